@@ -1,0 +1,81 @@
+# Everything a developer types.  Only Python 3.11+ and make are needed; all that is made lies in
+# .venv and .cache.
+
+UV_VERSION := 0.13.9
+VENV := .venv/bin
+READY := .venv/.ready
+KAFKA_JARS := .cache/kafka/.fetched
+LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
+
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-kafka check schemas lock clean
+.DELETE_ON_ERROR:
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## Run the main job on servers of its own and show what happens (30 s)
+	@$(VENV)/python -m marketplace_worker demo $(ARGS)
+
+test: $(READY) ## Run the tests; KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
+	@$(VENV)/pytest $(ARGS)
+
+test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo on Apache Kafka (needs mvn, Java 17)
+	@$(VENV)/pytest -m broker --broker=apache $(ARGS)
+	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
+
+check: $(READY) ## Lint, format, types, layers, dependencies and sizes
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+	@$(VENV)/deptry .
+	@$(VENV)/pytest -q tests/tidy
+
+schemas: $(READY) ## Write schemas/ anew from the contract
+	@$(VENV)/python -m marketplace_worker.contract.export schemas
+
+lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what still fits
+	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) --all-extras --group dev \
+		-o requirements.lock $(ARGS)
+	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
+	@echo hatchling | $(VENV)/uv pip compile - $(LOCKED) -c requirements.lock -o deploy/build.lock
+
+clean: ## Remove all that was made
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python that is new enough and can make environments; then exactly what is locked.
+$(READY): requirements.lock pyproject.toml
+	@if ! $(VENV)/python -c 'import pip' 2>/dev/null; then \
+		for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 none; do \
+			if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+			then break; fi; \
+		done; \
+		if [ $$python = none ]; then \
+			echo 'Python 3.11 or newer with its venv module is needed, and none was found' \
+				'(on Debian: apt-get install python3-venv; elsewhere: make PYTHON=/path/to/python).' >&2; \
+			exit 1; \
+		fi; \
+		rm -rf .venv && $$python -m venv .venv; \
+	fi
+	@echo 'Installing what requirements.lock says into .venv ...'
+	@$(VENV)/python -m pip install --quiet --no-cache-dir uv==$(UV_VERSION)
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements.lock
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(KAFKA_JARS): tests/kafka/pom.xml
+	@command -v mvn >/dev/null || { \
+		echo 'make test-kafka gets Apache Kafka with mvn, and there is no mvn here: nothing was tested' \
+			'(on Debian: apt-get install maven).' >&2; \
+		exit 1; \
+	}
+	@rm -rf $(@D)
+	@mvn --batch-mode --quiet -f $< -Dmaven.repo.local=$(CURDIR)/.cache/m2 \
+		dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D) -DincludeScope=runtime
+	@touch $@

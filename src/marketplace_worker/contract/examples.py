@@ -1,0 +1,234 @@
+"""One example of everything on the wire: they stand in the schemas, and the tests read them.
+
+Made up; ids and addresses are of nobody.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marketplace_worker.contract.cloudevents import event_type
+from marketplace_worker.lifecycle.events import (
+    CancellationDetails,
+    DeactivationCause,
+    DeactivationDetails,
+    Details,
+    EmailDetails,
+    Event,
+    EventKind,
+    MeteringDetails,
+    NoticeDetails,
+    PlanSummary,
+    ScheduledStep,
+    Snapshot,
+    Standing,
+    StateReason,
+    SubscriptionsDetails,
+)
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    Initiator,
+    Marketplace,
+    OrganizationId,
+    PlanType,
+    SubscriptionKey,
+    Tier,
+)
+
+# --- inbound --------------------------------------------------------------------------------------
+
+_REQUEST = {"requested_by": "ada@support.example", "reason": "Asked for by phone.", "ticket": "T-7"}
+
+_INBOUND_DATA: dict[str, dict[str, Any]] = {
+    "identity.user.logged_in": {"user_id": "user-5"},
+    "usage.api_requests": {"requests": 120},
+    "organization.created": {
+        "tier": "free",
+        "owner_email": "owner@customer.example",
+        "billing_cycle_anchor": "2026-11-01T00:00:00Z",
+    },
+    "organization.tier_changed": {"tier": "plus"},
+    "organization.owner_changed": {"owner_email": "new-owner@customer.example"},
+    "organization.subscription_linked": {
+        "marketplace": "aws",
+        "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
+        "billing_account": "123456789012",
+        "plan_type": "payg",
+    },
+    "organization.commitment_linked": {
+        "commitment_id": "commitment-9",
+        "starts_at": "2026-11-01T00:00:00Z",
+        "ends_at": "2027-11-01T00:00:00Z",
+    },
+    "support.deactivate_organization": _REQUEST,
+    "support.reactivate_organization": _REQUEST,
+    "support.reinstate_organization": {**_REQUEST, "grant_until": "2026-12-24T00:00:00Z"},
+    "support.unlock_email": {**_REQUEST, "email": "owner@customer.example"},
+    "support.place_hold": {**_REQUEST, "kind": "legal", "expires_at": "2027-01-31T00:00:00Z"},
+    "support.release_hold": {**_REQUEST, "kind": "legal"},
+    "support.extend_grace": {**_REQUEST, "days": 14},
+}
+
+
+def inbound_examples() -> dict[str, dict[str, Any]]:
+    """A whole CloudEvent of every inbound type, by its name."""
+    return {
+        name: {
+            "specversion": "1.0",
+            "id": f"example-{number}",
+            "source": f"/{name.partition('.')[0]}",
+            "type": event_type(name),
+            **({} if name == "support.unlock_email" else {"subject": "org-42"}),
+            "time": "2026-11-22T18:15:15.376Z",
+            "datacontenttype": "application/json",
+            "data": data,
+        }
+        for number, (name, data) in enumerate(_INBOUND_DATA.items(), start=1)
+    }
+
+
+MARKETPLACE_EXAMPLES: dict[str, dict[str, Any]] = {
+    "marketplace.aws.notifications": {
+        "version": "0",
+        "id": "dd4f6ae8-9e3f-4a5c-8b1e-3f6f8f0f9a01",
+        "detail-type": "License Deprovisioned - Manufacturer",
+        "source": "aws.agreement-marketplace",
+        "account": "111122223333",
+        "time": "2026-11-22T18:00:00Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": {
+            "agreement": {"id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234"},
+            "acceptor": {"accountId": "123456789012"},
+        },
+    },
+    "marketplace.gcp.notifications": {
+        "eventId": "CREATE_ENTITLEMENT-example-1",
+        "eventType": "ENTITLEMENT_ACTIVE",
+        "providerId": "example-provider",
+        "entitlement": {"id": "entitlement-7", "updateTime": "2026-11-22T18:00:00.123Z"},
+    },
+    "marketplace.azure.notifications": {
+        "id": "74dfb4db-c193-4891-827d-eb05fbdc64b0",
+        "activityId": "74dfb4db-c193-4891-827d-eb05fbdc64b0",
+        "subscriptionId": "37f9dea2-4345-438f-b0bd-03d40d28c7e0",
+        "offerId": "example-offer",
+        "publisherId": "example-publisher",
+        "planId": "gold",
+        "quantity": 1,
+        "timeStamp": "2026-11-22T18:00:00.1234567Z",
+        "action": "Suspend",
+        "status": "Succeeded",
+    },
+}
+"""A notification as each marketplace sends it, by the topic's default name."""
+
+
+# --- outbound -------------------------------------------------------------------------------------
+
+_ORGANIZATION = OrganizationId("org-42")
+_SUBSCRIPTION = SubscriptionKey(Marketplace.AWS, "agmt-3bsxkpvrrr0fd0f8a9bqx1234")
+_CANCELED_AT = datetime(2026, 11, 1, 9, 30, tzinfo=UTC)
+_SCHEDULE = (
+    ScheduledStep(State.CONTROL_PLANE_LOSS, datetime(2026, 11, 2, 9, 30, tzinfo=UTC)),
+    ScheduledStep(State.SUSPENDED, datetime(2026, 11, 8, 9, 30, tzinfo=UTC)),
+    ScheduledStep(State.DEACTIVATED, datetime(2026, 12, 8, 9, 30, tzinfo=UTC)),
+)
+_BEFORE = {
+    State.ACTIVE: State.SUSPENDED,
+    State.CANCELED: State.ACTIVE,
+    State.CONTROL_PLANE_LOSS: State.CANCELED,
+    State.SUSPENDED: State.CONTROL_PLANE_LOSS,
+    State.DEACTIVATED: State.SUSPENDED,
+}
+
+# After which transition each kind is written (lifecycle.md section 9).
+_STATES: dict[EventKind, State] = {
+    EventKind.CANCELED: State.CANCELED,
+    EventKind.CONTROL_PLANE_LOST: State.CONTROL_PLANE_LOSS,
+    EventKind.CONTROL_PLANE_ACCESS_REVOKED: State.CONTROL_PLANE_LOSS,
+    EventKind.NOTICE_GIVEN: State.CONTROL_PLANE_LOSS,
+    EventKind.SUSPENDED: State.SUSPENDED,
+    EventKind.API_KEYS_REVOKED: State.SUSPENDED,
+    EventKind.DATA_PLANE_ACCESS_REVOKED: State.SUSPENDED,
+    EventKind.REINSTATED: State.ACTIVE,
+    EventKind.CONTROL_PLANE_ACCESS_RESTORED: State.ACTIVE,
+    EventKind.API_KEYS_RESTORED: State.ACTIVE,
+    EventKind.DATA_PLANE_ACCESS_RESTORED: State.ACTIVE,
+    EventKind.NOTICE_WITHDRAWN: State.ACTIVE,
+    EventKind.METERING_FINAL_REPORT_DUE: State.CANCELED,
+}
+_DETAILS: dict[EventKind, Details] = {
+    EventKind.CANCELED: CancellationDetails(_SCHEDULE),
+    EventKind.DEACTIVATED: DeactivationDetails(DeactivationCause.MARKETPLACE_CANCELLATION),
+    EventKind.NOTICE_GIVEN: NoticeDetails(State.SUSPENDED, _SCHEDULE[1].at, _SCHEDULE[1:]),
+    EventKind.NOTICE_WITHDRAWN: NoticeDetails(State.DEACTIVATED, _SCHEDULE[2].at, None),
+    EventKind.SUBSCRIPTIONS_REMOVED: SubscriptionsDetails((_SUBSCRIPTION,), ("commitment-9",)),
+    EventKind.EMAIL_LOCKED: EmailDetails(EmailHash("5f" * 32)),
+    EventKind.METERING_FINAL_REPORT_DUE: MeteringDetails(
+        _SUBSCRIPTION, datetime(2026, 11, 1, 10, 30, tzinfo=UTC)
+    ),
+}
+
+
+def example_standing(state: State) -> Standing:
+    """An organization that AWS's customer canceled, or that has come back."""
+    upcoming = next((step for step in _SCHEDULE if step.state is state.next_step), None)
+    came_back = state is State.ACTIVE
+    return Standing(
+        organization=_ORGANIZATION,
+        state=state,
+        previous_state=_BEFORE[state],
+        reason=StateReason.REINSTATED if came_back else StateReason.CUSTOMER,
+        initiator=Initiator.CUSTOMER,
+        plan_type=PlanType.PAYG,
+        next_step=upcoming,
+        recoverable=state is not State.DEACTIVATED,
+        policy_version="2026-11-22",
+    )
+
+
+def example_event(kind: EventKind, *, sequence: int) -> Event:
+    """An event of a kind, as its transition would write it; kinds without one: deactivation."""
+    state = _STATES.get(kind, State.DEACTIVATED)
+    effective_at = next((step.at for step in _SCHEDULE if step.state is state), _CANCELED_AT)
+    by_deadline = any(step.state is state for step in _SCHEDULE)
+    return Event(
+        kind=kind,
+        sequence=sequence,
+        decided_at=effective_at.replace(microsecond=250_000),
+        effective_at=effective_at,
+        causation_id="deadline" if by_deadline else "dd4f6ae8-9e3f-4a5c-8b1e-3f6f8f0f9a01",
+        correlation_id="0b4f8a52-6d3e-5d0c-9d54-4f0f6a6c1f77",
+        standing=example_standing(state),
+        details=_DETAILS.get(kind),
+    )
+
+
+def outbound_examples() -> dict[EventKind, Event]:
+    """An event of every kind."""
+    return {kind: example_event(kind, sequence=n) for n, kind in enumerate(EventKind, start=1)}
+
+
+def example_snapshot() -> Snapshot:
+    """A canceled organization, whole."""
+    return Snapshot(
+        standing=example_standing(State.CANCELED),
+        revision=3,
+        last_event_sequence=2,
+        taken_at=_CANCELED_AT.replace(microsecond=250_000),
+        causation_id="dd4f6ae8-9e3f-4a5c-8b1e-3f6f8f0f9a01",
+        tier=Tier.PLUS,
+        created_at=datetime(2025, 3, 1, 12, 0, tzinfo=UTC),
+        canceled_at=_CANCELED_AT,
+        plans=(
+            PlanSummary(
+                name=str(_SUBSCRIPTION),
+                marketplace=Marketplace.AWS,
+                status="ended",
+                active=False,
+                ends_at=_CANCELED_AT,
+                plan_type=PlanType.PAYG,
+            ),
+        ),
+    )

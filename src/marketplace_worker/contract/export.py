@@ -1,0 +1,83 @@
+"""Writes the schemas, their examples and the AsyncAPI document: `make schemas`.
+
+    python -m marketplace_worker.contract.export FOLDER [--check]
+
+With `--check` nothing is written; the exit status is 1 where a file differs, each named.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from marketplace_worker.contract.asyncapi import document, schema_file
+from marketplace_worker.contract.examples import MARKETPLACE_EXAMPLES, inbound_examples
+from marketplace_worker.contract.schemas import (
+    JsonObject,
+    inbound_schemas,
+    outbound_messages,
+    outbound_schemas,
+)
+
+ASYNCAPI_FILE = "asyncapi.json"
+_OURS = ("inbound/*.json", "outbound/*.json", "examples/*/*.json")
+
+
+def exported_files() -> dict[str, str]:
+    """Every file of the export: its path within the folder, and its text."""
+    schemas = {**inbound_schemas(), **outbound_schemas()}
+    examples = {**inbound_examples(), **MARKETPLACE_EXAMPLES, **outbound_messages()}
+    files = {schema_file(name): _text(schema) for name, schema in schemas.items()}
+    files |= {f"examples/{schema_file(name)}": _text(said) for name, said in examples.items()}
+    return files | {ASYNCAPI_FILE: _text(document())}
+
+
+def differing_files(folder: Path) -> list[str]:
+    """The files that an export would write anew, add or remove, sorted."""
+    expected = exported_files()
+    differing = {
+        name
+        for name, text in expected.items()
+        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+    }
+    return sorted(differing | _stale(folder, expected.keys()))
+
+
+def export(folder: Path) -> None:
+    """Make the folder's schemas, examples and document what they should be."""
+    expected = exported_files()
+    for name in _stale(folder, expected.keys()):
+        (folder / name).unlink()
+    for name, text in expected.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m marketplace_worker.contract.export")
+    parser.add_argument("folder", type=Path, help="where the schemas stand")
+    parser.add_argument("--check", action="store_true", help="write nothing, name what differs")
+    given = parser.parse_args(arguments)
+    if not given.check:
+        export(given.folder)
+        return 0
+    differing = differing_files(given.folder)
+    for name in differing:
+        sys.stderr.write(f"{given.folder / name} differs: run `make schemas`\n")
+    return 1 if differing else 0
+
+
+def _stale(folder: Path, expected: Collection[str]) -> set[str]:
+    """Files in our own sub-folders that no kind has any more."""
+    there = {path.relative_to(folder).as_posix() for of in _OURS for path in folder.glob(of)}
+    return there - set(expected)
+
+
+def _text(content: JsonObject) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The kinds of field that inbound messages are made of, and the words for what is wrong with one.
+
+Only this module decides what text and which times we can keep.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+TEXT_BYTES_MAX = 1_024
+"""Longest id, source, subject or name, in bytes of UTF-8: two of them together still fit into one
+entry of a Postgres index (2,704 bytes), so that no message can break an insert."""
+
+PROSE_BYTES_MAX = 8_192
+"""Longest free text (a reason of Support), in bytes of UTF-8; it is kept but never indexed."""
+
+FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
+"""Later times are read as this one: "for ever" is often written as the year 9999, and adding a
+timeline to that would leave the calendar."""
+
+_EARLIEST_YEAR = 1970
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_MUST = re.compile(r"(Input|String|Value) should")
+_WORDING = {
+    "missing": "is required",
+    "model_type": "must be a JSON object",
+    "string_unicode": "must not contain a lone surrogate",
+}
+
+
+def _storable(bytes_max: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if "\0" in text:
+            raise PydanticCustomError("nul", "must not contain the character NUL")
+        if len(text) * 4 > bytes_max and len(text.encode()) > bytes_max:
+            raise PydanticCustomError(
+                "bytes", "must have at most {bytes_max} bytes of UTF-8", {"bytes_max": bytes_max}
+            )
+        return text
+
+    return check
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+def read_time(value: object) -> datetime:
+    """An RFC 3339 time with its zone, in UTC; digits beyond the microsecond are cut.
+
+    Refused: a leap second, and years before 1970 (the zero of somebody's clock, not a time).
+    """
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise PydanticCustomError(
+            "time", "must be an RFC 3339 time with its zone, such as 2026-11-22T18:15:15Z"
+        )
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise PydanticCustomError("time", "must be a time that the calendar has") from None
+    if moment.year < _EARLIEST_YEAR:
+        raise PydanticCustomError("time", "must not be before 1970")
+    return FAR_FUTURE if moment.year >= FAR_FUTURE.year else moment.astimezone(UTC)
+
+
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=TEXT_BYTES_MAX),
+    AfterValidator(_storable(TEXT_BYTES_MAX)),
+    Field(json_schema_extra={"pattern": "^[^\\u0000]*$"}),
+]
+"""A name or an id: not empty, at most `TEXT_BYTES_MAX` bytes, and nothing Postgres cannot store."""
+
+Prose = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=PROSE_BYTES_MAX),
+    AfterValidator(_storable(PROSE_BYTES_MAX)),
+    Field(json_schema_extra={"pattern": "^[^\\u0000]*$"}),
+]
+"""What a person wrote: not empty, at most `PROSE_BYTES_MAX` bytes."""
+
+Email = Annotated[Text, AfterValidator(_not_blank)]
+"""An address in clear; it leaves this package only as its keyed hash."""
+
+Time = Annotated[datetime, BeforeValidator(read_time)]
+"""A moment, in UTC (`read_time`)."""
+
+
+def first_problem(error: ValidationError, *, within: str = "") -> tuple[str, str]:
+    """The field at fault, as a path, and what is wrong with it; never a value of the input."""
+    detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join([*([within] if within else []), *map(str, detail["loc"])])
+    return path, wording(detail["type"], detail["msg"])
+
+
+def wording(error_type: str, message: str) -> str:
+    """What pydantic found wrong, as the rest of a sentence that begins with the field."""
+    return _WORDING.get(error_type) or _MUST.sub("must", message, count=1)

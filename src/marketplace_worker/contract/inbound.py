@@ -1,0 +1,244 @@
+"""Reads inbound CloudEvents: a record becomes one fact, or is refused with its reason.
+
+Only this module knows which type becomes which fact (events.md section 2).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from marketplace_worker.contract.cloudevents import CloudEvent, event_type, read_cloudevent
+from marketplace_worker.contract.fields import Prose, Text, first_problem
+from marketplace_worker.contract.inbound_data import (
+    SUPPORT_DATA,
+    ApiRequestsData,
+    CommitmentLinkedData,
+    CreatedData,
+    ExtendGraceData,
+    LoggedInData,
+    OwnerChangedData,
+    PlaceHoldData,
+    ReinstateData,
+    ReleaseHoldData,
+    SubscriptionLinkedData,
+    SupportData,
+    TierChangedData,
+    UnlockEmailData,
+)
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.facts import (
+    Activity,
+    ApiRequested,
+    CommitmentLinked,
+    Created,
+    Fact,
+    LoggedIn,
+    OwnerChanged,
+    SubscriptionLinked,
+    SupportRequested,
+    SupportRequestKind,
+    TierChanged,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    Identity,
+    OrganizationId,
+    SubscriptionKey,
+)
+from marketplace_worker.record import Record
+
+D = TypeVar("D")
+
+
+def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact | Activity:
+    """What an inbound CloudEvent says, whichever mode it is written in.
+
+    Total: whatever the bytes, it returns a fact or raises `Malformed`, which names the field.
+    An event's time later than the record's own counts as the record's (lifecycle.md section 11).
+    A complete envelope of another type is `Unrecognized`; there a time may be missing, and is then
+    the record's.  A request of Support whose data is not valid is no dead letter: it comes back
+    with its `problem`, to be refused by an answer.  Whether `grant_until` and `expires_at` are in
+    the future is not judged here.
+    """
+    event = read_cloudevent(record)
+    envelope = event.envelope
+    identity = Identity(envelope.source, envelope.id)
+    occurred_at = min(envelope.time or record.recorded_at, record.recorded_at)
+    translator = _TRANSLATORS.get(envelope.type)
+    request = _REQUESTS.get(envelope.type)
+    if translator is None and request is None:
+        return Unrecognized(identity, occurred_at, envelope.type)
+    if envelope.time is None:
+        raise Malformed("is required", field="time")
+    organization = None if envelope.subject is None else OrganizationId(envelope.subject)
+    if organization is None and request is not SupportRequestKind.UNLOCK_EMAIL:
+        raise Malformed("is required: the organization's id", field="subject")
+    if request is not None:
+        asked = SupportRequested(
+            identity, occurred_at, organization, request, requested_by="", reason=""
+        )
+        return _request(event, asked, hash_email)
+    assert translator is not None
+    assert organization is not None
+    return translator(event, _Head(identity, occurred_at, organization, hash_email))
+
+
+# --- facts of an organization ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What an envelope tells of every fact."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    hash_email: Callable[[str], EmailHash]
+
+
+@dataclass(frozen=True, slots=True)
+class _Translator(Generic[D]):
+    """One type: the shape of its data, and the fact that it becomes."""
+
+    data: TypeAdapter[D]
+    fact: Callable[[_Head, D], Fact | Activity]
+    empty: object = None
+    """What data that is absent counts as."""
+
+    def __call__(self, event: CloudEvent, head: _Head) -> Fact | Activity:
+        raw = event.read_data()
+        try:
+            data = self.data.validate_python(self.empty if raw is None else raw)
+        except ValidationError as error:
+            field, reason = first_problem(error, within="data")
+            raise Malformed(reason, field=field) from None
+        return self.fact(head, data)
+
+
+def _logged_in(head: _Head, _data: LoggedInData) -> LoggedIn:
+    return LoggedIn(head.identity, head.occurred_at, head.organization)
+
+
+def _api_requested(head: _Head, data: ApiRequestsData) -> ApiRequested:
+    return ApiRequested(head.identity, head.occurred_at, head.organization, data.requests or 1)
+
+
+def _created(head: _Head, data: CreatedData) -> Created:
+    return Created(
+        head.identity,
+        head.occurred_at,
+        head.organization,
+        tier=data.tier,
+        owner=head.hash_email(data.owner_email),
+        billing_cycle_anchor=data.billing_cycle_anchor,
+    )
+
+
+def _tier_changed(head: _Head, data: TierChangedData) -> TierChanged:
+    return TierChanged(head.identity, head.occurred_at, head.organization, data.tier)
+
+
+def _owner_changed(head: _Head, data: OwnerChangedData) -> OwnerChanged:
+    owner = head.hash_email(data.owner_email)
+    return OwnerChanged(head.identity, head.occurred_at, head.organization, owner)
+
+
+def _subscription_linked(head: _Head, data: SubscriptionLinkedData) -> SubscriptionLinked:
+    return SubscriptionLinked(
+        head.identity,
+        head.occurred_at,
+        head.organization,
+        SubscriptionKey(data.marketplace, data.subscription_id),
+        billing_account=data.billing_account,
+        plan_type=data.plan_type,
+    )
+
+
+def _commitment_linked(head: _Head, data: CommitmentLinkedData) -> CommitmentLinked:
+    return CommitmentLinked(
+        head.identity,
+        head.occurred_at,
+        head.organization,
+        commitment_id=data.commitment_id,
+        starts_at=data.starts_at,
+        ends_at=data.ends_at,
+    )
+
+
+_BY_NAME: dict[str, _Translator[Any]] = {
+    "identity.user.logged_in": _Translator(TypeAdapter(LoggedInData), _logged_in),
+    "usage.api_requests": _Translator(TypeAdapter(ApiRequestsData), _api_requested, empty={}),
+    "organization.created": _Translator(TypeAdapter(CreatedData), _created),
+    "organization.tier_changed": _Translator(TypeAdapter(TierChangedData), _tier_changed),
+    "organization.owner_changed": _Translator(TypeAdapter(OwnerChangedData), _owner_changed),
+    "organization.subscription_linked": _Translator(
+        TypeAdapter(SubscriptionLinkedData), _subscription_linked
+    ),
+    "organization.commitment_linked": _Translator(
+        TypeAdapter(CommitmentLinkedData), _commitment_linked
+    ),
+}
+_TRANSLATORS = {event_type(name): translator for name, translator in _BY_NAME.items()}
+
+
+# --- requests of Support --------------------------------------------------------------------------
+
+_REQUESTS = {event_type(f"support.{kind}"): kind for kind in SupportRequestKind}
+_REQUEST_DATA: dict[SupportRequestKind, TypeAdapter[SupportData]] = {
+    kind: TypeAdapter(model) for kind, model in SUPPORT_DATA.items()
+}
+_TEXT: TypeAdapter[str] = TypeAdapter(Text)
+_PROSE: TypeAdapter[str] = TypeAdapter(Prose)
+
+
+def _request(
+    event: CloudEvent, asked: SupportRequested, hash_email: Callable[[str], EmailHash]
+) -> SupportRequested:
+    """The request with what its data asks for, or with its problem."""
+    raw: object = None
+    try:
+        raw = event.read_data()
+        data = _REQUEST_DATA[asked.request].validate_python(raw)
+    except Malformed as error:
+        problem = f"{error.field} {error.reason}"
+    except ValidationError as error:
+        problem = " ".join(first_problem(error, within="data"))
+    else:
+        return _with_details(asked, data, hash_email)
+    return replace(
+        asked,
+        requested_by=_kept(raw, "requested_by", _TEXT),
+        reason=_kept(raw, "reason", _PROSE),
+        problem=f"{problem}.",
+    )
+
+
+def _with_details(
+    asked: SupportRequested, data: SupportData, hash_email: Callable[[str], EmailHash]
+) -> SupportRequested:
+    asked = replace(asked, requested_by=data.requested_by, reason=data.reason, ticket=data.ticket)
+    match data:
+        case ReinstateData():
+            return replace(asked, grant_until=data.grant_until)
+        case UnlockEmailData():
+            return replace(asked, email=hash_email(data.email))
+        case PlaceHoldData():
+            return replace(asked, hold=data.kind, expires_at=data.expires_at)
+        case ReleaseHoldData():
+            return replace(asked, hold=data.kind)
+        case ExtendGraceData():
+            return replace(asked, days=data.days)
+        case _:
+            return asked
+
+
+def _kept(raw: object, field: str, text: TypeAdapter[str]) -> str:
+    """A field of invalid data where at least this one can be used; "" otherwise."""
+    try:
+        return text.validate_python(raw.get(field) if isinstance(raw, dict) else None, strict=True)
+    except ValidationError:
+        return ""

@@ -1,0 +1,154 @@
+"""The `data` of every inbound CloudEvent, by its name (events.md section 2).
+
+A reader is tolerant: unknown fields are ignored, and null is as good as absent where a field is
+optional.  It is strict in what it keeps: no text becomes a number, no number a text.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from marketplace_worker.contract.fields import Email, Prose, Text, Time
+from marketplace_worker.lifecycle.facts import HoldKind, SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import Marketplace, PlanType, Tier
+
+REQUESTS_MAX = 10**12
+"""Most requests that one event may count: sums of a million such still fit into 64 bits."""
+
+DAYS_MAX = 36_500
+"""Longest extension that is looked at (a hundred years); the policy allows far less."""
+
+
+def _after_the_start(ends_at: datetime, info: ValidationInfo) -> datetime:
+    starts_at = info.data.get("starts_at")
+    if starts_at is not None and ends_at <= starts_at:
+        raise PydanticCustomError("order", "must be later than starts_at")
+    return ends_at
+
+
+class Data(BaseModel):
+    """What all inbound data has in common."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class LoggedInData(Data):
+    """A user signed in to the organization."""
+
+    user_id: Text
+
+
+class ApiRequestsData(Data):
+    """The organization's API keys made requests; without a number: one."""
+
+    requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX)] | None = 1
+
+
+class CreatedData(Data):
+    """The organization exists."""
+
+    tier: Annotated[Tier, Field(strict=False)]
+    owner_email: Email
+    billing_cycle_anchor: Time | None = None
+
+
+class TierChangedData(Data):
+    """The organization is of another tier from now on."""
+
+    tier: Annotated[Tier, Field(strict=False)]
+
+
+class OwnerChangedData(Data):
+    """The organization has another owner from now on."""
+
+    owner_email: Email
+
+
+class SubscriptionLinkedData(Data):
+    """The vendor's sign-up accepted a marketplace subscription for the organization."""
+
+    marketplace: Annotated[Marketplace, Field(strict=False)]
+    subscription_id: Text
+    billing_account: Text | None = None
+    plan_type: Annotated[PlanType, Field(strict=False)] | None = None
+
+
+class CommitmentLinkedData(Data):
+    """A commitment, in force from its start up to but not including its end, was signed."""
+
+    commitment_id: Text
+    starts_at: Time
+    ends_at: Annotated[Time, AfterValidator(_after_the_start)]
+
+
+class SupportData(Data):
+    """What every request of Support says."""
+
+    requested_by: Text
+    reason: Prose
+    ticket: Text | None = None
+
+
+class DeactivateData(SupportData):
+    """Deactivate the organization; it can be reactivated (lifecycle.md section 6)."""
+
+
+class ReactivateData(SupportData):
+    """Reactivate a deactivated organization (lifecycle.md section 6)."""
+
+
+class ReinstateData(SupportData):
+    """Reinstate a canceled organization, with a plan of its own or one granted up to a time."""
+
+    grant_until: Time | None = None
+
+
+class UnlockEmailData(SupportData):
+    """Let a locked email be used for another organization."""
+
+    email: Email
+
+
+class PlaceHoldData(SupportData):
+    """Take nothing from the organization while the hold stands."""
+
+    kind: Annotated[HoldKind, Field(strict=False)]
+    expires_at: Time | None = None
+
+
+class ReleaseHoldData(SupportData):
+    """End a hold; nothing fires at once."""
+
+    kind: Annotated[HoldKind, Field(strict=False)]
+
+
+class ExtendGraceData(SupportData):
+    """Put the coming steps of a cancellation off."""
+
+    days: Annotated[int, Field(ge=1, le=DAYS_MAX)]
+
+
+SUPPORT_DATA: dict[SupportRequestKind, type[SupportData]] = {
+    SupportRequestKind.DEACTIVATE_ORGANIZATION: DeactivateData,
+    SupportRequestKind.REACTIVATE_ORGANIZATION: ReactivateData,
+    SupportRequestKind.REINSTATE_ORGANIZATION: ReinstateData,
+    SupportRequestKind.UNLOCK_EMAIL: UnlockEmailData,
+    SupportRequestKind.PLACE_HOLD: PlaceHoldData,
+    SupportRequestKind.RELEASE_HOLD: ReleaseHoldData,
+    SupportRequestKind.EXTEND_GRACE: ExtendGraceData,
+}
+"""The data of each request; its name is `support.` + the kind."""
+
+INBOUND_DATA: dict[str, type[Data]] = {
+    "identity.user.logged_in": LoggedInData,
+    "usage.api_requests": ApiRequestsData,
+    "organization.created": CreatedData,
+    "organization.tier_changed": TierChangedData,
+    "organization.owner_changed": OwnerChangedData,
+    "organization.subscription_linked": SubscriptionLinkedData,
+    "organization.commitment_linked": CommitmentLinkedData,
+    **{f"support.{kind}": model for kind, model in SUPPORT_DATA.items()},
+}
+"""The data of every inbound CloudEvent that we know, by its name."""

@@ -1,0 +1,163 @@
+"""Writes what we say: an event or a snapshot becomes the bytes of a CloudEvent.
+
+Only this module makes them; the same value always gives the same bytes (events.md section 3).
+"""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, event_type, schema_id
+from marketplace_worker.contract.outbound_data import (
+    EVENT_MODELS,
+    SOURCE,
+    STATE_MODEL,
+    STATE_NAME,
+    PublishedEvent,
+)
+from marketplace_worker.lifecycle.events import (
+    CancellationDetails,
+    DeactivationDetails,
+    Details,
+    EmailDetails,
+    Event,
+    EventKind,
+    MeteringDetails,
+    NoticeDetails,
+    PlanSummary,
+    ScheduledStep,
+    Snapshot,
+    Standing,
+    SubscriptionsDetails,
+)
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+
+__all__ = ["CLOUDEVENTS_CONTENT_TYPE", "encode", "encode_snapshot"]
+
+_EVENTS: dict[EventKind, TypeAdapter[PublishedEvent]] = {
+    kind: TypeAdapter(model) for kind, model in EVENT_MODELS.items()
+}
+_STATE: TypeAdapter[PublishedEvent] = TypeAdapter(STATE_MODEL)
+_NAMES = {kind: (event_type(kind), schema_id(kind)) for kind in EventKind}
+_CAPABILITIES = {state: asdict(state.capabilities) for state in State}
+
+
+def encode(event: Event) -> bytes:
+    """The JSON of an event, whole: the value of its record on `organizations.lifecycle`.
+
+    Its content type is `CLOUDEVENTS_CONTENT_TYPE`.  An event whose details are not those of its
+    kind is a bug of ours, and raises.
+    """
+    kind, organization = event.kind, event.standing.organization
+    cloudevent_type, dataschema = _NAMES[kind]
+    written = _EVENTS[kind].validate_python(
+        {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": SOURCE,
+            "type": cloudevent_type,
+            "subject": organization,
+            "time": event.decided_at,
+            "datacontenttype": "application/json",
+            "dataschema": dataschema,
+            "sequence": f"{event.sequence:020}",
+            "partitionkey": organization,
+            "causationid": event.causation_id,
+            "correlationid": event.correlation_id,
+            "data": _standing(event.standing, event.effective_at) | _details(event.details),
+        }
+    )
+    return _EVENTS[kind].dump_json(written)
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """The JSON of a snapshot, whole: the value of its record on `organizations.state`.
+
+    Its `sequence` is the revision: it counts the snapshots, not the events.
+    """
+    organization = snapshot.standing.organization
+    written = _STATE.validate_python(
+        {
+            "specversion": "1.0",
+            "id": snapshot.id,
+            "source": SOURCE,
+            "type": event_type(STATE_NAME),
+            "subject": organization,
+            "time": snapshot.taken_at,
+            "datacontenttype": "application/json",
+            "dataschema": schema_id(STATE_NAME),
+            "sequence": f"{snapshot.revision:020}",
+            "partitionkey": organization,
+            "causationid": snapshot.causation_id,
+            "data": _standing(snapshot.standing, snapshot.taken_at)
+            | {
+                "tier": snapshot.tier,
+                "created_at": snapshot.created_at,
+                "canceled_at": snapshot.canceled_at,
+                "plans": [_plan(plan) for plan in snapshot.plans],
+                "last_event_sequence": snapshot.last_event_sequence,
+            },
+        }
+    )
+    return _STATE.dump_json(written)
+
+
+def _standing(standing: Standing, effective_at: datetime) -> dict[str, Any]:
+    return {
+        "organization_id": standing.organization,
+        "state": standing.state,
+        "previous_state": standing.previous_state,
+        "effective_at": effective_at,
+        "reason": standing.reason,
+        "initiator": standing.initiator,
+        "plan_type": standing.plan_type,
+        "capabilities": _CAPABILITIES[standing.state],
+        "next_step": None if standing.next_step is None else _step(standing.next_step),
+        "recoverable": standing.recoverable,
+        "policy_version": standing.policy_version,
+    }
+
+
+def _details(details: Details) -> dict[str, Any]:
+    """What the kind needs beside the standing, flat."""
+    match details:
+        case None:
+            return {}
+        case CancellationDetails(schedule=schedule):
+            return {"schedule": [_step(step) for step in schedule]}
+        case DeactivationDetails(cause=cause):
+            return {"cause": cause}
+        case NoticeDetails(upcoming_state=upcoming_state, at=at, schedule=None):
+            return {"upcoming_state": upcoming_state, "at": at}
+        case NoticeDetails(upcoming_state=upcoming_state, at=at, schedule=schedule):
+            steps = [_step(step) for step in schedule or ()]
+            return {"upcoming_state": upcoming_state, "at": at, "schedule": steps}
+        case SubscriptionsDetails(subscriptions=subscriptions, commitments=commitments):
+            removed = [_subscription(key) for key in subscriptions]
+            return {"subscriptions": removed, "commitments": list(commitments)}
+        case EmailDetails(email_hash=email_hash):
+            return {"email_hash": email_hash}
+        case MeteringDetails(subscription=key, deadline=deadline):
+            return {**_subscription(key), "deadline": deadline}
+
+
+def _step(step: ScheduledStep) -> dict[str, Any]:
+    return {"state": step.state, "at": step.at}
+
+
+def _subscription(key: SubscriptionKey) -> dict[str, Any]:
+    return {"marketplace": key.marketplace, "subscription_id": key.subscription_id}
+
+
+def _plan(plan: PlanSummary) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "marketplace": plan.marketplace,
+        "status": plan.status,
+        "active": plan.active,
+        "ends_at": plan.ends_at,
+        "plan_type": plan.plan_type,
+    }

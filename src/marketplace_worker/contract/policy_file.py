@@ -1,0 +1,241 @@
+"""Reads the policy file: TOML, in which an operator names only what is to be different.
+
+Only this module knows the file's form (lifecycle.md section 3).  What a policy means and which
+values are refused is `lifecycle.policy`.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from marketplace_worker.contract.fields import wording
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
+
+DURATION_MAX = timedelta(days=36_500)
+"""Longest duration that is accepted (a hundred years): adding it never leaves the calendar."""
+
+_DURATION = re.compile(
+    r"P(?=.)((?P<weeks>\d{1,7})W)?((?P<days>\d{1,7})D)?"
+    r"(T(?=.)((?P<hours>\d{1,9})H)?((?P<minutes>\d{1,9})M)?((?P<seconds>\d{1,9}(\.\d{1,6})?)S)?)?",
+    re.ASCII,
+)
+_SYNTAX_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_BUILT_IN = Policy()
+
+
+def load_policy(text: str) -> Policy:
+    """The policy that a file describes; what it leaves out is as in `Policy()`.
+
+    `version` must be there: organizations are pinned to a policy by it, so two different files
+    must never share one, nor use the name of the built-in one.  `Misconfigured` names the line and
+    the field of everything that is wrong with the file.
+    """
+    try:
+        given = tomllib.loads(text)
+    except ValueError as error:  # beside a syntax error: a number of too many digits
+        raise _refused([(_syntax_line(text, str(error)), "", f"is not TOML: {error}")]) from None
+    except RecursionError:
+        raise _refused([(1, "", "is not TOML: nested too deeply")]) from None
+    lines = _Lines.of(text)
+    try:
+        policy = _File.model_validate(given).policy()
+    except ValidationError as error:
+        raise _refused(_located(lines, _problems(error))) from None
+    if problems := list(policy.problems()):
+        raise _refused(_located(lines, problems))
+    return policy
+
+
+def parse_duration(value: object) -> timedelta:
+    """An ISO 8601 duration in weeks, days, hours, minutes and seconds, such as `P1DT2H`.
+
+    Months and years have no length of their own and are refused.
+    """
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise PydanticCustomError(
+            "duration",
+            "must be an ISO 8601 duration in text, such as P7D, PT1H or PT1.5S, "
+            "without years and months",
+        )
+    duration = timedelta(
+        weeks=int(match["weeks"] or 0),
+        days=int(match["days"] or 0),
+        hours=int(match["hours"] or 0),
+        minutes=int(match["minutes"] or 0),
+    ) + timedelta(seconds=float(match["seconds"] or 0))
+    if duration > DURATION_MAX:
+        raise PydanticCustomError("duration", "must be at most P36500D")
+    return duration
+
+
+def _own_version(version: str) -> str:
+    if version == _BUILT_IN.version:
+        raise PydanticCustomError("version", "must not be the name of the built-in policy")
+    return version
+
+
+# --- the file's form ------------------------------------------------------------------------------
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    def over(self, default: Any) -> Any:  # noqa: ANN401 - any of the policy's dataclasses
+        """The default, with what the file gives in its place."""
+        return replace(default, **{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class _Timeline(_Section):
+    control_plane_loss: Duration | None = None
+    suspended: Duration | None = None
+    deactivated: Duration | None = None
+
+
+class _Timelines(_Section):
+    payg: _Timeline = _Timeline()
+    commit: _Timeline = _Timeline()
+
+
+class _MinimumDwell(_Section):
+    canceled: Duration | None = None
+    control_plane_loss: Duration | None = None
+    suspended: Duration | None = None
+
+
+class _Notice(_Section):
+    suspended: Duration | None = None
+    deactivated: Duration | None = None
+    inactivity: Duration | None = None
+
+
+class _Inactivity(_Section):
+    no_login_for: Duration | None = None
+    billing_cycle: Duration | None = None
+    feed_max_gap: Duration | None = None
+
+
+class _Reinstatement(_Section):
+    sign_in_required: bool | None = None
+    azure: Annotated[AzureReinstatement, Field(strict=False)] | None = None
+
+
+class _Grace(_Section):
+    max_extension: Duration | None = None
+    successor_within: Duration | None = None
+
+
+class _Guard(_Section):
+    minimum: Annotated[int, Field(le=10**9)] | None = None
+    fraction: float | None = None
+
+
+class _File(_Section):
+    version: Annotated[
+        str,
+        Field(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$"),
+        AfterValidator(_own_version),
+    ]
+    timeline: _Timelines = _Timelines()
+    minimum_dwell: _MinimumDwell = _MinimumDwell()
+    notice: _Notice = _Notice()
+    inactivity: _Inactivity = _Inactivity()
+    reinstatement: _Reinstatement = _Reinstatement()
+    grace: _Grace = _Grace()
+    guard: _Guard = _Guard()
+
+    def policy(self) -> Policy:
+        """The policy that it describes."""
+        return Policy(
+            version=self.version,
+            payg=self.timeline.payg.over(_BUILT_IN.payg),
+            commit=self.timeline.commit.over(_BUILT_IN.commit),
+            minimum_dwell=self.minimum_dwell.over(_BUILT_IN.minimum_dwell),
+            notice=self.notice.over(_BUILT_IN.notice),
+            inactivity=self.inactivity.over(_BUILT_IN.inactivity),
+            reinstatement=self.reinstatement.over(_BUILT_IN.reinstatement),
+            grace=self.grace.over(_BUILT_IN.grace),
+            guard=self.guard.over(_BUILT_IN.guard),
+        )
+
+
+# --- what is wrong, and where ---------------------------------------------------------------------
+
+
+def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join(map(str, detail["loc"]))
+        match detail["type"]:
+            case "extra_forbidden":
+                yield path, "is not a field of the policy"
+            case "model_type":
+                yield path, "must be a section"
+            case "string_pattern_mismatch":
+                yield path, "must be 1 to 100 printable characters"
+            case other:
+                yield path, wording(other, detail["msg"])
+
+
+def _located(
+    lines: "_Lines", problems: Iterable[tuple[str, str]]
+) -> Iterator[tuple[int, str, str]]:
+    return ((lines.of_field(path), path, sentence) for path, sentence in problems)
+
+
+def _refused(problems: Iterable[tuple[int, str, str]]) -> Misconfigured:
+    said = (
+        f"policy file, line {line}: {path} {sentence}"
+        if path
+        else f"policy file, line {line}: {sentence}"
+        for line, path, sentence in sorted(problems)
+    )
+    return Misconfigured("\n".join(said))
+
+
+def _syntax_line(text: str, message: str) -> int:
+    """The line that a syntax error names; the last one where it says "at end of document"."""
+    found = _SYNTAX_LINE.search(message)
+    return int(found[1]) if found else text.rstrip("\n").count("\n") + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """On which line each key and each section header of a TOML text stands.
+
+    A search, not a parse: good enough to point at a line of a text that tomllib has read.
+    """
+
+    numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: str) -> "_Lines":
+        """The lines of a text."""
+        lines = cls()
+        section: tuple[str, ...] = ()
+        for number, line in enumerate(text.split("\n"), start=1):
+            if header := re.match(r"\s*\[+([^\]]+)\]", line):
+                section = _path(header[1])
+                lines.numbers.setdefault(section, number)
+            elif key := re.match(r"""\s*([\w."' -]+?)\s*=""", line):
+                lines.numbers.setdefault((*section, *_path(key[1])), number)
+        return lines
+
+    def of_field(self, path: str) -> int:
+        """The line of a field, or of the nearest thing around it that the text does have."""
+        parts = tuple(path.split("."))
+        while parts and parts not in self.numbers:
+            parts = parts[:-1]
+        return self.numbers.get(parts, 1)
+
+
+def _path(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

@@ -1,0 +1,163 @@
+"""The JSON Schemas (2020-12) of everything on the wire, each of a whole message.
+
+Only this module turns our models into schemas; where they are written to is `export`'s business.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+from pydantic.json_schema import GenerateJsonSchema
+
+from marketplace_worker.contract.cloudevents import Envelope, event_type, schema_id
+from marketplace_worker.contract.examples import (
+    MARKETPLACE_EXAMPLES,
+    example_snapshot,
+    inbound_examples,
+    outbound_examples,
+)
+from marketplace_worker.contract.fields import Text, Time
+from marketplace_worker.contract.inbound_data import INBOUND_DATA, Data
+from marketplace_worker.contract.outbound import encode, encode_snapshot
+from marketplace_worker.contract.outbound_data import EVENT_MODELS, STATE_MODEL, STATE_NAME
+from marketplace_worker.lifecycle.events import EventKind
+
+JsonObject = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+DESCRIPTIONS: dict[EventKind, str] = {
+    EventKind.CANCELED: "The last plan ended; nothing is taken away yet. With the whole schedule.",
+    EventKind.CONTROL_PLANE_LOST: "No new users, no new clusters, no changes to clusters.",
+    EventKind.SUSPENDED: "Keys are deactivated, content is inaccessible; logging in still works.",
+    EventKind.DEACTIVATED: "The organization is closed. `cause` tells whether it can come back.",
+    EventKind.REINSTATED: "The organization has an active plan again and is as it was before.",
+    EventKind.NOTICE_GIVEN: "A step is announced; it is never taken before the date named here.",
+    EventKind.NOTICE_WITHDRAWN: "The announced step is called off or put off.",
+    EventKind.CONTROL_PLANE_ACCESS_REVOKED: "Close the control plane to the organization.",
+    EventKind.CONTROL_PLANE_ACCESS_RESTORED: "Open the control plane to it again.",
+    EventKind.CONTROL_PLANE_DECOMMISSIONED: "Decommission the organization's control plane.",
+    EventKind.API_KEYS_REVOKED: "Its API keys are no longer valid.",
+    EventKind.API_KEYS_RESTORED: "Its API keys are valid again.",
+    EventKind.DATA_PLANE_ACCESS_REVOKED: "Close the data plane: no producing, no consuming.",
+    EventKind.DATA_PLANE_ACCESS_RESTORED: "Open the data plane again.",
+    EventKind.BILLING_STOPPED: "Nothing is billed from here on.",
+    EventKind.SUBSCRIPTIONS_REMOVED: "All plans are removed from the organization.",
+    EventKind.TEAM_MEMBERSHIPS_REMOVED: "Its users have left its teams; their accounts stay.",
+    EventKind.ROLES_REMOVED: "Its users have lost their roles in it; their accounts stay.",
+    EventKind.LOGINS_BLOCKED: "Nobody can log in to the organization.",
+    EventKind.EMAIL_LOCKED: "The owner's email may not be used for another organization.",
+    EventKind.RUNTIMES_DETACHED: "Its runtimes no longer proxy data; they are not stopped.",
+    EventKind.RESOURCES_DELETION_REQUESTED: "Delete all content, data and resources, for good.",
+    EventKind.METERING_FINAL_REPORT_DUE: "Report the last usage to the marketplace in time.",
+}
+"""What each event tells its reader."""
+
+STATE_DESCRIPTION = (
+    "The whole of an organization, newest last; the topic is compacted. `sequence` counts the "
+    "snapshots; `last_event_sequence` says which events are included."
+)
+
+MARKETPLACE_DESCRIPTIONS: dict[str, str] = {
+    "marketplace.aws.notifications": (
+        "A notification of AWS Marketplace as it comes: an EventBridge event, an SNS envelope, or "
+        "a bare SNS message. Its fields are AWS's to define."
+    ),
+    "marketplace.gcp.notifications": (
+        "A notification of Google Cloud Marketplace as it comes: a Pub/Sub push envelope, or its "
+        "decoded message. Its fields are Google's to define."
+    ),
+    "marketplace.azure.notifications": (
+        "The body of an Azure Marketplace SaaS webhook call as it comes. Its fields are "
+        "Microsoft's to define."
+    ),
+}
+
+
+def inbound_schemas() -> dict[str, JsonObject]:
+    """The schema of every inbound message, by its name."""
+    examples = inbound_examples()
+    cloudevents = {
+        name: _named(
+            name,
+            _inbound_model(name, data).model_json_schema(
+                schema_generator=_WithoutTitles, mode="validation"
+            ),
+            description=data.__doc__ or "",
+            examples=[examples[name]],
+        )
+        for name, data in INBOUND_DATA.items()
+    }
+    notifications = {
+        name: _named(
+            name, {"type": "object"}, description=description, examples=[MARKETPLACE_EXAMPLES[name]]
+        )
+        for name, description in MARKETPLACE_DESCRIPTIONS.items()
+    }
+    return cloudevents | notifications
+
+
+def outbound_schemas() -> dict[str, JsonObject]:
+    """The schema of every outbound message, by its name."""
+    examples = outbound_messages()
+    written = [(str(kind), model, DESCRIPTIONS[kind]) for kind, model in EVENT_MODELS.items()]
+    return {
+        name: _named(
+            name,
+            model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization"),
+            description=description,
+            examples=[examples[name]],
+        )
+        for name, model, description in [*written, (STATE_NAME, STATE_MODEL, STATE_DESCRIPTION)]
+    }
+
+
+def outbound_messages() -> dict[str, JsonObject]:
+    """An example of everything that we publish, read from the very bytes, by its name."""
+    messages: dict[str, JsonObject] = {
+        str(kind): json.loads(encode(event)) for kind, event in outbound_examples().items()
+    }
+    return messages | {STATE_NAME: json.loads(encode_snapshot(example_snapshot()))}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Pydantic's generator, without a title for each field that only repeats its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's own
+        """Never."""
+        del schema
+        return False
+
+
+def _named(
+    name: str, schema: JsonObject, *, description: str, examples: list[JsonObject]
+) -> JsonObject:
+    said = {"title", "description"}
+    return {
+        "$schema": DIALECT,
+        "$id": schema_id(name),
+        "title": name,
+        "description": description,
+        **{key: value for key, value in schema.items() if key not in said},
+        "examples": examples,
+    }
+
+
+def _inbound_model(name: str, data: type[Data]) -> type[BaseModel]:
+    """The whole CloudEvent of an inbound type, as its writer should make it."""
+    identity = Field(description="Names this event for ever, together with its source.")
+    subject = Field(description="The organization's id.")
+    time = Field(description="When it happened.")
+    fields: dict[str, Any] = {
+        "id": (Annotated[Text, identity], ...),
+        "type": (Literal[event_type(name)], ...),
+        "subject": (Annotated[Text, subject], ...),
+        "time": (Annotated[Time, time], ...),
+        "data": (data, ...),
+    }
+    if name == "support.unlock_email":
+        fields["subject"] = (Annotated[Text | None, subject], None)
+    if name == "usage.api_requests":
+        fields["data"] = (data | None, None)
+    model: type[BaseModel] = create_model(name, __base__=Envelope, **fields)
+    return model

@@ -1,0 +1,121 @@
+"""A real Apache Kafka from a folder of jars: one broker in KRaft mode, on Java 17 or newer.
+
+For the tests, the benchmarks and the drills; `make test-kafka` fetches the jars.  The folder keeps
+the data, so a broker that was killed can be started again on the same port with all it had.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+from marketplace_worker.embedded import process
+from marketplace_worker.embedded.process import Command
+from marketplace_worker.errors import Misconfigured
+
+FORMAT_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 90.0
+JAVA_OPTIONS = (
+    "-Xms256m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # a broker that lives for minutes starts faster so
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+)
+CLUSTER_ID = "bWFya2V0cGxhY2V3cms1Mg"
+
+
+@contextlib.asynccontextmanager
+async def broker(jars: Path, folder: Path, *, port: int | None = None) -> AsyncIterator[str]:
+    """Run a broker until the block is left; yields its `host:port` on the loopback address.
+
+    Args:
+        jars: `kafka_2.13` with all that it needs.
+        folder: for data and log; made if missing, gone on with if not.
+        port: to listen on; None for a free one.
+
+    Raises:
+        Misconfigured: no Java, no jars, or another process uses the folder.
+        Unavailable: the broker did not start; the message has the end of its log.
+    """
+    with process.alone_in(folder) as home:
+        java = _java(jars)
+        if not (home / "data" / "meta.properties").exists():
+            _write_properties(home, process.free_port(), process.free_port())
+            await process.finished(_format(java, home), within_seconds=FORMAT_SECONDS_MAX)
+        async with process.listening(
+            partial(_server, java, home),
+            partial(process.answers_kafka, process.LOOPBACK),
+            port=port,
+            ready_seconds=READY_SECONDS_MAX,
+        ) as chosen:
+            yield f"{process.LOOPBACK}:{chosen}"
+
+
+def _server(java: list[str], folder: Path, port: int) -> Command:
+    _write_properties(folder, port, process.free_port())
+    return Command(
+        name="Apache Kafka",
+        program=[*java, "kafka.Kafka", str(folder / "server.properties")],
+        folder=folder,
+        stop_signals=(signal.SIGTERM,),
+        stop_seconds=20.0,
+    )
+
+
+def _format(java: list[str], folder: Path) -> Command:
+    return Command(
+        name="Kafka's StorageTool",
+        program=[
+            *java,
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={CLUSTER_ID}",
+            f"--config={folder / 'server.properties'}",
+        ],
+        folder=folder,
+        stop_signals=(signal.SIGTERM,),
+    )
+
+
+def _java(jars: Path) -> list[str]:
+    if not any(jars.glob("kafka_2.13-*.jar")):
+        raise Misconfigured(f"no Apache Kafka in {jars}: `make test-kafka` fetches it with mvn")
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin" if home else None)
+    if java is None:
+        raise Misconfigured("Apache Kafka needs Java 17 or newer: no `java` was found")
+    return [java, *JAVA_OPTIONS, "-cp", f"{jars.resolve()}/*"]
+
+
+def _write_properties(folder: Path, port: int, controller_port: int) -> None:
+    host = process.LOOPBACK
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{host}:{controller_port}",
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(folder / "data"),
+        # One broker: nothing can have a second copy.
+        "default.replication.factor": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # A killed broker that starts again waits until its former life is given up.
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "2000",
+        # A lone first member need not wait for others.
+        "group.initial.rebalance.delay.ms": "0",
+    }
+    text = "".join(f"{name}={value}\n" for name, value in properties.items())
+    (folder / "server.properties").write_text(text)

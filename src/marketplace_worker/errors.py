@@ -1,0 +1,26 @@
+"""What can go wrong, named by what is done about it.
+
+Anything else that is raised is a bug of ours: the transaction rolls back and the loop says so.
+"""
+
+
+class Malformed(Exception):
+    """This input cannot be read, now or ever: it goes to the dead letters with this reason.
+
+    Args:
+        reason: one sentence for an operator; names no value of the input (it may be personal).
+        field: the path of the field at fault, such as `detail.agreement.id`; empty for the whole.
+    """
+
+    def __init__(self, reason: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.reason = reason
+        self.field = field
+
+
+class Unavailable(Exception):
+    """A server did not answer or refused for now: wait and try the same again."""
+
+
+class Misconfigured(Exception):
+    """The settings or the database do not allow a start; the message says what to do."""

@@ -1,0 +1,204 @@
+"""What can happen, in our words, whichever marketplace or service said it.
+
+A fact is what a translator makes of one inbound message.  It carries no decision.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from marketplace_worker.lifecycle.notes import Attention, Note
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    Identity,
+    OrganizationId,
+    PlanType,
+    SubscriptionKey,
+    Tier,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """A marketplace said something about a subscription.
+
+    `notification` is the marketplace's own word for it (`License Updated`, `Suspend`), for the
+    journal and the log.
+    """
+
+    identity: Identity
+    subscription: SubscriptionKey
+    note: Note
+    notification: str
+    attention: Attention | None = None
+    kind: Literal["notified"] = "notified"
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it happened, by the marketplace's clock (never later than the record's)."""
+        return self.note.occurred_at
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognized:
+    """A known shape of an unknown kind, without a subject of ours (a CloudEvent of another type, an
+    account event): journalled and counted, changes nothing.
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    event_type: str
+    kind: Literal["unrecognized"] = "unrecognized"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The organization exists.  `billing_cycle_anchor` defaults to `occurred_at`."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    tier: Tier
+    owner: EmailHash
+    billing_cycle_anchor: datetime | None = None
+    kind: Literal["organization.created"] = "organization.created"
+
+
+@dataclass(frozen=True, slots=True)
+class TierChanged:
+    """The organization is of another tier from now on."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    tier: Tier
+    kind: Literal["organization.tier_changed"] = "organization.tier_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChanged:
+    """The organization has another owner from now on."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    owner: EmailHash
+    kind: Literal["organization.owner_changed"] = "organization.owner_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionLinked:
+    """The vendor's sign-up accepted a subscription for an organization."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    subscription: SubscriptionKey
+    billing_account: str | None = None
+    plan_type: PlanType | None = None
+    kind: Literal["organization.subscription_linked"] = "organization.subscription_linked"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentLinked:
+    """A commitment, in force in `[starts_at, ends_at)`, belongs to the organization."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    commitment_id: str
+    starts_at: datetime
+    ends_at: datetime
+    kind: Literal["organization.commitment_linked"] = "organization.commitment_linked"
+
+
+class SupportRequestKind(StrEnum):
+    """What Support may ask for (lifecycle.md section 7)."""
+
+    DEACTIVATE_ORGANIZATION = "deactivate_organization"
+    REACTIVATE_ORGANIZATION = "reactivate_organization"
+    REINSTATE_ORGANIZATION = "reinstate_organization"
+    UNLOCK_EMAIL = "unlock_email"
+    PLACE_HOLD = "place_hold"
+    RELEASE_HOLD = "release_hold"
+    EXTEND_GRACE = "extend_grace"
+
+
+class HoldKind(StrEnum):
+    """Why nothing may be taken from an organization for now."""
+
+    LEGAL = "legal"
+    COMMERCIAL = "commercial"
+
+
+@dataclass(frozen=True, slots=True)
+class SupportRequested:
+    """Support asked for something.  `organization` is None only for an `unlock_email`.
+
+    `problem` names what is wrong with the data of a request whose envelope was readable: it is then
+    refused with `invalid_request`, before it is anything else.
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId | None
+    request: SupportRequestKind
+    requested_by: str
+    reason: str
+    ticket: str | None = None
+    grant_until: datetime | None = None
+    email: EmailHash | None = None
+    hold: HoldKind | None = None
+    expires_at: datetime | None = None
+    days: int | None = None
+    problem: str | None = None
+    kind: Literal["support_requested"] = "support_requested"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineCame:
+    """One of an organization's moments came: a step, a notice, a plan that begins or ends."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    kind: Literal["deadline_came"] = "deadline_came"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A user signed in to the organization."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    kind: Literal["identity.user.logged_in"] = "identity.user.logged_in"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequested:
+    """The organization's API keys made `requests` requests."""
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    requests: int = 1
+    kind: Literal["usage.api_requests"] = "usage.api_requests"
+
+
+Activity = LoggedIn | ApiRequested
+"""Coalesced to one maximum per organization and feed, never journalled (docs/architecture.md)."""
+
+Fact = (
+    Notified
+    | Unrecognized
+    | Created
+    | TierChanged
+    | OwnerChanged
+    | SubscriptionLinked
+    | CommitmentLinked
+    | SupportRequested
+    | DeadlineCame
+)
+"""What the journal keeps and the lifecycle decides on."""

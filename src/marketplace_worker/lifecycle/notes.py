@@ -1,0 +1,148 @@
+"""What a marketplace's notification says of its subscription, whichever marketplace it is.
+
+The tables of marketplaces.md section 1 in our own words; `plans.fold` reads them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Pended:
+    """Bought, not yet in force.  `successor_of`: the subscription that this one continues."""
+
+    kind: Literal["pended"] = "pended"
+    successor_of: SubscriptionKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """In force."""
+
+    kind: Literal["activated"] = "activated"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """In force again, but only where it was `ending` (AWS, auto-renewal switched on again)
+    or `suspended` (Azure Reinstate); otherwise it changes nothing.
+    """
+
+    where: Literal["ending", "suspended"]
+    kind: Literal["resumed"] = "resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Will end at `ends_at` (None: until told).
+
+    `reason` is what holds when it then runs out untold.  `closes_usage`: this opens the
+    marketplace's last hour for metering (AWS).
+    """
+
+    ends_at: datetime | None
+    reason: Reason = Reason.UNKNOWN
+    closes_usage: bool = False
+    kind: Literal["ending"] = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """Azure: payment failed; the data must be kept for 30 days."""
+
+    kind: Literal["suspended"] = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Over.  `terminal`: nothing later revives the subscription."""
+
+    reason: Reason
+    initiator: Initiator
+    terminal: bool
+    kind: Literal["ended"] = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """Azure's end, terminal; its reason depends on what was known before it.
+
+    `by_partner`: the vendor's own call.  `term_ends_at` is on the note (`Note.term_ends_at`).
+    """
+
+    by_partner: bool
+    kind: Literal["unsubscribed"] = "unsubscribed"
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Over, because another subscription continues it: not a cancellation.  Terminal."""
+
+    kind: Literal["superseded"] = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class VendorCancellationApproved:
+    """AWS: the vendor's own request to cancel was approved; an end by the customer at or after it
+    was the vendor's.
+    """
+
+    kind: Literal["vendor_cancellation_approved"] = "vendor_cancellation_approved"
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Says nothing about the status (it may still tell a plan type, an account, a term)."""
+
+    kind: Literal["unchanged"] = "unchanged"
+
+
+Change = (
+    Pended
+    | Activated
+    | Resumed
+    | Ending
+    | Suspended
+    | Ended
+    | Unsubscribed
+    | Superseded
+    | VendorCancellationApproved
+    | Unchanged
+)
+
+
+class Attention(StrEnum):
+    """Why a person should look at a notification: logged at `warning`."""
+
+    UNKNOWN_KIND = "unknown_kind"
+    ADVISORY = "advisory"
+    ENTITLEMENTS_NOT_READ = "entitlements_not_read"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a subscription's register keeps of one notification.
+
+    `rank` is its row in the tables of marketplaces.md section 1: at equal times the later row comes
+    later.  The other fields are None where the notification does not tell.  `plan_type_settled`:
+    this plan type outranks what other notifications say (AWS SNS: entitlement-updated).
+    """
+
+    occurred_at: datetime
+    rank: int
+    id: str
+    change: Change
+    plan_type: PlanType | None = None
+    plan_type_settled: bool = False
+    billing_account: str | None = None
+    term_ends_at: datetime | None = None
+    auto_renews: bool | None = None
+
+    @property
+    def order(self) -> tuple[datetime, int, str]:
+        """The order of the fold (marketplaces.md section 1, *Fold*)."""
+        return (self.occurred_at, self.rank, self.id)

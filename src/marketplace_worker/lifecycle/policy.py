@@ -1,0 +1,182 @@
+"""Timelines, dwell and notices: the policy as data (lifecycle.md section 3).
+
+A `Policy` that exists has been checked: `problems()` is what its loader refuses it for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import PlanType
+
+STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)
+"""The steps of a cancellation that a deadline takes, in order."""
+
+AZURE_KEEPS_AFTER_SUSPEND = timedelta(days=30)
+AZURE_KEEPS_AFTER_UNSUBSCRIBE = timedelta(days=7)
+"""Azure's floors: how long data must stay recoverable (lifecycle.md section 3, 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Offsets of the steps, counted from `canceled_at`."""
+
+    control_plane_loss: timedelta
+    suspended: timedelta
+    deactivated: timedelta
+
+    def offset(self, step: State) -> timedelta:
+        """How long after `canceled_at` a step is due."""
+        match step:
+            case State.CONTROL_PLANE_LOSS:
+                return self.control_plane_loss
+            case State.SUSPENDED:
+                return self.suspended
+            case State.DEACTIVATED:
+                return self.deactivated
+            case State.ACTIVE | State.CANCELED:
+                raise AssertionError(f"no deadline leads into {step}")
+
+
+@dataclass(frozen=True, slots=True)
+class MinimumDwell:
+    """How long an organization stays in each state at least, counted from really entering it."""
+
+    canceled: timedelta = timedelta(hours=1)
+    control_plane_loss: timedelta = timedelta(days=1)
+    suspended: timedelta = timedelta(days=7)
+
+    def of(self, state: State) -> timedelta:
+        """The dwell of a state of a cancellation."""
+        match state:
+            case State.CANCELED:
+                return self.canceled
+            case State.CONTROL_PLANE_LOSS:
+                return self.control_plane_loss
+            case State.SUSPENDED:
+                return self.suspended
+            case State.ACTIVE | State.DEACTIVATED:
+                raise AssertionError(f"{state} has no dwell")
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeLead:
+    """How long before a step its notice must have been written.  No notice, no step."""
+
+    suspended: timedelta = timedelta(days=3)
+    deactivated: timedelta = timedelta(days=7)
+    inactivity: timedelta = timedelta(days=7)
+
+    def of(self, step: State) -> timedelta | None:
+        """The lead of a step's notice; None: the step needs none."""
+        match step:
+            case State.SUSPENDED:
+                return self.suspended
+            case State.DEACTIVATED:
+                return self.deactivated
+            case State.ACTIVE | State.CANCELED | State.CONTROL_PLANE_LOSS:
+                return None
+
+
+@dataclass(frozen=True, slots=True)
+class Inactivity:
+    """When a free organization counts as inactive (lifecycle.md section 5)."""
+
+    no_login_for: timedelta = timedelta(days=30)
+    billing_cycle: timedelta = timedelta(days=30)
+    feed_max_gap: timedelta = timedelta(days=3)
+
+
+class AzureReinstatement(StrEnum):
+    """What completes the reinstatement of an Azure organization (lifecycle.md section 4)."""
+
+    SUPPORT = "support"
+    AUTOMATIC = "automatic"
+
+
+@dataclass(frozen=True, slots=True)
+class Reinstatement:
+    """What completes a reinstatement.  `sign_in_required`: AWS and Google."""
+
+    sign_in_required: bool = True
+    azure: AzureReinstatement = AzureReinstatement.SUPPORT
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """Time that is given.  `max_extension`: by Support, in all, per cancellation.
+    `successor_within`: how long a superseded plan counts while it has no successor.
+    """
+
+    max_extension: timedelta = timedelta(days=90)
+    successor_within: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The fleet's limit of harmful steps within a sliding hour: the larger of `minimum` and
+    `fraction` of the organizations that are not deactivated (lifecycle.md section 8).
+    """
+
+    minimum: int = 50
+    fraction: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that an operator may tune.  Defaults: lifecycle.md section 3."""
+
+    version: str = "default"
+    payg: Timeline = field(
+        default_factory=lambda: Timeline(timedelta(days=1), timedelta(days=7), timedelta(days=37))
+    )
+    commit: Timeline = field(
+        default_factory=lambda: Timeline(timedelta(days=3), timedelta(days=14), timedelta(days=74))
+    )
+    minimum_dwell: MinimumDwell = field(default_factory=MinimumDwell)
+    notice: NoticeLead = field(default_factory=NoticeLead)
+    inactivity: Inactivity = field(default_factory=Inactivity)
+    reinstatement: Reinstatement = field(default_factory=Reinstatement)
+    grace: Grace = field(default_factory=Grace)
+    guard: Guard = field(default_factory=Guard)
+
+    def offset(self, plan_type: PlanType | None, step: State) -> timedelta:
+        """How long after `canceled_at` a step is due; an unknown plan type takes the longest."""
+        match plan_type:
+            case PlanType.PAYG:
+                return self.payg.offset(step)
+            case PlanType.COMMIT:
+                return self.commit.offset(step)
+            case None:
+                return max(self.payg.offset(step), self.commit.offset(step))
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with it, as (field, sentence); nothing for a usable policy."""
+        durations = {
+            **_fields("timeline.payg", self.payg),
+            **_fields("timeline.commit", self.commit),
+            **_fields("minimum_dwell", self.minimum_dwell),
+            **_fields("notice", self.notice),
+            **_fields("inactivity", self.inactivity),
+            **_fields("grace", self.grace),
+        }
+        for name, duration in durations.items():
+            if duration <= timedelta(0):
+                yield name, "must be longer than nothing"
+        for name, timeline in (("payg", self.payg), ("commit", self.commit)):
+            if timeline.suspended <= timeline.control_plane_loss:
+                yield f"timeline.{name}.suspended", "must come after control_plane_loss"
+            if timeline.deactivated <= timeline.suspended:
+                yield f"timeline.{name}.deactivated", "must come after suspended"
+        if self.guard.minimum < 0:
+            yield "guard.minimum", "must not be negative"
+        if not 0 <= self.guard.fraction <= 1:
+            yield "guard.fraction", "must be from 0 to 1"
+
+
+def _fields(
+    prefix: str, durations: Timeline | MinimumDwell | NoticeLead | Inactivity | Grace
+) -> dict[str, timedelta]:
+    return {f"{prefix}.{name}": getattr(durations, name) for name in durations.__slots__}

@@ -1,0 +1,56 @@
+"""The states of an organization and what each allows (lifecycle.md section 1)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """In the order of a cancellation; none is skipped on the way down."""
+
+    ACTIVE = "active"
+    CANCELED = "canceled"
+    CONTROL_PLANE_LOSS = "control_plane_loss"
+    SUSPENDED = "suspended"
+    DEACTIVATED = "deactivated"
+
+    @property
+    def next_step(self) -> "State | None":
+        """The state that a cancellation takes next; None where no deadline leads on."""
+        match self:
+            case State.CANCELED:
+                return State.CONTROL_PLANE_LOSS
+            case State.CONTROL_PLANE_LOSS:
+                return State.SUSPENDED
+            case State.SUSPENDED:
+                return State.DEACTIVATED
+            case State.ACTIVE | State.DEACTIVATED:
+                return None
+
+    @property
+    def in_cancellation(self) -> bool:
+        """Canceled and on the way down, but not yet beyond return."""
+        return self.next_step is not None
+
+    @property
+    def capabilities(self) -> "Capabilities":
+        """What the organization may do in this state."""
+        return _CAPABILITIES[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What downstream services enforce: manage (control plane), data plane, API keys, log in."""
+
+    manage: bool
+    data: bool
+    api_keys: bool
+    login: bool
+
+
+_CAPABILITIES = {
+    State.ACTIVE: Capabilities(manage=True, data=True, api_keys=True, login=True),
+    State.CANCELED: Capabilities(manage=True, data=True, api_keys=True, login=True),
+    State.CONTROL_PLANE_LOSS: Capabilities(manage=False, data=True, api_keys=True, login=True),
+    State.SUSPENDED: Capabilities(manage=False, data=False, api_keys=False, login=True),
+    State.DEACTIVATED: Capabilities(manage=False, data=False, api_keys=False, login=False),
+}

@@ -1,0 +1,75 @@
+"""The words that everything else is made of: ids, and the domain's closed sets."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+OrganizationId = NewType("OrganizationId", str)
+EmailHash = NewType("EmailHash", str)
+"""HMAC-SHA-256, in hex, of the trimmed and case-folded address (lifecycle.md section 7)."""
+
+
+class Marketplace(StrEnum):
+    """Where a subscription was bought."""
+
+    AWS = "aws"
+    GCP = "gcp"
+    AZURE = "azure"
+
+
+class PlanType(StrEnum):
+    """Chooses the timeline of a cancellation; unknown is None, and takes the longest."""
+
+    PAYG = "payg"
+    COMMIT = "commit"
+
+
+class Tier(StrEnum):
+    """What the organization pays for beside a marketplace; only `free` is ever inactive."""
+
+    FREE = "free"
+    PLUS = "plus"
+    ENTERPRISE = "enterprise"
+
+
+class Reason(StrEnum):
+    """Why a plan ended (lifecycle.md section 2)."""
+
+    CUSTOMER = "customer"
+    VENDOR = "vendor"
+    NON_PAYMENT = "non_payment"
+    COMMIT_EXPIRED = "commit_expired"
+    GRANT_EXPIRED = "grant_expired"
+    UNKNOWN = "unknown"
+
+
+class Initiator(StrEnum):
+    """Who caused it (lifecycle.md section 2)."""
+
+    CUSTOMER = "customer"
+    MARKETPLACE = "marketplace"
+    VENDOR = "vendor"
+    SYSTEM = "system"
+    SUPPORT = "support"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SubscriptionKey:
+    """One marketplace subscription; what `subscription_id` is: events.md section 2."""
+
+    marketplace: Marketplace
+    subscription_id: str
+
+    def __str__(self) -> str:
+        return f"{self.marketplace}:{self.subscription_id}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """Names an inbound message once and for all: the same identity twice is the same message.
+
+    `source` is the CloudEvents source, or the marketplace's name; `id` is unique within it.
+    """
+
+    source: str
+    id: str

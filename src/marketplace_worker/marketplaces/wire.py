@@ -1,0 +1,310 @@
+"""What the three translators share: JSON from bytes, fields with their paths, times, table rows.
+
+Everything that is wrong with an input is `Malformed`, with the path of the field and never a value
+of the input: it may be personal.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from typing import NoReturn, Self, TypeVar
+
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.facts import Notified, Unrecognized
+from marketplace_worker.lifecycle.notes import Attention, Change, Ended
+from marketplace_worker.lifecycle.vocabulary import Initiator, Reason
+from marketplace_worker.record import Record
+
+ENVELOPES_MAX = 10
+"""How many envelopes may lie in one another; the deepest known is a wrapper, SQS, SNS, event: 5."""
+RECORDS_MAX = 10_000
+"""How many records one value may hold: the largest batch that SQS hands to a Lambda function."""
+TEXT_MAX = 500
+"""The longest text that is read, in characters: ids are indexed, and Postgres refuses an index
+entry of more than 2704 bytes.
+"""
+NAME_MAX = 200
+"""Where the marketplace's own word for a notification is cut, in characters."""
+TIME_MAX = 64
+"""The longest text that can be a time, in characters."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Item = Notified | Unrecognized | Malformed
+"""What a translator makes of one record of a value."""
+
+
+# --- objects and their fields ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An object of the input and the path at which it stands; an absent one has no fields.
+
+    A field that is absent, null or `""` counts as absent (Azure 2019 sent every optional field as
+    `""`); one of the wrong type is `Malformed`.
+    """
+
+    fields: Mapping[str, object]
+    path: str = ""
+
+    def value(self, name: str) -> object:
+        """A field as it came; None where it is absent, null or empty text."""
+        return None if (found := self.fields.get(name)) == "" else found
+
+    def has(self, name: str) -> bool:
+        """Whether the field is there."""
+        return self.value(name) is not None
+
+    def at(self, name: str) -> str:
+        """The path of a field."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def text(self, name: str) -> str | None:
+        """A text without the blanks around it (AWS sends some); None where nothing is left."""
+        found = self.value(name)
+        if found is None:
+            return None
+        if not isinstance(found, str):
+            raise Malformed("must be text", field=self.at(name))
+        return keepable(found.strip(), field=self.at(name)) or None
+
+    def required(self, name: str) -> str:
+        """A text that must be there."""
+        found = self.text(name)
+        if found is None:
+            raise Malformed("is missing", field=self.at(name))
+        return found
+
+    def flag(self, name: str) -> bool | None:
+        """A truth value; AWS and some routers send it as text."""
+        found = self.value(name)
+        if found is None or isinstance(found, bool):
+            return found
+        match self.text(name):
+            case str(text) if text.lower() in {"true", "false"}:
+                return text.lower() == "true"
+            case _:
+                raise Malformed("must be true or false", field=self.at(name))
+
+    def time(self, name: str) -> datetime | None:
+        """A moment in UTC; None where it is absent or unreadable (lifecycle.md section 11)."""
+        text = self.text(name)
+        return None if text is None else parse_time(text)
+
+    def end_time(self, name: str) -> datetime | None:
+        """When something ends; None also for the year 9999, by which AWS says "never"."""
+        return real_end(self.time(name))
+
+    def child(self, name: str) -> Self:
+        """An object; an absent one has no fields."""
+        found = self.value(name)
+        if found is None:
+            found = {}
+        if not isinstance(found, dict):
+            raise Malformed("must be an object", field=self.at(name))
+        return replace(self, fields=found, path=self.at(name))
+
+    def opened(self, name: str) -> Self:
+        """An object, or one as JSON text: the content of an envelope."""
+        found = self.value(name)
+        if isinstance(found, str):
+            found = parse_object(found, field=self.at(name))
+        if not isinstance(found, dict):
+            raise Malformed("must be an object or its JSON text", field=self.at(name))
+        return replace(self, fields=found, path=self.at(name))
+
+    def children(self, name: str) -> "Sequence[Self | Malformed]":
+        """The objects of a list, each taken or refused by itself."""
+        found = self.value(name)
+        if not isinstance(found, list):
+            raise Malformed("must be a list", field=self.at(name))
+        if len(found) > RECORDS_MAX:
+            raise Malformed(f"holds more than {RECORDS_MAX} entries", field=self.at(name))
+        return [
+            replace(self, fields=entry, path=f"{self.at(name)}.{index}")
+            if isinstance(entry, dict)
+            else Malformed("must be an object", field=f"{self.at(name)}.{index}")
+            for index, entry in enumerate(found)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class CaselessNode(Node):
+    """A node whose fields are found in any spelling of upper and lower case (Azure).
+
+    Where two spellings are there, the exact one wins, then the first.
+    """
+
+    def value(self, name: str) -> object:
+        """A field as it came; None where it is absent, null or empty text."""
+        exact = self.fields.get(name)
+        if exact is not None and exact != "":
+            return exact
+        wanted = name.lower()
+        spellings = (found for key, found in self.fields.items() if key.lower() == wanted)
+        return next((found for found in spellings if found is not None and found != ""), None)
+
+
+def keepable(text: str, *, field: str) -> str:
+    """The text, where it can be stored: bounded, no NUL (Postgres has none), no lone surrogate."""
+    if len(text) > TEXT_MAX:
+        raise Malformed(f"is longer than {TEXT_MAX} characters", field=field)
+    if "\0" in text:
+        raise Malformed("holds a NUL character, which cannot be stored", field=field)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Malformed("holds half a surrogate pair, which cannot be stored", field=field)
+    return text
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def read(record: Record) -> Node:
+    """The value of a record, a JSON object; `Malformed` where it is none."""
+    if not record.value:
+        raise Malformed("the value is empty")
+    return Node(parse_object(record.value, field=""))
+
+
+def parse_object(source: bytes | str, *, field: str) -> Mapping[str, object]:
+    """A JSON object from its text; `Malformed` at `field` for anything else."""
+    try:
+        text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
+    except UnicodeDecodeError:
+        raise Malformed("is not UTF-8", field=field) from None
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise Malformed("is JSON nested too deeply", field=field) from None
+    except ValueError:  # also a number of more digits than Python reads
+        raise Malformed("is not JSON", field=field) from None
+    if not isinstance(found, dict):
+        raise Malformed("must be a JSON object", field=field)
+    return found
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    """NaN and the infinities, which Python reads, are no JSON."""
+    raise ValueError
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def parse_time(text: str) -> datetime | None:
+    """An ISO 8601 time as UTC; None where it is unreadable.
+
+    Without zone: UTC.  More than 6 fraction digits: cut.  Blanks within are dropped (a Google
+    fixture has them).  The year 1 is .NET's word for "no time"; a time that leaves the calendar
+    on its way to UTC is its end.
+    """
+    if len(text) > TIME_MAX or text[4:5] != "-":
+        return None
+    clock = "".join(text[10:].split()).upper()
+    separator = "" if not clock or clock.startswith("T") else "T"
+    try:
+        moment = datetime.fromisoformat(text[:10] + separator + clock)
+    except ValueError:
+        return None
+    if moment.year == MINYEAR:
+        return None
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def seconds_since_epoch(seconds: float, *, field: str) -> datetime:
+    """A moment from a number; `Malformed` where the calendar does not reach it."""
+    try:
+        return EPOCH + timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        raise Malformed("is a number that no time has", field=field) from None
+
+
+def real_end(moment: datetime | None) -> datetime | None:
+    """The moment; None for one in the year 9999, which means "never"."""
+    return None if moment is None or moment.year == MAXYEAR else moment
+
+
+def later(moment: datetime, by: timedelta) -> datetime | None:
+    """A moment later `by`; None where the calendar ends before."""
+    try:
+        return moment + by
+    except OverflowError:
+        return None
+
+
+def occurred_at(record: Record, told: datetime | None) -> datetime:
+    """The event time: as told, but never later than the record's (lifecycle.md section 11)."""
+    return record.recorded_at if told is None else min(told, record.recorded_at)
+
+
+# --- rows of the tables, and values that hold several records -------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row of a table of marketplaces.md section 1 says; `rank` is its number there."""
+
+    rank: int
+    change: Change
+    attention: Attention | None = None
+
+
+_INITIATORS = {
+    Reason.CUSTOMER: Initiator.CUSTOMER,
+    Reason.VENDOR: Initiator.VENDOR,
+    Reason.NON_PAYMENT: Initiator.MARKETPLACE,
+    Reason.COMMIT_EXPIRED: Initiator.SYSTEM,
+    Reason.UNKNOWN: Initiator.MARKETPLACE,
+}
+
+
+def ended_for_good(reason: Reason) -> Ended:
+    """A terminal end, by whom such a reason has."""
+    return Ended(reason, _INITIATORS[reason], terminal=True)
+
+
+def ended_for_now(reason: Reason) -> Ended:
+    """An end that a later notification may undo, by whom such a reason has."""
+    return Ended(reason, _INITIATORS[reason], terminal=False)
+
+
+def named(notification: str) -> str:
+    """The marketplace's own word for a notification, cut to what the journal takes."""
+    return notification[:NAME_MAX]
+
+
+Letter = TypeVar("Letter")
+
+
+def translate_each(
+    letters: Iterable[Letter | Malformed],
+    record: Record,
+    translate: Callable[[Letter, str], Notified | Unrecognized],
+) -> Sequence[Item]:
+    """One item per record of a value; `Malformed` is raised where its only record is refused.
+
+    `translate` is given the identity for a notification that brings none: the record's own id,
+    with `/index` where the value holds several (lifecycle.md section 11).
+    """
+    letters = list(letters)
+    if len(letters) == 1:
+        (letter,) = letters
+        if isinstance(letter, Malformed):
+            raise letter
+        return [translate(letter, record.own_id)]
+    items: list[Item] = []
+    for index, letter in enumerate(letters):
+        try:
+            if isinstance(letter, Malformed):
+                raise letter
+            items.append(translate(letter, f"{record.own_id}/{index}"))
+        except Malformed as refused:
+            items.append(refused)
+    return items

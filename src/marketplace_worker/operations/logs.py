@@ -1,0 +1,111 @@
+"""The log: one line a fact, as JSON where nobody watches, readable at a terminal.
+
+Lines of libraries, which use the standard logging, take the same way; only this module sets it up.
+"""
+
+import logging
+import time
+from typing import Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+LIBRARY_LINES_MAX = 5
+LIBRARY_LINES_WITHIN_S = 60.0
+"""A library says the same thing for as long as a server is away: so often is enough."""
+
+LIBRARY_LEVEL = logging.WARNING
+"""Below this, aiokafka would write the payloads of what it sends."""
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def set_up_logs(stream: TextIO, level: Level = "info") -> None:
+    """Send all log lines to `stream`, from now on; call once, before anything is logged.
+
+    Args:
+        stream: standard output for the worker, standard error where a command's output is on
+            standard output.
+        level: the least important lines of ours; of libraries there are warnings and errors.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+    ]
+    least = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_library_line, *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendered(stream),
+            ],
+        )
+    )
+    handler.addFilter(_RateLimit())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(LIBRARY_LEVEL)
+    logging.getLogger("marketplace_worker").setLevel(least)
+    logging.captureWarnings(capture=True)
+
+
+def _rendered(stream: TextIO) -> list[Processor]:
+    if stream.isatty():
+        return [
+            structlog.dev.ConsoleRenderer(
+                timestamp_key="ts",
+                # The rich one would show local variables, and with them addresses and secrets.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
+    return [
+        structlog.processors.format_exc_info,
+        _event_first,
+        structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+    ]
+
+
+def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """What happened, how grave, when; then the rest as it was given."""
+    first = {name: line.pop(name) for name in ("event", "level", "ts") if name in line}
+    return {**first, **line}
+
+
+def _library_line(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """A library's sentence is no event: it becomes the message of one that can be counted."""
+    record: logging.LogRecord = line["_record"]
+    return {**line, "event": "library_logged", "logger": record.name, "message": line["event"]}
+
+
+class _RateLimit(logging.Filter):
+    """Drops what a library repeats; told apart by where in its code it is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("marketplace_worker"):
+            return True
+        where = (record.pathname, record.lineno)
+        now = time.monotonic()
+        since, count = self._said.get(where, (now, 0))
+        if now - since >= LIBRARY_LINES_WITHIN_S:
+            since, count = now, 0
+        self._said[where] = (since, count + 1)
+        return count < LIBRARY_LINES_MAX

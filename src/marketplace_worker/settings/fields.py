@@ -1,0 +1,332 @@
+"""The fields: every setting with its unit (in its name), its bounds and one sentence."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "MARKETPLACE_WORKER_"
+DELIMITER = "__"
+
+EMAIL_KEY_LENGTH_MIN = 16
+
+
+def _is_postgres(dsn: SecretStr) -> SecretStr:
+    if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    return dsn
+
+
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Kafka(_Group):
+    """How to reach Kafka, and how a consumer group notices that a worker died."""
+
+    bootstrap_servers: str = Field(
+        pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$",
+        description="The brokers to ask first: `host:port`, several with commas between.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Whether connections are encrypted (SSL) and log in (SASL)."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="How to log in; needed with SASL and refused without."
+    )
+    sasl_username: str | None = Field(
+        None, min_length=1, description="The name to log in with; needed with SASL."
+    )
+    sasl_password: SecretStr | None = Field(
+        None, min_length=1, description="The password to log in with; needed with SASL."
+    )
+    ssl_ca_file: FilePath | None = Field(
+        None, description="PEM file of the authorities to trust; the system's where not given."
+    )
+    ssl_cert_file: FilePath | None = Field(
+        None, description="PEM file of our own certificate, where the broker asks for one."
+    )
+    ssl_key_file: FilePath | None = Field(
+        None, description="PEM file of the certificate's key, not encrypted."
+    )
+    client_id: str = Field(
+        "marketplace-worker",
+        min_length=1,
+        max_length=200,
+        description="The name by which the broker's logs and quotas know this worker.",
+    )
+    group_prefix: str = Field(
+        "marketplace-worker",
+        min_length=1,
+        max_length=200,
+        description="The consumer groups are this and `.facts`, this and `.activity`.",
+    )
+    session_timeout_ms: int = Field(
+        45_000,
+        ge=1_000,
+        le=300_000,
+        description="After how much silence the group takes a worker's partitions away.",
+    )
+    rebalance_timeout_ms: int = Field(
+        30_000,
+        ge=1_000,
+        le=300_000,
+        description="How long a rebalance waits for a worker to finish its batch.",
+    )
+    request_timeout_ms: int = Field(
+        40_000,
+        ge=2_000,
+        le=100_000,
+        description="How long one request may take; longer than a rebalance, which is one.",
+    )
+
+    @property
+    def facts_group(self) -> str:
+        """The consumer group of the topics that become facts."""
+        return f"{self.group_prefix}.facts"
+
+    @property
+    def activity_group(self) -> str:
+        """The consumer group of logins and API usage."""
+        return f"{self.group_prefix}.activity"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        login = (self.sasl_mechanism, self.sasl_username, self.sasl_password)
+        if self.security_protocol.startswith("SASL"):
+            if None in login:
+                raise ValueError(
+                    f"security_protocol {self.security_protocol} needs sasl_mechanism, "
+                    "sasl_username and sasl_password"
+                )
+        elif any(value is not None for value in login):
+            raise ValueError("sasl_* is given, but security_protocol is not SASL_…")
+        files = (self.ssl_ca_file, self.ssl_cert_file, self.ssl_key_file)
+        if not self.security_protocol.endswith("SSL") and any(files):
+            raise ValueError("ssl_*_file is given, but security_protocol is not …SSL")
+        if (self.ssl_cert_file is None) is not (self.ssl_key_file is None):
+            raise ValueError("ssl_cert_file and ssl_key_file go together")
+        if self.rebalance_timeout_ms >= self.request_timeout_ms:
+            # aiokafka joins a group with the plain request timeout.
+            raise ValueError("rebalance_timeout_ms must be below request_timeout_ms")
+        return self
+
+
+class Postgres(_Group):
+    """How to reach the database."""
+
+    dsn: Annotated[SecretStr, AfterValidator(_is_postgres)] = Field(
+        description="`postgresql://user:password@host:port/database`; several hosts with commas."
+    )
+    sslmode: SslMode | None = Field(
+        None, description="How connections are encrypted; as the DSN says where not given."
+    )
+    ssl_root_cert_file: FilePath | None = Field(
+        None, description="PEM file of the authorities to trust, for verify-ca and verify-full."
+    )
+
+    @model_validator(mode="after")
+    def _root_is_used(self) -> Self:
+        if self.ssl_root_cert_file and self.sslmode not in {"verify-ca", "verify-full"}:
+            raise ValueError("ssl_root_cert_file needs sslmode verify-ca or verify-full")
+        return self
+
+    pool_connections_max: int = Field(
+        10, ge=4, le=200, description="How many connections this worker opens at most."
+    )
+    statement_timeout_ms: int = Field(
+        10_000,
+        ge=100,
+        le=120_000,
+        description="How long one statement may take before Postgres cancels it.",
+    )
+
+
+class Topics(_Group):
+    """The names of the topics; what is in them is in events.md section 1."""
+
+    aws_notifications: Topic = Field(
+        "marketplace.aws.notifications", description="In: AWS Marketplace's notifications."
+    )
+    gcp_notifications: Topic = Field(
+        "marketplace.gcp.notifications", description="In: Google Cloud Marketplace's."
+    )
+    azure_notifications: Topic = Field(
+        "marketplace.azure.notifications", description="In: Azure's SaaS webhook calls."
+    )
+    logins: Topic = Field("identity.logins", description="In: logins, as CloudEvents.")
+    api_requests: Topic = Field("usage.api-requests", description="In: API usage.")
+    organization_changes: Topic = Field(
+        "organizations.changes", description="In: what the rest of the product tells of them."
+    )
+    support_requests: Topic = Field("support.requests", description="In: what Support asks for.")
+    lifecycle: Topic = Field("organizations.lifecycle", description="Out: the lifecycle events.")
+    state: Topic = Field(
+        "organizations.state", description="Out: each organization's snapshot; log-compacted."
+    )
+    dead_letters: Topic = Field(
+        "marketplace-worker.dead-letters", description="Out: what could not be read, as it came."
+    )
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The topics whose records become facts, one journal row each."""
+        return (
+            self.aws_notifications,
+            self.gcp_notifications,
+            self.azure_notifications,
+            self.organization_changes,
+            self.support_requests,
+        )
+
+    @property
+    def activity(self) -> tuple[str, ...]:
+        """The topics whose records are coalesced to the last login and the last use."""
+        return (self.logins, self.api_requests)
+
+    @property
+    def outbound(self) -> tuple[str, ...]:
+        """The topics that we write."""
+        return (self.lifecycle, self.state, self.dead_letters)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = (*self.facts, *self.activity, *self.outbound)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two topics have the same name: {', '.join(twice)}")
+        return self
+
+
+class Ingest(_Group):
+    """How records are taken in."""
+
+    batch_rows_max: int = Field(
+        500, ge=1, le=5_000, description="How many records one transaction takes at most."
+    )
+    fetch_wait_ms: int = Field(
+        100, ge=10, le=5_000, description="How long a broker may wait for something to send."
+    )
+    fetch_bytes_max: int = Field(
+        16 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=256 * 1024 * 1024,
+        description="How much one broker sends at once; it bounds the worker's memory.",
+    )
+    retry_pause_min_ms: int = Field(
+        100, ge=1, le=10_000, description="The first pause after a batch failed."
+    )
+    retry_pause_max_ms: int = Field(
+        15_000, ge=10, le=300_000, description="The longest pause after a batch failed again."
+    )
+
+    @model_validator(mode="after")
+    def _growing(self) -> Self:
+        if self.retry_pause_min_ms > self.retry_pause_max_ms:
+            raise ValueError("retry_pause_min_ms must not be above retry_pause_max_ms")
+        return self
+
+
+class Deadlines(_Group):
+    """How due organizations are found."""
+
+    poll_interval_ms: int = Field(
+        1_000, ge=10, le=3_600_000, description="How often to look while nothing is due."
+    )
+    batch_rows_max: int = Field(
+        500, ge=1, le=5_000, description="How many organizations one transaction takes at most."
+    )
+
+
+class Relay(_Group):
+    """How promised messages get from the outbox to Kafka."""
+
+    poll_interval_ms: int = Field(
+        100, ge=5, le=60_000, description="How often to look while the outbox is empty."
+    )
+    batch_rows_max: int = Field(
+        1_000, ge=1, le=10_000, description="How many messages are sent before any is awaited."
+    )
+    linger_ms: int = Field(
+        5, ge=0, le=1_000, description="How long the producer waits to fill a request."
+    )
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "lz4", description="How what we write is compressed."
+    )
+    acknowledge_timeout_ms: int = Field(
+        15_000,
+        ge=1_000,
+        le=60_000,
+        description="After how long a message that Kafka did not acknowledge counts as not sent.",
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that can be set.  `load_settings` reads it; built directly, it reads nothing."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        env_ignore_empty=True,
+    )
+
+    kafka: Kafka = Field(description="How to reach Kafka.")
+    postgres: Postgres = Field(description="How to reach the database.")
+    topics: Topics = Field(Topics(), description="The names of the topics.")
+    ingest: Ingest = Field(Ingest(), description="How records are taken in.")
+    deadlines: Deadlines = Field(Deadlines(), description="How due organizations are found.")
+    relay: Relay = Field(Relay(), description="How promised messages get to Kafka.")
+    email_key: SecretStr = Field(
+        min_length=EMAIL_KEY_LENGTH_MIN,
+        description="The key of the email hashes; with another, locked addresses are forgotten.",
+    )
+    policy_file: FilePath | None = Field(
+        None, description="TOML file of the policy; the default policy where not given."
+    )
+    stop_timeout_ms: int = Field(
+        8_000,
+        ge=100,
+        le=60_000,
+        description="How long a stop waits for batches in flight, before it drops them.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important lines that are logged."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The arguments only: `load_settings` merges the sources, so that it can name them."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _statements_end_before_a_rebalance(self) -> Self:
+        if self.postgres.statement_timeout_ms >= self.kafka.rebalance_timeout_ms:
+            raise ValueError(
+                "postgres.statement_timeout_ms must be below kafka.rebalance_timeout_ms, "
+                "or a slow batch loses its partitions"
+            )
+        return self

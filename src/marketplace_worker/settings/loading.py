@@ -1,0 +1,146 @@
+"""Reading the settings; only this module reads the environment.
+
+Unknown names are refused, so that a misspelt one cannot silently mean its default.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings.exceptions import SettingsError
+
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.settings.fields import DELIMITER, EMAIL_KEY_LENGTH_MIN, PREFIX, Settings
+
+UNKEYED_EMAIL_KEY = "marketplace-worker-simulation"
+"""What `simulate` hashes email addresses with where no key is set (events.md section 4)."""
+
+
+def load_settings(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Read the settings from a TOML file and the environment, which wins.
+
+    Args:
+        file: TOML, the groups as tables; None for no file.
+        environment: the process's own where None.  A variable that is set but empty counts as
+            not set.
+
+    Raises:
+        Misconfigured: a name is unknown, or a value missing or invalid.  Every fault is named
+            with where it came from; no value is shown, as it may be a secret.
+    """
+    from_file, from_environment = _read(file, environment)
+    try:
+        # A group that is wholly missing is reported by its fields.
+        groups: dict[str, Any] = {"kafka": {}, "postgres": {}}
+        return Settings(**_merged(_merged(groups, from_file), from_environment))
+    except ValidationError as error:
+        faults = [
+            _fault(each, file, from_file, from_environment)
+            for each in error.errors(include_input=False, include_url=False)
+        ]
+    raise Misconfigured("; ".join(faults))
+
+
+def load_email_key(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> SecretStr:
+    """The key of the email hashes for `simulate`, which needs no other setting.
+
+    A fixed value where none is set.  Raises `Misconfigured` as `load_settings` does.
+    """
+    value = _merged(*_read(file, environment)).get("email_key", UNKEYED_EMAIL_KEY)
+    if not isinstance(value, str) or len(value) < EMAIL_KEY_LENGTH_MIN:
+        raise Misconfigured(f"email_key: must have at least {EMAIL_KEY_LENGTH_MIN} characters")
+    return SecretStr(value)
+
+
+def _read(
+    file: Path | None, environment: Mapping[str, str] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the file and the environment say, nested as the settings are."""
+    variables = os.environ if environment is None else environment
+    names = {_variable(path): path for path in _paths(Settings)}
+    unknown = sorted(
+        name for name in variables if name.upper().startswith(PREFIX) and name.upper() not in names
+    )
+    if unknown:
+        raise Misconfigured(f"the environment has unknown settings: {', '.join(unknown)}")
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in variables.items() if value}
+    try:
+        return _read_file(file), source()
+    except SettingsError as error:
+        # Its sentence names the group; the cause would show the value.
+        raise Misconfigured(f"the environment: {error}") from None
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise Misconfigured(f"{file} is not TOML: {error}") from error
+
+
+def _paths(model: type[BaseModel], *above: str) -> Iterator[tuple[str, ...]]:
+    """The path of every group and field."""
+    for name, field in model.model_fields.items():
+        yield (*above, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _paths(field.annotation, *above, name)
+
+
+def _variable(path: tuple[str, ...]) -> str:
+    return PREFIX + DELIMITER.join(path).upper()
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, nested tables merged; what is `above` wins."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            merged[name] = _merged(under, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _fault(
+    error: ErrorDetails,
+    file: Path | None,
+    from_file: Mapping[str, Any],
+    from_environment: Mapping[str, Any],
+) -> str:
+    """One sentence: which field, what is wrong with it, and where it came from."""
+    path = tuple(str(part) for part in error["loc"])
+    name = ".".join(path) or "settings"
+    if error["type"] == "missing":
+        return f"{name} is not set: set {_variable(path)} or {name} in the settings file"
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no setting (from {file})"
+    what = error["msg"].removeprefix("Value error, ")
+    sources = [
+        source
+        for source, values in ((_variable(path), from_environment), (str(file), from_file))
+        if path and _holds(values, path)
+    ]
+    return f"{name}: {what} (from {sources[0]})" if sources else f"{name}: {what}"
+
+
+def _holds(values: object, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True

@@ -1,0 +1,75 @@
+"""Fires what is due: organizations whose next moment has come.  One transaction a batch."""
+
+from datetime import timedelta
+from time import perf_counter
+
+import structlog
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.lifecycle.decide import deadline_of
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.store import neighbourhood, organizations
+from marketplace_worker.store.database import transaction
+
+LOOK_AGAIN_AFTER = timedelta(hours=1)
+"""When an organization that we failed on is looked at again; a person should have been told."""
+
+log = structlog.get_logger(__name__)
+
+
+async def fire_due(worker: Worker, *, limit: int) -> int:
+    """Decide on up to `limit` due organizations; returns how many there were.
+
+    Safe in many workers at once: each takes others.  The deadline is derived anew from what is
+    stored now, so that one which outlived its reason does nothing (docs/architecture.md).
+
+    An organization that we fail on ourselves is found by halving the batch, logged at `error` and
+    postponed: it does not hold up the fleet.
+
+    Raises:
+        Unavailable: Postgres is away; nothing was decided.
+    """
+    claimed: list[OrganizationId] = []
+    try:
+        await _fire_due(worker, limit, claimed)
+    except Unavailable:
+        raise
+    except Exception:
+        if len(claimed) > 1:
+            return await fire_due(worker, limit=len(claimed) // 2)
+        log.exception("deadline_failed", organizations=claimed)
+        for organization in claimed:
+            async with transaction(worker.pool) as conn:
+                now = worker.clock()
+                until = now + LOOK_AGAIN_AFTER
+                await organizations.postpone(conn, organization, now=now, until=until)
+    return len(claimed)
+
+
+async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -> None:
+    """The same, or nothing; `claimed` tells which organizations it was about."""
+    began = perf_counter()
+    now = worker.clock()
+    async with transaction(worker.pool) as conn:
+        due = await organizations.claim_due(conn, now=now, limit=limit)
+        if not due:
+            return
+        claimed += [each.id for each in due]
+        fleet = Fleet()
+        fleet.put(*(each.read() for each in due))
+        await neighbourhood.load_plans(conn, fleet)
+        tally = Tally(fleet, worker.policy, now)
+
+        for organization in claimed:
+            tally.take(deadline_of(fleet.organization(organization), now), position="deadline")
+
+        await tally.write(conn, worker.topics)
+    tally.log_transitions()
+    log.info(
+        "deadlines_fired",
+        organizations=len(due),
+        events=len(tally.events),
+        took_ms=round((perf_counter() - began) * 1000, 1),
+    )

@@ -1,0 +1,112 @@
+"""Connections and transactions, and which of Postgres's refusals mean "try the same again"."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.settings import Postgres, SslMode
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = Pool = Any
+
+CONNECT_TIMEOUT_S = 10.0
+
+IDLE_IN_TRANSACTION_MS = 300_000
+"""Longer than the relay can wait for Kafka: it leads its shard by an open transaction."""
+
+_OURS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""What only the values that we write can cause."""
+
+_PASSING = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""Everything else passes by itself, or when somebody mends the server, the schema or a grant."""
+
+
+@asynccontextmanager
+async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
+    """Open a pool of connections.
+
+    Raises:
+        Unavailable: Postgres does not answer.
+        Misconfigured: it refuses who we are or what we ask for.
+    """
+    try:
+        pool = await asyncpg.create_pool(
+            postgres.dsn.get_secret_value(),
+            min_size=1,
+            max_size=postgres.pool_connections_max,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=postgres.statement_timeout_ms / 1000 + 5,
+            ssl=_tls(postgres),
+            reset=_keep,
+            server_settings={
+                "application_name": "marketplace-worker",
+                "statement_timeout": str(postgres.statement_timeout_ms),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                "timezone": "UTC",
+            },
+        )
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.ClientConfigurationError,
+    ) as error:
+        raise Misconfigured(f"postgres.dsn: {error}") from error
+    except ValueError:
+        # Its message may hold a part of the password.
+        raise Misconfigured("postgres.dsn is no valid URL (is a / or # in it escaped?)") from None
+    except _PASSING as error:
+        raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _keep(_: Connection) -> None:
+    """Keep a released connection as it is: no session state is used, so a round trip is saved."""
+
+
+def _tls(postgres: Postgres) -> ssl.SSLContext | SslMode | None:
+    root = postgres.ssl_root_cert_file
+    if root is None:
+        return postgres.sslmode
+    return _context(root, hostname=postgres.sslmode == "verify-full")
+
+
+def _context(root: Path, *, hostname: bool) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(root))
+    except ssl.SSLError as error:
+        raise Misconfigured(f"postgres.ssl_root_cert_file: {error}") from error
+    context.check_hostname = hostname
+    return context
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """One transaction on a connection of the pool: all of it, or nothing.
+
+    Raises:
+        Unavailable: Postgres is away, overloaded or being changed; the same may be tried again.
+        Exception: what the block raised, but for Postgres's refusals; and those of what we write.
+    """
+    try:
+        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
+            yield connection
+    except asyncpg.UniqueViolationError as error:
+        # Another worker took the same message at the same moment; the journal knows it now.
+        raise Unavailable(f"Postgres: {error}") from error
+    except _OURS:
+        raise
+    except _PASSING as error:
+        raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error

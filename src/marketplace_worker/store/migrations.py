@@ -1,0 +1,98 @@
+"""The schema: numbered files of plain SQL, each applied once, in order, all in one transaction."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.store.database import Connection, Pool, transaction
+from marketplace_worker.store.queries import queries
+
+SQL = queries("migrations")
+
+TIMEOUT_S = 3_600.0
+"""How long one migration may take, and the wait for another process that migrates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of `migrations/`: `0001_first.sql` is version 1."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text: an applied file must never change."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> Sequence[Migration]:
+    """All migrations that this version of the worker knows, in order."""
+    folder = resources.files(__package__).joinpath("migrations")
+    files = sorted(
+        (each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda e: e.name
+    )
+    return [
+        Migration(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8"))
+        for file in files
+    ]
+
+
+async def migrate(pool: Pool) -> Sequence[Migration]:
+    """Apply what is missing; returns what was applied.  Safe from several processes at once.
+
+    Raises:
+        Misconfigured: an applied migration is not the one we know.
+        Unavailable: Postgres is away.
+    """
+    async with transaction(pool) as conn:
+        await conn.execute(SQL["unbound"])
+        await conn.execute(SQL["lock"], timeout=TIMEOUT_S)
+        await conn.execute(SQL["prepare"])
+        missing = await _missing(conn)
+        for migration in missing:
+            await conn.execute(migration.sql, timeout=TIMEOUT_S)
+            await conn.execute(SQL["record"], migration.version, migration.name, migration.checksum)
+    return missing
+
+
+async def require_current_schema(pool: Pool) -> None:
+    """Refuse to work with a database that is behind or ahead of this version of the worker.
+
+    Raises:
+        Misconfigured: says what to type.
+        Unavailable: Postgres is away.
+    """
+    async with transaction(pool) as conn:
+        known = migrations()
+        if not await conn.fetchval(SQL["exists"]):
+            missing: Sequence[Migration] = known
+        else:
+            missing = await _missing(conn)
+    if missing:
+        names = ", ".join(each.name for each in missing)
+        raise Misconfigured(
+            f"the database lacks {names}: type `marketplace-worker migrate` and start again"
+        )
+
+
+async def _missing(conn: Connection) -> Sequence[Migration]:
+    """What this database has not had yet."""
+    known = {each.version: each for each in migrations()}
+    applied = await conn.fetch(SQL["applied"])
+    for row in applied:
+        ours = known.pop(row["version"], None)
+        if ours is None:
+            raise Misconfigured(
+                f"the database has had {row['name']}, which this version of marketplace-worker "
+                "does not know: run the newer version"
+            )
+        if ours.checksum != row["checksum"]:
+            raise Misconfigured(
+                f"{ours.name} is not the file that was applied to this database: "
+                "restore the file, and make the change in a new one"
+            )
+    return [known[version] for version in sorted(known)]

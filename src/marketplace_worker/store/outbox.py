@@ -1,0 +1,78 @@
+"""The outbox table: what was promised and is not yet in Kafka.  The SQL is in outbox.sql."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zlib import crc32
+
+from marketplace_worker.record import Headers, Outgoing
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.queries import queries
+
+SQL = queries("outbox")
+
+SHARDS = 16
+"""Into how many parts, each led by one relay at a time, the outbox is divided.  More relays than
+this have nothing to do; a row's shard is written with it, so no setting can orphan one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A promise, by its row's id."""
+
+    id: int
+    message: Outgoing
+
+
+async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: datetime) -> None:
+    """Promise messages, in order.  Call inside the transaction that made them true."""
+    await conn.execute(
+        SQL["append"],
+        [crc32(message.key or b"") % SHARDS for message in messages],
+        [message.topic for message in messages],
+        [message.key for message in messages],
+        [message.value for message in messages],
+        [headers_to_json(message.headers) for message in messages],
+        written_at,
+    )
+
+
+async def waiting(conn: Connection) -> Sequence[int]:
+    """The shards that have anything to send."""
+    return [row["shard"] for row in await conn.fetch(SQL["waiting"])]
+
+
+async def lead(conn: Connection, shard: int) -> bool:
+    """Whether this transaction may send a shard's messages; no other may until it ends."""
+    return bool(await conn.fetchval(SQL["lead"], shard))
+
+
+async def next_batch(conn: Connection, shard: int, *, limit: int) -> Sequence[Unsent]:
+    """The oldest unsent messages of a shard, at most `limit`; only for who leads the shard."""
+    return [
+        Unsent(
+            row["id"],
+            Outgoing(row["topic"], row["key"], row["value"], _headers_from_json(row["headers"])),
+        )
+        for row in await conn.fetch(SQL["next_batch"], shard, limit)
+    ]
+
+
+async def forget(conn: Connection, ids: Collection[int]) -> None:
+    """Delete the messages that Kafka acknowledged.  Twice is harmless."""
+    await conn.execute(SQL["forget"], list(ids))
+
+
+def headers_to_json(headers: Headers) -> str:
+    """Headers in their order; a value may be binary, so it is kept in base64."""
+    return json.dumps(
+        [(name, None if value is None else b64encode(value).decode()) for name, value in headers]
+    )
+
+
+def _headers_from_json(text: str) -> Headers:
+    return tuple(
+        (name, None if value is None else b64decode(value)) for name, value in json.loads(text)
+    )

@@ -1,0 +1,42 @@
+-- Messages decided but not yet known to be in Kafka.
+-- Written only in the transaction that made them true; emptied only by the relay.
+
+-- name: append
+-- In the order in which they are given.
+-- $1 shards smallint[].  $2 topics text[].  $3 keys bytea[].  $4 values bytea[].
+-- $5 headers text[].  $6 written_at timestamptz
+INSERT INTO outbox (shard, topic, key, value, headers, written_at)
+SELECT shard, topic, key, value, headers::json, $6
+FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])
+    WITH ORDINALITY AS new (shard, topic, key, value, headers, place)
+ORDER BY place;
+
+-- name: lead
+-- Whether this transaction may send a shard's messages; until it ends, no other may.
+-- $1 shard integer.  (The first number names this use of advisory locks.)
+SELECT pg_try_advisory_xact_lock(73019, $1);
+
+-- name: waiting
+-- The shards that have anything to send; skips from shard to shard along outbox_by_shard.
+WITH RECURSIVE waiting (shard) AS (
+    (SELECT shard FROM outbox ORDER BY shard LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.shard FROM outbox AS o WHERE o.shard > waiting.shard ORDER BY o.shard LIMIT 1)
+    FROM waiting
+    WHERE waiting.shard IS NOT NULL
+)
+SELECT shard FROM waiting WHERE shard IS NOT NULL;
+
+-- name: next_batch
+-- The oldest unsent.  No SKIP LOCKED: one transaction leads the shard, and skipping a locked row
+-- would send an organization's second message before the first.
+-- $1 shard smallint.  $2 limit bigint
+SELECT id, topic, key, value, headers
+FROM outbox
+WHERE shard = $1
+ORDER BY id
+LIMIT $2;
+
+-- name: forget
+-- $1 ids bigint[] that Kafka acknowledged, and no others
+DELETE FROM outbox WHERE id = ANY($1::bigint[]);

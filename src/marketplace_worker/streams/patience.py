@@ -1,0 +1,122 @@
+"""Handling a batch with patience: pauses that grow with every failure, and end when disturbed.
+
+A nack alone makes FastStream deliver the batch again at once, a thousand times a second.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Record
+
+Handler = Callable[[Sequence[Record]], Awaitable[None]]
+"""What is done with a batch; its offsets are committed once it has returned."""
+
+log = structlog.get_logger(__name__)
+
+
+class Disturbance(StrEnum):
+    """Why a pause ends early: the batch cannot be kept any longer."""
+
+    REVOCATION = "revocation"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Bounds in seconds: of the first pause, of any, and of all attempts at one delivery."""
+
+    first_s: float
+    longest_s: float
+    delivery_s: float
+
+    def after(self, failures: int) -> float:
+        """The pause after so many failures in a row: doubling, with jitter, in seconds."""
+        # A quarter of the delivery: even the longest pause is taken within one, and none is
+        # skipped because it would not fit.
+        longest = min(self.longest_s, self.delivery_s / 4)
+        doubled = self.first_s * 2.0 ** min(failures - 1, 32)
+        return min(doubled, longest) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
+
+
+class Patient:
+    """One handler, and how often it failed in a row; that is remembered over deliveries."""
+
+    def __init__(self, name: str, handler: Handler, pauses: Pauses) -> None:
+        self.name = name
+        self.failures = 0
+        self._handler = handler
+        self._pauses = pauses
+        self._disturbances: set[Disturbance] = set()
+        self._disturbed = asyncio.Event()
+
+    def disturb(self, why: Disturbance) -> None:
+        """End the pause under way, and every later one at once, until `calm`."""
+        self._disturbances.add(why)
+        self._disturbed.set()
+
+    def calm(self, why: Disturbance) -> None:
+        """Allow pauses again, as far as nothing else disturbs."""
+        self._disturbances.discard(why)
+        if not self._disturbances:
+            self._disturbed.clear()
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Call the handler until it returns, while it says `Unavailable` and time is left.
+
+        Raises:
+            Unavailable: the delivery's time is up, or it was disturbed in a pause.
+            Exception: what else the handler raised, logged and after one pause.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=self._after_failure,
+            stop=stop_before_delay(self._pauses.delivery_s),
+            sleep=self._pause,
+            before_sleep=self._say_waiting,
+            reraise=True,
+        )
+        try:
+            await retrying(self._handler, records)
+        except Unavailable:
+            raise
+        except Exception:
+            self.failures += 1
+            first = records[0].position
+            log.exception(
+                "batch_failed",
+                consumer=self.name,
+                records=len(records),
+                first=first,
+                failures=self.failures,
+            )
+            await self._pause(self._pauses.after(self.failures))
+            raise
+        self.failures = 0
+
+    def _after_failure(self, _state: RetryCallState) -> float:
+        self.failures += 1
+        return self._pauses.after(self.failures)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._disturbed.wait(), timeout=seconds)
+        except TimeoutError:
+            return
+        raise Unavailable(f"given back because of a {', '.join(sorted(self._disturbances))}")
+
+    def _say_waiting(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        log.warning(
+            "ingest_waiting",
+            consumer=self.name,
+            reason=str(error),
+            failures=self.failures,
+            pause_ms=round(state.upcoming_sleep * 1000),
+        )

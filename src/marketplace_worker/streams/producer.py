@@ -1,0 +1,252 @@
+"""Sending: many messages at once, and which of them Kafka acknowledged.
+
+Nothing is sent after `publish` has returned: what was not acknowledged by then is given up
+together with the producer that held it, or an old snapshot could follow a newer one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    BrokerResponseError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    MessageSizeTooLargeError,
+)
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Outgoing
+from marketplace_worker.settings import Kafka, Relay
+from marketplace_worker.streams.security import client_arguments
+
+BATCH_BYTES_MAX = 256 * 1024
+REQUEST_BYTES_MAX = 16 * 1024 * 1024
+"""Far above what we write; a dead letter may be larger than what came.  The broker decides."""
+
+ABANDON_TIMEOUT_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class NotSent(Exception):
+    """Not handed to Kafka: an earlier message of its key failed, or the time was up."""
+
+
+class Publisher:
+    """Sends messages; made by `producing`.  Several tasks may use it at once."""
+
+    def __init__(self, kafka: Kafka, relay: Relay) -> None:
+        self._kafka = kafka
+        self._relay = relay
+        self._starting = asyncio.Lock()
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect, if not connected.  Raises `Unavailable` where Kafka does not answer."""
+        await self._started()
+
+    async def stop(self) -> None:
+        """Disconnect.  Call when no `publish` is under way."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _abandon(producer)
+
+    async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        """Send in order; for each message None if Kafka acknowledged it, else why it is not sure.
+
+        A message behind a failed one of the same topic and key counts as failed too: sending all
+        failed ones again, in order, ends with the newest.  It takes `acknowledge_timeout_ms` at
+        most, and as long again where Kafka has to be found anew.
+
+        Raises:
+            Unavailable: Kafka does not answer at all; nothing was sent.
+        """
+        producer = await self._started()
+        sent: list[asyncio.Future[Any] | Exception] = []
+        clean = False
+        try:
+            async with asyncio.timeout(self._relay.acknowledge_timeout_ms / 1000):
+                await _send(producer, messages, sent)
+                await _settled(sent)
+            clean = not any(map(_spoils, sent))
+        except TimeoutError:
+            pass
+        finally:
+            # A batch that failed leaves a gap in an idempotent producer's numbers, and one that
+            # is still waiting would be sent later: neither producer may be used again.
+            if not clean:
+                await self._give_up(producer, sent)
+        results = [_result(each) for each in sent]
+        results += [NotSent("the time was up")] * (len(messages) - len(sent))
+        return _in_order(messages, results)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                self._producer = await _start(self._kafka, self._relay)
+            return self._producer
+
+    async def _give_up(
+        self, producer: AIOKafkaProducer, sent: Sequence[asyncio.Future[Any] | Exception]
+    ) -> None:
+        if self._producer is producer:
+            self._producer = None
+        for each in sent:
+            if isinstance(each, asyncio.Future):
+                each.cancel()
+        await _abandon(producer)
+        log.warning("producer_given_up", messages=len(sent))
+
+
+@asynccontextmanager
+async def producing(kafka: Kafka, relay: Relay) -> AsyncIterator[Publisher]:
+    """A publisher that is connected.
+
+    Idempotent where the broker has that, which it is asked at each start; `producer_started`
+    says what it answered.
+
+    Raises:
+        Unavailable: Kafka does not answer.
+        Misconfigured: a certificate or key file cannot be used.
+    """
+    publisher = Publisher(kafka, relay)
+    await publisher.start()
+    try:
+        yield publisher
+    finally:
+        await publisher.stop()
+
+
+async def _start(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
+    """A connected producer, idempotent unless the broker answers that it cannot be."""
+    producer = _producer(kafka, relay, enable_idempotence=True)
+    try:
+        await _connect(kafka, producer)
+    except (BrokerResponseError, IncompatibleBrokerVersion) as answer:
+        producer = _producer(kafka, relay, enable_idempotence=False)
+        await _connect(kafka, producer)
+        log.info("producer_started", idempotent=False, reason=type(answer).__name__)
+    else:
+        log.info("producer_started", idempotent=True, reason="the broker gave a producer id")
+    return producer
+
+
+def _producer(kafka: Kafka, relay: Relay, *, enable_idempotence: bool) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        **client_arguments(kafka),
+        acks="all",
+        enable_idempotence=enable_idempotence,
+        linger_ms=relay.linger_ms,
+        max_batch_size=BATCH_BYTES_MAX,
+        max_request_size=REQUEST_BYTES_MAX,
+        compression_type=None if relay.compression == "none" else relay.compression,
+        request_timeout_ms=relay.acknowledge_timeout_ms,
+    )
+
+
+async def _connect(kafka: Kafka, producer: AIOKafkaProducer) -> None:
+    """Start a producer; raises what the broker answered, and `Unavailable` for all else.
+
+    A lost connection is no answer: aiokafka asks again until the time is up.
+    """
+    connected = False
+    try:
+        async with asyncio.timeout(kafka.request_timeout_ms / 1000):
+            await producer.start()
+        connected = True
+    except (BrokerResponseError, IncompatibleBrokerVersion) as answer:
+        if answer.retriable:
+            raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {answer}") from answer
+        raise
+    except (KafkaError, OSError) as error:
+        reason = str(error) or "no answer in time"
+        raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {reason}") from error
+    finally:
+        if not connected:
+            await producer.stop()
+
+
+async def _send(
+    producer: AIOKafkaProducer,
+    messages: Sequence[Outgoing],
+    sent: list[asyncio.Future[Any] | Exception],
+) -> None:
+    """Hand all to the producer, without waiting for delivery; fills `sent` as it goes."""
+    blocked: set[tuple[str, bytes | None]] = set()
+    for message in messages:
+        if (message.topic, message.key) in blocked:
+            sent.append(NotSent("an earlier message of its key failed"))
+            continue
+        keyless_tombstone = message.key is None and message.value is None
+        try:
+            acknowledged = await producer.send(
+                message.topic,
+                value=b"" if keyless_tombstone else message.value,
+                key=message.key,
+                headers=list(message.headers),
+            )
+        except KafkaError as error:
+            sent.append(error)
+            if message.key is not None:
+                blocked.add((message.topic, message.key))
+        else:
+            sent.append(acknowledged)
+
+
+async def _settled(sent: Sequence[asyncio.Future[Any] | Exception]) -> None:
+    futures = [each for each in sent if isinstance(each, asyncio.Future)]
+    if futures:
+        await asyncio.wait(futures)
+
+
+def _spoils(each: asyncio.Future[Any] | Exception) -> bool:
+    """Whether the producer cannot be used again; what it refused at the door does no harm."""
+    if isinstance(each, asyncio.Future):
+        return each.cancelled() or each.exception() is not None
+    return not isinstance(each, NotSent | MessageSizeTooLargeError)
+
+
+def _result(each: asyncio.Future[Any] | Exception) -> Exception | None:
+    if isinstance(each, Exception):
+        return each
+    if each.cancelled() or not each.done():
+        return NotSent("the time was up")
+    error = each.exception()
+    assert error is None or isinstance(error, Exception)
+    return error
+
+
+def _in_order(
+    messages: Sequence[Outgoing], results: Sequence[Exception | None]
+) -> Sequence[Exception | None]:
+    """The results, with a failure spread to what follows under the same topic and key."""
+    failed: dict[tuple[str, bytes], Exception] = {}
+    spread: list[Exception | None] = []
+    for message, result in zip(messages, results, strict=True):
+        if message.key is None:
+            spread.append(result)
+            continue
+        where = (message.topic, message.key)
+        if where not in failed and result is not None:
+            failed[where] = result
+        spread.append(failed.get(where))
+    return spread
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Close a producer without sending what it still holds, for which its own `stop` would wait."""
+    # There is no public way: this is `stop` without its wait (aiokafka is pinned to 0.14).
+    producer._closed = True  # noqa: SLF001
+    sender = producer._sender.sender_task  # noqa: SLF001
+    assert sender is not None
+    sender.cancel()
+    # Requests in flight end with the connections; the sender waits for them.
+    await producer.client.close()
+    done, _ = await asyncio.wait([sender], timeout=ABANDON_TIMEOUT_S)
+    if not done:
+        sender.cancel()
+        await asyncio.wait([sender])

@@ -1,0 +1,31 @@
+"""The whole worker, on topics and a database of a test's own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+import servers
+from acceptance.stage import Stage
+from marketplace_worker.settings import Settings
+from marketplace_worker.store.database import connecting
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams.topics import create_topics
+
+
+@pytest.fixture
+def settings(
+    pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_dsn: str, topic_prefix: str
+) -> Settings:
+    """Settings for a worker of this test's own."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    return servers.settings(choice, kafka_bootstrap, postgres_dsn, topic_prefix)
+
+
+@pytest.fixture
+async def stage(settings: Settings) -> AsyncIterator[Stage]:
+    """A database with the schema, topics of one partition, and what a test does with them."""
+    await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
+    async with connecting(settings.postgres) as pool:
+        await migrate(pool)
+        async with Stage.of(settings, pool) as stage:
+            yield stage

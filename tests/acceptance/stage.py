@@ -1,0 +1,184 @@
+"""What the acceptance tests do with a worker: send, wait, move the clock, read what it said."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from marketplace_worker.app import Loop, run
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings
+from marketplace_worker.store.database import Pool
+
+PATIENCE_S = 60.0
+"""How long a test waits for what must happen; it never takes so long."""
+
+
+@dataclass
+class MovableClock:
+    """Stands still until a test moves it."""
+
+    now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something has happened."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await happened():  # noqa: ASYNC110 - other processes have no event of ours
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Stage:
+    """One test's worker, seen from outside."""
+
+    settings: Settings
+    pool: Pool
+    producer: AIOKafkaProducer
+    groups: Mapping[str, AIOKafkaConsumer]
+    clock: MovableClock = field(default_factory=MovableClock)
+    ends: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, settings: Settings, pool: Pool) -> AsyncIterator["Stage"]:
+        """Connect to the broker; nothing works yet."""
+        kafka = settings.kafka
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+        groups = {
+            group: AIOKafkaConsumer(
+                bootstrap_servers=kafka.bootstrap_servers, group_id=group, enable_auto_commit=False
+            )
+            for group in (kafka.facts_group, kafka.activity_group)
+        }
+        clients = (producer, *groups.values())
+        for client in clients:
+            await client.start()
+        try:
+            yield cls(settings, pool, producer, groups)
+        finally:
+            for client in clients:
+                await client.stop()
+
+    async def send(self, record: Record) -> None:
+        """Send a record of a scenario, with its time; returns when the worker has taken it in."""
+        topic = self._prefix + record.topic
+        sent = await self.producer.send_and_wait(
+            topic,
+            record.value,
+            key=record.key,
+            timestamp_ms=round(record.recorded_at.timestamp() * 1000),
+            headers=list(record.headers),
+        )
+        await until(lambda: self._committed(topic, sent.partition, sent.offset + 1))
+
+    async def send_all(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+        """Send (topic, key, value) of a scenario; returns when the broker has them all."""
+        sent = [
+            await self.producer.send(self._prefix + topic, value, key=key)
+            for topic, key, value in messages
+        ]
+        for each in await asyncio.gather(*sent):
+            place = (each.topic, each.partition)
+            self.ends[place] = max(self.ends.get(place, 0), each.offset + 1)
+
+    async def journalled(self, count: int) -> bool:
+        """Whether so many facts have been taken."""
+        query = "SELECT count(*) FROM journal WHERE source <> 'deadline'"
+        return bool(await self.pool.fetchval(query) >= count)
+
+    async def all_committed(self) -> bool:
+        """Whether everything that was sent with `send_all` has been taken in."""
+        committed = [
+            await self._committed(topic, partition, end)
+            for (topic, partition), end in self.ends.items()
+        ]
+        return all(committed)
+
+    async def states(self) -> dict[str, str]:
+        """The state of every organization."""
+        rows = await self.pool.fetch("SELECT organization_id, state FROM organizations")
+        return {row["organization_id"]: row["state"] for row in rows}
+
+    async def _committed(self, topic: str, partition: int, offset: int) -> bool:
+        kafka = self.settings.kafka
+        facts = topic in self.settings.topics.facts
+        group = self.groups[kafka.facts_group if facts else kafka.activity_group]
+        committed = await group.committed(TopicPartition(topic, partition))
+        return committed is not None and committed >= offset
+
+    @property
+    def _prefix(self) -> str:
+        prefix: str = self.settings.topics.lifecycle.removesuffix("organizations.lifecycle")
+        return prefix
+
+    async def next_due_at(self) -> datetime | None:
+        """When the first of all organizations is due."""
+        due_at: datetime | None = await self.pool.fetchval(
+            "SELECT min(next_due_at) FROM organizations"
+        )
+        return due_at
+
+    async def nothing_due(self, at: datetime) -> bool:
+        """Whether all that was due by then has been decided."""
+        due_at = await self.next_due_at()
+        return due_at is None or due_at > at
+
+    async def everything_sent(self) -> bool:
+        """Whether the outbox is empty."""
+        return not await self.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)")
+
+    async def pass_time(self, until_at: datetime, deadlines: MovableClock) -> None:
+        """Let every deadline before `until_at` come at its own time."""
+        while (due_at := await self.next_due_at()) is not None and due_at < until_at:
+            deadlines.now = max(due_at, deadlines.now)
+            moment = deadlines.now
+            await until(lambda moment=moment: self.nothing_due(moment))  # type: ignore[misc]
+
+    async def said(self, topic: str) -> list[bytes]:
+        """All that is in a topic that is not empty, in order within a partition."""
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=self.settings.kafka.bootstrap_servers,
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+        try:
+            return await _read_to_the_end(consumer)
+        finally:
+            await consumer.stop()
+
+
+async def _read_to_the_end(consumer: AIOKafkaConsumer) -> list[bytes]:
+    """Read until, after something came, nothing has come for a second.
+
+    Tansu's end offsets are too low to go by.
+    """
+    values: list[bytes] = []
+    quiet = 0
+    async with asyncio.timeout(PATIENCE_S):
+        while not values or quiet < 4:
+            got = await consumer.getmany(timeout_ms=250)
+            quiet = 0 if got else quiet + 1
+            values += [record.value for records in got.values() for record in records]
+    return values
+
+
+@asynccontextmanager
+async def working(
+    settings: Settings, loops: Collection[Loop], clock: Callable[[], datetime]
+) -> AsyncIterator[None]:
+    """The real worker, with some of its loops, in this process; stopped as by SIGTERM."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(settings, loops, clock=clock, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task

@@ -1,0 +1,102 @@
+"""Through Postgres: arrival order, duplicates and the cut into batches do not matter in the end."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from acceptance.scenario import at, everything
+from acceptance.stage import MovableClock
+from marketplace_worker.app import feeds
+from marketplace_worker.contract.documents import organization_from_json
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Postgres, Topics
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import OutboundTopics, Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store.migrations import migrate
+
+ARRIVAL = at(70)
+"""Everything of the scenario has happened by then; it all arrives at that moment."""
+
+TOPICS = Topics()
+
+Final = dict[str, tuple[object, ...]]
+
+
+def records() -> list[Record]:
+    """The scenario, each message arriving at the same moment, with an identity of its own."""
+    text = (json.dumps(line).encode() for line in everything())
+    return [replace(record, recorded_at=ARRIVAL) for record in read_scenario(text, feeds(TOPICS))]
+
+
+@pytest.fixture(scope="module")
+async def pool(shared_postgres_dsn: str) -> AsyncIterator[Pool]:
+    """A database with the schema, for all examples one after another."""
+    async with connecting(Postgres(dsn=SecretStr(shared_postgres_dsn))) as pool:
+        await migrate(pool)
+        yield pool
+
+
+async def final_state(pool: Pool, batches: Sequence[Sequence[Record]]) -> Final:
+    """What becomes of every organization once all deadlines have passed."""
+    await pool.execute(
+        "TRUNCATE organizations, subscriptions, links, journal, outbox, dead_letters, "
+        "activity, activity_offsets"
+    )
+    clock = MovableClock(ARRIVAL)
+    worker = Worker(
+        pool=pool,
+        policy=Policy(),
+        clock=clock,
+        hash_email=email_hasher(b"sixteen characters"),
+        feeds=feeds(TOPICS),
+        topics=OutboundTopics(TOPICS.lifecycle, TOPICS.state, TOPICS.dead_letters),
+    )
+    for batch in batches:
+        if batch:
+            await ingest(batch, worker)
+    while due_at := await pool.fetchval("SELECT min(next_due_at) FROM organizations"):
+        clock.now = max(due_at, clock.now)
+        await fire_due(worker, limit=100)
+    registers = await pool.fetch("SELECT subscription_id, document FROM subscriptions")
+    return {row["subscription_id"]: (row["document"],) for row in registers} | {
+        organization.id: (
+            organization.state,
+            organization.cancellation and organization.cancellation.canceled_at,
+            organization.commitments,
+            organization.creation,
+            organization.reported,
+        )
+        for row in await pool.fetch("SELECT document FROM organizations")
+        for organization in [organization_from_json(row["document"])]
+    }
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
+    pool: Pool, data: st.DataObject
+) -> None:
+    """Kafka promises no order among topics, delivers again, and cuts as it likes (invariant 7)."""
+    in_order = records()
+    again = data.draw(st.lists(st.sampled_from(in_order), max_size=10), label="delivered again")
+    arrivals = data.draw(st.permutations([*in_order, *again]), label="arrivals")
+    cuts = data.draw(st.lists(st.integers(0, len(arrivals)), max_size=6), label="cuts")
+    edges = sorted({0, *cuts, len(arrivals)})
+
+    want = await final_state(pool, [in_order])
+    got = await final_state(pool, [arrivals[begin:end] for begin, end in pairwise(edges)])
+
+    assert got == want

@@ -1,0 +1,120 @@
+"""The servers that tests ask for, and what the run says about them.
+
+A server comes up when the first test asks for it and goes when the run ends.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+import servers
+from marketplace_worker.errors import Misconfigured, Unavailable
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a person choose the servers."""
+    group = parser.getgroup("marketplace-worker")
+    group.addoption(
+        "--broker",
+        choices=[servers.AUTO, *servers.Broker],
+        default=servers.AUTO,
+        help="the Kafka broker to test with; auto: KAFKA=host:port, else Docker, else tansu",
+    )
+    group.addoption(
+        "--database",
+        choices=[servers.AUTO, *servers.Database],
+        default=servers.AUTO,
+        help="the Postgres to test with; auto: POSTGRES=dsn, else Docker, else embedded",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the servers before the first test."""
+    servers.clear_settings()
+    config.stash[servers.CHOICE] = servers.choose(
+        config.getoption("--broker"), config.getoption("--database")
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which servers this run talks to."""
+    return config.stash[servers.CHOICE].header()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what did not run: a skipped suite proves nothing."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for report in skipped:
+        parts = Path(report.nodeid.split("::", 1)[0]).parts
+        suite = parts[1] if len(parts) > 2 else parts[-1]
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[suite][text.removeprefix("Skipped: ")] += 1
+    terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+    for suite, counts in sorted(reasons.items()):
+        for reason, count in counts.items():
+            terminalreporter.write_line(f"{suite}: {count} skipped: {reason}", red=True)
+
+
+async def _started(stack: AsyncExitStack, server: AbstractAsyncContextManager[str]) -> str:
+    """Bring a server up, or fail every test that needs it with a sentence."""
+    try:
+        return await stack.enter_async_context(server)
+    except (Misconfigured, Unavailable, RuntimeError, OSError, asyncpg.PostgresError) as problem:
+        reason = str(problem)
+    pytest.fail(f"no server to test with: {reason}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+async def kafka_bootstrap(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """The `host:port` of the run's Kafka broker.  Tests share it: see `topic_prefix`."""
+    async with AsyncExitStack() as stack:
+        folder = await stack.enter_async_context(
+            servers.own_folder(tmp_path_factory.mktemp("kafka"))
+        )
+        yield await _started(
+            stack, servers.start_broker(pytestconfig.stash[servers.CHOICE], folder)
+        )
+
+
+@pytest.fixture(scope="session")
+async def postgres_server(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """The DSN of the run's Postgres, of a user who may create databases."""
+    async with AsyncExitStack() as stack:
+        folder = await stack.enter_async_context(
+            servers.own_folder(tmp_path_factory.mktemp("postgres"))
+        )
+        yield await _started(
+            stack, servers.start_postgres(pytestconfig.stash[servers.CHOICE], folder)
+        )
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
+    """The DSN of an empty database for this test alone."""
+    async with servers.fresh_database(postgres_server, f"test_{uuid4().hex}") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+async def shared_postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
+    """The DSN of one database, at first empty, for all tests that ask for it by this name."""
+    async with servers.fresh_database(postgres_server, f"shared_{uuid4().hex}") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A beginning for topic and group names that no other test has."""
+    return f"t{uuid4().hex[:12]}."

@@ -1,0 +1,68 @@
+"""Records as a broker would hand them over, made from a CloudEvent in both of its modes."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.examples import inbound_examples
+from marketplace_worker.contract.inbound import read
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.facts import Activity, Fact
+from marketplace_worker.record import Record
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+EXAMPLES = inbound_examples()
+RECORDED_AT = datetime(2026, 11, 22, 19, 0, tzinfo=UTC)
+HASH = email_hasher(b"a key for tests")
+
+
+def record(value: bytes | None, *headers: tuple[str, bytes | None]) -> Record:
+    """A record of any bytes."""
+    return Record("any.topic", 0, 7, RECORDED_AT, key=None, value=value, headers=headers)
+
+
+def structured(event: dict[str, Any]) -> Record:
+    """The whole event in the value."""
+    return record(json.dumps(event).encode(), ("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()))
+
+
+def binary(event: dict[str, Any]) -> Record:
+    """The attributes in headers, the data in the value."""
+    attributes = {name: value for name, value in event.items() if name != "data"}
+    headers = tuple((f"ce_{name}", str(value).encode()) for name, value in attributes.items())
+    data = json.dumps(event["data"]).encode() if "data" in event else None
+    return record(data, ("content-type", b"application/json"), *headers)
+
+
+def read_record(given: Record) -> Fact | Activity:
+    """What the reader makes of it, with the tests' key."""
+    return read(given, hash_email=HASH)
+
+
+def an_event(name: str = "organization.tier_changed", /, **changed: object) -> dict[str, Any]:
+    """An example, with some attributes changed; None takes one away."""
+    event = {**EXAMPLES[name], **changed}
+    return {key: value for key, value in event.items() if value is not None}
+
+
+def with_data(name: str, /, **changed: object) -> dict[str, Any]:
+    """An example, with some of its data changed."""
+    return an_event(name, data={**EXAMPLES[name]["data"], **changed})
+
+
+def without(name: str, field: str) -> dict[str, Any]:
+    """An example, with one field of its data taken away."""
+    data = {key: value for key, value in EXAMPLES[name]["data"].items() if key != field}
+    return an_event(name, data=data)
+
+
+def refusal(given: Record) -> Malformed:
+    """How it is refused; a failure where it is not."""
+    with pytest.raises(Malformed) as caught:
+        read_record(given)
+    return caught.value

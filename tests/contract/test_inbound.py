@@ -1,0 +1,311 @@
+"""Reading inbound CloudEvents: every type, every refusal (events.md section 2)."""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cloudevent_records import (
+    EXAMPLES,
+    HASH,
+    RECORDED_AT,
+    Headers,
+    an_event,
+    binary,
+    read_record,
+    record,
+    refusal,
+    structured,
+    with_data,
+)
+
+from marketplace_worker.contract.fields import FAR_FUTURE
+from marketplace_worker.contract.inbound_data import INBOUND_DATA
+from marketplace_worker.lifecycle.facts import (
+    Activity,
+    ApiRequested,
+    CommitmentLinked,
+    Created,
+    Fact,
+    HoldKind,
+    LoggedIn,
+    OwnerChanged,
+    SubscriptionLinked,
+    SupportRequested,
+    SupportRequestKind,
+    TierChanged,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.vocabulary import (
+    Identity,
+    Marketplace,
+    OrganizationId,
+    PlanType,
+    SubscriptionKey,
+    Tier,
+)
+from marketplace_worker.record import Record
+
+AT = datetime(2026, 11, 22, 18, 15, 15, 376_000, tzinfo=UTC)
+ORGANIZATION = OrganizationId("org-42")
+
+
+def day(year: int, month: int, of_month: int) -> datetime:
+    """Midnight, UTC."""
+    return datetime(year, month, of_month, tzinfo=UTC)
+
+
+def identity(name: str) -> Identity:
+    """That of a type's example."""
+    return Identity(EXAMPLES[name]["source"], EXAMPLES[name]["id"])
+
+
+def request(kind: SupportRequestKind, **asked: Any) -> SupportRequested:  # noqa: ANN401 - any field
+    """What the example of a request is read to."""
+    blank = SupportRequested(
+        identity=identity(f"support.{kind}"),
+        occurred_at=AT,
+        organization=ORGANIZATION,
+        request=kind,
+        requested_by="ada@support.example",
+        reason="Asked for by phone.",
+        ticket="T-7",
+    )
+    return replace(blank, **asked)
+
+
+FACTS: dict[str, Fact | Activity] = {
+    "identity.user.logged_in": LoggedIn(identity("identity.user.logged_in"), AT, ORGANIZATION),
+    "usage.api_requests": ApiRequested(identity("usage.api_requests"), AT, ORGANIZATION, 120),
+    "organization.created": Created(
+        identity("organization.created"),
+        AT,
+        ORGANIZATION,
+        tier=Tier.FREE,
+        owner=HASH("owner@customer.example"),
+        billing_cycle_anchor=day(2026, 11, 1),
+    ),
+    "organization.tier_changed": TierChanged(
+        identity("organization.tier_changed"), AT, ORGANIZATION, Tier.PLUS
+    ),
+    "organization.owner_changed": OwnerChanged(
+        identity("organization.owner_changed"),
+        AT,
+        ORGANIZATION,
+        HASH("new-owner@customer.example"),
+    ),
+    "organization.subscription_linked": SubscriptionLinked(
+        identity("organization.subscription_linked"),
+        AT,
+        ORGANIZATION,
+        SubscriptionKey(Marketplace.AWS, "agmt-3bsxkpvrrr0fd0f8a9bqx1234"),
+        billing_account="123456789012",
+        plan_type=PlanType.PAYG,
+    ),
+    "organization.commitment_linked": CommitmentLinked(
+        identity("organization.commitment_linked"),
+        AT,
+        ORGANIZATION,
+        commitment_id="commitment-9",
+        starts_at=day(2026, 11, 1),
+        ends_at=day(2027, 11, 1),
+    ),
+    "support.deactivate_organization": request(SupportRequestKind.DEACTIVATE_ORGANIZATION),
+    "support.reactivate_organization": request(SupportRequestKind.REACTIVATE_ORGANIZATION),
+    "support.reinstate_organization": request(
+        SupportRequestKind.REINSTATE_ORGANIZATION, grant_until=day(2026, 12, 24)
+    ),
+    "support.unlock_email": request(
+        SupportRequestKind.UNLOCK_EMAIL, organization=None, email=HASH("owner@customer.example")
+    ),
+    "support.place_hold": request(
+        SupportRequestKind.PLACE_HOLD, hold=HoldKind.LEGAL, expires_at=day(2027, 1, 31)
+    ),
+    "support.release_hold": request(SupportRequestKind.RELEASE_HOLD, hold=HoldKind.LEGAL),
+    "support.extend_grace": request(SupportRequestKind.EXTEND_GRACE, days=14),
+}
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [structured, binary])
+@pytest.mark.parametrize("name", INBOUND_DATA)
+def test_every_type_becomes_its_fact_in_both_modes(
+    name: str, mode: Callable[[dict[str, Any]], Record]
+) -> None:
+    """The table of events.md section 2; the mode is the producer's choice."""
+    assert read_record(mode(EXAMPLES[name])) == FACTS[name]
+
+
+def test_a_json_object_with_specversion_is_read_without_any_header() -> None:
+    """Producers forget the content type; the value says what it is."""
+    event = EXAMPLES["identity.user.logged_in"]
+    assert read_record(record(json.dumps(event).encode())) == FACTS["identity.user.logged_in"]
+
+
+def test_the_content_type_is_read_whatever_its_case_and_parameters() -> None:
+    """Media types are compared so (RFC 9110), and libraries differ."""
+    value = json.dumps(EXAMPLES["identity.user.logged_in"]).encode()
+    header = ("Content-Type", b"Application/CloudEvents+JSON; charset=UTF-8")
+    assert isinstance(read_record(record(value, header)), LoggedIn)
+
+
+def test_the_content_type_of_a_whole_event_wins_over_ce_headers() -> None:
+    """As the Kafka binding says: the content type tells the mode."""
+    given = structured(EXAMPLES["identity.user.logged_in"])
+    given = replace(given, headers=(*given.headers, ("ce_id", b"another")))
+    assert read_record(given) == FACTS["identity.user.logged_in"]
+
+
+@pytest.mark.parametrize("mode", [structured, binary])
+def test_api_requests_without_data_count_as_one(
+    mode: Callable[[dict[str, Any]], Record],
+) -> None:
+    """One event a request is the simplest producer there is."""
+    fact = read_record(mode(an_event("usage.api_requests", data=None)))
+    assert isinstance(fact, ApiRequested)
+    assert fact.requests == 1
+
+
+@pytest.mark.parametrize("data", [{}, {"requests": None}])
+def test_api_requests_without_a_number_count_as_one(data: dict[str, Any]) -> None:
+    """The number's default is one."""
+    fact = read_record(structured(an_event("usage.api_requests", data=data)))
+    assert isinstance(fact, ApiRequested)
+    assert fact.requests == 1
+
+
+def test_api_requests_with_an_empty_value_count_as_one() -> None:
+    """Some clients write no bytes where they mean no data."""
+    given = replace(binary(EXAMPLES["usage.api_requests"]), value=b"")
+    fact = read_record(given)
+    assert isinstance(fact, ApiRequested)
+    assert fact.requests == 1
+
+
+def test_optional_fields_may_be_left_out_or_null() -> None:
+    """Many serializers write null for what is not there."""
+    name = "organization.subscription_linked"
+    left_out = read_record(
+        structured(an_event(name, data={"marketplace": "aws", "subscription_id": "agmt-1"}))
+    )
+    null = read_record(
+        structured(with_data(name, subscription_id="agmt-1", billing_account=None, plan_type=None))
+    )
+    assert left_out == null
+    assert isinstance(null, SubscriptionLinked)
+    assert (null.billing_account, null.plan_type) == (None, None)
+
+
+def test_unknown_fields_and_attributes_are_ignored() -> None:
+    """Producers may grow without us."""
+    event = with_data("organization.tier_changed", invented={"deep": [1]})
+    event |= {"traceparent": "00-ab", "another": 5}
+    assert read_record(structured(event)) == FACTS["organization.tier_changed"]
+
+
+def test_data_in_base64_is_read_as_the_json_format_says() -> None:
+    """Some libraries write every payload that was bytes like this."""
+    event = an_event("organization.tier_changed", data=None)
+    event["data_base64"] = b64encode(b'{"tier": "plus"}').decode()
+    assert read_record(structured(event)) == FACTS["organization.tier_changed"]
+
+
+def test_a_binary_header_that_is_no_attribute_is_irrelevant() -> None:
+    """Tracing and brokers' tools put bytes there."""
+    given = binary(EXAMPLES["identity.user.logged_in"])
+    noise: Headers = (("trace", b"\xff\xfe"), ("empty", None), ("content-type", b"\xff"))
+    assert (
+        read_record(replace(given, headers=(*noise, *given.headers)))
+        == (FACTS["identity.user.logged_in"])
+    )
+
+
+@pytest.mark.parametrize("mode", [structured, binary])
+def test_another_type_with_a_complete_envelope_is_unrecognized(
+    mode: Callable[[dict[str, Any]], Record],
+) -> None:
+    """Journalled and counted, not a dead letter: a newer producer is no fault."""
+    kind = "io.marketplace-worker.organization.created.v2"
+    event = an_event("organization.created", type=kind, subject=None, data=None)
+    assert read_record(mode(event)) == Unrecognized(identity("organization.created"), AT, kind)
+
+
+def test_another_type_without_time_takes_the_records() -> None:
+    """Time is required only where our table says so (lifecycle.md section 11)."""
+    event = an_event("organization.created", type="com.example.other", time=None)
+    fact = read_record(structured(event))
+    assert isinstance(fact, Unrecognized)
+    assert fact.occurred_at == RECORDED_AT
+
+
+def test_an_unlock_of_an_email_keeps_its_subject_where_it_has_one() -> None:
+    """It needs none, but one that is there is not lost."""
+    fact = read_record(structured(an_event("support.unlock_email", subject="org-42")))
+    assert isinstance(fact, SupportRequested)
+    assert fact.organization == ORGANIZATION
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def occurred_at(time: str) -> datetime:
+    """How an event's time is read."""
+    fact = read_record(structured(an_event(time=time)))
+    assert isinstance(fact, TierChanged)
+    return fact.occurred_at
+
+
+@pytest.mark.parametrize(
+    ("time", "moment"),
+    [
+        ("2026-11-22T18:15:15Z", datetime(2026, 11, 22, 18, 15, 15, tzinfo=UTC)),
+        ("2026-11-22t18:15:15z", datetime(2026, 11, 22, 18, 15, 15, tzinfo=UTC)),
+        ("2026-11-22T19:15:15.5+01:00", datetime(2026, 11, 22, 18, 15, 15, 500_000, tzinfo=UTC)),
+        ("2026-11-22T18:15:15.1234569Z", datetime(2026, 11, 22, 18, 15, 15, 123_456, tzinfo=UTC)),
+    ],
+)
+def test_times_are_read_as_utc(time: str, moment: datetime) -> None:
+    """Inside there is one zone only; digits beyond the microsecond are cut."""
+    assert occurred_at(time) == moment
+    assert occurred_at(time).utcoffset() == timedelta(0)
+
+
+def test_a_clock_that_is_ahead_counts_as_the_records_time() -> None:
+    """So that one bad clock does not silence all that follows (lifecycle.md section 11)."""
+    assert occurred_at("2026-11-22T19:00:00.000001Z") == RECORDED_AT
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-11-22T18:15:15",
+        "2026-11-22 18:15:15Z",
+        "2026-11-22",
+        "20261122T181515Z",
+        "2026-02-30T18:15:15Z",
+        "2026-11-22T18:15:60Z",
+        "2026-11-22T18:15:15+24:00",
+        "2026-11-22T18:15:15+01:00:30",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+23:59",
+        "\uff12\uff10\uff12\uff16-11-22T18:15:15Z",
+        "now",
+        "",
+    ],
+)
+def test_a_time_that_is_none_is_refused(time: str) -> None:
+    """A guess about a zone or a date could take somebody's access away."""
+    assert refusal(structured(an_event(time=time))).field == "time"
+
+
+@pytest.mark.parametrize("far", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
+def test_for_ever_is_a_time_that_can_still_be_counted_on_from(far: str) -> None:
+    """Refusing it would take the plan from an organization; keeping it would leave the calendar."""
+    fact = read_record(structured(with_data("organization.commitment_linked", ends_at=far)))
+    assert isinstance(fact, CommitmentLinked)
+    assert fact.ends_at == FAR_FUTURE

@@ -1,0 +1,256 @@
+"""Writing events and snapshots (events.md section 3)."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from marketplace_worker.contract.examples import example_snapshot, outbound_examples
+from marketplace_worker.contract.outbound import CLOUDEVENTS_CONTENT_TYPE, encode, encode_snapshot
+from marketplace_worker.lifecycle.events import (
+    CancellationDetails,
+    EmailDetails,
+    Event,
+    EventKind,
+    event_id,
+)
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId
+
+EVENTS = outbound_examples()
+STANDING_KEYS = [
+    "organization_id",
+    "state",
+    "previous_state",
+    "effective_at",
+    "reason",
+    "initiator",
+    "plan_type",
+    "capabilities",
+    "next_step",
+    "recoverable",
+    "policy_version",
+]
+OWN_KEYS = {
+    EventKind.CANCELED: ["schedule"],
+    EventKind.DEACTIVATED: ["cause"],
+    EventKind.NOTICE_GIVEN: ["upcoming_state", "at", "schedule"],
+    EventKind.NOTICE_WITHDRAWN: ["upcoming_state", "at"],
+    EventKind.SUBSCRIPTIONS_REMOVED: ["subscriptions", "commitments"],
+    EventKind.EMAIL_LOCKED: ["email_hash"],
+    EventKind.METERING_FINAL_REPORT_DUE: ["marketplace", "subscription_id", "deadline"],
+}
+
+
+def written(event: Event) -> dict[str, Any]:
+    """An event as its consumer reads it."""
+    said: dict[str, Any] = json.loads(encode(event))
+    return said
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_the_envelope_is_as_the_contract_says(kind: EventKind) -> None:
+    """Consumers order, deduplicate and route by these attributes."""
+    event = EVENTS[kind]
+    said = written(event)
+    data = said.pop("data")
+    assert said == {
+        "specversion": "1.0",
+        "id": str(event_id(OrganizationId("org-42"), event.sequence, kind)),
+        "source": "/marketplace-worker",
+        "type": f"io.marketplace-worker.{kind}.v1",
+        "subject": "org-42",
+        "time": event.decided_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "datacontenttype": "application/json",
+        "dataschema": f"urn:marketplace-worker:schema:{kind}:v1",
+        "sequence": str(event.sequence).rjust(20, "0"),
+        "partitionkey": "org-42",
+        "causationid": event.causation_id,
+        "correlationid": event.correlation_id,
+    }
+    assert list(data) == STANDING_KEYS + OWN_KEYS.get(kind, [])
+
+
+def test_the_attribute_names_are_ones_that_cloudevents_allows() -> None:
+    """Lower-case letters and digits only; the Kafka headers of others depend on it."""
+    for kind in EventKind:
+        assert all(re.fullmatch("[a-z0-9]{1,20}", name) for name in written(EVENTS[kind]))
+
+
+def test_the_data_tells_the_standing() -> None:
+    """So that a consumer needs no other event to act on this one."""
+    data = written(EVENTS[EventKind.SUSPENDED])["data"]
+    assert data == {
+        "organization_id": "org-42",
+        "state": "suspended",
+        "previous_state": "control_plane_loss",
+        "effective_at": "2026-11-08T09:30:00Z",
+        "reason": "customer",
+        "initiator": "customer",
+        "plan_type": "payg",
+        "capabilities": {"manage": False, "data": False, "api_keys": False, "login": True},
+        "next_step": {"state": "deactivated", "at": "2026-12-08T09:30:00Z"},
+        "recoverable": True,
+        "policy_version": "2026-11-22",
+    }
+
+
+def test_what_is_nothing_is_null_and_not_absent() -> None:
+    """A consumer may rely on every key."""
+    event = EVENTS[EventKind.REINSTATED]
+    bare = replace(
+        event.standing,
+        previous_state=None,
+        reason=None,
+        initiator=None,
+        plan_type=None,
+        next_step=None,
+    )
+    data = written(replace(event, standing=bare))["data"]
+    assert list(data) == STANDING_KEYS
+    assert [key for key, value in data.items() if value is None] == [
+        "previous_state",
+        "reason",
+        "initiator",
+        "plan_type",
+        "next_step",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (EventKind.DEACTIVATED, {"cause": "marketplace_cancellation"}),
+        (
+            EventKind.NOTICE_GIVEN,
+            {
+                "upcoming_state": "suspended",
+                "at": "2026-11-08T09:30:00Z",
+                "schedule": [
+                    {"state": "suspended", "at": "2026-11-08T09:30:00Z"},
+                    {"state": "deactivated", "at": "2026-12-08T09:30:00Z"},
+                ],
+            },
+        ),
+        (
+            EventKind.NOTICE_WITHDRAWN,
+            {"upcoming_state": "deactivated", "at": "2026-12-08T09:30:00Z"},
+        ),
+        (
+            EventKind.SUBSCRIPTIONS_REMOVED,
+            {
+                "subscriptions": [
+                    {
+                        "marketplace": "aws",
+                        "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
+                    }
+                ],
+                "commitments": ["commitment-9"],
+            },
+        ),
+        (EventKind.EMAIL_LOCKED, {"email_hash": "5f" * 32}),
+        (
+            EventKind.METERING_FINAL_REPORT_DUE,
+            {
+                "marketplace": "aws",
+                "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
+                "deadline": "2026-11-01T10:30:00Z",
+            },
+        ),
+    ],
+)
+def test_what_a_kind_needs_stands_flat_in_the_data(kind: EventKind, own: dict[str, Any]) -> None:
+    """events.md section 3, *And what its kind needs*."""
+    data = written(EVENTS[kind])["data"]
+    assert {key: data[key] for key in data if key not in STANDING_KEYS} == own
+
+
+def test_times_have_microseconds_only_where_there_are_any() -> None:
+    """One spelling for each moment, so that equal events are equal bytes."""
+    event = EVENTS[EventKind.CANCELED]
+    whole = datetime(2026, 11, 22, 18, 15, 15, tzinfo=UTC)
+    assert written(replace(event, decided_at=whole))["time"] == "2026-11-22T18:15:15Z"
+    assert written(replace(event, decided_at=whole.replace(microsecond=70)))["time"] == (
+        "2026-11-22T18:15:15.000070Z"
+    )
+
+
+def test_the_same_event_has_the_same_bytes_and_another_sequence_another_id() -> None:
+    """Invariant 6; the id itself is pinned, for it must survive every release."""
+    event = EVENTS[EventKind.CANCELED]
+    assert encode(event) == encode(replace(event))
+    later = written(replace(event, sequence=2))
+    assert UUID(later["id"]) != UUID(written(event)["id"])
+    assert written(event)["id"] == "55f03960-b366-56f0-9b0e-49654b343cb8"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        replace(EVENTS[EventKind.CANCELED], details=None),
+        replace(EVENTS[EventKind.SUSPENDED], details=EmailDetails(EmailHash("5f" * 32))),
+        replace(EVENTS[EventKind.EMAIL_LOCKED], details=CancellationDetails(())),
+        replace(EVENTS[EventKind.EMAIL_LOCKED], details=EmailDetails(EmailHash("a@b.example"))),
+        replace(EVENTS[EventKind.NOTICE_GIVEN], details=EVENTS[EventKind.NOTICE_WITHDRAWN].details),
+        replace(EVENTS[EventKind.SUSPENDED], decided_at=datetime(2026, 11, 22)),  # noqa: DTZ001
+        replace(
+            EVENTS[EventKind.SUSPENDED],
+            effective_at=datetime(2026, 11, 22, tzinfo=timezone(timedelta(hours=1))),
+        ),
+        replace(EVENTS[EventKind.SUSPENDED], causation_id=""),
+        replace(EVENTS[EventKind.SUSPENDED], sequence=10**20),
+    ],
+)
+def test_an_event_that_is_not_as_its_schema_says_is_never_written(broken: Event) -> None:
+    """A writer is strict: our own bug stops at the edge, not at the consumers."""
+    with pytest.raises(ValidationError):
+        encode(broken)
+
+
+def test_a_snapshot_tells_the_whole_organization() -> None:
+    """Late joiners have nothing else."""
+    said = json.loads(encode_snapshot(example_snapshot()))
+    data = said.pop("data")
+    assert said == {
+        "specversion": "1.0",
+        "id": str(example_snapshot().id),
+        "source": "/marketplace-worker",
+        "type": "io.marketplace-worker.organization.state.v1",
+        "subject": "org-42",
+        "time": "2026-11-01T09:30:00.250000Z",
+        "datacontenttype": "application/json",
+        "dataschema": "urn:marketplace-worker:schema:organization.state:v1",
+        "sequence": "00000000000000000003",
+        "partitionkey": "org-42",
+        "causationid": "dd4f6ae8-9e3f-4a5c-8b1e-3f6f8f0f9a01",
+    }
+    assert list(data) == [
+        *STANDING_KEYS,
+        "tier",
+        "created_at",
+        "canceled_at",
+        "plans",
+        "last_event_sequence",
+    ]
+    assert data["state"] == State.CANCELED
+    assert data["last_event_sequence"] == 2
+    assert data["plans"] == [
+        {
+            "name": "aws:agmt-3bsxkpvrrr0fd0f8a9bqx1234",
+            "marketplace": "aws",
+            "status": "ended",
+            "active": False,
+            "ends_at": "2026-11-01T09:30:00Z",
+            "plan_type": "payg",
+        }
+    ]
+
+
+def test_the_content_type_is_that_of_structured_mode() -> None:
+    """Consumers tell the mode by it."""
+    assert CLOUDEVENTS_CONTENT_TYPE == "application/cloudevents+json"

@@ -1,0 +1,234 @@
+"""The policy file: what is read from it, and what is refused, by line and field."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic_core import PydanticCustomError
+
+from marketplace_worker.contract.policy_file import load_policy, parse_duration
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.policy import AzureReinstatement, MinimumDwell, Policy
+
+DEFAULT = """\
+version = "2026-11-22"
+[timeline.payg]
+control_plane_loss = "P1D"
+suspended = "P7D"
+deactivated = "P37D"
+[timeline.commit]
+control_plane_loss = "P3D"
+suspended = "P14D"
+deactivated = "P74D"
+[minimum_dwell]
+canceled = "PT1H"
+control_plane_loss = "P1D"
+suspended = "P7D"
+[notice]                       # lead before the step
+suspended = "P3D"
+deactivated = "P7D"
+inactivity = "P7D"
+[inactivity]
+no_login_for = "P30D"
+billing_cycle = "P30D"
+feed_max_gap = "P3D"
+[reinstatement]
+sign_in_required = true        # AWS, Google
+azure = "support"              # or "automatic"
+[grace]
+max_extension = "P90D"
+successor_within = "P7D"       # a superseded plan without a successor
+[guard]
+minimum = 50                   # steps an hour
+fraction = 0.01                # of the organizations that are not deactivated
+"""
+"""lifecycle.md section 3, word for word."""
+
+
+def refusal(text: str) -> str:
+    """What the operator is told; a failure where the file is accepted."""
+    with pytest.raises(Misconfigured) as caught:
+        load_policy(text)
+    return str(caught.value)
+
+
+def test_the_file_of_the_documentation_is_the_built_in_policy() -> None:
+    """The page and the code must not drift apart."""
+    assert load_policy(DEFAULT) == replace(Policy(), version="2026-11-22")
+
+
+def test_a_file_may_leave_out_what_it_does_not_change() -> None:
+    """An operator's file should show the operator's decisions only."""
+    policy = load_policy('version = "v"\n[minimum_dwell]\ncanceled = "PT2H"\n')
+    assert policy == replace(
+        Policy(), version="v", minimum_dwell=MinimumDwell(canceled=timedelta(hours=2))
+    )
+
+
+def test_every_field_of_the_file_reaches_the_policy() -> None:
+    """Each value of the documented file, changed alone, changes the policy."""
+    changes = {
+        '"2026-11-22"': '"v"',
+        '"P1D"': '"P2D"',
+        '"P7D"': '"P8D"',
+        '"P37D"': '"P38D"',
+        '"P3D"': '"P4D"',
+        '"P14D"': '"P15D"',
+        '"P74D"': '"P75D"',
+        '"PT1H"': '"PT2H"',
+        '"P30D"': '"P31D"',
+        '"P90D"': '"P91D"',
+        "true": "false",
+        '"support"': '"automatic"',
+        "50": "51",
+        "0.01": "0.02",
+    }
+    lines = DEFAULT.splitlines()
+    seen = [load_policy(DEFAULT)]
+    for number, line in enumerate(lines):
+        if "=" not in line:
+            continue
+        key, _, value = line.partition("=")
+        old = value.split("#")[0].strip()
+        changed = [*lines]
+        changed[number] = f"{key}= {changes[old]}"
+        policy = load_policy("\n".join(changed))
+        assert policy not in seen, line
+        seen.append(policy)
+    assert len(seen) == 1 + 22
+
+
+def test_the_azure_switch_is_read() -> None:
+    """Its text becomes the value that the rules compare with."""
+    policy = load_policy('version = "v"\n[reinstatement]\nazure = "automatic"')
+    assert policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("P7D", timedelta(days=7)),
+        ("PT1H", timedelta(hours=1)),
+        ("PT1.5S", timedelta(seconds=1.5)),
+        ("P1DT2H", timedelta(days=1, hours=2)),
+        ("P2W", timedelta(weeks=2)),
+        ("PT36H15M", timedelta(hours=36, minutes=15)),
+        ("PT0.000001S", timedelta(microseconds=1)),
+        ("P36500D", timedelta(days=36_500)),
+    ],
+)
+def test_durations_are_read(text: str, duration: timedelta) -> None:
+    """ISO 8601, up to the bound."""
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "P1M", "P1Y", "P", "PT", "P1DT", "P1H", "7D", "-P1D", "P-1D", "p1d", "P1.5D", "PT1.5H",
+        "PT1,5S", "P 1D", "P1D ", "", "P36500DT1S", "P9999999W", "P٣D", 7, None, True,
+    ],
+)  # fmt: skip
+def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
+    """A month is 28 to 31 days; nobody's data should depend on which."""
+    with pytest.raises(PydanticCustomError):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('deactivated = "P37D"', 'deactivated = "P2M"', "line 5: timeline.payg.deactivated must"),
+        ('deactivated = "P74D"', "deactivated = 74", "line 9: timeline.commit.deactivated must"),
+        ('deactivated = "P37D"', 'deactivated = "P7D"',
+         "line 5: timeline.payg.deactivated must come after suspended"),
+        ('canceled = "PT1H"', 'canceled = "PT0S"',
+         "line 11: minimum_dwell.canceled must be longer than nothing"),
+        ('canceled = "PT1H"', 'cancelled = "PT1H"',
+         "line 11: minimum_dwell.cancelled is not a field of the policy"),
+        ('inactivity = "P7D"', "inactivity = []", "line 17: notice.inactivity must"),
+        ("[grace]", "[graces]", "line 25: graces is not a field of the policy"),
+        ("sign_in_required = true", 'sign_in_required = "yes"',
+         "line 23: reinstatement.sign_in_required must be a valid boolean"),
+        ('azure = "support"', 'azure = "never"',
+         "line 24: reinstatement.azure must be 'support' or 'automatic'"),
+        ("minimum = 50", "minimum = -1", "line 29: guard.minimum must not be negative"),
+        ("minimum = 50", "minimum = true", "line 29: guard.minimum must be a valid integer"),
+        ("minimum = 50", "minimum = 0.5", "line 29: guard.minimum must be a valid integer"),
+        ("fraction = 0.01", "fraction = 1.01", "line 30: guard.fraction must be from 0 to 1"),
+        ("fraction = 0.01", "fraction = nan", "line 30: guard.fraction must be from 0 to 1"),
+        ('version = "2026-11-22"', "", "line 1: version is required"),
+        ('version = "2026-11-22"', 'version = ""', "line 1: version must be"),
+        ('version = "2026-11-22"', "version = 2026-11-22", "line 1: version must be"),
+        ('version = "2026-11-22"', 'version = "default"', "line 1: version must not be the name"),
+        ('version = "2026-11-22"', 'version = "a\\u0000"', "line 1: version must be"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_line_and_the_field(old: str, new: str, said: str) -> None:
+    """The operator is about to start a fleet; the message must be enough."""
+    assert old in DEFAULT
+    refused = refusal(DEFAULT.replace(old, new, 1))
+    assert refused.startswith(f"policy file, {said}"), refused
+    assert "\n" not in refused
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('version = "v"\n[guard\n', 2),
+        ('version = "v"\nversion = "w"\n', 2),
+        ('version = "v"\n\n[guard]\nminimum = \n', 4),
+        ('version = "v"\n[guard]\nminimum = [1,\n2\n', 4),
+        ("version", 1),
+        ('version = "v"\n[guard]\nminimum = ' + "9" * 5000, 3),
+        ("a = " + "[" * 100_000, 1),
+    ],
+)
+def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
+    """Also where the parser says only that the document ended."""
+    refused = refusal(text)
+    assert refused.startswith(f"policy file, line {line}: is not TOML")
+
+
+def test_several_problems_are_named_at_once_in_the_order_of_their_lines() -> None:
+    """One start, one list: not a new surprise after each repair."""
+    text = DEFAULT.replace('"P1D"', '"P1M"').replace("minimum = 50", "minimal = 50")
+    upside_down = 'version = "v"\n[guard]\nminimum = "x"\n[notice]\nsuspended = "x"\n'
+    assert [line.split(":")[0] for line in refusal(upside_down).splitlines()] == [
+        "policy file, line 3",
+        "policy file, line 5",
+    ]
+    assert [line.split(" must")[0] for line in refusal(text).splitlines()] == [
+        "policy file, line 3: timeline.payg.control_plane_loss",
+        "policy file, line 12: minimum_dwell.control_plane_loss",
+        "policy file, line 29: guard.minimal is not a field of the policy",
+    ]
+
+
+def test_a_field_at_fault_that_stands_nowhere_is_shown_at_its_section() -> None:
+    """The default it clashes with is not in the file; what clashes is just below the header."""
+    text = 'version = "v"\n\n[timeline.payg]\ncontrol_plane_loss = "P8D"\n'
+    assert refusal(text) == (
+        "policy file, line 3: timeline.payg.suspended must come after control_plane_loss"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('version = "v"\nguard.minimum = -1', 2),
+        ('version = "v"\nguard = { minimum = -1 }', 2),
+        ('version = "v"\n["guard"]\n"minimum" = -1', 3),
+        ('version = "v"\n[ guard ]\n  minimum=-1', 3),
+        ('version = "v" # a\u2028b\n[guard]\nminimum = -1', 3),
+        ('version = "v"\r\n[guard]\r\nminimum = -1\r\n', 3),
+    ],
+)
+def test_the_line_is_found_however_the_key_is_written(text: str, line: int) -> None:
+    """TOML has several spellings for one field."""
+    assert refusal(text) == f"policy file, line {line}: guard.minimum must not be negative"
+
+
+def test_a_section_that_is_none_is_refused() -> None:
+    """And named by its own word, not by one of pydantic's."""
+    assert refusal('version = "v"\nguard = 5') == "policy file, line 2: guard must be a section"

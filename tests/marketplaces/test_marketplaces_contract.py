@@ -1,0 +1,312 @@
+"""What holds for every marketplace's translator, whatever it reads.
+
+Facts or `Malformed`, and nothing else: a translator that raises anything else stops a partition.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from marketplace_samples import (
+    HAPPENED_AT,
+    MODULES,
+    PLAIN,
+    RECORDED_AT,
+    Json,
+    aws_event,
+    aws_message,
+    azure_body,
+    gcp_message,
+    notified,
+    record,
+    refusal,
+    sns,
+    wrapped,
+)
+
+from marketplace_worker.lifecycle.notes import Attention, Ending, Unchanged
+from marketplace_worker.record import Record
+
+every_marketplace = pytest.mark.parametrize("marketplace", MODULES)
+
+# Of each marketplace, how to say something at another time, of another kind, of another subject.
+AT: Mapping[str, Callable[[object], Json]] = {
+    "aws": lambda time: aws_event(time=time),
+    "gcp": lambda time: gcp_message(updateTime=time),
+    "azure": lambda time: azure_body(timeStamp=time),
+}
+OF_KIND: Mapping[str, Callable[[str], Json]] = {
+    "aws": aws_event,
+    "gcp": gcp_message,
+    "azure": azure_body,
+}
+ABOUT: Mapping[str, Callable[[object], Json]] = {
+    "aws": lambda subject: aws_event(agreement={"id": subject}),
+    "gcp": lambda subject: gcp_message(id=subject),
+    "azure": lambda subject: azure_body(subscriptionId=subject),
+}
+SUBJECT_FIELD = {"aws": "detail.agreement.id", "gcp": "entitlement.id", "azure": "subscriptionId"}
+OWN_ID = record(None).own_id
+CALENDAR_ENDS = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+ID_FIELD = {"aws": "id", "gcp": "eventId", "azure": "id"}
+TIME_FIELD = {"aws": "time", "gcp": "entitlement.updateTime", "azure": "timeStamp"}
+
+
+# --- what cannot be read --------------------------------------------------------------------------
+
+GARBAGE: Mapping[str, bytes | None] = {
+    "a tombstone": None,
+    "nothing": b"",
+    "a blank": b" ",
+    "no JSON": b"action=Suspend",
+    "a comma too many": b'{"action": "Suspend",}',
+    "something after it": b'{"action": "Suspend"} {}',
+    "half of it": b'{"action": "Sus',
+    "not UTF-8": b'{"action": "\xff"}',
+    "UTF-16": '{"action": "Suspend"}'.encode("utf-16"),
+    "a list": b"[]",
+    "a text": b'"Suspend"',
+    "a number": b"17",
+    "null": b"null",
+    "no known shape": b'{"hello": "world"}',
+    "nothing in it": b"{}",
+    "not a number": b'{"action": NaN}',
+    "deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "deep lists": b"[" * 100_000,
+    "a long number": b'{"action": ' + b"9" * 5_000 + b"}",
+}
+
+
+@every_marketplace
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_is_no_notification_is_refused(marketplace: str, garbage: bytes | None) -> None:
+    """It goes to the dead letters, with a reason that an operator can read."""
+    assert refusal(marketplace, garbage).reason
+
+
+@every_marketplace
+@pytest.mark.parametrize("subject", [None, "", "  "])
+def test_a_notification_without_subject_is_refused(marketplace: str, subject: str | None) -> None:
+    """Nobody could say whom it is about (lifecycle.md section 11)."""
+    refused = refusal(marketplace, ABOUT[marketplace](subject))
+    assert (refused.reason, refused.field) == ("is missing", SUBJECT_FIELD[marketplace])
+
+
+@every_marketplace
+@pytest.mark.parametrize("subject", [17, 2**70, 1.5, True, [], ["x"], {}, {"id": "x"}])
+def test_a_subject_of_the_wrong_type_is_refused(marketplace: str, subject: object) -> None:
+    """A number is not made a text: its spelling would be a guess."""
+    refused = refusal(marketplace, ABOUT[marketplace](subject))
+    assert (refused.reason, refused.field) == ("must be text", SUBJECT_FIELD[marketplace])
+
+
+@every_marketplace
+@pytest.mark.parametrize("bad", ["a\0b", "a\ud800b", "\udfff", "x" * 501])
+def test_what_cannot_be_stored_is_refused(marketplace: str, bad: str) -> None:
+    """Postgres has no NUL and no lone surrogate in a text, and no index entry of any length."""
+    assert notified(marketplace, ABOUT[marketplace]("x" * 400)).note.id
+    assert refusal(marketplace, ABOUT[marketplace](bad)).field == SUBJECT_FIELD[marketplace]
+    identified = {**PLAIN[marketplace], ID_FIELD[marketplace]: bad}
+    assert refusal(marketplace, identified).field == ID_FIELD[marketplace]
+    kind = {"aws": "detail-type", "gcp": "eventType", "azure": "action"}[marketplace]
+    assert refusal(marketplace, {**PLAIN[marketplace], kind: bad}).field == kind
+
+
+@pytest.mark.parametrize(
+    ("marketplace", "value"),
+    [
+        ("aws", {**aws_message(), "product-code": "p" * 300, "customer-identifier": "c" * 300}),
+        ("gcp", gcp_message("ENTITLEMENT_" + "X" * 300, id="e" * 300)),
+        ("azure", azure_body("X" * 300, id="i" * 300)),
+    ],
+)
+def test_an_id_put_together_is_bounded_as_a_whole(marketplace: str, value: Json) -> None:
+    """Each part alone would pass."""
+    assert refusal(marketplace, value).reason == "is longer than 500 characters"
+
+
+@every_marketplace
+def test_a_refusal_never_quotes_the_input(marketplace: str) -> None:
+    """It may be personal, and reasons are logged."""
+    secret = "jane@example.com"
+    values: list[object] = [
+        ABOUT[marketplace]([secret]),
+        AT[marketplace]({secret: secret}),
+        {secret: secret},
+        {"x": {"y": secret}},
+        secret,
+        f'{{"a": {secret}'.encode(),
+        {**PLAIN[marketplace], ID_FIELD[marketplace]: secret * 100},
+    ]
+    if marketplace == "azure":
+        values.append({secret: {"action": "Suspend"}})
+    for value in values:
+        assert "jane" not in str(refusal(marketplace, value))
+
+
+# --- time and identity ----------------------------------------------------------------------------
+
+
+@every_marketplace
+def test_the_event_time_is_the_marketplaces(marketplace: str) -> None:
+    """Not that of its arrival."""
+    assert notified(marketplace, PLAIN[marketplace]).occurred_at == HAPPENED_AT
+
+
+@every_marketplace
+@pytest.mark.parametrize(
+    "time",
+    [None, "", "...", "yesterday", "20261101", f"2026-11-01{' ' * 60}T10", "2026-13-01T00:00:00Z"],
+)
+def test_without_a_readable_time_it_is_the_records(marketplace: str, time: str | None) -> None:
+    """lifecycle.md section 11.  The year 1 is what .NET says where there is none."""
+    assert notified(marketplace, AT[marketplace](time)).occurred_at == RECORDED_AT
+    assert notified(marketplace, AT[marketplace]("0001-01-01T00:00:00")).occurred_at == RECORDED_AT
+
+
+@every_marketplace
+@pytest.mark.parametrize(
+    "time", ["2026-11-22T12:00:01Z", "2031-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_clock_that_is_ahead_counts_as_the_records(marketplace: str, time: str) -> None:
+    """It must not silence all that follows (lifecycle.md section 11)."""
+    assert notified(marketplace, AT[marketplace](time)).occurred_at == RECORDED_AT
+
+
+@every_marketplace
+@pytest.mark.parametrize(
+    ("time", "moment"),
+    [
+        ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("2026-11-01T10:30:00", HAPPENED_AT),
+        ("2026-11-01T10:30:00+00:00", HAPPENED_AT),
+        ("2026-11-01T12:30:00+02:00", HAPPENED_AT),
+        ("2026-11-01 10:30:00 z", HAPPENED_AT),
+        (" 2026-11-01T10: 30: 00.000Z ", HAPPENED_AT),
+        ("2026-11-01T10:30:00.1234567Z", HAPPENED_AT + timedelta(microseconds=123456)),
+        ("2026-11-01T10:30:00.999999999", HAPPENED_AT + timedelta(microseconds=999999)),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_as_utc(marketplace: str, time: str, moment: datetime) -> None:
+    """Without zone: UTC.  More than six fraction digits: cut.  Blanks: dropped."""
+    told = notified(marketplace, AT[marketplace](time)).occurred_at
+    assert (told, told.tzinfo) == (moment, UTC)
+
+
+@every_marketplace
+@pytest.mark.parametrize("time", [17, 1.5, True, [], {}, 2**80])
+def test_a_time_of_the_wrong_type_is_refused(marketplace: str, time: object) -> None:
+    """Seconds or milliseconds would be a guess."""
+    refused = refusal(marketplace, AT[marketplace](time))
+    assert (refused.reason, refused.field) == ("must be text", TIME_FIELD[marketplace])
+
+
+@every_marketplace
+@pytest.mark.parametrize("at", CALENDAR_ENDS)
+def test_a_record_from_the_end_of_the_calendar_is_read(marketplace: str, at: datetime) -> None:
+    """Whoever wrote such a timestamp: it must not stop what comes after."""
+    value = record(AT[marketplace](None), recorded_at=at)
+    assert notified(marketplace, value).occurred_at == at
+
+
+def test_an_hour_after_the_end_of_the_calendar_is_left_open() -> None:
+    """There is no such time; the end comes when it is told."""
+    at = datetime.max.replace(tzinfo=UTC)
+    value = record(aws_event("License Deprovisioned", time=None), recorded_at=at)
+    assert notified("aws", value).note.change == Ending(None, closes_usage=True)
+
+
+@every_marketplace
+def test_the_same_notification_twice_is_the_same_fact(marketplace: str) -> None:
+    """From another place and at another time: its identity is the marketplace's."""
+    first = notified(marketplace, PLAIN[marketplace])
+    body = json.dumps(PLAIN[marketplace], indent=3).encode()
+    later = Record("other", 9, 99, RECORDED_AT + timedelta(days=3), key=b"k", value=body)
+    assert notified(marketplace, later) == first
+
+
+@every_marketplace
+@pytest.mark.parametrize("id_", [None, "", " "])
+def test_without_an_identity_it_is_the_records_own(marketplace: str, id_: object) -> None:
+    """lifecycle.md section 11."""
+    fact = notified(marketplace, {**PLAIN[marketplace], ID_FIELD[marketplace]: id_})
+    assert (fact.identity.source, fact.identity.id) == (marketplace, OWN_ID)
+    assert fact.note.id == fact.identity.id
+
+
+def test_each_marketplace_has_its_own_identity() -> None:
+    """marketplaces.md section 1.  Google publishes several messages with one eventId, and Azure
+    several actions with one id.
+    """
+    assert notified("aws", aws_event()).identity.id == "event-1"
+    assert notified("aws", sns(aws_message())).identity.id == "message-1"
+    assert notified("aws", aws_message()).identity.id == OWN_ID
+    assert notified("gcp", gcp_message()).identity.id == "ENTITLEMENT_ACTIVE:EVENT-1:entitlement-1"
+    assert notified("azure", azure_body()).identity.id == "operation-1:Subscribe"
+    assert notified("azure", azure_body("SUBSCRIBE")).identity.id == "operation-1:Subscribe"
+
+
+# --- unknown kinds, unknown fields, and the router's wrapper --------------------------------------
+
+
+@every_marketplace
+def test_an_unknown_kind_is_kept_and_changes_nothing(marketplace: str) -> None:
+    """A vendor's new kind must not stop us, and a person should hear of it."""
+    fact = notified(marketplace, OF_KIND[marketplace]("Something New"))
+    assert (fact.note.change, fact.attention) == (Unchanged(), Attention.UNKNOWN_KIND)
+    assert fact.notification == "Something New"
+
+
+@every_marketplace
+def test_a_long_kind_is_cut(marketplace: str) -> None:
+    """It is for the journal and the log."""
+    assert notified(marketplace, OF_KIND[marketplace]("N" * 300)).notification == "N" * 200
+
+
+@every_marketplace
+def test_unknown_fields_are_ignored(marketplace: str) -> None:
+    """Whatever is in them, and also where their name is that of an envelope's."""
+    plain = PLAIN[marketplace]
+    strange: list[object] = [2**70, "\0", [[]], {"x": {"y": 1}}]
+    for name in ("new", "notification", "resource", "Message", "Records", "data", "body"):
+        for value in strange:
+            assert notified(marketplace, {**plain, name: value}) == notified(marketplace, plain)
+
+
+@every_marketplace
+def test_a_wrapper_without_resource_says_what_the_notification_says(marketplace: str) -> None:
+    """As an object or as its JSON text, and wrapped once more."""
+    plain = PLAIN[marketplace]
+    wrappers: list[Json] = [
+        wrapped(plain),
+        {"notification": plain},
+        wrapped(json.dumps(plain)),
+        wrapped(wrapped(plain)),
+    ]
+    for value in wrappers:
+        assert notified(marketplace, value) == notified(marketplace, plain)
+
+
+@every_marketplace
+@pytest.mark.parametrize("resource", ["text", 17, [], [{}]])
+def test_a_resource_that_is_no_object_is_refused(marketplace: str, resource: object) -> None:
+    """What was meant to decide must not be passed over."""
+    assert refusal(marketplace, wrapped(PLAIN[marketplace], resource)).field == "resource"
+
+
+@every_marketplace
+def test_wrappers_without_end_are_refused(marketplace: str) -> None:
+    """The nesting of envelopes is bounded."""
+    value: Json = PLAIN[marketplace]
+    for _ in range(50):
+        value = wrapped(value)
+    assert "envelopes" in refusal(marketplace, value).reason
+
+
+@every_marketplace
+def test_a_byte_order_mark_is_passed_over(marketplace: str) -> None:
+    """.NET writes one before its JSON."""
+    plain = json.dumps(PLAIN[marketplace]).encode()
+    assert notified(marketplace, b"\xef\xbb\xbf" + plain) == notified(marketplace, plain)

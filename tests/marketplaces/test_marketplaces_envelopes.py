@@ -1,0 +1,186 @@
+"""What lies around a notification changes nothing; each record of several stands for itself."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from marketplace_samples import (
+    HAPPENED_AT,
+    RECORDED_AT,
+    TOLD_AT,
+    Json,
+    aws_event,
+    aws_message,
+    azure_body,
+    gcp_message,
+    items,
+    notified,
+    pubsub,
+    push,
+    record,
+    refusal,
+    sns,
+    sns_to_lambda,
+    sqs,
+    unrecognized,
+    wrapped,
+)
+
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.facts import Notified
+from marketplace_worker.lifecycle.notes import Activated
+
+EVENT, MESSAGE = aws_event(), aws_message("unsubscribe-pending")
+EVENT_IN_SNS = sns(EVENT, MessageId="another", Timestamp="2026-11-05T00:00:00Z")
+PUBLISHED = {"publishTime": "2026-11-02T00:00:00Z", "publish_time": "2026-11-02T00:00:00Z"}
+ENVELOPES: list[tuple[str, str, Json, Json]] = [
+    ("aws", "SNS to SQS", sns(MESSAGE), sqs(sns(MESSAGE))),
+    ("aws", "the body of SQS alone", sns(MESSAGE), {"body": json.dumps(sns(MESSAGE))}),
+    ("aws", "as ReceiveMessage spells it", sns(MESSAGE), {"Body": json.dumps(sns(MESSAGE))}),
+    ("aws", "SNS to Lambda", sns(MESSAGE), sns_to_lambda(sns(MESSAGE))),
+    ("aws", "SNS in SNS", sns(MESSAGE), sns(sns(MESSAGE), MessageId="another")),
+    ("aws", "the message as an object", sns(MESSAGE), sns({}, Message=MESSAGE)),
+    ("aws", "raw SNS to SQS", MESSAGE, sqs(MESSAGE)),
+    ("aws", "SNS to Lambda to a router", sns(MESSAGE), wrapped(sns_to_lambda(sns(MESSAGE)))),
+    ("aws", "a router before SNS", sns(MESSAGE), sns(wrapped(MESSAGE))),
+    ("aws", "EventBridge to SNS", EVENT, EVENT_IN_SNS),
+    ("aws", "EventBridge to SQS", EVENT, sqs(EVENT)),
+    ("aws", "EventBridge to SNS to SQS", EVENT, sqs(EVENT_IN_SNS)),
+    ("aws", "EventBridge to SNS to Lambda", EVENT, sns_to_lambda(EVENT_IN_SNS)),
+    ("gcp", "push", gcp_message(), push(gcp_message())),
+    ("gcp", "push, both spellings", gcp_message(), push(gcp_message(), **PUBLISHED)),
+    ("gcp", "raw", gcp_message(), pubsub(gcp_message(), messageId="1")),
+    ("gcp", "a router before a push", gcp_message(), wrapped(push(gcp_message()))),
+    ("gcp", "a router before Pub/Sub", gcp_message(), push(wrapped(gcp_message()))),
+    ("azure", "forwarded", azure_body(), {"EventType": "Webhook", "Payload": azure_body()}),
+    ("azure", "forwarded as text", azure_body(), {"x": "{no", "Payload": json.dumps(azure_body())}),
+    ("azure", "forwarded and wrapped", azure_body(), wrapped({"Payload": azure_body()})),
+    ("azure", "wrapped and forwarded", azure_body(), {"Payload": wrapped(azure_body())}),
+    ("azure", "beside another action", azure_body(), {"a": {"action": "x"}, "b": azure_body()}),
+]
+
+
+@pytest.mark.parametrize(
+    ("marketplace", "plain", "enveloped"),
+    [(marketplace, plain, enveloped) for marketplace, _, plain, enveloped in ENVELOPES],
+    ids=[name for _, name, _, _ in ENVELOPES],
+)
+def test_an_envelope_changes_nothing(marketplace: str, plain: Json, enveloped: Json) -> None:
+    """The same notification is the same fact, by whichever way it came."""
+    assert notified(marketplace, enveloped) == notified(marketplace, plain)
+
+
+def test_azure_is_read_in_any_case() -> None:
+    """Routers change it, of all nested keys."""
+
+    def spelled(value: object, spell: Callable[[str], str]) -> object:
+        if isinstance(value, dict):
+            return {spell(name): spelled(found, spell) for name, found in value.items()}
+        return value
+
+    term = {"endDate": "2027-01-01T00:00:00Z", "termUnit": "P1Y"}
+    body = azure_body("Unsubscribe", subscription={"term": term, "autoRenew": False})
+    for spell in (str.upper, str.lower, str.title):
+        assert notified("azure", spelled(body, spell)) == notified("azure", body)
+        assert notified("azure", spelled(wrapped(body, {}), spell)) == notified("azure", body)
+
+
+def test_the_exact_spelling_wins_over_another() -> None:
+    """A router that adds its own beside Azure's must not replace it."""
+    body = {"SUBSCRIPTIONID": "other", **azure_body(), "SubscriptionId": "other"}
+    assert notified("azure", body) == notified("azure", azure_body())
+
+
+def test_a_spelling_without_a_value_does_not_hide_another() -> None:
+    """Some routers write all the fields that they know, and null where they read none."""
+    body = {**azure_body(), "subscriptionId": None, "SubscriptionId": "", "SUBSCRIPTIONID": "s"}
+    assert notified("azure", body).subscription.subscription_id == "s"
+
+
+def test_the_push_tells_the_time_where_the_message_does_not() -> None:
+    """`updateTime`, else `publishTime`, else the record's (marketplaces.md section 1)."""
+    message = gcp_message(updateTime="...")
+    for name in ("publishTime", "publish_time"):
+        fact = notified("gcp", push(message, **{name: "2026-11-02T00:00:00Z"}))
+        assert fact.occurred_at == datetime(2026, 11, 2, tzinfo=UTC)
+    assert notified("gcp", push(message)).occurred_at == RECORDED_AT
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        *[("%%e30=", "is not base64"), ("e30", "is not base64"), ("é", "is not base64")],
+        *[(17, "must be text"), ({}, "must be text"), ("aGVsbG8=", "is not JSON")],
+    ],
+)
+def test_a_push_that_does_not_decode_is_refused(data: object, reason: str) -> None:
+    """Not base64, or no JSON within."""
+    assert str(refusal("gcp", {"message": {"data": data}})) == f"message.data: {reason}"
+
+
+def test_several_notifications_in_one_azure_value_are_refused() -> None:
+    """No known sender does so; taking the first would lose the other without a word."""
+    two = {"a": azure_body(), "b": azure_body("Suspend")}
+    assert refusal("azure", two).reason == "several notifications in one value"
+
+
+# --- values that hold several records -------------------------------------------------------------
+
+
+def test_each_record_of_a_value_is_taken_or_refused_by_itself() -> None:
+    """A record that cannot be read must not take its neighbours along (lifecycle.md section 11)."""
+    value = sqs(MESSAGE, {"hello": "world"}, sns(MESSAGE), EVENT, {**MESSAGE, "product-code": 1})
+    first, second, third, fourth, fifth = items("aws", value)
+    assert isinstance(first, Notified)
+    assert first.identity.id == f"{record(value).own_id}/0"
+    assert isinstance(second, Malformed)
+    assert second.field == "Records.1.body"
+    assert third == notified("aws", sns(MESSAGE))
+    assert fourth == notified("aws", EVENT)
+    assert isinstance(fifth, Malformed)
+    assert str(fifth) == "Records.4.body.product-code: must be text"
+
+
+def test_a_record_that_is_none_is_refused_by_itself() -> None:
+    """Its place is named."""
+    refused, taken = items("aws", {"Records": [17, {"body": json.dumps(EVENT)}]})
+    assert isinstance(refused, Malformed)
+    assert refused.field == "Records.0"
+    assert taken == notified("aws", EVENT)
+
+
+def test_one_record_beside_a_resource_is_told_by_it() -> None:
+    """As the router of a Lambda function sends it on."""
+    value = wrapped(sqs(aws_message("entitlement-updated")), {"Entitlements": [{}]})
+    assert notified("aws", value).note.change == Activated()
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"Records": "x"}, "Records"),
+        ({"Records": []}, "Records"),
+        ({"Records": [{}] * 10_001}, "Records"),
+        (wrapped(sqs(MESSAGE, MESSAGE), {"Entitlements": []}), "notification.Records"),
+    ],
+)
+def test_records_that_cannot_be_told_apart_are_refused_together(value: Json, field: str) -> None:
+    """None, too many, or several beside one resource: whose is it?"""
+    assert refusal("aws", value).field == field
+
+
+def test_an_event_about_no_subscription_is_kept_for_the_count() -> None:
+    """Accounts, other products on the bus, and SNS's own questions (events.md section 2)."""
+    other = aws_event("Offer Released", source="aws.marketplacecatalog", detail={"agreement": None})
+    assert unrecognized("aws", other).event_type == "Offer Released"
+    account = {"eventType": "ACCOUNT_DELETED", "eventId": "E", "account": {"id": "a"}}
+    assert unrecognized("gcp", push(account)).identity.id == "ACCOUNT_DELETED:E:a"
+    assert unrecognized("gcp", push(account, publishTime=TOLD_AT)).occurred_at == HAPPENED_AT
+    dated = {**account, "account": {"id": "a", "updateTime": TOLD_AT}}
+    assert unrecognized("gcp", dated).occurred_at == HAPPENED_AT
+    asked = {"Type": "SubscriptionConfirmation", "Message": "You have chosen", "MessageId": "m"}
+    assert unrecognized("aws", sqs(asked)).event_type == "SubscriptionConfirmation"
+    assert unrecognized("aws", asked).occurred_at == RECORDED_AT
+    told = {**asked, "Timestamp": TOLD_AT}
+    assert unrecognized("aws", told).occurred_at == HAPPENED_AT

@@ -1,0 +1,125 @@
+"""Every row of the Azure table of marketplaces.md section 1, one case a meaning."""
+
+from datetime import UTC, datetime
+
+import pytest
+from marketplace_samples import (
+    Row,
+    azure_body,
+    notified,
+    refusal,
+    row,
+    wrapped,
+)
+
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Attention,
+    Resumed,
+    Suspended,
+    Unchanged,
+    Unsubscribed,
+)
+from marketplace_worker.lifecycle.vocabulary import PlanType
+
+PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
+NEXT_YEAR = "2027-05-30T21:36:03Z"
+ENDS_AT = datetime(2027, 5, 30, 21, 36, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("Subscribe", (1, Activated(), None)),
+        ("Renew", (1, Activated(), None)),
+        ("ChangePlan", (2, Unchanged(), None)),
+        ("ChangeQuantity", (2, Unchanged(), None)),
+        ("Transfer", (2, Unchanged(), Attention.UNKNOWN_KIND)),
+        ("Suspend", (3, Suspended(), None)),
+        ("Reinstate", (4, Resumed(where="suspended"), None)),
+        ("Unsubscribe", (5, Unsubscribed(by_partner=False), None)),
+    ],
+)
+@pytest.mark.parametrize("status", ["Succeeded", "Success", "InProgress", "In Progress", "", None])
+def test_an_azure_action_says_what_its_row_says(
+    action: str, expected: Row, status: str | None
+) -> None:
+    """Whatever the status is called that is not a failure, over the generations of the docs."""
+    body = azure_body(action, status=status)
+    assert row("azure", body) == expected
+    if expected[2] is None:
+        assert notified("azure", azure_body(action.upper(), status=status)) == notified(
+            "azure", body
+        )
+    assert notified("azure", body).notification == action
+    assert notified("azure", body).note.billing_account is None
+
+
+@pytest.mark.parametrize("status", ["Failed", "Conflict", "failed", "CONFLICT "])
+@pytest.mark.parametrize("action", ["Subscribe", "Renew", "Suspend", "Reinstate", "Unsubscribe"])
+def test_an_azure_operation_that_failed_did_not_happen(action: str, status: str) -> None:
+    """It keeps its rank, and changes nothing."""
+    happened = row("azure", azure_body(action))
+    assert row("azure", azure_body(action, status=status)) == (happened[0], Unchanged(), None)
+
+
+@pytest.mark.parametrize("name", ["operationRequestSource", "operationRequestedSource"])
+def test_the_vendors_own_unsubscribe_is_told_from_the_customers(name: str) -> None:
+    """Microsoft's emulator has the second spelling."""
+    body = {**azure_body("Unsubscribe", operationRequestSource=None), name: "Partner"}
+    assert notified("azure", body).note.change == Unsubscribed(by_partner=True)
+
+
+@pytest.mark.parametrize(
+    ("term_unit", "plan_type"),
+    [
+        *[("P1M", PAYG), ("P1Y", COMMIT), ("P2Y", COMMIT), ("P5Y", COMMIT), ("P12M", COMMIT)],
+        *[
+            ("P1Y6M", COMMIT),
+            ("P365D", COMMIT),
+            ("P52W1D", COMMIT),
+            ("P11M", None),
+            ("P3M", None),
+            ("P1W", None),
+            ("P", None),
+        ],
+        *[("", None), ("1Y", None), ("P\uff11Y", None), (None, None)],
+    ],
+)
+def test_the_term_tells_the_plan_type(term_unit: str | None, plan_type: PlanType | None) -> None:
+    """A month is pay as you go, a year or more a commitment, and what lies between is neither."""
+    body = azure_body(subscription={"term": {"termUnit": term_unit}})
+    assert notified("azure", body).note.plan_type == plan_type
+
+
+def test_an_unsubscribe_tells_the_term_that_decides_its_reason() -> None:
+    """Whether the end was reached is for the fold: only it knows the autoRenew of before."""
+    term = {"endDate": NEXT_YEAR, "termUnit": "P1Y"}
+    body = azure_body("Unsubscribe", subscription={"term": term, "autoRenew": False})
+    note = notified("azure", body).note
+    assert (note.term_ends_at, note.auto_renews, note.plan_type) == (ENDS_AT, False, COMMIT)
+
+
+@pytest.mark.parametrize(
+    ("told", "auto_renews"),
+    [(True, True), (False, False), ("True", True), ("false", False), ("", None), (None, None)],
+)
+def test_auto_renewal_may_be_told_as_text(told: object, auto_renews: bool | None) -> None:
+    """The text `false` must not be taken for a truth."""
+    body = azure_body(subscription={"autoRenew": told})
+    assert notified("azure", body).note.auto_renews is auto_renews
+
+
+@pytest.mark.parametrize("told", ["no", 0, 1, [], {}])
+def test_auto_renewal_of_the_wrong_type_is_refused(told: object) -> None:
+    """It decides a reason, so it is not guessed."""
+    refused = refusal("azure", azure_body(subscription={"autoRenew": told}))
+    assert refused.field == "subscription.autoRenew"
+
+
+def test_the_subscription_that_a_router_read_outranks_the_snapshot() -> None:
+    """The snapshot in the body is from before the change; what the resource lacks, it tells."""
+    body = azure_body("Renew", subscription={"autoRenew": True, "term": {"termUnit": "P1M"}})
+    resource = {"AutoRenew": False, "term": {"endDate": NEXT_YEAR}}
+    note = notified("azure", wrapped(body, resource)).note
+    assert (note.term_ends_at, note.auto_renews, note.plan_type) == (ENDS_AT, False, PAYG)

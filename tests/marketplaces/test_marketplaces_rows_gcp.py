@@ -1,0 +1,150 @@
+"""Every row of the Google table of marketplaces.md section 1, one case a meaning."""
+
+from datetime import UTC, datetime
+
+import pytest
+from marketplace_samples import (
+    PAYLOADS,
+    Json,
+    Row,
+    gcp_message,
+    notified,
+    row,
+    wrapped,
+)
+
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Attention,
+    Change,
+    Ended,
+    Ending,
+    Pended,
+    Superseded,
+    Unchanged,
+)
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+
+PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
+NEXT_YEAR = "2027-05-30T21:36:03Z"
+ENDS_AT = datetime(2027, 5, 30, 21, 36, 3, tzinfo=UTC)
+
+BY_CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+UNPAID = Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
+EXPIRED = Ended(Reason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=True)
+UNKNOWN = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
+
+HOUR_BEFORE = "2026-11-01T09:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("event_type", "expected"),
+    [
+        ("ENTITLEMENT_CREATION_REQUESTED", (1, Pended(), None)),
+        ("ENTITLEMENT_OFFER_ACCEPTED", (1, Pended(), None)),
+        ("ENTITLEMENT_ACTIVE", (2, Activated(), None)),
+        ("ENTITLEMENT_RENEWED", (2, Activated(), None)),
+        ("ENTITLEMENT_PLAN_CHANGED", (2, Activated(), None)),
+        ("ENTITLEMENT_PLAN_CHANGE_CANCELLED", (2, Activated(), None)),
+        ("ENTITLEMENT_CANCELLATION_REVERTED", (2, Activated(), None)),
+        ("ENTITLEMENT_PENDING_CANCELLATION", (3, Ending(None), None)),
+        ("ENTITLEMENT_CANCELLING", (3, Ending(None), None)),
+        ("ENTITLEMENT_CANCELLED", (4, UNKNOWN, None)),
+        ("ENTITLEMENT_DELETED", (5, UNKNOWN, None)),
+        ("ENTITLEMENT_OFFER_ENDED", (6, Unchanged(), None)),
+        ("ENTITLEMENT_PLAN_CHANGE_REQUESTED", (6, Unchanged(), None)),
+        ("ENTITLEMENT_SUSPENDED", (6, Unchanged(), Attention.UNKNOWN_KIND)),
+        ("CANCELLED", (6, Unchanged(), Attention.UNKNOWN_KIND)),
+    ],
+)
+def test_a_google_message_says_what_its_row_says(event_type: str, expected: Row) -> None:
+    """Without the resource, the message alone decides; it never tells a reason."""
+    assert row("gcp", gcp_message(event_type)) == expected
+    assert notified("gcp", gcp_message(event_type)).notification == event_type
+
+
+@pytest.mark.parametrize(
+    ("told", "change"),
+    [
+        ("user-cancelled", BY_CUSTOMER),
+        ("user-aborted", BY_CUSTOMER),
+        ("billing-disabled", UNPAID),
+        ("account-closed", UNPAID),
+        ("expired", EXPIRED),
+        ("migrated", Superseded()),
+        ("unknown", UNKNOWN),
+        ("a reason of tomorrow", UNKNOWN),
+        (None, UNKNOWN),
+    ],
+)
+def test_the_resource_tells_why_an_entitlement_was_cancelled(
+    told: str | None, change: Change
+) -> None:
+    """Google calls the reasons "subject to change": a new one is unknown, not an error."""
+    value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": told})
+    assert row("gcp", value) == (4, change, None)
+
+
+@pytest.mark.parametrize(
+    ("resource", "ends_at"),
+    [
+        ({"subscriptionEndTime": NEXT_YEAR}, ENDS_AT),
+        ({"offerEndTime": NEXT_YEAR}, ENDS_AT),
+        ({"subscriptionEndTime": "2027-01-01T00:00:00Z", "offerEndTime": NEXT_YEAR}, ENDS_AT),
+        ({"subscriptionEndTime": NEXT_YEAR, "offerEndTime": "2027-01-01T00:00:00Z"}, ENDS_AT),
+        ({"subscriptionEndTime": "9999-12-31T00:00:00Z", "offerEndTime": NEXT_YEAR}, None),
+        ({"offerEndTime": HOUR_BEFORE}, None),
+        ({"offerEndTime": ""}, None),
+        ({}, None),
+    ],
+)
+def test_an_entitlement_that_will_end_does_so_at_the_later_of_its_ends(
+    resource: Json, ends_at: datetime | None
+) -> None:
+    """`offerEndTime` may be long past on an entitlement that went on at list price: that is not
+    the end that is announced now.
+    """
+    value = wrapped(gcp_message("ENTITLEMENT_PENDING_CANCELLATION"), resource)
+    assert notified("gcp", value).note.change == Ending(ends_at)
+
+
+@pytest.mark.parametrize(
+    ("entitlement", "resource", "plan_type"),
+    [
+        ({}, None, None),
+        ({"newPlan": "pro"}, None, None),
+        ({"newPlan": "pro-P1Y"}, None, COMMIT),
+        ({"newPlan": "P1Y-pro"}, None, None),
+        ({"newOfferDuration": "P1Y6M"}, None, COMMIT),
+        ({"newOfferDuration": ""}, None, None),
+        ({"newOfferDuration": "..."}, None, None),
+        ({"newOfferDuration": "P"}, None, None),
+        ({}, {"plan": "pro"}, PAYG),
+        ({}, {"plan": "pro-P2Y", "usageReportingId": "x"}, COMMIT),
+        ({}, {"plan": "pro", "offerDuration": "P1M"}, COMMIT),
+        ({"newPlan": "pro-P1Y"}, {"plan": "pro"}, COMMIT),
+        ({}, {}, PAYG),
+    ],
+)
+def test_a_duration_makes_an_entitlement_a_commitment(
+    entitlement: Json, resource: Json | None, plan_type: PlanType | None
+) -> None:
+    """Only a resource without any says that it is none; the message alone leaves it open."""
+    message = {**gcp_message(), "entitlement": {"id": "entitlement-1", **entitlement}}
+    value = wrapped(message, resource)
+    assert notified("gcp", value).note.plan_type == plan_type
+
+
+def test_the_resource_of_a_real_entitlement_names_the_account() -> None:
+    """The procurement account's id is the last part of its name."""
+    name = "gcp/test_doit_get_entitlement_pending_plan_change_approval.json"
+    note = notified(
+        "gcp",
+        b'{"notification": %s, "resource": %s}'
+        % (
+            (PAYLOADS / "gcp/test_doit_plan_change_requested.json").read_bytes(),
+            (PAYLOADS / name).read_bytes(),
+        ),
+    ).note
+    assert note.billing_account == "eda2a6ce-2e2d-44ff-985f-37e6c51af7d1"
+    assert note.plan_type == PAYG

@@ -1,0 +1,1 @@
+"""Tests of the steps, each one transaction on a real Postgres."""

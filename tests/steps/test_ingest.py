@@ -1,0 +1,272 @@
+"""One batch in, one transaction: facts, activity and dead letters together."""
+
+import asyncio
+import json
+import random
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from acceptance.scenario import at, azure, created, event, eventbridge, everything, linked
+from acceptance.stage import MovableClock
+from marketplace_worker.app import feeds
+from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Topics
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.store.database import transaction
+
+ODD_HEADERS = (("trace", None), ("blob", b"\x00\xff"), ("nu\0l", b""))
+
+
+def records(*lines: dict[str, Any]) -> list[Record]:
+    """Lines of a scenario, as records."""
+    return list(read_scenario((json.dumps(line).encode() for line in lines), feeds(Topics())))
+
+
+def unreadable(offset: int = 0) -> Record:
+    """Bytes that are nothing."""
+    topic = Topics().aws_notifications
+    return Record(topic, 3, offset, at(1), b"\x00key", b"\xffnot JSON", ODD_HEADERS)
+
+
+async def test_what_cannot_be_read_is_kept_with_its_bytes_and_its_neighbours_are_taken(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The table and the topic get key, value and headers as they came, and the reason."""
+    clock.now = at(1)
+    good = records(created(0, "a"), linked(0.5, "a", "aws", "agmt-1"))
+
+    await ingest([good[0], unreadable(), good[1]], worker)
+
+    row = await worker.pool.fetchrow("SELECT * FROM dead_letters")
+    promise = await worker.pool.fetchrow(
+        "SELECT * FROM outbox WHERE topic = $1", worker.topics.dead_letters
+    )
+    assert row is not None
+    assert promise is not None
+    assert (row["key"], row["value"], row["offset"]) == (b"\x00key", b"\xffnot JSON", 0)
+    assert row["reason"] == "is not JSON" or "UTF-8" in row["reason"]
+    assert (promise["key"], promise["value"]) == (b"\x00key", b"\xffnot JSON")
+    names = [name for name, _ in json.loads(promise["headers"])]
+    assert names[:3] == ["trace", "blob", "nu\0l"]
+    assert {"dead-letter-reason", "dead-letter-topic", "dead-letter-offset"} <= set(names)
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 2
+
+
+async def test_a_batch_delivered_again_changes_nothing(worker: Worker, clock: MovableClock) -> None:
+    """Offsets are committed after the transaction, so a crash in between delivers again."""
+    clock.now = at(3)
+    batch = [
+        *records(
+            created(0, "a"),
+            linked(0.5, "a", "aws", "agmt-1"),
+            event(1, "usage.api_requests", "a", {"requests": 5}),
+            event(1, "identity.user.logged_in", "a", {"user_id": "u"}),
+            eventbridge(2, "Purchase Agreement Ended", {"id": "agmt-1", "status": "CANCELLED"}),
+        ),
+        unreadable(),
+    ]
+    await ingest(batch, worker)
+    before = await _everything_stored(worker)
+
+    await ingest(batch, worker)
+
+    assert await _everything_stored(worker) == before
+    assert await worker.pool.fetchval("SELECT requests FROM activity") == 5
+
+
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Its offsets count from 0 again; the records' times tell that they are others."""
+    clock.now = at(3)
+    (use,) = records(event(1, "usage.api_requests", "a", {"requests": 5}))
+    anew = replace(use, recorded_at=use.recorded_at + timedelta(seconds=1))
+
+    await ingest([use, unreadable()], worker)
+    await ingest([anew, replace(unreadable(), recorded_at=at(2))], worker)
+
+    assert await worker.pool.fetchval("SELECT requests FROM activity") == 10
+    assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") == 2
+
+
+async def test_activity_is_a_maximum_whatever_the_order(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Partitions have no order among them."""
+    clock.now = at(9)
+    late, early = records(
+        event(5, "identity.user.logged_in", "a", {"user_id": "u"}),
+        event(6, "identity.user.logged_in", "a", {"user_id": "u"}, happened=2),
+    )
+    await ingest([late], worker)
+    await ingest([early], worker)
+
+    row = await worker.pool.fetchrow("SELECT last_login_at, logins FROM activity")
+    assert row is not None
+    assert (row["last_login_at"], row["logins"]) == (at(5), 2)
+
+
+async def test_a_record_that_we_fail_on_ourselves_is_parked_and_its_neighbours_are_taken(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A bug of ours must stop no partition; the record can be given again when it is mended."""
+    clock.now = at(1)
+    good = records(created(0, "a"), created(0, "b"), created(0, "c"))
+    nobodys = Record("a.topic.that.we.never.subscribed.to", 0, 7, at(1), None, b"{}")
+
+    with capture_logs() as lines:
+        await ingest([good[0], good[1], nobodys, good[2]], worker)
+
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 3
+    assert await worker.pool.fetchval('SELECT "offset" FROM dead_letters') == 7
+    failed = [line for line in lines if line["event"] == "record_failed"]
+    assert [line["log_level"] for line in failed] == ["error"]
+
+
+async def test_a_database_that_is_not_as_we_need_it_is_waited_for(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A missing column or grant is no fault of the records: none of them may be parked for it."""
+    clock.now = at(1)
+    await worker.pool.execute("ALTER TABLE journal RENAME COLUMN outcome TO result")
+
+    with pytest.raises(Unavailable):
+        await ingest(records(created(0, "a"), created(0, "b")), worker)
+
+    await worker.pool.execute("ALTER TABLE journal RENAME COLUMN result TO outcome")
+    await ingest(records(created(0, "a"), created(0, "b")), worker)
+    assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 2
+
+
+async def test_a_value_that_is_too_large_for_the_topic_is_kept_in_the_table(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A record at the broker's limit would be over it with our headers, and block its shard."""
+    clock.now = at(1)
+    large = replace(unreadable(), value=b"\xff" * 1_000_000)
+
+    await ingest([large], worker)
+
+    assert await worker.pool.fetchval("SELECT value FROM dead_letters") == large.value
+    promise = await worker.pool.fetchrow("SELECT value, headers FROM outbox")
+    assert promise is not None
+    assert promise["value"] == b""
+    assert "dead-letter-value" in promise["headers"]
+
+
+async def test_every_change_of_an_organization_is_in_its_snapshot(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Also a second plan, which moves no state; one snapshot a batch, numbered without a gap."""
+    clock.now = at(9)
+    await ingest(records(created(0, "a"), linked(1, "a", "aws", "agmt-1")), worker)
+    await ingest(records(linked(2, "a", "gcp", "ent-1")), worker)
+    await ingest(records(azure(3, "Subscribe", "of nobody")), worker)
+
+    rows = await worker.pool.fetch(
+        "SELECT value FROM outbox WHERE topic = $1 ORDER BY id", worker.topics.state
+    )
+    snapshots = [json.loads(row["value"]) for row in rows]
+    assert [int(each["sequence"]) for each in snapshots] == [1, 2]
+    assert [len(each["data"]["plans"]) for each in snapshots] == [1, 2]
+
+
+async def test_a_batch_logs_one_line_and_each_transition_another(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The canonical lines; no email, token or payload is in any of them."""
+    clock.now = at(3)
+    batch = records(
+        created(0, "a"),
+        linked(0.5, "a", "aws", "agmt-1"),
+        eventbridge(2, "Purchase Agreement Ended", {"id": "agmt-1", "status": "CANCELLED"}),
+    )
+    with capture_logs() as lines:
+        await ingest(batch, worker)
+
+    assert [line["event"] for line in lines] == ["organization_moved", "batch_ingested"]
+    moved, ingested = lines
+    assert (moved["organization"], moved["state_before"], moved["state"]) == (
+        "a",
+        "active",
+        "canceled",
+    )
+    assert ingested["outcomes"] == {"applied": 3}
+    assert "owner@" not in json.dumps(lines, default=str)
+
+
+async def test_workers_that_meet_at_the_same_organizations_lose_nothing(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    Marketplace topics are keyed by anything, so the news of one subscription, its successor and its
+    link can be in the hands of several workers at the same moment.
+    """
+    clock.now = at(70)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    alone = [replace(each, recorded_at=at(70)) for each in records(*everything())]
+    shuffled = chance.sample(alone, len(alone))
+
+    async def ingest_all(share: list[Record]) -> None:
+        for record in share:
+            while True:
+                try:
+                    await ingest([record], worker)
+                    break
+                except Unavailable:
+                    continue  # a deadlock that Postgres resolved: the consumer would give it again
+
+    await asyncio.gather(*(ingest_all(shuffled[part::6]) for part in range(6)))
+    together = await _states(worker)
+    async with transaction(worker.pool) as conn:
+        await conn.execute("TRUNCATE organizations, subscriptions, links, journal, outbox")
+    await ingest(alone, worker)
+
+    assert together == await _states(worker)
+
+
+async def test_a_subscription_moved_to_another_organization_is_logged(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """For the former it ended; somebody should know."""
+    clock.now = at(9)
+    batch = records(
+        created(0, "from"),
+        created(0, "to"),
+        linked(1, "from", "azure", "s"),
+        azure(2, "Subscribe", "s"),
+        linked(8, "to", "azure", "s"),
+    )
+    with capture_logs() as lines:
+        await ingest(batch, worker)
+
+    warned = [line for line in lines if line["log_level"] == "warning"]
+    assert sorted((line["event"] for line in warned), reverse=True) == [
+        "subscription_moved",
+        "organization_moved",
+    ]
+    assert await _states(worker) == {"from": "canceled", "to": "active"}
+
+
+async def _states(worker: Worker) -> dict[str, str]:
+    rows = await worker.pool.fetch("SELECT organization_id, state FROM organizations")
+    return {row["organization_id"]: row["state"] for row in rows}
+
+
+async def _everything_stored(worker: Worker) -> dict[str, list[str]]:
+    tables = ("organizations", "subscriptions", "links", "journal", "outbox", "dead_letters",
+              "activity", "activity_offsets")  # fmt: skip
+    return {
+        table: sorted(str(row) for row in await worker.pool.fetch(f"SELECT * FROM {table}"))
+        for table in tables
+    }

@@ -1,0 +1,90 @@
+"""What was promised is sent in order, and forgotten only when it was acknowledged."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from acceptance.scenario import at
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Outgoing
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.relay import relay
+from marketplace_worker.store import outbox
+from marketplace_worker.store.database import transaction
+
+
+async def promise(worker: Worker, *messages: Outgoing) -> None:
+    """Write messages to the outbox."""
+    async with transaction(worker.pool) as conn:
+        await outbox.append(conn, messages, written_at=at(0))
+
+
+def message(key: str, number: int) -> Outgoing:
+    """The `number`-th message of a key."""
+    return Outgoing("t", key.encode(), f"{key}{number}".encode(), (("h", b"\x00"), ("n", None)))
+
+
+async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
+    """A message that Kafka did not take is sent again; the loop is told to wait."""
+    await promise(worker, *(message("a", number) for number in range(4)))
+
+    async def takes_two(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        return [None, None, TimeoutError(), TimeoutError()][: len(messages)]
+
+    with pytest.raises(Unavailable, match="did not acknowledge 2 messages"):
+        await relay(worker.pool, takes_two, limit=100)
+
+    left = await worker.pool.fetch("SELECT value FROM outbox ORDER BY id")
+    assert [row["value"] for row in left] == [b"a2", b"a3"]
+
+
+async def test_several_relays_send_each_message_once_and_each_key_in_order(worker: Worker) -> None:
+    """A shard has one leader at a time; nothing is skipped, nothing overtakes."""
+    messages = [message(key, number) for number in range(20) for key in "abcdefgh"]
+    await promise(worker, *messages)
+    sent: list[Outgoing] = []
+
+    async def takes_all(batch: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        await asyncio.sleep(0)
+        sent.extend(batch)
+        return [None for _ in batch]
+
+    async def until_empty() -> None:
+        while await worker.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
+            await relay(worker.pool, takes_all, limit=7)
+
+    await asyncio.gather(*(until_empty() for _ in range(3)))
+
+    assert len(sent) == len(messages)
+    for key in "abcdefgh":
+        of_key = [each for each in sent if each.key == key.encode()]
+        assert of_key == [message(key, number) for number in range(20)]
+
+
+async def test_a_kafka_that_fails_altogether_leaves_everything_promised(worker: Worker) -> None:
+    """The transaction that leads the shard rolls back."""
+    await promise(worker, message("a", 0))
+
+    async def away(_: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        raise Unavailable("Kafka is away")
+
+    with pytest.raises(Unavailable):
+        await relay(worker.pool, away, limit=10)
+
+    assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 1
+
+
+async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
+    worker: Worker,
+) -> None:
+    """Its own shard waits, because order within an organization is promised."""
+    await promise(worker, *(message(key, 0) for key in "abcdefgh"))
+
+    async def never_takes_a(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        return [ValueError("too large") if each.key == b"a" else None for each in messages]
+
+    with pytest.raises(Unavailable, match="too large"):
+        await relay(worker.pool, never_takes_a, limit=10)
+
+    assert [row["key"] for row in await worker.pool.fetch("SELECT key FROM outbox")] == [b"a"]

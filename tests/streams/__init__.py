@@ -1,0 +1,1 @@
+"""Tests of Kafka in and out, against a real broker."""

@@ -1,0 +1,83 @@
+"""What the tests share: a handler that keeps what it got, and a look at the broker."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    TopicPartition,
+)
+
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings
+from marketplace_worker.streams.consumer import Consumers, consuming
+from marketplace_worker.streams.patience import Handler
+
+ARRIVED_AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+PATIENCE_S = 20.0
+"""How long a test waits for what must happen; it never takes so long."""
+
+
+class Seen:
+    """A handler that keeps what it got, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.batches: list[Sequence[Record]] = []
+        self._more = asyncio.Event()
+
+    async def __call__(self, records: Sequence[Record]) -> None:
+        self.batches.append(records)
+        self._more.set()
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for batch in self.batches for record in batch]
+
+    @property
+    def positions(self) -> list[str]:
+        return [record.position for record in self.records]
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        """Wait until this is true; asked again after every batch."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not enough():
+                self._more.clear()
+                await self._more.wait()
+
+
+async def ignore(_records: Sequence[Record]) -> None:
+    """A handler for the consumer that a test does not look at."""
+
+
+def taking(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
+    """Both consumers, with a handler for facts."""
+    return consuming(settings, facts=facts, activity=ignore, clock=lambda: ARRIVED_AT)
+
+
+async def committed(settings: Settings, topic: str) -> dict[int, int | None]:
+    """What the group of facts has committed, by partition; None for nothing."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        group_id=settings.kafka.facts_group,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        return {part: await consumer.committed(TopicPartition(topic, part)) for part in (0, 1)}
+    finally:
+        await consumer.stop()
+
+
+async def read_all(bootstrap: str, topic: str, count: int) -> list[Any]:
+    """The first `count` records of a topic, of all partitions."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, part) for part in (0, 1)])
+        async with asyncio.timeout(PATIENCE_S):
+            return [await consumer.getone() for _ in range(count)]
+    finally:
+        await consumer.stop()

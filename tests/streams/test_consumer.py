@@ -1,0 +1,268 @@
+"""Nothing that comes is lost, whatever it looks like and whatever the handler does."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from faststream import AckPolicy
+from structlog.testing import capture_logs
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.streams.consumer import ConsumerDied, to_record
+from streams.streaming import ARRIVED_AT, PATIENCE_S, Seen, committed, taking
+
+pytestmark = pytest.mark.broker
+
+ODD = [
+    (None, b"{}", []),
+    (b"key", None, []),
+    (b"key", b"{}", [("nothing", None)]),
+    (b"key", b"{}", [("binary", b"\xff\xfe\x00")]),
+    (b"\xff", b"\xff\xfe not UTF-8 \x00", [("content-type", b"application/json")]),
+    (b"key", b"", [("twice", b"1"), ("twice", b"2")]),
+]
+
+
+async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:
+    """Write values to one partition, in order."""
+    sent = [await writer.send(topic, value, partition=partition) for value in values]
+    await asyncio.gather(*sent)
+
+
+async def test_every_subscriber_commits_only_what_was_handled(
+    settings: Settings, topics: Topics
+) -> None:
+    """The defaults lose records: they commit by a timer, and begin at the newest record."""
+    async with taking(settings, Seen()) as consumers:
+        groups = []
+        for each in (consumers.facts, consumers.activity):
+            (subscriber,) = each.broker.subscribers
+            consumer = each.subscriber.consumer
+            assert subscriber is each.subscriber
+            assert each.subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
+            assert consumer is not None
+            assert consumer._enable_auto_commit is False
+            assert consumer._auto_offset_reset == "earliest"
+            assert consumer._isolation_level == "read_committed"
+            groups.append(each.subscriber.group_id)
+        assert groups == [settings.kafka.facts_group, settings.kafka.activity_group]
+        assert consumers.assigned() == {
+            "facts": {f"{topic}/{part}" for topic in topics.facts for part in (0, 1)},
+            "activity": {f"{topic}/{part}" for topic in topics.activity for part in (0, 1)},
+        }
+
+
+async def test_odd_records_reach_the_handler_as_they_are(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """FastStream's own parser drops the whole batch, without a word, for one null header."""
+    topic = topics.aws_notifications
+    for key, value, headers in ODD:
+        await writer.send_and_wait(
+            topic, value, key=key, headers=headers, partition=0, timestamp_ms=1_764_000_000_123
+        )
+    seen = Seen()
+    async with taking(settings, seen):
+        await seen.until(lambda: len(seen.records) >= len(ODD))
+    assert [(each.key, each.value, list(each.headers)) for each in seen.records] == ODD
+    assert seen.positions == [f"{topic}/0/{offset}" for offset in range(len(ODD))]
+    assert seen.records[0].recorded_at == datetime(2025, 11, 24, 16, 0, 0, 123_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("timestamp", [-1, 2**62])
+def test_a_record_without_a_usable_time_has_that_of_its_arrival(timestamp: int) -> None:
+    """Old producers write -1, and nothing stops one from writing a time beyond the calendar."""
+    raw = ConsumerRecord("topic", 0, 7, timestamp, 0, None, b"", None, -1, 0, ())
+    assert to_record(raw, arrived_at=ARRIVED_AT).recorded_at == ARRIVED_AT
+
+
+async def test_offsets_are_committed_after_the_handler_and_not_before(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """A crash in the handler must find the batch again."""
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
+
+    async def handler(records: Sequence[Record]) -> None:
+        entered.set()
+        await proceed.wait()
+        await seen(records)
+
+    await write(writer, topics.aws_notifications, b"1", b"2")
+    async with taking(settings, handler):
+        await asyncio.wait_for(entered.wait(), PATIENCE_S)
+        assert await committed(settings, topics.aws_notifications) == {0: None, 1: None}
+        proceed.set()
+        await seen.until(lambda: len(seen.records) == 2)
+    assert (await committed(settings, topics.aws_notifications))[0] == 2
+
+
+async def test_stopping_finishes_the_batch_in_flight(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """It is handled once, though the stop came in its middle; the next member goes on after."""
+    entered, seen = asyncio.Event(), Seen()
+
+    async def slow(records: Sequence[Record]) -> None:
+        entered.set()
+        await asyncio.sleep(0.5)
+        await seen(records)
+
+    await write(writer, topics.aws_notifications, b"1")
+    async with taking(settings, slow):
+        await asyncio.wait_for(entered.wait(), PATIENCE_S)
+    assert len(seen.records) == 1
+    await write(writer, topics.aws_notifications, b"2")
+    async with taking(settings, seen):
+        await seen.until(lambda: len(seen.records) >= 2)
+    assert [each.value for each in seen.records] == [b"1", b"2"]
+
+
+async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """Pauses grow, also over deliveries; a bare nack would try a thousand times a second."""
+    away = asyncio.Event()
+    attempts: list[Sequence[Record]] = []
+    tried_long_enough = asyncio.Event()
+    seen = Seen()
+    started = time.monotonic()
+
+    async def handler(records: Sequence[Record]) -> None:
+        if not away.is_set():
+            attempts.append(records)
+            # Longer than one delivery: some of these come after a nack.
+            if time.monotonic() - started > settings.kafka.rebalance_timeout_ms / 1000:
+                tried_long_enough.set()
+            raise Unavailable("no database")
+        await seen(records)
+
+    await write(writer, topics.aws_notifications, b"1", b"2")
+    await write(writer, topics.azure_notifications, b"3", partition=1)
+    with capture_logs() as logs:
+        async with taking(settings, handler):
+            await asyncio.wait_for(tried_long_enough.wait(), PATIENCE_S)
+            assert len(attempts) <= 25
+            away.set()
+            await seen.until(lambda: {each.value for each in seen.records} == {b"1", b"2", b"3"})
+    waits = [line for line in logs if line["event"] == "ingest_waiting"]
+    failures = [line["failures"] for line in waits]
+    assert failures == sorted(set(failures)), "the growth did not outlive a nack"
+    assert waits[0]["pause_ms"] <= 50
+    assert min(line["pause_ms"] for line in waits[3:]) >= 200
+    assert [line for line in logs if line["log_level"] in ("error", "critical")] == []
+
+
+async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """The offset stays, the traceback is logged, and the pause keeps it from spinning."""
+    seen = Seen()
+    attempts_at: list[float] = []
+
+    async def handler(records: Sequence[Record]) -> None:
+        attempts_at.append(time.monotonic())
+        if len(attempts_at) <= 3:
+            raise ZeroDivisionError
+        await seen(records)
+
+    await write(writer, topics.aws_notifications, b"1")
+    with capture_logs() as logs:
+        async with taking(settings, handler):
+            await seen.until(lambda: len(seen.records) == 1)
+    errors = [line for line in logs if line["log_level"] in ("error", "critical")]
+    assert [line["event"] for line in errors] == ["batch_failed"] * 3
+    assert attempts_at[3] - attempts_at[0] >= (25 + 50 + 100) / 1000
+    assert errors[0]["first"] == f"{topics.aws_notifications}/0/0"
+
+
+async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committed(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """The group waits for the slow handler; a new member that did not would do its work again."""
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
+
+    async def slow(records: Sequence[Record]) -> None:
+        entered.set()
+        await proceed.wait()
+        await seen(records)
+
+    for topic in topics.facts:
+        for partition in (0, 1):
+            await write(writer, topic, b"1", partition=partition)
+    async with taking(settings, slow) as first:
+        await asyncio.wait_for(entered.wait(), PATIENCE_S)
+        joining = asyncio.create_task(_join_and_see(settings, seen, 2 * len(topics.facts)))
+        done, _ = await asyncio.wait({joining}, timeout=3)
+        assert not done
+        assert seen.records == []
+        proceed.set()
+        await asyncio.wait_for(joining, PATIENCE_S)
+        assert first.facts.assigned
+    assert sorted(seen.positions) == sorted(set(seen.positions))
+
+
+async def _join_and_see(settings: Settings, seen: Seen, count: int) -> None:
+    """Be a second member until so many records were handled, by any."""
+    async with taking(settings, seen):
+        await seen.until(lambda: len(seen.records) >= count)
+
+
+async def test_a_second_member_takes_over_without_repeated_work(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """A rebalance comes while handlers are at work; the group waits until they have committed."""
+    seen, shared = Seen(), Seen()
+
+    async def slow(records: Sequence[Record]) -> None:
+        await asyncio.sleep(0.2)
+        await seen(records)
+        await shared(records)
+
+    async def other(records: Sequence[Record]) -> None:
+        await asyncio.sleep(0.2)
+        await shared(records)
+
+    async def write_steadily() -> None:
+        for number in range(60):
+            partition = number % 2
+            for topic in topics.facts:
+                await write(writer, topic, str(number).encode(), partition=partition)
+            await asyncio.sleep(0.05)
+
+    few = settings.model_copy(
+        update={"ingest": settings.ingest.model_copy(update={"batch_rows_max": 7})}
+    )
+    async with taking(few, slow) as first, asyncio.TaskGroup() as group:
+        writing = group.create_task(write_steadily())
+        await seen.until(lambda: len(seen.batches) >= 2)
+        async with taking(few, other) as second:
+            await writing
+            await shared.until(lambda: len(shared.records) >= 60 * len(topics.facts))
+            assert len(first.facts.assigned) == len(second.facts.assigned) == len(topics.facts)
+    assert len(shared.records) == len(set(shared.positions)) == 60 * len(topics.facts)
+    assert len(seen.records) < len(shared.records)
+
+
+@pytest.mark.usefixtures("topics")
+async def test_a_dead_consumer_is_told(settings: Settings) -> None:
+    """A worker whose consumer ended must end too: nobody restarts a process that looks alive."""
+    async with taking(settings, Seen()) as consumers:
+        waiting = asyncio.create_task(consumers.wait_failed())
+        await asyncio.wait({waiting}, timeout=0.1)
+        assert not waiting.done()
+        await consumers.activity.subscriber.stop()
+        with pytest.raises(ConsumerDied):
+            await asyncio.wait_for(waiting, PATIENCE_S)
+
+
+async def test_a_broker_that_is_away_is_unavailable(settings: Settings) -> None:
+    """The caller decides whether to wait; nothing is left running."""
+    nowhere = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
+    with pytest.raises(Unavailable):
+        async with taking(settings.model_copy(update={"kafka": nowhere}), Seen()):
+            pass

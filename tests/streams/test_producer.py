@@ -1,0 +1,175 @@
+"""What Kafka acknowledged is known message by message, and a network fault is no answer."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from structlog.testing import capture_logs
+
+from marketplace_worker.embedded import kafka as embedded_kafka
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Outgoing
+from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.streams.producer import NotSent, producing
+from marketplace_worker.streams.topics import create_topics
+from streams.streaming import read_all
+
+pytestmark = pytest.mark.broker
+
+
+async def gives_producer_ids(bootstrap: str) -> bool:
+    """Ask the broker itself."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    try:
+        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1_000)
+        answer = await client.send(client.get_random_node(), request)
+    finally:
+        await client.close()
+    return bool(answer.error_code == 0)
+
+
+async def test_the_producer_is_idempotent_where_the_broker_has_that(
+    settings: Settings, topics: Topics
+) -> None:
+    """Chosen by what the broker answers, and said in the log."""
+    with capture_logs() as logs:
+        async with producing(settings.kafka, settings.relay) as publisher:
+            assert await publisher.publish([Outgoing(topics.lifecycle, b"k", b"v")]) == [None]
+    (line,) = [line for line in logs if line["event"] == "producer_started"]
+    assert line["idempotent"] is await gives_producer_ids(settings.kafka.bootstrap_servers)
+    assert line["reason"]
+
+
+async def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_idempotence(
+    settings: Settings,
+) -> None:
+    """One that accepts connections and says nothing, and one that is not there."""
+    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1")
+    port = silent.sockets[0].getsockname()[1]
+    async with silent:
+        for servers in (f"127.0.0.1:{port}", "127.0.0.1:1"):
+            kafka = settings.kafka.model_copy(
+                update={"bootstrap_servers": servers, "request_timeout_ms": 1_000}
+            )
+            with capture_logs() as logs, pytest.raises(Unavailable):
+                async with producing(kafka, settings.relay):
+                    pass
+            assert logs == []
+
+
+async def test_a_lost_connection_does_not_take_idempotence_away(settings: Settings) -> None:
+    """The first connection goes nowhere, later ones to the broker: the start fails all the same."""
+    host, _, port = settings.kafka.bootstrap_servers.rpartition(":")
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections > 1:
+            upstream, downstream = await asyncio.open_connection(host, int(port))
+            await asyncio.wait(
+                {
+                    asyncio.create_task(_pipe(reader, downstream)),
+                    asyncio.create_task(_pipe(upstream, writer)),
+                },
+            )
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as proxy:
+        address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        kafka = settings.kafka.model_copy(update={"bootstrap_servers": address})
+        with capture_logs() as logs, pytest.raises(Unavailable):
+            async with producing(kafka, settings.relay):
+                pass
+    assert connections == 1
+    assert logs == []
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "lz4", "zstd"])
+async def test_messages_arrive_in_order_and_unchanged(
+    settings: Settings, topics: Topics, compression: str
+) -> None:
+    """Dead letters keep their bytes and headers, whatever these are."""
+    relay = settings.relay.model_copy(update={"compression": compression})
+    messages = [
+        Outgoing(topics.dead_letters, b"k", b"\xff" * 10, (("why", b"\xfe"), ("null", None))),
+        Outgoing(topics.dead_letters, b"k", None),
+        *(Outgoing(topics.dead_letters, b"k", str(number).encode()) for number in range(2_000)),
+    ]
+    async with producing(settings.kafka, relay) as publisher:
+        assert await publisher.publish(messages) == [None] * len(messages)
+        assert await publisher.publish([]) == []
+        assert await publisher.publish([Outgoing(topics.lifecycle, None, None)]) == [None]
+    read = await read_all(settings.kafka.bootstrap_servers, topics.dead_letters, len(messages))
+    assert [(each.key, each.value, tuple(each.headers)) for each in read] == [
+        (each.key, each.value, each.headers) for each in messages
+    ]
+
+
+async def test_each_message_has_its_own_result_and_a_key_stays_in_order(
+    settings: Settings, topics: Topics
+) -> None:
+    """What follows a failed message of its key is not sent before it; other keys go on."""
+    messages = [
+        Outgoing(topics.lifecycle, b"a", b"1"),
+        Outgoing(topics.lifecycle, b"b", b"x" * 20_000_000),
+        Outgoing(topics.lifecycle, b"b", b"2"),
+        Outgoing(topics.lifecycle, b"a", b"3"),
+    ]
+    async with producing(settings.kafka, settings.relay) as publisher:
+        first, large, behind, last = await publisher.publish(messages)
+        assert (first, last) == (None, None)
+        assert type(large).__name__ == "MessageSizeTooLargeError"
+        assert behind is large
+        assert await publisher.publish([messages[2]]) == [None]
+
+
+async def test_what_was_not_acknowledged_in_time_is_given_up_and_the_next_goes_through(
+    settings: Settings, topics: Topics
+) -> None:
+    """The topic is missing at first; after that the same publisher works with a new producer."""
+    relay = settings.relay.model_copy(update={"acknowledge_timeout_ms": 1_000})
+    missing = f"{topics.lifecycle}.not\x00there"
+    async with producing(settings.kafka, relay) as publisher:
+        with capture_logs() as logs:
+            result = await publisher.publish(
+                [Outgoing(missing, b"k", b"v"), Outgoing(missing, b"k", b"w")]
+            )
+        assert None not in result
+        assert isinstance(result[1], NotSent) or result[1] is result[0]
+        assert "producer_given_up" in [line["event"] for line in logs]
+        assert await publisher.publish([Outgoing(topics.lifecycle, b"k", b"v")]) == [None]
+
+
+async def test_a_publisher_outlives_its_broker(settings: Settings, tmp_path: Path) -> None:
+    """While the broker is away nothing counts as sent; after it is back, sending goes on."""
+    relay = settings.relay.model_copy(update={"acknowledge_timeout_ms": 1_000})
+    message = Outgoing(settings.topics.lifecycle, b"k", b"v")
+    async with embedded_kafka.broker(tmp_path) as address:
+        kafka = settings.kafka.model_copy(
+            update={"bootstrap_servers": address, "request_timeout_ms": 1_000}
+        )
+        await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
+        before = producing(kafka, relay)
+        publisher = await before.__aenter__()
+        assert await publisher.publish([message]) == [None]
+    try:
+        (result,) = await publisher.publish([message])
+        assert result is not None
+        with pytest.raises(Unavailable):
+            await publisher.publish([message])
+        port = int(address.rpartition(":")[2])
+        async with embedded_kafka.broker(tmp_path, port=port):
+            await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
+            assert await publisher.publish([message]) == [None]
+    finally:
+        await before.__aexit__(None, None, None)

@@ -1,0 +1,205 @@
+"""When an organization has an active plan, and which end was the last (lifecycle.md section 2)."""
+
+import pytest
+from world import (
+    ACME,
+    AGREEMENT,
+    BETA,
+    DAY,
+    DAY_0,
+    ENTITLEMENT,
+    RENEWED,
+    SAAS,
+    World,
+    commitment,
+    created,
+    heard,
+    link,
+    note,
+)
+
+from marketplace_worker.lifecycle.coverage import Coverage, plan_summaries, usage_closed_at
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Superseded, Suspended
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+
+ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
+
+
+def told(*facts: Fact) -> World:
+    """A world of which this was told, all at once, long after."""
+    world = World()
+    for fact in (created(), created("created-beta", BETA), *facts):
+        world.tell(fact, DAY_0 + 5_000 * DAY)
+    return world
+
+
+def covered(*facts: Fact) -> Coverage:
+    """The plans of acme."""
+    return told(*facts).covered(ACME)
+
+
+def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, Reason] | None:
+    """When the last plan ended, seen from a day, of which type it was, and why."""
+    claim = coverage.last_end(DAY_0 + day * DAY)
+    return None if claim is None else ((claim.ends_at - DAY_0) / DAY, claim.plan_type, claim.reason)
+
+
+def test_a_plan_counts_in_a_half_open_interval() -> None:
+    """At the very moment of its end it counts no more."""
+    plans = covered(commitment(10, 20, linked=1))
+    instant = DAY_0.resolution
+    moments = [DAY_0 + 10 * DAY - instant, DAY_0 + 10 * DAY, DAY_0 + 20 * DAY - instant]
+    assert [plans.active(at) for at in (*moments, DAY_0 + 20 * DAY)] == [False, True, True, False]
+
+
+def test_the_latest_end_is_the_last_one() -> None:
+    """Whichever was linked or told first."""
+    plans = covered(
+        link(ENTITLEMENT, plan_type=PAYG),
+        link(SAAS, plan_type=COMMIT),
+        heard(SAAS, note(9, Suspended())),
+        heard(ENTITLEMENT, note(12, ENDED)),
+    )
+    assert last_end(plans, 12) == (12, PAYG, Reason.CUSTOMER)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "chosen"),
+    [(PAYG, COMMIT, COMMIT), (COMMIT, None, None), (PAYG, None, None)],
+)
+def test_of_two_ends_at_one_instant_the_longer_timeline_counts(
+    one: PlanType | None, other: PlanType | None, chosen: PlanType | None
+) -> None:
+    """No default leads to harm."""
+    for first, second in ((one, other), (other, one)):
+        plans = covered(
+            link(ENTITLEMENT, plan_type=first),
+            link(AGREEMENT, plan_type=second),
+            heard(ENTITLEMENT, note(9, ENDED)),
+            heard(AGREEMENT, note(9, ENDED)),
+        )
+        assert last_end(plans, 9) == (9, chosen, Reason.CUSTOMER)
+
+
+def test_a_plan_that_has_not_begun_is_no_plan_that_ended() -> None:
+    """An organization that never had a plan is not canceled."""
+    plans = covered(commitment(10, 20))
+    assert last_end(plans, 9) is None
+    assert last_end(plans, 10) == (20, COMMIT, Reason.COMMIT_EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("linked", "starts"), [(0, 30), (5, 5), (9.5, 9.5), (10, 30), (15, 30), (35, 30)]
+)
+def test_a_commitment_counts_from_its_link_where_a_plan_was_active_then(
+    linked: float, starts: float
+) -> None:
+    """Section 2; here a Google plan is active from day 5 up to day 10."""
+    plans = covered(
+        link(ENTITLEMENT, day=6),
+        heard(ENTITLEMENT, note(5, Activated())),
+        heard(ENTITLEMENT, note(10, ENDED)),
+        commitment(30, 60, linked=linked),
+    )
+    (claim,) = [claim for claim in plans.claims if claim.is_commitment]
+    assert claim.starts_at == DAY_0 + starts * DAY
+
+
+def test_commitments_hand_over_to_one_another_in_any_order_of_their_names() -> None:
+    """Each one's early beginning rests on the one before; the first on nothing but itself."""
+    plans = covered(
+        commitment(90, 120, linked=65, name="a"),
+        commitment(60, 70, linked=25, name="b"),
+        commitment(0, 30, linked=0, name="c"),
+    )
+    assert all(plans.active(DAY_0 + day * DAY) for day in range(120))
+
+
+def test_commitments_do_not_lift_each_other_out_of_nothing() -> None:
+    """Both were linked while nothing was active: neither begins early."""
+    plans = covered(commitment(60, 90, linked=5), commitment(50, 90, linked=6, name="c-2"))
+    assert not plans.active(DAY_0 + 49 * DAY)
+
+
+def test_the_newest_telling_of_a_commitment_counts() -> None:
+    """By its own time; one that is told again is still the same plan."""
+    plans = covered(commitment(0, 30, linked=5, id_="new"), commitment(0, 90, linked=1, id_="old"))
+    assert last_end(plans, 40) == (30, COMMIT, Reason.COMMIT_EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("begins", "continued"), [(None, 17), (12, 12), (16.5, 16.5), (17, 17), (30, 17), (4, 10)]
+)
+def test_a_superseded_plan_counts_until_its_successor_does(
+    begins: float | None, continued: float
+) -> None:
+    """For up to 7 days; a successor that began earlier has taken over already."""
+    facts: list[Fact] = [link(AGREEMENT), heard(AGREEMENT, note(10, Superseded()))]
+    if begins is not None:
+        facts.append(heard(RENEWED, note(begins, Pended(successor_of=AGREEMENT))))
+    (claim,) = [claim for claim in covered(*facts).claims if claim.plan == "aws:a-1"]
+    assert claim.ends_at == DAY_0 + continued * DAY
+    assert claim.revives_until == DAY_0 + 10 * DAY
+
+
+def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
+    """Reason `unknown`; what had ended before the move keeps its own reason and time."""
+    moved = link(ENTITLEMENT, 20, BETA)
+    assert last_end(covered(link(ENTITLEMENT), moved), 30) == (20, None, Reason.UNKNOWN)
+    ended = heard(ENTITLEMENT, note(15, ENDED))
+    assert last_end(covered(link(ENTITLEMENT), moved, ended), 30) == (15, None, Reason.CUSTOMER)
+
+
+def test_a_plan_that_comes_back_to_its_first_organization_is_active_there() -> None:
+    """The newest link wins."""
+    world = told(link(ENTITLEMENT), link(ENTITLEMENT, 20, BETA), link(ENTITLEMENT, 25))
+    assert world.covered(ACME).active(DAY_0 + 30 * DAY)
+    assert not world.covered(BETA).active(DAY_0 + 30 * DAY)
+
+
+def test_the_next_moment_is_a_beginning_or_an_end() -> None:
+    """It is looked at then, though nothing is heard."""
+    plans = covered(commitment(10, 20))
+    found = [plans.next_change(DAY_0 + day * DAY) for day in (0, 10, 20)]
+    assert found == [DAY_0 + 10 * DAY, DAY_0 + 20 * DAY, None]
+
+
+def test_an_open_plan_has_no_next_moment() -> None:
+    """For ever is not a deadline."""
+    assert covered(link(ENTITLEMENT)).next_change(DAY_0 + DAY) is None
+
+
+def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
+    """Before any link, by who was linked first."""
+    world = told(
+        heard(AGREEMENT, note(3, Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))),
+        link(AGREEMENT, 5),
+        heard(AGREEMENT, note(6, Activated(), id_="again")),
+        link(AGREEMENT, 10, BETA),
+        heard(AGREEMENT, note(12, ENDED)),
+    )
+    reports = [
+        usage_closed_at(attachment, organization)
+        for organization in (ACME, BETA)
+        for attachment in world.covered(organization).attachments
+    ]
+    assert reports == [[DAY_0 + 3 * DAY], [DAY_0 + 12 * DAY]]
+
+
+def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
+    """Those that were moved away are another's; a commitment stands beside the subscriptions."""
+    world = told(
+        link(AGREEMENT),
+        link(ENTITLEMENT, plan_type=PAYG),
+        link(ENTITLEMENT, 20, BETA),
+        heard(AGREEMENT, note(9, ENDED)),
+        commitment(30, 60),
+    )
+    acme = world.fleet.organization(ACME)
+    shown = plan_summaries(acme, world.covered(ACME), DAY_0 + 40 * DAY)
+    assert [(plan.name, plan.status, plan.active) for plan in shown] == [
+        ("aws:a-1", "ended", False),
+        ("commitment:c-1", "committed", True),
+    ]

@@ -1,0 +1,181 @@
+"""What becomes of each kind of fact, as the journal records it (lifecycle.md section 2)."""
+
+from dataclasses import replace
+
+import pytest
+from world import (
+    ACME,
+    AGREEMENT,
+    BETA,
+    DAY,
+    DAY_0,
+    ENTITLEMENT,
+    RENEWED,
+    World,
+    commitment,
+    created,
+    heard,
+    link,
+    note,
+)
+
+from marketplace_worker.lifecycle.decide import Outcome, deadline_of, decide
+from marketplace_worker.lifecycle.facts import (
+    Fact,
+    OwnerChanged,
+    SupportRequested,
+    SupportRequestKind,
+    TierChanged,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.notes import Activated, Attention, Ended, Pended, Unchanged
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    Identity,
+    Initiator,
+    PlanType,
+    Reason,
+    Tier,
+)
+
+ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+IDENTITY = Identity("t", "x")
+
+
+def world(*facts: Fact) -> World:
+    """A world of which this was told on day 0."""
+    told = World()
+    for fact in facts:
+        told.tell(fact, DAY_0)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("before", "fact", "outcome"),
+    [
+        ([created()], link(AGREEMENT), Outcome.APPLIED),
+        ([], link(AGREEMENT), Outcome.KEPT),
+        ([], commitment(0, 5), Outcome.KEPT),
+        ([], TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), Outcome.KEPT),
+        ([], created(), Outcome.APPLIED),
+        ([], heard(AGREEMENT, note(0, Activated())), Outcome.APPLIED),
+        ([], heard(AGREEMENT, note(0, Unchanged())), Outcome.NO_CHANGE),
+        (
+            [heard(AGREEMENT, note(5, ENDED))],
+            heard(AGREEMENT, note(7, Activated())),
+            Outcome.STALE,
+        ),
+        (
+            [heard(AGREEMENT, note(5, Activated()))],
+            heard(AGREEMENT, note(3, Activated())),
+            Outcome.APPLIED,
+        ),
+        (
+            [heard(RENEWED, note(5, Pended()))],
+            heard(RENEWED, note(6, Pended(successor_of=AGREEMENT))),
+            Outcome.APPLIED,
+        ),
+        (
+            [],
+            replace(heard(AGREEMENT, note(0, Unchanged())), attention=Attention.UNKNOWN_KIND),
+            Outcome.UNKNOWN_KIND,
+        ),
+        ([], Unrecognized(IDENTITY, DAY_0, "some.type"), Outcome.UNKNOWN_KIND),
+        (
+            [created()],
+            SupportRequested(
+                IDENTITY, DAY_0, ACME, SupportRequestKind.PLACE_HOLD, requested_by="x", reason="y"
+            ),
+            Outcome.NOT_SUPPORTED,
+        ),
+    ],
+)
+def test_what_becomes_of_a_fact(before: list[Fact], fact: Fact, outcome: Outcome) -> None:
+    """An unknown kind changes nothing; old news that changes nothing in the fold is `stale`."""
+    assert world(*before).tell(fact, DAY_0 + 10 * DAY).outcome is outcome
+
+
+def test_a_decision_leaves_the_fleet_as_it_is() -> None:
+    """Only `take` writes; so a decision may be thrown away with its transaction."""
+    told = world(created(), link(AGREEMENT))
+    acme, register = told.fleet.organization(ACME), told.fleet.subscription(AGREEMENT)
+    decide(heard(AGREEMENT, note(5, ENDED)), told.fleet, told.policy, now=DAY_0 + 5 * DAY)
+    assert told.fleet.organization(ACME) == acme
+    assert told.fleet.subscription(AGREEMENT) == register
+
+
+def test_a_decision_knows_how_the_organization_was_before() -> None:
+    """The shell publishes a snapshot of whatever differs, also where no event tells it."""
+    told = world(created())
+    (settled,) = told.tell(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).settled
+    assert settled.before.tier != settled.organization.tier
+    assert settled.events == ()
+
+
+def test_every_organization_that_a_subscription_concerns_is_looked_at() -> None:
+    """In the order of their ids, so that every worker decides alike."""
+    told = world(created(), created("c-beta", BETA), link(ENTITLEMENT, organization=BETA))
+    decision = told.tell(link(ENTITLEMENT, 5), DAY_0 + 5 * DAY)
+    assert [settled.organization.id for settled in decision.settled] == [ACME, BETA]
+
+
+def test_nothing_is_decided_about_an_organization_that_was_never_created() -> None:
+    """What was told of it is kept, and no deadline runs."""
+    owner = OwnerChanged(IDENTITY, DAY_0, ACME, EmailHash("a"))
+    told = world(owner, link(AGREEMENT), heard(AGREEMENT, note(0, ENDED)), commitment(0, 5))
+    assert (told.events, told.due_at) == ([], {ACME: None})
+    assert told.fleet.organization(ACME).state is State.ACTIVE
+
+
+def test_the_oldest_creation_tells_the_beginning_the_newest_the_owner() -> None:
+    """Section 11; the anchor is that of the oldest, in whatever order they come."""
+    old = replace(created("old"), tier=Tier.FREE, owner=EmailHash("old"))
+    new = replace(created("new", day=5), tier=Tier.PLUS, owner=EmailHash("new"))
+    for first, second in ((old, new), (new, old)):
+        acme = world(first, second).fleet.organization(ACME)
+        assert acme.creation is not None
+        assert acme.tier is not None
+        assert acme.owner is not None
+        assert acme.creation.billing_cycle_anchor == DAY_0
+        assert (acme.tier.value, acme.owner.value) == (Tier.PLUS, "new")
+
+
+def test_tier_and_owner_are_the_newest_by_time_and_then_by_id() -> None:
+    """Not the last that was heard."""
+    told = world(
+        OwnerChanged(Identity("t", "b"), DAY_0 + DAY, ACME, EmailHash("b")),
+        OwnerChanged(Identity("t", "a"), DAY_0 + DAY, ACME, EmailHash("a")),
+        created(),
+    )
+    acme = told.fleet.organization(ACME)
+    assert acme.owner is not None
+    assert acme.owner.value == "b"
+
+
+def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
+    """It is derived anew when it comes (docs/architecture.md, decision 3)."""
+    told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
+    at = DAY_0 + 50 * DAY
+    decision = told.tell(deadline_of(told.fleet.organization(ACME), at), at)
+    assert (decision.outcome, decision.events) == (Outcome.APPLIED, ())
+
+
+def test_news_take_no_step() -> None:
+    """Only a deadline does, so that a flood of old messages cannot run anybody down."""
+    told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, ENDED)))
+    decision = told.tell(TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), DAY_0 + 90 * DAY)
+    assert decision.events == ()
+    assert told.fleet.organization(ACME).state is State.CANCELED
+
+
+def test_a_deadline_that_comes_late_takes_one_step() -> None:
+    """Its effective time is the deadline; the next step counts its dwell from now."""
+    told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
+    told.tell(heard(AGREEMENT, note(0, ENDED)), DAY_0)
+    late = DAY_0 + 90 * DAY
+    told.tell(deadline_of(told.fleet.organization(ACME), late), late)
+    acme = told.fleet.organization(ACME)
+    assert (acme.state, acme.entered_at) == (State.CONTROL_PLANE_LOSS, late)
+    lost = next(e for e in told.events if e.kind == "organization.control_plane_lost")
+    assert (lost.effective_at, lost.decided_at) == (DAY_0 + DAY, late)

@@ -1,0 +1,104 @@
+"""One line a fact, as JSON where nobody watches; libraries take the same way."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from marketplace_worker.operations.logs import Level, set_up_logs
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """The log is one for the whole process: put back what pytest had."""
+    root, ours = logging.getLogger(), logging.getLogger("marketplace_worker")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """What was written, line by line."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def ours(stream: io.StringIO, level: Level = "info") -> Any:  # noqa: ANN401
+    """A logger of ours, writing to this stream."""
+    set_up_logs(stream, level)
+    return structlog.get_logger("marketplace_worker.steps.ingest")
+
+
+def test_a_line_is_json_with_event_level_and_time_first() -> None:
+    """What a dashboard and a person search by."""
+    stream = io.StringIO()
+    ours(stream).info("fact_applied", fact_id="f-1", lag_ms=412)
+    (line,) = lines(stream)
+    assert list(line) == ["event", "level", "ts", "fact_id", "lag_ms"]
+    assert (line["event"], line["level"], line["lag_ms"]) == ("fact_applied", "info", 412)
+    assert line["ts"].endswith("Z")
+
+
+def test_a_person_at_a_terminal_reads_no_json() -> None:
+    """The same fields, in columns."""
+    stream = Terminal()
+    ours(stream).info("fact_applied", lag_ms=412)
+    assert "fact_applied" in stream.getvalue()
+    assert "{" not in stream.getvalue()
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    """Debug lines are for whoever asks for them."""
+    stream = io.StringIO()
+    ours(stream).debug("looked")
+    ours(stream, "debug").debug("looked_again")
+    assert [line["event"] for line in lines(stream)] == ["looked_again"]
+
+
+def test_a_traceback_is_one_line() -> None:
+    """A collector cuts at line ends."""
+    stream = io.StringIO()
+    log = ours(stream)
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        log.exception("batch_failed")
+    (line,) = lines(stream)
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_what_libraries_repeat_is_limited_and_what_we_say_is_not() -> None:
+    """A broker that is away makes aiokafka write ten lines a second."""
+    stream = io.StringIO()
+    log = ours(stream)
+    for number in range(100):
+        logging.getLogger("aiokafka.conn").error("Unable to connect to %s", number)
+        log.warning("ingest_waiting")
+    logging.getLogger("aiokafka.conn").error("another sentence")
+    events = [line["event"] for line in lines(stream)]
+    assert events.count("library_logged") == 6
+    assert events.count("ingest_waiting") == 100
+
+
+def test_libraries_are_heard_from_warnings_on() -> None:
+    """At debug, aiokafka would write the payloads."""
+    stream = io.StringIO()
+    ours(stream, "debug")
+    logging.getLogger("aiokafka.producer").debug("Sending (key=%s value=%s)", "k", "v")
+    logging.getLogger("aiokafka.producer").warning("odd")
+    (line,) = lines(stream)
+    assert (line["message"], line["logger"]) == ("odd", "aiokafka.producer")

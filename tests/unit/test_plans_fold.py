@@ -1,0 +1,293 @@
+"""A subscription's register, row by row of marketplaces.md section 1 (*Fold* and below)."""
+
+from itertools import permutations
+
+import pytest
+from world import AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, SAAS, note
+
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Change,
+    Ended,
+    Ending,
+    Note,
+    Pended,
+    Resumed,
+    Superseded,
+    Suspended,
+    Unchanged,
+    Unsubscribed,
+    VendorCancellationApproved,
+)
+from marketplace_worker.lifecycle.plans import Course, Span, Status, Subscription, fold
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
+
+CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+NON_PAYMENT = Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
+UNKNOWN = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
+FOR_NOW = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False)
+APPROVED = VendorCancellationApproved()
+RENEWAL_OFF = Ending(DAY_0 + 20 * DAY, reason=Reason.COMMIT_EXPIRED)
+LAST_HOUR = Ending(DAY_0 + 10 * DAY + HOUR, closes_usage=True)
+
+
+def course(*told: tuple[float, Change], key: SubscriptionKey = AGREEMENT) -> Course:
+    """What these notifications, by day, come to; it is the same in every order of arrival."""
+    notes = [note(day, change, rank=number) for number, (day, change) in enumerate(told)]
+    courses = {read(order, key) for order in permutations(notes)}
+    assert len(courses) == 1, "the order of arrival matters"
+    return courses.pop()
+
+
+def read(notes: tuple[Note, ...], key: SubscriptionKey) -> Course:
+    """What they come to when they arrive in this order, each of them twice."""
+    register = Subscription(key)
+    for each in (*notes, *notes):
+        register = register.heard(each)
+    return fold(register, links=())
+
+
+def shown(found: Course) -> str:
+    """A course in one line: the status, and each interval with how it ended."""
+    return " ".join([found.status or "nothing", *(_shown(span) for span in found.spans)])
+
+
+def _shown(span: Span) -> str:
+    starts = (span.starts_at - DAY_0) / DAY
+    if span.ends_at is None:
+        return f"[{starts:g}, ...)"
+    ends = (span.ends_at - DAY_0) / DAY
+    return f"[{starts:g}, {ends:.2g}) {span.reason}/{span.initiator}"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        # heard of, but not in force
+        ([(0, Unchanged())], "nothing"),
+        ([(0, Pended())], "pending"),
+        ([(0, APPROVED)], "nothing"),
+        # `pending` never replaces another status
+        ([(0, Activated()), (1, Pended())], "active [0, ...)"),
+        ([(0, FOR_NOW), (1, Pended())], "ended [0, 0) unknown/marketplace"),
+        # in force
+        ([(0, Pended()), (3, Activated())], "active [3, ...)"),
+        ([(0, Activated()), (3, Activated())], "active [0, ...)"),
+        # `ending` counts until its `ends_at`, without one until told
+        ([(0, Activated()), (9, Ending(None))], "ending [0, ...)"),
+        ([(0, Ending(None))], "ending [0, ...)"),
+        ([(0, Activated()), (9, RENEWAL_OFF)], "ending [0, 20) commit_expired/system"),
+        (
+            [(0, Activated()), (9, Ending(DAY_0 + 20 * DAY))],
+            "ending [0, 20) unknown/system",
+        ),
+        # an earlier word for the end wins over what was announced
+        (
+            [(0, Activated()), (9, RENEWAL_OFF), (12, CUSTOMER)],
+            "ended [0, 12) customer/customer",
+        ),
+        # auto-renewal on again, or the customer came back
+        ([(0, Activated()), (9, RENEWAL_OFF), (12, Resumed("ending"))], "active [0, ...)"),
+        ([(0, Pended()), (12, Resumed("ending"))], "pending"),
+        # Azure's Suspend and Reinstate
+        (
+            [(0, Activated()), (9, Suspended())],
+            "suspended [0, 9) non_payment/marketplace",
+        ),
+        ([(9, Suspended())], "suspended [9, 9) non_payment/marketplace"),
+        (
+            [(0, Activated()), (9, Suspended()), (12, Resumed("suspended"))],
+            "active [0, 9) non_payment/marketplace [12, ...)",
+        ),
+        ([(0, Activated()), (12, Resumed("suspended"))], "active [0, ...)"),
+        # an end, and what a later one may still tell
+        ([(0, Activated()), (9, CUSTOMER)], "ended [0, 9) customer/customer"),
+        ([(9, CUSTOMER)], "ended [9, 9) customer/customer"),
+        (
+            [(0, Activated()), (9, UNKNOWN), (12, NON_PAYMENT)],
+            "ended [0, 9) non_payment/marketplace",
+        ),
+        (
+            [(0, Activated()), (9, CUSTOMER), (12, NON_PAYMENT)],
+            "ended [0, 9) customer/customer",
+        ),
+        # terminal stays
+        ([(0, Activated()), (9, CUSTOMER), (12, Activated())], "ended [0, 9) customer/customer"),
+        ([(0, Activated()), (9, CUSTOMER), (9, LAST_HOUR)], "ended [0, 9) customer/customer"),
+        ([(0, Superseded()), (9, Activated())], "superseded [0, 0) unknown/system"),
+        # an SNS end is not terminal
+        (
+            [(0, Activated()), (9, FOR_NOW), (12, Activated())],
+            "active [0, 9) unknown/marketplace [12, ...)",
+        ),
+        # superseded wins over ended, whichever comes first; the earliest end tells the time
+        ([(0, Activated()), (9, CUSTOMER), (12, Superseded())], "superseded [0, 9) unknown/system"),
+        ([(0, Activated()), (9, Superseded()), (12, CUSTOMER)], "superseded [0, 9) unknown/system"),
+        # the vendor's own cancellation: approved at or before the end
+        (
+            [(0, Activated()), (8, APPROVED), (9, CUSTOMER)],
+            "ended [0, 9) vendor/vendor",
+        ),
+        ([(0, Activated()), (9, CUSTOMER), (9, APPROVED)], "ended [0, 9) vendor/vendor"),
+        ([(0, Activated()), (9, CUSTOMER), (10, APPROVED)], "ended [0, 9) customer/customer"),
+        (
+            [(0, Activated()), (8, APPROVED), (9, NON_PAYMENT)],
+            "ended [0, 9) non_payment/marketplace",
+        ),
+    ],
+)
+def test_what_notifications_come_to(told: list[tuple[float, Change]], expected: str) -> None:
+    """Each row of the tables of marketplaces.md section 1, in every order of arrival."""
+    assert shown(course(*told)) == expected
+
+
+def test_who_comes_back_after_the_last_hour_has_run_out_begins_anew() -> None:
+    """The hour ended untold; the gap after it is a gap."""
+    found = course((0, Activated()), (10, LAST_HOUR), (12, Activated()))
+    assert [(s.starts_at, s.ends_at) for s in found.spans] == [
+        (DAY_0, DAY_0 + 10 * DAY + HOUR),
+        (DAY_0 + 12 * DAY, None),
+    ]
+
+
+def test_who_comes_back_within_the_last_hour_was_never_away() -> None:
+    """An `unsubscribe-pending` is no end yet."""
+    found = course((0, Activated()), (10, LAST_HOUR), (10.02, Activated()))
+    assert shown(found) == "active [0, ...)"
+
+
+@pytest.mark.parametrize(
+    ("before", "unsubscribed", "expected"),
+    [
+        ([], {}, "customer/customer"),
+        ([], {"by_partner": True}, "vendor/vendor"),
+        ([(5, Suspended())], {"by_partner": True}, "non_payment/marketplace"),
+        ([], {"ends": 9, "renewed": False}, "commit_expired/system"),
+        ([], {"ends": 9, "renewed": True}, "customer/customer"),
+        ([], {"ends": 9, "renewed": None}, "customer/customer"),
+        ([], {"ends": 10, "renewed": False}, "customer/customer"),
+    ],
+)
+def test_why_azure_unsubscribed(
+    before: list[tuple[float, Change]], unsubscribed: dict[str, float | None], expected: str
+) -> None:
+    """In the order of the table: not paid, by the partner, the term's end, else the customer."""
+    renews = unsubscribed.get("renewed")
+    ends = unsubscribed.get("ends")
+    end = note(
+        9,
+        Unsubscribed(by_partner=bool(unsubscribed.get("by_partner"))),
+        term_ends_at=None if ends is None else DAY_0 + ends * DAY,
+        auto_renews=True,
+    )
+    first = note(0, Activated(), auto_renews=None if renews is None else bool(renews))
+    found = read((first, *(note(day, change) for day, change in before), end), SAAS)
+    assert shown(found).endswith(expected)
+
+
+def test_at_equal_times_the_later_row_of_the_table_comes_later() -> None:
+    """AWS writes both in one second: who subscribed and unsubscribed then is gone."""
+    subscribed = note(9, Activated(), rank=11, id_="z")
+    unsubscribed = note(9, FOR_NOW, rank=13, id_="a")
+    found = read((unsubscribed, subscribed), AGREEMENT)
+    assert shown(found) == "ended [9, 9) unknown/marketplace"
+
+
+def test_at_equal_times_in_one_row_the_greater_id_comes_later() -> None:
+    """So that two notifications that nothing else tells apart are folded alike everywhere."""
+    ends = [note(9, end, id_=name) for name, end in (("b", CUSTOMER), ("a", NON_PAYMENT))]
+    assert shown(read(tuple(ends), AGREEMENT)) == "ended [9, 9) non_payment/marketplace"
+
+
+# --- plan type ------------------------------------------------------------------------------------
+
+
+def test_the_newest_notification_that_tells_a_plan_type_tells_it() -> None:
+    """By its own time, not by its arrival."""
+    told = (
+        note(5, Activated(), plan_type=PlanType.COMMIT),
+        note(0, Activated(), plan_type=PlanType.PAYG),
+        note(9, Activated()),
+    )
+    assert read(told, ENTITLEMENT).plan_type is PlanType.COMMIT
+
+
+def test_a_contract_that_was_seen_once_stays_a_contract() -> None:
+    """SNS: `subscribe-success` is `payg` unless an `entitlement-updated` was ever seen."""
+    contract = note(5, Unchanged(), plan_type=PlanType.COMMIT, plan_type_settled=True)
+    told = (note(0, Activated(), plan_type=PlanType.PAYG), contract)
+    later = note(9, Activated(), plan_type=PlanType.PAYG)
+    assert read((*told, later), AGREEMENT).plan_type is PlanType.COMMIT
+
+
+def test_who_tells_no_plan_type_leaves_it_unknown() -> None:
+    """Unknown is None, which takes the longest timeline."""
+    assert course((0, Activated())).plan_type is None
+
+
+# --- floors and the last usage --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "floor"),
+    [
+        ([(0, Activated())], None),
+        ([(5, Suspended())], 35),
+        ([(5, Suspended()), (8, Resumed("suspended"))], None),
+        ([(5, Suspended()), (8, Activated())], 35),
+        ([(5, Unsubscribed(by_partner=False))], 12),
+        ([(5, Suspended()), (8, Unsubscribed(by_partner=False))], 35),
+        ([(5, Suspended()), (34, Unsubscribed(by_partner=False))], 41),
+    ],
+)
+def test_until_when_azure_wants_the_data_kept(
+    told: list[tuple[float, Change]], floor: float | None
+) -> None:
+    """30 days after a Suspend until a Reinstate, and 7 days after an Unsubscribe."""
+    expected = None if floor is None else DAY_0 + floor * DAY
+    assert course(*told, key=SAAS).floor == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "closed"),
+    [
+        ([(0, Activated())], []),
+        ([(0, Activated()), (10, LAST_HOUR)], [10]),
+        ([(0, Activated()), (10, LAST_HOUR), (11, CUSTOMER)], [10]),
+        ([(0, Activated()), (9, CUSTOMER), (10, LAST_HOUR)], [9]),
+        ([(0, Activated()), (9, Superseded())], [9]),
+        ([(0, Activated()), (9, RENEWAL_OFF)], []),
+        ([(0, Activated()), (9, FOR_NOW), (10, Activated()), (12, FOR_NOW)], [9, 12]),
+        ([(9, CUSTOMER)], [9]),
+    ],
+)
+def test_when_aws_begins_to_close_the_metering(
+    told: list[tuple[float, Change]], closed: list[float]
+) -> None:
+    """The first of the last hour, an end or a succession; once per end of the subscription."""
+    assert course(*told).usage_closed_at == tuple(DAY_0 + day * DAY for day in closed)
+
+
+def test_only_aws_has_a_last_hour() -> None:
+    """Google and Azure meter by themselves."""
+    assert course((0, Activated()), (9, CUSTOMER), key=ENTITLEMENT).usage_closed_at == ()
+
+
+# --- the register ---------------------------------------------------------------------------------
+
+
+def test_a_register_keeps_nothing_that_tells_nothing() -> None:
+    """A subject may be talked about for years; what the fold does not need is in the journal."""
+    assert Subscription(AGREEMENT).heard(note(0, Unchanged())).notes == ()
+
+
+def test_a_register_keeps_what_tells_a_plan_type_though_no_status() -> None:
+    """A ChangePlan changes no status, but may tell the term."""
+    told = note(0, Unchanged(), plan_type=PlanType.COMMIT)
+    assert Subscription(AGREEMENT).heard(told).notes == (told,)
+
+
+def test_the_status_of_an_announced_end_stays_ending() -> None:
+    """Nobody has told the end; when it comes is in `ends_at`."""
+    found = course((0, Activated()), (9, RENEWAL_OFF))
+    assert (found.status, found.ends_at) == (Status.ENDING, DAY_0 + 20 * DAY)

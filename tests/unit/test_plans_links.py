@@ -1,0 +1,174 @@
+"""Whose a subscription is: links, moves and successors (lifecycle.md sections 2, 11)."""
+
+from world import (
+    ACME,
+    AGREEMENT,
+    BETA,
+    DAY,
+    DAY_0,
+    ENTITLEMENT,
+    RENEWED,
+    World,
+    created,
+    heard,
+    link,
+    note,
+)
+
+from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
+from marketplace_worker.lifecycle.plans import Link, Status, Subscription, fold
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    OrganizationId,
+    PlanType,
+    Reason,
+    SubscriptionKey,
+)
+
+GAMMA = OrganizationId("gamma")
+ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+BOUGHT = heard(RENEWED, note(10, Pended(successor_of=AGREEMENT)))
+
+
+def links(world: World, key: SubscriptionKey = RENEWED) -> list[tuple[str, int]]:
+    """The links in force of a subscription: whose, and since which day."""
+    found = world.fleet.links_of(world.fleet.subscription(key))
+    return [(link.organization, (link.occurred_at - DAY_0).days) for link in found]
+
+
+def told(*facts: object) -> World:
+    """A world of which this was told, all at once."""
+    world = World()
+    for fact in (created(), created("created-beta", BETA), *facts):
+        world.tell(fact, DAY_0 + 100 * DAY)  # type: ignore[arg-type]
+    return world
+
+
+# --- a link and the register ----------------------------------------------------------------------
+
+
+def linked(day: float, *notes: object) -> Status | None:
+    """The status of a subscription that was linked on a day and notified about on others."""
+    register = Subscription(AGREEMENT, tuple(notes))  # type: ignore[arg-type]
+    return fold(register, (Link(DAY_0 + day * DAY, "l", ACME),)).status
+
+
+def test_a_linked_subscription_that_was_never_heard_of_counts_as_active() -> None:
+    """The vendor's sign-up accepted it: that is word enough."""
+    assert linked(5) is Status.ACTIVE
+    assert linked(5, note(3, Unchanged(), plan_type=PlanType.PAYG)) is Status.ACTIVE
+
+
+def test_a_linked_subscription_that_is_pending_counts_as_active() -> None:
+    """AWS tells a Created first and often nothing more."""
+    assert linked(5, note(3, Pended())) is Status.ACTIVE
+    assert linked(5, note(5, Pended())) is Status.ACTIVE
+    assert linked(5, note(8, Pended())) is Status.ACTIVE
+
+
+def test_a_link_never_revives_an_end() -> None:
+    """It is no part of the fold."""
+    assert linked(5, note(3, Activated()), note(4, ENDED)) is Status.ENDED
+
+
+def test_a_pending_subscription_counts_since_its_link() -> None:
+    """Not since its purchase, when nobody had accepted it yet."""
+    register = Subscription(AGREEMENT, (note(3, Pended()),))
+    (span,) = fold(register, (Link(DAY_0 + 5 * DAY, "l", ACME),)).spans
+    assert span.starts_at == DAY_0 + 5 * DAY
+
+
+def test_the_plan_type_of_the_link_wins() -> None:
+    """The vendor knows what was sold; of several links the newest that tells it."""
+    register = Subscription(AGREEMENT, (note(9, Activated(), plan_type=PlanType.COMMIT),))
+    said = [None, PlanType.COMMIT, PlanType.PAYG, None]
+    found = tuple(Link(DAY_0 + n * DAY, "l", ACME, plan) for n, plan in enumerate(said))
+    assert fold(register, found).plan_type is PlanType.PAYG
+
+
+def test_links_stand_in_their_own_order() -> None:
+    """The newest wins, by time and then by id, whatever came first."""
+    first, second, third = (
+        Link(DAY_0 + day * DAY, id_, ACME) for day, id_ in ((1, "z"), (2, "a"), (2, "b"))
+    )
+    register = Subscription(AGREEMENT)
+    for each in (third, first, second, first):
+        register = register.linked(each)
+    assert register.links == (first, second, third)
+
+
+# --- successors -----------------------------------------------------------------------------------
+
+
+def test_a_successor_is_its_predecessors_organizations_from_its_purchase_on() -> None:
+    """Not from before it was bought."""
+    assert links(told(link(AGREEMENT), BOUGHT)) == [("acme", 10)]
+
+
+def test_a_successor_of_what_is_linked_later_is_linked_later() -> None:
+    """There was nothing to inherit before."""
+    assert links(told(BOUGHT, link(AGREEMENT, day=15))) == [("acme", 15)]
+
+
+def test_a_successor_goes_on_with_whoever_holds_the_old_one() -> None:
+    """Of the links before its purchase only the newest is inherited, and all that follow."""
+    world = told(link(AGREEMENT), link(AGREEMENT, 5, BETA), BOUGHT, link(AGREEMENT, 20, GAMMA))
+    assert links(world) == [("beta", 10), ("gamma", 20)]
+
+
+def test_an_explicit_link_of_the_successor_ends_what_it_inherits() -> None:
+    """What was said of it itself counts from then on."""
+    world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 15, BETA), link(AGREEMENT, 20, GAMMA))
+    assert links(world) == [("acme", 10), ("beta", 15)]
+
+
+def test_an_explicit_link_before_the_purchase_leaves_nothing_to_inherit() -> None:
+    """The sign-up may be faster than the marketplace."""
+    world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
+    assert links(world) == [("beta", 9)]
+
+
+def test_a_chain_of_successors_inherits_to_the_end() -> None:
+    """Renewed every year, linked once."""
+    third = SubscriptionKey(AGREEMENT.marketplace, "a-3")
+    again = heard(third, note(20, Pended(successor_of=RENEWED)))
+    world = told(link(AGREEMENT), again, BOUGHT)
+    assert links(world, third) == [("acme", 20)]
+    assert {each.key for each in world.fleet.attached_to(ACME)} == {AGREEMENT, RENEWED, third}
+
+
+def test_subscriptions_that_say_they_continue_each_other_do_no_harm() -> None:
+    """Nonsense from outside must not hang us."""
+    back = heard(AGREEMENT, note(10, Pended(successor_of=RENEWED)))
+    world = told(BOUGHT, back, link(AGREEMENT))
+    assert ("acme", 10) in links(world)
+
+
+def test_a_subscription_that_says_it_continues_itself_is_nobodys_heir() -> None:
+    """Nonsense from outside must not hang us."""
+    world = told(link(AGREEMENT), heard(AGREEMENT, note(3, Pended(successor_of=AGREEMENT))))
+    assert world.fleet.subscription(AGREEMENT).predecessor is None
+
+
+def test_news_of_a_successor_concerns_the_organization_of_the_old_one() -> None:
+    """Its beginning tells when the superseded plan has been continued."""
+    world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
+    assert set(world.fleet.holders(RENEWED)) == {ACME, BETA}
+
+
+def test_news_of_a_former_plan_concerns_both_organizations() -> None:
+    """The former may still have to follow old news."""
+    world = told(link(ENTITLEMENT), link(ENTITLEMENT, 5, BETA))
+    assert set(world.fleet.holders(ENTITLEMENT)) == {ACME, BETA}
+
+
+def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:
+    """`decide` must be free to be called twice."""
+    world = told(link(ENTITLEMENT))
+    before = world.fleet.subscription(ENTITLEMENT)
+    changed = before.linked(Link(DAY_0 + 9 * DAY, "l", BETA))
+    view = world.fleet.with_subscription(changed)
+    assert view.subscription(ENTITLEMENT) == changed
+    assert [each.key for each in view.attached_to(BETA)] == [ENTITLEMENT]
+    assert world.fleet.subscription(ENTITLEMENT) == before
+    assert world.fleet.attached_to(BETA) == []

@@ -1,0 +1,141 @@
+"""A wrong setting stops the start and is named; no value is ever shown."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.settings import Settings, load_email_key, load_settings
+
+SECRET = "a secret of nobody else"
+NEEDED = {
+    "MARKETPLACE_WORKER_KAFKA__BOOTSTRAP_SERVERS": "one:9092,two:9092",
+    "MARKETPLACE_WORKER_POSTGRES__DSN": f"postgresql://worker:{SECRET}@host/db",
+    "MARKETPLACE_WORKER_EMAIL_KEY": SECRET,
+}
+PREFIX = "MARKETPLACE_WORKER_"
+
+
+def refusal(file: Path | None = None, **changes: str) -> str:
+    """What `load_settings` says to these changes of what is needed."""
+    environment = NEEDED | {PREFIX + name: value for name, value in changes.items()}
+    with pytest.raises(Misconfigured) as caught:
+        load_settings(file, environment)
+    return str(caught.value)
+
+
+def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The model and all groups below it."""
+    yield model
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from models(field.annotation)
+
+
+def test_every_setting_is_described() -> None:
+    """Somebody has to set it without reading the code."""
+    for model in models(Settings):
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+            assert field.description.endswith("."), f"{model.__name__}.{name}"
+
+
+def test_three_settings_are_needed_and_the_rest_has_defaults() -> None:
+    """A first start takes three lines; an empty variable counts as not set."""
+    settings = load_settings(None, NEEDED | {PREFIX + "LOG_LEVEL": "", "HOME": "/root"})
+    assert settings.kafka.bootstrap_servers == "one:9092,two:9092"
+    assert settings.topics.lifecycle == "organizations.lifecycle"
+    assert settings.log_level == "info"
+    assert settings.kafka.facts_group == "marketplace-worker.facts"
+
+
+def test_a_missing_setting_is_named_with_both_ways_to_set_it() -> None:
+    """All of the missing ones at once, not one at every attempt."""
+    with pytest.raises(Misconfigured) as caught:
+        load_settings(None, {})
+    for name, path in (
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
+        ("POSTGRES__DSN", "postgres.dsn"),
+        ("EMAIL_KEY", "email_key"),
+    ):
+        assert f"{path} is not set: set {PREFIX}{name} or {path} in" in str(caught.value)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """The file is shared by all workers, the environment is one worker's."""
+    file = tmp_path / "settings.toml"
+    file.write_text('[ingest]\nbatch_rows_max = 7\nfetch_wait_ms = 20\n[topics]\nlogins = "l"\n')
+    settings = load_settings(file, NEEDED | {PREFIX + "INGEST__BATCH_ROWS_MAX": "8"})
+    assert (settings.ingest.batch_rows_max, settings.ingest.fetch_wait_ms) == (8, 20)
+    assert settings.topics.logins == "l"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("KAFKA__BOOTSTRAP", "x:1", "MARKETPLACE_WORKER_KAFKA__BOOTSTRAP"),
+        ("KAFKA_CLIENT_ID", "x", "MARKETPLACE_WORKER_KAFKA_CLIENT_ID"),
+        ("SETTINGS", "x", "MARKETPLACE_WORKER_SETTINGS"),
+        ("KAFKA", "x", "kafka"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "nowhere", "kafka.bootstrap_servers"),
+        ("KAFKA__SESSION_TIMEOUT_MS", "soon", "from MARKETPLACE_WORKER_KAFKA__SESSION_TIMEOUT_MS"),
+        ("INGEST__BATCH_ROWS_MAX", "0", "greater than or equal to 1"),
+        ("EMAIL_KEY", "short", "email_key"),
+        ("POSTGRES__DSN", f"mysql://{SECRET}", "postgres.dsn: must begin with postgresql://"),
+        ("POLICY_FILE", "/no/such/file", "policy_file"),
+        ("TOPICS__STATE", "organizations.lifecycle", "two topics have the same name"),
+        ("TOPICS__STATE", "not a topic", "topics.state"),
+        ("KAFKA__REBALANCE_TIMEOUT_MS", "60000", "below request_timeout_ms"),
+        ("POSTGRES__STATEMENT_TIMEOUT_MS", "30000", "below kafka.rebalance_timeout_ms"),
+        ("INGEST__RETRY_PAUSE_MIN_MS", "10000000", "ingest.retry_pause_min_ms"),
+        ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "sasl_username and sasl_password"),
+        ("KAFKA__SASL_PASSWORD", SECRET, "security_protocol is not SASL"),
+        ("KAFKA__SSL_CA_FILE", "/etc/hostname", "security_protocol is not …SSL"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_shown(name: str, value: str, said: str) -> None:
+    """The value may be a password in the wrong place."""
+    said_in_full = refusal(None, **{name: value})
+    assert said in said_in_full
+    assert SECRET not in said_in_full
+
+
+def test_a_wrong_file_is_named(tmp_path: Path) -> None:
+    """Unknown names, wrong values, broken TOML and a missing file are four sentences."""
+    file = tmp_path / "settings.toml"
+    assert str(file) in refusal(file)
+    file.write_text("[kafka")
+    assert f"{file} is not TOML" in refusal(file)
+    file.write_text('[kafka]\nclient = "x"\n')
+    assert refusal(file) == f"kafka.client is no setting (from {file})"
+    file.write_text("[relay]\nlinger_ms = -1\n")
+    assert f"(from {file})" in refusal(file)
+    file.write_bytes(b"\xff")
+    assert str(file) in refusal(file)
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    """One without the other would fail much later, at the first connection."""
+    certificate = tmp_path / "certificate.pem"
+    certificate.touch()
+    said = refusal(KAFKA__SECURITY_PROTOCOL="SSL", KAFKA__SSL_CERT_FILE=str(certificate))
+    assert "ssl_cert_file and ssl_key_file go together" in said
+
+
+def test_secrets_do_not_show_themselves() -> None:
+    """Settings end up in tracebacks and logs."""
+    settings = load_settings(None, NEEDED)
+    assert SECRET not in repr(settings)
+    assert SECRET not in str(settings.postgres)
+    assert settings.email_key.get_secret_value() == SECRET
+
+
+def test_simulate_needs_no_setting() -> None:
+    """It hashes with a fixed key where none is set, and refuses a short one."""
+    fixed = load_email_key(None, {}).get_secret_value()
+    assert fixed == load_email_key(None, {}).get_secret_value()
+    assert load_email_key(None, NEEDED).get_secret_value() == SECRET
+    with pytest.raises(Misconfigured, match="email_key"):
+        load_email_key(None, {PREFIX + "EMAIL_KEY": "short"})
