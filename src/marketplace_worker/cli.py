@@ -156,8 +156,9 @@ def simulate_command(
     key = load_email_key().get_secret_value().encode()
     by_topic = feeds(Topics())
     simulation = Simulation(read_policy(policy), by_topic, email_hasher(key), _report_refusal)
+    end = _moment(until)
     with _opened(scenario) as lines:
-        for event in simulation.run(read_scenario(lines, by_topic), until=_moment(until)):
+        for event in simulation.run(read_scenario(lines, by_topic), until=end):
             sys.stdout.buffer.write(encode(event) + b"\n")
     sys.stdout.flush()
 

@@ -83,7 +83,7 @@ async def final_state(pool: Pool, batches: Sequence[Sequence[Record]]) -> Final:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
