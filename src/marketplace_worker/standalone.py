@@ -19,7 +19,7 @@ from marketplace_worker.streams.topics import create_topics
 PARTITIONS = 3
 
 SESSION_TIMEOUT_MS = "2000"
-"""Tansu lets a first member wait for half of it."""
+"""Tansu lets a first member wait for half of it; Kafka refuses one so short."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,11 +37,13 @@ async def servers(
         postgres(folder / "postgres", durability) as dsn,
         nullcontext(kafka) if kafka else broker(folder / "kafka") as bootstrap,
     ):
-        yield {
+        environment = {
             "MARKETPLACE_WORKER_POSTGRES__DSN": dsn,
             "MARKETPLACE_WORKER_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
-            "MARKETPLACE_WORKER_KAFKA__SESSION_TIMEOUT_MS": SESSION_TIMEOUT_MS,
         }
+        if kafka is None:
+            environment["MARKETPLACE_WORKER_KAFKA__SESSION_TIMEOUT_MS"] = SESSION_TIMEOUT_MS
+        yield environment
 
 
 async def prepare(settings: Settings) -> None:

@@ -43,8 +43,6 @@ class _Counts:
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     activity: int = 0
-    dead_letters: int = 0
-    events: int = 0
 
 
 async def ingest(records: Sequence[Record], worker: Worker) -> None:
@@ -98,8 +96,9 @@ async def _ingest(records: Sequence[Record], batch: _Batch, worker: Worker) -> N
 
         await tally.write(conn, worker.topics)
         await _count_activity(conn, batch, counts)
-        await _refuse(conn, batch, tally, worker, counts)
-    counts.events = len(tally.events)
+        refused = await _refuse(conn, batch, tally, worker)
+    for each in refused:
+        _log_refusal(each)
     tally.log_transitions()
     oldest = min(record.recorded_at for record in records)
     log.info(
@@ -108,8 +107,8 @@ async def _ingest(records: Sequence[Record], batch: _Batch, worker: Worker) -> N
         outcomes=dict(counts.applied),
         duplicates=counts.duplicates,
         activity=counts.activity,
-        dead_letters=counts.dead_letters,
-        events=counts.events,
+        dead_letters=len(refused),
+        events=len(tally.events),
         lag_ms=round((tally.now - oldest).total_seconds() * 1000),
         took_ms=round((perf_counter() - began) * 1000, 1),
     )
@@ -154,24 +153,25 @@ def _add(counted: Counted, heard: Activity) -> None:
 
 
 async def _refuse(
-    conn: Connection, batch: _Batch, tally: Tally, worker: Worker, counts: _Counts
-) -> None:
+    conn: Connection, batch: _Batch, tally: Tally, worker: Worker
+) -> Sequence[Refused]:
+    """Keep and promise what was refused; returns what was not kept before."""
     if not batch.refused:
-        return
+        return ()
     new = await dead_letters.append(conn, batch.refused, refused_at=tally.now)
-    topic = worker.topics.dead_letters
-    await outbox.append(
-        conn, [_dead_letter(each, topic, tally) for each in new], written_at=tally.now
+    letters = [_dead_letter(each, worker.topics.dead_letters, tally) for each in new]
+    await outbox.append(conn, letters, written_at=tally.now)
+    return new
+
+
+def _log_refusal(refused: Refused) -> None:
+    log.warning(
+        "record_refused",
+        position=refused.record.position,
+        part=refused.part,
+        reason=refused.refusal.reason,
+        field=refused.refusal.field,
     )
-    counts.dead_letters = len(new)
-    for each in new:
-        log.warning(
-            "record_refused",
-            position=each.record.position,
-            part=each.part,
-            reason=each.refusal.reason,
-            field=each.refusal.field,
-        )
 
 
 def _dead_letter(refused: Refused, topic: str, tally: Tally) -> Outgoing:
