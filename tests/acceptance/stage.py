@@ -1,12 +1,16 @@
 """What the acceptance tests do with a worker: send, wait, move the clock, read what it said."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from pydantic import BaseModel, SecretStr
 
 from marketplace_worker.app import Loop, run
 from marketplace_worker.record import Record
@@ -182,3 +186,37 @@ async def working(
     finally:
         stop.set()
         await task
+
+
+def environment(settings: BaseModel, prefix: str = "MARKETPLACE_WORKER_") -> dict[str, str]:
+    """Settings as environment variables."""
+    variables: dict[str, str] = {}
+    for name in type(settings).model_fields:
+        match getattr(settings, name):
+            case None:
+                pass
+            case BaseModel() as group:
+                variables |= environment(group, f"{prefix}{name.upper()}__")
+            case SecretStr() as secret:
+                variables[prefix + name.upper()] = secret.get_secret_value()
+            case value:
+                variables[prefix + name.upper()] = str(value)
+    return variables
+
+
+@asynccontextmanager
+async def worker_process(
+    settings: Settings, log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`marketplace-worker run`, in a process of its own; killed on leaving."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "marketplace_worker", "run",
+            env={**os.environ, **environment(settings)}, stdout=output, stderr=output,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.stage import Stage, until
-from acceptance.test_sigkill import environment
+from acceptance.stage import Stage, environment, until, worker_process
 from marketplace_worker.settings import Settings
 
 
@@ -52,18 +51,14 @@ async def test_sigterm_ends_the_worker_in_order_and_its_log_is_json(
 ) -> None:
     """Exit status 0; every line of a log that is no terminal is one JSON object."""
     log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "marketplace_worker", "run",
-            env={**os.environ, **environment(stage.settings)}, stdout=output, stderr=output,
-        )  # fmt: skip
 
     async def started() -> bool:
         return "worker_started" in log.read_text()
 
-    await until(started)
-    process.send_signal(signal.SIGTERM)
-    status = await asyncio.wait_for(process.wait(), timeout=30)
+    async with worker_process(stage.settings, log) as process:
+        await until(started)
+        process.send_signal(signal.SIGTERM)
+        status = await asyncio.wait_for(process.wait(), timeout=30)
 
     told = [json.loads(line) for line in log.read_text().splitlines()]
     assert status == 0

@@ -1,26 +1,21 @@
 """A worker that is killed, over and over, in the middle of its work."""
 
-import asyncio
 import json
-import os
 import random
-import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, SecretStr
 
-from acceptance.stage import Stage, until
+from acceptance.stage import Stage, until, worker_process
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record
-from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
 
 ORGANIZATIONS = 500
@@ -109,40 +104,6 @@ def simulated(messages: list[Message]) -> dict[str, str]:
     for _ in simulation.run(records, until=now):
         pass
     return {id_: organization.state for id_, organization in simulation.fleet.organizations.items()}
-
-
-def environment(settings: BaseModel, prefix: str = "MARKETPLACE_WORKER_") -> dict[str, str]:
-    """Settings as environment variables."""
-    variables: dict[str, str] = {}
-    for name in type(settings).model_fields:
-        match getattr(settings, name):
-            case None:
-                pass
-            case BaseModel() as group:
-                variables |= environment(group, f"{prefix}{name.upper()}__")
-            case SecretStr() as secret:
-                variables[prefix + name.upper()] = secret.get_secret_value()
-            case value:
-                variables[prefix + name.upper()] = str(value)
-    return variables
-
-
-@asynccontextmanager
-async def worker_process(
-    settings: Settings, log: Path
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`marketplace-worker run`, in a process of its own; killed on leaving."""
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "marketplace_worker", "run",
-            env={**os.environ, **environment(settings)}, stdout=output, stderr=output,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
 
 
 @pytest.mark.broker
