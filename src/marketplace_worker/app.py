@@ -114,24 +114,25 @@ async def _work(
     started: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
+    policy = read_policy(settings.policy_file)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(connecting(settings.postgres))
         await require_current_schema(pool)
         await require_topics(settings.kafka, settings.topics)
-        worker = _worker(settings, pool, clock)
+        worker = _worker(settings, policy, pool, clock)
         tasks = await stack.enter_async_context(_tasks(settings, worker, loops))
         started.set()
-        log.info("worker_started", loops=sorted(loops), policy_version=worker.policy.version)
+        log.info("worker_started", loops=sorted(loops), policy_version=policy.version)
         await _until_stopped(stop, tasks)
         log.info("worker_stopping")
     log.info("worker_stopped")
 
 
-def _worker(settings: Settings, pool: Pool, clock: Clock) -> Worker:
+def _worker(settings: Settings, policy: Policy, pool: Pool, clock: Clock) -> Worker:
     topics = settings.topics
     return Worker(
         pool=pool,
-        policy=read_policy(settings.policy_file),
+        policy=policy,
         clock=clock,
         hash_email=email_hasher(settings.email_key.get_secret_value().encode()),
         feeds=feeds(topics),

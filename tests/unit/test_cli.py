@@ -142,3 +142,23 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert status == 2
     assert said in err
     assert "Traceback" not in err
+
+
+def test_a_bad_policy_stops_the_start_before_any_server_is_asked(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for a server would hide what only a person can mend."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('version = "x"\n[minimum_dwell]\ncanceled = "PT0S"\n')
+    for name, value in {
+        "KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "POSTGRES__DSN": "postgresql://nobody@127.0.0.1:1/none",
+        "EMAIL_KEY": "sixteen characters",
+        "POLICY_FILE": str(policy),
+    }.items():
+        monkeypatch.setenv(f"MARKETPLACE_WORKER_{name}", value)
+
+    status, _, err = typed("run")
+
+    assert status == 2
+    assert "minimum_dwell.canceled" in err
