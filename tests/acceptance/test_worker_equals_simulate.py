@@ -1,4 +1,4 @@
-"""The worker on Kafka and Postgres says what `simulate` says, to the byte."""
+"""The worker on Kafka and Postgres says what `simulate` says, in every field."""
 
 import json
 from collections import defaultdict
