@@ -37,8 +37,3 @@ def subscription_from_json(text: str) -> Subscription:
 def fact_to_json(fact: Fact) -> str:
     """Write a fact down, for the journal."""
     return _FACT.dump_json(fact).decode()
-
-
-def fact_from_json(text: str) -> Fact:
-    """Read a fact as it was journalled."""
-    return _FACT.validate_json(text)

@@ -313,13 +313,16 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - theirs
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - theirs
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - theirs
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - theirs
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments only: `load_settings` merges the sources, so that it can name them."""
+        """The arguments only: `load_settings` merges the sources, so that it can name them.
+
+        The signature is pydantic-settings' own.
+        """
         return (init_settings,)
 
     @model_validator(mode="after")

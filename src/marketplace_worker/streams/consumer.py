@@ -239,7 +239,7 @@ class _Batch(KafkaAckableMessage):
             self._on_settled()
 
 
-class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]
+class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Tells the consumer what the group decided; heartbeats go on while it waits."""
 
     def __init__(self, consumer: Consumer) -> None:
@@ -269,8 +269,8 @@ class _FrameworkLog:
         msg: Any,  # noqa: ANN401 - FastStream's protocol
         /,
         *,
-        exc_info: Any = None,  # noqa: ANN401
-        extra: Mapping[str, Any] | None = None,  # noqa: ARG002
+        exc_info: Any = None,  # noqa: ANN401 - likewise
+        extra: Mapping[str, Any] | None = None,  # noqa: ARG002 - likewise
     ) -> None:
         if level < logging.ERROR:
             return

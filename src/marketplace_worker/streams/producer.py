@@ -240,8 +240,8 @@ def _in_order(
 async def _abandon(producer: AIOKafkaProducer) -> None:
     """Close a producer without sending what it still holds, for which its own `stop` would wait."""
     # There is no public way: this is `stop` without its wait (aiokafka is pinned to 0.14).
-    producer._closed = True  # noqa: SLF001
-    sender = producer._sender.sender_task  # noqa: SLF001
+    producer._closed = True  # noqa: SLF001 - as said above
+    sender = producer._sender.sender_task  # noqa: SLF001 - likewise
     assert sender is not None
     sender.cancel()
     # Requests in flight end with the connections; the sender waits for them.
