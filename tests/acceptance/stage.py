@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import BaseModel, SecretStr
@@ -205,18 +206,34 @@ def environment(settings: BaseModel, prefix: str = "MARKETPLACE_WORKER_") -> dic
 
 
 @asynccontextmanager
+async def command(
+    *arguments: str,
+    settings: Settings | None = None,
+    folder: Path | None = None,
+    output: IO[bytes] | int = asyncio.subprocess.PIPE,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`marketplace-worker`, in a process of its own; killed on leaving if it has not ended.
+
+    `output` gets what it prints and logs.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "marketplace_worker", *arguments,
+        env={**os.environ, **(environment(settings) if settings else {})},
+        cwd=folder, stdout=output, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
 async def worker_process(
     settings: Settings, log: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`marketplace-worker run`, in a process of its own; killed on leaving."""
+    """`marketplace-worker run`, logging to a file."""
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "marketplace_worker", "run",
-            env={**os.environ, **environment(settings)}, stdout=output, stderr=output,
-        )  # fmt: skip
-        try:
+        async with command("run", settings=settings, output=output) as process:
             yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
