@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kafka check schemas lock clean
+.PHONY: help demo test test-kafka check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -38,6 +38,9 @@ check: $(READY) ## Lint, format, types, layers, dependencies and sizes
 
 schemas: $(READY) ## Write schemas/ anew from the contract
 	@$(VENV)/python -m marketplace_worker.contract.export schemas
+
+docs: $(READY) ## Write docs/states.md anew from the core
+	@$(VENV)/python tests/tidy/states_page.py docs/states.md
 
 lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what still fits
 	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) --all-extras --group dev \

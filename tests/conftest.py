@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=servers.AUTO,
         help="the Postgres to test with; auto: POSTGRES=dsn, else Docker, else embedded",
     )
+    group.addoption(
+        "--through-the-worker",
+        action="store_true",
+        help="tell each story to the worker as well, on Kafka and Postgres; it must end as there",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[servers.CHOICE] = servers.choose(
         config.getoption("--broker"), config.getoption("--database")
     )
+    if config.getoption("--through-the-worker"):
+        config.pluginmanager.import_plugin("acceptance.through_the_worker")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -18,13 +18,16 @@ from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.operations import metrics
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.relay import relay
-from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store import policies, safeguards
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import require_current_schema
+from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.streams.consumer import consuming
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.topics import require_topics
@@ -119,7 +122,9 @@ async def _work(
         pool = await stack.enter_async_context(connecting(settings.postgres))
         await require_current_schema(pool)
         await require_topics(settings.kafka, settings.topics)
-        worker = _worker(settings, policy, pool, clock)
+        worker = worker_of(settings, policy, pool, clock)
+        await _register(policy, worker)
+        stack.enter_context(metrics.serving(settings.metrics_port))
         tasks = await stack.enter_async_context(_tasks(settings, worker, loops))
         started.set()
         log.info("worker_started", loops=sorted(loops), policy_version=policy.version)
@@ -128,11 +133,21 @@ async def _work(
     log.info("worker_stopped")
 
 
-def _worker(settings: Settings, policy: Policy, pool: Pool, clock: Clock) -> Worker:
+async def _register(policy: Policy, worker: Worker) -> None:
+    """Before anything is decided by it: organizations will be pinned to it."""
+    async with transaction(worker.pool) as conn:
+        await policies.register(conn, policy, now=worker.clock())
+        guard = await safeguards.read(conn)
+    metrics.GUARD_TRIPPED.set(guard.trip is not None)
+    log.info("policy_registered", policy_version=policy.version)
+
+
+def worker_of(settings: Settings, policy: Policy, pool: Pool, clock: Clock) -> Worker:
+    """What the steps work with; also for a command that takes one by itself."""
     topics = settings.topics
     return Worker(
         pool=pool,
-        policy=policy,
+        policies=PolicyBook(policy),
         clock=clock,
         hash_email=email_hasher(settings.email_key.get_secret_value().encode()),
         feeds=feeds(topics),

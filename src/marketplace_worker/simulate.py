@@ -13,7 +13,7 @@ from marketplace_worker.lifecycle.decide import deadline_of, take
 from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import Settled
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Record
@@ -22,13 +22,18 @@ from marketplace_worker.translate import EmailHasher, Feed, translate
 HORIZON = timedelta(days=3_653)
 """How far the clock runs on after the last message, where nothing else is said: ten years."""
 
+_Look = tuple[datetime, OrganizationId]
+
 Refuse = Callable[[Record, Malformed], None]
 """Is told of each message that would go to the dead letters."""
 
 
 @dataclass(slots=True)
 class Simulation:
-    """A fleet, its clock and what is due.  Time only goes on as `run` is told."""
+    """A fleet, its clock and what is due.  Time only goes on as `run` is told.
+
+    An idle look, at what only waits, is taken when its time comes; it puts no end off.
+    """
 
     policy: Policy
     feeds: Mapping[str, Feed]
@@ -37,7 +42,8 @@ class Simulation:
     fleet: Fleet = field(default_factory=Fleet)
     _seen: set[Identity] = field(default_factory=set)
     _due_at: dict[OrganizationId, datetime] = field(default_factory=dict)
-    _agenda: list[tuple[datetime, OrganizationId]] = field(default_factory=list)
+    _looks: list[_Look] = field(default_factory=list)
+    _awaited: list[_Look] = field(default_factory=list)
 
     def run(self, records: Iterable[Record], until: datetime | None = None) -> Iterator[Event]:
         """Yield the outgoing events in the order in which they would be written.
@@ -54,7 +60,7 @@ class Simulation:
             yield from self._hear(record)
         end = until or (now + HORIZON if now else None)
         if end is not None:
-            yield from self._deadlines(before=end + timedelta.resolution)
+            yield from self._deadlines(before=end + timedelta.resolution, to_the_end=until is None)
 
     def _hear(self, record: Record) -> Iterator[Event]:
         for said in translate(record, self.feeds[record.topic], self.hash_email):
@@ -62,7 +68,9 @@ class Simulation:
                 case Malformed():
                     self.refuse(record, said)
                 case LoggedIn() | ApiRequested():
-                    pass
+                    self.fleet.heard(said)
+                    if said.feed in self.fleet.organization(said.organization).watched_feeds:
+                        yield from self._take(said, record.recorded_at)
                 case _:
                     yield from self._take(said, record.recorded_at)
 
@@ -70,26 +78,37 @@ class Simulation:
         if fact.identity in self._seen:
             return
         self._seen.add(fact.identity)
-        for settled in take(fact, self.fleet, self.policy, now=now).settled:
-            yield from self._note(settled, now)
+        decision = take(fact, self.fleet, Policies(self.policy), now=now)
+        for settled in decision.settled:
+            self._note(settled, now)
+        yield from decision.events
 
-    def _deadlines(self, *, before: datetime) -> Iterator[Event]:
-        """Each moment that comes before `before`, at its own time."""
-        while self._agenda and self._agenda[0][0] < before:
-            now, organization = heapq.heappop(self._agenda)
-            if self._due_at.get(organization) == now:
-                yield from self._take(deadline_of(self.fleet.organization(organization), now), now)
+    def _deadlines(self, *, before: datetime, to_the_end: bool = False) -> Iterator[Event]:
+        """Each moment that comes before `before`, at its own time.
 
-    def _note(self, settled: Settled, now: datetime) -> tuple[Event, ...]:
-        """Put what is due next on the agenda; what stood there for it before no longer counts.
-
-        What old news made due in the past is due now.
+        `to_the_end`: only as long as one of them is more than an idle look.
         """
+        while (look := self._next(self._looks)) is not None and look[0] < before:
+            awaited = self._next(self._awaited)
+            if to_the_end and (awaited is None or awaited[0] >= before):
+                return
+            now, organization = heapq.heappop(self._looks)
+            yield from self._take(deadline_of(self.fleet.organization(organization), now), now)
+
+    def _next(self, looks: list[_Look]) -> _Look | None:
+        """The first that still counts: what stood there for an organization before does not."""
+        while looks and self._due_at.get(looks[0][1]) != looks[0][0]:
+            heapq.heappop(looks)
+        return looks[0] if looks else None
+
+    def _note(self, settled: Settled, now: datetime) -> None:
+        """Remember when to look again; what old news made due in the past is due now."""
         organization = settled.organization.id
         if settled.due_at is None:
             self._due_at.pop(organization, None)
-        else:
-            due_at = max(settled.due_at, now)
-            self._due_at[organization] = due_at
-            heapq.heappush(self._agenda, (due_at, organization))
-        return settled.events
+            return
+        look = (max(settled.due_at, now), organization)
+        self._due_at[organization] = look[0]
+        heapq.heappush(self._looks, look)
+        if not settled.idle:
+            heapq.heappush(self._awaited, look)

@@ -1,4 +1,6 @@
-"""A scenario with all of what the worker knows: three marketplaces, every envelope, bad input."""
+"""A scenario with all of what the worker knows: three marketplaces, every envelope, bad input,
+every request of Support, silence, and use.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -26,7 +28,11 @@ def event(
 ) -> dict[str, Any]:
     """A CloudEvent of the product's own services."""
     when = day if happened is None else happened
-    topics = {"identity": "identity.logins", "usage": "usage.api-requests"}
+    topics = {
+        "identity": "identity.logins",
+        "usage": "usage.api-requests",
+        "support": "support.requests",
+    }
     return line(
         day,
         topics.get(name.split(".", maxsplit=1)[0], "organizations.changes"),
@@ -43,10 +49,38 @@ def event(
     )
 
 
-def created(day: float, organization: str, *, happened: float | None = None) -> dict[str, Any]:
+def created(
+    day: float,
+    organization: str,
+    *,
+    happened: float | None = None,
+    tier: str = "free",
+    owner: str | None = None,
+) -> dict[str, Any]:
     """An organization begins."""
-    data = {"tier": "free", "owner_email": f"owner@{organization}.example"}
+    data = {"tier": tier, "owner_email": owner or f"owner@{organization}.example"}
     return event(day, "organization.created", organization, data, happened=happened)
+
+
+def leaves_the_free_tier(day: float, organization: str) -> dict[str, Any]:
+    """So that its silence is of no consequence."""
+    return event(day, "organization.tier_changed", organization, {"tier": "plus"})
+
+
+def login(day: float, organization: str) -> dict[str, Any]:
+    """A user signs in."""
+    return event(day, "identity.user.logged_in", organization, {"user_id": "u-1"})
+
+
+def requested(day: float, organization: str) -> dict[str, Any]:
+    """The API is used."""
+    return event(day, "usage.api_requests", organization, {"requests": 3})
+
+
+def support(day: float, request: str, organization: str, **data: Any) -> dict[str, Any]:  # noqa: ANN401
+    """A request of Support."""
+    asked = {"requested_by": "jo@vendor.example", "reason": "the customer asked", **data}
+    return event(day, f"support.{request}", organization, asked)
 
 
 def linked(
@@ -72,7 +106,12 @@ def committed(
 
 
 def eventbridge(
-    day: float, detail_type: str, agreement: dict[str, Any], *, happened: float | None = None
+    day: float,
+    detail_type: str,
+    agreement: dict[str, Any],
+    *,
+    happened: float | None = None,
+    account: str = "845735284135",
 ) -> dict[str, Any]:
     """AWS EventBridge."""
     when = day if happened is None else happened
@@ -81,7 +120,7 @@ def eventbridge(
         "detail-type": f"{detail_type} - Proposer",
         "source": "aws.agreement-marketplace",
         "time": _time(at(when)),
-        "detail": {"agreement": agreement, "acceptor": {"accountId": "845735284135"}},
+        "detail": {"agreement": agreement, "acceptor": {"accountId": account}},
     }
     return line(day, "marketplace.aws.notifications", value)
 
@@ -127,13 +166,24 @@ def azure(
 
 
 def everything() -> list[dict[str, Any]]:
-    """The scenario, in order of `at`."""
-    lines = [
-        *_down_to_the_end(),
-        *_there_and_back(),
-        *_plans_that_follow_one_another(),
-        *_odd_input(),
-    ]
+    """What may arrive in any order (invariant 7), in order of `at`."""
+    return _in_order(
+        [
+            *_down_to_the_end(),
+            *_there_and_back(),
+            *_known_by_its_account(),
+            *_plans_that_follow_one_another(),
+            *_odd_input(),
+        ]
+    )
+
+
+def in_its_time() -> list[dict[str, Any]]:
+    """All of that, and what depends on the moment: what Support asks for, silence and use."""
+    return _in_order([*everything(), *_asked_by_support(), *_emails(), *_silence_and_use()])
+
+
+def _in_order(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda each: str(each["at"]))
 
 
@@ -173,6 +223,34 @@ def _there_and_back() -> list[dict[str, Any]]:
     ]
 
 
+def _known_by_its_account() -> list[dict[str, Any]]:
+    """Nobody links the second agreement: the account matches.  A sign-in completes it, or it ends
+    before anybody signs in.
+    """
+    account, another = "100000000001", "100000000002"
+    ended = {"id": "agmt-b1", "status": "CANCELLED"}
+    return [
+        created(0, "lapses"),
+        linked(0.1, "lapses", "aws", "agmt-l1", "payg"),
+        *(
+            eventbridge(day, name, {"id": agreement}, account=another)
+            for day, name, agreement in (
+                (0.2, "License Updated", "agmt-l1"),
+                (10, "License Deprovisioned", "agmt-l1"),
+                (13, "License Updated", "agmt-l2"),
+                (20, "License Deprovisioned", "agmt-l2"),
+            )
+        ),
+        created(0, "matched"),
+        linked(0.1, "matched", "aws", "agmt-b1", "payg"),
+        eventbridge(0.2, "License Updated", {"id": "agmt-b1"}, account=account),
+        eventbridge(10, "Purchase Agreement Ended", ended, account=account),
+        eventbridge(18, "License Updated", {"id": "agmt-b2"}, account=account),
+        login(17.9, "matched"),
+        login(18.5, "matched"),
+    ]
+
+
 def _plans_that_follow_one_another() -> list[dict[str, Any]]:
     renewal = {"id": "agmt-r2", "intent": "RENEW", "previousAgreementId": "agmt-r1"}
     return [
@@ -203,6 +281,75 @@ def _odd_input() -> list[dict[str, Any]]:
         line(1.1, "marketplace.gcp.notifications", None, key="tombstone"),
         line(1.2, "organizations.changes", {"specversion": "1.0"}),
         azure(1.3, "Transfer", "sub-1"),
-        event(1.4, "identity.user.logged_in", "gone", {"user_id": "u-1"}),
-        event(1.5, "usage.api_requests", "gone", {"requests": 3}),
+        login(1.4, "gone"),
+        requested(1.5, "gone"),
+    ]
+
+
+def _asked_by_support() -> list[dict[str, Any]]:
+    """Every request, granted; and one refused of each code that a story of days can come to."""
+    return [
+        # Azure waits for Support, which asks once too early and once too late.
+        support(15.5, "reinstate_organization", "azure"),
+        support(17, "reinstate_organization", "azure"),
+        support(17.1, "reinstate_organization", "azure"),
+        # Held: the notice is withdrawn; released long after the deadline, nothing fires at once.
+        created(0, "held"),
+        committed(0.5, "held", "c-h", 1, 5),
+        support(17, "place_hold", "held", kind="commercial", expires_at=_time(at(30))),
+        support(18, "place_hold", "held", kind="legal"),
+        support(40, "release_hold", "held", kind="legal"),
+        support(40.1, "release_hold", "held", kind="legal"),
+        # Extended, then granted a plan that ends.
+        created(0, "extended"),
+        committed(0.5, "extended", "c-e", 1, 5),
+        support(9, "extend_grace", "extended", days=10),
+        support(9.1, "extend_grace", "extended", days=81),
+        support(26, "reinstate_organization", "extended"),
+        support(26.1, "reinstate_organization", "extended", grant_until=_time(at(40))),
+        # Deactivated and brought back.
+        created(0, "stopped", tier="plus"),
+        support(10, "deactivate_organization", "stopped", ticket="T-1"),
+        support(10.1, "deactivate_organization", "stopped"),
+        support(12, "reactivate_organization", "stopped"),
+        support(12.1, "reactivate_organization", "stopped"),
+        leaves_the_free_tier(13, "stopped"),
+        # What is gone for good, what never was, and what cannot be meant.
+        support(59, "reactivate_organization", "gone"),
+        support(2, "deactivate_organization", "nobody"),
+        support(2.1, "extend_grace", "extended", days=-1),
+    ]
+
+
+def _emails() -> list[dict[str, Any]]:
+    """A locked email is used for another organization, unlocked, and used again."""
+    shared = "Shared@Owner.example"
+    return [
+        created(0, "locks", tier="plus", owner=shared),
+        support(3, "deactivate_organization", "locks"),
+        created(4, "violates", tier="plus", owner=f" {shared.lower()}"),
+        support(5, "reactivate_organization", "locks"),
+        support(6, "unlock_email", "locks", email=shared),
+        created(7, "follows", tier="plus", owner=shared),
+        support(8, "unlock_email", "locks", email=shared),
+    ]
+
+
+def _silence_and_use() -> list[dict[str, Any]]:
+    """Notices of inactivity that use withdraws, one that comes true, and feeds that fall silent."""
+    others = [
+        each for day in range(0, 33, 2) for each in (login(day, "others"), requested(day, "others"))
+    ]
+    return [
+        *others,
+        created(0, "idle"),
+        created(0, "signs-in"),
+        login(25, "signs-in"),
+        leaves_the_free_tier(50, "signs-in"),
+        created(0, "is-used"),
+        requested(26, "is-used"),
+        leaves_the_free_tier(51, "is-used"),
+        # Nobody is heard when its time comes: it is looked at from day to day.
+        created(20, "unheard"),
+        leaves_the_free_tier(53.5, "unheard"),
     ]

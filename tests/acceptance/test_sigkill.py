@@ -45,21 +45,26 @@ def stream(chance: random.Random) -> list[Message]:
 
 
 def _story(number: int) -> Iterator[Message]:
-    """Ten messages; every third organization loses its plan, and half of those have another."""
+    """Ten messages; every third organization loses its plan, and half of those have another: it is
+    linked, or it matches by its billing account and a sign-in completes it.
+    """
     name = f"org-{number:04}"
     status = "CANCELLED" if number % 3 == 0 else "ACTIVE"
     yield _event(name, 0, "organization.created", tier="plus", owner_email=f"{name}@x.example")
     yield _linked(name, 1, "aws", f"agmt-{name}")
     yield _aws(name, 2, "License Updated", "ACTIVE")
-    for day in (3, 4):
+    for day in (3, 7):
         yield _event(name, day, "identity.user.logged_in", user_id="u-1")
         yield _event(name, day, "usage.api_requests", requests=day)
     yield Message(TOPICS.gcp_notifications, name, b"neither JSON nor anything")
     yield _aws(name, 5, "Purchase Agreement Ended", status)
-    if number % 6 == 0:
-        yield _linked(name, 6, "azure", f"sub-{name}")
-    else:
-        yield _event(name, 6, "organization.tier_changed", tier="enterprise")
+    match number % 12:
+        case 0:
+            yield _linked(name, 6, "gcp", f"ent-{name}")
+        case 6:
+            yield _aws(name, 6, "License Updated", "ACTIVE", agreement=f"agmt-2-{name}")
+        case _:
+            yield _event(name, 6, "organization.tier_changed", tier="enterprise")
 
 
 def _event(name: str, day: int, kind: str, **data: object) -> Message:
@@ -82,13 +87,18 @@ def _linked(name: str, day: int, marketplace: str, subscription: str) -> Message
     return _event(name, day, "organization.subscription_linked", **data)
 
 
-def _aws(name: str, day: int, detail_type: str, status: str) -> Message:
+def _aws(
+    name: str, day: int, detail_type: str, status: str, agreement: str | None = None
+) -> Message:
     event = {
-        "id": f"{name}-{detail_type}",
+        "id": f"{name}-{detail_type}-{day}",
         "detail-type": f"{detail_type} - Proposer",
         "source": "aws.agreement-marketplace",
         "time": (BEGAN + timedelta(days=day)).isoformat(),
-        "detail": {"agreement": {"id": f"agmt-{name}", "status": status}},
+        "detail": {
+            "agreement": {"id": agreement or f"agmt-{name}", "status": status},
+            "acceptor": {"accountId": f"account-of-{name}"},
+        },
     }
     return Message(TOPICS.aws_notifications, name, json.dumps(event).encode())
 
@@ -133,7 +143,7 @@ async def test_killing_the_worker_loses_nothing_and_gives_no_event_a_second_id(
 
     assert await stage.states() == simulated(messages)
     assert await stage.pool.fetchval("SELECT sum(logins) FROM activity") == 2 * ORGANIZATIONS
-    assert await stage.pool.fetchval("SELECT sum(requests) FROM activity") == 7 * ORGANIZATIONS
+    assert await stage.pool.fetchval("SELECT sum(requests) FROM activity") == 10 * ORGANIZATIONS
     assert await stage.pool.fetchval("SELECT count(*) FROM dead_letters") == ORGANIZATIONS
     await _every_event_has_one_id(stage)
 

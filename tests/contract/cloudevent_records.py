@@ -11,7 +11,7 @@ from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.examples import inbound_examples
 from marketplace_worker.contract.inbound import read
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Activity, Fact
+from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.record import Record
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -39,7 +39,7 @@ def binary(event: dict[str, Any]) -> Record:
     return record(data, ("content-type", b"application/json"), *headers)
 
 
-def read_record(given: Record) -> Fact | Activity:
+def read_record(given: Record) -> Fact:
     """What the reader makes of it, with the tests' key."""
     return read(given, hash_email=HASH)
 

@@ -24,27 +24,27 @@ from cloudevent_records import (
 
 from marketplace_worker.contract.fields import FAR_FUTURE
 from marketplace_worker.contract.inbound_data import INBOUND_DATA
+from marketplace_worker.contract.policy_file import DURATION_MAX
 from marketplace_worker.lifecycle.facts import (
-    Activity,
     ApiRequested,
     CommitmentLinked,
     Created,
     Fact,
-    HoldKind,
     LoggedIn,
     OwnerChanged,
     SubscriptionLinked,
     SupportRequested,
-    SupportRequestKind,
     TierChanged,
     Unrecognized,
 )
 from marketplace_worker.lifecycle.vocabulary import (
+    HoldKind,
     Identity,
     Marketplace,
     OrganizationId,
     PlanType,
     SubscriptionKey,
+    SupportRequestKind,
     Tier,
 )
 from marketplace_worker.record import Record
@@ -70,14 +70,14 @@ def request(kind: SupportRequestKind, **asked: Any) -> SupportRequested:  # noqa
         occurred_at=AT,
         organization=ORGANIZATION,
         request=kind,
-        requested_by="ada@support.example",
+        requested_by="ada",
         reason="Asked for by phone.",
         ticket="T-7",
     )
     return replace(blank, **asked)
 
 
-FACTS: dict[str, Fact | Activity] = {
+FACTS: dict[str, Fact] = {
     "identity.user.logged_in": LoggedIn(identity("identity.user.logged_in"), AT, ORGANIZATION),
     "usage.api_requests": ApiRequested(identity("usage.api_requests"), AT, ORGANIZATION, 120),
     "organization.created": Created(
@@ -199,6 +199,47 @@ def test_optional_fields_may_be_left_out_or_null() -> None:
     assert left_out == null
     assert isinstance(null, SubscriptionLinked)
     assert (null.billing_account, null.plan_type) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("support.deactivate_organization", {}),
+        ("support.reactivate_organization", {}),
+        ("support.reinstate_organization", {}),
+        ("support.unlock_email", {"email": "owner@customer.example"}),
+        ("support.place_hold", {"kind": "commercial"}),
+        ("support.release_hold", {"kind": "commercial"}),
+        ("support.extend_grace", {"days": 1}),
+    ],
+)
+@pytest.mark.parametrize(
+    "optional", [{}, {"ticket": None, "grant_until": None, "expires_at": None}]
+)
+def test_a_request_needs_no_more_than_the_table_says(
+    name: str, needed: dict[str, Any], optional: dict[str, Any]
+) -> None:
+    """events.md section 2: what has a question mark may be left out or null."""
+    said = {"requested_by": "ada", "reason": "Asked for by phone."}
+    fact = read_record(structured(an_event(name, data=said | needed | optional)))
+    assert isinstance(fact, SupportRequested)
+    assert (fact.problem, fact.ticket, fact.grant_until, fact.expires_at) == (None,) * 4
+    assert fact.request == name.removeprefix("support.")
+    assert (fact.email is None) == ("email" not in needed)
+    assert (fact.hold, fact.days) == (needed.get("kind"), needed.get("days"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"), [(36_500, 36_500), (36_501, 36_501), (10**9, 36_501), (10**4000, 36_501)]
+)
+def test_an_extension_beyond_all_bounds_is_read_as_longer_than_any_policy_allows(
+    asked: int, read: int
+) -> None:
+    """It is valid, and refused as too long; but no date is ever counted on from it."""
+    fact = read_record(structured(with_data("support.extend_grace", days=asked)))
+    assert isinstance(fact, SupportRequested)
+    assert (fact.days, fact.problem) == (read, None)
+    assert timedelta(days=36_501) > DURATION_MAX
 
 
 def test_unknown_fields_and_attributes_are_ignored() -> None:

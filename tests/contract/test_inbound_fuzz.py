@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from marketplace_worker.contract.examples import inbound_examples
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Activity, Fact, Notified
+from marketplace_worker.lifecycle.facts import Fact, GuardReleased, GuardTripped, Notified
 from marketplace_worker.record import Record
 
 EXAMPLES = inbound_examples()
@@ -67,7 +67,7 @@ def assert_read_or_refused(given: Record) -> None:
     """The law of this file."""
     refused: Malformed | None = None
     try:
-        fact: Fact | Activity = read_record(given)
+        fact: Fact = read_record(given)
     except Malformed as error:
         refused = error
     if refused is not None:
@@ -76,7 +76,8 @@ def assert_read_or_refused(given: Record) -> None:
         assert "\0" not in str(refused)
         str(refused).encode()
         return
-    assert not isinstance(fact, Notified)
+    # Only a marketplace notifies, and only an operator releases the guard.
+    assert not isinstance(fact, Notified | GuardTripped | GuardReleased)
     assert fact.occurred_at <= RECORDED_AT
     for text in strings(fact):
         assert "\0" not in text

@@ -3,26 +3,37 @@
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
-from marketplace_worker.contract.examples import example_snapshot, outbound_examples
+from marketplace_worker.contract.examples import (
+    example_answer_of_the_worker,
+    example_snapshot,
+    outbound_examples,
+)
 from marketplace_worker.contract.outbound import CLOUDEVENTS_CONTENT_TYPE, encode, encode_snapshot
 from marketplace_worker.lifecycle.events import (
+    WORKER,
     CancellationDetails,
     EmailDetails,
     Event,
     EventKind,
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    Refusal,
+    SilentFeedDetails,
+    SupportDetails,
     event_id,
 )
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, EmailHash, OrganizationId
 
 EVENTS = outbound_examples()
+AGREEMENT = {"marketplace": "aws", "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234"}
 STANDING_KEYS = [
     "organization_id",
     "state",
@@ -36,15 +47,28 @@ STANDING_KEYS = [
     "recoverable",
     "policy_version",
 ]
+ANSWER_KEYS = ["request_id", "request", "code", "message", "requested_by"]
 OWN_KEYS = {
     EventKind.CANCELED: ["schedule"],
     EventKind.DEACTIVATED: ["cause"],
     EventKind.NOTICE_GIVEN: ["upcoming_state", "at", "schedule"],
     EventKind.NOTICE_WITHDRAWN: ["upcoming_state", "at"],
-    EventKind.SUBSCRIPTIONS_REMOVED: ["subscriptions", "commitments"],
+    EventKind.REINSTATEMENT_PENDING: ["marketplace", "subscription_id", "completed_by"],
+    EventKind.REINSTATEMENT_LAPSED: ["marketplace", "subscription_id", "completed_by"],
+    EventKind.SUBSCRIPTIONS_REMOVED: ["subscriptions", "commitments", "grants"],
     EventKind.EMAIL_LOCKED: ["email_hash"],
+    EventKind.EMAIL_UNLOCKED: ["email_hash"],
+    EventKind.EMAIL_LOCK_VIOLATED: ["email_hash", "used_by"],
     EventKind.METERING_FINAL_REPORT_DUE: ["marketplace", "subscription_id", "deadline"],
+    EventKind.SUPPORT_REQUEST_COMPLETED: ANSWER_KEYS,
+    EventKind.SUPPORT_REQUEST_REJECTED: ANSWER_KEYS,
 }
+KEYS_OF_THE_WORKER = {
+    EventKind.GUARD_TRIPPED: ["steps", "limit", "by", "reason"],
+    EventKind.GUARD_RELEASED: ["steps", "by", "reason"],
+    EventKind.ACTIVITY_FEED_SILENT: ["feed", "day", "last_heard_at"],
+}
+"""What concerns no one organization tells where none stands."""
 
 
 def written(event: Event) -> dict[str, Any]:
@@ -57,23 +81,25 @@ def written(event: Event) -> dict[str, Any]:
 def test_the_envelope_is_as_the_contract_says(kind: EventKind) -> None:
     """Consumers order, deduplicate and route by these attributes."""
     event = EVENTS[kind]
+    subject = OrganizationId("worker" if kind in KEYS_OF_THE_WORKER else "org-42")
     said = written(event)
     data = said.pop("data")
     assert said == {
         "specversion": "1.0",
-        "id": str(event_id(OrganizationId("org-42"), event.sequence, kind)),
+        "id": str(event_id(subject, event.sequence, kind)),
         "source": "/marketplace-worker",
         "type": f"io.marketplace-worker.{kind}.v1",
-        "subject": "org-42",
+        "subject": subject,
         "time": event.decided_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "datacontenttype": "application/json",
         "dataschema": f"urn:marketplace-worker:schema:{kind}:v1",
         "sequence": str(event.sequence).rjust(20, "0"),
-        "partitionkey": "org-42",
+        "partitionkey": subject,
         "causationid": event.causation_id,
         "correlationid": event.correlation_id,
     }
-    assert list(data) == STANDING_KEYS + OWN_KEYS.get(kind, [])
+    of_an_organization = STANDING_KEYS + OWN_KEYS.get(kind, [])
+    assert list(data) == KEYS_OF_THE_WORKER.get(kind, of_an_organization)
 
 
 def test_the_attribute_names_are_ones_that_cloudevents_allows() -> None:
@@ -103,6 +129,7 @@ def test_the_data_tells_the_standing() -> None:
 def test_what_is_nothing_is_null_and_not_absent() -> None:
     """A consumer may rely on every key."""
     event = EVENTS[EventKind.REINSTATED]
+    assert event.standing is not None
     bare = replace(
         event.standing,
         previous_state=None,
@@ -144,30 +171,104 @@ def test_what_is_nothing_is_null_and_not_absent() -> None:
         (
             EventKind.SUBSCRIPTIONS_REMOVED,
             {
-                "subscriptions": [
-                    {
-                        "marketplace": "aws",
-                        "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
-                    }
-                ],
+                "subscriptions": [AGREEMENT],
                 "commitments": ["commitment-9"],
+                "grants": ["example-10"],
             },
         ),
         (EventKind.EMAIL_LOCKED, {"email_hash": "5f" * 32}),
+        (EventKind.EMAIL_UNLOCKED, {"email_hash": "5f" * 32}),
+        (EventKind.EMAIL_LOCK_VIOLATED, {"email_hash": "5f" * 32, "used_by": "org-77"}),
+        (
+            EventKind.REINSTATEMENT_PENDING,
+            {**AGREEMENT, "completed_by": "sign_in"},
+        ),
+        (
+            EventKind.SUPPORT_REQUEST_COMPLETED,
+            {
+                "request_id": "example-12",
+                "request": "place_hold",
+                "code": None,
+                "message": "A legal hold stands.",
+                "requested_by": "ada",
+            },
+        ),
+        (
+            EventKind.SUPPORT_REQUEST_REJECTED,
+            {
+                "request_id": "example-9",
+                "request": "reactivate_organization",
+                "code": "irreversible",
+                "message": "What a cancellation at the marketplace ended cannot come back.",
+                "requested_by": "ada",
+            },
+        ),
+        (
+            EventKind.GUARD_TRIPPED,
+            {
+                "steps": 50,
+                "limit": 50,
+                "by": None,
+                "reason": "the limit of harmful steps within an hour is reached",
+            },
+        ),
+        (
+            EventKind.GUARD_RELEASED,
+            {"steps": 20, "by": "grace", "reason": "These have really canceled."},
+        ),
+        (
+            EventKind.ACTIVITY_FEED_SILENT,
+            {"feed": "logins", "day": "2026-11-22", "last_heard_at": "2026-11-18T04:15:00Z"},
+        ),
         (
             EventKind.METERING_FINAL_REPORT_DUE,
-            {
-                "marketplace": "aws",
-                "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
-                "deadline": "2026-11-01T10:30:00Z",
-            },
+            {**AGREEMENT, "deadline": "2026-11-01T10:30:00Z"},
         ),
     ],
 )
 def test_what_a_kind_needs_stands_flat_in_the_data(kind: EventKind, own: dict[str, Any]) -> None:
     """events.md section 3, *And what its kind needs*."""
     data = written(EVENTS[kind])["data"]
-    assert {key: data[key] for key in data if key not in STANDING_KEYS} == own
+    standing = [] if kind in KEYS_OF_THE_WORKER else STANDING_KEYS
+    assert {key: data[key] for key in data if key not in standing} == own
+
+
+def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organization() -> None:
+    """Somebody waits for the answer, but there is no organization to tell of."""
+    said = written(example_answer_of_the_worker())
+    assert (said["subject"], said["partitionkey"]) == ("worker", "worker")
+    assert said["data"] == {
+        "request_id": "example-11",
+        "request": "unlock_email",
+        "code": "email_not_locked",
+        "message": "No organization has this email locked.",
+        "requested_by": "ada",
+    }
+
+
+def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
+    """A guard tripped by hand has no limit, one released altogether no number of steps, and a feed
+    may never have been heard.
+    """
+    by_hand = GuardTrippedDetails(3, None, by="grace", reason="Not today.")
+    altogether = GuardReleasedDetails(None, by="grace", reason="All is well.")
+    never = SilentFeedDetails(ActivityFeed.API_REQUESTS, date(2026, 11, 22), None)
+    for kind, details, missing in (
+        (EventKind.GUARD_TRIPPED, by_hand, ["limit"]),
+        (EventKind.GUARD_RELEASED, altogether, ["steps"]),
+        (EventKind.ACTIVITY_FEED_SILENT, never, ["last_heard_at"]),
+    ):
+        data = written(replace(EVENTS[kind], details=details))["data"]
+        assert list(data) == KEYS_OF_THE_WORKER[kind]
+        assert [key for key, value in data.items() if value is None] == missing
+
+
+def test_an_answer_to_a_request_that_does_not_say_who_asks_can_be_written() -> None:
+    """Just that may be what it is refused for."""
+    event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
+    assert isinstance(event.details, SupportDetails)
+    nobody = replace(event.details, code=Refusal.INVALID_REQUEST, requested_by="")
+    assert written(replace(event, details=nobody))["data"]["requested_by"] == ""
 
 
 def test_times_have_microseconds_only_where_there_are_any() -> None:
@@ -203,12 +304,45 @@ def test_the_same_event_has_the_same_bytes_and_another_sequence_another_id() -> 
             effective_at=datetime(2026, 11, 22, tzinfo=timezone(timedelta(hours=1))),
         ),
         replace(EVENTS[EventKind.SUSPENDED], causation_id=""),
+        replace(EVENTS[EventKind.SUSPENDED], subject=WORKER, standing=None),
+        replace(
+            EVENTS[EventKind.SUPPORT_REQUEST_COMPLETED],
+            details=EVENTS[EventKind.SUPPORT_REQUEST_REJECTED].details,
+        ),
+        replace(
+            EVENTS[EventKind.SUPPORT_REQUEST_REJECTED],
+            details=EVENTS[EventKind.SUPPORT_REQUEST_COMPLETED].details,
+        ),
+        replace(
+            example_answer_of_the_worker(),
+            kind=EventKind.SUPPORT_REQUEST_COMPLETED,
+            details=EVENTS[EventKind.SUPPORT_REQUEST_COMPLETED].details,
+        ),
+        replace(
+            EVENTS[EventKind.GUARD_TRIPPED],
+            subject=OrganizationId("org-42"),
+            standing=EVENTS[EventKind.SUSPENDED].standing,
+        ),
         replace(EVENTS[EventKind.SUSPENDED], sequence=10**20),
     ],
 )
 def test_an_event_that_is_not_as_its_schema_says_is_never_written(broken: Event) -> None:
     """A writer is strict: our own bug stops at the edge, not at the consumers."""
     with pytest.raises(ValidationError):
+        encode(broken)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        replace(EVENTS[EventKind.SUSPENDED], subject=OrganizationId("org-43")),
+        replace(EVENTS[EventKind.SUSPENDED], subject=WORKER),
+        replace(EVENTS[EventKind.GUARD_TRIPPED], subject=OrganizationId("org-42")),
+    ],
+)
+def test_an_event_that_tells_of_another_than_its_subject_is_never_written(broken: Event) -> None:
+    """It would reach one organization's consumers with another's state."""
+    with pytest.raises(AssertionError):
         encode(broken)
 
 

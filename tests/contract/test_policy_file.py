@@ -1,14 +1,24 @@
 """The policy file: what is read from it, and what is refused, by line and field."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from policies import POLICIES
 from pydantic_core import PydanticCustomError
 
-from marketplace_worker.contract.policy_file import load_policy, parse_duration
+from marketplace_worker.contract.policy_file import (
+    DURATION_MAX,
+    format_duration,
+    load_policy,
+    parse_duration,
+    policy_to_toml,
+)
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.lifecycle.policy import AzureReinstatement, MinimumDwell, Policy
+from marketplace_worker.lifecycle.policy import AzureReinstatement, Guard, MinimumDwell, Policy
 
 DEFAULT = """\
 version = "2026-11-22"
@@ -140,8 +150,16 @@ def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
     [
         ('deactivated = "P37D"', 'deactivated = "P2M"', "line 5: timeline.payg.deactivated must"),
         ('deactivated = "P74D"', "deactivated = 74", "line 9: timeline.commit.deactivated must"),
-        ('deactivated = "P37D"', 'deactivated = "P7D"',
+        ('suspended = "P7D"', 'suspended = "P37D"',
          "line 5: timeline.payg.deactivated must come after suspended"),
+        ('control_plane_loss = "P1D"', 'control_plane_loss = "P7D"',
+         "line 4: timeline.payg.suspended must come after control_plane_loss"),
+        ('deactivated = "P37D"', 'deactivated = "P29DT23H59M59.999999S"',
+         "line 5: timeline.payg.deactivated must be at least P30D"),
+        ('deactivated = "P74D"', 'deactivated = "P29D"',
+         "line 9: timeline.commit.deactivated must be at least P30D"),
+        ('feed_max_gap = "P3D"', 'feed_max_gap = "PT23H59M"',
+         "line 21: inactivity.feed_max_gap must be at least P1D"),
         ('canceled = "PT1H"', 'canceled = "PT0S"',
          "line 11: minimum_dwell.canceled must be longer than nothing"),
         ('canceled = "PT1H"', 'cancelled = "PT1H"',
@@ -216,6 +234,34 @@ def test_a_field_at_fault_that_stands_nowhere_is_shown_at_its_section() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ('version = "v"\n[timeline.payg]\nsuspended = "P37D"', 2),
+        ('version = "v"\n[timeline]\npayg.suspended = "P37D"', 3),
+        ('version = "v"\n[timeline]\npayg = { suspended = "P37D" }', 3),
+        ('version = "v"\n\ntimeline.payg.suspended = "P37D"', 3),
+        ('version = "v"\n\ntimeline = { payg = { suspended = "P37D" } }', 3),
+        ('version = "v"\n[timeline.commit]\n[timeline.payg]\nsuspended = "P37D"', 3),
+    ],
+)  # fmt: skip
+def test_a_step_that_the_file_leaves_out_and_another_overtakes_is_shown_beside_that(
+    text: str, line: int
+) -> None:
+    """However the timeline is written; there is no line of its own to point at."""
+    assert refusal(text) == (
+        f"policy file, line {line}: timeline.payg.deactivated must come after suspended"
+    )
+
+
+def test_a_file_that_stays_above_the_floors_is_read() -> None:
+    """Both floors are inclusive."""
+    shortest = DEFAULT.replace('"P37D"', '"P30D"').replace('"P74D"', '"P30D"')
+    policy = load_policy(shortest.replace('feed_max_gap = "P3D"', 'feed_max_gap = "P1D"'))
+    assert policy.payg.deactivated == policy.commit.deactivated == timedelta(days=30)
+    assert policy.inactivity.feed_max_gap == timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
         ('version = "v"\nguard.minimum = -1', 2),
         ('version = "v"\nguard = { minimum = -1 }', 2),
         ('version = "v"\n["guard"]\n"minimum" = -1', 3),
@@ -232,3 +278,45 @@ def test_the_line_is_found_however_the_key_is_written(text: str, line: int) -> N
 def test_a_section_that_is_none_is_refused() -> None:
     """And named by its own word, not by one of pydantic's."""
     assert refusal('version = "v"\nguard = 5') == "policy file, line 2: guard must be a section"
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+@given(POLICIES)
+@example(replace(Policy(), version='a "quoted\\" # version = 1'))
+@example(replace(Policy(), version="v", guard=Guard(0, 5e-324)))
+def test_a_policy_that_is_written_is_read_as_the_same(policy: Policy) -> None:
+    """An operator may take what `policy show` prints as the beginning of a file."""
+    assert load_policy(policy_to_toml(policy)) == policy
+
+
+def test_a_written_policy_is_the_file_of_the_documentation() -> None:
+    """Its fields, their order and their spelling; only the comments are gone."""
+    bare = re.sub(" *#.*", "", DEFAULT)
+    assert policy_to_toml(load_policy(DEFAULT)) == bare
+    assert policy_to_toml(Policy()) == bare.replace("2026-11-22", "default")
+
+
+@given(st.timedeltas(timedelta(0), DURATION_MAX))
+def test_a_duration_that_is_written_is_read_as_the_same(duration: timedelta) -> None:
+    """To the microsecond."""
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(days=7), "P7D"),
+        (timedelta(days=70), "P70D"),
+        (timedelta(hours=1), "PT1H"),
+        (timedelta(days=1, minutes=20), "P1DT20M"),
+        (timedelta(seconds=10), "PT10S"),
+        (timedelta(seconds=10.5), "PT10.5S"),
+        (timedelta(milliseconds=100), "PT0.1S"),
+        (timedelta(0), "P0D"),
+    ],
+)
+def test_a_duration_is_written_as_a_person_would(duration: timedelta, text: str) -> None:
+    """`P7D`, not `PT168H`."""
+    assert format_duration(duration) == text

@@ -13,19 +13,22 @@ from jsonschema import Draft202012Validator, FormatChecker
 from marketplace_worker.contract.asyncapi import CHANNELS, document
 from marketplace_worker.contract.examples import (
     MARKETPLACE_EXAMPLES,
+    example_answer_of_the_worker,
     inbound_examples,
     outbound_examples,
 )
 from marketplace_worker.contract.export import differing_files, export, exported_files, main
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.schemas import (
+    DESCRIPTIONS,
     inbound_schemas,
     outbound_messages,
     outbound_schemas,
 )
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.events import EventKind
-from marketplace_worker.lifecycle.facts import SupportRequestKind, Unrecognized
+from marketplace_worker.lifecycle.facts import Unrecognized
+from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 INBOUND = inbound_schemas()
@@ -107,8 +110,102 @@ def test_a_schema_is_valid_and_named_and_so_is_its_example(name: str) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["$id"] == f"urn:marketplace-worker:schema:{name}:v1"
     assert schema["description"]
-    assert schema["examples"] == [EXAMPLES[name]]
-    assert errors(schema, EXAMPLES[name]) == []
+    assert schema["examples"][0] == EXAMPLES[name]
+    for example in schema["examples"]:
+        assert errors(schema, example) == []
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_kind_of_event_has_a_schema_an_example_and_a_message(kind: EventKind) -> None:
+    """In the repository: lifecycle.md section 9 has no event that a consumer cannot look up."""
+    schema = json.loads((SCHEMAS / "outbound" / f"{kind}.v1.json").read_text())
+    example = json.loads((SCHEMAS / "examples" / "outbound" / f"{kind}.v1.json").read_text())
+    message = json.loads((SCHEMAS / "asyncapi.json").read_text())["components"]["messages"][kind]
+    assert schema["$id"] == example["dataschema"]
+    assert example["type"] == f"io.marketplace-worker.{kind}.v1"
+    assert errors(schema, example) == []
+    assert message["summary"] == schema["description"] == DESCRIPTIONS[kind]
+
+
+def test_an_answer_without_an_organization_has_a_shape_of_its_own() -> None:
+    """A refused unlock of an email that nobody has: the other of the two shapes, and no third."""
+    kind = EventKind.SUPPORT_REQUEST_REJECTED
+    of_organization, of_worker = OUTBOUND[kind]["examples"]
+    answer = ["request_id", "request", "code", "message", "requested_by"]
+    assert of_worker == json.loads(encode(example_answer_of_the_worker()))
+    assert (of_organization["subject"], of_worker["subject"]) == ("org-42", "worker")
+    assert list(of_organization["data"])[-5:] == list(of_worker["data"]) == answer
+    for key in of_worker["data"]:
+        less = {name: value for name, value in of_worker["data"].items() if name != key}
+        assert errors(OUTBOUND[kind], {**of_worker, "data": less}) != []
+    between = {**of_worker["data"], "organization_id": "org-42"}
+    assert errors(OUTBOUND[kind], {**of_worker, "data": between}) != []
+    assert errors(OUTBOUND[EventKind.SUPPORT_REQUEST_COMPLETED], of_worker) != []
+
+
+def test_a_schema_says_whether_its_event_is_of_an_organization_or_of_the_worker() -> None:
+    """So that a consumer that routes by subject can tell without a list of its own."""
+    of_the_worker = {
+        kind for kind in EventKind if OUTBOUND[kind]["properties"]["subject"].get("const")
+    }
+    assert of_the_worker == {
+        EventKind.GUARD_TRIPPED,
+        EventKind.GUARD_RELEASED,
+        EventKind.ACTIVITY_FEED_SILENT,
+    }
+    for kind in of_the_worker:
+        assert OUTBOUND[kind]["properties"]["subject"]["const"] == "worker"
+        assert OUTBOUND[kind]["properties"]["partitionkey"]["const"] == "worker"
+        assert errors(OUTBOUND[kind], {**EXAMPLES[kind], "subject": "org-42"}) != []
+
+
+def enum(kind: EventKind, name: str) -> list[str]:
+    """The values that a schema allows."""
+    values: list[str] = OUTBOUND[kind]["$defs"][name]["enum"]
+    return values
+
+
+def test_the_closed_sets_are_those_of_the_rules() -> None:
+    """Word for word: lifecycle.md sections 2, 6 and 7, events.md section 3."""
+    assert enum(EventKind.DEACTIVATED, "DeactivationCause") == [
+        "marketplace_cancellation",
+        "inactivity",
+        "support_request",
+    ]
+    of_plans = ["customer", "vendor", "non_payment", "commit_expired", "grant_expired", "unknown"]
+    outside = ["inactivity", "support_request", "reinstated", "reactivated"]
+    assert enum(EventKind.DEACTIVATED, "StateReason") == of_plans + outside
+    assert enum(EventKind.DEACTIVATED, "Initiator") == [
+        "customer",
+        "marketplace",
+        "vendor",
+        "system",
+        "support",
+    ]
+    assert enum(EventKind.REINSTATEMENT_PENDING, "CompletedBy") == ["sign_in", "support"]
+    assert enum(EventKind.ACTIVITY_FEED_SILENT, "ActivityFeed") == ["logins", "api_requests"]
+    assert enum(EventKind.SUPPORT_REQUEST_REJECTED, "Refusal") == [
+        "unknown_organization",
+        "not_deactivated",
+        "already_deactivated",
+        "irreversible",
+        "not_reinstatable",
+        "no_active_plan",
+        "email_not_locked",
+        "email_in_use",
+        "no_such_hold",
+        "extension_too_long",
+        "invalid_request",
+    ]
+    assert enum(EventKind.SUPPORT_REQUEST_COMPLETED, "SupportRequestKind") == [
+        "deactivate_organization",
+        "reactivate_organization",
+        "reinstate_organization",
+        "unlock_email",
+        "place_hold",
+        "release_hold",
+        "extend_grace",
+    ]
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -238,6 +335,21 @@ def test_the_document_has_every_topic_the_right_way_round() -> None:
     assert [channel.topic for channel in CHANNELS if channel.compacted == "compacted"] == [
         "organizations.state"
     ]
+
+
+def test_the_document_tells_the_subjects_and_the_two_shapes() -> None:
+    """Whoever subscribes reads it before the first event of the worker comes."""
+    whole = document()
+    told = whole["channels"]["organizations.lifecycle"]["description"]
+    assert "`worker`" in told
+    assert "where the organization stands" in told
+    assert "only what the kind needs" in told
+    messages = whole["components"]["messages"]
+    keys = {kind: messages[kind]["bindings"]["kafka"]["key"] for kind in EventKind}
+    assert keys[EventKind.CANCELED] == {"type": "string", "description": "The organization's id."}
+    assert keys[EventKind.GUARD_TRIPPED]["const"] == "worker"
+    assert "`worker`" in keys[EventKind.SUPPORT_REQUEST_REJECTED]["description"]
+    assert "two shapes" in messages[EventKind.SUPPORT_REQUEST_REJECTED]["summary"]
 
 
 def test_each_message_stands_in_one_topic() -> None:

@@ -13,6 +13,7 @@ from marketplace_worker.settings import Postgres, Topics
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
+from marketplace_worker.store.policies import PolicyBook
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker
         await migrate(pool)
         yield Worker(
             pool=pool,
-            policy=Policy(),
+            policies=PolicyBook(Policy()),
             clock=clock,
             hash_email=email_hasher(b"sixteen characters"),
             feeds=feeds(topics),

@@ -1,30 +1,31 @@
 """Due organizations, each for one worker, derived anew when they fire."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from acceptance.scenario import at, created, eventbridge, linked
+from acceptance.scenario import at, created
+from acceptance.scenario import linked as linked_at
 from acceptance.stage import MovableClock
+from marketplace_worker.lifecycle.policy import Policy, Timeline
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from steps.test_ingest import records
+from marketplace_worker.store import policies
+from marketplace_worker.store.database import transaction
+from marketplace_worker.store.policies import PolicyBook
+from steps import stories
+from steps.stories import kinds, login, records, said, states, tell, use, wait
 
 
 async def canceled(worker: Worker, clock: MovableClock, *names: str) -> None:
-    """Organizations that were canceled on day 1, by day 1."""
+    """Organizations that were canceled on day 1, by day 1, each of a customer of its own."""
     clock.now = at(1)
     for name in names:
-        agreement = {"id": f"agmt-{name}", "status": "CANCELLED"}
-        batch = records(
-            created(0, name),
-            linked(0.5, name, "aws", f"agmt-{name}", "payg"),
-            eventbridge(1, "Purchase Agreement Ended", agreement),
-        )
-        await ingest(batch, worker)
+        await ingest(records(*stories.canceled(name)), worker)
 
 
 async def test_nothing_fires_before_its_moment(worker: Worker, clock: MovableClock) -> None:
@@ -60,13 +61,14 @@ async def test_a_deadline_that_outlived_its_reason_does_nothing(
 ) -> None:
     """The stored moment is only a hint: what is due is derived when it fires."""
     await canceled(worker, clock, "a")
-    await ingest(records(linked(1.5, "a", "gcp", "ent-1")), worker)
+    await ingest(records(linked_at(1.5, "a", "gcp", "ent-1")), worker)
     await worker.pool.execute("UPDATE organizations SET next_due_at = $1", at(1.6))
     clock.now = at(3)
 
     assert await fire_due(worker, limit=10) == 1
-    assert await worker.pool.fetchval("SELECT state FROM organizations") == "active"
+    assert await states(worker) == {"a": "active"}
     assert await worker.pool.fetchval("SELECT next_due_at FROM organizations") is None
+    assert "organization.control_plane_lost" not in await kinds(worker, "a")
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,103 @@ async def test_one_organization_that_we_fail_on_does_not_hold_up_the_fleet(
     assert by_id["broken"]["next_due_at"] == at(2) + timedelta(hours=1)
     failed = [line for line in lines if line["event"] == "deadline_failed"]
     assert [line["organizations"] for line in failed] == [["broken"]]
+
+
+async def test_a_look_that_changes_nothing_leaves_nothing_behind(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    A free organization is looked at whenever it may have become inactive.  In use, it is nothing
+    for the journal, for the history or for a subscriber.
+    """
+    await tell(worker, clock, created(0, "a"), login(20, "a"))
+    rows = """SELECT (SELECT count(*) FROM journal), (SELECT count(*) FROM decisions),
+                     (SELECT count(*) FROM outbox)"""
+    before = await worker.pool.fetchrow(rows)
+    clock.now = at(23)
+
+    assert await fire_due(worker, limit=10) == 1
+
+    assert await worker.pool.fetchrow(rows) == before
+    assert await worker.pool.fetchval("SELECT next_due_at FROM organizations") == at(43)
+
+
+async def test_what_is_due_in_the_past_is_due_now(worker: Worker, clock: MovableClock) -> None:
+    """No worker was up for a month; who looks at what is due must not read that it was in time."""
+    await canceled(worker, clock, "a")
+    await tell(worker, clock, login(50, "a"))
+
+    due_at = await worker.pool.fetchval("SELECT next_due_at FROM organizations")
+    assert due_at == at(50)
+
+
+async def test_what_is_due_first_is_decided_first(worker: Worker, clock: MovableClock) -> None:
+    """By its moment, then by id, as `simulate` has it."""
+    await canceled(worker, clock, "b", "c", "a")
+    await worker.pool.execute(
+        "UPDATE organizations SET next_due_at = $1 WHERE organization_id = 'c'", at(1.5)
+    )
+    clock.now = at(2)
+    for _ in range(3):
+        await fire_due(worker, limit=1)
+
+    rows = await worker.pool.fetch(
+        "SELECT organization_id FROM journal WHERE source = 'deadline' ORDER BY id"
+    )
+    assert [row["organization_id"] for row in rows] == ["c", "a", "b"]
+
+
+async def test_a_free_organization_is_deactivated_where_both_feeds_were_heard(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Others are in use every other day, so its own silence is believed."""
+    others = [line for day in range(0, 31, 2) for line in (login(day, "b"), use(day, "b"))]
+    await tell(worker, clock, created(0, "a"))
+    for line in others:
+        await wait(worker, clock, until=stories.day_of(line))
+        await tell(worker, clock, line)
+    await wait(worker, clock, until=30)
+
+    assert (await states(worker))["a"] == "deactivated"
+    assert await kinds(worker, "worker") == []
+
+
+async def test_a_silent_feed_is_told_once_a_day_and_nobody_is_deactivated(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Both feeds were silent; the decision is looked at again the next day."""
+    await tell(worker, clock, created(0, "a"), created(0, "b"), login(10, "c"))
+    with capture_logs() as lines:
+        await wait(worker, clock, until=31)
+
+    assert set((await states(worker)).values()) == {"active"}
+    silent = await said(worker, "worker")
+    assert [each["data"]["feed"] for each in silent] == ["logins", "api_requests"] * 2
+    assert [each["data"]["last_heard_at"] is None for each in silent] == [False, True] * 2
+    warned = [line for line in lines if line["event"] == "activity_feed_silent"]
+    assert [line["log_level"] for line in warned] == ["warning"] * 4
+    assert await worker.pool.fetchval("SELECT min(next_due_at) FROM organizations") == at(32)
+
+
+async def test_an_organization_goes_by_the_policy_that_it_was_canceled_under(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The newer one is harder; another worker, which never saw the older, finds it in the table."""
+    hard = replace(
+        Policy(version="hard"),
+        payg=Timeline(timedelta(hours=2), timedelta(days=5), timedelta(days=31)),
+    )
+    await canceled(worker, clock, "a")
+    async with transaction(worker.pool) as conn:
+        await policies.register(conn, Policy(), now=clock.now)
+    newer = replace(worker, policies=PolicyBook(hard))
+    await worker.pool.execute("UPDATE organizations SET next_due_at = $1", at(1.5))
+    clock.now = at(1.5)
+
+    await fire_due(newer, limit=10)
+    assert await states(worker) == {"a": "canceled"}
+
+    await wait(newer, clock, until=2)
+    assert await states(worker) == {"a": "control_plane_loss"}
+    versions = "SELECT policy_version FROM decisions ORDER BY id DESC LIMIT 1"
+    assert await worker.pool.fetchval(versions) == "default"

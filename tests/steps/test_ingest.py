@@ -5,28 +5,21 @@ import json
 import random
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from acceptance.scenario import at, azure, created, event, eventbridge, everything, linked
 from acceptance.stage import MovableClock
-from marketplace_worker.app import feeds
-from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import transaction
+from steps.stories import records, states
 
 ODD_HEADERS = (("trace", None), ("blob", b"\x00\xff"), ("nu\0l", b""))
-
-
-def records(*lines: dict[str, Any]) -> list[Record]:
-    """Lines of a scenario, as records."""
-    return list(read_scenario((json.dumps(line).encode() for line in lines), feeds(Topics())))
 
 
 def unreadable(offset: int = 0) -> Record:
@@ -111,6 +104,36 @@ async def test_activity_is_a_maximum_whatever_the_order(
     row = await worker.pool.fetchrow("SELECT last_login_at, logins FROM activity")
     assert row is not None
     assert (row["last_login_at"], row["logins"]) == (at(5), 2)
+
+
+async def test_a_feed_is_heard_by_event_time_in_each_partition(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    Late news of a day is of that day; and consumers of two partitions write two rows, so that they
+    never wait for one another.
+    """
+    clock.now = at(9)
+    lines = (
+        event(5.25, "identity.user.logged_in", "a", {"user_id": "u"}),
+        event(6, "identity.user.logged_in", "b", {"user_id": "u"}, happened=5.75),
+        event(6, "usage.api_requests", "a", {"requests": 5}),
+    )
+    batch = records(*lines)
+    elsewhere = [replace(each, partition=7) for each in records(lines[0])]
+
+    await ingest(batch, worker)
+    await ingest(batch, worker)
+    await ingest(elsewhere, worker)
+
+    rows = await worker.pool.fetch(
+        "SELECT feed, partition, day, first_at, last_at FROM feed_days ORDER BY feed, partition"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("api_requests", 0, at(6).date(), at(6), at(6)),
+        ("logins", 0, at(5).date(), at(5.25), at(5.75)),
+        ("logins", 7, at(5).date(), at(5.25), at(5.25)),
+    ]
 
 
 async def test_a_record_that_we_fail_on_ourselves_is_parked_and_its_neighbours_are_taken(
@@ -227,12 +250,15 @@ async def test_workers_that_meet_at_the_same_organizations_lose_nothing(
                     continue  # a deadlock that Postgres resolved: the consumer would give it again
 
     await asyncio.gather(*(ingest_all(shuffled[part::6]) for part in range(6)))
-    together = await _states(worker)
+    together = await states(worker)
     async with transaction(worker.pool) as conn:
-        await conn.execute("TRUNCATE organizations, subscriptions, links, journal, outbox")
+        await conn.execute(
+            "TRUNCATE organizations, subscriptions, links, billing_accounts, journal, "
+            "decisions, outbox"
+        )
     await ingest(alone, worker)
 
-    assert together == await _states(worker)
+    assert together == await states(worker)
 
 
 async def test_a_subscription_moved_to_another_organization_is_logged(
@@ -255,17 +281,13 @@ async def test_a_subscription_moved_to_another_organization_is_logged(
         "subscription_moved",
         "organization_moved",
     ]
-    assert await _states(worker) == {"from": "canceled", "to": "active"}
-
-
-async def _states(worker: Worker) -> dict[str, str]:
-    rows = await worker.pool.fetch("SELECT organization_id, state FROM organizations")
-    return {row["organization_id"]: row["state"] for row in rows}
+    assert await states(worker) == {"from": "canceled", "to": "active"}
 
 
 async def _everything_stored(worker: Worker) -> dict[str, list[str]]:
-    tables = ("organizations", "subscriptions", "links", "journal", "outbox", "dead_letters",
-              "activity", "activity_offsets")  # fmt: skip
+    tables = ("organizations", "subscriptions", "links", "billing_accounts", "journal",
+              "decisions", "outbox", "dead_letters", "activity", "activity_offsets", "feed_days",
+              "safeguards")  # fmt: skip
     return {
         table: sorted(str(row) for row in await worker.pool.fetch(f"SELECT * FROM {table}"))
         for table in tables

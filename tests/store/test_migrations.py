@@ -1,14 +1,182 @@
 """The schema: applied once, by one process, and never to a database that is not ours."""
 
 import asyncio
+import json
 
 import pytest
 from pydantic import SecretStr
 
+from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.settings import Postgres
+from marketplace_worker.store import safeguards
 from marketplace_worker.store.database import Pool, connecting
 from marketplace_worker.store.migrations import migrate, migrations, require_current_schema
+
+DEACTIVATED = """
+{"id": "gone",
+ "creation": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c",
+              "billing_cycle_anchor": "2026-01-01T00:00:00Z"},
+ "tier": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c", "value": "free"},
+ "owner": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c", "value": "eeee"},
+ "commitments": [], "state": "deactivated", "previous_state": "suspended",
+ "entered_at": "2026-02-08T00:00:00Z", "reason": "customer", "initiator": "customer",
+ "plan_type": "payg",
+ "cancellation": {"canceled_at": "2026-01-02T00:00:00Z", "policy_version": "default",
+                  "correlation_id": "2389214d-9434-5800-aea2-66464c8cc2b0"},
+ "notice": null, "deactivation_cause": "marketplace_cancellation",
+ "reported": [{"subscription": {"marketplace": "aws", "subscription_id": "agmt-1"}, "ends": 1}],
+ "sequence": 19, "revision": 7}
+"""
+ACTIVE = """
+{"id": "active",
+ "creation": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c2",
+              "billing_cycle_anchor": "2026-01-01T00:00:00Z"},
+ "tier": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c2", "value": "free"},
+ "owner": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c2", "value": "aaaa"},
+ "commitments": [], "state": "active", "previous_state": null, "entered_at": null, "reason": null,
+ "initiator": null, "plan_type": null, "cancellation": null, "notice": null,
+ "deactivation_cause": null, "reported": [], "sequence": 0, "revision": 1}
+"""
+CANCELED = """
+{"id": "canceled",
+ "creation": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c3",
+              "billing_cycle_anchor": "2026-01-01T00:00:00Z"},
+ "tier": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c3", "value": "free"},
+ "owner": {"occurred_at": "2026-01-01T00:00:00Z", "id": "c3", "value": "cccc"},
+ "commitments": [], "state": "canceled", "previous_state": "active",
+ "entered_at": "2026-01-02T00:00:00Z", "reason": "customer", "initiator": "customer",
+ "plan_type": "payg",
+ "cancellation": {"canceled_at": "2026-01-02T00:00:00Z", "policy_version": "default",
+                  "correlation_id": "2389214d-9434-5800-aea2-66464c8cc2b0"},
+ "notice": null, "deactivation_cause": null, "reported": [], "sequence": 1, "revision": 2}
+"""
+UNHEARD_OF = """
+{"id": "unheard of", "creation": null, "tier": null, "owner": null, "commitments": [],
+ "state": "active", "previous_state": null, "entered_at": null, "reason": null, "initiator": null,
+ "plan_type": null, "cancellation": null, "notice": null, "deactivation_cause": null,
+ "reported": [], "sequence": 0, "revision": 0}
+"""
+SUBSCRIPTION = """
+{"key": {"marketplace": "aws", "subscription_id": "agmt-1"},
+ "notes": [
+   {"occurred_at": "2026-01-01T00:00:00Z", "rank": 1, "id": "n", "change": {"kind": "activated"},
+    "plan_type": null, "plan_type_settled": false, "billing_account": "told first",
+    "term_ends_at": null, "auto_renews": null},
+   {"occurred_at": "2026-01-02T00:00:00Z", "rank": 1, "id": "m", "change": {"kind": "activated"},
+    "plan_type": null, "plan_type_settled": false, "billing_account": "told last",
+    "term_ends_at": null, "auto_renews": null},
+   {"occurred_at": "2026-01-03T00:00:00Z", "rank": 1, "id": "e",
+    "change": {"reason": "customer", "initiator": "customer", "terminal": true, "kind": "ended"},
+    "plan_type": null, "plan_type_settled": false, "billing_account": null, "term_ends_at": null,
+    "auto_renews": null}],
+ "links": [{"occurred_at": "2026-01-01T00:00:00Z", "id": "l", "organization": "gone",
+            "plan_type": "payg", "billing_account": null}]}
+"""
+"""As version 0.1 wrote them."""
+
+
+@pytest.fixture
+async def of_0_1(empty: Pool, monkeypatch: pytest.MonkeyPatch) -> Pool:
+    """A database that version 0.1 worked with, and what it left there."""
+    with monkeypatch.context() as patched:
+        patched.setattr("marketplace_worker.store.migrations.migrations", lambda: migrations()[:1])
+        await migrate(empty)
+    for document in (DEACTIVATED, ACTIVE, CANCELED, UNHEARD_OF):
+        await empty.execute(
+            """INSERT INTO organizations (organization_id, document, state, sequence)
+               VALUES ($1, $2::text::jsonb, $3, 0)""",
+            json.loads(document)["id"],
+            document,
+            json.loads(document)["state"],
+        )
+    linked = json.dumps({**json.loads(SUBSCRIPTION), "notes": []}).replace("null}", '"linked"}')
+    for id_, document in (("agmt-1", SUBSCRIPTION), ("agmt-2", linked)):
+        await empty.execute(
+            """INSERT INTO subscriptions (marketplace, subscription_id, document)
+               VALUES ('aws', $1, $2::text::jsonb)""",
+            id_,
+            document,
+        )
+    await empty.execute(
+        """INSERT INTO journal (source, message_id, kind, occurred_at, decided_at, policy_version,
+                                outcome, fact)
+           VALUES ('/support', 'r-1', 'support_requested', now(), now(), 'default',
+                   'not_supported', '{}'),
+                  ('aws', 'm-1', 'notified', now(), now(), 'default', 'applied', '{}')"""
+    )
+    return empty
+
+
+async def test_what_0_1_knew_can_be_looked_up(of_0_1: Pool) -> None:
+    """Who exists, who has which email, and who pays with which account is in its documents."""
+    await migrate(of_0_1)
+
+    rows = await of_0_1.fetch("SELECT * FROM organizations ORDER BY organization_id")
+    assert [(r["organization_id"], r["created"], r["owner_email"]) for r in rows] == [
+        ("active", True, "aaaa"),
+        ("canceled", True, "cccc"),
+        ("gone", True, "eeee"),
+        ("unheard of", False, None),
+    ]
+    accounts = await of_0_1.fetch("SELECT * FROM billing_accounts ORDER BY billing_account")
+    assert [tuple(row) for row in accounts] == [
+        ("aws", "linked", "agmt-2"),
+        ("aws", "told first", "agmt-1"),
+        ("aws", "told last", "agmt-1"),
+    ]
+
+
+async def test_the_columns_say_what_the_documents_say(of_0_1: Pool) -> None:
+    """A register that is never heard of again is never written again."""
+    await migrate(of_0_1)
+
+    for row in await of_0_1.fetch("SELECT * FROM organizations"):
+        organization = organization_from_json(row["document"])
+        assert row["locked_email"] == organization.locked_email
+        assert row["watches_activity"] == organization.watches_activity
+        assert row["withheld"] == (organization.withheld_at is not None)
+    for row in await of_0_1.fetch("SELECT * FROM subscriptions"):
+        accounts = await of_0_1.fetch(
+            "SELECT billing_account FROM billing_accounts WHERE subscription_id = $1",
+            row["subscription_id"],
+        )
+        told = {account for _, account in subscription_from_json(row["document"]).accounts}
+        assert {each["billing_account"] for each in accounts} == told
+
+
+async def test_an_email_that_0_1_locked_can_be_unlocked(of_0_1: Pool) -> None:
+    """It had said so (`email.locked`), though it did not write down which."""
+    await migrate(of_0_1)
+
+    row = await of_0_1.fetchrow("SELECT * FROM organizations WHERE locked_email = 'eeee'")
+    assert row is not None
+    assert organization_from_json(row["document"]).locked_email == "eeee"
+
+
+async def test_everybody_is_looked_at_once(of_0_1: Pool) -> None:
+    """A free organization may be inactive; nothing would be heard of it, and nothing was due."""
+    await migrate(of_0_1)
+
+    due = await of_0_1.fetch(
+        "SELECT organization_id FROM organizations WHERE next_due_at <= now() ORDER BY 1"
+    )
+    assert [row["organization_id"] for row in due] == ["active", "canceled"]
+
+
+async def test_a_request_that_0_1_did_not_answer_can_be_sent_again(of_0_1: Pool) -> None:
+    """Its identity is forgotten; all else that was taken stays known."""
+    await migrate(of_0_1)
+
+    rows = await of_0_1.fetch("SELECT source FROM journal")
+    assert [row["source"] for row in rows] == ["aws"]
+
+
+async def test_nothing_is_withheld_at_first(pool: Pool) -> None:
+    """The one row of the safeguards is there from the beginning."""
+    async with pool.acquire() as conn:
+        assert await safeguards.read(conn) == Safeguards()
 
 
 async def test_migrating_twice_applies_everything_once(empty: Pool) -> None:

@@ -9,21 +9,53 @@ from datetime import UTC, datetime
 
 import pytest
 
-from marketplace_worker.lifecycle.facts import Fact, Notified, SubscriptionLinked
+from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause
+from marketplace_worker.lifecycle.facts import (
+    Created,
+    Fact,
+    Notified,
+    OwnerChanged,
+    SubscriptionLinked,
+    SupportRequested,
+)
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import Harm, Safeguards
+from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Note, Pended
+from marketplace_worker.lifecycle.organization import (
+    Cancellation,
+    Creation,
+    Organization,
+    Proof,
+    Told,
+)
 from marketplace_worker.lifecycle.plans import Link
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
     Identity,
     Marketplace,
     OrganizationId,
     SubscriptionKey,
+    SupportRequestKind,
+    Tier,
 )
-from marketplace_worker.store import neighbourhood, subscriptions
-from marketplace_worker.store.database import Connection, Pool, transaction
+from marketplace_worker.store import (
+    activity,
+    neighbourhood,
+    organizations,
+    safeguards,
+    subscriptions,
+)
+from marketplace_worker.store.activity import Counted
+from marketplace_worker.store.database import Connection, Pool, one_moment, transaction
+from marketplace_worker.store.neighbourhood import Neighbourhood
+from store.locks import waits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ACME = OrganizationId("acme")
+ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
+OWNER = EmailHash("0" * 64)
 FIRST = SubscriptionKey(Marketplace.AWS, "first")
 SECOND = SubscriptionKey(Marketplace.AWS, "second")
 AZURE = SubscriptionKey(Marketplace.AZURE, "other")
@@ -36,28 +68,54 @@ def heard(key: SubscriptionKey, note: Note) -> Notified:
     return Notified(Identity("aws", note.id), key, note, "word")
 
 
-def linked(key: SubscriptionKey) -> SubscriptionLinked:
+def of_account(key: SubscriptionKey, account: str) -> Notified:
+    """A notification that tells a billing account."""
+    return heard(key, Note(NOW, 1, f"{key}", Activated(), billing_account=account))
+
+
+def linked(key: SubscriptionKey, account: str | None = None) -> SubscriptionLinked:
     """The subscription becomes acme's."""
-    return SubscriptionLinked(Identity("/tests", f"link {key}"), NOW, ACME, key)
+    return SubscriptionLinked(Identity("/tests", f"link {key}"), NOW, ACME, key, account)
 
 
-async def lock(pool: Pool, facts: Sequence[Fact]) -> Fleet:
+def asked(
+    request: SupportRequestKind,
+    organization: OrganizationId | None = None,
+    email: EmailHash | None = None,
+) -> SupportRequested:
+    """A request of Support."""
+    identity = Identity("/support", f"{request} {organization}")
+    return SupportRequested(identity, NOW, organization, request, "somebody", "why", email=email)
+
+
+def organization(id_: OrganizationId, state: State = State.ACTIVE) -> Organization:
+    """An organization of the one owner, closed by Support where it is deactivated."""
+    closed = state is State.DEACTIVATED
+    canceled = Cancellation(NOW, "story", "default") if state.in_cancellation else None
+    return Organization(
+        id_,
+        creation=Creation(NOW, "c", NOW),
+        tier=Told(NOW, "c", Tier.FREE),
+        owner=Told(NOW, "c", OWNER),
+        state=state,
+        entered_at=NOW,
+        cancellation=canceled,
+        deactivation_cause=DeactivationCause.SUPPORT_REQUEST if closed else None,
+        locked_email=OWNER if closed else None,
+    )
+
+
+async def put(pool: Pool, *stored: Organization) -> None:
+    """Have organizations in the database."""
+    async with transaction(pool) as conn:
+        await organizations.lock(conn, [each.id for each in stored])
+        await neighbourhood.save(conn, [], stored, {each.id: None for each in stored})
+
+
+async def lock(pool: Pool, facts: Sequence[Fact]) -> Neighbourhood:
     """Lock what these facts may change, and let it go at once."""
     async with transaction(pool) as conn:
         return await neighbourhood.lock(conn, neighbourhood.subjects_of(facts))
-
-
-async def waits(pool: Pool, other: asyncio.Task[Fleet]) -> bool:
-    """Whether the other transaction comes to wait for a lock, rather than to its end."""
-    query = """
-        SELECT EXISTS (SELECT FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock')
-    """
-    async with asyncio.timeout(10):
-        while not other.done():
-            if await pool.fetchval(query):
-                return True
-    return False
 
 
 @pytest.mark.parametrize(
@@ -101,7 +159,7 @@ async def test_a_successor_and_the_link_of_its_unknown_predecessor_meet(pool: Po
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
 
-    assert SECOND in (await other).subscriptions
+    assert SECOND in (await other).fleet.subscriptions
 
 
 async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(pool: Pool) -> None:
@@ -114,16 +172,169 @@ async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(po
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
 
-    assert SECOND in (await other).subscriptions
+    assert SECOND in (await other).fleet.subscriptions
+
+
+async def test_two_halves_of_a_match_that_are_told_at_once_meet(pool: Pool) -> None:
+    """
+    They name two subscriptions of which nothing is known but, now, that one customer pays for both:
+    no row is common to them.  The second waits, and sees what the first was told.
+    """
+    async with transaction(pool) as conn:
+        fact = of_account(FIRST, "customer")
+        near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
+        await subscriptions.save(conn, [near.fleet.subscription(FIRST).heard(fact.note)])
+        other = asyncio.create_task(lock(pool, [linked(SECOND, "customer")]))
+        assert await waits(pool, other)
+
+    assert FIRST in (await other).fleet.subscriptions
+
+
+async def test_who_shares_a_billing_account_with_a_subscription_is_locked_with_it(
+    pool: Pool,
+) -> None:
+    """Acme may be the match of what nobody linked.  An account is one marketplace's own."""
+    mine, same_name = of_account(FIRST, "customer"), of_account(AZURE, "customer")
+    async with transaction(pool) as conn:
+        near = await neighbourhood.lock(
+            conn, neighbourhood.subjects_of([linked(FIRST), linked(AZURE)])
+        )
+        first, azure = near.fleet.subscription(FIRST), near.fleet.subscription(AZURE)
+        links = Link(NOW, "l", ACME), Link(NOW, "l", BETA)
+        await subscriptions.save(
+            conn,
+            [first.heard(mine.note).linked(links[0]), azure.heard(same_name.note).linked(links[1])],
+        )
+
+    near = await lock(pool, [of_account(SECOND, "customer")])
+
+    assert near.locked == {ACME}
+    assert near.fleet.subscriptions.keys() == {FIRST, SECOND}
+
+
+async def test_a_plan_that_a_proof_linked_leads_to_its_organization(pool: Pool) -> None:
+    """Nobody linked it by a sign-up; its end concerns the organization all the same."""
+    canceled = organization(ACME, State.CANCELED)
+    await put(pool, canceled.proved(Proof(FIRST, NOW, CompletedBy.SIGN_IN)))
+
+    assert (await lock(pool, [of_account(FIRST, "customer")])).locked == {ACME}
+
+
+async def test_of_who_is_decided_on_nothing_more_is_counted(pool: Pool) -> None:
+    """Any news may make an organization watch its activity: a login must not slip by meanwhile."""
+    async with transaction(pool) as conn:
+        near = await neighbourhood.lock(conn, neighbourhood.subjects_of([linked(FIRST)]))
+        other = asyncio.create_task(_count_login(pool))
+        assert await waits(pool, other)
+    await other
+
+    assert near.fleet.seen == {ACME: LastSeen()}
+
+
+async def _count_login(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        await activity.count(conn, [Counted(ACME, last_login_at=NOW, logins=1)])
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param([asked(SupportRequestKind.UNLOCK_EMAIL, email=OWNER)], id="unlocking"),
+        pytest.param(
+            [Created(Identity("/tests", "c"), NOW, OrganizationId("new"), Tier.FREE, OWNER)],
+            id="a new organization",
+        ),
+        pytest.param(
+            [
+                OwnerChanged(Identity("/tests", "o"), NOW, OrganizationId("new"), OWNER),
+                asked(SupportRequestKind.REACTIVATE_ORGANIZATION, OrganizationId("new")),
+            ],
+            id="reactivating who has just got this owner",
+        ),
+    ],
+)
+async def test_who_locked_an_email_is_locked_with_what_may_meet_the_lock(
+    pool: Pool, facts: Sequence[Fact]
+) -> None:
+    """Its events go on in its own sequence, so its row must be held."""
+    await put(pool, organization(ACME, State.DEACTIVATED))
+
+    near = await lock(pool, facts)
+
+    assert ACME in near.locked
+    assert near.fleet.locking(OWNER) == [organization(ACME, State.DEACTIVATED)]
+
+
+async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -> None:
+    """Each must see whether the other came back: only one may have the email."""
+    await put(pool, *(organization(id_, State.DEACTIVATED) for id_ in (ACME, BETA)))
+
+    async with transaction(pool) as conn:
+        mine = asked(SupportRequestKind.REACTIVATE_ORGANIZATION, BETA)
+        await neighbourhood.lock(conn, neighbourhood.subjects_of([mine]))
+        others = asked(SupportRequestKind.REACTIVATE_ORGANIZATION, ACME)
+        other = asyncio.create_task(lock(pool, [others]))
+        assert await waits(pool, other)
+    assert (await other).locked == {ACME, BETA}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "locked"),
+    [
+        pytest.param(organization(ACME, State.CONTROL_PLANE_LOSS), True, id="suspended next"),
+        pytest.param(organization(ACME, State.SUSPENDED), True, id="deactivated next"),
+        pytest.param(organization(ACME, State.CANCELED), False, id="two steps from harm"),
+        pytest.param(organization(ACME), False, id="without a notice"),
+    ],
+)
+async def test_the_safeguards_are_locked_only_one_step_from_harm(
+    pool: Pool, claimed: Organization, *, locked: bool
+) -> None:
+    """Whoever holds them keeps every other worker from harm: notices and news must not wait."""
+    async with transaction(pool) as conn:
+        near = await neighbourhood.of_claimed(conn, [claimed], Policy(), now=NOW)
+
+    assert near.safeguards_locked is locked
+
+
+async def test_the_fleet_is_counted_only_where_the_limit_may_be_reached(pool: Pool) -> None:
+    """Below the policy's minimum its size cannot matter; beyond, all workers' steps count."""
+    stored = [organization(OrganizationId(f"org-{n}"), State.SUSPENDED) for n in range(60)]
+    await put(pool, *stored, organization(BETA, State.DEACTIVATED))
+
+    async with transaction(pool) as conn:
+        few = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
+        await safeguards.save(conn, Safeguards(recent=(Harm(NOW, 31),)))
+        many = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
+
+    assert few.fleet.population == 20
+    assert many.fleet.population == 60
+
+
+async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> None:
+    """A command may look while a worker decides."""
+    await _acme_has(pool, FIRST)
+    await put(pool, organization(ACME))
+    async with transaction(pool) as conn:
+        await neighbourhood.lock(conn, neighbourhood.subjects_of([linked(FIRST)]))
+
+        async with one_moment(pool) as looking:
+            fleet = await neighbourhood.read(
+                looking, [ACME, OrganizationId("nobody")], Policy(), now=NOW
+            )
+
+    assert fleet.organizations.keys() == {ACME}
+    assert [each.key for each in fleet.attached_to(ACME)] == [FIRST]
+    assert fleet.population == 1
 
 
 async def _acme_has(pool: Pool, *keys: SubscriptionKey) -> None:
     async with transaction(pool) as conn:
-        fleet = await neighbourhood.lock(
+        near = await neighbourhood.lock(
             conn, neighbourhood.subjects_of([linked(key) for key in keys])
         )
         await subscriptions.save(
-            conn, [fleet.subscription(key).linked(Link(NOW, "l", ACME)) for key in keys]
+            conn, [near.fleet.subscription(key).linked(Link(NOW, "l", ACME)) for key in keys]
         )
 
 

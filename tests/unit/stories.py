@@ -1,84 +1,58 @@
 """Stories as tables: what is heard day by day, and what must be said.
 
 A line of a story is `day | what is heard | what is said`; a day is `40` or `40+1h`, counted from
-the story's beginning, and a trailing `@5` tells that it happened on day 5.  Each line becomes a
-real record, and the whole goes through `Simulation`.  Only the events of the organization and of
-metering are written in the table; that each is followed by its effects of lifecycle.md section 9,
-and by nothing else, is checked in every story.
+the story's beginning.  Each line becomes real records (`telling.py` has the language), and the
+whole goes through `Simulation`.  Effects are not written in the table: `spoken.py` checks in every
+story that each transition has its own, in order, and much else that must always hold.
+
+What many organizations of one name (`org-1`, `org-2`) say at one moment is one line of the table,
+`50 x org: suspended`; a feed that is silent day after day is one line, `silent logins ..67`.
 """
 
-import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from difflib import ndiff
-from itertools import count
+from itertools import groupby
 from textwrap import dedent
 
+from spoken import check, spoken
+from telling import DAY_0, FEEDS, PolicyLoaded, Told, day, moment, tellings
+
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.decide import take
 from marketplace_worker.lifecycle.events import (
+    DeactivationCause,
+    DeactivationDetails,
     Event,
     EventKind,
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    LockViolationDetails,
     MeteringDetails,
     NoticeDetails,
+    ReinstatementDetails,
+    SilentFeedDetails,
+    SupportDetails,
 )
-from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.settle import BY_DEADLINE
-from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.facts import Fact, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 from marketplace_worker.record import Record
-from marketplace_worker.simulate import Simulation
-from marketplace_worker.translate import Feed
+from marketplace_worker.simulate import HORIZON, Simulation
 
-DAY_0 = datetime(2026, 1, 1, tzinfo=UTC)
-CHANGES = "organizations.changes"
-FEEDS = {
-    "marketplace.aws.notifications": Feed.AWS,
-    "marketplace.gcp.notifications": Feed.GCP,
-    "marketplace.azure.notifications": Feed.AZURE,
-    "identity.logins": Feed.CLOUDEVENTS,
-    CHANGES: Feed.CLOUDEVENTS,
-}
+__all__ = ["DAY_0", "FEEDS", "HASH", "check_story", "moment", "policy", "simulation", "tell"]
+
 HASH = email_hasher(b"a key for tests")
-
-EFFECTS = {
-    "organization.canceled": "",
-    "organization.control_plane_lost": "control_plane.access_revoked",
-    "organization.suspended": "api_keys.revoked data_plane.access_revoked",
-    "organization.deactivated": "billing.stopped subscriptions.removed "
-    "control_plane.decommissioned team_memberships.removed roles.removed logins.blocked "
-    "email.locked runtimes.detached resources.deletion_requested",
-    "organization.notice_given": "",
-    "organization.notice_withdrawn": "",
-    "metering.final_report_due": "",
-}
-"""lifecycle.md section 9, word for word; what a reinstatement restores depends: `RESTORED`."""
-
-RESTORED = {
-    State.CANCELED: "",
-    State.CONTROL_PLANE_LOSS: "control_plane.access_restored",
-    State.SUSPENDED: "control_plane.access_restored api_keys.restored data_plane.access_restored",
-}
-"""What a reinstatement gives back, by the state that it comes from (section 4)."""
+WITHOUT_COLON = {EventKind.CANCELED, EventKind.METERING_FINAL_REPORT_DUE}
 
 
-def moment(day: str, start: datetime = DAY_0) -> datetime:
-    """The moment that a story calls `40` or `40+1h`."""
-    days, _, hours = day.partition("+")
-    return start + timedelta(days=int(days), hours=int(hours.removesuffix("h") or 0))
-
-
-def day(moment: datetime, start: datetime = DAY_0) -> str:
-    """How a story calls a moment."""
-    since = moment - start
-    if since % timedelta(hours=1):
-        return str(since)
-    hours = since.seconds // 3600
-    return f"{since.days}+{hours}h" if hours else f"{since.days}"
-
-
-# --- checking a story -----------------------------------------------------------------------------
+# --- telling and checking a story -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +65,19 @@ class Row:
 
 
 def check_story(
-    text: str, policy: Policy | None = None, *, start: datetime = DAY_0, until: str | None = None
+    text: str,
+    policy: Policy | None = None,
+    *newer: Policy,
+    start: datetime = DAY_0,
+    until: str | None = None,
 ) -> list[Event]:
-    """Tell a story and compare what is said with what the table says; returns all events."""
+    """Tell a story and compare what is said with what the table says; returns all events.
+
+    `newer` are the policies that an operator of the story loads.
+    """
     expected = list(_rows(text))
-    events = tell(text, policy, start=start, until=until)
-    check_effects(events)
-    actual = _table(_told(_heard(expected), events, start))
+    events = tell(text, policy, *newer, start=start, until=until)
+    actual = _table(_went(_heard(expected), events, start))
     wanted = _table(_folded(expected))
     if actual != wanted:
         lines = ndiff(wanted, actual)
@@ -106,41 +86,112 @@ def check_story(
 
 
 def tell(
-    text: str, policy: Policy | None = None, *, start: datetime = DAY_0, until: str | None = None
+    text: str,
+    policy: Policy | None = None,
+    *newer: Policy,
+    start: datetime = DAY_0,
+    until: str | None = None,
 ) -> list[Event]:
     """Everything that is said when a story is heard; the right column is not looked at."""
-    records = [
-        record(line, row, start) for line, row in zip(count(), _heard(_rows(text)), strict=False)
-    ]
-    return list(simulation(policy).run(records, moment(until, start) if until else None))
+    heard = tellings([(row.day, row.heard) for row in _heard(_rows(text))], start)
+    current, events, waiting = simulation(policy), list[Event](), list[Record]()
+    for told in heard:
+        match told.what:
+            case Record():
+                waiting.append(told.what)
+                continue
+            case PolicyLoaded(version=version):
+                events += current.run(waiting, told.at)
+                _load(current, next(each for each in newer if each.version == version))
+            case fact:
+                events += current.run(waiting, told.at)
+                events += _operated(current, fact, told.at)
+        waiting = []
+    if until or waiting:
+        events += current.run(waiting, moment(until, start) if until else None)
+    else:
+        events += current._deadlines(before=told.at + HORIZON, to_the_end=True)
+    check(events)
+    ended_at = moment(until, start) if until else max(current.now or told.at, told.at)
+    heard = [each for each in heard if each.at <= ended_at]
+    for retell in RETELL:
+        retell(Story(heard, (policy or Policy(), *newer), ended_at, events, current))
+    return events
 
 
-def simulation(policy: Policy | None = None) -> Simulation:
+def simulation(policy: Policy | None = None) -> "Workers":
     """An empty fleet; a message that cannot be read is the test's own fault."""
 
     def refuse(_record: Record, refusal: Malformed) -> None:
         raise AssertionError(str(refusal))
 
-    return Simulation(policy or Policy(), FEEDS, HASH, refuse)
+    return Workers(policy or Policy(), FEEDS, HASH, refuse)
 
 
-def check_effects(events: Sequence[Event]) -> None:
-    """Each event of an organization is followed by its effects, in order, and by nothing else."""
-    said = [f"{event.standing.organization} {event.kind}" for event in events]
-    due: list[str] = []
-    for event in events:
-        if event.kind in {*EFFECTS, EventKind.REINSTATED}:
-            effects = EFFECTS.get(event.kind) if event.kind in EFFECTS else None
-            if effects is None:
-                assert event.standing.previous_state is not None
-                effects = RESTORED[event.standing.previous_state]
-            names = [event.kind, *effects.split()]
-            due += [f"{event.standing.organization} {name}" for name in names]
-    assert said == due
+@dataclass(slots=True)
+class Workers(Simulation):
+    """A simulation whose policy may change: it knows the older ones by their versions.
+
+    `now` is when it last decided on anything.
+    """
+
+    pinned: dict[str, Policy] = field(default_factory=dict)
+    now: datetime | None = None
+
+    def _take(self, fact: Fact, now: datetime) -> Iterator[Event]:
+        self.now = now
+        if fact.identity in self._seen:
+            return
+        self._seen.add(fact.identity)
+        decision = take(fact, self.fleet, Policies(self.policy, self.pinned), now=now)
+        for settled in decision.settled:
+            self._note(settled, now)
+        yield from decision.events
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A story as it was told: what was heard, the policies (at first the first), how far the clock
+    ran, what was said, and the simulation as it stands in the end.
+    """
+
+    heard: Sequence[Told]
+    policies: Sequence[Policy]
+    ended_at: datetime
+    events: Sequence[Event]
+    simulation: Workers
+
+
+RETELL: list[Callable[[Story], None]] = []
+"""Each tells every story once more, in another way, and fails where that comes to something else
+(`--through-the-worker`)."""
+
+
+def policy(text: str) -> Policy:
+    """The policy that a file of these lines describes; its version is `stories` if it has none."""
+    text = dedent(text)
+    return load_policy(text if "version" in text else f'version = "stories"\n{text}')
+
+
+def _operated(
+    current: Workers, fact: GuardTripped | GuardReleased, now: datetime
+) -> Iterator[Event]:
+    """What an operator's command makes us say; after a release what was withheld is looked at."""
+    yield from current._take(fact, now)
+    if isinstance(fact, GuardReleased):
+        for each in list(current.fleet.organizations.values()):
+            if each.withheld_at is not None:
+                current._note(Settled(each, each, (), now, idle=False), now)
+
+
+def _load(current: "Workers", newer: Policy) -> None:
+    """A newer policy is in force; organizations are pinned to the older ones."""
+    current.pinned[current.policy.version] = current.policy
+    current.policy = newer
 
 
 def _rows(text: str) -> Iterable[Row]:
-    for line in dedent(text).strip().splitlines():
+    for line in filter(str.strip, text.splitlines()):
         cells = [" ".join(cell.split()) for cell in line.split("|")]
         assert len(cells) == 3, f"a line of a story has three cells: {line}"
         if cells[0] != "day":
@@ -156,192 +207,106 @@ def _folded(rows: Iterable[Row]) -> Iterable[Row]:
     said_on = ""
     for row in rows:
         said_on = row.day or said_on
-        yield Row(said_on, row.heard, row.said)
-
-
-def _told(heard: Sequence[Row], events: Sequence[Event], start: datetime) -> Iterable[Row]:
-    """The story as it really went: after each line heard what it made us say, then deadlines."""
-    answers: dict[int, list[Row]] = {number: [] for number in range(len(heard))}
-    deadlines: list[tuple[datetime, Row]] = []
-    for event in events:
-        if (text := sentence(event, start)) is None:
-            continue
-        if event.causation_id == BY_DEADLINE:
-            row = Row(day(event.decided_at, start), "", text)
-            deadlines.append((event.decided_at, row))
-        else:
-            found = re.search(r"line-(\d+)", event.causation_id)
-            assert found is not None
-            number = int(found[1])
-            answers[number].append(Row(heard[number].day, "", text))
-    for number, row in enumerate(heard):
-        while deadlines and deadlines[0][0] < moment(row.day, start):
-            yield deadlines.pop(0)[1]
-        first, *others = answers[number] or [Row(row.day, "", "")]
-        yield Row(row.day, row.heard, first.said)
-        yield from others
-    yield from (row for _, row in deadlines)
+        yield replace(row, day=said_on)
 
 
 def _table(rows: Iterable[Row]) -> list[str]:
     return [f"{row.day:>6} | {row.heard:<48} | {row.said}".rstrip() for row in rows]
 
 
-def sentence(event: Event, start: datetime = DAY_0) -> str | None:
-    """An event as a story tells it; None for an effect, which `check_effects` looks at."""
-    kind = event.kind.removeprefix("organization.")
+# --- how a story went -----------------------------------------------------------------------------
+
+
+def _went(heard: Sequence[Row], events: Sequence[Event], start: datetime) -> Iterator[Row]:
+    """The story as it really went: after each line heard what it made us say, then deadlines."""
+    answers: dict[int, list[Row]] = defaultdict(list)
+    deadlines: list[tuple[datetime, Row]] = []
+    for event, text in _sentences(events, start):
+        row = Row(day(event.decided_at, start), "", text)
+        if event.causation_id == BY_DEADLINE:
+            deadlines.append((event.decided_at, row))
+        else:
+            answers[_line_of(event, heard)].append(row)
+    for number, row in enumerate(heard):
+        passed = [each for at, each in deadlines if at < moment(row.day, start)]
+        deadlines = deadlines[len(passed) :]
+        yield from _crowded(passed)
+        first, *others = [*_crowded(answers[number])] or [row]
+        yield Row(row.day, row.heard, first.said if answers[number] else "")
+        yield from others
+    yield from _crowded([each for _, each in deadlines])
+
+
+def _line_of(event: Event, heard: Sequence[Row]) -> int:
+    """The line that made us say it."""
+    if found := re.search(r"line-(\d+)", event.causation_id):
+        return int(found[1])
+    named = f"id={event.causation_id}"
+    return next(number for number, row in enumerate(heard) if named in row.heard.split())
+
+
+def _sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:
+    """What is said, in order; where a feed goes on to be silent, its first line tells the last."""
+    told: list[tuple[Event, str]] = []
+    silent: dict[ActivityFeed, tuple[int, date]] = {}
+    for event in spoken(events):
+        text, details = sentence(event, start), event.details
+        if isinstance(details, SilentFeedDetails):
+            number, last = silent.get(details.feed, (0, date.min))
+            goes_on = details.day - last == timedelta(days=1)
+            silent[details.feed] = (number if goes_on else len(told), details.day)
+            if goes_on:
+                told[number] = (told[number][0], f"{text} ..{day(event.decided_at, start)}")
+                continue
+        told.append((event, text))
+    return told
+
+
+def _crowded(rows: Sequence[Row]) -> Iterator[Row]:
+    """What many of one name say at one moment, as one line a sentence."""
+    for said_on, together in groupby(rows, key=lambda row: row.day):
+        crowds: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for number, row in enumerate(together):
+            text = re.sub(r"^([a-z]+)-\d+: ", r"\1: ", row.said)
+            crowds[text, 0 if text != row.said else number].append(row.said)
+        for (text, _), said in crowds.items():
+            yield Row(said_on, "", f"{len(said)} x {text}" if len(said) > 1 else said[0])
+
+
+def sentence(event: Event, start: datetime = DAY_0) -> str:
+    """An event as a story tells it."""
+    text = event.kind.removeprefix("organization.").removeprefix("metering.")
     if event.effective_at != event.decided_at:
-        kind = f"{kind} @{day(event.effective_at, start)}"
-    match event.kind, event.details:
-        case EventKind.CANCELED, _:
+        text = f"{text} @{day(event.effective_at, start)}"
+    if told := _details(event, start):
+        text = f"{text} {told}" if event.kind in WITHOUT_COLON else f"{text}: {told}"
+    return text if event.subject == "acme" else f"{event.subject}: {text}"
+
+
+def _details(event: Event, start: datetime) -> str:
+    """What a story tells of an event beyond its kind."""
+    match event.details:
+        case NoticeDetails(upcoming_state=step, at=at):
+            return f"{step} {day(at, start)}"
+        case MeteringDetails(subscription=key, deadline=deadline):
+            return f"{key} {day(deadline, start)}"
+        case DeactivationDetails(cause=cause):
+            ended = cause is DeactivationCause.MARKETPLACE_CANCELLATION
+            return "" if ended else str(cause)
+        case ReinstatementDetails(subscription=key, completed_by=by):
+            return f"{key} by {by}"
+        case LockViolationDetails(used_by=used_by):
+            return f"by {used_by}"
+        case SupportDetails(code=code):
+            return code or ""
+        case GuardTrippedDetails(steps=steps, limit=limit, by=by):
+            return f"by {by}" if by else f"{steps} of {limit}"
+        case GuardReleasedDetails(steps=steps, by=by):
+            return f"by {by}" if steps is None else f"by {by}, {steps} steps"
+        case SilentFeedDetails(feed=feed):
+            return str(feed)
+        case _ if event.kind is EventKind.CANCELED and event.standing is not None:
             standing = event.standing
-            text = f"{kind} {standing.reason} by {standing.initiator}, {standing.plan_type}"
-        case _, NoticeDetails(upcoming_state=step, at=at):
-            text = f"{kind}: {step} {day(at, start)}"
-        case _, MeteringDetails(subscription=key, deadline=deadline):
-            text = f"final_report_due {key} {day(deadline, start)}"
+            return f"{standing.reason} by {standing.initiator}, {standing.plan_type}"
         case _:
-            text = kind if event.kind.startswith("organization.") else ""
-    organization = event.standing.organization
-    return (text if organization == "acme" else f"{organization}: {text}") if text else None
-
-
-# --- from a line to a record ----------------------------------------------------------------------
-
-
-def record(line: int, row: Row, start: datetime = DAY_0) -> Record:
-    """What a line of a story says, as it comes from Kafka."""
-    words = row.heard.split()
-    happened = row.day
-    if words[-1].startswith("@"):
-        happened = words.pop().removeprefix("@")
-    options = dict(word.split("=", 1) for word in words if "=" in word)
-    said = [word for word in words if "=" not in word]
-    at = moment(happened, start).isoformat()
-    telling = Telling(f"line-{options.get('line', line)}", at, said, options, start)
-    market = said[0].partition(":")[0]
-    if f"marketplace.{market}.notifications" in FEEDS:
-        topic, value = f"marketplace.{market}.notifications", telling.notification()
-    else:
-        topic, value = CHANGES, telling.change()
-    return Record(topic, 0, line, moment(row.day, start), None, json.dumps(value).encode())
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """One line of a story, taken apart."""
-
-    id: str
-    at: str
-    said: Sequence[str]
-    options: dict[str, str]
-    start: datetime
-
-    def time(self, name: str) -> str | None:
-        """An option that is a day of the story."""
-        told = self.options.get(name)
-        return moment(told, self.start).isoformat() if told else None
-
-    def change(self) -> dict[str, object]:
-        """`acme created`, `acme links aws:a-1 payg`, `acme commits c-1 from=3 to=30`."""
-        organization, verb, *rest = self.said
-        match verb, rest:
-            case "created", _:
-                tier, name = (rest or ["free"])[0], "created"
-                data: dict[str, object] = {"tier": tier, "owner_email": f"{organization}@x.org"}
-            case "links", [subscription, *plan_type]:
-                market, _, subscription_id = subscription.partition(":")
-                data = {"marketplace": market, "subscription_id": subscription_id}
-                data |= {"plan_type": plan_type[0]} if plan_type else {}
-                name = "subscription_linked"
-            case "commits", [commitment]:
-                data = {"commitment_id": commitment}
-                data |= {"starts_at": self.time("from"), "ends_at": self.time("to")}
-                name = "commitment_linked"
-            case "tier", [tier]:
-                data, name = {"tier": tier}, "tier_changed"
-            case "owner", [owner]:
-                data, name = {"owner_email": owner}, "owner_changed"
-            case _:
-                raise AssertionError(f"no such change: {self.said}")
-        return {
-            "specversion": "1.0",
-            "id": self.id,
-            "source": "/stories",
-            "type": f"io.marketplace-worker.organization.{name}.v1",
-            "subject": organization,
-            "time": self.at,
-            "data": data,
-        }
-
-    def notification(self) -> dict[str, object]:
-        """`aws:a-1 License Updated`, `aws:p/c subscribe-success`, `gcp:e-1 ENTITLEMENT_ACTIVE`."""
-        market, _, subject = self.said[0].partition(":")
-        words = " ".join(self.said[1:])
-        match market:
-            case "aws" if "/" in subject:
-                return self._sns(subject, words)
-            case "aws":
-                return self._eventbridge(subject, words)
-            case "gcp":
-                return self._google(subject, words)
-            case _:
-                return self._azure(subject, words)
-
-    def _eventbridge(self, subject: str, words: str) -> dict[str, object]:
-        kind = words if words.startswith(("License", "Agreement Canc")) else f"Purchase {words}"
-        agreement: dict[str, object] = {"id": subject}
-        if " Ended " in words:
-            kind, _, agreement["status"] = kind.rpartition(" ")
-        if renews := self.options.get("renews"):
-            agreement["autoRenewalEnabled"] = renews == "yes"
-        if previous := self.options.get("previous"):
-            agreement["previousAgreementId"] = previous
-        if ends_at := self.time("end"):
-            agreement["endTime"] = ends_at
-        return {
-            "id": self.id,
-            "detail-type": f"{kind} - Proposer",
-            "time": self.at,
-            "detail": {"agreement": agreement},
-        }
-
-    def _sns(self, subject: str, action: str) -> dict[str, object]:
-        product, _, customer = subject.partition("/")
-        message = {"action": action, "product-code": product, "customer-identifier": customer}
-        envelope: dict[str, object] = {
-            "Type": "Notification",
-            "MessageId": self.id,
-            "Timestamp": self.at,
-            "Message": json.dumps(message),
-        }
-        if "entitled" not in self.options:
-            return envelope
-        expires_at = self.time("entitled")
-        return {
-            "notification": envelope,
-            "resource": {"Entitlements": [{"ExpirationDate": expires_at}]},
-        }
-
-    def _google(self, subject: str, event_type: str) -> dict[str, object]:
-        entitlement = {"id": subject, "updateTime": self.at}
-        message: dict[str, object] = {"eventType": event_type, "entitlement": entitlement}
-        message |= {"eventId": self.id}
-        if self.options:
-            ends_at, reason = self.time("ends"), self.options.get("reason")
-            resource = {"subscriptionEndTime": ends_at, "cancellationReason": reason}
-            return {"notification": message, "resource": resource}
-        return message
-
-    def _azure(self, subject: str, action: str) -> dict[str, object]:
-        term = {"termUnit": self.options.get("term"), "endDate": self.time("ends")}
-        renews = {"yes": True, "no": False}.get(self.options.get("renews", ""))
-        return {
-            "id": self.id,
-            "action": action,
-            "subscriptionId": subject,
-            "timeStamp": self.at,
-            "status": self.options.get("status", "Success"),
-            "operationRequestSource": self.options.get("by", "Azure"),
-            "subscription": {"autoRenew": renews, "term": term},
-        }
+            return ""

@@ -3,12 +3,19 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from acceptance.scenario import created, eventbridge, linked
 from marketplace_worker.cli import main
+from marketplace_worker.cli.printing import as_data, plain
+from marketplace_worker.contract.policy_file import load_policy, policy_to_toml
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey
+from marketplace_worker.settings import Settings
 
 CANCELED = (
     created(0, "a"),
@@ -124,6 +131,140 @@ def test_missing_settings_stop_the_start_and_are_named(typed: Type) -> None:
     assert "MARKETPLACE_WORKER_EMAIL_KEY" in err
 
 
+WITHOUT_KEY = {
+    "MARKETPLACE_WORKER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+    "MARKETPLACE_WORKER_POSTGRES__DSN": "postgresql://nobody@127.0.0.1:1/none",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("org", "show", "acme"),
+        ("guard", "trip", "--by", "Olga", "--reason", "x"),
+        ("due",),
+    ],
+    ids=" ".join,
+)
+def test_the_key_of_the_email_hashes_has_no_default(
+    typed: Type, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """A default would be everybody's: hashes of addresses could be looked up."""
+    for name, value in WITHOUT_KEY.items():
+        monkeypatch.setenv(name, value)
+
+    status, _, err = typed(*arguments)
+
+    assert Settings.model_fields["email_key"].is_required()
+    assert (status, "email_key is not set: set MARKETPLACE_WORKER_EMAIL_KEY" in err) == (2, True)
+
+
+def test_an_absent_database_is_named(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 1: nothing is wrong with what was typed."""
+    for name, value in {**WITHOUT_KEY, "MARKETPLACE_WORKER_EMAIL_KEY": "x" * 16}.items():
+        monkeypatch.setenv(name, value)
+
+    status, out, err = typed("guard", "status")
+
+    assert (status, out) == (1, "")
+    assert "Postgres" in err
+
+
+# --- the policy -----------------------------------------------------------------------------------
+
+
+def test_policy_show_prints_a_whole_file(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that the settings name, or another; what the file leaves out is there too."""
+    file = tmp_path / "policy.toml"
+    file.write_text('version = "mine"\n[notice]\nsuspended = "P4D"\n')
+    whole = policy_to_toml(load_policy(file.read_text()))
+
+    assert typed("policy", "show", "--policy", file) == (0, whole, "")
+    monkeypatch.setenv("MARKETPLACE_WORKER_POLICY_FILE", str(file))
+    assert typed("policy", "show") == (0, whole, "")
+    config = tmp_path / "worker.toml"
+    config.write_text(f'policy_file = "{file}"\n')
+    monkeypatch.delenv("MARKETPLACE_WORKER_POLICY_FILE")
+    assert typed("policy", "show", "--config", config) == (0, whole, "")
+
+
+def test_policy_show_says_when_the_built_in_one_is_in_force(typed: Type) -> None:
+    """It is a comment of the file, which may be the beginning of an own one."""
+    status, out, _ = typed("policy", "show")
+
+    first, rest = out.split("\n", 1)
+    assert (status, rest) == (0, policy_to_toml(Policy()))
+    assert first == "# The built-in policy.  A file needs a version of its own."
+
+
+def test_policy_check_says_what_a_file_changes(typed: Type, tmp_path: Path) -> None:
+    """Field by field."""
+    file = tmp_path / "policy.toml"
+    file.write_text('version = "mine"\n[notice]\nsuspended = "P4D"\n[guard]\nminimum = 9\n')
+
+    status, out, _ = typed("policy", "check", file)
+
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert status == 0
+    assert lines[0].endswith(": ok, policy mine")
+    assert lines[1] == "field value built-in"
+    assert lines[3:] == ["notice.suspended P4D P3D", "guard.minimum 9 50"]
+
+
+def test_policy_check_says_that_a_file_changes_nothing(typed: Type, tmp_path: Path) -> None:
+    """Only the version is its own."""
+    file = tmp_path / "policy.toml"
+    file.write_text('version = "mine"\n')
+    assert "nothing differs from the built-in policy" in typed("policy", "check", file)[1]
+
+
+def test_policy_check_names_line_and_field(typed: Type, tmp_path: Path) -> None:
+    """Exit status 2."""
+    file = tmp_path / "policy.toml"
+    file.write_text('version = "mine"\n\n[notice]\nsuspended = "P4Y"\n')
+
+    status, out, err = typed("policy", "check", file)
+
+    assert (status, out) == (2, "")
+    assert "line 4: notice.suspended must be an ISO 8601 duration" in err
+
+
+# --- words and JSON -------------------------------------------------------------------------------
+
+
+def test_what_a_terminal_would_act_on_is_shown() -> None:
+    """Ids and reasons are written by others."""
+    assert plain("a\x1b[31mb\rc\u202ed é") == "a\\x1b[31mb\\x0dc\\x202ed é"
+
+
+def test_json_has_times_durations_and_keys_as_text() -> None:
+    """As everywhere on the wire."""
+    told = {
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "for": timedelta(days=1, hours=2),
+        "earlier": -timedelta(hours=1),
+        "key": SubscriptionKey(Marketplace.AWS, "a-1"),
+        "state": State.ACTIVE,
+        "may": State.SUSPENDED.capabilities,
+        "none": (None, True, 1.5),
+    }
+    assert as_data(told) == {
+        "at": "2026-01-01T00:00:00Z",
+        "for": "P1DT2H",
+        "earlier": "-PT1H",
+        "key": "aws:a-1",
+        "state": "active",
+        "may": {"manage": False, "data": False, "api_keys": False, "login": True},
+        "none": [None, True, 1.5],
+    }
+
+
+# --- slips ----------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -131,6 +272,10 @@ def test_missing_settings_stop_the_start_and_are_named(typed: Type) -> None:
         (("run", "--folder", "x"), "--folder is of no use without --embedded"),
         (("simulate", "no-such-file"), "no-such-file: No such file"),
         (("simulate", "x", "--until", "soon"), "--until: "),
+        (("policy", "check", "no-such-file"), "no-such-file: "),
+        (("guard", "trip", "--reason", "x"), "'--by'"),
+        (("guard", "release", "--by", "x", "--reason", "x", "--steps", "0"), "'--steps'"),
+        (("org", "show"), "'ORG'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(

@@ -18,26 +18,28 @@ from world import (
     note,
 )
 
-from marketplace_worker.lifecycle.coverage import Coverage, plan_summaries, usage_closed_at
+from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Superseded, Suspended
+from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
 
 ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
+LONG_AFTER = DAY_0 + 5_000 * DAY
 
 
 def told(*facts: Fact) -> World:
     """A world of which this was told, all at once, long after."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
-        world.tell(fact, DAY_0 + 5_000 * DAY)
+        world.tell(fact, LONG_AFTER)
     return world
 
 
 def covered(*facts: Fact) -> Coverage:
     """The plans of acme."""
-    return told(*facts).covered(ACME)
+    return told(*facts).covered(ACME, LONG_AFTER)
 
 
 def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, Reason] | None:
@@ -103,7 +105,7 @@ def test_a_commitment_counts_from_its_link_where_a_plan_was_active_then(
         heard(ENTITLEMENT, note(10, ENDED)),
         commitment(30, 60, linked=linked),
     )
-    (claim,) = [claim for claim in plans.claims if claim.is_commitment]
+    (claim,) = [claim for claim in plans.claims if claim.plan == "commitment:c-1"]
     assert claim.starts_at == DAY_0 + starts * DAY
 
 
@@ -155,8 +157,8 @@ def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
 def test_a_plan_that_comes_back_to_its_first_organization_is_active_there() -> None:
     """The newest link wins."""
     world = told(link(ENTITLEMENT), link(ENTITLEMENT, 20, BETA), link(ENTITLEMENT, 25))
-    assert world.covered(ACME).active(DAY_0 + 30 * DAY)
-    assert not world.covered(BETA).active(DAY_0 + 30 * DAY)
+    assert world.covered(ACME, LONG_AFTER).active(DAY_0 + 30 * DAY)
+    assert not world.covered(BETA, LONG_AFTER).active(DAY_0 + 30 * DAY)
 
 
 def test_the_next_moment_is_a_beginning_or_an_end() -> None:
@@ -183,7 +185,7 @@ def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
     reports = [
         usage_closed_at(attachment, organization)
         for organization in (ACME, BETA)
-        for attachment in world.covered(organization).attachments
+        for attachment in world.covered(organization, LONG_AFTER).attachments
     ]
     assert reports == [[DAY_0 + 3 * DAY], [DAY_0 + 12 * DAY]]
 
@@ -197,9 +199,9 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
         heard(AGREEMENT, note(9, ENDED)),
         commitment(30, 60),
     )
-    acme = world.fleet.organization(ACME)
-    shown = plan_summaries(acme, world.covered(ACME), DAY_0 + 40 * DAY)
-    assert [(plan.name, plan.status, plan.active) for plan in shown] == [
+    acme, now = world.fleet.organization(ACME), DAY_0 + 40 * DAY
+    taken = snapshot(acme, world.fleet, world.policies, now=now, causation_id="x")
+    assert [(plan.name, plan.status, plan.active) for plan in taken.plans] == [
         ("aws:a-1", "ended", False),
         ("commitment:c-1", "committed", True),
     ]

@@ -10,37 +10,44 @@ from world import (
     DAY,
     DAY_0,
     ENTITLEMENT,
+    OWNER,
     RENEWED,
     World,
+    asked,
     commitment,
     created,
     heard,
     link,
+    moment,
     note,
+    released,
+    requested,
+    signed_in,
+    tripped,
 )
 
-from marketplace_worker.lifecycle.decide import Outcome, deadline_of, decide
-from marketplace_worker.lifecycle.facts import (
-    Fact,
-    OwnerChanged,
-    SupportRequested,
-    SupportRequestKind,
-    TierChanged,
-    Unrecognized,
-)
+from marketplace_worker.lifecycle.decide import Outcome, decide
+from marketplace_worker.lifecycle.events import EventKind, LockViolationDetails
+from marketplace_worker.lifecycle.facts import Fact, OwnerChanged, TierChanged, Unrecognized
 from marketplace_worker.lifecycle.notes import Activated, Attention, Ended, Pended, Unchanged
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
+    HoldKind,
     Identity,
     Initiator,
+    OrganizationId,
     PlanType,
     Reason,
+    SupportRequestKind,
     Tier,
 )
 
 ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 IDENTITY = Identity("t", "x")
+PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.RELEASE_HOLD
+UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
+DEACTIVATE = SupportRequestKind.DEACTIVATE_ORGANIZATION
 
 
 def world(*facts: Fact) -> World:
@@ -82,25 +89,30 @@ def world(*facts: Fact) -> World:
             Outcome.UNKNOWN_KIND,
         ),
         ([], Unrecognized(IDENTITY, DAY_0, "some.type"), Outcome.UNKNOWN_KIND),
-        (
-            [created()],
-            SupportRequested(
-                IDENTITY, DAY_0, ACME, SupportRequestKind.PLACE_HOLD, requested_by="x", reason="y"
-            ),
-            Outcome.NOT_SUPPORTED,
-        ),
+        # Support: granted, refused, of an organization that was never created
+        ([created()], asked(PLACE_HOLD, hold=HoldKind.LEGAL), Outcome.APPLIED),
+        ([created()], asked(RELEASE_HOLD, hold=HoldKind.LEGAL), Outcome.REFUSED),
+        ([], asked(PLACE_HOLD, hold=HoldKind.LEGAL), Outcome.REFUSED),
+        ([], asked(UNLOCK_EMAIL, organization=None, email=OWNER), Outcome.REFUSED),
+        # activity
+        ([created()], signed_in(1), Outcome.NO_CHANGE),
+        ([], requested(1), Outcome.NO_CHANGE),
+        # an operator
+        ([], tripped(), Outcome.APPLIED),
+        ([tripped()], released(), Outcome.APPLIED),
+        ([], released(), Outcome.REFUSED),
     ],
 )
 def test_what_becomes_of_a_fact(before: list[Fact], fact: Fact, outcome: Outcome) -> None:
     """An unknown kind changes nothing; old news that changes nothing in the fold is `stale`."""
-    assert world(*before).tell(fact, DAY_0 + 10 * DAY).outcome is outcome
+    assert world(*before).decide(fact, DAY_0 + 10 * DAY).outcome is outcome
 
 
 def test_a_decision_leaves_the_fleet_as_it_is() -> None:
     """Only `take` writes; so a decision may be thrown away with its transaction."""
     told = world(created(), link(AGREEMENT))
     acme, register = told.fleet.organization(ACME), told.fleet.subscription(AGREEMENT)
-    decide(heard(AGREEMENT, note(5, ENDED)), told.fleet, told.policy, now=DAY_0 + 5 * DAY)
+    decide(heard(AGREEMENT, note(5, ENDED)), told.fleet, told.policies, now=DAY_0 + 5 * DAY)
     assert told.fleet.organization(ACME) == acme
     assert told.fleet.subscription(AGREEMENT) == register
 
@@ -108,7 +120,7 @@ def test_a_decision_leaves_the_fleet_as_it_is() -> None:
 def test_a_decision_knows_how_the_organization_was_before() -> None:
     """The shell publishes a snapshot of whatever differs, also where no event tells it."""
     told = world(created())
-    (settled,) = told.tell(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).settled
+    (settled,) = told.decide(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).settled
     assert settled.before.tier != settled.organization.tier
     assert settled.events == ()
 
@@ -116,7 +128,7 @@ def test_a_decision_knows_how_the_organization_was_before() -> None:
 def test_every_organization_that_a_subscription_concerns_is_looked_at() -> None:
     """In the order of their ids, so that every worker decides alike."""
     told = world(created(), created("c-beta", BETA), link(ENTITLEMENT, organization=BETA))
-    decision = told.tell(link(ENTITLEMENT, 5), DAY_0 + 5 * DAY)
+    decision = told.decide(link(ENTITLEMENT, 5), DAY_0 + 5 * DAY)
     assert [settled.organization.id for settled in decision.settled] == [ACME, BETA]
 
 
@@ -124,7 +136,7 @@ def test_nothing_is_decided_about_an_organization_that_was_never_created() -> No
     """What was told of it is kept, and no deadline runs."""
     owner = OwnerChanged(IDENTITY, DAY_0, ACME, EmailHash("a"))
     told = world(owner, link(AGREEMENT), heard(AGREEMENT, note(0, ENDED)), commitment(0, 5))
-    assert (told.events, told.due_at) == ([], {ACME: None})
+    assert (told.events, told.due_at) == ([], {})
     assert told.fleet.organization(ACME).state is State.ACTIVE
 
 
@@ -157,14 +169,14 @@ def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
     """It is derived anew when it comes (docs/architecture.md, decision 3)."""
     told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
     at = DAY_0 + 50 * DAY
-    decision = told.tell(deadline_of(told.fleet.organization(ACME), at), at)
+    decision = told.look(ACME, at)
     assert (decision.outcome, decision.events) == (Outcome.APPLIED, ())
 
 
 def test_news_take_no_step() -> None:
     """Only a deadline does, so that a flood of old messages cannot run anybody down."""
     told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, ENDED)))
-    decision = told.tell(TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), DAY_0 + 90 * DAY)
+    decision = told.decide(TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), DAY_0 + 90 * DAY)
     assert decision.events == ()
     assert told.fleet.organization(ACME).state is State.CANCELED
 
@@ -174,8 +186,66 @@ def test_a_deadline_that_comes_late_takes_one_step() -> None:
     told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
     told.tell(heard(AGREEMENT, note(0, ENDED)), DAY_0)
     late = DAY_0 + 90 * DAY
-    told.tell(deadline_of(told.fleet.organization(ACME), late), late)
+    told.look(ACME, late)
     acme = told.fleet.organization(ACME)
     assert (acme.state, acme.entered_at) == (State.CONTROL_PLANE_LOSS, late)
     lost = next(e for e in told.events if e.kind == "organization.control_plane_lost")
     assert (lost.effective_at, lost.decided_at) == (DAY_0 + DAY, late)
+
+
+# --- one email, several organizations -------------------------------------------------------------
+
+
+def locking(*names: str) -> World:
+    """Organizations of one owner, deactivated by Support."""
+    told = World()
+    for name in names:
+        id_ = OrganizationId(name)
+        told.tell(created(f"created-{name}", id_), DAY_0)
+        told.tell(asked(DEACTIVATE, 1, id_), moment(1))
+    return told
+
+
+def test_an_unlock_releases_every_lock_of_the_email() -> None:
+    """Section 11: one event each; the answer is that of the organization that was named."""
+    told = locking("acme", "beta")
+    decision = told.decide(asked(UNLOCK_EMAIL, 2, email=OWNER), moment(2))
+    unlocked = [e.subject for e in decision.events if e.kind is EventKind.EMAIL_UNLOCKED]
+    assert sorted(unlocked) == [ACME, BETA]
+    answer = decision.events[-1]
+    assert (answer.kind, answer.subject) == (EventKind.SUPPORT_REQUEST_COMPLETED, ACME)
+    assert told.fleet.locking(OWNER) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "answered"), [(None, BETA), ("unheard-of", BETA), ("gamma", "gamma")]
+)
+def test_an_unlock_is_answered_by_whom_it_can_be(named: str | None, answered: str) -> None:
+    """The organization named, where it exists, else one whose email it was."""
+    told = locking("beta")
+    told.tell(created("c-gamma", OrganizationId("gamma"), owner=EmailHash("g")), DAY_0)
+    organization = None if named is None else OrganizationId(named)
+    decision = told.decide(asked(UNLOCK_EMAIL, 2, organization, email=OWNER), moment(2))
+    assert decision.events[-1].subject == answered
+    assert decision.events[-1].kind is EventKind.SUPPORT_REQUEST_COMPLETED
+
+
+def test_an_unlock_of_what_is_not_locked_is_refused_by_the_worker_itself() -> None:
+    """There is no organization to answer for (section 11); the worker's sequence counts it."""
+    told = world(created())
+    request = asked(UNLOCK_EMAIL, 2, organization=None, email=EmailHash("other"))
+    (answer,) = told.decide(request, moment(2)).events
+    assert (answer.subject, answer.sequence, answer.standing) == ("worker", 1, None)
+    assert answer.kind is EventKind.SUPPORT_REQUEST_REJECTED
+    assert told.fleet.safeguards.sequence == 1
+
+
+def test_each_organization_that_locks_an_email_tells_that_it_is_used_again() -> None:
+    """The sign-up service decides; what is locked by itself is no violation (section 7)."""
+    told = locking("acme", "beta")
+    decision = told.decide(created("c-gamma", OrganizationId("gamma"), day=3), moment(3))
+    said = [e for e in decision.events if e.kind is EventKind.EMAIL_LOCK_VIOLATED]
+    assert [e.subject for e in said] == [ACME, BETA]
+    assert {e.details for e in said} == {LockViolationDetails(OWNER, OrganizationId("gamma"))}
+    told = locking("acme")
+    assert told.decide(created("c-again", ACME, day=4), moment(4)).events == ()

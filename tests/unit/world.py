@@ -1,51 +1,47 @@
 """A fleet without marketplaces: facts are told to it, its deadlines come, all of it is recorded.
 
-Facts here are written by hand or drawn; `stories.py` has those that come from real messages.
+Facts here are written by hand; `drawn.py` has those that are drawn, and `stories.py` those that
+come from real messages.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TypeVar
 
-from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 
-from marketplace_worker.lifecycle.coverage import Coverage, coverage
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage import Coverage
 from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
 from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import (
+    ApiRequested,
     CommitmentLinked,
     Created,
+    DeadlineCame,
     Fact,
+    GuardReleased,
+    GuardTripped,
+    LoggedIn,
     Notified,
-    OwnerChanged,
     SubscriptionLinked,
-    TierChanged,
+    SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.notes import (
-    Activated,
-    Change,
-    Ended,
-    Ending,
-    Note,
-    Pended,
-    Resumed,
-    Superseded,
-    Suspended,
-    Unchanged,
-    Unsubscribed,
-    VendorCancellationApproved,
-)
-from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.settle import Settled
+from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.notes import Change, Note
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Identity,
-    Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
-    Reason,
     SubscriptionKey,
+    SupportRequestKind,
     Tier,
 )
 
@@ -59,60 +55,164 @@ ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
 AGREEMENT = SubscriptionKey(Marketplace.AWS, "a-1")
 RENEWED = SubscriptionKey(Marketplace.AWS, "a-2")
 ENTITLEMENT = SubscriptionKey(Marketplace.GCP, "e-1")
+BOUGHT_AGAIN = SubscriptionKey(Marketplace.GCP, "e-2")
 SAAS = SubscriptionKey(Marketplace.AZURE, "s-1")
-SUBSCRIPTIONS = [AGREEMENT, RENEWED, ENTITLEMENT, SAAS]
+SUBSCRIPTIONS = [AGREEMENT, RENEWED, ENTITLEMENT, BOUGHT_AGAIN, SAAS]
+ACCOUNT = "billing-account-1"
+OWNER = EmailHash(f"{0:064x}")
+
+
+def moment(day: float) -> datetime:
+    """A moment by its day."""
+    return DAY_0 + day * DAY
+
+
+def shown(value: object) -> str:
+    """A value in short: moments by their day, and of a dataclass what is not as ever."""
+    match value:
+        case datetime():
+            return f"d{(value - DAY_0) / DAY:.4g}"
+        case Enum():
+            return str(value)
+        case tuple():
+            return f"({', '.join(shown(each) for each in value)})"
+        case Mapping():
+            return f"{{{', '.join(f'{shown(k)}: {shown(v)}' for k, v in value.items())}}}"
+        case SubscriptionKey():
+            return str(value)
+        case _ if is_dataclass(value):
+            told = ((each.name, getattr(value, each.name), each.default) for each in fields(value))
+            parts = (f"{name}={shown(here)}" for name, here, default in told if here != default)
+            return f"{type(value).__name__}({', '.join(parts)})"
+        case _:
+            return repr(value)
+
+
+_T = TypeVar("_T")
+
+
+class Shown(list[_T]):
+    """A list that a failing test shows in short, line by line."""
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _cycle: bool) -> None:
+        printer.text("\n".join(["", *(shown(each) for each in self)]))
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One look at one organization, and whether it had an active plan then."""
+class Told:
+    """One fact that was decided on: what was decided, and the organizations before it."""
 
+    fact: Fact
     now: datetime
-    settled: Settled
-    had_a_plan: bool
+    decision: Decision
 
 
-@dataclass(slots=True)
+Watcher = Callable[["World", Told], None]
+"""Looks at each decision when it has been made."""
+
+
+@dataclass(slots=True, repr=False)
 class World:
     """A fleet and what is due in it; `events` is all that it ever said."""
 
-    policy: Policy = field(default_factory=Policy)
+    policies: Policies = field(default_factory=Policies)
     fleet: Fleet = field(default_factory=Fleet)
-    due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
+    due_at: dict[OrganizationId, datetime] = field(default_factory=dict)
+    idle: set[OrganizationId] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    watch: Watcher = lambda _world, _told: None
 
-    def tell(self, fact: Fact, now: datetime) -> Decision:
+    def __repr__(self) -> str:
+        """What a failing test is told: without the feeds, which are long."""
+        fleet = self.fleet
+        parts = [*fleet.organizations.values(), *fleet.subscriptions.values(), fleet.seen]
+        current = self.policies.current
+        policy = (current.version, current.guard, current.reinstatement)
+        return "\n".join(["World", *(shown(each) for each in (*parts, fleet.safeguards, policy))])
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _cycle: bool) -> None:
+        """The same for hypothesis."""
+        printer.text(repr(self))
+
+    def tell(self, fact: Fact, now: datetime) -> Decision | None:
+        """Decide on one fact, as the worker does; None: activity that nobody waits for."""
+        if isinstance(fact, LoggedIn | ApiRequested):
+            self.fleet.heard(fact)
+            if fact.feed not in self.fleet.organization(fact.organization).watched_feeds:
+                return None
+        return self.decide(fact, now)
+
+    def decide(self, fact: Fact, now: datetime) -> Decision:
         """Decide on one fact; who asks for a moment that has passed is looked at now."""
-        decision = take(fact, self.fleet, self.policy, now=now)
+        decision = take(fact, self.fleet, self.policies, now=now)
         for settled in decision.settled:
-            due_at = settled.due_at
-            self.due_at[settled.organization.id] = due_at and max(due_at, now)
-            active = self.covered(settled.organization.id).active(now)
-            self.looks.append(Look(now, settled, had_a_plan=active))
+            self.note(settled.organization.id, settled.due_at, now, idle=settled.idle)
+        if isinstance(fact, GuardReleased):
+            for each in self.fleet.organizations.values():
+                if each.withheld_at is not None:
+                    self.note(each.id, now, now)
         self.events += decision.events
+        self.watch(self, Told(fact, now, decision))
         return decision
 
+    def note(
+        self, id_: OrganizationId, due_at: datetime | None, now: datetime, *, idle: bool = False
+    ) -> None:
+        """Remember when to look at an organization again."""
+        self.due_at.pop(id_, None)
+        self.idle.discard(id_)
+        if due_at is not None:
+            self.due_at[id_] = max(due_at, now)
+        if idle:
+            self.idle.add(id_)
+
+    def look(self, organization: OrganizationId, now: datetime) -> Decision:
+        """Let a deadline come, whether or not one has."""
+        return self.decide(deadline_of(self.fleet.organization(organization), now), now)
+
     def wait(self, until: datetime) -> None:
-        """Let every deadline before `until` come at its own time."""
-        while due := sorted((at, id_) for id_, at in self.due_at.items() if at and at < until):
+        """Let every deadline before `until` come at its own time.
+
+        Where only idle looks at silent feeds are left, nothing else will come of itself.
+        """
+        while due := sorted((at, id_) for id_, at in self.due_at.items() if at < until):
+            if until == FAR and {id_ for _, id_ in due} <= self.idle:
+                return
             now, organization = due[0]
-            self.tell(deadline_of(self.fleet.organization(organization), now), now)
-            again = self.due_at[organization]
+            self.look(organization, now)
+            again = self.due_at.get(organization)
             assert again is None or again > now, "what was due has been done"
 
-    def covered(self, organization: OrganizationId) -> Coverage:
-        """All plans of an organization."""
-        return coverage(self.fleet.organization(organization), self.fleet, self.policy)
+    def tell_all(self, *facts: Fact, day: float) -> None:
+        """Tell several facts at one moment."""
+        for fact in facts:
+            self.tell(fact, moment(day))
+
+    def case(self, organization: Organization, now: datetime) -> Case:
+        """An organization under decision, among all that is known."""
+        return Case(organization, self.fleet, self.policies, Watch(), now, causation_id="x")
+
+    def covered(self, organization: OrganizationId, now: datetime) -> Coverage:
+        """All plans of an organization, as things are known."""
+        return self.case(self.fleet.organization(organization), now).covered
+
+    def acme(self) -> Organization:
+        """Acme, as it stands."""
+        return self.fleet.organization(ACME)
 
 
 # --- facts by hand --------------------------------------------------------------------------------
 
 
-def created(id_: str = "created", organization: OrganizationId = ACME, day: float = 0) -> Created:
+def created(
+    id_: str = "created",
+    organization: OrganizationId = ACME,
+    day: float = 0,
+    tier: Tier = Tier.FREE,
+    owner: EmailHash = OWNER,
+) -> Created:
     """The organization exists."""
-    at = DAY_0 + day * DAY
-    return Created(Identity("t", id_), at, organization, Tier.FREE, EmailHash(f"{0:064x}"))
+    return Created(Identity("t", id_), moment(day), organization, tier, owner)
 
 
 def link(
@@ -120,19 +220,21 @@ def link(
     day: float = 0,
     organization: OrganizationId = ACME,
     plan_type: PlanType | None = None,
+    *,
     id_: str = "",
+    account: str | None = None,
 ) -> SubscriptionLinked:
     """The sign-up accepted a subscription."""
     identity = Identity("t", id_ or f"link-{organization}-{subscription}-{day}")
     return SubscriptionLinked(
-        identity, DAY_0 + day * DAY, organization, subscription, plan_type=plan_type
+        identity, moment(day), organization, subscription, account, plan_type=plan_type
     )
 
 
 def note(day: float, change: Change, rank: int = 1, id_: str = "", **told: object) -> Note:
     """One notification, as a register keeps it."""
     name = id_ or f"{day}/{rank}/{change.kind}"
-    return Note(DAY_0 + day * DAY, rank, name, change, **told)  # type: ignore[arg-type]
+    return Note(moment(day), rank, name, change, **told)  # type: ignore[arg-type]
 
 
 def heard(subscription: SubscriptionKey, told: Note) -> Notified:
@@ -147,85 +249,54 @@ def commitment(
     """A commitment of acme."""
     return CommitmentLinked(
         Identity("t", id_ or f"{name}/{starts}/{ends}/{linked}"),
-        DAY_0 + linked * DAY,
+        moment(linked),
         ACME,
         name,
-        starts_at=DAY_0 + starts * DAY,
-        ends_at=DAY_0 + ends * DAY,
+        starts_at=moment(starts),
+        ends_at=moment(ends),
     )
 
 
-# --- facts that are drawn -------------------------------------------------------------------------
-
-MOMENTS = st.builds(
-    lambda day, hour: DAY_0 + day * DAY + hour * HOUR, st.integers(0, 40), st.integers(0, 1)
-)
-"""Few enough that several things happen at one instant."""
-
-PLAN_TYPES = st.sampled_from([None, PlanType.PAYG, PlanType.COMMIT])
-ORGANIZATIONS = st.sampled_from([ACME, ACME, BETA])
-ENDS = st.builds(
-    Ended,
-    st.sampled_from([Reason.CUSTOMER, Reason.NON_PAYMENT, Reason.UNKNOWN]),
-    st.just(Initiator.MARKETPLACE),
-    terminal=st.booleans(),
-)
-CHANGES: dict[Marketplace, st.SearchStrategy[Change]] = {
-    Marketplace.AWS: st.one_of(
-        st.builds(Activated),
-        st.builds(Pended, successor_of=st.none() | st.just(AGREEMENT)),
-        st.builds(Ending, st.none() | MOMENTS, closes_usage=st.booleans()),
-        st.builds(Resumed, where=st.just("ending")),
-        st.builds(Superseded),
-        st.builds(VendorCancellationApproved),
-        ENDS,
-    ),
-    Marketplace.GCP: st.one_of(st.builds(Activated), st.builds(Ending, st.none() | MOMENTS), ENDS),
-    Marketplace.AZURE: st.one_of(
-        st.builds(Activated),
-        st.builds(Suspended),
-        st.builds(Resumed, where=st.just("suspended")),
-        st.builds(Unsubscribed, by_partner=st.booleans()),
-        st.builds(Unchanged),
-    ),
-}
+def asked(
+    request: SupportRequestKind,
+    day: float = 0,
+    organization: OrganizationId | None = ACME,
+    id_: str = "",
+    **details: object,
+) -> SupportRequested:
+    """Support asked for something."""
+    return SupportRequested(
+        Identity("support", id_ or f"{request}-{organization}-{day}"),
+        moment(day),
+        organization,
+        request,
+        requested_by="ann",
+        reason="because",
+        **details,  # type: ignore[arg-type]
+    )
 
 
-@st.composite
-def facts(draw: st.DrawFn, number: int) -> Fact:
-    """Anything that can be told of the few organizations and subscriptions that there are."""
-    at, identity = draw(MOMENTS), Identity("t", f"f-{number}")
-    match draw(st.integers(0, 9)):
-        case 0 | 1:
-            subscription = draw(st.sampled_from(SUBSCRIPTIONS))
-            organization, plan_type = draw(ORGANIZATIONS), draw(PLAN_TYPES)
-            return SubscriptionLinked(identity, at, organization, subscription, plan_type=plan_type)
-        case 2:
-            name = draw(st.sampled_from(["c-1", "c-2"]))
-            starts_at = draw(MOMENTS)
-            ends_at = starts_at + draw(st.integers(1, 60)) * DAY
-            return CommitmentLinked(
-                identity, at, draw(ORGANIZATIONS), name, starts_at=starts_at, ends_at=ends_at
-            )
-        case 3:
-            told = draw(st.sampled_from([TierChanged, OwnerChanged]))
-            organization = draw(ORGANIZATIONS)
-            if told is TierChanged:
-                return TierChanged(identity, at, organization, draw(st.sampled_from(Tier)))
-            return OwnerChanged(identity, at, organization, EmailHash(f"{number:064x}"))
-        case _:
-            subscription = draw(st.sampled_from(SUBSCRIPTIONS))
-            change = draw(CHANGES[subscription.marketplace])
-            told_note = Note(
-                at, draw(st.integers(1, 4)), f"f-{number}", change, plan_type=draw(PLAN_TYPES)
-            )
-            return Notified(identity, subscription, told_note, notification=change.kind)
+def signed_in(day: float, organization: OrganizationId = ACME) -> LoggedIn:
+    """A user signed in."""
+    return LoggedIn(Identity("t", f"login-{organization}-{day}"), moment(day), organization)
 
 
-@st.composite
-def tales(draw: st.DrawFn, most: int = 9) -> list[Fact]:
-    """What happens to acme, and perhaps to beta: each begins with its creation."""
-    told: list[Fact] = [created(), link(draw(st.sampled_from(SUBSCRIPTIONS)))]
-    if draw(st.booleans()):
-        told.append(created("created-beta", BETA))
-    return told + [draw(facts(number)) for number in range(draw(st.integers(1, most)))]
+def requested(day: float, organization: OrganizationId = ACME) -> ApiRequested:
+    """An API key was used."""
+    return ApiRequested(Identity("t", f"request-{organization}-{day}"), moment(day), organization)
+
+
+def tripped(day: float = 0) -> GuardTripped:
+    """An operator stops all harm."""
+    return GuardTripped(Identity("operator", f"trip-{day}"), moment(day), "ops", "to be safe")
+
+
+def released(day: float = 0, steps: int | None = None) -> GuardReleased:
+    """An operator lets harm go on."""
+    identity = Identity("operator", f"release-{day}-{steps}")
+    return GuardReleased(identity, moment(day), "ops", "all is well", steps)
+
+
+def is_deadline(fact: Fact) -> bool:
+    """Whether time caused it, and no message."""
+    return isinstance(fact, DeadlineCame)

@@ -11,7 +11,7 @@ from typing import Literal
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
 from marketplace_worker.contract.fields import PROSE_BYTES_MAX, TEXT_BYTES_MAX
 from marketplace_worker.contract.inbound_data import INBOUND_DATA
-from marketplace_worker.contract.outbound_data import STATE_NAME
+from marketplace_worker.contract.outbound_data import EVENT_MODELS, STATE_NAME
 from marketplace_worker.contract.schemas import (
     DESCRIPTIONS,
     MARKETPLACE_DESCRIPTIONS,
@@ -59,13 +59,18 @@ CHANNELS = (
     Channel(
         "organizations.lifecycle",
         "send",
-        "What happened to each organization and what to do about it, in order per organization.",
+        "What happened to each organization and what to do about it, in order per subject. The "
+        "subject, which is also the key, is the organization's id; `data` then tells where the "
+        "organization stands, and what the kind of event needs. What concerns no one organization "
+        "has the subject `worker` and a sequence of its own; `data` then holds only what the kind "
+        "needs. Which keys that are, the schemas say: each is always there, null where there is "
+        "nothing to tell.",
         tuple(EventKind),
     ),
     Channel(
         "organizations.state",
         "send",
-        "Each organization's newest snapshot, for caches and late joiners.",
+        "Each organization's newest snapshot, for caches and late joiners; none is of `worker`.",
         (STATE_NAME,),
         compacted="compacted",
     ),
@@ -189,7 +194,7 @@ def _message(name: str, channel: Channel) -> JsonObject:
         "contentType": _content_type(channel),
         "bindings": {
             "kafka": {
-                "key": {"type": "string", "description": channel.key},
+                "key": _key(name, channel),
                 "bindingVersion": _KAFKA,
             }
         },
@@ -203,6 +208,15 @@ def _message(name: str, channel: Channel) -> JsonObject:
             "schema": {"$ref": f"./{schema_file(name)}"},
         }
     return message
+
+
+def _key(name: str, channel: Channel) -> JsonObject:
+    """What an outgoing event's key may be is said where its subject is, in its model."""
+    model = next((model for kind, model in EVENT_MODELS.items() if kind == name), None)
+    if model is None:
+        return {"type": "string", "description": channel.key}
+    subject: JsonObject = model.model_json_schema()["properties"]["subject"]
+    return {key: said for key, said in subject.items() if key in {"type", "const", "description"}}
 
 
 def schema_file(name: str) -> str:

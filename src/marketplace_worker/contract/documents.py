@@ -1,17 +1,28 @@
-"""How our own values are kept as JSON: aggregates, registers and facts.
+"""How our own values are kept as JSON: aggregates, registers, facts, policies, and the history.
 
-Not the wire's contract: only the store reads these, and a change of them is a migration.
+Not the wire's contract: only the store reads these.  A field that a document does not have yet is
+read as its default; any other change of these values is a migration.
 """
 
-from pydantic import TypeAdapter
+from collections.abc import Iterable
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
+from pydantic_core import to_json
+
+from marketplace_worker.contract.outbound import details_data
+from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.policy import Policy
 
 _ORGANIZATION = TypeAdapter(Organization)
 _SUBSCRIPTION = TypeAdapter(Subscription)
-_FACT: TypeAdapter[Fact] = TypeAdapter(Fact)
+_FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="kind")])
+_POLICY = TypeAdapter(Policy)
+_SAFEGUARDS = TypeAdapter(Safeguards)
 
 
 def organization_to_json(organization: Organization) -> str:
@@ -37,3 +48,53 @@ def subscription_from_json(text: str) -> Subscription:
 def fact_to_json(fact: Fact) -> str:
     """Write a fact down, for the journal."""
     return _FACT.dump_json(fact).decode()
+
+
+def fact_from_json(text: str) -> Fact:
+    """Read a fact as it was written."""
+    return _FACT.validate_json(text)
+
+
+def policy_to_json(policy: Policy) -> str:
+    """Write a policy down, for the organizations that are pinned to it."""
+    return _POLICY.dump_json(policy).decode()
+
+
+def policy_from_json(text: str) -> Policy:
+    """Read a policy as it was written; it was checked then."""
+    return _POLICY.validate_json(text)
+
+
+def safeguards_to_json(safeguards: Safeguards) -> str:
+    """Write the fleet's safeguards down."""
+    return _SAFEGUARDS.dump_json(safeguards).decode()
+
+
+def safeguards_from_json(text: str) -> Safeguards:
+    """Read the fleet's safeguards as they were written."""
+    return _SAFEGUARDS.validate_json(text)
+
+
+def events_to_json(events: Iterable[Event]) -> str:
+    """Write down what was said, in that order, for the history: a list, one object an event.
+
+    Each has `subject`, `sequence`, `kind`, `id`, `effective_at`, `decided_at`, `causation_id`,
+    `correlation_id`, `policy_version` (null where the worker itself spoke) and `details`: what its
+    kind needs, as it was published.
+    """
+    return to_json([_event(event) for event in events]).decode()
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "subject": event.subject,
+        "sequence": event.sequence,
+        "kind": event.kind,
+        "id": event.id,
+        "effective_at": event.effective_at,
+        "decided_at": event.decided_at,
+        "causation_id": event.causation_id,
+        "correlation_id": event.correlation_id,
+        "policy_version": None if event.standing is None else event.standing.policy_version,
+        "details": details_data(event.details),
+    }

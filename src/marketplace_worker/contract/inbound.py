@@ -29,8 +29,8 @@ from marketplace_worker.contract.inbound_data import (
     UnlockEmailData,
 )
 from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import (
-    Activity,
     ApiRequested,
     CommitmentLinked,
     Created,
@@ -39,7 +39,6 @@ from marketplace_worker.lifecycle.facts import (
     OwnerChanged,
     SubscriptionLinked,
     SupportRequested,
-    SupportRequestKind,
     TierChanged,
     Unrecognized,
 )
@@ -48,13 +47,14 @@ from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     OrganizationId,
     SubscriptionKey,
+    SupportRequestKind,
 )
 from marketplace_worker.record import Record
 
 D = TypeVar("D")
 
 
-def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact | Activity:
+def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact:
     """What an inbound CloudEvent says, whichever mode it is written in.
 
     Total: whatever the bytes, it returns a fact or raises `Malformed`, which names the field.
@@ -77,6 +77,8 @@ def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact | Ac
     organization = None if envelope.subject is None else OrganizationId(envelope.subject)
     if organization is None and request is not SupportRequestKind.UNLOCK_EMAIL:
         raise Malformed("is required: the organization's id", field="subject")
+    if organization == WORKER:
+        raise Malformed("is the worker's own name, and no organization's", field="subject")
     if request is not None:
         asked = SupportRequested(
             identity, occurred_at, organization, request, requested_by="", reason=""
@@ -105,11 +107,11 @@ class _Translator(Generic[D]):
     """One type: the shape of its data, and the fact that it becomes."""
 
     data: TypeAdapter[D]
-    fact: Callable[[_Head, D], Fact | Activity]
+    fact: Callable[[_Head, D], Fact]
     empty: object = None
     """What data that is absent counts as."""
 
-    def __call__(self, event: CloudEvent, head: _Head) -> Fact | Activity:
+    def __call__(self, event: CloudEvent, head: _Head) -> Fact:
         raw = event.read_data()
         try:
             data = self.data.validate_python(self.empty if raw is None else raw)

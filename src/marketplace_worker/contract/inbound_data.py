@@ -11,14 +11,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from marketplace_worker.contract.fields import Email, Prose, Text, Time
-from marketplace_worker.lifecycle.facts import HoldKind, SupportRequestKind
-from marketplace_worker.lifecycle.vocabulary import Marketplace, PlanType, Tier
+from marketplace_worker.lifecycle.vocabulary import (
+    HoldKind,
+    Marketplace,
+    PlanType,
+    SupportRequestKind,
+    Tier,
+)
 
 REQUESTS_MAX = 10**12
 """Most requests that one event may count: sums of a million such still fit into 64 bits."""
 
-DAYS_MAX = 36_500
-"""Longest extension that is looked at (a hundred years); the policy allows far less."""
+DAYS_MAX = 36_501
+"""Longer extensions are read as this one: more than any policy can allow (`DURATION_MAX`), and a
+date that the calendar has.
+"""
 
 
 def _after_the_start(ends_at: datetime, info: ValidationInfo) -> datetime:
@@ -26,6 +33,10 @@ def _after_the_start(ends_at: datetime, info: ValidationInfo) -> datetime:
     if starts_at is not None and ends_at <= starts_at:
         raise PydanticCustomError("order", "must be later than starts_at")
     return ends_at
+
+
+def _at_most_days_max(days: int) -> int:
+    return min(days, DAYS_MAX)
 
 
 class Data(BaseModel):
@@ -127,7 +138,7 @@ class ReleaseHoldData(SupportData):
 class ExtendGraceData(SupportData):
     """Put the coming steps of a cancellation off."""
 
-    days: Annotated[int, Field(ge=1, le=DAYS_MAX)]
+    days: Annotated[int, Field(ge=1), AfterValidator(_at_most_days_max)]
 
 
 SUPPORT_DATA: dict[SupportRequestKind, type[SupportData]] = {

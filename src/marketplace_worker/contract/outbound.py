@@ -18,19 +18,26 @@ from marketplace_worker.contract.outbound_data import (
     PublishedEvent,
 )
 from marketplace_worker.lifecycle.events import (
+    WORKER,
     CancellationDetails,
     DeactivationDetails,
     Details,
     EmailDetails,
     Event,
     EventKind,
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    LockViolationDetails,
     MeteringDetails,
     NoticeDetails,
     PlanSummary,
+    ReinstatementDetails,
     ScheduledStep,
+    SilentFeedDetails,
     Snapshot,
     Standing,
     SubscriptionsDetails,
+    SupportDetails,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
@@ -49,9 +56,12 @@ def encode(event: Event) -> bytes:
     """The JSON of an event, whole: the value of its record on `organizations.lifecycle`.
 
     Its content type is `CLOUDEVENTS_CONTENT_TYPE`.  An event whose details are not those of its
-    kind is a bug of ours, and raises.
+    kind, or whose standing is not that of its subject, is a bug of ours, and raises.
     """
-    kind, organization = event.kind, event.standing.organization
+    kind, standing = event.kind, event.standing
+    concerns = WORKER if standing is None else standing.organization
+    assert event.subject == concerns, f"{kind} of {event.subject} tells of {concerns}"
+    told = {} if standing is None else _standing(standing, event.effective_at)
     cloudevent_type, dataschema = _NAMES[kind]
     written = _EVENTS[kind].validate_python(
         {
@@ -59,15 +69,15 @@ def encode(event: Event) -> bytes:
             "id": event.id,
             "source": SOURCE,
             "type": cloudevent_type,
-            "subject": organization,
+            "subject": event.subject,
             "time": event.decided_at,
             "datacontenttype": "application/json",
             "dataschema": dataschema,
             "sequence": f"{event.sequence:020}",
-            "partitionkey": organization,
+            "partitionkey": event.subject,
             "causationid": event.causation_id,
             "correlationid": event.correlation_id,
-            "data": _standing(event.standing, event.effective_at) | _details(event.details),
+            "data": told | details_data(event.details),
         }
     )
     return _EVENTS[kind].dump_json(written)
@@ -121,8 +131,8 @@ def _standing(standing: Standing, effective_at: datetime) -> dict[str, Any]:
     }
 
 
-def _details(details: Details) -> dict[str, Any]:
-    """What the kind needs beside the standing, flat."""
+def details_data(details: Details) -> dict[str, Any]:
+    """What a kind needs beside the standing, flat, as the event's `data` holds it."""
     match details:
         case None:
             return {}
@@ -135,13 +145,26 @@ def _details(details: Details) -> dict[str, Any]:
         case NoticeDetails(upcoming_state=upcoming_state, at=at, schedule=schedule):
             steps = [_step(step) for step in schedule or ()]
             return {"upcoming_state": upcoming_state, "at": at, "schedule": steps}
-        case SubscriptionsDetails(subscriptions=subscriptions, commitments=commitments):
-            removed = [_subscription(key) for key in subscriptions]
-            return {"subscriptions": removed, "commitments": list(commitments)}
-        case EmailDetails(email_hash=email_hash):
-            return {"email_hash": email_hash}
+        case SubscriptionsDetails(subscriptions=keys, commitments=commitments, grants=grants):
+            removed = [_subscription(key) for key in keys]
+            return {
+                "subscriptions": removed,
+                "commitments": list(commitments),
+                "grants": list(grants),
+            }
+        case ReinstatementDetails(subscription=key, completed_by=completed_by):
+            return {**_subscription(key), "completed_by": completed_by}
         case MeteringDetails(subscription=key, deadline=deadline):
             return {**_subscription(key), "deadline": deadline}
+        case (
+            EmailDetails()
+            | LockViolationDetails()
+            | SupportDetails()
+            | GuardTrippedDetails()
+            | GuardReleasedDetails()
+            | SilentFeedDetails()
+        ):
+            return asdict(details)
 
 
 def _step(step: ScheduledStep) -> dict[str, Any]:

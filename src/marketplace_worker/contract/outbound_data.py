@@ -1,10 +1,12 @@
 """The models of everything that we publish, by kind (events.md section 3).
 
-A writer is strict: every key is always there, none other is, nothing is coerced, and every time is
-UTC.  Building a model validates it, so that nothing leaves that its schema does not describe.
+What concerns an organization tells where it stands, and then what its kind needs; what concerns the
+worker itself tells only the latter.  A writer is strict: every key is always there, none other is,
+nothing is coerced, and every time is UTC.  Building a model validates it, so that nothing leaves
+that its schema does not describe.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,9 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_
 from pydantic_core import CoreSchema, core_schema
 
 from marketplace_worker.contract.cloudevents import event_type, schema_id
-from marketplace_worker.lifecycle.events import DeactivationCause, EventKind, StateReason
+from marketplace_worker.lifecycle.events import (
+    CompletedBy,
+    DeactivationCause,
+    EventKind,
+    Refusal,
+    StateReason,
+)
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanType, Tier
+from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
+    Initiator,
+    Marketplace,
+    PlanType,
+    SupportRequestKind,
+    Tier,
+)
 
 SOURCE = "/marketplace-worker"
 STATE_NAME = "organization.state"
@@ -32,6 +47,7 @@ class _InUtc:
 
 Utc = Annotated[datetime, _InUtc]
 Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Written(BaseModel):
@@ -119,12 +135,31 @@ class SubscriptionsRemovedData(StandingData):
 
     subscriptions: list[SubscriptionData]
     commitments: list[Name]
+    grants: Annotated[
+        list[Name], Field(description="By the ids of the requests of Support that gave them.")
+    ]
 
 
 class EmailData(StandingData):
     """With the keyed hash of the address; the address itself is nowhere."""
 
     email_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class LockViolatedData(EmailData):
+    """With the organization that the locked email is now the owner's of."""
+
+    used_by: Annotated[Name, Field(description="An organization's id; never the subject.")]
+
+
+class ReinstatementData(StandingData):
+    """With the subscription that is active again, and what completes the reinstatement."""
+
+    marketplace: Marketplace
+    subscription_id: Name
+    completed_by: Annotated[
+        CompletedBy, Field(description="What it waits for, or waited for until it lapsed.")
+    ]
 
 
 class MeteringData(StandingData):
@@ -135,8 +170,72 @@ class MeteringData(StandingData):
     deadline: Utc
 
 
+class AnswerData(Written):
+    """What Support is answered."""
+
+    request_id: Annotated[Name, Field(description="The `id` of the request's own CloudEvent.")]
+    request: SupportRequestKind
+    code: Refusal | None
+    message: Annotated[Name, Field(description="The answer as a sentence.")]
+    requested_by: Annotated[
+        str, Field(description="As the request says; empty where it does not say it validly.")
+    ]
+
+
+class CompletedData(AnswerData, StandingData):
+    """Where the organization stands after the request, and the answer."""
+
+    code: Annotated[None, Field(description="Nothing was refused.")]
+
+
+class RejectedData(AnswerData, StandingData):
+    """Where the organization stands, and the answer.  The subject is the organization."""
+
+    code: Refusal
+
+
+class RejectedByWorkerData(AnswerData):
+    """The answer alone, for no organization could be found.  The subject is `worker`."""
+
+    code: Refusal
+
+
+class GuardTrippedData(Written):
+    """Who or what tripped the guard, and what it had counted."""
+
+    steps: Annotated[Count, Field(description="Harmful steps taken within the last hour.")]
+    limit: Annotated[
+        Count | None, Field(description="How many may be; null where an operator tripped it.")
+    ]
+    by: Annotated[Name | None, Field(description="The operator; null: the limit.")]
+    reason: Name
+
+
+class GuardReleasedData(Written):
+    """Who released the guard, and how far."""
+
+    steps: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="How many harmful steps it lets through; null: it is released."),
+    ]
+    by: Annotated[Name, Field(description="The operator.")]
+    reason: Name
+
+
+class SilentFeedData(Written):
+    """Which feed is silent."""
+
+    feed: ActivityFeed
+    day: Annotated[date, Field(description="Said once per feed and UTC day.")]
+    last_heard_at: Annotated[
+        Utc | None, Field(description="The newest event time of the feed; null: never heard.")
+    ]
+
+
 class PlanData(Written):
-    """One plan; `name` is the marketplace and the subscription, or `commitment:` and its id."""
+    """One plan; `name`: the marketplace and the subscription, or `commitment:` or `grant:` and
+    its id.
+    """
 
     name: Name
     marketplace: Marketplace | None
@@ -187,14 +286,48 @@ class PublishedLifecycleEvent(PublishedEvent):
     ]
 
 
-_OWN_DATA: dict[EventKind, type[StandingData]] = {
+class PublishedAnswer(PublishedLifecycleEvent):
+    """The envelope of an answer that may concern no organization."""
+
+    subject: Annotated[
+        Name,
+        Field(
+            description="The organization's id, or `worker` where no organization could be found."
+        ),
+    ]
+    partitionkey: Annotated[Name, Field(description="The subject.")]
+
+
+class PublishedWorkerEvent(PublishedLifecycleEvent):
+    """The envelope of an event of the worker itself."""
+
+    subject: Annotated[Literal["worker"], Field(description="The worker itself.")]
+    partitionkey: Annotated[Literal["worker"], Field(description="The worker itself.")]
+
+
+_OWN_DATA: dict[EventKind, Any] = {
     EventKind.CANCELED: CanceledData,
     EventKind.DEACTIVATED: DeactivatedData,
     EventKind.NOTICE_GIVEN: NoticeGivenData,
     EventKind.NOTICE_WITHDRAWN: NoticeWithdrawnData,
     EventKind.SUBSCRIPTIONS_REMOVED: SubscriptionsRemovedData,
     EventKind.EMAIL_LOCKED: EmailData,
+    EventKind.EMAIL_UNLOCKED: EmailData,
+    EventKind.EMAIL_LOCK_VIOLATED: LockViolatedData,
+    EventKind.REINSTATEMENT_PENDING: ReinstatementData,
+    EventKind.REINSTATEMENT_LAPSED: ReinstatementData,
     EventKind.METERING_FINAL_REPORT_DUE: MeteringData,
+    EventKind.SUPPORT_REQUEST_COMPLETED: CompletedData,
+    EventKind.SUPPORT_REQUEST_REJECTED: RejectedData | RejectedByWorkerData,
+    EventKind.GUARD_TRIPPED: GuardTrippedData,
+    EventKind.GUARD_RELEASED: GuardReleasedData,
+    EventKind.ACTIVITY_FEED_SILENT: SilentFeedData,
+}
+_OWN_ENVELOPES: dict[EventKind, type[PublishedEvent]] = {
+    EventKind.SUPPORT_REQUEST_REJECTED: PublishedAnswer,
+    EventKind.GUARD_TRIPPED: PublishedWorkerEvent,
+    EventKind.GUARD_RELEASED: PublishedWorkerEvent,
+    EventKind.ACTIVITY_FEED_SILENT: PublishedWorkerEvent,
 }
 
 
@@ -203,7 +336,9 @@ def _only(value: str) -> Any:  # noqa: ANN401 - a type that is made at run time
 
 
 def _model(
-    name: str, envelope: type[PublishedEvent], data: type[StandingData]
+    name: str,
+    envelope: type[PublishedEvent],
+    data: Any,  # noqa: ANN401 - a model, or a union of such
 ) -> type[PublishedEvent]:
     title = "".join(word.capitalize() for word in name.replace(".", "_").split("_"))
     model: type[PublishedEvent] = create_model(
@@ -217,7 +352,11 @@ def _model(
 
 
 EVENT_MODELS: dict[EventKind, type[PublishedEvent]] = {
-    kind: _model(kind, PublishedLifecycleEvent, _OWN_DATA.get(kind, StandingData))
+    kind: _model(
+        kind,
+        _OWN_ENVELOPES.get(kind, PublishedLifecycleEvent),
+        _OWN_DATA.get(kind, StandingData),
+    )
     for kind in EventKind
 }
 """The whole CloudEvent of every kind of event."""

@@ -1,13 +1,14 @@
-"""Reads the policy file: TOML, in which an operator names only what is to be different.
+"""Reads and writes the policy file: TOML, in which an operator names only what is to be different.
 
 Only this module knows the file's form (lifecycle.md section 3).  What a policy means and which
 values are refused is `lifecycle.policy`.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -16,7 +17,17 @@ from pydantic_core import PydanticCustomError
 
 from marketplace_worker.contract.fields import wording
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
+from marketplace_worker.lifecycle.policy import (
+    AzureReinstatement,
+    Grace,
+    Guard,
+    Inactivity,
+    MinimumDwell,
+    NoticeLead,
+    Policy,
+    Reinstatement,
+    Timeline,
+)
 
 DURATION_MAX = timedelta(days=36_500)
 """Longest duration that is accepted (a hundred years): adding it never leaves the calendar."""
@@ -53,6 +64,27 @@ def load_policy(text: str) -> Policy:
     return policy
 
 
+def policy_to_toml(policy: Policy) -> str:
+    """A policy as a whole file: every field, in the order of lifecycle.md section 3.
+
+    `load_policy` reads the same policy from it, but for the built-in one, whose version no file may
+    have.
+    """
+    return "".join(
+        [
+            f"version = {_toml(policy.version)}\n",
+            _section("timeline.payg", policy.payg),
+            _section("timeline.commit", policy.commit),
+            _section("minimum_dwell", policy.minimum_dwell),
+            _section("notice", policy.notice),
+            _section("inactivity", policy.inactivity),
+            _section("reinstatement", policy.reinstatement),
+            _section("grace", policy.grace),
+            _section("guard", policy.guard),
+        ]
+    )
+
+
 def parse_duration(value: object) -> timedelta:
     """An ISO 8601 duration in weeks, days, hours, minutes and seconds, such as `P1DT2H`.
 
@@ -76,10 +108,41 @@ def parse_duration(value: object) -> timedelta:
     return duration
 
 
+def format_duration(duration: timedelta) -> str:
+    """A duration that is not negative, as `parse_duration` reads it: `P7D`, `PT1H`, `P1DT0.5S`."""
+    hours, rest = divmod(timedelta(seconds=duration.seconds), timedelta(hours=1))
+    minutes, seconds = divmod(rest, timedelta(minutes=1))
+    fraction = f".{duration.microseconds:06}".rstrip("0.")
+    time = "".join(
+        f"{number}{unit}"
+        for number, unit in ((hours, "H"), (minutes, "M"), (f"{seconds.seconds}{fraction}", "S"))
+        if number not in {0, "0"}
+    )
+    days = f"{duration.days}D" if duration.days else ""
+    return f"P{days}T{time}" if time else f"P{days or '0D'}"
+
+
 def _own_version(version: str) -> str:
     if version == _BUILT_IN.version:
         raise PydanticCustomError("version", "must not be the name of the built-in policy")
     return version
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _section(
+    name: str,
+    section: Timeline | MinimumDwell | NoticeLead | Inactivity | Reinstatement | Grace | Guard,
+) -> str:
+    lines = (f"{key} = {_toml(value)}\n" for key, value in asdict(section).items())
+    return "".join([f"[{name}]\n", *lines])
+
+
+def _toml(value: timedelta | str | float) -> str:
+    # Versions are printable ASCII, where JSON's escapes are TOML's, and so are its numbers and
+    # booleans.
+    return json.dumps(format_duration(value) if isinstance(value, timedelta) else value)
 
 
 # --- the file's form ------------------------------------------------------------------------------
@@ -209,7 +272,7 @@ def _syntax_line(text: str, message: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """On which line each key and each section header of a TOML text stands.
+    """On which line each key and each section of a TOML text stands first.
 
     A search, not a parse: good enough to point at a line of a text that tomllib has read.
     """
@@ -224,10 +287,15 @@ class _Lines:
         for number, line in enumerate(text.split("\n"), start=1):
             if header := re.match(r"\s*\[+([^\]]+)\]", line):
                 section = _path(header[1])
-                lines.numbers.setdefault(section, number)
+                lines._stands(section, number)
             elif key := re.match(r"""\s*([\w."' -]+?)\s*=""", line):
-                lines.numbers.setdefault((*section, *_path(key[1])), number)
+                lines._stands((*section, *_path(key[1])), number)
         return lines
+
+    def _stands(self, path: tuple[str, ...], number: int) -> None:
+        """A field stands there, and so does, if not before, all that it is in."""
+        for parts in range(1, len(path) + 1):
+            self.numbers.setdefault(path[:parts], number)
 
     def of_field(self, path: str) -> int:
         """The line of a field, or of the nearest thing around it that the text does have."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from marketplace_worker.contract.cloudevents import Envelope, event_type, schema_id
 from marketplace_worker.contract.examples import (
     MARKETPLACE_EXAMPLES,
+    example_answer_of_the_worker,
     example_snapshot,
     inbound_examples,
     outbound_examples,
@@ -20,7 +21,7 @@ from marketplace_worker.contract.fields import Text, Time
 from marketplace_worker.contract.inbound_data import INBOUND_DATA, Data
 from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.outbound_data import EVENT_MODELS, STATE_MODEL, STATE_NAME
-from marketplace_worker.lifecycle.events import EventKind
+from marketplace_worker.lifecycle.events import Event, EventKind
 
 JsonObject = dict[str, Any]
 
@@ -31,11 +32,19 @@ DESCRIPTIONS: dict[EventKind, str] = {
     EventKind.CONTROL_PLANE_LOST: "No new users, no new clusters, no changes to clusters.",
     EventKind.SUSPENDED: "Keys are deactivated, content is inaccessible; logging in still works.",
     EventKind.DEACTIVATED: "The organization is closed. `cause` tells whether it can come back.",
+    EventKind.REINSTATEMENT_PENDING: (
+        "A plan is active again; no step is taken until `completed_by` completes the reinstatement."
+    ),
+    EventKind.REINSTATEMENT_LAPSED: (
+        "The plan ended before the reinstatement was completed; the deadlines go on."
+    ),
     EventKind.REINSTATED: "The organization has an active plan again and is as it was before.",
+    EventKind.REACTIVATED: "Support undid the deactivation; the organization is on the free tier.",
     EventKind.NOTICE_GIVEN: "A step is announced; it is never taken before the date named here.",
     EventKind.NOTICE_WITHDRAWN: "The announced step is called off or put off.",
     EventKind.CONTROL_PLANE_ACCESS_REVOKED: "Close the control plane to the organization.",
     EventKind.CONTROL_PLANE_ACCESS_RESTORED: "Open the control plane to it again.",
+    EventKind.CONTROL_PLANE_PROVISION_REQUESTED: "Provision a control plane for it anew.",
     EventKind.CONTROL_PLANE_DECOMMISSIONED: "Decommission the organization's control plane.",
     EventKind.API_KEYS_REVOKED: "Its API keys are no longer valid.",
     EventKind.API_KEYS_RESTORED: "Its API keys are valid again.",
@@ -46,10 +55,35 @@ DESCRIPTIONS: dict[EventKind, str] = {
     EventKind.TEAM_MEMBERSHIPS_REMOVED: "Its users have left its teams; their accounts stay.",
     EventKind.ROLES_REMOVED: "Its users have lost their roles in it; their accounts stay.",
     EventKind.LOGINS_BLOCKED: "Nobody can log in to the organization.",
+    EventKind.LOGINS_UNBLOCKED: "Logging in to the organization is possible again.",
     EventKind.EMAIL_LOCKED: "The owner's email may not be used for another organization.",
+    EventKind.EMAIL_UNLOCKED: "The email that its deactivation locked may be used again.",
+    EventKind.EMAIL_LOCK_VIOLATED: (
+        "The email that its deactivation locked is now that of another organization's owner."
+    ),
     EventKind.RUNTIMES_DETACHED: "Its runtimes no longer proxy data; they are not stopped.",
     EventKind.RESOURCES_DELETION_REQUESTED: "Delete all content, data and resources, for good.",
     EventKind.METERING_FINAL_REPORT_DUE: "Report the last usage to the marketplace in time.",
+    EventKind.SUPPORT_REQUEST_COMPLETED: (
+        "What Support asked for is done; the events that it caused came before."
+    ),
+    EventKind.SUPPORT_REQUEST_REJECTED: (
+        "What Support asked for is refused, and changed nothing. `data` has one of two shapes: "
+        "where the organization stands and the answer, or, where the request was to unlock an "
+        "email and no organization could be found, the answer alone, with the subject `worker`."
+    ),
+    EventKind.GUARD_TRIPPED: (
+        "From here on no organization is suspended or deactivated, unless Support asks for it; "
+        "what is due stays due. Of no organization: the subject is `worker`."
+    ),
+    EventKind.GUARD_RELEASED: (
+        "Suspending and deactivating go on, for some steps or altogether. Of no organization: the "
+        "subject is `worker`."
+    ),
+    EventKind.ACTIVITY_FEED_SILENT: (
+        "Nobody is deactivated for inactivity while this feed is silent. Of no organization: the "
+        "subject is `worker`."
+    ),
 }
 """What each event tells its reader."""
 
@@ -99,14 +133,15 @@ def inbound_schemas() -> dict[str, JsonObject]:
 
 def outbound_schemas() -> dict[str, JsonObject]:
     """The schema of every outbound message, by its name."""
-    examples = outbound_messages()
+    examples = {name: [message] for name, message in outbound_messages().items()}
+    examples[EventKind.SUPPORT_REQUEST_REJECTED].append(_read(example_answer_of_the_worker()))
     written = [(str(kind), model, DESCRIPTIONS[kind]) for kind, model in EVENT_MODELS.items()]
     return {
         name: _named(
             name,
             model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization"),
             description=description,
-            examples=[examples[name]],
+            examples=examples[name],
         )
         for name, model, description in [*written, (STATE_NAME, STATE_MODEL, STATE_DESCRIPTION)]
     }
@@ -115,9 +150,14 @@ def outbound_schemas() -> dict[str, JsonObject]:
 def outbound_messages() -> dict[str, JsonObject]:
     """An example of everything that we publish, read from the very bytes, by its name."""
     messages: dict[str, JsonObject] = {
-        str(kind): json.loads(encode(event)) for kind, event in outbound_examples().items()
+        str(kind): _read(event) for kind, event in outbound_examples().items()
     }
     return messages | {STATE_NAME: json.loads(encode_snapshot(example_snapshot()))}
+
+
+def _read(event: Event) -> JsonObject:
+    message: JsonObject = json.loads(encode(event))
+    return message
 
 
 class _WithoutTitles(GenerateJsonSchema):

@@ -1,6 +1,7 @@
 """Starts the servers and the worker, tells the story, and prints each event as it arrives."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -9,25 +10,30 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from importlib import resources
+from datetime import datetime, time, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from rich.console import Console
 
 from marketplace_worker import standalone
-from marketplace_worker.app import system_clock
-from marketplace_worker.demo.story import Customer, Message, Teller, customers, unreadable
+from marketplace_worker.app import run, system_clock
+from marketplace_worker.demo.clock import FastClock
+from marketplace_worker.demo.story import Customer, customers
+from marketplace_worker.demo.teller import Message, Teller, unreadable
 from marketplace_worker.embedded.postgres import Durability
-from marketplace_worker.embedded.process import Command, Ready, running
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, Topics, load_settings
 
-TIME_LIMIT_S = 25.0
-"""After this, what has not come is missing."""
+LAST_DAY = 45
+TIME_LIMIT_S = 60.0
+"""After either, what has not come is missing."""
+
+BEGINS_BEFORE_TODAY = timedelta(days=60)
+"""The story is over before now: Apache Kafka refuses records from the future."""
 
 
 @dataclass(slots=True)
@@ -46,34 +52,61 @@ def show() -> int:
     """Run the demo; returns the exit status: 0, or 1 where anything did not come as it should.
 
     Everything it starts and writes is gone when it returns, also after Ctrl-C and SIGTERM.
+
+    Raises:
+        KeyboardInterrupt: it was told to end (Ctrl-C, SIGTERM).
     """
     console = Console(highlight=False)
-    set_up_logs(sys.stderr, "warning")
+    log = io.StringIO()
+    set_up_logs(log)
     began = system_clock()
+    clock = FastClock(datetime.combine(began - BEGINS_BEFORE_TODAY, time(), began.tzinfo))
+    story = customers()
     cache = Path(".cache")
     cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="demo-", dir=cache) as name:
-        folder = Path(name).resolve()
-        policy = resources.files(__package__).joinpath("policy.toml").read_text(encoding="utf-8")
-        (folder / "policy.toml").write_text(policy, encoding="utf-8")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        seen, story = uvloop.run(_perform(folder, console))
-        missing = _missing(seen, story)
-        if missing:
-            sys.stderr.write(_log(folder))
+        _interrupt_on_sigterm()
+        try:
+            seen = uvloop.run(_perform(Path(name).resolve(), story, clock, console))
+        except Exception:
+            sys.stderr.write(log.getvalue())
+            raise
+    if seen is None:
+        raise KeyboardInterrupt
+    missing = list(faults(seen, story))
+    if missing:
+        sys.stderr.write(log.getvalue())
     _summarize(console, seen, story, missing)
-    took_s = (system_clock() - began).total_seconds()
-    console.print(f"{'Something is missing' if missing else 'All as it should be'}; {took_s:.0f} s")
+    days, took_s = clock.day(clock()), (system_clock() - began).total_seconds()
+    verdict = "Something is missing" if missing else "All as it should be"
+    console.print(f"{verdict}; {days:.0f} days in {took_s:.0f} s")
     return 1 if missing else 0
 
 
-async def _perform(folder: Path, console: Console) -> tuple["Seen", Sequence[Customer]]:
+def _interrupt_on_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+async def _perform(
+    folder: Path, story: Sequence[Customer], clock: FastClock, console: Console
+) -> Seen | None:
+    """What came; None where the worker was told to end before all had come."""
     console.print("Starting Postgres, a Kafka broker and the worker …")
     async with _servers(folder) as environment:
         settings = load_settings(None, environment)
         await standalone.prepare(settings)
-        async with running(_worker(environment, folder), _started(folder), ready_seconds=15):
-            return await _play(settings, console)
+        stop = asyncio.Event()
+        worker = asyncio.create_task(run(settings, clock=clock, stop=stop))
+        play = asyncio.create_task(_play(settings, story, clock, console))
+        try:
+            await asyncio.wait({worker, play}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            play.cancel()
+            await asyncio.wait({worker, play})
+            _interrupt_on_sigterm()  # the worker, when it ends, leaves SIGTERM as it is by default
+        worker.result()
+        return None if play.cancelled() else play.result()
 
 
 @asynccontextmanager
@@ -84,8 +117,8 @@ async def _servers(folder: Path) -> AsyncIterator[dict[str, str]]:
         yield {
             **environment,
             "MARKETPLACE_WORKER_EMAIL_KEY": "only for the demo",
-            "MARKETPLACE_WORKER_POLICY_FILE": str(folder / "policy.toml"),
-            "MARKETPLACE_WORKER_DEADLINES__POLL_INTERVAL_MS": "50",
+            "MARKETPLACE_WORKER_DEADLINES__POLL_INTERVAL_MS": "20",
+            "MARKETPLACE_WORKER_RELAY__POLL_INTERVAL_MS": "20",
             **(_topics_of_its_own() if given else {}),
         }
 
@@ -98,64 +131,102 @@ def _topics_of_its_own() -> dict[str, str]:
     return {**renamed, "MARKETPLACE_WORKER_KAFKA__GROUP_PREFIX": tag}
 
 
-def _worker(environment: Mapping[str, str], folder: Path) -> Command:
-    """The worker, as an operator starts it."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MARKETPLACE_WORKER_")}
-    return Command(
-        name="marketplace-worker",
-        program=[sys.executable, "-m", "marketplace_worker", "run"],
-        folder=folder,
-        stop_signals=[signal.SIGTERM],
-        environment=tuple({**inherited, **environment}.items()),
-    )
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """The world around the worker: it sends, and it goes by the same clock."""
+
+    producer: AIOKafkaProducer
+    teller: Teller
+    clock: FastClock
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send them, each recorded at the clock's time; returns when the broker has them."""
+        for message in messages:
+            await self.producer.send_and_wait(
+                message.topic,
+                message.value,
+                key=message.key.encode(),
+                timestamp_ms=round(self.clock().timestamp() * 1000),
+            )
 
 
-def _started(folder: Path) -> Ready:
-    """Whether the worker says so, in its log."""
+async def _play(
+    settings: Settings, story: Sequence[Customer], clock: FastClock, console: Console
+) -> Seen:
+    """Tell the story, and read what the worker says until all has come or the time is up.
 
-    async def started() -> bool:
-        return "worker_started" in _log(folder)
-
-    return started
-
-
-def _log(folder: Path) -> str:
-    return (folder / "log").read_text(encoding="utf-8")
-
-
-async def _play(settings: Settings, console: Console) -> tuple[Seen, Sequence[Customer]]:
-    """Tell the story, and read what the worker says until it is complete or the time is up."""
+    Time begins to pass when the worker has begun to speak.
+    """
     topics = settings.topics
     seen = Seen()
-    began = system_clock()
-    story = customers(Teller(topics, began))
-    by_name = {customer.name: customer for customer in story}
     async with (
         _reading(settings, topics.lifecycle, topics.dead_letters) as incoming,
-        _sending(settings) as producer,
+        _outside(settings, clock) as outside,
     ):
-        await _tell(producer, [unreadable(topics), *(m for c in story for m in c.begins)])
-        _print_header(console, story)
+        beginning = [message for customer in story for message in customer.begins(outside.teller)]
+        await outside.send([unreadable(topics), *beginning])
+        _print_header(console, story, clock)
+        life = None
         try:
             async with asyncio.timeout(TIME_LIMIT_S):
-                while _missing(seen, story):
-                    record = await incoming.getone()
-                    if record.topic == topics.dead_letters:
-                        seen.dead_letters += 1
-                        reason = dict(record.headers)["dead-letter-reason"].decode()
-                        _print(console, began, "-", "dead letter", reason)
-                        continue
-                    event = json.loads(record.value)
-                    seen.events.setdefault(event["subject"], []).append(event)
-                    _print(console, began, event["subject"], _name(event), _remark(event))
-                    answer = by_name[event["subject"]].then.get(_name(event))
-                    if answer is not None:
-                        message = answer(Teller(topics, system_clock()))
-                        await _tell(producer, [message])
-                        _print(console, began, event["subject"], "", f"<- {message.what}")
+                while any(faults(seen, story)) and clock.day(clock()) < LAST_DAY:
+                    arrived = await incoming.getmany(timeout_ms=100)
+                    if arrived and life is None:
+                        life = asyncio.create_task(_life(outside))
+                    for record in chain.from_iterable(arrived.values()):
+                        if record.topic == topics.dead_letters:
+                            _note_dead_letter(record, seen, clock, console)
+                        else:
+                            await _hear(json.loads(record.value), seen, story, outside, console)
         except TimeoutError:
             pass
-    return seen, story
+        finally:
+            if life is not None:
+                life.cancel()
+    return seen
+
+
+async def _life(outside: _Outside) -> None:
+    """Let time pass, and every day somebody sign in and use the product.
+
+    Without such signs of life, nobody is taken to be inactive (lifecycle.md section 5).
+    """
+    async with asyncio.TaskGroup() as group:
+        group.create_task(outside.clock.run())
+        while True:
+            await outside.clock.later(timedelta(days=1))
+            await outside.send(outside.teller.everyday("elm"))
+
+
+def _note_dead_letter(
+    record: ConsumerRecord, seen: Seen, clock: FastClock, console: Console
+) -> None:
+    """Count it and print why."""
+    seen.dead_letters += 1
+    headers = {name: value.decode() for name, value in record.headers}
+    day = clock.day(_moment(headers["dead-letter-at"]))
+    _print(console, day, "-", "dead letter", headers["dead-letter-reason"])
+
+
+async def _hear(
+    event: Mapping[str, Any],
+    seen: Seen,
+    story: Sequence[Customer],
+    outside: _Outside,
+    console: Console,
+) -> None:
+    """Note and print an event; answer it, where the story has an answer."""
+    name, who, clock = _name(event), event["subject"], outside.clock
+    seen.events.setdefault(who, []).append(dict(event))
+    _print(console, clock.day(_moment(event["time"])), who, name, _remark(event, clock))
+    customer = next((each for each in story if each.name == who), None)
+    answer = customer.then.get(name) if customer else None
+    if answer is not None:
+        await clock.later()
+        messages = answer(outside.teller)
+        said = ", ".join(message.what for message in messages)
+        _print(console, clock.day(clock()), who, "", f"<- {said}")
+        await outside.send(messages)
 
 
 @asynccontextmanager
@@ -175,18 +246,13 @@ async def _reading(settings: Settings, *topics: str) -> AsyncIterator[AIOKafkaCo
 
 
 @asynccontextmanager
-async def _sending(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+async def _outside(settings: Settings, clock: FastClock) -> AsyncIterator[_Outside]:
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
     await producer.start()
     try:
-        yield producer
+        yield _Outside(producer, Teller(settings.topics, clock), clock)
     finally:
         await producer.stop()
-
-
-async def _tell(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
-    for message in messages:
-        await producer.send_and_wait(message.topic, message.value, key=message.key.encode())
 
 
 def _name(event: Mapping[str, Any]) -> str:
@@ -194,9 +260,14 @@ def _name(event: Mapping[str, Any]) -> str:
     return name
 
 
-def _remark(event: Mapping[str, Any]) -> str:
+def _remark(event: Mapping[str, Any], clock: FastClock) -> str:
     """Why, or what comes next: the part of an event that a person wants first."""
     data = event["data"]
+
+    def day(text: str) -> str:
+        moment = _moment(text)
+        return f"day {int(clock.day(moment))}, {moment:%H:%M}"
+
     match _name(event):
         case "organization.canceled" | "organization.reinstated":
             return f"{data['previous_state']} -> {data['state']}, reason {data['reason']}"
@@ -204,49 +275,54 @@ def _remark(event: Mapping[str, Any]) -> str:
             return f"{data['previous_state']} -> {data['state']}"
         case "organization.deactivated":
             return f"{data['previous_state']} -> {data['state']}, cause {data['cause']}"
-        case "organization.notice_given":
-            return f"{data['upcoming_state']} at {_clock(data['at'])}"
+        case "organization.notice_given" | "organization.notice_withdrawn":
+            return f"{data['upcoming_state']} on {day(data['at'])}"
+        case "organization.reinstatement_pending":
+            return f"{data['subscription_id']}, waits for {data['completed_by']}"
+        case "support_request.completed":
+            return f"{data['request']}: {data['message']}"
         case "metering.final_report_due":
-            return f"{data['subscription_id']} until {_clock(data['deadline'])}"
+            return f"{data['subscription_id']} until {day(data['deadline'])}"
         case _:
             return ""
 
 
-def _clock(moment: str) -> str:
-    return datetime.fromisoformat(moment).strftime("%H:%M:%S")
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
-def _print_header(console: Console, story: Sequence[Customer]) -> None:
+def _print_header(console: Console, story: Sequence[Customer], clock: FastClock) -> None:
     for customer in story:
-        console.print(f"  {customer.name:<6} {customer.what}")
-    console.print(f"\n{'after':>7}  {'customer':<9} {'event':<31} remark")
+        console.print(f"  {customer.name:<6} {customer.what}", soft_wrap=True)
+    console.print(
+        f"\nThe policy is the default one; the clock is not: it begins at {clock():%Y-%m-%d} "
+        "and runs about four days a second.",
+        soft_wrap=True,
+    )
+    console.print(f"\n{'day':>5}  {'customer':<9} {'event':<34} remark")
 
 
-def _print(console: Console, began: datetime, customer: str, name: str, remark: str) -> None:
-    after_s = (system_clock() - began).total_seconds()
+def _print(console: Console, day: float, customer: str, name: str, remark: str) -> None:
     style = "bold" if name.startswith("organization.") else "dim" if remark.startswith("<-") else ""
-    line = f"{after_s:>6.1f}s  {customer:<9} {name:<31} {remark}".rstrip()
+    line = f"{day:>5.1f}  {customer:<9} {name:<34} {remark}".rstrip()
     console.print(line, style=style, soft_wrap=True, markup=False)
 
 
-def _missing(seen: Seen, story: Sequence[Customer]) -> list[str]:
-    """What should have come and did not, or came otherwise."""
-    return list(_faults(seen, story))
-
-
-def _faults(seen: Seen, story: Sequence[Customer]) -> Iterator[str]:
-    if not seen.dead_letters:
-        yield "the dead letter of the unreadable message"
-    for customer in story:
-        names = seen.names(customer.name)
-        for place, expected in enumerate(customer.expected):
+def faults(seen: Seen, story: Sequence[Customer]) -> Iterator[str]:
+    """What should have come and did not, or came otherwise, or should not have come."""
+    if seen.dead_letters != 1:
+        yield f"one dead letter, of the unreadable message (there came {seen.dead_letters})"
+    expected_of = {customer.name: customer.expected for customer in story}
+    for who in dict.fromkeys((*expected_of, *seen.events)):
+        wanted, names = expected_of.get(who, ()), seen.names(who)
+        for place, expected in enumerate(wanted):
             came = names[place] if place < len(names) else "nothing"
             if came != expected:
-                yield f"{customer.name}: {expected} (there came {came})"
+                yield f"{who}: {expected} (there came {came})"
                 break
         else:
-            if len(names) > len(customer.expected):
-                yield f"{customer.name}: nothing more (there came {names[len(customer.expected)]})"
+            if len(names) > len(wanted):
+                yield f"{who}: nothing more (there came {names[len(wanted)]})"
 
 
 def _summarize(
@@ -256,12 +332,11 @@ def _summarize(
     for customer in story:
         events = seen.events.get(customer.name, [])
         data = events[-1]["data"] if events else {"state": "active", "reason": None}
-        why = data["reason"] or "none: nothing happened to it"
         console.print(
-            f"  {customer.name:<6} {data['state']:<12} {customer.what} (reason: {why}; "
-            f"{len(events)} events)",
+            f"  {customer.name:<6} {data['state']:<12} {customer.what} "
+            f"(reason: {data['reason'] or 'none'}; events: {len(events)})",
             soft_wrap=True,
             markup=False,
         )
     for each in missing:
-        console.print(f"missing: {each}", style="bold red", markup=False)
+        console.print(f"missing: {each}", style="bold red", soft_wrap=True, markup=False)

@@ -1,28 +1,39 @@
 """When an organization has an active plan: all its plans, laid over one another in event time.
 
-The last-plan rule of lifecycle.md section 2 is read off here, and so is `canceled_at`.
+The last-plan rule of lifecycle.md section 2 is read off here, and so are `canceled_at` and, of
+section 4, which plans count only once their reinstatement is completed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
-from marketplace_worker.lifecycle.events import PlanSummary
+from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.organization import Commitment, Organization
-from marketplace_worker.lifecycle.plans import Course, Link, Span, Subscription, fold
-from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.organization import (
+    Cancellation,
+    Commitment,
+    Grant,
+    Organization,
+    Pause,
+)
+from marketplace_worker.lifecycle.plans import (
+    FOREVER,
+    Course,
+    Link,
+    Span,
+    Subscription,
+    fold,
+)
+from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
+    Marketplace,
     OrganizationId,
     PlanType,
     Reason,
     SubscriptionKey,
 )
-
-_COMMITMENT = "commitment:"
-
-FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,8 @@ class Claim:
 
     Up to `revives_until` it also brings a canceled organization back; beyond, where a superseded
     plan waits for its successor, it only keeps an active one (lifecycle.md section 11).
+    `brought_by`: who caused a reinstatement by it.  `waits_for`: what completes that; None: nothing
+    is missing.
     """
 
     plan: str
@@ -40,33 +53,48 @@ class Claim:
     revives_until: datetime
     reason: Reason
     initiator: Initiator
-
-    @property
-    def is_commitment(self) -> bool:
-        """Whether the plan is a commitment rather than a subscription."""
-        return self.plan.startswith(_COMMITMENT)
+    brought_by: Initiator = Initiator.CUSTOMER
+    subscription: SubscriptionKey | None = None
+    waits_for: CompletedBy | None = None
 
     def covers(self, at: datetime) -> bool:
         """Whether the plan counts as active at that moment."""
         return self.starts_at <= at < self.ends_at
 
+    def revives(self, at: datetime) -> bool:
+        """Whether the plan is active at that moment, rather than only waiting for a successor."""
+        return self.starts_at <= at < self.revives_until
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One subscription as a plan of an organization.  `until`: when it was moved to another."""
+    """One subscription as a plan of an organization.
+
+    `until`: when it was moved to another.  `kept`: no deactivation has taken it since.
+    """
 
     subscription: Subscription
     course: Course
     links: tuple[Link, ...]
     until: datetime | None
+    kept: bool
+
+    @property
+    def current(self) -> bool:
+        """Whether it is the organization's now."""
+        return self.kept and self.until is None
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """All plans of one organization."""
+    """All plans of one organization.
+
+    `claims` are of confirmed plans; `waiting` of those whose reinstatement is not completed.
+    """
 
     attachments: tuple[Attachment, ...]
     claims: tuple[Claim, ...]
+    waiting: tuple[Claim, ...] = ()
 
     def active(self, at: datetime) -> bool:
         """Whether any plan counts as active."""
@@ -74,8 +102,11 @@ class Coverage:
 
     def reviving(self, at: datetime) -> Claim | None:
         """A plan that proves, at that moment, that the organization is active again."""
-        proofs = [c for c in self.claims if c.starts_at <= at < c.revives_until]
-        return max(proofs, key=lambda c: (c.ends_at, c.plan), default=None)
+        return _longest(claim for claim in self.claims if claim.revives(at))
+
+    def pending(self, at: datetime) -> Claim | None:
+        """A plan that would prove it, once its reinstatement is completed."""
+        return _longest(claim for claim in self.waiting if claim.revives(at))
 
     def last_end(self, at: datetime) -> Claim | None:
         """The plan that ended last, of those that had begun: its end is `canceled_at`.
@@ -83,22 +114,47 @@ class Coverage:
         Of several at one instant, the one with the longest timeline.  None where no plan had begun:
         such an organization is not canceled.
         """
-        begun = [claim for claim in self.claims if claim.starts_at <= at]
+        begun = (claim for claim in self.claims if claim.starts_at <= at)
         return max(begun, key=_lateness, default=None)
 
     def next_change(self, after: datetime) -> datetime | None:
         """When a plan next begins or ends by itself."""
         moments = (
             moment
-            for claim in self.claims
+            for claim in (*self.claims, *self.waiting)
             for moment in (claim.starts_at, claim.revives_until, claim.ends_at)
         )
         return min((m for m in moments if after < m < FOREVER), default=None)
+
+    def pauses(self, cancellation: Cancellation, now: datetime) -> tuple[Pause, ...]:
+        """When, since the cancellation and up to now, the clock stood still, in order."""
+        since = cancellation.canceled_at
+        derived = (
+            (max(claim.starts_at, since), min(claim.revives_until, now))
+            for claim in self.waiting
+            if claim.starts_at < now and claim.revives_until > since
+        )
+        merged: list[Pause] = []
+        for starts_at, ends_at in sorted((*derived, *cancellation.stood_still)):
+            if merged and starts_at <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], ends_at))
+            else:
+                merged.append((starts_at, ends_at))
+        return tuple(merged)
 
     @property
     def floor(self) -> datetime | None:
         """Until when the marketplaces want the data kept, over all plans."""
         return max((a.course.floor for a in self.attachments if a.course.floor), default=None)
+
+    @property
+    def subscriptions(self) -> tuple[SubscriptionKey, ...]:
+        """Those that are the organization's now."""
+        return tuple(each.subscription.key for each in self.attachments if each.current)
+
+
+def _longest(claims: Iterable[Claim]) -> Claim | None:
+    return max(claims, key=lambda claim: (claim.ends_at, claim.plan), default=None)
 
 
 def _lateness(claim: Claim) -> tuple[datetime, int, str]:
@@ -106,47 +162,76 @@ def _lateness(claim: Claim) -> tuple[datetime, int, str]:
     return (claim.ends_at, longest_first[claim.plan_type], claim.plan)
 
 
-def coverage(organization: Organization, fleet: Fleet, policy: Policy) -> Coverage:
-    """Lay all plans of an organization over one another."""
+def coverage(
+    organization: Organization, fleet: Fleet, policy: Policy, *, now: datetime
+) -> Coverage:
+    """Lay all plans of an organization over one another.
+
+    Which of Azure's are confirmed depends on what is confirmed already: one that began while a
+    confirmed plan was active is, and so on until nothing changes (lifecycle.md section 11).
+    """
     attachments = tuple(
-        attach(subscription, organization.id, fleet)
+        attach(subscription, organization, fleet)
         for subscription in fleet.attached_to(organization.id)
     )
-    claims = [
+    told = [
         claim
         for attachment in attachments
+        if attachment.kept
         for claim in _subscription_claims(attachment, fleet, policy)
     ]
-    claims += _commitment_claims(organization.commitments, claims)
-    return Coverage(attachments, tuple(claims))
+    if organization.state.in_cancellation:
+        told = [_judged(claim, organization, policy) for claim in told]
+        told += matched_claims(organization.id, fleet, policy, now)
+    others = [
+        _grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
+    ]
+    while True:
+        confirmed = [claim for claim in told if claim.waits_for is None] + others
+        confirmed += _commitment_claims(organization, confirmed)
+        begun_in_time = [claim for claim in told if _begun_in_time(claim, confirmed)]
+        if not begun_in_time:
+            break
+        told = [replace(c, waits_for=None) if c in begun_in_time else c for c in told]
+    waiting = tuple(claim for claim in told if claim.waits_for is not None)
+    return Coverage(attachments, tuple(_since_recovery(organization, confirmed)), waiting)
 
 
-def attach(subscription: Subscription, organization: OrganizationId, fleet: Fleet) -> Attachment:
+def attach(subscription: Subscription, organization: Organization, fleet: Fleet) -> Attachment:
     """Read a register as a plan of one of the organizations that it was linked to."""
     links = fleet.links_of(subscription)
-    last = max(i for i, link in enumerate(links) if link.organization == organization)
+    last = max(i for i, link in enumerate(links) if link.organization == organization.id)
     until = links[last + 1].occurred_at if last + 1 < len(links) else None
-    return Attachment(subscription, fold(subscription, links), links, until)
+    kept = organization.keeps(links[last].occurred_at)
+    return Attachment(subscription, fold(subscription, links), links, until, kept)
 
 
 def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -> Iterator[Claim]:
-    for span in attachment.course.spans:
+    subscription = attachment.subscription
+    for claim in _claims_of(subscription, attachment.course, fleet, policy):
+        if attachment.until is None:
+            yield claim
+        elif claim.starts_at <= attachment.until:
+            yield _moved(claim, attachment.until)
+
+
+def _claims_of(
+    subscription: Subscription, course: Course, fleet: Fleet, policy: Policy
+) -> Iterator[Claim]:
+    for span in course.spans:
         ends_at = revives_until = FOREVER if span.ends_at is None else span.ends_at
         if span.superseded:
-            ends_at = _continued_until(span, attachment.subscription, fleet, policy)
-        claim = Claim(
-            str(attachment.subscription.key),
-            attachment.course.plan_type,
+            ends_at = _continued_until(span, subscription, fleet, policy)
+        yield Claim(
+            str(subscription.key),
+            course.plan_type,
             span.starts_at,
             ends_at,
             revives_until,
             span.reason,
             span.initiator,
+            subscription=subscription.key,
         )
-        if attachment.until is None:
-            yield claim
-        elif claim.starts_at <= attachment.until:
-            yield _moved(claim, attachment.until)
 
 
 def _moved(claim: Claim, until: datetime) -> Claim:
@@ -181,11 +266,59 @@ def _later(ends_at: datetime, policy: Policy) -> datetime:
     return ends_at + within if ends_at < FOREVER - within else FOREVER
 
 
-def _commitment_claims(commitments: Sequence[Commitment], others: Iterable[Claim]) -> list[Claim]:
+# --- what waits to be completed -------------------------------------------------------------------
+
+
+def matched_claims(
+    organization: OrganizationId, fleet: Fleet, policy: Policy, at: datetime
+) -> list[Claim]:
+    """What nobody had linked by then, and whose billing account was its own (section 4)."""
+    return [
+        replace(claim, waits_for=CompletedBy.SIGN_IN)
+        for subscription in fleet.matching(organization, at)
+        for claim in _claims_of(subscription, fold(subscription, ()), fleet, policy)
+    ]
+
+
+def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
+    """Azure's plan that began after the cancellation waits for Support, where policy says so.
+
+    What is pending stays so, whichever way old news moves `canceled_at`: positive proof only.
+    """
+    key, cancellation = claim.subscription, organization.cancellation
+    assert cancellation is not None
+    if key is None or key.marketplace is not Marketplace.AZURE:
+        return claim
+    is_pending = organization.pending is not None and organization.pending.subscription == key
+    in_time = claim.starts_at <= cancellation.canceled_at and not (
+        is_pending and claim.ends_at > cancellation.canceled_at
+    )
+    proved = any(
+        proof.subscription == key and proof.at >= claim.starts_at for proof in organization.proofs
+    )
+    by_itself = policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
+    return (
+        claim if by_itself or proved or in_time else replace(claim, waits_for=CompletedBy.SUPPORT)
+    )
+
+
+def _begun_in_time(claim: Claim, confirmed: Sequence[Claim]) -> bool:
+    """Whether Azure's plan that waits began while a confirmed one was active after all."""
+    return claim.waits_for is CompletedBy.SUPPORT and any(
+        other.starts_at <= claim.starts_at <= other.ends_at and other.starts_at < other.ends_at
+        for other in confirmed
+    )
+
+
+# --- what is no subscription ----------------------------------------------------------------------
+
+
+def _commitment_claims(organization: Organization, others: Iterable[Claim]) -> list[Claim]:
     """A commitment counts from its beginning, and from its link where a plan was active then.
 
     Which commitments began early depends on one another: looked at until nothing changes.
     """
+    commitments = [each for each in organization.commitments if organization.keeps(each.told_at)]
     claims = {each.commitment_id: _commitment_claim(each, each.starts_at) for each in commitments}
     settled = False
     while not settled:
@@ -202,14 +335,42 @@ def _commitment_claims(commitments: Sequence[Commitment], others: Iterable[Claim
 
 def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
     return Claim(
-        f"{_COMMITMENT}{commitment.commitment_id}",
+        f"commitment:{commitment.commitment_id}",
         PlanType.COMMIT,
         starts_at,
         commitment.ends_at,
         commitment.ends_at,
         Reason.COMMIT_EXPIRED,
         Initiator.SYSTEM,
+        brought_by=Initiator.VENDOR,
     )
+
+
+def _grant_claim(grant: Grant) -> Claim:
+    """A support grant that ends: its plan type is unknown (section 7)."""
+    return Claim(
+        f"grant:{grant.id}",
+        None,
+        grant.starts_at,
+        grant.ends_at,
+        grant.ends_at,
+        Reason.GRANT_EXPIRED,
+        Initiator.SYSTEM,
+        brought_by=Initiator.SUPPORT,
+    )
+
+
+def _since_recovery(organization: Organization, claims: Iterable[Claim]) -> Iterator[Claim]:
+    """A plan linked while the organization was deactivated counts from the reactivation on."""
+    recovery = organization.recovery
+    for claim in claims:
+        if recovery is None:
+            yield claim
+        elif claim.ends_at > recovery.reactivated_at:
+            yield replace(claim, starts_at=max(claim.starts_at, recovery.reactivated_at))
+
+
+# --- reading it off -------------------------------------------------------------------------------
 
 
 def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> list[datetime]:
@@ -227,45 +388,3 @@ def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> lis
 def _holder(links: Sequence[Link], at: datetime) -> OrganizationId:
     held = [link for link in links if link.occurred_at <= at]
     return (held[-1] if held else links[0]).organization
-
-
-def plan_summaries(
-    organization: Organization, covered: Coverage, at: datetime
-) -> tuple[PlanSummary, ...]:
-    """The plans of an organization, as its snapshot shows them."""
-    active = {claim.plan for claim in covered.claims if claim.covers(at)}
-    subscriptions = [
-        PlanSummary(
-            name=str(attachment.subscription.key),
-            marketplace=attachment.subscription.key.marketplace,
-            status=_status(attachment),
-            active=str(attachment.subscription.key) in active,
-            ends_at=attachment.course.ends_at,
-            plan_type=attachment.course.plan_type,
-        )
-        for attachment in covered.attachments
-        if attachment.until is None
-    ]
-    commitments = [
-        PlanSummary(
-            name=f"{_COMMITMENT}{each.commitment_id}",
-            marketplace=None,
-            status="committed",
-            active=f"{_COMMITMENT}{each.commitment_id}" in active,
-            ends_at=each.ends_at,
-            plan_type=PlanType.COMMIT,
-        )
-        for each in organization.commitments
-    ]
-    return (*subscriptions, *commitments)
-
-
-def _status(attachment: Attachment) -> str:
-    status = attachment.course.status
-    assert status is not None, "an attached subscription counts as active at the least"
-    return status
-
-
-def current_plans(covered: Coverage) -> tuple[SubscriptionKey, ...]:
-    """The subscriptions that are the organization's now."""
-    return tuple(a.subscription.key for a in covered.attachments if a.until is None)

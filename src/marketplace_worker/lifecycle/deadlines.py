@@ -1,10 +1,10 @@
 """When the next step is due: derived, never stored as truth (lifecycle.md section 3)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.events import ScheduledStep
-from marketplace_worker.lifecycle.organization import Notice, Organization
+from marketplace_worker.lifecycle.organization import Notice, Organization, Pause
 from marketplace_worker.lifecycle.policy import STEPS, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType
@@ -14,27 +14,48 @@ from marketplace_worker.lifecycle.vocabulary import PlanType
 class Clock:
     """What the steps of one cancellation are derived from.
 
-    `floor`: until when the marketplaces want the data kept.
+    `extension`: what Support added to every offset.  `floor`: until when the marketplaces want the
+    data kept.  `pauses`: when the clock stood still, in order and all over (section 4).
     """
 
     canceled_at: datetime
     plan_type: PlanType | None
-    floor: datetime | None
     policy: Policy
+    extension: timedelta = timedelta(0)
+    floor: datetime | None = None
+    pauses: tuple[Pause, ...] = ()
 
-    def earliest(self, step: State, entered_at: datetime) -> datetime:
+    def after(self, moment: datetime, duration: timedelta) -> datetime:
+        """When so much time has passed since a moment, without the pauses."""
+        due_at = moment + duration
+        for paused_at, resumed_at in self.pauses:
+            stopped_at = max(paused_at, moment)
+            if stopped_at <= due_at:
+                due_at += max(resumed_at - stopped_at, timedelta(0))
+        return due_at
+
+    def earliest(self, step: State, dwelling_since: datetime) -> datetime:
         """When a step may come at the earliest, its notice aside (numbers 1, 2 and 4 of section 3).
 
-        `entered_at` is when the state before it was entered.
+        `dwelling_since` is from when the dwell of the state before it counts.
         """
         before = State.CANCELED if step is STEPS[0] else STEPS[STEPS.index(step) - 1]
+        offset = self.policy.offset(self.plan_type, step) + self.extension
         moments = [
-            self.canceled_at + self.policy.offset(self.plan_type, step),
-            entered_at + self.policy.minimum_dwell.of(before),
+            self.after(self.canceled_at, offset),
+            self.after(dwelling_since, self.policy.minimum_dwell.of(before)),
         ]
         if step is State.DEACTIVATED and self.floor is not None:
             moments.append(self.floor)
         return max(moments)
+
+    def announced(self, earliest: datetime, notice: Notice) -> datetime:
+        """Numbers 3 and 5 of section 3: never sooner than the lead after the notice was written,
+        nor than the date that it named.
+        """
+        lead = self.policy.notice.of(notice.step)
+        assert lead is not None
+        return max(earliest, self.after(notice.given_at, lead), notice.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,63 +68,59 @@ class StepDue:
 
 @dataclass(frozen=True, slots=True)
 class NoticeDue:
-    """The notice of the step into `state` is to be written at `at`."""
+    """The notice of the step into `state` is to be written at `at`; it will name `names`."""
 
     state: State
     at: datetime
+    names: datetime
 
 
 Due = StepDue | NoticeDue
 
 
-def due(organization: Organization, clock: Clock) -> Due:
-    """What a cancellation comes to next, and when: the notice of the next step, or the step.
-
-    The organization must be in a cancellation.
-    """
-    step = organization.state.next_step
-    entered_at = organization.entered_at
+def due_in_cancellation(organization: Organization, clock: Clock, now: datetime) -> Due:
+    """What a cancellation comes to next, and when: the notice of the next step, or the step."""
+    step, since = organization.state.next_step, organization.dwelling_since
     assert step is not None
-    assert entered_at is not None
-    earliest = clock.earliest(step, entered_at)
+    assert since is not None
+    earliest = clock.earliest(step, since)
     lead = clock.policy.notice.of(step)
     if lead is None:
         return StepDue(step, earliest)
     if organization.notice is None:
-        return NoticeDue(step, max(earliest - lead, entered_at))
-    return StepDue(step, _with_notice(earliest, organization.notice, clock.policy))
+        return _notice_due(step, max(earliest - lead, since), earliest, lead, now)
+    return StepDue(step, clock.announced(earliest, organization.notice))
 
 
-def _with_notice(earliest: datetime, notice: Notice, policy: Policy) -> datetime:
-    """Numbers 3 and 5 of section 3: never sooner than the lead after it, nor than what it named."""
-    lead = policy.notice.of(notice.step)
-    assert lead is not None
-    return max(earliest, notice.given_at + lead, notice.names)
+def due_for_inactivity(
+    organization: Organization, inactive_at: datetime, lead: timedelta, now: datetime
+) -> Due:
+    """The notice of a deactivation for inactivity, or the deactivation (section 5)."""
+    notice = organization.notice
+    if notice is None:
+        return _notice_due(State.DEACTIVATED, inactive_at - lead, inactive_at, lead, now)
+    return StepDue(State.DEACTIVATED, max(inactive_at, notice.given_at + lead, notice.names))
 
 
-def notice_of(step: State, organization: Organization, clock: Clock, now: datetime) -> Notice:
-    """The notice as it would be written now, with the date that it names."""
-    assert organization.entered_at is not None
-    lead = clock.policy.notice.of(step)
-    assert lead is not None
-    names = max(clock.earliest(step, organization.entered_at), now + lead)
-    return Notice(step, names, given_at=now)
+def _notice_due(
+    step: State, at: datetime, earliest: datetime, lead: timedelta, now: datetime
+) -> NoticeDue:
+    return NoticeDue(step, at, names=max(earliest, max(at, now) + lead))
 
 
 def schedule(organization: Organization, clock: Clock, now: datetime) -> tuple[ScheduledStep, ...]:
-    """The steps that are still to come and when, if everything goes on as it stands."""
-    step = organization.state.next_step
-    entered_at = organization.entered_at
+    """The steps of a cancellation that are still to come and when, as things stand."""
+    step, since = organization.state.next_step, organization.dwelling_since
     notice = organization.notice
     steps: list[ScheduledStep] = []
     while step is not None:
-        assert entered_at is not None
-        at = clock.earliest(step, entered_at)
+        assert since is not None
+        at = clock.earliest(step, since)
         lead = clock.policy.notice.of(step)
         if notice is not None:
-            at = _with_notice(at, notice, clock.policy)
+            at = clock.announced(at, notice)
         elif lead is not None:
-            at = max(at, max(at - lead, entered_at, now) + lead)
+            at = max(at, max(at - lead, since, now) + lead)
         steps.append(ScheduledStep(step, at))
-        step, entered_at, notice = step.next_step, at, None
+        step, since, notice = step.next_step, at, None
     return tuple(steps)

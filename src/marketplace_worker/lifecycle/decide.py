@@ -7,12 +7,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from marketplace_worker.lifecycle.events import Event
+from marketplace_worker.lifecycle import support
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.events import (
+    WORKER,
+    Event,
+    EventKind,
+    LockViolationDetails,
+    request_story,
+)
 from marketplace_worker.lifecycle.facts import (
+    Activity,
+    ApiRequested,
     CommitmentLinked,
     Created,
     DeadlineCame,
     Fact,
+    GuardReleased,
+    GuardTripped,
+    LoggedIn,
     Notified,
     OwnerChanged,
     SubscriptionLinked,
@@ -21,12 +34,13 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import Safeguards, Watch
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Link, Subscription, fold
-from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, Trigger, settle
-from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, Trigger, settle, settled
+from marketplace_worker.lifecycle.vocabulary import Identity, SupportRequestKind
 
 Telling = Created | TierChanged | OwnerChanged | CommitmentLinked
 """What tells something of an organization itself."""
@@ -36,57 +50,51 @@ class Outcome(StrEnum):
     """What became of a fact, as the journal records it."""
 
     APPLIED = "applied"
+    REFUSED = "refused"
+    """A request that was not granted: of Support, or to release a guard that is not tripped."""
     STALE = "stale"
     """It changed nothing in the fold: old news, or said before."""
     NO_CHANGE = "no_change"
-    """A kind that never changes a status."""
+    """A kind that never changes a status, or activity that changed nothing."""
     UNKNOWN_KIND = "unknown_kind"
     KEPT = "kept"
     """Of an organization that was not created yet; applied when it is."""
-    NOT_SUPPORTED = "not_supported"
-    """A Support request: answered from the next version on, journalled until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a fact came to.  `settled` has every organization that was looked at, by id."""
+    """What a fact came to.  `settled` has every organization that was looked at, by id.
+
+    `safeguards` are as they are after it, and `said` is what the worker itself has to say.
+    """
 
     outcome: Outcome
+    safeguards: Safeguards
     subscription: Subscription | None = None
     settled: tuple[Settled, ...] = ()
+    said: tuple[Event, ...] = ()
 
     @property
     def events(self) -> tuple[Event, ...]:
         """What is to be published, in order."""
-        return tuple(event for settled in self.settled for event in settled.events)
+        return (*(event for settled in self.settled for event in settled.events), *self.said)
 
 
-def decide(fact: Fact, fleet: Fleet, policy: Policy, *, now: datetime) -> Decision:
+def decide(fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime) -> Decision:
     """Decide on one fact at `now`.  The fleet is read and stays as it is."""
-    match fact:
-        case Notified():
-            return _notified(fact, fleet, policy, now)
-        case SubscriptionLinked():
-            return _linked(fact, fleet, policy, now)
-        case Created() | TierChanged() | OwnerChanged() | CommitmentLinked():
-            return _told(fact, fleet, policy, now)
-        case SupportRequested():
-            return Decision(Outcome.NOT_SUPPORTED)
-        case DeadlineCame(organization=organization):
-            settled = settle(
-                fleet.organization(organization), fleet, policy, now=now, trigger=Trigger.DEADLINE
-            )
-            return Decision(Outcome.APPLIED, None, (settled,))
-        case Unrecognized():
-            return Decision(Outcome.UNKNOWN_KIND)
+    deciding = _Deciding(fleet, policies, Watch(fleet.safeguards), now, fact.identity)
+    outcome, subscription, looked_at = deciding.on(fact)
+    watch = deciding.watch
+    return Decision(outcome, watch.safeguards, subscription, looked_at, tuple(watch.events))
 
 
-def take(fact: Fact, fleet: Fleet, policy: Policy, *, now: datetime) -> Decision:
+def take(fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime) -> Decision:
     """Decide on one fact, and let the fleet hold what was decided."""
-    decision = decide(fact, fleet, policy, now=now)
+    decision = decide(fact, fleet, policies, now=now)
     if decision.subscription is not None:
         fleet.put(decision.subscription)
     fleet.put(*(settled.organization for settled in decision.settled))
+    fleet.safeguards = decision.safeguards
     return decision
 
 
@@ -97,38 +105,144 @@ def deadline_of(organization: Organization, now: datetime) -> DeadlineCame:
     return DeadlineCame(Identity(BY_DEADLINE, name), now, organization.id)
 
 
-def _notified(fact: Notified, fleet: Fleet, policy: Policy, now: datetime) -> Decision:
-    before = fleet.subscription(fact.subscription)
-    after = before.heard(fact.note)
-    view = fleet.with_subscription(after)
-    settled = _settle_holders(after, view, policy, now, fact.identity)
-    return Decision(_outcome(fact, before, after, fleet, view), after, settled)
+_Decided = tuple[Outcome, Subscription | None, tuple[Settled, ...]]
 
 
-def _outcome(
-    fact: Notified, before: Subscription, after: Subscription, fleet: Fleet, view: Fleet
-) -> Outcome:
-    if fact.attention is Attention.UNKNOWN_KIND:
-        return Outcome.UNKNOWN_KIND
-    if isinstance(fact.note.change, Unchanged):
-        return Outcome.NO_CHANGE
-    was = fold(before, fleet.links_of(before)), before.predecessor
-    now_is = fold(after, view.links_of(after)), after.predecessor
-    return Outcome.STALE if was == now_is else Outcome.APPLIED
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """One decision: all that it may look at."""
+
+    fleet: Fleet
+    policies: Policies
+    watch: Watch
+    now: datetime
+    identity: Identity
+
+    def on(self, fact: Fact) -> _Decided:
+        match fact:
+            case Notified():
+                return self._notified(fact)
+            case SubscriptionLinked():
+                return self._linked(fact)
+            case Created() | TierChanged() | OwnerChanged() | CommitmentLinked():
+                return self._told(fact)
+            case SupportRequested():
+                return self._asked(fact)
+            case LoggedIn() | ApiRequested():
+                return self._used(fact)
+            case DeadlineCame(organization=id_):
+                case = self._case(self.fleet.organization(id_), self.fleet)
+                return Outcome.APPLIED, None, (settle(case, Trigger.DEADLINE),)
+            case GuardTripped():
+                self.watch.trip(fact, now=self.now)
+                return Outcome.APPLIED, None, ()
+            case GuardReleased():
+                released = self.watch.release(fact, now=self.now)
+                return Outcome.APPLIED if released else Outcome.REFUSED, None, ()
+            case Unrecognized():
+                return Outcome.UNKNOWN_KIND, None, ()
+
+    def _case(self, organization: Organization, fleet: Fleet, story: str | None = None) -> Case:
+        by_deadline = self.identity.source == BY_DEADLINE
+        cause = BY_DEADLINE if by_deadline else self.identity.id
+        return Case(organization, fleet, self.policies, self.watch, self.now, cause, story)
+
+    # --- subscriptions ---
+
+    def _notified(self, fact: Notified) -> _Decided:
+        before = self.fleet.subscription(fact.subscription)
+        after = before.heard(fact.note)
+        view = self.fleet.with_subscription(after)
+        outcome = _outcome(fact, before, after, self.fleet, view)
+        return outcome, after, self._settle_holders(after, view)
+
+    def _linked(self, fact: SubscriptionLinked) -> _Decided:
+        link = Link(
+            fact.occurred_at,
+            fact.identity.id,
+            fact.organization,
+            fact.plan_type,
+            fact.billing_account,
+        )
+        after = self.fleet.subscription(fact.subscription).linked(link)
+        view = self.fleet.with_subscription(after)
+        settled = self._settle_holders(after, view)
+        return _applied_or_kept(view.organization(fact.organization)), after, settled
+
+    def _settle_holders(self, subscription: Subscription, view: Fleet) -> tuple[Settled, ...]:
+        """Also those that a change of its account no longer concerns."""
+        before = self.fleet.holders(subscription.key, self.now)
+        return tuple(
+            settle(self._case(view.organization(holder), view))
+            for holder in sorted(before | view.holders(subscription.key, self.now))
+        )
+
+    # --- organizations ---
+
+    def _told(self, fact: Telling) -> _Decided:
+        before = self.fleet.organization(fact.organization)
+        told = _tell(before, fact)
+        looked_at = [replace(settle(self._case(told, self.fleet)), before=before)]
+        if isinstance(fact, Created):
+            looked_at += self._tell_of_locks(fact)
+        return _applied_or_kept(told), None, tuple(looked_at)
+
+    def _tell_of_locks(self, fact: Created) -> list[Settled]:
+        """The sign-up service decides; we answer that the email is locked (section 7)."""
+        told = []
+        for locking in self.fleet.locking(fact.owner):
+            if locking.id != fact.organization:
+                case = self._case(locking, self.fleet)
+                details = LockViolationDetails(fact.owner, used_by=fact.organization)
+                case.say([(EventKind.EMAIL_LOCK_VIOLATED, details)], effective_at=self.now)
+                told.append(settled(case, locking))
+        return told
+
+    def _used(self, fact: Activity) -> _Decided:
+        looked_at = settle(self._case(self.fleet.organization(fact.organization), self.fleet))
+        changed = looked_at.organization != looked_at.before
+        return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, (looked_at,)
+
+    # --- Support ---
+
+    def _asked(self, fact: SupportRequested) -> _Decided:
+        locking = self._locking(fact)
+        answering = self._answering(fact, locking)
+        others = [self._unlock(each, fact) for each in locking if each.id != answering.id]
+        case = self._case(answering, self.fleet, story=_story(answering, fact))
+        if answering.id == WORKER:
+            kind, details = support.to_say(fact, support.act(case, fact))
+            self.watch.say(kind, details, now=self.now, causation_id=fact.identity.id)
+            return Outcome.REFUSED, None, ()
+        looked_at = settle(case, request=fact)
+        refused = looked_at.events[-1].kind is EventKind.SUPPORT_REQUEST_REJECTED
+        return Outcome.REFUSED if refused else Outcome.APPLIED, None, (*others, looked_at)
+
+    def _locking(self, fact: SupportRequested) -> list[Organization]:
+        """Whose lock an unlock releases: one email may be locked by several (section 11)."""
+        if fact.email is None or fact.problem is not None:
+            return []
+        return self.fleet.locking(fact.email)
+
+    def _answering(self, fact: SupportRequested, locking: list[Organization]) -> Organization:
+        """The subject of the answer: the organization named, else one whose email it was, else the
+        worker itself.
+        """
+        named = self.fleet.organization(fact.organization or WORKER)
+        if fact.request is not SupportRequestKind.UNLOCK_EMAIL or named.creation is not None:
+            return named
+        return locking[-1] if locking else Organization(WORKER)
+
+    def _unlock(self, locking: Organization, fact: SupportRequested) -> Settled:
+        case = self._case(locking, self.fleet, story=_story(locking, fact))
+        support.unlock(case, fact)
+        return settled(case, locking)
 
 
-def _linked(fact: SubscriptionLinked, fleet: Fleet, policy: Policy, now: datetime) -> Decision:
-    link = Link(
-        fact.occurred_at,
-        fact.identity.id,
-        fact.organization,
-        fact.plan_type,
-        fact.billing_account,
-    )
-    after = fleet.subscription(fact.subscription).linked(link)
-    view = fleet.with_subscription(after)
-    settled = _settle_holders(after, view, policy, now, fact.identity)
-    return Decision(_applied_or_kept(view.organization(fact.organization)), after, settled)
+def _story(organization: Organization, request: SupportRequested) -> str:
+    """A request within a cancellation belongs to its story; else it is one of its own."""
+    cancellation = organization.cancellation
+    return cancellation.correlation_id if cancellation else request_story(request.identity)
 
 
 def _tell(organization: Organization, fact: Telling) -> Organization:
@@ -143,28 +257,20 @@ def _tell(organization: Organization, fact: Telling) -> Organization:
             return organization.commitment_linked(fact)
 
 
-def _told(fact: Telling, fleet: Fleet, policy: Policy, now: datetime) -> Decision:
-    before = fleet.organization(fact.organization)
-    told = _tell(before, fact)
-    settled = _settle(told, fleet, policy, now, fact.identity)
-    return Decision(_applied_or_kept(told), None, (replace(settled, before=before),))
+def _outcome(
+    fact: Notified, before: Subscription, after: Subscription, fleet: Fleet, view: Fleet
+) -> Outcome:
+    if fact.attention is Attention.UNKNOWN_KIND:
+        return Outcome.UNKNOWN_KIND
+    if isinstance(fact.note.change, Unchanged):
+        return Outcome.NO_CHANGE
+    return Outcome.STALE if _read(before, fleet) == _read(after, view) else Outcome.APPLIED
 
 
-def _settle_holders(
-    subscription: Subscription, view: Fleet, policy: Policy, now: datetime, identity: Identity
-) -> tuple[Settled, ...]:
-    return tuple(
-        _settle(view.organization(holder), view, policy, now, identity)
-        for holder in sorted(view.holders(subscription.key))
-    )
-
-
-def _settle(
-    organization: Organization, fleet: Fleet, policy: Policy, now: datetime, identity: Identity
-) -> Settled:
-    return settle(
-        organization, fleet, policy, now=now, trigger=Trigger.NEWS, causation_id=identity.id
-    )
+def _read(subscription: Subscription, fleet: Fleet) -> object:
+    """All that a register comes to."""
+    course = fold(subscription, fleet.links_of(subscription))
+    return course, subscription.predecessor, subscription.accounts
 
 
 def _applied_or_kept(organization: Organization) -> Outcome:

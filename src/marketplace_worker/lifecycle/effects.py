@@ -1,22 +1,15 @@
 """Which events a transition publishes, in which order (lifecycle.md section 9)."""
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-
 from marketplace_worker.lifecycle.events import (
     DeactivationCause,
     DeactivationDetails,
     Details,
     EmailDetails,
-    Event,
     EventKind,
-    ScheduledStep,
-    Standing,
     SubscriptionsDetails,
-    event_id,
 )
-from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import EmailHash
 
 Said = tuple[EventKind, Details]
 """An event's kind and what it needs beyond the standing."""
@@ -41,90 +34,51 @@ def of_step(state: State) -> list[Said]:
 
 
 def of_deactivation(
-    cause: DeactivationCause, removed: SubscriptionsDetails, owner: EmailDetails
+    cause: DeactivationCause, before: State, removed: SubscriptionsDetails, owner: EmailHash
 ) -> list[Said]:
-    """The end of a cancellation, with the deletion of everything (section 6)."""
-    return [
+    """Every deactivation (section 6): what `before` still allowed is revoked, and only the end of a
+    cancellation deletes.
+    """
+    revoked: dict[EventKind, bool] = {
+        EventKind.API_KEYS_REVOKED: before.capabilities.api_keys,
+        EventKind.DATA_PLANE_ACCESS_REVOKED: before.capabilities.data,
+    }
+    said: list[Said] = [
         (EventKind.DEACTIVATED, DeactivationDetails(cause)),
         (EventKind.BILLING_STOPPED, None),
         (EventKind.SUBSCRIPTIONS_REMOVED, removed),
         (EventKind.CONTROL_PLANE_DECOMMISSIONED, None),
+        *((kind, None) for kind, allowed in revoked.items() if allowed),
         (EventKind.TEAM_MEMBERSHIPS_REMOVED, None),
         (EventKind.ROLES_REMOVED, None),
         (EventKind.LOGINS_BLOCKED, None),
-        (EventKind.EMAIL_LOCKED, owner),
+        (EventKind.EMAIL_LOCKED, EmailDetails(owner)),
         (EventKind.RUNTIMES_DETACHED, None),
-        (EventKind.RESOURCES_DELETION_REQUESTED, None),
     ]
+    if not cause.recoverable:
+        said.append((EventKind.RESOURCES_DELETION_REQUESTED, None))
+    return said
 
 
-def of_reinstatement(state: State) -> list[Said]:
-    """Undoes exactly what was in force in `state` (section 4)."""
+def of_reinstatement(before: State) -> list[Said]:
+    """Undoes exactly what was in force in `before` (section 4)."""
     restored = {
-        EventKind.CONTROL_PLANE_ACCESS_RESTORED: not state.capabilities.manage,
-        EventKind.API_KEYS_RESTORED: not state.capabilities.api_keys,
-        EventKind.DATA_PLANE_ACCESS_RESTORED: not state.capabilities.data,
+        EventKind.CONTROL_PLANE_ACCESS_RESTORED: not before.capabilities.manage,
+        EventKind.API_KEYS_RESTORED: not before.capabilities.api_keys,
+        EventKind.DATA_PLANE_ACCESS_RESTORED: not before.capabilities.data,
     }
     undone = [(kind, None) for kind, revoked in restored.items() if revoked]
     return [(EventKind.REINSTATED, None), *undone]
 
 
-@dataclass(slots=True)
-class Speaker:
-    """Writes one organization's events, numbering them; lives for one decision.
-
-    `organization` carries the sequence of the newest event.
-    """
-
-    organization: Organization
-    now: datetime
-    causation_id: str
-    policy_version: str
-    events: list[Event] = field(default_factory=list)
-
-    def upcoming_id(self, kind: EventKind) -> str:
-        """The id that the next event will have, for the story that begins with it."""
-        return str(event_id(self.organization.id, self.organization.sequence + 1, kind))
-
-    def say(
-        self,
-        kind: EventKind,
-        details: Details = None,
-        *,
-        effective_at: datetime,
-        next_step: ScheduledStep | None,
-        correlation_id: str | None = None,
-    ) -> None:
-        """Write one event.  Without a story to belong to, it begins one of its own."""
-        correlation_id = correlation_id or self.upcoming_id(kind)
-        self.organization = replace(self.organization, sequence=self.organization.sequence + 1)
-        self.events.append(
-            Event(
-                kind=kind,
-                sequence=self.organization.sequence,
-                decided_at=self.now,
-                effective_at=effective_at,
-                causation_id=self.causation_id,
-                correlation_id=correlation_id,
-                standing=standing(self.organization, next_step, self.policy_version),
-                details=details,
-            )
-        )
-
-
-def standing(
-    organization: Organization, next_step: ScheduledStep | None, policy_version: str
-) -> Standing:
-    """Where an organization stands, as its events tell."""
-    cancellation = organization.cancellation
-    return Standing(
-        organization=organization.id,
-        state=organization.state,
-        previous_state=organization.previous_state,
-        reason=organization.reason,
-        initiator=organization.initiator,
-        plan_type=organization.plan_type,
-        next_step=next_step,
-        recoverable=organization.state is not State.DEACTIVATED,
-        policy_version=cancellation.policy_version if cancellation else policy_version,
-    )
+def of_reactivation(locked: EmailHash | None) -> list[Said]:
+    """Support undoes a deactivation (section 6); `locked`: the email, where it still is."""
+    said: list[Said] = [
+        (EventKind.REACTIVATED, None),
+        (EventKind.CONTROL_PLANE_PROVISION_REQUESTED, None),
+        (EventKind.DATA_PLANE_ACCESS_RESTORED, None),
+        (EventKind.LOGINS_UNBLOCKED, None),
+    ]
+    if locked is not None:
+        said.append((EventKind.EMAIL_UNLOCKED, EmailDetails(locked)))
+    return said

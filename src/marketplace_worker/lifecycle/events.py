@@ -4,18 +4,21 @@ Their bytes, CloudEvents of events.md section 3, are made in `contract.outbound`
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from marketplace_worker.lifecycle.states import Capabilities, State
 from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
     EmailHash,
+    Identity,
     Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
     SubscriptionKey,
+    SupportRequestKind,
     Tier,
 )
 
@@ -29,11 +32,15 @@ class EventKind(StrEnum):
     CONTROL_PLANE_LOST = "organization.control_plane_lost"
     SUSPENDED = "organization.suspended"
     DEACTIVATED = "organization.deactivated"
+    REINSTATEMENT_PENDING = "organization.reinstatement_pending"
+    REINSTATEMENT_LAPSED = "organization.reinstatement_lapsed"
     REINSTATED = "organization.reinstated"
+    REACTIVATED = "organization.reactivated"
     NOTICE_GIVEN = "organization.notice_given"
     NOTICE_WITHDRAWN = "organization.notice_withdrawn"
     CONTROL_PLANE_ACCESS_REVOKED = "control_plane.access_revoked"
     CONTROL_PLANE_ACCESS_RESTORED = "control_plane.access_restored"
+    CONTROL_PLANE_PROVISION_REQUESTED = "control_plane.provision_requested"
     CONTROL_PLANE_DECOMMISSIONED = "control_plane.decommissioned"
     API_KEYS_REVOKED = "api_keys.revoked"
     API_KEYS_RESTORED = "api_keys.restored"
@@ -44,10 +51,31 @@ class EventKind(StrEnum):
     TEAM_MEMBERSHIPS_REMOVED = "team_memberships.removed"
     ROLES_REMOVED = "roles.removed"
     LOGINS_BLOCKED = "logins.blocked"
+    LOGINS_UNBLOCKED = "logins.unblocked"
     EMAIL_LOCKED = "email.locked"
+    EMAIL_UNLOCKED = "email.unlocked"
+    EMAIL_LOCK_VIOLATED = "email.lock_violated"
     RUNTIMES_DETACHED = "runtimes.detached"
     RESOURCES_DELETION_REQUESTED = "resources.deletion_requested"
     METERING_FINAL_REPORT_DUE = "metering.final_report_due"
+    SUPPORT_REQUEST_COMPLETED = "support_request.completed"
+    SUPPORT_REQUEST_REJECTED = "support_request.rejected"
+    GUARD_TRIPPED = "guard.tripped"
+    GUARD_RELEASED = "guard.released"
+    ACTIVITY_FEED_SILENT = "activity_feed.silent"
+
+
+STATE_EVENTS = frozenset(
+    {
+        EventKind.CANCELED,
+        EventKind.CONTROL_PLANE_LOST,
+        EventKind.SUSPENDED,
+        EventKind.DEACTIVATED,
+        EventKind.REINSTATED,
+        EventKind.REACTIVATED,
+    }
+)
+"""Each tells of one transition; its effects follow it."""
 
 
 class StateReason(StrEnum):
@@ -59,13 +87,46 @@ class StateReason(StrEnum):
     COMMIT_EXPIRED = "commit_expired"
     GRANT_EXPIRED = "grant_expired"
     UNKNOWN = "unknown"
+    INACTIVITY = "inactivity"
+    SUPPORT_REQUEST = "support_request"
     REINSTATED = "reinstated"
+    REACTIVATED = "reactivated"
 
 
 class DeactivationCause(StrEnum):
     """Decides what a deactivation takes and whether it can be undone (lifecycle.md section 6)."""
 
     MARKETPLACE_CANCELLATION = "marketplace_cancellation"
+    INACTIVITY = "inactivity"
+    SUPPORT_REQUEST = "support_request"
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether Support can undo it; what a cancellation ended is gone for ever."""
+        return self is not DeactivationCause.MARKETPLACE_CANCELLATION
+
+
+class CompletedBy(StrEnum):
+    """What a pending reinstatement waits for (lifecycle.md section 4)."""
+
+    SIGN_IN = "sign_in"
+    SUPPORT = "support"
+
+
+class Refusal(StrEnum):
+    """Why a request of Support was refused (lifecycle.md section 7)."""
+
+    UNKNOWN_ORGANIZATION = "unknown_organization"
+    NOT_DEACTIVATED = "not_deactivated"
+    ALREADY_DEACTIVATED = "already_deactivated"
+    IRREVERSIBLE = "irreversible"
+    NOT_REINSTATABLE = "not_reinstatable"
+    NO_ACTIVE_PLAN = "no_active_plan"
+    EMAIL_NOT_LOCKED = "email_not_locked"
+    EMAIL_IN_USE = "email_in_use"
+    NO_SUCH_HOLD = "no_such_hold"
+    EXTENSION_TOO_LONG = "extension_too_long"
+    INVALID_REQUEST = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +188,11 @@ class NoticeDetails:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionsDetails:
-    """`subscriptions.removed`: all plans that were attached, subscriptions and commitments."""
+    """`subscriptions.removed`: all plans that were attached."""
 
     subscriptions: tuple[SubscriptionKey, ...]
     commitments: tuple[str, ...]
+    grants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +200,67 @@ class EmailDetails:
     """`email.*`: whose address, as its keyed hash."""
 
     email_hash: EmailHash
+
+
+@dataclass(frozen=True, slots=True)
+class LockViolationDetails:
+    """`email.lock_violated`: `used_by` was created with the locked email."""
+
+    email_hash: EmailHash
+    used_by: OrganizationId
+
+
+@dataclass(frozen=True, slots=True)
+class ReinstatementDetails:
+    """`organization.reinstatement_pending` and `_lapsed`: by which plan, and what completes it."""
+
+    subscription: SubscriptionKey
+    completed_by: CompletedBy
+
+
+@dataclass(frozen=True, slots=True)
+class SupportDetails:
+    """`support_request.*`.  `code` is None where the request was completed."""
+
+    request_id: str
+    request: SupportRequestKind
+    code: Refusal | None
+    message: str
+    requested_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardTrippedDetails:
+    """`guard.tripped`: after `steps` harmful steps within the hour, of at most `limit`.
+
+    `by` is the operator who tripped it by hand (then `limit` is None), or None.
+    """
+
+    steps: int
+    limit: int | None
+    by: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReleasedDetails:
+    """`guard.released`: for `steps` harmful steps, or (None) altogether."""
+
+    steps: int | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentFeedDetails:
+    """`activity_feed.silent`: on this UTC day the feed was too silent to decide on inactivity.
+
+    `last_heard_at` is None where it was never heard.
+    """
+
+    feed: ActivityFeed
+    day: date
+    last_heard_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,41 +277,58 @@ Details = (
     | NoticeDetails
     | SubscriptionsDetails
     | EmailDetails
+    | LockViolationDetails
+    | ReinstatementDetails
+    | SupportDetails
+    | GuardTrippedDetails
+    | GuardReleasedDetails
+    | SilentFeedDetails
     | MeteringDetails
     | None
 )
 
 
+WORKER = OrganizationId("worker")
+"""The subject of what concerns no one organization: the guard, the feeds (section 9)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One outgoing event.  `sequence` begins at 1 and rises by one per organization.
+    """One outgoing event.  `sequence` begins at 1 and rises by one per subject.
 
-    `causation_id` is the id of the inbound message, or `deadline`.
+    `causation_id` is the id of the inbound message, or `deadline`.  `standing` is None where the
+    subject is the worker itself, and `effective_at` is then `decided_at`.
     """
 
     kind: EventKind
+    subject: OrganizationId
     sequence: int
     decided_at: datetime
     effective_at: datetime
     causation_id: str
     correlation_id: str
-    standing: Standing
+    standing: Standing | None
     details: Details = None
 
     @property
     def id(self) -> UUID:
         """The same event always has the same id (invariant 6)."""
-        return event_id(self.standing.organization, self.sequence, self.kind)
+        return event_id(self.subject, self.sequence, self.kind)
 
 
-def event_id(organization: OrganizationId, sequence: int, kind: EventKind) -> UUID:
+def event_id(subject: OrganizationId, sequence: int, kind: EventKind) -> UUID:
     """The deterministic id of an event (events.md section 3)."""
-    return uuid5(_NAMESPACE, f"{organization}/{sequence}/{kind}")
+    return uuid5(_NAMESPACE, f"{subject}/{sequence}/{kind}")
+
+
+def request_story(request: Identity) -> str:
+    """The correlation id of what a request of Support causes by itself."""
+    return str(uuid5(_NAMESPACE, f"request/{request.source}/{request.id}"))
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSummary:
-    """One plan, as a snapshot shows it.  `name` is `aws:agmt-1` or `commitment:c-1`."""
+    """One plan, as a snapshot shows it: `aws:agmt-1`, `commitment:c-1` or `grant:request-1`."""
 
     name: str
     marketplace: Marketplace | None

@@ -5,16 +5,18 @@ A fact is what a translator makes of one inbound message.  It carries no decisio
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 
 from marketplace_worker.lifecycle.notes import Attention, Note
 from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
     EmailHash,
+    HoldKind,
     Identity,
     OrganizationId,
     PlanType,
     SubscriptionKey,
+    SupportRequestKind,
     Tier,
 )
 
@@ -113,25 +115,6 @@ class CommitmentLinked:
     kind: Literal["organization.commitment_linked"] = "organization.commitment_linked"
 
 
-class SupportRequestKind(StrEnum):
-    """What Support may ask for (lifecycle.md section 7)."""
-
-    DEACTIVATE_ORGANIZATION = "deactivate_organization"
-    REACTIVATE_ORGANIZATION = "reactivate_organization"
-    REINSTATE_ORGANIZATION = "reinstate_organization"
-    UNLOCK_EMAIL = "unlock_email"
-    PLACE_HOLD = "place_hold"
-    RELEASE_HOLD = "release_hold"
-    EXTEND_GRACE = "extend_grace"
-
-
-class HoldKind(StrEnum):
-    """Why nothing may be taken from an organization for now."""
-
-    LEGAL = "legal"
-    COMMERCIAL = "commercial"
-
-
 @dataclass(frozen=True, slots=True)
 class SupportRequested:
     """Support asked for something.  `organization` is None only for an `unlock_email`.
@@ -167,6 +150,29 @@ class DeadlineCame:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardTripped:
+    """An operator stops all harm: the kill switch (lifecycle.md section 8)."""
+
+    identity: Identity
+    occurred_at: datetime
+    by: str
+    reason: str
+    kind: Literal["guard_tripped"] = "guard_tripped"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReleased:
+    """An operator lets harm go on: `steps` of it, or (None) altogether."""
+
+    identity: Identity
+    occurred_at: datetime
+    by: str
+    reason: str
+    steps: int | None = None
+    kind: Literal["guard_released"] = "guard_released"
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedIn:
     """A user signed in to the organization."""
 
@@ -174,6 +180,11 @@ class LoggedIn:
     occurred_at: datetime
     organization: OrganizationId
     kind: Literal["identity.user.logged_in"] = "identity.user.logged_in"
+
+    @property
+    def feed(self) -> ActivityFeed:
+        """What told it."""
+        return ActivityFeed.LOGINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +197,16 @@ class ApiRequested:
     requests: int = 1
     kind: Literal["usage.api_requests"] = "usage.api_requests"
 
+    @property
+    def feed(self) -> ActivityFeed:
+        """What told it."""
+        return ActivityFeed.API_REQUESTS
+
 
 Activity = LoggedIn | ApiRequested
-"""Coalesced to one maximum per organization and feed, never journalled (docs/architecture.md)."""
+"""Coalesced to one maximum per organization and feed (docs/architecture.md); a fact like any other
+only where an organization waits for it (`Organization.watches_activity`).
+"""
 
 Fact = (
     Notified
@@ -199,6 +217,9 @@ Fact = (
     | SubscriptionLinked
     | CommitmentLinked
     | SupportRequested
+    | GuardTripped
+    | GuardReleased
     | DeadlineCame
+    | Activity
 )
 """What the journal keeps and the lifecycle decides on."""

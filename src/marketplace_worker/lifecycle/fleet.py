@@ -5,29 +5,72 @@ Holds the whole fleet in `simulate`, and in the worker the neighbourhood of one 
 
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
 
-from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.events import CompletedBy
+from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
+from marketplace_worker.lifecycle.guard import Safeguards
+from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
+from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.plans import Link, Subscription, inherit
-from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    Marketplace,
+    OrganizationId,
+    SubscriptionKey,
+)
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+Account = tuple[Marketplace, str]
+"""A customer's billing account at a marketplace."""
+
+BY_PROOF = "proof"
+"""The id of a link that no sign-up told (`Proof`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Index:
+    """Where to look; an entry may be out of date, so what is found is looked at again."""
+
+    linked: MutableMapping[OrganizationId, frozenset[SubscriptionKey]] = field(default_factory=dict)
+    proofs: MutableMapping[SubscriptionKey, frozenset[OrganizationId]] = field(default_factory=dict)
+    successors: MutableMapping[SubscriptionKey, frozenset[SubscriptionKey]] = field(
+        default_factory=dict
+    )
+    accounts: MutableMapping[Account, frozenset[SubscriptionKey]] = field(default_factory=dict)
+    emails: MutableMapping[EmailHash, frozenset[OrganizationId]] = field(default_factory=dict)
+
+    def over(self) -> "_Index":
+        """An index for a view: what is added to it stays in it."""
+        return _Index(
+            ChainMap({}, self.linked),
+            ChainMap({}, self.proofs),
+            ChainMap({}, self.successors),
+            ChainMap({}, self.accounts),
+            ChainMap({}, self.emails),
+        )
+
+
+@dataclass(slots=True)
 class Fleet:
-    """Lookups by key, by explicit link and by succession.
+    """Lookups by key, by link, by succession, by billing account and by email.
 
-    The owner of a fleet fills it with `put`; decisions read it, and look at a change before it is
-    made through `with_subscription`.
+    The owner of a fleet fills it with `put`, and with what was heard of activity; decisions read
+    it, and look at a change before it is made through `with_subscription` and `with_organization`.
+    `population`: how many organizations the guard's limit counts, kept up by `put`.
     """
 
     organizations: MutableMapping[OrganizationId, Organization] = field(default_factory=dict)
     subscriptions: MutableMapping[SubscriptionKey, Subscription] = field(default_factory=dict)
-    _linked: MutableMapping[OrganizationId, frozenset[SubscriptionKey]] = field(
-        default_factory=dict
-    )
-    _successors: MutableMapping[SubscriptionKey, frozenset[SubscriptionKey]] = field(
-        default_factory=dict
-    )
+    seen: MutableMapping[OrganizationId, LastSeen] = field(default_factory=dict)
+    feeds: Feeds = field(default_factory=Feeds)
+    safeguards: Safeguards = field(default_factory=Safeguards)
+    population: int = 0
+    _index: _Index = field(default_factory=_Index)
 
     def organization(self, organization: OrganizationId) -> Organization:
         """The organization as it stands, or one of which nothing is known yet."""
@@ -37,67 +80,123 @@ class Fleet:
         """The subscription's register, or an empty one."""
         return self.subscriptions.get(key) or Subscription(key)
 
+    def last_seen(self, organization: OrganizationId) -> LastSeen:
+        """When the organization was last in use."""
+        return self.seen.get(organization) or LastSeen()
+
+    # --- filling ---
+
+    def heard(self, activity: Activity) -> None:
+        """An organization is in use, and a feed is alive."""
+        seen, at = self.last_seen(activity.organization), activity.occurred_at
+        match activity:
+            case LoggedIn():
+                seen = replace(seen, login_at=max(seen.login_at or at, at))
+            case ApiRequested():
+                seen = replace(seen, request_at=max(seen.request_at or at, at))
+        self.seen[activity.organization] = seen
+        self.feeds.hear(activity.feed, at)
+
     def put(self, *changed: Organization | Subscription) -> None:
         """Replace what stood under their keys."""
         for each in changed:
             match each:
                 case Organization():
-                    self.organizations[each.id] = each
+                    self._put_organization(each)
                 case Subscription():
                     self._put_subscription(each)
+
+    def _put_organization(self, organization: Organization) -> None:
+        before = self.organization(organization.id)
+        self.population += organization.counts_in_the_fleet - before.counts_in_the_fleet
+        self.organizations[organization.id] = organization
+        for proof in organization.proofs:
+            _add(self._index.linked, organization.id, proof.subscription)
+            _add(self._index.proofs, proof.subscription, organization.id)
+        for email in _emails(organization):
+            _add(self._index.emails, email, organization.id)
 
     def _put_subscription(self, subscription: Subscription) -> None:
         key = subscription.key
         self.subscriptions[key] = subscription
         for link in subscription.links:
-            held = self._linked.get(link.organization, frozenset())
-            self._linked[link.organization] = held | {key}
+            _add(self._index.linked, link.organization, key)
         if (predecessor := subscription.predecessor) is not None:
-            known = self._successors.get(predecessor, frozenset())
-            self._successors[predecessor] = known | {key}
+            _add(self._index.successors, predecessor, key)
+        for _, account in subscription.accounts:
+            _add(self._index.accounts, (key.marketplace, account), key)
 
     def with_subscription(self, changed: Subscription) -> "Fleet":
         """The same fleet with one register changed; the fleet itself stays as it is."""
-        view = Fleet(
-            self.organizations,
-            ChainMap({}, self.subscriptions),
-            ChainMap({}, self._linked),
-            ChainMap({}, self._successors),
+        return self._with(changed)
+
+    def with_organization(self, changed: Organization) -> "Fleet":
+        """The same fleet with one organization changed; the fleet itself stays as it is."""
+        return self._with(changed)
+
+    def _with(self, changed: Organization | Subscription) -> "Fleet":
+        view = replace(
+            self,
+            organizations=ChainMap({}, self.organizations),
+            subscriptions=ChainMap({}, self.subscriptions),
+            _index=self._index.over(),
         )
         view.put(changed)
         return view
 
+    # --- succession and links ---
+
     def successors(self, key: SubscriptionKey) -> list[Subscription]:
         """The subscriptions that say they continue this one, by key."""
+        known = self._index.successors.get(key, frozenset())
         return [
             successor
-            for successor in (self.subscription(each) for each in sorted(self._known(key)))
+            for successor in (self.subscription(each) for each in sorted(known))
             if successor.predecessor == key
         ]
 
-    def _known(self, key: SubscriptionKey) -> frozenset[SubscriptionKey]:
-        return self._successors.get(key, frozenset())
-
     def links_of(self, subscription: Subscription) -> tuple[Link, ...]:
         """The links in force, in order: its own and, until the first of these, those of what it
-        continues, from its purchase on.
+        continues, from its purchase on.  A proof links what nobody had linked by then.
         """
-        return self._links_of(subscription, frozenset())
+        return self._links_of(subscription, frozenset(), by_proof=True)
+
+    def _told_links_of(self, subscription: Subscription) -> tuple[Link, ...]:
+        """The same, without what proofs made: by these accounts are held."""
+        return self._links_of(subscription, frozenset(), by_proof=False)
 
     def _links_of(
-        self, subscription: Subscription, heirs: frozenset[SubscriptionKey]
+        self, subscription: Subscription, heirs: frozenset[SubscriptionKey], *, by_proof: bool
     ) -> tuple[Link, ...]:
+        links = subscription.links
         predecessor, bought_at = subscription.predecessor, subscription.bought_at
-        if predecessor is None or bought_at is None or predecessor in heirs:
-            return subscription.links
-        earlier = self._links_of(self.subscription(predecessor), heirs | {subscription.key})
-        inherited = inherit(earlier, bought_at)
-        own = subscription.links
-        return (*(each for each in inherited if not own or each.order < own[0].order), *own)
+        if predecessor is not None and bought_at is not None and predecessor not in heirs:
+            earlier = self._links_of(
+                self.subscription(predecessor), heirs | {subscription.key}, by_proof=by_proof
+            )
+            links = _before(inherit(earlier, bought_at), links)
+        return _before(self._proved(subscription), links) if by_proof else links
+
+    def _proved(self, subscription: Subscription) -> list[Link]:
+        """The links that proofs made, in order; one an organization, its first."""
+        first: dict[OrganizationId, Link] = {}
+        for holder in sorted(self._index.proofs.get(subscription.key, frozenset())):
+            for proof in sorted(self.organization(holder).proofs, key=lambda proof: proof.at):
+                if proof.subscription == subscription.key and self._proves(holder, proof):
+                    first.setdefault(holder, Link(proof.at, BY_PROOF, holder))
+        return sorted(first.values(), key=lambda link: (link.occurred_at, link.organization))
+
+    def _proves(self, organization: OrganizationId, proof: Proof) -> bool:
+        """Support's word counts; a sign-in where the account was the organization's alone."""
+        if proof.by is CompletedBy.SUPPORT:
+            return True
+        subscription = self.subscription(proof.subscription)
+        account = _account(subscription, proof.at)
+        return account is not None and self.sole_holder(account, proof.at) == organization
 
     def attached_to(self, organization: OrganizationId) -> list[Subscription]:
         """Every subscription that was ever linked to it, or inherited such a link, by key."""
-        keys = self._with_heirs(self._linked.get(organization, frozenset()))
+        keys = self._with_heirs(self._index.linked.get(organization, frozenset()))
         found = [self.subscription(key) for key in sorted(keys)]
         return [
             each
@@ -115,18 +214,105 @@ class Fleet:
                 waiting += [each.key for each in self.successors(key)]
         return found
 
-    def holders(self, key: SubscriptionKey) -> Iterator[OrganizationId]:
-        """Every organization whose plans a change of this register may concern, once each.
+    def holders(self, key: SubscriptionKey, at: datetime) -> set[OrganizationId]:
+        """Every organization whose plans a change of this register may concern at that time.
 
-        Those it is or was linked to, those of its heirs, and those of what it continues, whose end
-        it may tell.
+        Those it is or was linked to, those of its heirs, those of what it continues, whose end it
+        may tell; and those whom its billing account makes its match, or did when they proved it.
         """
-        seen: set[OrganizationId] = set()
         concerned = self._with_heirs([key])
-        if (predecessor := self.subscription(key).predecessor) is not None:
-            concerned.add(predecessor)
-        for each in sorted(concerned):
-            for link in self.links_of(self.subscription(each)):
-                if link.organization not in seen:
-                    seen.add(link.organization)
-                    yield link.organization
+        subscription = self.subscription(key)
+        if subscription.predecessor is not None:
+            concerned.add(subscription.predecessor)
+        found = {
+            link.organization
+            for each in concerned
+            for link in self.links_of(self.subscription(each))
+        }
+        for account in {(key.marketplace, told) for _, told in subscription.accounts}:
+            if (holder := self.sole_holder(account, at)) is not None:
+                found.add(holder)
+            for each in self._index.accounts.get(account, frozenset()):
+                found |= self._index.proofs.get(each, frozenset())
+        return found
+
+    # --- billing accounts ---
+
+    def matching(self, organization: OrganizationId, at: datetime) -> list[Subscription]:
+        """The subscriptions that nobody had linked by then, and whose billing account was this
+        organization's and no other's, by key (lifecycle.md section 4).
+        """
+        plans = (
+            each for each in self.attached_to(organization) if self._holds(each, at) == organization
+        )
+        mine = {account for each in plans if (account := _account(each, at)) is not None}
+        return [
+            candidate
+            for account in sorted(mine)
+            if self.sole_holder(account, at) == organization
+            for candidate in self._of_account(account, at)
+            if not any(link.occurred_at <= at for link in self.links_of(candidate))
+        ]
+
+    def _of_account(self, account: Account, at: datetime) -> Iterator[Subscription]:
+        for key in sorted(self._index.accounts.get(account, frozenset())):
+            subscription = self.subscription(key)
+            if _account(subscription, at) == account:
+                yield subscription
+
+    def sole_holder(self, account: Account, at: datetime) -> OrganizationId | None:
+        """Whose account it was at that time; None: nobody's, or that of several."""
+        sole: OrganizationId | None = None
+        for subscription in self._of_account(account, at):
+            holder = self._holds(subscription, at)
+            if holder is not None and sole not in {None, holder}:
+                return None
+            sole = holder or sole
+        return sole
+
+    def _holds(self, subscription: Subscription, at: datetime) -> OrganizationId | None:
+        """Whose plan it was at that time; a deactivation takes all plans linked by then."""
+        links = [link for link in self._told_links_of(subscription) if link.occurred_at <= at]
+        if not links:
+            return None
+        holder = self.organization(links[-1].organization)
+        taken_at = holder.plans_taken_at
+        taken = taken_at is not None and links[-1].occurred_at <= taken_at <= at
+        return None if taken else holder.id
+
+    # --- emails ---
+
+    def locking(self, email: EmailHash) -> list[Organization]:
+        """The organizations whose deactivation locked an email, by id."""
+        return [each for each in self._of_email(email) if each.locked_email == email]
+
+    def using(self, email: EmailHash) -> list[Organization]:
+        """The organizations that are not deactivated and whose owner has an email, by id."""
+        return [
+            each
+            for each in self._of_email(email)
+            if each.counts_in_the_fleet and each.owner is not None and each.owner.value == email
+        ]
+
+    def _of_email(self, email: EmailHash) -> list[Organization]:
+        known = self._index.emails.get(email, frozenset())
+        return [self.organization(each) for each in sorted(known)]
+
+
+def _add(index: MutableMapping[_K, frozenset[_V]], key: _K, value: _V) -> None:
+    index[key] = index.get(key, frozenset()) | {value}
+
+
+def _before(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
+    """Those links, and of the earlier ones what comes before the first of them."""
+    return (*(each for each in earlier if not links or each.order < links[0].order), *links)
+
+
+def _account(subscription: Subscription, at: datetime) -> Account | None:
+    account = subscription.account_at(at)
+    return None if account is None else (subscription.key.marketplace, account)
+
+
+def _emails(organization: Organization) -> set[EmailHash]:
+    owner = organization.owner.value if organization.owner else None
+    return {email for email in (owner, organization.locked_email) if email is not None}

@@ -4,14 +4,16 @@ Facts change only the registers; only `settle` moves the state.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from marketplace_worker.lifecycle.events import DeactivationCause, StateReason
+from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
 from marketplace_worker.lifecycle.facts import CommitmentLinked, Created, OwnerChanged, TierChanged
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
     EmailHash,
+    HoldKind,
     Initiator,
     OrganizationId,
     PlanType,
@@ -20,6 +22,10 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 _T = TypeVar("_T")
+
+
+Pause = tuple[datetime, datetime]
+"""A half-open interval that is taken out of the clock (lifecycle.md section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +62,74 @@ class Commitment:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """An expiring plan that Support gave, by the id of its request: in force in
+    `[starts_at, ends_at)`.
+    """
+
+    id: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A plan whose reinstatement was pending is the organization's: a user signed in, or Support
+    said so, at `at`.  What was not linked is linked by it (lifecycle.md section 4).
+
+    A sign-in proves it only where the billing account was the organization's alone at that time.
+    """
+
+    subscription: SubscriptionKey
+    at: datetime
+    by: CompletedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing is taken from the organization, up to `expires_at` (None: until it is released)."""
+
+    kind: HoldKind
+    placed_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A plan is active again since `since`, and the reinstatement waits for what completes it."""
+
+    subscription: SubscriptionKey
+    completed_by: CompletedBy
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Cancellation:
     """Why the organization is on its way down, and since when.
 
     `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
-    `correlation_id` is the id of the event that began the story.
+    `correlation_id` is the id of the event that began the story.  `extension`: what Support added
+    to every offset.  `stood_still`: when a plan was pending that turned out to be another's.
     """
 
     canceled_at: datetime
     correlation_id: str
     policy_version: str
+    extension: timedelta = timedelta(0)
+    stood_still: tuple[Pause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A standing notice: `step` comes at `names`, as it said; written at `given_at`."""
+    """A standing notice: `step` comes at `names`, as it said; written at `given_at`.
+
+    `correlation_id` is that of the story that it began: one of inactivity.
+    """
 
     step: State
     names: datetime
     given_at: datetime
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +141,23 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """The newest reactivation, and the deactivation that it undid: plans linked up to that are
+    gone, later ones count from the reactivation on (lifecycle.md section 11).
+    """
+
+    deactivated_at: datetime
+    reactivated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Organization:
     """One customer organization.  `entered_at`: when its state was really entered.
 
-    `sequence` is that of its newest event, `revision` that of its newest snapshot; 0: none yet.
+    `dwells_from`: from when its dwell counts where that is later, after a hold.  `withheld_at`:
+    when the guard withheld the step that is due.  `postponed_until`: when its inactivity is looked
+    at again, after a feed was silent.  `sequence` is that of its newest event, `revision` that of
+    its newest snapshot; 0: none yet.
     """
 
     id: OrganizationId
@@ -97,30 +165,94 @@ class Organization:
     tier: Told[Tier] | None = None
     owner: Told[EmailHash] | None = None
     commitments: tuple[Commitment, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    holds: tuple[Hold, ...] = ()
     state: State = State.ACTIVE
     previous_state: State | None = None
     entered_at: datetime | None = None
+    dwells_from: datetime | None = None
     reason: StateReason | None = None
     initiator: Initiator | None = None
     plan_type: PlanType | None = None
     cancellation: Cancellation | None = None
+    pending: Pending | None = None
     notice: Notice | None = None
+    withheld_at: datetime | None = None
+    postponed_until: datetime | None = None
     deactivation_cause: DeactivationCause | None = None
+    recovery: Recovery | None = None
+    locked_email: EmailHash | None = None
     reported: tuple[Reported, ...] = ()
     sequence: int = 0
     revision: int = 0
 
     def __post_init__(self) -> None:
         """What can never be, whatever arrives (the database repeats it as CHECK constraints)."""
-        assert (self.cancellation is not None) == (
-            self.state.in_cancellation or self.state is State.DEACTIVATED
-        ), "a cancellation runs exactly while the organization is on its way down"
-        assert self.notice is None or self.notice.step is self.state.next_step, (
+        ended = self.deactivation_cause is DeactivationCause.MARKETPLACE_CANCELLATION
+        assert (self.cancellation is not None) == (self.state.in_cancellation or ended), (
+            "a cancellation runs exactly while the organization is on its way down, or was"
+        )
+        assert self.notice is None or self.notice.step is self.upcoming, (
             "a notice belongs to the next step only"
         )
         assert (self.deactivation_cause is not None) == (self.state is State.DEACTIVATED), (
             "a deactivated organization knows its cause"
         )
+        assert self.pending is None or self.state.in_cancellation, (
+            "only what is on its way down can be about to come back"
+        )
+
+    @property
+    def upcoming(self) -> State | None:
+        """The step that may be taken from it next: of its cancellation, or for inactivity."""
+        return State.DEACTIVATED if self.state is State.ACTIVE else self.state.next_step
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether it can come back, or needs not to."""
+        return self.deactivation_cause is None or self.deactivation_cause.recoverable
+
+    @property
+    def watched_feeds(self) -> frozenset[ActivityFeed]:
+        """Whose events may change what is decided as soon as they are heard: a sign-in completes a
+        reinstatement, any use withdraws a notice of inactivity.
+        """
+        if self.state.in_cancellation:
+            return frozenset({ActivityFeed.LOGINS})
+        if self.state is State.ACTIVE and self.notice is not None:
+            return frozenset(ActivityFeed)
+        return frozenset()
+
+    @property
+    def watches_activity(self) -> bool:
+        """Whether any feed's events may."""
+        return bool(self.watched_feeds)
+
+    @property
+    def counts_in_the_fleet(self) -> bool:
+        """Whether the guard's limit counts it: it exists and is not deactivated."""
+        return self.creation is not None and self.state is not State.DEACTIVATED
+
+    @property
+    def dwelling_since(self) -> datetime | None:
+        """From when the dwell of its state counts: since it was entered, or a hold ended."""
+        return self.dwells_from or self.entered_at
+
+    def keeps(self, linked_at: datetime) -> bool:
+        """Whether a plan linked at that moment is its own still: a deactivation takes all plans."""
+        return self.plans_taken_at is None or linked_at > self.plans_taken_at
+
+    @property
+    def plans_taken_at(self) -> datetime | None:
+        """When it was last deactivated, and lost its plans; None: never."""
+        if self.state is State.DEACTIVATED:
+            return self.entered_at
+        return self.recovery.deactivated_at if self.recovery else None
+
+    def held(self, now: datetime) -> bool:
+        """Whether any hold stands; an expired one is as a released one."""
+        return any(hold.expires_at is None or now < hold.expires_at for hold in self.holds)
 
     def created(self, fact: Created) -> "Organization":
         """The oldest telling of the creation counts; tier and owner are the newest (section 11)."""
@@ -167,6 +299,17 @@ class Organization:
     def ends_reported(self, subscription: SubscriptionKey) -> int:
         """How many of a subscription's ends had their final report called for."""
         return next((r.ends for r in self.reported if r.subscription == subscription), 0)
+
+    def reported_ends(self, subscription: SubscriptionKey, ends: int) -> "Organization":
+        """With so many of a subscription's ends reported; never fewer than before."""
+        if ends <= self.ends_reported(subscription):
+            return self
+        others = (each for each in self.reported if each.subscription != subscription)
+        return replace(self, reported=(*others, Reported(subscription, ends)))
+
+    def proved(self, proof: Proof) -> "Organization":
+        """With one more proof that a plan is its own."""
+        return replace(self, proofs=(*self.proofs, proof))
 
 
 def _newer(before: Told[_T] | None, told: Told[_T]) -> Told[_T]:

@@ -7,7 +7,7 @@ that the outcome is the same for every arrival order (marketplaces.md section 1,
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -39,6 +39,8 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 _T = TypeVar("_T")
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 FINAL_REPORT_WINDOW = timedelta(hours=1)
 """AWS meters the last usage for about an hour after an end (lifecycle.md section 9)."""
@@ -92,6 +94,23 @@ class Subscription:
         if link in self.links:
             return self
         return replace(self, links=tuple(sorted((*self.links, link), key=lambda each: each.order)))
+
+    @property
+    def accounts(self) -> tuple[tuple[datetime, str], ...]:
+        """The customer's account at the marketplace, each time it was told; links come last."""
+        by_notes = [(note.occurred_at, note.billing_account) for note in self.notes]
+        by_links = [(link.occurred_at, link.billing_account) for link in self.links]
+        return tuple((at, told) for at, told in (*by_notes, *by_links) if told is not None)
+
+    @property
+    def billing_account(self) -> str | None:
+        """The account as it was told last."""
+        return self.account_at(FOREVER)
+
+    def account_at(self, at: datetime) -> str | None:
+        """The account as it was told by then, or else first; a link outranks a notification."""
+        by_then = [account for moment, account in self.accounts if moment <= at]
+        return by_then[-1] if by_then else min(self.accounts, default=(at, None))[1]
 
     @property
     def predecessor(self) -> SubscriptionKey | None:
@@ -165,7 +184,6 @@ class Course:
     spans: tuple[Span, ...] = ()
     ends_at: datetime | None = None
     plan_type: PlanType | None = None
-    billing_account: str | None = None
     floor: datetime | None = None
     usage_closed_at: tuple[datetime, ...] = ()
 
@@ -197,7 +215,6 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
         folding.link(linked_at)
     return folding.course(
         plan_type=_newest(link.plan_type for link in links),
-        billing_account=_newest(link.billing_account for link in links),
     )
 
 
@@ -218,7 +235,6 @@ class _Folding:
     usage_open: bool = True
     plan_type: PlanType | None = None
     plan_type_settled: bool = False
-    billing_account: str | None = None
     term_ends_at: datetime | None = None
     auto_renews: bool | None = None
 
@@ -234,7 +250,7 @@ class _Folding:
             self._take_change(note.change, note)
         self._remember(note)
 
-    def course(self, plan_type: PlanType | None, billing_account: str | None) -> Course:
+    def course(self, plan_type: PlanType | None) -> Course:
         self._run_out(until=None)
         if self.open_since is not None:
             self.spans.append(Span(self.open_since))
@@ -243,7 +259,6 @@ class _Folding:
             spans=tuple(self.spans),
             ends_at=self.runs_out_at,
             plan_type=plan_type or self.plan_type,
-            billing_account=billing_account or self.billing_account,
             floor=self.floor,
             usage_closed_at=tuple(self.usage_closed_at) if self.usage_closes else (),
         )
@@ -368,7 +383,6 @@ class _Folding:
         if note.plan_type is not None and (note.plan_type_settled or not self.plan_type_settled):
             self.plan_type = note.plan_type
             self.plan_type_settled = note.plan_type_settled
-        self.billing_account = note.billing_account or self.billing_account
         self.term_ends_at = note.term_ends_at or self.term_ends_at
         if note.auto_renews is not None:
             self.auto_renews = note.auto_renews

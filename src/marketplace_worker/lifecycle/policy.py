@@ -3,10 +3,11 @@
 A `Policy` that exists has been checked: `problems()` is what its loader refuses it for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType
@@ -17,6 +18,12 @@ STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)
 AZURE_KEEPS_AFTER_SUSPEND = timedelta(days=30)
 AZURE_KEEPS_AFTER_UNSUBSCRIBE = timedelta(days=7)
 """Azure's floors: how long data must stay recoverable (lifecycle.md section 3, 4)."""
+
+FLOOR = max(AZURE_KEEPS_AFTER_SUSPEND, AZURE_KEEPS_AFTER_UNSUBSCRIBE)
+"""No timeline deletes data sooner than the longest of the marketplaces' floors."""
+
+FEED_GAP_MIN = timedelta(days=1)
+"""Feeds are recorded by the day: a shorter gap could not be told from none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,14 @@ class Reinstatement:
     sign_in_required: bool = True
     azure: AzureReinstatement = AzureReinstatement.SUPPORT
 
+    def kinder(self, newer: "Reinstatement") -> "Reinstatement":
+        """Asking for less is kinder."""
+        automatic = AzureReinstatement.AUTOMATIC in {self.azure, newer.azure}
+        return Reinstatement(
+            self.sign_in_required and newer.sign_in_required,
+            AzureReinstatement.AUTOMATIC if automatic else AzureReinstatement.SUPPORT,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Grace:
@@ -152,6 +167,23 @@ class Policy:
             case None:
                 return max(self.payg.offset(step), self.commit.offset(step))
 
+    def kinder(self, newer: "Policy") -> "Policy":
+        """This policy, but for what a newer one does later or asks less for (section 3).
+
+        What concerns no cancellation, inactivity and the guard, is the newer one's.
+        """
+        return Policy(
+            version=self.version,
+            payg=_longer(self.payg, newer.payg),
+            commit=_longer(self.commit, newer.commit),
+            minimum_dwell=_longer(self.minimum_dwell, newer.minimum_dwell),
+            notice=_longer(self.notice, newer.notice),
+            inactivity=newer.inactivity,
+            reinstatement=self.reinstatement.kinder(newer.reinstatement),
+            grace=_longer(self.grace, newer.grace),
+            guard=newer.guard,
+        )
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong with it, as (field, sentence); nothing for a usable policy."""
         durations = {
@@ -170,10 +202,45 @@ class Policy:
                 yield f"timeline.{name}.suspended", "must come after control_plane_loss"
             if timeline.deactivated <= timeline.suspended:
                 yield f"timeline.{name}.deactivated", "must come after suspended"
+            if timeline.deactivated < FLOOR:
+                yield (
+                    f"timeline.{name}.deactivated",
+                    f"must be at least P{FLOOR.days}D: Azure wants data kept so long",
+                )
+        if self.inactivity.feed_max_gap < FEED_GAP_MIN:
+            yield "inactivity.feed_max_gap", "must be at least P1D: feeds are recorded by the day"
         if self.guard.minimum < 0:
             yield "guard.minimum", "must not be negative"
         if not 0 <= self.guard.fraction <= 1:
             yield "guard.fraction", "must be from 0 to 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policy in force, and those that organizations were pinned to, by version."""
+
+    current: Policy = field(default_factory=Policy)
+    pinned: Mapping[str, Policy] = field(default_factory=dict)
+
+    def pinned_to(self, version: str | None) -> Policy:
+        """What holds for an organization that is pinned to a version, or (None) to none.
+
+        A version that is not known is as the one in force.
+        """
+        pinned = self.pinned.get(version) if version else None
+        if pinned is None or pinned == self.current:
+            return self.current
+        return pinned.kinder(self.current)
+
+
+_Durations = TypeVar("_Durations", Timeline, MinimumDwell, NoticeLead, Grace)
+
+
+def _longer(older: _Durations, newer: _Durations) -> _Durations:
+    """The longer of each duration."""
+    return type(older)(
+        **{name: max(getattr(older, name), getattr(newer, name)) for name in older.__slots__}
+    )
 
 
 def _fields(

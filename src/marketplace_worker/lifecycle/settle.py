@@ -1,57 +1,47 @@
 """Brings an organization's state in line with its plans, its deadlines and the time.
 
-The only place that moves a state.  News cancel and reinstate; every later step, and every notice,
-waits for its deadline.
+News cancel and reinstate; every later step, and every notice, waits for its deadline.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
-from marketplace_worker.lifecycle import effects
-from marketplace_worker.lifecycle.coverage import (
-    Claim,
-    Coverage,
-    coverage,
-    current_plans,
-    plan_summaries,
-    usage_closed_at,
-)
+from marketplace_worker.lifecycle import support
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage import matched_claims, usage_closed_at
 from marketplace_worker.lifecycle.deadlines import (
-    Clock,
+    Due,
     NoticeDue,
     StepDue,
-    due,
-    notice_of,
-    schedule,
+    due_for_inactivity,
+    due_in_cancellation,
 )
 from marketplace_worker.lifecycle.events import (
-    CancellationDetails,
+    CompletedBy,
     DeactivationCause,
-    EmailDetails,
     Event,
     EventKind,
     MeteringDetails,
-    NoticeDetails,
-    ScheduledStep,
-    Snapshot,
-    StateReason,
-    SubscriptionsDetails,
 )
-from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.organization import (
-    Cancellation,
-    Notice,
-    Organization,
-    Reported,
-)
+from marketplace_worker.lifecycle.facts import SupportRequested
+from marketplace_worker.lifecycle.inactivity import inactive_at
+from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.plans import FINAL_REPORT_WINDOW
-from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Initiator
+from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
 
 BY_DEADLINE = "deadline"
 """The `causationid` of what no message caused (events.md section 3)."""
+
+LOOK_AGAIN = timedelta(days=1)
+"""How often is looked at what waits: for a silent feed (section 5), or to be completed."""
+
+HARMFUL = frozenset({State.SUSPENDED, State.DEACTIVATED})
+"""Steps that the guard counts and withholds (lifecycle.md section 11)."""
+
+
+REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
 
 class Trigger(Enum):
@@ -65,264 +55,269 @@ class Trigger(Enum):
 class Settled:
     """An organization before and after a look at it.
 
-    `due_at`: when to look again; None: only on news.
+    `due_at`: when to look again; None: only on news.  `idle`: nothing is ahead but, perhaps, looks
+    at what waits.
     """
 
     before: Organization
     organization: Organization
     events: tuple[Event, ...]
     due_at: datetime | None
+    idle: bool = False
 
 
 def settle(
-    organization: Organization,
-    fleet: Fleet,
-    policy: Policy,
-    *,
-    now: datetime,
-    trigger: Trigger,
-    causation_id: str = BY_DEADLINE,
+    case: Case, trigger: Trigger = Trigger.NEWS, request: SupportRequested | None = None
 ) -> Settled:
-    """Decide what is to be decided about one organization at `now`.
+    """Decide what is to be decided about the organization of a case, now.
 
     Total: every state meets every set of plans.  An organization that was never created keeps what
-    was told of it, and nothing is decided until it is.
+    was told of it, and nothing is decided until it is; only a request of Support is refused.
     """
-    if organization.creation is None:
-        return Settled(organization, organization, (), None)
-    covered = coverage(organization, fleet, policy)
-    speaker = effects.Speaker(organization, now, causation_id, policy.version)
-    settling = _Settling(covered, policy, now, speaker)
-    settling.follow_the_plans()
+    before = case.organization
+    if before.creation is None:
+        if request is not None:
+            support.say_answer(case, request, support.act(case, request))
+        return Settled(before, case.organization, tuple(case.events), None)
+    _let_holds_expire(case)
+    answer = support.act(case, request) if request is not None else None
+    _follow_the_plans(case, asked=request is not None and request.request is REINSTATE)
+    _withdraw_what_no_longer_stands(case)
     if trigger is Trigger.DEADLINE:
-        settling.take_what_is_due()
-    settling.call_for_final_reports()
-    return Settled(organization, speaker.organization, tuple(speaker.events), settling.due_at())
+        _take_what_is_due(case)
+    _forget_what_is_no_longer_withheld(case)
+    _call_for_final_reports(case)
+    if request is not None and answer is not None:
+        support.say_answer(case, request, answer)
+    return settled(case, before)
 
 
-def snapshot(
-    organization: Organization, fleet: Fleet, policy: Policy, *, now: datetime, causation_id: str
-) -> Snapshot:
-    """The organization as a whole, for those who were not there; it must have been created.
+def settled(case: Case, before: Organization) -> Settled:
+    """What a case has come to."""
+    moments, looks = _moments(case), _looks(case)
+    due_at = min([*moments, *looks], default=None)
+    return Settled(before, case.organization, tuple(case.events), due_at, idle=not moments)
 
-    `organization.revision` is this snapshot's own.
+
+# --- news -----------------------------------------------------------------------------------------
+
+
+def _let_holds_expire(case: Case) -> None:
+    """An expired hold is as a released one: the dwell counts anew (section 7)."""
+    holds = case.organization.holds
+    standing = tuple(h for h in holds if h.expires_at is None or case.now < h.expires_at)
+    if standing != holds:
+        dwells_from = case.organization.dwells_from if standing else case.now
+        case.become(replace(case.organization, holds=standing, dwells_from=dwells_from))
+
+
+def _follow_the_plans(case: Case, *, asked: bool) -> None:
+    """Cancel, reinstate, wait for what completes it, or let the cancellation follow old news."""
+    if case.organization.state is State.ACTIVE:
+        last_end = case.covered.last_end(case.now)
+        if last_end is not None and not case.covered.active(case.now):
+            case.cancel(last_end)
+    if not case.organization.state.in_cancellation:
+        return
+    _complete_by_sign_in(case)
+    proof = case.covered.reviving(case.now)
+    if proof is not None:
+        case.reinstate(proof, Initiator.SUPPORT if asked else proof.brought_by)
+        return
+    last_end = case.covered.last_end(case.now)
+    if last_end is not None:
+        case.follow(last_end)
+    _wait_for_completion(case)
+
+
+def _complete_by_sign_in(case: Case) -> None:
+    """A user has signed in after a matching plan became active: it is the organization's.
+
+    Who matched is looked up as of the sign-in, whatever was heard since (lifecycle.md section 11).
     """
-    covered = coverage(organization, fleet, policy)
-    next_step = _next_step(organization, covered, policy, now)
+    cancellation, required = case.organization.cancellation, case.policy.reinstatement
+    signed_in_at = case.fleet.last_seen(case.organization.id).login_at
+    at = signed_in_at if required.sign_in_required else case.now
+    assert cancellation is not None
+    if at is None:
+        return
+    fleet = case.fleet.with_organization(case.organization)
+    proved = case.organization
+    for claim in matched_claims(case.organization.id, fleet, case.policy, at):
+        begun = claim.starts_at < at if required.sign_in_required else claim.starts_at <= at
+        if begun and at < claim.revives_until and claim.ends_at > cancellation.canceled_at:
+            assert claim.subscription is not None
+            proved = proved.proved(Proof(claim.subscription, at, CompletedBy.SIGN_IN))
+    case.become(proved)
+
+
+def _wait_for_completion(case: Case) -> None:
+    waiting = case.covered.pending(case.now)
+    if waiting is not None:
+        case.await_completion(waiting)
+    elif case.organization.pending is not None:
+        case.lapse()
+
+
+def _withdraw_what_no_longer_stands(case: Case) -> None:
+    """A notice is withdrawn under a hold; one of inactivity, also by use, a plan or a tier."""
+    notice = case.organization.notice
+    if notice is None:
+        return
+    if case.organization.state is State.ACTIVE:
+        inactive = _inactive_at(case)
+        stands = inactive is not None and inactive <= notice.names
+    else:
+        stands = True
+    if not stands or case.organization.held(case.now):
+        case.withdraw_notice()
+
+
+def _inactive_at(case: Case) -> datetime | None:
+    """When a free organization without a plan is inactive; None: it never is (section 5)."""
+    organization = case.organization
+    if organization.state is not State.ACTIVE or case.covered.active(case.now):
+        return None
     assert organization.creation is not None
     assert organization.tier is not None
-    cancellation = organization.cancellation
-    return Snapshot(
-        standing=effects.standing(organization, next_step, policy.version),
-        revision=organization.revision,
-        last_event_sequence=organization.sequence,
-        taken_at=now,
-        causation_id=causation_id,
-        tier=organization.tier.value,
-        created_at=organization.creation.occurred_at,
-        canceled_at=cancellation.canceled_at if cancellation else None,
-        plans=plan_summaries(organization, covered, now),
-    )
-
-
-def _clock(organization: Organization, covered: Coverage, policy: Policy) -> Clock | None:
-    if organization.cancellation is None or not organization.state.in_cancellation:
+    if organization.tier.value is not Tier.FREE:
         return None
-    return Clock(
-        organization.cancellation.canceled_at, organization.plan_type, covered.floor, policy
+    recovery = organization.recovery
+    return inactive_at(
+        case.fleet.last_seen(organization.id),
+        recovery.reactivated_at if recovery else organization.creation.occurred_at,
+        organization.creation.billing_cycle_anchor,
+        case.policy.inactivity,
     )
 
 
-def _next_step(
-    organization: Organization, covered: Coverage, policy: Policy, now: datetime
-) -> ScheduledStep | None:
-    clock = _clock(organization, covered, policy)
-    return schedule(organization, clock, now)[0] if clock else None
+# --- deadlines ------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Settling:
-    """One look at one organization; `speaker.organization` is it, as decided so far."""
+def _due(case: Case) -> Due | None:
+    """What comes next if nothing is heard: a step or a notice; None where no deadline runs."""
+    if case.stands_still:
+        return None
+    clock = case.clock()
+    if clock is not None:
+        return due_in_cancellation(case.organization, clock, case.now)
+    inactive = _inactive_at(case)
+    if inactive is not None:
+        lead = case.policy.notice.inactivity
+        return due_for_inactivity(case.organization, inactive, lead, case.now)
+    return None
 
-    covered: Coverage
-    policy: Policy
-    now: datetime
-    speaker: effects.Speaker
 
-    @property
-    def organization(self) -> Organization:
-        return self.speaker.organization
+def _take_what_is_due(case: Case) -> None:
+    """Take the step, or write the notice, whose moment has come.
 
-    def clock(self) -> Clock | None:
-        return _clock(self.organization, self.covered, self.policy)
+    Each state's dwell is longer than nothing, so this ends after a step and a notice.
+    """
+    while True:
+        match _due(case):
+            case NoticeDue(state=state, at=at, names=names) if at <= case.now:
+                case.give_notice(state, names)
+            case StepDue(state=state, at=at) if at <= case.now and _may_be_taken(case, state, at):
+                _take(case, state, at)
+            case _:
+                return
 
-    # --- news ---
 
-    def follow_the_plans(self) -> None:
-        """Cancel, reinstate, or let the running cancellation follow old news."""
-        match self.organization.state:
-            case State.ACTIVE:
-                last_end = self.covered.last_end(self.now)
-                if last_end is not None and not self.covered.active(self.now):
-                    self._cancel(last_end)
-            case State.CANCELED | State.CONTROL_PLANE_LOSS | State.SUSPENDED:
-                proof = self.covered.reviving(self.now)
-                if proof is not None:
-                    self._reinstate(proof)
-                else:
-                    self._follow_old_news()
-            case State.DEACTIVATED:
-                pass
+def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
+    """Ask the feeds, where silence is the reason, and the guard, where the step is harmful."""
+    if case.organization.state is State.ACTIVE and not _silence_is_believed(case, at):
+        return False
+    guard, population = case.policies.current.guard, case.fleet.population
+    if state not in HARMFUL or case.watch.permits(
+        guard, population, now=case.now, causation_id=case.causation_id
+    ):
+        return True
+    withheld_at = case.organization.withheld_at or case.now
+    case.become(replace(case.organization, withheld_at=withheld_at))
+    return False
 
-    def _cancel(self, last_end: Claim) -> None:
-        self.speaker.organization = replace(
-            self.organization,
-            state=State.CANCELED,
-            previous_state=self.organization.state,
-            entered_at=self.now,
-            reason=StateReason(last_end.reason),
-            initiator=last_end.initiator,
-            plan_type=last_end.plan_type,
-            cancellation=Cancellation(
-                last_end.ends_at,
-                self.speaker.upcoming_id(EventKind.CANCELED),
-                self.policy.version,
-            ),
+
+def _silence_is_believed(case: Case, at: datetime) -> bool:
+    """A feed that was silent itself postpones the decision, from day to day (section 5)."""
+    organization, feeds = case.organization, case.fleet.feeds
+    if _put_off_until(case) is not None:
+        return False
+    assert organization.creation is not None
+    anchor = organization.creation.billing_cycle_anchor
+    silent = feeds.silent(anchor, case.policy.inactivity, now=case.now)
+    for feed in silent:
+        case.watch.feed_is_silent(
+            feed, feeds.last_heard_at(feed), now=case.now, causation_id=case.causation_id
         )
-        clock = self.clock()
-        assert clock is not None
-        steps = schedule(self.organization, clock, self.now)
-        self._say([(EventKind.CANCELED, CancellationDetails(steps))], last_end.ends_at)
+    if silent:
+        looks = (case.now - at) // LOOK_AGAIN + 1
+        case.become(replace(organization, postponed_until=at + looks * LOOK_AGAIN))
+    return not silent
 
-    def _reinstate(self, proof: Claim) -> None:
-        before = self.organization
-        assert before.cancellation is not None
-        story = before.cancellation.correlation_id
-        self.speaker.organization = replace(
-            before,
-            state=State.ACTIVE,
-            previous_state=before.state,
-            entered_at=self.now,
-            notice=None,
-            reason=StateReason.REINSTATED,
-            initiator=Initiator.VENDOR if proof.is_commitment else Initiator.CUSTOMER,
-            plan_type=proof.plan_type,
-            cancellation=None,
-        )
-        self._say(effects.of_reinstatement(before.state), self.now, story)
-        if before.notice is not None:
-            withdrawn = NoticeDetails(before.notice.step, before.notice.names, schedule=None)
-            self._say([(EventKind.NOTICE_WITHDRAWN, withdrawn)], self.now, story)
 
-    def _follow_old_news(self) -> None:
-        """When or why the last plan ended may be told anew; the deadlines follow (section 2)."""
-        cancellation = self.organization.cancellation
-        last_end = self.covered.last_end(self.now)
-        if last_end is None or cancellation is None:
-            return
-        self.speaker.organization = replace(
-            self.organization,
-            reason=StateReason(last_end.reason),
-            initiator=last_end.initiator,
-            plan_type=last_end.plan_type,
-            cancellation=replace(cancellation, canceled_at=last_end.ends_at),
-        )
+def _put_off_until(case: Case) -> datetime | None:
+    """The next look at a feed that is silent, where that is ahead."""
+    until = case.organization.postponed_until
+    return until if until is not None and case.now < until else None
 
-    # --- deadlines ---
 
-    def take_what_is_due(self) -> None:
-        """Take the step, or write the notice, whose moment has come.
+def _take(case: Case, state: State, at: datetime) -> None:
+    if case.organization.state is State.ACTIVE:
+        postponed = case.organization.postponed_until is not None
+        case.deactivate(DeactivationCause.INACTIVITY, case.now if postponed else at)
+    else:
+        case.step(state, at)
 
-        Each state's dwell is longer than nothing, so this ends after a step and a notice.
-        """
-        while (clock := self.clock()) is not None:
-            match due(self.organization, clock):
-                case StepDue(state=state, at=at) if at <= self.now:
-                    self._step(state, at)
-                case NoticeDue(state=state, at=at) if at <= self.now:
-                    self._give_notice(notice_of(state, self.organization, clock, self.now))
-                case _:
-                    return
 
-    def _step(self, state: State, at: datetime) -> None:
-        before = self.organization
-        deactivated = state is State.DEACTIVATED
-        self.speaker.organization = replace(
-            before,
-            state=state,
-            previous_state=before.state,
-            entered_at=self.now,
-            notice=None,
-            deactivation_cause=DeactivationCause.MARKETPLACE_CANCELLATION if deactivated else None,
-        )
-        self._say(self._deactivation() if deactivated else effects.of_step(state), at)
+def _forget_what_is_no_longer_withheld(case: Case) -> None:
+    """A step that has been put off is no longer one that the guard withholds."""
+    if case.organization.withheld_at is not None:
+        due = _due(case)
+        if due is None or due.at > case.now:
+            case.become(replace(case.organization, withheld_at=None))
 
-    def _deactivation(self) -> list[effects.Said]:
-        owner = self.organization.owner
-        assert owner is not None, "a created organization has an owner"
-        removed = SubscriptionsDetails(
-            current_plans(self.covered),
-            tuple(each.commitment_id for each in self.organization.commitments),
-        )
-        return effects.of_deactivation(
-            DeactivationCause.MARKETPLACE_CANCELLATION, removed, EmailDetails(owner.value)
-        )
 
-    def _give_notice(self, notice: Notice) -> None:
-        self.speaker.organization = replace(self.organization, notice=notice)
-        clock = self.clock()
-        assert clock is not None
-        steps = schedule(self.organization, clock, self.now)
-        details = NoticeDetails(notice.step, notice.names, steps)
-        self._say([(EventKind.NOTICE_GIVEN, details)], self.now)
+def _moments(case: Case) -> list[datetime]:
+    """When the organization must be looked at though nothing is heard, silent feeds aside.
 
-    def due_at(self) -> datetime | None:
-        """When the organization must be looked at again though nothing is heard."""
-        if self.organization.state is State.DEACTIVATED:
-            return None
-        clock = self.clock()
-        moments = [
-            self.covered.next_change(self.now),
-            due(self.organization, clock).at if clock else None,
-        ]
-        return min((moment for moment in moments if moment is not None), default=None)
+    A step that the guard withholds waits for its release, not for the clock.
+    """
+    organization = case.organization
+    if organization.creation is None or organization.state is State.DEACTIVATED:
+        return []
+    waits = organization.withheld_at is not None or _put_off_until(case) is not None
+    due = None if waits else _due(case)
+    moments = (
+        case.covered.next_change(case.now),
+        due.at if due is not None else None,
+        *(hold.expires_at for hold in organization.holds),
+    )
+    return [moment for moment in moments if moment is not None]
 
-    # --- both ---
 
-    def call_for_final_reports(self) -> None:
-        """The marketplace still takes the last usage for a while, once per end (section 9)."""
-        cancellation = self.organization.cancellation
-        for attachment in self.covered.attachments:
-            key = attachment.subscription.key
-            ends = usage_closed_at(attachment, self.organization.id)
-            for closed_at in ends[self.organization.ends_reported(key) :]:
-                details = MeteringDetails(key, closed_at + FINAL_REPORT_WINDOW)
-                self._say(
-                    [(EventKind.METERING_FINAL_REPORT_DUE, details)],
-                    self.now,
-                    cancellation.correlation_id if cancellation else None,
-                )
-            self._remember_reported(Reported(key, len(ends)))
+def _looks(case: Case) -> list[datetime]:
+    """The next look at a feed that is silent; and at what is pending, since it has no deadline and
+    what is heard of others may change whose plan it waits for.
+    """
+    organization, put_off_until = case.organization, _put_off_until(case)
+    looks = []
+    if organization.withheld_at is None and put_off_until is not None:
+        looks.append(put_off_until)
+    if organization.pending is not None:
+        days = (case.now - organization.pending.since) // LOOK_AGAIN + 1
+        looks.append(organization.pending.since + days * LOOK_AGAIN)
+    return looks
 
-    def _remember_reported(self, reported: Reported) -> None:
-        if reported.ends > self.organization.ends_reported(reported.subscription):
-            others = (
-                r for r in self.organization.reported if r.subscription != reported.subscription
-            )
-            self.speaker.organization = replace(self.organization, reported=(*others, reported))
 
-    def _say(
-        self, said: list[effects.Said], effective_at: datetime, story: str | None = None
-    ) -> None:
-        """Write events that stand together: the state event first, then its effects."""
-        next_step = _next_step(self.organization, self.covered, self.policy, self.now)
-        if self.organization.cancellation is not None:
-            story = self.organization.cancellation.correlation_id
-        for kind, details in said:
-            self.speaker.say(
-                kind,
-                details,
-                effective_at=effective_at,
-                next_step=next_step,
-                correlation_id=story,
-            )
+# --- both -----------------------------------------------------------------------------------------
+
+
+def _call_for_final_reports(case: Case) -> None:
+    """The marketplace still takes the last usage for a while, once per end (section 9)."""
+    for attachment in case.covered.attachments:
+        key = attachment.subscription.key
+        ends = usage_closed_at(attachment, case.organization.id)
+        for closed_at in ends[case.organization.ends_reported(key) :]:
+            details = MeteringDetails(key, closed_at + FINAL_REPORT_WINDOW)
+            case.say([(EventKind.METERING_FINAL_REPORT_DUE, details)], effective_at=case.now)
+        case.become(case.organization.reported_ends(key, len(ends)))

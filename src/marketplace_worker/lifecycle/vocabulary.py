@@ -53,6 +53,32 @@ class Initiator(StrEnum):
     SUPPORT = "support"
 
 
+class ActivityFeed(StrEnum):
+    """What tells us that organizations are in use (lifecycle.md section 5)."""
+
+    LOGINS = "logins"
+    API_REQUESTS = "api_requests"
+
+
+class SupportRequestKind(StrEnum):
+    """What Support may ask for (lifecycle.md section 7)."""
+
+    DEACTIVATE_ORGANIZATION = "deactivate_organization"
+    REACTIVATE_ORGANIZATION = "reactivate_organization"
+    REINSTATE_ORGANIZATION = "reinstate_organization"
+    UNLOCK_EMAIL = "unlock_email"
+    PLACE_HOLD = "place_hold"
+    RELEASE_HOLD = "release_hold"
+    EXTEND_GRACE = "extend_grace"
+
+
+class HoldKind(StrEnum):
+    """Why nothing may be taken from an organization for now."""
+
+    LEGAL = "legal"
+    COMMERCIAL = "commercial"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class SubscriptionKey:
     """One marketplace subscription; what `subscription_id` is: events.md section 2."""

@@ -10,7 +10,12 @@ from marketplace_worker.settings.fields import (
     SslMode,
     Topics,
 )
-from marketplace_worker.settings.loading import UNKEYED_EMAIL_KEY, load_email_key, load_settings
+from marketplace_worker.settings.loading import (
+    UNKEYED_EMAIL_KEY,
+    load_email_key,
+    load_policy_file,
+    load_settings,
+)
 
 __all__ = [
     "UNKEYED_EMAIL_KEY",
@@ -23,5 +28,6 @@ __all__ = [
     "SslMode",
     "Topics",
     "load_email_key",
+    "load_policy_file",
     "load_settings",
 ]

@@ -306,6 +306,9 @@ class Settings(BaseSettings):
         le=60_000,
         description="How long a stop waits for batches in flight, before it drops them.",
     )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="Where Prometheus reads figures; nowhere if not given."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least important lines that are logged."
     )

@@ -61,6 +61,19 @@ def load_email_key(
     return SecretStr(value)
 
 
+def load_policy_file(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Path | None:
+    """The policy file for who needs no other setting; None: the built-in policy.
+
+    Raises `Misconfigured` as `load_settings` does.
+    """
+    value = _merged(*_read(file, environment)).get("policy_file")
+    if value is not None and not isinstance(value, str):
+        raise Misconfigured("policy_file: must be the path of a file")
+    return Path(value) if value else None
+
+
 def _read(
     file: Path | None, environment: Mapping[str, str] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,7 +7,6 @@ import structlog
 
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.decide import deadline_of
-from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, organizations
@@ -57,16 +56,16 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
         if not due:
             return
         claimed += [each.id for each in due]
-        fleet = Fleet()
-        fleet.put(*(each.read() for each in due))
-        await neighbourhood.load_plans(conn, fleet)
-        tally = Tally(fleet, worker.policy, now)
+        near = await neighbourhood.of_claimed(
+            conn, [each.read() for each in due], worker.policies.current, now=now
+        )
+        tally = await Tally.begin(conn, near, worker, now=now)
 
         for organization in claimed:
-            tally.take(deadline_of(fleet.organization(organization), now), position="deadline")
+            tally.take(deadline_of(near.fleet.organization(organization), now), position="deadline")
 
         await tally.write(conn, worker.topics)
-    tally.log_transitions()
+    tally.log()
     log.info(
         "deadlines_fired",
         organizations=len(due),

@@ -1,13 +1,11 @@
 """Folds facts over what was loaded for them, and writes down all that came of it.
 
-What `ingest` and `deadlines` share: from facts and a fleet to rows and promises.
+What the steps that decide share: from facts and a neighbourhood to rows and promises.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-
-import structlog
 
 from marketplace_worker.contract.outbound import (
     CLOUDEVENTS_CONTENT_TYPE,
@@ -15,30 +13,31 @@ from marketplace_worker.contract.outbound import (
     encode_snapshot,
 )
 from marketplace_worker.lifecycle.decide import Decision, Outcome, take
-from marketplace_worker.lifecycle.events import Event, EventKind
-from marketplace_worker.lifecycle.facts import DeadlineCame, Fact, Notified, SubscriptionLinked
+from marketplace_worker.lifecycle.events import WORKER, Event, SupportDetails
+from marketplace_worker.lifecycle.facts import (
+    DeadlineCame,
+    Fact,
+    SubscriptionLinked,
+    SupportRequested,
+)
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
-from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, snapshot
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
+from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
+from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
-from marketplace_worker.store import journal, neighbourhood, outbox
+from marketplace_worker.steps import log_lines
+from marketplace_worker.store import decisions, journal, neighbourhood, outbox, safeguards
 from marketplace_worker.store.database import Connection, Pool
+from marketplace_worker.store.decisions import Decided
+from marketplace_worker.store.neighbourhood import Neighbourhood
+from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.translate import EmailHasher, Feed
 
-log = structlog.get_logger(__name__)
-
 _HEADERS = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
-
-STATE_EVENTS = {
-    EventKind.CANCELED,
-    EventKind.CONTROL_PLANE_LOST,
-    EventKind.SUSPENDED,
-    EventKind.DEACTIVATED,
-    EventKind.REINSTATED,
-}
-"""Each tells of one transition; its effects follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Worker:
     """
 
     pool: Pool
-    policy: Policy
+    policies: PolicyBook
     clock: Callable[[], datetime]
     hash_email: EmailHasher
     feeds: Mapping[str, Feed]
@@ -70,55 +69,117 @@ class Worker:
 class Tally:
     """What one transaction decided; lives as long as it.
 
-    `fleet` is what was loaded and locked; it changes as facts are taken.
+    `near` is what was loaded and locked; it changes as facts are taken.
     """
 
-    fleet: Fleet
-    policy: Policy
+    near: Neighbourhood
+    policies: Policies
     now: datetime
     entries: list[journal.Entry] = field(default_factory=list)
-    moved: list[Subscription] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     snapshots: int = 0
+    _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
+    _moved: list[Subscription] = field(default_factory=list)
+    _safeguards_changed: bool = False
     _changed_by: dict[OrganizationId, str] = field(default_factory=dict)
     _subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     _due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
 
+    @classmethod
+    async def begin(
+        cls, conn: Connection, near: Neighbourhood, worker: Worker, *, now: datetime | None = None
+    ) -> "Tally":
+        """With the policies that the loaded organizations are pinned to.
+
+        The moment of all decisions is `now`, or that at which all locks are held.
+        """
+        if near.safeguards_locked:
+            metrics.GUARD_TRIPPED.set(near.fleet.safeguards.trip is not None)
+        policies = await worker.policies.policies_for(conn, near.fleet)
+        return cls(near, policies, now or worker.clock())
+
+    @property
+    def fleet(self) -> Fleet:
+        """What was loaded, as decided so far."""
+        return self.near.fleet
+
+    # --- deciding ---
+
     def take(self, fact: Fact, position: str) -> Decision:
         """Decide on one fact, and remember what came of it."""
-        decision = take(fact, self.fleet, self.policy, now=self.now)
-        self.entries.append(journal.Entry(fact, decision.outcome, position))
+        safeguards_before = self.fleet.safeguards
+        decision = take(fact, self.fleet, self.policies, now=self.now)
+        if not isinstance(fact, DeadlineCame) or _came_to_anything(decision):
+            self.entries.append(journal.Entry(fact, decision.outcome, position))
         self.events += decision.events
+        if decision.safeguards != safeguards_before:
+            assert self.near.safeguards_locked, "what all workers share is locked before it changes"
+            self._safeguards_changed = True
         if decision.subscription is not None:
             self._subscriptions[decision.subscription.key] = decision.subscription
             if isinstance(fact, SubscriptionLinked) and _was_moved(decision.subscription):
-                self.moved.append(decision.subscription)
-        cause = BY_DEADLINE if isinstance(fact, DeadlineCame) else fact.identity.id
+                self._moved.append(decision.subscription)
         for settled in decision.settled:
-            organization = settled.organization.id
-            self._due_at[organization] = settled.due_at
-            if decision.outcome is Outcome.APPLIED:
-                self._changed_by[organization] = cause
+            self._remember(settled, fact, decision.outcome)
+        if decision.said:
+            version = self.policies.current.version
+            self.decided.append(
+                Decided(fact.identity, WORKER, None, None, version, None, decision.said)
+            )
+        if isinstance(fact, SupportRequested):
+            answers = (e for e in decision.events if isinstance(e.details, SupportDetails))
+            self._answers += ((fact, answer) for answer in answers)
         return decision
 
+    def _remember(self, settled: Settled, fact: Fact, outcome: Outcome) -> None:
+        organization = settled.organization
+        id_, seen = organization.id, self.fleet.seen.get(organization.id)
+        assert id_ in self.near.locked, "an organization is locked before it is decided on"
+        assert seen is not None or not organization.watches_activity, (
+            "who begins to watch activity has seen all of it"
+        )
+        # What old news made due in the past is due now, as in `simulate`.
+        self._due_at[id_] = settled.due_at and max(settled.due_at, self.now)
+        deadline = isinstance(fact, DeadlineCame)
+        if organization != settled.before or (outcome is Outcome.APPLIED and not deadline):
+            self._changed_by[id_] = BY_DEADLINE if deadline else fact.identity.id
+        if settled.events or _what_is_decided(organization) != _what_is_decided(settled.before):
+            pinned = organization.cancellation or settled.before.cancellation
+            self.decided.append(
+                Decided(
+                    fact.identity,
+                    id_,
+                    settled.before.state,
+                    organization.state,
+                    pinned.policy_version if pinned else self.policies.current.version,
+                    seen,
+                    settled.events,
+                )
+            )
+
+    # --- writing it down ---
+
     async def write(self, conn: Connection, topics: OutboundTopics) -> None:
-        """Write the journal, the new state and the promises; all or, with the caller's
-        transaction, nothing.
+        """Write the journal, the history, the new state and the promises; all or, with the
+        caller's transaction, nothing.
         """
         messages = [*self._lifecycle_messages(topics), *self._snapshot_messages(topics)]
         changed = [self.fleet.organization(each) for each in self._due_at]
         await neighbourhood.save(conn, list(self._subscriptions.values()), changed, self._due_at)
+        if self._safeguards_changed:
+            await safeguards.save(conn, self.fleet.safeguards)
         if self.entries:
-            await journal.append(
-                conn, self.entries, decided_at=self.now, policy_version=self.policy.version
-            )
+            version = self.policies.current.version
+            await journal.append(conn, self.entries, decided_at=self.now, policy_version=version)
+        if self.decided:
+            await decisions.append(conn, self.decided, decided_at=self.now)
         if messages:
             await outbox.append(conn, messages, written_at=self.now)
 
     def _lifecycle_messages(self, topics: OutboundTopics) -> Iterable[Outgoing]:
         for event in self.events:
-            key = event.standing.organization.encode()
-            yield Outgoing(topics.lifecycle, key, encode(event), _HEADERS)
+            yield Outgoing(topics.lifecycle, event.subject.encode(), encode(event), _HEADERS)
 
     def _snapshot_messages(self, topics: OutboundTopics) -> Iterable[Outgoing]:
         """One snapshot for each organization that the batch changed, as it stands at its end."""
@@ -130,70 +191,38 @@ class Tally:
             self.fleet.put(organization)
             self.snapshots += 1
             taken = snapshot(
-                organization, self.fleet, self.policy, now=self.now, causation_id=cause
+                organization, self.fleet, self.policies, now=self.now, causation_id=cause
             )
             yield Outgoing(topics.state, id_.encode(), encode_snapshot(taken), _HEADERS)
 
-    def log_transitions(self) -> None:
-        """One line a transition, after the commit; and one for whatever a person should look at."""
-        for event in self.events:
-            if event.kind in STATE_EVENTS:
-                _log_transition(event, self.events)
-        for subscription in self.moved:
-            log.warning(
-                "subscription_moved",
-                subscription=str(subscription.key),
-                organizations=[link.organization for link in subscription.links],
-            )
+    def log(self) -> None:
+        """Say what was decided, and count it, after the commit."""
+        metrics.count((entry.outcome for entry in self.entries), self.events)
+        log_lines.log_events(self.events)
+        log_lines.log_answers(self._answers)
+        log_lines.log_moved(self._moved)
         for entry in self.entries:
-            _log_attention(entry)
+            log_lines.log_attention(entry.fact, entry.position)
 
 
-def _log_transition(event: Event, events: Sequence[Event]) -> None:
-    standing = event.standing
-    line = log.bind(
-        organization=standing.organization,
-        state_before=standing.previous_state,
-        state=standing.state,
-        reason=standing.reason,
-        plan_type=standing.plan_type,
-        sequence=event.sequence,
-        effective_at=event.effective_at.isoformat(),
-        late_s=round((event.decided_at - event.effective_at).total_seconds(), 3),
-        causation_id=event.causation_id,
-        correlation_id=event.correlation_id,
-        policy_version=standing.policy_version,
-        events=[each.kind for each in events if _same_transition(each, event)],
-    )
-    if event.kind is EventKind.CANCELED and standing.plan_type is None:
-        line.warning("organization_moved", odd="plan type unknown: the longest timeline")
-    else:
-        line.info("organization_moved")
+def _came_to_anything(decision: Decision) -> bool:
+    """A look at an organization that changed nothing is not worth a row."""
+    changed = any(each.organization != each.before for each in decision.settled)
+    return changed or bool(decision.events)
 
 
-def _same_transition(each: Event, event: Event) -> bool:
+def _what_is_decided(organization: Organization) -> object:
+    """What a person would ask about, beside the events."""
     return (
-        each.standing.organization == event.standing.organization
-        and each.standing.state is event.standing.state
-        and each.standing.previous_state is event.standing.previous_state
-        and each.causation_id == event.causation_id
+        organization.state,
+        organization.notice,
+        organization.pending,
+        organization.holds,
+        organization.withheld_at,
+        organization.postponed_until,
     )
 
 
 def _was_moved(subscription: Subscription) -> bool:
     """Whether it was linked to more than one organization (lifecycle.md section 2)."""
     return len({link.organization for link in subscription.links}) > 1
-
-
-def _log_attention(entry: journal.Entry) -> None:
-    fact = entry.fact
-    if isinstance(fact, Notified) and fact.attention is not None:
-        log.warning(
-            "notification_needs_attention",
-            attention=fact.attention,
-            notification=fact.notification,
-            subscription=str(fact.subscription),
-            position=entry.position,
-        )
-    elif entry.outcome is Outcome.NOT_SUPPORTED:
-        log.warning("support_request_not_acted_on", position=entry.position)

@@ -11,27 +11,31 @@ import structlog
 
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.record import Outgoing, Record
+from marketplace_worker.steps.counting import Counting, WatchedMeanwhile
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import activity, dead_letters, journal, neighbourhood, outbox
-from marketplace_worker.store.activity import Counted
+from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.dead_letters import Refused
+from marketplace_worker.store.neighbourhood import Neighbourhood
 from marketplace_worker.translate import translate
 
 DEAD_LETTER_BYTES_MAX = 900_000
 """Brokers take 1 MiB where nobody changed it, headers and all."""
+
+ATTEMPTS_MAX = 5
+"""How often a batch is taken again at once because organizations began to watch their activity;
+each time those are known, so a second is hardly ever needed."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What a batch of records says, sorted by what is done with it."""
+    """What a batch of records says, in order, and what of it could not be read."""
 
-    facts: list[tuple[Record, Fact]] = field(default_factory=list)
-    activity: list[tuple[Record, Activity]] = field(default_factory=list)
+    told: list[tuple[Record, Fact]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
 
@@ -42,7 +46,6 @@ class _Counts:
     records: int
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
-    activity: int = 0
 
 
 async def ingest(records: Sequence[Record], worker: Worker) -> None:
@@ -76,37 +79,45 @@ def read(records: Iterable[Record], worker: Worker) -> _Batch:
             match each:
                 case Malformed():
                     batch.refused.append(Refused(record, part, each))
-                case LoggedIn() | ApiRequested():
-                    batch.activity.append((record, each))
                 case _:
-                    batch.facts.append((record, each))
+                    batch.told.append((record, each))
     return batch
 
 
 async def _ingest(records: Sequence[Record], batch: _Batch, worker: Worker) -> None:
+    for _ in range(ATTEMPTS_MAX):
+        try:
+            return await _take_in(records, batch, worker)
+        except WatchedMeanwhile:
+            continue
+    raise Unavailable("organizations begin to watch their activity faster than it is counted")
+
+
+async def _take_in(records: Sequence[Record], batch: _Batch, worker: Worker) -> None:
     began = perf_counter()
     counts = _Counts(len(records))
     async with transaction(worker.pool) as conn:
-        subjects = neighbourhood.subjects_of([fact for _, fact in batch.facts])
-        fleet = await neighbourhood.lock(conn, subjects)
-        known = await journal.known(conn, {fact.identity for _, fact in batch.facts})
-        tally = Tally(fleet, worker.policy, worker.clock())
+        counting = await Counting.begin(conn, batch.told)
+        subjects = neighbourhood.subjects_of(_decided_on(batch, counting))
+        near = await neighbourhood.lock(conn, subjects, counting.organizations)
+        known = await journal.known(conn, _identities(batch, near))
+        tally = await Tally.begin(conn, near, worker)
 
-        _take(batch, known, tally, counts)
+        _take(batch, counting, known, tally, counts)
 
         await tally.write(conn, worker.topics)
-        await _count_activity(conn, batch, counts)
+        await counting.write(conn, near.locked)
         refused = await _refuse(conn, batch, tally, worker)
     for each in refused:
         _log_refusal(each)
-    tally.log_transitions()
+    tally.log()
     oldest = min(record.recorded_at for record in records)
     log.info(
         "batch_ingested",
         records=counts.records,
         outcomes=dict(counts.applied),
         duplicates=counts.duplicates,
-        activity=counts.activity,
+        activity=counting.count,
         dead_letters=len(refused),
         events=len(tally.events),
         lag_ms=round((tally.now - oldest).total_seconds() * 1000),
@@ -114,42 +125,51 @@ async def _ingest(records: Sequence[Record], batch: _Batch, worker: Worker) -> N
     )
 
 
-def _take(batch: _Batch, known: set[Identity], tally: Tally, counts: _Counts) -> None:
-    for record, fact in batch.facts:
-        if fact.identity in known:
+def _decided_on(batch: _Batch, counting: Counting) -> Iterable[Fact]:
+    """The facts, and of the activity what an organization watches."""
+    for place, (_, each) in enumerate(batch.told):
+        match each:
+            case LoggedIn() | ApiRequested():
+                if counting.holds(place) and each.organization in counting.watching:
+                    yield each
+            case _:
+                yield each
+
+
+def _identities(batch: _Batch, near: Neighbourhood) -> set[Identity]:
+    """Of all that may be decided on, now that it is known who is locked."""
+    return {
+        each.identity
+        for _, each in batch.told
+        if not isinstance(each, LoggedIn | ApiRequested) or each.organization in near.locked
+    }
+
+
+def _take(
+    batch: _Batch, counting: Counting, known: set[Identity], tally: Tally, counts: _Counts
+) -> None:
+    """Decide in the order in which the records came: activity is seen when its turn comes."""
+    for place, (record, each) in enumerate(batch.told):
+        if isinstance(each, LoggedIn | ApiRequested):
+            if not counting.holds(place):
+                counts.duplicates += 1
+                continue
+            tally.fleet.heard(each)
+            if not _watched(each, tally):
+                continue
+        if each.identity in known:
             counts.duplicates += 1
             continue
-        known.add(fact.identity)
-        decision = tally.take(fact, record.position)
+        known.add(each.identity)
+        decision = tally.take(each, record.position)
         counts.applied[decision.outcome.value] += 1
 
 
-async def _count_activity(conn: Connection, batch: _Batch, counts: _Counts) -> None:
-    """Add the activity of records that were not counted before (docs/architecture.md)."""
-    if not batch.activity:
-        return
-    progress = await activity.lock_progress(
-        conn, {(record.topic, record.partition) for record, _ in batch.activity}
+def _watched(heard: Activity, tally: Tally) -> bool:
+    return (
+        heard.organization in tally.near.locked
+        and heard.feed in tally.fleet.organization(heard.organization).watched_feeds
     )
-    by_organization: dict[OrganizationId, Counted] = {}
-    for record, each in batch.activity:
-        if progress[record.topic, record.partition].advance(record):
-            counts.activity += 1
-            _add(by_organization.setdefault(each.organization, Counted(each.organization)), each)
-        else:
-            counts.duplicates += 1
-    await activity.count(conn, by_organization.values())
-    await activity.save_progress(conn, progress)
-
-
-def _add(counted: Counted, heard: Activity) -> None:
-    match heard:
-        case LoggedIn(occurred_at=at):
-            counted.logins += 1
-            counted.last_login_at = max(counted.last_login_at or at, at)
-        case ApiRequested(occurred_at=at, requests=requests):
-            counted.requests += requests
-            counted.last_request_at = max(counted.last_request_at or at, at)
 
 
 async def _refuse(

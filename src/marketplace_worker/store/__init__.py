@@ -1,5 +1,6 @@
 """Postgres: the only importer of asyncpg.
 
-One .sql and one .py a table.  Locks are taken in one order everywhere: subscriptions by key, then
-organizations by id.
+One .sql and one .py a table; `neighbourhood` puts together what one transaction decides on.  Locks
+are taken in one order everywhere: how far activity was counted, billing accounts, subscriptions by
+key, organizations by id, activity by organization, and last the safeguards.
 """

@@ -1,10 +1,13 @@
 """The activity tables: logins and API usage, coalesced.  The SQL is in activity.sql."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+import asyncpg
+
+from marketplace_worker.lifecycle.inactivity import Feeds, Heard, LastSeen
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
@@ -13,6 +16,10 @@ SQL = queries("activity")
 
 Place = tuple[str, int]
 """A topic and a partition."""
+
+
+FeedDay = tuple[ActivityFeed, date, int]
+"""A feed, a UTC day and a partition."""
 
 
 @dataclass(slots=True)
@@ -77,6 +84,53 @@ async def count(conn: Connection, counted: Collection[Counted]) -> None:
         [each.logins for each in rows],
         [each.requests for each in rows],
     )
+
+
+async def lock(conn: Connection, ids: Collection[OrganizationId]) -> dict[OrganizationId, LastSeen]:
+    """When each of these was last in use.
+
+    Until the transaction ends nothing more is counted of them: what a login did not find waiting,
+    the decision finds counted.
+    """
+    in_order = sorted(ids)
+    await conn.execute(SQL["ensure"], in_order)
+    return _seen(await conn.fetch(SQL["lock"], in_order))
+
+
+async def read(conn: Connection, ids: Collection[OrganizationId]) -> dict[OrganizationId, LastSeen]:
+    """When each of these was last in use, without a lock; those that never were are left out."""
+    return _seen(await conn.fetch(SQL["read"], sorted(ids)))
+
+
+def _seen(rows: Iterable[asyncpg.Record]) -> dict[OrganizationId, LastSeen]:
+    return {
+        OrganizationId(row["organization_id"]): LastSeen(
+            row["last_login_at"], row["last_request_at"]
+        )
+        for row in rows
+    }
+
+
+async def hear(conn: Connection, days: Mapping[FeedDay, Heard]) -> None:
+    """Remember when each feed was heard, whatever the order."""
+    in_order = sorted(days)
+    await conn.execute(
+        SQL["hear"],
+        [feed.value for feed, _, _ in in_order],
+        [day for _, day, _ in in_order],
+        [partition for _, _, partition in in_order],
+        [days[each].first_at for each in in_order],
+        [days[each].last_at for each in in_order],
+    )
+
+
+async def feeds(conn: Connection, *, since: date) -> Feeds:
+    """When each feed was heard from a day on, and on the last day before it."""
+    found = Feeds()
+    for row in await conn.fetch(SQL["feeds"], since, [feed.value for feed in ActivityFeed]):
+        days = found.days[ActivityFeed(row["feed"])]
+        days[row["day"]] = Heard(row["first_at"], row["last_at"])
+    return found
 
 
 def _columns(places: Sequence[Place]) -> tuple[list[str], list[int]]:

@@ -30,3 +30,59 @@ SET last_login_at = greatest(known.last_login_at, excluded.last_login_at),
     last_request_at = greatest(known.last_request_at, excluded.last_request_at),
     logins = known.logins + excluded.logins,
     requests = known.requests + excluded.requests;
+
+-- name: ensure
+-- A row for each, so that there is one to lock.
+-- $1 organization_ids text[], sorted and distinct
+INSERT INTO activity (organization_id, logins, requests)
+SELECT organization_id, 0, 0
+FROM unnest($1::text[]) AS new (organization_id)
+ON CONFLICT (organization_id) DO NOTHING;
+
+-- name: lock
+-- When each was last in use; locked in the order in which `count` takes them, so that nothing is
+-- counted beside the decision that reads it.
+-- $1 organization_ids text[], sorted and distinct
+SELECT organization_id, last_login_at, last_request_at
+FROM activity
+JOIN unnest($1::text[]) WITH ORDINALITY AS wanted (organization_id, place) USING (organization_id)
+ORDER BY place
+FOR UPDATE OF activity;
+
+-- name: read
+-- $1 organization_ids text[]
+SELECT organization_id, last_login_at, last_request_at
+FROM activity
+WHERE organization_id = ANY($1::text[]);
+
+-- name: hear
+-- When a feed was heard; by partition, so that consumers of two do not wait for one another.
+-- $1 feeds text[].  $2 days date[].  $3 partitions integer[], all sorted as the key, and distinct.
+-- $4 first_at timestamptz[].  $5 last_at timestamptz[]
+INSERT INTO feed_days AS known (feed, day, partition, first_at, last_at)
+SELECT *
+FROM unnest($1::text[], $2::date[], $3::integer[], $4::timestamptz[], $5::timestamptz[])
+ON CONFLICT (feed, day, partition) DO UPDATE
+SET first_at = least(known.first_at, excluded.first_at),
+    last_at = greatest(known.last_at, excluded.last_at);
+
+-- name: feeds
+-- Each feed's days from `since` on, over all partitions, and the last one before: of a feed that is
+-- silent since, it tells when it was heard last.
+-- $1 since date.  $2 feeds text[]
+SELECT asked.feed, heard.day, min(heard.first_at) AS first_at, max(heard.last_at) AS last_at
+FROM unnest($2::text[]) AS asked (feed)
+CROSS JOIN LATERAL (
+    SELECT day, first_at, last_at
+    FROM feed_days
+    WHERE feed = asked.feed AND day >= $1::date
+    UNION ALL
+    SELECT day, first_at, last_at
+    FROM feed_days
+    WHERE feed = asked.feed
+      AND day = (
+          SELECT max(earlier.day) FROM feed_days AS earlier
+          WHERE earlier.feed = asked.feed AND earlier.day < $1::date
+      )
+) AS heard
+GROUP BY asked.feed, heard.day;

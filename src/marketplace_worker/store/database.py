@@ -100,9 +100,29 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         Unavailable: Postgres is away, overloaded or being changed; the same may be tried again.
         Exception: what the block raised, but for Postgres's refusals; and those of what we write.
     """
+    async with (
+        _refusals_named(),
+        pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
+        connection.transaction(),
+    ):
+        yield connection
+
+
+@asynccontextmanager
+async def one_moment(pool: Pool) -> AsyncIterator[Connection]:
+    """Reads of which all see the database as it is at one moment; raises as `transaction` does."""
+    async with (
+        _refusals_named(),
+        pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        yield connection
+
+
+@asynccontextmanager
+async def _refusals_named() -> AsyncIterator[None]:
     try:
-        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
-            yield connection
+        yield
     except asyncpg.UniqueViolationError as error:
         # Another worker took the same message at the same moment; the journal knows it now.
         raise Unavailable(f"Postgres: {error}") from error

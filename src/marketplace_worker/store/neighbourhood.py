@@ -1,14 +1,24 @@
-"""Loads what the facts of one batch may concern, under lock, and writes back what was decided."""
+"""Loads what the facts of one batch may concern, under lock, and writes back what was decided.
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+Locks are taken in one order everywhere: billing accounts, then subscriptions by key, organizations
+by id, activity by organization, and the safeguards (docs/architecture.md).
+"""
 
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import (
+    ApiRequested,
     CommitmentLinked,
     Created,
     DeadlineCame,
     Fact,
+    GuardReleased,
+    GuardTripped,
+    LoggedIn,
     Notified,
     OwnerChanged,
     SubscriptionLinked,
@@ -16,75 +26,247 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.fleet import Account, Fleet
+from marketplace_worker.lifecycle.guard import WINDOW
 from marketplace_worker.lifecycle.notes import Pended
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
-from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
-from marketplace_worker.store import organizations, subscriptions
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    OrganizationId,
+    SubscriptionKey,
+    SupportRequestKind,
+)
+from marketplace_worker.store import activity, organizations, safeguards, subscriptions
 from marketplace_worker.store.database import Connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Subjects:
-    """What a batch of facts names."""
+    """What a batch of facts names.
 
-    subscriptions: frozenset[SubscriptionKey]
-    organizations: frozenset[OrganizationId]
+    `accounts`: the billing accounts that it tells.  `owners`: the emails that it tells.
+    `locked_emails`: those whose locks it may meet.  `reactivated`: whom it may bring back, if
+    nobody else has the email.  `safeguards`: whether the worker itself may have to speak.
+    """
 
+    subscriptions: set[SubscriptionKey] = field(default_factory=set)
+    organizations: set[OrganizationId] = field(default_factory=set)
+    accounts: set[Account] = field(default_factory=set)
+    owners: set[EmailHash] = field(default_factory=set)
+    locked_emails: set[EmailHash] = field(default_factory=set)
+    reactivated: set[OrganizationId] = field(default_factory=set)
+    safeguards: bool = False
 
-def subjects_of(facts: Collection[Fact]) -> Subjects:
-    """Every subscription and organization that these facts name, predecessors included."""
-    keys: set[SubscriptionKey] = set()
-    ids: set[OrganizationId] = set()
-    for fact in facts:
+    def add(self, fact: Fact) -> None:
+        """With all that one fact names, predecessors included."""
         match fact:
             case Notified(subscription=key, note=note):
-                keys.add(key)
+                self._add_subscription(key, note.billing_account)
                 if isinstance(note.change, Pended) and note.change.successor_of is not None:
-                    keys.add(note.change.successor_of)
+                    self.subscriptions.add(note.change.successor_of)
             case SubscriptionLinked(subscription=key, organization=organization):
-                keys.add(key)
-                ids.add(organization)
+                self._add_subscription(key, fact.billing_account)
+                self.organizations.add(organization)
+            case Created(organization=organization, owner=owner):
+                self.organizations.add(organization)
+                self.owners.add(owner)
+                self.locked_emails.add(owner)
+            case OwnerChanged(organization=organization, owner=owner):
+                self.organizations.add(organization)
+                self.owners.add(owner)
+            case SupportRequested():
+                self._add_request(fact)
+            case GuardTripped() | GuardReleased():
+                self.safeguards = True
             case (
-                Created(organization=organization)
-                | TierChanged(organization=organization)
-                | OwnerChanged(organization=organization)
+                TierChanged(organization=organization)
                 | CommitmentLinked(organization=organization)
                 | DeadlineCame(organization=organization)
+                | LoggedIn(organization=organization)
+                | ApiRequested(organization=organization)
             ):
-                ids.add(organization)
-            case SupportRequested() | Unrecognized():
+                self.organizations.add(organization)
+            case Unrecognized():
                 pass
-    return Subjects(frozenset(keys), frozenset(ids))
+
+    def _add_subscription(self, key: SubscriptionKey, account: str | None) -> None:
+        self.subscriptions.add(key)
+        if account is not None:
+            self.accounts.add((key.marketplace, account))
+
+    def _add_request(self, fact: SupportRequested) -> None:
+        if fact.organization is not None:
+            self.organizations.add(fact.organization)
+            if fact.request is SupportRequestKind.REACTIVATE_ORGANIZATION:
+                self.reactivated.add(fact.organization)
+        if fact.email is not None:
+            self.locked_emails.add(fact.email)
+        unlocks = fact.request is SupportRequestKind.UNLOCK_EMAIL
+        self.safeguards |= unlocks or fact.organization in {None, WORKER}
 
 
-async def lock(conn: Connection, subjects: Subjects) -> Fleet:
+def subjects_of(facts: Iterable[Fact]) -> Subjects:
+    """Everything that these facts name."""
+    subjects = Subjects()
+    for fact in facts:
+        subjects.add(fact)
+    return subjects
+
+
+@dataclass(slots=True)
+class Neighbourhood:
+    """What a batch may look up and change; lives as long as its transaction.
+
+    `fleet` is all that was loaded; of its organizations only those in `locked` may be changed, and
+    its safeguards only where `safeguards_locked`.
+    """
+
+    fleet: Fleet = field(default_factory=Fleet)
+    locked: set[OrganizationId] = field(default_factory=set)
+    safeguards_locked: bool = False
+
+    async def load_plans(self, conn: Connection) -> None:
+        """Add the plans of the locked organizations with their families, without a lock: to change
+        one that concerns an organization, one needs the organization's.  And whom these families
+        belong to, for a billing account of two organizations is no match.
+        """
+        fleet = self.fleet
+        linked = await subscriptions.linked_to(conn, self.locked)
+        missing = linked - fleet.subscriptions.keys()
+        if not missing:
+            return
+        read = await subscriptions.read_families(conn, missing)
+        fleet.put(*(each for each in read if each.key not in fleet.subscriptions))
+        others = await subscriptions.holders(conn, [each.key for each in read])
+        others -= fleet.organizations.keys()
+        if others:
+            fleet.put(*await organizations.read(conn, others))
+
+    async def lock_activity(
+        self, conn: Connection, counted: AbstractSet[OrganizationId] = frozenset()
+    ) -> None:
+        """Add when the locked organizations were last in use; nothing more is counted for now.
+
+        Each of them may begin to watch its activity.  Who counts asks afterwards who does, so that
+        a login is either found counted here, or heard there.
+        """
+        self.fleet.seen.update(await activity.lock(conn, self.locked | counted))
+
+    async def lock_safeguards(self, conn: Connection) -> None:
+        """Add the safeguards: the last of all locks."""
+        self.fleet.safeguards = await safeguards.lock(conn)
+        self.safeguards_locked = True
+
+
+# --- for news -------------------------------------------------------------------------------------
+
+
+async def lock(
+    conn: Connection, subjects: Subjects, counted: AbstractSet[OrganizationId] = frozenset()
+) -> Neighbourhood:
     """Lock what a batch may change, and load all that its decisions look up.
 
     Changed may be: the subscriptions named and, through them and their families, the organizations
-    that hold them; and the organizations named.  Every other subscription of these organizations is
-    read without a lock: to change it, one needs the organization's.
+    that hold them; the organizations named; and those that have a part in an email.  `counted` are
+    those whose activity the same transaction counts: it is locked once, in one order.
     """
-    fleet = Fleet()
+    near = Neighbourhood()
     ids = set(subjects.organizations)
     if subjects.subscriptions:
-        families = await subscriptions.lock_families(conn, subjects.subscriptions)
-        fleet.put(*families)
+        families = await subscriptions.lock_families(
+            conn, subjects.subscriptions, subjects.accounts
+        )
+        near.fleet.put(*families)
         ids |= await subscriptions.holders(conn, [each.key for each in families])
-    if ids:
-        fleet.put(*await organizations.lock(conn, ids))
-        await load_plans(conn, fleet)
-    return fleet
+    await _lock_organizations(conn, near, ids, subjects)
+    if near.locked:
+        await near.load_plans(conn)
+        await near.lock_activity(conn, counted)
+    if subjects.safeguards:
+        await near.lock_safeguards(conn)
+    return near
 
 
-async def load_plans(conn: Connection, fleet: Fleet) -> None:
-    """Add the subscriptions of the fleet's organizations, with their families."""
-    keys = await subscriptions.linked_to(conn, fleet.organizations.keys())
-    missing = keys - fleet.subscriptions.keys()
-    if missing:
-        read = await subscriptions.read_families(conn, missing)
-        fleet.put(*(each for each in read if each.key not in fleet.subscriptions))
+async def _lock_organizations(
+    conn: Connection, near: Neighbourhood, ids: set[OrganizationId], subjects: Subjects
+) -> None:
+    """Who has a part in an email may be more by the time all are locked: looked at again then."""
+    reactivated = subjects.reactivated
+    owners = subjects.owners if reactivated else set()
+    while True:
+        if subjects.locked_emails or reactivated:
+            ids |= await organizations.meeting(conn, subjects.locked_emails, reactivated, owners)
+        if ids <= near.locked:
+            return
+        near.fleet.put(*await organizations.lock(conn, ids))
+        near.locked |= ids
+
+
+# --- for deadlines --------------------------------------------------------------------------------
+
+
+async def of_claimed(
+    conn: Connection, claimed: Collection[Organization], policy: Policy, *, now: datetime
+) -> Neighbourhood:
+    """Load all that decisions on organizations look up that are claimed and due, and lock what they
+    share with others.  `policy` is the one in force.
+    """
+    near = Neighbourhood(locked={each.id for each in claimed})
+    near.fleet.put(*claimed)
+    await near.load_plans(conn)
+    await near.lock_activity(conn)
+    if any(each.state is State.ACTIVE and each.notice is not None for each in claimed):
+        near.fleet.feeds = await activity.feeds(conn, since=_window(policy, now))
+    near_harm = sum(_one_step_from_harm(each) for each in claimed)
+    if near_harm:
+        await near.lock_safeguards(conn)
+        recent = near.fleet.safeguards.harm_since(now - WINDOW)
+        # The limit is the policy's minimum at least: up to that nobody need be counted.
+        if recent + near_harm > policy.guard.minimum:
+            near.fleet.population = await organizations.population(conn)
+    return near
+
+
+def _window(policy: Policy, now: datetime) -> date:
+    """Back to where the longest window of a decision on inactivity may begin."""
+    rules = policy.inactivity
+    window = max(rules.no_login_for, 2 * rules.billing_cycle)
+    return (now - window - timedelta(days=1)).date()
+
+
+def _one_step_from_harm(organization: Organization) -> bool:
+    match organization.state:
+        case State.CONTROL_PLANE_LOSS | State.SUSPENDED:
+            return True
+        case State.ACTIVE:
+            return organization.notice is not None
+        case State.CANCELED | State.DEACTIVATED:
+            return False
+
+
+# --- for those who only look ----------------------------------------------------------------------
+
+
+async def read(
+    conn: Connection, ids: Collection[OrganizationId], policy: Policy, *, now: datetime
+) -> Fleet:
+    """Some organizations with all that can be said of them, without a lock; those never heard of
+    are left out.  Within `database.one_moment` all of it is of one moment.
+    """
+    near = Neighbourhood(locked=set(ids))
+    near.fleet.put(*await organizations.read(conn, ids))
+    await near.load_plans(conn)
+    near.fleet.seen.update(await activity.read(conn, ids))
+    near.fleet.feeds = await activity.feeds(conn, since=_window(policy, now))
+    near.fleet.safeguards = await safeguards.read(conn)
+    near.fleet.population = await organizations.population(conn)
+    return near.fleet
+
+
+# --- writing it back ------------------------------------------------------------------------------
 
 
 async def save(
@@ -98,3 +280,7 @@ async def save(
         await subscriptions.save(conn, changed_subscriptions)
     if changed_organizations:
         await organizations.save(conn, changed_organizations, due_at)
+        proved = {
+            (each.id, proof.subscription) for each in changed_organizations for proof in each.proofs
+        }
+        await subscriptions.link(conn, proved)

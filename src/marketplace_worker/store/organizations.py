@@ -1,12 +1,14 @@
 """The organizations table.  The SQL is in organizations.sql."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from marketplace_worker.contract.documents import organization_from_json, organization_to_json
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
 
@@ -20,6 +22,65 @@ async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Or
     await conn.execute(SQL["ensure"], in_order, blank)
     rows = await conn.fetch(SQL["lock"], in_order)
     return [organization_from_json(row["document"]) for row in rows]
+
+
+async def read(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:
+    """Those of these that were ever heard of, without a lock."""
+    rows = await conn.fetch(SQL["read"], sorted(ids))
+    return [organization_from_json(row["document"]) for row in rows]
+
+
+async def watching(conn: Connection, ids: Collection[OrganizationId]) -> set[OrganizationId]:
+    """Which of these a login or an API request may change as soon as it is heard."""
+    return _ids(await conn.fetch(SQL["watching"], sorted(ids)))
+
+
+async def meeting(
+    conn: Connection,
+    locked_emails: Collection[EmailHash],
+    reactivated: Collection[OrganizationId],
+    owner_emails: Collection[EmailHash],
+) -> set[OrganizationId]:
+    """Those whose deactivation locked one of these emails, those that have the same owner as one
+    that is to be reactivated, and those that have one of these owners.
+    """
+    emails = (sorted(locked_emails), sorted(reactivated), sorted(owner_emails))
+    return _ids(await conn.fetch(SQL["meeting"], *emails))
+
+
+async def population(conn: Connection) -> int:
+    """How many organizations the guard's limit counts (lifecycle.md section 8)."""
+    return int(await conn.fetchval(SQL["population"]))
+
+
+async def lock_withheld(conn: Connection) -> None:
+    """Lock those whose step the guard withholds, before the safeguards are locked."""
+    await conn.execute(SQL["lock_withheld"])
+
+
+async def wake_withheld(conn: Connection, *, now: datetime) -> None:
+    """Have those whose step the guard withholds looked at again; the safeguards are locked."""
+    await conn.execute(SQL["wake_withheld"], now)
+
+
+async def page(
+    conn: Connection, *, after: OrganizationId | None = None, limit: int
+) -> Sequence[OrganizationId]:
+    """All that were created, in the order of the database, at most `limit` after one."""
+    rows = await conn.fetch(SQL["page"], after or "", limit)
+    return [OrganizationId(row["organization_id"]) for row in rows]
+
+
+async def due_until(
+    conn: Connection, until: datetime, *, after: OrganizationId | None = None, limit: int
+) -> Sequence[OrganizationId]:
+    """Those of which anything may become up to a moment, and those whose step the guard withholds;
+    at most `limit` after one, in the order of the database.
+
+    What becomes of each is for the lifecycle to derive: it may be a notice, or nothing.
+    """
+    rows = await conn.fetch(SQL["due_until"], until, after or "", limit)
+    return [OrganizationId(row["organization_id"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +122,13 @@ async def save(
         [each.state.value for each in rows],
         [each.sequence for each in rows],
         [due_at[each.id] for each in rows],
+        [each.creation is not None for each in rows],
+        [each.watches_activity for each in rows],
+        [each.withheld_at is not None for each in rows],
+        [each.owner.value if each.owner else None for each in rows],
+        [each.locked_email for each in rows],
     )
+
+
+def _ids(rows: Iterable[asyncpg.Record]) -> set[OrganizationId]:
+    return {OrganizationId(row["organization_id"]) for row in rows}

@@ -17,6 +17,13 @@ WHERE organization_id = ANY($1::text[])
 ORDER BY organization_id
 FOR UPDATE;
 
+-- name: read
+-- Without a lock.
+-- $1 organization_ids text[]
+SELECT document
+FROM organizations
+WHERE organization_id = ANY($1::text[]);
+
 -- name: claim_due
 -- Those whose moment has come, each for one worker only: the lock is the claim, and a crash gives
 -- it back.  Nothing waits here, so the order of locking does not matter.
@@ -24,22 +31,86 @@ FOR UPDATE;
 SELECT organization_id, document
 FROM organizations
 WHERE next_due_at <= $1
-ORDER BY next_due_at
+ORDER BY next_due_at, organization_id
 LIMIT $2
 FOR UPDATE SKIP LOCKED;
 
 -- name: save
 -- The rows are locked by the caller.
 -- $1 organization_ids text[].  $2 documents text[].  $3 states text[].  $4 sequences bigint[].
--- $5 next_due_at timestamptz[]
+-- $5 next_due_at timestamptz[].  $6 created boolean[].  $7 watches_activity boolean[].
+-- $8 withheld boolean[].  $9 owner_emails text[].  $10 locked_emails text[]
 UPDATE organizations
 SET document = new.document::jsonb,
     state = new.state,
     sequence = new.sequence,
-    next_due_at = new.next_due_at
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])
-    AS new (organization_id, document, state, sequence, next_due_at)
+    next_due_at = new.next_due_at,
+    created = new.created,
+    watches_activity = new.watches_activity,
+    withheld = new.withheld,
+    owner_email = new.owner_email,
+    locked_email = new.locked_email
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[],
+    $7::boolean[], $8::boolean[], $9::text[], $10::text[]
+) AS new (
+    organization_id, document, state, sequence, next_due_at, created, watches_activity, withheld,
+    owner_email, locked_email
+)
 WHERE organizations.organization_id = new.organization_id;
+
+-- name: watching
+-- Which of these an activity of theirs may change at once.
+-- $1 organization_ids text[]
+SELECT organization_id
+FROM organizations
+WHERE watches_activity AND organization_id = ANY($1::text[]);
+
+-- name: meeting
+-- Who has a part in the emails that a batch is about: whose deactivation locked one of them; and
+-- who has the same owner as an organization that is to be reactivated, as stored or as told.
+-- $1 locked_emails text[].  $2 reactivated_ids text[].  $3 owner_emails text[]
+SELECT organization_id
+FROM organizations
+WHERE locked_email = ANY($1::text[])
+UNION
+SELECT theirs.organization_id
+FROM organizations AS reactivated
+JOIN organizations AS theirs ON theirs.owner_email = reactivated.owner_email
+WHERE reactivated.organization_id = ANY($2::text[])
+UNION
+SELECT organization_id
+FROM organizations
+WHERE owner_email = ANY($3::text[]);
+
+-- name: population
+-- How many the guard's limit counts.
+SELECT count(*) FROM organizations WHERE created AND state <> 'deactivated';
+
+-- name: lock_withheld
+SELECT organization_id FROM organizations WHERE withheld ORDER BY organization_id FOR UPDATE;
+
+-- name: wake_withheld
+-- Those whose step the guard withholds are looked at again.
+-- $1 now timestamptz
+UPDATE organizations SET next_due_at = $1 WHERE withheld;
+
+-- name: page
+-- $1 after_id text.  $2 limit bigint
+SELECT organization_id
+FROM organizations
+WHERE created AND organization_id > $1
+ORDER BY organization_id
+LIMIT $2;
+
+-- name: due_until
+-- Those of which anything may become by then, and those whose step is withheld.
+-- $1 until timestamptz.  $2 after_id text.  $3 limit bigint
+SELECT organization_id
+FROM organizations
+WHERE (next_due_at <= $1 OR withheld) AND organization_id > $2
+ORDER BY organization_id
+LIMIT $3;
 
 -- name: postpone
 -- Only where it is still due: meanwhile another worker may have moved it.

@@ -1,10 +1,12 @@
-"""The subscriptions and links tables.  The SQL is in subscriptions.sql."""
+"""The subscriptions, links and billing_accounts tables.  The SQL is in subscriptions.sql."""
 
 from collections.abc import Collection, Iterable, Sequence
+from zlib import crc32
 
 import asyncpg
 
 from marketplace_worker.contract.documents import subscription_from_json, subscription_to_json
+from marketplace_worker.lifecycle.fleet import Account
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.store.database import Connection
@@ -14,38 +16,53 @@ SQL = queries("subscriptions")
 
 
 async def lock_families(
-    conn: Connection, keys: Collection[SubscriptionKey]
+    conn: Connection, keys: Collection[SubscriptionKey], accounts: Collection[Account] = ()
 ) -> Sequence[Subscription]:
-    """Lock these and all that they continue or that continue them, and read them.
+    """Lock these, and those of the billing accounts, with their families, and read them.
 
-    Those never heard of begin now.  A family may grow while its locks are waited for; it cannot
-    once all are held, so it is looked at again until it is whole.
+    A family is all that they continue, that continues them or that shares a billing account with
+    them.  Those never heard of begin now.  `accounts` are those of which the batch tells: nobody
+    else can tell of them until the transaction ends.  A family may grow while its locks are waited
+    for; it cannot once all are held, so it is looked at again until it is whole.
     """
+    if accounts:
+        await conn.execute(SQL["lock_accounts"], sorted({_hash(each) for each in accounts}))
     blank = [subscription_to_json(Subscription(key)) for key in sorted(keys)]
     await conn.execute(SQL["ensure"], *_columns(keys), blank)
     locked: set[SubscriptionKey] = set()
     rows: Sequence[asyncpg.Record] = ()
-    while (family := await _family(conn, keys)) != locked:
+    while (family := await _family(conn, keys, accounts)) != locked:
         rows = await conn.fetch(SQL["lock"], *_columns(family))
         locked = family
     return [subscription_from_json(row["document"]) for row in rows]
 
 
+def _hash(account: Account) -> int:
+    """A number for an advisory lock, signed 32 bits; two accounts that share it wait in vain."""
+    marketplace, name = account
+    return crc32(f"{marketplace}:{name}".encode()) - 2**31
+
+
 async def read_families(
     conn: Connection, keys: Collection[SubscriptionKey]
 ) -> Sequence[Subscription]:
-    """Read these and all that they continue or that continue them, without a lock."""
+    """Read these with their families, without a lock."""
     family = await _family(conn, keys)
     rows = await conn.fetch(SQL["read"], *_columns(family))
     return [subscription_from_json(row["document"]) for row in rows]
 
 
-async def _family(conn: Connection, keys: Collection[SubscriptionKey]) -> set[SubscriptionKey]:
-    return _keys(await conn.fetch(SQL["family"], *_columns(keys)))
+async def _family(
+    conn: Connection, keys: Collection[SubscriptionKey], accounts: Collection[Account] = ()
+) -> set[SubscriptionKey]:
+    told = sorted(accounts)
+    marketplaces = [marketplace.value for marketplace, _ in told]
+    names = [name for _, name in told]
+    return _keys(await conn.fetch(SQL["family"], *_columns(keys), marketplaces, names))
 
 
 async def holders(conn: Connection, keys: Collection[SubscriptionKey]) -> set[OrganizationId]:
-    """The organizations to which any of these was ever linked."""
+    """The organizations to which any of these was ever linked, by a sign-up or by a proof."""
     rows = await conn.fetch(SQL["holders"], *_columns(keys))
     return {OrganizationId(row["organization_id"]) for row in rows}
 
@@ -58,7 +75,7 @@ async def linked_to(
 
 
 async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
-    """Write registers that this transaction has locked, and their links."""
+    """Write registers that this transaction has locked, their links and their accounts."""
     rows = sorted(subscriptions, key=lambda each: each.key)
     predecessors = [each.predecessor for each in rows]
     await conn.execute(
@@ -67,11 +84,24 @@ async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
         [each.subscription_id if each else None for each in predecessors],
         [subscription_to_json(each) for each in rows],
     )
-    links = sorted({(link.organization, each.key) for each in rows for link in each.links})
+    await link(conn, {(link.organization, each.key) for each in rows for link in each.links})
+    accounts = sorted({(account, each.key) for each in rows for _, account in each.accounts})
+    if accounts:
+        await conn.execute(
+            SQL["tell_accounts"],
+            [key.marketplace.value for _, key in accounts],
+            [account for account, _ in accounts],
+            [key.subscription_id for _, key in accounts],
+        )
+
+
+async def link(conn: Connection, links: Collection[tuple[OrganizationId, SubscriptionKey]]) -> None:
+    """Write down who holds what; the organizations or the subscriptions are locked."""
     if links:
-        organizations = [organization for organization, _ in links]
-        marketplaces = [key.marketplace.value for _, key in links]
-        ids = [key.subscription_id for _, key in links]
+        in_order = sorted(links)
+        organizations = [organization for organization, _ in in_order]
+        marketplaces = [key.marketplace.value for _, key in in_order]
+        ids = [key.subscription_id for _, key in in_order]
         await conn.execute(SQL["link"], organizations, marketplaces, ids)
 
 

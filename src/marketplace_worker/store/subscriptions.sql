@@ -1,4 +1,5 @@
--- The registers of the marketplaces' subscriptions, and which organizations they were linked to.
+-- The registers of the marketplaces' subscriptions, which organizations they were linked to, and
+-- which billing accounts they were said to have.
 -- Locks are taken by (marketplace, subscription_id), before those of the organizations.
 
 -- name: ensure
@@ -10,28 +11,53 @@ SELECT marketplace, subscription_id, document::jsonb
 FROM unnest($1::text[], $2::text[], $3::text[]) AS new (marketplace, subscription_id, document)
 ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 
+-- name: lock_accounts
+-- For this transaction: two halves of a match that are told at once have no row in common.  (The
+-- first number names this use of advisory locks.)
+-- $1 hashes integer[], sorted
+SELECT pg_advisory_xact_lock(73020, hash) FROM unnest($1::integer[]) AS told (hash);
+
 -- name: family
--- Those subscriptions with all that they continue and all that continues them.
--- $1 marketplaces text[].  $2 subscription_ids text[]
-WITH RECURSIVE family (marketplace, subscription_id) AS (
-    SELECT * FROM unnest($1::text[], $2::text[])
+-- Those subscriptions, and those of these billing accounts, with all that they continue, all that
+-- continues them, and all that shares a billing account with any of them.  A row is a subscription
+-- or an account, so that each account is gone through once.
+-- $1 marketplaces text[].  $2 subscription_ids text[].  $3 marketplaces text[].
+-- $4 billing_accounts text[]
+WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
+    (
+        SELECT marketplace, subscription_id, NULL::text
+        FROM unnest($1::text[], $2::text[]) AS named (marketplace, subscription_id)
+        UNION
+        SELECT marketplace, NULL::text, billing_account
+        FROM unnest($3::text[], $4::text[]) AS told (marketplace, billing_account)
+    )
     UNION
-    SELECT kin.marketplace, kin.subscription_id
+    SELECT kin.marketplace, kin.subscription_id, kin.billing_account
     FROM family
     CROSS JOIN LATERAL (
-        SELECT heir.marketplace, heir.subscription_id
+        SELECT heir.marketplace, heir.subscription_id, NULL::text
         FROM subscriptions AS heir
         WHERE heir.marketplace = family.marketplace
           AND heir.predecessor_id = family.subscription_id
         UNION ALL
-        SELECT self.marketplace, self.predecessor_id
+        SELECT self.marketplace, self.predecessor_id, NULL::text
         FROM subscriptions AS self
         WHERE self.marketplace = family.marketplace
           AND self.subscription_id = family.subscription_id
           AND self.predecessor_id IS NOT NULL
-    ) AS kin
+        UNION ALL
+        SELECT self.marketplace, NULL::text, self.billing_account
+        FROM billing_accounts AS self
+        WHERE self.marketplace = family.marketplace
+          AND self.subscription_id = family.subscription_id
+        UNION ALL
+        SELECT peer.marketplace, peer.subscription_id, NULL::text
+        FROM billing_accounts AS peer
+        WHERE peer.marketplace = family.marketplace
+          AND peer.billing_account = family.billing_account
+    ) AS kin (marketplace, subscription_id, billing_account)
 )
-SELECT marketplace, subscription_id FROM family;
+SELECT marketplace, subscription_id FROM family WHERE subscription_id IS NOT NULL;
 
 -- name: lock
 -- $1 marketplaces text[].  $2 subscription_ids text[]
@@ -51,7 +77,7 @@ JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, subscription_id)
     USING (marketplace, subscription_id);
 
 -- name: holders
--- The organizations to which any of these was ever linked.
+-- The organizations to which any of these was ever linked, by a sign-up or by a proof.
 -- $1 marketplaces text[].  $2 subscription_ids text[]
 SELECT DISTINCT organization_id
 FROM links
@@ -77,7 +103,15 @@ WHERE subscriptions.marketplace = new.marketplace
   AND subscriptions.subscription_id = new.subscription_id;
 
 -- name: link
+-- Also what a proof linked (lifecycle.md section 4).
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[], sorted
 INSERT INTO links (organization_id, marketplace, subscription_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: tell_accounts
+-- What was said once stays said: a register forgets nothing.
+-- $1 marketplaces text[].  $2 billing_accounts text[].  $3 subscription_ids text[], sorted
+INSERT INTO billing_accounts (marketplace, billing_account, subscription_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING;

@@ -1,0 +1,51 @@
+"""The commands: they parse, call and print; what is done is done elsewhere.
+
+Exit status: 0 done; 1 a server does not answer, or the demo missed something; 2 the settings, the
+policy or the input are unusable, with what to change on standard error.
+"""
+
+import sys
+
+import typer
+
+from marketplace_worker.cli.due import due_command
+from marketplace_worker.cli.guard import guard_cli
+from marketplace_worker.cli.organizations import organizations_cli
+from marketplace_worker.cli.policies import policy_cli
+from marketplace_worker.cli.simulating import simulate_command
+from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
+from marketplace_worker.errors import Misconfigured, Unavailable
+
+__all__ = ["cli", "main"]
+
+cli = typer.Typer(
+    name="marketplace-worker",
+    help="Acts on what happens to customers' marketplace subscriptions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cli.command("run")(run_command)
+cli.command("migrate")(migrate_command)
+cli.add_typer(topics_cli, name="topics")
+cli.add_typer(organizations_cli, name="org")
+cli.command("due")(due_command)
+cli.add_typer(guard_cli, name="guard")
+cli.add_typer(policy_cli, name="policy")
+cli.command("simulate")(simulate_command)
+cli.command("demo")(demo_command)
+
+
+def main() -> None:
+    """Run a command; the operator's mistakes and absent servers end in a sentence, not a trace."""
+    try:
+        cli()
+    except Misconfigured as error:
+        sys.exit(_said(error, status=2))
+    except Unavailable as error:
+        sys.exit(_said(error, status=1))
+
+
+def _said(error: Exception, *, status: int) -> int:
+    sys.stderr.write(f"marketplace-worker: {error}\n")
+    return status

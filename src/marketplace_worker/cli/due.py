@@ -1,0 +1,106 @@
+"""The command that says what will happen to whom."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.printing import print_json, print_table, printed
+from marketplace_worker.contract.policy_file import parse_duration
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.inspection.due import Outlook, outlook
+from marketplace_worker.lifecycle.explain.operators import moment
+from marketplace_worker.lifecycle.explain.wording import distance
+from marketplace_worker.lifecycle.forecast import Forthcoming, Stopped, What
+from marketplace_worker.settings import Settings, load_settings
+
+_STOPPED = {Stopped.GUARD: "withheld by the guard", Stopped.SILENT_FEED: "postponed: a silent feed"}
+
+
+def due_command(
+    within: Annotated[str, typer.Option(help="How far to look (ISO 8601).")] = "P7D",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what will happen to whom if nothing more is heard, in order, what is overdue first."""
+    settings, length = load_settings(config), _length(within)
+    found = go(_outlook(settings, length))
+    if as_json:
+        print_json(_data(found))
+        return
+    if found.coming:
+        print_table(
+            ("when (UTC)", "", "organization", "what", "remark"),
+            (
+                (each.at, distance(each.at, found.now), each.organization, _what(each), remark)
+                for each in found.coming
+                for remark in [_remark(each, found.now)]
+            ),
+        )
+        printed("")
+    organizations = len({each.organization for each in found.coming})
+    printed(f"{len(found.coming)} within {within}, of {organizations} organizations")
+    _print_guard(found)
+
+
+def _length(within: str) -> timedelta:
+    try:
+        return parse_duration(within)
+    except ValueError as error:
+        raise Misconfigured(f"--within: {error}") from error
+
+
+async def _outlook(settings: Settings, length: timedelta) -> Outlook:
+    async with inspecting(settings) as inspector:
+        return await outlook(inspector, inspector.now + length)
+
+
+def _print_guard(found: Outlook) -> None:
+    if found.trip is not None:
+        allowance = found.trip.allowance
+        left = f"lets {allowance} more steps through" if allowance else "withholds harmful steps"
+        printed(f"the guard is tripped since {moment(found.trip.at)} and {left}")
+    elif found.trips_at is not None:
+        printed(
+            f"at {moment(found.trips_at)} the guard would trip: an hour would hold more than "
+            f"{found.limit} harmful steps"
+        )
+
+
+def _what(each: Forthcoming) -> str:
+    match each.what:
+        case What.NOTICE | What.NOTICE_WITHDRAWN:
+            named = f" on {moment(each.names)}" if each.names else ""
+            return f"{each.what}: {each.step}{named}"
+        case What.PLAN_ENDS:
+            return f"{each.what}: {each.plan}"
+        case _:
+            return each.what.value
+
+
+def _remark(each: Forthcoming, now: datetime) -> str:
+    overdue = f"due since {moment(each.due_at)}" if each.due_at < min(each.at, now) else ""
+    stopped = _STOPPED[each.stopped_by] if each.stopped_by else ""
+    return "; ".join(told for told in (stopped, overdue) if told)
+
+
+def _data(found: Outlook) -> dict[str, object]:
+    return {
+        "now": found.now,
+        "until": found.until,
+        "due": [
+            {
+                "at": each.at,
+                "due_at": each.due_at,
+                "organization_id": each.organization,
+                "what": each.what,
+                "step": each.step,
+                "names": each.names,
+                "plan": each.plan,
+                "stopped_by": each.stopped_by,
+            }
+            for each in found.coming
+        ],
+        "guard": {"trip": found.trip, "limit": found.limit, "trips_at": found.trips_at},
+    }

@@ -1,0 +1,241 @@
+"""The commands about one organization: how it stands, what happened to it, and why."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.printing import (
+    Cell,
+    as_data,
+    plain,
+    print_facts,
+    print_json,
+    print_section,
+    print_table,
+    printed,
+)
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.inspection.history import Line, Told, history
+from marketplace_worker.inspection.organizations import Report, report
+from marketplace_worker.lifecycle.explain import Explanation, for_customers, for_operators
+from marketplace_worker.lifecycle.explain.operators import moment
+from marketplace_worker.lifecycle.explain.values import AwaitsCompletion, NotCreated, NothingComes
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.settings import Settings, load_settings
+
+organizations_cli = typer.Typer(help="One organization.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="The organization's id.", metavar="ORG")]
+
+
+async def _report(settings: Settings, organization: str) -> Report:
+    async with inspecting(settings) as inspector:
+        return await report(inspector, OrganizationId(organization))
+
+
+async def _history(settings: Settings, organization: str) -> list[Told]:
+    async with inspecting(settings) as inspector:
+        return await history(inspector, OrganizationId(organization))
+
+
+def _unheard(organization: str) -> Misconfigured:
+    return Misconfigured(
+        f"{plain(organization)}: nothing was ever told of such an organization; its id is the "
+        "subject of its events, as it stands there"
+    )
+
+
+# --- show -----------------------------------------------------------------------------------------
+
+
+@organizations_cli.command("show")
+def show_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
+    """Show how an organization stands: state, capabilities, plans, holds, notice, next step."""
+    found = go(_report(load_settings(config), organization))
+    if found.explanation.why == NotCreated(kept=False):
+        raise _unheard(organization)
+    if as_json:
+        print_json(_as_shown(found))
+        return
+    print_facts(_facts(found))
+    print_section("Why", for_operators(found.explanation).why)
+    if found.snapshot is not None and found.snapshot.plans:
+        printed("")
+        print_table(
+            ("plan", "status", "active", "plan type", "ends (UTC)"),
+            (
+                (p.name, p.status, "yes" if p.active else "no", p.plan_type, p.ends_at)
+                for p in found.snapshot.plans
+            ),
+        )
+    if found.organization.holds:
+        printed("")
+        print_table(
+            ("hold", "placed (UTC)", "expires (UTC)"),
+            ((h.kind, h.placed_at, h.expires_at) for h in found.organization.holds),
+        )
+
+
+def _as_shown(found: Report) -> dict[str, object]:
+    organization, standing = found.organization, found.explanation.standing
+    cancellation = organization.cancellation
+    return {
+        "organization_id": organization.id,
+        "created_at": organization.creation and organization.creation.occurred_at,
+        "state": standing.state if organization.creation else None,
+        "since": found.explanation.since,
+        "previous_state": organization.previous_state,
+        "capabilities": standing.capabilities if organization.creation else None,
+        "reason": organization.reason,
+        "initiator": organization.initiator,
+        "plan_type": organization.plan_type,
+        "recoverable": organization.recoverable,
+        "tier": organization.tier and organization.tier.value,
+        "policy_version": standing.policy_version,
+        "canceled_at": cancellation and cancellation.canceled_at,
+        "extension": cancellation and cancellation.extension,
+        "next_step": standing.next_step,
+        "schedule": found.explanation.schedule,
+        "notice": organization.notice
+        and {
+            "step": organization.notice.step,
+            "at": organization.notice.names,
+            "given_at": organization.notice.given_at,
+        },
+        "pending": organization.pending,
+        "withheld_since": organization.withheld_at,
+        "postponed_until": organization.postponed_until,
+        "plans": found.snapshot.plans if found.snapshot else (),
+        "holds": organization.holds,
+        "last_login_at": found.seen.login_at,
+        "last_api_request_at": found.seen.request_at,
+        "sequence": organization.sequence,
+        "revision": organization.revision,
+    }
+
+
+def _facts(found: Report) -> dict[str, Cell]:
+    """What is shown of it at a glance; what there is none of is left out."""
+    organization, standing = found.organization, found.explanation.standing
+    created = organization.creation is not None
+    notice, pending, step = organization.notice, organization.pending, standing.next_step
+    shown: dict[str, Cell] = {
+        "organization": organization.id,
+        "state": standing.state if created else "never created",
+        "since": found.explanation.since,
+        "may": _capabilities(found.explanation, having=True) if created else None,
+        "may not": _capabilities(found.explanation, having=False) if created else None,
+        "reason": organization.reason and f"{organization.reason}, by {organization.initiator}",
+        "plan type": organization.plan_type,
+        "next step": f"{step.state} on {moment(step.at)}" if step else None,
+        "notice": f"{notice.step} on {moment(notice.names)}" if notice else None,
+        "notice given": notice.given_at if notice else None,
+        "pending": f"{pending.subscription}, completed by {pending.completed_by}"
+        if pending
+        else None,
+        "withheld since": organization.withheld_at,
+        "postponed until": organization.postponed_until,
+        "tier": organization.tier.value if organization.tier else None,
+        "last login": found.seen.login_at,
+        "last API request": found.seen.request_at,
+        "policy": standing.policy_version,
+        "sequence": organization.sequence,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _capabilities(explanation: Explanation, *, having: bool) -> str | None:
+    may: Mapping[str, bool] = as_data(explanation.standing.capabilities)
+    return ", ".join(name for name, allowed in may.items() if allowed is having) or None
+
+
+# --- history --------------------------------------------------------------------------------------
+
+
+@organizations_cli.command("history")
+def history_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
+    """Tell all that happened to an organization: facts, transitions and events, in order."""
+    told = go(_history(load_settings(config), organization))
+    if not told:
+        raise _unheard(organization)
+    if as_json:
+        print_json({"organization_id": organization, "history": told})
+        return
+    print_table(
+        ("decided (UTC)", "", "what", "by", "outcome", "policy"),
+        (_line(each) for each in told),
+        widest="what",
+    )
+
+
+def _line(told: Told) -> tuple[Cell, ...]:
+    """What follows from a fact stands under it, with what the fact has not said already."""
+    match told.line:
+        case Line.FACT:
+            what = f"{told.what}{_about(told.about)}"
+            return told.at, "", what, told.actor, told.outcome, told.policy_version
+        case Line.TRANSITION:
+            return "", "", told.what, "", "", told.policy_version
+        case Line.EVENT:
+            return "", told.sequence, f"{told.what}{_about(told.about)}", "", "", ""
+
+
+_UNTOLD = {"email_hash", "request_id", "request", "requested_by"}
+"""What says nothing to a person, or what the line of the fact has said."""
+
+
+def _about(about: Mapping[str, Any]) -> str:
+    return "".join(
+        f" {name}={as_data(value)}"
+        for name, value in about.items()
+        if not isinstance(value, list | Mapping) and name not in _UNTOLD and value is not None
+    )
+
+
+# --- explain --------------------------------------------------------------------------------------
+
+
+@organizations_cli.command("explain")
+def explain_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
+    """Say why an organization is in its state, what comes next by which rule, what would stop it.
+
+    First in the words of an operator, then in words for the customer, to be passed on.
+    """
+    explanation = go(_report(load_settings(config), organization)).explanation
+    operators, customers = for_operators(explanation), for_customers(explanation)
+    if as_json:
+        print_json(
+            {
+                "organization_id": explanation.standing.organization,
+                "now": explanation.now,
+                "state": None if isinstance(explanation.why, NotCreated) else explanation.state,
+                "since": explanation.since,
+                "why": explanation.why,
+                "next": explanation.next,
+                "schedule": explanation.schedule,
+                "stoppers": explanation.stoppers,
+                "policy_version": explanation.standing.policy_version,
+                "policy_in_force": explanation.policy_in_force,
+                "words": {"operator": operators, "customer": customers},
+            }
+        )
+        return
+    created = not isinstance(explanation.why, NotCreated)
+    state = explanation.state if created else "not there"
+    printed(f"{explanation.standing.organization} is {state}, as of {moment(explanation.now)}")
+    print_section("Why", operators.why)
+    print_section("What comes next", operators.next)
+    print_section(_heading(explanation), operators.stops)
+    print_section("For the customer", (*customers.why, *customers.next, *customers.stops))
+
+
+def _heading(explanation: Explanation) -> str:
+    match explanation.next:
+        case AwaitsCompletion():
+            return "What would complete it"
+        case NothingComes():
+            return "What would bring it back"
+        case _:
+            return "What would stop it"

@@ -1,0 +1,158 @@
+"""How the commands print: tables for people, one JSON document for programs.
+
+Only this module writes to the terminal.  What others wrote (ids, reasons) is shown without the
+characters that a terminal would act on.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from marketplace_worker.contract.policy_file import format_duration
+from marketplace_worker.lifecycle.explain.operators import moment
+from marketplace_worker.lifecycle.explain.values import Deadline
+from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+
+WIDTH = 100
+"""Where nobody watches; a terminal has a width of its own."""
+
+NAME_WIDTH = 34
+"""The longest name of an event: `organization.reinstatement_pending`."""
+
+Cell = str | int | datetime | None
+
+
+def printed(text: str) -> None:
+    """Print a line."""
+    sys.stdout.write(f"{plain(text)}\n")
+
+
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[Cell]], *, widest: str | None = None
+) -> None:
+    """Print rows under a head; long cells are folded, nothing is left out.
+
+    Moments are in UTC, as the head says.  `widest`: the column that keeps the names in it whole.
+    """
+    table = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+        column.min_width = NAME_WIDTH if column.header == widest else None
+    for row in rows:
+        table.add_row(*(Text(_in_table(cell)) for cell in row))
+    _print(table)
+
+
+def print_facts(facts: Mapping[str, Cell]) -> None:
+    """Print what there is to say of one thing, a name and its value a line."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(Text(name), Text(_shown(value)))
+    _print(grid)
+
+
+def print_section(title: str, lines: Iterable[str]) -> None:
+    """Print sentences under a title, after an empty line; nothing where there are none."""
+    told = list(lines)
+    if told:
+        grid = Table.grid()
+        grid.add_column(width=2)
+        grid.add_column(overflow="fold")
+        for line in told:
+            grid.add_row("", Text(plain(line)))
+        printed("")
+        _print(Text(title, style="bold"))
+        _print(grid)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(as_data(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def as_data(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
+    """A value as JSON has it: fields by name, times in RFC 3339, durations in ISO 8601."""
+    match value:
+        case SubscriptionKey() | UUID():
+            return str(value)
+        case Deadline():
+            return _deadline(value)
+        case Enum():
+            return value.value
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case timedelta() if value < timedelta(0):
+            return f"-{format_duration(-value)}"
+        case timedelta():
+            return format_duration(value)
+        case Mapping():
+            return {str(name): as_data(each) for name, each in value.items()}
+        case str() | int() | float() | None:
+            return value
+        case Iterable():
+            return [as_data(each) for each in value]
+        case _:
+            assert is_dataclass(value), f"no JSON for {type(value).__name__}"
+            return {each.name: as_data(getattr(value, each.name)) for each in fields(value)}
+
+
+def _deadline(deadline: Deadline) -> dict[str, Any]:
+    return {
+        "step": deadline.step.value,
+        "at": as_data(deadline.at),
+        "terms": [
+            {
+                "rule": term.rule.value,
+                "at": as_data(term.at),
+                "since": as_data(term.since),
+                "length": as_data(term.length),
+                "extension": as_data(term.extension),
+                "paused": as_data(term.paused),
+                "decides": term is deadline.deciding,
+            }
+            for term in deadline.terms
+        ],
+    }
+
+
+def plain(text: str) -> str:
+    """A text without the characters that a terminal would act on."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+
+
+def _shown(cell: Cell) -> str:
+    match cell:
+        case None:
+            return "-"
+        case datetime():
+            return moment(cell)
+        case _:
+            return plain(str(cell))
+
+
+def _in_table(cell: Cell) -> str:
+    return _shown(cell).removesuffix(" UTC") if isinstance(cell, datetime) else _shown(cell)
+
+
+def _print(shown: Table | Text) -> None:
+    """With the colours and the width of the terminal, if it is one; no line ends in spaces."""
+    width = None if sys.stdout.isatty() else WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(shown)
+    for line in captured.get().splitlines():
+        sys.stdout.write(f"{line.rstrip()}\n")

@@ -1,0 +1,99 @@
+"""The commands that run the worker and prepare what it needs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marketplace_worker import demo as demonstration
+from marketplace_worker import standalone
+from marketplace_worker.app import Loop, run
+from marketplace_worker.cli.options import Config, go
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.store.database import connecting
+from marketplace_worker.store.migrations import Migration, migrate
+from marketplace_worker.streams.topics import create_topics
+
+EMBEDDED_FOLDER = "marketplace-worker-data"
+
+topics_cli = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
+
+
+def run_command(
+    config: Config = None,
+    only: Annotated[
+        str | None, typer.Option(help="Some of the loops: ingest,deadlines,relay.")
+    ] = None,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="With Postgres and a broker of its own, for trials.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help=f"Where --embedded keeps its data; ./{EMBEDDED_FOLDER} if not given."),
+    ] = None,
+) -> None:
+    """Run the worker until SIGTERM or Ctrl-C."""
+    loops = _loops(only)
+    if embedded:
+        set_up_logs(sys.stdout)
+        go(standalone.run_embedded(folder or Path(EMBEDDED_FOLDER), config, loops))
+    elif folder is not None:
+        raise Misconfigured("--folder is of no use without --embedded")
+    else:
+        settings = load_settings(config)
+        set_up_logs(sys.stdout, settings.log_level)
+        go(run(settings, loops))
+
+
+def _loops(only: str | None) -> list[Loop]:
+    if only is None:
+        return list(Loop)
+    names = [name.strip() for name in only.split(",")]
+    unknown = [name for name in names if name not in list(Loop)]
+    if unknown:
+        raise Misconfigured(
+            f"--only: {', '.join(unknown)}: there is no such loop, only {', '.join(Loop)}"
+        )
+    return [Loop(name) for name in names]
+
+
+def migrate_command(config: Config = None) -> None:
+    """Bring the database's schema up to this version; harmless where it is."""
+    applied = go(_migrate(load_settings(config)))
+    for migration in applied:
+        typer.echo(f"applied {migration.name}")
+    if not applied:
+        typer.echo("the schema is current")
+
+
+async def _migrate(settings: Settings) -> list[Migration]:
+    async with connecting(settings.postgres) as pool:
+        return list(await migrate(pool))
+
+
+@topics_cli.command("create")
+def create_topics_command(
+    config: Config = None,
+    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="Of each topic.")] = 12,
+    replication_factor: Annotated[
+        int, typer.Option(min=1, max=10, help="Copies of each partition.")
+    ] = 3,
+) -> None:
+    """Create the topics that are not there yet."""
+    settings = load_settings(config)
+    creation = create_topics(
+        settings.kafka,
+        settings.topics,
+        partitions=partitions,
+        replication_factor=replication_factor,
+    )
+    for each in go(creation):
+        typer.echo(f"{each.presence} {each.topic}")
+
+
+def demo_command() -> None:
+    """Show the main job on servers of its own; ends by itself in under half a minute."""
+    raise typer.Exit(demonstration.show())

@@ -1,0 +1,69 @@
+"""How the guard stands, and whose steps it withholds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
+from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
+from marketplace_worker.lifecycle.explain.values import Withheld
+from marketplace_worker.lifecycle.guard import WINDOW, Trip, limit
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.store import organizations, safeguards
+from marketplace_worker.store.database import one_moment
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldStep:
+    """A step that is due and is not taken."""
+
+    organization: OrganizationId
+    state: State
+    step: State
+    due_at: datetime
+    withheld_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GuardStatus:
+    """The guard.  `steps`: the harmful ones of the last hour; `limit`: how many it may hold;
+    `fleet`: the organizations that are not deactivated.  `withheld`: by when they were due.
+    """
+
+    trip: Trip | None
+    steps: int
+    limit: int
+    fleet: int
+    withheld: Sequence[WithheldStep]
+
+
+async def guard_status(inspector: Inspector) -> GuardStatus:
+    """Read the guard, and all whose step is withheld."""
+    withheld: list[WithheldStep] = []
+    async with one_moment(inspector.pool) as conn:
+
+        async def page(after: OrganizationId | None) -> Sequence[OrganizationId]:
+            # Of those due by then there are none: what is left is withheld.
+            return await organizations.due_until(conn, _NEVER, after=after, limit=PAGE)
+
+        guard = await safeguards.read(conn)
+        fleet = await organizations.population(conn)
+        async for sight in look_at_all(conn, inspector, page):
+            withheld += _withheld(sight)
+    withheld.sort(key=lambda each: (each.due_at, each.organization))
+    most = limit(inspector.policies.current.guard, fleet)
+    steps = guard.harm_since(inspector.now - WINDOW)
+    return GuardStatus(guard.trip, steps, most, fleet, withheld)
+
+
+def _withheld(sight: Sight) -> list[WithheldStep]:
+    found = []
+    for each in sight.organizations:
+        comes = whats_next(case_of(each, sight.fleet, sight.policies, now=sight.now))
+        if isinstance(comes, Withheld):
+            due = comes.deadline
+            found.append(WithheldStep(each.id, each.state, due.step, due.at, comes.since))
+    return found

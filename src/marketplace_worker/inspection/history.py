@@ -1,0 +1,192 @@
+"""What happened to one organization: every fact, and what was decided and said because of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from marketplace_worker.inspection.sight import Inspector, look
+from marketplace_worker.lifecycle.facts import (
+    ApiRequested,
+    CommitmentLinked,
+    Created,
+    DeadlineCame,
+    Fact,
+    GuardReleased,
+    GuardTripped,
+    LoggedIn,
+    Notified,
+    OwnerChanged,
+    SubscriptionLinked,
+    SupportRequested,
+    TierChanged,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.store import journal
+from marketplace_worker.store.database import one_moment
+from marketplace_worker.store.journal import Chapter
+
+PAGE = 500
+
+
+class Line(StrEnum):
+    """What a line of the history tells."""
+
+    FACT = "fact"
+    TRANSITION = "transition"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One line of the history.
+
+    `at` is when it was decided, `occurred_at` when it happened by the sender's clock, or from when
+    an event counts.  `what` is the kind of the fact, the states of the transition, or the kind of
+    the event; `about` what else there is to say.  `outcome` is that of the fact.  `sequence`: of an
+    event.
+    """
+
+    line: Line
+    at: datetime
+    occurred_at: datetime
+    what: str
+    about: Mapping[str, Any]
+    cause: Identity
+    actor: str
+    outcome: str
+    policy_version: str
+    sequence: int | None = None
+
+
+async def history(inspector: Inspector, organization: OrganizationId) -> list[Told]:
+    """Everything that concerns an organization, in the order in which it was decided."""
+    told: list[Told] = []
+    async with one_moment(inspector.pool) as conn:
+        sight = await look(conn, inspector, [organization])
+        keys = [each.key for each in sight.fleet.attached_to(organization)]
+        after = 0
+        while chapters := await journal.history(conn, organization, keys, after=after, limit=PAGE):
+            told += (line for chapter in chapters for line in _lines(chapter))
+            after = chapters[-1].id
+    return told
+
+
+def _lines(chapter: Chapter) -> Iterator[Told]:
+    fact, actor = chapter.fact, actor_of(chapter.fact)
+    what, about = _said(fact)
+    version = chapter.decided_by or chapter.policy_version
+    outcome = chapter.outcome.value
+    yield Told(
+        Line.FACT,
+        chapter.decided_at,
+        fact.occurred_at,
+        what,
+        about,
+        fact.identity,
+        actor,
+        outcome,
+        version,
+    )
+    if chapter.state is not None and chapter.state is not chapter.state_before:
+        yield Told(
+            Line.TRANSITION,
+            chapter.decided_at,
+            _effective_at(chapter),
+            f"{chapter.state_before} -> {chapter.state}",
+            {},
+            fact.identity,
+            actor,
+            outcome,
+            version,
+        )
+    for event in chapter.events:
+        yield Told(
+            Line.EVENT,
+            chapter.decided_at,
+            datetime.fromisoformat(event["effective_at"]),
+            event["kind"],
+            event["details"],
+            fact.identity,
+            actor,
+            outcome,
+            event["policy_version"] or version,
+            event["sequence"],
+        )
+
+
+def _effective_at(chapter: Chapter) -> datetime:
+    """The state event comes first of those of its transition (lifecycle.md section 9)."""
+    moments = (datetime.fromisoformat(event["effective_at"]) for event in chapter.events)
+    return next(moments, chapter.decided_at)
+
+
+def actor_of(fact: Fact) -> str:
+    """Who caused it: a marketplace, a person of Support, an operator, a user, another service, or
+    the system itself.
+    """
+    match fact:
+        case Notified(subscription=key):
+            return f"marketplace {key.marketplace}"
+        case SupportRequested(requested_by=requested_by):
+            return f"support {requested_by}"
+        case GuardTripped(by=by) | GuardReleased(by=by):
+            return f"operator {by}"
+        case DeadlineCame():
+            return "system"
+        case LoggedIn() | ApiRequested():
+            return "user"
+        case (
+            Created()
+            | TierChanged()
+            | OwnerChanged()
+            | SubscriptionLinked()
+            | CommitmentLinked()
+            | Unrecognized()
+        ):
+            return f"service {fact.identity.source}"
+
+
+def _said(fact: Fact) -> tuple[str, Mapping[str, Any]]:
+    """What a fact says, without what is personal."""
+    match fact:
+        case Notified(notification=notification, subscription=key):
+            return notification, {"subscription": str(key)}
+        case SupportRequested():
+            return f"support.{fact.request}", _given(
+                reason=fact.reason,
+                ticket=fact.ticket,
+                hold=fact.hold,
+                days=fact.days,
+                grant_until=fact.grant_until,
+                expires_at=fact.expires_at,
+                problem=fact.problem,
+            )
+        case Created(tier=tier) | TierChanged(tier=tier):
+            return fact.kind, {"tier": tier}
+        case SubscriptionLinked():
+            return fact.kind, _given(
+                subscription=str(fact.subscription),
+                billing_account=fact.billing_account,
+                plan_type=fact.plan_type,
+            )
+        case CommitmentLinked():
+            return fact.kind, {
+                "commitment": fact.commitment_id,
+                "starts_at": fact.starts_at,
+                "ends_at": fact.ends_at,
+            }
+        case GuardTripped(reason=reason):
+            return fact.kind, {"reason": reason}
+        case GuardReleased(reason=reason, steps=steps):
+            return fact.kind, _given(reason=reason, steps=steps)
+        case Unrecognized(event_type=event_type):
+            return event_type, {}
+        case OwnerChanged() | DeadlineCame() | LoggedIn() | ApiRequested():
+            return fact.kind, {}
+
+
+def _given(**told: object) -> Mapping[str, Any]:
+    return {name: value for name, value in told.items() if value is not None}

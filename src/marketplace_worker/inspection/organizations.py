@@ -1,0 +1,43 @@
+"""One organization: how it stands, and why."""
+
+from dataclasses import dataclass
+
+from marketplace_worker.inspection.sight import Inspector, look
+from marketplace_worker.lifecycle.events import Snapshot
+from marketplace_worker.lifecycle.explain import Explanation, explain
+from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.settle import BY_DEADLINE
+from marketplace_worker.lifecycle.snapshot import snapshot
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.store import organizations
+from marketplace_worker.store.database import one_moment
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One organization.  `snapshot` is None, and `explanation` says so, where it was never created;
+    `seen`: when it was last in use.
+    """
+
+    organization: Organization
+    snapshot: Snapshot | None
+    explanation: Explanation
+    seen: LastSeen
+
+
+async def report(inspector: Inspector, organization: OrganizationId) -> Report:
+    """Read and explain an organization, also one that nobody ever told of."""
+    async with one_moment(inspector.pool) as conn:
+        # Whether it could come back depends on who has its owner's email now.
+        around = await organizations.meeting(conn, (), [organization], ())
+        sight = await look(conn, inspector, [organization], around)
+    (found,) = sight.organizations
+    fleet, policies, now = sight.fleet, sight.policies, sight.now
+    taken = (
+        snapshot(found, fleet, policies, now=now, causation_id=BY_DEADLINE)
+        if found.creation
+        else None
+    )
+    explanation = explain(found, fleet, policies, now=now)
+    return Report(found, taken, explanation, fleet.last_seen(organization))

@@ -1,0 +1,106 @@
+"""Whom a new policy would move, and by how much."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
+from marketplace_worker.lifecycle.events import ScheduledStep
+from marketplace_worker.lifecycle.explain.situation import case_of, steps_to_come
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.store import organizations, policies
+from marketplace_worker.store.database import Connection, one_moment
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A step that would come at another time; `then` or `now` is None where it would not come."""
+
+    organization: OrganizationId
+    state: State
+    step: State
+    now: datetime | None
+    then: datetime | None
+
+    @property
+    def later_by(self) -> timedelta | None:
+        """How much later it would come; negative: earlier."""
+        return None if self.now is None or self.then is None else self.then - self.now
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDiff:
+    """Of every organization that would move, the first step that does, in order of id.
+
+    `looked_at`: how many organizations were compared: all that are not deactivated.
+    """
+
+    current: str
+    proposed: str
+    looked_at: int
+    moved: Sequence[Moved]
+
+
+async def policy_diff(inspector: Inspector, proposed: Policy) -> PolicyDiff:
+    """Compare every organization's steps under the policy in force and under another.
+
+    Raises:
+        Misconfigured: another policy has the version of the proposed one.
+    """
+    moved: list[Moved] = []
+    looked_at = 0
+    async with one_moment(inspector.pool) as conn:
+        await _check_version(conn, inspector.policies.current, proposed)
+
+        async def page(after: OrganizationId | None) -> Sequence[OrganizationId]:
+            return await organizations.page(conn, after=after, limit=PAGE)
+
+        async for sight in look_at_all(conn, inspector, page):
+            looked_at += sum(each.counts_in_the_fleet for each in sight.organizations)
+            moved += _moved(sight, proposed)
+    return PolicyDiff(inspector.policies.current.version, proposed.version, looked_at, moved)
+
+
+async def _check_version(conn: Connection, current: Policy, proposed: Policy) -> None:
+    known = await policies.read(conn, [proposed.version])
+    taken = {**known, current.version: current}.get(proposed.version, proposed)
+    if taken != proposed:
+        raise Misconfigured(
+            f"policy {proposed.version}: another policy was in force under this version: give the "
+            "changed one a version of its own (the field `version` of the file)"
+        )
+
+
+def _moved(sight: Sight, proposed: Policy) -> Iterator[Moved]:
+    pinned = {**sight.policies.pinned, sight.policies.current.version: sight.policies.current}
+    after = replace(sight, policies=Policies(proposed, pinned))
+    for before, then in zip(_steps(sight), _steps(after), strict=True):
+        organization, state, steps = before
+        yield from _first_moved(organization, state, steps, then[2])
+
+
+def _steps(sight: Sight) -> list[tuple[OrganizationId, State, tuple[ScheduledStep, ...]]]:
+    return [
+        (
+            each.id,
+            each.state,
+            steps_to_come(case_of(each, sight.fleet, sight.policies, now=sight.now)),
+        )
+        for each in sight.organizations
+    ]
+
+
+def _first_moved(
+    organization: OrganizationId,
+    state: State,
+    before: tuple[ScheduledStep, ...],
+    after: tuple[ScheduledStep, ...],
+) -> Iterator[Moved]:
+    at, then = {each.state: each.at for each in before}, {each.state: each.at for each in after}
+    for step in State:
+        if at.get(step) != then.get(step):
+            yield Moved(organization, state, step, at.get(step), then.get(step))
+            return

@@ -1,0 +1,63 @@
+"""Some organizations as they are at one moment, with all that can be said of them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.store import neighbourhood
+from marketplace_worker.store.database import Connection, Pool
+from marketplace_worker.store.policies import PolicyBook
+
+PAGE = 1_000
+"""How many organizations are in memory with all that belongs to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspector:
+    """What a question is answered with.  `policies`: the policy in force; `now`: the moment."""
+
+    pool: Pool
+    policies: PolicyBook
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was read: `organizations`, in the order asked for, and what is around them."""
+
+    organizations: Sequence[Organization]
+    fleet: Fleet
+    policies: Policies
+    now: datetime
+
+
+async def look(
+    conn: Connection,
+    inspector: Inspector,
+    ids: Sequence[OrganizationId],
+    around: Collection[OrganizationId] = (),
+) -> Sight:
+    """Read some organizations, and others that are looked at beside them.
+
+    One that was never heard of is as if nothing had been told of it.
+    """
+    policy, now = inspector.policies.current, inspector.now
+    fleet = await neighbourhood.read(conn, {*ids, *around}, policy, now=now)
+    policies = await inspector.policies.policies_for(conn, fleet)
+    return Sight([fleet.organization(each) for each in ids], fleet, policies, now)
+
+
+Page = Callable[[OrganizationId | None], Awaitable[Sequence[OrganizationId]]]
+"""The ids after one, at most `PAGE`."""
+
+
+async def look_at_all(conn: Connection, inspector: Inspector, page: Page) -> AsyncIterator[Sight]:
+    """Read organizations page by page."""
+    last: OrganizationId | None = None
+    while ids := await page(last):
+        yield await look(conn, inspector, ids)
+        last = ids[-1]

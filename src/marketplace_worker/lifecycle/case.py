@@ -1,0 +1,394 @@
+"""One organization under decision: how it stands, and what is said of it.
+
+Only a `Case` moves a state; each move says what lifecycle.md section 9 asks for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from marketplace_worker.lifecycle import effects
+from marketplace_worker.lifecycle.coverage import Claim, Coverage, coverage
+from marketplace_worker.lifecycle.deadlines import Clock, schedule
+from marketplace_worker.lifecycle.events import (
+    CancellationDetails,
+    DeactivationCause,
+    Event,
+    EventKind,
+    NoticeDetails,
+    ReinstatementDetails,
+    ScheduledStep,
+    Standing,
+    StateReason,
+    SubscriptionsDetails,
+    event_id,
+)
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.organization import (
+    Cancellation,
+    Notice,
+    Organization,
+    Pending,
+    Recovery,
+    Told,
+)
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Initiator, Tier
+
+
+@dataclass(slots=True)
+class Case:
+    """Lives for one look at one organization.
+
+    `organization` is it as decided so far; `fleet` is read, `watch` is asked before harm.
+    `correlation_id`: the story that events belong to where no cancellation is one.
+    """
+
+    organization: Organization
+    fleet: Fleet
+    policies: Policies
+    watch: Watch
+    now: datetime
+    causation_id: str
+    correlation_id: str | None = None
+    events: list[Event] = field(default_factory=list)
+    _covered: Coverage | None = None
+
+    # --- how it stands ---
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that it is pinned to, or the one in force; the kinder of both counts."""
+        cancellation = self.organization.cancellation
+        return self.policies.pinned_to(cancellation.policy_version if cancellation else None)
+
+    @property
+    def covered(self) -> Coverage:
+        """Its plans."""
+        if self._covered is None:
+            fleet = self.fleet.with_organization(self.organization)
+            self._covered = coverage(self.organization, fleet, self.policy, now=self.now)
+        return self._covered
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether no step may be taken and no notice written: under a hold, or while pending."""
+        return self.organization.held(self.now) or self.organization.pending is not None
+
+    def clock(self) -> Clock | None:
+        """What its cancellation's steps are derived from; None where none runs."""
+        cancellation = self.organization.cancellation
+        if cancellation is None or not self.organization.state.in_cancellation:
+            return None
+        return Clock(
+            cancellation.canceled_at,
+            self.organization.plan_type,
+            self.policy,
+            cancellation.extension,
+            self.covered.floor,
+            self.covered.pauses(cancellation, self.now),
+        )
+
+    def schedule(self) -> tuple[ScheduledStep, ...]:
+        """The steps that are to come; none where no deadline runs."""
+        clock, notice = self.clock(), self.organization.notice
+        if self.stands_still:
+            return ()
+        if clock is not None:
+            return schedule(self.organization, clock, self.now)
+        if notice is not None and self.organization.state is State.ACTIVE:
+            return (ScheduledStep(notice.step, notice.names),)
+        return ()
+
+    def standing(self) -> Standing:
+        """Where it stands, as its events tell."""
+        organization, steps = self.organization, self.schedule()
+        cancellation = organization.cancellation
+        return Standing(
+            organization=organization.id,
+            state=organization.state,
+            previous_state=organization.previous_state,
+            reason=organization.reason,
+            initiator=organization.initiator,
+            plan_type=organization.plan_type,
+            next_step=steps[0] if steps else None,
+            recoverable=organization.recoverable,
+            policy_version=(
+                cancellation.policy_version if cancellation else self.policies.current.version
+            ),
+        )
+
+    # --- what is decided ---
+
+    def become(self, organization: Organization) -> None:
+        """Let the organization be as given; its plans are looked at anew where that matters."""
+        if _what_coverage_reads(organization) != _what_coverage_reads(self.organization):
+            self._covered = None
+        self.organization = organization
+
+    def cancel(self, last_end: Claim) -> None:
+        """The last plan has ended: the beginning of the way down."""
+        story = str(
+            event_id(self.organization.id, self.organization.sequence + 1, EventKind.CANCELED)
+        )
+        notice = self.organization.notice
+        self.become(
+            replace(
+                self.organization,
+                state=State.CANCELED,
+                previous_state=self.organization.state,
+                entered_at=self.now,
+                dwells_from=None,
+                notice=None,
+                withheld_at=None,
+                postponed_until=None,
+                reason=StateReason(last_end.reason),
+                initiator=last_end.initiator,
+                plan_type=last_end.plan_type,
+                cancellation=Cancellation(last_end.ends_at, story, self.policies.current.version),
+            )
+        )
+        self.say(
+            [(EventKind.CANCELED, CancellationDetails(self.schedule()))],
+            effective_at=last_end.ends_at,
+        )
+        self._say_withdrawn(notice)
+
+    def follow(self, last_end: Claim) -> None:
+        """When or why the last plan ended is told anew; the deadlines follow (section 2)."""
+        cancellation = self.organization.cancellation
+        assert cancellation is not None
+        self.become(
+            replace(
+                self.organization,
+                reason=StateReason(last_end.reason),
+                initiator=last_end.initiator,
+                plan_type=last_end.plan_type,
+                cancellation=replace(cancellation, canceled_at=last_end.ends_at),
+            )
+        )
+
+    def await_completion(self, claim: Claim) -> None:
+        """A plan is active again; the clock stands still until the reinstatement is completed."""
+        assert claim.subscription is not None
+        assert claim.waits_for is not None
+        pending = Pending(claim.subscription, claim.waits_for, claim.starts_at)
+        begins = self.organization.pending is None
+        self.become(replace(self.organization, pending=pending))
+        if begins:
+            self._say_pending(EventKind.REINSTATEMENT_PENDING, pending)
+
+    def lapse(self) -> None:
+        """What was pending ended before it was completed, or is another's; the deadlines go on with
+        the time that was left.
+        """
+        pending, cancellation = self.organization.pending, self.organization.cancellation
+        assert pending is not None
+        assert cancellation is not None
+        if all(claim.subscription != pending.subscription for claim in self.covered.waiting):
+            stood_still = (max(pending.since, cancellation.canceled_at), self.now)
+            cancellation = replace(
+                cancellation, stood_still=(*cancellation.stood_still, stood_still)
+            )
+        self.become(replace(self.organization, pending=None, cancellation=cancellation))
+        self._say_pending(EventKind.REINSTATEMENT_LAPSED, pending)
+
+    def _say_pending(self, kind: EventKind, pending: Pending) -> None:
+        details = ReinstatementDetails(pending.subscription, pending.completed_by)
+        self.say([(kind, details)], effective_at=self.now)
+
+    def reinstate(self, proof: Claim, initiator: Initiator) -> None:
+        """It has an active plan again: undo what was in force, and nothing else."""
+        before = self.organization
+        assert before.cancellation is not None
+        story = before.cancellation.correlation_id
+        self.become(
+            replace(
+                before,
+                state=State.ACTIVE,
+                previous_state=before.state,
+                entered_at=self.now,
+                dwells_from=None,
+                pending=None,
+                notice=None,
+                withheld_at=None,
+                reason=StateReason.REINSTATED,
+                initiator=initiator,
+                plan_type=proof.plan_type,
+                cancellation=None,
+            )
+        )
+        self.say(effects.of_reinstatement(before.state), effective_at=self.now, story=story)
+        self._say_withdrawn(before.notice, story)
+
+    def step(self, state: State, at: datetime) -> None:
+        """Take the step of a cancellation whose deadline has come."""
+        if state is State.DEACTIVATED:
+            self.deactivate(DeactivationCause.MARKETPLACE_CANCELLATION, at)
+            return
+        before = self.organization
+        self.become(
+            replace(
+                before,
+                state=state,
+                previous_state=before.state,
+                entered_at=self.now,
+                dwells_from=None,
+                notice=None,
+                withheld_at=None,
+            )
+        )
+        self.say(effects.of_step(state), effective_at=at)
+
+    def deactivate(self, cause: DeactivationCause, at: datetime) -> None:
+        """Close the organization; its cause tells whether it can come back (section 6)."""
+        before, removed = self.organization, self._removed()
+        assert before.owner is not None, "a created organization has an owner"
+        closed = replace(
+            _with_the_reason_of(cause, before),
+            state=State.DEACTIVATED,
+            previous_state=before.state,
+            entered_at=self.now,
+            dwells_from=None,
+            pending=None,
+            notice=None,
+            withheld_at=None,
+            postponed_until=None,
+            cancellation=before.cancellation if not cause.recoverable else None,
+            deactivation_cause=cause,
+            locked_email=before.owner.value,
+        )
+        self.become(closed)
+        announced = before.notice.correlation_id if before.notice else None
+        story = _story(before) or announced
+        said = effects.of_deactivation(cause, before.state, removed, before.owner.value)
+        self.say(said, effective_at=at, story=story)
+        if cause is DeactivationCause.SUPPORT_REQUEST:
+            self._say_withdrawn(before.notice, story)
+
+    def _removed(self) -> SubscriptionsDetails:
+        organization = self.organization
+        return SubscriptionsDetails(
+            self.covered.subscriptions,
+            tuple(
+                c.commitment_id for c in organization.commitments if organization.keeps(c.told_at)
+            ),
+            tuple(g.id for g in organization.grants if organization.keeps(g.starts_at)),
+        )
+
+    def reactivate(self) -> None:
+        """Support undoes a deactivation: active again, on the free tier, without the old plans."""
+        before = self.organization
+        assert before.entered_at is not None
+        self.become(
+            replace(
+                before,
+                tier=Told(self.now, self.causation_id, Tier.FREE),
+                state=State.ACTIVE,
+                previous_state=before.state,
+                entered_at=self.now,
+                reason=StateReason.REACTIVATED,
+                initiator=Initiator.SUPPORT,
+                plan_type=None,
+                deactivation_cause=None,
+                recovery=Recovery(before.entered_at, self.now),
+                locked_email=None,
+            )
+        )
+        self.say(effects.of_reactivation(before.locked_email), effective_at=self.now)
+
+    def give_notice(self, step: State, names: datetime) -> None:
+        """Announce the next step; without a notice it is never taken."""
+        notice = Notice(step, names, given_at=self.now)
+        if self.organization.cancellation is None:
+            sequence = self.organization.sequence + 1
+            story = str(event_id(self.organization.id, sequence, EventKind.NOTICE_GIVEN))
+            notice = replace(notice, correlation_id=story)
+        self.become(replace(self.organization, notice=notice))
+        details = NoticeDetails(step, names, self.schedule())
+        self.say(
+            [(EventKind.NOTICE_GIVEN, details)],
+            effective_at=self.now,
+            story=notice.correlation_id,
+        )
+
+    def withdraw_notice(self) -> None:
+        """The announced step is called off, or put off by a person; nothing where none stands."""
+        notice = self.organization.notice
+        self.become(replace(self.organization, notice=None, withheld_at=None, postponed_until=None))
+        self._say_withdrawn(notice)
+
+    def _say_withdrawn(self, notice: Notice | None, story: str | None = None) -> None:
+        if notice is not None:
+            details = NoticeDetails(notice.step, notice.names, schedule=None)
+            self.say(
+                [(EventKind.NOTICE_WITHDRAWN, details)],
+                effective_at=self.now,
+                story=story or notice.correlation_id,
+            )
+
+    # --- saying it ---
+
+    def say(
+        self,
+        said: Sequence[effects.Said],
+        *,
+        effective_at: datetime,
+        story: str | None = None,
+    ) -> None:
+        """Write events that stand together: the state event first, then its effects.
+
+        They belong to the cancellation's story where one runs, else to the one given, else to that
+        of the case; without any, each begins one of its own.
+        """
+        standing = self.standing()
+        story = _story(self.organization) or story or self.correlation_id
+        for kind, details in said:
+            sequence = self.organization.sequence + 1
+            self.organization = replace(self.organization, sequence=sequence)
+            self.events.append(
+                Event(
+                    kind=kind,
+                    subject=self.organization.id,
+                    sequence=sequence,
+                    decided_at=self.now,
+                    effective_at=effective_at,
+                    causation_id=self.causation_id,
+                    correlation_id=story or str(event_id(self.organization.id, sequence, kind)),
+                    standing=standing,
+                    details=details,
+                )
+            )
+
+
+def _story(organization: Organization) -> str | None:
+    """The story that goes on, of the cancellation."""
+    cancellation = organization.cancellation
+    return cancellation.correlation_id if cancellation else None
+
+
+def _with_the_reason_of(cause: DeactivationCause, before: Organization) -> Organization:
+    """What is deactivated for another reason than its cancellation is not in one any more."""
+    match cause:
+        case DeactivationCause.MARKETPLACE_CANCELLATION:
+            return before
+        case DeactivationCause.INACTIVITY:
+            reason, initiator = StateReason.INACTIVITY, Initiator.SYSTEM
+        case DeactivationCause.SUPPORT_REQUEST:
+            reason, initiator = StateReason.SUPPORT_REQUEST, Initiator.SUPPORT
+    return replace(before, reason=reason, initiator=initiator, plan_type=None)
+
+
+def _what_coverage_reads(organization: Organization) -> object:
+    cancellation = organization.cancellation
+    return (
+        organization.state,
+        cancellation and (cancellation.canceled_at, cancellation.policy_version),
+        organization.pending,
+        organization.commitments,
+        organization.grants,
+        organization.proofs,
+        organization.recovery,
+    )

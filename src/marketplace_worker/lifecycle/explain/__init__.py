@@ -1,0 +1,45 @@
+"""Why an organization is as it is, what comes next by which rule, and what would stop it.
+
+Pure, and total: every organization has an explanation, whatever its state.  `values` is what can be
+said, `for_operators` and `for_customers` put it into words.
+"""
+
+from datetime import datetime
+
+from marketplace_worker.lifecycle.explain.customers import for_customers
+from marketplace_worker.lifecycle.explain.operators import for_operators
+from marketplace_worker.lifecycle.explain.situation import case_of, whats_next, why
+from marketplace_worker.lifecycle.explain.stopping import stoppers
+from marketplace_worker.lifecycle.explain.values import Explanation
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import Trip
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policies
+
+__all__ = ["Explanation", "explain", "for_customers", "for_operators"]
+
+
+def explain(
+    organization: Organization, fleet: Fleet, policies: Policies, *, now: datetime
+) -> Explanation:
+    """Explain an organization as it stands on file; a worker may still have to look at it."""
+    case = case_of(organization, fleet, policies, now=now)
+    comes = whats_next(case)
+    created_at = organization.creation.occurred_at if organization.creation else None
+    return Explanation(
+        standing=case.standing(),
+        now=now,
+        since=organization.entered_at or created_at,
+        why=why(case),
+        next=comes,
+        schedule=case.schedule(),
+        stoppers=stoppers(case, comes),
+        marketplaces=tuple(sorted({key.marketplace for key in case.covered.subscriptions})),
+        tripped=_closed(fleet.safeguards.trip),
+        policy_in_force=policies.current.version,
+    )
+
+
+def _closed(trip: Trip | None) -> Trip | None:
+    """The guard, where it lets nothing through."""
+    return trip if trip is not None and trip.allowance == 0 else None

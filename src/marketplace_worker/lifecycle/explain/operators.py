@@ -1,0 +1,320 @@
+"""An explanation in the words of an operator: the rules by name, moments to the second."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
+from marketplace_worker.lifecycle.explain.remedies import (
+    Activity,
+    AnyPlan,
+    AzureNeedsSupport,
+    KillSwitch,
+    NewSubscription,
+    OtherTier,
+    PlanBegins,
+    Request,
+    SignIn,
+    Stopper,
+)
+from marketplace_worker.lifecycle.explain.values import (
+    AwaitsCompletion,
+    Closed,
+    ComesBack,
+    Deadline,
+    Explanation,
+    NotCreated,
+    NothingComes,
+    NoticeComes,
+    OnHold,
+    OnPlan,
+    PlanEnded,
+    PlanEnds,
+    PlanOnFile,
+    PlanStarts,
+    Postponed,
+    Quiet,
+    Rule,
+    StepComes,
+    Term,
+    Withheld,
+    WithoutPlan,
+)
+from marketplace_worker.lifecycle.explain.wording import Words, distance, length, listed
+from marketplace_worker.lifecycle.guard import Trip
+from marketplace_worker.lifecycle.settle import HARMFUL
+from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
+
+_QUIET = {
+    Quiet.NOT_CREATED: "Nothing: no state is decided before organization.created comes.",
+    Quiet.PLAN_GOES_ON: "Nothing: no end of its plan is known.",
+    Quiet.TIER_IS_EXEMPT: "Nothing: only the free tier is ever inactive.",
+    Quiet.DEACTIVATED: "Nothing: nothing leaves this state by itself.",
+}
+
+_RULES = {
+    Rule.OFFSET: "offset: canceled_at",
+    Rule.DWELL: "dwell: in its state since",
+    Rule.NOTICE: "notice: written",
+    Rule.FLOOR: "floor: the marketplace wants the data kept until then",
+    Rule.NAMED_DATE: "named date: what the notice said",
+    Rule.NO_LOGIN: "no login: since",
+    Rule.NO_API_REQUEST: "no API request: two billing cycles, the last was in that of",
+}
+
+_CLOSED = {
+    DeactivationCause.MARKETPLACE_CANCELLATION: (
+        "Its cancellation ran its course: its data is deleted, and it cannot come back."
+    ),
+    DeactivationCause.INACTIVITY: "Nobody used it: deactivated for inactivity. No data is deleted.",
+    DeactivationCause.SUPPORT_REQUEST: "Support asked for its deactivation. No data is deleted.",
+}
+
+
+def for_operators(explanation: Explanation) -> Words:
+    """The whole of it, in sentences; no personal data."""
+    return Words(
+        tuple(_why(explanation)),
+        tuple(_next(explanation)),
+        tuple(_stop(each) for each in explanation.stoppers),
+    )
+
+
+def moment(at: datetime) -> str:
+    """A moment as operators read it: `2026-11-12 12:00 UTC`, with seconds where there are any."""
+    text = f"{at:%Y-%m-%d %H:%M:%S}"
+    return f"{text.removesuffix(':00')} UTC"
+
+
+def rule(term: Term) -> str:
+    """What a term counts: `offset: canceled_at 2026-11-05 12:00 UTC + 7 days + 3 days extended`."""
+    if term.since is None or term.length is None:
+        return _RULES[term.rule]
+    text = f"{_RULES[term.rule]} {moment(term.since)}"
+    if term.rule is Rule.NO_API_REQUEST:
+        return text
+    text += f" + {length(term.length)}"
+    if term.extension:
+        text += f" + {length(term.extension)} extended"
+    if term.paused:
+        text += f" + {length(term.paused)} pending"
+    return text
+
+
+# --- why ------------------------------------------------------------------------------------------
+
+
+def _why(explanation: Explanation) -> Iterator[str]:
+    why = explanation.why
+    match why:
+        case NotCreated():
+            yield "It was never created: no organization.created has come."
+            if why.kept:
+                yield "What else was told of it is kept, and counts when that comes."
+        case OnPlan():
+            yield f"It has an active plan: {listed([_plan(each) for each in why.plans])}."
+            if why.reason is StateReason.REINSTATED and explanation.since is not None:
+                yield f"Reinstated on {moment(explanation.since)}, initiator {why.initiator}."
+        case WithoutPlan():
+            yield _why_without(why, explanation.since)
+            yield f"Its tier is {why.tier}."
+        case PlanEnded():
+            yield from _why_ended(explanation, why)
+        case Closed():
+            yield from _why_closed(why)
+
+
+def _plan(plan: PlanOnFile) -> str:
+    return plan.plan if plan.ends_at is None else f"{plan.plan} until {moment(plan.ends_at)}"
+
+
+def _why_without(why: WithoutPlan, since: datetime | None) -> str:
+    if why.ended is not None:
+        return f"Its last plan, {why.ended}, has ended, and no worker has looked at it since."
+    if why.reason is StateReason.REACTIVATED and since is not None:
+        return f"Support reactivated it on {moment(since)}; it has had no plan since."
+    return "It never had a plan, and what never had one is not canceled."
+
+
+def _why_closed(why: Closed) -> Iterator[str]:
+    yield _CLOSED[why.cause]
+    if why.canceled_at is not None:
+        yield f"Its last plan ended on {moment(why.canceled_at)} (canceled_at)."
+    if why.cause.recoverable:
+        yield "Support can reactivate it."
+    if why.email_in_use:
+        yield "Not now: another organization has its owner's email (email_in_use)."
+
+
+def _why_ended(explanation: Explanation, why: PlanEnded) -> Iterator[str]:
+    plan_type = why.plan_type or "plan type unknown: the longest timeline"
+    name = f"{why.plan} ({plan_type})" if why.plan else plan_type
+    yield f"Its last plan, {name}, ended on {moment(why.canceled_at)} (canceled_at)."
+    yield f"Reason {why.reason}, initiator {why.initiator}."
+    pinned, in_force = explanation.standing.policy_version, explanation.policy_in_force
+    if pinned == in_force:
+        yield f"Policy {pinned} is pinned to it, and in force."
+    else:
+        yield f"Policy {pinned} is pinned to it; {in_force}, in force, counts where it is kinder."
+
+
+# --- next -----------------------------------------------------------------------------------------
+
+
+def _next(explanation: Explanation) -> Iterator[str]:
+    comes, now = explanation.next, explanation.now
+    match comes:
+        case NothingComes():
+            yield _QUIET[comes.because]
+        case PlanEnds():
+            yield from _plan_ends(comes, now)
+        case PlanStarts():
+            yield f"Nothing but that {comes.plan} begins on {_far(comes.at, now)}."
+        case ComesBack():
+            yield _comes_back(comes, now)
+        case NoticeComes():
+            yield _notice(comes, now)
+            yield from _step(explanation, comes.deadline)
+        case StepComes():
+            yield from _step(explanation, comes.deadline)
+        case Withheld():
+            yield from _withheld(comes, now)
+        case Postponed():
+            yield from _postponed(comes, now)
+        case OnHold():
+            yield from _on_hold(comes, now)
+        case AwaitsCompletion():
+            yield from _awaits(comes, now)
+
+
+def _comes_back(comes: ComesBack, now: datetime) -> str:
+    if comes.at > now:
+        return f"Reinstated on {_far(comes.at, now)}: {comes.plan} begins then."
+    return f"Reinstated as soon as a worker looks at it: {comes.plan or 'a plan'} is active."
+
+
+def _notice(comes: NoticeComes, now: datetime) -> str:
+    step = comes.deadline.step
+    if comes.at > now:
+        return f"The notice of {step} is written on {_far(comes.at, now)}."
+    return (
+        f"The notice of {step} is written as soon as a worker looks at it, due since "
+        f"{_far(comes.at, now)}."
+    )
+
+
+def _step(explanation: Explanation, deadline: Deadline) -> Iterator[str]:
+    now = explanation.now
+    due = f"as soon as a worker looks at it, due since {_far(deadline.at, now)}"
+    when = f"on {_far(deadline.at, now)}" if deadline.at > now else due
+    yield f"{deadline.step} {when}, the latest of:"
+    yield from _terms(deadline)
+    if explanation.tripped is not None and deadline.step in HARMFUL:
+        yield f"It will be withheld then. {_trip(explanation.tripped)}"
+    for each in explanation.schedule[1:]:
+        yield f"Then {each.state} on {_far(each.at, now)}."
+
+
+def _terms(deadline: Deadline) -> Iterator[str]:
+    for term in deadline.terms:
+        mark = "->" if term is deadline.deciding else "  "
+        yield f"{mark} {moment(term.at)}  {rule(term)}"
+
+
+def _withheld(comes: Withheld, now: datetime) -> Iterator[str]:
+    yield f"{comes.deadline.step} was due on {_far(comes.deadline.at, now)}, the latest of:"
+    yield from _terms(comes.deadline)
+    yield f"The guard withholds it since {moment(comes.since)}."
+    if comes.trip is not None:
+        yield _trip(comes.trip)
+    yield "It is taken once an operator lets it: marketplace-worker guard release."
+
+
+def _postponed(comes: Postponed, now: datetime) -> Iterator[str]:
+    yield f"{comes.deadline.step} was due on {_far(comes.deadline.at, now)}, the latest of:"
+    yield from _terms(comes.deadline)
+    for each in comes.feeds:
+        at = each.last_heard_at
+        heard = f"last heard {moment(at)}" if at else "never heard"
+        yield f"Postponed: the feed {each.feed} was silent for too long ({heard})."
+    yield f"It is looked at again on {_far(comes.looks_again_at, now)}."
+
+
+def _on_hold(comes: OnHold, now: datetime) -> Iterator[str]:
+    for hold in comes.holds:
+        ends = f"until {moment(hold.expires_at)}" if hold.expires_at else "until it is released"
+        yield f"Nothing: a {hold.kind} hold stands since {moment(hold.placed_at)}, {ends}."
+    at = f", not before {_far(comes.not_before, now)}" if comes.not_before else ""
+    yield f"After that {comes.step}{at}: the dwell counts anew, and notices are written anew."
+
+
+def _plan_ends(comes: PlanEnds, now: datetime) -> Iterator[str]:
+    if comes.superseded:
+        yield f"{comes.plan} was superseded, and its successor does not count yet."
+    if comes.at > now:
+        yield f"Canceled on {_far(comes.at, now)}: {comes.plan} ends then, reason {comes.reason}."
+    else:
+        yield (
+            f"Canceled as soon as a worker looks at it: {comes.plan} ended on "
+            f"{_far(comes.at, now)}, reason {comes.reason}."
+        )
+
+
+def _awaits(comes: AwaitsCompletion, now: datetime) -> Iterator[str]:
+    yield f"{comes.subscription} is active since {moment(comes.since)}: reinstatement is pending."
+    match comes.completed_by:
+        case CompletedBy.SIGN_IN:
+            yield "Completed when a user of it signs in."
+        case CompletedBy.SUPPORT:
+            yield "Completed by Support's reinstate request."
+    yield f"Meanwhile no step is taken, and the deadline of {comes.step} stands still."
+    if comes.until is not None:
+        yield f"That plan ends on {_far(comes.until, now)}; then the time that was left goes on."
+
+
+def _far(at: datetime, now: datetime) -> str:
+    return f"{moment(at)} ({distance(at, now)})"
+
+
+def _trip(trip: Trip) -> str:
+    by = trip.by or "its limit"
+    return f"The guard is tripped since {moment(trip.at)}, by {by}: {trip.reason}."
+
+
+# --- what would stop it ---------------------------------------------------------------------------
+
+
+def _stop(stopper: Stopper) -> str:
+    match stopper:
+        case AnyPlan(own=own):
+            again = [f"{key} being active again" for key in own]
+            others = ["another subscription linked to it", "a commitment that has begun"]
+            return f"An active plan: {listed([*again, *others], 'or')}."
+        case PlanBegins(plan=plan, at=at):
+            return f"{plan}, which begins on {moment(at)}."
+        case NewSubscription(account=(marketplace, account), completed_by=completed_by):
+            then = " and then a sign-in of one of its users" if completed_by else ""
+            return f"A new {marketplace} subscription on billing account {account}{then}."
+        case AzureNeedsSupport():
+            return "For what Azure says is active again: Support's reinstate request after it."
+        case SignIn(after=after):
+            return f"It is completed by a sign-in of one of its users later than {moment(after)}."
+        case Request():
+            return _request(stopper)
+        case Activity():
+            return "Any login or API request of it."
+        case OtherTier():
+            return "Tier plus or enterprise."
+        case KillSwitch():
+            return "An operator, for all organizations: marketplace-worker guard trip."
+
+
+def _request(stopper: Request) -> str:
+    match stopper.request:
+        case SupportRequestKind.REINSTATE_ORGANIZATION if stopper.grant_needed:
+            return "Support: support.reinstate_organization with grant_until."
+        case SupportRequestKind.EXTEND_GRACE:
+            return f"Support: support.extend_grace, by up to {stopper.days_max} days more."
+        case SupportRequestKind.PLACE_HOLD:
+            return "Support: support.place_hold, for as long as the hold stands."
+        case other:
+            return f"Support: support.{other}."

@@ -1,0 +1,343 @@
+"""Reads off a case why the organization is as it is, and what comes next by which rules.
+
+The rules themselves are elsewhere; this only names the one that decides, and a test holds it
+against what `settle` does.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage import Claim, Coverage
+from marketplace_worker.lifecycle.deadlines import (
+    Clock,
+    Due,
+    NoticeDue,
+    due_for_inactivity,
+    due_in_cancellation,
+)
+from marketplace_worker.lifecycle.events import ScheduledStep
+from marketplace_worker.lifecycle.explain.values import (
+    AwaitsCompletion,
+    Closed,
+    ComesBack,
+    Deadline,
+    Next,
+    NotCreated,
+    NothingComes,
+    NoticeComes,
+    OnHold,
+    OnPlan,
+    PlanEnded,
+    PlanEnds,
+    PlanOnFile,
+    PlanStarts,
+    Postponed,
+    Quiet,
+    Rule,
+    SilentFeed,
+    StepComes,
+    Term,
+    Why,
+    Withheld,
+    WithoutPlan,
+)
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.inactivity import LastSeen, inactive_at
+from marketplace_worker.lifecycle.organization import Notice, Organization
+from marketplace_worker.lifecycle.plans import FOREVER
+from marketplace_worker.lifecycle.policy import STEPS, Policies
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, Trigger, settle
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Tier
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""Where logins do not matter."""
+
+
+def case_of(organization: Organization, fleet: Fleet, policies: Policies, *, now: datetime) -> Case:
+    """A case that is only looked at; what is decided in it is thrown away."""
+    return Case(organization, fleet, policies, Watch(fleet.safeguards), now, BY_DEADLINE)
+
+
+# --- why ------------------------------------------------------------------------------------------
+
+
+def why(case: Case) -> Why:
+    """Why it is in its state."""
+    organization, covered = case.organization, case.covered
+    if organization.creation is None:
+        kept = organization != Organization(organization.id) or bool(covered.attachments)
+        return NotCreated(kept)
+    if organization.deactivation_cause is not None:
+        cancellation = organization.cancellation
+        return Closed(
+            organization.deactivation_cause,
+            cancellation.canceled_at if cancellation else None,
+            _email_in_use(case),
+        )
+    if organization.cancellation is not None:
+        ended = covered.last_end(case.now)
+        return PlanEnded(
+            ended.plan if ended else None,
+            organization.cancellation.canceled_at,
+            organization.plan_type,
+            organization.reason,
+            organization.initiator,
+        )
+    plans = _on_file(covered, case.now)
+    if plans:
+        return OnPlan(plans, organization.reason, organization.initiator)
+    ended = covered.last_end(case.now)
+    assert organization.tier is not None, "a created organization has a tier"
+    return WithoutPlan(organization.tier.value, organization.reason, ended.plan if ended else None)
+
+
+def _email_in_use(case: Case) -> bool:
+    organization = case.organization
+    assert organization.owner is not None, "a created organization has an owner"
+    using = case.fleet.using(organization.owner.value)
+    return organization.recoverable and any(each.id != organization.id for each in using)
+
+
+def _on_file(covered: Coverage, now: datetime) -> tuple[PlanOnFile, ...]:
+    active = sorted((claim.plan, claim.ends_at) for claim in covered.claims if claim.covers(now))
+    return tuple(PlanOnFile(plan, at if at < FOREVER else None) for plan, at in active)
+
+
+# --- what next ------------------------------------------------------------------------------------
+
+
+def whats_next(case: Case) -> Next:
+    """What comes next if nothing is heard; what is overdue comes at the next look."""
+    organization = case.organization
+    if organization.creation is None:
+        return NothingComes(Quiet.NOT_CREATED)
+    if organization.state is State.DEACTIVATED:
+        return NothingComes(Quiet.DEACTIVATED)
+    looked = settle(_again(case)).organization
+    if (looked.state, looked.entered_at) != (organization.state, organization.entered_at):
+        return _overdue(case, looked)
+    heard = _again(case, looked)
+    if looked.state is State.ACTIVE:
+        return _next_of_active(heard)
+    return _next_of_cancellation(heard)
+
+
+def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
+    """The steps that come if nothing is heard, and when; what is overdue comes now."""
+    match whats_next(case):
+        case (
+            NoticeComes(deadline=deadline)
+            | StepComes(deadline=deadline)
+            | Withheld(deadline=deadline)
+            | Postponed(deadline=deadline)
+        ):
+            later = _again(case, settle(_again(case)).organization).schedule()[1:]
+            return (ScheduledStep(deadline.step, max(deadline.at, case.now)), *later)
+        case _:
+            return ()
+
+
+def _again(case: Case, organization: Organization | None = None) -> Case:
+    return case_of(organization or case.organization, case.fleet, case.policies, now=case.now)
+
+
+def _overdue(case: Case, looked: Organization) -> Next:
+    """News that no worker has looked at: the plans say another state than the one on file, or the
+    last one has ended and another brings it back at once.
+    """
+    if looked.state is State.ACTIVE:
+        proof = _again(case, looked).covered.reviving(case.now)
+        return ComesBack(proof.plan if proof else None, case.now)
+    ended = case.covered.last_end(case.now)
+    assert ended is not None, "only the end of a plan cancels"
+    return _ends(ended)
+
+
+def _ends(claim: Claim) -> PlanEnds:
+    superseded = claim.revives_until < claim.ends_at
+    return PlanEnds(claim.plan, claim.ends_at, claim.reason, superseded)
+
+
+def _next_of_active(case: Case) -> Next:
+    if case.covered.active(case.now):
+        last = _last_of_cover(case.covered, case.now)
+        return NothingComes(Quiet.PLAN_GOES_ON) if last is None else _ends(last)
+    organization, begins = case.organization, next_beginning(case.covered, case.now)
+    starts = PlanStarts(begins.plan, begins.starts_at) if begins else None
+    assert organization.tier is not None, "a created organization has a tier"
+    if organization.tier.value is not Tier.FREE:
+        return starts or NothingComes(Quiet.TIER_IS_EXEMPT)
+    terms = _inactivity_terms(case)
+    if organization.held(case.now):
+        on_hold = _on_hold(case, State.DEACTIVATED, terms)
+        return starts if starts and _sooner(starts.at, on_hold.not_before) else on_hold
+    lead = case.policy.notice.inactivity
+    due = due_for_inactivity(organization, _latest(terms), lead, case.now)
+    if starts is not None and _sooner(starts.at, max(due.at, case.now)):
+        return starts
+    return _comes(case, due, _Announced(due, lead, organization.notice), terms)
+
+
+def _sooner(at: datetime, other: datetime | None) -> bool:
+    """At one moment a plan counts first; None is never."""
+    return other is None or at <= other
+
+
+def _last_of_cover(covered: Coverage, now: datetime) -> Claim | None:
+    """The plan with whose end no plan is active any more; None: no end is known."""
+    last: Claim | None = None
+    at = now
+    while covering := [claim for claim in covered.claims if claim.covers(at)]:
+        last = max(covering, key=lambda claim: claim.ends_at)
+        at = last.ends_at
+        if at == FOREVER:
+            return None
+    return last
+
+
+def _next_of_cancellation(case: Case) -> Next:
+    organization, step = case.organization, case.organization.state.next_step
+    clock = case.clock()
+    assert step is not None
+    assert clock is not None
+    if organization.pending is not None:
+        return _awaits(case, step)
+    begins = next_beginning(case.covered, case.now)
+    back = ComesBack(begins.plan, begins.starts_at) if begins else None
+    terms = _cancellation_terms(organization, clock, step)
+    if organization.held(case.now):
+        on_hold = _on_hold(case, step, terms)
+        return back if back and _sooner(back.at, on_hold.not_before) else on_hold
+    due = due_in_cancellation(organization, clock, case.now)
+    if back is not None and _sooner(back.at, max(due.at, case.now)):
+        return back
+    lead = clock.policy.notice.of(step)
+    announced = _Announced(due, lead, organization.notice, clock) if lead else None
+    return _comes(case, due, announced, terms)
+
+
+def next_beginning(covered: Coverage, now: datetime) -> Claim | None:
+    """The plan that begins first of those that are to begin by themselves."""
+    coming = (claim for claim in covered.claims if now < claim.starts_at < claim.ends_at)
+    return min(coming, key=lambda claim: (claim.starts_at, claim.plan), default=None)
+
+
+def _awaits(case: Case, step: State) -> AwaitsCompletion:
+    pending, claim = case.organization.pending, case.covered.pending(case.now)
+    assert pending is not None
+    assert claim is not None, "what is pending has just been looked at"
+    return AwaitsCompletion(
+        pending.subscription,
+        pending.completed_by,
+        claim.starts_at,
+        claim.ends_at if claim.ends_at < FOREVER else None,
+        step,
+    )
+
+
+def _on_hold(case: Case, step: State, terms: tuple[Term, ...]) -> OnHold:
+    """Once the last hold has expired, the dwell counts anew from there."""
+    holds, state = case.organization.holds, case.organization.state
+    ends = [hold.expires_at for hold in holds if hold.expires_at is not None]
+    if len(ends) < len(holds):
+        return OnHold(step, holds, None)
+    dwell = case.policy.minimum_dwell.of(state) if state.in_cancellation else timedelta(0)
+    return OnHold(step, holds, max(max(ends) + dwell, _latest(terms)))
+
+
+def _comes(case: Case, due: Due, announced: "_Announced | None", terms: tuple[Term, ...]) -> Next:
+    """The notice or the step, and what keeps a step that is due from being taken."""
+    deadline = Deadline(due.state, (*terms, *(announced.terms() if announced else ())))
+    if isinstance(due, NoticeDue):
+        return NoticeComes(due.at, deadline)
+    after = _again(case)
+    taken = settle(after, Trigger.DEADLINE).organization
+    if taken.state is case.organization.state:
+        if taken.postponed_until is not None and due.at <= case.now < taken.postponed_until:
+            return Postponed(deadline, taken.postponed_until, _silent(case))
+        if taken.withheld_at is not None:
+            return Withheld(deadline, taken.withheld_at, after.watch.safeguards.trip)
+    notice = case.organization.notice
+    return StepComes(deadline, notice.given_at if notice else None)
+
+
+def _silent(case: Case) -> tuple[SilentFeed, ...]:
+    creation, feeds = case.organization.creation, case.fleet.feeds
+    assert creation is not None
+    silent = feeds.silent(creation.billing_cycle_anchor, case.policy.inactivity, now=case.now)
+    return tuple(SilentFeed(feed, feeds.last_heard_at(feed)) for feed in silent)
+
+
+# --- by which rules -------------------------------------------------------------------------------
+
+
+def _latest(terms: tuple[Term, ...]) -> datetime:
+    return max(term.at for term in terms)
+
+
+def _cancellation_terms(organization: Organization, clock: Clock, step: State) -> tuple[Term, ...]:
+    """Numbers 1, 2 and 4 of lifecycle.md section 3."""
+    before = State.CANCELED if step is STEPS[0] else STEPS[STEPS.index(step) - 1]
+    since = organization.dwelling_since
+    assert since is not None, "a state of a cancellation was entered"
+    offset = clock.policy.offset(clock.plan_type, step)
+    dwell = clock.policy.minimum_dwell.of(before)
+    terms = [
+        Term(
+            Rule.OFFSET,
+            clock.after(clock.canceled_at, offset + clock.extension),
+            clock.canceled_at,
+            offset,
+            clock.extension,
+        ),
+        Term(Rule.DWELL, clock.after(since, dwell), since, dwell),
+    ]
+    if step is State.DEACTIVATED and clock.floor is not None:
+        terms.append(Term(Rule.FLOOR, clock.floor))
+    return tuple(terms)
+
+
+def _inactivity_terms(case: Case) -> tuple[Term, ...]:
+    """The two halves of lifecycle.md section 5."""
+    organization, rules = case.organization, case.policy.inactivity
+    creation, recovery = organization.creation, organization.recovery
+    assert creation is not None
+    began_at = recovery.reactivated_at if recovery else creation.occurred_at
+    seen = case.fleet.last_seen(organization.id)
+    since = max(seen.login_at or began_at, began_at)
+    terms = [Term(Rule.NO_LOGIN, since + rules.no_login_for, since, rules.no_login_for)]
+    if seen.request_at is not None:
+        requested = LastSeen(request_at=seen.request_at)
+        at = inactive_at(requested, _LONG_AGO, creation.billing_cycle_anchor, rules)
+        terms.append(Term(Rule.NO_API_REQUEST, at, seen.request_at, 2 * rules.billing_cycle))
+    return tuple(terms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """What the notice of a step adds to its rules: numbers 3 and 5 of section 3.
+
+    `notice`: the one that stands; None: it will be written when it is due.  `clock`: that of a
+    cancellation, which may stand still.
+    """
+
+    due: Due
+    lead: timedelta
+    notice: Notice | None
+    clock: Clock | None = None
+
+    def terms(self) -> tuple[Term, ...]:
+        """One of the lead and, once the notice has named a date, one of that."""
+        if self.notice is None:
+            assert isinstance(self.due, NoticeDue), "without a notice, the notice is due first"
+            written_at = self.due.names - self.lead
+            return (Term(Rule.NOTICE, self.due.names, written_at, self.lead),)
+        given_at = self.notice.given_at
+        at = self.clock.after(given_at, self.lead) if self.clock else given_at + self.lead
+        return (
+            Term(Rule.NOTICE, at, given_at, self.lead),
+            Term(Rule.NAMED_DATE, self.notice.names),
+        )

@@ -1,0 +1,154 @@
+"""What would stop what comes next: who could do what, and what would happen by itself."""
+
+from collections.abc import Iterator
+
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage import Attachment
+from marketplace_worker.lifecycle.events import CompletedBy
+from marketplace_worker.lifecycle.explain.remedies import (
+    Activity,
+    AnyPlan,
+    AzureNeedsSupport,
+    KillSwitch,
+    NewSubscription,
+    OtherTier,
+    PlanBegins,
+    Request,
+    SignIn,
+    Stopper,
+)
+from marketplace_worker.lifecycle.explain.situation import next_beginning
+from marketplace_worker.lifecycle.explain.values import (
+    AwaitsCompletion,
+    ComesBack,
+    Next,
+    NothingComes,
+    NoticeComes,
+    OnHold,
+    PlanEnds,
+    PlanStarts,
+    Postponed,
+    Quiet,
+    StepComes,
+    Withheld,
+)
+from marketplace_worker.lifecycle.notes import Activated, Note
+from marketplace_worker.lifecycle.plans import Status, fold
+from marketplace_worker.lifecycle.policy import AzureReinstatement
+from marketplace_worker.lifecycle.settle import HARMFUL
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    Marketplace,
+    SubscriptionKey,
+    SupportRequestKind,
+)
+
+_RANK_MAX = 1_000
+"""Later than any row of the tables of marketplaces.md."""
+
+
+def stoppers(case: Case, comes: Next) -> tuple[Stopper, ...]:
+    """What would stop what comes, or undo it; nothing where nothing comes."""
+    match comes:
+        case NothingComes(because=Quiet.DEACTIVATED) if case.organization.recoverable:
+            return (Request(SupportRequestKind.REACTIVATE_ORGANIZATION),)
+        case NothingComes() | ComesBack() | PlanStarts():
+            return ()
+        case PlanEnds():
+            return (AnyPlan(_may_come_back(case)), *_beginning(case))
+        case AwaitsCompletion():
+            return tuple(_completing(case, comes))
+        case NoticeComes(deadline=deadline) | StepComes(deadline=deadline):
+            return (*_stopping(case), *_by_operators(case, deadline.step))
+        case Withheld() | Postponed() | OnHold():
+            return tuple(_stopping(case))
+
+
+def _completing(case: Case, comes: AwaitsCompletion) -> Iterator[Stopper]:
+    if comes.completed_by is CompletedBy.SIGN_IN:
+        yield SignIn(comes.since)
+    yield Request(SupportRequestKind.REINSTATE_ORGANIZATION)
+    yield AnyPlan(_may_come_back(case))
+
+
+def _stopping(case: Case) -> Iterator[Stopper]:
+    if case.organization.state is State.ACTIVE:
+        yield Activity()
+        yield AnyPlan(())
+        yield OtherTier()
+        yield from _hold(case)
+        return
+    yield AnyPlan(_may_come_back(case))
+    yield from _beginning(case)
+    yield from _matching(case)
+    yield Request(SupportRequestKind.REINSTATE_ORGANIZATION, grant_needed=True)
+    yield from _hold(case)
+    days = _days_left(case)
+    if days > 0:
+        yield Request(SupportRequestKind.EXTEND_GRACE, days_max=days)
+
+
+def _hold(case: Case) -> Iterator[Stopper]:
+    if not case.organization.held(case.now):
+        yield Request(SupportRequestKind.PLACE_HOLD)
+
+
+def _by_operators(case: Case, step: State) -> Iterator[Stopper]:
+    if step in HARMFUL and case.watch.safeguards.trip is None:
+        yield KillSwitch()
+
+
+def _days_left(case: Case) -> int:
+    cancellation = case.organization.cancellation
+    assert cancellation is not None
+    return max((case.policy.grace.max_extension - cancellation.extension).days, 0)
+
+
+def _beginning(case: Case) -> Iterator[PlanBegins]:
+    begins = next_beginning(case.covered, case.now)
+    if begins is not None:
+        yield PlanBegins(begins.plan, begins.starts_at)
+
+
+# --- plans that could be active again -------------------------------------------------------------
+
+
+def _may_come_back(case: Case) -> tuple[SubscriptionKey, ...]:
+    """Its subscriptions that count as active no more, and could again."""
+    return tuple(
+        each.subscription.key
+        for each in case.covered.attachments
+        if each.current and _ended_for_now(each)
+    )
+
+
+def _ended_for_now(attachment: Attachment) -> bool:
+    """Whether it is over, and the marketplace saying that it is active would count."""
+    if attachment.course.status not in {Status.SUSPENDED, Status.ENDED, Status.ENDING}:
+        return False
+    register = attachment.subscription
+    last_at = max((note.occurred_at for note in register.notes), default=None)
+    if last_at is None:
+        return False
+    revived = register.heard(Note(last_at, _RANK_MAX, "if it were active again", Activated()))
+    return fold(revived, attachment.links).status is Status.ACTIVE
+
+
+def _matching(case: Case) -> Iterator[Stopper]:
+    """Its billing accounts, where they are nobody else's (lifecycle.md section 4)."""
+    accounts, azure = set(), False
+    for each in case.covered.attachments:
+        if not each.current:
+            continue
+        key, account = each.subscription.key, each.subscription.billing_account
+        azure = azure or key.marketplace is Marketplace.AZURE
+        if account is None:
+            continue
+        held_by = case.fleet.sole_holder((key.marketplace, account), case.now)
+        if held_by == case.organization.id:
+            accounts.add((key.marketplace, account))
+    rules = case.policy.reinstatement
+    for found in sorted(accounts):
+        yield NewSubscription(found, CompletedBy.SIGN_IN if rules.sign_in_required else None)
+    if azure and rules.azure is AzureReinstatement.SUPPORT:
+        yield AzureNeedsSupport()

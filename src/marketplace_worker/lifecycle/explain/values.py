@@ -1,0 +1,322 @@
+"""An explanation as a value: closed sets of what can be said of an organization.
+
+`operators` and `customers` put it into words; nothing here is a sentence.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from marketplace_worker.lifecycle.events import (
+    CompletedBy,
+    DeactivationCause,
+    ScheduledStep,
+    Standing,
+    StateReason,
+)
+from marketplace_worker.lifecycle.explain.remedies import Stopper
+from marketplace_worker.lifecycle.guard import Trip
+from marketplace_worker.lifecycle.organization import Hold
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
+    Initiator,
+    Marketplace,
+    PlanType,
+    Reason,
+    SubscriptionKey,
+    Tier,
+)
+
+# --- why it is as it is ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOnFile:
+    """A plan that counts as active; `ends_at` is None while no end is known."""
+
+    plan: str
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotCreated:
+    """Nobody told of its creation.  `kept`: something else was told, and waits for that."""
+
+    kept: bool
+    kind: Literal["not_created"] = "not_created"
+
+
+@dataclass(frozen=True, slots=True)
+class OnPlan:
+    """Active, because of these plans.  `reason`: how it came back, if it did."""
+
+    plans: tuple[PlanOnFile, ...]
+    reason: StateReason | None
+    initiator: Initiator | None
+    kind: Literal["on_plan"] = "on_plan"
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutPlan:
+    """Active, and no plan counts as active: it never had one, or not since it was reactivated.
+
+    `ended`: the plan that has ended, where a worker has not looked since.
+    """
+
+    tier: Tier
+    reason: StateReason | None
+    ended: str | None
+    kind: Literal["without_plan"] = "without_plan"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEnded:
+    """On its way down, because its last plan ended at `canceled_at`."""
+
+    plan: str | None
+    canceled_at: datetime
+    plan_type: PlanType | None
+    reason: StateReason | None
+    initiator: Initiator | None
+    kind: Literal["plan_ended"] = "plan_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Deactivated.  `email_in_use`: another organization has its owner's email, so that it could
+    not come back now.
+    """
+
+    cause: DeactivationCause
+    canceled_at: datetime | None
+    email_in_use: bool
+    kind: Literal["closed"] = "closed"
+
+
+Why = NotCreated | OnPlan | WithoutPlan | PlanEnded | Closed
+
+
+# --- when a step comes ----------------------------------------------------------------------------
+
+
+class Rule(StrEnum):
+    """What makes a step wait; a step comes when the last of them lets it."""
+
+    OFFSET = "offset"
+    DWELL = "dwell"
+    NOTICE = "notice"
+    FLOOR = "floor"
+    NAMED_DATE = "named_date"
+    NO_LOGIN = "no_login"
+    NO_API_REQUEST = "no_api_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One rule lets the step come from `at` on: `since` + `length` + `extension` + `paused`.
+
+    `since` is None where a date is given and not counted from anything.  `extension`: what Support
+    added.  `paused`: how long the clock stood still for a pending reinstatement.
+    """
+
+    rule: Rule
+    at: datetime
+    since: datetime | None = None
+    length: timedelta | None = None
+    extension: timedelta = timedelta(0)
+
+    @property
+    def paused(self) -> timedelta:
+        """What is neither the rule's length nor an extension."""
+        if self.since is None or self.length is None or self.rule is Rule.NO_API_REQUEST:
+            return timedelta(0)
+        return self.at - self.since - self.length - self.extension
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a step comes and by which rules (lifecycle.md sections 3 and 5)."""
+
+    step: State
+    terms: tuple[Term, ...]
+
+    @property
+    def at(self) -> datetime:
+        """When the last of the rules lets the step come."""
+        return max(term.at for term in self.terms)
+
+    @property
+    def deciding(self) -> Term:
+        """The rule that the step waits for; of several at one moment, the first."""
+        return next(term for term in self.terms if term.at == self.at)
+
+
+# --- what comes next ------------------------------------------------------------------------------
+
+
+class Quiet(StrEnum):
+    """Why nothing comes by itself."""
+
+    NOT_CREATED = "not_created"
+    PLAN_GOES_ON = "plan_goes_on"
+    TIER_IS_EXEMPT = "tier_is_exempt"
+    DEACTIVATED = "deactivated"
+
+
+@dataclass(frozen=True, slots=True)
+class NothingComes:
+    """It stays as it is until something is heard."""
+
+    because: Quiet
+    kind: Literal["nothing"] = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEnds:
+    """The last plan ends at `at`; it is canceled then.  `superseded`: the plan has ended already
+    and counts on for its successor.
+    """
+
+    plan: str
+    at: datetime
+    reason: Reason
+    superseded: bool
+    kind: Literal["plan_ends"] = "plan_ends"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStarts:
+    """It is active without a plan, and one begins at `at`, before anything else comes."""
+
+    plan: str
+    at: datetime
+    kind: Literal["plan_starts"] = "plan_starts"
+
+
+@dataclass(frozen=True, slots=True)
+class ComesBack:
+    """It is reinstated at `at`, by this plan."""
+
+    plan: str | None
+    at: datetime
+    kind: Literal["comes_back"] = "comes_back"
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeComes:
+    """The notice of the step is to be written at `at`."""
+
+    at: datetime
+    deadline: Deadline
+    kind: Literal["notice"] = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class StepComes:
+    """The step is to be taken.  `given_at`: when its notice was written; None: it needs none."""
+
+    deadline: Deadline
+    given_at: datetime | None
+    kind: Literal["step"] = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The step is due, and the guard withholds it since `since`."""
+
+    deadline: Deadline
+    since: datetime
+    trip: Trip | None
+    kind: Literal["withheld"] = "withheld"
+
+
+@dataclass(frozen=True, slots=True)
+class SilentFeed:
+    """A feed whose silence is too long to be believed."""
+
+    feed: ActivityFeed
+    last_heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """It would be deactivated for inactivity, but a feed was silent; looked at again then."""
+
+    deadline: Deadline
+    looks_again_at: datetime
+    feeds: tuple[SilentFeed, ...]
+    kind: Literal["postponed"] = "postponed"
+
+
+@dataclass(frozen=True, slots=True)
+class OnHold:
+    """Nothing is taken while a hold stands.  `step` is what would come without it.
+
+    `not_before`: the first moment at which it may, where all holds expire by themselves.
+    """
+
+    step: State
+    holds: tuple[Hold, ...]
+    not_before: datetime | None
+    kind: Literal["on_hold"] = "on_hold"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitsCompletion:
+    """A plan is active again since `since`, and its reinstatement waits for what completes it.
+
+    `until`: when that plan ends; None while no end is known.
+    """
+
+    subscription: SubscriptionKey
+    completed_by: CompletedBy
+    since: datetime
+    until: datetime | None
+    step: State
+    kind: Literal["awaits_completion"] = "awaits_completion"
+
+
+Next = (
+    NothingComes
+    | PlanEnds
+    | PlanStarts
+    | ComesBack
+    | NoticeComes
+    | StepComes
+    | Withheld
+    | Postponed
+    | OnHold
+    | AwaitsCompletion
+)
+
+
+# --- all of it ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an organization is as it is, what comes next and what would stop that, as of `now`.
+
+    `since`: when its state was entered, or it was created; None: never.  `schedule`: all the steps
+    that are to come, as things stand.  `marketplaces`: where its plans were bought.  `tripped`: the
+    guard, where it would withhold harmful steps now.  `policy_in_force`: that of the worker;
+    `standing.policy_version` is the one that the organization is pinned to.
+    """
+
+    standing: Standing
+    now: datetime
+    since: datetime | None
+    why: Why
+    next: Next
+    schedule: tuple[ScheduledStep, ...]
+    stoppers: tuple[Stopper, ...]
+    marketplaces: tuple[Marketplace, ...]
+    tripped: Trip | None
+    policy_in_force: str
+
+    @property
+    def state(self) -> State:
+        """The state it is in."""
+        return self.standing.state

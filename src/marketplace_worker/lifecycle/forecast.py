@@ -1,0 +1,197 @@
+"""What becomes of an organization up to a moment, if nothing more is heard of it.
+
+It runs the rules ahead instead of repeating them; what it decides is thrown away.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
+
+from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
+from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
+from marketplace_worker.lifecycle.explain.values import Postponed, Withheld
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import WINDOW, Harm
+from marketplace_worker.lifecycle.inactivity import Feeds, Heard
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.settle import HARMFUL, Settled, Trigger, settle
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+
+
+class What(StrEnum):
+    """What happens to an organization by itself."""
+
+    PLAN_ENDS = "plan_ends"
+    CANCELED = "canceled"
+    NOTICE = "notice"
+    CONTROL_PLANE_LOSS = "control_plane_loss"
+    SUSPENDED = "suspended"
+    DEACTIVATED = "deactivated"
+    REINSTATED = "reinstated"
+    REINSTATEMENT_PENDING = "reinstatement_pending"
+    REINSTATEMENT_LAPSED = "reinstatement_lapsed"
+    NOTICE_WITHDRAWN = "notice_withdrawn"
+
+    @property
+    def harmful(self) -> bool:
+        """Whether the guard counts it."""
+        return self in _HARMFUL
+
+
+_HARMFUL = frozenset(What(state.value) for state in HARMFUL)
+
+
+class Stopped(StrEnum):
+    """Why something that is due does not happen."""
+
+    GUARD = "guard"
+    SILENT_FEED = "silent_feed"
+
+
+@dataclass(frozen=True, slots=True)
+class Forthcoming:
+    """Something that happens at `at`.  `due_at` is earlier where it is overdue.
+
+    `step` and `names`: of a notice, which step it announces and for when.  `plan`: the plan that
+    ends.  `stopped_by`: it is due, but does not happen before that passes.
+    """
+
+    organization: OrganizationId
+    at: datetime
+    due_at: datetime
+    what: What
+    step: State | None = None
+    names: datetime | None = None
+    plan: str | None = None
+    stopped_by: Stopped | None = None
+
+
+_TOLD = {
+    EventKind.CANCELED: What.CANCELED,
+    EventKind.CONTROL_PLANE_LOST: What.CONTROL_PLANE_LOSS,
+    EventKind.SUSPENDED: What.SUSPENDED,
+    EventKind.DEACTIVATED: What.DEACTIVATED,
+    EventKind.REINSTATED: What.REINSTATED,
+    EventKind.NOTICE_GIVEN: What.NOTICE,
+    EventKind.NOTICE_WITHDRAWN: What.NOTICE_WITHDRAWN,
+    EventKind.REINSTATEMENT_PENDING: What.REINSTATEMENT_PENDING,
+    EventKind.REINSTATEMENT_LAPSED: What.REINSTATEMENT_LAPSED,
+}
+"""The events that say what happens; the others are their effects."""
+
+
+def forecast(
+    organization: Organization,
+    fleet: Fleet,
+    policies: Policies,
+    *,
+    now: datetime,
+    until: datetime,
+) -> list[Forthcoming]:
+    """What happens from `now` up to `until`, in order; what is overdue happens at once.
+
+    Give a fleet whose feeds go on (`going_on`), or their silence after `now` counts.
+    """
+    coming = [
+        *_plan_ends(organization, fleet, policies, now, until),
+        *_happening(organization, fleet, policies, now, until),
+    ]
+    return sorted(coming, key=lambda each: each.at)
+
+
+def _happening(
+    organization: Organization, fleet: Fleet, policies: Policies, now: datetime, until: datetime
+) -> Iterator[Forthcoming]:
+    looked = settle(case_of(organization, fleet, policies, now=now))
+    yield from _told(looked, now, now)
+    withheld = looked.organization.withheld_at is not None
+    due_at = now if withheld else looked.due_at
+    while due_at is not None and due_at <= until:
+        at = max(due_at, now)
+        case = case_of(looked.organization, fleet, policies, now=at)
+        looked = settle(case, Trigger.DEADLINE)
+        yield from _told(looked, at, due_at)
+        yield from _stopped(looked, fleet, policies, at)
+        if looked.idle:
+            return
+        assert looked.due_at is None or looked.due_at > at, "what was due has been done"
+        due_at = looked.due_at
+
+
+def _told(looked: Settled, at: datetime, due_at: datetime) -> Iterator[Forthcoming]:
+    for event in looked.events:
+        what = _TOLD.get(event.kind)
+        if what is not None:
+            yield _forthcoming(event, what, at, due_at)
+
+
+def _forthcoming(event: Event, what: What, at: datetime, due_at: datetime) -> Forthcoming:
+    if isinstance(event.details, NoticeDetails):
+        step, names = event.details.upcoming_state, event.details.at
+        return Forthcoming(event.subject, at, due_at, what, step, names)
+    return Forthcoming(event.subject, at, min(event.effective_at, due_at), what)
+
+
+def _plan_ends(
+    organization: Organization, fleet: Fleet, policies: Policies, now: datetime, until: datetime
+) -> Iterator[Forthcoming]:
+    if organization.creation is None:
+        return
+    claims = case_of(organization, fleet, policies, now=now).covered.claims
+    ends = {(claim.ends_at, claim.plan) for claim in claims if now < claim.ends_at <= until}
+    for at, plan in sorted(ends):
+        yield Forthcoming(organization.id, at, at, What.PLAN_ENDS, plan=plan)
+
+
+def _stopped(
+    looked: Settled, fleet: Fleet, policies: Policies, at: datetime
+) -> Iterator[Forthcoming]:
+    """A step that was due and was not taken."""
+    organization = looked.organization
+    if organization.withheld_at is None and not looked.idle:
+        return
+    comes = whats_next(case_of(organization, fleet, policies, now=at))
+    match comes:
+        case Withheld(deadline=deadline):
+            stopped_by = Stopped.GUARD
+        case Postponed(deadline=deadline):
+            stopped_by = Stopped.SILENT_FEED
+        case _:
+            return
+    what = What(deadline.step)
+    yield Forthcoming(organization.id, at, deadline.at, what, stopped_by=stopped_by)
+
+
+def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
+    """The same feeds, as if they were heard all the time from now on."""
+    days = {feed: dict(heard) for feed, heard in feeds.days.items()}
+    for heard in days.values():
+        day = now.date()
+        while day <= until.date():
+            begins = max(datetime.combine(day, time(0), UTC), now)
+            ends = datetime.combine(day, time.max, UTC)
+            known = heard.get(day)
+            heard[day] = Heard(min(known.first_at, begins) if known else begins, ends)
+            day += timedelta(days=1)
+    return Feeds(days)
+
+
+def first_trip(
+    recent: tuple[Harm, ...], coming: list[Forthcoming], most: int
+) -> Forthcoming | None:
+    """The step with which the guard would trip, if nobody interferes; `coming` in order of time.
+
+    `recent`: the harmful steps of the last hour.  `most`: the guard's limit.
+    """
+    times = [harm.at for harm in recent for _ in range(harm.steps)]
+    for each in coming:
+        if not each.what.harmful or each.stopped_by is not None:
+            continue
+        times = [at for at in times if at > each.at - WINDOW]
+        if len(times) >= most:
+            return each
+        times.append(each.at)
+    return None

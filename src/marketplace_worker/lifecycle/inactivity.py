@@ -1,0 +1,92 @@
+"""When a free organization counts as inactive, and whether its silence can be believed
+(lifecycle.md section 5).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from marketplace_worker.lifecycle.policy import Inactivity
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed
+
+
+@dataclass(frozen=True, slots=True)
+class LastSeen:
+    """The newest login and API request of an organization; None: there never was one."""
+
+    login_at: datetime | None = None
+    request_at: datetime | None = None
+
+
+def inactive_at(
+    seen: LastSeen, began_at: datetime, anchor: datetime, rules: Inactivity
+) -> datetime:
+    """The first moment at which an organization is inactive, if it stays as it was last seen.
+
+    `began_at`: its creation or reactivation, which counts as a login.  `anchor`: where its billing
+    cycles begin.
+    """
+    last_login_at = max(seen.login_at or began_at, began_at)
+    without_login = last_login_at + rules.no_login_for
+    if seen.request_at is None:
+        return without_login
+    cycle = (seen.request_at - anchor) // rules.billing_cycle
+    return max(without_login, anchor + rules.billing_cycle * (cycle + 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The first and the last moment of one UTC day at which a feed was heard, by event time."""
+
+    first_at: datetime
+    last_at: datetime
+
+    def and_at(self, moment: datetime) -> "Heard":
+        """With one more moment of the same day."""
+        return Heard(min(self.first_at, moment), max(self.last_at, moment))
+
+
+@dataclass(slots=True)
+class Feeds:
+    """When each feed was heard, fleet-wide, day by day."""
+
+    days: dict[ActivityFeed, dict[date, Heard]] = field(
+        default_factory=lambda: {feed: {} for feed in ActivityFeed}
+    )
+
+    def hear(self, feed: ActivityFeed, moment: datetime) -> None:
+        """A feed carried an event of that moment (UTC)."""
+        known = self.days[feed].get(moment.date())
+        self.days[feed][moment.date()] = known.and_at(moment) if known else Heard(moment, moment)
+
+    def last_heard_at(self, feed: ActivityFeed) -> datetime | None:
+        """The newest moment of a feed; None: it was never heard."""
+        return max((heard.last_at for heard in self.days[feed].values()), default=None)
+
+    def silent(
+        self, anchor: datetime, rules: Inactivity, *, now: datetime
+    ) -> tuple[ActivityFeed, ...]:
+        """The feeds with too long a gap over the window that a decision looks at now.
+
+        That is the last 30 days for logins, and for API usage the previous and the current billing
+        cycle of the organization.
+        """
+        cycle = (now - anchor) // rules.billing_cycle
+        since: Mapping[ActivityFeed, datetime] = {
+            ActivityFeed.LOGINS: now - rules.no_login_for,
+            ActivityFeed.API_REQUESTS: anchor + rules.billing_cycle * (cycle - 1),
+        }
+        return tuple(
+            feed
+            for feed in ActivityFeed
+            if self._longest_gap(feed, since[feed], now) > rules.feed_max_gap
+        )
+
+    def _longest_gap(self, feed: ActivityFeed, since: datetime, until: datetime) -> timedelta:
+        """Between two events of the window, or one and either of its ends."""
+        longest, heard_at = timedelta(0), since
+        for _, heard in sorted(self.days[feed].items()):
+            if heard.last_at >= since and heard.first_at <= until:
+                longest = max(longest, heard.first_at - heard_at)
+                heard_at = max(heard_at, min(heard.last_at, until))
+        return max(longest, until - heard_at)

@@ -1,0 +1,91 @@
+"""The organization as a whole, as its snapshot shows it."""
+
+from datetime import datetime
+
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage import Attachment, Coverage
+from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.vocabulary import PlanType
+
+
+def snapshot(
+    organization: Organization,
+    fleet: Fleet,
+    policies: Policies,
+    *,
+    now: datetime,
+    causation_id: str,
+) -> Snapshot:
+    """The organization as a whole, for those who were not there; it must have been created.
+
+    `organization.revision` is this snapshot's own.
+    """
+    case = Case(organization, fleet, policies, Watch(), now, causation_id)
+    assert organization.creation is not None
+    assert organization.tier is not None
+    cancellation = organization.cancellation
+    return Snapshot(
+        standing=case.standing(),
+        revision=organization.revision,
+        last_event_sequence=organization.sequence,
+        taken_at=now,
+        causation_id=causation_id,
+        tier=organization.tier.value,
+        created_at=organization.creation.occurred_at,
+        canceled_at=cancellation.canceled_at if cancellation else None,
+        plans=_plans(organization, case.covered, now),
+    )
+
+
+def _plans(organization: Organization, covered: Coverage, at: datetime) -> tuple[PlanSummary, ...]:
+    active = {claim.plan for claim in covered.claims if claim.covers(at)}
+    subscriptions = [
+        PlanSummary(
+            name=str(attachment.subscription.key),
+            marketplace=attachment.subscription.key.marketplace,
+            status=_status(attachment),
+            active=str(attachment.subscription.key) in active,
+            ends_at=attachment.course.ends_at,
+            plan_type=attachment.course.plan_type,
+        )
+        for attachment in covered.attachments
+        if attachment.current
+    ]
+    commitments = [
+        _summary(f"commitment:{each.commitment_id}", "committed", each, PlanType.COMMIT, active)
+        for each in organization.commitments
+        if organization.keeps(each.told_at)
+    ]
+    grants = [
+        _summary(f"grant:{each.id}", "granted", each, None, active)
+        for each in organization.grants
+        if organization.keeps(each.starts_at)
+    ]
+    return (*subscriptions, *commitments, *grants)
+
+
+def _summary(
+    name: str,
+    status: str,
+    plan: Commitment | Grant,
+    plan_type: PlanType | None,
+    active: set[str],
+) -> PlanSummary:
+    return PlanSummary(
+        name=name,
+        marketplace=None,
+        status=status,
+        active=name in active,
+        ends_at=plan.ends_at,
+        plan_type=plan_type,
+    )
+
+
+def _status(attachment: Attachment) -> str:
+    status = attachment.course.status
+    assert status is not None, "an attached subscription counts as active at the least"
+    return status

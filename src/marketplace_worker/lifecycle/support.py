@@ -1,0 +1,230 @@
+"""What Support asks for: judged, done, answered (lifecycle.md sections 6 and 7)."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.events import (
+    CompletedBy,
+    DeactivationCause,
+    EmailDetails,
+    EventKind,
+    Refusal,
+    SupportDetails,
+)
+from marketplace_worker.lifecycle.facts import SupportRequested
+from marketplace_worker.lifecycle.organization import Grant, Hold, Proof
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request.  `code` is None where it was completed; `message` is a sentence."""
+
+    code: Refusal | None
+    message: str
+
+
+def act(case: Case, request: SupportRequested) -> Answer:
+    """Do what is asked, or refuse it; what comes of it for the state is settled afterwards."""
+    refused = judge(case, request)
+    if refused is not None:
+        return refused
+    match request.request:
+        case SupportRequestKind.DEACTIVATE_ORGANIZATION:
+            case.deactivate(DeactivationCause.SUPPORT_REQUEST, case.now)
+            return Answer(None, "The organization is deactivated; Support can reactivate it.")
+        case SupportRequestKind.REACTIVATE_ORGANIZATION:
+            case.reactivate()
+            return Answer(None, "The organization is active again, on the free tier.")
+        case SupportRequestKind.REINSTATE_ORGANIZATION:
+            return _reinstate(case, request)
+        case SupportRequestKind.UNLOCK_EMAIL:
+            unlock(case, request)
+            return Answer(None, "The email may be used for another organization.")
+        case SupportRequestKind.PLACE_HOLD:
+            return _place_hold(case, request)
+        case SupportRequestKind.RELEASE_HOLD:
+            return _release_hold(case, request)
+        case SupportRequestKind.EXTEND_GRACE:
+            return _extend_grace(case, request)
+
+
+def say_answer(case: Case, request: SupportRequested, answer: Answer) -> None:
+    """Answer the request, after all that it caused."""
+    kind, details = to_say(request, answer)
+    case.say([(kind, details)], effective_at=case.now)
+
+
+def to_say(request: SupportRequested, answer: Answer) -> tuple[EventKind, SupportDetails]:
+    """The event of an answer."""
+    completed = answer.code is None
+    details = SupportDetails(
+        request.identity.id, request.request, answer.code, answer.message, request.requested_by
+    )
+    return (
+        EventKind.SUPPORT_REQUEST_COMPLETED if completed else EventKind.SUPPORT_REQUEST_REJECTED
+    ), details
+
+
+# --- judging --------------------------------------------------------------------------------------
+
+
+def judge(case: Case, request: SupportRequested) -> Answer | None:
+    """Why the request is refused; None: it is not.  What is not valid is refused for that before
+    it is for anything else (lifecycle.md section 11).
+    """
+    invalid = _problem(case, request)
+    if invalid is not None:
+        return Answer(Refusal.INVALID_REQUEST, invalid)
+    if request.request is SupportRequestKind.UNLOCK_EMAIL:
+        return _unless_locked(case, request)
+    if case.organization.creation is None:
+        return Answer(Refusal.UNKNOWN_ORGANIZATION, "There is no such organization.")
+    match request.request:
+        case SupportRequestKind.DEACTIVATE_ORGANIZATION:
+            return _unless_deactivated(case)
+        case SupportRequestKind.REACTIVATE_ORGANIZATION:
+            return _judge_reactivation(case)
+        case SupportRequestKind.REINSTATE_ORGANIZATION:
+            return _judge_reinstatement(case, request)
+        case SupportRequestKind.PLACE_HOLD:
+            return None
+        case SupportRequestKind.RELEASE_HOLD:
+            return _judge_release(case, request)
+        case SupportRequestKind.EXTEND_GRACE:
+            return _judge_extension(case, request)
+
+
+def _problem(case: Case, request: SupportRequested) -> str | None:
+    """What is wrong with the request itself; None: nothing."""
+    if request.problem is not None:
+        return request.problem
+    if request.grant_until is not None and request.grant_until <= case.now:
+        return "grant_until must be in the future."
+    if request.expires_at is not None and request.expires_at <= case.now:
+        return "expires_at must be in the future."
+    return None
+
+
+def _unless_locked(case: Case, request: SupportRequested) -> Answer | None:
+    if request.email is not None and case.fleet.locking(request.email):
+        return None
+    return Answer(Refusal.EMAIL_NOT_LOCKED, "This email is not locked.")
+
+
+def _unless_deactivated(case: Case) -> Answer | None:
+    if case.organization.state is State.DEACTIVATED:
+        return Answer(Refusal.ALREADY_DEACTIVATED, "The organization is deactivated already.")
+    return None
+
+
+def _judge_reactivation(case: Case) -> Answer | None:
+    organization = case.organization
+    if organization.state is not State.DEACTIVATED:
+        return Answer(Refusal.NOT_DEACTIVATED, "The organization is not deactivated.")
+    if not organization.recoverable:
+        return Answer(
+            Refusal.IRREVERSIBLE,
+            "The organization's cancellation ran its course: its data is deleted for good.",
+        )
+    assert organization.owner is not None
+    if any(each.id != organization.id for each in case.fleet.using(organization.owner.value)):
+        return Answer(Refusal.EMAIL_IN_USE, "Another organization has the owner's email now.")
+    return None
+
+
+def _judge_reinstatement(case: Case, request: SupportRequested) -> Answer | None:
+    if not case.organization.state.in_cancellation:
+        return _not_on_its_way_down(case)
+    if request.grant_until is None and case.covered.pending(case.now) is None:
+        return Answer(
+            Refusal.NO_ACTIVE_PLAN,
+            "The organization has no active plan; grant one with an end (grant_until).",
+        )
+    return None
+
+
+def _judge_release(case: Case, request: SupportRequested) -> Answer | None:
+    if any(hold.kind is request.hold for hold in case.organization.holds):
+        return None
+    return Answer(Refusal.NO_SUCH_HOLD, f"No {request.hold} hold stands.")
+
+
+def _judge_extension(case: Case, request: SupportRequested) -> Answer | None:
+    cancellation = case.organization.cancellation
+    if cancellation is None or not case.organization.state.in_cancellation:
+        return _not_on_its_way_down(case)
+    assert request.days is not None
+    left = case.policy.grace.max_extension - cancellation.extension
+    if request.days > left / timedelta(days=1):
+        return Answer(
+            Refusal.EXTENSION_TOO_LONG,
+            f"At most {max(left.days, 0)} more days can be given to this cancellation.",
+        )
+    return None
+
+
+def _not_on_its_way_down(case: Case) -> Answer:
+    return Answer(
+        Refusal.NOT_REINSTATABLE,
+        f"The organization is {case.organization.state}: only one that is canceled, without its "
+        "control plane or suspended can be given a way back.",
+    )
+
+
+# --- doing ----------------------------------------------------------------------------------------
+
+
+def _reinstate(case: Case, request: SupportRequested) -> Answer:
+    pending = case.covered.pending(case.now)
+    if pending is not None:
+        assert pending.subscription is not None
+        case.become(
+            case.organization.proved(Proof(pending.subscription, case.now, CompletedBy.SUPPORT))
+        )
+    if request.grant_until is not None:
+        grant = Grant(request.identity.id, case.now, request.grant_until)
+        grants = (*case.organization.grants, grant)
+        case.become(replace(case.organization, grants=grants))
+    return Answer(None, "The organization is reinstated.")
+
+
+def unlock(case: Case, request: SupportRequested) -> None:
+    """Release the organization's lock on that email; nothing where it has none."""
+    locked = case.organization.locked_email
+    if locked is not None and locked == request.email:
+        case.become(replace(case.organization, locked_email=None))
+        case.say([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=case.now)
+
+
+def _place_hold(case: Case, request: SupportRequested) -> Answer:
+    """A second hold of a kind replaces the first one's expiry (section 11)."""
+    assert request.hold is not None
+    others = tuple(hold for hold in case.organization.holds if hold.kind is not request.hold)
+    placed = Hold(request.hold, case.now, request.expires_at)
+    case.become(replace(case.organization, holds=(*others, placed)))
+    return Answer(None, f"A {request.hold} hold stands: nothing is taken from the organization.")
+
+
+def _release_hold(case: Case, request: SupportRequested) -> Answer:
+    left = tuple(hold for hold in case.organization.holds if hold.kind is not request.hold)
+    case.become(
+        replace(
+            case.organization,
+            holds=left,
+            dwells_from=case.organization.dwells_from if left else case.now,
+        )
+    )
+    return Answer(None, f"The {request.hold} hold is released; nothing fires at once.")
+
+
+def _extend_grace(case: Case, request: SupportRequested) -> Answer:
+    cancellation = case.organization.cancellation
+    assert cancellation is not None
+    assert request.days is not None
+    extension = cancellation.extension + timedelta(days=request.days)
+    case.become(replace(case.organization, cancellation=replace(cancellation, extension=extension)))
+    case.withdraw_notice()
+    return Answer(None, f"The offset of every coming step is {request.days} days longer.")

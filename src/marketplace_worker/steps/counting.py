@@ -1,0 +1,99 @@
+"""Counts the activity of one batch: to its maxima, and to the days on which each feed was heard.
+
+An organization that watches its activity also has it decided on, one by one; what is counted and
+what is decided on are told apart here.
+"""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
+from marketplace_worker.lifecycle.inactivity import Heard
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.record import Record
+from marketplace_worker.store import activity, organizations
+from marketplace_worker.store.activity import Counted, FeedDay, Place, Progress
+from marketplace_worker.store.database import Connection
+
+
+class WatchedMeanwhile(Exception):
+    """Organizations began to watch their activity while it was counted: take the batch again."""
+
+
+@dataclass(slots=True)
+class Counting:
+    """The activity of one batch; lives as long as its transaction.
+
+    `watching` are the organizations that watched their activity when the batch began; what is
+    counted goes by its place in the batch.
+    """
+
+    progress: dict[Place, Progress] = field(default_factory=dict)
+    watching: set[OrganizationId] = field(default_factory=set)
+    _places: set[int] = field(default_factory=set)
+    _counted: dict[OrganizationId, Counted] = field(default_factory=dict)
+    _heard: dict[FeedDay, Heard] = field(default_factory=dict)
+
+    @classmethod
+    async def begin(cls, conn: Connection, told: Sequence[tuple[Record, Fact]]) -> "Counting":
+        """Find what was not counted before, and who watches; before any other lock is taken."""
+        heard = [
+            (place, record, each)
+            for place, (record, each) in enumerate(told)
+            if isinstance(each, LoggedIn | ApiRequested)
+        ]
+        if not heard:
+            return cls()
+        partitions = {(record.topic, record.partition) for _, record, _ in heard}
+        counting = cls(await activity.lock_progress(conn, partitions))
+        for place, record, each in heard:
+            if counting.progress[record.topic, record.partition].advance(record):
+                counting._places.add(place)
+                counting._add(record, each)
+        counting.watching = await organizations.watching(conn, counting.organizations)
+        return counting
+
+    @property
+    def organizations(self) -> AbstractSet[OrganizationId]:
+        """Those of which anything is counted."""
+        return self._counted.keys()
+
+    @property
+    def count(self) -> int:
+        """How many records are counted."""
+        return len(self._places)
+
+    def holds(self, place: int) -> bool:
+        """Whether what stands at a place of the batch is counted now, rather than before."""
+        return place in self._places
+
+    async def write(self, conn: Connection, locked: AbstractSet[OrganizationId]) -> None:
+        """Add it to what was counted before.  `locked` are the organizations that were decided on.
+
+        Raises:
+            WatchedMeanwhile: others began to watch since the batch began.  Whoever makes one watch
+                holds its activity until then: now that we have counted, it cannot be missed.
+        """
+        if not self.progress:
+            return
+        if self._counted:
+            await activity.count(conn, self._counted.values())
+            await activity.hear(conn, self._heard)
+            if await organizations.watching(conn, self.organizations - locked):
+                raise WatchedMeanwhile
+        await activity.save_progress(conn, self.progress)
+
+    def _add(self, record: Record, heard: Activity) -> None:
+        at = heard.occurred_at
+        counted = self._counted.setdefault(heard.organization, Counted(heard.organization))
+        match heard:
+            case LoggedIn():
+                counted.logins += 1
+                counted.last_login_at = max(counted.last_login_at or at, at)
+            case ApiRequested(requests=requests):
+                counted.requests += requests
+                counted.last_request_at = max(counted.last_request_at or at, at)
+        day = (heard.feed, at.date(), record.partition)
+        before = self._heard.get(day)
+        self._heard[day] = before.and_at(at) if before else Heard(at, at)

@@ -1,0 +1,130 @@
+"""What the log says of what was decided, after it was committed.
+
+One line a transition, a request of Support, or what a person should look at; the other events are
+on their topic.  Ids and numbers: no name, email or text that a person wrote.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from marketplace_worker.lifecycle.events import (
+    STATE_EVENTS,
+    Event,
+    EventKind,
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    ReinstatementDetails,
+    SilentFeedDetails,
+    Standing,
+    SupportDetails,
+)
+from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested
+from marketplace_worker.lifecycle.plans import Subscription
+
+log = structlog.get_logger(__name__)
+
+
+def log_events(events: Sequence[Event]) -> None:
+    """A line for each transition, for what waits to be completed, and for the worker's own."""
+    for event in events:
+        if event.kind in STATE_EVENTS and event.standing is not None:
+            _log_transition(event, event.standing, events)
+        match event.details:
+            case GuardTrippedDetails() as details:
+                log.error(
+                    "guard_tripped",
+                    steps=details.steps,
+                    limit=details.limit,
+                    by_operator=details.by is not None,
+                    causation_id=event.causation_id,
+                )
+            case GuardReleasedDetails(steps=steps):
+                log.info("guard_released", steps=steps, causation_id=event.causation_id)
+            case SilentFeedDetails(feed=feed, day=day, last_heard_at=last_heard_at):
+                log.warning(
+                    "activity_feed_silent",
+                    feed=feed,
+                    day=day.isoformat(),
+                    last_heard_at=last_heard_at and last_heard_at.isoformat(),
+                )
+            case ReinstatementDetails(subscription=subscription, completed_by=completed_by):
+                log.info(
+                    "reinstatement_pending"
+                    if event.kind is EventKind.REINSTATEMENT_PENDING
+                    else "reinstatement_lapsed",
+                    organization=event.subject,
+                    subscription=str(subscription),
+                    completed_by=completed_by,
+                    correlation_id=event.correlation_id,
+                )
+            case _:
+                pass
+
+
+def _log_transition(event: Event, standing: Standing, events: Iterable[Event]) -> None:
+    line = log.bind(
+        organization=standing.organization,
+        state_before=standing.previous_state,
+        state=standing.state,
+        reason=standing.reason,
+        plan_type=standing.plan_type,
+        sequence=event.sequence,
+        effective_at=event.effective_at.isoformat(),
+        late_s=round((event.decided_at - event.effective_at).total_seconds(), 3),
+        causation_id=event.causation_id,
+        correlation_id=event.correlation_id,
+        policy_version=standing.policy_version,
+        events=[each.kind for each in events if _same_transition(each, event, standing)],
+    )
+    if event.kind is EventKind.CANCELED and standing.plan_type is None:
+        line.warning("organization_moved", odd="plan type unknown: the longest timeline")
+    else:
+        line.info("organization_moved")
+
+
+def _same_transition(each: Event, event: Event, standing: Standing) -> bool:
+    return (
+        each.standing is not None
+        and each.subject == event.subject
+        and each.standing.state is standing.state
+        and each.standing.previous_state is standing.previous_state
+        and each.causation_id == event.causation_id
+    )
+
+
+def log_answers(answers: Iterable[tuple[SupportRequested, Event]]) -> None:
+    """A line for each request of Support."""
+    for request, event in answers:
+        assert isinstance(event.details, SupportDetails)
+        log.info(
+            "support_request_answered",
+            organization=event.subject,
+            request=request.request,
+            request_id=event.details.request_id,
+            ticket=request.ticket,
+            completed=event.kind is EventKind.SUPPORT_REQUEST_COMPLETED,
+            code=event.details.code,
+        )
+
+
+def log_moved(subscriptions: Iterable[Subscription]) -> None:
+    """A line for each subscription that was linked to another organization than before."""
+    for subscription in subscriptions:
+        log.warning(
+            "subscription_moved",
+            subscription=str(subscription.key),
+            organizations=[link.organization for link in subscription.links],
+        )
+
+
+def log_attention(fact: Fact, position: str) -> None:
+    """A line for a notification that a person should look at."""
+    if isinstance(fact, Notified) and fact.attention is not None:
+        log.warning(
+            "notification_needs_attention",
+            attention=fact.attention,
+            notification=fact.notification,
+            subscription=str(fact.subscription),
+            position=position,
+        )

@@ -1,0 +1,62 @@
+"""The policies table: every policy that was ever in force.  The SQL is in policies.sql.
+
+Organizations are pinned to a policy by its version (lifecycle.md section 3).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from marketplace_worker.contract.documents import policy_from_json, policy_to_json
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.queries import queries
+
+SQL = queries("policies")
+
+
+async def register(conn: Connection, policy: Policy, *, now: datetime) -> None:
+    """Write a policy down, so that organizations can be pinned to it; harmless where it is known.
+
+    Raises:
+        Misconfigured: another policy was in force under the same version.
+    """
+    await conn.execute(SQL["register"], policy.version, policy_to_json(policy), now)
+    known = await read(conn, [policy.version])
+    if known[policy.version] != policy:
+        raise Misconfigured(
+            f"policy {policy.version}: another policy was in force under this version, and "
+            "organizations may be pinned to it: give the changed one a version of its own "
+            "(the field `version` of the policy file)"
+        )
+
+
+async def read(conn: Connection, versions: Collection[str]) -> dict[str, Policy]:
+    """The policies that were registered under these versions."""
+    rows = await conn.fetch(SQL["read"], sorted(versions))
+    return {row["version"]: policy_from_json(row["document"]) for row in rows}
+
+
+@dataclass(slots=True)
+class PolicyBook:
+    """The policy in force, and what was read so far of those that organizations are pinned to."""
+
+    current: Policy
+    _known: dict[str, Policy] = field(default_factory=dict)
+
+    async def policies_for(self, conn: Connection, fleet: Fleet) -> Policies:
+        """All that decisions on this fleet may ask for.
+
+        What is not known yet is read: another worker, with a newer policy, may have registered it.
+        """
+        pinned = {
+            each.cancellation.policy_version
+            for each in fleet.organizations.values()
+            if each.cancellation is not None and each.state.in_cancellation
+        }
+        missing = pinned - self._known.keys() - {self.current.version}
+        if missing:
+            self._known |= await read(conn, missing)
+        return Policies(self.current, {v: self._known[v] for v in pinned & self._known.keys()})

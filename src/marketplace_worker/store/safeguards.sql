@@ -1,0 +1,12 @@
+-- What keeps the fleet from mass harm: one row, the last that any transaction locks.
+
+-- name: read
+SELECT document FROM safeguards;
+
+-- name: lock
+SELECT document FROM safeguards FOR UPDATE;
+
+-- name: save
+-- The row is locked by the caller.
+-- $1 document text
+UPDATE safeguards SET document = $1::text::jsonb;

@@ -1,0 +1,452 @@
+"""The operator's commands on a database in which there is something to see.
+
+Typed in this process, as of a moment of the scenario: only the clock is another.
+"""
+
+import asyncio
+import json
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import servers
+from acceptance.operated import FLEET, LATER, SLOWER, TODAY, same, shown_on_the_page
+from acceptance.scenario import at, created
+from acceptance.stage import MovableClock, command, environment
+from marketplace_worker.app import worker_of
+from marketplace_worker.cli import guard, main, options
+from marketplace_worker.contract.policy_file import load_policy
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.settings import Settings
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.store import policies
+from marketplace_worker.store.database import connecting, transaction
+from marketplace_worker.store.migrations import migrate
+from steps.stories import (
+    canceled,
+    day_of,
+    kinds,
+    states,
+    tell,
+    wait,
+)
+
+Type = Callable[..., Awaitable[tuple[int, str, str]]]
+
+NOBODY = "127.0.0.1:1"
+"""No broker is there: no command of an operator needs one."""
+
+
+@pytest.fixture
+def settings(pytestconfig: pytest.Config, postgres_dsn: str) -> Settings:
+    """A database of this test's own."""
+    return servers.settings(pytestconfig.stash[servers.CHOICE], NOBODY, postgres_dsn, "")
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    """Tells the worker and the commands the time."""
+    return MovableClock()
+
+
+@pytest.fixture
+async def worker(settings: Settings, clock: MovableClock) -> AsyncIterator[Worker]:
+    """What fills the database."""
+    async with connecting(settings.postgres) as pool:
+        await migrate(pool)
+        yield worker_of(settings, Policy(), pool, clock)
+
+
+@pytest.fixture
+def typed(
+    settings: Settings,
+    clock: MovableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Type:
+    """Type a command: exit status, standard output, standard error."""
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    for module in (guard, options):
+        monkeypatch.setattr(module, "system_clock", clock)
+
+    async def type_(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
+        capsys.readouterr()
+        status = 0
+        try:
+            await asyncio.to_thread(main)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return type_
+
+
+async def printed(typed: Type, *arguments: str | Path) -> str:
+    """What a command prints that goes well."""
+    status, out, err = await typed(*arguments)
+    assert (status, err) == (0, "")
+    assert "\x1b" not in out, "no colour where nobody watches"
+    assert max(map(len, out.splitlines())) <= 100
+    return out
+
+
+async def document(typed: Type, *arguments: str | Path) -> Any:  # noqa: ANN401
+    """The JSON that a command prints."""
+    status, out, err = await typed(*arguments, "--json")
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+async def everything(worker: Worker) -> list[tuple[str, str]]:
+    """All rows of all tables."""
+    tables = await worker.pool.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+    )
+    return [
+        (row["tablename"], each["row"])
+        for row in tables
+        for each in await worker.pool.fetch(
+            f'SELECT each::text AS row FROM "{row["tablename"]}" AS each ORDER BY 1'
+        )
+    ]
+
+
+# --- a fleet --------------------------------------------------------------------------------------
+
+
+async def live(worker: Worker, clock: MovableClock, since: float, until: float) -> None:
+    """What the fleet hears between two days, and what comes due."""
+    for line in FLEET:
+        if since <= day_of(line) < until:
+            await wait(worker, clock, day_of(line))
+            await tell(worker, clock, line)
+    await wait(worker, clock, until)
+
+
+@pytest.fixture
+async def fleet(worker: Worker, clock: MovableClock) -> Worker:
+    """The fleet today, all that was due taken."""
+    await live(worker, clock, 0, TODAY)
+    return worker
+
+
+READING = [
+    ("org", "show", "acme"),
+    ("org", "history", "acme"),
+    ("org", "explain", "acme"),
+    ("due", "--within", "P30D"),
+    ("guard", "status"),
+]
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a policy file, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> Path:
+        file = Path("policy.toml")
+        file.write_text(text)
+        return file
+
+    return write
+
+
+async def test_the_page_shows_what_is_printed(
+    typed: Type, fleet: Worker, clock: MovableClock, policy: Write
+) -> None:
+    """docs/operating.md, command by command; after the kill switch some days pass."""
+    policy(SLOWER)
+    for typed_, shown in shown_on_the_page():
+        _, out, _ = await typed(*shlex.split(typed_))
+        assert same(shown, out.splitlines()), f"{typed_} prints:\n{out}"
+        if typed_.startswith("guard trip"):
+            await live(fleet, clock, TODAY, LATER)
+    assert clock.now == at(LATER)
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+async def test_what_only_looks_writes_nothing(typed: Type, fleet: Worker, policy: Write) -> None:
+    """In no table, however it prints."""
+    before = await everything(fleet)
+    for command_ in (*READING, ("policy", "diff", policy(SLOWER))):
+        assert await printed(typed, *command_)
+        assert await document(typed, *command_)
+    assert await everything(fleet) == before
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_show_tells_how_an_organization_stands(typed: Type) -> None:
+    """State, capabilities, since when, why, plans, holds, notice, next step, tier and sequence."""
+    shown = await printed(typed, "org", "show", "acme")
+    for line in (
+        "state         suspended",
+        "since         2026-01-12 00:00 UTC",
+        "may           login",
+        "may not       manage, data, api_keys",
+        "next step     deactivated on 2026-02-11 00:00 UTC",
+        "notice given  2026-02-04 00:00 UTC",
+        "tier          free",
+        "policy        default",
+        "sequence      12",
+        "Reason customer, initiator customer.",
+        "aws:agmt-7k2  ended   no      payg       -",
+    ):
+        assert line in shown
+
+    found = await document(typed, "org", "show", "umbrella")
+    assert found["state"] == "control_plane_loss"
+    assert found["capabilities"] == {"manage": False, "data": True, "api_keys": True, "login": True}
+    assert found["holds"] == [
+        {"kind": "legal", "placed_at": "2026-01-07T00:00:00Z", "expires_at": None}
+    ]
+    assert found["next_step"] is None
+    found = await document(typed, "org", "show", "globex")
+    assert found["pending"]["completed_by"] == "support"
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_history_tells_facts_transitions_and_events_with_who_caused_them(typed: Type) -> None:
+    """In order; the table shows what the JSON has."""
+    told = (await document(typed, "org", "history", "acme"))["history"]
+    assert [(each["line"], each["what"], each["actor"]) for each in told[:6]] == [
+        ("fact", "organization.created", "service /signup"),
+        ("fact", "organization.subscription_linked", "service /signup"),
+        ("fact", "Purchase Agreement Ended", "marketplace aws"),
+        ("transition", "active -> canceled", "marketplace aws"),
+        ("event", "organization.canceled", "marketplace aws"),
+        ("event", "metering.final_report_due", "marketplace aws"),
+    ]
+    assert {each["actor"] for each in told[6:]} == {"system", "support Jo Doe"}
+    assert {each["policy_version"] for each in told} == {"default"}
+    assert {each["outcome"] for each in told} == {"applied"}
+    assert [each["at"] for each in told] == sorted(each["at"] for each in told)
+    sequences = [each["sequence"] for each in told if each["line"] == "event"]
+    assert sequences == list(range(1, 13))
+    assert all(each["cause"]["id"] for each in told)
+
+    table = await printed(typed, "org", "history", "acme")
+    places = [table.index(each["what"]) for each in told]
+    assert places[0] == min(places)
+    assert "control_plane_loss -> suspended" in table
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed: Type) -> None:
+    """For an operator and for the customer; and also of what does not exist."""
+    said = await printed(typed, "org", "explain", "acme")
+    for line in (
+        "acme is suspended, as of 2026-02-06 00:00 UTC",
+        "-> 2026-02-11 00:00 UTC  offset: canceled_at 2026-01-02 00:00 UTC + 37 days + 3 days ex",
+        "What would stop it",
+        "Support: support.extend_grace, by up to 87 days more.",
+        "For the customer",
+        "On 11 February 2026, 00:00 UTC, your organization will be closed",
+    ):
+        assert line in said
+
+    found = await document(typed, "org", "explain", "acme")
+    decides = [term["rule"] for term in found["next"]["deadline"]["terms"] if term["decides"]]
+    assert (found["next"]["kind"], decides) == ("step", ["offset"])
+    assert found["words"]["customer"]["stops"]
+
+    assert "It was never created" in await printed(typed, "org", "explain", "nobody")
+    status, _, err = await typed("org", "show", "nobody")
+    assert (status, "nothing was ever told of such an organization" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_due_tells_what_comes_in_order(typed: Type) -> None:
+    """Steps, notices and ends of plans, up to the moment asked for."""
+    coming = await document(typed, "due", "--within", "P10D")
+    assert [(each["organization_id"], each["what"], each["at"]) for each in coming["due"]] == [
+        ("hooli", "suspended", "2026-02-07T00:00:00Z"),
+        ("initech", "deactivated", "2026-02-09T09:36:00Z"),
+        ("acme", "deactivated", "2026-02-11T00:00:00Z"),
+        ("pied-piper", "plan_ends", "2026-02-12T00:00:00Z"),
+        ("pied-piper", "canceled", "2026-02-12T00:00:00Z"),
+        ("pied-piper", "control_plane_loss", "2026-02-15T00:00:00Z"),
+    ]
+    coming = await document(typed, "due", "--within", "P1DT1S")
+    assert [each["organization_id"] for each in coming["due"]] == ["hooli"]
+
+
+async def test_due_tells_what_is_overdue_since_when_and_when_the_guard_would_trip(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """After a night without workers, everything is due at once."""
+    for number in range(55):
+        await tell(worker, clock, *canceled(f"org-{number}"))
+    await wait(worker, clock, 5)
+    clock.now = at(12)
+    coming = await document(typed, "due")
+    first = coming["due"][0]
+    assert (first["at"], first["due_at"]) == ("2026-01-13T00:00:00Z", "2026-01-09T00:00:00Z")
+    assert coming["guard"]["trips_at"] == "2026-01-13T00:00:00Z"
+    said = await printed(typed, "due")
+    assert "due since 2026-01-09 00:00 UTC" in said
+    assert "at 2026-01-13 00:00 UTC the guard would trip" in said
+
+
+# --- the guard ------------------------------------------------------------------------------------
+
+
+async def test_the_kill_switch_withholds_until_it_is_released(
+    typed: Type, fleet: Worker, clock: MovableClock
+) -> None:
+    """Tripped by hand, listed, let through by steps, released; each an event and a log line."""
+    status, out, err = await typed("guard", "trip", "--by", "Olga", "--reason", "odd news")
+    assert (status, out.startswith("tripped: ")) == (0, True)
+    line = json.loads(err)
+    assert (line["event"], line["by_operator"]) == ("guard_tripped", True)
+
+    await live(fleet, clock, TODAY, LATER)
+    assert (await states(fleet))["acme"] == "suspended"
+    found = await document(typed, "guard", "status")
+    assert found["trip"] == {
+        "at": "2026-02-06T00:00:00Z",
+        "by": "Olga",
+        "reason": "odd news",
+        "allowance": 0,
+    }
+    assert [(each["organization_id"], each["step"]) for each in found["withheld"]] == [
+        ("hooli", "suspended"),
+        ("initech", "deactivated"),
+        ("acme", "deactivated"),
+    ]
+    assert "The guard withholds it since" in await printed(typed, "org", "explain", "acme")
+    due = (await document(typed, "due"))["due"]
+    assert [each["stopped_by"] for each in due[:4]] == ["guard", "guard", "guard", None]
+
+    release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
+    status, out, _ = await typed(*release, "--steps", "1")
+    assert (status, out) == (0, "released, but stays tripped: steps let through: 1\n")
+    await wait(fleet, clock, LATER)
+    assert len((await document(typed, "guard", "status"))["withheld"]) == 2
+    status, out, err = await typed(*release)
+    assert (status, json.loads(err)["event"]) == (0, "guard_released")
+    await wait(fleet, clock, LATER)
+    assert (await states(fleet))["initech"] == "deactivated"
+    found = await document(typed, "guard", "status")
+    assert (found["tripped"], found["withheld"]) == (False, [])
+    told = [each for each in await kinds(fleet, "worker") if each.startswith("guard.")]
+    assert told == ["guard.tripped", "guard.released", "guard.released"]
+
+
+async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) -> None:
+    """Exit status 2 and a sentence; the journal has what was typed."""
+    status, out, err = await typed("guard", "release", "--by", "Olga", "--reason", "?")
+    assert (status, out) == (2, "")
+    assert "the guard is not tripped: there is nothing to release" in err
+    rows = await worker.pool.fetch("SELECT source, kind, outcome FROM journal")
+    assert [tuple(row) for row in rows] == [("operator", "guard_released", "refused")]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_kill_switch_in_a_process_of_its_own(settings: Settings) -> None:
+    """As an operator has it: with the settings from the environment, by the clock on the wall."""
+    trip = ("guard", "trip", "--by", "Olga", "--reason", "to be safe")
+    for arguments, said in ((trip, b"tripped"), (("guard", "status"), b"to be safe")):
+        async with command(*arguments, settings=settings) as process:
+            out, _ = await process.communicate()
+        assert (process.returncode, said in out) == (0, True)
+
+
+# --- a policy -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_diff_tells_whom_a_policy_would_move_and_by_how_much(
+    typed: Type, policy: Write
+) -> None:
+    """Who is pinned moves later only; inactivity follows the new policy."""
+    found = await document(typed, "policy", "diff", policy(SLOWER))
+    assert [
+        (each["organization_id"], each["step"], each["then"], each["later_by"])
+        for each in found["moved"]
+    ] == [
+        ("acme", "deactivated", "2026-02-24T00:00:00Z", "P13D"),
+        ("hooli", "deactivated", "2026-03-22T00:00:00Z", "P13D"),
+        ("initech", "deactivated", "2026-02-19T09:36:00Z", "P10D"),
+    ]
+    assert found["totals"] == {
+        "earlier": 0, "later": 3, "no_longer": 0, "newly": 0, "unmoved": 3
+    }  # fmt: skip
+
+
+async def test_diff_tells_who_would_move_earlier(
+    typed: Type, worker: Worker, clock: MovableClock, policy: Write
+) -> None:
+    """Inactivity is pinned to nothing."""
+    await tell(worker, clock, created(0, "tired"))
+    clock.now = at(2)
+    found = await document(
+        typed, "policy", "diff", policy('version = "f"\n[inactivity]\nno_login_for = "P20D"\n')
+    )
+    assert [(each["now"], each["then"], each["later_by"]) for each in found["moved"]] == [
+        ("2026-01-31T00:00:00Z", "2026-01-21T00:00:00Z", "-P10D")
+    ]
+    same = await document(typed, "policy", "diff", policy('version = "the same"\n'))
+    assert (same["moved"], same["totals"]["unmoved"]) == ([], 1)
+
+
+async def test_a_version_that_another_policy_has_is_refused(
+    typed: Type, worker: Worker, policy: Write
+) -> None:
+    """Organizations may be pinned to it."""
+    async with transaction(worker.pool) as conn:
+        await policies.register(conn, load_policy('version = "v1"'), now=at(0))
+    changed = policy('version = "v1"\n[notice]\nsuspended = "P4D"\n')
+    status, _, err = await typed("policy", "diff", changed)
+    assert (status, "give the changed one a version of its own" in err) == (2, True)
+
+
+# --- an operator's mistakes -----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("due", "--within", "a week"), "--within: must be an ISO 8601 duration"),
+        (("policy", "diff", "no-such-file"), "no-such-file"),
+        (("guard", "trip", "--by", " ", "--reason", "x"), "--by: must be some words on one line"),
+        (("guard", "trip", "--by", "x", "--reason", "\x1b[2J"), "--reason: must be some words"),
+        (("org", "history", "no\x1b[2Jbody"), "no\\x1b[2Jbody: nothing was ever told"),
+    ],
+)
+async def test_a_slip_is_answered_with_what_to_type(
+    typed: Type, arguments: tuple[str, ...], said: str
+) -> None:
+    """Exit status 2, one sentence, and nothing that a terminal would act on."""
+    status, out, err = await typed(*arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert "\x1b" not in err
+
+
+async def test_a_database_without_the_schema_is_led_to_migrate(typed: Type) -> None:
+    """As `run` does it."""
+    for arguments in (("org", "show", "acme"), ("guard", "status"), ("due",)):
+        status, _, err = await typed(*arguments)
+        assert (status, "marketplace-worker migrate" in err) == (2, True)
+
+
+async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """An id may hold anything that JSON can."""
+    odd = "acme\x1b[31m[bold]"
+    await tell(worker, clock, created(0, odd))
+    said = await printed(typed, "org", "show", odd)
+    assert "organization  acme\\x1b[31m[bold]" in said

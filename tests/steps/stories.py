@@ -1,0 +1,126 @@
+"""Beginnings of stories, told to a worker through its own steps."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from acceptance.scenario import at, created, event, eventbridge
+from acceptance.stage import MovableClock
+from marketplace_worker.app import feeds
+from marketplace_worker.contract.fields import read_time
+from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Topics
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest, read
+
+Line = dict[str, Any]
+
+
+def records(*lines: Line) -> list[Record]:
+    """Lines of a scenario, as records."""
+    return list(read_scenario((json.dumps(line).encode() for line in lines), feeds(Topics())))
+
+
+def facts(worker: Worker, *lines: Line) -> list[Fact]:
+    """Lines of a scenario, as facts."""
+    return [fact for _, fact in read(records(*lines), worker).told]
+
+
+async def tell(worker: Worker, clock: MovableClock, *lines: Line) -> None:
+    """Take in lines of a scenario, each at its own time and in a batch of its own."""
+    for record in records(*lines):
+        clock.now = max(record.recorded_at, clock.now)
+        await ingest([record], worker)
+
+
+async def wait(worker: Worker, clock: MovableClock, until: float) -> None:
+    """Let every deadline up to that day come at its own time."""
+    first = "SELECT min(next_due_at) FROM organizations"
+    while (due_at := await worker.pool.fetchval(first)) is not None and due_at <= at(until):
+        clock.now = max(due_at, clock.now)
+        await fire_due(worker, limit=1_000)
+    clock.now = at(until)
+
+
+def day_of(line: Line) -> float:
+    """When a line is received."""
+    return (read_time(line["at"]) - at(0)) / timedelta(days=1)
+
+
+def login(day: float, organization: str, *, happened: float | None = None) -> Line:
+    """A user signs in."""
+    return event(day, "identity.user.logged_in", organization, {"user_id": "u"}, happened=happened)
+
+
+def use(day: float, organization: str) -> Line:
+    """The API is used."""
+    return event(day, "usage.api_requests", organization, {"requests": 1})
+
+
+def support(day: float, request: str, organization: str, **data: Any) -> Line:  # noqa: ANN401
+    """A request of Support."""
+    asked = {"requested_by": "Jo Doe", "reason": "because", "ticket": "T-1", **data}
+    line = event(day, f"support.{request}", organization, asked)
+    line["value"]["id"] = f"{request} {organization} {day}"
+    return line
+
+
+def linked(day: float, organization: str, agreement: str, account: str | None = None) -> Line:
+    """An AWS agreement is linked, by a sign-up that may know its billing account."""
+    data = {"marketplace": "aws", "subscription_id": agreement, "plan_type": "payg"}
+    if account is not None:
+        data["billing_account"] = account
+    return event(day, "organization.subscription_linked", organization, data)
+
+
+def bought(day: float, agreement: str, account: str) -> Line:
+    """An AWS agreement is in force."""
+    return _of(eventbridge(day, "License Updated", {"id": agreement}), account)
+
+
+def ended(day: float, agreement: str, account: str) -> Line:
+    """The customer canceled an AWS agreement."""
+    agreed = {"id": agreement, "status": "CANCELLED"}
+    return _of(eventbridge(day, "Purchase Agreement Ended", agreed), account)
+
+
+def _of(line: Line, account: str) -> Line:
+    line["value"]["detail"]["acceptor"]["accountId"] = account
+    return line
+
+
+def canceled(organization: str) -> list[Line]:
+    """Linked to `first of …` by a customer of its own, and canceled on day 1."""
+    agreement, account = f"first of {organization}", f"account of {organization}"
+    return [
+        created(0, organization),
+        linked(0.5, organization, agreement),
+        ended(1, agreement, account),
+    ]
+
+
+async def states(worker: Worker) -> dict[str, str]:
+    """The state of every organization."""
+    rows = await worker.pool.fetch("SELECT organization_id, state FROM organizations")
+    return {row["organization_id"]: row["state"] for row in rows}
+
+
+async def said(worker: Worker, subject: str) -> list[Line]:
+    """The events of an organization, or of the worker itself, that wait in the outbox, in order."""
+    rows = await worker.pool.fetch(
+        "SELECT value FROM outbox WHERE topic = $1 AND key = $2 ORDER BY id",
+        worker.topics.lifecycle,
+        subject.encode(),
+    )
+    return [json.loads(row["value"]) for row in rows]
+
+
+async def kinds(worker: Worker, subject: str) -> list[str]:
+    """The names of these events."""
+    return [
+        each["type"].removeprefix("io.marketplace-worker.").removesuffix(".v1")
+        for each in await said(worker, subject)
+    ]

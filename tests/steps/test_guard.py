@@ -1,0 +1,190 @@
+"""The guard over all workers: one limit, withheld steps, an operator who stops and releases."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from acceptance.scenario import at
+from acceptance.stage import MovableClock
+from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.policy import Guard, Policy
+from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.operating import operate
+from marketplace_worker.store import organizations, safeguards
+from marketplace_worker.store.database import transaction
+from marketplace_worker.store.policies import PolicyBook
+from steps.stories import canceled, kinds, said, states, tell, wait
+from store.locks import waits
+
+NAMES = [f"org-{number:02}" for number in range(16)]
+LIMIT = 5
+
+
+@pytest.fixture
+async def due(worker: Worker, clock: MovableClock) -> Worker:
+    """A worker whose policy allows five harmful steps an hour, with sixteen that are due."""
+    allows_few = PolicyBook(replace(Policy(), guard=Guard(minimum=LIMIT, fraction=0.1)))
+    worker = replace(worker, policies=allows_few)
+    for name in NAMES:
+        await tell(worker, clock, *canceled(name))
+    await wait(worker, clock, until=7.9)
+    clock.now = at(8)
+    return worker
+
+
+async def fire_all(worker: Worker, workers: int = 1) -> None:
+    """Several workers at once, until none of them finds anything."""
+
+    async def until_idle() -> None:
+        async with asyncio.timeout(30):
+            while await fire_due(worker, limit=3):
+                pass
+
+    await asyncio.gather(*(until_idle() for _ in range(workers)))
+
+
+async def suspended(worker: Worker) -> int:
+    """How many were suspended."""
+    return Counter((await states(worker)).values())["suspended"]
+
+
+def tripped(number: int = 1) -> GuardTripped:
+    """The kill switch."""
+    return GuardTripped(Identity("/operator", f"trip {number}"), at(8), "Jo Doe", "looks wrong")
+
+
+def released(steps: int | None = None, number: int = 1) -> GuardReleased:
+    """The operator lets harm go on."""
+    identity = Identity("/operator", f"release {number}")
+    return GuardReleased(identity, at(8), "Jo Doe", "was right", steps)
+
+
+async def test_workers_share_one_limit_and_never_go_past_it(due: Worker) -> None:
+    """However many of them look at once: the step that would be the sixth trips the guard."""
+    await fire_all(due, workers=4)
+
+    assert await suspended(due) == LIMIT
+    assert await kinds(due, "worker") == ["guard.tripped"]
+    withheld = await due.pool.fetchval("SELECT count(*) FROM organizations WHERE withheld")
+    assert withheld == len(NAMES) - LIMIT
+
+
+async def test_what_is_withheld_is_not_looked_at_over_and_over(due: Worker) -> None:
+    """It waits for its release, not for the clock; and is listed as due."""
+    await fire_all(due)
+
+    assert await fire_due(due, limit=100) == 0
+    async with transaction(due.pool) as conn:
+        assert len(await organizations.due_until(conn, at(8), limit=100)) == len(NAMES) - LIMIT
+
+
+async def test_the_limit_holds_over_a_restart(due: Worker, clock: MovableClock) -> None:
+    """What was counted and that it tripped is in the database, not in a worker."""
+    await fire_all(due)
+    clock.now = at(9)
+    await due.pool.execute("UPDATE organizations SET next_due_at = $1 WHERE withheld", at(9))
+
+    await fire_all(replace(due, policies=PolicyBook(due.policies.current)))
+
+    assert await suspended(due) == LIMIT
+    assert await kinds(due, "worker") == ["guard.tripped"]
+
+
+async def test_a_release_for_some_steps_lets_so_many_through_and_withholds_the_rest(
+    due: Worker,
+) -> None:
+    """The first that were due go first, by id."""
+    await fire_all(due)
+    decision = await operate(released(3), due)
+    await fire_all(due, workers=4)
+
+    assert decision.outcome is Outcome.APPLIED
+    assert await suspended(due) == LIMIT + 3
+    assert await fire_due(due, limit=100) == 0
+
+
+async def test_a_release_altogether_begins_to_count_anew(due: Worker) -> None:
+    """Sixteen in all, five before: five more, and it trips again."""
+    await fire_all(due)
+    await operate(released(), due)
+    await fire_all(due, workers=4)
+
+    assert await suspended(due) == 2 * LIMIT
+    assert await kinds(due, "worker") == ["guard.tripped", "guard.released", "guard.tripped"]
+    assert [int(each["sequence"]) for each in await said(due, "worker")] == [1, 2, 3]
+
+
+async def test_the_kill_switch_stops_every_worker_at_once(due: Worker) -> None:
+    """Nothing was counted yet, and nothing is taken."""
+    await operate(tripped(), due)
+    await fire_all(due, workers=4)
+
+    assert await suspended(due) == 0
+    assert await kinds(due, "worker") == ["guard.tripped"]
+    outcome = "SELECT outcome FROM journal WHERE kind = 'guard_tripped'"
+    assert await due.pool.fetchval(outcome) == "applied"
+
+
+async def test_a_release_of_a_guard_that_is_not_tripped_is_refused(due: Worker) -> None:
+    """And wakes nobody."""
+    decision = await operate(released(), due)
+
+    assert decision.outcome is Outcome.REFUSED
+    assert await kinds(due, "worker") == []
+    async with transaction(due.pool) as conn:
+        assert (await safeguards.read(conn)).sequence == 0
+
+
+async def test_a_release_waits_for_the_batch_that_is_being_withheld(due: Worker) -> None:
+    """Or those would be withheld by a guard that was released, with nobody to wake them."""
+    await operate(tripped(), due)
+    async with transaction(due.pool) as conn:
+        await safeguards.lock(conn)
+        batch = asyncio.create_task(fire_due(due, limit=100))
+        assert await waits(due.pool, batch)
+        release = asyncio.create_task(operate(released(3), due))
+        assert await waits(due.pool, release, among=2)
+    await batch
+    await release
+    await fire_all(due)
+
+    assert await suspended(due) == 3
+
+
+async def test_a_release_locks_in_the_order_of_everybody(due: Worker) -> None:
+    """Who has a withheld organization may want the safeguards next: that must not be a deadlock."""
+    await fire_all(due)
+    withheld = await due.pool.fetchval(
+        "SELECT max(organization_id) FROM organizations WHERE withheld"
+    )
+
+    async with transaction(due.pool) as conn:
+        await organizations.lock(conn, [withheld])
+        release = asyncio.create_task(operate(released(), due))
+        assert await waits(due.pool, release)
+        await safeguards.lock(conn)
+
+    assert (await release).outcome is Outcome.APPLIED
+
+
+async def test_trip_and_release_are_log_lines_without_a_name(due: Worker) -> None:
+    """Who and why is in the event; an operator's name is nothing for a log."""
+    with capture_logs() as lines:
+        await fire_all(due)
+        await operate(released(1), due)
+        await operate(tripped(2), due)
+
+    of_the_guard = [line for line in lines if line["event"].startswith("guard_")]
+    assert [(line["event"], line["log_level"]) for line in of_the_guard] == [
+        ("guard_tripped", "error"),
+        ("guard_released", "info"),
+        ("guard_tripped", "error"),
+    ]
+    assert [line.get("by_operator") for line in of_the_guard] == [False, None, True]
+    assert "Doe" not in str(of_the_guard)

@@ -1,0 +1,138 @@
+"""The history of an organization: every fact that concerns it, and what was made of it."""
+
+from acceptance.scenario import created, eventbridge
+from acceptance.stage import MovableClock
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.store import journal, neighbourhood, organizations
+from marketplace_worker.store.database import one_moment
+from marketplace_worker.store.journal import Chapter
+from steps.stories import bought, canceled, ended, linked, login, support, tell, wait
+
+ACME = OrganizationId("acme")
+
+
+async def history(worker: Worker, *, page: int = 100) -> list[Chapter]:
+    """All of acme's, read in pages."""
+    chapters: list[Chapter] = []
+    async with one_moment(worker.pool) as conn:
+        fleet = await neighbourhood.read(conn, [ACME], Policy(), now=worker.clock())
+        held = [each.key for each in fleet.attached_to(ACME)]
+        while True:
+            after = chapters[-1].id if chapters else 0
+            read = await journal.history(conn, ACME, held, after=after, limit=page)
+            if not read:
+                return chapters
+            chapters += read
+
+
+def told(chapter: Chapter) -> tuple[str, list[str]]:
+    """The kind of a fact, and of the events that came of it."""
+    return chapter.fact.kind, [event["kind"] for event in chapter.events]
+
+
+async def test_a_history_has_every_fact_with_what_it_made(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Also those told of its subscription before it was linked, and the deadlines."""
+    await tell(
+        worker,
+        clock,
+        bought(0.2, "first of acme", "account of acme"),
+        *canceled("acme")[1:],
+        created(1.5, "acme", happened=0),
+    )
+    await tell(worker, clock, *canceled("another"))
+    await wait(worker, clock, until=3)
+
+    assert [told(each) for each in await history(worker)] == [
+        ("notified", []),
+        ("organization.subscription_linked", []),
+        ("notified", []),
+        (
+            "organization.created",
+            ["organization.canceled", "metering.final_report_due"],
+        ),
+        (
+            "deadline_came",
+            ["organization.control_plane_lost", "control_plane.access_revoked"],
+        ),
+    ]
+
+
+async def test_a_chapter_says_from_where_to_where_by_which_policy_and_what_was_looked_up(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """An operator explains it months later, when all of this has changed."""
+    await tell(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
+    await tell(worker, clock, login(2.5, "acme"))
+
+    *_, canceled_by, pending, reinstated = await history(worker)
+
+    assert (canceled_by.state_before, canceled_by.state) == (State.ACTIVE, State.CANCELED)
+    assert canceled_by.decided_by == "default"
+    assert pending.state is pending.state_before is State.CANCELED
+    assert pending.readings == {"login_at": None, "request_at": None}
+    assert (reinstated.state_before, reinstated.state) == (State.CANCELED, State.ACTIVE)
+    assert reinstated.readings["login_at"] == "2026-01-03T12:00:00+00:00"
+    assert reinstated.fact.occurred_at == clock.now
+
+
+async def test_what_another_fact_does_to_an_organization_is_in_its_history(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """An email is unlocked, or its plan is renewed, without a word of the organization."""
+    renewal = {"id": "renewed", "intent": "RENEW", "previousAgreementId": "first of acme"}
+    await tell(
+        worker,
+        clock,
+        created(0, "acme"),
+        linked(0.5, "acme", "first of acme"),
+        eventbridge(1, "Purchase Agreement Created", renewal),
+        ended(2, "renewed", "845735284135"),
+        support(3, "deactivate_organization", "acme"),
+        support(4, "unlock_email", "nobody", email="owner@acme.example"),
+    )
+
+    assert [told(each)[0] for each in await history(worker)] == [
+        "organization.created",
+        "organization.subscription_linked",
+        "notified",
+        "notified",
+        "support_requested",
+        "support_requested",
+    ]
+    assert told((await history(worker))[-1])[1] == ["email.unlocked", "support_request.completed"]
+
+
+async def test_a_hold_is_in_the_history_though_it_moves_no_state(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """It decides what does not happen; that it expires is no event, but something was decided."""
+    hold = support(1.5, "place_hold", "acme", kind="legal", expires_at="2026-01-04T00:00:00Z")
+    await tell(worker, clock, *canceled("acme"), hold)
+    await wait(worker, clock, until=3)
+
+    *_, placed, expired = await history(worker)
+    assert placed.state is placed.state_before is State.CANCELED
+    assert told(placed)[1] == ["support_request.completed"]
+    assert expired.state is expired.state_before is State.CANCELED
+    assert told(expired) == ("deadline_came", [])
+
+
+async def test_a_history_and_a_fleet_are_read_in_pages_without_a_gap(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Both may be longer than anybody wants at once."""
+    names = ["acme", "beta", "gamma"]
+    for name in names:
+        await tell(worker, clock, *canceled(name))
+
+    assert await history(worker, page=1) == await history(worker)
+    found: list[OrganizationId] = []
+    async with one_moment(worker.pool) as conn:
+        while read := await organizations.page(conn, after=found[-1] if found else None, limit=2):
+            found += read
+    assert found == names

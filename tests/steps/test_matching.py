@@ -1,0 +1,266 @@
+"""A plan that nobody linked, its customer's sign-in, and two workers that hear of them at once."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from acceptance.scenario import at, created
+from acceptance.stage import MovableClock
+from marketplace_worker.steps.counting import Counting
+from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.steps.ingest import ingest, read
+from marketplace_worker.store import neighbourhood
+from marketplace_worker.store.database import Connection, transaction
+from steps.stories import (
+    Line,
+    bought,
+    canceled,
+    ended,
+    facts,
+    kinds,
+    linked,
+    login,
+    records,
+    states,
+    support,
+    tell,
+    wait,
+)
+from store.locks import waits
+
+MANY = [f"org-{number}" for number in range(24)]
+
+TOLD_AGAIN = linked(1.5, "acme", "first of acme", "the customer")
+"""The sign-up service tells who pays for what acme had."""
+BOUGHT = bought(2, "second", "the customer")
+"""The same customer buys again, and nobody links it."""
+
+
+async def decide(conn: Connection, worker: Worker, line: Line) -> None:
+    """As `ingest` does, in a transaction that is still open when it returns."""
+    (fact,) = facts(worker, line)
+    near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
+    tally = await Tally.begin(conn, near, worker)
+    tally.take(fact, "here")
+    await tally.write(conn, worker.topics)
+
+
+def with_two_plans(organization: str) -> list[Line]:
+    """One that is linked, and on day 2 one of the same customer that nobody linked."""
+    agreement, account = f"first of {organization}", f"account of {organization}"
+    return [
+        created(0, organization),
+        linked(0.5, organization, agreement, account),
+        bought(2, f"second of {organization}", account),
+    ]
+
+
+def late_end(organization: str) -> Line:
+    """The linked one had ended on day 1, before the customer bought again."""
+    return {
+        **ended(1, f"first of {organization}", f"account of {organization}"),
+        "at": "2026-01-04T00:00:00Z",
+    }
+
+
+async def pending(worker: Worker) -> set[str]:
+    """Who waits for a sign-in."""
+    rows = await worker.pool.fetch(
+        "SELECT organization_id FROM organizations WHERE document ->> 'pending' IS NOT NULL"
+    )
+    return {row["organization_id"] for row in rows}
+
+
+async def test_a_sign_in_after_the_purchase_completes_a_match(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """It is a fact: in the journal, once, and the plan is the organization's from then on."""
+    await tell(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
+    assert await pending(worker) == {"acme"}
+
+    await tell(worker, clock, login(2.5, "acme"), login(2.5, "acme"))
+
+    assert await states(worker) == {"acme": "active"}
+    assert await kinds(worker, "acme") == [
+        "organization.canceled",
+        "metering.final_report_due",
+        "organization.reinstatement_pending",
+        "organization.reinstated",
+    ]
+    taken = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
+    assert await worker.pool.fetchval(taken) == 1
+    held = "SELECT subscription_id FROM links WHERE organization_id = 'acme' ORDER BY 1"
+    assert [row[0] for row in await worker.pool.fetch(held)] == ["first of acme", "second"]
+
+
+async def test_an_account_that_another_gave_up_is_a_match_at_the_next_look(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Two had it, so the purchase was nobody's; the step that is due must find that one is left."""
+    await tell(worker, clock, *canceled("acme"))
+    await tell(
+        worker,
+        clock,
+        created(1.1, "beta"),
+        linked(1.2, "beta", "other", "account of acme"),
+        bought(1.3, "second", "account of acme"),
+    )
+    assert await pending(worker) == set()
+
+    await tell(worker, clock, support(1.5, "deactivate_organization", "beta"))
+    await wait(worker, clock, until=2)
+
+    assert await states(worker) == {"acme": "canceled", "beta": "deactivated"}
+    assert await pending(worker) == {"acme"}
+
+
+async def test_activity_that_nobody_watches_is_only_counted(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A million logins must not become a million rows of the journal."""
+    await tell(worker, clock, *with_two_plans("acme"), login(3, "acme"), login(3.5, "nobody"))
+
+    taken = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
+    assert await worker.pool.fetchval(taken) == 0
+    assert await worker.pool.fetchval("SELECT sum(logins) FROM activity") == 2
+
+
+async def test_a_sign_in_that_was_sent_twice_is_one_fact(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    A producer that tries again writes a second record of the same event.  It is counted, as all
+    activity is, but the journal knows it.
+    """
+    await tell(worker, clock, *canceled("acme"))
+    (sign_in,) = records(login(2, "acme"))
+    clock.now = at(2)
+
+    await ingest([sign_in], worker)
+    await ingest([replace(sign_in, offset=sign_in.offset + 1)], worker)
+
+    taken = "SELECT outcome FROM journal WHERE kind = 'identity.user.logged_in'"
+    assert [row["outcome"] for row in await worker.pool.fetch(taken)] == ["no_change"]
+    assert await worker.pool.fetchval("SELECT logins FROM activity") == 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "others"),
+    [
+        pytest.param(TOLD_AGAIN, BOUGHT, id="the account first"),
+        pytest.param(BOUGHT, TOLD_AGAIN, id="the purchase first"),
+    ],
+)
+async def test_two_halves_of_a_match_that_are_told_at_once_make_it(
+    worker: Worker, clock: MovableClock, mine: Line, others: Line
+) -> None:
+    """The purchase and the account arrive on two topics, at two workers, at the same moment."""
+    await tell(worker, clock, *canceled("acme"))
+    clock.now = at(3)
+
+    async with transaction(worker.pool) as conn:
+        await decide(conn, worker, mine)
+        other = asyncio.create_task(ingest(records(others), worker))
+        assert await waits(worker.pool, other)
+    await other
+
+    assert await pending(worker) == {"acme"}
+
+
+async def test_halves_of_many_matches_that_are_told_at_once_make_all_of_them(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The same without a hand on the locks, in any order in which they come."""
+    for name in MANY:
+        await tell(worker, clock, *canceled(name))
+    clock.now = at(3)
+    halves = [
+        half
+        for name in MANY
+        for half in (
+            linked(1.5, name, f"first of {name}", f"customer of {name}"),
+            bought(2, f"second of {name}", f"customer of {name}"),
+        )
+    ]
+    await asyncio.gather(*(ingest(records(half), worker) for half in halves))
+
+    assert await pending(worker) == set(MANY)
+
+
+async def test_a_login_that_is_being_counted_when_a_plan_ends_is_seen(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The end waits until the login is counted, and finds it: the customer is back already."""
+    await tell(worker, clock, *with_two_plans("acme"))
+    clock.now = at(3)
+    sign_in = read(records(login(2.5, "acme")), worker).told
+
+    async with transaction(worker.pool) as conn:
+        counting = await Counting.begin(conn, sign_in)
+        await counting.write(conn, locked=set())
+        other = asyncio.create_task(ingest(records(late_end("acme")), worker))
+        assert await waits(worker.pool, other)
+    await other
+
+    assert await states(worker) == {"acme": "active"}
+
+
+async def test_a_login_that_comes_while_a_plan_ends_is_not_only_counted(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    Nobody watched when the batch began, so the login would be counted and forgotten; once it is
+    counted it is asked again who watches, and the batch is taken anew.
+    """
+    await tell(worker, clock, *with_two_plans("acme"))
+    clock.now = at(3)
+
+    async with transaction(worker.pool) as conn:
+        await decide(conn, worker, late_end("acme"))
+        other = asyncio.create_task(ingest(records(login(2.5, "acme")), worker))
+        assert await waits(worker.pool, other)
+    await other
+
+    assert await states(worker) == {"acme": "active"}
+    assert await worker.pool.fetchval("SELECT sum(logins) FROM activity") == 1
+
+
+async def test_many_logins_and_ends_at_once_leave_everybody_active(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The same without a hand on the locks."""
+    for name in MANY:
+        await ingest(records(*with_two_plans(name)), worker)
+    clock.now = at(3)
+    ends = records(*(late_end(name) for name in MANY))
+    logins = [
+        replace(each, partition=number)
+        for number, each in enumerate(records(*(login(2.5, name) for name in MANY)))
+    ]
+    pairs = zip(ends, logins, strict=True)
+    await asyncio.gather(*(ingest([each], worker) for pair in pairs for each in pair))
+
+    assert await pending(worker) == set()
+    assert set((await states(worker)).values()) == {"active"}
+
+
+async def test_activity_of_one_batch_is_seen_in_its_order(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    The first login is older than what the notice goes by; it is the second that withdraws it, and
+    the story must say so.
+    """
+    await tell(worker, clock, created(0, "acme"))
+    await wait(worker, clock, until=24)
+    assert (await kinds(worker, "acme"))[-1] == "organization.notice_given"
+    old, new = records(login(24, "acme", happened=0), login(24, "acme", happened=23.5))
+
+    await ingest([old, new], worker)
+
+    rows = await worker.pool.fetch(
+        "SELECT events -> 0 ->> 'kind' AS kind FROM decisions WHERE source = '/tests' "
+        "AND message_id LIKE 'identity.user.logged_in%23.5%'"
+    )
+    assert [row["kind"] for row in rows] == ["organization.notice_withdrawn"]

@@ -1,0 +1,81 @@
+"""Activity: when an organization was last in use, and when each feed was heard."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from marketplace_worker.lifecycle.inactivity import Heard, LastSeen
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
+from marketplace_worker.store import activity
+from marketplace_worker.store.activity import Counted
+from marketplace_worker.store.database import Pool, transaction
+from store.locks import waits
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
+LOGINS, API = ActivityFeed.LOGINS, ActivityFeed.API_REQUESTS
+
+
+def hour(at: datetime) -> Heard:
+    """A feed was heard for an hour."""
+    return Heard(at, at + HOUR)
+
+
+async def hear(pool: Pool, *heard: tuple[ActivityFeed, int, Heard]) -> None:
+    """A batch of a partition was counted, for each."""
+    for feed, partition, each in heard:
+        async with transaction(pool) as conn:
+            await activity.hear(conn, {(feed, each.first_at.date(), partition): each})
+
+
+async def test_a_day_of_a_feed_is_from_its_first_to_its_last_moment_over_all_partitions(
+    pool: Pool,
+) -> None:
+    """Batches come in any order, and no partition need have heard all day."""
+    await hear(
+        pool,
+        (LOGINS, 0, hour(NOW)),
+        (LOGINS, 0, hour(NOW - 2 * HOUR)),
+        (LOGINS, 1, hour(NOW + 3 * HOUR)),
+        (API, 0, hour(NOW - DAY)),
+    )
+
+    async with transaction(pool) as conn:
+        feeds = await activity.feeds(conn, since=(NOW - 9 * DAY).date())
+
+    assert feeds.days == {
+        LOGINS: {NOW.date(): Heard(NOW - 2 * HOUR, NOW + 4 * HOUR)},
+        API: {(NOW - DAY).date(): hour(NOW - DAY)},
+    }
+
+
+async def test_the_last_day_of_a_feed_that_is_silent_is_found_however_long_ago_it_was(
+    pool: Pool,
+) -> None:
+    """Whoever is told that a feed is silent is told since when; older days are not read."""
+    await hear(pool, *((LOGINS, 0, hour(NOW - days * DAY)) for days in (90, 80, 70)))
+
+    async with transaction(pool) as conn:
+        feeds = await activity.feeds(conn, since=(NOW - 30 * DAY).date())
+
+    assert feeds.last_heard_at(LOGINS) == NOW - 70 * DAY + HOUR
+    assert len(feeds.days[LOGINS]) == 1
+    assert feeds.last_heard_at(API) is None
+
+
+async def test_what_is_locked_is_counted_afterwards(pool: Pool) -> None:
+    """Also of who was never in use: whoever counts it first waits for the decision."""
+    async with transaction(pool) as conn:
+        assert await activity.lock(conn, {BETA, ACME}) == {ACME: LastSeen(), BETA: LastSeen()}
+        other = asyncio.create_task(_count_login(pool))
+        assert await waits(pool, other)
+    await other
+
+    async with transaction(pool) as conn:
+        assert (await activity.lock(conn, {ACME}))[ACME] == LastSeen(login_at=NOW)
+        assert await activity.read(conn, {ACME}) == {ACME: LastSeen(login_at=NOW)}
+
+
+async def _count_login(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        await activity.count(conn, [Counted(ACME, last_login_at=NOW, logins=1)])

@@ -1,0 +1,371 @@
+"""What docs/states.md lets each organization hear: every kind of fact, in every form that makes a
+difference to the answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from states_world import ACCOUNT, ACME, BETA, DAY, OWNER, World
+
+from marketplace_worker.lifecycle.decide import deadline_of
+from marketplace_worker.lifecycle.facts import (
+    ApiRequested,
+    CommitmentLinked,
+    Fact,
+    GuardReleased,
+    GuardTripped,
+    LoggedIn,
+    OwnerChanged,
+    TierChanged,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.guard import Harm, Safeguards
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Attention,
+    Ended,
+    Ending,
+    Pended,
+    Resumed,
+    Superseded,
+    Suspended,
+    Unchanged,
+    Unsubscribed,
+)
+from marketplace_worker.lifecycle.policy import Guard
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
+    EmailHash,
+    HoldKind,
+    Initiator,
+    Marketplace,
+    Reason,
+    SubscriptionKey,
+    SupportRequestKind,
+    Tier,
+)
+
+HOUR = timedelta(hours=1)
+BY_CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+
+Hear = Callable[[World], Fact | None]
+"""Brings about what must be the case first, and gives what is then heard; None: it cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One thing that may be heard; `name` heads its column.
+
+    `marketplace`: whose plan it is about; None: all are alike.
+    """
+
+    name: str
+    hear: Hear
+    marketplace: Marketplace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What stands in one table; `about` is said above it."""
+
+    name: str
+    about: str
+    heard: Sequence[Heard]
+
+
+# --- marketplaces ---------------------------------------------------------------------------------
+
+
+def _successor(world: World) -> Fact:
+    return world.note(SubscriptionKey(Marketplace.AWS, "a-3"), Pended(successor_of=world.plan))
+
+
+def _unknown_kind(world: World) -> Fact:
+    told = world.note(world.plan, Unchanged())
+    note = replace(told.note, plan_type=None)
+    return replace(told, note=note, attention=Attention.UNKNOWN_KIND)
+
+
+def _aws(name: str, hear: Hear) -> Heard:
+    return Heard(name, hear, Marketplace.AWS)
+
+
+AWS = Group(
+    "AWS and Google",
+    "The plan is the one that is pending where one is, else the one that the organization began "
+    "with. A new subscription is one that nobody linked.",
+    (
+        _aws("its plan ends", lambda world: world.note(world.plan, BY_CUSTOMER)),
+        _aws(
+            "its plan ends in an hour",
+            lambda world: world.note(world.plan, Ending(world.now + HOUR, closes_usage=True)),
+        ),
+        _aws("its plan is superseded", lambda world: world.note(world.plan, Superseded())),
+        _aws("its plan is active again", lambda world: world.note(world.plan, Activated())),
+        _aws("a successor of its plan is bought", _successor),
+        _aws(
+            "a new subscription of its billing account is active",
+            lambda world: world.note(
+                SubscriptionKey(Marketplace.AWS, "a-4"), Activated(), account=ACCOUNT
+            ),
+        ),
+        _aws("a kind that we do not know", _unknown_kind),
+    ),
+)
+
+
+def _azure(name: str, hear: Hear) -> Heard:
+    return Heard(name, hear, Marketplace.AZURE)
+
+
+def _link_new_azure(world: World) -> Fact:
+    key = SubscriptionKey(Marketplace.AZURE, "s-2")
+    world.tell(world.note(key, Activated()))
+    return world.link(key)
+
+
+AZURE = Group(
+    "Azure",
+    "The same with a plan of Azure: what completes a reinstatement is another.",
+    (
+        _azure("`Suspend`", lambda world: world.note(world.plan, Suspended())),
+        _azure("`Reinstate`", lambda world: world.note(world.plan, Resumed("suspended"))),
+        _azure(
+            "`Unsubscribe`", lambda world: world.note(world.plan, Unsubscribed(by_partner=False))
+        ),
+        _azure("a new subscription is linked", _link_new_azure),
+    ),
+)
+
+
+# --- the product ----------------------------------------------------------------------------------
+
+
+def _commitment(starts: int, ends: int) -> Hear:
+    def hear(world: World) -> Fact:
+        now = world.now
+        return CommitmentLinked(
+            world.identity(), now, ACME, "c-1", now + starts * DAY, now + ends * DAY
+        )
+
+    return hear
+
+
+def _link_active(world: World) -> Fact:
+    key = SubscriptionKey(Marketplace.GCP, "e-1")
+    world.tell(world.note(key, Activated()))
+    return world.link(key)
+
+
+def _link_ended(world: World) -> Fact:
+    key = SubscriptionKey(Marketplace.GCP, "e-1")
+    world.tell(world.note(key, BY_CUSTOMER))
+    return world.link(key)
+
+
+def _link_elsewhere(world: World) -> Fact:
+    world.tell(world.created(BETA))
+    return world.link(world.plan, BETA)
+
+
+PLANS_LINKED = Group(
+    "Plans that the product links",
+    "",
+    (
+        Heard("a subscription that is active is linked", _link_active),
+        Heard("one that has ended is linked", _link_ended),
+        Heard("its plan is linked to another organization", _link_elsewhere),
+        Heard("a commitment in force is linked", _commitment(-1, 30)),
+        Heard("a commitment that begins later is linked", _commitment(20, 50)),
+    ),
+)
+
+PRODUCT = Group(
+    "What the product and its users tell",
+    "The other organization has the same owner's email.",
+    (
+        Heard("`organization.created`", lambda world: world.created()),
+        Heard("another is created", lambda world: world.created(BETA)),
+        Heard(
+            "tier: `plus`",
+            lambda world: TierChanged(world.identity(), world.now, ACME, Tier.PLUS),
+        ),
+        Heard(
+            "a new owner",
+            lambda world: OwnerChanged(world.identity(), world.now, ACME, EmailHash("1" * 64)),
+        ),
+        Heard("a login", lambda world: _used(world, LoggedIn(world.identity(), world.now, ACME))),
+        Heard(
+            "API requests",
+            lambda world: _used(world, ApiRequested(world.identity(), world.now, ACME)),
+        ),
+    ),
+)
+
+
+def _used(world: World, fact: LoggedIn | ApiRequested) -> Fact:
+    world.fleet.heard(fact)
+    return fact
+
+
+# --- Support --------------------------------------------------------------------------------------
+
+ASK = SupportRequestKind
+
+
+def _reactivate_in_use(world: World) -> Fact:
+    world.tell(world.created(BETA))
+    return world.request(ASK.REACTIVATE_ORGANIZATION)
+
+
+def _reactivate_unlocked(world: World) -> Fact:
+    world.tell(world.request(ASK.UNLOCK_EMAIL, organization=None, email=OWNER))
+    return world.request(ASK.REACTIVATE_ORGANIZATION)
+
+
+def _release(world: World) -> Fact:
+    return world.request(ASK.RELEASE_HOLD, hold=HoldKind.LEGAL)
+
+
+COMING_AND_GOING = Group(
+    "Support: coming and going",
+    "",
+    (
+        Heard("`deactivate_organization`", lambda w: w.request(ASK.DEACTIVATE_ORGANIZATION)),
+        Heard("`reactivate_organization`", lambda w: w.request(ASK.REACTIVATE_ORGANIZATION)),
+        Heard("the same, its email unlocked before", _reactivate_unlocked),
+        Heard("the same, its email in use", _reactivate_in_use),
+        Heard("`reinstate_organization`", lambda w: w.request(ASK.REINSTATE_ORGANIZATION)),
+        Heard(
+            "the same, with `grant_until`",
+            lambda w: w.request(ASK.REINSTATE_ORGANIZATION, grant_until=w.now + 30 * DAY),
+        ),
+    ),
+)
+
+TIME_AND_EMAIL = Group(
+    "Support: time and emails",
+    "",
+    (
+        Heard("`extend_grace`", lambda world: world.request(ASK.EXTEND_GRACE, days=10)),
+        Heard("by too much", lambda world: world.request(ASK.EXTEND_GRACE, days=91)),
+        Heard("`place_hold`", lambda w: w.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL)),
+        Heard("`release_hold`", _release),
+        Heard(
+            "`unlock_email`",
+            lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=OWNER),
+        ),
+        Heard(
+            "any, with invalid data",
+            lambda w: w.request(ASK.EXTEND_GRACE, problem="days is missing."),
+        ),
+    ),
+)
+
+
+# --- deadlines ------------------------------------------------------------------------------------
+
+
+def _too_early(world: World) -> Fact:
+    return deadline_of(world.acme, world.now)
+
+
+def _what_is_due(world: World) -> Fact | None:
+    if world.due_at is None:
+        return None
+    world.now = world.due_at
+    return deadline_of(world.acme, world.now)
+
+
+def _while_tripped(world: World) -> Fact | None:
+    world.tell(GuardTripped(world.identity(), world.now, "olga", "a faulty import"))
+    return _what_is_due(world)
+
+
+def _at_the_limit(world: World) -> Fact | None:
+    fact = _what_is_due(world)
+    world.fleet.safeguards = Safeguards(recent=(Harm(world.now, Guard().minimum),))
+    return fact
+
+
+def _while_silent(world: World) -> Fact | None:
+    world.fleet.feeds.days[ActivityFeed.LOGINS] = {}
+    return _what_is_due(world)
+
+
+def _run_out(world: World) -> Fact | None:
+    counts = world.acme.state is State.ACTIVE and world.fleet.attached_to(ACME)
+    if world.acme.creation is None or not (counts or world.acme.pending):
+        return None
+    world.tell(world.note(world.plan, Ending(world.now + HOUR)))
+    world.now += HOUR
+    return deadline_of(world.acme, world.now)
+
+
+def _begun(world: World) -> Fact | None:
+    if world.acme.creation is None:
+        return None
+    before = world.now
+    told = CommitmentLinked(world.identity(), before, ACME, "c-1", before + HOUR, before + 30 * DAY)
+    world.tell(told)
+    world.now = before + HOUR
+    return deadline_of(world.acme, world.now)
+
+
+def _hold_expired(world: World) -> Fact | None:
+    if world.acme.creation is None:
+        return None
+    expires_at = world.now + HOUR
+    world.tell(world.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL, expires_at=expires_at))
+    world.now = expires_at
+    return deadline_of(world.acme, world.now)
+
+
+DEADLINES = Group(
+    "Deadlines",
+    "What comes due next is a step where its notice stands (or none is needed), else the notice. "
+    "The last three are prepared by a fact an hour before.",
+    (
+        Heard("too early", _too_early),
+        Heard("what is next comes due", _what_is_due),
+        Heard("the same, at the guard's limit", _at_the_limit),
+        Heard("the same, the guard tripped", _while_tripped),
+        Heard("the same, no login heard of anybody", _while_silent),
+        Heard("its plan runs out", _run_out),
+        Heard("a commitment begins", _begun),
+        Heard("a hold expires", _hold_expired),
+    ),
+)
+
+GROUPS = (AWS, AZURE, PLANS_LINKED, PRODUCT, COMING_AND_GOING, TIME_AND_EMAIL, DEADLINES)
+
+
+# --- what concerns no organization ----------------------------------------------------------------
+
+
+def _trip(world: World) -> Fact:
+    return GuardTripped(world.identity(), world.now, "olga", "a faulty import")
+
+
+def _release_guard(steps: int | None) -> Hear:
+    def hear(world: World) -> Fact:
+        return GuardReleased(world.identity(), world.now, "olga", "looked at", steps)
+
+    return hear
+
+
+FLEET_WIDE = (
+    Heard("an operator trips the guard", _trip),
+    Heard("an operator releases 10 steps", _release_guard(10)),
+    Heard("an operator releases it altogether", _release_guard(None)),
+    Heard(
+        "`unlock_email` of an address that nobody knows",
+        lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=EmailHash("2" * 64)),
+    ),
+    Heard(
+        "a message of a known shape and an unknown kind",
+        lambda world: Unrecognized(world.identity(), world.now, "io.example.other"),
+    ),
+)

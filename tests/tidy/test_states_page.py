@@ -1,0 +1,61 @@
+"""docs/states.md is what the core answers, and leaves nothing out."""
+
+import re
+from typing import get_args
+
+import pytest
+from pages import ROOT
+from states_page import Page, page
+
+from marketplace_worker.lifecycle.events import EventKind, Refusal
+from marketplace_worker.lifecycle.facts import (
+    Fact,
+    GuardReleased,
+    GuardTripped,
+    SupportRequested,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
+
+WRITTEN = (ROOT / "docs/states.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def asked() -> Page:
+    """Every organization has heard everything."""
+    return Page.asked()
+
+
+def test_the_page_is_what_the_core_answers() -> None:
+    """Where this fails, a rule has changed: `make docs` writes the page anew; read its diff."""
+    assert page() == WRITTEN
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_event_stands_in_the_page(kind: EventKind) -> None:
+    """What is published is the answer to something."""
+    short = re.sub(r"^(organization|metering|support_request)\.", "", kind)
+    assert f"`{kind}`" in WRITTEN or f"`{short}`" in WRITTEN
+
+
+@pytest.mark.parametrize("code", Refusal)
+def test_every_refusal_stands_in_the_page(code: Refusal) -> None:
+    """What Support may be told has a cell."""
+    assert f"*{code}*" in WRITTEN
+
+
+def test_every_kind_of_fact_was_heard_in_every_state(asked: Page) -> None:
+    """But for what concerns no organization, which has a table of its own."""
+    kinds = set(get_args(Fact)) - {Unrecognized, GuardTripped, GuardReleased}
+    for state in State:
+        heard = {type(a.fact) for a in asked.answers.values() if a.before.state is state}
+        assert heard == kinds, state
+
+
+def test_every_request_of_support_was_heard_in_every_state(asked: Page) -> None:
+    """Each has an answer everywhere."""
+    for state in State:
+        facts = [a.fact for a in asked.answers.values() if a.before.state is state]
+        asked_for = {fact.request for fact in facts if isinstance(fact, SupportRequested)}
+        assert asked_for == set(SupportRequestKind), state

@@ -1,0 +1,129 @@
+"""What will become of an organization if nothing more is heard."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from drawn import ORGANIZATIONS, TODAY, worlds
+from hypothesis import assume, given, settings
+from world import ACME, DAY, HOUR, World
+
+from marketplace_worker.lifecycle.events import EventKind
+from marketplace_worker.lifecycle.forecast import (
+    Forthcoming,
+    Stopped,
+    What,
+    first_trip,
+    forecast,
+    going_on,
+)
+from marketplace_worker.lifecycle.guard import Harm
+from marketplace_worker.lifecycle.inactivity import Feeds
+from marketplace_worker.lifecycle.policy import Inactivity
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
+
+UNTIL = TODAY + 120 * DAY
+SAID = {
+    EventKind.CANCELED: What.CANCELED,
+    EventKind.CONTROL_PLANE_LOST: What.CONTROL_PLANE_LOSS,
+    EventKind.SUSPENDED: What.SUSPENDED,
+    EventKind.DEACTIVATED: What.DEACTIVATED,
+    EventKind.REINSTATED: What.REINSTATED,
+    EventKind.NOTICE_GIVEN: What.NOTICE,
+    EventKind.NOTICE_WITHDRAWN: What.NOTICE_WITHDRAWN,
+    EventKind.REINSTATEMENT_PENDING: What.REINSTATEMENT_PENDING,
+    EventKind.REINSTATEMENT_LAPSED: What.REINSTATEMENT_LAPSED,
+}
+STEPS = {What.CANCELED, What.CONTROL_PLANE_LOSS, What.SUSPENDED, What.DEACTIVATED}
+
+
+@settings(max_examples=400, deadline=None)
+@given(worlds(), ORGANIZATIONS)
+def test_a_forecast_is_what_then_happens(world: World, id_: OrganizationId) -> None:
+    """Where nothing is heard and no guard interferes: the same, at the same moments."""
+    assume(world.policies.current.guard.minimum == 50)
+    assume(world.fleet.safeguards.trip is None)
+    organization = world.fleet.organization(id_)
+    before = repr(world)
+    coming = forecast(organization, world.fleet, world.policies, now=TODAY, until=UNTIL)
+    assert repr(world) == before
+
+    world.look(id_, TODAY)
+    world.wait(UNTIL + timedelta.resolution)
+    said = [each for each in world.events if each.subject == id_ and each.kind in SAID]
+    told = [e for e in coming if e.what is not What.PLAN_ENDS and e.stopped_by is None]
+    assert len({each.stopped_by for each in coming} - {None}) <= 1
+    if all(each.stopped_by is None for each in coming):
+        assert [(each.what, each.at) for each in told] == [
+            (SAID[each.kind], each.decided_at) for each in said
+        ]
+        assert [each.due_at for each in told if each.what in STEPS] == [
+            each.effective_at for each in said if SAID[each.kind] in STEPS
+        ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), ORGANIZATIONS)
+def test_a_forecast_is_in_order_and_overdue_things_happen_at_once(
+    world: World, id_: OrganizationId
+) -> None:
+    """Nothing lies before now or beyond the end; what is due earlier says so."""
+    organization = world.fleet.organization(id_)
+    fleet = replace(world.fleet, feeds=going_on(world.fleet.feeds, TODAY, UNTIL))
+    coming = forecast(organization, fleet, world.policies, now=TODAY, until=UNTIL)
+    assert [each.at for each in coming] == sorted(each.at for each in coming)
+    for each in coming:
+        assert TODAY <= each.at <= UNTIL
+        assert each.due_at <= each.at
+        assert (each.what in {What.NOTICE, What.NOTICE_WITHDRAWN}) == (each.step is not None)
+        assert (each.what is What.PLAN_ENDS) == (each.plan is not None)
+
+
+# --- feeds ----------------------------------------------------------------------------------------
+
+
+def silent(feeds: Feeds, day: int) -> bool:
+    """Whether any feed is too silent to decide on inactivity that many days from today."""
+    return bool(feeds.silent(TODAY, Inactivity(), now=TODAY + day * DAY))
+
+
+def test_feeds_that_go_on_are_not_silent_later() -> None:
+    """What was silent stays a gap of the past, and the feeds themselves stay as they are."""
+    feeds = Feeds()
+    for day in range(-100, 1):
+        for feed in ActivityFeed:
+            feeds.hear(feed, TODAY + day * DAY)
+    assert silent(feeds, 5)
+    assert not silent(going_on(feeds, TODAY, TODAY + 50 * DAY), 5)
+    assert not silent(going_on(feeds, TODAY, TODAY + 50 * DAY), 50)
+    assert silent(going_on(Feeds(), TODAY, TODAY + 90 * DAY), 5)
+    assert not silent(going_on(Feeds(), TODAY, TODAY + 90 * DAY), 65)
+    assert silent(feeds, 5)
+
+
+def test_feeds_go_on_from_now_not_from_this_morning() -> None:
+    """The gap up to now is not forgotten."""
+    feeds = Feeds()
+    for day in range(-100, -2):
+        for feed in ActivityFeed:
+            feeds.hear(feed, TODAY + day * DAY)
+    assert silent(going_on(feeds, TODAY + DAY / 2, TODAY + 9 * DAY), 5)
+    assert not silent(going_on(feeds, TODAY, TODAY + 9 * DAY), 5)
+
+
+# --- the guard ------------------------------------------------------------------------------------
+
+
+def step(minutes: int, what: What = What.SUSPENDED, stopped: Stopped | None = None) -> Forthcoming:
+    """Something that happens so many minutes from now."""
+    at = TODAY + minutes * HOUR / 60
+    return Forthcoming(ACME, at, at, what, stopped_by=stopped)
+
+
+def test_the_guard_would_trip_at_the_first_step_that_an_hour_does_not_hold() -> None:
+    """Only harm counts, and only what is taken; the last hour counts too."""
+    assert first_trip((), [step(0), step(30), step(59)], 2) == step(59)
+    assert first_trip((), [step(0), step(30), step(60)], 2) is None
+    assert first_trip((), [step(0), step(1, What.NOTICE), step(2, What.CANCELED)], 1) is None
+    assert first_trip((), [step(0), step(1, stopped=Stopped.GUARD), step(2)], 2) is None
+    assert first_trip((Harm(TODAY - HOUR / 2, 2),), [step(0)], 2) == step(0)
+    assert first_trip((Harm(TODAY - HOUR, 2),), [step(0)], 2) is None

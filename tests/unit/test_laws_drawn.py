@@ -1,0 +1,95 @@
+"""Whatever state a fleet is in, and whatever is told of it (lifecycle.md section 10, 1 to 6, 9).
+
+States are drawn directly (`drawn.py`); the checks are those of `laws.py`.
+"""
+
+from datetime import timedelta
+
+from drawn import ORGANIZATIONS, PLAN_TYPES, TODAY, facts, organizations, worlds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws import Witness
+from ripe import ALL, OBSTACLES, ripe
+from world import ACME, BETA, HOUR, World
+
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+
+DUE = st.sampled_from(ALL)
+SLACKS = st.sampled_from([timedelta(0), HOUR])
+
+
+@st.composite
+def nearly_due(draw: st.DrawFn) -> World:
+    """The next step of acme is due, but for a few obstacles."""
+    state = draw(DUE)
+    world = ripe(state, draw(PLAN_TYPES), draw(SLACKS))
+    world.fleet.put(draw(organizations(BETA)))
+    for obstacle in draw(st.lists(st.sampled_from(list(OBSTACLES.values())), max_size=2)):
+        if state in obstacle.states:
+            obstacle.put(world, HOUR)
+    return world
+
+
+WORLDS = st.one_of(worlds(), nearly_due())
+GAPS = st.sampled_from([timedelta(0), HOUR, 24 * HOUR, 24 * 7 * HOUR, 24 * 40 * HOUR])
+
+
+def watched(world: World) -> World:
+    """The same world, each decision of which is checked."""
+    world.watch = Witness.of(world.fleet)
+    return world
+
+
+@settings(max_examples=600, deadline=None)
+@given(WORLDS, facts())
+def test_any_fact_in_any_state(world: World, fact: Fact) -> None:
+    """Total, and within the invariants: no state and no fact are too odd to be decided on."""
+    watched(world).decide(fact, TODAY)
+
+
+@settings(max_examples=600, deadline=None)
+@given(WORLDS, ORGANIZATIONS)
+def test_any_deadline_in_any_state(world: World, organization: OrganizationId) -> None:
+    """A deadline may come at any time: it is derived anew, and harmless where it has passed."""
+    watched(world).look(organization, TODAY)
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORLDS, facts(0) | st.none(), ORGANIZATIONS)
+def test_a_second_look_at_the_same_moment_says_nothing(
+    world: World, fact: Fact | None, organization: OrganizationId
+) -> None:
+    """A deadline that fires twice, or in two workers, is harmless."""
+    if fact is not None:
+        world.decide(fact, TODAY)
+    first = world.look(organization, TODAY)
+    again = world.look(organization, TODAY)
+    assert again.events == ()
+    assert again.settled[0].organization == first.settled[0].organization
+    assert again.settled[0].due_at == first.settled[0].due_at
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> list[tuple[timedelta, Fact | None]]:
+    """Facts, and stretches in which only deadlines come."""
+    numbers = range(draw(st.integers(1, 5)))
+    return [(draw(GAPS), draw(facts(number) | st.none())) for number in numbers]
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORLDS, happenings())
+def test_any_facts_and_deadlines_from_any_state(
+    world: World, happened: list[tuple[timedelta, Fact | None]]
+) -> None:
+    """One after the other, each deadline at its own time."""
+    now = TODAY
+    watched(world)
+    for organization in (ACME, BETA):
+        world.look(organization, now)
+    for gap, fact in happened:
+        now += gap
+        world.wait(now)
+        if fact is not None:
+            world.tell(fact, now)
+    world.wait(now + 200 * 24 * HOUR)

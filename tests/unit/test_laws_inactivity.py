@@ -1,0 +1,156 @@
+"""When a free organization is inactive, found once more by the words of lifecycle.md section 5."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ripe import heard_always
+from world import (
+    ACME,
+    DAY,
+    DAY_0,
+    ENTITLEMENT,
+    HOUR,
+    World,
+    created,
+    heard,
+    link,
+    moment,
+    note,
+    requested,
+    signed_in,
+)
+
+from marketplace_worker.lifecycle.events import DeactivationCause, EventKind
+from marketplace_worker.lifecycle.facts import Created, Fact
+from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen, inactive_at
+from marketplace_worker.lifecycle.notes import Activated
+from marketplace_worker.lifecycle.policy import Inactivity
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, Tier
+
+RULES = Inactivity()
+MONTH = 30 * DAY
+HALF_DAYS = st.integers(-80, 120).map(lambda halves: moment(halves / 2))
+
+
+def by(at: datetime, halves: list[int]) -> list[datetime]:
+    """Of these moments, told in half days, those that have come."""
+    return [moment(half / 2) for half in halves if moment(half / 2) <= at]
+
+
+def inactive(
+    at: datetime,
+    anchor: datetime,
+    logins: Iterable[datetime],
+    requests: Iterable[datetime],
+) -> bool:
+    """The two halves of the definition, as they are written; creation counts as a login."""
+    cycle = (at - anchor) // MONTH
+    signed_in_lately = any(login <= at < login + MONTH for login in logins)
+    used_lately = any((each - anchor) // MONTH in {cycle, cycle - 1} for each in requests)
+    return not signed_in_lately and not used_lately
+
+
+@settings(max_examples=300, deadline=None)
+@given(HALF_DAYS, HALF_DAYS, st.none() | HALF_DAYS, st.none() | HALF_DAYS)
+def test_the_first_inactive_instant_is_the_first_by_the_definition(
+    began_at: datetime, anchor: datetime, login: datetime | None, request: datetime | None
+) -> None:
+    """The formula of section 5 against its definition: at that moment, and not a moment before."""
+    first = inactive_at(LastSeen(login, request), began_at, anchor, RULES)
+    logins = [began_at, *([login] if login else [])]
+    requests = [request] if request else []
+    latest = max([*logins, *requests])
+    assert inactive(first, anchor, logins, requests)
+    assert first == latest or not inactive(first - DAY_0.resolution, anchor, logins, requests)
+    assert first > max(logins)
+
+
+# --- feeds ----------------------------------------------------------------------------------------
+
+
+def longest_gap(heard: Sequence[datetime], since: datetime, until: datetime) -> timedelta:
+    """Both ends count as gaps."""
+    moments = sorted(at for at in heard if since <= at <= until)
+    edges = [since, *moments, until]
+    return max(after - before for before, after in pairwise(edges))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(-140, 20), max_size=40),
+    st.lists(st.integers(-140, 20), max_size=40),
+    st.integers(-100, 0),
+)
+def test_a_feed_is_silent_where_a_gap_is_too_long(
+    logins: list[int], requests: list[int], anchor: int
+) -> None:
+    """Over the last 30 days for logins; for usage over the previous and the current cycle."""
+    feeds, now = Feeds(), moment(0)
+    told = {ActivityFeed.LOGINS: logins, ActivityFeed.API_REQUESTS: requests}
+    for feed, halves in told.items():
+        for half in halves:
+            feeds.hear(feed, moment(half / 2))
+    began_at = moment(anchor)
+    cycle = began_at + (now - began_at) // MONTH * MONTH
+    since = {ActivityFeed.LOGINS: now - MONTH, ActivityFeed.API_REQUESTS: cycle - MONTH}
+    expected = tuple(
+        feed
+        for feed, halves in told.items()
+        if longest_gap([moment(half / 2) for half in halves], since[feed], now) > 3 * DAY
+    )
+    assert feeds.silent(began_at, RULES, now=now) == expected
+
+
+# --- lives ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(-60, 0),
+    st.lists(st.integers(0, 240), max_size=6),
+    st.lists(st.integers(0, 240), max_size=6),
+)
+def test_a_free_organization_is_deactivated_just_when_it_is_inactive(
+    anchor: int, logins: list[int], requests: list[int]
+) -> None:
+    """With a notice a week before; activity between the two withdraws it."""
+    world = heard_always(World())
+    began = Created(Identity("t", "c"), DAY_0, ACME, Tier.FREE, created().owner, moment(anchor / 2))
+    world.tell(began, DAY_0)
+    used: list[tuple[int, Fact]] = [(half, signed_in(half / 2)) for half in logins]
+    used += [(half, requested(half / 2)) for half in requests]
+    for half, fact in sorted(used, key=lambda each: each[0]):
+        world.wait(moment(half / 2))
+        if world.acme().state is State.ACTIVE:
+            world.tell(fact, moment(half / 2))
+    world.wait(moment(400))
+    (closed,) = [e for e in world.events if e.kind is EventKind.DEACTIVATED]
+    at = DAY_0
+    while not inactive(at, moment(anchor / 2), [DAY_0, *by(at, logins)], by(at, requests)):
+        at += HOUR * 12
+    assert closed.decided_at == closed.effective_at == at
+    assert world.acme().deactivation_cause is DeactivationCause.INACTIVITY
+    given_at = [e.decided_at for e in world.events if e.kind is EventKind.NOTICE_GIVEN]
+    assert given_at[-1] == at - 7 * DAY
+
+
+@pytest.mark.parametrize("tier", [Tier.PLUS, Tier.ENTERPRISE])
+def test_who_pays_for_a_tier_is_never_inactive(tier: Tier) -> None:
+    """Invariant 9."""
+    world = heard_always(World())
+    world.tell(created(tier=tier), DAY_0)
+    world.wait(moment(400))
+    assert world.events == []
+
+
+def test_who_has_an_active_plan_is_never_inactive() -> None:
+    """Section 5: only without one; the free tier alone says nothing."""
+    world = heard_always(World())
+    world.tell_all(created(), link(ENTITLEMENT), heard(ENTITLEMENT, note(0, Activated())), day=0)
+    world.wait(moment(400))
+    assert world.events == []

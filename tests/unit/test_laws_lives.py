@@ -1,0 +1,74 @@
+"""Whole lives, from creation on, with deadlines in between (lifecycle.md section 10, 1 to 6 and 9).
+
+Every decision is checked as `laws.py` has it; here beside it what only a whole life shows.
+"""
+
+from datetime import datetime
+
+from drawn import COIN, lives
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws import Witness
+from world import DAY, DAY_0, FAR, Shown, World
+
+from marketplace_worker.contract.outbound import encode
+from marketplace_worker.lifecycle.events import EventKind
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.lifecycle.policy import AzureReinstatement, Policies, Policy, Reinstatement
+from marketplace_worker.lifecycle.states import State
+
+AUTOMATIC = Policies(Policy(reinstatement=Reinstatement(azure=AzureReinstatement.AUTOMATIC)))
+
+Arrivals = Shown[tuple[datetime, Fact]]
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> Arrivals:
+    """Anything that can be told, over 120 days; some of it is old when it is heard."""
+    tale = draw(lives())
+    late = [draw(st.integers(0, 120)) if draw(COIN) else 0 for _ in tale]
+    heard = [
+        (max(fact.occurred_at, DAY_0 + days * DAY), number, fact)
+        for number, (fact, days) in enumerate(zip(tale, late, strict=True))
+    ]
+    in_order = sorted(heard, key=lambda each: each[:2])
+    return Arrivals((now, fact) for now, _, fact in in_order)
+
+
+def lived(told: Arrivals, policies: Policies, *, checked: bool = True) -> World:
+    """A world to which this was told, its deadlines coming in between and after it."""
+    world = World(policies)
+    if checked:
+        world.watch = Witness()
+    for now, fact in told:
+        world.wait(now)
+        world.tell(fact, now)
+    world.wait(FAR)
+    return world
+
+
+@settings(max_examples=250, deadline=None)
+@given(arrivals(), COIN)
+def test_whole_lives_keep_the_invariants(told: Arrivals, automatic: bool) -> None:
+    """And nobody is forgotten: at the end of time each is where its plans have brought it."""
+    world = lived(told, AUTOMATIC if automatic else Policies())
+    for id_, each in world.fleet.organizations.items():
+        if each.creation is None:
+            said = {event.kind for event in world.events if event.subject == id_}
+            assert said <= {EventKind.SUPPORT_REQUEST_REJECTED}
+            continue
+        stands_still = each.held(FAR) or each.pending is not None or each.withheld_at is not None
+        assert not each.state.in_cancellation or stands_still
+        if each.state is State.ACTIVE:
+            covered = world.covered(id_, FAR)
+            assert covered.active(FAR) or covered.last_end(FAR) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrivals())
+def test_the_same_input_twice_gives_the_same_bytes(told: Arrivals) -> None:
+    """Invariant 8: folding the journal again, at the times of its hearing, gives the same."""
+    once = lived(told, AUTOMATIC, checked=False)
+    twice = lived(told, AUTOMATIC, checked=False)
+    assert [encode(e) for e in once.events] == [encode(e) for e in twice.events]
+    assert once.fleet == twice.fleet

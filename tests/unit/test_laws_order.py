@@ -1,0 +1,114 @@
+"""Order of arrival, duplicates and repetition do not matter (lifecycle.md section 10, 6 to 8)."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from drawn import TODAY, facts, tales, worlds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import DAY, DAY_0, FAR, Shown, World
+
+from marketplace_worker.lifecycle.decide import decide
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.policy import (
+    AzureReinstatement,
+    Policies,
+    Policy,
+    Reinstatement,
+)
+from marketplace_worker.lifecycle.vocabulary import Marketplace
+
+ARRIVAL = DAY_0 + 41 * DAY + timedelta(minutes=30)
+"""After all that is drawn, and between two full hours, where the drawn deadlines lie."""
+
+AUTOMATIC = Policies(Policy(reinstatement=Reinstatement(azure=AzureReinstatement.AUTOMATIC)))
+"""Nothing waits for Support, so nothing may depend on when a cancellation was decided."""
+
+
+def told_within_a_minute(told: Sequence[Fact], policies: Policies) -> World:
+    """They arrive one after the other between two deadlines; then all deadlines pass."""
+    world = World(policies)
+    for number, fact in enumerate(told):
+        world.tell(fact, ARRIVAL + number * timedelta(seconds=1))
+    world.wait(FAR)
+    return world
+
+
+def final(world: World) -> object:
+    """What must not depend on the order: the states, and all registers."""
+    states = {id_: state(each) for id_, each in world.fleet.organizations.items()}
+    registers = [each for _, each in sorted(world.fleet.subscriptions.items())]
+    return states, [each for each in registers if each.notes or each.links]
+
+
+def state(organization: Organization) -> object:
+    """Where it has come to, and what was told of it."""
+    told = (organization.creation, organization.tier, organization.owner, organization.commitments)
+    return organization.state, organization.deactivation_cause, told
+
+
+def shuffled(data: st.DataObject, tale: Sequence[Fact]) -> Shown[Fact]:
+    """In another order, some of it twice."""
+    again = data.draw(st.lists(st.sampled_from(tale), max_size=3))
+    return Shown(data.draw(st.permutations([*tale, *again])))
+
+
+@settings(max_examples=200, deadline=None)
+@given(tales(), st.data())
+def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
+    tale: Shown[Fact], data: st.DataObject
+) -> None:
+    """Invariant 7: the topics have no order among each other, and Kafka delivers twice."""
+    in_order = told_within_a_minute(tale, AUTOMATIC)
+    assert final(told_within_a_minute(shuffled(data, tale), AUTOMATIC)) == final(in_order)
+
+
+def excepted(world: World) -> World:
+    """Azure's exception: an organization that has one of its plans again may be active or pending,
+    depending on whether its cancellation had been decided.
+    """
+    for each in list(world.fleet.organizations.values()):
+        azure = any(
+            claim.subscription is not None and claim.subscription.marketplace is Marketplace.AZURE
+            for claim in (*world.covered(each.id, FAR).claims, *world.covered(each.id, FAR).waiting)
+        )
+        if azure:
+            del world.fleet.organizations[each.id]
+    return world
+
+
+@settings(max_examples=200, deadline=None)
+@given(tales(), st.data())
+def test_only_azure_may_depend_on_when_a_cancellation_was_decided(
+    tale: Shown[Fact], data: st.DataObject
+) -> None:
+    """Invariant 7, where Azure waits for Support: nobody else depends on the order."""
+    in_order = excepted(told_within_a_minute(tale, Policies()))
+    other = excepted(told_within_a_minute(shuffled(data, tale), Policies()))
+    assert set(other.fleet.organizations) == set(in_order.fleet.organizations)
+    assert final(other) == final(in_order)
+
+
+# --- the same again -------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), facts(), st.data())
+def test_a_decision_is_the_same_however_the_fleet_was_loaded(
+    world: World, fact: Fact, data: st.DataObject
+) -> None:
+    """Invariant 8: a worker loads what it needs in any order, and decides alike."""
+    before = world.fleet
+    parts: list[Organization | Subscription] = [
+        *before.organizations.values(),
+        *before.subscriptions.values(),
+    ]
+    loaded = Fleet(seen=before.seen, feeds=before.feeds, safeguards=before.safeguards)
+    loaded.put(*data.draw(st.permutations(parts)))
+    assert loaded.population == before.population
+    first = decide(fact, before, world.policies, now=TODAY)
+    assert decide(fact, loaded, world.policies, now=TODAY) == first
+    assert decide(fact, before, world.policies, now=TODAY) == first, "deciding changes nothing"

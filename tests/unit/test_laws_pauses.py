@@ -1,0 +1,141 @@
+"""While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import (
+    ACCOUNT,
+    BOUGHT_AGAIN,
+    DAY,
+    DAY_0,
+    ENTITLEMENT,
+    FAR,
+    HOUR,
+    World,
+    asked,
+    created,
+    heard,
+    link,
+    moment,
+    note,
+    signed_in,
+)
+
+from marketplace_worker.lifecycle.events import EventKind
+from marketplace_worker.lifecycle.notes import Activated, Ended
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    PlanType,
+    Reason,
+    SupportRequestKind,
+)
+
+OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
+ON_THE_WAY_DOWN = {
+    EventKind.CONTROL_PLANE_LOST,
+    EventKind.NOTICE_GIVEN,
+    EventKind.SUSPENDED,
+    EventKind.DEACTIVATED,
+}
+MARGIN = DAY_0.resolution
+
+Pauses = list[tuple[float, float]]
+
+
+def canceled(plan_type: PlanType, pauses: Pauses, extension: int = 0) -> World:
+    """Canceled on day 0; another subscription with its billing account is active now and then."""
+    world = World()
+    world.tell_all(created(), link(ENTITLEMENT, plan_type=plan_type, account=ACCOUNT), day=0)
+    world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
+    if extension:
+        world.tell(asked(SupportRequestKind.EXTEND_GRACE, days=extension), DAY_0)
+    for begins, ends in pauses:
+        for day, change in ((begins, Activated()), (ends, OVER)):
+            world.wait(moment(day))
+            told = note(day, change, billing_account=ACCOUNT)
+            world.tell(heard(BOUGHT_AGAIN, told), moment(day))
+    world.wait(FAR)
+    return world
+
+
+def way_down(world: World) -> list[tuple[EventKind, datetime]]:
+    """What happened on the way down, and when."""
+    said = (event for event in world.events if event.kind in ON_THE_WAY_DOWN)
+    return [(event.kind, event.decided_at) for event in said]
+
+
+def put_off(at: datetime, pauses: Pauses) -> datetime:
+    """When something comes that without the pauses would have come at a moment."""
+    for begins, ends in pauses:
+        if at >= moment(begins):
+            at += (ends - begins) * DAY
+    return at
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Pauses:
+    """A few, in order and apart, in half days; some begin just when a step is due."""
+    edges = draw(st.lists(st.integers(0, 180), min_size=2, max_size=8, unique=True))
+    days = [edge / 2 for edge in sorted(edges)]
+    return list(pairwise(days))[0::2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(PlanType), intervals(), st.sampled_from([0, 5, 90]))
+def test_what_was_pending_gets_exactly_the_time_that_was_left(
+    plan_type: PlanType, pauses: Pauses, extension: int
+) -> None:
+    """Every step and every notice comes later by all that was pending before it, and by no more."""
+    undisturbed = way_down(canceled(plan_type, [], extension))
+    expected = [(kind, put_off(at, pauses)) for kind, at in undisturbed]
+    last = expected[-1][1]
+    while pauses and moment(pauses[-1][0]) > last:
+        pauses.pop()
+    assert way_down(canceled(plan_type, pauses, extension)) == expected
+
+
+@pytest.mark.parametrize("signed_in_on", [5.0, 5 + 1e-6, 9, 10 - 1e-6, 10])
+def test_a_sign_in_counts_between_the_beginning_and_the_end_of_the_plan(
+    signed_in_on: float,
+) -> None:
+    """Later than its activation; and what has ended proves nothing any more."""
+    world = World()
+    world.tell_all(created(), link(ENTITLEMENT, account=ACCOUNT), day=0)
+    world.tell(heard(ENTITLEMENT, note(3, OVER)), moment(3))
+    world.tell(heard(BOUGHT_AGAIN, note(5, Activated(), billing_account=ACCOUNT)), moment(5))
+    assert world.acme().pending is not None
+    ends = heard(BOUGHT_AGAIN, note(10, OVER, id_="end"))
+    if signed_in_on >= 10:
+        world.tell(ends, moment(10))
+    world.tell(signed_in(signed_in_on), moment(signed_in_on))
+    counts = moment(5) < moment(signed_in_on) < moment(10)
+    assert (world.acme().state is State.ACTIVE) is counts
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 20))
+def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(placed: int, days: int) -> None:
+    """Section 7: nothing fires at once; the dwell counts anew and each notice has its lead."""
+    world = World()
+    world.tell_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
+    world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
+    world.wait(moment(placed))
+    hold = asked(SupportRequestKind.PLACE_HOLD, placed, hold="legal")
+    world.tell(hold, moment(placed))
+    state, said = world.acme().state, len(way_down(world))
+    released_at = moment(placed + days)
+    world.wait(released_at)
+    assert len(way_down(world)) == said, "nothing comes while it stands"
+    world.tell(asked(SupportRequestKind.RELEASE_HOLD, placed + days, hold="legal"), released_at)
+    world.wait(FAR)
+    after = way_down(world)[said:]
+    dwell = {State.CANCELED: HOUR, State.CONTROL_PLANE_LOSS: DAY, State.SUSPENDED: 7 * DAY}
+    lead = {EventKind.SUSPENDED: 3 * DAY, EventKind.DEACTIVATED: 7 * DAY}
+    steps = [(kind, at) for kind, at in after if kind is not EventKind.NOTICE_GIVEN]
+    assert steps[0][1] >= released_at + dwell[state]
+    for (kind, at), (_, announced_at) in zip(after[1:], after, strict=False):
+        assert at - announced_at >= lead.get(kind, timedelta(0))

@@ -1,0 +1,62 @@
+"""What a snapshot shows of an organization (events.md section 1, `organizations.state`)."""
+
+from dataclasses import replace
+
+from stories import tell
+from world import ACME, ENTITLEMENT, World, commitment, created, heard, link, moment, note
+
+from marketplace_worker.lifecycle.events import EventKind, ScheduledStep, Snapshot
+from marketplace_worker.lifecycle.notes import Ended
+from marketplace_worker.lifecycle.snapshot import snapshot
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+
+ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+
+
+def taken(world: World, day: float, revision: int = 1) -> Snapshot:
+    """Acme's snapshot."""
+    acme = replace(world.fleet.organization(ACME), revision=revision)
+    return snapshot(acme, world.fleet, world.policies, now=moment(day), causation_id="x")
+
+
+def test_a_snapshot_tells_the_whole_organization() -> None:
+    """For caches and late joiners: state, deadline, plans, and which event it includes."""
+    world = World()
+    for fact in (created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), commitment(0, 3)):
+        world.tell(fact, moment(0))
+    world.tell(heard(ENTITLEMENT, note(5, ENDED)), moment(5))
+    shown = taken(world, 5, revision=4)
+    assert (shown.standing.state, shown.canceled_at) == (State.CANCELED, moment(5))
+    assert shown.standing.next_step == ScheduledStep(State.CONTROL_PLANE_LOSS, moment(6))
+    assert (shown.revision, shown.last_event_sequence) == (4, 1)
+    assert [(plan.name, plan.active) for plan in shown.plans] == [
+        ("gcp:e-1", False),
+        ("commitment:c-1", False),
+    ]
+
+
+def test_a_snapshot_before_any_event_has_no_sequence() -> None:
+    """An organization that nothing ever happened to is told of, too."""
+    world = World()
+    world.tell(created(), moment(0))
+    shown = taken(world, 0)
+    assert (shown.last_event_sequence, shown.canceled_at, shown.plans) == (0, None, ())
+    assert (shown.standing.state, shown.standing.reason) == (State.ACTIVE, None)
+
+
+def test_the_same_snapshot_always_has_the_same_id() -> None:
+    """And none of another revision, nor any event."""
+    world = World()
+    world.tell(created(), moment(0))
+    ids = {taken(world, 0, revision).id for revision in (1, 1, 2)}
+    events = tell(
+        """
+        0 | acme created plus        |
+        1 | support: acme deactivate |
+    """,
+        until="1",
+    )
+    assert len(ids) == 2
+    assert EventKind.DEACTIVATED in {event.kind for event in events}
+    assert not ids & {event.id for event in events}

@@ -1,0 +1,262 @@
+"""What an event carries beyond its kind (lifecycle.md section 9, events.md section 3)."""
+
+import pytest
+from stories import DAY_0, HASH, check_story, moment, policy, simulation, tell
+
+from marketplace_worker.lifecycle.events import (
+    CancellationDetails,
+    DeactivationDetails,
+    EmailDetails,
+    Event,
+    EventKind,
+    NoticeDetails,
+    ScheduledStep,
+    Standing,
+    SubscriptionsDetails,
+)
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, SubscriptionKey
+
+TO_THE_END = """
+    0 | acme created                                      |
+    0 | acme owner new@x.org                              |
+    0 | acme links gcp:e-1 payg                           |
+    0 | acme commits c-1 from=0 to=5                      |
+    9 | gcp:e-1 ENTITLEMENT_CANCELLED reason=user-aborted |
+"""
+AND_BACK = """
+    0  | acme created                |
+    0  | acme links aws:p/c payg     |
+    9  | aws:p/c unsubscribe-success |
+    20 | aws:p/c subscribe-success   |
+    30 | aws:p/c unsubscribe-success |
+"""
+
+
+def standing(event: Event) -> Standing:
+    """Where the organization of an event stands."""
+    assert event.standing is not None
+    return event.standing
+
+
+def step(state: State, day: str) -> ScheduledStep:
+    """A step of the schedule."""
+    return ScheduledStep(state, moment(day))
+
+
+# --- the schedule ---------------------------------------------------------------------------------
+
+
+def test_the_cancellation_tells_the_whole_schedule() -> None:
+    """Whoever shows a banner needs no other event."""
+    details = tell(TO_THE_END)[0].details
+    assert details == CancellationDetails(
+        (
+            step(State.CONTROL_PLANE_LOSS, "10"),
+            step(State.SUSPENDED, "16"),
+            step(State.DEACTIVATED, "46"),
+        )
+    )
+
+
+def test_a_notice_tells_the_schedule_as_it_now_stands() -> None:
+    """events.md section 3: after an extension, and without what has come already."""
+    events = tell(TO_THE_END + "11 | support: acme extend 10 |")
+    notice = next(event.details for event in events if event.kind is EventKind.NOTICE_GIVEN)
+    assert isinstance(notice, NoticeDetails)
+    assert (notice.upcoming_state, notice.at) == (State.SUSPENDED, moment("26"))
+    assert notice.schedule == (step(State.SUSPENDED, "26"), step(State.DEACTIVATED, "56"))
+
+
+def test_each_event_tells_the_next_step() -> None:
+    """As it stands when the event is decided; none after the last."""
+    told = {event.kind: standing(event).next_step for event in tell(TO_THE_END)}
+    assert told[EventKind.CANCELED] == step(State.CONTROL_PLANE_LOSS, "10")
+    assert told[EventKind.DATA_PLANE_ACCESS_REVOKED] == step(State.DEACTIVATED, "46")
+    assert told[EventKind.DEACTIVATED] is None
+
+
+# --- why, and by whom -----------------------------------------------------------------------------
+
+
+def why(event: Event) -> tuple[str | None, str | None]:
+    """The reason for the state of an organization, and who caused it."""
+    return standing(event).reason, standing(event).initiator
+
+
+def test_the_reason_of_a_cancellation_stays_up_to_its_end() -> None:
+    """Section 11: why the organization is in its state."""
+    assert {why(event) for event in tell(TO_THE_END)} == {("customer", "customer")}
+
+
+def test_a_reinstatement_by_the_same_subscription_is_the_customers_doing() -> None:
+    """events.md section 3: the reason is then `reinstated`."""
+    back = next(event for event in tell(AND_BACK) if event.kind is EventKind.REINSTATED)
+    assert why(back) == ("reinstated", "customer")
+
+
+def test_a_commitment_that_brings_an_organization_back_is_the_vendors_doing() -> None:
+    """A subscription is bought by the customer, a commitment is entered by the vendor."""
+    back = tell("""
+        0 | acme created                     |
+        0 | acme commits c-1 from=0 to=5     |
+        6 | acme commits c-2 from=6 to=99999 |
+    """)[-1]
+    assert (*why(back), standing(back).plan_type) == (
+        "reinstated",
+        Initiator.VENDOR,
+        PlanType.COMMIT,
+    )
+
+
+def test_what_support_does_is_supports_doing() -> None:
+    """events.md section 3: `support_request`, then `reactivated`."""
+    events = tell(
+        """
+        0 | acme created plus        |
+        1 | support: acme deactivate |
+        2 | support: acme reactivate |
+        """,
+        until="9",
+    )
+    told = {event.kind: why(event) for event in events}
+    assert told[EventKind.DEACTIVATED] == ("support_request", "support")
+    assert told[EventKind.REACTIVATED] == ("reactivated", "support")
+
+
+def test_inactivity_is_decided_by_the_system() -> None:
+    """events.md section 3."""
+    events = tell("""
+        0 | feeds: daily 0..30 |
+        0 | acme created       |
+    """)
+    deactivated = next(event for event in events if event.kind is EventKind.DEACTIVATED)
+    assert why(deactivated) == ("inactivity", "system")
+
+
+# --- details --------------------------------------------------------------------------------------
+
+
+def test_the_deactivation_lists_what_it_takes() -> None:
+    """All plans that were attached, and the newest owner's email as its keyed hash."""
+    details = {event.kind: event.details for event in tell(TO_THE_END)}
+    removed = details[EventKind.SUBSCRIPTIONS_REMOVED]
+    assert isinstance(removed, SubscriptionsDetails)
+    assert [*map(str, removed.subscriptions), *removed.commitments] == ["gcp:e-1", "c-1"]
+    assert isinstance(details[EventKind.DEACTIVATED], DeactivationDetails)
+    assert details[EventKind.EMAIL_LOCKED] == EmailDetails(HASH("new@x.org"))
+
+
+def test_the_deactivation_lists_grants_as_well() -> None:
+    """Section 2: a grant is a plan, named by the request that gave it."""
+    events = tell(
+        f"""{TO_THE_END}
+        12 | support: acme reinstate grant=14 id=r-1 |
+        15 | support: acme reinstate grant=30 id=r-2 |
+        16 | support: acme deactivate                |
+        """,
+        until="16",
+    )
+    removed = next(event for event in events if event.kind is EventKind.SUBSCRIPTIONS_REMOVED)
+    assert isinstance(removed.details, SubscriptionsDetails)
+    assert removed.details.grants == ("r-1", "r-2")
+
+
+def test_the_final_report_is_called_for_once_per_end() -> None:
+    """Each end of one subscription, and no end twice, whatever is heard after it."""
+    check_story(
+        """
+        day | heard                       | said
+        0   | acme created                |
+        0   | acme links aws:p/c payg     |
+        5   | aws:p/c unsubscribe-pending | final_report_due aws:p/c 5+1h
+        5   | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
+        6   | aws:p/c subscribe-success   | reinstated
+        8   | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
+            |                             | final_report_due aws:p/c 8+1h
+        8   | acme tier plus              |
+        """,
+        policy("""
+            [timeline.payg]
+            control_plane_loss = "P2D"
+        """),
+        until="9",
+    )
+
+
+# --- causes and stories ---------------------------------------------------------------------------
+
+
+def test_one_cancellation_is_one_story() -> None:
+    """All its events share the id of the first, up to the withdrawn notice."""
+    events = tell(AND_BACK)
+    second = next(e for e in events if e.decided_at == moment("30"))
+    first = {event.correlation_id for event in events if event.decided_at < moment("30")}
+    assert first == {str(events[0].id)}
+    assert second.correlation_id == str(second.id)
+
+
+def test_one_request_is_one_story() -> None:
+    """events.md section 3: all events of a request share a correlation id."""
+    events = tell(
+        """
+        0 | acme created plus        |
+        1 | support: acme deactivate |
+        2 | support: acme reactivate |
+        """,
+        until="9",
+    )
+    stories = [{e.correlation_id for e in events if e.decided_at == moment(day)} for day in "12"]
+    assert [len(story) for story in stories] == [1, 1]
+    assert stories[0] != stories[1]
+
+
+def test_an_inactivity_is_one_story_with_its_notice() -> None:
+    """So that a consumer can tell which notice came true, and which was withdrawn."""
+    events = tell("""
+        0  | feeds: daily 0..80 |
+        0  | acme created       |
+        25 | acme logs in       |
+    """)
+    first = {event.correlation_id for event in events if event.decided_at <= moment("25")}
+    second = {event.correlation_id for event in events if event.decided_at > moment("25")}
+    assert (len(first), len(second)) == (1, 1)
+    assert first != second
+
+
+def test_each_event_names_what_caused_it() -> None:
+    """The inbound event, or `deadline`."""
+    causes = {event.kind: event.causation_id for event in tell(AND_BACK, until="20")}
+    assert causes[EventKind.CANCELED] == "line-2"
+    assert causes[EventKind.CONTROL_PLANE_LOST] == "deadline"
+    assert causes[EventKind.API_KEYS_RESTORED] == "line-3"
+
+
+@pytest.mark.parametrize("until", ["0", "9", "12", "16", "50"])
+def test_sequences_rise_by_one_from_one(until: str) -> None:
+    """Invariant 6: a consumer can tell that it missed something."""
+    events = tell(TO_THE_END, until=until)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+
+def test_the_same_story_has_the_same_ids() -> None:
+    """Invariant 6: an event's id is that of its organization, sequence and kind."""
+    first, second = tell(TO_THE_END), tell(TO_THE_END)
+    assert [event.id for event in first] == [event.id for event in second]
+    assert len({event.id for event in first}) == len(first)
+
+
+def test_an_empty_scenario_says_nothing() -> None:
+    """There is no clock to run on."""
+    assert list(simulation().run([])) == []
+    assert list(simulation().run([], DAY_0)) == []
+
+
+def test_a_subscription_is_named_as_the_marketplace_names_it() -> None:
+    """events.md section 2: `PRODUCT_CODE/CUSTOMER_IDENTIFIER` where AWS knows no agreement."""
+    events = tell(f"{AND_BACK}\n31 | support: acme deactivate |", until="31")
+    removed = next(event for event in events if event.kind is EventKind.SUBSCRIPTIONS_REMOVED)
+    assert isinstance(removed.details, SubscriptionsDetails)
+    (key,) = removed.details.subscriptions
+    assert isinstance(key, SubscriptionKey)
+    assert str(key) == "aws:p/c"

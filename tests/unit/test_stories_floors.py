@@ -1,0 +1,108 @@
+"""How long the marketplaces want the data kept (lifecycle.md section 3, 4)."""
+
+from stories import check_story
+
+
+def test_azure_keeps_data_for_30_days_after_a_suspension() -> None:
+    """Section 3: five days stood still, so the timeline ends on day 42; Azure's 30 days on 55."""
+    check_story("""
+        day | heard                     | said
+        0   | acme created              |
+        0   | acme links azure:s-1 payg |
+        0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        1   |                           | control_plane_lost
+        4   |                           | notice_given: suspended 7
+        7   |                           | suspended
+        20  | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
+        25  | azure:s-1 Suspend         | reinstatement_lapsed: azure:s-1 by support
+        48  |                           | notice_given: deactivated 55
+        55  |                           | deactivated
+    """)
+
+
+def test_azure_keeps_data_for_7_days_after_an_unsubscription() -> None:
+    """Section 3: from the Unsubscribe itself, also where a notice has named an earlier date."""
+    check_story("""
+        day | heard                     | said
+        0   | acme created              |
+        0   | acme links azure:s-1 payg |
+        0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        1   |                           | control_plane_lost
+        4   |                           | notice_given: suspended 7
+        7   |                           | suspended
+        30  |                           | notice_given: deactivated 37
+        33  | azure:s-1 Unsubscribe     |
+        40  |                           | deactivated
+    """)
+
+
+def test_an_unsubscription_after_the_usual_30_days_changes_nothing() -> None:
+    """Section 3: Azure gives up on day 30, and its 7 days end with the timeline."""
+    check_story("""
+        day | heard                     | said
+        0   | acme created              |
+        0   | acme links azure:s-1 payg |
+        0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        1   |                           | control_plane_lost
+        4   |                           | notice_given: suspended 7
+        7   |                           | suspended
+        30  | azure:s-1 Unsubscribe     |
+        30  |                           | notice_given: deactivated 37
+        37  |                           | deactivated
+    """)
+
+
+def test_the_floor_of_any_plan_of_the_organization_counts() -> None:
+    """Section 3: the data are one; the Google plan that ended last does not lower it."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links azure:s-1 payg     |
+        0   | acme links gcp:e-1 payg       |
+        5   | azure:s-1 Suspend             |
+        6   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        7   |                               | control_plane_lost
+        10  |                               | notice_given: suspended 13
+        13  |                               | suspended
+        36  |                               | notice_given: deactivated 43
+        38  | azure:s-1 Unsubscribe         |
+        45  |                               | deactivated
+    """)
+
+
+def test_a_reinstatement_lifts_the_floor_of_the_suspension() -> None:
+    """Section 3: the 30 days run until a `Reinstate`; only the 7 after the Unsubscribe are left."""
+    check_story("""
+        day | heard                     | said
+        0   | acme created              |
+        0   | acme links azure:s-1 payg |
+        0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        1   |                           | control_plane_lost
+        4   |                           | notice_given: suspended 7
+        7   |                           | suspended
+        20  | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
+        25  | azure:s-1 Suspend         | reinstatement_lapsed: azure:s-1 by support
+        26  | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
+        27  | azure:s-1 Unsubscribe     | reinstatement_lapsed: azure:s-1 by support
+        36  |                           | notice_given: deactivated 43
+        43  |                           | deactivated
+    """)
+
+
+def test_a_renewal_does_not_lift_the_floor_of_the_suspension() -> None:
+    """Section 3: the 30 days run until a `Reinstate`, and until nothing else."""
+    check_story("""
+        day | heard                     | said
+        0   | acme created              |
+        0   | acme links azure:s-1 payg |
+        0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        1   |                           | control_plane_lost
+        4   |                           | notice_given: suspended 7
+        7   |                           | suspended
+        20  | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
+        25  | azure:s-1 Suspend         | reinstatement_lapsed: azure:s-1 by support
+        26  | azure:s-1 Renew           | reinstatement_pending: azure:s-1 by support
+        27  | azure:s-1 Unsubscribe     | reinstatement_lapsed: azure:s-1 by support
+        48  |                           | notice_given: deactivated 55
+        55  |                           | deactivated
+    """)

@@ -1,0 +1,216 @@
+"""Whose a subscription is: links, moves and successors (lifecycle.md section 2)."""
+
+import pytest
+from stories import check_story
+
+HEARD_AND_LINKED = [
+    """
+    day | heard                         | said
+    0   | acme created                  |
+    1   | gcp:e-1 ENTITLEMENT_ACTIVE    |
+    5   | acme links gcp:e-1 payg       |
+    9   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+    """,
+    """
+    day | heard                         | said
+    0   | acme created                  |
+    1   | acme links gcp:e-1 payg       |
+    5   | gcp:e-1 ENTITLEMENT_ACTIVE    |
+    9   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+    """,
+    """
+    day | heard                         | said
+    0   | acme created                  |
+    5   | gcp:e-1 ENTITLEMENT_ACTIVE    |
+    9   | gcp:e-1 ENTITLEMENT_CANCELLED |
+    9   | acme links gcp:e-1 payg       | canceled unknown by marketplace, payg
+    """,
+]
+
+
+@pytest.mark.parametrize("story", HEARD_AND_LINKED, ids=["heard first", "linked first", "ended"])
+def test_a_subscription_is_heard_of_and_linked_in_any_order(story: str) -> None:
+    """Also one that has ended already when it is linked cancels."""
+    check_story(story, until="9")
+
+
+def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None:
+    """At the time of the new link, and nobody knows why."""
+    check_story(
+        """
+        day | heard                         | said
+        0   | acme created                  |
+        0   | beta created                  |
+        0   | acme links gcp:e-1 payg       |
+        20  | beta links gcp:e-1 payg       | canceled unknown by system, payg
+        21  |                               | control_plane_lost
+        24  | gcp:e-1 ENTITLEMENT_CANCELLED | beta: canceled unknown by marketplace, payg
+        24  |                               | notice_given: suspended 27
+        """,
+        until="24",
+    )
+
+
+def test_the_newest_link_wins_and_not_the_one_heard_last() -> None:
+    """By its own time: the link of day 3 is old news on day 20."""
+    check_story("""
+        day   | heard                      | said
+        0     | acme created               |
+        0     | beta created               |
+        19    | beta links gcp:e-1 payg    |
+        20    | acme links gcp:e-1 payg @3 | canceled @19 unknown by system, payg
+        20+1h |                            | control_plane_lost
+        23    |                            | notice_given: suspended 26
+        26    |                            | suspended
+        49    |                            | notice_given: deactivated 56
+        56    |                            | deactivated
+    """)
+
+
+def test_what_becomes_of_a_moved_subscription_is_no_news_for_the_former_organization() -> None:
+    """It had ended for acme on day 5, before it was moved and revived: day 5 is what counts."""
+    check_story(
+        """
+        day  | heard                       | said
+        0    | acme created                |
+        0    | beta created                |
+        0    | acme links aws:p/c payg     |
+        5    | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
+             |                             | final_report_due aws:p/c 5+1h
+        6    |                             | control_plane_lost
+        8    | beta links aws:p/c          | beta: canceled @5 unknown by marketplace, payg
+        8+1h |                             | beta: control_plane_lost
+        9    | aws:p/c subscribe-success   | beta: reinstated
+        9    |                             | notice_given: suspended 12
+        10   | aws:p/c unsubscribe-success | beta: canceled unknown by marketplace, payg
+             |                             | beta: final_report_due aws:p/c 10+1h
+        11   |                             | beta: control_plane_lost
+        12   |                             | suspended
+        """,
+        until="12",
+    )
+
+
+def test_a_successor_moved_to_another_organization_ends_at_its_link() -> None:
+    """It was acme's by inheritance until then: twenty days are not taken away in hindsight."""
+    check_story(
+        """
+        day | heard                                  | said
+        0   | acme created                           |
+        0   | beta created plus                      |
+        0   | acme links aws:a-1 payg                |
+        10  | aws:a-2 Agreement Created previous=a-1 |
+        10  | aws:a-1 Agreement Ended RENEWED        | final_report_due aws:a-1 10+1h
+        30  | beta links aws:a-2                     | canceled unknown by system, payg
+        31  |                                        | control_plane_lost
+        """,
+        until="31",
+    )
+
+
+def test_a_successor_of_a_moved_subscription_was_never_the_former_organizations() -> None:
+    """Acme lost the agreement on day 5; that it was renewed for beta is no end of acme's."""
+    check_story(
+        """
+        day | heard                                  | said
+        0   | acme created                           |
+        0   | beta created                           |
+        0   | acme links aws:a-1 payg                |
+        5   | beta links aws:a-1 payg                | canceled unknown by system, payg
+        6   |                                        | control_plane_lost
+        9   |                                        | notice_given: suspended 12
+        10  | aws:a-2 Agreement Created previous=a-1 |
+        12  |                                        | suspended
+        """,
+        until="12",
+    )
+
+
+def test_a_successor_has_the_plan_type_that_it_was_sold_with() -> None:
+    """What the sign-up said of the old agreement is not said of the new one: no short timeline."""
+    check_story(
+        """
+        day | heard                                          | said
+        0   | acme created                                   |
+        0   | acme links aws:a-1 payg                        |
+        10  | aws:a-2 Agreement Created previous=a-1 end=400 |
+        10  | aws:a-1 Agreement Ended REPLACED               | final_report_due aws:a-1 10+1h
+        20  | aws:a-2 Agreement Ended CANCELLED              | canceled customer by customer, commit
+            |                                                | final_report_due aws:a-2 20+1h
+        """,
+        until="20",
+    )
+
+
+def test_a_second_copy_of_the_purchase_does_not_forget_the_predecessor() -> None:
+    """AWS tells the proposer and the manufacturer; one copy may know less than the other."""
+    check_story(
+        """
+        day | heard                                          | said
+        0   | acme created                                   |
+        0   | acme links aws:a-1 payg                        |
+        10  | aws:a-2 Agreement Created previous=a-1 end=400 |
+        10  | aws:a-2 Agreement Created end=400              |
+        10  | aws:a-1 Agreement Ended REPLACED               | final_report_due aws:a-1 10+1h
+        """,
+        until="40",
+    )
+
+
+def test_the_successor_may_be_heard_of_some_days_late() -> None:
+    """A superseded plan counts until its successor is known, for up to 7 days."""
+    check_story(
+        """
+        day | heard                                  | said
+        0   | acme created                           |
+        0   | acme links aws:a-1                     |
+        10  | aws:a-1 Agreement Ended REPLACED       | final_report_due aws:a-1 10+1h
+        16  | aws:a-2 Agreement Created previous=a-1 |
+        """,
+    )
+
+
+def test_a_superseded_plan_without_a_successor_ends_after_7_days() -> None:
+    """Then it ended, for a reason that nobody told."""
+    check_story("""
+        day | heard                                  | said
+        0   | acme created                           |
+        0   | acme links aws:a-1 payg                |
+        10  | aws:a-1 Agreement Ended SUPERSEDED     | final_report_due aws:a-1 10+1h
+        17  |                                        | canceled unknown by system, payg
+        18  |                                        | control_plane_lost
+        19  | aws:a-2 Agreement Created previous=a-1 | reinstated
+    """)
+
+
+def test_a_superseded_plan_counts_no_longer_than_until_its_successor_begins() -> None:
+    """Section 11: what becomes of the successor is then the organization's plan."""
+    check_story(
+        """
+        day | heard                                  | said
+        0   | acme created                           |
+        0   | acme links aws:a-1 payg                |
+        10  | aws:a-2 Agreement Created previous=a-1 |
+        10  | aws:a-1 Agreement Ended RENEWED        | final_report_due aws:a-1 10+1h
+        12  | aws:a-2 Agreement Ended CANCELLED      | canceled customer by customer, payg
+            |                                        | final_report_due aws:a-2 12+1h
+        """,
+        until="12",
+    )
+
+
+def test_superseded_revives_nobody() -> None:
+    """An organization that is canceled needs a plan, not the news that one was to follow."""
+    check_story(
+        """
+        day | heard                             | said
+        0   | acme created                      |
+        0   | acme links aws:a-1 payg           |
+        1   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg
+            |                                   | final_report_due aws:a-1 1+1h
+        2   |                                   | control_plane_lost
+        3   | aws:a-1 Agreement Ended REPLACED  |
+        12  |                                   | notice_given: suspended 15
+        """,
+        until="14",
+    )

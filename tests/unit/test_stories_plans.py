@@ -1,0 +1,268 @@
+"""What counts as a plan, and when the last one has ended (lifecycle.md section 2)."""
+
+from itertools import permutations
+
+import pytest
+from stories import check_story, moment, tell
+
+
+def test_a_renewal_is_not_churn() -> None:
+    """AWS ends the old agreement as RENEWED and goes on under a new one, of the same owner."""
+    check_story("""
+        day | heard                                    | said
+        0   | acme created                             |
+        0   | aws:a-1 Agreement Created end=365        |
+        0   | acme links aws:a-1                       |
+        0   | aws:a-1 License Updated                  |
+        365 | aws:a-2 Agreement Created previous=a-1 end=730 |
+        365 | aws:a-1 Agreement Ended RENEWED          | final_report_due aws:a-1 365+1h
+        366 | aws:a-2 License Updated                  |
+        500 | aws:a-2 Agreement Ended TERMINATED       | canceled non_payment by marketplace, commit
+            |                                          | final_report_due aws:a-2 500+1h
+        503 |                                          | control_plane_lost
+        511 |                                          | notice_given: suspended 514
+        514 |                                          | suspended
+        567 |                                          | notice_given: deactivated 574
+        574 |                                          | deactivated
+    """)
+
+
+def test_of_two_subscriptions_the_last_one_cancels() -> None:
+    """The last-plan rule; the timeline is that of the plan that ended last."""
+    check_story(
+        """
+        day | heard                            | said
+        0   | acme created                     |
+        0   | acme links gcp:e-1 commit        |
+        0   | acme links azure:s-1 payg        |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED    |
+        9   | azure:s-1 Unsubscribe by=Partner | canceled vendor by vendor, payg
+        10  |                                  | control_plane_lost
+        """,
+        until="11",
+    )
+
+
+def test_two_subscriptions_and_one_ends() -> None:
+    """Section 2: an organization has an active plan while any of its plans counts as active."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1 payg       |
+        0   | acme links azure:s-1 payg     |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED |
+    """)
+
+
+def test_of_two_ends_the_latest_counts_in_whatever_order_they_are_heard() -> None:
+    """`canceled_at` is the time of the event, not of its arrival."""
+    check_story(
+        """
+        day | heard                            | said
+        0   | acme created                     |
+        0   | acme links gcp:e-1 commit        |
+        0   | acme links azure:s-1 payg        |
+        9   | azure:s-1 Unsubscribe @8         |
+        9   | gcp:e-1 ENTITLEMENT_CANCELLED @5 | canceled @8 customer by customer, payg
+        """,
+        until="9",
+    )
+
+
+def test_a_commitment_replaced_on_its_last_day_is_never_missed() -> None:
+    """The new one counts from its link, although it begins a month later."""
+    check_story("""
+        day | heard                            | said
+        0   | acme created                     |
+        0   | acme commits c-1 from=0 to=100   |
+        99  | acme commits c-2 from=130 to=200 |
+        200 |                                  | canceled commit_expired by system, commit
+        203 |                                  | control_plane_lost
+        211 |                                  | notice_given: suspended 214
+        214 |                                  | suspended
+        267 |                                  | notice_given: deactivated 274
+        274 |                                  | deactivated
+    """)
+
+
+def test_a_commitment_linked_at_the_very_end_comes_too_late_to_begin_early() -> None:
+    """It is in force in a half-open interval: at its end nothing is active any more."""
+    check_story("""
+        day | heard                              | said
+        0   | acme created                       |
+        0   | acme commits c-1 from=0 to=100     |
+        100 | acme commits c-2 from=102 to=99999 | canceled commit_expired by system, commit
+        102 |                                    | reinstated
+    """)
+
+
+def test_a_commitment_told_again_keeps_the_beginning_that_its_first_link_gave_it() -> None:
+    """A corrected end must not take away in hindsight what bridged the gap."""
+    check_story("""
+        day | heard                              | said
+        0   | acme created                       |
+        0   | acme commits c-1 from=0 to=100     |
+        99  | acme commits c-2 from=130 to=200   |
+        110 | acme commits c-2 from=130 to=99999 |
+    """)
+
+
+def test_an_organization_created_after_its_cancellation() -> None:
+    """The topics have no order among each other: what was told of it is applied as it stands."""
+    check_story("""
+        day  | heard                         | said
+        0    | gcp:e-1 ENTITLEMENT_ACTIVE    |
+        0    | acme links gcp:e-1 payg       |
+        3    | gcp:e-1 ENTITLEMENT_CANCELLED |
+        5    | acme created @0               | canceled @3 unknown by marketplace, payg
+        5+1h |                               | control_plane_lost
+        7    |                               | notice_given: suspended 10
+        10   |                               | suspended
+        33   |                               | notice_given: deactivated 40
+        40   |                               | deactivated
+    """)
+
+
+def test_an_organization_that_never_had_a_plan_is_not_canceled() -> None:
+    """Free organizations live without one; a plan that has not begun has not ended either."""
+    check_story("""
+        day | heard                             | said
+        0   | acme created                      |
+        5   | acme commits c-1 from=20 to=99999 |
+    """)
+
+
+def test_of_two_plans_that_end_at_once_the_longer_timeline_counts() -> None:
+    """Section 2: no default leads to harm."""
+    check_story(
+        """
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1 commit     |
+        0   | acme links gcp:e-2 payg       |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED |
+        5   | gcp:e-2 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
+        """,
+        until="5",
+    )
+
+
+def test_a_second_subscription_bought_in_time_keeps_the_organization() -> None:
+    """Section 2: also one of Azure, which nobody has to reinstate, for nothing was canceled."""
+    check_story("""
+        day | heard                     | said
+        0   | acme created              |
+        0   | acme links azure:s-1 payg |
+        5   | azure:s-2 Subscribe       |
+        5   | acme links azure:s-2 payg |
+        9   | azure:s-1 Unsubscribe     |
+    """)
+
+
+def test_an_announced_end_is_no_end_yet() -> None:
+    """Section 2: `ending` counts up to its end, and may be taken back."""
+    check_story(
+        """
+        day | heard                                            | said
+        0   | acme created                                     |
+        0   | acme links gcp:e-1 payg                          |
+        5   | gcp:e-1 ENTITLEMENT_PENDING_CANCELLATION ends=20 |
+        19  | gcp:e-1 ENTITLEMENT_CANCELLATION_REVERTED        |
+        40  | gcp:e-1 ENTITLEMENT_PENDING_CANCELLATION ends=60 |
+        60  |                                                  | canceled unknown by system, payg
+        """,
+        until="60",
+    )
+
+
+def test_a_kind_of_notification_that_nobody_knows_changes_nothing() -> None:
+    """Section 2: no default leads to harm."""
+    check_story("""
+        day | heard                          | said
+        0   | acme created                   |
+        0   | acme links gcp:e-1 payg        |
+        0   | acme links aws:a-1 payg        |
+        0   | acme links azure:s-1 payg      |
+        5   | gcp:e-1 ENTITLEMENT_EVAPORATED |
+        5   | aws:a-1 Agreement Evaporated   |
+        5   | azure:s-1 Evaporate            |
+    """)
+
+
+NEWS = [
+    "acme created @0",
+    "acme links gcp:e-1 payg @1",
+    "gcp:e-1 ENTITLEMENT_ACTIVE @2",
+    "gcp:e-1 ENTITLEMENT_CANCELLED reason=user-aborted @5",
+]
+
+
+@pytest.mark.parametrize("order", [*permutations(range(len(NEWS)))], ids=str)
+def test_news_comes_to_the_same_in_any_order_and_however_often(order: tuple[int, ...]) -> None:
+    """Section 2: a register is a fold in the marketplace's own time order."""
+    twice = (*order, *reversed(order))
+    story = "\n".join(f"40 | {NEWS[number]} id=news-{number} |" for number in twice)
+    (canceled,) = tell(story, until="40")
+    assert canceled.standing is not None
+    assert (canceled.kind, canceled.effective_at) == ("organization.canceled", moment("5"))
+    assert (canceled.standing.reason, canceled.standing.plan_type) == ("customer", "payg")
+
+
+# --- why, and by whom -----------------------------------------------------------------------------
+
+ENDS = """
+    aws:a-1   | Agreement Ended CANCELLED                     | customer by customer
+    aws:a-1   | Agreement Ended TERMINATED                    | non_payment by marketplace
+    aws:a-1   | Agreement Ended EXPIRED                       | commit_expired by system
+    aws:p/c   | unsubscribe-success                           | unknown by marketplace
+    gcp:e-1   | ENTITLEMENT_CANCELLED reason=user-cancelled   | customer by customer
+    gcp:e-1   | ENTITLEMENT_CANCELLED reason=billing-disabled | non_payment by marketplace
+    gcp:e-1   | ENTITLEMENT_CANCELLED reason=expired          | commit_expired by system
+    gcp:e-1   | ENTITLEMENT_DELETED                           | unknown by marketplace
+    azure:s-1 | Unsubscribe                                   | customer by customer
+    azure:s-1 | Unsubscribe by=Partner                        | vendor by vendor
+    azure:s-1 | Suspend                                       | non_payment by marketplace
+"""
+
+
+@pytest.mark.parametrize("line", ENDS.strip().splitlines())
+def test_the_end_of_a_plan_tells_why_and_by_whom(line: str) -> None:
+    """Section 2: `reason` and `initiator`."""
+    plan, end, why = (cell.strip() for cell in line.split("|"))
+    story = f"""
+        0 | acme created      |
+        0 | acme links {plan} |
+        9 | {plan} {end}      |
+    """
+    canceled = tell(story, until="9")[0].standing
+    assert canceled is not None
+    assert f"{canceled.reason} by {canceled.initiator}" == why
+
+
+def test_an_azure_contract_that_was_not_to_renew_expires() -> None:
+    """Section 2: Azure says `Unsubscribe` for this, too."""
+    check_story(
+        """
+        day | heard                                      | said
+        0   | acme created                               |
+        0   | acme links azure:s-1                       |
+        0   | azure:s-1 Subscribe term=P1Y ends=365 renews=no |
+        365 | azure:s-1 Unsubscribe                      | canceled commit_expired by system, commit
+        """,
+        until="365",
+    )
+
+
+def test_a_cancellation_that_the_vendor_asked_for_is_the_vendors() -> None:
+    """Section 2: AWS says `CANCELLED` for both."""
+    check_story(
+        """
+        day | heard                                           | said
+        0   | acme created                                    |
+        0   | acme links aws:a-1 payg                         |
+        4   | aws:a-1 Agreement Cancellation Request Approved |
+        5   | aws:a-1 Agreement Ended CANCELLED               | canceled vendor by vendor, payg
+            |                                                 | final_report_due aws:a-1 5+1h
+        """,
+        until="5",
+    )

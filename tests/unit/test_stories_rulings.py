@@ -1,0 +1,191 @@
+"""Readings that were open, seen from outside (lifecycle.md section 11).
+
+Those on Support, holds, feeds and plans stand with their subjects.
+"""
+
+from stories import check_story, moment
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def test_an_event_that_is_told_ahead_of_its_time_counts_when_it_is_heard() -> None:
+    """A clock that is ahead must not silence all that follows."""
+    check_story(
+        """
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links aws:p/c payg       |
+        5   | aws:p/c subscribe-success @90 |
+        6   | aws:p/c unsubscribe-success   | canceled unknown by marketplace, payg
+            |                               | final_report_due aws:p/c 6+1h
+        """,
+        until="6",
+    )
+
+
+def test_what_was_told_before_the_creation_is_applied_as_it_stands() -> None:
+    """It was canceled and came back in between: nothing is replayed."""
+    check_story("""
+        day | heard                       | said
+        0   | acme links aws:p/c payg     |
+        1   | aws:p/c unsubscribe-success |
+        2   | aws:p/c subscribe-success   |
+        9   | acme created @0             | final_report_due aws:p/c 1+1h
+    """)
+
+
+def test_the_oldest_creation_tells_when_the_organization_began() -> None:
+    """The second comes under another id, later or as old news."""
+    check_story("""
+        day | heard              | said
+        0   | feeds: daily 0..40 |
+        10  | acme created @10   |
+        12  | acme created @2    |
+        20  | acme created @20   |
+        25  |                    | notice_given: deactivated 32
+        32  |                    | deactivated: inactivity
+    """)
+
+
+def test_the_newest_creation_tells_tier_and_owner() -> None:
+    """By its time, and not by its arrival."""
+    check_story(
+        """
+        day | heard                             | said
+        0   | feeds: daily 0..60                |
+        20  | acme created plus owner=new@x.org @15 |
+        21  | acme created free @10             |
+        22  | support: acme deactivate          | deactivated: support_request
+            |                                   | support_request.completed
+        23  | support: unlock acme@x.org        | worker: support_request.rejected: email_not_locked
+        24  | support: unlock new@x.org         | email.unlocked
+            |                                   | support_request.completed
+        """,
+        until="60",
+    )
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+def test_a_contract_whose_renewal_was_switched_off_expires_untold() -> None:
+    """AWS said so: `commit_expired`."""
+    check_story(
+        """
+        day | heard                                      | said
+        0   | acme created                               |
+        0   | aws:a-1 Agreement Created end=30           |
+        0   | acme links aws:a-1                         |
+        9   | aws:a-1 Agreement Amended renews=no end=30 |
+        30  |                                            | canceled commit_expired by system, commit
+        """,
+        until="30",
+    )
+
+
+def test_what_ends_untold_otherwise_ended_for_an_unknown_reason() -> None:
+    """AWS took the product away and told nothing more."""
+    check_story(
+        """
+        day  | heard                       | said
+        0    | acme created                |
+        0    | acme links aws:p/c payg     |
+        9    | aws:p/c unsubscribe-pending | final_report_due aws:p/c 9+1h
+        9+1h |                             | canceled unknown by system, payg
+        """,
+        until="10",
+    )
+
+
+def test_a_subscription_that_ended_before_it_was_linked_reports_then() -> None:
+    """The deadline of its last usage is told as it was."""
+    check_story(
+        """
+        day | heard                             | said
+        0   | acme created plus                 |
+        3   | aws:a-1 Agreement Ended CANCELLED |
+        9   | acme links aws:a-1 payg           | canceled @3 customer by customer, payg
+            |                                   | final_report_due aws:a-1 3+1h
+        """,
+        until="9",
+    )
+
+
+# --- whose it is ----------------------------------------------------------------------------------
+
+
+def test_of_two_links_of_one_time_the_greater_id_wins() -> None:
+    """Whichever was heard first; the other organization's plan lasted no time."""
+    check_story(
+        """
+        day  | heard                           | said
+        0    | acme created plus               |
+        0    | beta created plus               |
+        5    | acme links gcp:e-1 payg id=z @3 |
+        6    | beta links gcp:e-1 payg id=a @3 | beta: canceled @3 unknown by system, payg
+        6+1h |                                 | beta: control_plane_lost
+        6+2h | gcp:e-1 ENTITLEMENT_CANCELLED   | canceled unknown by marketplace, payg
+        """,
+        until="6+2h",
+    )
+
+
+def test_a_sign_in_links_the_subscription_for_good() -> None:
+    """To the organization that held the account then; another that has it later gets nothing."""
+    check_story(
+        """
+        day | heard                                | said
+        0   | acme created                         |
+        0   | beta created plus                    |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1   |                                      | control_plane_lost
+        2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        3   | acme logs in                         | reinstated
+        4   | beta links gcp:e-3 payg account=P    |
+        5   | beta logs in                         |
+        9   | gcp:e-2 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        """,
+        until="9",
+    )
+
+
+def test_azure_needs_support_again_after_the_next_cancellation() -> None:
+    """A request confirms what it found, not what comes after it."""
+    check_story(
+        """
+        day   | heard                     | said
+        0     | acme created              |
+        0     | acme links azure:s-1 payg |
+        5     | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        5+1h  | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
+        9     | support: acme reinstate   | reinstated
+              |                           | support_request.completed
+        40    | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
+        40+1h | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
+        """,
+        until="99",
+    )
+
+
+# --- what events carry ----------------------------------------------------------------------------
+
+
+def test_effects_are_effective_with_their_state_event_and_sequences_begin_at_one() -> None:
+    """A consumer reads one story in order; `spoken.py` checks it in every story."""
+    events = check_story(
+        """
+        day   | heard                            | said
+        0     | acme created                     |
+        0     | acme links gcp:e-1 payg          |
+        40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
+        40+1h |                                  | control_plane_lost
+        40+1h |                                  | notice_given: suspended 43+1h
+        43+1h |                                  | suspended
+        43+1h |                                  | notice_given: deactivated 50+1h
+        """,
+        until="44",
+    )
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    suspended = [event for event in events if event.decided_at == moment("43+1h")][:3]
+    assert {event.effective_at for event in suspended} == {moment("43+1h")}

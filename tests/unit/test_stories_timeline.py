@@ -1,0 +1,209 @@
+"""How a cancellation goes down its timeline, told day by day (lifecycle.md section 3).
+
+What an operator may change of it has a page of its own.
+"""
+
+from datetime import UTC, datetime
+
+from stories import check_story
+
+
+def test_the_worked_example_on_time() -> None:
+    """Section 3 spells this one out; it is what everybody reads first."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1 payg       |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        1   |                               | control_plane_lost
+        4   |                               | notice_given: suspended 7
+        7   |                               | suspended
+        30  |                               | notice_given: deactivated 37
+        37  |                               | deactivated
+    """)
+
+
+def test_the_worked_example_heard_40_days_late() -> None:
+    """A worker that was away must not fire three steps at once: dwell and leads count anew."""
+    check_story("""
+        day   | heard                            | said
+        0     | acme created                     |
+        0     | acme links gcp:e-1 payg          |
+        40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
+        40+1h |                                  | control_plane_lost
+        40+1h |                                  | notice_given: suspended 43+1h
+        43+1h |                                  | suspended
+        43+1h |                                  | notice_given: deactivated 50+1h
+        50+1h |                                  | deactivated
+    """)
+
+
+def test_a_commit_plan_has_more_time() -> None:
+    """The second row of the table of section 3."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1 commit     |
+        10  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
+        13  |                               | control_plane_lost
+        21  |                               | notice_given: suspended 24
+        24  |                               | suspended
+        77  |                               | notice_given: deactivated 84
+        84  |                               | deactivated
+    """)
+
+
+def test_an_unknown_plan_type_takes_the_longest_timeline() -> None:
+    """No default leads to harm."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1            |
+        10  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
+        13  |                               | control_plane_lost
+        21  |                               | notice_given: suspended 24
+        24  |                               | suspended
+        77  |                               | notice_given: deactivated 84
+        84  |                               | deactivated
+    """)
+
+
+def test_a_plan_type_learned_later_lengthens_the_timeline() -> None:
+    """The timeline is read anew; a notice that stands keeps its date at the least."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1 payg       |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        1   |                               | control_plane_lost
+        4   |                               | notice_given: suspended 7
+        5   | acme links gcp:e-1 commit     |
+        14  |                               | suspended
+        67  |                               | notice_given: deactivated 74
+        74  |                               | deactivated
+    """)
+
+
+def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
+    """A step that has become overdue comes at once, the next ones not before their notice."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1            |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
+        2   | acme links gcp:e-1 payg       |
+        2   |                               | control_plane_lost @1
+        4   |                               | notice_given: suspended 7
+        7   |                               | suspended
+        30  |                               | notice_given: deactivated 37
+        37  |                               | deactivated
+    """)
+
+
+def test_old_news_of_an_earlier_end_brings_the_steps_forward() -> None:
+    """`canceled_at` follows the register; nobody is suspended before the notice said so."""
+    check_story("""
+        day | heard                          | said
+        0   | acme created                   |
+        0   | acme links gcp:e-1 payg        |
+        10  | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
+        11  |                                | control_plane_lost
+        14  |                                | notice_given: suspended 17
+        15  | gcp:e-1 ENTITLEMENT_DELETED @2 |
+        17  |                                | suspended
+        32  |                                | notice_given: deactivated 39
+        39  |                                | deactivated
+    """)
+
+
+def test_old_news_before_the_notice_still_leaves_its_lead() -> None:
+    """The suspension would have been due on day 9; its notice could only be written on day 12."""
+    check_story("""
+        day | heard                          | said
+        0   | acme created                   |
+        0   | acme links gcp:e-1 payg        |
+        10  | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
+        11  |                                | control_plane_lost
+        12  | gcp:e-1 ENTITLEMENT_DELETED @2 |
+        12  |                                | notice_given: suspended 15
+        15  |                                | suspended
+        32  |                                | notice_given: deactivated 39
+        39  |                                | deactivated
+    """)
+
+
+def test_old_news_of_a_later_end_puts_the_steps_off() -> None:
+    """It was active again in between: the last plan ended on day 8, not on day 2."""
+    check_story("""
+        day  | heard                          | said
+        0    | acme created                   |
+        0    | acme links aws:p/c payg        |
+        9    | aws:p/c unsubscribe-success @2 | canceled @2 unknown by marketplace, payg
+             |                                | final_report_due aws:p/c 2+1h
+        9    | aws:p/c subscribe-success @5   | reinstated
+        9    | aws:p/c unsubscribe-success @8 | canceled @8 unknown by marketplace, payg
+             |                                | final_report_due aws:p/c 8+1h
+        9+1h |                                | control_plane_lost
+        12   |                                | notice_given: suspended 15
+        15   |                                | suspended
+        38   |                                | notice_given: deactivated 45
+        45   |                                | deactivated
+    """)
+
+
+def test_old_news_of_why_changes_the_reason() -> None:
+    """The reason follows the register until the organization's next transition tells it."""
+    events = check_story("""
+        day | heard                                          | said
+        0   | acme created                                   |
+        0   | acme links gcp:e-1 payg                        |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED                  | canceled unknown by marketplace, payg
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED reason=user-aborted |
+        1   |                                                | control_plane_lost
+        4   |                                                | notice_given: suspended 7
+        7   |                                                | suspended
+        30  |                                                | notice_given: deactivated 37
+        37  |                                                | deactivated
+    """)
+    reasons = [event.standing.reason for event in events if event.standing]
+    assert reasons == ["unknown", *["customer"] * (len(events) - 1)]
+
+
+def test_a_leap_day_is_a_day() -> None:
+    """Durations are days of 24 hours, whatever the calendar shows: in 2028 d37 is the 4 April."""
+    events = check_story(
+        """
+        day | heard                         | said
+        0   | acme created                  |
+        0   | acme links gcp:e-1 payg       |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        1   |                               | control_plane_lost
+        4   |                               | notice_given: suspended 7
+        7   |                               | suspended
+        30  |                               | notice_given: deactivated 37
+        37  |                               | deactivated
+        """,
+        start=datetime(2028, 2, 27, tzinfo=UTC),
+    )
+    assert events[-1].effective_at == datetime(2028, 4, 4, tzinfo=UTC)
+
+
+def test_each_organization_goes_its_own_way() -> None:
+    """One organization's end is no news for another; at one moment, in the order of their ids."""
+    check_story("""
+        day | heard                         | said
+        0   | acme created                  |
+        0   | beta created                  |
+        0   | acme links gcp:e-1 payg       |
+        0   | beta links gcp:e-2 payg       |
+        0   | gcp:e-2 ENTITLEMENT_CANCELLED | beta: canceled unknown by marketplace, payg
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        1   |                               | control_plane_lost
+            |                               | beta: control_plane_lost
+        2   | gcp:e-3 ENTITLEMENT_ACTIVE    |
+        2   | acme links gcp:e-3            | reinstated
+        4   |                               | beta: notice_given: suspended 7
+        7   |                               | beta: suspended
+        30  |                               | beta: notice_given: deactivated 37
+        37  |                               | beta: deactivated
+    """)
