@@ -12,21 +12,30 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kafka check schemas docs lock clean
+.PHONY: help demo test test-stories test-kafka test-exhaustive test-mutation check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY) ## Run the main job on servers of its own and show what happens (30 s)
+demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
 
 test: $(READY) ## Run the tests; KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
 	@$(VENV)/pytest $(ARGS)
 
+test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (3 min)
+	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)
+
 test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo on Apache Kafka (needs mvn, Java 17)
 	@$(VENV)/pytest -m broker --broker=apache $(ARGS)
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
+
+test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
+	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)
+
+test-mutation: $(READY) ## Plant faults in the core, and see that its tests notice (long)
+	@$(VENV)/python tests/mutation/plant.py $(ARGS)
 
 check: $(READY) ## Lint, format, types, layers, dependencies and sizes
 	@$(VENV)/ruff check

@@ -122,5 +122,5 @@ def schedule(organization: Organization, clock: Clock, now: datetime) -> tuple[S
         elif lead is not None:
             at = max(at, max(at - lead, since, now) + lead)
         steps.append(ScheduledStep(step, at))
-        step, since, notice = step.next_step, at, None
+        step, since, notice = step.next_step, max(at, now), None
     return tuple(steps)

@@ -251,7 +251,8 @@ def _silence_is_believed(case: Case, at: datetime) -> bool:
         )
     if silent:
         looks = (case.now - at) // LOOK_AGAIN + 1
-        case.become(replace(organization, postponed_until=at + looks * LOOK_AGAIN))
+        until = at + looks * LOOK_AGAIN
+        case.become(replace(organization, postponed_until=until, withheld_at=None))
     return not silent
 
 

@@ -1,0 +1,281 @@
+"""Tells stories through the worker, on Kafka and Postgres, by a clock that is moved.
+
+Everything is the worker's own but the loops of `app.py`: here each record is sent at its own time
+and awaited, each deadline comes at its own time, and at one instant messages come before deadlines.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from typing import Any, Final
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from stories import HASH, Story
+from telling import PolicyLoaded, Told
+
+from acceptance.comparison import (
+    Json,
+    by_subject,
+    said_otherwise,
+    standing,
+    stands_otherwise,
+)
+from acceptance.stage import PATIENCE_S, MovableClock, forget_everything
+from marketplace_worker.app import worker_of
+from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
+from marketplace_worker.contract.outbound import encode
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Ingest, Relay, Settings
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.operating import operate
+from marketplace_worker.steps.relay import relay
+from marketplace_worker.store import activity, policies, safeguards
+from marketplace_worker.store.database import Pool, connecting, transaction
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams import consumer
+from marketplace_worker.streams.consumer import consuming
+from marketplace_worker.streams.producer import Publisher, producing
+from marketplace_worker.streams.topics import create_topics
+
+THE_END: Final = b"the end of a story"
+"""What we write behind the events of a story, to know that we have read all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a story came to: what was published of each subject, and how everything stands."""
+
+    said: Mapping[str, Sequence[Json]]
+    stands: Mapping[str, object]
+
+    @classmethod
+    def in_simulation(cls, story: Story) -> "Ending":
+        """What it must come to."""
+        simulation = story.simulation
+        stands = standing(simulation.fleet, simulation._due_at)
+        return cls(by_subject(map(encode, story.events)), stands)
+
+    def differences(self, came: "Ending") -> list[str]:
+        """Where what came is another, line by line; empty where it is the same."""
+        return [
+            *said_otherwise(self.said, came.said),
+            *stands_otherwise(self.stands, came.stands),
+        ]
+
+
+@dataclass
+class Teller:
+    """Tells one story after another; made by `Teller.ready`.
+
+    By topic: `sent` and `taken` are how far it was sent and taken in, `begun` is where the story
+    began.
+    """
+
+    settings: Settings
+    pool: Pool
+    sending: AIOKafkaProducer
+    hearing: AIOKafkaConsumer
+    publisher: Publisher
+    clock: MovableClock
+    worker: Worker
+    sent: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
+    progress: asyncio.Condition = field(default_factory=asyncio.Condition)
+    lost: bool = False
+
+    @classmethod
+    @asynccontextmanager
+    async def ready(cls, settings: Settings) -> AsyncIterator["Teller"]:
+        """With topics and a schema that are made now, and consumers that have joined."""
+        settings = _hurried(settings)
+        kafka, clock = settings.kafka, MovableClock()
+        await _create_inbound(settings)
+        await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
+        async with (
+            connecting(settings.postgres) as pool,
+            producing(kafka, settings.relay) as publisher,
+            _client(AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)) as sending,
+            _client(_hearing(settings)) as hearing,
+        ):
+            await migrate(pool)
+            worker = worker_of(settings, Policy(), pool, clock)
+            teller = cls(settings, pool, sending, hearing, publisher, clock, worker)
+            take = teller._take
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(consumer, "IDLE_WAIT_MS", 5)
+                async with consuming(settings, facts=take, activity=take, clock=clock):
+                    yield teller
+
+    async def tell(self, story: Story) -> Ending:
+        """Tell a story from an empty database to its end.
+
+        Where it does not come to its end, who knows what is still under way: no other is told.
+        """
+        assert not self.lost, "an earlier story did not come to its end: it may still be under way"
+        self.lost = True
+        async with asyncio.timeout(PATIENCE_S):
+            self.clock.now = min((told.at for told in story.heard), default=story.ended_at)
+            await self._begin(story.policies[0])
+            for told in _at_once(story.heard):
+                await self._hear(told, story)
+            await self._pass_time(story.ended_at + timedelta.resolution)
+            ending = Ending(by_subject(await self._published()), await self._standing())
+        self.lost = False
+        return ending
+
+    # --- from the beginning to the end ---
+
+    async def _begin(self, policy: Policy) -> None:
+        """Nothing is known."""
+        self.begun = dict(self.sent)
+        await forget_everything(self.pool)
+        await self._work_by(policy)
+
+    async def _work_by(self, policy: Policy) -> None:
+        """As a worker that was started anew with this policy."""
+        worker = worker_of(self.settings, policy, self.pool, self.clock)
+        self.worker = replace(worker, hash_email=HASH)
+        async with transaction(self.pool) as conn:
+            await policies.register(conn, policy, now=self.clock())
+
+    async def _hear(self, together: Sequence[Told], story: Story) -> None:
+        """What is heard at once: records of one topic, or one thing that an operator does."""
+        at, what = together[0].at, together[0].what
+        await self._pass_time(at if isinstance(what, Record) else at + timedelta.resolution)
+        self.clock.now = at
+        match what:
+            case Record():
+                await self._send([each.what for each in together if isinstance(each.what, Record)])
+            case PolicyLoaded(version=version):
+                await self._work_by(next(p for p in story.policies if p.version == version))
+            case fact:
+                await operate(fact, self.worker)
+
+    async def _pass_time(self, before: datetime) -> None:
+        """Let each deadline before a moment come at its own time."""
+        first = "SELECT min(next_due_at) FROM organizations"
+        while (due_at := await self.pool.fetchval(first)) is not None and due_at < before:
+            self.clock.now = max(due_at, self.clock.now)
+            await fire_due(self.worker, limit=self.settings.deadlines.batch_rows_max)
+
+    # --- Kafka ---
+
+    async def _send(self, records: Sequence[Record]) -> None:
+        """Send records of one topic and one time; returns when the worker has taken them in."""
+        topic = self._prefix + records[0].topic
+        sent = [
+            await self.sending.send(
+                topic,
+                record.value,
+                key=record.key,
+                timestamp_ms=round(record.recorded_at.timestamp() * 1000),
+                headers=list(record.headers),
+            )
+            for record in records
+        ]
+        self.sent[topic] = max(each.offset for each in await asyncio.gather(*sent)) + 1
+        async with self.progress:
+            await self.progress.wait_for(lambda: self.taken.get(topic, 0) >= self.sent[topic])
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        """Handles a batch.  What Kafka gives again of an earlier story is left out."""
+        ours = [each for each in records if each.offset >= self.begun.get(each.topic, 0)]
+        if ours:
+            await ingest(ours, self.worker)
+        async with self.progress:
+            for record in ours:
+                self.taken[record.topic] = record.offset + 1
+            self.progress.notify_all()
+
+    async def _published(self) -> list[bytes]:
+        """Keep the worker's promises, and read what it said."""
+        while await relay(
+            self.pool, self.publisher.publish, limit=self.settings.relay.batch_rows_max
+        ):
+            pass
+        await self.sending.send_and_wait(self.settings.topics.lifecycle, THE_END)
+        said: list[bytes] = []
+        async for record in self.hearing:
+            if record.value == THE_END:
+                break
+            said.append(record.value)
+        return said
+
+    async def _standing(self) -> dict[str, object]:
+        """All that is stored."""
+        fleet = Fleet()
+        rows = await self.pool.fetch("SELECT document, next_due_at FROM organizations")
+        stored = [(organization_from_json(row["document"]), row["next_due_at"]) for row in rows]
+        fleet.put(*(organization for organization, _ in stored))
+        for row in await self.pool.fetch("SELECT document FROM subscriptions"):
+            fleet.put(subscription_from_json(row["document"]))
+        async with transaction(self.pool) as conn:
+            fleet.safeguards = await safeguards.read(conn)
+            everybody = await conn.fetch("SELECT organization_id FROM activity")
+            fleet.seen = await activity.read(conn, [row["organization_id"] for row in everybody])
+            fleet.feeds = await activity.feeds(conn, since=date.min)
+        return standing(fleet, {organization.id: due_at for organization, due_at in stored})
+
+    @property
+    def _prefix(self) -> str:
+        prefix: str = self.settings.topics.lifecycle.removesuffix("organizations.lifecycle")
+        return prefix
+
+
+def _hurried(settings: Settings) -> Settings:
+    """Nobody waits for a fuller batch.  A busy machine is forgiven more than by other tests."""
+    return settings.model_copy(
+        update={
+            "kafka": settings.kafka.model_copy(update={"session_timeout_ms": 6_000}),
+            "ingest": Ingest(fetch_wait_ms=10),
+            "relay": Relay(linger_ms=0),
+        }
+    )
+
+
+async def _create_inbound(settings: Settings) -> None:
+    """Some stories begin years from now: Kafka would refuse a record of more than an hour ahead."""
+    for_ever = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+    topics = (*settings.topics.facts, *settings.topics.activity)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(each, 1, 1, topic_configs=for_ever) for each in topics])
+    finally:
+        await admin.close()
+
+
+def _at_once(heard: Iterable[Told]) -> list[list[Told]]:
+    """What may be sent together: neighbours of one topic and one time."""
+
+    def place(told: Told) -> object:
+        return told.at, told.what.topic if isinstance(told.what, Record) else id(told)
+
+    return [list(together) for _, together in groupby(heard, key=place)]
+
+
+def _hearing(settings: Settings) -> AIOKafkaConsumer:
+    hearing = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    hearing.assign([TopicPartition(settings.topics.lifecycle, 0)])
+    return hearing
+
+
+@asynccontextmanager
+async def _client(client: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - aiokafka has no types
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()

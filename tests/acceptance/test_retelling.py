@@ -1,0 +1,138 @@
+"""Stories that ask more of the database than others, and the proof that a fault is noticed.
+
+All other stories are told to the worker by `make test-stories`.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from stories import RETELL, Story, policy, tell
+
+from acceptance.comparison import said_otherwise
+from acceptance.retelling import Ending, Teller
+from marketplace_worker.contract.documents import organization_to_json
+from marketplace_worker.lifecycle.events import EventKind, GuardTrippedDetails
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.settings import Settings
+from marketplace_worker.store import organizations
+
+HALF_OF_THE_FLEET = policy("""
+    version = "half"
+    [guard]
+    minimum = 2
+    fraction = 0.5
+""")
+ONE_AN_HOUR = policy("""
+    version = "one"
+    [guard]
+    minimum = 1
+    fraction = 0.0
+""")
+
+HELD = """
+    0  | acme created                   |
+    0  | acme links gcp:e-1 payg        |
+    0  | gcp:e-1 ENTITLEMENT_CANCELLED  |
+    5  | support: acme hold legal       |
+    20 | support: acme release legal    |
+"""
+
+
+@pytest.fixture
+async def teller(settings: Settings) -> AsyncIterator[Teller]:
+    """A worker of this test's own."""
+    async with Teller.ready(settings) as teller:
+        yield teller
+
+
+def story(text: str, *policies: Policy, until: str | None = None) -> Story:
+    """A story as `simulate` tells it."""
+    told: list[Story] = []
+    RETELL.append(told.append)
+    try:
+        tell(text, *policies, until=until)
+    finally:
+        RETELL.remove(told.append)
+    return told[0]
+
+
+@pytest.mark.broker
+async def test_the_guard_counts_also_those_of_whom_nothing_is_due(teller: Teller) -> None:
+    """A worker loads a batch; the limit is a fraction of the whole fleet, and lasts over loads."""
+    told = story(
+        """
+        0    | org-1..10 created                |
+        0    | org-1..8 links gcp:e-1..8 payg   |
+        0    | gcp:e-1..8 ENTITLEMENT_CANCELLED |
+        8    | operator: releases 1             |
+        8+1h | operator: loads one              |
+        8+2h | operator: releases               |
+        """,
+        HALF_OF_THE_FLEET,
+        ONE_AN_HOUR,
+        until="9",
+    )
+    trips = [e.details for e in told.events if isinstance(e.details, GuardTrippedDetails)]
+    assert [(trip.steps, trip.limit) for trip in trips] == [(5, 5), (1, 1)]
+
+    assert not Ending.in_simulation(told).differences(await teller.tell(told))
+
+
+@pytest.mark.broker
+async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(teller: Teller) -> None:
+    """Several batches a day: no gap is longer than three days, as long as no moment is lost."""
+    told = story("""
+        0      | acme created            |
+        0      | feeds: daily 0..5       |
+        8      | feeds: daily 8..8       |
+        8+12h  | others logs in          |
+        8+12h  | others requests 1       |
+        9      | others logs in @8+1h    |
+        9      | others requests 1 @8+1h |
+        11+12h | others logs in          |
+        11+12h | others requests 1       |
+        12     | feeds: daily 12..32     |
+    """)
+    assert EventKind.DEACTIVATED in {event.kind for event in told.events}
+    assert EventKind.ACTIVITY_FEED_SILENT not in {event.kind for event in told.events}
+
+    assert not Ending.in_simulation(told).differences(await teller.tell(told))
+
+
+@pytest.mark.broker
+async def test_what_the_worker_forgets_is_noticed(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault is planted: holds are not stored.  Without it the same story is told as it should."""
+    told = story(HELD)
+    assert not Ending.in_simulation(told).differences(await teller.tell(told))
+
+    def forgetful(organization: Organization) -> str:
+        return organization_to_json(replace(organization, holds=()))
+
+    monkeypatch.setattr(organizations, "organization_to_json", forgetful)
+    lines = Ending.in_simulation(told).differences(await teller.tell(told))
+
+    assert '-7   message: "The legal hold is released; nothing fires at once."' in lines
+    assert '+7   message: "No legal hold stands."' in lines
+
+
+def test_a_difference_is_shown_by_the_field() -> None:
+    """All events of the subject by their names; of their fields only those that differ."""
+    first = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {"x": 1}}
+    second = first | {"sequence": "002", "type": "b", "data": {"x": 1, "y": 1}}
+    other = second | {"data": {"x": 2, "y": 1}}
+
+    lines = said_otherwise({"acme": [first, second]}, {"acme": [first, other]})
+    assert lines == ["acme:", " 1 a at t", " 2 b at t", "-2   x: 1", "+2   x: 2"]
+
+
+def test_what_is_said_of_one_subject_too_much_or_too_little_is_a_difference() -> None:
+    """Also where the other way of telling says nothing of it at all."""
+    event = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {}}
+
+    assert "-1 a at t" in said_otherwise({"acme": [event]}, {})
+    assert "+1 a at t" in said_otherwise({}, {"acme": [event]})
+    assert said_otherwise({"acme": [event]}, {"acme": [event]}) == []

@@ -1,0 +1,108 @@
+"""`pytest --through-the-worker`: each story is also told to the worker, and must come to the same.
+
+A plugin of tests/conftest.py; only the tests of modules that tell stories are run.  Nothing waits
+while a story is told, so the worker lives in a thread of its own, with its clients' heartbeats.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+from uuid import uuid4
+
+import pytest
+import stories
+from stories import Story
+
+import servers
+from acceptance.retelling import Ending, Teller
+from marketplace_worker.settings import Settings
+
+RETOLD = pytest.StashKey[int]()
+"""How many stories were told to the worker."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the modules that tell no stories."""
+    telling = [each for each in items if _tells_stories(each)]
+    config.hook.pytest_deselected(items=[each for each in items if not _tells_stories(each)])
+    items[:] = telling
+
+
+def _tells_stories(item: pytest.Item) -> bool:
+    known = vars(item.module) if isinstance(item, pytest.Function) else {}
+    return known.get("tell") is stories.tell or known.get("check_story") is stories.check_story
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many stories it were: none would prove nothing."""
+    number = terminalreporter.config.stash.get(RETOLD, 0)
+    terminalreporter.write_line(f"{number} stories were told to the worker as well")
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def _retold(
+    pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_server: str
+) -> AsyncIterator[None]:
+    """While it lasts, every story that is told is told to the worker too."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    async with servers.fresh_database(postgres_server, f"stories_{uuid4().hex}") as dsn:
+        prefix = f"stories-{uuid4().hex[:12]}."
+        settings = servers.settings(choice, kafka_bootstrap, dsn, prefix)
+        with _telling(settings) as tell:
+
+            def retell(story: Story) -> None:
+                pytestconfig.stash[RETOLD] = pytestconfig.stash.get(RETOLD, 0) + 1
+                _compare(Ending.in_simulation(story), tell(story))
+
+            stories.RETELL.append(retell)
+            yield
+            stories.RETELL.remove(retell)
+
+
+def _compare(want: Ending, came: Ending) -> None:
+    """Fail where the worker came to anything else than `simulate`."""
+    differences = want.differences(came)
+    if differences:
+        lines = [
+            "through the worker the story ends otherwise:",
+            "- simulate, + worker",
+            *differences,
+        ]
+        raise AssertionError("\n".join(lines))
+
+
+@contextmanager
+def _telling(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
+    """A worker in a thread of its own, to which stories can be told."""
+    started: Future[tuple[Teller, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        async with Teller.ready(settings) as teller:
+            started.set_result((teller, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def live() -> None:
+        try:
+            asyncio.run(work())
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = Thread(target=live, name="the worker of the stories")
+    thread.start()
+    try:
+        teller, loop, stop = started.result()
+
+        def tell(story: Story) -> Ending:
+            return asyncio.run_coroutine_threadsafe(teller.tell(story), loop).result()
+
+        try:
+            yield tell
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+    finally:
+        thread.join()

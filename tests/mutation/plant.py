@@ -1,0 +1,167 @@
+"""Plants each fault of `faults.txt` in a copy of the core, and lets the unit tests look for it.
+
+    python tests/mutation/plant.py [--only WORDS] [--tests GLOB ...]
+
+Prints a table: which test found each fault, or that none did.  Ends with 1 where a fault survived
+that matters, or one cannot be planted any more.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CORE = Path("marketplace_worker/lifecycle")
+TESTS = [
+    "test_deadlines.py",
+    "test_policy.py",
+    "test_plans_*.py",
+    "test_coverage.py",
+    "test_decide.py",
+    "test_laws_steps.py",
+    "test_stories_*.py",
+    "test_simulate.py",
+    "test_snapshot.py",
+    "test_laws_guard.py",
+    "test_laws_inactivity.py",
+    "test_laws_pauses.py",
+    "test_laws_drawn.py",
+    "test_laws_order.py",
+    "test_laws_lives.py",
+]
+"""Of tests/unit, those that look at the core, the quickest first."""
+
+PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """In `file` (of `lifecycle/`) it says `new` instead of `old`: whole lines.
+
+    One that does not matter says why: nobody outside could tell.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    harmless_because: str | None = None
+
+
+def read_faults() -> Iterator[Fault]:
+    """What `faults.txt` describes: a name, a file, and lines taken away (-) and put there (+)."""
+    for block in (Path(__file__).parent / "faults.txt").read_text().split("\n== ")[1:]:
+        name, file, *lines = block.split("\n# ---")[0].splitlines()
+        told = {sign: [line[1:] + "\n" for line in lines if line[:1] == sign] for sign in "-+!"}
+        reason = "".join(told["!"]).strip() or None
+        yield Fault(name, file, "".join(told["-"]), "".join(told["+"]), reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the tests made of a fault: the first that failed, or None where all passed."""
+
+    fault: Fault
+    by: str | None
+    seconds: float
+
+    @property
+    def survived(self) -> bool:
+        """Whether no test saw it."""
+        return self.by is None
+
+
+def planted(fault: Fault, source: Path) -> bool:
+    """Whether the fault could be planted: what it replaces stands there exactly once."""
+    file = source / CORE / fault.file
+    text = file.read_text()
+    if text.count(fault.old) != 1:
+        return False
+    file.write_text(text.replace(fault.old, fault.new))
+    return True
+
+
+def run_tests(source: Path, tests: Sequence[str]) -> str | None:
+    """The first test that fails with this source; None where all pass."""
+    folder = ROOT / "tests" / "unit"
+    files = [str(path) for pattern in tests for path in sorted(folder.glob(pattern))]
+    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "quickly"]
+    environment = os.environ | {
+        "PYTHONPATH": f"{source}{os.pathsep}{Path(__file__).parent}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *files],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "they never ended"
+    if done.returncode == 0:
+        return None
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if not failed:
+        raise RuntimeError(f"the tests did not run:\n{done.stdout}\n{done.stderr}")
+    return failed[0].split(" ")[1].removeprefix("tests/unit/")
+
+
+def look_for(fault: Fault | None, tests: Sequence[str]) -> str | None:
+    """Plant a fault in a copy of the source, or none, and run the tests on that."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        if fault is not None and not planted(fault, source):
+            return "cannot be planted"
+        return run_tests(source, tests)
+
+
+def find(tests: Sequence[str], fault: Fault) -> Found:
+    """Look for one fault, and tell how it went."""
+    began = time.monotonic()
+    found = Found(fault, look_for(fault, tests), time.monotonic() - began)
+    told = found.by or "SURVIVED"
+    if fault.harmless_because is not None:
+        told = f"{told} (does not matter: {fault.harmless_because})"
+    print(f"{fault.file:15} {fault.name:65} {found.seconds:4.0f} s  {told}", flush=True)
+    return found
+
+
+def main() -> int:
+    """Plant them all, as many at a time as there are processors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="faults whose name or file has these words")
+    parser.add_argument("--tests", nargs="*", default=TESTS, help="of tests/unit, as globs")
+    chosen = parser.parse_args()
+    if (failed := look_for(None, chosen.tests)) is not None:
+        print(f"Without any fault {failed} fails: nothing can be told.")
+        return 1
+    faults = [each for each in read_faults() if chosen.only in f"{each.file} {each.name}"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(partial(find, chosen.tests), faults))
+    survived = [each for each in found if each.survived]
+    lost = [each for each in found if each.by == "cannot be planted"]
+    matter = [each for each in survived if each.fault.harmless_because is None]
+    killed = len(found) - len(survived) - len(lost)
+    print(
+        f"{len(found)} faults: {killed} killed, {len(survived)} survived "
+        f"({len(matter)} of these matter), {len(lost)} could not be planted"
+    )
+    return 1 if matter or lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
