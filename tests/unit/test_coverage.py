@@ -22,7 +22,13 @@ from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Superseded, Suspended
 from marketplace_worker.lifecycle.snapshot import snapshot
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    Marketplace,
+    PlanType,
+    Reason,
+    SubscriptionKey,
+)
 
 ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
@@ -205,3 +211,17 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
         ("aws:a-1", "ended", False),
         ("commitment:c-1", "committed", True),
     ]
+
+
+def test_the_longest_floor_of_all_plans_counts() -> None:
+    """Section 3, 4: over all plans; one that wants nothing kept does not lower it."""
+    again = SubscriptionKey(Marketplace.AZURE, "s-2")
+    plans = covered(
+        link(SAAS),
+        link(again),
+        link(ENTITLEMENT),
+        heard(SAAS, note(9, Suspended())),
+        heard(again, note(12, Suspended())),
+        heard(ENTITLEMENT, note(20, ENDED)),
+    )
+    assert plans.floor == DAY_0 + 42 * DAY

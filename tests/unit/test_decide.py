@@ -48,6 +48,7 @@ IDENTITY = Identity("t", "x")
 PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.RELEASE_HOLD
 UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
 DEACTIVATE = SupportRequestKind.DEACTIVATE_ORGANIZATION
+REACTIVATE = SupportRequestKind.REACTIVATE_ORGANIZATION
 
 
 def world(*facts: Fact) -> World:
@@ -249,3 +250,12 @@ def test_each_organization_that_locks_an_email_tells_that_it_is_used_again() -> 
     assert {e.details for e in said} == {LockViolationDetails(OWNER, OrganizationId("gamma"))}
     told = locking("acme")
     assert told.decide(created("c-again", ACME, day=4), moment(4)).events == ()
+
+
+def test_only_who_is_not_deactivated_uses_an_email() -> None:
+    """Section 6, `email_in_use`: of two that were closed, the first may come back."""
+    told = locking("acme", "beta")
+    first, second = (
+        told.decide(asked(REACTIVATE, 2, id_), moment(2)).outcome for id_ in (ACME, BETA)
+    )
+    assert (first, second) == (Outcome.APPLIED, Outcome.REFUSED)

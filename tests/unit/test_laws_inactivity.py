@@ -70,6 +70,17 @@ def test_the_first_inactive_instant_is_the_first_by_the_definition(
     assert first > max(logins)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.permutations([1, 2, 3, 3]))
+def test_the_newest_activity_counts_whenever_it_is_heard(days: list[int]) -> None:
+    """A maximum, of logins and of requests (docs/architecture.md, decision 7)."""
+    world = World()
+    for day in days:
+        world.tell(signed_in(day), moment(9))
+        world.tell(requested(day / 2), moment(9))
+    assert world.fleet.last_seen(ACME) == LastSeen(moment(3), moment(1.5))
+
+
 # --- feeds ----------------------------------------------------------------------------------------
 
 

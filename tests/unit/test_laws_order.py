@@ -3,14 +3,31 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
 from drawn import TODAY, facts, tales, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import DAY, DAY_0, FAR, Shown, World
+from world import (
+    ACCOUNT,
+    BETA,
+    BOUGHT_AGAIN,
+    DAY,
+    DAY_0,
+    ENTITLEMENT,
+    FAR,
+    Shown,
+    World,
+    created,
+    heard,
+    link,
+    note,
+    signed_in,
+)
 
 from marketplace_worker.lifecycle.decide import decide
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.notes import Activated, Ended
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import (
@@ -19,7 +36,13 @@ from marketplace_worker.lifecycle.policy import (
     Policy,
     Reinstatement,
 )
-from marketplace_worker.lifecycle.vocabulary import Marketplace
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    Marketplace,
+    Reason,
+    SubscriptionKey,
+)
 
 ARRIVAL = DAY_0 + 41 * DAY + timedelta(minutes=30)
 """After all that is drawn, and between two full hours, where the drawn deadlines lie."""
@@ -64,6 +87,33 @@ def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
     """Invariant 7: the topics have no order among each other, and Kafka delivers twice."""
     in_order = told_within_a_minute(tale, AUTOMATIC)
     assert final(told_within_a_minute(shuffled(data, tale), AUTOMATIC)) == final(in_order)
+
+
+OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+ACCOUNT_OF_TWO = [
+    created(),
+    created("created-beta", BETA),
+    link(ENTITLEMENT, account=ACCOUNT),
+    heard(ENTITLEMENT, note(3, OVER)),
+    heard(BOUGHT_AGAIN, note(4, Activated(), billing_account=ACCOUNT)),
+    signed_in(5),
+]
+
+
+@pytest.mark.parametrize("changes_hands_on", [1, 4.5, 5, 10])
+@pytest.mark.parametrize("how", ["moved", "shared"])
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
+    changes_hands_on: float, how: str, data: st.DataObject
+) -> None:
+    """Section 11: a sign-in links to whom the account belonged then, whatever was heard first."""
+    key = ENTITLEMENT if how == "moved" else SubscriptionKey(Marketplace.GCP, "e-3")
+    told = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
+    in_order = told_within_a_minute(told, AUTOMATIC)
+    assert final(told_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
+    proved = changes_hands_on > 5
+    assert (in_order.acme().state is State.ACTIVE) is proved
 
 
 def excepted(world: World) -> World:

@@ -6,14 +6,15 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import Witness
 from world import (
     ACCOUNT,
+    ACME,
     BOUGHT_AGAIN,
     DAY,
     DAY_0,
     ENTITLEMENT,
     FAR,
-    HOUR,
     World,
     asked,
     created,
@@ -26,6 +27,7 @@ from world import (
 
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.notes import Activated, Ended
+from marketplace_worker.lifecycle.policy import MinimumDwell, Policies, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
@@ -41,8 +43,6 @@ ON_THE_WAY_DOWN = {
     EventKind.SUSPENDED,
     EventKind.DEACTIVATED,
 }
-MARGIN = DAY_0.resolution
-
 Pauses = list[tuple[float, float]]
 
 
@@ -114,13 +114,25 @@ def test_a_sign_in_counts_between_the_beginning_and_the_end_of_the_plan(
     world.tell(signed_in(signed_in_on), moment(signed_in_on))
     counts = moment(5) < moment(signed_in_on) < moment(10)
     assert (world.acme().state is State.ACTIVE) is counts
+    if not counts:
+        world.look(ACME, moment(11))
+        assert world.acme().cancellation is not None
+        assert world.acme().cancellation.canceled_at == moment(3)
+        assert world.acme().proofs == ()
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 20), st.integers(0, 20))
-def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(placed: int, days: int) -> None:
-    """Section 7: nothing fires at once; the dwell counts anew and each notice has its lead."""
-    world = World()
+LONG_DWELL = MinimumDwell(canceled=2 * DAY, control_plane_loss=9 * DAY, suspended=20 * DAY)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 20), st.sampled_from([MinimumDwell(), LONG_DWELL]))
+def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(
+    placed: int, days: int, dwell: MinimumDwell
+) -> None:
+    """Section 7: nothing fires at once; the dwell counts anew, as it does in each state after it,
+    and each notice has its lead.
+    """
+    world = World(Policies(Policy(minimum_dwell=dwell)), watch=Witness())
     world.tell_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
     world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
     world.wait(moment(placed))
@@ -133,9 +145,8 @@ def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(placed: int, days: i
     world.tell(asked(SupportRequestKind.RELEASE_HOLD, placed + days, hold="legal"), released_at)
     world.wait(FAR)
     after = way_down(world)[said:]
-    dwell = {State.CANCELED: HOUR, State.CONTROL_PLANE_LOSS: DAY, State.SUSPENDED: 7 * DAY}
     lead = {EventKind.SUSPENDED: 3 * DAY, EventKind.DEACTIVATED: 7 * DAY}
     steps = [(kind, at) for kind, at in after if kind is not EventKind.NOTICE_GIVEN]
-    assert steps[0][1] >= released_at + dwell[state]
+    assert steps[0][1] >= released_at + dwell.of(state)
     for (kind, at), (_, announced_at) in zip(after[1:], after, strict=False):
         assert at - announced_at >= lead.get(kind, timedelta(0))

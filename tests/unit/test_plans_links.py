@@ -1,18 +1,22 @@
 """Whose a subscription is: links, moves and successors (lifecycle.md sections 2, 11)."""
 
 from world import (
+    ACCOUNT,
     ACME,
     AGREEMENT,
     BETA,
+    BOUGHT_AGAIN,
     DAY,
     DAY_0,
     ENTITLEMENT,
     FAR,
     RENEWED,
     World,
+    asked,
     created,
     heard,
     link,
+    moment,
     note,
 )
 
@@ -20,10 +24,12 @@ from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchang
 from marketplace_worker.lifecycle.plans import Link, Status, Subscription, fold
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
+    Marketplace,
     OrganizationId,
     PlanType,
     Reason,
     SubscriptionKey,
+    SupportRequestKind,
 )
 
 GAMMA = OrganizationId("gamma")
@@ -161,6 +167,44 @@ def test_news_of_a_former_plan_concerns_both_organizations() -> None:
     """The former may still have to follow old news."""
     world = told(link(ENTITLEMENT), link(ENTITLEMENT, 5, BETA))
     assert world.fleet.holders(ENTITLEMENT, FAR) == {ACME, BETA}
+
+
+# --- billing accounts -----------------------------------------------------------------------------
+
+
+def matching(*facts: object, day: float = 50) -> list[SubscriptionKey]:
+    """What matches acme on a day: its own plan has the account."""
+    world = told(link(ENTITLEMENT, account=ACCOUNT), *facts)
+    return [each.key for each in world.fleet.matching(ACME, moment(day))]
+
+
+BOUGHT_THERE = heard(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCOUNT))
+
+
+def test_what_has_the_account_of_one_organization_and_no_link_matches_it() -> None:
+    """Section 4; its own plans are linked."""
+    assert matching(BOUGHT_THERE) == [BOUGHT_AGAIN]
+    elsewhere = heard(BOUGHT_AGAIN, note(10, Activated(), billing_account="another"))
+    assert matching(elsewhere) == []
+
+
+def test_what_was_linked_matches_nobody() -> None:
+    """Also where the deactivation of who it was linked to has taken it."""
+    away = asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 100, BETA)
+    assert matching(BOUGHT_THERE, link(BOUGHT_AGAIN, 12, BETA)) == []
+    assert matching(BOUGHT_THERE, link(BOUGHT_AGAIN, 12, BETA), away, day=200) == []
+    assert matching(BOUGHT_THERE, link(BOUGHT_AGAIN, 60)) == [BOUGHT_AGAIN]
+
+
+def test_an_account_of_several_matches_nobody() -> None:
+    """Until but one of them is left, or has it: as of the moment that is asked about."""
+    third = link(AGREEMENT, 20, BETA, account=ACCOUNT)
+    assert matching(BOUGHT_THERE, third) == [BOUGHT_AGAIN], "the account of another marketplace"
+    also = link(SubscriptionKey(Marketplace.GCP, "e-3"), 20, BETA, account=ACCOUNT)
+    assert matching(BOUGHT_THERE, also) == []
+    assert matching(BOUGHT_THERE, also, day=19) == [BOUGHT_AGAIN]
+    away = asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 100, BETA)
+    assert matching(BOUGHT_THERE, also, away, day=200) == [BOUGHT_AGAIN]
 
 
 def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:

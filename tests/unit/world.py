@@ -173,12 +173,14 @@ class World:
     def wait(self, until: datetime) -> None:
         """Let every deadline before `until` come at its own time.
 
-        Where only idle looks at silent feeds are left, nothing else will come of itself.
+        Where only idle looks are left, each is taken once more: nothing else will come of itself.
         """
+        in_vain: set[OrganizationId] = set()
         while due := sorted((at, id_) for id_, at in self.due_at.items() if at < until):
-            if until == FAR and {id_ for _, id_ in due} <= self.idle:
+            if until == FAR and {id_ for _, id_ in due} <= self.idle & in_vain:
                 return
             now, organization = due[0]
+            in_vain = in_vain | {organization} if organization in self.idle else set()
             self.look(organization, now)
             again = self.due_at.get(organization)
             assert again is None or again > now, "what was due has been done"
