@@ -5,7 +5,8 @@ and awaited, each deadline comes at its own time, and at one instant messages co
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from stories import HASH, Story
-from telling import PolicyLoaded, Told
+from telling import API_REQUESTS, LOGINS, PolicyLoaded, Told
 
 from acceptance.comparison import (
     Json,
@@ -48,6 +49,9 @@ from marketplace_worker.streams.topics import create_topics
 
 THE_END: Final = b"the end of a story"
 """What we write behind the events of a story, to know that we have read all of them."""
+
+
+ACTIVITY: Final = {LOGINS, API_REQUESTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ class Teller:
         async with asyncio.timeout(PATIENCE_S):
             self.clock.now = min((told.at for told in story.heard), default=story.ended_at)
             await self._begin(story.policies[0])
-            for told in _at_once(story.heard):
+            for told in _together(story.heard):
                 await self._hear(told, story)
             await self._pass_time(story.ended_at + timedelta.resolution)
             ending = Ending(by_subject(await self._published()), await self._standing())
@@ -149,33 +153,48 @@ class Teller:
             await policies.register(conn, policy, now=self.clock())
 
     async def _hear(self, together: Sequence[Told], story: Story) -> None:
-        """What is heard at once: records of one topic, or one thing that an operator does."""
+        """Records that may be sent together, or one thing that an operator does."""
         at, what = together[0].at, together[0].what
-        await self._pass_time(at if isinstance(what, Record) else at + timedelta.resolution)
-        self.clock.now = at
+        if not isinstance(what, Record):
+            await self._pass_time(at + timedelta.resolution)
+            self.clock.now = at
         match what:
             case Record():
-                await self._send([each.what for each in together if isinstance(each.what, Record)])
+                await self._receive(together)
             case PolicyLoaded(version=version):
                 await self._work_by(next(p for p in story.policies if p.version == version))
             case fact:
                 await operate(fact, self.worker)
 
+    async def _receive(self, together: Sequence[Told]) -> None:
+        """Records and deadlines in their order; what no deadline divides is sent at once."""
+        while together:
+            await self._pass_time(together[0].at)
+            due_at = await self._next_due_at()
+            before = [each for each in together if due_at is None or each.at <= due_at]
+            self.clock.now = before[-1].at
+            await self._send([each.what for each in before if isinstance(each.what, Record)])
+            together = together[len(before) :]
+
     async def _pass_time(self, before: datetime) -> None:
         """Let each deadline before a moment come at its own time."""
-        first = "SELECT min(next_due_at) FROM organizations"
-        while (due_at := await self.pool.fetchval(first)) is not None and due_at < before:
+        while (due_at := await self._next_due_at()) is not None and due_at < before:
             self.clock.now = max(due_at, self.clock.now)
             await fire_due(self.worker, limit=self.settings.deadlines.batch_rows_max)
+
+    async def _next_due_at(self) -> datetime | None:
+        due_at: datetime | None = await self.pool.fetchval(
+            "SELECT min(next_due_at) FROM organizations"
+        )
+        return due_at
 
     # --- Kafka ---
 
     async def _send(self, records: Sequence[Record]) -> None:
-        """Send records of one topic and one time; returns when the worker has taken them in."""
-        topic = self._prefix + records[0].topic
+        """Send records, each with its own time; returns when the worker has taken them in."""
         sent = [
             await self.sending.send(
-                topic,
+                self._prefix + record.topic,
                 record.value,
                 key=record.key,
                 timestamp_ms=round(record.recorded_at.timestamp() * 1000),
@@ -183,9 +202,13 @@ class Teller:
             )
             for record in records
         ]
-        self.sent[topic] = max(each.offset for each in await asyncio.gather(*sent)) + 1
+        for each in await asyncio.gather(*sent):
+            self.sent[each.topic] = max(self.sent.get(each.topic, 0), each.offset + 1)
         async with self.progress:
-            await self.progress.wait_for(lambda: self.taken.get(topic, 0) >= self.sent[topic])
+            await self.progress.wait_for(self._all_taken)
+
+    def _all_taken(self) -> bool:
+        return all(self.taken.get(topic, 0) >= end for topic, end in self.sent.items())
 
     async def _take(self, records: Sequence[Record]) -> None:
         """Handles a batch.  What Kafka gives again of an earlier story is left out."""
@@ -255,13 +278,28 @@ async def _create_inbound(settings: Settings) -> None:
         await admin.close()
 
 
-def _at_once(heard: Iterable[Told]) -> list[list[Told]]:
-    """What may be sent together: neighbours of one topic and one time."""
+def _together(heard: Sequence[Told]) -> list[list[Told]]:
+    """What may be sent together: neighbours of one topic and one time, and what others do.
+
+    Others are those of whom nothing but activity is heard: it keeps the feeds alive, and no more.
+    """
+    records = [each.what for each in heard if isinstance(each.what, Record)]
+    known = {_subject(record) for record in records if record.topic not in ACTIVITY}
 
     def place(told: Told) -> object:
-        return told.at, told.what.topic if isinstance(told.what, Record) else id(told)
+        match told.what:
+            case Record(topic=topic) as record:
+                others = topic in ACTIVITY and _subject(record) not in known
+                return "others" if others else (told.at, topic)
+            case _:
+                return id(told)
 
     return [list(together) for _, together in groupby(heard, key=place)]
+
+
+def _subject(record: Record) -> object:
+    """Whom a message of the product's services is about; a marketplace's names nobody."""
+    return json.loads(record.value or b"{}").get("subject")
 
 
 def _hearing(settings: Settings) -> AIOKafkaConsumer:

@@ -93,7 +93,7 @@ def questions(draw: st.DrawFn, *, operators: bool) -> list[Asked]:
     return asked
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(questions(operators=False))
 def test_no_hour_holds_more_harm_than_the_limit(asked: list[Asked]) -> None:
     """Whatever sliding hour one looks at; the step that would go past trips it, and all later ones
@@ -112,7 +112,7 @@ def test_no_hour_holds_more_harm_than_the_limit(asked: list[Asked]) -> None:
     assert (watch.safeguards.trip is not None) is stopped
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(questions(operators=True))
 def test_an_operator_lets_through_just_what_is_said(asked: list[Asked]) -> None:
     """After a trip nothing goes but what a release allows; altogether, counting begins anew."""

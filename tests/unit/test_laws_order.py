@@ -79,7 +79,7 @@ def shuffled(data: st.DataObject, tale: Sequence[Fact]) -> Shown[Fact]:
     return Shown(data.draw(st.permutations([*tale, *again])))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tales(), st.data())
 def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
     tale: Shown[Fact], data: st.DataObject
@@ -90,7 +90,7 @@ def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
 
 
 OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-ACCOUNT_OF_TWO = [
+ACCOUNT_OF_TWO: list[Fact] = [
     created(),
     created("created-beta", BETA),
     link(ENTITLEMENT, account=ACCOUNT),
@@ -130,7 +130,7 @@ def excepted(world: World) -> World:
     return world
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tales(), st.data())
 def test_only_azure_may_depend_on_when_a_cancellation_was_decided(
     tale: Shown[Fact], data: st.DataObject
@@ -145,7 +145,7 @@ def test_only_azure_may_depend_on_when_a_cancellation_was_decided(
 # --- the same again -------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(worlds(), facts(), st.data())
 def test_a_decision_is_the_same_however_the_fleet_was_loaded(
     world: World, fact: Fact, data: st.DataObject

@@ -116,9 +116,10 @@ def test_a_sign_in_counts_between_the_beginning_and_the_end_of_the_plan(
     assert (world.acme().state is State.ACTIVE) is counts
     if not counts:
         world.look(ACME, moment(11))
-        assert world.acme().cancellation is not None
-        assert world.acme().cancellation.canceled_at == moment(3)
-        assert world.acme().proofs == ()
+        acme = world.acme()
+        assert acme.cancellation is not None
+        assert acme.cancellation.canceled_at == moment(3)
+        assert acme.proofs == ()
 
 
 LONG_DWELL = MinimumDwell(canceled=2 * DAY, control_plane_loss=9 * DAY, suspended=20 * DAY)

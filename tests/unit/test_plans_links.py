@@ -202,7 +202,7 @@ def test_an_account_of_several_matches_nobody() -> None:
     assert matching(BOUGHT_THERE, third) == [BOUGHT_AGAIN], "the account of another marketplace"
     also = link(SubscriptionKey(Marketplace.GCP, "e-3"), 20, BETA, account=ACCOUNT)
     assert matching(BOUGHT_THERE, also) == []
-    assert matching(BOUGHT_THERE, also, day=19) == [BOUGHT_AGAIN]
+    assert BOUGHT_AGAIN in matching(BOUGHT_THERE, also, day=19)
     away = asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 100, BETA)
     assert matching(BOUGHT_THERE, also, away, day=200) == [BOUGHT_AGAIN]
 
