@@ -109,7 +109,7 @@ def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
 ) -> None:
     """Section 11: a sign-in links to whom the account belonged then, whatever was heard first."""
     key = ENTITLEMENT if how == "moved" else SubscriptionKey(Marketplace.GCP, "e-3")
-    told = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
+    told: list[Fact] = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
     in_order = told_within_a_minute(told, AUTOMATIC)
     assert final(told_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
     proved = changes_hands_on > 5
