@@ -24,7 +24,7 @@ demo: $(READY) ## Run the main job on servers of its own and show what happens (
 test: $(READY) ## Run the tests; KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
 	@$(VENV)/pytest $(ARGS)
 
-test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (3 min)
+test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (1 min)
 	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)
 
 test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo on Apache Kafka (needs mvn, Java 17)
