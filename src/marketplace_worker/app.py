@@ -1,6 +1,6 @@
 """The worker: knows every part, puts them together, and owns the tasks.
 
-Only this module reads the clock.
+Only this module reads the clock of the machine, and nothing is decided by it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.store import policies, safeguards
-from marketplace_worker.store.database import Pool, connecting, transaction
+from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.streams.consumer import consuming
@@ -39,8 +39,6 @@ PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 15.0
 """How long a loop waits after a failure: the pause doubles from the one to the other."""
 
-Clock = Callable[[], datetime]
-
 
 class Loop(StrEnum):
     """What a worker does; several workers may share it out among them."""
@@ -51,7 +49,7 @@ class Loop(StrEnum):
 
 
 def system_clock() -> datetime:
-    """The time, UTC."""
+    """The time of this machine, UTC."""
     return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
@@ -82,7 +80,7 @@ async def run(
     settings: Settings,
     loops: Collection[Loop] = tuple(Loop),
     *,
-    clock: Clock = system_clock,
+    clock: Clock = database_clock,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Work until `stop` is set (SIGTERM and SIGINT set it), then finish what is under way.
@@ -136,7 +134,7 @@ async def _work(
 async def _register(policy: Policy, worker: Worker) -> None:
     """Before anything is decided by it: organizations will be pinned to it."""
     async with transaction(worker.pool) as conn:
-        await policies.register(conn, policy, now=worker.clock())
+        await policies.register(conn, policy, now=await worker.clock(conn))
         guard = await safeguards.read(conn)
     metrics.GUARD_TRIPPED.set(guard.trip is not None)
     log.info("policy_registered", policy_version=policy.version)
@@ -175,7 +173,7 @@ async def _tasks(
         if Loop.INGEST in loops:
             handle = partial(ingest, worker=worker)
             consumers = await stack.enter_async_context(
-                consuming(settings, facts=handle, activity=handle, clock=worker.clock)
+                consuming(settings, facts=handle, activity=handle, clock=system_clock)
             )
             watch = asyncio.create_task(consumers.wait_failed(), name=Loop.INGEST)
             stack.callback(watch.cancel)

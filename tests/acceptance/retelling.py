@@ -117,7 +117,7 @@ class Teller:
             take = teller._take
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(consumer, "IDLE_WAIT_MS", 5)
-                async with consuming(settings, facts=take, activity=take, clock=clock):
+                async with consuming(settings, facts=take, activity=take, clock=lambda: clock.now):
                     yield teller
 
     async def tell(self, story: Story) -> Ending:
@@ -150,7 +150,7 @@ class Teller:
         worker = worker_of(self.settings, policy, self.pool, self.clock)
         self.worker = replace(worker, hash_email=HASH)
         async with transaction(self.pool) as conn:
-            await policies.register(conn, policy, now=self.clock())
+            await policies.register(conn, policy, now=self.clock.now)
 
     async def _hear(self, together: Sequence[Told], story: Story) -> None:
         """Records that may be sent together, or one thing that an operator does."""

@@ -18,7 +18,7 @@ from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import safeguards
-from marketplace_worker.store.database import Pool, transaction
+from marketplace_worker.store.database import Clock, Connection, Pool, transaction
 
 PATIENCE_S = 60.0
 """How long a test waits for what must happen; it never takes so long."""
@@ -30,7 +30,7 @@ class MovableClock:
 
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def __call__(self) -> datetime:
+    async def __call__(self, _: Connection) -> datetime:
         return self.now
 
 
@@ -188,9 +188,7 @@ async def _read_to_the_end(consumer: AIOKafkaConsumer) -> list[bytes]:
 
 
 @asynccontextmanager
-async def working(
-    settings: Settings, loops: Collection[Loop], clock: Callable[[], datetime]
-) -> AsyncIterator[None]:
+async def working(settings: Settings, loops: Collection[Loop], clock: Clock) -> AsyncIterator[None]:
     """The real worker, with some of its loops, in this process; stopped as by SIGTERM."""
     stop = asyncio.Event()
     task = asyncio.create_task(run(settings, loops, clock=clock, stop=stop))

@@ -71,7 +71,7 @@ def typed(
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
     for module in (guard, options):
-        monkeypatch.setattr(module, "system_clock", clock)
+        monkeypatch.setattr(module, "database_clock", clock)
 
     async def type_(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])

@@ -18,7 +18,7 @@ async def history(worker: Worker, *, page: int = 100) -> list[Chapter]:
     """All of acme's, read in pages."""
     chapters: list[Chapter] = []
     async with one_moment(worker.pool) as conn:
-        fleet = await neighbourhood.read(conn, [ACME], Policy(), now=worker.clock())
+        fleet = await neighbourhood.read(conn, [ACME], Policy(), now=await worker.clock(conn))
         held = [each.key for each in fleet.attached_to(ACME)]
         while True:
             after = chapters[-1].id if chapters else 0

@@ -1,13 +1,15 @@
 """The commands about the guard: how it stands, the kill switch, and the release."""
 
 import sys
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from marketplace_worker.app import read_policy, system_clock, worker_of
+from marketplace_worker.app import read_policy, worker_of
 from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.printing import (
     Cell,
@@ -26,7 +28,7 @@ from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.operating import operate
-from marketplace_worker.store.database import connecting
+from marketplace_worker.store.database import connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 
 OPERATOR = "operator"
@@ -106,8 +108,8 @@ def _print_status(status: GuardStatus) -> None:
 @guard_cli.command("trip")
 def trip_command(by: By, reason: Reason, config: Config = None) -> None:
     """Stop all harm now: no suspension and no deactivation, but those that Support asks for."""
-    fact = GuardTripped(_identity(), system_clock(), _name(by), _reason(reason))
-    go(_operate(load_settings(config), fact))
+    name, why = _name(by), _reason(reason)
+    go(_operate(load_settings(config), lambda now: GuardTripped(_identity(), now, name, why)))
     printed("tripped: harmful steps are withheld until `marketplace-worker guard release`")
 
 
@@ -122,8 +124,11 @@ def release_command(
     ] = None,
 ) -> None:
     """Let harm go on: altogether, or for some steps to see what they do."""
-    fact = GuardReleased(_identity(), system_clock(), _name(by), _reason(reason), steps)
-    if go(_operate(load_settings(config), fact)) is Outcome.REFUSED:
+    name, why = _name(by), _reason(reason)
+    operation = _operate(
+        load_settings(config), lambda now: GuardReleased(_identity(), now, name, why, steps)
+    )
+    if go(operation) is Outcome.REFUSED:
         raise Misconfigured(
             "the guard is not tripped: there is nothing to release (see `marketplace-worker guard "
             "status`)"
@@ -135,13 +140,17 @@ def release_command(
     )
 
 
-async def _operate(settings: Settings, fact: GuardTripped | GuardReleased) -> Outcome:
+async def _operate(
+    settings: Settings, fact_at: Callable[[datetime], GuardTripped | GuardReleased]
+) -> Outcome:
     """Decide on it as the workers do; the log line of it goes to standard error."""
     set_up_logs(sys.stderr, settings.log_level)
     policy = read_policy(settings.policy_file)
     async with connecting(settings.postgres) as pool:
         await require_current_schema(pool)
-        worker = worker_of(settings, policy, pool, system_clock)
+        worker = worker_of(settings, policy, pool, database_clock)
+        async with transaction(pool) as conn:
+            fact = fact_at(await worker.clock(conn))
         return (await operate(fact, worker)).outcome
 
 

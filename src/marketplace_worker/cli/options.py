@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 import uvloop
 
-from marketplace_worker.app import read_policy, system_clock
+from marketplace_worker.app import read_policy
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.settings import Settings
-from marketplace_worker.store.database import connecting
+from marketplace_worker.store.database import connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
 
@@ -40,4 +40,6 @@ async def inspecting(settings: Settings) -> AsyncIterator[Inspector]:
     policy = read_policy(settings.policy_file)
     async with connecting(settings.postgres) as pool:
         await require_current_schema(pool)
-        yield Inspector(pool, PolicyBook(policy), system_clock())
+        async with transaction(pool) as conn:
+            now = await database_clock(conn)
+        yield Inspector(pool, PolicyBook(policy), now)

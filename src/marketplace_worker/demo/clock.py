@@ -4,6 +4,8 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import NoReturn
 
+from marketplace_worker.store.database import Connection
+
 TICK = timedelta(hours=1)
 TICK_S = 0.01
 
@@ -21,6 +23,10 @@ class FastClock:
 
     def __call__(self) -> datetime:
         """The time (UTC)."""
+        return self._now
+
+    async def of_worker(self, _: Connection) -> datetime:
+        """The same, in place of the database's."""
         return self._now
 
     def day(self, moment: datetime) -> float:

@@ -347,7 +347,7 @@ class Case:
         story = _story(self.organization) or story or self.correlation_id
         for kind, details in said:
             sequence = self.organization.sequence + 1
-            self.organization = replace(self.organization, sequence=sequence)
+            self.organization = replace(self.organization, sequence=sequence, decided_at=self.now)
             self.events.append(
                 Event(
                     kind=kind,

@@ -145,7 +145,9 @@ class _Deciding:
     def _case(self, organization: Organization, fleet: Fleet, story: str | None = None) -> Case:
         by_deadline = self.identity.source == BY_DEADLINE
         cause = BY_DEADLINE if by_deadline else self.identity.id
-        return Case(organization, fleet, self.policies, self.watch, self.now, cause, story)
+        # A clock may jump back; what was decided stays in the past.
+        now = max(self.now, organization.decided_at or self.now)
+        return Case(organization, fleet, self.policies, self.watch, now, cause, story)
 
     # --- subscriptions ---
 

@@ -156,8 +156,9 @@ class Organization:
 
     `dwells_from`: from when its dwell counts where that is later, after a hold.  `withheld_at`:
     when the guard withheld the step that is due.  `postponed_until`: when its inactivity is looked
-    at again, after a feed was silent.  `sequence` is that of its newest event, `revision` that of
-    its newest snapshot; 0: none yet.
+    at again, after a feed was silent.  `decided_at`: when anything was said of it last; its time
+    never goes back before that, whatever a clock does.  `sequence` is that of its newest event,
+    `revision` that of its newest snapshot; 0: none yet.
     """
 
     id: OrganizationId
@@ -184,6 +185,7 @@ class Organization:
     recovery: Recovery | None = None
     locked_email: EmailHash | None = None
     reported: tuple[Reported, ...] = ()
+    decided_at: datetime | None = None
     sequence: int = 0
     revision: int = 0
 

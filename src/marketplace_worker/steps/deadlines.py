@@ -41,7 +41,7 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
         log.exception("deadline_failed", organizations=claimed)
         for organization in claimed:
             async with transaction(worker.pool) as conn:
-                now = worker.clock()
+                now = await worker.clock(conn)
                 until = now + LOOK_AGAIN_AFTER
                 await organizations.postpone(conn, organization, now=now, until=until)
     return len(claimed)
@@ -50,8 +50,8 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
 async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -> None:
     """The same, or nothing; `claimed` tells which organizations it was about."""
     began = perf_counter()
-    now = worker.clock()
     async with transaction(worker.pool) as conn:
+        now = await worker.clock(conn)
         due = await organizations.claim_due(conn, now=now, limit=limit)
         if not due:
             return

@@ -3,7 +3,7 @@
 What the steps that decide share: from facts and a neighbourhood to rows and promises.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -31,7 +31,7 @@ from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
 from marketplace_worker.steps import log_lines
 from marketplace_worker.store import decisions, journal, neighbourhood, outbox, safeguards
-from marketplace_worker.store.database import Connection, Pool
+from marketplace_worker.store.database import Clock, Connection, Pool
 from marketplace_worker.store.decisions import Decided
 from marketplace_worker.store.neighbourhood import Neighbourhood
 from marketplace_worker.store.policies import PolicyBook
@@ -53,13 +53,13 @@ class OutboundTopics:
 class Worker:
     """What every step works with.
 
-    `clock` tells the moment of a decision (UTC), read once a transaction; `feeds` says what each
+    `clock` tells the moment of a decision, read once a transaction; `feeds` says what each
     inbound topic carries.
     """
 
     pool: Pool
     policies: PolicyBook
-    clock: Callable[[], datetime]
+    clock: Clock
     hash_email: EmailHasher
     feeds: Mapping[str, Feed]
     topics: OutboundTopics
@@ -97,7 +97,7 @@ class Tally:
         if near.safeguards_locked:
             metrics.GUARD_TRIPPED.set(near.fleet.safeguards.trip is not None)
         policies = await worker.policies.policies_for(conn, near.fleet)
-        return cls(near, policies, now or worker.clock())
+        return cls(near, policies, now or await worker.clock(conn))
 
     @property
     def fleet(self) -> Fleet:

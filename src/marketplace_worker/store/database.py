@@ -1,8 +1,9 @@
-"""Connections and transactions, and which of Postgres's refusals mean "try the same again"."""
+"""Connections, transactions, the clock, and which of Postgres's refusals mean "try it again"."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
 else:
     Connection = Pool = Any
+
+Clock = Callable[[Connection], Awaitable[datetime]]
+"""Tells the moment (UTC) at which a transaction decides."""
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -130,3 +134,9 @@ async def _refusals_named() -> AsyncIterator[None]:
         raise
     except _PASSING as error:
         raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
+
+
+async def database_clock(conn: Connection) -> datetime:
+    """The time by the clock that all workers share: the database's (docs/delivery.md, clocks)."""
+    now: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    return now
