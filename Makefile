@@ -5,6 +5,8 @@ UV_VERSION := 0.13.9
 VENV := .venv/bin
 READY := .venv/.ready
 KAFKA_JARS := .cache/kafka/.fetched
+FUZZER := .venv/.fuzzer
+FUZZ_SECONDS := 60
 LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
 
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
@@ -12,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stories test-kafka test-exhaustive test-mutation check schemas docs lock clean
+.PHONY: help demo test test-stories test-kafka test-faults test-exhaustive test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -31,11 +33,20 @@ test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo o
 	@$(VENV)/pytest -m broker --broker=apache $(ARGS)
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
 
+test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (6 min; needs mvn)
+	@$(VENV)/pytest -m faults --broker=apache --database=embedded tests/faults $(ARGS)
+
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
 	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)
 
 test-mutation: $(READY) ## Plant faults in the core, and see that its tests notice (long)
 	@$(VENV)/python tests/mutation/plant.py $(ARGS)
+
+fuzz: $(FUZZER) ## Fuzz the readers of all topics for FUZZ_SECONDS=60 (Linux on x86-64)
+	@mkdir -p .cache/fuzz
+	@cd tests && ../$(VENV)/python -m fuzz --seconds $(FUZZ_SECONDS) --folder ../.cache/fuzz $(ARGS) \
+		>../.cache/fuzz/log 2>&1 || { tail -n 60 ../.cache/fuzz/log; exit 1; }
+	@grep -E 'Seed:|INITED|DONE|^stat::' .cache/fuzz/log
 
 check: $(READY) ## Lint, format, types, layers, dependencies and sizes
 	@$(VENV)/ruff check
@@ -55,6 +66,7 @@ lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what st
 	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) --all-extras --group dev \
 		-o requirements.lock $(ARGS)
 	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
+	@$(VENV)/uv pip compile --group fuzz $(LOCKED) -c requirements.lock -o tests/fuzz/requirements.lock
 	@echo hatchling | $(VENV)/uv pip compile - $(LOCKED) -c requirements.lock -o deploy/build.lock
 
 clean: ## Remove all that was made
@@ -81,9 +93,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(FUZZER): $(READY) tests/fuzz/requirements.lock
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes \
+		-r tests/fuzz/requirements.lock
+	@touch $@
+
 $(KAFKA_JARS): tests/kafka/pom.xml
 	@command -v mvn >/dev/null || { \
-		echo 'make test-kafka gets Apache Kafka with mvn, and there is no mvn here: nothing was tested' \
+		echo 'This gets Apache Kafka with mvn, and there is no mvn here: nothing was tested' \
 			'(on Debian: apt-get install maven).' >&2; \
 		exit 1; \
 	}

@@ -150,11 +150,14 @@ def start_postgres(choice: Choice, folder: Path) -> AbstractAsyncContextManager[
 
 
 @contextlib.asynccontextmanager
-async def fresh_database(server: str, name: str) -> AsyncIterator[str]:
-    """An empty database of its own on that server, dropped in the end; yields its DSN."""
+async def fresh_database(server: str, name: str, template: str = "template0") -> AsyncIterator[str]:
+    """A database of its own on that server, dropped in the end; yields its DSN.
+
+    Empty, or a copy of `template`, which nobody may be connected to.
+    """
     connection = await asyncpg.connect(server)
     try:
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
@@ -240,7 +243,7 @@ def settings(choice: Choice, bootstrap: str, dsn: str, prefix: str) -> Settings:
             rebalance_timeout_ms=20_000,
             request_timeout_ms=30_000,
         ),
-        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=4),
+        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=6),
         topics=Topics(**names),
         deadlines=Deadlines(poll_interval_ms=10),
         relay=Relay(poll_interval_ms=10),

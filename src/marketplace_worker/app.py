@@ -5,7 +5,7 @@ Only this module reads the clock of the machine, and nothing is decided by it.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,28 +16,38 @@ import structlog
 
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
-from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.errors import CannotGoOn, Misconfigured
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations import metrics
+from marketplace_worker.operations.health import Health, Sign
+from marketplace_worker.operations.serving import serving
+from marketplace_worker.operations.stop import Stop
+from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.relay import relay
+from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
+from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
+from marketplace_worker.steps.watching import (
+    LOOK_EVERY_S,
+    look_at_postgres,
+    look_at_reader,
+    silence_max_s,
+    watch,
+)
 from marketplace_worker.store import policies, safeguards
 from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
-from marketplace_worker.streams.consumer import consuming
+from marketplace_worker.streams.consumer import Oversight, consuming
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.topics import require_topics
 from marketplace_worker.translate import Feed
 
 log = structlog.get_logger(__name__)
-
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 15.0
-"""How long a loop waits after a failure: the pause doubles from the one to the other."""
 
 
 class Loop(StrEnum):
@@ -46,6 +56,7 @@ class Loop(StrEnum):
     INGEST = "ingest"
     DEADLINES = "deadlines"
     RELAY = "relay"
+    RETENTION = "retention"
 
 
 def system_clock() -> datetime:
@@ -88,24 +99,30 @@ async def run(
     Raises:
         Misconfigured: what is set, the schema or the topics do not allow a start.
         Unavailable: Kafka or Postgres does not answer at the start; later it is waited for.
+        CannotGoOn: a loop has ended or hangs: the process must be started anew.
     """
-    stop = stop or asyncio.Event()
+    ending = Stop(stop or asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
     started = asyncio.Event()
-    with _signals_set(stop):
-        work = asyncio.create_task(_work(settings, frozenset(loops), clock, started, stop))
-        stopped = asyncio.create_task(stop.wait())
+    with _signals_set(ending.ordered), ending:
+        work = asyncio.create_task(_work(settings, frozenset(loops), clock, started, ending))
+        ordered = asyncio.create_task(ending.ordered.wait())
         try:
-            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not started.is_set():
-                work.cancel()  # does nothing to a start that has failed
-            await work
-        except asyncio.CancelledError:
-            if not stop.is_set():
-                raise
-            log.info("worker_stopped", while_starting=True)
+            await asyncio.wait({work, ordered}, return_when=asyncio.FIRST_COMPLETED)
+            ending.order()
+            if work.done() or started.is_set():
+                await work
+            else:
+                await _give_up_start(work)
         finally:
-            stopped.cancel()
+            ordered.cancel()
             work.cancel()
+
+
+async def _give_up_start(work: asyncio.Task[None]) -> None:
+    """End a start that a stop has overtaken; what it fails with on the way out is no news."""
+    work.cancel()
+    await asyncio.wait({work})
+    log.info("worker_stopped", while_starting=True)
 
 
 async def _work(
@@ -113,22 +130,38 @@ async def _work(
     loops: frozenset[Loop],
     clock: Clock,
     started: asyncio.Event,
-    stop: asyncio.Event,
+    stop: Stop,
 ) -> None:
     policy = read_policy(settings.policy_file)
+    health = Health(silence_max_s=silence_max_s(settings), stopping=stop.ordered.is_set)
     async with AsyncExitStack() as stack:
+        stack.enter_context(serving(settings.http_port, health))
+        tasks = [asyncio.create_task(watch(health, stop), name="watch")]
+        stack.callback(tasks[0].cancel)
         pool = await stack.enter_async_context(connecting(settings.postgres))
+        cutting = asyncio.create_task(_cut_off(pool, stop))
+        stack.callback(cutting.cancel)
         await require_current_schema(pool)
         await require_topics(settings.kafka, settings.topics)
         worker = worker_of(settings, policy, pool, clock)
         await _register(policy, worker)
-        stack.enter_context(metrics.serving(settings.metrics_port))
-        tasks = await stack.enter_async_context(_tasks(settings, worker, loops))
+        tasks += await stack.enter_async_context(_tasks(settings, worker, loops, health, stop))
         started.set()
+        health.started = True
         log.info("worker_started", loops=sorted(loops), policy_version=policy.version)
-        await _until_stopped(stop, tasks)
-        log.info("worker_stopping")
+        try:
+            await _until_stopped(stop, tasks)
+        finally:
+            stop.order()
+            log.info("worker_stopping")
     log.info("worker_stopped")
+
+
+async def _cut_off(pool: Pool, stop: Stop) -> None:
+    """Close the connections of what was given up and could not roll back by itself in time."""
+    await stop.ordered.wait()
+    await asyncio.sleep(stop.work_left_s() + CANCEL_TIMEOUT_S)
+    pool.terminate()
 
 
 async def _register(policy: Policy, worker: Worker) -> None:
@@ -150,108 +183,79 @@ def worker_of(settings: Settings, policy: Policy, pool: Pool, clock: Clock) -> W
         hash_email=email_hasher(settings.email_key.get_secret_value().encode()),
         feeds=feeds(topics),
         topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),
+        intake=Intake(settings.ingest),
     )
 
 
 @asynccontextmanager
 async def _tasks(
-    settings: Settings, worker: Worker, loops: frozenset[Loop]
+    settings: Settings, worker: Worker, loops: frozenset[Loop], health: Health, stop: Stop
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Start the loops; on leaving, they end in the order of the flow: intake first, relay last."""
-    repeating = partial(_repeating, stop_s=settings.stop_timeout_ms / 1000)
+    """Start the loops; on leaving, they end in the order of the flow: intake first, relay last.
+
+    All of them are told at once, and what is under way has until the same moment.
+    """
     async with AsyncExitStack() as stack:
         tasks = []
+
+        async def repeat(name: str, step: Step, idle_s: float) -> None:
+            loop = repeating(name, step, idle_s=idle_s, sign=health.sign(name), stop=stop)
+            tasks.append(await stack.enter_async_context(loop))
+
+        look = partial(look_at_postgres, worker.pool, health)
+        await look()
+        await repeat("look at Postgres", look, LOOK_EVERY_S)
         if Loop.RELAY in loops:
             publisher = await stack.enter_async_context(producing(settings.kafka, settings.relay))
-            send = partial(_send, worker.pool, publisher, settings.relay.batch_rows_max)
-            idle_s = settings.relay.poll_interval_ms / 1000
-            tasks.append(await stack.enter_async_context(repeating(Loop.RELAY, send, idle_s)))
+            sign = health.sign(Loop.RELAY)
+            send = partial(_send, worker.pool, publisher, settings.relay.batch_rows_max, sign)
+            await repeat(Loop.RELAY, send, settings.relay.poll_interval_ms / 1000)
         if Loop.DEADLINES in loops:
             fire = partial(fire_due, worker, limit=settings.deadlines.batch_rows_max)
-            idle_s = settings.deadlines.poll_interval_ms / 1000
-            tasks.append(await stack.enter_async_context(repeating(Loop.DEADLINES, fire, idle_s)))
+            await repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
+        if Loop.RETENTION in loops:
+            let_go = partial(retain, worker, settings.retention)
+            await repeat(Loop.RETENTION, let_go, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
             handle = partial(ingest, worker=worker)
-            consumers = await stack.enter_async_context(
-                consuming(settings, facts=handle, activity=handle, clock=system_clock)
+            oversight = Oversight(
+                lambda name: health.sign(f"ingest {name}").give(), stop.work_left_s
             )
-            watch = asyncio.create_task(consumers.wait_failed(), name=Loop.INGEST)
-            stack.callback(watch.cancel)
-            tasks.append(watch)
+            consumers = await stack.enter_async_context(
+                consuming(settings, facts=handle, activity=handle, oversight=oversight)
+            )
+            for each in consumers.both:
+                see = partial(look_at_reader, each, health)
+                await see()
+                await repeat(f"look at {each.name}", see, LOOK_EVERY_S)
+            failing = asyncio.create_task(consumers.wait_failed(), name=Loop.INGEST)
+            stack.callback(failing.cancel)
+            tasks.append(failing)
         yield tasks
 
 
-async def _send(pool: Pool, publisher: Publisher, limit: int) -> int:
+async def _send(pool: Pool, publisher: Publisher, limit: int, sign: Sign) -> int:
     """Relay, connected: Kafka is looked for before a shard is led, not while it is."""
     await publisher.start()
-    return await relay(pool, publisher.publish, limit=limit)
+
+    async def publish(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        sign.give()  # one shard of many, each with its own wait for Kafka
+        return await publisher.publish(messages)
+
+    return await relay(pool, publish, limit=limit)
 
 
-async def _until_stopped(stop: asyncio.Event, tasks: Collection[asyncio.Task[None]]) -> None:
+async def _until_stopped(stop: Stop, tasks: Collection[asyncio.Task[None]]) -> None:
     """Wait for the stop; a task that ends before it has failed, and its error is raised."""
-    stopped = asyncio.create_task(stop.wait())
+    ordered = asyncio.create_task(stop.ordered.wait())
     try:
-        done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        done, _ = await asyncio.wait({ordered, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopped.cancel()
-
-
-@asynccontextmanager
-async def _repeating(
-    loop: Loop, step: Callable[[], Awaitable[int]], idle_s: float, *, stop_s: float
-) -> AsyncIterator[asyncio.Task[None]]:
-    """A task that takes a step over and over.
-
-    On leaving, the step under way is finished; after `stop_s` it is given up, and its transaction
-    rolls back.
-    """
-    stop = asyncio.Event()
-    task = asyncio.create_task(_repeat(loop, step, idle_s, stop), name=loop)
-    try:
-        yield task
-    finally:
-        stop.set()
-        await asyncio.wait({task}, timeout=stop_s)
-        if task.cancel():
-            log.warning("step_given_up", loop=loop)
-            await asyncio.wait({task})
-
-
-async def _repeat(
-    loop: Loop, step: Callable[[], Awaitable[int]], idle_s: float, stop: asyncio.Event
-) -> None:
-    """Take the step at once again while it finds work; wait while it finds none or fails."""
-    failures = 0
-    while not stop.is_set():
-        try:
-            pause_s = 0.0 if await step() else idle_s
-            failures = 0
-        except Unavailable as error:
-            failures += 1
-            pause_s = _pause_s(failures)
-            log.warning(
-                "loop_waiting", loop=loop, reason=str(error), pause_s=pause_s, failures=failures
-            )
-        except Exception:  # a bug of ours: say so, and go on with what can go on
-            failures += 1
-            pause_s = _pause_s(failures)
-            log.exception("loop_failed", loop=loop, pause_s=pause_s, failures=failures)
-        await _wait(stop, pause_s)
-
-
-def _pause_s(failures: int) -> float:
-    # The exponent is clamped, not only the result: it must not overflow after a long night.
-    return min(PAUSE_MIN_S * 2.0 ** min(failures - 1, 16), PAUSE_MAX_S)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
+        ordered.cancel()
+    for task in done:
+        task.result()
+    if not stop.ordered.is_set():
+        raise CannotGoOn(f"ended without a word: {', '.join(task.get_name() for task in done)}")
 
 
 @contextmanager

@@ -24,3 +24,7 @@ class Unavailable(Exception):
 
 class Misconfigured(Exception):
     """The settings or the database do not allow a start; the message says what to do."""
+
+
+class CannotGoOn(Exception):
+    """Neither waiting nor trying again helps: the process must end, and be started anew."""

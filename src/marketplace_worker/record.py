@@ -4,17 +4,26 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+CLOCKS_APART_MAX = timedelta(hours=1)
+"""How far ahead of ours the clock of a record's producer is believed; what Kafka 4 itself refuses
+where nobody changed it (`message.timestamp.after.max.ms`)."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
-"""In their order; a value may be null or binary."""
+"""In their order; a value may be null or binary.  Bytes of a name that are not UTF-8 stand in it as
+Python has them in file names (`surrogateescape`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """The bytes of a record and where they stood.
 
-    `recorded_at` is the record's own timestamp (UTC); `value` is None for a tombstone.
+    `recorded_at` is the record's own timestamp (UTC), by the clock of its producer; `EPOCH` where
+    it brings none.  `received_at` is when it was taken in, by our clock; None where that is the
+    same.  `value` is None for a tombstone.
     """
 
     topic: str
@@ -24,6 +33,21 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    received_at: datetime | None = None
+
+    @property
+    def happened_by(self) -> datetime:
+        """The latest moment at which what it tells can have happened (UTC).
+
+        That is its own time; but what brings none, or one further ahead than clocks are apart,
+        happened by the time it was received: else it would be newer than all that follows.  What
+        is ahead by less keeps its order among its neighbours.
+        """
+        if self.received_at is None:
+            return self.recorded_at
+        if EPOCH < self.recorded_at <= self.received_at + CLOCKS_APART_MAX:
+            return self.recorded_at
+        return self.received_at
 
     @property
     def position(self) -> str:

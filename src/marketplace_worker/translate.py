@@ -33,6 +33,7 @@ def translate(
     Total: whatever the bytes are, nothing is raised for them.
     """
     try:
+        _check_header_names(record)
         match feed:
             case Feed.AWS:
                 return aws.translate(record)
@@ -44,3 +45,10 @@ def translate(
                 return (inbound.read(record, hash_email=hash_email),)
     except Malformed as refusal:
         return (refusal,)
+
+
+def _check_header_names(record: Record) -> None:
+    """Kafka's protocol has them in UTF-8; what is not stands in them as `Headers` says."""
+    for place, (name, _) in enumerate(record.headers):
+        if not name.isascii() and any("\ud800" <= each <= "\udfff" for each in name):
+            raise Malformed("the header's name is not UTF-8", field=f"headers[{place}]")

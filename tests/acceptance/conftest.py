@@ -6,6 +6,7 @@ import pytest
 
 import servers
 from acceptance.stage import Stage
+from acceptance.watched import own_broker, watched  # noqa: F401 - fixtures
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate

@@ -6,8 +6,10 @@ from copy import deepcopy
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from acceptance.scenario import azure, committed, created
+from acceptance.scenario import azure, committed, created, eventbridge
 from acceptance.scenario import linked as linked_to
+from marketplace_worker.errors import Malformed
+from marketplace_worker.store.intake import Flood
 from steps.stories import Line, day_of, ended, linked, login, support, use
 
 TODAY = 36
@@ -60,6 +62,32 @@ FLEET: list[Line] = sorted(
     ),
     key=day_of,
 )
+
+_ENDED = eventbridge(TODAY, "Purchase Agreement Ended", {"id": "agmt-9d4", "status": "CANCELLED"})
+
+
+def _without(line: Line, *path: str) -> Line:
+    """As a sender that forgot a field."""
+    told = deepcopy(line)
+    within = told["value"]
+    for name in path[:-1]:
+        within = within[name]
+    del within[path[-1]]
+    return told
+
+
+UNREADABLE: list[Line] = [
+    _without(_ENDED, "detail", "agreement", "id"),
+    _without(_ENDED, "detail", "agreement", "id"),
+    _without(azure(TODAY, "Unsubscribe", "sub-17"), "action"),
+]
+"""What the fleet's worker refuses on that day."""
+
+FAILED_ON: list[Line] = [_from_the_sign_up(created(TODAY, each)) for each in ("stark", "wayne")]
+"""What it fails on itself, until it is mended."""
+
+FLOOD = Flood("marketplace.gcp.notifications", 1214, 1003, Malformed("is missing", field="eventId"))
+"""Why one topic is stopped on that day."""
 
 SLOWER = """
 version = "2026-03"

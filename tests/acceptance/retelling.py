@@ -7,6 +7,7 @@ and awaited, each deadline comes at its own time, and at one instant messages co
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -30,6 +31,8 @@ from acceptance.stage import PATIENCE_S, MovableClock, forget_everything
 from marketplace_worker.app import worker_of
 from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.inspection.replaying import verify
+from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record
@@ -46,6 +49,7 @@ from marketplace_worker.streams import consumer
 from marketplace_worker.streams.consumer import consuming
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.topics import create_topics
+from streams.streaming import UNWATCHED
 
 THE_END: Final = b"the end of a story"
 """What we write behind the events of a story, to know that we have read all of them."""
@@ -56,10 +60,14 @@ ACTIVITY: Final = {LOGINS, API_REQUESTS}
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a story came to: what was published of each subject, and how everything stands."""
+    """What a story came to: what was published of each subject, and how everything stands.
+
+    `misfolded`: where folding the journal again does not give what is stored.
+    """
 
     said: Mapping[str, Sequence[Json]]
     stands: Mapping[str, object]
+    misfolded: Sequence[str] = ()
 
     @classmethod
     def in_simulation(cls, story: Story) -> "Ending":
@@ -73,6 +81,7 @@ class Ending:
         return [
             *said_otherwise(self.said, came.said),
             *stands_otherwise(self.stands, came.stands),
+            *came.misfolded,
         ]
 
 
@@ -117,7 +126,7 @@ class Teller:
             take = teller._take
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(consumer, "IDLE_WAIT_MS", 5)
-                async with consuming(settings, facts=take, activity=take, clock=lambda: clock.now):
+                async with consuming(settings, facts=take, activity=take, oversight=UNWATCHED):
                     yield teller
 
     async def tell(self, story: Story) -> Ending:
@@ -133,7 +142,8 @@ class Teller:
             for told in _together(story.heard):
                 await self._hear(told, story)
             await self._pass_time(story.ended_at + timedelta.resolution)
-            ending = Ending(by_subject(await self._published()), await self._standing())
+            said, stands = by_subject(await self._published()), await self._standing()
+            ending = Ending(said, stands, await self._misfolded())
         self.lost = False
         return ending
 
@@ -210,8 +220,8 @@ class Teller:
     def _all_taken(self) -> bool:
         return all(self.taken.get(topic, 0) >= end for topic, end in self.sent.items())
 
-    async def _take(self, records: Sequence[Record]) -> None:
-        """Handles a batch.  What Kafka gives again of an earlier story is left out."""
+    async def _take(self, records: Sequence[Record]) -> AbstractSet[str]:
+        """Handles all of a batch.  What Kafka gives again of an earlier story is left out."""
         ours = [each for each in records if each.offset >= self.begun.get(each.topic, 0)]
         if ours:
             await ingest(ours, self.worker)
@@ -219,6 +229,7 @@ class Teller:
             for record in ours:
                 self.taken[record.topic] = record.offset + 1
             self.progress.notify_all()
+        return frozenset()
 
     async def _published(self) -> list[bytes]:
         """Keep the worker's promises, and read what it said."""
@@ -248,6 +259,13 @@ class Teller:
             fleet.seen = await activity.read(conn, [row["organization_id"] for row in everybody])
             fleet.feeds = await activity.feeds(conn, since=date.min)
         return standing(fleet, {organization.id: due_at for organization, due_at in stored})
+
+    async def _misfolded(self) -> list[str]:
+        """Where the journal and what is stored are not the same."""
+        inspector = Inspector(self.pool, self.worker.policies, self.clock.now)
+        return [
+            f"folded again: {each}" async for page in verify(inspector) for each in page.differences
+        ]
 
     @property
     def _prefix(self) -> str:

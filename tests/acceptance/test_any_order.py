@@ -19,10 +19,11 @@ from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy, Reinstatement
 from marketplace_worker.record import Record
-from marketplace_worker.settings import Postgres, Topics
+from marketplace_worker.settings import Ingest, Postgres, Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.intake import Intake
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook, register
@@ -68,6 +69,7 @@ async def final_state(
         hash_email=email_hasher(b"sixteen characters"),
         feeds=feeds(TOPICS),
         topics=OutboundTopics(TOPICS.lifecycle, TOPICS.state, TOPICS.dead_letters),
+        intake=Intake(Ingest()),
     )
     for batch in batches:
         if batch:

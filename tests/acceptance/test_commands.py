@@ -10,6 +10,7 @@ import pytest
 
 from acceptance.stage import Stage, command, until, worker_process
 from marketplace_worker.settings import Settings
+from marketplace_worker.store.migrations import migrations
 
 
 async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
@@ -25,7 +26,7 @@ async def test_an_operator_is_led_from_nothing_to_a_running_worker(settings: Set
     status, said = await typed("run", settings=settings)
     assert (status, "marketplace-worker migrate" in said) == (2, True)
 
-    applied = "applied 0001_first.sql\napplied 0002_lifecycle.sql\n"
+    applied = "".join(f"applied {each.name}\n" for each in migrations())
     assert await typed("migrate", settings=settings) == (0, applied)
     assert await typed("migrate", settings=settings) == (0, "the schema is current\n")
 

@@ -4,24 +4,41 @@ Typed in this process, as of a moment of the scenario: only the clock is another
 """
 
 import asyncio
+import io
 import json
 import shlex
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import servers
-from acceptance.operated import FLEET, LATER, SLOWER, TODAY, same, shown_on_the_page
+from acceptance.operated import (
+    FAILED_ON,
+    FLEET,
+    FLOOD,
+    LATER,
+    SLOWER,
+    TODAY,
+    UNREADABLE,
+    same,
+    shown_on_the_page,
+)
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock, command, environment
 from marketplace_worker.app import worker_of
-from marketplace_worker.cli import guard, main, options
+from marketplace_worker.cli import main, options, redriving
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.vocabulary import EmailHash
+from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction
 from marketplace_worker.store.migrations import migrate
@@ -57,6 +74,8 @@ async def worker(settings: Settings, clock: MovableClock) -> AsyncIterator[Worke
     """What fills the database."""
     async with connecting(settings.postgres) as pool:
         await migrate(pool)
+        async with transaction(pool) as conn:
+            await policies.register(conn, Policy(), now=at(0))
         yield worker_of(settings, Policy(), pool, clock)
 
 
@@ -70,7 +89,7 @@ def typed(
     """Type a command: exit status, standard output, standard error."""
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
-    for module in (guard, options):
+    for module in (options, redriving):
         monkeypatch.setattr(module, "database_clock", clock)
 
     async def type_(*arguments: str | Path) -> tuple[int, str, str]:
@@ -133,7 +152,15 @@ async def live(worker: Worker, clock: MovableClock, since: float, until: float) 
 async def fleet(worker: Worker, clock: MovableClock) -> Worker:
     """The fleet today, all that was due taken."""
     await live(worker, clock, 0, TODAY)
+    await tell(worker, clock, *UNREADABLE)
+    with capture_logs():
+        await tell(replace(worker, hash_email=_bug), clock, *FAILED_ON)
+        await worker.intake.stop(worker.pool, clock, [FLOOD])
     return worker
+
+
+def _bug(_: str) -> EmailHash:
+    raise KeyError("owner")
 
 
 READING = [
@@ -142,6 +169,13 @@ READING = [
     ("org", "explain", "acme"),
     ("due", "--within", "P30D"),
     ("guard", "status"),
+    ("replay", "--verify"),
+    ("replay", "acme", "--as-of", "2026-01-10T00:00:00Z"),
+    ("dead-letters", "groups"),
+    ("dead-letters", "list"),
+    ("dead-letters", "show", "4"),
+    ("dead-letters", "redrive", "--all", "--dry-run"),
+    ("dead-letters", "discard", "3", "--dry-run"),
 ]
 
 Write = Callable[[str], Path]
@@ -362,6 +396,117 @@ async def test_a_kill_switch_in_a_process_of_its_own(settings: Settings) -> None
         assert (process.returncode, said in out) == (0, True)
 
 
+# --- dead letters ---------------------------------------------------------------------------------
+
+BECAUSE = ("--by", "Olga", "--reason", "mended")
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_dead_letters_are_listed_by_group_and_page_by_page(typed: Type) -> None:
+    """The newest first; a group by the name that `groups` gives it."""
+    groups = (await document(typed, "dead-letters", "groups"))["groups"]
+    assert [(each["topic"], each["field"], each["reason"], each["letters"]) for each in groups] == [
+        ("organizations.changes", "", "marketplace-worker failed on it: KeyError", 2),
+        ("marketplace.aws.notifications", "detail.agreement.id", "is missing", 2),
+        ("marketplace.azure.notifications", "action", "is missing", 1),
+    ]
+    listing = ("dead-letters", "list", "--limit", "2")
+    newest = (await document(typed, *listing))["dead_letters"]
+    older = (await document(typed, *listing, "--before", str(newest[-1]["id"])))["dead_letters"]
+    assert [each["id"] for each in (*newest, *older)] == [5, 4, 3, 2]
+    assert f"--before {newest[-1]['id']}" in await printed(typed, *listing)
+    of_group = await document(typed, *listing, "--group", groups[1]["id"])
+    assert [each["offset"] for each in of_group["dead_letters"]] == [1, 0]
+    assert await printed(typed, *listing, "--status", "discarded") == "there is none\n"
+
+
+async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """Its bytes are anybody's: escapes, binary, null; in JSON they also stand as they are."""
+    clock.now = at(1)
+    value = '\x1b[2J{"a":\n"\x9b31m\u202e"}'.encode() + b"\xff\x00"
+    topic = worker.topics.lifecycle.replace("organizations.lifecycle", "support.requests")
+    headers = (("tr\x1bace", None), ("blob", b"\x00\xff"))
+    await ingest([Record(topic, 0, 7, at(1), b"k\x1b", value, headers)], worker)
+
+    shown = await printed(typed, "dead-letters", "show", "1")
+    found = await document(typed, "dead-letters", "show", "1")
+
+    for line in ("  k\\x1b", "  tr\\x1bace: null", "  blob: \\x00\\xff", '  \\x1b[2J{"a":'):
+        assert line in shown.splitlines()
+    assert '  "\\x9b31m\\x202e"}\\xff\\x00' in shown.splitlines()
+    assert b64decode(found["value"]["base64"]) == value
+    assert found["value_bytes"] == len(value)
+    assert not {"\x1b", "\x9b", "\u202e"} & set(json.dumps(found, ensure_ascii=False) + shown)
+
+
+async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
+    typed: Type, fleet: Worker
+) -> None:
+    """What the dry run says is what happens; who and why stands in the row, not in the log."""
+    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    assert [(each["id"], each["would"], each["field"]) for each in would] == [
+        (1, "refuse", "detail.agreement.id"),
+        (2, "refuse", "detail.agreement.id"),
+        (3, "refuse", "action"),
+        (4, "take", None),
+        (5, "take", None),
+    ]
+    assert would[3]["facts"] == [{"fact": "organization.created stark", "taken_before": False}]
+
+    status, out, err = await typed("dead-letters", "redrive", "--all", *BECAUSE, "--json")
+    done = json.loads(out)
+    assert (status, done["redriven"], done["refused"], done["outcomes"]) == (
+        0,
+        2,
+        3,
+        {"applied": 2},
+    )
+    assert [each["became"] for each in done["results"]] == [*["refused"] * 3, *["redriven"] * 2]
+    assert "Olga" not in err
+    assert [json.loads(line)["event"] for line in err.splitlines()] == ["dead_letters_redriven"]
+    assert {"stark", "wayne"} <= (await states(fleet)).keys()
+    listed = await document(typed, "dead-letters", "list", "--status", "redriven")
+    assert {(each["acted_by"], each["acted_because"]) for each in listed["dead_letters"]} == {
+        ("Olga", "mended")
+    }
+
+    status, out, err = await typed("dead-letters", "redrive", "4", *BECAUSE)
+    assert (status, out, err) == (0, "nothing to do: none of these waits\n", "")
+    status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
+    assert (status, out) == (0, "discarded: 1\n")
+    status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
+    assert (status, out) == (0, "nothing to do: none of these waits\n")
+
+
+async def test_a_dry_run_tells_what_was_taken_before_and_what_we_would_fail_on(
+    typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that Kafka delivered again after the mend was taken; its dead letter still waits."""
+    with capture_logs():
+        await tell(replace(worker, hash_email=_bug), clock, *FAILED_ON)
+    await tell(worker, clock, FAILED_ON[0])
+    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    assert [each["facts"][0]["taken_before"] for each in would] == [True, False]
+
+    monkeypatch.setattr(redriving, "email_hasher", lambda _: _bug)
+    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    assert [(each["would"], each["reason"]) for each in would] == [("fail", "KeyError")] * 2
+    monkeypatch.setenv("MARKETPLACE_WORKER_TOPICS__ORGANIZATION_CHANGES", "another")
+    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    assert [each["would"] for each in would] == ["leave"] * 2
+
+
+async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settings) -> None:
+    """As an operator has it; the worker's role may do it."""
+    redrive = ("dead-letters", "redrive", "4", "5", "--rate", "1000", *BECAUSE)
+    async with command(*redrive, settings=settings) as process:
+        out, _ = await process.communicate()
+    assert (process.returncode, b"redriven       2" in out) == (0, True), out
+    assert {"stark", "wayne"} <= (await states(fleet)).keys()
+
+
 # --- a policy -------------------------------------------------------------------------------------
 
 
@@ -422,6 +567,14 @@ async def test_a_version_that_another_policy_has_is_refused(
         (("policy", "diff", "no-such-file"), "no-such-file"),
         (("guard", "trip", "--by", " ", "--reason", "x"), "--by: must be some words on one line"),
         (("guard", "trip", "--by", "x", "--reason", "\x1b[2J"), "--reason: must be some words"),
+        (("dead-letters", "show", "77"), "77: there is no such dead letter"),
+        (("dead-letters", "redrive", "7", "8", *BECAUSE), "7, 8: there is no such dead letter"),
+        (("dead-letters", "redrive", "--group", "x\x1b[2J", *BECAUSE), "there is no such group"),
+        (("dead-letters", "discard", "--group", "x", *BECAUSE), "there is no such group"),
+        (("dead-letters", "redrive", *BECAUSE), "which dead letters?"),
+        (("dead-letters", "redrive", "7", "--all", *BECAUSE), "which dead letters?"),
+        (("dead-letters", "discard", *BECAUSE), "which dead letters?"),
+        (("dead-letters", "redrive", "--all"), "--by and --reason: who does it and why is kept"),
         (("org", "history", "no\x1b[2Jbody"), "no\\x1b[2Jbody: nothing was ever told"),
     ],
 )
@@ -450,3 +603,58 @@ async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
     await tell(worker, clock, created(0, odd))
     said = await printed(typed, "org", "show", odd)
     assert "organization  acme\\x1b[31m[bold]" in said
+
+
+# --- the journal ----------------------------------------------------------------------------------
+
+
+async def test_verify_says_where_the_journal_and_what_is_stored_differ(
+    typed: Type, fleet: Worker
+) -> None:
+    """With an exit status of its own, for who runs it at night."""
+    assert "0 differences: " in await printed(typed, "replay", "--verify")
+    await fleet.pool.execute(
+        "UPDATE organizations SET sequence = 99 WHERE organization_id = 'acme'"
+    )
+
+    status, out, _ = await typed("replay", "acme", "--verify", "--json")
+
+    assert status == 3
+    (found,) = json.loads(out)["differences"]
+    assert found == {
+        "subject": "acme", "what": "column sequence", "stored": "99", "folded": "12"
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_as_of_shows_what_was_known_then(typed: Type) -> None:
+    """As `org show`; and says what is missing."""
+    found = await document(typed, "replay", "acme", "--as-of", "2026-01-04T00:00:00Z")
+    assert (found["state"], found["sequence"]) == ("control_plane_loss", 4)
+
+    for wrong in (("--as-of", "2026-01-04T00:00:00Z"), ("acme", "--as-of", "yesterday"), ("acme",)):
+        status, _, err = await typed("replay", *wrong)
+        assert status == 2
+        assert err
+
+
+async def test_erase_asks_and_refuses_what_is_not_closed(
+    typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be undone."""
+    words = ("--by", "Olga", "--reason", "she asked for it")
+    await tell(worker, clock, *canceled("acme"))
+    status, _, err = await typed("org", "erase", "acme", *words, "--yes")
+    assert (status, "is not deactivated" in err) == (2, True)
+
+    await wait(worker, clock, 100)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    status, _, _ = await typed("org", "erase", "acme", *words)
+    assert status == 1
+    status, out, _ = await typed("org", "erase", "acme", *words, "--yes")
+    assert (status, out) == (0, "erased: acme\n")
+
+    assert (await document(typed, "org", "show", "acme"))["erased_at"] is not None
+    assert "Olga" in await printed(typed, "org", "history", "acme")
+    assert "acme" in await printed(typed, "org", "explain", "acme")
+    assert "0 differences" in await printed(typed, "replay", "--verify")

@@ -17,6 +17,8 @@ from marketplace_worker.contract.documents import (
     organization_to_json,
     policy_from_json,
     policy_to_json,
+    readings_from_json,
+    readings_to_json,
     safeguards_from_json,
     safeguards_to_json,
     subscription_from_json,
@@ -36,6 +38,7 @@ from marketplace_worker.lifecycle.facts import (
     CommitmentLinked,
     Created,
     DeadlineCame,
+    Erased,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -47,7 +50,8 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.guard import Harm, Safeguards, Trip
+from marketplace_worker.lifecycle.guard import Answers, Harm, Safeguards, Trip
+from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Attention,
@@ -79,6 +83,7 @@ from marketplace_worker.lifecycle.organization import (
 )
 from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -149,7 +154,10 @@ DEACTIVATED = replace(
     deactivation_cause=DeactivationCause.SUPPORT_REQUEST,
     locked_email=EMAIL,
 )
-ORGANIZATIONS = [Organization(ACME), CREATED, SUSPENDED, QUIET, DEACTIVATED]
+ERASED = replace(
+    DEACTIVATED, owner=None, locked_email=None, erased_at=on(12, 1), decided_at=on(12, 1)
+)
+ORGANIZATIONS = [Organization(ACME), CREATED, SUSPENDED, QUIET, DEACTIVATED, ERASED]
 
 
 @pytest.mark.parametrize("organization", ORGANIZATIONS)
@@ -278,6 +286,7 @@ FACTS: list[Fact] = [
     DeadlineCame(WHO, on(3, 1), ACME),
     GuardTripped(WHO, on(3, 1), "grace", "Not today."),
     GuardReleased(WHO, on(3, 1), "grace", "All is well.", steps=20),
+    Erased(WHO, on(3, 1), ACME, "grace", "She asked for it."),
     LoggedIn(WHO, on(3, 1), ACME),
     ApiRequested(WHO, on(3, 1), ACME, requests=10**12),
 ]
@@ -287,6 +296,21 @@ FACTS: list[Fact] = [
 def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
     """The journal can be folded again (invariant 8)."""
     assert fact_from_json(fact_to_json(fact)) == fact
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        Readings(),
+        Readings({ACME: LastSeen(on(1, 1), None), OrganizationId("b"): LastSeen(None, on(1, 2))}),
+        Readings(answers=Answers(permitted=False)),
+        Readings(answers=Answers(permitted=True, silent=())),
+        Readings(answers=Answers(silent=tuple(ActivityFeed))),
+    ],
+)
+def test_what_a_decision_was_told_is_read_as_it_was_written(readings: Readings) -> None:
+    """Not to have been asked is another answer than no feed, and than no."""
+    assert readings_from_json(readings_to_json(readings)) == readings
 
 
 def test_every_kind_of_fact_and_of_change_is_among_those_that_are_read_back() -> None:

@@ -150,6 +150,28 @@ def test_a_record_that_is_none_is_refused_by_itself() -> None:
     assert taken == notified("aws", EVENT)
 
 
+def test_of_many_refused_records_as_many_are_told_as_may_have_a_copy_of_the_value() -> None:
+    """Ten thousand copies of a megabyte would end the worker; what can be read is taken all the
+    same, and the value is kept ten times.
+    """
+    found = items("aws", {"Records": [17] * 5_000 + [{"body": json.dumps(EVENT)}] + [17] * 4_000})
+    *refused, taken = found
+    assert taken == notified("aws", EVENT)
+    assert [str(each) for each in refused] == [
+        *(f"Records.{index}: must be an object" for index in range(9)),
+        "Records.9: must be an object; records refused after this one are not told one by one",
+    ]
+
+
+def test_records_within_records_are_not_more_than_one_value_may_hold() -> None:
+    """A megabyte has half a million of them."""
+    within = {"Records": [17] * 6_000}
+    assert str(refusal("aws", {"Records": [within, within]})) == "holds more than 10000 records"
+    (first, second) = items("aws", {"Records": [{"Records": [within, within]}, 17]})
+    assert str(first) == "Records.0: holds more than 10000 records"
+    assert str(second) == "Records.1: must be an object"
+
+
 def test_one_record_beside_a_resource_is_told_by_it() -> None:
     """As the router of a Lambda function sends it on."""
     value = wrapped(sqs(aws_message("entitlement-updated")), {"Entitlements": [{}]})

@@ -2,16 +2,21 @@
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from acceptance.scenario import at
 from acceptance.stage import MovableClock
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.settings import Postgres, Topics
+from marketplace_worker.settings import Ingest, Postgres, Topics
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
-from marketplace_worker.store.database import connecting
+from marketplace_worker.steps.intake import Intake
+from marketplace_worker.store import policies
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 
@@ -26,8 +31,13 @@ def clock() -> MovableClock:
 async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
     """What the steps work with."""
     topics = Topics()
-    async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
+    settings = Postgres(dsn=SecretStr(postgres_dsn))
+    async with connecting(settings) as pool:
         await migrate(pool)
+    # Anew: now there is a role to work as.
+    async with connecting(settings) as pool:
+        async with transaction(pool) as conn:
+            await policies.register(conn, Policy(), now=at(0))
         yield Worker(
             pool=pool,
             policies=PolicyBook(Policy()),
@@ -35,4 +45,19 @@ async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker
             hash_email=email_hasher(b"sixteen characters"),
             feeds=feeds(topics),
             topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),
+            intake=Intake(Ingest()),
         )
+
+
+@pytest.fixture
+async def owner(worker: Worker, postgres_dsn: str) -> AsyncIterator[Pool]:
+    """Connections of who may change everything, to the worker's database."""
+    assert worker is not None, "it has made the schema"
+    async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def inspector(worker: Worker) -> Inspector:
+    """Who asks, long after."""
+    return Inspector(worker.pool, worker.policies, at(1_000))

@@ -14,7 +14,8 @@ from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.ingest import ingest, read
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.taking import read
 
 Line = dict[str, Any]
 

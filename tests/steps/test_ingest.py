@@ -158,12 +158,16 @@ async def test_a_database_that_is_not_as_we_need_it_is_waited_for(
 ) -> None:
     """A missing column or grant is no fault of the records: none of them may be parked for it."""
     clock.now = at(1)
-    await worker.pool.execute("ALTER TABLE journal RENAME COLUMN outcome TO result")
+    await worker.pool.execute(
+        "SET LOCAL ROLE NONE; ALTER TABLE journal RENAME COLUMN outcome TO result"
+    )
 
     with pytest.raises(Unavailable):
         await ingest(records(created(0, "a"), created(0, "b")), worker)
 
-    await worker.pool.execute("ALTER TABLE journal RENAME COLUMN result TO outcome")
+    await worker.pool.execute(
+        "SET LOCAL ROLE NONE; ALTER TABLE journal RENAME COLUMN result TO outcome"
+    )
     await ingest(records(created(0, "a"), created(0, "b")), worker)
     assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
     assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 2
@@ -253,8 +257,8 @@ async def test_workers_that_meet_at_the_same_organizations_lose_nothing(
     together = await states(worker)
     async with transaction(worker.pool) as conn:
         await conn.execute(
-            "TRUNCATE organizations, subscriptions, links, billing_accounts, journal, "
-            "decisions, outbox"
+            "SET LOCAL ROLE NONE; TRUNCATE organizations, subscriptions, links, "
+            "billing_accounts, journal, decisions, outbox"
         )
     await ingest(alone, worker)
 

@@ -9,7 +9,8 @@ from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.steps.ingest import ingest, read
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.taking import read
 from marketplace_worker.store import neighbourhood
 from marketplace_worker.store.database import Connection, transaction
 from steps.stories import (

@@ -7,11 +7,12 @@ import pytest
 from pydantic import SecretStr
 
 from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
-from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.errors import Malformed, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store import safeguards
 from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store.dead_letters import group_of
 from marketplace_worker.store.migrations import migrate, migrations, require_current_schema
 
 DEACTIVATED = """
@@ -78,13 +79,13 @@ SUBSCRIPTION = """
 
 
 @pytest.fixture
-async def of_0_1(empty: Pool, monkeypatch: pytest.MonkeyPatch) -> Pool:
+async def of_0_1(owner: Pool, monkeypatch: pytest.MonkeyPatch) -> Pool:
     """A database that version 0.1 worked with, and what it left there."""
     with monkeypatch.context() as patched:
         patched.setattr("marketplace_worker.store.migrations.migrations", lambda: migrations()[:1])
-        await migrate(empty)
+        await migrate(owner)
     for document in (DEACTIVATED, ACTIVE, CANCELED, UNHEARD_OF):
-        await empty.execute(
+        await owner.execute(
             """INSERT INTO organizations (organization_id, document, state, sequence)
                VALUES ($1, $2::text::jsonb, $3, 0)""",
             json.loads(document)["id"],
@@ -93,20 +94,20 @@ async def of_0_1(empty: Pool, monkeypatch: pytest.MonkeyPatch) -> Pool:
         )
     linked = json.dumps({**json.loads(SUBSCRIPTION), "notes": []}).replace("null}", '"linked"}')
     for id_, document in (("agmt-1", SUBSCRIPTION), ("agmt-2", linked)):
-        await empty.execute(
+        await owner.execute(
             """INSERT INTO subscriptions (marketplace, subscription_id, document)
                VALUES ('aws', $1, $2::text::jsonb)""",
             id_,
             document,
         )
-    await empty.execute(
+    await owner.execute(
         """INSERT INTO journal (source, message_id, kind, occurred_at, decided_at, policy_version,
                                 outcome, fact)
            VALUES ('/support', 'r-1', 'support_requested', now(), now(), 'default',
                    'not_supported', '{}'),
                   ('aws', 'm-1', 'notified', now(), now(), 'default', 'applied', '{}')"""
     )
-    return empty
+    return owner
 
 
 async def test_what_0_1_knew_can_be_looked_up(of_0_1: Pool) -> None:
@@ -179,23 +180,42 @@ async def test_nothing_is_withheld_at_first(pool: Pool) -> None:
         assert await safeguards.read(conn) == Safeguards()
 
 
-async def test_migrating_twice_applies_everything_once(empty: Pool) -> None:
+async def test_old_dead_letters_wait_in_the_groups_of_new_ones(of_0_1: Pool) -> None:
+    """The migration writes in SQL what the worker computes."""
+    topic, reason = "marketplace.aws.notifications", "müssen Text sein"
+    fields = ["", "detail.agreement.id", "Records.1.body.2.x3", "0", "a.17", "headers[3]", "a[b3]"]
+    await of_0_1.executemany(
+        """INSERT INTO dead_letters (topic, partition, "offset", part, recorded_at, refused_at,
+                                     reason, field, headers)
+           VALUES ($1, 0, $2, 0, now(), now(), $3, $4, '[]')""",
+        [(topic, place, reason, field) for place, field in enumerate(fields)],
+    )
+
+    await migrate(of_0_1)
+
+    rows = await of_0_1.fetch("SELECT group_id, status, attempts FROM dead_letters ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        (group_of(topic, Malformed(reason, field=field)), "waiting", 1) for field in fields
+    ]
+
+
+async def test_migrating_twice_applies_everything_once(owner: Pool) -> None:
     """An operator may type it as often as he likes."""
-    assert [each.name for each in await migrate(empty)] == [each.name for each in migrations()]
-    assert await migrate(empty) == []
+    assert [each.name for each in await migrate(owner)] == [each.name for each in migrations()]
+    assert await migrate(owner) == []
 
 
-async def test_several_processes_that_migrate_at_once_take_turns(empty: Pool) -> None:
+async def test_several_processes_that_migrate_at_once_take_turns(owner: Pool) -> None:
     """A rollout may start the migration several times."""
-    applied = await asyncio.gather(*(migrate(empty) for _ in range(4)))
+    applied = await asyncio.gather(*(migrate(owner) for _ in range(4)))
 
     assert sorted(map(len, applied)) == [0, 0, 0, len(migrations())]
 
 
-async def test_an_old_schema_is_refused_with_what_to_type(empty: Pool) -> None:
+async def test_an_old_schema_is_refused_with_what_to_type(owner: Pool) -> None:
     """`run` never migrates by itself: several workers of different versions may be starting."""
     with pytest.raises(Misconfigured, match=r"0001_first\.sql.*`marketplace-worker migrate`"):
-        await require_current_schema(empty)
+        await require_current_schema(owner)
 
 
 async def test_a_current_schema_is_accepted(pool: Pool) -> None:
@@ -203,20 +223,22 @@ async def test_a_current_schema_is_accepted(pool: Pool) -> None:
     await require_current_schema(pool)
 
 
-async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(pool: Pool) -> None:
+async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(owner: Pool) -> None:
     """Two databases would differ though both say that they are current."""
-    await pool.execute("UPDATE schema_migrations SET checksum = 'another'")
+    await migrate(owner)
+    await owner.execute("UPDATE schema_migrations SET checksum = 'another'")
 
     with pytest.raises(Misconfigured, match=r"0001_first\.sql is not the file that was applied"):
-        await migrate(pool)
+        await migrate(owner)
 
 
-async def test_a_database_of_a_newer_version_is_refused(pool: Pool) -> None:
+async def test_a_database_of_a_newer_version_is_refused(owner: Pool) -> None:
     """An old worker does not know what a newer schema means."""
-    await pool.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later.sql', 'x')")
+    await migrate(owner)
+    await owner.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later.sql', 'x')")
 
     with pytest.raises(Misconfigured, match=r"9999_later\.sql.*run the newer version"):
-        await require_current_schema(pool)
+        await require_current_schema(owner)
 
 
 async def test_a_database_that_does_not_answer_is_unavailable_and_a_wrong_one_misconfigured(

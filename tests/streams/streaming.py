@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import (
@@ -13,10 +13,9 @@ from aiokafka import (
 
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.consumer import Consumers, consuming
+from marketplace_worker.streams.consumer import Consumers, Oversight, consuming
 from marketplace_worker.streams.patience import Handler
 
-ARRIVED_AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; it never takes so long."""
 
@@ -28,9 +27,10 @@ class Seen:
         self.batches: list[Sequence[Record]] = []
         self._more = asyncio.Event()
 
-    async def __call__(self, records: Sequence[Record]) -> None:
+    async def __call__(self, records: Sequence[Record]) -> AbstractSet[str]:
         self.batches.append(records)
         self._more.set()
+        return frozenset()
 
     @property
     def records(self) -> list[Record]:
@@ -48,13 +48,18 @@ class Seen:
                 await self._more.wait()
 
 
-async def ignore(_records: Sequence[Record]) -> None:
+async def ignore(_records: Sequence[Record]) -> AbstractSet[str]:
     """A handler for the consumer that a test does not look at."""
+    return frozenset()
+
+
+UNWATCHED = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0)
+"""Nobody looks on; at the stop, a batch in flight may take three seconds more."""
 
 
 def taking(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
     """Both consumers, with a handler for facts."""
-    return consuming(settings, facts=facts, activity=ignore, clock=lambda: ARRIVED_AT)
+    return consuming(settings, facts=facts, activity=ignore, oversight=UNWATCHED)
 
 
 async def committed(settings: Settings, topic: str) -> dict[int, int | None]:

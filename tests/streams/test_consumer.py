@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -11,10 +13,11 @@ from faststream import AckPolicy
 from structlog.testing import capture_logs
 
 from marketplace_worker.errors import Unavailable
-from marketplace_worker.record import Record
+from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.consumer import ConsumerDied, to_record
-from streams.streaming import ARRIVED_AT, PATIENCE_S, Seen, committed, taking
+from marketplace_worker.streams.consumer import to_record
+from marketplace_worker.streams.dying import ConsumerDied
+from streams.streaming import PATIENCE_S, Seen, committed, taking
 
 pytestmark = pytest.mark.broker
 
@@ -74,11 +77,27 @@ async def test_odd_records_reach_the_handler_as_they_are(
     assert seen.records[0].recorded_at == datetime(2025, 11, 24, 16, 0, 0, 123_000, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("timestamp", [-1, 2**62])
-def test_a_record_without_a_usable_time_has_that_of_its_arrival(timestamp: int) -> None:
-    """Old producers write -1, and nothing stops one from writing a time beyond the calendar."""
+@pytest.mark.parametrize(
+    ("timestamp", "recorded_at"),
+    [
+        (-1, EPOCH),
+        (-(2**63), EPOCH),
+        (0, EPOCH),
+        (253_402_214_400_000, datetime(9999, 12, 31, tzinfo=UTC)),
+        (253_402_300_800_000, datetime(9999, 12, 31, tzinfo=UTC)),
+        (2**63 - 1, datetime(9999, 12, 31, tzinfo=UTC)),
+    ],
+)
+def test_a_record_without_a_usable_time_is_the_same_whenever_it_comes(
+    timestamp: int, recorded_at: datetime
+) -> None:
+    """Old producers write -1, and nothing stops one from writing a time beyond the calendar.
+
+    The time is a part of the record's identity: that of its arrival would give it another one each
+    time it is delivered again.
+    """
     raw = ConsumerRecord("topic", 0, 7, timestamp, 0, None, b"", None, -1, 0, ())
-    assert to_record(raw, arrived_at=ARRIVED_AT).recorded_at == ARRIVED_AT
+    assert to_record(raw).recorded_at == recorded_at
 
 
 async def test_offsets_are_committed_after_the_handler_and_not_before(
@@ -87,10 +106,10 @@ async def test_offsets_are_committed_after_the_handler_and_not_before(
     """A crash in the handler must find the batch again."""
     entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
 
-    async def handler(records: Sequence[Record]) -> None:
+    async def handler(records: Sequence[Record]) -> AbstractSet[str]:
         entered.set()
         await proceed.wait()
-        await seen(records)
+        return await seen(records)
 
     await write(writer, topics.aws_notifications, b"1", b"2")
     async with taking(settings, handler):
@@ -107,10 +126,10 @@ async def test_stopping_finishes_the_batch_in_flight(
     """It is handled once, though the stop came in its middle; the next member goes on after."""
     entered, seen = asyncio.Event(), Seen()
 
-    async def slow(records: Sequence[Record]) -> None:
+    async def slow(records: Sequence[Record]) -> AbstractSet[str]:
         entered.set()
         await asyncio.sleep(0.5)
-        await seen(records)
+        return await seen(records)
 
     await write(writer, topics.aws_notifications, b"1")
     async with taking(settings, slow):
@@ -132,14 +151,14 @@ async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
     seen = Seen()
     started = time.monotonic()
 
-    async def handler(records: Sequence[Record]) -> None:
+    async def handler(records: Sequence[Record]) -> AbstractSet[str]:
         if not away.is_set():
             attempts.append(records)
             # Longer than one delivery: some of these come after a nack.
             if time.monotonic() - started > settings.kafka.rebalance_timeout_ms / 1000:
                 tried_long_enough.set()
             raise Unavailable("no database")
-        await seen(records)
+        return await seen(records)
 
     await write(writer, topics.aws_notifications, b"1", b"2")
     await write(writer, topics.azure_notifications, b"3", partition=1)
@@ -164,11 +183,11 @@ async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
     seen = Seen()
     attempts_at: list[float] = []
 
-    async def handler(records: Sequence[Record]) -> None:
+    async def handler(records: Sequence[Record]) -> AbstractSet[str]:
         attempts_at.append(time.monotonic())
         if len(attempts_at) <= 3:
             raise ZeroDivisionError
-        await seen(records)
+        return await seen(records)
 
     await write(writer, topics.aws_notifications, b"1")
     with capture_logs() as logs:
@@ -186,10 +205,10 @@ async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committe
     """The group waits for the slow handler; a new member that did not would do its work again."""
     entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
 
-    async def slow(records: Sequence[Record]) -> None:
+    async def slow(records: Sequence[Record]) -> AbstractSet[str]:
         entered.set()
         await proceed.wait()
-        await seen(records)
+        return await seen(records)
 
     for topic in topics.facts:
         for partition in (0, 1):
@@ -218,14 +237,14 @@ async def test_a_second_member_takes_over_without_repeated_work(
     """A rebalance comes while handlers are at work; the group waits until they have committed."""
     seen, shared = Seen(), Seen()
 
-    async def slow(records: Sequence[Record]) -> None:
+    async def slow(records: Sequence[Record]) -> AbstractSet[str]:
         await asyncio.sleep(0.2)
         await seen(records)
-        await shared(records)
+        return await shared(records)
 
-    async def other(records: Sequence[Record]) -> None:
+    async def other(records: Sequence[Record]) -> AbstractSet[str]:
         await asyncio.sleep(0.2)
-        await shared(records)
+        return await shared(records)
 
     async def write_steadily() -> None:
         for number in range(60):
@@ -246,6 +265,48 @@ async def test_a_second_member_takes_over_without_repeated_work(
             assert len(first.facts.assigned) == len(second.facts.assigned) == len(topics.facts)
     assert len(shared.records) == len(set(shared.positions)) == 60 * len(topics.facts)
     assert len(seen.records) < len(shared.records)
+
+
+async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """
+    A slow member keeps the others waiting, one of which stops.  Had it gone without a word, Kafka
+    would give it partitions, and nobody would read those until its session has timed out.
+    """
+    kafka = settings.kafka
+    patient = {"rebalance_timeout_ms": 20_000, "request_timeout_ms": 30_000}
+    if kafka.session_timeout_ms > 2_000:  # Tansu lets a first member wait half of it
+        patient["session_timeout_ms"] = 60_000
+    settings = settings.model_copy(update={"kafka": kafka.model_copy(update=patient)})
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
+    everything = {f"{topic}/{part}" for topic in topics.facts for part in (0, 1)}
+
+    async def slow(_: Sequence[Record]) -> frozenset[str]:
+        entered.set()
+        await proceed.wait()
+        return frozenset()
+
+    async def until(true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not true():  # noqa: ASYNC110 - what the group does has no event of ours
+                await asyncio.sleep(0.01)
+
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(taking(settings, slow))
+        async with taking(settings, seen) as second:
+            await until(lambda: first.facts.assigned | second.facts.assigned == everything)
+            for place in first.facts.assigned:
+                topic, _, part = place.rpartition("/")
+                await write(writer, topic, b"1", partition=int(part))
+            await asyncio.wait_for(entered.wait(), PATIENCE_S)
+            third = taking(settings, seen)
+            joining = asyncio.create_task(stack.enter_async_context(third))
+            await until(lambda: not second.facts.assigned)
+        assert not joining.done()
+        proceed.set()
+        joined = await asyncio.wait_for(joining, PATIENCE_S)
+        await until(lambda: first.facts.assigned | joined.facts.assigned == everything)
 
 
 @pytest.mark.usefixtures("topics")

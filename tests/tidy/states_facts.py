@@ -12,6 +12,7 @@ from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     CommitmentLinked,
+    Erased,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -183,7 +184,7 @@ PLANS_LINKED = Group(
 )
 
 PRODUCT = Group(
-    "What the product and its users tell",
+    "What the product, its users and an operator tell",
     "The other organization has the same owner's email.",
     (
         Heard("`organization.created`", lambda world: world.created()),
@@ -200,6 +201,10 @@ PRODUCT = Group(
         Heard(
             "API requests",
             lambda world: _used(world, ApiRequested(world.identity(), world.now, ACME)),
+        ),
+        Heard(
+            "an operator erases it",
+            lambda world: Erased(world.identity(), world.now, ACME, "olga", "asked to"),
         ),
     ),
 )

@@ -31,6 +31,7 @@ from marketplace_worker.lifecycle.facts import (
     CommitmentLinked,
     Created,
     DeadlineCame,
+    Erased,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -460,12 +461,14 @@ def _asked(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) -> Su
 
 
 def _operated(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -> Fact:
-    match draw(SMALL) % 4:
+    match draw(SMALL) % 5:
         case 0:
             return GuardTripped(identity, at, "ops", "to be safe")
         case 1 | 2:
             steps = draw(STEPS_LET_THROUGH)
             return GuardReleased(identity, at, "ops", "all is well", steps)
+        case 3:
+            return Erased(identity, at, draw(ORGANIZATIONS), "ops", "asked to")
         case _:
             return Unrecognized(identity, at, "some.type")
 

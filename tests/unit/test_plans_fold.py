@@ -1,9 +1,10 @@
 """A subscription's register, row by row of marketplaces.md section 1 (*Fold* and below)."""
 
+import random
 from itertools import permutations
 
 import pytest
-from world import AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, SAAS, note
+from world import ACME, AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, SAAS, moment, note
 
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -19,7 +20,15 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
     VendorCancellationApproved,
 )
-from marketplace_worker.lifecycle.plans import Course, Span, Status, Subscription, fold
+from marketplace_worker.lifecycle.plans import (
+    KEPT_MAX,
+    Course,
+    Link,
+    Span,
+    Status,
+    Subscription,
+    fold,
+)
 from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
 
 CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
@@ -291,3 +300,20 @@ def test_the_status_of_an_announced_end_stays_ending() -> None:
     """Nobody has told the end; when it comes is in `ends_at`."""
     found = course((0, Activated()), (9, RENEWAL_OFF))
     assert (found.status, found.ends_at) == (Status.ENDING, DAY_0 + 20 * DAY)
+
+
+def test_a_register_keeps_the_newest_whatever_the_order_of_arrival() -> None:
+    """A publisher that repeats itself without end makes no later look slower."""
+    notes = [note(day, Activated() if day % 2 else Suspended()) for day in range(KEPT_MAX + 50)]
+    links = [Link(moment(day), f"l-{day}", ACME) for day in range(KEPT_MAX + 50)]
+    random.Random(7).shuffle(notes)
+    random.Random(7).shuffle(links)
+    register = Subscription(AGREEMENT)
+
+    for told, link in zip(notes, links, strict=True):
+        register = register.heard(told).linked(link)
+
+    days = list(range(50, KEPT_MAX + 50))
+    assert [each.occurred_at for each in register.notes] == [moment(day) for day in days]
+    assert [each.occurred_at for each in register.links] == [moment(day) for day in days]
+    assert register.heard(note(1, Activated())) == register

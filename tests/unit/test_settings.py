@@ -90,6 +90,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("KAFKA__REBALANCE_TIMEOUT_MS", "60000", "below request_timeout_ms"),
         ("POSTGRES__STATEMENT_TIMEOUT_MS", "30000", "below kafka.rebalance_timeout_ms"),
         ("INGEST__RETRY_PAUSE_MIN_MS", "10000000", "ingest.retry_pause_min_ms"),
+        ("INGEST__REFUSED_ROWS_MAX", "499", "must not be below batch_rows_max"),
         ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "sasl_username and sasl_password"),
         ("KAFKA__SASL_PASSWORD", SECRET, "security_protocol is not SASL"),
         ("KAFKA__SSL_CA_FILE", "/etc/hostname", "security_protocol is not …SSL"),

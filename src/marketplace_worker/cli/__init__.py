@@ -1,20 +1,25 @@
 """The commands: they parse, call and print; what is done is done elsewhere.
 
-Exit status: 0 done; 1 a server does not answer, or the demo missed something; 2 the settings, the
-policy or the input are unusable, with what to change on standard error.
+Exit status: 0 done; 1 a server does not answer, the worker cannot go on, or the demo missed
+something; 2 the settings, the policy or the input are unusable, with what to change on standard
+error.
 """
 
 import sys
 
 import typer
 
+from marketplace_worker.cli.dead_letters import dead_letters_cli
 from marketplace_worker.cli.due import due_command
+from marketplace_worker.cli.erasing import erase_command
 from marketplace_worker.cli.guard import guard_cli
+from marketplace_worker.cli.intake import intake_cli
 from marketplace_worker.cli.organizations import organizations_cli
 from marketplace_worker.cli.policies import policy_cli
+from marketplace_worker.cli.replay import replay_command
 from marketplace_worker.cli.simulating import simulate_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
-from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 
 __all__ = ["cli", "main"]
 
@@ -28,10 +33,14 @@ cli = typer.Typer(
 cli.command("run")(run_command)
 cli.command("migrate")(migrate_command)
 cli.add_typer(topics_cli, name="topics")
+organizations_cli.command("erase")(erase_command)
 cli.add_typer(organizations_cli, name="org")
 cli.command("due")(due_command)
 cli.add_typer(guard_cli, name="guard")
+cli.add_typer(dead_letters_cli, name="dead-letters")
+cli.add_typer(intake_cli, name="intake")
 cli.add_typer(policy_cli, name="policy")
+cli.command("replay")(replay_command)
 cli.command("simulate")(simulate_command)
 cli.command("demo")(demo_command)
 
@@ -42,7 +51,7 @@ def main() -> None:
         cli()
     except Misconfigured as error:
         sys.exit(_said(error, status=2))
-    except Unavailable as error:
+    except (Unavailable, CannotGoOn) as error:
         sys.exit(_said(error, status=1))
 
 

@@ -1,45 +1,39 @@
 """The commands about the guard: how it stands, the kill switch, and the release."""
 
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
-from uuid import uuid4
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from marketplace_worker.app import read_policy, worker_of
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.options import (
+    AsJson,
+    Config,
+    by_operator,
+    go,
+    inspecting,
+    name_of,
+    operating,
+    reason_of,
+)
 from marketplace_worker.cli.printing import (
     Cell,
-    plain,
     print_facts,
     print_json,
     print_table,
     printed,
 )
-from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.guarding import GuardStatus, guard_status
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.vocabulary import Identity
-from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.operating import operate
-from marketplace_worker.store.database import connecting, database_clock, transaction
-from marketplace_worker.store.migrations import require_current_schema
-
-OPERATOR = "operator"
-"""The source of what an operator types."""
+from marketplace_worker.store.database import transaction
 
 STEPS_MAX = 1_000_000
 
 guard_cli = typer.Typer(help="The guard against mass harm.", no_args_is_help=True)
-
-_TEXT: TypeAdapter[str] = TypeAdapter(Text)
-_PROSE: TypeAdapter[str] = TypeAdapter(Prose)
 
 By = Annotated[str, typer.Option(help="Your name; it is published with the event.")]
 Reason = Annotated[str, typer.Option(help="Why; it is published with the event.")]
@@ -108,8 +102,8 @@ def _print_status(status: GuardStatus) -> None:
 @guard_cli.command("trip")
 def trip_command(by: By, reason: Reason, config: Config = None) -> None:
     """Stop all harm now: no suspension and no deactivation, but those that Support asks for."""
-    name, why = _name(by), _reason(reason)
-    go(_operate(load_settings(config), lambda now: GuardTripped(_identity(), now, name, why)))
+    name, why = name_of(by), reason_of(reason)
+    go(_operate(load_settings(config), lambda now: GuardTripped(by_operator(), now, name, why)))
     printed("tripped: harmful steps are withheld until `marketplace-worker guard release`")
 
 
@@ -124,9 +118,9 @@ def release_command(
     ] = None,
 ) -> None:
     """Let harm go on: altogether, or for some steps to see what they do."""
-    name, why = _name(by), _reason(reason)
+    name, why = name_of(by), reason_of(reason)
     operation = _operate(
-        load_settings(config), lambda now: GuardReleased(_identity(), now, name, why, steps)
+        load_settings(config), lambda now: GuardReleased(by_operator(), now, name, why, steps)
     )
     if go(operation) is Outcome.REFUSED:
         raise Misconfigured(
@@ -144,33 +138,7 @@ async def _operate(
     settings: Settings, fact_at: Callable[[datetime], GuardTripped | GuardReleased]
 ) -> Outcome:
     """Decide on it as the workers do; the log line of it goes to standard error."""
-    set_up_logs(sys.stderr, settings.log_level)
-    policy = read_policy(settings.policy_file)
-    async with connecting(settings.postgres) as pool:
-        await require_current_schema(pool)
-        worker = worker_of(settings, policy, pool, database_clock)
-        async with transaction(pool) as conn:
+    async with operating(settings) as worker:
+        async with transaction(worker.pool) as conn:
             fact = fact_at(await worker.clock(conn))
         return (await operate(fact, worker)).outcome
-
-
-def _identity() -> Identity:
-    return Identity(OPERATOR, str(uuid4()))
-
-
-def _name(by: str) -> str:
-    return _checked("--by", _TEXT, by)
-
-
-def _reason(reason: str) -> str:
-    return _checked("--reason", _PROSE, reason)
-
-
-def _checked(option: str, kind: TypeAdapter[str], value: str) -> str:
-    """What may be kept and published."""
-    if not value.strip() or plain(value) != value:
-        raise Misconfigured(f"{option}: must be some words on one line")
-    try:
-        return kind.validate_python(value.strip())
-    except ValidationError as error:
-        raise Misconfigured(f"{option}: {first_problem(error)[1]}") from error

@@ -1,21 +1,33 @@
 """What several commands share: their options, and how they come to servers and a clock."""
 
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from uuid import uuid4
 
 import typer
 import uvloop
+from pydantic import TypeAdapter, ValidationError
 
-from marketplace_worker.app import read_policy
+from marketplace_worker.app import read_policy, worker_of
+from marketplace_worker.cli.printing import plain
+from marketplace_worker.contract.fields import Prose, Text, first_problem
+from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings
+from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.database import connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
 
 T = TypeVar("T")
+
+OPERATOR = "operator"
+"""The source of what an operator types."""
 
 Config = Annotated[
     Path | None,
@@ -27,6 +39,28 @@ Config = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document instead of a table, for programs.")
 ]
+
+_TEXT: TypeAdapter[str] = TypeAdapter(Text)
+_PROSE: TypeAdapter[str] = TypeAdapter(Prose)
+
+
+def name_of(by: str) -> str:
+    """What `--by` says, as it may be kept and published; raises `Misconfigured`."""
+    return _words("--by", _TEXT, by)
+
+
+def reason_of(reason: str) -> str:
+    """What `--reason` says, as it may be kept and published; raises `Misconfigured`."""
+    return _words("--reason", _PROSE, reason)
+
+
+def _words(option: str, kind: TypeAdapter[str], value: str) -> str:
+    if not value.strip() or plain(value) != value:
+        raise Misconfigured(f"{option}: must be some words on one line")
+    try:
+        return kind.validate_python(value.strip())
+    except ValidationError as error:
+        raise Misconfigured(f"{option}: {first_problem(error)[1]}") from error
 
 
 def go(work: Coroutine[Any, Any, T]) -> T:
@@ -43,3 +77,20 @@ async def inspecting(settings: Settings) -> AsyncIterator[Inspector]:
         async with transaction(pool) as conn:
             now = await database_clock(conn)
         yield Inspector(pool, PolicyBook(policy), now)
+
+
+@asynccontextmanager
+async def operating(settings: Settings) -> AsyncIterator[Worker]:
+    """What a step of an operator's is taken with, as the workers take theirs; the log of it goes to
+    standard error.
+    """
+    set_up_logs(sys.stderr, settings.log_level)
+    policy = read_policy(settings.policy_file)
+    async with connecting(settings.postgres) as pool:
+        await require_current_schema(pool)
+        yield worker_of(settings, policy, pool, database_clock)
+
+
+def by_operator() -> Identity:
+    """The identity of what is typed now."""
+    return Identity(OPERATOR, str(uuid4()))

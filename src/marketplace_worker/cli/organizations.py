@@ -53,9 +53,13 @@ def _unheard(organization: str) -> Misconfigured:
 @organizations_cli.command("show")
 def show_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
     """Show how an organization stands: state, capabilities, plans, holds, notice, next step."""
-    found = go(_report(load_settings(config), organization))
+    show(go(_report(load_settings(config), organization)), as_json=as_json)
+
+
+def show(found: Report, *, as_json: bool) -> None:
+    """Print how an organization stands, or stood."""
     if found.explanation.why == NotCreated(kept=False):
-        raise _unheard(organization)
+        raise _unheard(found.organization.id)
     if as_json:
         print_json(_as_shown(found))
         return
@@ -92,6 +96,7 @@ def _as_shown(found: Report) -> dict[str, object]:
         "initiator": organization.initiator,
         "plan_type": organization.plan_type,
         "recoverable": organization.recoverable,
+        "erased_at": organization.erased_at,
         "tier": organization.tier and organization.tier.value,
         "policy_version": standing.policy_version,
         "canceled_at": cancellation and cancellation.canceled_at,
@@ -137,6 +142,7 @@ def _facts(found: Report) -> dict[str, Cell]:
         else None,
         "withheld since": organization.withheld_at,
         "postponed until": organization.postponed_until,
+        "erased": organization.erased_at,
         "tier": organization.tier.value if organization.tier else None,
         "last login": found.seen.login_at,
         "last API request": found.seen.request_at,

@@ -17,12 +17,14 @@ from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.recall import Readings
 
 _ORGANIZATION = TypeAdapter(Organization)
 _SUBSCRIPTION = TypeAdapter(Subscription)
 _FACT: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="kind")])
 _POLICY = TypeAdapter(Policy)
 _SAFEGUARDS = TypeAdapter(Safeguards)
+_READINGS = TypeAdapter(Readings)
 
 
 def organization_to_json(organization: Organization) -> str:
@@ -53,6 +55,16 @@ def fact_to_json(fact: Fact) -> str:
 def fact_from_json(text: str) -> Fact:
     """Read a fact as it was written."""
     return _FACT.validate_json(text)
+
+
+def readings_to_json(readings: Readings) -> str:
+    """Write down what a decision was told, as far as it was told anything."""
+    return _READINGS.dump_json(readings, exclude_defaults=True).decode()
+
+
+def readings_from_json(text: str) -> Readings:
+    """Read what a decision was told."""
+    return _READINGS.validate_json(text)
 
 
 def policy_to_json(policy: Policy) -> str:

@@ -67,7 +67,7 @@ def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact:
     event = read_cloudevent(record)
     envelope = event.envelope
     identity = Identity(envelope.source, envelope.id)
-    occurred_at = min(envelope.time or record.recorded_at, record.recorded_at)
+    occurred_at = min(envelope.time or record.happened_by, record.happened_by)
     translator = _TRANSLATORS.get(envelope.type)
     request = _REQUESTS.get(envelope.type)
     if translator is None and request is None:

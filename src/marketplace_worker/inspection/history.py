@@ -12,6 +12,7 @@ from marketplace_worker.lifecycle.facts import (
     CommitmentLinked,
     Created,
     DeadlineCame,
+    Erased,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -29,6 +30,9 @@ from marketplace_worker.store.database import one_moment
 from marketplace_worker.store.journal import Chapter
 
 PAGE = 500
+
+ERASED = "erased"
+"""In place of who and what, where that was erased."""
 
 
 class Line(StrEnum):
@@ -75,17 +79,18 @@ async def history(inspector: Inspector, organization: OrganizationId) -> list[To
 
 
 def _lines(chapter: Chapter) -> Iterator[Told]:
-    fact, actor = chapter.fact, actor_of(chapter.fact)
-    what, about = _said(fact)
+    fact = chapter.fact
+    actor = ERASED if fact is None else actor_of(fact)
+    what, about = (chapter.kind, {ERASED: True}) if fact is None else _said(fact)
     version = chapter.decided_by or chapter.policy_version
     outcome = chapter.outcome.value
     yield Told(
         Line.FACT,
         chapter.decided_at,
-        fact.occurred_at,
+        chapter.occurred_at,
         what,
         about,
-        fact.identity,
+        chapter.identity,
         actor,
         outcome,
         version,
@@ -97,7 +102,7 @@ def _lines(chapter: Chapter) -> Iterator[Told]:
             _effective_at(chapter),
             f"{chapter.state_before} -> {chapter.state}",
             {},
-            fact.identity,
+            chapter.identity,
             actor,
             outcome,
             version,
@@ -109,7 +114,7 @@ def _lines(chapter: Chapter) -> Iterator[Told]:
             datetime.fromisoformat(event["effective_at"]),
             event["kind"],
             event["details"],
-            fact.identity,
+            chapter.identity,
             actor,
             outcome,
             event["policy_version"] or version,
@@ -132,7 +137,7 @@ def actor_of(fact: Fact) -> str:
             return f"marketplace {key.marketplace}"
         case SupportRequested(requested_by=requested_by):
             return f"support {requested_by}"
-        case GuardTripped(by=by) | GuardReleased(by=by):
+        case GuardTripped(by=by) | GuardReleased(by=by) | Erased(by=by):
             return f"operator {by}"
         case DeadlineCame():
             return "system"
@@ -178,7 +183,7 @@ def _said(fact: Fact) -> tuple[str, Mapping[str, Any]]:
                 "starts_at": fact.starts_at,
                 "ends_at": fact.ends_at,
             }
-        case GuardTripped(reason=reason):
+        case GuardTripped(reason=reason) | Erased(reason=reason):
             return fact.kind, {"reason": reason}
         case GuardReleased(reason=reason, steps=steps):
             return fact.kind, _given(reason=reason, steps=steps)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from marketplace_worker.inspection.sight import Inspector, look
+from marketplace_worker.inspection.sight import Inspector, Sight, look
 from marketplace_worker.lifecycle.events import Snapshot
 from marketplace_worker.lifecycle.explain import Explanation, explain
 from marketplace_worker.lifecycle.inactivity import LastSeen
@@ -32,6 +32,11 @@ async def report(inspector: Inspector, organization: OrganizationId) -> Report:
         # Whether it could come back depends on who has its owner's email now.
         around = await organizations.meeting(conn, (), [organization], ())
         sight = await look(conn, inspector, [organization], around)
+    return report_of(sight)
+
+
+def report_of(sight: Sight) -> Report:
+    """Explain the one organization of a sight."""
     (found,) = sight.organizations
     fleet, policies, now = sight.fleet, sight.policies, sight.now
     taken = (
@@ -40,4 +45,4 @@ async def report(inspector: Inspector, organization: OrganizationId) -> Report:
         else None
     )
     explanation = explain(found, fleet, policies, now=now)
-    return Report(found, taken, explanation, fleet.last_seen(organization))
+    return Report(found, taken, explanation, fleet.last_seen(found.id))

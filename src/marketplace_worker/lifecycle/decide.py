@@ -11,6 +11,7 @@ from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.events import (
     WORKER,
+    EmailDetails,
     Event,
     EventKind,
     LockViolationDetails,
@@ -22,6 +23,7 @@ from marketplace_worker.lifecycle.facts import (
     CommitmentLinked,
     Created,
     DeadlineCame,
+    Erased,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -34,12 +36,13 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Safeguards, Watch
+from marketplace_worker.lifecycle.guard import Answers, Safeguards, Watch
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Link, Subscription, fold
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, Trigger, settle, settled
+from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Identity, SupportRequestKind
 
 Telling = Created | TierChanged | OwnerChanged | CommitmentLinked
@@ -51,7 +54,8 @@ class Outcome(StrEnum):
 
     APPLIED = "applied"
     REFUSED = "refused"
-    """A request that was not granted: of Support, or to release a guard that is not tripped."""
+    """A request that was not granted: of Support, to release a guard that is not tripped, or to
+    erase what is not deactivated."""
     STALE = "stale"
     """It changed nothing in the fold: old news, or said before."""
     NO_CHANGE = "no_change"
@@ -66,10 +70,12 @@ class Decision:
     """What a fact came to.  `settled` has every organization that was looked at, by id.
 
     `safeguards` are as they are after it, and `said` is what the worker itself has to say.
+    `answers`: what it was told of the whole fleet.
     """
 
     outcome: Outcome
     safeguards: Safeguards
+    answers: Answers
     subscription: Subscription | None = None
     settled: tuple[Settled, ...] = ()
     said: tuple[Event, ...] = ()
@@ -80,17 +86,25 @@ class Decision:
         return (*(event for settled in self.settled for event in settled.events), *self.said)
 
 
-def decide(fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime) -> Decision:
-    """Decide on one fact at `now`.  The fleet is read and stays as it is."""
-    deciding = _Deciding(fleet, policies, Watch(fleet.safeguards), now, fact.identity)
+def decide(
+    fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime, recalled: Answers | None = None
+) -> Decision:
+    """Decide on one fact at `now`.  The fleet is read and stays as it is.
+
+    `recalled`: the fact is folded again, and is told of the fleet what it was told then.
+    """
+    watch = Watch(fleet.safeguards, recalled)
+    deciding = _Deciding(fleet, policies, watch, now, fact.identity)
     outcome, subscription, looked_at = deciding.on(fact)
-    watch = deciding.watch
-    return Decision(outcome, watch.safeguards, subscription, looked_at, tuple(watch.events))
+    said = tuple(watch.events)
+    return Decision(outcome, watch.safeguards, watch.answers, subscription, looked_at, said)
 
 
-def take(fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime) -> Decision:
+def take(
+    fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime, recalled: Answers | None = None
+) -> Decision:
     """Decide on one fact, and let the fleet hold what was decided."""
-    decision = decide(fact, fleet, policies, now=now)
+    decision = decide(fact, fleet, policies, now=now, recalled=recalled)
     if decision.subscription is not None:
         fleet.put(decision.subscription)
     fleet.put(*(settled.organization for settled in decision.settled))
@@ -130,6 +144,8 @@ class _Deciding:
                 return self._asked(fact)
             case LoggedIn() | ApiRequested():
                 return self._used(fact)
+            case Erased():
+                return self._erase(fact)
             case DeadlineCame(organization=id_):
                 case = self._case(self.fleet.organization(id_), self.fleet)
                 return Outcome.APPLIED, None, (settle(case, Trigger.DEADLINE),)
@@ -204,6 +220,18 @@ class _Deciding:
         looked_at = settle(self._case(self.fleet.organization(fact.organization), self.fleet))
         changed = looked_at.organization != looked_at.before
         return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, (looked_at,)
+
+    def _erase(self, fact: Erased) -> _Decided:
+        """Nothing personal is kept of what is closed, not even the lock on an email."""
+        before = self.fleet.organization(fact.organization)
+        if before.state is not State.DEACTIVATED or before.erased_at is not None:
+            return Outcome.REFUSED, None, ()
+        case = self._case(before, self.fleet)
+        case.become(before.erased(case.now))
+        if before.locked_email is not None:
+            unlocked = (EventKind.EMAIL_UNLOCKED, EmailDetails(before.locked_email))
+            case.say([unlocked], effective_at=case.now)
+        return Outcome.APPLIED, None, (settled(case, before),)
 
     # --- Support ---
 

@@ -173,6 +173,20 @@ class GuardReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """An operator has all that is personal of a deactivated organization erased
+    (docs/personal-data.md).
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    by: str
+    reason: str
+    kind: Literal["organization.erased"] = "organization.erased"
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedIn:
     """A user signed in to the organization."""
 
@@ -219,6 +233,7 @@ Fact = (
     | SupportRequested
     | GuardTripped
     | GuardReleased
+    | Erased
     | DeadlineCame
     | Activity
 )

@@ -21,7 +21,8 @@ from marketplace_worker.lifecycle.events import (
     event_id,
 )
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.policy import Guard
+from marketplace_worker.lifecycle.inactivity import Feeds
+from marketplace_worker.lifecycle.policy import Guard, Inactivity
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 
 WINDOW = timedelta(hours=1)
@@ -74,18 +75,57 @@ def limit(guard: Guard, population: int) -> int:
     return max(guard.minimum, floor(Decimal(str(guard.fraction)) * population))
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one decision was told of the whole fleet; None: it did not ask.
+
+    Journalled with the fact, so that to fold it again nothing else need be known.
+    """
+
+    permitted: bool | None = None
+    """Whether a harmful step might be taken."""
+    silent: tuple[ActivityFeed, ...] | None = None
+    """Which feeds were silent."""
+
+
 @dataclass(slots=True)
 class Watch:
-    """Asks the safeguards and speaks for them; lives for one transaction.
+    """Asks the safeguards and speaks for them; lives for one decision.
 
-    `events` is what the worker itself has to say.
+    `events` is what the worker itself has to say.  With `recalled`, a decision is folded again: it
+    is told what it was told then, and nothing is said.
     """
 
     safeguards: Safeguards = field(default_factory=Safeguards)
+    recalled: Answers | None = None
+    answers: Answers = field(default_factory=Answers)
     events: list[Event] = field(default_factory=list)
 
     def permits(self, guard: Guard, population: int, *, now: datetime, causation_id: str) -> bool:
         """Whether one harmful step may be taken now; it is counted, or it trips the guard."""
+        if self.recalled is not None:
+            permitted = self.recalled.permitted is True
+        else:
+            permitted = self._permits(guard, population, now, causation_id)
+        self.answers = replace(self.answers, permitted=permitted)
+        return permitted
+
+    def silent(
+        self, feeds: Feeds, anchor: datetime, rules: Inactivity, *, now: datetime, causation_id: str
+    ) -> bool:
+        """Whether any feed was too silent to believe that an organization is (section 5); said once
+        a UTC day for each.
+        """
+        if self.recalled is not None:
+            silent = self.recalled.silent or ()
+        else:
+            silent = feeds.silent(anchor, rules, now=now)
+            for feed in silent:
+                self._feed_is_silent(feed, feeds.last_heard_at(feed), now, causation_id)
+        self.answers = replace(self.answers, silent=silent)
+        return bool(silent)
+
+    def _permits(self, guard: Guard, population: int, now: datetime, causation_id: str) -> bool:
         trip = self.safeguards.trip
         if trip is not None and trip.allowance == 0:
             return False
@@ -132,15 +172,9 @@ class Watch:
         self.say(EventKind.GUARD_RELEASED, details, now=now, causation_id=fact.identity.id)
         return True
 
-    def feed_is_silent(
-        self,
-        feed: ActivityFeed,
-        last_heard_at: datetime | None,
-        *,
-        now: datetime,
-        causation_id: str,
+    def _feed_is_silent(
+        self, feed: ActivityFeed, last_heard_at: datetime | None, now: datetime, causation_id: str
     ) -> None:
-        """Say that a feed is silent, once a UTC day."""
         today = now.date()
         said = dict(self.safeguards.silences)
         if said.get(feed) == today:

@@ -156,9 +156,10 @@ class Organization:
 
     `dwells_from`: from when its dwell counts where that is later, after a hold.  `withheld_at`:
     when the guard withheld the step that is due.  `postponed_until`: when its inactivity is looked
-    at again, after a feed was silent.  `decided_at`: when anything was said of it last; its time
-    never goes back before that, whatever a clock does.  `sequence` is that of its newest event,
-    `revision` that of its newest snapshot; 0: none yet.
+    at again, after a feed was silent.  `erased_at`: when all that was personal of it was
+    erased.  `decided_at`: when anything was said of it last; its time never goes back before that,
+    whatever a clock does.  `sequence` is that of its newest event, `revision` that of its newest
+    snapshot; 0: none yet.
     """
 
     id: OrganizationId
@@ -184,6 +185,7 @@ class Organization:
     deactivation_cause: DeactivationCause | None = None
     recovery: Recovery | None = None
     locked_email: EmailHash | None = None
+    erased_at: datetime | None = None
     reported: tuple[Reported, ...] = ()
     decided_at: datetime | None = None
     sequence: int = 0
@@ -201,6 +203,9 @@ class Organization:
         assert (self.deactivation_cause is not None) == (self.state is State.DEACTIVATED), (
             "a deactivated organization knows its cause"
         )
+        assert self.erased_at is None or self.state is State.DEACTIVATED, (
+            "only what is closed can be erased"
+        )
         assert self.pending is None or self.state.in_cancellation, (
             "only what is on its way down can be about to come back"
         )
@@ -213,7 +218,9 @@ class Organization:
     @property
     def recoverable(self) -> bool:
         """Whether it can come back, or needs not to."""
-        return self.deactivation_cause is None or self.deactivation_cause.recoverable
+        if self.deactivation_cause is None:
+            return True
+        return self.deactivation_cause.recoverable and self.erased_at is None
 
     @property
     def watched_feeds(self) -> frozenset[ActivityFeed]:
@@ -308,6 +315,20 @@ class Organization:
             return self
         others = (each for each in self.reported if each.subscription != subscription)
         return replace(self, reported=(*others, Reported(subscription, ends)))
+
+    def erased(self, at: datetime) -> "Organization":
+        """Without all that is a customer's own; what is left says that it was, and is no more."""
+        return replace(
+            self,
+            owner=None,
+            commitments=(),
+            grants=(),
+            proofs=(),
+            holds=(),
+            locked_email=None,
+            reported=(),
+            erased_at=at,
+        )
 
     def proved(self, proof: Proof) -> "Organization":
         """With one more proof that a plan is its own."""

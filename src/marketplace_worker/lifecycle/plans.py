@@ -46,6 +46,11 @@ FINAL_REPORT_WINDOW = timedelta(hours=1)
 """AWS meters the last usage for about an hour after an end (lifecycle.md section 9)."""
 
 
+KEPT_MAX = 500
+"""How many notifications, and links, a register keeps, the newest: repeated without end, they must
+not make every look slower."""
+
+
 class Status(StrEnum):
     """What a subscription's notifications come to (marketplaces.md section 1)."""
 
@@ -87,13 +92,12 @@ class Subscription:
             return self
         notes = list(self.notes)
         insort(notes, note, key=lambda each: each.order)
-        return replace(self, notes=tuple(notes))
+        return replace(self, notes=tuple(notes[-KEPT_MAX:]))
 
     def linked(self, link: Link) -> "Subscription":
         """With one more explicit link."""
-        if link in self.links:
-            return self
-        return replace(self, links=tuple(sorted((*self.links, link), key=lambda each: each.order)))
+        links = sorted(dict.fromkeys((*self.links, link)), key=lambda each: each.order)
+        return replace(self, links=tuple(links[-KEPT_MAX:]))
 
     @property
     def accounts(self) -> tuple[tuple[datetime, str], ...]:

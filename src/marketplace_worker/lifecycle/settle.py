@@ -239,16 +239,18 @@ def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
 
 def _silence_is_believed(case: Case, at: datetime) -> bool:
     """A feed that was silent itself postpones the decision, from day to day (section 5)."""
-    organization, feeds = case.organization, case.fleet.feeds
+    organization = case.organization
     if _put_off_until(case) is not None:
         return False
     assert organization.creation is not None
     anchor = organization.creation.billing_cycle_anchor
-    silent = feeds.silent(anchor, case.policy.inactivity, now=case.now)
-    for feed in silent:
-        case.watch.feed_is_silent(
-            feed, feeds.last_heard_at(feed), now=case.now, causation_id=case.causation_id
-        )
+    silent = case.watch.silent(
+        case.fleet.feeds,
+        anchor,
+        case.policy.inactivity,
+        now=case.now,
+        causation_id=case.causation_id,
+    )
     if silent:
         looks = (case.now - at) // LOOK_AGAIN + 1
         until = at + looks * LOOK_AGAIN

@@ -125,7 +125,7 @@ def _opened_records(letter: _Letter) -> Iterator[_Letter | Malformed]:
         inner = replace(letter.holding(each), message_id=None, sent_at=None)
         try:
             # All of it at once: a record is refused as a whole.
-            yield from list(_opened(inner))
+            yield from wire.at_most_records_max(_opened(inner), field=each.path)
         except Malformed as refused:
             yield refused
 

@@ -8,18 +8,23 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from itertools import islice
 from typing import NoReturn, Self, TypeVar
 
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import Attention, Change, Ended
 from marketplace_worker.lifecycle.vocabulary import Initiator, Reason
-from marketplace_worker.record import Record
+from marketplace_worker.record import EPOCH, Record
 
 ENVELOPES_MAX = 10
 """How many envelopes may lie in one another; the deepest known is a wrapper, SQS, SNS, event: 5."""
 RECORDS_MAX = 10_000
 """How many records one value may hold: the largest batch that SQS hands to a Lambda function."""
+REFUSED_MAX = 10
+"""How many refused records of one value are told one by one: the dead letter of each has a copy of
+the whole value, which may be a megabyte.
+"""
 TEXT_MAX = 500
 """The longest text that is read, in characters: ids are indexed, and Postgres refuses an index
 entry of more than 2704 bytes.
@@ -28,8 +33,6 @@ NAME_MAX = 200
 """Where the marketplace's own word for a notification is cut, in characters."""
 TIME_MAX = 64
 """The longest text that can be a time, in characters."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Item = Notified | Unrecognized | Malformed
 """What a translator makes of one record of a value."""
@@ -241,7 +244,7 @@ def later(moment: datetime, by: timedelta) -> datetime | None:
 
 def occurred_at(record: Record, told: datetime | None) -> datetime:
     """The event time: as told, but never later than the record's (lifecycle.md section 11)."""
-    return record.recorded_at if told is None else min(told, record.recorded_at)
+    return record.happened_by if told is None else min(told, record.happened_by)
 
 
 # --- rows of the tables, and values that hold several records -------------------------------------
@@ -281,6 +284,7 @@ def named(notification: str) -> str:
 
 
 Letter = TypeVar("Letter")
+T = TypeVar("T")
 
 
 def translate_each(
@@ -291,20 +295,35 @@ def translate_each(
     """One item per record of a value; `Malformed` is raised where its only record is refused.
 
     `translate` is given the identity for a notification that brings none: the record's own id,
-    with `/index` where the value holds several (lifecycle.md section 11).
+    with `/index` where the value holds several (lifecycle.md section 11).  Of what is refused, as
+    much is told as `REFUSED_MAX` allows; all that can be read is taken.
     """
-    letters = list(letters)
+    letters = at_most_records_max(letters)
     if len(letters) == 1:
         (letter,) = letters
         if isinstance(letter, Malformed):
             raise letter
         return [translate(letter, record.own_id)]
     items: list[Item] = []
+    refused = 0
     for index, letter in enumerate(letters):
         try:
             if isinstance(letter, Malformed):
                 raise letter
             items.append(translate(letter, f"{record.own_id}/{index}"))
-        except Malformed as refused:
-            items.append(refused)
+        except Malformed as refusal:
+            refused += 1
+            if refused < REFUSED_MAX:
+                items.append(refusal)
+            elif refused == REFUSED_MAX:
+                reason = f"{refusal.reason}; records refused after this one are not told one by one"
+                items.append(Malformed(reason, field=refusal.field))
     return items
+
+
+def at_most_records_max(found: Iterable[T], *, field: str = "") -> Sequence[T]:
+    """All of them; `Malformed` where they are more than one value may hold."""
+    held = list(islice(found, RECORDS_MAX + 1))
+    if len(held) > RECORDS_MAX:
+        raise Malformed(f"holds more than {RECORDS_MAX} records", field=field)
+    return held

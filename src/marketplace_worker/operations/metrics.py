@@ -3,12 +3,11 @@
 Each worker counts what it did itself; `guard_tripped` is the same for all of them.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge, make_wsgi_app
 
-from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.events import (
     STATE_EVENTS,
     Event,
@@ -17,6 +16,10 @@ from marketplace_worker.lifecycle.events import (
     SilentFeedDetails,
     SupportDetails,
 )
+from marketplace_worker.operations.health import Health
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 FACTS = Counter("marketplace_worker_facts", "Facts decided on, by what became of them", ["outcome"])
 TRANSITIONS = Counter(
@@ -34,6 +37,21 @@ FEED_SILENT = Counter(
 )
 GUARD_TRIPPED = Gauge(
     "marketplace_worker_guard_tripped", "1 while the guard withholds harmful steps"
+)
+INTAKE_STOPPED = Gauge(
+    "marketplace_worker_intake_stopped", "1 while no more of a topic is taken in", ["topic"]
+)
+READY = Gauge("marketplace_worker_ready", "1 while /readyz says so")
+SILENCE = Gauge(
+    "marketplace_worker_silence_seconds", "For how long the most silent loop gave no sign"
+)
+LAG = Gauge(
+    "marketplace_worker_lag_records",
+    "Records of this worker's partitions that are not taken yet, as Kafka last told",
+    ["consumer"],
+)
+OUTBOX_AGE = Gauge(
+    "marketplace_worker_outbox_age_seconds", "Age of the oldest promise that is not in Kafka"
 )
 
 
@@ -57,23 +75,13 @@ def count(outcomes: Iterable[str], events: Iterable[Event]) -> None:
                 pass
 
 
-@contextmanager
-def serving(port: int | None) -> Iterator[None]:
-    """While inside, answer `GET /metrics` on a port of all interfaces; None: nobody asks.
+def observe(health: Health) -> None:
+    """Let the figures of health be those of this worker, read when they are asked for."""
+    READY.set_function(lambda: not health.lacking())
+    SILENCE.set_function(lambda: max(health.silences().values(), default=0.0))
 
-    Raises:
-        Misconfigured: the port is taken.
-    """
-    if port is None:
-        yield
-        return
-    try:
-        server, thread = start_http_server(port)
-    except OSError as error:
-        raise Misconfigured(f"metrics_port: {port}: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+def exposition() -> "WSGIApplication":
+    """Answers in Prometheus's format."""
+    application: WSGIApplication = make_wsgi_app()
+    return application

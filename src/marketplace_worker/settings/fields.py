@@ -146,7 +146,7 @@ class Postgres(_Group):
         return self
 
     pool_connections_max: int = Field(
-        10, ge=4, le=200, description="How many connections this worker opens at most."
+        10, ge=6, le=200, description="How many connections this worker opens at most."
     )
     statement_timeout_ms: int = Field(
         10_000,
@@ -233,11 +233,28 @@ class Ingest(_Group):
     retry_pause_max_ms: int = Field(
         15_000, ge=10, le=300_000, description="The longest pause after a batch failed again."
     )
+    refused_rows_max: int = Field(
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="With more unreadable in ten minutes, and above the share, a topic is stopped.",
+    )
+    refused_share_max: float = Field(
+        0.5,
+        ge=0.01,
+        le=1.0,
+        description="The share of a topic's records that may be unreadable; 1: none is stopped.",
+    )
 
     @model_validator(mode="after")
-    def _growing(self) -> Self:
+    def _consistent(self) -> Self:
         if self.retry_pause_min_ms > self.retry_pause_max_ms:
             raise ValueError("retry_pause_min_ms must not be above retry_pause_max_ms")
+        if self.refused_rows_max < self.batch_rows_max:
+            raise ValueError(
+                "refused_rows_max must not be below batch_rows_max, or a topic that is let go on "
+                "is stopped again by its first batch"
+            )
         return self
 
 
@@ -275,6 +292,32 @@ class Relay(_Group):
     )
 
 
+class Retention(_Group):
+    """How long is kept what no decision needs any more."""
+
+    journal_days: int = Field(
+        730,
+        ge=30,
+        le=36_500,
+        description="After how long a row of the journal leaves; longer than Kafka keeps messages.",
+    )
+    dead_letters_days: int = Field(
+        90,
+        ge=1,
+        le=36_500,
+        description="After how long a dead letter leaves, whatever became of it.",
+    )
+
+    @model_validator(mode="after")
+    def _redriven_while_known(self) -> Self:
+        if self.dead_letters_days > self.journal_days:
+            raise ValueError(
+                "dead_letters_days must not be above journal_days: what was taken of a message "
+                "before its dead letter is redriven is known by the journal"
+            )
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set.  `load_settings` reads it; built directly, it reads nothing."""
 
@@ -293,6 +336,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Field(Ingest(), description="How records are taken in.")
     deadlines: Deadlines = Field(Deadlines(), description="How due organizations are found.")
     relay: Relay = Field(Relay(), description="How promised messages get to Kafka.")
+    retention: Retention = Field(Retention(), description="How long what is kept.")
     email_key: SecretStr = Field(
         min_length=EMAIL_KEY_LENGTH_MIN,
         description="The key of the email hashes; with another, locked addresses are forgotten.",
@@ -301,13 +345,16 @@ class Settings(BaseSettings):
         None, description="TOML file of the policy; the default policy where not given."
     )
     stop_timeout_ms: int = Field(
-        8_000,
-        ge=100,
+        7_000,
+        ge=3_000,
         le=60_000,
-        description="How long a stop waits for batches in flight, before it drops them.",
+        description="By when a stop has ended all; 2 s less is the time for batches in flight.",
     )
-    metrics_port: int | None = Field(
-        None, ge=1, le=65_535, description="Where Prometheus reads figures; nowhere if not given."
+    http_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Where `/livez`, `/readyz` and `/metrics` are answered; nowhere if not given.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least important lines that are logged."

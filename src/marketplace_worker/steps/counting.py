@@ -7,7 +7,9 @@ what is decided on are told apart here.
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Self
 
+from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.inactivity import Heard
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -15,6 +17,9 @@ from marketplace_worker.record import Record
 from marketplace_worker.store import activity, organizations
 from marketplace_worker.store.activity import Counted, FeedDay, Place, Progress
 from marketplace_worker.store.database import Connection
+
+Part = tuple[Record, Fact | Malformed]
+"""What one part of a record says, or why it cannot be read."""
 
 
 class WatchedMeanwhile(Exception):
@@ -32,27 +37,46 @@ class Counting:
     progress: dict[Place, Progress] = field(default_factory=dict)
     watching: set[OrganizationId] = field(default_factory=set)
     _places: set[int] = field(default_factory=set)
+    _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, Counted] = field(default_factory=dict)
     _heard: dict[FeedDay, Heard] = field(default_factory=dict)
 
     @classmethod
-    async def begin(cls, conn: Connection, told: Sequence[tuple[Record, Fact]]) -> "Counting":
-        """Find what was not counted before, and who watches; before any other lock is taken."""
-        heard = [
-            (place, record, each)
-            for place, (record, each) in enumerate(told)
-            if isinstance(each, LoggedIn | ApiRequested)
-        ]
-        if not heard:
+    async def begin(cls, conn: Connection, said: Sequence[Part]) -> "Counting":
+        """Find what was not counted before, and who watches; before any other lock is taken.
+
+        Past what is refused its partition is read as well: from then on its dead letter alone
+        tells whether it was counted, and no redelivery counts what a redrive counts.
+        """
+        places = {
+            (record.topic, record.partition)
+            for record, what in said
+            if isinstance(what, LoggedIn | ApiRequested | Malformed)
+        }
+        if not places:
             return cls()
-        partitions = {(record.topic, record.partition) for _, record, _ in heard}
-        counting = cls(await activity.lock_progress(conn, partitions))
-        for place, record, each in heard:
-            if counting.progress[record.topic, record.partition].advance(record):
-                counting._places.add(place)
-                counting._add(record, each)
-        counting.watching = await organizations.watching(conn, counting.organizations)
-        return counting
+        counting = cls(await activity.lock_progress(conn, places))
+        for place, (record, what) in enumerate(said):
+            progress = counting.progress.get((record.topic, record.partition))
+            match what:
+                case Malformed() if progress and not progress.advance(record):
+                    counting._passed.add(place)
+                case LoggedIn() | ApiRequested() if progress and progress.advance(record):
+                    counting._add(place, record, what)
+        return await counting._watched(conn)
+
+    @classmethod
+    async def of_dead_letters(
+        cls, conn: Connection, said: Sequence[Part], counted: AbstractSet[Record]
+    ) -> "Counting":
+        """Of records that are locked as dead letters: what is not among the `counted` is counted
+        now, wherever it stands.
+        """
+        counting = cls()
+        for place, (record, what) in enumerate(said):
+            if isinstance(what, LoggedIn | ApiRequested) and record not in counted:
+                counting._add(place, record, what)
+        return await counting._watched(conn)
 
     @property
     def organizations(self) -> AbstractSet[OrganizationId]:
@@ -68,6 +92,12 @@ class Counting:
         """Whether what stands at a place of the batch is counted now, rather than before."""
         return place in self._places
 
+    def passed(self, place: int) -> bool:
+        """Whether what is refused at a place of the batch was read past before: it was taken or
+        refused then.  (Of a value with several parts none tells activity.)
+        """
+        return place in self._passed
+
     async def write(self, conn: Connection, locked: AbstractSet[OrganizationId]) -> None:
         """Add it to what was counted before.  `locked` are the organizations that were decided on.
 
@@ -75,16 +105,22 @@ class Counting:
             WatchedMeanwhile: others began to watch since the batch began.  Whoever makes one watch
                 holds its activity until then: now that we have counted, it cannot be missed.
         """
-        if not self.progress:
-            return
         if self._counted:
             await activity.count(conn, self._counted.values())
             await activity.hear(conn, self._heard)
             if await organizations.watching(conn, self.organizations - locked):
                 raise WatchedMeanwhile
-        await activity.save_progress(conn, self.progress)
+        if self.progress:
+            await activity.save_progress(conn, self.progress)
 
-    def _add(self, record: Record, heard: Activity) -> None:
+    async def _watched(self, conn: Connection) -> Self:
+        """With who watches."""
+        if self._counted:
+            self.watching = await organizations.watching(conn, self.organizations)
+        return self
+
+    def _add(self, place: int, record: Record, heard: Activity) -> None:
+        self._places.add(place)
         at = heard.occurred_at
         counted = self._counted.setdefault(heard.organization, Counted(heard.organization))
         match heard:

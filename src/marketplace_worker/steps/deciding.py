@@ -21,15 +21,18 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
 from marketplace_worker.steps import log_lines
+from marketplace_worker.steps.intake import Intake
 from marketplace_worker.store import decisions, journal, neighbourhood, outbox, safeguards
 from marketplace_worker.store.database import Clock, Connection, Pool
 from marketplace_worker.store.decisions import Decided
@@ -54,7 +57,7 @@ class Worker:
     """What every step works with.
 
     `clock` tells the moment of a decision, read once a transaction; `feeds` says what each
-    inbound topic carries.
+    inbound topic carries; `intake` is what this worker knows of the topics that it takes in.
     """
 
     pool: Pool
@@ -63,6 +66,7 @@ class Worker:
     hash_email: EmailHasher
     feeds: Mapping[str, Feed]
     topics: OutboundTopics
+    intake: Intake
 
 
 @dataclass(slots=True)
@@ -111,7 +115,9 @@ class Tally:
         safeguards_before = self.fleet.safeguards
         decision = take(fact, self.fleet, self.policies, now=self.now)
         if not isinstance(fact, DeadlineCame) or _came_to_anything(decision):
-            self.entries.append(journal.Entry(fact, decision.outcome, position))
+            self.entries.append(
+                journal.Entry(fact, decision.outcome, position, self._readings(decision))
+            )
         self.events += decision.events
         if decision.safeguards != safeguards_before:
             assert self.near.safeguards_locked, "what all workers share is locked before it changes"
@@ -124,13 +130,19 @@ class Tally:
             self._remember(settled, fact, decision.outcome)
         if decision.said:
             version = self.policies.current.version
-            self.decided.append(
-                Decided(fact.identity, WORKER, None, None, version, None, decision.said)
-            )
+            self.decided.append(Decided(fact.identity, WORKER, None, None, version, decision.said))
         if isinstance(fact, SupportRequested):
             answers = (e for e in decision.events if isinstance(e.details, SupportDetails))
             self._answers += ((fact, answer) for answer in answers)
         return decision
+
+    def _readings(self, decision: Decision) -> Readings:
+        """What it was told that no register holds, to fold it again."""
+        looked_at = (settled.organization.id for settled in decision.settled)
+        seen = {id_: self.fleet.seen[id_] for id_ in looked_at if id_ in self.fleet.seen}
+        return Readings(
+            {id_: each for id_, each in seen.items() if each != LastSeen()}, decision.answers
+        )
 
     def _remember(self, settled: Settled, fact: Fact, outcome: Outcome) -> None:
         organization = settled.organization
@@ -153,7 +165,6 @@ class Tally:
                     settled.before.state,
                     organization.state,
                     pinned.policy_version if pinned else self.policies.current.version,
-                    seen,
                     settled.events,
                 )
             )
@@ -190,6 +201,9 @@ class Tally:
             organization = replace(organization, revision=organization.revision + 1)
             self.fleet.put(organization)
             self.snapshots += 1
+            if organization.erased_at is not None:
+                yield Outgoing(topics.state, id_.encode(), value=None)
+                continue
             taken = snapshot(
                 organization, self.fleet, self.policies, now=self.now, causation_id=cause
             )

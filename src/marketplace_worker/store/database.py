@@ -1,5 +1,6 @@
 """Connections, transactions, the clock, and which of Postgres's refusals mean "try it again"."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,19 +26,35 @@ Clock = Callable[[Connection], Awaitable[datetime]]
 
 CONNECT_TIMEOUT_S = 10.0
 
+CLOSE_TIMEOUT_S = 0.5
+"""Who opens the pool closes it when all that uses it has ended, or was given up."""
+
 IDLE_IN_TRANSACTION_MS = 300_000
 """Longer than the relay can wait for Kafka: it leads its shard by an open transaction."""
+
+APPLICATION_ROLE = "marketplace_worker_app"
+"""Whom every connection works as; the migrations make it and say what it may do."""
 
 _OURS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 """What only the values that we write can cause."""
 
-_PASSING = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""Everything else passes by itself, or when somebody mends the server, the schema or a grant."""
+_PASSING = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""Everything else passes by itself, or when somebody mends the server, the schema or a grant.
+
+An internal error of the client is one of the connection: a server that goes while nobody asks it
+anything leaves asyncpg in a state that it does not expect.
+"""
 
 
 @asynccontextmanager
 async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
-    """Open a pool of connections.
+    """Open a pool of connections, each of which works as `APPLICATION_ROLE`.
 
     Raises:
         Unavailable: Postgres does not answer.
@@ -51,6 +68,7 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=postgres.statement_timeout_ms / 1000 + 5,
             ssl=_tls(postgres),
+            init=_assume_role,
             reset=_keep,
             server_settings={
                 "application_name": "marketplace-worker",
@@ -65,6 +83,11 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
         asyncpg.ClientConfigurationError,
     ) as error:
         raise Misconfigured(f"postgres.dsn: {error}") from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Misconfigured(
+            f"postgres.dsn: {error}: its user must be a member of {APPLICATION_ROLE} "
+            f"(GRANT {APPLICATION_ROLE} TO …)"
+        ) from error
     except ValueError:
         # Its message may hold a part of the password.
         raise Misconfigured("postgres.dsn is no valid URL (is a / or # in it escaped?)") from None
@@ -73,7 +96,23 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
     try:
         yield pool
     finally:
-        await pool.close()
+        await _close(pool)
+
+
+async def _assume_role(connection: Connection) -> None:
+    """Before the first migration there is no such role, nor anything to be done as it."""
+    await connection.execute(
+        "SELECT set_config('role', $1, false) WHERE to_regrole($1) IS NOT NULL", APPLICATION_ROLE
+    )
+
+
+async def _close(pool: Pool) -> None:
+    """Close the connections; one that is still in use then is cut off, and Postgres rolls back."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await pool.close()
+    except (TimeoutError, asyncpg.InterfaceError):  # the latter: terminated meanwhile
+        pool.terminate()
 
 
 async def _keep(_: Connection) -> None:
@@ -105,7 +144,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         Exception: what the block raised, but for Postgres's refusals; and those of what we write.
     """
     async with (
-        _refusals_named(),
+        _refusals_named(pool),
         pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
         connection.transaction(),
     ):
@@ -116,7 +155,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 async def one_moment(pool: Pool) -> AsyncIterator[Connection]:
     """Reads of which all see the database as it is at one moment; raises as `transaction` does."""
     async with (
-        _refusals_named(),
+        _refusals_named(pool),
         pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
@@ -124,12 +163,17 @@ async def one_moment(pool: Pool) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def _refusals_named() -> AsyncIterator[None]:
+async def _refusals_named(pool: Pool) -> AsyncIterator[None]:
     try:
         yield
     except asyncpg.UniqueViolationError as error:
         # Another worker took the same message at the same moment; the journal knows it now.
         raise Unavailable(f"Postgres: {error}") from error
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        # This server was made a standby: where the DSN names several, another is the primary now,
+        # and only a new connection asks which.
+        await pool.expire_connections()
+        raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
     except _OURS:
         raise
     except _PASSING as error:

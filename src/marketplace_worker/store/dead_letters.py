@@ -1,25 +1,122 @@
-"""The dead_letters table: what could not be read.  The SQL is in dead_letters.sql."""
+"""The dead_letters table: what could not be read, and what became of it since.
 
-from collections.abc import Sequence
+The SQL is in dead_letters.sql.
+"""
+
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+
+import asyncpg
 
 from marketplace_worker.errors import Malformed
 from marketplace_worker.record import Record
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.outbox import headers_to_json
+from marketplace_worker.store.outbox import headers_from_json, headers_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("dead_letters")
 
+BIGINT_MAX = 2**63 - 1
+
+_NUMBER = re.compile(r"(?<![^.\[])[0-9]+(?![^.\]])")
+
+
+class Status(StrEnum):
+    """What became of a dead letter."""
+
+    WAITING = "waiting"
+    REDRIVEN = "redriven"
+    DISCARDED = "discarded"
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One part of a record, refused.  `part` counts from 0 where a value holds several."""
+    """One part of a record, refused.  `part` counts from 0 where a value holds several.
+
+    `counted`: its partition had been read past it before; what activity it tells was counted then.
+    """
 
     record: Record
     part: int
     refusal: Malformed
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody does about dead letters, for the record: who, and why."""
+
+    by: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A dead letter without its bytes.
+
+    `attempts` is how often it was tried to take it in; `counted` is as for `Refused`.  `acted_by`,
+    `acted_because` and `acted_at` are of what was done last, if anything.  `value_bytes` is None
+    for a tombstone.
+    """
+
+    id: int
+    position: str
+    part: int
+    recorded_at: datetime
+    refused_at: datetime
+    field: str
+    reason: str
+    group: str
+    status: Status
+    attempts: int
+    counted: bool
+    acted_by: str | None
+    acted_because: str | None
+    acted_at: datetime | None
+    value_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter with the record as it came; received when it was refused first."""
+
+    head: Head
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What waits for the same reason; `field` has `*` for the number of a record in its value.
+
+    `letters` is how many; of these `retried` were redriven before, and refused again.
+    """
+
+    id: str
+    topic: str
+    field: str
+    reason: str
+    letters: int
+    retried: int
+    first_at: datetime
+    last_at: datetime
+
+
+def group_of(topic: str, refusal: Malformed) -> str:
+    """A short name of all that is refused for the same reason; the same in every database.
+
+    Of several records in one value the field's path has the number, which makes no other group.
+    """
+    text = f"{topic}\x1f{_numberless(refusal.field)}\x1f{refusal.reason}"
+    return sha256(text.encode()).hexdigest()[:8]
+
+
+def _numberless(field: str) -> str:
+    """`Records.*.body` for `Records.1.body`."""
+    return _NUMBER.sub("*", field)
 
 
 async def append(
@@ -36,6 +133,8 @@ async def append(
         [record.recorded_at for record in records],
         [each.refusal.reason for each in refused],
         [each.refusal.field for each in refused],
+        [group_of(each.record.topic, each.refusal) for each in refused],
+        [each.counted for each in refused],
         [record.key for record in records],
         [record.value for record in records],
         [headers_to_json(record.headers) for record in records],
@@ -48,3 +147,140 @@ async def append(
 def _place(refused: Refused) -> tuple[str, int, int, datetime, int]:
     record = refused.record
     return (record.topic, record.partition, record.offset, record.recorded_at, refused.part)
+
+
+# --- which there are ------------------------------------------------------------------------------
+
+
+async def waiting(conn: Connection, group: str | None = None) -> Sequence[int]:
+    """The ids of all that waits, or of what waits in a group, in the order of refusal."""
+    if group is None:
+        rows = await conn.fetch(SQL["waiting"])
+    else:
+        rows = await conn.fetch(SQL["waiting_of_group"], group)
+    return [row["id"] for row in rows]
+
+
+async def knows_group(conn: Connection, group: str) -> bool:
+    """Whether any dead letter is of that group, waiting or not."""
+    return bool(await conn.fetchval(SQL["knows_group"], group))
+
+
+async def groups(conn: Connection) -> Sequence[Group]:
+    """What waits, by group; the largest first."""
+    return [
+        Group(
+            row["group_id"],
+            row["topic"],
+            _numberless(row["field"]),
+            row["reason"],
+            row["letters"],
+            row["retried"],
+            row["first_at"],
+            row["last_at"],
+        )
+        for row in await conn.fetch(SQL["groups"])
+    ]
+
+
+async def page(
+    conn: Connection, status: Status, *, group: str | None, before: int = BIGINT_MAX, limit: int
+) -> Sequence[Head]:
+    """The newest of a status, or of one group of it, whose id is below `before`."""
+    if group is None:
+        rows = await conn.fetch(SQL["page"], status.value, before, limit)
+    else:
+        rows = await conn.fetch(SQL["page_of_group"], status.value, before, limit, group)
+    return [_head(row) for row in rows]
+
+
+async def heads(conn: Connection, ids: Collection[int]) -> Sequence[Head]:
+    """Those of these that there are, without their bytes, in the order of refusal."""
+    return [_head(row) for row in await conn.fetch(SQL["heads"], list(ids))]
+
+
+async def read(conn: Connection, ids: Collection[int]) -> Sequence[DeadLetter]:
+    """Those of these that there are, in the order of refusal."""
+    return [_letter(row) for row in await conn.fetch(SQL["read"], list(ids))]
+
+
+# --- what is done about them ----------------------------------------------------------------------
+
+
+async def lock(
+    conn: Connection, ids: Collection[int], statuses: Collection[Status]
+) -> Sequence[DeadLetter]:
+    """Those of these that have one of the statuses, in the order of refusal.
+
+    Nobody else moves them until the transaction ends.  Lock them before all else.
+    """
+    rows = await conn.fetch(SQL["lock"], list(ids), [each.value for each in statuses])
+    return [_letter(row) for row in rows]
+
+
+async def redriven(conn: Connection, ids: Collection[int], action: Action, *, at: datetime) -> None:
+    """They were taken in, in this transaction."""
+    await conn.execute(SQL["redriven"], list(ids), action.by, action.because, at)
+
+
+async def refused_again(
+    conn: Connection, refused: Sequence[tuple[int, Refused]], action: Action, *, at: datetime
+) -> None:
+    """They were tried again, and wait for the reason that there is now."""
+    await conn.execute(
+        SQL["refused_again"],
+        [id_ for id_, _ in refused],
+        [each.refusal.reason for _, each in refused],
+        [each.refusal.field for _, each in refused],
+        [group_of(each.record.topic, each.refusal) for _, each in refused],
+        action.by,
+        action.because,
+        at,
+    )
+
+
+async def discard(
+    conn: Connection, ids: Collection[int], action: Action, *, at: datetime
+) -> Sequence[int]:
+    """Those of these that waited are discarded: nobody needs them.  Returns their ids."""
+    rows = await conn.fetch(SQL["discard"], list(ids), action.by, action.because, at)
+    return sorted(row["id"] for row in rows)
+
+
+def _letter(row: asyncpg.Record) -> DeadLetter:
+    record = Record(
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["offset"],
+        recorded_at=row["recorded_at"],
+        key=row["key"],
+        value=row["value"],
+        headers=headers_from_json(row["headers"]),
+        received_at=row["refused_at"],
+    )
+    return DeadLetter(_head(row), record)
+
+
+async def let_go(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete the oldest that were refused before a moment; returns how many."""
+    return int(await conn.fetchval(SQL["let_go"], before, limit))
+
+
+def _head(row: asyncpg.Record) -> Head:
+    return Head(
+        id=row["id"],
+        position=f"{row['topic']}/{row['partition']}/{row['offset']}",
+        part=row["part"],
+        recorded_at=row["recorded_at"],
+        refused_at=row["refused_at"],
+        field=row["field"],
+        reason=row["reason"],
+        group=row["group_id"],
+        status=Status(row["status"]),
+        attempts=row["attempts"],
+        counted=row["counted"],
+        acted_by=row["acted_by"],
+        acted_because=row["acted_because"],
+        acted_at=row["acted_at"],
+        value_bytes=row["value_bytes"],
+    )

@@ -3,19 +3,15 @@
 -- name: append
 -- In the order in which they are given.
 -- $1 sources text[].  $2 message_ids text[].  $3 organization_ids text[].  $4 states_before text[].
--- $5 states text[].  $6 policy_versions text[].  $7 readings text[].  $8 events text[].
--- $9 decided_at timestamptz
+-- $5 states text[].  $6 policy_versions text[].  $7 events text[].  $8 decided_at timestamptz
 INSERT INTO decisions (
-    source, message_id, organization_id, state_before, state, policy_version, readings, events,
-    decided_at
+    source, message_id, organization_id, state_before, state, policy_version, events, decided_at
 )
 SELECT
-    source, message_id, organization_id, state_before, state, policy_version, readings::jsonb,
-    events::jsonb, $9
+    source, message_id, organization_id, state_before, state, policy_version, events::jsonb, $8
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]
 ) WITH ORDINALITY AS new (
-    source, message_id, organization_id, state_before, state, policy_version, readings, events,
-    place
+    source, message_id, organization_id, state_before, state, policy_version, events, place
 )
 ORDER BY place;

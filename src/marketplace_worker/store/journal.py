@@ -1,14 +1,19 @@
 """The journal table: inbox and history.  The SQL is in journal.sql."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
-from marketplace_worker.contract.documents import fact_from_json, fact_to_json
+from marketplace_worker.contract.documents import (
+    fact_from_json,
+    fact_to_json,
+    readings_from_json,
+    readings_to_json,
+)
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import (
     Fact,
@@ -18,8 +23,10 @@ from marketplace_worker.lifecycle.facts import (
     SubscriptionLinked,
     Unrecognized,
 )
+from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
+from marketplace_worker.store.chain import BEGINNING, Seal, seal
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
 
@@ -28,25 +35,29 @@ SQL = queries("journal")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A fact that was decided on.  `position` is where the record stood."""
+    """A fact that was decided on, and what it was told.  `position`: where the record stood."""
 
     fact: Fact
     outcome: Outcome
     position: str
+    readings: Readings
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
     """One fact in the history of an organization, and what it made of it.
 
-    `id` is where to go on reading.  Without a decision, `events` is empty and both states are None;
-    otherwise `decided_by` is the version of the policy that was applied to the organization.
-    `readings`: `login_at` and `request_at`, where the decision could look them up.  Each of
-    `events` is as `contract.documents.events_to_json` wrote it.
+    `id` is where to go on reading; `fact` is None where it was erased.  Without a decision,
+    `events` is empty and both states are None; otherwise `decided_by` is the version of the policy
+    that was applied to the organization.  Each of `events` is as
+    `contract.documents.events_to_json` wrote it.
     """
 
     id: int
-    fact: Fact
+    identity: Identity
+    kind: str
+    occurred_at: datetime
+    fact: Fact | None
     outcome: Outcome
     decided_at: datetime
     policy_version: str
@@ -54,7 +65,7 @@ class Chapter:
     state_before: State | None
     state: State | None
     decided_by: str | None
-    readings: Mapping[str, Any]
+    readings: Readings
     events: tuple[Mapping[str, Any], ...]
 
 
@@ -71,24 +82,129 @@ async def known(conn: Connection, identities: Collection[Identity]) -> set[Ident
 async def append(
     conn: Connection, entries: Sequence[Entry], *, decided_at: datetime, policy_version: str
 ) -> None:
-    """Write down what was decided on, in that order."""
-    facts = [entry.fact for entry in entries]
-    subscriptions = [_subscription(fact) for fact in facts]
+    """Write down what was decided on, in that order; the subjects are locked."""
+    rows = [_row(entry, decided_at, policy_version) for entry in entries]
+    seals = _seals(rows, await heads(conn, {row.chain for row in rows if row.chain is not None}))
     await conn.execute(
         SQL["append"],
-        [fact.identity.source for fact in facts],
-        [fact.identity.id for fact in facts],
-        [fact.kind for fact in facts],
-        [_organization(fact) for fact in facts],
-        [key.marketplace.value if key else None for key in subscriptions],
-        [key.subscription_id if key else None for key in subscriptions],
-        [fact.occurred_at for fact in facts],
-        [entry.outcome.value for entry in entries],
-        [entry.position for entry in entries],
-        [fact_to_json(fact) for fact in facts],
+        [row.source for row in rows],
+        [row.message_id for row in rows],
+        [row.kind for row in rows],
+        [row.organization for row in rows],
+        [row.marketplace for row in rows],
+        [row.subscription_id for row in rows],
+        [entry.fact.occurred_at for entry in entries],
+        [row.outcome for row in rows],
+        [row.position for row in rows],
+        [row.fact for row in rows],
+        [row.readings for row in rows],
+        [each.salt for each in seals],
+        [each.content_hash for each in seals],
+        [each.previous_hash for each in seals],
+        [each.hash for each in seals],
         decided_at,
         policy_version,
     )
+
+
+Chain = tuple[str, str]
+"""Marketplace (empty for an organization) and id: whose rows are chained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as text, as its hash covers it; `fact` is None where it was erased."""
+
+    source: str
+    message_id: str
+    kind: str
+    organization: str | None
+    marketplace: str | None
+    subscription_id: str | None
+    occurred_at: str
+    decided_at: str
+    policy_version: str
+    outcome: str
+    position: str | None
+    readings: str
+    fact: str | None
+
+    @property
+    def chain(self) -> Chain | None:
+        """Whose chain it belongs to; None: it names neither an organization nor a subscription."""
+        if self.organization is not None:
+            return ("", self.organization)
+        if self.marketplace is not None and self.subscription_id is not None:
+            return (self.marketplace, self.subscription_id)
+        return None
+
+    @property
+    def told(self) -> tuple[str | None, ...]:
+        """What stays when the fact is erased."""
+        return (
+            self.source,
+            self.message_id,
+            self.kind,
+            self.organization,
+            self.marketplace,
+            self.subscription_id,
+            self.occurred_at,
+            self.decided_at,
+            self.policy_version,
+            self.outcome,
+            self.position,
+            self.readings,
+        )
+
+
+def _row(entry: Entry, decided_at: datetime, policy_version: str) -> Row:
+    fact, key = entry.fact, _subscription(entry.fact)
+    return Row(
+        source=fact.identity.source,
+        message_id=fact.identity.id,
+        kind=fact.kind,
+        organization=_organization(fact),
+        marketplace=key.marketplace.value if key else None,
+        subscription_id=key.subscription_id if key else None,
+        occurred_at=as_text(fact.occurred_at),
+        decided_at=as_text(decided_at),
+        policy_version=policy_version,
+        outcome=entry.outcome.value,
+        position=entry.position,
+        readings=readings_to_json(entry.readings),
+        fact=fact_to_json(fact),
+    )
+
+
+def as_text(moment: datetime) -> str:
+    """A moment as the hash covers it, in whichever zone it is given."""
+    return moment.astimezone(UTC).isoformat()
+
+
+async def heads(conn: Connection, chains: Collection[Chain]) -> dict[Chain, bytes]:
+    """The newest hash of each of these chains that has begun."""
+    if not chains:
+        return {}
+    subscriptions = [(marketplace, id_) for marketplace, id_ in chains if marketplace]
+    rows = await conn.fetch(
+        SQL["heads"],
+        [id_ for marketplace, id_ in chains if not marketplace],
+        [marketplace for marketplace, _ in subscriptions],
+        [id_ for _, id_ in subscriptions],
+    )
+    return {(row["marketplace"], row["id"]): row["hash"] for row in rows if row["hash"]}
+
+
+def _seals(rows: Iterable[Row], newest: dict[Chain, bytes]) -> list[Seal]:
+    """A seal for each row, the chains going on from their heads."""
+    seals = []
+    for row in rows:
+        assert row.fact is not None
+        previous = newest.get(row.chain, BEGINNING) if row.chain is not None else BEGINNING
+        seals.append(seal(row.fact, row.told, previous))
+        if row.chain is not None:
+            newest[row.chain] = seals[-1].hash
+    return seals
 
 
 async def history(
@@ -112,7 +228,10 @@ async def history(
 def _chapter(row: asyncpg.Record) -> Chapter:
     return Chapter(
         id=row["id"],
-        fact=fact_from_json(row["fact"]),
+        identity=Identity(row["source"], row["message_id"]),
+        kind=row["kind"],
+        occurred_at=row["occurred_at"],
+        fact=None if row["fact"] is None else fact_from_json(row["fact"]),
         outcome=Outcome(row["outcome"]),
         decided_at=row["decided_at"],
         policy_version=row["policy_version"],
@@ -120,7 +239,7 @@ def _chapter(row: asyncpg.Record) -> Chapter:
         state_before=_state(row["state_before"]),
         state=_state(row["state"]),
         decided_by=row["decided_by"],
-        readings=json.loads(row["readings"] or "{}"),
+        readings=readings_from_json(row["readings"]),
         events=tuple(json.loads(row["events"] or "[]")),
     )
 

@@ -1,4 +1,5 @@
--- The journal: every fact once, with what became of it.  Rows are only ever added.
+-- The journal: every fact once, with what became of it and what it was told.  Rows are only ever
+-- added, each chained to the one before it (chain.py); but see migrations/0003_recovery.sql.
 
 -- name: known
 -- Which of these messages were taken before; asked under the locks of their subjects, so that no
@@ -8,25 +9,59 @@ SELECT source, message_id
 FROM journal
 JOIN unnest($1::text[], $2::text[]) AS asked (source, message_id) USING (source, message_id);
 
+-- name: heads
+-- The newest hash of each of these chains: of organizations, and of subscriptions' rows that name
+-- no organization.  Under the locks of both nobody else can add to them.
+-- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
+SELECT '' AS marketplace, organization_id AS id, coalesce(
+    (
+        SELECT hash FROM journal
+        WHERE journal.organization_id = chain.organization_id AND hash IS NOT NULL
+        ORDER BY journal.id DESC LIMIT 1
+    ),
+    (SELECT head FROM checkpoints WHERE marketplace = '' AND id = chain.organization_id)
+) AS hash
+FROM unnest($1::text[]) AS chain (organization_id)
+UNION ALL
+SELECT marketplace, subscription_id, coalesce(
+    (
+        SELECT hash FROM journal
+        WHERE journal.marketplace = chain.marketplace
+          AND journal.subscription_id = chain.subscription_id
+          AND organization_id IS NULL AND hash IS NOT NULL
+        ORDER BY journal.id DESC LIMIT 1
+    ),
+    (
+        SELECT head FROM checkpoints
+        WHERE checkpoints.marketplace = chain.marketplace AND id = chain.subscription_id
+    )
+)
+FROM unnest($2::text[], $3::text[]) AS chain (marketplace, subscription_id);
+
 -- name: append
+-- In the order in which they are given.
 -- $1 sources text[].  $2 message_ids text[].  $3 kinds text[].  $4 organization_ids text[].
 -- $5 marketplaces text[].  $6 subscription_ids text[].  $7 occurred_at timestamptz[].
--- $8 outcomes text[].  $9 positions text[].  $10 facts text[].  $11 decided_at timestamptz.
--- $12 policy_version text
+-- $8 outcomes text[].  $9 positions text[].  $10 facts text[].  $11 readings text[].
+-- $12 salts bytea[].  $13 content_hashes bytea[].  $14 previous_hashes bytea[].  $15 hashes bytea[].
+-- $16 decided_at timestamptz.  $17 policy_version text
 INSERT INTO journal (
     source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
-    outcome, position, fact, decided_at, policy_version
+    outcome, position, fact, readings, salt, content_hash, previous_hash, hash, decided_at,
+    policy_version
 )
 SELECT
     source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
-    outcome, position, fact::jsonb, $11, $12
+    outcome, position, fact::json, readings::json, salt, content_hash, previous_hash, hash, $16, $17
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-    $8::text[], $9::text[], $10::text[]
-) AS new (
+    $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[], $14::bytea[],
+    $15::bytea[]
+) WITH ORDINALITY AS new (
     source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
-    outcome, position, fact
-);
+    outcome, position, fact, readings, salt, content_hash, previous_hash, hash, place
+)
+ORDER BY place;
 
 -- name: history
 -- What happened to an organization: the facts that name it or one of its subscriptions, and those
@@ -59,8 +94,9 @@ WITH concerning (id) AS (
 )
 SELECT
     journal.id, journal.fact, journal.outcome, journal.position, journal.decided_at,
-    journal.policy_version, decisions.state_before, decisions.state,
-    decisions.policy_version AS decided_by, decisions.readings, decisions.events
+    journal.policy_version, journal.kind, journal.source, journal.message_id, journal.occurred_at,
+    journal.readings, decisions.state_before, decisions.state,
+    decisions.policy_version AS decided_by, decisions.events
 FROM (SELECT id FROM concerning ORDER BY id LIMIT $5) AS page
 JOIN journal USING (id)
 LEFT JOIN decisions

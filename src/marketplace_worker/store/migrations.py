@@ -49,6 +49,7 @@ async def migrate(pool: Pool) -> Sequence[Migration]:
         Unavailable: Postgres is away.
     """
     async with transaction(pool) as conn:
+        await conn.execute(SQL["as_owner"])
         await conn.execute(SQL["unbound"])
         await conn.execute(SQL["lock"], timeout=TIMEOUT_S)
         await conn.execute(SQL["prepare"])
@@ -67,6 +68,7 @@ async def require_current_schema(pool: Pool) -> None:
         Unavailable: Postgres is away.
     """
     async with transaction(pool) as conn:
+        await conn.execute(SQL["as_owner"])
         known = migrations()
         if not await conn.fetchval(SQL["exists"]):
             missing: Sequence[Migration] = known

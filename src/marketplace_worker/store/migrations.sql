@@ -1,5 +1,10 @@
 -- Which migrations this database has had.
 
+-- name: as_owner
+-- For this transaction, as the user who logged in: the worker's own role may change no table, and
+-- cannot read those of a schema that is older than it.
+SET LOCAL ROLE NONE;
+
 -- name: prepare
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version integer PRIMARY KEY,

@@ -15,6 +15,7 @@ from marketplace_worker.lifecycle.facts import (
     CommitmentLinked,
     Created,
     DeadlineCame,
+    Erased,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -85,6 +86,7 @@ class Subjects:
                 TierChanged(organization=organization)
                 | CommitmentLinked(organization=organization)
                 | DeadlineCame(organization=organization)
+                | Erased(organization=organization)
                 | LoggedIn(organization=organization)
                 | ApiRequested(organization=organization)
             ):

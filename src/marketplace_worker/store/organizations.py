@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -13,6 +14,11 @@ from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
 
 SQL = queries("organizations")
+
+COLUMNS = (
+    "state", "sequence", "created", "watches_activity", "withheld", "owner_email", "locked_email"
+)  # fmt: skip
+"""What stands beside a document, in the order of `save`."""
 
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:
@@ -71,6 +77,35 @@ async def page(
     return [OrganizationId(row["organization_id"]) for row in rows]
 
 
+async def heard_of(
+    conn: Connection, *, after: OrganizationId | None = None, limit: int
+) -> Sequence[OrganizationId]:
+    """All that were ever heard of, in the order of the database, at most `limit` after one."""
+    rows = await conn.fetch(SQL["heard_of"], after or "", limit)
+    return [OrganizationId(row["organization_id"]) for row in rows]
+
+
+async def columns(
+    conn: Connection, ids: Collection[OrganizationId]
+) -> dict[OrganizationId, dict[str, Any]]:
+    """What stands beside the documents of these, by name."""
+    rows = await conn.fetch(SQL["columns"], sorted(ids))
+    return {OrganizationId(row["organization_id"]): dict(row) for row in rows}
+
+
+def columns_of(organization: Organization) -> dict[str, Any]:
+    """What has to stand beside its document."""
+    return {
+        "state": organization.state.value,
+        "sequence": organization.sequence,
+        "created": organization.creation is not None,
+        "watches_activity": organization.watches_activity,
+        "withheld": organization.withheld_at is not None,
+        "owner_email": organization.owner.value if organization.owner else None,
+        "locked_email": organization.locked_email,
+    }
+
+
 async def due_until(
     conn: Connection, until: datetime, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[OrganizationId]:
@@ -115,18 +150,13 @@ async def save(
 ) -> None:
     """Write organizations that this transaction has locked, and when each is due next."""
     rows = sorted(organizations, key=lambda each: each.id)
+    beside = [columns_of(each) for each in rows]
     await conn.execute(
         SQL["save"],
         [each.id for each in rows],
         [organization_to_json(each) for each in rows],
-        [each.state.value for each in rows],
-        [each.sequence for each in rows],
         [due_at[each.id] for each in rows],
-        [each.creation is not None for each in rows],
-        [each.watches_activity for each in rows],
-        [each.withheld_at is not None for each in rows],
-        [each.owner.value if each.owner else None for each in rows],
-        [each.locked_email for each in rows],
+        *([columns[name] for columns in beside] for name in COLUMNS),
     )
 
 

@@ -37,8 +37,8 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: save
 -- The rows are locked by the caller.
--- $1 organization_ids text[].  $2 documents text[].  $3 states text[].  $4 sequences bigint[].
--- $5 next_due_at timestamptz[].  $6 created boolean[].  $7 watches_activity boolean[].
+-- $1 organization_ids text[].  $2 documents text[].  $3 next_due_at timestamptz[].
+-- $4 states text[].  $5 sequences bigint[].  $6 created boolean[].  $7 watches_activity boolean[].
 -- $8 withheld boolean[].  $9 owner_emails text[].  $10 locked_emails text[]
 UPDATE organizations
 SET document = new.document::jsonb,
@@ -51,10 +51,10 @@ SET document = new.document::jsonb,
     owner_email = new.owner_email,
     locked_email = new.locked_email
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[],
+    $1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::bigint[], $6::boolean[],
     $7::boolean[], $8::boolean[], $9::text[], $10::text[]
 ) AS new (
-    organization_id, document, state, sequence, next_due_at, created, watches_activity, withheld,
+    organization_id, document, next_due_at, state, sequence, created, watches_activity, withheld,
     owner_email, locked_email
 )
 WHERE organizations.organization_id = new.organization_id;
@@ -102,6 +102,22 @@ FROM organizations
 WHERE created AND organization_id > $1
 ORDER BY organization_id
 LIMIT $2;
+
+-- name: heard_of
+-- $1 after_id text.  $2 limit bigint
+SELECT organization_id
+FROM organizations
+WHERE organization_id > $1
+ORDER BY organization_id
+LIMIT $2;
+
+-- name: columns
+-- What stands beside the documents.
+-- $1 organization_ids text[]
+SELECT organization_id, state, sequence, created, watches_activity, withheld, owner_email,
+       locked_email, next_due_at
+FROM organizations
+WHERE organization_id = ANY($1::text[]);
 
 -- name: due_until
 -- Those of which anything may become by then, and those whose step is withheld.

@@ -54,7 +54,7 @@ async def next_batch(conn: Connection, shard: int, *, limit: int) -> Sequence[Un
     return [
         Unsent(
             row["id"],
-            Outgoing(row["topic"], row["key"], row["value"], _headers_from_json(row["headers"])),
+            Outgoing(row["topic"], row["key"], row["value"], headers_from_json(row["headers"])),
         )
         for row in await conn.fetch(SQL["next_batch"], shard, limit)
     ]
@@ -65,14 +65,30 @@ async def forget(conn: Connection, ids: Collection[int]) -> None:
     await conn.execute(SQL["forget"], list(ids))
 
 
+async def oldest_s(conn: Connection) -> float:
+    """How long the oldest promise has waited to be sent, in seconds; 0 if none waits."""
+    return float(await conn.fetchval(SQL["oldest_s"]) or 0.0)
+
+
 def headers_to_json(headers: Headers) -> str:
-    """Headers in their order; a value may be binary, so it is kept in base64."""
+    """Headers in their order; a value may be binary, so it is kept in base64.
+
+    Bytes of a name that are not UTF-8 are written out, with a backslash: Kafka cannot have them.
+    """
     return json.dumps(
-        [(name, None if value is None else b64encode(value).decode()) for name, value in headers]
+        [
+            (_written_out(name), None if value is None else b64encode(value).decode())
+            for name, value in headers
+        ]
     )
 
 
-def _headers_from_json(text: str) -> Headers:
+def _written_out(name: str) -> str:
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def headers_from_json(text: str) -> Headers:
+    """Headers as they were when `headers_to_json` wrote them."""
     return tuple(
         (name, None if value is None else b64decode(value)) for name, value in json.loads(text)
     )

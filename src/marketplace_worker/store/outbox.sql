@@ -40,3 +40,8 @@ LIMIT $2;
 -- name: forget
 -- $1 ids bigint[] that Kafka acknowledged, and no others
 DELETE FROM outbox WHERE id = ANY($1::bigint[]);
+
+-- name: oldest_s
+-- How long ago the oldest promise was written, in seconds; null if there is none.  By the primary
+-- key: of all shards the lowest id, which is the oldest but for what was written at the same time.
+SELECT extract(epoch FROM clock_timestamp() - written_at)::float8 FROM outbox ORDER BY id LIMIT 1;

@@ -39,6 +39,12 @@ async def read(conn: Connection, versions: Collection[str]) -> dict[str, Policy]
     return {row["version"]: policy_from_json(row["document"]) for row in rows}
 
 
+async def read_all(conn: Connection) -> dict[str, Policy]:
+    """Every policy that was ever in force, by its version."""
+    rows = await conn.fetch(SQL["read_all"])
+    return {row["version"]: policy_from_json(row["document"]) for row in rows}
+
+
 @dataclass(slots=True)
 class PolicyBook:
     """The policy in force, and what was read so far of those that organizations are pinned to."""

@@ -9,3 +9,7 @@ ON CONFLICT (version) DO NOTHING;
 -- name: read
 -- $1 versions text[]
 SELECT version, document FROM policies WHERE version = ANY($1::text[]);
+
+-- name: read_all
+-- A handful: one for each release that changed a rule.
+SELECT version, document FROM policies;

@@ -52,6 +52,37 @@ async def read_families(
     return [subscription_from_json(row["document"]) for row in rows]
 
 
+async def read(conn: Connection, keys: Collection[SubscriptionKey]) -> Sequence[Subscription]:
+    """Those of these that were ever heard of, without a lock."""
+    rows = await conn.fetch(SQL["read"], *_columns(keys))
+    return [subscription_from_json(row["document"]) for row in rows]
+
+
+async def page(
+    conn: Connection, *, after: SubscriptionKey | None = None, limit: int
+) -> Sequence[SubscriptionKey]:
+    """All that were ever heard of, in the order of the database, at most `limit` after one."""
+    last = (after.marketplace.value, after.subscription_id) if after else ("", "")
+    rows = await conn.fetch(SQL["page"], *last, limit)
+    return [
+        SubscriptionKey(Marketplace(row["marketplace"]), row["subscription_id"]) for row in rows
+    ]
+
+
+async def links_of(
+    conn: Connection, keys: Collection[SubscriptionKey]
+) -> set[tuple[OrganizationId, SubscriptionKey]]:
+    """To whom these were ever linked."""
+    rows = await conn.fetch(SQL["links_of"], *_columns(keys))
+    return {
+        (
+            OrganizationId(row["organization_id"]),
+            SubscriptionKey(Marketplace(row["marketplace"]), row["subscription_id"]),
+        )
+        for row in rows
+    }
+
+
 async def _family(
     conn: Connection, keys: Collection[SubscriptionKey], accounts: Collection[Account] = ()
 ) -> set[SubscriptionKey]:

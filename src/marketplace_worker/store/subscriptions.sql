@@ -76,6 +76,21 @@ FROM subscriptions
 JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, subscription_id)
     USING (marketplace, subscription_id);
 
+-- name: page
+-- $1 marketplace text.  $2 subscription_id text, after which.  $3 limit bigint
+SELECT marketplace, subscription_id
+FROM subscriptions
+WHERE (marketplace, subscription_id) > ($1, $2)
+ORDER BY marketplace, subscription_id
+LIMIT $3;
+
+-- name: links_of
+-- $1 marketplaces text[].  $2 subscription_ids text[]
+SELECT organization_id, marketplace, subscription_id
+FROM links
+JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, subscription_id)
+    USING (marketplace, subscription_id);
+
 -- name: holders
 -- The organizations to which any of these was ever linked, by a sign-up or by a proof.
 -- $1 marketplaces text[].  $2 subscription_ids text[]

@@ -6,8 +6,10 @@ Offsets are committed after the handler has returned, and never before.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NoReturn
@@ -24,8 +26,6 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
 )
 from aiokafka.errors import (
     BrokerResponseError,
-    CommitFailedError,
-    IllegalStateError,
     KafkaError,
 )
 from faststream import AckPolicy
@@ -34,9 +34,14 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.record import Record
+from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Kafka, Settings
+from marketplace_worker.streams import membership
+from marketplace_worker.streams.batch import Batch
+from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
+from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
+from marketplace_worker.streams.record_batches import Unreadable, install
 from marketplace_worker.streams.security import security, servers
 
 IDLE_WAIT_MS = 50
@@ -45,34 +50,53 @@ IDLE_WAIT_MS = 50
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 """How much of one partition is fetched at once; a larger record comes alone."""
 
-FATAL_ERRORS_MAX = 3
-FATAL_ERRORS_WITHIN_S = 60.0
-"""Errors that do not pass by waiting: so many so close together, and the consumer is dead."""
+_END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LEAVE_TIMEOUT_S = 0.8
+"""How long leaving a group may take, before it is done past aiokafka."""
+
+CLOSE_TIMEOUT_S = 0.2
+
+SILENT_MAX_S = 10.0
+"""Kafka answers a fetch within `fetch_wait_ms`, also where there is nothing new."""
+
+FAILURES_MAX = 2
+"""Failures in a row that are no news."""
 
 log = structlog.get_logger(__name__)
 
 
-class ConsumerDied(Exception):
-    """A consumer cannot go on: the process must end, and be started anew."""
+def to_record(raw: ConsumerRecord) -> Record:
+    """A record as it came; a time that the calendar does not have is moved to its end.
 
-
-def to_record(raw: ConsumerRecord, *, arrived_at: datetime) -> Record:
-    """A record as it came, with `arrived_at` (UTC) where its own timestamp is unusable."""
+    So that it is the same record when it comes again: nothing here depends on when it came.
+    """
     try:
-        recorded_at = _EPOCH + timedelta(milliseconds=raw.timestamp)
+        recorded_at = EPOCH + timedelta(milliseconds=max(raw.timestamp, 0))
     except OverflowError:
-        recorded_at = arrived_at
+        recorded_at = _END_OF_CALENDAR
     return Record(
         topic=raw.topic,
         partition=raw.partition,
         offset=raw.offset,
-        recorded_at=recorded_at if raw.timestamp >= 0 else arrived_at,
+        recorded_at=recorded_at,
         key=raw.key,
         value=raw.value,
         headers=tuple(raw.headers),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """What consumers tell of themselves, and ask.
+
+    Args:
+        turned: called at each turn of a consumer, with its name.
+        work_left_s: asked at the stop: how long a batch in flight may still take, in seconds.
+    """
+
+    turned: Callable[[str], None]
+    work_left_s: Callable[[], float]
 
 
 class Consumer:
@@ -86,13 +110,13 @@ class Consumer:
         handler: Handler,
         *,
         settings: Settings,
-        clock: Callable[[], datetime],
+        oversight: Oversight,
         died: asyncio.Future[None],
     ) -> None:
         kafka, ingest = settings.kafka, settings.ingest
         self.name = name
         self._settings = settings
-        self._clock = clock
+        self._oversight = oversight
         self._rebalance_s = kafka.rebalance_timeout_ms / 1000
         pauses = Pauses(
             first_s=ingest.retry_pause_min_ms / 1000,
@@ -103,7 +127,9 @@ class Consumer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._assigned: frozenset[str] = frozenset()
-        self.broker = _broker(kafka, _FrameworkLog(name, died), settings.stop_timeout_ms)
+        self._joined = False
+        self._hearing = membership.Hearing()
+        self.broker = _broker(kafka, FrameworkLog(name, died))
         self.subscriber = self.broker.subscriber(
             *topics,
             batch=True,
@@ -125,11 +151,42 @@ class Consumer:
             decoder=_undecoded,
         )
         self.subscriber(self._take)
+        read = self.subscriber.get_msg
+
+        async def turn(consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+            oversight.turned(name)
+            return await read(consumer)
+
+        self.subscriber.get_msg = turn  # type: ignore[method-assign]  # asked at each turn
 
     @property
     def assigned(self) -> frozenset[str]:
         """The partitions that are ours now, each `topic/partition`."""
         return self._assigned
+
+    @property
+    def lacks(self) -> str:
+        """Why nothing can be taken in now, in words; empty if it can, or if nothing is ours.
+
+        Ask every few seconds: how long Kafka has been silent is seen from one time to the next.
+        """
+        consumer = self.subscriber.consumer
+        if consumer is None or not self._joined:
+            return "is not in its group, or the group is sharing out the partitions"
+        if not membership.reaches_coordinator(consumer):
+            return "does not reach the coordinator of its group"
+        silent_s = self._hearing.silent_s(consumer, busy=not self._idle.is_set())
+        if silent_s > SILENT_MAX_S:
+            return f"has heard nothing from Kafka for {silent_s:.0f} s"
+        if self._patient.failures > FAILURES_MAX:
+            return f"failed {self._patient.failures} times in a row"
+        return ""
+
+    @property
+    def lag(self) -> int:
+        """How many records of our partitions are not taken in yet, as Kafka last told."""
+        consumer = self.subscriber.consumer
+        return 0 if consumer is None else membership.lag(consumer)
 
     async def start(self) -> None:
         """Join the group; returns once partitions are assigned (maybe none).
@@ -149,16 +206,28 @@ class Consumer:
     async def stop(self) -> None:
         """Finish the batch in flight, commit it, and leave the group; all of it bounded."""
         self._patient.disturb(Disturbance.STOP)
-        stop_s = self._settings.stop_timeout_ms / 1000
+        self.subscriber.running = False
+        reading, consumer = list(self.subscriber.tasks), self.subscriber.consumer
         try:
-            # The batch has its own bound within this one; the rest is for leaving the group.
-            async with asyncio.timeout(stop_s + 1):
-                await self.broker.stop()
+            await asyncio.wait_for(self._idle.wait(), timeout=self._oversight.work_left_s())
         except TimeoutError:
-            log.warning("consumer_left_without_goodbye", consumer=self.name)
+            log.warning("batch_given_up", consumer=self.name)
+        # FastStream has no patience (`graceful_timeout`): a batch that is still there is cancelled.
+        leaving = asyncio.create_task(self.broker.stop())
+        done, _ = await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT_S)
+        if consumer is not None and not done:
+            await membership.leave_at_once(consumer)
+            done, _ = await asyncio.wait({leaving}, timeout=CLOSE_TIMEOUT_S)
+        leaving.cancel()  # does nothing where it is done
+        await asyncio.wait({leaving, *reading}, timeout=CLOSE_TIMEOUT_S)
+        if leaving.cancelled() or not leaving.done() or leaving.exception() is not None:
+            log.warning("consumer_cut_off", consumer=self.name)
+            if consumer is not None:
+                await membership.disconnect(consumer)
 
     async def hand_over(self, revoked: frozenset[str]) -> None:
         """Let the batch in flight be finished and committed before partitions are given up."""
+        self._joined = False
         self._patient.disturb(Disturbance.REVOCATION)
         started = time.monotonic()
         try:
@@ -175,6 +244,7 @@ class Consumer:
     def take_over(self, assigned: frozenset[str]) -> None:
         """Partitions are ours."""
         self._assigned = assigned
+        self._joined = True
         self._patient.calm(Disturbance.REVOCATION)
         log.info("partitions_assigned", consumer=self.name, partitions=sorted(assigned))
 
@@ -183,7 +253,7 @@ class Consumer:
         self._idle.clear()
         consumer = self.subscriber.consumer
         assert consumer is not None
-        return _Batch(
+        return Batch(
             raw_message=batch,
             body=batch,
             message_id=batch[0].offset,
@@ -194,49 +264,28 @@ class Consumer:
         )
 
     async def _take(self, batch: tuple[ConsumerRecord, ...]) -> None:
-        arrived_at = self._clock()
+        readable = [to_record(raw) for raw in batch if not isinstance(raw, Unreadable)]
         try:
-            await self._patient.handle([to_record(raw, arrived_at=arrived_at) for raw in batch])
+            stopped = await self._patient.handle(readable) if readable else frozenset()
+            self._hold_back(batch, stopped)
         except asyncio.CancelledError:
             self._idle.set()
             raise
         except Exception as error:
             raise NackMessage from error
 
-
-class _Batch(KafkaAckableMessage):
-    """A batch whose commit cannot block for ever, and which tells when it is settled."""
-
-    def __init__(
-        self,
-        *,
-        consumer: AIOKafkaConsumer,
-        commit_timeout_s: float,
-        on_settled: Callable[[], None],
-        **message: Any,  # noqa: ANN401 - FastStream's own arguments
-    ) -> None:
-        super().__init__(consumer=consumer, **message)
-        self._commit_timeout_s = commit_timeout_s
-        self._on_settled = on_settled
-
-    async def ack(self) -> None:
-        try:
-            async with asyncio.timeout(self._commit_timeout_s):
-                await super().ack()
-        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
-            # The work is done and the journal knows it: whoever gets the batch again skips it.
-            log.warning("commit_failed", reason=type(error).__name__)
-        finally:
-            self._on_settled()
-
-    async def nack(self) -> None:
-        try:
-            await super().nack()
-        except IllegalStateError:
-            # No longer ours, so there is nothing to rewind.
-            log.info("partitions_lost_before_nack")
-        finally:
-            self._on_settled()
+    def _hold_back(self, batch: Iterable[ConsumerRecord], stopped: AbstractSet[str]) -> None:
+        """Have given again what cannot be read and what was not taken; commit nothing past it."""
+        places: dict[TopicPartition, int] = {}
+        for raw in batch:
+            partition = TopicPartition(raw.topic, raw.partition)
+            if isinstance(raw, Unreadable):
+                log.error("records_unreadable", position=to_record(raw).position, reason=raw.reason)
+            elif raw.topic not in stopped:
+                continue
+            places.setdefault(partition, raw.offset)
+        if places and (consumer := self.subscriber.consumer) is not None:
+            hold(consumer, places)
 
 
 class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -252,38 +301,6 @@ class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._consumer.take_over(_names(assigned))
 
 
-class _FrameworkLog:
-    """FastStream's log: its errors only, and the place where a consumer that died is noticed.
-
-    FastStream tries again for ever, whatever happened; only here it tells what.
-    """
-
-    def __init__(self, name: str, died: asyncio.Future[None]) -> None:
-        self._name = name
-        self._died = died
-        self._fatal_at: list[float] = []
-
-    def log(
-        self,
-        level: int,
-        msg: Any,  # noqa: ANN401 - FastStream's protocol
-        /,
-        *,
-        exc_info: Any = None,  # noqa: ANN401 - likewise
-        extra: Mapping[str, Any] | None = None,  # noqa: ARG002 - likewise
-    ) -> None:
-        if level < logging.ERROR:
-            return
-        log.error("consumer_error", consumer=self._name, message=str(msg), exc_info=exc_info)
-        if isinstance(exc_info, KafkaError) and exc_info.retriable:
-            return
-        now = time.monotonic()
-        self._fatal_at = [at for at in self._fatal_at if now - at < FATAL_ERRORS_WITHIN_S]
-        self._fatal_at.append(now)
-        if len(self._fatal_at) >= FATAL_ERRORS_MAX and not self._died.done():
-            self._died.set_exception(ConsumerDied(f"the consumer {self._name}: {exc_info!r}"))
-
-
 class Consumers:
     """Both consumers, joined to their groups."""
 
@@ -294,7 +311,12 @@ class Consumers:
 
     def assigned(self) -> Mapping[str, frozenset[str]]:
         """By consumer, its partitions, each `topic/partition`."""
-        return {each.name: each.assigned for each in (self.facts, self.activity)}
+        return {each.name: each.assigned for each in self.both}
+
+    @property
+    def both(self) -> tuple[Consumer, Consumer]:
+        """One after the other."""
+        return (self.facts, self.activity)
 
     async def wait_failed(self) -> NoReturn:
         """Wait until one of them cannot go on.  Raises `ConsumerDied`."""
@@ -307,7 +329,7 @@ class Consumers:
 
 @asynccontextmanager
 async def consuming(
-    settings: Settings, *, facts: Handler, activity: Handler, clock: Callable[[], datetime]
+    settings: Settings, *, facts: Handler, activity: Handler, oversight: Oversight
 ) -> AsyncIterator[Consumers]:
     """Both consumers, reading; on leaving, they finish their batches and leave their groups.
 
@@ -315,15 +337,16 @@ async def consuming(
         settings: the settings.
         facts: what is done with batches of the topics that become facts.
         activity: the same for logins and API usage.
-        clock: the time (UTC), for records that bring none.
+        oversight: to whom they tell that they turn, and who knows how long a stop may take.
 
     Raises:
         Unavailable: Kafka does not answer, or has not all topics.
         Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
     """
     kafka, topics = settings.kafka, settings.topics
+    install()
     died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    member = partial(Consumer, settings=settings, clock=clock, died=died)
+    member = partial(Consumer, settings=settings, oversight=oversight, died=died)
     both = Consumers(
         member("facts", kafka.facts_group, topics.facts, facts),
         member("activity", kafka.activity_group, topics.activity, activity),
@@ -343,7 +366,7 @@ async def _all_of(*steps: Callable[[], Any]) -> None:
             raise outcome
 
 
-def _broker(kafka: Kafka, framework_log: _FrameworkLog, stop_timeout_ms: int) -> KafkaBroker:
+def _broker(kafka: Kafka, framework_log: FrameworkLog) -> KafkaBroker:
     return KafkaBroker(
         servers(kafka),
         client_id=kafka.client_id,
@@ -351,7 +374,7 @@ def _broker(kafka: Kafka, framework_log: _FrameworkLog, stop_timeout_ms: int) ->
         request_timeout_ms=kafka.request_timeout_ms,
         consumer_only=True,
         allow_auto_create_topics=False,
-        graceful_timeout=stop_timeout_ms / 1000,
+        graceful_timeout=None,
         apply_types=False,
         logger=framework_log,
         log_level=logging.DEBUG,

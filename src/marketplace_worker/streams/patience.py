@@ -6,6 +6,7 @@ A nack alone makes FastStream deliver the batch again at once, a thousand times 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,8 +16,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 
-Handler = Callable[[Sequence[Record]], Awaitable[None]]
-"""What is done with a batch; its offsets are committed once it has returned."""
+Handler = Callable[[Sequence[Record]], Awaitable[AbstractSet[str]]]
+"""What is done with a batch; its offsets are committed once it has returned, but for those of the
+topics that it returns: their records come again."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +69,10 @@ class Patient:
         if not self._disturbances:
             self._disturbed.clear()
 
-    async def handle(self, records: Sequence[Record]) -> None:
+    async def handle(self, records: Sequence[Record]) -> AbstractSet[str]:
         """Call the handler until it returns, while it says `Unavailable` and time is left.
+
+        Returns the topics that the handler returned.
 
         Raises:
             Unavailable: the delivery's time is up, or it was disturbed in a pause.
@@ -83,8 +87,12 @@ class Patient:
             reraise=True,
         )
         try:
-            await retrying(self._handler, records)
-        except Unavailable:
+            stopped: AbstractSet[str] = await retrying(self._handler, records)
+        except Unavailable as error:
+            # One attempt may take as long as a whole delivery: then no pause was ever announced.
+            log.warning(
+                "batch_given_back", consumer=self.name, reason=str(error), failures=self.failures
+            )
             raise
         except Exception:
             self.failures += 1
@@ -99,6 +107,7 @@ class Patient:
             await self._pause(self._pauses.after(self.failures))
             raise
         self.failures = 0
+        return stopped
 
     def _after_failure(self, _state: RetryCallState) -> float:
         self.failures += 1

@@ -1,0 +1,229 @@
+"""The commands about dead letters: what waits and why, one by one and by group."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.printing import (
+    Cell,
+    plain,
+    print_facts,
+    print_json,
+    print_section,
+    print_table,
+    printed,
+)
+from marketplace_worker.cli.redriving import (
+    discard_command,
+    no_such,
+    position_of,
+    redrive_command,
+)
+from marketplace_worker.errors import Malformed
+from marketplace_worker.inspection import dead_letters as inspection
+from marketplace_worker.lifecycle.explain.operators import moment
+from marketplace_worker.settings import load_settings
+from marketplace_worker.store.dead_letters import (
+    BIGINT_MAX,
+    DeadLetter,
+    Group,
+    Head,
+    Status,
+)
+
+PAGE_MAX = 1_000
+
+SHOWN_CHARACTERS_MAX = 10_000
+"""How much of a value is shown; `--json` has all of it."""
+
+dead_letters_cli = typer.Typer(help="What could not be read.", no_args_is_help=True)
+dead_letters_cli.command("redrive")(redrive_command)
+dead_letters_cli.command("discard")(discard_command)
+
+Id = Annotated[int, typer.Argument(help="The dead letter's id.", min=1, max=BIGINT_MAX)]
+# --- looking --------------------------------------------------------------------------------------
+
+
+@dead_letters_cli.command("groups")
+def groups_command(config: Config = None, as_json: AsJson = False) -> None:
+    """List what waits by topic, field and reason: how many, since when, how many were retried."""
+
+    async def ask() -> Sequence[Group]:
+        async with inspecting(load_settings(config)) as inspector:
+            return await inspection.groups(inspector)
+
+    found = go(ask())
+    if as_json:
+        print_json({"groups": found})
+        return
+    if not found:
+        printed("no dead letter waits")
+        return
+    print_table(
+        ("group", "waiting", "retried", "first (UTC)", "last (UTC)", "topic and reason"),
+        (
+            (
+                g.id,
+                g.letters,
+                _share(g),
+                g.first_at,
+                g.last_at,
+                f"{g.topic}: {_why(g.field, g.reason)}",
+            )
+            for g in found
+        ),
+    )
+
+
+def _share(group: Group) -> str:
+    return f"{group.retried} ({group.retried / group.letters:.0%})" if group.retried else "0"
+
+
+def _why(field: str, reason: str) -> str:
+    return str(Malformed(reason, field=field))
+
+
+@dead_letters_cli.command("list")
+def list_command(
+    *,
+    config: Config = None,
+    group: Annotated[str | None, typer.Option(help="Only those of a group.")] = None,
+    status: Annotated[Status, typer.Option(help="What became of them.")] = Status.WAITING,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many.")] = 50,
+    before: Annotated[
+        int | None, typer.Option(min=1, max=BIGINT_MAX, help="Only those with a lower id.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, the newest first."""
+
+    async def ask() -> Sequence[Head]:
+        async with inspecting(load_settings(config)) as inspector:
+            return await inspection.page(inspector, status, group=group, before=before, limit=limit)
+
+    found = go(ask())
+    if as_json:
+        print_json({"dead_letters": [_data(each) for each in found]})
+        return
+    if not found:
+        printed("there is none")
+        return
+    waiting = status is Status.WAITING
+    acted = ("tries", "reason") if waiting else (f"{status} (UTC)", "by", "because")
+    print_table(
+        ("id", "refused (UTC)", "position", *acted),
+        (
+            (
+                head.id,
+                head.refused_at,
+                position_of(head),
+                *(
+                    (head.attempts, _why(head.field, head.reason))
+                    if waiting
+                    else (head.acted_at, head.acted_by, head.acted_because)
+                ),
+            )
+            for head in found
+        ),
+    )
+    if len(found) == limit:
+        printed("")
+        printed(f"those before: --before {found[-1].id}")
+
+
+def _data(head: Head) -> dict[str, Any]:
+    topic, partition, offset = head.position.rsplit("/", 2)
+    return {
+        "id": head.id,
+        "status": head.status,
+        "topic": topic,
+        "partition": int(partition),
+        "offset": int(offset),
+        "part": head.part,
+        "recorded_at": head.recorded_at,
+        "refused_at": head.refused_at,
+        "group": head.group,
+        "field": head.field,
+        "reason": head.reason,
+        "attempts": head.attempts,
+        "acted_by": head.acted_by,
+        "acted_because": head.acted_because,
+        "acted_at": head.acted_at,
+        "value_bytes": head.value_bytes,
+    }
+
+
+# --- one ------------------------------------------------------------------------------------------
+
+
+@dead_letters_cli.command("show")
+def show_command(id_: Id, config: Config = None, as_json: AsJson = False) -> None:
+    """Show a dead letter with key, headers and value: they may hold personal data."""
+
+    async def ask() -> DeadLetter | None:
+        async with inspecting(load_settings(config)) as inspector:
+            return await inspection.one(inspector, id_)
+
+    found = go(ask())
+    if found is None:
+        raise no_such([id_])
+    head, record = found.head, found.record
+    if as_json:
+        headers = [{"name": plain(name), **_bytes(value)} for name, value in record.headers]
+        print_json(
+            {
+                **_data(head),
+                "key": _bytes(record.key),
+                "headers": headers,
+                "value": _bytes(record.value),
+            }
+        )
+        return
+    print_facts(_facts(head))
+    print_section("Key", [] if record.key is None else [_text(record.key)])
+    print_section("Headers", (f"{name}: {_text(value)}" for name, value in record.headers))
+    print_section(_heading(record.value), _lines(record.value))
+
+
+def _facts(head: Head) -> dict[str, Cell]:
+    shown: dict[str, Cell] = {
+        "dead letter": head.id,
+        "status": head.status,
+        "position": position_of(head),
+        "recorded": head.recorded_at,
+        "refused": head.refused_at,
+        "group": head.group,
+        "reason": _why(head.field, head.reason),
+        "tries": head.attempts,
+    }
+    if head.acted_at is not None:
+        acted = f"{moment(head.acted_at)} by {head.acted_by}: {head.acted_because}"
+        shown["last action"] = acted
+    return shown
+
+
+def _text(value: bytes | None) -> str:
+    """Bytes as text, what is none with escapes."""
+    return "null" if value is None else plain(value.decode("utf-8", "backslashreplace"))
+
+
+def _bytes(value: bytes | None) -> dict[str, str | None]:
+    """As they are, and readable."""
+    encoded = None if value is None else b64encode(value).decode()
+    return {"base64": encoded, "text": None if value is None else _text(value)}
+
+
+def _heading(value: bytes | None) -> str:
+    return "Value: null" if value is None else f"Value, {len(value)} bytes"
+
+
+def _lines(value: bytes | None) -> Sequence[str]:
+    if not value:
+        return [""]
+    text = value.decode("utf-8", "backslashreplace")
+    lines = text[:SHOWN_CHARACTERS_MAX].split("\n")
+    more = len(text) - SHOWN_CHARACTERS_MAX
+    return [*lines, f"… and {more} characters more: --json has all"] if more > 0 else lines

@@ -1,0 +1,54 @@
+"""The command that erases what is personal of an organization that is closed."""
+
+from typing import Annotated
+
+import typer
+
+from marketplace_worker.cli.options import (
+    Config,
+    by_operator,
+    go,
+    name_of,
+    operating,
+    reason_of,
+)
+from marketplace_worker.cli.organizations import Id
+from marketplace_worker.cli.printing import plain, printed
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.lifecycle.facts import Erased
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.steps.erasing import erase
+from marketplace_worker.store.database import transaction
+
+
+def erase_command(
+    organization: Id,
+    by: Annotated[str, typer.Option(help="Your name, for the record.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+) -> None:
+    """Erase for good what is personal of an organization that is deactivated."""
+    name, why = name_of(by), reason_of(reason)
+    if not yes:
+        typer.confirm(
+            f"Erase {plain(organization)}? Its history, the lock on its email and its way back go "
+            "for good",
+            abort=True,
+        )
+    if go(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
+        raise Misconfigured(
+            f"{plain(organization)} is not deactivated, or erased already: only what is closed can "
+            "be erased (see `marketplace-worker org show`)"
+        )
+    printed(f"erased: {plain(organization)}")
+
+
+async def _erase(settings: Settings, organization: str, by: str, reason: str) -> Outcome:
+    async with operating(settings) as worker:
+        async with transaction(worker.pool) as conn:
+            now = await worker.clock(conn)
+        fact = Erased(by_operator(), now, OrganizationId(organization), by, reason)
+        return await erase(fact, worker)

@@ -1,0 +1,287 @@
+"""The commands that do something about dead letters: take them in once more, or discard them."""
+
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from marketplace_worker.app import feeds, read_policy, worker_of
+from marketplace_worker.cli.options import AsJson, Config, go, inspecting, name_of, reason_of
+from marketplace_worker.cli.printing import (
+    Cell,
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+    printed,
+)
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.errors import Malformed, Misconfigured
+from marketplace_worker.inspection import dead_letters as inspection
+from marketplace_worker.inspection.dead_letters import Prospect, Reader, Would
+from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.steps.redriving import Became, Redrive, discard
+from marketplace_worker.store.database import connecting, database_clock
+from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Status
+from marketplace_worker.store.migrations import require_current_schema
+
+RATE_MAX = 10_000
+
+SHOWN_MAX = 50
+"""How many are listed of those that a command was about; `--json` has all."""
+
+Ids = Annotated[
+    list[int] | None,
+    typer.Argument(help="The dead letters' ids.", metavar="ID", min=1, max=BIGINT_MAX),
+]
+OfGroup = Annotated[str | None, typer.Option(help="All that wait in a group, as `groups` has it.")]
+By = Annotated[str | None, typer.Option(help="Your name; it is kept with each dead letter.")]
+Reason = Annotated[str | None, typer.Option(help="Why; it is kept with each dead letter.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+
+
+def position_of(head: Head) -> str:
+    """Where its record stood, and which part of it this is, if not the first."""
+    return f"{head.position} part {head.part}" if head.part else head.position
+
+
+def no_such(ids: Collection[int]) -> Misconfigured:
+    """What to say of ids that no dead letter has."""
+    missing = ", ".join(map(str, sorted(ids)))
+    return Misconfigured(f"{missing}: there is no such dead letter, or it was removed by its age")
+
+
+# --- taking in once more --------------------------------------------------------------------------
+
+
+def redrive_command(
+    *,
+    ids: Ids = None,
+    group: OfGroup = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+    by: By = None,
+    reason: Reason = None,
+    rate: Annotated[int, typer.Option(min=1, max=RATE_MAX, help="At most so many a second.")] = 100,
+    dry_run: DryRun = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take dead letters in once more, where they stood: what can be read now counts, once.
+
+    By their ids (also those that were discarded), by group, or all that wait.
+    """
+    if sum((bool(ids), group is not None, everything)) != 1:
+        raise Misconfigured("which dead letters? Their ids, or --group, or --all: one of these")
+    chosen = _Chosen(frozenset(ids or ()), group, (Status.WAITING, Status.DISCARDED))
+    if dry_run:
+        _print_prospects(go(_prospects(load_settings(config), chosen)), as_json=as_json)
+        return
+    redrive = go(_redrive(load_settings(config), chosen, _action(by, reason), rate))
+    if as_json:
+        print_json(
+            {
+                **{each.value: redrive.became[each] for each in Became},
+                "outcomes": dict(redrive.applied),
+                "duplicates": redrive.duplicates,
+                "activity": redrive.activity,
+                "results": [
+                    {"id": r.id, "position": r.position, "became": r.became, **_refusal(r.refusal)}
+                    for r in redrive.results
+                ],
+            }
+        )
+        return
+    _print_redriven(redrive)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The dead letters with these ids that are in one of the statuses; or, without ids, all that
+    wait, or wait in a group."""
+
+    ids: frozenset[int]
+    group: str | None
+    statuses: tuple[Status, ...]
+
+
+def _action(by: str | None, reason: str | None) -> Action:
+    if by is None or reason is None:
+        raise Misconfigured("--by and --reason: who does it and why is kept (not for --dry-run)")
+    return Action(name_of(by), reason_of(reason))
+
+
+async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
+    """The ids of what is to be done, in the order of refusal."""
+    async with inspecting(settings) as inspector:
+        if chosen.ids:
+            found = await inspection.heads(inspector, chosen.ids)
+            if missing := chosen.ids - found.keys():
+                raise no_such(missing)
+            return [each.id for each in found.values() if each.status in chosen.statuses]
+        ids = await inspection.waiting(inspector, chosen.group)
+    if ids is None:
+        raise Misconfigured(
+            f"{plain(chosen.group or '')}: there is no such group (see `marketplace-worker "
+            "dead-letters groups`; a new reason makes a new one)"
+        )
+    return ids
+
+
+async def _redrive(settings: Settings, chosen: _Chosen, action: Action, rate: int) -> Redrive:
+    """The log lines of what is decided go to standard error."""
+    set_up_logs(sys.stderr, settings.log_level)
+    ids = await _choose(settings, chosen)
+    async with connecting(settings.postgres) as pool:
+        await require_current_schema(pool)
+        worker = worker_of(settings, read_policy(settings.policy_file), pool, database_clock)
+        redrive = Redrive(worker, action, chosen.statuses if chosen.ids else (Status.WAITING,))
+        if ids:
+            await redrive.take(ids, rate=rate)
+        return redrive
+
+
+async def _prospects(settings: Settings, chosen: _Chosen) -> Sequence[Prospect]:
+    reader = Reader(
+        feeds(settings.topics), email_hasher(settings.email_key.get_secret_value().encode())
+    )
+    ids = await _choose(settings, chosen)
+    async with inspecting(settings) as inspector:
+        return await inspection.prospects(inspector, ids, reader)
+
+
+_NOTHING = "nothing to do: none of these waits"
+
+
+def _print_redriven(redrive: Redrive) -> None:
+    became = redrive.became
+    if not redrive.results:
+        printed(_NOTHING)
+        return
+    outcomes = [f"{count} {outcome}" for outcome, count in sorted(redrive.applied.items())]
+    outcomes += [f"{redrive.duplicates} taken before"] if redrive.duplicates else []
+    outcomes += [f"{redrive.activity} counted"] if redrive.activity else []
+    print_facts(
+        {
+            "redriven": became[Became.REDRIVEN],
+            "what they say": ", ".join(outcomes) or "nothing",
+            **_still(became[Became.REFUSED], became[Became.FAILED], became[Became.LEFT]),
+        }
+    )
+    still = [each for each in redrive.results if each.became is not Became.REDRIVEN]
+    _print_some(
+        ("id", "position", "became", "reason"),
+        [(r.id, r.position, r.became, str(r.refusal) if r.refusal else "") for r in still],
+    )
+
+
+def _print_prospects(found: Sequence[Prospect], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "dry_run": True,
+                "would": [
+                    {
+                        "id": each.head.id,
+                        "position": each.head.position,
+                        "would": each.would,
+                        **_refusal(each.refusal),
+                        "facts": [
+                            {"fact": fact, "taken_before": known} for fact, known in each.facts
+                        ],
+                    }
+                    for each in found
+                ],
+            }
+        )
+        return
+    if not found:
+        printed(_NOTHING)
+        return
+    would = Counter(each.would for each in found)
+    print_facts(
+        {
+            "would be redriven": would[Would.TAKE],
+            **_still(would[Would.REFUSE], would[Would.FAIL], would[Would.LEAVE]),
+        }
+    )
+    _print_some(
+        ("id", "position", "would", "facts, or reason"),
+        [(p.head.id, position_of(p.head), p.would, _prospect(p)) for p in found],
+    )
+    printed("")
+    printed("nothing was written")
+
+
+def _still(refused: int, failed: int, left: int) -> dict[str, int]:
+    """What goes on waiting, as far as there is any."""
+    told = {
+        "refused again": refused,
+        "failed on again": failed,
+        "left, not a topic of the settings": left,
+    }
+    return {name: count for name, count in told.items() if count}
+
+
+def _prospect(prospect: Prospect) -> str:
+    facts = (f"{fact} (taken before)" if known else fact for fact, known in prospect.facts)
+    refusal = [str(prospect.refusal)] if prospect.refusal else []
+    return "; ".join([*refusal, *facts])
+
+
+def _refusal(refusal: Malformed | None) -> dict[str, str | None]:
+    return {
+        "field": None if refusal is None else refusal.field,
+        "reason": None if refusal is None else refusal.reason,
+    }
+
+
+def _print_some(head: Sequence[str], rows: Sequence[Iterable[Cell]]) -> None:
+    if rows:
+        printed("")
+        print_table(head, (tuple(row) for row in rows[:SHOWN_MAX]))
+    if len(rows) > SHOWN_MAX:
+        printed(f"… and {len(rows) - SHOWN_MAX} more: --json has all")
+
+
+# --- discarding -----------------------------------------------------------------------------------
+
+
+def discard_command(
+    *,
+    ids: Ids = None,
+    group: OfGroup = None,
+    by: By = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that nobody needs dead letters: they wait no more, and leave by their age.
+
+    By their ids, or by group; not all at once, for what waits has not the same reason.
+    """
+    if bool(ids) is (group is not None):
+        raise Misconfigured("which dead letters? Their ids, or --group: one of these")
+    chosen = _Chosen(frozenset(ids or ()), group, (Status.WAITING,))
+    if dry_run:
+        count = len(go(_choose(load_settings(config), chosen)))
+        said = f"would be discarded: {count}; nothing was written"
+    else:
+        count = go(_discard(load_settings(config), chosen, _action(by, reason)))
+        said = f"discarded: {count}"
+    if as_json:
+        print_json({"dry_run": dry_run, "discarded": count})
+    else:
+        printed(said if count else _NOTHING)
+
+
+async def _discard(settings: Settings, chosen: _Chosen, action: Action) -> int:
+    set_up_logs(sys.stderr, settings.log_level)
+    ids = await _choose(settings, chosen)
+    async with connecting(settings.postgres) as pool:
+        worker = worker_of(settings, read_policy(settings.policy_file), pool, database_clock)
+        return await discard(ids, action, worker) if ids else 0

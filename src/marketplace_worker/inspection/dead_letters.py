@@ -1,0 +1,165 @@
+"""What waits in the dead letters, by reason and one by one, and what a redrive would make of it."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from marketplace_worker.errors import Malformed
+from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.facts import (
+    ApiRequested,
+    Fact,
+    GuardReleased,
+    GuardTripped,
+    LoggedIn,
+    Notified,
+    SupportRequested,
+    Unrecognized,
+)
+from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.store import dead_letters, journal
+from marketplace_worker.store.database import one_moment, transaction
+from marketplace_worker.store.dead_letters import DeadLetter, Group, Head, Status
+from marketplace_worker.translate import EmailHasher, Feed, translate
+
+PAGE = 20
+"""How many are in memory with their bytes; each may be a megabyte."""
+
+
+class Would(StrEnum):
+    """What a redrive would make of a dead letter: take it in; refuse it again, for it still cannot
+    be read; fail on it again; or leave it as it is, for its topic is none of the settings'.
+    """
+
+    TAKE = "take"
+    REFUSE = "refuse"
+    FAIL = "fail"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What would become of one dead letter.
+
+    `facts` are what its record says, in words, each with whether it was taken before.
+    """
+
+    head: Head
+    would: Would
+    refusal: Malformed | None = None
+    facts: Sequence[tuple[str, bool]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How records are read: as the workers do, if it is made of their settings."""
+
+    feeds: Mapping[str, Feed]
+    hash_email: EmailHasher
+
+
+async def groups(inspector: Inspector) -> Sequence[Group]:
+    """What waits, by topic, field and reason; the largest group first."""
+    async with transaction(inspector.pool) as conn:
+        return await dead_letters.groups(conn)
+
+
+async def page(
+    inspector: Inspector, status: Status, *, group: str | None, before: int | None, limit: int
+) -> Sequence[Head]:
+    """The newest of a status, or of one group of it, that came before one of them."""
+    async with transaction(inspector.pool) as conn:
+        return await dead_letters.page(
+            conn, status, group=group, before=before or dead_letters.BIGINT_MAX, limit=limit
+        )
+
+
+async def waiting(inspector: Inspector, group: str | None) -> Sequence[int] | None:
+    """The ids of all that waits, or of a group; None where there never was such a group."""
+    async with one_moment(inspector.pool) as conn:
+        ids = await dead_letters.waiting(conn, group)
+        if ids or group is None or await dead_letters.knows_group(conn, group):
+            return ids
+        return None
+
+
+async def one(inspector: Inspector, id_: int) -> DeadLetter | None:
+    """A dead letter with all that is known of it."""
+    async with transaction(inspector.pool) as conn:
+        return next(iter(await dead_letters.read(conn, [id_])), None)
+
+
+async def heads(inspector: Inspector, ids: Collection[int]) -> Mapping[int, Head]:
+    """Those of these that there are."""
+    async with transaction(inspector.pool) as conn:
+        return {each.id: each for each in await dead_letters.heads(conn, ids)}
+
+
+async def prospects(inspector: Inspector, ids: Sequence[int], reader: Reader) -> Sequence[Prospect]:
+    """What a redrive would make of these, in the order of refusal; reads, and writes nothing."""
+    found: list[Prospect] = []
+    known: set[Identity] = set()
+    in_order = sorted(ids)
+    for begin in range(0, len(in_order), PAGE):
+        async with one_moment(inspector.pool) as conn:
+            letters = await dead_letters.read(conn, in_order[begin : begin + PAGE])
+            said = [(each, _read(each, reader)) for each in letters]
+            asked = {fact.identity for _, what in said for fact in _facts(what)}
+            known |= await journal.known(conn, asked)
+        found += (_prospect(letter, what, known) for letter, what in said)
+    return found
+
+
+Said = Sequence[Fact | Malformed] | Exception | None
+"""What a record says; the error with which we fail on it; None where its topic is none of ours."""
+
+
+def _read(letter: DeadLetter, reader: Reader) -> Said:
+    feed = reader.feeds.get(letter.record.topic)
+    if feed is None:
+        return None
+    try:
+        return translate(letter.record, feed, reader.hash_email)
+    except Exception as bug:  # noqa: BLE001 - one that we fail on hides none of the others
+        return bug
+
+
+def _facts(said: Said) -> Iterator[Fact]:
+    if isinstance(said, Sequence):
+        yield from (each for each in said if not isinstance(each, Malformed))
+
+
+def _prospect(letter: DeadLetter, said: Said, known: set[Identity]) -> Prospect:
+    """`known` is what was taken before; what this one would tell is added to it."""
+    if said is None:
+        return Prospect(letter.head, Would.LEAVE)
+    if isinstance(said, Exception):
+        return Prospect(letter.head, Would.FAIL, Malformed(type(said).__name__))
+    own = said[letter.head.part] if letter.head.part < len(said) else None
+    refusal = own if isinstance(own, Malformed) else None
+    facts = [(_named(each), _counted_or_known(each, letter.head, known)) for each in _facts(said)]
+    return Prospect(letter.head, Would.REFUSE if refusal else Would.TAKE, refusal, facts)
+
+
+def _counted_or_known(fact: Fact, head: Head, known: set[Identity]) -> bool:
+    """Activity is counted, not known by its identity."""
+    if isinstance(fact, LoggedIn | ApiRequested):
+        return head.counted
+    before = fact.identity in known
+    known.add(fact.identity)
+    return before
+
+
+def _named(fact: Fact) -> str:
+    """What a fact is and whom it is about, without what is personal."""
+    match fact:
+        case Notified(notification=notification, subscription=key):
+            return f"{notification} {key}"
+        case SupportRequested(request=request, organization=organization):
+            return f"support.{request} {organization or ''}".rstrip()
+        case Unrecognized(event_type=event_type):
+            return event_type
+        case GuardTripped() | GuardReleased():
+            return fact.kind
+        case _:
+            return f"{fact.kind} {fact.organization}"

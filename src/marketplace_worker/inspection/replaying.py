@@ -1,0 +1,222 @@
+"""Folds the journal again: does it come to what is stored, and how did things stand at a time?
+
+Writes nothing and publishes nothing.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.inspection.sight import Inspector, Sight, look
+from marketplace_worker.lifecycle.explain.situation import case_of
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.settle import settled
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
+from marketplace_worker.store import organizations, policies, refolding, subscriptions
+from marketplace_worker.store.database import Connection, one_moment
+from marketplace_worker.store.folding import Decided, Entry, Refolded, unsealed
+from marketplace_worker.store.refolding import Kin
+
+PAGE = 200
+"""How many organizations, with all that belongs to them, are in memory at once."""
+
+UNCOMPARED = frozenset({"revision"})
+"""How often a snapshot was taken depends on the batches, not on the facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the journal and what is stored are not the same.
+
+    `subject` is an organization, a subscription, or a row of the journal by its id; `what` the
+    field or the finding; `stored` and `folded` are empty where the finding says all.
+    """
+
+    subject: str
+    what: str
+    stored: str = ""
+    folded: str = ""
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was looked at, and what was found."""
+
+    organizations: int = 0
+    subscriptions: int = 0
+    rows: int = 0
+    covered: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+async def verify(
+    inspector: Inspector, only: OrganizationId | None = None
+) -> AsyncIterator[Verification]:
+    """Compare all, or one organization with all that belongs to it; yields each page's finding.
+
+    Each page is of one moment, so workers may go on meanwhile.
+    """
+    done: set[OrganizationId | SubscriptionKey] = set()
+    if only is not None:
+        yield await _verify_page(inspector, [only], [], done)
+        return
+    after: OrganizationId | None = None
+    while ids := await _page_of_organizations(inspector, after):
+        after = ids[-1]
+        if fresh := [each for each in ids if each not in done]:
+            yield await _verify_page(inspector, fresh, [], done)
+    last: SubscriptionKey | None = None
+    while keys := await _page_of_subscriptions(inspector, last):
+        last = keys[-1]
+        if alone := [each for each in keys if each not in done]:
+            yield await _verify_page(inspector, [], alone, done)
+    row = 0
+    while entries := await _page_alone(inspector, row):
+        row = entries[-1].id
+        found = [Difference(_row(each), what) for each in entries for what in unsealed(each)]
+        yield Verification(rows=len(entries), differences=found)
+
+
+async def _page_of_organizations(
+    inspector: Inspector, after: OrganizationId | None
+) -> list[OrganizationId]:
+    async with one_moment(inspector.pool) as conn:
+        return list(await organizations.heard_of(conn, after=after, limit=PAGE))
+
+
+async def _page_of_subscriptions(
+    inspector: Inspector, after: SubscriptionKey | None
+) -> list[SubscriptionKey]:
+    async with one_moment(inspector.pool) as conn:
+        return list(await subscriptions.page(conn, after=after, limit=PAGE))
+
+
+async def _page_alone(inspector: Inspector, after: int) -> list[Entry]:
+    async with one_moment(inspector.pool) as conn:
+        return await refolding.read_alone(conn, after=after, limit=PAGE)
+
+
+async def _verify_page(
+    inspector: Inspector,
+    ids: list[OrganizationId],
+    keys: list[SubscriptionKey],
+    done: set[OrganizationId | SubscriptionKey],
+) -> Verification:
+    async with one_moment(inspector.pool) as conn:
+        kin = await refolding.kin(conn, ids, keys)
+        refolded = await refolding.refold(conn, kin)
+        found = [Difference(_row(each.entry), each.what) for each in refolded.damages]
+        found += await _compare_organizations(conn, kin, refolded)
+        found += await _forgotten(conn, inspector, kin)
+        found += await _compare_subscriptions(conn, kin, refolded)
+        found += _compare_history(await refolding.decided(conn, kin.organizations), refolded)
+    new_organizations, new_subscriptions = kin.organizations - done, kin.subscriptions - done
+    done |= kin.organizations | kin.subscriptions
+    return Verification(
+        len(new_organizations),
+        len(new_subscriptions),
+        refolded.rows,
+        len(refolded.covered),
+        found,
+    )
+
+
+async def _compare_organizations(
+    conn: Connection, kin: Kin, refolded: Refolded
+) -> list[Difference]:
+    found: list[Difference] = []
+    stored = {each.id: each for each in await organizations.read(conn, kin.organizations)}
+    for id_ in sorted(kin.organizations):
+        here = stored.get(id_, Organization(id_))
+        found += _fields(id_, here, refolded.fleet.organization(id_))
+    beside = await organizations.columns(conn, kin.organizations)
+    for id_, columns in sorted(beside.items()):
+        derived = organizations.columns_of(stored[id_])
+        found += [
+            Difference(id_, f"column {name}", str(columns[name]), str(value))
+            for name, value in derived.items()
+            if columns[name] != value
+        ]
+    return found
+
+
+async def _forgotten(conn: Connection, inspector: Inspector, kin: Kin) -> list[Difference]:
+    """Organizations that something is ahead of, and that nobody will look at."""
+    sight = await look(conn, inspector, sorted(kin.organizations))
+    beside = await organizations.columns(conn, kin.organizations)
+    found = []
+    for each in sight.organizations:
+        case = case_of(each, sight.fleet, sight.policies, now=sight.now)
+        due_at = settled(case, each).due_at
+        if due_at is not None and beside[each.id]["next_due_at"] is None:
+            found.append(Difference(each.id, "column next_due_at", "None", str(due_at)))
+    return found
+
+
+async def _compare_subscriptions(
+    conn: Connection, kin: Kin, refolded: Refolded
+) -> list[Difference]:
+    found: list[Difference] = []
+    stored = {each.key: each for each in await subscriptions.read(conn, kin.subscriptions)}
+    links = await subscriptions.links_of(conn, kin.subscriptions)
+    for key in sorted(kin.subscriptions):
+        here = stored.get(key, Subscription(key))
+        found += _fields(str(key), here, refolded.fleet.subscription(key))
+        for link in here.links:
+            if (link.organization, key) not in links:
+                found.append(Difference(str(key), "column link", "", link.organization))
+    return found
+
+
+def _fields(
+    subject: str, stored: Organization | Subscription, folded: Organization | Subscription
+) -> Iterator[Difference]:
+    for each in fields(stored):
+        here, there = getattr(stored, each.name), getattr(folded, each.name)
+        if here != there and each.name not in UNCOMPARED:
+            yield Difference(subject, each.name, str(here), str(there))
+
+
+def _compare_history(
+    stored: Mapping[tuple[Identity, OrganizationId], Decided], refolded: Refolded
+) -> Iterator[Difference]:
+    """What each fact made of whom; a look that said nothing may be written down or not."""
+    for (identity, id_), written in stored.items():
+        if identity in refolded.covered:
+            continue
+        folded = refolded.decided.get((identity, id_))
+        if folded != written:
+            yield Difference(id_, f"history of {identity.id}", str(written), str(folded))
+    for (identity, id_), folded in refolded.decided.items():
+        if folded[-1] and (identity, id_) not in stored:
+            yield Difference(id_, f"history of {identity.id}", "", str(folded))
+
+
+def _row(entry: Entry) -> str:
+    return f"row {entry.id}"
+
+
+async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime) -> Sight:
+    """An organization and what is around it as they were known at a time.
+
+    Raises:
+        Misconfigured: what was known then is folded away.
+    """
+    async with one_moment(inspector.pool) as conn:
+        kin = await refolding.kin(conn, [organization])
+        began = [each.decided_at for each in await refolding.checkpoints(conn, kin)]
+        if began and max(began) > at:
+            raise Misconfigured(
+                f"--as-of: of {organization} is known only how it stood from "
+                f"{max(began):%Y-%m-%d %H:%M:%S} UTC on: what the journal had of the time before "
+                "is folded away"
+            )
+        refolded = await refolding.refold(conn, kin, until=at)
+        known = await policies.read_all(conn)
+    version = refolded.entries[-1].row.policy_version if refolded.entries else None
+    current = known[version] if version else inspector.policies.current
+    found = refolded.fleet.organization(organization)
+    return Sight([found], refolded.fleet, Policies(current, known), at)

@@ -1,0 +1,99 @@
+"""Whether the worker is alive, and whether it is ready: what its parts have told of themselves.
+
+The event loop writes plain values and any thread reads them, so that even an event loop that is
+blocked is told of.  Nothing here waits or asks anybody.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+SEEN_WITHIN_S = 10.0
+"""What was not looked at for so long is no longer known to be well."""
+
+FAILURES_MAX = 2
+"""Failures in a row that are no news: a deadlock, a lost connection.  One more, and it is said."""
+
+
+class Sign:
+    """A loop's sign of life: given at each turn, with how long the loop will then rest."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._due_at = time.monotonic()
+
+    def give(self, *, rest_s: float = 0.0) -> None:
+        """Say that the loop turns, and will be silent for `rest_s` by its own choice."""
+        self._due_at = time.monotonic() + rest_s
+
+    @property
+    def silent_s(self) -> float:
+        """For how long the loop has been silent, its rest not counted; 0 while it rests."""
+        return max(0.0, time.monotonic() - self._due_at)
+
+
+class Health:
+    """What is known of one worker.
+
+    Args:
+        silence_max_s: how long one turn of a loop may rightly take.
+        stopping: whether the worker was told to stop; asked from other threads.
+    """
+
+    def __init__(self, *, silence_max_s: float, stopping: Callable[[], bool]) -> None:
+        self.silence_max_s = silence_max_s
+        self.started = False
+        self._stopping = stopping
+        self._signs: dict[str, Sign] = {}
+        self._looks: dict[str, tuple[float, str]] = {}
+
+    def sign(self, loop: str) -> Sign:
+        """The sign of a loop, which is expected from now on."""
+        return self._signs.setdefault(loop, Sign())
+
+    def looked_at(self, part: str, *, lacks: str = "") -> None:
+        """Keep what was seen of a part just now: a sentence without its subject, if it lacks."""
+        self._looks[part] = (time.monotonic(), lacks)
+
+    def silences(self) -> Mapping[str, float]:
+        """For how long each loop has been silent, in seconds."""
+        return {loop: sign.silent_s for loop, sign in list(self._signs.items())}
+
+    def hanging(self) -> Sequence[str]:
+        """A sentence for each loop that is silent for too long; none: the worker is alive.
+
+        A loop that waits for Kafka or Postgres turns: to start it anew would help nobody.  In a
+        stop, which has a bound of its own, loops fall silent as they should.
+        """
+        if self._stopping():
+            return []
+        return [
+            f"{loop}: gave no sign for {silent_s:.1f} s ({self.silence_max_s:.1f} s are allowed)"
+            for loop, silent_s in self.silences().items()
+            if silent_s > self.silence_max_s
+        ]
+
+    def lacking(self) -> Sequence[str]:
+        """A sentence for each thing without which no work is done; none: the worker is ready."""
+        return [*self._whole(), *self._seen(), *self._failing(), *self.hanging()]
+
+    def _whole(self) -> Sequence[str]:
+        if self._stopping():
+            return ["the worker is stopping"]
+        return [] if self.started else ["the worker is starting"]
+
+    def _seen(self) -> Sequence[str]:
+        now = time.monotonic()
+        sentences = []
+        for part, (seen_at, lacks) in list(self._looks.items()):
+            if lacks:
+                sentences.append(f"{part}: {lacks}")
+            elif now - seen_at > SEEN_WITHIN_S:
+                sentences.append(f"{part}: has not answered for {now - seen_at:.0f} s")
+        return sentences
+
+    def _failing(self) -> Sequence[str]:
+        return [
+            f"{loop}: failed {sign.failures} times in a row"
+            for loop, sign in list(self._signs.items())
+            if sign.failures > FAILURES_MAX
+        ]

@@ -1,0 +1,69 @@
+"""The stop of a worker: one moment by which everything has ended, for all that has to end."""
+
+import asyncio
+import faulthandler
+import time
+from types import TracebackType
+from typing import Self
+
+GOODBYE_S = 2.0
+"""Of a stop's time, what is kept for leaving the groups and closing connections."""
+
+GRACE_S = 1.0
+"""What a stop may take beyond its time, before the process is ended whatever keeps it."""
+
+STANDARD_ERROR = 2
+
+
+class Stop:
+    """An order to stop, which may be given by setting `ordered`, and the time that is left then.
+
+    Use as a context around all that is to end: once it is left, nothing ends the process any more.
+
+    Args:
+        ordered: set where the worker is to stop.
+        within_s: how long all of it may take.
+    """
+
+    def __init__(self, ordered: asyncio.Event, *, within_s: float) -> None:
+        self.ordered = ordered
+        self._within_s = within_s
+        self._began_at: float | None = None
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._over = True
+        faulthandler.cancel_dump_traceback_later()
+
+    def order(self) -> None:
+        """Stop, if it was not ordered before; the time runs from here.
+
+        All that has to end is bounded by itself; should it not be, the process ends all the same.
+        """
+        self.ordered.set()
+        if self._began_at is None:
+            self._began_at = time.monotonic()
+            self.end_process_unless_told_again(within_s=self._within_s + GRACE_S)
+
+    def work_left_s(self) -> float:
+        """How long what is under way may still take, in seconds; then it is given up."""
+        self.order()
+        assert self._began_at is not None
+        return max(0.0, self._began_at + self._within_s - GOODBYE_S - time.monotonic())
+
+    def end_process_unless_told_again(self, *, within_s: float) -> None:
+        """Write all stacks to standard error and end the process with status 1, unless told again.
+
+        By a timer of the interpreter, which needs neither the event loop nor the interpreter's
+        lock.  The stacks name files, lines and functions, and no values.  It is as safe as SIGKILL.
+        """
+        if not self._over:
+            faulthandler.dump_traceback_later(within_s, exit=True, file=STANDARD_ERROR)

@@ -1,0 +1,82 @@
+"""Erases all that is personal of an organization that is closed (docs/personal-data.md)."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.lifecycle.facts import Erased
+from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.store import journal, neighbourhood, refolding, subscriptions
+from marketplace_worker.store.database import Connection, transaction
+from marketplace_worker.store.neighbourhood import Neighbourhood, Subjects
+from marketplace_worker.store.refolding import Kin
+
+ATTEMPTS_MAX = 5
+"""How often is looked anew because what belongs to the organization grew while it was locked."""
+
+
+async def erase(fact: Erased, worker: Worker) -> Outcome:
+    """Decide on it, and erase, in one transaction; refused where the organization is not closed.
+
+    What was folded together with it can be folded from now on: its rows are empty.
+
+    Raises:
+        Unavailable: Postgres is away, or somebody locked the same in another order; nothing was
+            erased, and the same fact may be given again.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        async with transaction(worker.pool) as conn:
+            kin = await refolding.kin(conn, [fact.organization])
+            near = await neighbourhood.lock(
+                conn, Subjects(set(kin.subscriptions), {*kin.organizations, fact.organization})
+            )
+            if kin != await refolding.kin(conn, [fact.organization]):
+                continue
+            return await _erase(conn, fact, near, kin, worker)
+    raise Unavailable(f"what belongs to {fact.organization} grows faster than it is locked")
+
+
+async def _erase(
+    conn: Connection, fact: Erased, near: Neighbourhood, kin: Kin, worker: Worker
+) -> Outcome:
+    tally = await Tally.begin(conn, near, worker)
+    decision = tally.take(fact, position="operator")
+    await tally.write(conn, worker.topics)
+    if decision.outcome is Outcome.APPLIED:
+        own = await refolding.own(conn, fact.organization)
+        await _forget_accounts(conn, near, own)
+        fleet = near.fleet
+        await refolding.save_checkpoints(
+            conn,
+            [
+                *(fleet.organization(each) for each in kin.organizations),
+                *(fleet.subscription(each) for each in kin.subscriptions),
+            ],
+            await journal.heads(conn, kin.chains),
+            journal_id=await refolding.last_row(conn),
+            decided_at=tally.now,
+        )
+        await refolding.erase(conn, fact.organization, own)
+    tally.log()
+    return decision.outcome
+
+
+async def _forget_accounts(
+    conn: Connection, near: Neighbourhood, own: Collection[SubscriptionKey]
+) -> None:
+    """Its subscriptions stay, as nobody else's; which account of the customer paid does not."""
+    emptied = [_without_accounts(near.fleet.subscription(each)) for each in own]
+    near.fleet.put(*emptied)
+    if emptied:
+        await subscriptions.save(conn, emptied)
+
+
+def _without_accounts(subscription: Subscription) -> Subscription:
+    return replace(
+        subscription,
+        notes=tuple(replace(note, billing_account=None) for note in subscription.notes),
+        links=tuple(replace(link, billing_account=None) for link in subscription.links),
+    )

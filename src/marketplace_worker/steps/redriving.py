@@ -1,0 +1,249 @@
+"""Takes dead letters in once more, where they stood, and discards those that nobody needs.
+
+A redrive takes the record as it came, by the way of all records, in one transaction with the
+status of its dead letter.  Nothing is sent to its topic again: so its identity and its order stay,
+and what was taken of it before is a duplicate.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+
+import structlog
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from marketplace_worker.errors import Malformed, Unavailable
+from marketplace_worker.record import Record
+from marketplace_worker.steps.counting import Counting
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.taking import (
+    Taken,
+    failed_on,
+    promise,
+    read,
+    take,
+    while_watched,
+)
+from marketplace_worker.store import dead_letters
+from marketplace_worker.store.database import Connection, transaction
+from marketplace_worker.store.dead_letters import Action, DeadLetter, Refused, Status
+
+LETTERS_MAX = 20
+"""How many are taken in one transaction; each may be a megabyte."""
+
+DISCARDED_MAX = 1_000
+"""How many are discarded in one transaction; they are not read."""
+
+TIMES_MAX = 5
+"""How often a transaction is tried: a worker that locked the same in another order, or a Postgres
+that starts again, should not end what takes an hour."""
+
+log = structlog.get_logger(__name__)
+
+
+class Became(StrEnum):
+    """What a redrive made of a dead letter: taken in; refused again, for it still cannot be read;
+    failed on by us again; or left as it is, for its topic is none of the settings'.
+    """
+
+    REDRIVEN = "redriven"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one dead letter became; `refusal` is why it was refused again, or failed on."""
+
+    id: int
+    position: str
+    became: Became
+    refusal: Malformed | None = None
+
+
+@dataclass(slots=True)
+class Redrive:
+    """A redrive, and what came of it so far.
+
+    `statuses`: what a dead letter may be, to be taken.  `results` stand in the order in which they
+    were taken: that of refusal.  `applied`, `duplicates` and `activity` are as for a batch of
+    ingest.
+    """
+
+    worker: Worker
+    action: Action
+    statuses: Collection[Status] = (Status.WAITING,)
+    results: list[Result] = field(default_factory=list)
+    applied: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    activity: int = 0
+
+    @property
+    def became(self) -> Counter[Became]:
+        """How many became what."""
+        return Counter(each.became for each in self.results)
+
+    async def take(self, ids: Collection[int], *, rate: int) -> None:
+        """Take these in, in the order of refusal, at most `rate` a second.
+
+        Broken off anywhere, it may be begun again: what was redriven is not taken twice, and two
+        that run at once share the work.  One log line says what came of it, also if broken off.
+
+        Raises:
+            Unavailable: Postgres is away; `results` are those of before.
+        """
+        clock = asyncio.get_running_loop().time
+        began, todo = clock(), iter(sorted(ids))
+        try:
+            while batch := list(islice(todo, min(LETTERS_MAX, rate))):
+                await asyncio.sleep(began + len(self.results) / rate - clock())
+                await self._halving(batch)
+        finally:
+            became = self.became
+            log.info(
+                "dead_letters_redriven",
+                asked=len(ids),
+                **{each.value: became[each] for each in Became},
+                outcomes=dict(self.applied),
+                duplicates=self.duplicates,
+                activity=self.activity,
+            )
+
+    async def _halving(self, ids: Sequence[int]) -> None:
+        """As ingest does: what we fail on ourselves is found by halving; the others are taken."""
+        try:
+            await _patiently(lambda: while_watched(lambda: self._take_in(ids)))
+        except Unavailable:
+            raise
+        except Exception as bug:  # noqa: BLE001 - here our own bugs meet the input that shows them
+            if len(ids) == 1:
+                error = bug
+                await _patiently(lambda: self._fail(ids[0], error))
+                return
+            middle = len(ids) // 2
+            await self._halving(ids[:middle])
+            await self._halving(ids[middle:])
+
+    async def _take_in(self, ids: Sequence[int]) -> None:
+        async with transaction(self.worker.pool) as conn:
+            letters = await dead_letters.lock(conn, ids, self.statuses)
+            ours = [each for each in letters if each.record.topic in self.worker.feeds]
+            batch = read(_records(ours), self.worker)
+            counted = {each.record for each in ours if each.head.counted}
+            counting = await Counting.of_dead_letters(conn, batch.pairs, counted)
+            taken = await take(conn, batch, counting, self.worker)
+            again = _matched(ours, batch.refused)
+            await self._settle(conn, ours, again, taken.tally.now)
+        taken.log()
+        known = {each.head.id for each in ours}
+        self.results += (
+            _result(each, Became.REFUSED, again[each.head.id].refusal)
+            if each.head.id in again
+            else _result(each, Became.REDRIVEN if each.head.id in known else Became.LEFT)
+            for each in letters
+        )
+        self._add(taken)
+
+    async def _settle(
+        self,
+        conn: Connection,
+        letters: Sequence[DeadLetter],
+        again: Mapping[int, Refused],
+        now: datetime,
+    ) -> None:
+        """Write down what became of them; who subscribes to dead letters hears of a new attempt."""
+        done = [each.head.id for each in letters if each.head.id not in again]
+        attempts = {each.head.id: each.head.attempts + 1 for each in letters}
+        if done:
+            await dead_letters.redriven(conn, done, self.action, at=now)
+        if again:
+            await dead_letters.refused_again(conn, list(again.items()), self.action, at=now)
+            tried = [(refused, attempts[id_]) for id_, refused in again.items()]
+            await promise(conn, tried, now, self.worker)
+
+    async def _fail(self, id_: int, bug: Exception) -> None:
+        """It stays where it is, with what went wrong."""
+        async with transaction(self.worker.pool) as conn:
+            letters = await dead_letters.lock(conn, [id_], self.statuses)
+            again = {
+                each.head.id: replace(refused, part=each.head.part)
+                for each in letters
+                for refused in failed_on(each.record, bug).refused
+            }
+            await self._settle(conn, letters, again, await self.worker.clock(conn))
+        for each in letters:
+            log.error("record_failed", position=each.head.position, exc_info=bug)
+            self.results.append(_result(each, Became.FAILED, again[id_].refusal))
+
+    def _add(self, taken: Taken) -> None:
+        self.applied += taken.applied
+        self.duplicates += taken.duplicates
+        self.activity += taken.activity
+
+
+async def discard(ids: Collection[int], action: Action, worker: Worker) -> int:
+    """Nobody needs these: they wait no more.  Returns how many of them had waited until now.
+
+    Raises:
+        Unavailable: Postgres is away; what was discarded before is.
+    """
+    discarded, todo = 0, iter(sorted(ids))
+    try:
+        while batch := list(islice(todo, DISCARDED_MAX)):
+            async with transaction(worker.pool) as conn:
+                now = await worker.clock(conn)
+                discarded += len(await dead_letters.discard(conn, batch, action, at=now))
+    finally:
+        log.info("dead_letters_discarded", asked=len(ids), discarded=discarded)
+    return discarded
+
+
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """One transaction, tried again where Postgres could not."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_attempt(TIMES_MAX),
+        wait=wait_random_exponential(max=2),
+        reraise=True,
+    ):
+        with attempt:
+            await work()
+
+
+Place = tuple[str, int, int, datetime]
+
+
+def _place(record: Record) -> Place:
+    return record.topic, record.partition, record.offset, record.recorded_at
+
+
+def _records(letters: Iterable[DeadLetter]) -> list[Record]:
+    """Each record once, however many of its parts are dead letters."""
+    records: dict[Place, Record] = {}
+    for each in letters:
+        records.setdefault(_place(each.record), each.record)
+    return list(records.values())
+
+
+def _matched(letters: Iterable[DeadLetter], refused: Iterable[Refused]) -> dict[int, Refused]:
+    """Which of these were refused again, by id."""
+    still = {(_place(each.record), each.part): each for each in refused}
+    return {
+        each.head.id: still[place]
+        for each in letters
+        if (place := (_place(each.record), each.head.part)) in still
+    }
+
+
+def _result(letter: DeadLetter, became: Became, refusal: Malformed | None = None) -> Result:
+    return Result(letter.head.id, letter.head.position, became, refusal)

@@ -1,0 +1,82 @@
+"""A loop: takes one step over and over, waits while there is nothing to do or nothing can be done,
+and gives a sign at each turn.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.operations.health import Sign
+from marketplace_worker.operations.stop import Stop
+
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 15.0
+"""How long a loop waits after a failure: the pause doubles from the one to the other."""
+
+CANCEL_TIMEOUT_S = 0.5
+"""How long a step that is given up may take to roll back."""
+
+Step = Callable[[], Awaitable[int]]
+"""Does some work and returns how much there was; with 0 it is left alone for a while."""
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def repeating(
+    loop: str, step: Step, *, idle_s: float, sign: Sign, stop: Stop
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A task that takes a step over and over, until the stop is ordered.
+
+    On leaving, the step under way is finished; once the stop's time for work is up it is given
+    up, and its transaction rolls back.
+    """
+    task = asyncio.create_task(_repeat(loop, step, idle_s, sign, stop.ordered), name=loop)
+    try:
+        yield task
+    finally:
+        await asyncio.wait({task}, timeout=stop.work_left_s())
+        if task.cancel():
+            log.warning("step_given_up", loop=loop)
+            await asyncio.wait({task}, timeout=CANCEL_TIMEOUT_S)
+
+
+async def _repeat(loop: str, step: Step, idle_s: float, sign: Sign, stop: asyncio.Event) -> None:
+    """Take the step at once again while it finds work; wait while it finds none or fails."""
+    while not stop.is_set():
+        sign.give()
+        try:
+            pause_s = 0.0 if await step() else idle_s
+            sign.failures = 0
+        except Unavailable as error:
+            sign.failures += 1
+            pause_s = _pause_s(sign.failures)
+            log.warning(
+                "loop_waiting",
+                loop=loop,
+                reason=str(error),
+                pause_s=pause_s,
+                failures=sign.failures,
+            )
+        except Exception:  # a bug of ours: say so, and go on with what can go on
+            sign.failures += 1
+            pause_s = _pause_s(sign.failures)
+            log.exception("loop_failed", loop=loop, pause_s=pause_s, failures=sign.failures)
+        sign.give(rest_s=pause_s)
+        await _wait(stop, pause_s)
+
+
+def _pause_s(failures: int) -> float:
+    # The exponent is clamped, not only the result: it must not overflow after a long night.
+    return min(PAUSE_MIN_S * 2.0 ** min(failures - 1, 16), PAUSE_MAX_S)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

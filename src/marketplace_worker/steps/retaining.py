@@ -1,0 +1,101 @@
+"""Lets go what was kept long enough: old rows of the journal, and old dead letters.
+
+The rows are folded into checkpoints first, so that the journal can still be folded again.
+"""
+
+from datetime import timedelta
+from itertools import chain
+from time import perf_counter
+
+import structlog
+
+from marketplace_worker.settings import Retention
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.store import dead_letters, refolding
+from marketplace_worker.store.database import Connection, transaction
+from marketplace_worker.store.folding import Refolded
+from marketplace_worker.store.refolding import Kin
+
+SEEDS = 100
+"""From how many old rows is gone on to all that belongs with them."""
+
+ROWS_MAX = 1_000
+"""How many rows, or dead letters, one transaction lets go at most: while they are folded, the event
+loop does nothing else."""
+
+RETAIN_EVERY_S = 60.0
+"""How often to look while nothing is old enough."""
+
+log = structlog.get_logger(__name__)
+
+
+class Tampered(Exception):
+    """Rows are not as they were written: nothing is let go before somebody has looked."""
+
+
+async def retain(worker: Worker, retention: Retention) -> int:
+    """Let go one small batch, in one transaction; returns of how many rows.
+
+    One worker at a time does it; the others find nothing to do.  Rows that are not as they were
+    written stay, with all that are younger, and are logged at `error`.
+
+    Raises:
+        Unavailable: Postgres is away; nothing was let go.
+    """
+    try:
+        return await _retain(worker, retention)
+    except Tampered as found:
+        command = "marketplace-worker replay --verify"
+        log.error("retention_stopped", reason=str(found), see=command)  # noqa: TRY400 - no bug
+        return 0
+
+
+async def _retain(worker: Worker, retention: Retention) -> int:
+    began = perf_counter()
+    async with transaction(worker.pool) as conn:
+        if not await refolding.lead(conn):
+            return 0
+        now = await worker.clock(conn)
+        letters = await dead_letters.let_go(
+            conn, before=now - timedelta(days=retention.dead_letters_days), limit=ROWS_MAX
+        )
+        before = now - timedelta(days=retention.journal_days)
+        seeds = await refolding.oldest(conn, before=before, limit=SEEDS)
+        kin = await refolding.kin(
+            conn,
+            {each.organization for each in seeds if each.organization is not None},
+            {each.subscription for each in seeds if each.subscription is not None},
+        )
+        refolded = await refolding.refold(conn, kin, until=before, limit=ROWS_MAX)
+        if refolded.damages:
+            first = refolded.damages[0]
+            raise Tampered(f"row {first.entry.id} of the journal: {first.what}")
+        await _let_go(conn, kin, refolded)
+        alone = {s.id for s in seeds if s.organization is None and s.subscription is None}
+        rows = alone | {each.id for each in refolded.entries}
+        await refolding.retire(conn, rows)
+    if rows or letters:
+        log.info(
+            "batch_retired",
+            rows=len(rows),
+            organizations=len(kin.organizations),
+            dead_letters=letters,
+            took_ms=round((perf_counter() - began) * 1000, 1),
+        )
+    return len(rows) + letters
+
+
+async def _let_go(conn: Connection, kin: Kin, refolded: Refolded) -> None:
+    """From now on folding begins after these rows."""
+    if not refolded.entries:
+        return
+    fleet, last = refolded.fleet, refolded.entries[-1]
+    organizations = (fleet.organization(each) for each in kin.organizations)
+    subscriptions = (fleet.subscription(each) for each in kin.subscriptions)
+    await refolding.save_checkpoints(
+        conn,
+        chain(organizations, subscriptions),
+        refolded.heads,
+        journal_id=last.id,
+        decided_at=last.decided_at,
+    )

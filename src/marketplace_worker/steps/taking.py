@@ -1,0 +1,251 @@
+"""Takes what records say, within a transaction: facts to the journal and the lifecycle, activity to
+its maxima, and what cannot be read to the dead letters.
+
+Shared by ingest, which takes records as they come, and redriving, which takes them once more.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from marketplace_worker.errors import Malformed, Unavailable
+from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
+from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.record import Outgoing, Record
+from marketplace_worker.steps.counting import Counting, WatchedMeanwhile
+from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.dead_letters import Refused
+from marketplace_worker.store.neighbourhood import Neighbourhood
+from marketplace_worker.translate import translate
+
+DEAD_LETTER_BYTES_MAX = 900_000
+"""Brokers take 1 MiB where nobody changed it, headers and all."""
+
+TIMES_MAX = 5
+"""How often a transaction is taken again at once because organizations began to watch their
+activity; each time those are known, so a second is hardly ever needed."""
+
+FAILED = "marketplace-worker failed on it"
+"""How the reason begins where the record is not at fault, but we are."""
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One part of a record: what it says, or why it cannot be read."""
+
+    record: Record
+    part: int
+    what: Fact | Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What records say, part by part, in their order."""
+
+    said: Sequence[Said]
+
+    @property
+    def told(self) -> list[tuple[Record, Fact]]:
+        """What could be read."""
+        return [(s.record, s.what) for s in self.said if not isinstance(s.what, Malformed)]
+
+    @property
+    def pairs(self) -> list[tuple[Record, Fact | Malformed]]:
+        """Each part with its record; the place of one here is its place in `said`."""
+        return [(s.record, s.what) for s in self.said]
+
+    @property
+    def refused(self) -> list[Refused]:
+        """What could not."""
+        return [
+            Refused(s.record, s.part, s.what) for s in self.said if isinstance(s.what, Malformed)
+        ]
+
+
+def read(records: Iterable[Record], worker: Worker) -> Batch:
+    """Translate every record; a value that holds several parts is sorted part by part."""
+    return Batch(
+        [
+            Said(record, part, what)
+            for record in records
+            for part, what in enumerate(
+                translate(record, worker.feeds[record.topic], worker.hash_email)
+            )
+        ]
+    )
+
+
+def failed_on(record: Record, bug: Exception) -> Batch:
+    """Nothing of a record, for we failed on it ourselves: the reason names the kind of error."""
+    return Batch([Said(record, 0, Malformed(f"{FAILED}: {type(bug).__name__}"))])
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a batch.
+
+    `applied` are the facts by outcome, `duplicates` what was taken before, `activity` how many
+    logins and API requests were counted, `refused` what is in the dead letters since.
+    """
+
+    tally: Tally
+    activity: int
+    applied: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    refused: Sequence[Refused] = ()
+
+    def log(self) -> None:
+        """Say what was decided and what refused, after the commit."""
+        for each in self.refused:
+            log.warning(
+                "record_refused",
+                position=each.record.position,
+                part=each.part,
+                reason=each.refusal.reason,
+                field=each.refusal.field,
+            )
+        self.tally.log()
+
+
+async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worker) -> Taken:
+    """Lock what a batch concerns, decide on it in its order, and write down all that came of it.
+
+    Raises:
+        WatchedMeanwhile: the transaction must be taken again, for activity was counted that an
+            organization had begun to watch.
+    """
+    subjects = neighbourhood.subjects_of(_decided_on(batch, counting))
+    near = await neighbourhood.lock(conn, subjects, counting.organizations)
+    known = await journal.known(conn, _identities(batch, near))
+    tally = await Tally.begin(conn, near, worker)
+    taken = Taken(tally, counting.count)
+
+    _decide(batch, counting, known, taken)
+
+    await tally.write(conn, worker.topics)
+    await counting.write(conn, near.locked)
+    refused = [
+        Refused(said.record, said.part, said.what, counted=counting.passed(place))
+        for place, said in enumerate(batch.said)
+        if isinstance(said.what, Malformed)
+    ]
+    taken.refused = await _refuse(conn, refused, tally.now, worker)
+    return taken
+
+
+async def while_watched(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what takes a batch in a transaction, again for as long as `WatchedMeanwhile` is raised.
+
+    Raises:
+        Unavailable: each time others had begun to watch.
+    """
+    for _ in range(TIMES_MAX):
+        try:
+            return await work()
+        except WatchedMeanwhile:
+            continue
+    raise Unavailable("organizations begin to watch their activity faster than it is counted")
+
+
+def _decided_on(batch: Batch, counting: Counting) -> Iterable[Fact]:
+    """The facts, and of the activity what an organization watches."""
+    for place, said in enumerate(batch.said):
+        match said.what:
+            case Malformed():
+                pass
+            case LoggedIn() | ApiRequested() as heard:
+                if counting.holds(place) and heard.organization in counting.watching:
+                    yield heard
+            case fact:
+                yield fact
+
+
+def _identities(batch: Batch, near: Neighbourhood) -> AbstractSet[Identity]:
+    """Of all that may be decided on, now that it is known who is locked."""
+    return {
+        fact.identity
+        for _, fact in batch.told
+        if not isinstance(fact, LoggedIn | ApiRequested) or fact.organization in near.locked
+    }
+
+
+def _decide(batch: Batch, counting: Counting, known: set[Identity], taken: Taken) -> None:
+    """Decide in the order in which the records came: activity is seen when its turn comes."""
+    tally = taken.tally
+    for place, said in enumerate(batch.said):
+        fact = said.what
+        if isinstance(fact, Malformed):
+            continue
+        if isinstance(fact, LoggedIn | ApiRequested):
+            if not counting.holds(place):
+                taken.duplicates += 1
+                continue
+            tally.fleet.heard(fact)
+            if not _watched(fact, tally):
+                continue
+        if fact.identity in known:
+            taken.duplicates += 1
+            continue
+        known.add(fact.identity)
+        taken.applied[tally.take(fact, said.record.position).outcome.value] += 1
+
+
+def _watched(heard: Activity, tally: Tally) -> bool:
+    return (
+        heard.organization in tally.near.locked
+        and heard.feed in tally.fleet.organization(heard.organization).watched_feeds
+    )
+
+
+async def _refuse(
+    conn: Connection, refused: Sequence[Refused], now: datetime, worker: Worker
+) -> Sequence[Refused]:
+    """Keep and promise what was refused; returns what was not kept before."""
+    if not refused:
+        return ()
+    new = await dead_letters.append(conn, refused, refused_at=now)
+    await promise(conn, [(each, 1) for each in new], now, worker)
+    return new
+
+
+async def promise(
+    conn: Connection, refused: Iterable[tuple[Refused, int]], now: datetime, worker: Worker
+) -> None:
+    """Promise dead letters to their topic, each with how often it was tried by now."""
+    topic = worker.topics.dead_letters
+    letters = [_dead_letter(each, topic, now, attempt) for each, attempt in refused]
+    if letters:
+        await outbox.append(conn, letters, written_at=now)
+
+
+def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> Outgoing:
+    """The bytes as they came; our headers say where from, why and when (events.md section 1).
+
+    A value that with our headers might be more than a broker takes stays in the table alone.
+    """
+    record = refused.record
+    fits = len(record.value or b"") <= DEAD_LETTER_BYTES_MAX
+    ours = {
+        "dead-letter-reason": str(refused.refusal),
+        "dead-letter-topic": record.topic,
+        "dead-letter-partition": str(record.partition),
+        "dead-letter-offset": str(record.offset),
+        "dead-letter-part": str(refused.part),
+        "dead-letter-at": now.isoformat(),
+        "dead-letter-attempt": str(attempt),
+    }
+    if not fits:
+        ours["dead-letter-value"] = "too large for the topic: it is in the table dead_letters"
+    headers = tuple((name, text.encode()) for name, text in ours.items())
+    return Outgoing(topic, record.key, record.value if fits else b"", (*record.headers, *headers))

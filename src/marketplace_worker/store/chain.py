@@ -1,0 +1,46 @@
+"""The journal's chain: each row carries a hash over its content and the row before it.
+
+One chain an organization, one a subscription for the rows that name no organization; a row that
+names neither stands alone.  The chain goes over a salted hash of the fact, so that the fact can be
+erased (with its salt, or it might be guessed) while the chain stays whole (docs/personal-data.md).
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BEGINNING = b""
+"""What stands before the first row."""
+
+SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a row adds to its chain."""
+
+    salt: bytes
+    content_hash: bytes
+    previous_hash: bytes
+    hash: bytes
+
+
+def seal(fact: str, told: Sequence[str | None], previous_hash: bytes) -> Seal:
+    """Seal a row: `fact` is the text that can be erased, `told` the other columns as text."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    content = content_hash(salt, fact)
+    return Seal(salt, content, previous_hash, link(told, content, previous_hash))
+
+
+def content_hash(salt: bytes, fact: str) -> bytes:
+    """The hash that stands for a fact."""
+    return hashlib.sha256(salt + fact.encode()).digest()
+
+
+def link(told: Sequence[str | None], content: bytes, previous_hash: bytes) -> bytes:
+    """The hash of a row."""
+    # JSON sets the columns apart: no two rows have the same text.
+    row = json.dumps([previous_hash.hex(), content.hex(), *told]).encode()
+    return hashlib.sha256(row).digest()

@@ -1,0 +1,172 @@
+"""The fold itself: from checkpoints and rows of the journal to all that they come to.
+
+Pure: what a decision was told stands in its row, and nothing else is looked at.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from marketplace_worker.contract.documents import (
+    events_to_json,
+    fact_from_json,
+    readings_from_json,
+)
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.recall import take_again
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.store.chain import BEGINNING, content_hash, link
+from marketplace_worker.store.journal import Chain, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the journal as it is stored; `row` is what its hash covers."""
+
+    id: int
+    row: Row
+    decided_at: datetime
+    salt: bytes | None
+    content_hash: bytes | None
+    previous_hash: bytes | None
+    hash: bytes | None
+
+    @property
+    def identity(self) -> Identity:
+        """Of the message."""
+        return Identity(self.row.source, self.row.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An aggregate or a register as it was after the row `journal_id`, decided at `decided_at`."""
+
+    chain: Chain
+    journal_id: int
+    decided_at: datetime
+    value: Organization | Subscription
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A row that is not as it was written, or does not come to what it came to."""
+
+    entry: Entry
+    what: str
+
+
+Decided = tuple[str | None, str | None, Any]
+"""State before, state after, and the events as the history has them."""
+
+
+@dataclass(slots=True)
+class Refolded:
+    """What the journal comes to.  `decided`: what each fact made of whom."""
+
+    fleet: Fleet = field(default_factory=Fleet)
+    heads: dict[Chain, bytes] = field(default_factory=dict)
+    decided: dict[tuple[Identity, OrganizationId], Decided] = field(default_factory=dict)
+    damages: list[Damage] = field(default_factory=list)
+    rows: int = 0
+    covered: set[Identity] = field(default_factory=set)
+    entries: Sequence[Entry] = ()
+
+
+def fold(
+    began: Iterable[Checkpoint], entries: Sequence[Entry], known: Mapping[str, Policy]
+) -> Refolded:
+    """Fold rows in their order; those up to the checkpoint of their chain are only checked."""
+    folding = _Folding(Refolded(), {each.chain: each for each in began}, known)
+    for each in folding.began.values():
+        folding.refolded.fleet.put(each.value)
+    for entry in entries:
+        folding.check(entry)
+        folding.take(entry)
+    for chain, checkpoint in folding.began.items():
+        folding.refolded.heads.setdefault(chain, checkpoint.head)
+    folding.refolded.entries = entries
+    return folding.refolded
+
+
+@dataclass(slots=True)
+class _Folding:
+    refolded: Refolded
+    began: dict[Chain, Checkpoint]
+    known: Mapping[str, Policy]
+
+    def check(self, entry: Entry) -> None:
+        """Whether the row is as it was written, and stands behind the row that it stood behind."""
+        if entry.hash is None:
+            return  # of an earlier version
+        for what in unsealed(entry):
+            self.refolded.damages.append(Damage(entry, what))
+        chain = entry.row.chain
+        if chain is None:
+            return
+        before = self._before(chain, entry)
+        if before is not None and before != entry.previous_hash:
+            self.refolded.damages.append(
+                Damage(entry, "the row before it in its chain is gone or another")
+            )
+        self.refolded.heads[chain] = entry.hash
+
+    def _before(self, chain: Chain, entry: Entry) -> bytes | None:
+        """What must stand before it; None: that was retired, and is not known."""
+        if chain in self.refolded.heads:
+            return self.refolded.heads[chain]
+        checkpoint = self.began.get(chain)
+        if checkpoint is None:
+            return BEGINNING
+        return checkpoint.head if entry.id > checkpoint.journal_id else None
+
+    def take(self, entry: Entry) -> None:
+        """Decide on it as it was decided on, unless its checkpoint has it."""
+        if self._covered(entry):
+            self.refolded.covered.add(entry.identity)
+            return
+        row = entry.row
+        if row.fact is None:
+            self.refolded.damages.append(Damage(entry, "its fact is gone, and nobody erased it"))
+            return
+        if row.policy_version not in self.known:
+            self.refolded.damages.append(Damage(entry, "its policy is not known any more"))
+            return
+        decision = take_again(
+            fact_from_json(row.fact),
+            self.refolded.fleet,
+            Policies(self.known[row.policy_version], self.known),
+            readings_from_json(row.readings),
+            now=entry.decided_at,
+        )
+        self.refolded.rows += 1
+        if decision.outcome.value != row.outcome:
+            what = f"it came to {row.outcome}, and comes to {decision.outcome} now"
+            self.refolded.damages.append(Damage(entry, what))
+        for settled in decision.settled:
+            events = json.loads(events_to_json(settled.events))
+            states = (settled.before.state.value, settled.organization.state.value)
+            self.refolded.decided[entry.identity, settled.organization.id] = (*states, events)
+
+    def _covered(self, entry: Entry) -> bool:
+        """A row of no chain is of those of whom it made something, which were cut at once."""
+        chain = entry.row.chain
+        cuts = [cut for cut in self.began.values() if chain in {None, cut.chain}]
+        return any(entry.id <= cut.journal_id for cut in cuts)
+
+
+def unsealed(entry: Entry) -> Iterable[str]:
+    """What of a row is not as it was written."""
+    if entry.hash is None or entry.content_hash is None or entry.previous_hash is None:
+        return
+    salt, fact = entry.salt, entry.row.fact
+    content = None if salt is None or fact is None else content_hash(salt, fact)
+    if content not in {None, entry.content_hash}:
+        yield "its fact was changed"
+    if link(entry.row.told, entry.content_hash, entry.previous_hash) != entry.hash:
+        yield "it was changed beside its fact"

@@ -1,0 +1,77 @@
+"""The intake_stops table: of which topics no more is taken in.  The SQL is in intake.sql."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from marketplace_worker.errors import Malformed
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.queries import queries
+
+SQL = queries("intake")
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """Why a topic is stopped: so many of its records refused, and why the last of them was."""
+
+    topic: str
+    records: int
+    refused: int
+    refusal: Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The last stop of a topic; whether it holds."""
+
+    topic: str
+    stopped_at: datetime
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopInFull:
+    """The last stop of a topic, as an operator wants to know it.
+
+    `field` is empty where the whole value was at fault; `resumed_…` are None while it holds.
+    """
+
+    topic: str
+    stopped_at: datetime
+    records: int
+    refused: int
+    reason: str
+    field: str
+    resumed_at: datetime | None
+    resumed_by: str | None
+    resumed_because: str | None
+
+
+async def stops(conn: Connection) -> Sequence[Stop]:
+    """The last stop of every topic that was ever stopped."""
+    return [Stop(**row) for row in await conn.fetch(SQL["stops"])]
+
+
+async def stop(conn: Connection, floods: Sequence[Flood], *, now: datetime) -> Sequence[Stop]:
+    """Stop topics; returns the stops of those that were not stopped before."""
+    rows = await conn.fetch(
+        SQL["stop"],
+        [each.topic for each in floods],
+        [each.records for each in floods],
+        [each.refused for each in floods],
+        [each.refusal.reason for each in floods],
+        [each.refusal.field for each in floods],
+        now,
+    )
+    return [Stop(**row) for row in rows]
+
+
+async def resume(conn: Connection, topic: str, *, by: str, because: str, now: datetime) -> bool:
+    """Let a topic be taken in again; whether it was stopped."""
+    return await conn.fetchval(SQL["resume"], topic, by, because, now) is not None
+
+
+async def history(conn: Connection) -> Sequence[StopInFull]:
+    """The last stop of every topic, those that hold first."""
+    return [StopInFull(**row) for row in await conn.fetch(SQL["history"])]

@@ -1,0 +1,264 @@
+"""Folds the journal again: for some organizations and all that belongs with them, from their
+checkpoints on (lifecycle.md section 10).  The SQL is in refolding.sql.
+
+Nothing outside the journal is looked at: what a decision was told stands in its row.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import takewhile
+
+import asyncpg
+
+from marketplace_worker.contract.documents import (
+    organization_from_json,
+    organization_to_json,
+    subscription_from_json,
+    subscription_to_json,
+)
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.vocabulary import (
+    Identity,
+    Marketplace,
+    OrganizationId,
+    SubscriptionKey,
+)
+from marketplace_worker.store import policies
+from marketplace_worker.store.chain import BEGINNING
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.folding import Checkpoint, Decided, Entry, Refolded, fold
+from marketplace_worker.store.journal import Chain, Row, as_text
+from marketplace_worker.store.queries import queries
+
+SQL = queries("refolding")
+
+EVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """Organizations and subscriptions that have to be folded together."""
+
+    organizations: frozenset[OrganizationId]
+    subscriptions: frozenset[SubscriptionKey]
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The chains of their rows."""
+        keys = ((key.marketplace.value, key.subscription_id) for key in self.subscriptions)
+        return sorted([*(("", id_) for id_ in self.organizations), *keys])
+
+
+async def kin(
+    conn: Connection,
+    organizations: Collection[OrganizationId],
+    subscriptions: Collection[SubscriptionKey] = (),
+) -> Kin:
+    """These with all that a decision on any of them may ever have looked at."""
+    keys = sorted(subscriptions)
+    marketplaces = [key.marketplace.value for key in keys]
+    ids = [key.subscription_id for key in keys]
+    rows = await conn.fetch(SQL["kin"], sorted(organizations), marketplaces, ids)
+    return Kin(
+        frozenset(OrganizationId(row["id"]) for row in rows if row["what"] == "organization"),
+        frozenset(
+            SubscriptionKey(Marketplace(row["marketplace"]), row["id"])
+            for row in rows
+            if row["what"] == "subscription"
+        ),
+    )
+
+
+async def read(
+    conn: Connection, kin: Kin, *, until: datetime = EVER, limit: int | None = None
+) -> list[Entry]:
+    """Their rows in their order, at most `limit`, up to the last before one decided after `until`.
+
+    Never one without those before it, even where a clock jumped back.
+    """
+    keys = sorted(kin.subscriptions)
+    rows = await conn.fetch(
+        SQL["rows"],
+        sorted(kin.organizations),
+        [key.marketplace.value for key in keys],
+        [key.subscription_id for key in keys],
+        limit,
+    )
+    return list(takewhile(lambda each: each.decided_at <= until, map(_entry, rows)))
+
+
+async def read_alone(conn: Connection, *, after: int, limit: int) -> list[Entry]:
+    """Rows that name neither an organization nor a subscription, after one."""
+    return [_entry(row) for row in await conn.fetch(SQL["alone"], after, limit)]
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(
+        id=row["id"],
+        row=Row(
+            source=row["source"],
+            message_id=row["message_id"],
+            kind=row["kind"],
+            organization=row["organization_id"],
+            marketplace=row["marketplace"],
+            subscription_id=row["subscription_id"],
+            occurred_at=as_text(row["occurred_at"]),
+            decided_at=as_text(row["decided_at"]),
+            policy_version=row["policy_version"],
+            outcome=row["outcome"],
+            position=row["position"],
+            readings=row["readings"],
+            fact=row["fact"],
+        ),
+        decided_at=row["decided_at"],
+        salt=row["salt"],
+        content_hash=row["content_hash"],
+        previous_hash=row["previous_hash"],
+        hash=row["hash"],
+    )
+
+
+async def checkpoints(conn: Connection, kin: Kin) -> list[Checkpoint]:
+    """Where folding these begins."""
+    chains = kin.chains
+    rows = await conn.fetch(
+        SQL["checkpoints"], [marketplace for marketplace, _ in chains], [id_ for _, id_ in chains]
+    )
+    return [
+        Checkpoint(
+            (row["marketplace"], row["id"]),
+            row["journal_id"],
+            row["decided_at"],
+            (subscription_from_json if row["marketplace"] else organization_from_json)(
+                row["document"]
+            ),
+            row["head"],
+        )
+        for row in rows
+    ]
+
+
+async def save_checkpoints(
+    conn: Connection,
+    values: Iterable[Organization | Subscription],
+    heads: Mapping[Chain, bytes],
+    *,
+    journal_id: int,
+    decided_at: datetime,
+) -> None:
+    """Let folding begin after a row, for all that has to be folded together."""
+    in_order = sorted((_chain(each), each) for each in values)
+    await conn.execute(
+        SQL["save_checkpoints"],
+        [marketplace for (marketplace, _), _ in in_order],
+        [id_ for (_, id_), _ in in_order],
+        [
+            organization_to_json(each)
+            if isinstance(each, Organization)
+            else subscription_to_json(each)
+            for _, each in in_order
+        ],
+        [heads.get(chain, BEGINNING) for chain, _ in in_order],
+        journal_id,
+        decided_at,
+    )
+
+
+def _chain(value: Organization | Subscription) -> Chain:
+    match value:
+        case Organization(id=id_):
+            return ("", id_)
+        case Subscription(key=key):
+            return (key.marketplace.value, key.subscription_id)
+
+
+async def retire(conn: Connection, ids: Collection[int]) -> None:
+    """Delete rows that are folded into checkpoints, or that name nobody; with their history."""
+    await conn.execute(SQL["retire"], sorted(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """An old row, and whom it names."""
+
+    id: int
+    organization: OrganizationId | None
+    subscription: SubscriptionKey | None
+
+
+async def oldest(conn: Connection, *, before: datetime, limit: int) -> list[Seed]:
+    """The rows that were decided first, of those decided before a moment."""
+    return [
+        Seed(
+            row["id"],
+            None if row["organization_id"] is None else OrganizationId(row["organization_id"]),
+            None
+            if row["subscription_id"] is None
+            else SubscriptionKey(Marketplace(row["marketplace"]), row["subscription_id"]),
+        )
+        for row in await conn.fetch(SQL["oldest"], before, limit)
+    ]
+
+
+async def lead(conn: Connection) -> bool:
+    """Whether this transaction may retire rows; no other may until it ends."""
+    return bool(await conn.fetchval(SQL["lead"]))
+
+
+async def last_row(conn: Connection) -> int:
+    """The newest row; none of what is locked can be newer."""
+    return int(await conn.fetchval(SQL["last_row"]))
+
+
+async def own(conn: Connection, organization: OrganizationId) -> set[SubscriptionKey]:
+    """The subscriptions that were an organization's, and never another's."""
+    return {
+        SubscriptionKey(Marketplace(row["marketplace"]), row["subscription_id"])
+        for row in await conn.fetch(SQL["own"], organization)
+    }
+
+
+async def erase(
+    conn: Connection, organization: OrganizationId, own: Collection[SubscriptionKey]
+) -> None:
+    """Empty the rows of an organization that was erased, and of its own subscriptions, and forget
+    what stands of them beside their documents.
+    """
+    keys = sorted(own)
+    await conn.execute(SQL["erase"], organization)
+    await conn.execute(
+        SQL["forget_beside"],
+        organization,
+        organization.encode(),
+        [key.marketplace.value for key in keys],
+        [key.subscription_id for key in keys],
+    )
+
+
+async def refold(
+    conn: Connection, kin: Kin, *, until: datetime = EVER, limit: int | None = None
+) -> Refolded:
+    """Fold the rows of all that belongs together, up to a moment and a number of rows."""
+    began = await checkpoints(conn, kin)
+    entries = await read(conn, kin, until=until, limit=limit)
+    versions = {entry.row.policy_version for entry in entries}
+    known = await policies.read_all(conn) if versions else {}
+    return fold(began, entries, known)
+
+
+async def decided(
+    conn: Connection, organizations: Collection[OrganizationId]
+) -> dict[tuple[Identity, OrganizationId], Decided]:
+    """What the history has of these."""
+    rows = await conn.fetch(SQL["decided"], sorted(organizations))
+    return {
+        (Identity(row["source"], row["message_id"]), OrganizationId(row["organization_id"])): (
+            row["state_before"],
+            row["state"],
+            json.loads(row["events"]),
+        )
+        for row in rows
+    }

@@ -1,0 +1,205 @@
+-- Reads of the journal what belongs together, so that it can be folded again; and the checkpoints
+-- from which that begins.
+
+-- name: kin
+-- Of some organizations and subscriptions all that a decision on any of them may ever have looked
+-- at: through links, renewals, billing accounts, emails (also of former owners), and facts that
+-- made something of several.  Each step goes along an index.  The worker's own voice is nobody's
+-- kin.
+-- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
+WITH RECURSIVE kin (what, marketplace, id) AS (
+    (
+        SELECT 'organization', '', id FROM unnest($1::text[]) AS asked (id)
+        UNION
+        SELECT 'subscription', marketplace, id
+        FROM unnest($2::text[], $3::text[]) AS asked (marketplace, id)
+    )
+    UNION
+    SELECT near.what, near.marketplace, near.id
+    FROM kin
+    CROSS JOIN LATERAL (
+        SELECT 'subscription', links.marketplace, links.subscription_id
+        FROM links
+        WHERE kin.what = 'organization' AND links.organization_id = kin.id
+        UNION ALL
+        SELECT 'organization', '', links.organization_id
+        FROM links
+        WHERE kin.what = 'subscription'
+          AND links.marketplace = kin.marketplace AND links.subscription_id = kin.id
+        UNION ALL
+        SELECT 'subscription', heir.marketplace, heir.subscription_id
+        FROM subscriptions AS heir
+        WHERE kin.what = 'subscription'
+          AND heir.marketplace = kin.marketplace AND heir.predecessor_id = kin.id
+        UNION ALL
+        SELECT 'subscription', self.marketplace, self.predecessor_id
+        FROM subscriptions AS self
+        WHERE kin.what = 'subscription'
+          AND self.marketplace = kin.marketplace AND self.subscription_id = kin.id
+          AND self.predecessor_id IS NOT NULL
+        UNION ALL
+        SELECT 'account', self.marketplace, self.billing_account
+        FROM billing_accounts AS self
+        WHERE kin.what = 'subscription'
+          AND self.marketplace = kin.marketplace AND self.subscription_id = kin.id
+        UNION ALL
+        SELECT 'subscription', peer.marketplace, peer.subscription_id
+        FROM billing_accounts AS peer
+        WHERE kin.what = 'account'
+          AND peer.marketplace = kin.marketplace AND peer.billing_account = kin.id
+        UNION ALL
+        SELECT 'email', '', told.fact ->> 'owner'
+        FROM journal AS told
+        WHERE kin.what = 'organization' AND told.organization_id = kin.id
+          AND told.kind IN ('organization.created', 'organization.owner_changed')
+          AND told.fact IS NOT NULL
+        UNION ALL
+        SELECT 'email', '', self.owner_email
+        FROM organizations AS self
+        WHERE kin.what = 'organization' AND self.organization_id = kin.id
+          AND self.owner_email IS NOT NULL
+        UNION ALL
+        SELECT 'organization', '', told.organization_id
+        FROM journal AS told
+        WHERE kin.what = 'email' AND told.fact ->> 'owner' = kin.id
+          AND told.kind IN ('organization.created', 'organization.owner_changed')
+        UNION ALL
+        SELECT 'organization', '', theirs.organization_id
+        FROM organizations AS theirs
+        WHERE kin.what = 'email' AND theirs.owner_email = kin.id
+        UNION ALL
+        SELECT 'organization', '', others.organization_id
+        FROM decisions AS own
+        JOIN decisions AS others USING (source, message_id)
+        WHERE kin.what = 'organization' AND own.organization_id = kin.id
+          AND others.organization_id <> 'worker'
+        UNION ALL
+        SELECT
+            CASE WHEN told.organization_id IS NULL THEN 'subscription' ELSE 'organization' END,
+            CASE WHEN told.organization_id IS NULL THEN told.marketplace ELSE '' END,
+            coalesce(told.organization_id, told.subscription_id)
+        FROM decisions AS own
+        JOIN journal AS told USING (source, message_id)
+        WHERE kin.what = 'organization' AND own.organization_id = kin.id
+          AND coalesce(told.organization_id, told.subscription_id) IS NOT NULL
+    ) AS near (what, marketplace, id)
+)
+SELECT what, marketplace, id FROM kin WHERE what IN ('organization', 'subscription');
+
+-- name: checkpoints
+-- $1 marketplaces text[], empty for an organization.  $2 ids text[]
+SELECT marketplace, id, journal_id, decided_at, document, head
+FROM checkpoints
+JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, id) USING (marketplace, id);
+
+-- name: rows
+-- The rows that name any of these organizations or subscriptions, or that made something of one of
+-- these organizations; in their order.
+-- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[].
+-- $4 limit bigint
+SELECT
+    id, source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
+    decided_at, policy_version, outcome, position, readings, fact, salt, content_hash,
+    previous_hash, hash
+FROM journal
+WHERE id IN (
+    SELECT id FROM journal WHERE organization_id = ANY($1::text[])
+    UNION
+    SELECT told.id
+    FROM unnest($2::text[], $3::text[]) AS plan (marketplace, subscription_id)
+    JOIN journal AS told USING (marketplace, subscription_id)
+    UNION
+    SELECT told.id
+    FROM decisions AS own
+    JOIN journal AS told USING (source, message_id)
+    WHERE own.organization_id = ANY($1::text[])
+)
+ORDER BY id
+LIMIT $4;
+
+-- name: decided
+-- What was written down of these organizations.
+-- $1 organization_ids text[]
+SELECT source, message_id, organization_id, state_before, state, events
+FROM decisions
+WHERE organization_id = ANY($1::text[])
+ORDER BY id;
+
+-- name: alone
+-- Rows that name neither an organization nor a subscription, page by page.
+-- $1 after_id bigint.  $2 limit bigint
+SELECT
+    id, source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
+    decided_at, policy_version, outcome, position, readings, fact, salt, content_hash,
+    previous_hash, hash
+FROM journal
+WHERE organization_id IS NULL AND subscription_id IS NULL AND id > $1
+ORDER BY id
+LIMIT $2;
+
+-- name: oldest
+-- The oldest rows, for retention.
+-- $1 before timestamptz.  $2 limit bigint
+SELECT id, organization_id, marketplace, subscription_id
+FROM journal
+WHERE decided_at < $1
+ORDER BY decided_at, id
+LIMIT $2;
+
+-- name: save_checkpoints
+-- A checkpoint that covers later rows, which were not folded, goes on covering them.
+-- $1 marketplaces text[].  $2 ids text[].  $3 documents text[].  $4 heads bytea[].
+-- $5 journal_id bigint.  $6 decided_at timestamptz
+INSERT INTO checkpoints (marketplace, id, document, head, journal_id, decided_at)
+SELECT marketplace, id, document::json, head, $5, $6
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS new (marketplace, id, document, head)
+ON CONFLICT (marketplace, id) DO UPDATE
+SET document = excluded.document,
+    head = CASE
+        WHEN checkpoints.journal_id > excluded.journal_id THEN checkpoints.head ELSE excluded.head
+    END,
+    journal_id = greatest(checkpoints.journal_id, excluded.journal_id),
+    decided_at = greatest(checkpoints.decided_at, excluded.decided_at);
+
+-- name: retire
+-- $1 ids bigint[] of rows that are folded into checkpoints or name nobody
+SELECT retire_journal($1::bigint[]);
+
+-- name: erase
+-- $1 organization_id text
+SELECT erase_journal($1);
+
+-- name: last_row
+SELECT coalesce(max(id), 0) FROM journal;
+
+-- name: own
+-- The subscriptions that were never linked to another organization.
+-- $1 organization_id text
+SELECT marketplace, subscription_id
+FROM links AS own
+WHERE organization_id = $1
+  AND NOT EXISTS (
+      SELECT FROM links AS others
+      WHERE others.marketplace = own.marketplace
+        AND others.subscription_id = own.subscription_id
+        AND others.organization_id <> own.organization_id
+  );
+
+-- name: forget_beside
+-- What stands of an organization and of its own subscriptions beside their documents, and what
+-- could not be read of it.  (Of records whose key is not its id nobody can tell whose they are.)
+-- $1 organization_id text.  $2 key bytea.  $3 marketplaces text[].  $4 subscription_ids text[]
+WITH seen AS (
+    DELETE FROM activity WHERE organization_id = $1
+),
+unread AS (
+    DELETE FROM dead_letters WHERE key = $2
+)
+DELETE FROM billing_accounts
+USING unnest($3::text[], $4::text[]) AS own (marketplace, subscription_id)
+WHERE billing_accounts.marketplace = own.marketplace
+  AND billing_accounts.subscription_id = own.subscription_id;
+
+-- name: lead
+-- One worker at a time, for this transaction.  (The first number names this use of advisory locks.)
+SELECT pg_try_advisory_xact_lock(73021, 0);

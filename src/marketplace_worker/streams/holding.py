@@ -1,0 +1,33 @@
+"""Holds partitions back: read no further for a while, nothing committed past them, others go on."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError
+
+HOLD_S = 5.0
+"""After how long what was held back is looked at again."""
+
+
+def hold(consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, int]) -> None:
+    """Read these partitions again from these offsets on, but not before `HOLD_S` have passed.
+
+    Call before the commit: it commits where each partition stands.  A rebalance forgets the pause;
+    then the records come at once, and may be held back again.
+    """
+    held = []
+    for partition, offset in places.items():
+        # One that is no longer ours has nothing to hold back.
+        with suppress(IllegalStateError):
+            consumer.seek(partition, offset)
+            consumer.pause(partition)
+            held.append(partition)
+    asyncio.get_running_loop().call_later(HOLD_S, _go_on, consumer, held)
+
+
+def _go_on(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
+    for each in partitions:
+        with suppress(IllegalStateError):
+            consumer.resume(each)

@@ -1,0 +1,81 @@
+"""What a member of a consumer group can do now: whether it hears from Kafka, and how far behind it
+is.  Asked of what aiokafka knows anyway, without a request; getmany hides every outage.
+
+Only this module looks inside aiokafka's consumer, as there is no public way (it is pinned to 0.14).
+"""
+# ruff: noqa: SLF001 - as said above
+
+import asyncio
+import contextlib
+import time
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
+
+LEAVE_AT_ONCE_TIMEOUT_S = 0.4
+DISCONNECT_TIMEOUT_S = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+def reaches_coordinator(consumer: AIOKafkaConsumer) -> bool:
+    """Whether it knows which broker leads its group, and has not lost it."""
+    return consumer._coordinator.coordinator_id is not None
+
+
+def lag(consumer: AIOKafkaConsumer) -> int:
+    """How many records of its partitions it was not given yet, as Kafka last told."""
+    assignment = consumer._subscription.subscription.assignment
+    states = [assignment.state_value(each) for each in consumer.assignment()]
+    return sum(
+        max(0, state.highwater - state.position)
+        for state in states
+        if state.highwater is not None and state.has_valid_position
+    )
+
+
+class Hearing:
+    """For how long Kafka has answered no fetch; it answers also where there is nothing new."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._since = time.monotonic()
+
+    def silent_s(self, consumer: AIOKafkaConsumer, *, busy: bool) -> float:
+        """Seconds, seen from one call to the next; 0 where a `busy` consumer fetches nothing."""
+        fetched = consumer.assignment() - consumer.paused()
+        newest = max((consumer.last_poll_timestamp(each) or 0 for each in fetched), default=0)
+        now = time.monotonic()
+        if busy or not fetched or newest != self._newest:
+            self._newest, self._since = newest, now
+        return now - self._since
+
+
+async def leave_at_once(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group amid a rebalance, which ends only when others have finished their batches.
+
+    aiokafka waits for that before it leaves.  Without a word, the group would give partitions to
+    this member, and nobody would read them until its session has timed out.
+    """
+    coordinator = consumer._coordinator
+    if coordinator.coordinator_id is None:
+        return
+    goodbye = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+    try:
+        async with asyncio.timeout(LEAVE_AT_ONCE_TIMEOUT_S):
+            # Not on the connection that waits for the rebalance: Kafka answers that in order.
+            await consumer._client.send(coordinator.coordinator_id, goodbye)
+    except (KafkaError, TimeoutError) as error:
+        log.warning("group_not_left", group=coordinator.group_id, reason=type(error).__name__)
+    else:
+        log.info("group_left_amid_a_rebalance", group=coordinator.group_id)
+
+
+async def disconnect(consumer: AIOKafkaConsumer) -> None:
+    """Do for a consumer that could not leave what its own stop does after that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
+            await consumer._fetcher.close()
+            await consumer._client.close()

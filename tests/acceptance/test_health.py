@@ -1,0 +1,138 @@
+"""What the worker says of itself on its port, and that it does not stay when it cannot go on."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from acceptance.stage import command, until, worker_process
+from acceptance.watched import Watched, ask
+from marketplace_worker import app
+from marketplace_worker.embedded import process
+from marketplace_worker.errors import CannotGoOn
+from marketplace_worker.settings import Settings
+from marketplace_worker.streams.consumer import Consumers, consuming
+from marketplace_worker.streams.dying import ConsumerDied
+
+
+async def test_a_worker_is_ready_also_where_it_has_no_partition(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """There are two partitions of activity, and three members: one has none, rightly."""
+    ports = [process.free_port() for _ in range(3)]
+    logs = [tmp_path / f"log-{port}" for port in ports]
+    async with AsyncExitStack() as stack:
+        for port, log in zip(ports, logs, strict=True):
+            settings = watched.settings.model_copy(update={"http_port": port})
+            await stack.enter_async_context(worker_process(settings, log))
+
+        async def all_ready() -> bool:
+            answers = [await asyncio.to_thread(ask, port, "/readyz") for port in ports]
+            return all(answer == (200, "ready\n") for answer in answers)
+
+        async def one_without() -> bool:
+            last = [_last_assignment(log) for log in logs]
+            return [] in last and None not in last
+
+        await until(one_without)
+        await until(all_ready)
+        status, text = await asyncio.to_thread(ask, ports[0], "/livez")
+        figures = (await asyncio.to_thread(ask, ports[0], "/metrics"))[1]
+    assert status == 200
+    assert {"alive", "ingest facts", "deadlines", "relay", "event loop"} <= {
+        line.split(":")[0] for line in text.splitlines()
+    }
+    assert "marketplace_worker_ready 1.0" in figures
+    assert "marketplace_worker_silence_seconds" in figures
+    assert 'marketplace_worker_lag_records{consumer="facts"} 0.0' in figures
+    assert "marketplace_worker_outbox_age_seconds 0.0" in figures
+
+
+def _last_assignment(log: Path) -> list[str] | None:
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    given = [
+        line["partitions"]
+        for line in lines
+        if line["event"] == "partitions_assigned" and line["consumer"] == "activity"
+    ]
+    return given[-1] if given else None
+
+
+async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
+    watched: Watched, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """A newer version has migrated: this one is to go."""
+    async with worker_process(watched.settings, tmp_path / "log"):
+        await until(watched.ready)
+        owner = await asyncpg.connect(postgres_dsn)
+        await owner.execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, '9999_new', 'x')"
+        )
+        await owner.close()
+        await until(lambda: watched.says("/readyz", "schema: ", "9999_new"))
+        assert await watched.status("/livez") == 200
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("stage")
+async def test_a_worker_whose_consumer_has_died_ends(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look alive, and read nothing."""
+    made: list[Consumers] = []
+
+    @asynccontextmanager
+    async def seen(*arguments: object, **more: object) -> AsyncIterator[Consumers]:
+        async with consuming(*arguments, **more) as consumers:  # type: ignore[arg-type]
+            made.append(consumers)
+            yield consumers
+
+    monkeypatch.setattr(app, "consuming", seen)
+    work = asyncio.create_task(app.run(settings))
+
+    async def joined() -> bool:
+        return bool(made)
+
+    await until(joined)
+    await made[0].activity.subscriber.stop()
+    with pytest.raises(ConsumerDied):
+        await asyncio.wait_for(work, timeout=30)
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("stage")
+async def test_a_worker_one_of_whose_tasks_has_ended_ends(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them may end before the stop: also one that ended without an error is missing."""
+
+    async def ends(*_: object) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(app, "watch", ends)
+    with pytest.raises(CannotGoOn, match="ended without a word: watch"):
+        await asyncio.wait_for(app.run(settings), timeout=30)
+
+
+@pytest.mark.parametrize("away", ["Kafka", "Postgres"])
+async def test_a_worker_that_finds_no_server_at_the_start_ends_and_says_which(
+    watched: Watched, away: str, tmp_path: Path
+) -> None:
+    """Whoever started it starts it again; meanwhile it says that it is not ready."""
+    settings = watched.settings
+    nowhere = f"127.0.0.1:{process.free_port()}"
+    if away == "Kafka":
+        kafka = settings.kafka.model_copy(update={"bootstrap_servers": nowhere})
+        settings = settings.model_copy(update={"kafka": kafka})
+    else:
+        watched.postgres.refusing = True
+    log = tmp_path / "log"
+    with log.open("ab") as output:
+        async with command("run", settings=settings, output=output) as worker:
+            status = await asyncio.wait_for(worker.wait(), timeout=60)
+    assert status == 1
+    assert f"marketplace-worker: {away}" in log.read_text()

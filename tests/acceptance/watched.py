@@ -1,0 +1,146 @@
+"""A worker that is watched by its port, on servers that a test can make silent."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+from pydantic import SecretStr
+
+import servers
+from acceptance.stage import Stage
+from faults.proxy import Proxy, proxying
+from marketplace_worker.embedded import kafka, process
+from marketplace_worker.settings import Settings
+from marketplace_worker.store.database import connecting
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams.topics import create_topics
+
+STOP_S_MAX = 10.0
+"""What is promised of a stop."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A stage whose Postgres is behind a proxy for the worker, and whose broker is its own."""
+
+    stage: Stage
+    postgres: Proxy
+    broker_pid: int
+
+    @property
+    def settings(self) -> Settings:
+        """The worker's; the test's own connections go to the servers straight."""
+        return self.stage.settings
+
+    @contextmanager
+    def silent_broker(self) -> Iterator[None]:
+        """While inside, the broker answers nobody; connections stay open."""
+        os.kill(self.broker_pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.broker_pid, signal.SIGCONT)
+
+    @contextmanager
+    def silent_postgres(self) -> Iterator[None]:
+        """While inside, Postgres answers the worker nothing; connections stay open."""
+        self.postgres.stall()
+        try:
+            yield
+        finally:
+            self.postgres.flow()
+
+    async def status(self, path: str) -> int:
+        """Of an answer of the worker; 0 while nobody answers."""
+        return (await self.asked(path))[0]
+
+    async def asked(self, path: str) -> tuple[int, str]:
+        """An answer of the worker: its status and its text; 0 while nobody answers."""
+        return await asyncio.to_thread(ask, self.settings.http_port or 0, path)
+
+    async def ready(self) -> bool:
+        """Whether the worker says that it is."""
+        return await self.status("/readyz") == 200
+
+    async def says(self, path: str, *words: str) -> bool:
+        """Whether the worker answers 503 there, with these words."""
+        status, text = await self.asked(path)
+        return status == 503 and all(word in text for word in words)
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    """GET; status and text, or (0, ...) where nobody answers."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+@dataclass(frozen=True)
+class OwnBroker:
+    """A broker that a module's tests have for themselves."""
+
+    bootstrap: str
+    pid: int
+
+
+@pytest.fixture(scope="module")
+async def own_broker(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OwnBroker]:
+    """The kind of broker that the run has, where that is a process of ours; else Tansu."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    async with servers.own_folder(tmp_path_factory.mktemp("own-broker")) as folder:
+        apache = choice.broker is servers.Broker.APACHE
+        server = servers.start_broker(choice, folder) if apache else kafka.broker(folder)
+        async with server as bootstrap:
+            yield OwnBroker(bootstrap, int((folder / "pid").read_text()))
+
+
+@pytest.fixture
+async def watched(
+    pytestconfig: pytest.Config, own_broker: OwnBroker, postgres_dsn: str, topic_prefix: str
+) -> AsyncIterator[Watched]:
+    """Topics of one partition each, the schema, and a port for the worker."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    if choice.broker is not servers.Broker.APACHE:
+        choice = replace(choice, broker=servers.Broker.TANSU)
+    url = urlsplit(postgres_dsn)
+    assert url.port is not None
+    async with proxying(url.port) as proxy:
+        straight = servers.settings(choice, own_broker.bootstrap, postgres_dsn, topic_prefix)
+        through = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{proxy.port}")).geturl()
+        settings = straight.model_copy(
+            update={
+                "postgres": straight.postgres.model_copy(update={"dsn": SecretStr(through)}),
+                "http_port": process.free_port(),
+            }
+        )
+        await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
+        async with (
+            connecting(straight.postgres) as pool,
+            Stage.of(settings, pool) as stage,
+        ):
+            await migrate(pool)
+            yield Watched(stage, proxy, own_broker.pid)
+
+
+async def stopped(worker: asyncio.subprocess.Process) -> int:
+    """The exit status of a worker that gets SIGTERM now; fails where it takes ten seconds."""
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    status = await asyncio.wait_for(worker.wait(), timeout=STOP_S_MAX)
+    print(f"stopped in {time.monotonic() - began:.1f} s")
+    return status

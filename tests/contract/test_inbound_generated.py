@@ -1,0 +1,155 @@
+"""Every field of every inbound CloudEvent, with everything that should not stand there.
+
+The schemas that we publish say what is valid; here they are the judge of what the reader does.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from cloudevent_records import EXAMPLES, binary, read_record, record, structured
+from jsonschema import Draft202012Validator
+
+import hostile
+from fuzz import law
+from marketplace_worker.contract.schemas import inbound_schemas
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.facts import Fact, SupportRequested, Unrecognized
+from marketplace_worker.translate import Feed
+
+SCHEMAS = inbound_schemas()
+
+ENVELOPE = ("specversion", "id", "source", "type", "subject", "time", "data")
+OF_ENVELOPES = ("organization.created", "support.extend_grace")
+"""All envelopes are read alike, but for those of Support's requests, whose data is answered."""
+
+REFUSED_BEYOND_THE_SCHEMA = {"high surrogate", "low surrogate within", "too long in bytes", "1e308"}
+"""What a schema has no word for; it also takes every number without a fraction for an integer."""
+
+TIMES_READ = {"1970", "before 1970", "9999", "after 9999", "odd offset", "many digits"}
+"""Of the odd times, those that are RFC 3339; the schema's `format` promises no more than that."""
+
+NOT_AFTER_THE_START = {"1970", "before 1970", "odd offset"}
+
+Case = tuple[str, hostile.Path, str]
+"""An event's name, where something else is put, and what."""
+
+
+def cases() -> Iterator[Case]:
+    """Every field of every schema, with every hostile value."""
+    # What starts in the year 9999 is right by itself, and ends too early.
+    apart = {(("data", "starts_at"), "time: 9999"), (("data", "starts_at"), "time: after 9999")}
+    for name in EXAMPLES:
+        envelope = [(field,) for field in ENVELOPE] if name in OF_ENVELOPES else [("data",)]
+        data = [("data", field) for field in _data_schema(name)["properties"]]
+        for path in [*envelope, *data]:
+            yield from ((name, path, each) for each in hostile.VALUES if (path, each) not in apart)
+
+
+def _data_schema(name: str) -> Any:  # noqa: ANN401
+    (schema,) = (each for key, each in SCHEMAS[name]["$defs"].items() if key.endswith("Data"))
+    return schema
+
+
+@cache
+def _judge(name: str) -> Draft202012Validator:
+    return Draft202012Validator(SCHEMAS[name])
+
+
+def _with(name: str, path: hostile.Path, value: str) -> bytes:
+    """The example with something else there, whether or not it has anything there."""
+    event = json.loads(json.dumps(EXAMPLES[name]))
+    hostile.at(event, path[:-1])[path[-1]] = None
+    return hostile.filled(event, path, hostile.VALUES[value]).encode()
+
+
+def _is_valid(name: str, path: hostile.Path, value: str, text: bytes) -> bool:
+    """What the schema says, and what it cannot say."""
+    if value in REFUSED_BEYOND_THE_SCHEMA:
+        return False
+    place: Any = {"data": _data_schema(name)["properties"]}.get(str(path[0]), SCHEMAS[name])
+    schema = place[path[1]] if len(path) > 1 else SCHEMAS[name]["properties"][path[0]]
+    if "date-time" in json.dumps(schema) and hostile.VALUES[value].startswith('"'):
+        odd = value.removeprefix("time: ")
+        return odd in TIMES_READ and not (path[-1] == "ends_at" and odd in NOT_AFTER_THE_START)
+    if value == "blank" and path[-1] in {"owner_email", "email"}:
+        return False
+    return _judge(name).is_valid(json.loads(text))
+
+
+def _read(text: bytes) -> Fact | Malformed:
+    (said,) = law.check(law.record(text), Feed.CLOUDEVENTS)
+    return said
+
+
+def test_every_field_is_read_or_refused_by_its_name_as_its_schema_says() -> None:
+    """A request of Support is answered instead, by its field."""
+    tried = read = 0
+    for name, path, value in cases():
+        text, field = _with(name, path, value), ".".join(map(str, path))
+        said = _read(text)
+        what = f"{value} as {field} of {name}: {said}"
+        tried += 1
+        if path == ("type",) and value not in REFUSED_BEYOND_THE_SCHEMA:
+            # Another type is no wrong value: it is nobody's that we know.
+            is_text = Draft202012Validator(SCHEMAS[name]["properties"]["id"])
+            known = is_text.is_valid(json.loads(hostile.VALUES[value]))
+            assert isinstance(said, Unrecognized) if known else _refuses(said, field), what
+        elif _is_valid(name, path, value, text):
+            read += 1
+            assert not isinstance(said, Malformed | Unrecognized), what
+            assert getattr(said, "problem", None) is None, what
+        elif name.startswith("support.") and path[0] == "data":
+            assert isinstance(said, SupportRequested), what
+            assert _names((said.problem or "").partition(" ")[0], field), what
+        else:
+            assert _refuses(said, field), what
+    assert tried > 2_000
+    assert read > 200
+
+
+def _refuses(said: Fact | Malformed, field: str) -> bool:
+    return isinstance(said, Malformed) and _names(said.field, field)
+
+
+def _names(named: str, field: str) -> bool:
+    """The field itself, or what is wrong within an object that stands there."""
+    return named == field or (field == "data" and named.startswith("data."))
+
+
+@pytest.mark.parametrize("value", hostile.NO_JSON)
+def test_what_is_no_json_is_refused_wherever_it_stands(value: str) -> None:
+    """Of a value that cannot be read, no field can be named."""
+    for name, event in EXAMPLES.items():
+        for path in [("id",), ("data",), *(("data", field) for field in event["data"])]:
+            said = _read(hostile.filled(event, path, hostile.NO_JSON[value]).encode())
+            assert isinstance(said, Malformed), name
+            assert said.field == "value", name
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_field_that_nobody_reads_changes_nothing(name: str) -> None:
+    """Producers add fields, and what stands in them is theirs."""
+    event = {**EXAMPLES[name], "unread": 0, "data": {**EXAMPLES[name]["data"], "unread": 0}}
+    as_it_is = read_record(structured(EXAMPLES[name]))
+    for path in (("unread",), ("data", "unread")):
+        for value, text in hostile.VALUES.items():
+            given = record(hostile.filled(event, path, text).encode())
+            assert read_record(given) == as_it_is, value
+
+
+@pytest.mark.parametrize("name", OF_ENVELOPES)
+@pytest.mark.parametrize("value", [None, b"", b"\xff", b"a\0b", b"\xed\xa0\x80", b"x" * 1_025])
+@pytest.mark.parametrize("field", ["specversion", "id", "source", "type", "subject", "time"])
+def test_every_attribute_that_cannot_be_read_from_its_header_is_refused_by_it(
+    field: str, value: bytes | None, name: str
+) -> None:
+    """Kafka's headers are bytes, or nothing; a proxy may add one a second time."""
+    given = binary({key: each for key, each in EXAMPLES[name].items() if key != field})
+    right, wrong = (f"ce_{field}", str(EXAMPLES[name][field]).encode()), (f"ce_{field}", value)
+    for headers in ((wrong,), (right, wrong), (right, right)):
+        (said,) = law.check(law.record(given.value, (*given.headers, *headers)), Feed.CLOUDEVENTS)
+        assert isinstance(said, Malformed)
+        assert said.field.removeprefix("ce_") == field

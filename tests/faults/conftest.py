@@ -1,0 +1,76 @@
+"""Real servers, and a stage on them whose topics several workers share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import servers
+from acceptance.watched import own_broker, watched  # noqa: F401 - fixtures
+from faults.nursery import Nursery
+from faults.workers import ClockFile, FaultStage
+from marketplace_worker.settings import Settings
+from marketplace_worker.store.database import connecting
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams.topics import create_topics
+
+PARTITIONS = 4
+
+NO_LIMIT = """\
+version = "no-limit"
+[guard]
+minimum = 1000000
+"""
+"""The guard counts by the hour of a clock that here jumps by days: it would stop every fleet."""
+
+
+Figures = list[str]
+_FIGURES = pytest.StashKey[Figures]()
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """Lines for the end of the run: what was measured."""
+    return pytestconfig.stash.setdefault(_FIGURES, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured."""
+    for line in terminalreporter.config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+async def nursery() -> AsyncIterator[Nursery]:
+    """Where workers, and steps to be killed, start at once."""
+    async with Nursery.opened() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def settings(
+    pytestconfig: pytest.Config,
+    kafka_bootstrap: str,
+    postgres_dsn: str,
+    topic_prefix: str,
+    tmp_path: Path,
+) -> Settings:
+    """Settings for the workers of this test."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(NO_LIMIT)
+    choice = pytestconfig.stash[servers.CHOICE]
+    made = servers.settings(choice, kafka_bootstrap, postgres_dsn, topic_prefix)
+    return made.model_copy(update={"policy_file": policy})
+
+
+@pytest.fixture
+async def stage(settings: Settings, tmp_path: Path) -> AsyncIterator[FaultStage]:
+    """A database with the schema, topics of four partitions, and what a test does with them."""
+    await create_topics(
+        settings.kafka, settings.topics, partitions=PARTITIONS, replication_factor=1
+    )
+    async with connecting(settings.postgres) as pool:
+        await migrate(pool)
+        async with FaultStage.of(settings, pool) as stage:
+            stage.clock_file = ClockFile(tmp_path / "clock")
+            yield stage

@@ -1,0 +1,165 @@
+"""Workers that come and go: added, stopped, killed; and which partitions they have."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from faults.conftest import PARTITIONS
+from faults.nursery import Child, Nursery
+from faults.worker_under_test import work
+from faults.workers import FaultStage, environment_of, eventually, lines
+from marketplace_worker.app import Loop
+
+STOP_S = 10.0
+"""How long a stop may take (issue 4)."""
+
+
+SMALL_STEPS = {
+    "MARKETPLACE_WORKER_INGEST__BATCH_ROWS_MAX": "10",
+    "MARKETPLACE_WORKER_DEADLINES__BATCH_ROWS_MAX": "3",
+    "MARKETPLACE_WORKER_RELAY__BATCH_ROWS_MAX": "5",
+}
+"""The environment of a worker that has much to be disturbed in: many small transactions."""
+
+WRITTEN = """
+SELECT (SELECT coalesce(max(id), 0) FROM journal) + (SELECT coalesce(max(id), 0) FROM dead_letters)
+    + (SELECT coalesce(sum(logins + requests), 0) FROM activity)
+"""
+
+
+def session_of(seconds: float) -> dict[str, str]:
+    """The environment of a worker that the group misses after so long a silence."""
+    return {"MARKETPLACE_WORKER_KAFKA__SESSION_TIMEOUT_MS": str(round(seconds * 1000))}
+
+
+@dataclass
+class Crew:
+    """The workers at work on a stage, in the order in which they came; all that went are kept."""
+
+    stage: FaultStage
+    folder: Path
+    nursery: Nursery
+    at_work: list[Child] = field(default_factory=list)
+    logs: dict[int, Path] = field(default_factory=dict)
+    killed: int = 0
+    stopped: int = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, stage: FaultStage, folder: Path, nursery: Nursery) -> AsyncIterator["Crew"]:
+        """Nobody at first; in the end, whoever is left is killed."""
+        crew = cls(stage, folder, nursery)
+        try:
+            yield crew
+        finally:
+            for process in crew.at_work:
+                process.kill()
+                await process.wait()
+
+    async def add(self, variables: Mapping[str, str] | None = None) -> Child:
+        """One more, with these environment variables instead of the stage's."""
+        log = self.folder / f"worker-{len(self.logs)}.log"
+        environment = environment_of(self.stage, variables)
+        clock = self.stage.clock_file.path
+        process = await self.nursery.start(partial(work, clock, tuple(Loop), environment, log))
+        self.at_work.append(process)
+        self.logs[process.pid] = log
+        return process
+
+    async def kill(self, process: Child) -> None:
+        """SIGKILL."""
+        self.at_work.remove(process)
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL, f"it ended by itself: {self.logs}"
+        self.killed += 1
+
+    async def stop(self, process: Child) -> None:
+        """SIGTERM; it must end in order, and in time.
+
+        Python itself ends it where it had not begun: then it had nothing to end.
+        """
+        self.at_work.remove(process)
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                status = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        begun = bool(lines(self.logs[process.pid]))
+        assert status == 0 or (status == -signal.SIGTERM and not begun), (
+            f"ended with {status}: {self.logs[process.pid]}"
+        )
+        self.stopped += 1
+
+    async def joined(self, *processes: Child) -> None:
+        """Wait until each has got its partitions, maybe none, from both groups."""
+
+        async def have() -> bool:
+            return all(
+                {line["consumer"] for line in lines(self.logs[each.pid], "partitions_assigned")}
+                == {"facts", "activity"}
+                for each in processes
+            )
+
+        await eventually(have, pause_s=0.1)
+
+    async def loses_partitions(self, process: Child) -> None:
+        """Wait until it gives partitions up, for the group has changed."""
+
+        async def lost() -> bool:
+            return bool(lines(self.logs[process.pid], "partitions_revoked"))
+
+        await eventually(lost, pause_s=0.01)
+
+    async def written(self) -> int:
+        """Grows with all that they write."""
+        return int(await self.stage.pool.fetchval(WRITTEN))
+
+    async def writes(self, *, since: int) -> None:
+        """Wait until one of them has written anything more."""
+
+        async def more() -> bool:
+            return await self.written() > since
+
+        await eventually(more, pause_s=0.002)
+
+    async def owns_all(self) -> None:
+        """Wait until every partition is one worker's, and no two workers'."""
+        topics = self.stage.settings.topics
+        every = Counter(
+            f"{topic}/{number}"
+            for topic in (*topics.facts, *topics.activity)
+            for number in range(PARTITIONS)
+        )
+
+        async def own() -> bool:
+            return sum(map(self._partitions, self.at_work), Counter()) == every
+
+        await eventually(own, pause_s=0.1)
+
+    def _partitions(self, process: Child) -> Counter[str]:
+        """What a worker was given last, of either group."""
+        last = {
+            line["consumer"]: line["partitions"]
+            for line in lines(self.logs[process.pid], "partitions_assigned")
+        }
+        return Counter(each for partitions in last.values() for each in partitions)
+
+    def duplicates(self) -> int:
+        """How many of them the journal or the counts of activity knew."""
+        return sum(line["duplicates"] for line in self.lines("batch_ingested"))
+
+    def records(self) -> int:
+        """How many records all of them, gone or not, have said to have taken in."""
+        return sum(line["records"] for line in self.lines("batch_ingested"))
+
+    def lines(self, *events: str) -> list[dict[str, Any]]:
+        """What all of them logged."""
+        return [line for log in self.logs.values() for line in lines(log, *events)]

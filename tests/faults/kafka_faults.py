@@ -1,0 +1,163 @@
+"""An Apache Kafka of a test's own, which it can kill, start again, and spoil from inside."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+import servers
+from faults.proxy import Proxy, proxying
+from marketplace_worker.embedded import apache_kafka, process
+from marketplace_worker.embedded.apache_kafka import Proxied
+
+ALTER_CLIENT_QUOTAS = 49
+FETCH_RATE = b"consumer_byte_rate"
+
+
+class KafkaServer:
+    """One broker; made by `kafka_server`.
+
+    `address` leads to it straight, for the test; `proxied_address` through `proxy`, for workers.
+    """
+
+    def __init__(self, folder: Path, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self._folder = folder
+        self._port = process.free_port()
+        proxy.target = process.free_port()
+        self._running = AsyncExitStack()
+
+    @property
+    def address(self) -> str:
+        """`host:port` of the broker itself."""
+        return f"{process.LOOPBACK}:{self._port}"
+
+    @property
+    def proxied_address(self) -> str:
+        """`host:port` of the proxy."""
+        return f"{process.LOOPBACK}:{self.proxy.port}"
+
+    async def start(self) -> None:
+        """Start it on the data and the ports that it had; returns when it answers."""
+        await self._running.enter_async_context(
+            apache_kafka.broker(
+                servers.JARS,
+                self._folder,
+                port=self._port,
+                proxied=Proxied(self.proxy.target, self.proxy.port),
+            )
+        )
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End it in order, where it runs."""
+        await self._running.aclose()
+
+    def lose_offsets(self) -> int:
+        """Delete the offsets topic from the disk of a broker that is down; how many partitions."""
+        lost = list((self._folder / "data").glob("__consumer_offsets-*"))
+        for partition in lost:
+            shutil.rmtree(partition)
+        return len(lost)
+
+    async def refuse(self, topic: str) -> None:
+        """Let a topic take no record from now on; `accept` undoes it."""
+        await self._configure(topic, {"max.message.bytes": "1"})
+
+    async def accept(self, topic: str) -> None:
+        """Let a topic take records."""
+        await self._configure(topic, {})
+
+    async def _configure(self, topic: str, configuration: dict[str, str]) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        try:
+            await admin.alter_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, topic, configuration)]
+            )
+        finally:
+            await admin.close()
+
+    async def members(self, group: str, count: int) -> bool:
+        """Whether a group has so many members."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        try:
+            (answer,) = await admin.describe_consumer_groups([group])
+            ((_error, _group, _state, _type, _protocol, members, *_),) = answer.groups
+            return len(members) == count
+        finally:
+            await admin.close()
+
+    async def throttle_fetches(self, client_id: str, bytes_per_s: float | None) -> None:
+        """Bound what the broker sends to a client; it is made to wait for what was too much."""
+        await asyncio.to_thread(_alter_quota, self._port, client_id.encode(), bytes_per_s)
+
+
+@asynccontextmanager
+async def kafka_server(folder: Path) -> AsyncIterator[KafkaServer]:
+    """A broker that runs, with its proxy; nothing of it is left in the end."""
+    async with proxying() as proxy:
+        server = KafkaServer(folder, proxy)
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def open_transaction(address: str, topic: str, value: bytes) -> AsyncIterator[int]:
+    """A record in a partition of a topic whose transaction is open, and aborted on leaving; yields
+    the partition.  Who reads only what is committed waits there, and nowhere else.
+    """
+    producer = AIOKafkaProducer(
+        bootstrap_servers=address, transactional_id=f"open-{topic}", transaction_timeout_ms=60_000
+    )
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        sent = await producer.send_and_wait(topic, value, key=b"open")
+        yield sent.partition
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+
+
+def _alter_quota(port: int, client_id: bytes, bytes_per_s: float | None) -> None:
+    """AlterClientQuotas, version 0: no Python client knows it."""
+    operation = _text(FETCH_RATE) + struct.pack(">d?", bytes_per_s or 0.0, bytes_per_s is None)
+    entity = _text(b"client-id") + _text(client_id)
+    entry = _one(entity) + _one(operation)
+    header = struct.pack(">hhi", ALTER_CLIENT_QUOTAS, 0, 1) + _text(b"tests")
+    request = header + _one(entry) + struct.pack(">?", False)
+    with socket.create_connection((process.LOOPBACK, port), timeout=10) as broker:
+        broker.sendall(struct.pack(">i", len(request)) + request)
+        with broker.makefile("rb") as answers:
+            (size,) = struct.unpack(">i", answers.read(4))
+            answer = answers.read(size)
+    _correlation, _throttled_ms, _entries, error = struct.unpack_from(">iiih", answer)
+    assert error == 0, answer
+
+
+def _text(value: bytes) -> bytes:
+    return struct.pack(">h", len(value)) + value
+
+
+def _one(element: bytes) -> bytes:
+    """An array of one."""
+    return struct.pack(">i", 1) + element

@@ -1,0 +1,378 @@
+"""The steps of the worker that are killed at each of their statements, and what they meet.
+
+Each is taken on a copy of a database that was prepared once, so all points of a step begin alike.
+"""
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from acceptance.scenario import (
+    at,
+    azure,
+    committed,
+    created,
+    event,
+    eventbridge,
+    leaves_the_free_tier,
+    line,
+    login,
+    requested,
+    support,
+)
+from acceptance.stage import MovableClock
+from faults.fault_points import passing
+from marketplace_worker.app import _register, worker_of
+from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.policy import Guard, Policy
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.record import Outgoing, Record
+from marketplace_worker.settings import (
+    UNKEYED_EMAIL_KEY,
+    Ingest,
+    Kafka,
+    Postgres,
+    Retention,
+    Settings,
+    Topics,
+)
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.erasing import erase
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.intake import Intake
+from marketplace_worker.steps.operating import operate
+from marketplace_worker.steps.redriving import Redrive, discard
+from marketplace_worker.steps.relay import relay
+from marketplace_worker.steps.retaining import retain
+from marketplace_worker.store import dead_letters, intake
+from marketplace_worker.store.database import connecting, transaction
+from marketplace_worker.store.dead_letters import Action
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.store.policies import register
+from steps.stories import Line, bought, canceled, ended, linked, records, wait
+
+POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0))
+"""The guard counts the fleet each time, and never trips by itself."""
+
+FORMER = Policy(version="former", guard=POLICY.guard)
+"""What organizations were pinned to before."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A database, a clock that stands still, and a stand-in for Kafka whose acknowledgements are
+    known: a file.
+    """
+
+    dsn: str
+    now: datetime
+    kafka: Path
+
+    async def take(self, step: "Take") -> None:
+        """Take a step as a worker that has just been started."""
+        async with connecting(_settings(self.dsn).postgres) as pool:
+            worker = worker_of(_settings(self.dsn), POLICY, pool, MovableClock(self.now))
+            await step(worker, self)
+
+    async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        """Write them to the file, and acknowledge each."""
+        await passing("kafka.first half", self._written(messages[: len(messages) // 2]))
+        await passing("kafka.second half", self._written(messages[len(messages) // 2 :]))
+        return [None] * len(messages)
+
+    async def _written(self, messages: Sequence[Outgoing]) -> None:
+        with self.kafka.open("a") as file:
+            for each in messages:
+                print(line_of(each), file=file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def line_of(message: Outgoing) -> str:
+    """How a message stands in that file."""
+    return f"{message.topic} {(message.key or b'').hex()} {(message.value or b'').hex()}"
+
+
+Take = Callable[[Worker, Scene], Awaitable[None]]
+"""Picklable: a function of a module."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """`prepare` makes what it meets, `now` is when it is taken.
+
+    `told` are the lines that `simulate` is told to come to the same; none where it cannot say.
+    `typed`: an operator takes it, who looks before typing it again.  `killed_at`: only at these
+    statements, where another step has the others.
+    """
+
+    take: Take
+    now: datetime
+    prepare: Callable[[Worker, MovableClock], Awaitable[None]] | None = None
+    told: Sequence[Line] = ()
+    typed: bool = False
+    killed_at: frozenset[str] | None = None
+
+    def kills_at(self, statement: str) -> bool:
+        """Whether it is to be killed there."""
+        return self.killed_at is None or statement in self.killed_at
+
+
+def _settings(dsn: str) -> Settings:
+    return Settings(
+        kafka=Kafka(bootstrap_servers="localhost:1"),
+        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=6),
+        email_key=SecretStr(UNKEYED_EMAIL_KEY),
+    )
+
+
+async def prepare(step: Step, dsn: str) -> None:
+    """Make what the step meets, in an empty database."""
+    if step.prepare is None:
+        return
+    clock = MovableClock(at(0))
+    async with connecting(_settings(dsn).postgres) as pool:
+        await migrate(pool)
+        async with transaction(pool) as conn:
+            await register(conn, FORMER, now=at(0))
+        await step.prepare(worker_of(_settings(dsn), FORMER, pool, clock), clock)
+
+
+def _in_order(*lines: Line) -> list[Line]:
+    return sorted(lines, key=lambda each: str(each["at"]))
+
+
+# --- a batch of everything ------------------------------------------------------------------------
+
+BEFORE = _in_order(
+    *canceled("goes"),
+    *canceled("returns"),
+    created(0, "renews", tier="plus"),
+    linked(0.1, "renews", "agmt-r1"),
+    created(0, "stopped", tier="plus", owner="shared@owner.example"),
+    support(1, "deactivate_organization", "stopped"),
+    created(0, "free", tier="free"),
+    created(0, "azure", tier="plus"),
+    event(0.1, "organization.subscription_linked", "azure",
+          {"marketplace": "azure", "subscription_id": "sub-1"}),
+    azure(0.2, "Subscribe", "sub-1"),
+    login(2, "goes"),
+    created(0, "moves-from", tier="plus"),
+    created(0, "moves-to", tier="plus"),
+    linked(0.1, "moves-from", "agmt-m"),
+    linked(2, "moves-to", "agmt-m"),
+)  # fmt: skip
+
+RENEWAL = {"id": "agmt-r2", "intent": "RENEW", "previousAgreementId": "agmt-r1"}
+
+BATCH = [
+    {**each, "at": at(4).isoformat()}
+    for each in (
+        bought(3.1, "second of returns", "account of returns"),
+        login(3.2, "returns"),
+        login(3.2, "goes"),
+        requested(3.2, "free"),
+        requested(3.3, "never heard of"),
+        eventbridge(3, "Purchase Agreement Created", RENEWAL),
+        eventbridge(3.1, "Purchase Agreement Ended", {"id": "agmt-r1", "status": "RENEWED"}),
+        linked(3.2, "new", "agmt-new", "account of new"),
+        ended(3.3, "agmt-new", "account of new"),
+        created(3.1, "new", tier="plus", owner="Shared@owner.example"),
+        committed(3.1, "commits", "c-1", 3, 9),
+        leaves_the_free_tier(3.1, "free"),
+        event(3.2, "organization.tier_changed", "moves-to", {"tier": "enterprise"}),
+        event(3.2, "organization.owner_changed", "free", {"owner_email": "free@new.example"}),
+        azure(3.3, "Suspend", "sub-1"),
+        azure(3.3, "Suspend", "sub-1"),
+        support(3.4, "reactivate_organization", "stopped"),
+        support(3.5, "unlock_email", "stopped", email="nobody@owner.example"),
+        support(3.6, "extend_grace", "goes", days=3),
+        support(3.7, "place_hold", "renews", kind="legal"),
+        line(3, "marketplace.gcp.notifications", "no notification"),
+        line(3, "organizations.changes", {"specversion": "1.0"}),
+    )
+]
+
+
+async def _before(worker: Worker, clock: MovableClock) -> None:
+    await _told(worker, clock, BEFORE, until=4)
+
+
+async def _told(
+    worker: Worker, clock: MovableClock, lines: Sequence[Line], *, until: float
+) -> None:
+    """Tell each line at its time, and let every deadline up to `until` come at its own."""
+    for record in records(*lines):
+        await wait(worker, clock, (record.recorded_at - at(0)) / timedelta(days=1))
+        await ingest([record], worker)
+    await wait(worker, clock, until)
+
+
+async def _batch(worker: Worker, _: Scene) -> None:
+    await ingest(_numbered(BATCH), worker)
+
+
+def _numbered(lines: Sequence[Line]) -> list[Record]:
+    """The records of a batch, not at the positions that were taken before."""
+    return records(*BEFORE, *lines)[len(BEFORE) :]
+
+
+# --- what is due ----------------------------------------------------------------------------------
+
+DUE_DAY = 30
+
+WAITING = _in_order(
+    *(
+        each
+        for day in range(0, DUE_DAY, 2)
+        for each in (login(day, "used"), requested(day, "used"))
+    ),
+    created(0, "idle", tier="free"),
+    created(0, "suspended next", tier="plus"),
+    linked(0.1, "suspended next", "agmt-s"),
+    ended(DUE_DAY - 7, "agmt-s", "account s"),
+    created(0, "lost next", tier="plus"),
+    linked(0.1, "lost next", "agmt-l"),
+    ended(DUE_DAY - 1, "agmt-l", "account l"),
+)
+
+
+async def _until_due(worker: Worker, clock: MovableClock) -> None:
+    await _told(worker, clock, WAITING, until=DUE_DAY - 0.001)
+
+
+async def _due(worker: Worker, _: Scene) -> None:
+    while await fire_due(worker, limit=100):
+        pass
+
+
+async def _until_due_and_one_is_broken(worker: Worker, clock: MovableClock) -> None:
+    await _until_due(worker, clock)
+    await worker.pool.execute(
+        "UPDATE organizations SET document = '{}' WHERE organization_id = 'idle'"
+    )
+
+
+# --- the others -----------------------------------------------------------------------------------
+
+
+async def _promised(worker: Worker, clock: MovableClock) -> None:
+    await _before(worker, clock)
+    await ingest(_numbered(BATCH), worker)
+
+
+async def _sent(worker: Worker, scene: Scene) -> None:
+    while await relay(worker.pool, scene.publish, limit=5):
+        pass
+
+
+async def _nothing(worker: Worker, clock: MovableClock) -> None:
+    pass
+
+
+async def _registered(worker: Worker, _: Scene) -> None:
+    await _register(POLICY, worker)
+
+
+async def _trip(worker: Worker, scene: Scene) -> None:
+    identity = Identity("operator", "trip")
+    await operate(GuardTripped(identity, scene.now, "jo", "because"), worker)
+
+
+async def _release(worker: Worker, scene: Scene) -> None:
+    identity = Identity("operator", "release")
+    await operate(GuardReleased(identity, scene.now, "jo", "because", None), worker)
+
+
+async def _until_withheld(worker: Worker, clock: MovableClock) -> None:
+    await _until_due(worker, clock)
+    identity = Identity("operator", "trip")
+    await operate(GuardTripped(identity, clock.now, "jo", "because"), worker)
+    await wait(worker, clock, DUE_DAY + 0.1)
+
+
+async def _promised_and_mended(worker: Worker, clock: MovableClock) -> None:
+    """As if a translator had been mended: one of the dead letters can be read now."""
+    await _promised(worker, clock)
+    mended = json.dumps(created(3, "mended", tier="plus")["value"]).encode()
+    letters = "UPDATE dead_letters SET value = $1 WHERE topic = 'organizations.changes'"
+    await worker.pool.execute(letters, mended)
+
+
+async def _redriven(worker: Worker, _: Scene) -> None:
+    await Redrive(worker, Action("jo", "because")).take(await _waiting(worker), rate=1_000)
+
+
+async def _discarded(worker: Worker, _: Scene) -> None:
+    await discard(await _waiting(worker), Action("jo", "because"), worker)
+
+
+async def _waiting(worker: Worker) -> Sequence[int]:
+    async with transaction(worker.pool) as conn:
+        return await dead_letters.waiting(conn)
+
+
+async def _retained(worker: Worker, _: Scene) -> None:
+    while await retain(worker, Retention()):
+        pass
+
+
+async def _erased(worker: Worker, scene: Scene) -> None:
+    identity = Identity("operator", "erase")
+    stopped = OrganizationId("stopped")
+    await erase(Erased(identity, scene.now, stopped, "jo", "because"), worker)
+
+
+FLOOD = (
+    *(line(4, "marketplace.gcp.notifications", "no notification") for _ in range(3)),
+    created(4, "beside the flood", tier="plus"),
+)
+
+
+async def _flooded(worker: Worker, _: Scene) -> None:
+    few = Ingest(batch_rows_max=1, refused_rows_max=1, refused_share_max=0.01)
+    await ingest(_numbered(FLOOD), replace(worker, intake=Intake(few)))
+
+
+async def _until_stopped(worker: Worker, clock: MovableClock) -> None:
+    await _before(worker, clock)
+    await _flooded(worker, Scene("", clock.now, Path()))
+
+
+async def _resumed(worker: Worker, scene: Scene) -> None:
+    async with transaction(worker.pool) as conn:
+        topic = Topics().gcp_notifications
+        await intake.resume(conn, topic, by="jo", because="because", now=scene.now)
+
+
+async def _migrated(worker: Worker, _: Scene) -> None:
+    await migrate(worker.pool)
+
+
+STEPS = {
+    "ingest": Step(_batch, at(4), _before, told=[*BEFORE, *BATCH]),
+    "deadlines": Step(_due, at(DUE_DAY), _until_due, told=WAITING),
+    "deadlines, one broken": Step(
+        _due,
+        at(DUE_DAY),
+        _until_due_and_one_is_broken,
+        killed_at=frozenset({"BEGIN", "organizations.postpone", "COMMIT", "ROLLBACK"}),
+    ),
+    "relay": Step(_sent, at(4), _promised),
+    "start": Step(_registered, at(4), _nothing),
+    "guard trip": Step(_trip, at(DUE_DAY), _until_due, typed=True),
+    "guard release": Step(_release, at(DUE_DAY + 0.1), _until_withheld, typed=True),
+    "redrive": Step(_redriven, at(4), _promised_and_mended, typed=True),
+    "discard": Step(_discarded, at(4), _promised_and_mended, typed=True),
+    "retention": Step(_retained, at(4 + 731), _promised),
+    "erase": Step(_erased, at(4), _before, typed=True),
+    "a flood of unreadable input": Step(_flooded, at(4), _before),
+    "intake resume": Step(_resumed, at(4), _until_stopped, typed=True),
+    "migrate": Step(_migrated, at(0)),
+}

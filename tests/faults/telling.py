@@ -1,0 +1,57 @@
+"""Tells a workload piece by piece, so that each fault stands while there is something to do."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from faults.workers import FaultStage, asked, eventually, send
+from faults.workload import Workload
+
+
+async def pieces(stage: FaultStage, workload: Workload, *, of: int) -> AsyncIterator[None]:
+    """Each step tells the next piece, once all before it has had its effect: up to `of` messages of
+    a wave, or a deadline's moment.  After the last one everything has been said to Kafka.
+
+    Within a wave the pieces do not wait for one another (`settled` does).
+    """
+    for wave in workload.waves:
+        async for _ in _moments(stage, wave.at):
+            yield
+        stage.clock_file.move(wave.at)
+        for begin in range(0, len(wave.messages), of):
+            await send(stage, wave.messages[begin : begin + of], at=wave.at)
+            yield
+        await settled(stage)
+    async for _ in _moments(stage, workload.until):
+        yield
+    stage.clock_file.move(workload.until)
+    await settled(stage)
+
+
+async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
+    """Let every deadline before a moment come at its own time."""
+    while (due_at := await asked(stage.next_due_at)) is not None and due_at < until:
+        stage.clock_file.move(max(due_at, stage.clock_file.now))
+        yield
+        await settled(stage)
+
+
+async def settled(stage: FaultStage) -> None:
+    """Wait until all that was told so far has been taken in, decided, and said to Kafka."""
+
+    async def is_settled() -> bool:
+        return (
+            await stage.all_committed()
+            and await stage.nothing_due(stage.clock_file.now)
+            and await stage.everything_sent()
+        )
+
+    await eventually(is_settled, pause_s=0.05)
+
+
+async def told(story: AsyncIterator[None], count: int | None = None) -> None:
+    """Tell so many pieces more, or all that are left."""
+    async for _ in story:
+        if count is not None:
+            count -= 1
+            if count <= 0:
+                return

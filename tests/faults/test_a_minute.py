@@ -1,0 +1,133 @@
+"""A real minute without Kafka, and a real minute without Postgres: two fleets, at the same time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import servers
+from faults.fleet import (
+    GROWN,
+    chance_of_this_run,
+    fleet,
+    require_as_simulated,
+    settings_of,
+    staging,
+)
+from faults.kafka_faults import KafkaServer, kafka_server
+from faults.postgres_faults import PostgresServer, postgres_server
+from faults.telling import pieces, settled, told
+from faults.workers import FaultStage
+from faults.workload import Workload, workload
+from marketplace_worker.app import Loop
+
+pytestmark = pytest.mark.faults
+
+MINUTE_S = 60
+ORGANIZATIONS = 64
+PIECE = 100
+LINES_MAX = 600
+"""So often a fleet may say in a minute that it waits: without pauses it would be many thousands."""
+
+
+@pytest.fixture
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
+    """A Kafka of this test's own."""
+    async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
+        yield broker
+
+
+@pytest.fixture
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
+    """A Postgres of this test's own."""
+    async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+async def first(
+    pytestconfig: pytest.Config, broker: KafkaServer, postgres_dsn: str, tmp_path: Path
+) -> AsyncIterator[FaultStage]:
+    """A stage on that Kafka."""
+    folder = _made(tmp_path / "first")
+    choice = pytestconfig.stash[servers.CHOICE]
+    settings = settings_of(choice, folder, kafka=broker.address, dsn=postgres_dsn)
+    async with staging(settings, folder) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def second(
+    pytestconfig: pytest.Config, kafka_bootstrap: str, server: PostgresServer, tmp_path: Path
+) -> AsyncIterator[FaultStage]:
+    """A stage on that Postgres."""
+    folder = _made(tmp_path / "second")
+    choice = pytestconfig.stash[servers.CHOICE]
+    settings = settings_of(choice, folder, kafka=kafka_bootstrap, dsn=server.dsn)
+    async with staging(settings, folder) as stage:
+        yield stage
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+async def test_after_a_minute_without_a_server_everything_goes_on_by_itself(
+    first: FaultStage,
+    broker: KafkaServer,
+    second: FaultStage,
+    server: PostgresServer,
+    tmp_path: Path,
+) -> None:
+    """Nobody is started anew, and pauses grow so far that the log can be read."""
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    await asyncio.gather(
+        _without_kafka(first, broker, workload_, tmp_path / "first"),
+        _without_postgres(second, server, workload_, tmp_path / "second"),
+    )
+    await require_as_simulated(first, workload_)
+    await require_as_simulated(second, workload_)
+
+
+async def _without_kafka(
+    stage: FaultStage, broker: KafkaServer, workload_: Workload, folder: Path
+) -> None:
+    """Deadlines come meanwhile: what they promise waits."""
+    story = pieces(stage, workload_, of=len(workload_.messages))
+    async with fleet(stage, folder) as workers:
+        await told(story, 1)
+        await settled(stage)
+        await broker.kill()
+        due_at = await stage.next_due_at()
+        assert due_at is not None
+        assert due_at < workload_.waves[1].at
+        stage.clock_file.move(due_at)
+        await asyncio.sleep(MINUTE_S)
+        await workers.waits("loop_waiting", "Kafka at", times=GROWN, loop=Loop.RELAY)
+        assert not await stage.everything_sent()
+        await broker.start()
+        await told(story)
+        workers.require_alive()
+        assert len(workers.lines("loop_waiting")) < LINES_MAX
+
+
+async def _without_postgres(
+    stage: FaultStage, server: PostgresServer, workload_: Workload, folder: Path
+) -> None:
+    """Messages come meanwhile: they are not taken in."""
+    story = pieces(stage, workload_, of=PIECE)
+    async with fleet(stage, folder) as workers:
+        await told(story, 1)
+        await settled(stage)
+        await server.kill()
+        await told(story, 1)
+        await asyncio.sleep(MINUTE_S)
+        await workers.ingest_waits("Connect", times=GROWN)
+        waiting = workers.lines("ingest_waiting", "loop_waiting")
+        await server.start()
+        await told(story)
+        workers.require_alive()
+        workers.require_growing_pauses()
+        assert len(waiting) < LINES_MAX

@@ -1,0 +1,179 @@
+"""One clock decides, the database's: the workers' own may be wrong, and the one may jump."""
+
+import asyncio
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import servers
+from acceptance.scenario import at, created, google, linked
+from acceptance.stage import environment
+from faults.fleet import chance_of_this_run, require_as_simulated, settings_of, staging
+from faults.postgres_faults import PostgresServer, postgres_server
+from faults.telling import pieces, settled, told
+from faults.workers import ClockFile, FaultStage, lines
+from faults.workload import Wave, Workload, workload
+from marketplace_worker.settings import Settings
+
+pytestmark = pytest.mark.faults
+
+ORGANIZATIONS = 32
+PIECE = 60
+JUMP = timedelta(minutes=10)
+OWN_CLOCKS = {"behind": -JUMP, "right": timedelta(0), "ahead": JUMP}
+
+LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+Event = dict[str, Any]
+
+
+class RememberedClock(ClockFile):
+    """Knows every moment at which it stood."""
+
+    def __init__(self, path: Path) -> None:
+        self.moments: set[datetime] = set()
+        super().__init__(path)
+
+    def move(self, moment: datetime) -> None:
+        super().move(moment)
+        self.moments.add(moment)
+
+
+@pytest.fixture
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
+    """A Postgres of this test's own."""
+    async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+async def stage(
+    pytestconfig: pytest.Config, kafka_bootstrap: str, server: PostgresServer, tmp_path: Path
+) -> AsyncIterator[FaultStage]:
+    """A stage on it."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=server.dsn)
+    async with staging(settings, tmp_path) as stage:
+        yield stage
+
+
+@pytest.mark.skipif(LIBFAKETIME is None, reason="needs libfaketime: apt-get install faketime")
+async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_that_jumps(
+    stage: FaultStage, server: PostgresServer, tmp_path: Path
+) -> None:
+    """
+    Three workers of the product as it is, ten minutes apart from one another.  The database's clock
+    jumps back ten minutes after each deadline and before every other piece, and forth again.
+    """
+    workload_ = _with_some_who_return_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
+    clock = stage.clock_file = RememberedClock(server.folder / "clock")
+    await server.take_time_from(clock.path)
+    story = pieces(stage, workload_, of=PIECE)
+    async with AsyncExitStack() as stack:
+        for name, wrong_by in OWN_CLOCKS.items():
+            log = tmp_path / f"{name}.log"
+            await stack.enter_async_context(_worker(stage.settings, log, wrong_by))
+        async for _ in story:
+            await settled(stage)
+            now = clock.now
+            clock.move(now - JUMP)
+            await told(story, 1)
+            await settled(stage)
+            clock.move(max(now, clock.now))
+            await settled(stage)
+        for name, wrong_by in OWN_CLOCKS.items():
+            assert _is_wrong_by(tmp_path / f"{name}.log", wrong_by)
+    await require_as_simulated(stage, workload_)
+    said = [json.loads(each) for each in await stage.said(stage.settings.topics.lifecycle)]
+    others = {event["time"] for event in said} - {_written(each) for each in clock.moments}
+    assert not others, "every decision was made at a moment of the database's clock"
+    told_of = _in_order(said)
+    assert [pair for pair in told_of if pair[1]["time"] < pair[0]["time"]] == []
+    assert [pair for pair in told_of if _is_too_early(*pair)] == []
+
+
+def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
+    """A wave more, the first: in its first piece some leave, in its second they are back."""
+    names = [f"jump-{number:02}" for number in range(PIECE // 4)]
+    off = {"cancellationReason": "billing-disabled"}
+    left = [
+        line
+        for name in names
+        for line in (
+            created(0, name, tier="plus"),
+            linked(0.1, name, "gcp", f"ent-{name}"),
+            google(0.2, "ENTITLEMENT_ACTIVE", f"ent-{name}", {"usageReportingId": "x"}),
+            google(0.5, "ENTITLEMENT_CANCELLED", f"ent-{name}", off),
+        )
+    ]
+    back = [linked(0.6, name, "gcp", f"ent-2-{name}", "commit") for name in names]
+    assert len(left) == PIECE
+    messages = [(line["topic"], b"", json.dumps(line["value"]).encode()) for line in left + back]
+    return replace(workload_, waves=[Wave(at(0.9), messages), *workload_.waves])
+
+
+@asynccontextmanager
+async def _worker(settings: Settings, log: Path, wrong_by: timedelta) -> AsyncIterator[None]:
+    """`marketplace-worker run`, in a process whose clock is wrong."""
+    own_clock = {
+        "LD_PRELOAD": str(LIBFAKETIME),
+        "FAKETIME": f"{wrong_by.total_seconds():+.0f}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "marketplace_worker", "run",
+            env={**os.environ, **environment(settings), **own_clock},
+            stdout=output, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        yield
+        assert process.returncode is None
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def _is_wrong_by(log: Path, wrong_by: timedelta) -> bool:
+    """Whether what a worker logged last has a time so far from when it was written."""
+    said_at = datetime.fromisoformat(lines(log)[-1]["ts"])
+    written_at = datetime.fromtimestamp(log.stat().st_mtime, UTC)
+    return abs(said_at - written_at - wrong_by) < JUMP / 2
+
+
+def _written(moment: datetime) -> str:
+    """As events have it."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _in_order(events: Iterable[Event]) -> list[tuple[Event, Event]]:
+    """Each event with the next of its organization."""
+    by_subject: dict[str, dict[str, Event]] = defaultdict(dict)
+    for event in events:
+        by_subject[event["subject"]][event["sequence"]] = event
+    return [
+        pair
+        for told_of in by_subject.values()
+        for pair in pairwise(told_of[number] for number in sorted(told_of))
+    ]
+
+
+def _is_too_early(announced: Event, taken: Event) -> bool:
+    """Whether a step was taken before the moment that was announced for it."""
+    next_step = announced["data"].get("next_step")
+    return (
+        next_step is not None
+        and taken["data"].get("state") == next_step["state"]
+        and taken["time"] < next_step["at"]
+    )

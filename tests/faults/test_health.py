@@ -1,0 +1,129 @@
+"""A worker that waits says so and is left alone; one that hangs says so and is ended."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import servers
+from acceptance.stage import environment, until, worker_process
+from acceptance.watched import Watched
+
+pytestmark = pytest.mark.faults
+
+HURRIED = {
+    "MARKETPLACE_WORKER_KAFKA__REQUEST_TIMEOUT_MS": "2500",
+    "MARKETPLACE_WORKER_KAFKA__REBALANCE_TIMEOUT_MS": "1000",
+    "MARKETPLACE_WORKER_RELAY__ACKNOWLEDGE_TIMEOUT_MS": "1000",
+    "MARKETPLACE_WORKER_POSTGRES__STATEMENT_TIMEOUT_MS": "500",
+}
+"""6 s of silence are too much for /livez, and 12 s for the worker itself."""
+
+
+async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """To start it anew would help nobody; it is ready again by itself."""
+    async with worker_process(watched.settings, tmp_path / "log"):
+        await until(watched.ready)
+        with watched.silent_postgres():
+            await until(lambda: watched.says("/readyz", "Postgres: "))
+            assert await watched.status("/livez") == 200
+        await until(watched.ready)
+
+
+async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
+    pytestconfig: pytest.Config, watched: Watched, tmp_path: Path
+) -> None:
+    """Aiokafka itself hides it: it gives no records, and no error, until its session is over."""
+    kafka, missing = watched.settings.kafka, ["consumer facts: ", "consumer activity: "]
+    if pytestconfig.stash[servers.CHOICE].broker is servers.Broker.APACHE:
+        kafka = kafka.model_copy(update={"session_timeout_ms": 45_000})
+        missing = [words + "has heard nothing from Kafka for" for words in missing]
+    settings = watched.settings.model_copy(update={"kafka": kafka})
+    async with worker_process(settings, tmp_path / "log"):
+        await until(watched.ready)
+        with watched.silent_broker():
+            await until(lambda: watched.says("/readyz", *missing))
+            assert await watched.status("/livez") == 200
+        await until(watched.ready)
+
+
+@asynccontextmanager
+async def worker_with_a_clock(
+    watched: Watched, clock: str, log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker whose clock does something else than tell the time, once it has started."""
+    script = f"""
+import asyncio, sys, time
+import uvloop
+from marketplace_worker.app import Loop, run
+from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.settings import load_settings
+from marketplace_worker.store.database import database_clock
+
+asked = 0
+
+async def clock(conn):
+    global asked
+    asked += 1
+    if asked > 1:  # the first is asked at the start
+        {clock}
+    return await database_clock(conn)
+
+set_up_logs(sys.stdout)
+uvloop.run(run(load_settings(), [Loop.INGEST], clock=clock))
+"""
+    with log.open("ab") as output:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script,
+            env={**os.environ, **environment(watched.settings), **HURRIED},
+            stdout=output, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        yield worker
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.wait()
+
+
+async def send_something(watched: Watched) -> None:
+    """Give the worker a reason to ask its clock."""
+    topic = watched.settings.topics.organization_changes
+    await watched.stage.producer.send_and_wait(topic, b"unreadable")
+
+
+async def test_a_blocked_event_loop_is_said_and_then_ended(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Who is blocked cannot say so itself: the port has threads of its own, and so has the end."""
+    log = tmp_path / "log"
+    async with worker_with_a_clock(watched, "time.sleep(3600)", log) as worker:
+        await until(watched.ready)
+        await send_something(watched)
+        await until(lambda: watched.says("/livez", "event loop: gave no sign for"))
+        assert await watched.status("/readyz") == 503
+        status = await asyncio.wait_for(worker.wait(), timeout=60)
+    assert status == 1
+    assert "in clock" in log.read_text()
+
+
+async def test_a_loop_that_hangs_is_said_and_then_ended(watched: Watched, tmp_path: Path) -> None:
+    """The event loop turns, and every other loop; nothing would ever be taken in again."""
+    log = tmp_path / "log"
+    async with worker_with_a_clock(watched, "await asyncio.Event().wait()", log) as worker:
+        await until(watched.ready)
+        await send_something(watched)
+        await until(lambda: watched.says("/livez", "ingest facts: gave no sign for"))
+        status = await asyncio.wait_for(worker.wait(), timeout=60)
+    assert status == 1
+    hangs = [line for line in log.read_text().splitlines() if '"loop_hangs"' in line]
+    assert len(hangs) == 1
+    assert json.loads(hangs[0])["loop"] == "ingest facts"
+    assert "clock" in hangs[0]

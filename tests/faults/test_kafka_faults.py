@@ -1,0 +1,150 @@
+"""Kafka dies, is slow, stands still, forgets: what is to be said waits, and nothing is lost."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import servers
+from faults.fleet import (
+    chance_of_this_run,
+    fleet,
+    require_as_simulated,
+    settings_of,
+    staging,
+    through,
+)
+from faults.kafka_faults import KafkaServer, kafka_server, open_transaction
+from faults.telling import pieces, settled, told
+from faults.workers import FaultStage, eventually
+from faults.workload import workload
+from marketplace_worker.app import Loop
+
+pytestmark = pytest.mark.faults
+
+ORGANIZATIONS = 64
+PIECE = 24
+
+
+@pytest.fixture(scope="module")
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
+    """A Kafka of this module's own."""
+    async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
+        yield broker
+
+
+@pytest.fixture
+async def stage(
+    pytestconfig: pytest.Config, broker: KafkaServer, postgres_dsn: str, tmp_path: Path
+) -> AsyncIterator[FaultStage]:
+    """A stage on it."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    settings = settings_of(choice, tmp_path, kafka=broker.address, dsn=postgres_dsn)
+    async with staging(settings, tmp_path) as stage:
+        yield stage
+
+
+async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_and_loses_nothing(
+    stage: FaultStage, broker: KafkaServer, tmp_path: Path
+) -> None:
+    """
+    Nobody is started anew: what was decided meanwhile waits in the outbox, what was not yet taken
+    in waits in Kafka.
+    """
+    chance = chance_of_this_run()
+    workload_ = workload(chance, ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    lifecycle = stage.settings.topics.lifecycle
+    async with fleet(stage, tmp_path, variables=through(kafka=broker.proxied_address)) as workers:
+        await told(story, 1)
+        await settled(stage)
+
+        await broker.refuse(lifecycle)
+        await told(story, 2)
+        await workers.waits("loop_waiting", "Kafka did not acknowledge", times=2, loop=Loop.RELAY)
+        await broker.accept(lifecycle)
+        await settled(stage)
+
+        broker.proxy.latency_s = 0.1
+        await told(story, 1)
+        await settled(stage)
+        broker.proxy.heal()
+        broker.proxy.bytes_per_s = 50_000
+        await told(story, 1)
+        await settled(stage)
+        broker.proxy.heal()
+
+        for _ in range(3):
+            await told(story, 1)
+            broker.proxy.cut()
+            await told(story, 1)
+            for _ in range(3):
+                broker.proxy.cut_one(chance)
+            await settled(stage)
+
+        broker.proxy.stall()
+        await told(story, 1)
+        await eventually(lambda: broker.members(stage.settings.kafka.facts_group, 0))
+        broker.proxy.flow()
+        await settled(stage)
+
+        await told(story)
+        workers.require_alive()
+    await require_as_simulated(stage, workload_)
+
+
+async def test_one_partition_that_stands_still_does_not_hold_up_the_others(
+    stage: FaultStage, broker: KafkaServer, tmp_path: Path
+) -> None:
+    """
+    It stands still because somebody's transaction on it is open: only what is committed is read.
+    What was aborted is never taken in.
+    """
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    topic = stage.settings.topics.organization_changes
+    async with fleet(stage, tmp_path) as workers:
+        await told(story, 1)
+        await settled(stage)
+
+        async with open_transaction(broker.address, topic, b"never to be seen") as partition:
+            before = stage.ends.get((topic, partition), 0)
+            while stage.ends.get((topic, partition), 0) == before:
+                await told(story, 1)
+            waiting = stage.ends.pop((topic, partition))
+            await eventually(stage.all_committed)
+            stage.ends[topic, partition] = waiting
+            assert not await stage.all_committed(), "the one partition waits"
+        await settled(stage)
+
+        await broker.throttle_fetches(stage.settings.kafka.client_id, 4_000)
+        await told(story, 2)
+        await settled(stage)
+        await broker.throttle_fetches(stage.settings.kafka.client_id, None)
+
+        await told(story)
+        workers.require_alive()
+    await require_as_simulated(stage, workload_)
+
+
+async def test_when_all_offsets_are_lost_everything_comes_again_and_changes_nothing(
+    stage: FaultStage, broker: KafkaServer, tmp_path: Path
+) -> None:
+    """The broker dies and loses its offsets topic; the groups begin at the first record again."""
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    async with fleet(stage, tmp_path) as workers:
+        await told(story, 12)
+        await settled(stage)
+        journalled = await stage.pool.fetchval("SELECT count(*) FROM journal")
+        known = sum(line["duplicates"] for line in workers.lines("batch_ingested"))
+        await broker.kill()
+        assert broker.lose_offsets()
+        await broker.start()
+        await settled(stage)
+        now_known = sum(line["duplicates"] for line in workers.lines("batch_ingested"))
+        assert now_known - known >= journalled, "everything came again"
+        assert await stage.pool.fetchval("SELECT count(*) FROM journal") == journalled
+        await told(story)
+        workers.require_alive()
+    await require_as_simulated(stage, workload_)

@@ -1,0 +1,230 @@
+"""SIGKILL of the worker at every statement of every transaction."""
+
+import asyncio
+import json
+import signal
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import servers
+from faults.contents import Content, Database, otherwise
+from faults.fault_points import Point, act, all_statements
+from faults.nursery import Nursery
+from faults.steps_to_kill import POLICY, STEPS, Scene, Step, line_of, prepare
+from faults.yardstick import Named, named
+from marketplace_worker.app import feeds
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.outbound import encode
+from marketplace_worker.settings import UNKEYED_EMAIL_KEY, Topics
+from marketplace_worker.simulate import Simulation
+from steps.stories import records
+
+pytestmark = pytest.mark.faults
+
+AT_ONCE = 2
+"""So many points are tried side by side."""
+
+ONLY_LOOKED_AT = {
+    "activity.read",
+    "dead_letters.groups",
+    "dead_letters.heads",
+    "dead_letters.knows_group",
+    "dead_letters.page",
+    "dead_letters.page_of_group",
+    "dead_letters.read",
+    "dead_letters.waiting_of_group",
+    "intake.history",
+    "journal.history",
+    "migrations.exists",
+    "organizations.columns",
+    "organizations.due_until",
+    "organizations.heard_of",
+    "organizations.page",
+    "outbox.oldest_s",
+    "refolding.alone",
+    "refolding.decided",
+    "subscriptions.links_of",
+    "subscriptions.page",
+}
+"""What no step writes by: a kill there leaves nothing half done."""
+
+LIFECYCLE = Topics().lifecycle
+
+REACHED = pytest.StashKey[set[str]]()
+
+
+@pytest.mark.parametrize("name", STEPS)
+async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
+    pytestconfig: pytest.Config,
+    postgres_server: str,
+    nursery: Nursery,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """
+    And taken again it comes to what it comes to undisturbed, which is what `simulate` says: nothing
+    is lost, nothing is there twice.
+    """
+    step, template = STEPS[name], f"kills_{uuid4().hex}"
+    async with servers.fresh_database(postgres_server, template) as dsn:
+        await prepare(step, dsn)
+        start = partial(_Trial.on_a_copy, step, postgres_server, template, nursery)
+        async with start(tmp_path / "undisturbed") as trial:
+            want = await trial.undisturbed()
+        if step.told:
+            assert _simulated(step) == want.promised
+        pytestconfig.stash.setdefault(REACHED, set()).update(want.reached)
+        points = _points([each for each in want.reached if step.kills_at(each)])
+        print(f"{name}: {len(points)} points, {len(set(want.reached))} statements")
+        left = iter(points)
+
+        async def share(number: int) -> None:
+            async with start(tmp_path / f"copy {number}") as trial:
+                for point in left:
+                    await trial.killed(point, want)
+                await trial.again("in the end", want)
+
+        await asyncio.gather(*map(share, range(AT_ONCE)))
+
+
+def test_every_statement_was_reached(pytestconfig: pytest.Config) -> None:
+    """By the test above; a new statement needs a step that takes it."""
+    reached = pytestconfig.stash.get(REACHED, set())
+    if not reached:
+        pytest.skip("the steps were not killed in this run")
+    missed = set(all_statements().values()) - reached - ONLY_LOOKED_AT
+    assert missed == set()
+    assert reached & ONLY_LOOKED_AT == set()
+
+
+def _points(reached: Sequence[str]) -> list[Point]:
+    """Before and after each statement, the first and the last time that it is reached."""
+    return [
+        Point(statement, after, time)
+        for statement, times in Counter(reached).items()
+        for time in sorted({1, times})
+        for after in (False, True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Want:
+    """What a step does undisturbed: what it reaches, finds, leaves, promises and sends."""
+
+    reached: Sequence[str]
+    before: Content
+    content: Content
+    promised: Mapping[str, Sequence[Named]]
+    sent: Sequence[str]
+
+
+@dataclass
+class _Trial:
+    """A database of its own on which a step is taken again and again."""
+
+    step: Step
+    scene: Scene
+    database: Database
+    nursery: Nursery
+
+    @classmethod
+    @asynccontextmanager
+    async def on_a_copy(
+        cls, step: Step, server: str, template: str, nursery: Nursery, kafka: Path
+    ) -> AsyncIterator["_Trial"]:
+        """On a copy of the template."""
+        async with (
+            servers.fresh_database(server, f"kill_{uuid4().hex}", template) as dsn,
+            Database.at(dsn) as database,
+        ):
+            await database.keep()
+            yield cls(step, Scene(dsn, step.now, kafka), database, nursery)
+
+    async def undisturbed(self) -> _Want:
+        """Take the step without a kill."""
+        before, waiting = await self.database.content(), await self.database.promised()
+        reached = await self._take(None)
+        content = await self.database.content()
+        assert before != content, "a step that does nothing shows nothing"
+        left = await self.database.promised()
+        if self._sent():
+            assert left == []
+            assert _by_key(self._sent()) == _by_key(map(line_of, waiting))
+        promised = _by_subject(each.value or b"" for each in left if each.topic == LIFECYCLE)
+        return _Want(reached, before, content, promised, self._sent())
+
+    async def killed(self, point: Point, want: _Want) -> None:
+        """Kill the step there.
+
+        Where nothing of it is left, the next one is the one that takes it again, and begins as if
+        nothing had been; else it is taken again here.
+        """
+        await self._take(point)
+        left = await self.database.content()
+        if left != want.before or self._sent():
+            done = self.step.typed and left == want.content
+            await self.again(f"killed {point}", want, done=done)
+
+    async def again(self, when: str, want: _Want, *, done: bool = False) -> None:
+        """Take it to its end, if it was not done; look at what came of it, and forget it all."""
+        if not done:
+            await self._take(None)
+        came = await self.database.content()
+        assert came == want.content, f"{when}: {otherwise(want.content, came)}"
+        sent = self._sent()
+        for once in (_first_of_each(sent), _last_of_each(sent)):
+            assert _by_key(once) == _by_key(want.sent), when
+        await self.database.restore()
+        self.scene.kafka.write_text("")
+
+    def _sent(self) -> list[str]:
+        kafka = self.scene.kafka
+        return kafka.read_text().splitlines() if kafka.exists() else []
+
+    async def _take(self, end: Point | None) -> list[str]:
+        """In a process of its own; what was reached, where it was not killed."""
+        reached = self.scene.kafka.with_suffix(".reached")
+        work = partial(self.scene.take, self.step.take)
+        code = await self.nursery.done(partial(act, work, end, reached))
+        assert code == (-signal.SIGKILL if end else 0), f"{end}: {code}"
+        return [] if end else reached.read_text().splitlines()
+
+
+def _simulated(step: Step) -> Mapping[str, Sequence[Named]]:
+    """What `simulate` says of the same lines, up to the moment of the step."""
+    simulation = Simulation(
+        POLICY, feeds(Topics()), email_hasher(UNKEYED_EMAIL_KEY.encode()), lambda *_: None
+    )
+    told = records(*step.told)
+    return _by_subject(encode(each) for each in simulation.run(told, until=step.now))
+
+
+def _by_subject(values: Iterable[bytes]) -> Mapping[str, Sequence[Named]]:
+    events: dict[str, list[Named]] = defaultdict(list)
+    for event in map(json.loads, values):
+        events[event["subject"]].append(named(event))
+    return dict(events)
+
+
+def _first_of_each(sent: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(sent))
+
+
+def _last_of_each(sent: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(reversed(sent)))[::-1]
+
+
+def _by_key(sent: Iterable[str]) -> Mapping[tuple[str, str], Sequence[str]]:
+    """What was sent under each key of each topic, in order."""
+    lines: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for line in sent:
+        topic, key, value = line.split(" ")
+        lines[topic, key].append(value)
+    return dict(lines)

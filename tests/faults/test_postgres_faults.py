@@ -1,0 +1,261 @@
+"""Postgres dies, refuses, is locked, full or moved: everything waits, nothing is lost or twice."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import servers
+from faults.fleet import (
+    GROWN,
+    Fleet,
+    chance_of_this_run,
+    fleet,
+    require_as_simulated,
+    settings_of,
+    staging,
+    through,
+)
+from faults.postgres_faults import PostgresServer, postgres_server, small_disk, standby_of
+from faults.proxy import Fate, proxying
+from faults.telling import pieces, settled, told
+from faults.workers import FaultStage, eventually, lines, worker
+from faults.workload import workload
+from marketplace_worker.app import Loop
+
+pytestmark = pytest.mark.faults
+
+ORGANIZATIONS = 64
+PIECE = 24
+COMMITS_LOST = 10
+WAITS_EACH = 5
+PIECES_WHILE_CUT = 20
+CUT = (Loop.INGEST, Loop.DEADLINES, Loop.RELAY)
+
+
+@pytest.fixture
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
+    """A Postgres of this test's own."""
+    async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+async def stage(
+    pytestconfig: pytest.Config, kafka_bootstrap: str, server: PostgresServer, tmp_path: Path
+) -> AsyncIterator[FaultStage]:
+    """A stage on it."""
+    choice = pytestconfig.stash[servers.CHOICE]
+    settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=server.dsn)
+    async with staging(settings, tmp_path) as stage:
+        yield stage
+
+
+async def test_while_postgres_is_read_only_locked_or_stands_still_everything_waits_and_then_goes_on(
+    stage: FaultStage, server: PostgresServer, tmp_path: Path
+) -> None:
+    """Taking in keeps its batch and tries again after pauses that grow; nobody is started anew."""
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    async with fleet(stage, tmp_path, variables=through(dsn=server.proxied_dsn)) as workers:
+        await told(story, 2)
+        await settled(stage)
+
+        await server.configure("default_transaction_read_only", "on")
+        await told(story, 1)
+        await workers.ingest_waits("ReadOnlySQLTransactionError", times=GROWN)
+        await server.configure("default_transaction_read_only", None)
+        await settled(stage)
+
+        async with server.holding("LOCK TABLE journal IN ACCESS EXCLUSIVE MODE"):
+            await told(story, 1)
+            await workers.ingest_waits("QueryCanceledError: canceling statement due to")
+        await settled(stage)
+
+        async with server.holding("SELECT FROM organizations FOR UPDATE"):
+            seen = len(workers.lines("ingest_waiting"))
+            await told(story, 2)
+            await eventually(lambda: _more_than(workers, seen))
+        await settled(stage)
+
+        server.proxy.stall()
+        await told(story, 1)
+        await workers.waits("loop_waiting", "TimeoutError", loop=Loop.DEADLINES)
+        await workers.waits("loop_waiting", "TimeoutError", loop=Loop.RELAY)
+        server.proxy.flow()
+        await settled(stage)
+
+        await told(story)
+        workers.require_alive()
+        workers.require_growing_pauses()
+    await require_as_simulated(stage, workload_)
+
+
+async def _more_than(workers: Fleet, seen: int) -> bool:
+    return len(workers.lines("ingest_waiting")) > seen
+
+
+async def test_a_worker_that_postgres_picks_to_end_a_deadlock_takes_its_batch_again(
+    stage: FaultStage, server: PostgresServer, tmp_path: Path
+) -> None:
+    """A session of somebody else takes the locks in another order than the worker."""
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    async with fleet(stage, tmp_path) as workers:
+        await told(story, 2)
+        await settled(stage)
+        for deadlocks in range(1, 4):
+            async with server.session() as session:
+                await session.execute("SET deadlock_timeout = '1min'")  # the other one is picked
+                async with session.transaction():
+                    await session.execute("LOCK TABLE activity IN EXCLUSIVE MODE")
+                    await told(story, 1)
+                    await eventually(lambda: server.waits_in_order("organizations", "activity"))
+                    await session.execute("LOCK TABLE organizations IN EXCLUSIVE MODE")
+            await workers.ingest_waits("DeadlockDetectedError")
+            await settled(stage)
+            picked = await server.deadlocks()
+            assert picked >= deadlocks
+        await told(story)
+        workers.require_alive()
+    await require_as_simulated(stage, workload_)
+
+
+async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_commit_do_no_harm(
+    stage: FaultStage, server: PostgresServer, tmp_path: Path
+) -> None:
+    """What was committed although the answer was lost comes again, and the journal knows it."""
+    chance = chance_of_this_run()
+    workload_ = workload(chance, ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    async with AsyncExitStack() as stack:
+        proxies = {each: await stack.enter_async_context(proxying(server.port)) for each in CUT}
+        logs = {each: tmp_path / f"{each}.log" for each in CUT}
+        for loop, proxy in proxies.items():
+            dsn = server.dsn.replace(f":{server.port}/", f":{proxy.port}/")
+            await stack.enter_async_context(
+                worker(stage, logs[loop], loops=[loop], variables=through(dsn=dsn))
+            )
+        await told(story, 1)
+        await settled(stage)
+        lost = Counter[Loop]()
+        for loop, proxy in proxies.items():
+            proxy.judge = partial(_judge, chance, loop, lost)
+        while lost[Loop.INGEST] < COMMITS_LOST or not _both_were_cut(logs[Loop.INGEST]):
+            await told(story, 1)
+            proxies[chance.choice(CUT)].cut_one(chance)
+            await settled(stage)
+            await server.cut_sessions()
+        await told(story, PIECES_WHILE_CUT)
+        for proxy in proxies.values():
+            proxy.heal()
+        await told(story)
+        print(f"answers to COMMIT lost: {dict(lost)}; cut: {[p.cuts for p in proxies.values()]}")
+        again = [
+            line
+            for line in lines(logs[Loop.INGEST], "batch_ingested")
+            if line["duplicates"] and not line["outcomes"]
+        ]
+        assert again, "batches that had been committed came again, and were known"
+    await require_as_simulated(stage, workload_)
+
+
+def _both_were_cut(log: Path) -> bool:
+    """Whether both consumers of a worker had to take batches again, and more than once."""
+    waited = Counter(line["consumer"] for line in lines(log, "ingest_waiting"))
+    return all(waited[consumer] >= WAITS_EACH for consumer in ("facts", "activity"))
+
+
+def _judge(chance: random.Random, loop: Loop, lost: Counter[Loop], sent: bytes) -> Fate:
+    often = 0.5 if loop is Loop.INGEST else 0.1
+    if b"COMMIT;" in sent and chance.random() < often:
+        lost[loop] += 1
+        return Fate.CUT_AFTER
+    if chance.random() < often / 20:
+        return chance.choice((Fate.CUT_BEFORE, Fate.CUT_AFTER))
+    return Fate.PASS
+
+
+async def test_a_full_disk_is_waited_for(
+    stage: FaultStage, server: PostgresServer, tmp_path: Path
+) -> None:
+    """The journal lies on a small file system, which is full for a while."""
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    story = pieces(stage, workload_, of=PIECE)
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(small_disk(owner=server.folder / "data"))
+        except PermissionError as refused:
+            pytest.skip(f"a small file system cannot be mounted here: {refused}")
+        await server.execute(f"CREATE TABLESPACE small LOCATION '{disk.space}'")
+        await server.execute("ALTER TABLE journal SET TABLESPACE small")
+        async with fleet(stage, tmp_path) as workers:
+            await told(story, 1)
+            await settled(stage)
+            for _ in range(2):
+                disk.fill()
+                await told(story, 4)
+                await workers.ingest_waits("DiskFullError", times=GROWN)
+                disk.clear()
+                await settled(stage)
+            await told(story)
+            workers.require_alive()
+            workers.require_growing_pauses()
+        await require_as_simulated(stage, workload_)
+        await server.execute("ALTER TABLE journal SET TABLESPACE pg_default")
+        await server.execute("DROP TABLESPACE small")
+
+
+async def test_workers_follow_to_another_address_where_postgres_was_moved_or_died(
+    pytestconfig: pytest.Config,
+    kafka_bootstrap: str,
+    server: PostgresServer,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """
+    First as somebody does it on purpose, when the old server stays, read-only; then by SIGKILL, and
+    back to the first address.  The standby has all that was committed: commits wait for it.
+    """
+    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    homes = tmp_path_factory.mktemp("standbys")
+    async with AsyncExitStack() as stack:
+        second = await stack.enter_async_context(standby_of(server, homes / "second"))
+        address, other = (f"127.0.0.1:{port}" for port in (server.port, second.port))
+        dsn = server.dsn.replace(address, f"{address},{other}")
+        dsn += "?target_session_attrs=read-write"
+        choice = pytestconfig.stash[servers.CHOICE]
+        settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=dsn)
+        stage = await stack.enter_async_context(staging(settings, tmp_path))
+        story = pieces(stage, workload_, of=PIECE)
+        async with fleet(stage, tmp_path) as workers:
+            await told(story, 2)
+            await settled(stage)
+
+            await told(story, 2)
+            await server.configure("default_transaction_read_only", "on")
+            await workers.ingest_waits("Postgres", times=2)
+            await second.execute("SELECT pg_promote()")
+            await stage.pool.expire_connections()  # what only reads would stay
+            await settled(stage)
+            await server.stop()
+            await second.configure("synchronous_standby_names", None)
+            await told(story, 2)
+            await settled(stage)
+
+            back = standby_of(second, homes / "first", port=server.port)
+            first = await stack.enter_async_context(back)
+            await told(story, 2)
+            await second.kill()
+            await workers.ingest_waits("Connect")
+            await first.execute("SELECT pg_promote()")
+            await first.configure("synchronous_standby_names", None)
+            await settled(stage)
+
+            await told(story)
+            workers.require_alive()
+        await require_as_simulated(stage, workload_)

@@ -1,0 +1,83 @@
+"""SIGTERM at any moment under load: while starting, in a batch, while partitions change hands."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from acceptance.watched import ask
+from faults.crew import SMALL_STEPS, Crew, session_of
+from faults.fleet import chance_of_this_run, require_as_simulated
+from faults.nursery import Child, Nursery
+from faults.telling import pieces, settled, told
+from faults.workers import FaultStage
+from faults.workload import workload
+from marketplace_worker.embedded.process import free_port
+
+pytestmark = pytest.mark.faults
+
+STOPS = 6
+START_S = 0.7
+"""A start takes about so long."""
+
+UNFORGETTING = session_of(200) | SMALL_STEPS
+"""A member that did not leave its group would keep its partitions for longer than a test waits."""
+
+
+async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
+    stage: FaultStage, nursery: Nursery, tmp_path: Path
+) -> None:
+    """
+    Exit status 0 in less than ten seconds; no longer ready; the batch in flight is
+    finished, so nobody takes in a record a second time; the group is left, so the others have the
+    partitions without waiting for anybody's session to end.
+    """
+    chance = chance_of_this_run()
+    workload_ = workload(chance, 96)
+    story = pieces(stage, workload_, of=150)
+    async with Crew.of(stage, tmp_path, nursery) as crew:
+        await crew.joined(await crew.add(UNFORGETTING))
+        for moment in _moments(chance):
+            await told(story, 1)
+            port = free_port()
+            watched = await crew.add(UNFORGETTING | {"MARKETPLACE_WORKER_HTTP_PORT": str(port)})
+            print(f"SIGTERM {moment}")
+            match moment:
+                case "while starting":
+                    await asyncio.sleep(chance.random() * START_S)
+                case "while partitions change hands":
+                    await crew.joined(watched)
+                    await crew.add(UNFORGETTING)
+                    await crew.loses_partitions(watched)
+                case _:
+                    await crew.joined(watched)
+                    before = await crew.written()
+                    await told(story, 1)
+                    await crew.writes(since=before)
+            asked = asyncio.create_task(_answers(watched, port))
+            await crew.stop(watched)
+            answers = await asked
+            assert answers == sorted(answers, reverse=True), "not ready is for good"
+            assert not any(answers[-1:]), "it ended while it said that it was ready"
+            await told(story, 1)
+            await settled(stage)
+        assert crew.lines("batch_given_up", "step_given_up", "consumer_cut_off") == []
+        assert crew.records() == stage.sent, "what was finished was committed"
+        await told(story)
+        await require_as_simulated(stage, workload_)
+
+
+def _moments(chance: random.Random) -> list[str]:
+    """Each kind of moment equally often, in any order."""
+    kinds = ["while starting", "while partitions change hands", "in a batch"]
+    return chance.sample(kinds * (STOPS // len(kinds)), STOPS)
+
+
+async def _answers(watched: Child, port: int) -> list[bool]:
+    """Whether it said that it was ready, each time that it was asked, until its end."""
+    answers = []
+    while watched.returncode is None:
+        status, _ = await asyncio.to_thread(ask, port, "/readyz")
+        answers.append(status == 200)
+    return answers

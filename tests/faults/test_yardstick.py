@@ -1,0 +1,50 @@
+"""The yardstick itself: without a fault it holds, and it depends on no order of topics."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faults.telling import pieces, told
+from faults.workers import FaultStage, worker
+from faults.workload import Wave, Workload, workload
+from faults.yardstick import expected, measured, require_equal
+from marketplace_worker.settings import Settings
+
+pytestmark = pytest.mark.faults
+
+
+def topics_overtake(told: Workload, chance: random.Random) -> Workload:
+    """The same, each wave's topics in another order among one another."""
+    waves = []
+    for wave in told.waves:
+        topics = sorted({topic for topic, _, _ in wave.messages}, key=lambda _: chance.random())
+        rank = {topic: number for number, topic in enumerate(topics)}
+        waves.append(Wave(wave.at, sorted(wave.messages, key=lambda each: rank[each[0]])))
+    return replace(told, waves=waves)
+
+
+def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Settings) -> None:
+    """Kafka promises none; a yardstick that depended on it would measure chance."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    told = workload(chance, 32)
+    want = expected(told, settings)
+    assert want.dead_letters == told.refused
+    assert len(set(want.states.values())) > 1
+    for _ in range(5):
+        require_equal(want, expected(topics_overtake(told, chance), settings))
+
+
+async def test_without_a_fault_a_worker_comes_to_what_simulate_says(
+    stage: FaultStage, tmp_path: Path
+) -> None:
+    """Else no fault could be told from what is wrong without one."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    workload_ = workload(random.Random(seed), 32)
+    async with worker(stage, tmp_path / "worker.log"):
+        await told(pieces(stage, workload_, of=1_000))
+    require_equal(expected(workload_, stage.settings), await measured(stage))

@@ -1,0 +1,46 @@
+"""The worker in a process of its own, with the test's clock; everything else is the product's.
+
+    python -m faults.worker_under_test CLOCK_FILE LOOP,LOOP...
+
+The settings are those of the environment.
+"""
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import uvloop
+
+from marketplace_worker.app import Loop, run
+from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.settings import load_settings
+from marketplace_worker.store.database import Connection
+
+
+def main(clock_file: Path, loops: Collection[Loop]) -> None:
+    """Work until SIGTERM, by the moment that stands in the file."""
+
+    async def clock(_: Connection) -> datetime:
+        return datetime.fromisoformat(clock_file.read_text())  # noqa: ASYNC240 - at once
+
+    settings = load_settings()
+    set_up_logs(sys.stdout, settings.log_level)
+    uvloop.run(run(settings, loops, clock=clock))
+
+
+def work(
+    clock_file: Path, loops: Collection[Loop], environment: Mapping[str, str], log: Path
+) -> None:
+    """The same as the job of a nursery's child, whose output goes to the end of a file."""
+    os.environ.clear()
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    main(clock_file, loops)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Loop(name) for name in sys.argv[2].split(",")])

@@ -1,0 +1,121 @@
+"""The yardstick of every fault: what `simulate` says, against what the worker came to."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from acceptance.stage import Stage
+from faults.workload import Workload
+from marketplace_worker.app import feeds, read_policy
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.outbound import encode
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.simulate import Simulation
+
+DIFFERENCES_MAX = 20
+"""So many are shown."""
+
+Named = tuple[int, str, str]
+"""An event: its sequence, type and id."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where everything ended.
+
+    `events` are by organization, in order of their sequence; an event that was published twice
+    counts once.  `logins` and `requests` are the sums over all organizations.
+    """
+
+    states: Mapping[str, str]
+    events: Mapping[str, Sequence[Named]]
+    logins: int
+    requests: int
+    dead_letters: int
+    duplicates: int = field(default=0, compare=False)
+    """How many events were published more than once: allowed, and worth knowing."""
+
+    def differences(self, came: "Outcome") -> list[str]:
+        """What came otherwise, one line each: `-` was wanted, `+` came."""
+        lines = _between("state", self.states, came.states)
+        lines += _between("events", self.events, came.events)
+        for name in ("logins", "requests", "dead_letters"):
+            want, got = getattr(self, name), getattr(came, name)
+            lines += [f"{name}: - {want} + {got}"] if want != got else []
+        return lines
+
+
+def require_equal(want: Outcome, came: Outcome) -> None:
+    """Fail where the worker came to anything else, and show the first differences."""
+    lines = want.differences(came)
+    if lines:
+        more = [f"… and {len(lines) - DIFFERENCES_MAX} more"][: len(lines) > DIFFERENCES_MAX]
+        shown = [*lines[:DIFFERENCES_MAX], *more]
+        raise AssertionError("\n".join(["- simulate, + worker", *shown]))
+
+
+def expected(workload: Workload, settings: Settings) -> Outcome:
+    """What `simulate` comes to, by the policy and the email key of the settings."""
+    refused: list[str] = []
+    simulation = Simulation(
+        read_policy(settings.policy_file),
+        feeds(Topics()),
+        email_hasher(settings.email_key.get_secret_value().encode()),
+        lambda record, _: refused.append(record.position),
+    )
+    events: dict[str, list[Named]] = defaultdict(list)
+    for each in simulation.run(_records(workload), until=workload.until):
+        event = json.loads(encode(each))
+        events[event["subject"]].append(named(event))
+    states: dict[str, str] = {
+        id_: str(each.state) for id_, each in simulation.fleet.organizations.items()
+    }
+    return Outcome(states, dict(events), workload.logins, workload.requests, len(refused))
+
+
+def _records(workload: Workload) -> list[Record]:
+    stamped = [(wave.at, message) for wave in workload.waves for message in wave.messages]
+    return [
+        Record(topic, 0, offset, moment, key, value)
+        for offset, (moment, (topic, key, value)) in enumerate(stamped)
+    ]
+
+
+async def measured(stage: Stage) -> Outcome:
+    """What the worker came to: its tables, and its topic from the beginning.
+
+    Fails where one organization's events stand in another order than their sequence, other than by
+    being sent again.
+    """
+    published: dict[str, list[Named]] = defaultdict(list)
+    for event in map(json.loads, await stage.said(stage.settings.topics.lifecycle)):
+        published[event["subject"]].append(named(event))
+    events = {subject: list(dict.fromkeys(each)) for subject, each in published.items()}
+    counted = await stage.pool.fetchrow(
+        "SELECT coalesce(sum(logins), 0)::bigint AS logins,"
+        " coalesce(sum(requests), 0)::bigint AS requests FROM activity"
+    )
+    assert counted is not None
+    return Outcome(
+        await stage.states(),
+        events,
+        counted["logins"],
+        counted["requests"],
+        await stage.pool.fetchval("SELECT count(*) FROM dead_letters"),
+        sum(len(each) for each in published.values()) - sum(map(len, events.values())),
+    )
+
+
+def named(event: Mapping[str, str]) -> Named:
+    """What must be the same of an event."""
+    return int(event["sequence"]), event["type"], event["id"]
+
+
+def _between(what: str, want: Mapping[str, object], came: Mapping[str, object]) -> list[str]:
+    return [
+        f"{what} of {name}:\n  - {want.get(name)}\n  + {came.get(name)}"
+        for name in sorted(want.keys() | came.keys())
+        if want.get(name) != came.get(name)
+    ]

@@ -1,0 +1,138 @@
+"""How the fuzzer's bytes stand for a record, the inputs to begin with, and how one becomes another.
+
+The first byte says which reader; for a CloudEvent with headers, lines of them come before the
+value.
+"""
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hostile
+from fuzz.law import record
+from marketplace_worker.record import Record
+from marketplace_worker.translate import Feed
+
+TESTS = Path(__file__).parents[1]
+SCHEMAS = TESTS.parent / "schemas"
+
+FEEDS = (Feed.AWS, Feed.GCP, Feed.AZURE, Feed.CLOUDEVENTS)
+WITH_HEADERS = len(FEEDS)
+"""The first byte of a CloudEvent with headers."""
+
+_END_OF_HEADERS = b"\n\n"
+
+
+def read(data: bytes) -> tuple[Record, Feed]:
+    """The record that the bytes stand for, and who reads it."""
+    chosen, value = (data[0] if data else 0) % (WITH_HEADERS + 1), data[1:]
+    if chosen < WITH_HEADERS:
+        return record(value), FEEDS[chosen]
+    head, _, value = value.partition(_END_OF_HEADERS)
+    return record(value, [_header(line) for line in head.split(b"\n")]), Feed.CLOUDEVENTS
+
+
+def _header(line: bytes) -> tuple[str, bytes | None]:
+    """`name:value`; without a colon the value is null."""
+    name, colon, value = line.partition(b":")
+    return name.decode(errors="replace"), value if colon else None
+
+
+# --- to begin with --------------------------------------------------------------------------------
+
+
+def seeds() -> Iterator[bytes]:
+    """Every real notification and every example, in the envelopes that they come in."""
+    for number, feed in enumerate(FEEDS[:3]):
+        for path in sorted((TESTS / "payloads" / feed.value).glob("*.json")):
+            value = json.loads(path.read_bytes())
+            yield from (_bytes(number, each) for each in _enveloped(feed, value))
+    for path in sorted((SCHEMAS / "examples" / "inbound").glob("*.json")):
+        event = json.loads(path.read_bytes())
+        if "specversion" in event:
+            yield _bytes(FEEDS.index(Feed.CLOUDEVENTS), event)
+            yield _in_binary_mode(event)
+
+
+def _bytes(chosen: int, value: object) -> bytes:
+    return bytes([chosen]) + json.dumps(value).encode()
+
+
+def _enveloped(feed: Feed, value: object) -> Iterator[object]:
+    text = json.dumps(value)
+    yield value
+    yield {"notification": value, "resource": {"Entitlements": [{"ExpirationDate": 1.5}]}}
+    match feed:
+        case Feed.AWS:
+            yield {"Type": "Notification", "MessageId": "m", "Message": text, "Timestamp": "t"}
+            yield {"Records": [{"body": text}, {"Sns": {"Message": text}}]}
+        case Feed.GCP:
+            data = base64.b64encode(text.encode()).decode()
+            yield {"message": {"data": data, "publishTime": "2026-11-01T10:30:00Z"}}
+            yield {"notification": value, "resource": {"plan": "p-P1Y", "account": "a/b"}}
+        case _:
+            yield {"payload": text, "resource": {"term": {"termUnit": "P1M"}}}
+
+
+def _in_binary_mode(event: dict[str, Any]) -> bytes:
+    lines = [f"ce_{name}:{text}" for name, text in event.items() if name != "data"]
+    head = "\n".join(["content-type:application/json", *lines]).encode()
+    return bytes([WITH_HEADERS]) + head + _END_OF_HEADERS + json.dumps(event["data"]).encode()
+
+
+# --- one becomes another --------------------------------------------------------------------------
+
+Mutate = Callable[[bytes, int], bytes]
+
+
+class Mutator:
+    """Changes JSON as JSON, and leaves the rest of the work to the fuzzer's own mutations of bytes.
+
+    What is put in is hostile, a piece of another input, or what stood elsewhere in the same.
+    """
+
+    def __init__(self, known: Sequence[bytes], of_bytes: Mutate) -> None:
+        self._of_bytes = of_bytes
+        values = [found for data in known if (found := _json(data)[1]) is not None]
+        self._pieces = [
+            hostile.at(value, path) for value in values for path in hostile.paths(value)
+        ]
+        self._hostile = [*hostile.VALUES.values(), *hostile.NO_JSON.values()]
+
+    def __call__(self, data: bytes, max_size: int, seed: int) -> bytes:
+        """Another input, of at most `max_size` bytes."""
+        chance = random.Random(seed)
+        head, value = _json(data)
+        places = list(hostile.paths(value))
+        if not places or chance.random() < 0.4:
+            return self._of_bytes(data, max_size)
+        changed = self._changed(value, chance.choice(places), chance)
+        return (head + changed.encode(errors="replace"))[:max_size]
+
+    def _changed(self, value: object, path: hostile.Path, chance: random.Random) -> str:
+        match chance.randrange(7):
+            case 0:
+                return json.dumps(hostile.without(value, path))
+            case 1 | 2 | 3:
+                return hostile.filled(value, path, chance.choice(self._hostile))
+            case 4:
+                return hostile.filled(value, path, json.dumps(chance.choice(self._pieces)))
+            case 5:
+                text = json.dumps(hostile.at(value, path))
+                return hostile.filled(value, path, json.dumps(text))
+            case _:
+                return hostile.filled(value, path, json.dumps(value))
+
+
+def _json(data: bytes) -> tuple[bytes, Any]:
+    """What comes before the JSON, and the JSON; None where there is none, or too much of it."""
+    end = 1
+    if data[:1] and data[0] % (WITH_HEADERS + 1) == WITH_HEADERS:
+        end = data.find(_END_OF_HEADERS) + len(_END_OF_HEADERS)
+    try:
+        return data[:end], json.loads(data[end:]) if len(data) < 100_000 else None
+    except (ValueError, RecursionError):
+        return data[:end], None

@@ -1,0 +1,175 @@
+"""What must hold of whatever anybody writes to a topic (docs/delivery.md).
+
+Every input is taken or refused; what is taken can be kept, and lived with.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+
+from marketplace_worker.contract import documents
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.outbound import encode
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
+from marketplace_worker.lifecycle.facts import (
+    Created,
+    Erased,
+    Fact,
+    GuardReleased,
+    GuardTripped,
+    Notified,
+    SubscriptionLinked,
+)
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.vocabulary import EmailHash, Identity, OrganizationId, Tier
+from marketplace_worker.record import Record
+from marketplace_worker.translate import Feed, translate
+
+RECORDED_AT = datetime(2026, 11, 22, 19, 0, tzinfo=UTC)
+BEFORE = RECORDED_AT - timedelta(days=400)
+ACME = OrganizationId("acme")
+
+TEXT_BYTES_MAX = 8_192
+INDEXED_BYTES_MAX = 2_600
+"""Postgres refuses an index entry of more than 2,704 bytes, both columns of a key together."""
+NUMBER_MAX = 2**63 - 1
+LOOKS_MAX = 15
+"""So many deadlines of an organization are looked at; a timeline has fewer."""
+
+_HASH = email_hasher(b"a key for the fuzzer")
+_POLICIES = Policies(Policy())
+
+
+def record(
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+    *,
+    recorded_at: datetime = RECORDED_AT,
+    received_at: datetime = RECORDED_AT,
+) -> Record:
+    """A record of any bytes."""
+    return Record("topic", 3, 7, recorded_at, None, value, tuple(headers), received_at)
+
+
+def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
+    """Fail where the law is broken; returns what was read."""
+    said = translate(given, feed, _HASH)
+    assert said, "neither taken nor refused"
+    for each in said:
+        if isinstance(each, Malformed):
+            _check_refusal(each, feed)
+        else:
+            _check_fact(each, given)
+    return said
+
+
+def _check_refusal(refusal: Malformed, feed: Feed) -> None:
+    assert refusal.reason
+    assert len(str(refusal)) <= 1_000, "a reason is a sentence"
+    _check_text(str(refusal))
+    if feed is Feed.CLOUDEVENTS:
+        assert refusal.field, "names the field, or the value as a whole"
+
+
+def _check_fact(fact: Fact, given: Record) -> None:
+    assert not isinstance(fact, GuardTripped | GuardReleased | Erased), "only an operator says so"
+    assert fact.occurred_at <= given.happened_by
+    assert fact.identity.id
+    _check_indexed(fact.identity.source, fact.identity.id)
+    if isinstance(fact, Notified | SubscriptionLinked):
+        assert fact.subscription.subscription_id
+        _check_indexed(fact.subscription.marketplace, fact.subscription.subscription_id)
+    for value in _values(fact):
+        _check_value(value)
+    written = documents.fact_to_json(fact)
+    _check_text(written)
+    # Postgres reads its JSON strictly.
+    assert "\\u0000" not in written.replace("\\\\", "")
+    json.loads(written, parse_constant=_no_constant)
+    assert documents.fact_from_json(written) == fact
+
+
+def _values(value: object) -> Iterator[object]:
+    if is_dataclass(value):
+        for field in fields(value):
+            yield from _values(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _values(each)
+    else:
+        yield value
+
+
+def _check_value(value: object) -> None:
+    match value:
+        case str():
+            _check_text(value)
+            assert len(value.encode()) <= TEXT_BYTES_MAX
+        case datetime():
+            assert value.tzinfo is UTC
+            assert value != datetime.max.replace(tzinfo=UTC), "asyncpg writes infinity"
+        case bool() | None:
+            pass
+        case int():
+            assert abs(value) <= NUMBER_MAX
+        case timedelta():
+            pass
+        case _:
+            raise AssertionError(f"nothing else is in a fact: {type(value)}")
+
+
+def _check_text(text: str) -> None:
+    assert "\0" not in text
+    text.encode()  # no lone surrogate
+
+
+def _check_indexed(*columns: str) -> None:
+    assert sum(len(each.encode()) for each in columns) <= INDEXED_BYTES_MAX
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+# --- what comes of it -----------------------------------------------------------------------------
+
+
+def live_through(fact: Fact) -> None:
+    """Tell it to a fleet in which its subject is known, and look on until nothing is due.
+
+    What is stored and published on the way must be storable and publishable.
+    """
+    fleet, organization = Fleet(), getattr(fact, "organization", None) or ACME
+    for before in _beginning(fact, organization):
+        _kept(take(before, fleet, _POLICIES, now=BEFORE), fleet)
+    decision = take(fact, fleet, _POLICIES, now=RECORDED_AT)
+    now = RECORDED_AT
+    for _ in range(LOOKS_MAX):
+        _kept(decision, fleet)
+        due = [settled.due_at for settled in decision.settled if settled.due_at is not None]
+        if not due or max(due) > RECORDED_AT + timedelta(days=3_653):
+            return
+        now = max(now, *due)
+        deadline = deadline_of(fleet.organization(organization), now)
+        decision = take(deadline, fleet, _POLICIES, now=now)
+
+
+def _beginning(fact: Fact, organization: OrganizationId) -> Iterable[Fact]:
+    yield Created(Identity("law", "1"), BEFORE, organization, Tier.FREE, EmailHash("0" * 64))
+    if isinstance(fact, Notified):
+        yield SubscriptionLinked(Identity("law", "2"), BEFORE, organization, fact.subscription)
+
+
+def _kept(decision: Decision, fleet: Fleet) -> None:
+    for event in decision.events:
+        _check_text(encode(event).decode())
+    for settled in decision.settled:
+        organization = fleet.organization(settled.organization.id)
+        written = documents.organization_to_json(organization)
+        assert documents.organization_from_json(written) == organization
+    if decision.subscription is not None:
+        written = documents.subscription_to_json(decision.subscription)
+        assert documents.subscription_from_json(written) == decision.subscription

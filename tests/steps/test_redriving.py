@@ -1,0 +1,500 @@
+"""Dead letters taken in once more: where they stood, once, in order, and by whom.
+
+A translator that was mended is a worker that reads a topic as something else; a bug of ours is one
+that cannot hash an email.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from acceptance.scenario import at, created, eventbridge
+from acceptance.stage import MovableClock
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.lifecycle.vocabulary import EmailHash
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Topics
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.redriving import Became, Redrive, discard
+from marketplace_worker.store import dead_letters, outbox
+from marketplace_worker.store.database import transaction
+from marketplace_worker.store.dead_letters import Action, Status
+from marketplace_worker.translate import Feed
+from steps.stories import bought, ended, linked, login, records, said, states, use
+
+TOPICS = Topics()
+OLGA = Action("Olga", "mended in 0.3")
+FAST = 10_000
+
+
+def misreading(worker: Worker, *topics: str) -> Worker:
+    """The same worker with a translator that cannot read these topics."""
+    return replace(worker, feeds={**worker.feeds, **dict.fromkeys(topics, Feed.AZURE)})
+
+
+def failing(worker: Worker) -> Worker:
+    """The same worker with a bug of ours: it fails on whatever tells an email."""
+
+    def fail(_: str) -> EmailHash:
+        raise ZeroDivisionError
+
+    return replace(worker, hash_email=fail)
+
+
+async def park(given: Sequence[Record], worker: Worker) -> None:
+    """Let it fail on these.  Not told to the terminal, which would show a traceback of each."""
+    with capture_logs():
+        await ingest(given, failing(worker))
+
+
+async def waiting(worker: Worker, group: str | None = None) -> Sequence[int]:
+    """The ids of what waits."""
+    async with transaction(worker.pool) as conn:
+        return await dead_letters.waiting(conn, group)
+
+
+async def redrive(worker: Worker, *ids: int, action: Action = OLGA) -> Redrive:
+    """Redrive these, or all that waits."""
+    done = Redrive(worker, action)
+    await done.take(ids or await waiting(worker), rate=FAST)
+    return done
+
+
+async def rows(worker: Worker) -> list[dict[str, Any]]:
+    """All dead letters, in the order of refusal."""
+    return [dict(row) for row in await worker.pool.fetch("SELECT * FROM dead_letters ORDER BY id")]
+
+
+def renumbered(given: Sequence[Record]) -> list[Record]:
+    """In one partition of each topic, one behind the other."""
+    return [replace(each, offset=place) for place, each in enumerate(given)]
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+async def test_what_can_be_read_now_counts_as_if_it_had_been_read_at_once(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """In place: under its own identity, so that Kafka may deliver it once more."""
+    clock.now = at(3)
+    news = records(bought(1, "agmt-1", "7"), ended(2, "agmt-1", "7"))
+    told = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
+    await ingest([*told, *news], misreading(worker, TOPICS.aws_notifications))
+    assert await states(worker) == {"a": "active"}
+    clock.now = at(4)
+
+    done = await redrive(worker)
+
+    assert [each.became for each in done.results] == [Became.REDRIVEN] * 2
+    assert await states(worker) == {"a": "canceled"}
+    first, _ = await rows(worker)
+    acted = {name: first[name] for name in ("status", "attempts", "acted_by", "acted_because")}
+    assert acted == {
+        "status": "redriven", "attempts": 2, "acted_by": "Olga", "acted_because": "mended in 0.3"
+    }  # fmt: skip
+    assert first["acted_at"] == at(4)
+    journal = "SELECT position FROM journal WHERE marketplace = 'aws' ORDER BY id"
+    positions = [row["position"] for row in await worker.pool.fetch(journal)]
+    assert positions[-2:] == [each.position for each in news]
+
+    spoken = await said(worker, "a")
+    await ingest(news, worker)
+    again = await redrive(worker, *(row["id"] for row in await rows(worker)))
+    assert again.results == []
+    assert await said(worker, "a") == spoken
+
+
+async def test_a_redrive_reads_a_record_as_received_when_it_was_refused(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A record from a clock that is far ahead happened by the time it came, not by today."""
+    clock.now = at(2)
+    (ahead,) = records(created(30, "a"))
+    await park([ahead], worker)
+    clock.now = at(90)
+
+    await redrive(worker)
+
+    happened = "SELECT occurred_at FROM journal WHERE organization_id = 'a'"
+    assert await worker.pool.fetchval(happened) == at(2)
+
+
+async def test_letters_are_taken_in_the_order_of_refusal(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """So an organization hears its news in the order in which they came, whatever was typed."""
+    clock.now = at(9)
+    organizations = [f"org-{number}" for number in range(30)]
+    await park(renumbered(records(*(created(1, each) for each in organizations))), worker)
+    ids = list(await waiting(worker))
+
+    done = await redrive(worker, *random.sample(ids, len(ids)))
+
+    assert [each.id for each in done.results] == ids
+    journal = await worker.pool.fetch("SELECT organization_id FROM journal ORDER BY id")
+    assert [row["organization_id"] for row in journal] == organizations
+
+
+async def test_what_still_cannot_be_read_waits_for_its_new_reason_and_is_published_again(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Its row tells who tried; the topic's second record tells that it is the second attempt."""
+    clock.now = at(3)
+    value = json.dumps({"subscriptionId": "s"}).encode()
+    broken = Record(TOPICS.aws_notifications, 3, 0, at(1), b"k", value)
+    await ingest([broken], misreading(worker, TOPICS.aws_notifications))
+    (before,) = await rows(worker)
+
+    done = await redrive(worker)
+
+    assert [each.became for each in done.results] == [Became.REFUSED]
+    (after,) = await rows(worker)
+    assert (after["status"], after["attempts"], after["acted_by"]) == ("waiting", 2, "Olga")
+    assert (before["field"], after["field"]) == ("action", "")
+    assert before["reason"] != after["reason"]
+    assert before["group_id"] != after["group_id"]
+    sent = await worker.pool.fetch(
+        "SELECT value, headers FROM outbox WHERE topic = $1 ORDER BY id", TOPICS.dead_letters
+    )
+    assert [row["value"] for row in sent] == [value, value]
+    headers = [dict(outbox.headers_from_json(row["headers"])) for row in sent]
+    assert [each["dead-letter-attempt"] for each in headers] == [b"1", b"2"]
+    assert headers[1]["dead-letter-reason"] == after["reason"].encode()
+
+
+async def test_of_a_value_with_several_parts_each_counts_once(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """
+    The readable parts were taken at once; where we failed on the whole, all of them are taken now,
+    and the part that cannot be read waits by itself.
+    """
+    clock.now = at(3)
+    told = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
+    parts = [bought(1, "agmt-1", "7"), {"value": {"hello": "world"}}, ended(2, "agmt-1", "7")]
+    bodies = [{"body": json.dumps(each["value"])} for each in parts]
+    value = json.dumps({"Records": bodies}).encode()
+    several = Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)
+    other = replace(several, offset=8)
+    await ingest(told, worker)
+    await ingest([several], worker)
+    await ingest([other], misreading(worker, TOPICS.aws_notifications))
+    spoken = await said(worker, "a")
+
+    done = await redrive(worker)
+
+    assert [(each.id, each.became) for each in done.results] == [
+        (1, Became.REFUSED),
+        (2, Became.REDRIVEN),
+    ]
+    assert (done.duplicates, dict(done.applied)) == (4, {})
+    assert await said(worker, "a") == spoken
+    assert [(row["offset"], row["part"], row["status"]) for row in await rows(worker)] == [
+        (7, 1, "waiting"),
+        (8, 0, "redriven"),
+        (8, 1, "waiting"),
+    ]
+
+
+async def test_a_record_with_two_dead_letters_is_taken_once(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Each of the parts that were refused has a dead letter, and the record is the same."""
+    clock.now = at(3)
+    taken = {"body": json.dumps(bought(1, "agmt-1", "7")["value"])}
+    bodies = [{"body": "{}"}, taken, {"body": "{}"}]
+    value = json.dumps({"Records": bodies}).encode()
+    await ingest([Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)], worker)
+
+    done = await redrive(worker)
+
+    assert [(each.id, each.became) for each in done.results] == [
+        (1, Became.REFUSED),
+        (2, Became.REFUSED),
+    ]
+    assert done.duplicates == 1
+    assert [(row["part"], row["attempts"]) for row in await rows(worker)] == [(0, 2), (2, 2)]
+
+
+# --- activity -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delivered_again", ["before", "after", "both"])
+@pytest.mark.parametrize("followed", [True, False])
+async def test_activity_that_was_refused_is_counted_once(
+    worker: Worker, clock: MovableClock, *, followed: bool, delivered_again: str
+) -> None:
+    """
+    Activity is counted by how far its partition was read.  What was refused stands before that, or
+    at its very end; only its dead letter tells that it was not counted.
+    """
+    clock.now = at(3)
+    first, refused, last = renumbered(records(use(1, "a"), use(2, "a"), use(2.5, "a")))
+    await ingest([first], worker)
+    await ingest([refused], misreading(worker, TOPICS.api_requests))
+    if followed:
+        await ingest([last], worker)
+    rest = [refused, last] if followed else [refused]
+
+    if delivered_again != "after":
+        await ingest(rest, worker)
+    done = await redrive(worker)
+    if delivered_again != "before":
+        await ingest(rest, worker)
+    await redrive(worker, *(row["id"] for row in await rows(worker)))
+
+    assert done.activity == 1
+    row = await worker.pool.fetchrow("SELECT requests, last_request_at FROM activity")
+    assert row is not None
+    assert tuple(row) == ((3, at(2.5)) if followed else (2, at(2)))
+
+
+async def test_activity_that_was_counted_before_it_was_refused_is_not_counted_again(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A version that reads worse, and a group that is set back: all waits, and was counted."""
+    clock.now = at(3)
+    uses = renumbered(records(use(1, "a"), use(2, "a")))
+    await ingest(uses, worker)
+    await ingest(uses, misreading(worker, TOPICS.api_requests))
+
+    done = await redrive(worker)
+
+    assert [each.became for each in done.results] == [Became.REDRIVEN] * 2
+    assert (done.activity, done.duplicates) == (0, 2)
+    assert await worker.pool.fetchval("SELECT requests FROM activity") == 2
+
+
+async def test_refused_activity_of_an_odd_time_holds_up_no_count(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Each is passed over in its turn, so that its neighbours are neither lost nor doubled."""
+    clock.now = at(3)
+    first, second, third, last = renumbered(records(*(use(1, "a") for _ in range(4))))
+    broken = [
+        replace(second, recorded_at=at(1.5), value=b"?"),
+        replace(third, recorded_at=at(1.9), value=b"?"),
+    ]
+    batch = [first, *broken, last]
+
+    await ingest(batch, worker)
+    await ingest(batch, worker)
+
+    assert await worker.pool.fetchval("SELECT requests FROM activity") == 2
+
+
+async def test_a_login_that_was_refused_completes_what_waits_for_it(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Redriven activity is decided on as any other."""
+    clock.now = at(4)
+    told = records(
+        created(0, "a"),
+        linked(0.5, "a", "agmt-1", "7"),
+        bought(0.6, "agmt-1", "7"),
+        ended(1, "agmt-1", "7"),
+        bought(2, "agmt-2", "7"),
+    )
+    await ingest(told, worker)
+    await ingest(records(login(3, "a")), misreading(worker, TOPICS.logins))
+    assert await states(worker) == {"a": "canceled"}
+
+    done = await redrive(worker)
+
+    assert (done.activity, dict(done.applied)) == (1, {"applied": 1})
+    assert await states(worker) == {"a": "active"}
+
+
+# --- our own bugs, and what breaks ----------------------------------------------------------------
+
+
+async def test_what_we_fail_on_again_stays_waiting_and_the_others_go_on(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Of thirty, two tell an email; the log says which, at `error`, and not what they say."""
+    clock.now = at(9)
+    broken = records(created(1, "a"), *(use(1, "b") for _ in range(28)), created(1, "c"))
+    await park(renumbered(broken), misreading(worker, TOPICS.api_requests))
+
+    with capture_logs() as lines:
+        done = await redrive(failing(worker))
+
+    assert done.became == {Became.REDRIVEN: 28, Became.FAILED: 2}
+    assert await worker.pool.fetchval("SELECT requests FROM activity") == 28
+    still = [row for row in await rows(worker) if row["status"] == "waiting"]
+    assert [(row["attempts"], row["reason"]) for row in still] == [
+        (2, "marketplace-worker failed on it: ZeroDivisionError")
+    ] * 2
+    errors = [line for line in lines if line["log_level"] == "error"]
+    assert [line["event"] for line in errors] == ["record_failed"] * 2
+    assert [each.became for each in (await redrive(worker)).results] == [Became.REDRIVEN] * 2
+
+
+async def test_one_line_of_the_log_says_what_came_of_it_and_names_nobody(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Who and why is in the row."""
+    clock.now = at(3)
+    await park(records(created(1, "a")), worker)
+    with capture_logs() as lines:
+        await redrive(worker)
+        await discard([], OLGA, worker)
+
+    (line,) = (line for line in lines if line["event"] == "dead_letters_redriven")
+    assert (line["asked"], line["redriven"], line["refused"]) == (1, 1, 0)
+    assert "dead_letters_discarded" in [line["event"] for line in lines]
+    logged = json.dumps(lines, default=str)
+    for word in ("Olga", "mended", "owner@"):
+        assert word not in logged
+
+
+async def test_a_topic_that_the_settings_do_not_name_is_left_as_it_is(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A command with other settings than the workers' must spoil nothing."""
+    clock.now = at(3)
+    await park(records(created(1, "a")), worker)
+    before = await rows(worker)
+    elsewhere = replace(worker, feeds={"another": Feed.AWS})
+
+    done = await redrive(elsewhere)
+
+    assert [each.became for each in done.results] == [Became.LEFT]
+    assert await rows(worker) == before
+
+
+async def test_what_is_taken_and_its_status_stand_or_fall_together(
+    worker: Worker, clock: MovableClock, postgres_dsn: str
+) -> None:
+    """Postgres fails at the last statement of the transaction; the next time all of it is done."""
+    clock.now = at(3)
+    await ingest(renumbered(records(use(1, "a"))), misreading(worker, TOPICS.api_requests))
+    owner = await asyncpg.connect(postgres_dsn)
+    await owner.execute("REVOKE UPDATE ON dead_letters FROM marketplace_worker_app")
+    await owner.execute("GRANT UPDATE (part) ON dead_letters TO marketplace_worker_app")  # to lock
+    ids = await waiting(worker)
+    with pytest.raises(Unavailable):
+        await redrive(worker, *ids)
+    assert await worker.pool.fetchval("SELECT count(*) FROM activity") == 0
+
+    await owner.execute("GRANT UPDATE ON dead_letters TO marketplace_worker_app")
+    await owner.close()
+    await redrive(worker, *ids)
+
+    assert await worker.pool.fetchval("SELECT requests FROM activity") == 1
+
+
+async def test_a_redrive_that_is_broken_off_anywhere_goes_on_when_it_is_run_again(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Ctrl-C at any moment: what was redriven stays, what was not is taken the next time."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    clock.now = at(9)
+    letters = renumbered(records(*(use(1 + n / 100, f"org-{n % 7}") for n in range(100))))
+    await ingest(letters, misreading(worker, TOPICS.api_requests))
+    broken_off = 0
+    while ids := await waiting(worker):
+        going = Redrive(worker, OLGA)
+        task = asyncio.create_task(going.take(ids, rate=FAST))
+        until, turns = chance.randrange(40), chance.randrange(30)
+        while not task.done() and (len(going.results) < until or turns):
+            turns -= len(going.results) >= until
+            await asyncio.sleep(0)
+        broken_off += task.cancel()
+        await asyncio.wait({task})
+
+    assert broken_off, "each redrive came to its end"
+    assert await worker.pool.fetchval("SELECT sum(requests) FROM activity") == 100
+    assert {row["attempts"] for row in await rows(worker)} == {2}
+
+
+async def test_operators_who_redrive_at_once_take_nothing_twice(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The row of a dead letter is locked while it is taken; whoever waited for it finds it done."""
+    clock.now = at(9)
+    letters = renumbered(records(*(use(1 + n / 100, f"org-{n % 7}") for n in range(100))))
+    await ingest(letters, misreading(worker, TOPICS.api_requests))
+    ids = await waiting(worker)
+
+    done = await asyncio.gather(*(redrive(worker, *ids) for _ in range(4)))
+
+    assert sum(len(each.results) for each in done) == 100
+    assert await worker.pool.fetchval("SELECT sum(requests) FROM activity") == 100
+
+
+async def test_a_redrive_keeps_to_its_rate(worker: Worker, clock: MovableClock) -> None:
+    """Never faster; the workers and whoever hears of it need their share."""
+    clock.now = at(9)
+    letters = renumbered(records(*(use(1 + n / 100, "a") for n in range(25))))
+    await ingest(letters, misreading(worker, TOPICS.api_requests))
+    now: Callable[[], float] = asyncio.get_running_loop().time
+    began, done = now(), Redrive(worker, OLGA)
+
+    await done.take(await waiting(worker), rate=24)
+
+    assert len(done.results) == 25
+    assert now() - began >= 20 / 24
+
+
+# --- discarding -----------------------------------------------------------------------------------
+
+
+async def test_what_was_discarded_waits_no_more_and_can_be_fetched_back(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """It stays in the table; nothing of it counts until somebody redrives it by its id."""
+    clock.now = at(3)
+    await park(renumbered(records(created(1, "a"), created(1, "b"))), worker)
+    first, second = await waiting(worker)
+
+    assert await discard([first], OLGA, worker) == 1
+    assert await discard([first], Action("Ivo", "again"), worker) == 0
+    await redrive(worker)
+
+    assert await states(worker) == {"b": "active"}
+    row = (await rows(worker))[0]
+    assert (row["status"], row["acted_by"], row["attempts"]) == ("discarded", "Olga", 1)
+    assert await discard([second], OLGA, worker) == 0, "it was redriven"
+
+    back = Redrive(worker, OLGA, (Status.WAITING, Status.DISCARDED))
+    await back.take([first, second], rate=FAST)
+    assert [(each.id, each.became) for each in back.results] == [(first, Became.REDRIVEN)]
+    assert set(await states(worker)) == {"a", "b"}
+
+
+async def test_a_group_is_what_is_refused_for_the_same_reason(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """By topic, field and reason; the number of a record within its value is no reason."""
+    clock.now = at(3)
+    value = json.dumps({"Records": [{"body": "{}"}, {"body": "no"}, {"body": "{}"}]}).encode()
+    several = Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)
+    (news,) = records(eventbridge(1, "Purchase Agreement Ended", {"id": "x"}))
+    await ingest([several, replace(several, offset=8)], worker)
+    await ingest([news], misreading(worker, TOPICS.aws_notifications))
+    clock.now += timedelta(days=1)
+    await redrive(worker, 1)
+
+    async with transaction(worker.pool) as conn:
+        groups = await dead_letters.groups(conn)
+
+    assert [(g.field, g.letters, g.retried, g.last_at - g.first_at) for g in groups] == [
+        ("Records.*.body", 4, 1, timedelta()),
+        ("Records.*.body", 2, 0, timedelta()),
+        ("action", 1, 0, timedelta()),
+    ]
+    ids = [await waiting(worker, group.id) for group in groups]
+    assert ids == [[1, 3, 4, 6], [2, 5], [7]]

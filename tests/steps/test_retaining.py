@@ -1,0 +1,164 @@
+"""What was kept long enough is let go, and what is left can still be folded."""
+
+import pytest
+import structlog
+
+from acceptance.scenario import at, created
+from acceptance.stage import MovableClock
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.inspection.replaying import as_of
+from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Retention
+from marketplace_worker.steps import retaining
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.retaining import retain
+from marketplace_worker.store.database import Pool
+from steps.stories import canceled, login, records, states, support, tell, wait
+from steps.test_replaying import differences, lives
+
+LATER = 5_000
+RETENTION = Retention(journal_days=4_900, dead_letters_days=4_880)
+"""Counted back from day 5,000: the journal up to day 100, dead letters up to day 120."""
+
+
+async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:
+    """How many rows each batch let go on a day, until there was nothing more."""
+    clock.now = at(day)
+    gone = []
+    while rows := await retain(worker, RETENTION):
+        gone.append(rows)
+    return gone
+
+
+@pytest.mark.parametrize("rows_max", [1, 7, 1_000])
+async def test_what_is_left_folds_to_the_same(
+    worker: Worker,
+    clock: MovableClock,
+    inspector: Inspector,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_max: int,
+) -> None:
+    """In batches of any size, with the time between two of them cutting lives in two."""
+    monkeypatch.setattr(retaining, "ROWS_MAX", rows_max)
+    await lives(worker, clock)
+    before = await states(worker)
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") > 20
+
+    for day in (4_901, 4_903.05, 4_910, 4_940, LATER):
+        await retained(worker, clock, day)
+        assert await differences(inspector) == []
+
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 0
+    assert await worker.pool.fetchval("SELECT count(*) FROM decisions") == 0
+    assert await states(worker) == before
+
+
+async def test_the_chain_goes_on_from_what_was_let_go(
+    worker: Worker, clock: MovableClock, inspector: Inspector, owner: Pool
+) -> None:
+    """What comes later is chained to it, and what is taken out of it then is missed."""
+    await tell(worker, clock, *canceled("acme"))
+    await retained(worker, clock, LATER)
+    clock.now = at(1)
+    await tell(worker, clock, support(2, "place_hold", "acme", kind="legal"))
+    await tell(worker, clock, support(3, "release_hold", "acme", kind="legal"))
+    assert await differences(inspector) == []
+
+    await owner.execute("DELETE FROM journal WHERE message_id LIKE 'place_hold%'")
+
+    assert await differences(inspector)
+
+
+async def test_what_is_young_stays(worker: Worker, clock: MovableClock) -> None:
+    """To the day."""
+    await tell(worker, clock, created(0, "old"), created(60, "middle"), created(101, "young"))
+
+    await retained(worker, clock, LATER)
+
+    rows = await worker.pool.fetch("SELECT organization_id FROM journal")
+    assert [row["organization_id"] for row in rows] == ["young"]
+
+
+def unreadable(*days: float) -> list[Record]:
+    """A record for each day that nobody can read."""
+    return [
+        Record("identity.logins", 0, number, at(day), b"k", b"no JSON")
+        for number, day in enumerate(days)
+    ]
+
+
+async def test_old_dead_letters_leave_whatever_became_of_them(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """A setting of their own says when."""
+    for each in unreadable(10, 110, 130):
+        clock.now = each.recorded_at
+        await ingest([each], worker)
+
+    await retained(worker, clock, LATER)
+
+    rows = await worker.pool.fetch('SELECT "offset" FROM dead_letters')
+    assert [row["offset"] for row in rows] == [2]
+
+
+async def test_what_was_tampered_with_is_not_let_go(
+    worker: Worker, clock: MovableClock, owner: Pool
+) -> None:
+    """It is the evidence; an operator is told."""
+    await tell(worker, clock, *canceled("acme"))
+    await owner.execute("UPDATE journal SET outcome = 'stale'")
+    clock.now = at(LATER)
+
+    with structlog.testing.capture_logs() as lines:
+        assert await retain(worker, RETENTION) == 0
+
+    assert [each["log_level"] for each in lines] == ["error"]
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 3
+
+
+async def test_one_worker_at_a_time_lets_go(worker: Worker, clock: MovableClock) -> None:
+    """The others find nothing to do, and wait for nobody."""
+    await tell(worker, clock, *canceled("acme"))
+    clock.now = at(LATER)
+
+    async with worker.pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(73021, 0)")
+        assert await retain(worker, RETENTION) == 0
+    assert await retain(worker, RETENTION) == 3
+
+
+async def test_a_message_counts_once_for_as_long_as_its_row_stays(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """The horizon of the inbox; beyond it the registers still know what they were told."""
+    lines = [*canceled("acme"), support(2, "extend_grace", "acme", days=5)]
+    await tell(worker, clock, *lines)
+    said = "SELECT count(*) FROM outbox WHERE topic = 'organizations.lifecycle'"
+    before = await worker.pool.fetchval(said)
+    again = records(*lines)
+
+    await ingest(again, worker)
+    assert await worker.pool.fetchval(said) == before
+
+    await retained(worker, clock, LATER)
+    clock.now = at(3)
+    await ingest(again[:-1], worker)
+    assert await worker.pool.fetchval(said) == before
+    assert (await states(worker))["acme"] == "canceled"
+
+
+async def test_what_was_let_go_cannot_be_looked_back_at(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """It says from when on it can."""
+    await tell(worker, clock, *canceled("acme"), login(99, "acme"))
+    await wait(worker, clock, until=20)
+    await retained(worker, clock, LATER)
+
+    with pytest.raises(Misconfigured, match="2026-04-10"):
+        await as_of(inspector, OrganizationId("acme"), at(0.5))
+    sight = await as_of(inspector, OrganizationId("acme"), at(LATER))
+    assert sight.organizations[0].creation is not None

@@ -1,0 +1,50 @@
+"""The times that records bring: whatever they are, each counts once, and when it was received."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from acceptance.scenario import at, created, linked, sns
+from acceptance.stage import MovableClock
+from marketplace_worker.record import EPOCH, Record
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from steps.stories import Line, records, states, tell
+
+END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def told(day: float, action: str) -> Line:
+    """AWS tells of a customer, without a time and an identity of its own."""
+    return sns(day, action, "customer-1", bare=True)
+
+
+@pytest.mark.parametrize("recorded_at", [EPOCH, END_OF_CALENDAR])
+async def test_what_a_wrong_clock_recorded_happened_when_it_was_received(
+    recorded_at: datetime, worker: Worker, clock: MovableClock
+) -> None:
+    """Else it would be older than all that is known, or of no effect before the year 9999."""
+    first, last = (told(1, "subscribe-success"), told(2, "unsubscribe-success"))
+    await tell(worker, clock, created(0, "a"), linked(0.5, "a", "aws", "prod-1/customer-1"), first)
+    clock.now = at(2)
+    await ingest([replace(each, recorded_at=recorded_at) for each in records(last)], worker)
+    assert await states(worker) == {"a": "canceled"}
+
+
+@pytest.mark.parametrize("recorded_at", [EPOCH, END_OF_CALENDAR])
+async def test_what_comes_again_is_known_whatever_its_time(
+    recorded_at: datetime, worker: Worker, clock: MovableClock
+) -> None:
+    """A message that brings no identity is known by its position and its time, as it brought it."""
+    batch: list[Record] = [
+        replace(each, recorded_at=recorded_at) for each in records(told(1, "subscribe-success"))
+    ]
+    batch.append(replace(batch[0], offset=1, value=b"not JSON"))
+    for day in (1, 2):
+        clock.now = at(day)
+        await ingest(batch, worker)
+
+    assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 1
+    assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") == 1
+    assert await worker.pool.fetchval("SELECT occurred_at FROM journal") == at(1)

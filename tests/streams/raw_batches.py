@@ -1,0 +1,49 @@
+"""Record batches that no client of ours would write."""
+
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import for_code
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+PLAIN, GZIP = 0, 1
+"""Codecs, by their numbers in the protocol."""
+
+_CHECKSUM_AT = 17
+
+
+class _Name(str):
+    """A header's name that is encoded to the bytes that it was decoded from, whatever they are."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:
+        return super().encode(encoding, errors)
+
+
+def batch(values: Sequence[tuple[bytes, bytes | None]], codec: int = PLAIN) -> bytes:
+    """Values, each with the name of its only header, which may be no UTF-8."""
+    builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, 1 << 20)
+    for offset, (value, name) in enumerate(values):
+        headers = [] if name is None else [(_Name(name.decode(errors="surrogateescape")), b"x")]
+        builder.append(offset, 1_764_000_000_000, b"key", value, headers)
+    return bytes(builder.build())
+
+
+def damaged(raw: bytes) -> bytes:
+    """The batch with a checksum that is not its own."""
+    spoiled = bytearray(raw)
+    spoiled[_CHECKSUM_AT] ^= 0xFF
+    return bytes(spoiled)
+
+
+async def send(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes) -> None:
+    """Send a batch as it is; raises what the broker answers."""
+    await writer.partitions_for(topic)
+    leader = writer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+    request = ProduceRequest(None, -1, 5_000, [(topic, [(partition, raw)])])
+    response = await writer.client.send(leader, request)
+    ((_, ((_, code, *_),)),) = response.topics
+    if code:
+        raise for_code(code)

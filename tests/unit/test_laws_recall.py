@@ -1,0 +1,46 @@
+"""The journal alone folds to what was decided (lifecycle.md section 10, 8)."""
+
+from drawn import COIN
+from hypothesis import given, settings
+from test_laws_lives import AUTOMATIC, Arrivals, arrivals
+from world import FAR, Told, World, shown
+
+from marketplace_worker.lifecycle.facts import DeadlineCame
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.recall import Readings, take_again
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrivals(), COIN)
+def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
+    told: Arrivals, automatic: bool
+) -> None:
+    """
+    Neither logins nor feeds, neither the guard nor the size of the fleet, and no look that came to
+    nothing: only what the journal has of each fact.
+    """
+    policies = AUTOMATIC if automatic else Policies()
+    journal: list[tuple[Told, Readings]] = []
+
+    def write_down(world: World, each: Told) -> None:
+        looked_at = each.decision.settled
+        changed = any(settled.organization != settled.before for settled in looked_at)
+        if isinstance(each.fact, DeadlineCame) and not changed and not each.decision.events:
+            return
+        ids = [settled.organization.id for settled in looked_at]
+        seen = {id_: world.fleet.seen[id_] for id_ in ids if id_ in world.fleet.seen}
+        journal.append((each, Readings(seen, each.decision.answers)))
+
+    world = World(policies, watch=write_down)
+    for now, fact in told:
+        world.wait(now)
+        world.tell(fact, now)
+    world.wait(FAR)
+
+    fleet = Fleet()
+    for each, readings in journal:
+        again = take_again(each.fact, fleet, policies, readings, now=each.now)
+        assert again.outcome is each.decision.outcome, shown(each.fact)
+        assert again.settled == each.decision.settled, shown(each.fact)
+        assert again.subscription == each.decision.subscription, shown(each.fact)

@@ -1,0 +1,55 @@
+"""A stop that is over ends no process any more: others live in it."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from marketplace_worker.operations import stop
+from marketplace_worker.operations.stop import GOODBYE_S, Stop
+
+
+def test_the_time_runs_from_the_order_and_is_one_for_all() -> None:
+    """Whoever asks first; what is kept for saying goodbye is not for work."""
+    ordered = asyncio.Event()
+    with Stop(ordered, within_s=60.0) as stopping:
+        left = stopping.work_left_s()
+        assert ordered.is_set()
+        assert left <= 60.0 - GOODBYE_S
+        assert stopping.work_left_s() <= left
+
+
+def outlive(code: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a process that does this, with a stop of no time at all."""
+    script = (
+        "import asyncio, time\n"
+        "from marketplace_worker.operations import stop\n"
+        "stop.GRACE_S = 0.1\n"
+        "stopping = stop.Stop(asyncio.Event(), within_s=0.1)\n" + code
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "with stopping: pass\nstopping.order(); time.sleep(1)",
+        "with stopping: stopping.order()\ntime.sleep(1)",
+    ],
+)
+def test_a_stop_that_is_over_ends_nothing(code: str) -> None:
+    """Also where what was given up orders it once more on its way out."""
+    assert outlive(code).returncode == 0
+
+
+def test_a_stop_that_is_not_over_in_time_ends_the_process_and_says_where_it_stood() -> None:
+    """The last resort: it is as safe as SIGKILL, and says more."""
+    ended = outlive(
+        "def stuck(): time.sleep(50)\nwith stopping:\n    stopping.order()\n    stuck()"
+    )
+    assert ended.returncode == 1
+    assert "in stuck" in ended.stderr
+    assert stop.GRACE_S == 1.0
