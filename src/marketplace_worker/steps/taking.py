@@ -4,6 +4,7 @@ its maxima, and what cannot be read to the dead letters.
 Shared by ingest, which takes records as they come, and redriving, which takes them once more.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,10 @@ DEAD_LETTER_BYTES_MAX = 900_000
 TIMES_MAX = 5
 """How often a transaction is taken again at once because organizations began to watch their
 activity; each time those are known, so a second is hardly ever needed."""
+
+BREATH_EVERY = 50
+"""After so many facts the event loop may do something else: one value may hold ten thousand of one
+subscription, and who sends no heartbeat meanwhile is thrown out of its group."""
 
 FAILED = "marketplace-worker failed on it"
 """How the reason begins where the record is not at fault, but we are."""
@@ -131,7 +136,7 @@ async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worke
     tally = await Tally.begin(conn, near, worker)
     taken = Taken(tally, counting.count)
 
-    _decide(batch, counting, known, taken)
+    await _decide(batch, counting, known, taken)
 
     await tally.write(conn, worker.topics)
     await counting.write(conn, near.locked)
@@ -180,10 +185,12 @@ def _identities(batch: Batch, near: Neighbourhood) -> AbstractSet[Identity]:
     }
 
 
-def _decide(batch: Batch, counting: Counting, known: set[Identity], taken: Taken) -> None:
+async def _decide(batch: Batch, counting: Counting, known: set[Identity], taken: Taken) -> None:
     """Decide in the order in which the records came: activity is seen when its turn comes."""
     tally = taken.tally
     for place, said in enumerate(batch.said):
+        if place % BREATH_EVERY == BREATH_EVERY - 1:
+            await asyncio.sleep(0)
         fact = said.what
         if isinstance(fact, Malformed):
             continue
