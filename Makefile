@@ -24,7 +24,7 @@ demo: $(READY) ## Run the main job on servers of its own and show what happens (
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
 
 test: $(READY) ## Run the tests; KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
-	@$(VENV)/pytest $(ARGS)
+	@$(VENV)/pytest -n auto --dist loadfile $(ARGS)
 
 test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (1 min)
 	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)

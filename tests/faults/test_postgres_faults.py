@@ -32,8 +32,8 @@ pytestmark = pytest.mark.faults
 ORGANIZATIONS = 64
 PIECE = 24
 COMMITS_LOST = 10
-WAITS_EACH = 5
-PIECES_WHILE_CUT = 20
+WAITS_EACH = 3
+PIECES_WHILE_CUT = 8
 CUT = (Loop.INGEST, Loop.DEADLINES, Loop.RELAY)
 
 
@@ -171,7 +171,7 @@ def _both_were_cut(log: Path) -> bool:
 
 
 def _judge(chance: random.Random, loop: Loop, lost: Counter[Loop], sent: bytes) -> Fate:
-    often = 0.5 if loop is Loop.INGEST else 0.1
+    often = 0.4 if loop is Loop.INGEST else 0.1
     if b"COMMIT;" in sent and chance.random() < often:
         lost[loop] += 1
         return Fate.CUT_AFTER
