@@ -4,15 +4,16 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import servers
+from acceptance.scenario import at
 from faults.conftest import NO_LIMIT, PARTITIONS
 from faults.workers import ClockFile, FaultStage, eventually, lines, worker
-from faults.workload import Workload
+from faults.workload import Workload, workload
 from faults.yardstick import expected, measured, require_equal
 from marketplace_worker.settings import Deadlines, Ingest, Relay, Settings
 from marketplace_worker.store.database import connecting
@@ -148,3 +149,10 @@ def chance_of_this_run() -> random.Random:
 async def require_as_simulated(stage: FaultStage, workload: Workload) -> None:
     """The yardstick."""
     require_equal(expected(workload, stage.settings), await measured(stage))
+
+
+def first_days(chance: random.Random, organizations: int) -> Workload:
+    """A workload whose clock stops when all messages were told: the lives to their ends are told in
+    the other tests.
+    """
+    return replace(workload(chance, organizations), until=at(13))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 
 from faults.workers import FaultStage, asked, eventually, send
 from faults.workload import Workload
@@ -32,20 +33,17 @@ async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
     while (due_at := await asked(stage.next_due_at)) is not None and due_at < until:
         stage.clock_file.move(max(due_at, stage.clock_file.now))
         yield
-        await settled(stage)
+        await eventually(partial(_is_decided, stage), pause_s=0.05)
 
 
 async def settled(stage: FaultStage) -> None:
     """Wait until all that was told so far has been taken in, decided, and said to Kafka."""
+    await eventually(stage.all_committed, pause_s=0.05)
+    await eventually(partial(_is_decided, stage), pause_s=0.05)
 
-    async def is_settled() -> bool:
-        return (
-            await stage.all_committed()
-            and await stage.nothing_due(stage.clock_file.now)
-            and await stage.everything_sent()
-        )
 
-    await eventually(is_settled, pause_s=0.05)
+async def _is_decided(stage: FaultStage) -> bool:
+    return await stage.nothing_due(stage.clock_file.now) and await stage.everything_sent()
 
 
 async def told(story: AsyncIterator[None], count: int | None = None) -> None:

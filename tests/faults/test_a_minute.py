@@ -10,6 +10,7 @@ import servers
 from faults.fleet import (
     GROWN,
     chance_of_this_run,
+    first_days,
     fleet,
     require_as_simulated,
     settings_of,
@@ -19,7 +20,7 @@ from faults.kafka_faults import KafkaServer, kafka_server
 from faults.postgres_faults import PostgresServer, postgres_server
 from faults.telling import pieces, settled, told
 from faults.workers import FaultStage
-from faults.workload import Workload, workload
+from faults.workload import Workload
 from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
@@ -82,7 +83,7 @@ async def test_after_a_minute_without_a_server_everything_goes_on_by_itself(
     tmp_path: Path,
 ) -> None:
     """Nobody is started anew, and pauses grow so far that the log can be read."""
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     await asyncio.gather(
         _without_kafka(first, broker, workload_, tmp_path / "first"),
         _without_postgres(second, server, workload_, tmp_path / "second"),

@@ -8,6 +8,7 @@ import pytest
 import servers
 from faults.fleet import (
     chance_of_this_run,
+    first_days,
     fleet,
     require_as_simulated,
     settings_of,
@@ -17,7 +18,6 @@ from faults.fleet import (
 from faults.kafka_faults import KafkaServer, kafka_server, open_transaction
 from faults.telling import pieces, settled, told
 from faults.workers import FaultStage, eventually
-from faults.workload import workload
 from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
@@ -52,7 +52,7 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
     in waits in Kafka.
     """
     chance = chance_of_this_run()
-    workload_ = workload(chance, ORGANIZATIONS)
+    workload_ = first_days(chance, ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     lifecycle = stage.settings.topics.lifecycle
     async with fleet(stage, tmp_path, variables=through(kafka=broker.proxied_address)) as workers:
@@ -100,7 +100,7 @@ async def test_one_partition_that_stands_still_does_not_hold_up_the_others(
     It stands still because somebody's transaction on it is open: only what is committed is read.
     What was aborted is never taken in.
     """
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     topic = stage.settings.topics.organization_changes
     async with fleet(stage, tmp_path) as workers:
@@ -131,7 +131,7 @@ async def test_when_all_offsets_are_lost_everything_comes_again_and_changes_noth
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
     """The broker dies and loses its offsets topic; the groups begin at the first record again."""
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     async with fleet(stage, tmp_path) as workers:
         await told(story, 12)

@@ -14,6 +14,7 @@ from faults.fleet import (
     GROWN,
     Fleet,
     chance_of_this_run,
+    first_days,
     fleet,
     require_as_simulated,
     settings_of,
@@ -24,14 +25,13 @@ from faults.postgres_faults import PostgresServer, postgres_server, small_disk, 
 from faults.proxy import Fate, proxying
 from faults.telling import pieces, settled, told
 from faults.workers import FaultStage, eventually, lines, worker
-from faults.workload import workload
 from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
 
 ORGANIZATIONS = 64
 PIECE = 24
-COMMITS_LOST = 10
+COMMITS_LOST = 8
 WAITS_EACH = 3
 PIECES_WHILE_CUT = 8
 CUT = (Loop.INGEST, Loop.DEADLINES, Loop.RELAY)
@@ -59,7 +59,7 @@ async def test_while_postgres_is_read_only_locked_or_stands_still_everything_wai
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """Taking in keeps its batch and tries again after pauses that grow; nobody is started anew."""
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     async with fleet(stage, tmp_path, variables=through(dsn=server.proxied_dsn)) as workers:
         await told(story, 2)
@@ -103,12 +103,12 @@ async def test_a_worker_that_postgres_picks_to_end_a_deadlock_takes_its_batch_ag
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """A session of somebody else takes the locks in another order than the worker."""
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     async with fleet(stage, tmp_path) as workers:
         await told(story, 2)
         await settled(stage)
-        for deadlocks in range(1, 4):
+        for deadlocks in range(1, 3):
             async with server.session() as session:
                 await session.execute("SET deadlock_timeout = '1min'")  # the other one is picked
                 async with session.transaction():
@@ -130,7 +130,7 @@ async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_com
 ) -> None:
     """What was committed although the answer was lost comes again, and the journal knows it."""
     chance = chance_of_this_run()
-    workload_ = workload(chance, ORGANIZATIONS)
+    workload_ = first_days(chance, ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     async with AsyncExitStack() as stack:
         proxies = {each: await stack.enter_async_context(proxying(server.port)) for each in CUT}
@@ -184,7 +184,7 @@ async def test_a_full_disk_is_waited_for(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """The journal lies on a small file system, which is full for a while."""
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = pieces(stage, workload_, of=PIECE)
     with ExitStack() as stack:
         try:
@@ -221,7 +221,7 @@ async def test_workers_follow_to_another_address_where_postgres_was_moved_or_die
     First as somebody does it on purpose, when the old server stays, read-only; then by SIGKILL, and
     back to the first address.  The standby has all that was committed: commits wait for it.
     """
-    workload_ = workload(chance_of_this_run(), ORGANIZATIONS)
+    workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     homes = tmp_path_factory.mktemp("standbys")
     async with AsyncExitStack() as stack:
         second = await stack.enter_async_context(standby_of(server, homes / "second"))

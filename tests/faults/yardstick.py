@@ -10,9 +10,12 @@ from faults.workload import Workload
 from marketplace_worker.app import feeds, read_policy
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.inspection.replaying import verify
+from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.simulate import Simulation
+from marketplace_worker.store.policies import PolicyBook
 
 DIFFERENCES_MAX = 20
 """So many are shown."""
@@ -26,7 +29,8 @@ class Outcome:
     """Where everything ended.
 
     `events` are by organization, in order of their sequence; an event that was published twice
-    counts once.  `logins` and `requests` are the sums over all organizations.
+    counts once.  `logins` and `requests` are the sums over all organizations.  `misfolded`: where
+    folding the journal again does not give what is stored.
     """
 
     states: Mapping[str, str]
@@ -34,6 +38,7 @@ class Outcome:
     logins: int
     requests: int
     dead_letters: int
+    misfolded: Sequence[str] = ()
     duplicates: int = field(default=0, compare=False)
     """How many events were published more than once: allowed, and worth knowing."""
 
@@ -44,7 +49,7 @@ class Outcome:
         for name in ("logins", "requests", "dead_letters"):
             want, got = getattr(self, name), getattr(came, name)
             lines += [f"{name}: - {want} + {got}"] if want != got else []
-        return lines
+        return [*lines, *came.misfolded]
 
 
 def require_equal(want: Outcome, came: Outcome) -> None:
@@ -104,8 +109,16 @@ async def measured(stage: Stage) -> Outcome:
         counted["logins"],
         counted["requests"],
         await stage.pool.fetchval("SELECT count(*) FROM dead_letters"),
+        await _misfolded(stage),
         sum(len(each) for each in published.values()) - sum(map(len, events.values())),
     )
+
+
+async def _misfolded(stage: Stage) -> list[str]:
+    """What `replay --verify` finds."""
+    now = await stage.pool.fetchval("SELECT max(decided_at) FROM journal")
+    inspector = Inspector(stage.pool, PolicyBook(read_policy(stage.settings.policy_file)), now)
+    return [str(each) async for page in verify(inspector) for each in page.differences]
 
 
 def named(event: Mapping[str, str]) -> Named:
