@@ -20,7 +20,7 @@ from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.topics import create_topics
 
-STATEMENT_MS = 2_000
+STATEMENT_MS = 1_500
 """How long a statement may take here: what stands still is noticed after so long, and five seconds
 more where no answer comes at all."""
 

@@ -26,7 +26,7 @@ from marketplace_worker.app import Loop
 pytestmark = pytest.mark.faults
 
 MINUTE_S = 60
-ORGANIZATIONS = 64
+ORGANIZATIONS = 40
 PIECE = 100
 LINES_MAX = 600
 """So often a fleet may say in a minute that it waits: without pauses it would be many thousands."""

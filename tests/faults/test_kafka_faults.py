@@ -22,8 +22,8 @@ from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
 
-ORGANIZATIONS = 64
-PIECE = 24
+ORGANIZATIONS = 40
+PIECE = 16
 
 
 @pytest.fixture(scope="module")

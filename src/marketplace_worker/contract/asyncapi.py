@@ -70,7 +70,8 @@ CHANNELS = (
     Channel(
         "organizations.state",
         "send",
-        "Each organization's newest snapshot, for caches and late joiners; none is of `worker`.",
+        "Each organization's newest snapshot, for caches and late joiners; none is of `worker`. A "
+        "record without a value says that the organization was erased.",
         (STATE_NAME,),
         compacted="compacted",
     ),
