@@ -31,14 +31,7 @@ GROWN = 4
 """So many failures in a row show that the pauses grow: jitter halves at most what has doubled."""
 
 
-def settings_of(
-    choice: servers.Choice,
-    folder: Path,
-    *,
-    kafka: str,
-    dsn: str,
-    **postgres: Any,  # noqa: ANN401
-) -> Settings:
+def settings_of(choice: servers.Choice, folder: Path, *, kafka: str, dsn: str) -> Settings:
     """Settings of a stage, with time-outs in which a test can wait."""
     policy = folder / "policy.toml"
     policy.write_text(NO_LIMIT)
@@ -48,9 +41,7 @@ def settings_of(
         "kafka": made.kafka.model_copy(
             update={"rebalance_timeout_ms": 8_000, "request_timeout_ms": 10_000}
         ),
-        "postgres": made.postgres.model_copy(
-            update={"statement_timeout_ms": STATEMENT_MS, **postgres}
-        ),
+        "postgres": made.postgres.model_copy(update={"statement_timeout_ms": STATEMENT_MS}),
         "ingest": Ingest(retry_pause_max_ms=2_000),
         "deadlines": Deadlines(poll_interval_ms=POLL_MS),
         "relay": Relay(poll_interval_ms=POLL_MS, acknowledge_timeout_ms=3_000),

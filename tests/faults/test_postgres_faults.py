@@ -86,6 +86,7 @@ async def test_while_postgres_is_read_only_locked_or_stands_still_everything_wai
         await told(story, 1)
         await workers.waits("loop_waiting", "TimeoutError", loop=Loop.DEADLINES)
         await workers.waits("loop_waiting", "TimeoutError", loop=Loop.RELAY)
+        await workers.waits("batch_given_back", "TimeoutError")
         server.proxy.flow()
         await settled(stage)
 
