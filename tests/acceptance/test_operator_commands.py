@@ -89,8 +89,7 @@ def typed(
     """Type a command: exit status, standard output, standard error."""
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
-    for module in (options, redriving):
-        monkeypatch.setattr(module, "database_clock", clock)
+    monkeypatch.setattr(options, "database_clock", clock)
 
     async def type_(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])

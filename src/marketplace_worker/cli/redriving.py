@@ -1,6 +1,5 @@
 """The commands that do something about dead letters: take them in once more, or discard them."""
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from marketplace_worker.app import feeds, read_policy, worker_of
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting, name_of, reason_of
+from marketplace_worker.app import feeds
+from marketplace_worker.cli.options import (
+    AsJson,
+    Config,
+    go,
+    inspecting,
+    name_of,
+    operating,
+    reason_of,
+)
 from marketplace_worker.cli.printing import (
     Cell,
     plain,
@@ -22,12 +29,9 @@ from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import Prospect, Reader, Would
-from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.redriving import Became, Redrive, discard
-from marketplace_worker.store.database import connecting, database_clock
 from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Status
-from marketplace_worker.store.migrations import require_current_schema
 
 RATE_MAX = 10_000
 
@@ -132,12 +136,8 @@ async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
 
 
 async def _redrive(settings: Settings, chosen: _Chosen, action: Action, rate: int) -> Redrive:
-    """The log lines of what is decided go to standard error."""
-    set_up_logs(sys.stderr, settings.log_level)
     ids = await _choose(settings, chosen)
-    async with connecting(settings.postgres) as pool:
-        await require_current_schema(pool)
-        worker = worker_of(settings, read_policy(settings.policy_file), pool, database_clock)
+    async with operating(settings) as worker:
         redrive = Redrive(worker, action, chosen.statuses if chosen.ids else (Status.WAITING,))
         if ids:
             await redrive.take(ids, rate=rate)
@@ -280,8 +280,6 @@ def discard_command(
 
 
 async def _discard(settings: Settings, chosen: _Chosen, action: Action) -> int:
-    set_up_logs(sys.stderr, settings.log_level)
     ids = await _choose(settings, chosen)
-    async with connecting(settings.postgres) as pool:
-        worker = worker_of(settings, read_policy(settings.policy_file), pool, database_clock)
+    async with operating(settings) as worker:
         return await discard(ids, action, worker) if ids else 0
