@@ -34,7 +34,7 @@ test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo o
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
 
 test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (6 min; needs mvn)
-	@$(VENV)/pytest -m faults --broker=apache --database=embedded tests/faults $(ARGS)
+	@$(VENV)/pytest -n 4 --dist loadfile -m faults --broker=apache --database=embedded tests/faults $(ARGS)
 
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
 	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)

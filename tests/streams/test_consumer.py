@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
@@ -318,6 +319,17 @@ async def test_a_dead_consumer_is_told(settings: Settings) -> None:
         assert not waiting.done()
         await consumers.activity.subscriber.stop()
         with pytest.raises(ConsumerDied):
+            await asyncio.wait_for(waiting, PATIENCE_S)
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("part", ["_fetcher._fetch_task", "_client._sync_task"])
+async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, part: str) -> None:
+    """It would stay a member of its group, with partitions that nobody reads."""
+    async with taking(settings, Seen()) as consumers:
+        waiting = asyncio.create_task(consumers.wait_failed())
+        attrgetter(part)(consumers.facts.subscriber.consumer).cancel()
+        with pytest.raises(ConsumerDied, match="facts: the task that"):
             await asyncio.wait_for(waiting, PATIENCE_S)
 
 

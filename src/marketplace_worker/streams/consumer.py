@@ -36,12 +36,12 @@ from faststream.kafka.message import KafkaAckableMessage
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Kafka, Settings
-from marketplace_worker.streams import membership
+from marketplace_worker.streams import connections, membership, record_batches
 from marketplace_worker.streams.batch import Batch
 from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
-from marketplace_worker.streams.record_batches import Unreadable, install
+from marketplace_worker.streams.record_batches import Unreadable
 from marketplace_worker.streams.security import security, servers
 
 IDLE_WAIT_MS = 50
@@ -155,6 +155,8 @@ class Consumer:
 
         async def turn(consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
             oversight.turned(name)
+            if (ended := membership.ended(consumer)) and not died.done():
+                died.set_exception(ConsumerDied(f"the consumer {name}: {ended} ended"))
             return await read(consumer)
 
         self.subscriber.get_msg = turn  # type: ignore[method-assign]  # asked at each turn
@@ -344,7 +346,8 @@ async def consuming(
         Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
     """
     kafka, topics = settings.kafka, settings.topics
-    install()
+    connections.install()
+    record_batches.install()
     died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     member = partial(Consumer, settings=settings, oversight=oversight, died=died)
     both = Consumers(

@@ -36,6 +36,18 @@ def lag(consumer: AIOKafkaConsumer) -> int:
     )
 
 
+def ended(consumer: AIOKafkaConsumer) -> str:
+    """What ended of that which fetches and keeps the brokers known, in words; empty if all goes on.
+
+    Neither is started again, and getmany only ever finds nothing then.
+    """
+    tasks = {
+        "the task that fetches": consumer._fetcher._fetch_task,
+        "the task that knows the brokers": consumer._client._sync_task,
+    }
+    return " and ".join(name for name, task in tasks.items() if task.done())
+
+
 class Hearing:
     """For how long Kafka has answered no fetch; it answers also where there is nothing new."""
 

@@ -21,6 +21,7 @@ from aiokafka.errors import (
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
+from marketplace_worker.streams import connections
 from marketplace_worker.streams.security import client_arguments
 
 BATCH_BYTES_MAX = 256 * 1024
@@ -113,6 +114,7 @@ async def producing(kafka: Kafka, relay: Relay) -> AsyncIterator[Publisher]:
         Unavailable: Kafka does not answer.
         Misconfigured: a certificate or key file cannot be used.
     """
+    connections.install()
     publisher = Publisher(kafka, relay)
     await publisher.start()
     try:

@@ -5,7 +5,8 @@ partitions for the same call is lost: their positions have moved, so the next co
 records that nobody saw.  Here nothing is raised.  Header names that are not UTF-8 are kept (other
 clients read them too), and a batch that cannot be read at all is an `Unreadable` in its place.
 
-Only this module replaces anything of aiokafka's: two names in its fetcher, for the whole process.
+This module replaces two names in aiokafka's fetcher, for the whole process (`connections` replaces
+one more; nothing else does).
 A test reads such batches from a broker, and another says when the version is no longer the one
 that this was written for.
 """

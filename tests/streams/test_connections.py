@@ -1,0 +1,56 @@
+"""What becomes of a client whose connection breaks at the worst moment."""
+
+import asyncio
+
+import pytest
+import uvloop
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from marketplace_worker.streams import connections
+
+pytestmark = pytest.mark.broker
+
+
+def test_a_connection_that_breaks_just_before_a_request_is_an_error_of_kafkas(
+    kafka_bootstrap: str,
+) -> None:
+    """Else, under uvloop, the task that fetches ends and the consumer is silent for ever."""
+
+    async def break_and_send() -> None:
+        connections.install()
+        client = AIOKafkaClient(bootstrap_servers=kafka_bootstrap)
+        await client.bootstrap()
+        node = next(iter(client.cluster.brokers())).nodeId
+        try:
+            assert await client.ready(node)
+            await _send_as_it_breaks(client._conns[node, ConnectionGroup.DEFAULT])
+            assert await client.send(node, MetadataRequest([])), "it connects anew"
+        finally:
+            await client.close()
+
+    uvloop.run(asyncio.wait_for(break_and_send(), 20))
+
+
+async def _send_as_it_breaks(connection: AIOKafkaConnection) -> None:
+    """Send in the moment in which the transport is closed and the one who reads not yet told."""
+    sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    told = connection._protocol.connection_lost
+
+    def send() -> None:
+        assert connection.connected(), "as far as its client knows"
+        try:
+            connection.send(MetadataRequest([]))
+        except Exception as error:  # noqa: BLE001 - judged below
+            sent.set_exception(error)
+
+    def lost(reason: Exception) -> None:
+        asyncio.get_running_loop().call_soon(send)
+        told(reason)
+
+    connection._protocol.connection_lost = lost
+    connection._writer.transport._force_close(ConnectionResetError())
+    with pytest.raises(KafkaConnectionError, match="is gone"):
+        await sent
