@@ -192,7 +192,7 @@ class World:
 
     def case(self, organization: Organization, now: datetime) -> Case:
         """An organization under decision, among all that is known."""
-        return Case(organization, self.fleet, self.policies, Watch(), now, causation_id="x")
+        return Case(organization, self.fleet, self.policies, now, Watch(), causation_id="x")
 
     def covered(self, organization: OrganizationId, now: datetime) -> Coverage:
         """All plans of an organization, as things are known."""

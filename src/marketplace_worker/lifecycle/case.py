@@ -1,4 +1,4 @@
-"""One organization under decision: how it stands, and what is said of it.
+"""One organization under decision: what becomes of it, and what is said of that.
 
 Only a `Case` moves a state; each move says what lifecycle.md section 9 asks for.
 """
@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from marketplace_worker.lifecycle import effects
-from marketplace_worker.lifecycle.coverage import Claim, Coverage, coverage
-from marketplace_worker.lifecycle.deadlines import Clock, schedule
+from marketplace_worker.lifecycle.coverage import Claim
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
     DeactivationCause,
@@ -17,13 +16,10 @@ from marketplace_worker.lifecycle.events import (
     EventKind,
     NoticeDetails,
     ReinstatementDetails,
-    ScheduledStep,
-    Standing,
     StateReason,
     SubscriptionsDetails,
     event_id,
 )
-from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Watch
 from marketplace_worker.lifecycle.organization import (
     Cancellation,
@@ -33,100 +29,25 @@ from marketplace_worker.lifecycle.organization import (
     Recovery,
     Told,
 )
-from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, Tier
 
 
 @dataclass(slots=True)
-class Case:
+class Case(Outlook):
     """Lives for one look at one organization.
 
     `organization` is it as decided so far; `fleet` is read, `watch` is asked before harm.
     `correlation_id`: the story that events belong to where no cancellation is one.
     """
 
-    organization: Organization
-    fleet: Fleet
-    policies: Policies
     watch: Watch
-    now: datetime
     causation_id: str
     correlation_id: str | None = None
     events: list[Event] = field(default_factory=list)
-    _covered: Coverage | None = None
-
-    # --- how it stands ---
-
-    @property
-    def policy(self) -> Policy:
-        """The policy that it is pinned to, or the one in force; the kinder of both counts."""
-        cancellation = self.organization.cancellation
-        return self.policies.pinned_to(cancellation.policy_version if cancellation else None)
-
-    @property
-    def covered(self) -> Coverage:
-        """Its plans."""
-        if self._covered is None:
-            fleet = self.fleet.with_organization(self.organization)
-            self._covered = coverage(self.organization, fleet, self.policy, now=self.now)
-        return self._covered
-
-    @property
-    def stands_still(self) -> bool:
-        """Whether no step may be taken and no notice written: under a hold, or while pending."""
-        return self.organization.held(self.now) or self.organization.pending is not None
-
-    def clock(self) -> Clock | None:
-        """What its cancellation's steps are derived from; None where none runs."""
-        cancellation = self.organization.cancellation
-        if cancellation is None or not self.organization.state.in_cancellation:
-            return None
-        return Clock(
-            cancellation.canceled_at,
-            self.organization.plan_type,
-            self.policy,
-            cancellation.extension,
-            self.covered.floor,
-            self.covered.pauses(cancellation, self.now),
-        )
-
-    def schedule(self) -> tuple[ScheduledStep, ...]:
-        """The steps that are to come; none where no deadline runs."""
-        clock, notice = self.clock(), self.organization.notice
-        if self.stands_still:
-            return ()
-        if clock is not None:
-            return schedule(self.organization, clock, self.now)
-        if notice is not None and self.organization.state is State.ACTIVE:
-            return (ScheduledStep(notice.step, notice.names),)
-        return ()
-
-    def standing(self) -> Standing:
-        """Where it stands, as its events tell."""
-        organization, steps = self.organization, self.schedule()
-        cancellation = organization.cancellation
-        return Standing(
-            organization=organization.id,
-            state=organization.state,
-            previous_state=organization.previous_state,
-            reason=organization.reason,
-            initiator=organization.initiator,
-            plan_type=organization.plan_type,
-            next_step=steps[0] if steps else None,
-            recoverable=organization.recoverable,
-            policy_version=(
-                cancellation.policy_version if cancellation else self.policies.current.version
-            ),
-        )
 
     # --- what is decided ---
-
-    def become(self, organization: Organization) -> None:
-        """Let the organization be as given; its plans are looked at anew where that matters."""
-        if _what_coverage_reads(organization) != _what_coverage_reads(self.organization):
-            self._covered = None
-        self.organization = organization
 
     def cancel(self, last_end: Claim) -> None:
         """The last plan has ended: the beginning of the way down."""
@@ -158,12 +79,19 @@ class Case:
 
     def follow(self, last_end: Claim) -> None:
         """When or why the last plan ended is told anew; the deadlines follow (section 2)."""
-        cancellation = self.organization.cancellation
+        organization, cancellation = self.organization, self.organization.cancellation
         assert cancellation is not None
+        reason = StateReason(last_end.reason)
+        known = (organization.reason, organization.initiator, organization.plan_type)
+        if (
+            known == (reason, last_end.initiator, last_end.plan_type)
+            and cancellation.canceled_at == last_end.ends_at
+        ):
+            return
         self.become(
             replace(
-                self.organization,
-                reason=StateReason(last_end.reason),
+                organization,
+                reason=reason,
                 initiator=last_end.initiator,
                 plan_type=last_end.plan_type,
                 cancellation=replace(cancellation, canceled_at=last_end.ends_at),
@@ -343,24 +271,25 @@ class Case:
         They belong to the cancellation's story where one runs, else to the one given, else to that
         of the case; without any, each begins one of its own.
         """
-        standing = self.standing()
-        story = _story(self.organization) or story or self.correlation_id
-        for kind, details in said:
-            sequence = self.organization.sequence + 1
-            self.organization = replace(self.organization, sequence=sequence, decided_at=self.now)
-            self.events.append(
-                Event(
-                    kind=kind,
-                    subject=self.organization.id,
-                    sequence=sequence,
-                    decided_at=self.now,
-                    effective_at=effective_at,
-                    causation_id=self.causation_id,
-                    correlation_id=story or str(event_id(self.organization.id, sequence, kind)),
-                    standing=standing,
-                    details=details,
-                )
+        standing, organization = self.standing(), self.organization
+        story = _story(organization) or story or self.correlation_id
+        self.events += (
+            Event(
+                kind=kind,
+                subject=organization.id,
+                sequence=sequence,
+                decided_at=self.now,
+                effective_at=effective_at,
+                causation_id=self.causation_id,
+                correlation_id=story or str(event_id(organization.id, sequence, kind)),
+                standing=standing,
+                details=details,
             )
+            for sequence, (kind, details) in enumerate(said, organization.sequence + 1)
+        )
+        self.organization = replace(
+            organization, sequence=organization.sequence + len(said), decided_at=self.now
+        )
 
 
 def _story(organization: Organization) -> str | None:
@@ -379,16 +308,3 @@ def _with_the_reason_of(cause: DeactivationCause, before: Organization) -> Organ
         case DeactivationCause.SUPPORT_REQUEST:
             reason, initiator = StateReason.SUPPORT_REQUEST, Initiator.SUPPORT
     return replace(before, reason=reason, initiator=initiator, plan_type=None)
-
-
-def _what_coverage_reads(organization: Organization) -> object:
-    cancellation = organization.cancellation
-    return (
-        organization.state,
-        cancellation and (cancellation.canceled_at, cancellation.policy_version),
-        organization.pending,
-        organization.commitments,
-        organization.grants,
-        organization.proofs,
-        organization.recovery,
-    )

@@ -162,18 +162,27 @@ def _lateness(claim: Claim) -> tuple[datetime, int, str]:
     return (claim.ends_at, longest_first[claim.plan_type], claim.plan)
 
 
+def attached(organization: Organization, fleet: Fleet) -> tuple[Attachment, ...]:
+    """The subscriptions that were ever an organization's, by key; its proofs make some so."""
+    return tuple(
+        attach(subscription, organization, fleet)
+        for subscription in fleet.attached_to(organization.id)
+    )
+
+
 def coverage(
-    organization: Organization, fleet: Fleet, policy: Policy, *, now: datetime
+    organization: Organization,
+    attachments: tuple[Attachment, ...],
+    fleet: Fleet,
+    policy: Policy,
+    *,
+    now: datetime,
 ) -> Coverage:
-    """Lay all plans of an organization over one another.
+    """Lay all plans of an organization over one another; `attachments` are what `attached` found.
 
     Which of Azure's are confirmed depends on what is confirmed already: one that began while a
     confirmed plan was active is, and so on until nothing changes (lifecycle.md section 11).
     """
-    attachments = tuple(
-        attach(subscription, organization, fleet)
-        for subscription in fleet.attached_to(organization.id)
-    )
     told = [
         claim
         for attachment in attachments

@@ -163,7 +163,7 @@ class _Deciding:
         cause = BY_DEADLINE if by_deadline else self.identity.id
         # A clock may jump back; what was decided stays in the past.
         now = max(self.now, organization.decided_at or self.now)
-        return Case(organization, fleet, self.policies, self.watch, now, cause, story)
+        return Case(organization, fleet, self.policies, now, self.watch, cause, story)
 
     # --- subscriptions ---
 

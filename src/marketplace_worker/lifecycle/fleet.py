@@ -3,10 +3,10 @@
 Holds the whole fleet in `simulate`, and in the worker the neighbourhood of one batch.
 """
 
-from collections import ChainMap
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import TypeVar
 
 from marketplace_worker.lifecycle.events import CompletedBy
@@ -36,23 +36,26 @@ BY_PROOF = "proof"
 class _Index:
     """Where to look; an entry may be out of date, so what is found is looked at again."""
 
-    linked: MutableMapping[OrganizationId, frozenset[SubscriptionKey]] = field(default_factory=dict)
-    proofs: MutableMapping[SubscriptionKey, frozenset[OrganizationId]] = field(default_factory=dict)
-    successors: MutableMapping[SubscriptionKey, frozenset[SubscriptionKey]] = field(
-        default_factory=dict
-    )
-    accounts: MutableMapping[Account, frozenset[SubscriptionKey]] = field(default_factory=dict)
-    emails: MutableMapping[EmailHash, frozenset[OrganizationId]] = field(default_factory=dict)
+    linked: dict[OrganizationId, frozenset[SubscriptionKey]] = field(default_factory=dict)
+    proofs: dict[SubscriptionKey, frozenset[OrganizationId]] = field(default_factory=dict)
+    successors: dict[SubscriptionKey, frozenset[SubscriptionKey]] = field(default_factory=dict)
+    accounts: dict[Account, frozenset[SubscriptionKey]] = field(default_factory=dict)
+    emails: dict[EmailHash, frozenset[OrganizationId]] = field(default_factory=dict)
+    beneath: "_Index | None" = None
 
-    def over(self) -> "_Index":
-        """An index for a view: what is added to it stays in it."""
-        return _Index(
-            ChainMap({}, self.linked),
-            ChainMap({}, self.proofs),
-            ChainMap({}, self.successors),
-            ChainMap({}, self.accounts),
-            ChainMap({}, self.emails),
-        )
+    def known(self, part: "_Part[_K, _V]", key: _K) -> frozenset[_V]:
+        """What is under a key of one part, here and beneath."""
+        known = part(self).get(key, frozenset())
+        return known if self.beneath is None else known | self.beneath.known(part, key)
+
+
+_Part = Callable[[_Index], dict[_K, frozenset[_V]]]
+
+_LINKED: _Part[OrganizationId, SubscriptionKey] = attrgetter("linked")
+_PROOFS: _Part[SubscriptionKey, OrganizationId] = attrgetter("proofs")
+_SUCCESSORS: _Part[SubscriptionKey, SubscriptionKey] = attrgetter("successors")
+_ACCOUNTS: _Part[Account, SubscriptionKey] = attrgetter("accounts")
+_EMAILS: _Part[EmailHash, OrganizationId] = attrgetter("emails")
 
 
 @dataclass(slots=True)
@@ -62,23 +65,35 @@ class Fleet:
     The owner of a fleet fills it with `put`, and with what was heard of activity; decisions read
     it, and look at a change before it is made through `with_subscription` and `with_organization`.
     `population`: how many organizations the guard's limit counts, kept up by `put`.
+    A view holds what it sees otherwise, and is laid over the fleet `_beneath` it.
     """
 
-    organizations: MutableMapping[OrganizationId, Organization] = field(default_factory=dict)
-    subscriptions: MutableMapping[SubscriptionKey, Subscription] = field(default_factory=dict)
-    seen: MutableMapping[OrganizationId, LastSeen] = field(default_factory=dict)
+    organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
+    subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
+    seen: dict[OrganizationId, LastSeen] = field(default_factory=dict)
     feeds: Feeds = field(default_factory=Feeds)
     safeguards: Safeguards = field(default_factory=Safeguards)
     population: int = 0
     _index: _Index = field(default_factory=_Index)
+    _beneath: "Fleet | None" = None
 
     def organization(self, organization: OrganizationId) -> Organization:
         """The organization as it stands, or one of which nothing is known yet."""
-        return self.organizations.get(organization) or Organization(organization)
+        known = self.organizations.get(organization)
+        if known is not None:
+            return known
+        if self._beneath is not None:
+            return self._beneath.organization(organization)
+        return Organization(organization)
 
     def subscription(self, key: SubscriptionKey) -> Subscription:
         """The subscription's register, or an empty one."""
-        return self.subscriptions.get(key) or Subscription(key)
+        known = self.subscriptions.get(key)
+        if known is not None:
+            return known
+        if self._beneath is not None:
+            return self._beneath.subscription(key)
+        return Subscription(key)
 
     def last_seen(self, organization: OrganizationId) -> LastSeen:
         """When the organization was last in use."""
@@ -135,11 +150,13 @@ class Fleet:
         return self._with(changed)
 
     def _with(self, changed: Organization | Subscription) -> "Fleet":
-        view = replace(
-            self,
-            organizations=ChainMap({}, self.organizations),
-            subscriptions=ChainMap({}, self.subscriptions),
-            _index=self._index.over(),
+        view = Fleet(
+            seen=self.seen,
+            feeds=self.feeds,
+            safeguards=self.safeguards,
+            population=self.population,
+            _index=_Index(beneath=self._index),
+            _beneath=self,
         )
         view.put(changed)
         return view
@@ -148,7 +165,7 @@ class Fleet:
 
     def successors(self, key: SubscriptionKey) -> list[Subscription]:
         """The subscriptions that say they continue this one, by key."""
-        known = self._index.successors.get(key, frozenset())
+        known = self._index.known(_SUCCESSORS, key)
         return [
             successor
             for successor in (self.subscription(each) for each in sorted(known))
@@ -180,7 +197,7 @@ class Fleet:
     def _proved(self, subscription: Subscription) -> list[Link]:
         """The links that proofs made, in order; one an organization, its first."""
         first: dict[OrganizationId, Link] = {}
-        for holder in sorted(self._index.proofs.get(subscription.key, frozenset())):
+        for holder in sorted(self._index.known(_PROOFS, subscription.key)):
             for proof in sorted(self.organization(holder).proofs, key=lambda proof: proof.at):
                 if proof.subscription == subscription.key and self._proves(holder, proof):
                     first.setdefault(holder, Link(proof.at, BY_PROOF, holder))
@@ -196,7 +213,7 @@ class Fleet:
 
     def attached_to(self, organization: OrganizationId) -> list[Subscription]:
         """Every subscription that was ever linked to it, or inherited such a link, by key."""
-        keys = self._with_heirs(self._index.linked.get(organization, frozenset()))
+        keys = self._with_heirs(self._index.known(_LINKED, organization))
         found = [self.subscription(key) for key in sorted(keys)]
         return [
             each
@@ -232,8 +249,8 @@ class Fleet:
         for account in {(key.marketplace, told) for _, told in subscription.accounts}:
             if (holder := self.sole_holder(account, at)) is not None:
                 found.add(holder)
-            for each in self._index.accounts.get(account, frozenset()):
-                found |= self._index.proofs.get(each, frozenset())
+            for each in self._index.known(_ACCOUNTS, account):
+                found |= self._index.known(_PROOFS, each)
         return found
 
     # --- billing accounts ---
@@ -242,20 +259,28 @@ class Fleet:
         """The subscriptions that nobody had linked by then, and whose billing account was this
         organization's and no other's, by key (lifecycle.md section 4).
         """
-        plans = (
-            each for each in self.attached_to(organization) if self._holds(each, at) == organization
-        )
-        mine = {account for each in plans if (account := _account(each, at)) is not None}
+        plans = self.attached_to(organization)
+        told = {account for each in plans if (account := _account(each, at)) is not None}
+        free = {
+            account: [each for each in self._of_account(account, at) if self._is_free(each, at)]
+            for account in sorted(told)
+        }
+        if not any(free.values()):
+            return []
+        mine = {_account(each, at) for each in plans if self._holds(each, at) == organization}
         return [
             candidate
-            for account in sorted(mine)
-            if self.sole_holder(account, at) == organization
-            for candidate in self._of_account(account, at)
-            if not any(link.occurred_at <= at for link in self.links_of(candidate))
+            for account, found in free.items()
+            if account in mine and self.sole_holder(account, at) == organization
+            for candidate in found
         ]
 
+    def _is_free(self, subscription: Subscription, at: datetime) -> bool:
+        """Whether nobody had linked it by then."""
+        return not any(link.occurred_at <= at for link in self.links_of(subscription))
+
     def _of_account(self, account: Account, at: datetime) -> Iterator[Subscription]:
-        for key in sorted(self._index.accounts.get(account, frozenset())):
+        for key in sorted(self._index.known(_ACCOUNTS, account)):
             subscription = self.subscription(key)
             if _account(subscription, at) == account:
                 yield subscription
@@ -295,11 +320,11 @@ class Fleet:
         ]
 
     def _of_email(self, email: EmailHash) -> list[Organization]:
-        known = self._index.emails.get(email, frozenset())
+        known = self._index.known(_EMAILS, email)
         return [self.organization(each) for each in sorted(known)]
 
 
-def _add(index: MutableMapping[_K, frozenset[_V]], key: _K, value: _V) -> None:
+def _add(index: dict[_K, frozenset[_V]], key: _K, value: _V) -> None:
     index[key] = index.get(key, frozenset()) | {value}
 
 

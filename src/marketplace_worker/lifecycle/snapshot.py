@@ -2,12 +2,11 @@
 
 from datetime import datetime
 
-from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage import Attachment, Coverage
 from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Watch
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
@@ -24,12 +23,12 @@ def snapshot(
 
     `organization.revision` is this snapshot's own.
     """
-    case = Case(organization, fleet, policies, Watch(), now, causation_id)
+    outlook = Outlook(organization, fleet, policies, now)
     assert organization.creation is not None
     assert organization.tier is not None
     cancellation = organization.cancellation
     return Snapshot(
-        standing=case.standing(),
+        standing=outlook.standing(),
         revision=organization.revision,
         last_event_sequence=organization.sequence,
         taken_at=now,
@@ -37,7 +36,7 @@ def snapshot(
         tier=organization.tier.value,
         created_at=organization.creation.occurred_at,
         canceled_at=cancellation.canceled_at if cancellation else None,
-        plans=_plans(organization, case.covered, now),
+        plans=_plans(organization, outlook.covered, now),
     )
 
 

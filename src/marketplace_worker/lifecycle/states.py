@@ -16,15 +16,7 @@ class State(StrEnum):
     @property
     def next_step(self) -> "State | None":
         """The state that a cancellation takes next; None where no deadline leads on."""
-        match self:
-            case State.CANCELED:
-                return State.CONTROL_PLANE_LOSS
-            case State.CONTROL_PLANE_LOSS:
-                return State.SUSPENDED
-            case State.SUSPENDED:
-                return State.DEACTIVATED
-            case State.ACTIVE | State.DEACTIVATED:
-                return None
+        return _NEXT[self]
 
     @property
     def in_cancellation(self) -> bool:
@@ -35,6 +27,15 @@ class State(StrEnum):
     def capabilities(self) -> "Capabilities":
         """What the organization may do in this state."""
         return _CAPABILITIES[self]
+
+
+_NEXT = {
+    State.ACTIVE: None,
+    State.CANCELED: State.CONTROL_PLANE_LOSS,
+    State.CONTROL_PLANE_LOSS: State.SUSPENDED,
+    State.SUSPENDED: State.DEACTIVATED,
+    State.DEACTIVATED: None,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ One line a transition, a request of Support, or what a person should look at; th
 on their topic.  Ids and numbers: no name, email or text that a person wrote.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -27,9 +28,10 @@ log = structlog.get_logger(__name__)
 
 def log_events(events: Sequence[Event]) -> None:
     """A line for each transition, for what waits to be completed, and for the worker's own."""
+    together = _by_transition(events)
     for event in events:
         if event.kind in STATE_EVENTS and event.standing is not None:
-            _log_transition(event, event.standing, events)
+            _log_transition(event, event.standing, together[_transition(event, event.standing)])
         match event.details:
             case GuardTrippedDetails() as details:
                 log.error(
@@ -62,7 +64,7 @@ def log_events(events: Sequence[Event]) -> None:
                 pass
 
 
-def _log_transition(event: Event, standing: Standing, events: Iterable[Event]) -> None:
+def _log_transition(event: Event, standing: Standing, kinds: Sequence[EventKind]) -> None:
     line = log.bind(
         organization=standing.organization,
         state_before=standing.previous_state,
@@ -75,7 +77,7 @@ def _log_transition(event: Event, standing: Standing, events: Iterable[Event]) -
         causation_id=event.causation_id,
         correlation_id=event.correlation_id,
         policy_version=standing.policy_version,
-        events=[each.kind for each in events if _same_transition(each, event, standing)],
+        events=kinds,
     )
     if event.kind is EventKind.CANCELED and standing.plan_type is None:
         line.warning("organization_moved", odd="plan type unknown: the longest timeline")
@@ -83,14 +85,17 @@ def _log_transition(event: Event, standing: Standing, events: Iterable[Event]) -
         line.info("organization_moved")
 
 
-def _same_transition(each: Event, event: Event, standing: Standing) -> bool:
-    return (
-        each.standing is not None
-        and each.subject == event.subject
-        and each.standing.state is standing.state
-        and each.standing.previous_state is standing.previous_state
-        and each.causation_id == event.causation_id
-    )
+def _by_transition(events: Iterable[Event]) -> Mapping[object, Sequence[EventKind]]:
+    """What was said at each transition, in order."""
+    together: defaultdict[object, list[EventKind]] = defaultdict(list)
+    for event in events:
+        if event.standing is not None:
+            together[_transition(event, event.standing)].append(event.kind)
+    return together
+
+
+def _transition(event: Event, standing: Standing) -> object:
+    return event.subject, standing.state, standing.previous_state, event.causation_id
 
 
 def log_answers(answers: Iterable[tuple[SupportRequested, Event]]) -> None:

@@ -58,7 +58,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 def case_of(organization: Organization, fleet: Fleet, policies: Policies, *, now: datetime) -> Case:
     """A case that is only looked at; what is decided in it is thrown away."""
-    return Case(organization, fleet, policies, Watch(fleet.safeguards), now, BY_DEADLINE)
+    return Case(organization, fleet, policies, now, Watch(fleet.safeguards), BY_DEADLINE)
 
 
 # --- why ------------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""How an organization stands: its plans, its clock and the steps that are to come.
+
+Derived when asked for, and kept for as long as what it is derived from stays the same.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from marketplace_worker.lifecycle.coverage import Attachment, Coverage, attached, coverage
+from marketplace_worker.lifecycle.deadlines import Clock, schedule
+from marketplace_worker.lifecycle.events import ScheduledStep, Standing
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.states import State
+
+
+@dataclass(slots=True)
+class Outlook:
+    """One organization at one moment; `fleet` is read, and holds it as it was before."""
+
+    organization: Organization
+    fleet: Fleet
+    policies: Policies
+    now: datetime
+    _attached: tuple[Attachment, ...] | None = field(init=False, default=None)
+    _covered: Coverage | None = field(init=False, default=None)
+    _schedule: tuple[ScheduledStep, ...] | None = field(init=False, default=None)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that it is pinned to, or the one in force; the kinder of both counts."""
+        cancellation = self.organization.cancellation
+        return self.policies.pinned_to(cancellation.policy_version if cancellation else None)
+
+    @property
+    def covered(self) -> Coverage:
+        """Its plans."""
+        if self._covered is None:
+            organization, fleet = self.organization, self.fleet.with_organization(self.organization)
+            if self._attached is None:
+                self._attached = attached(organization, fleet)
+            self._covered = coverage(organization, self._attached, fleet, self.policy, now=self.now)
+        return self._covered
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether no step may be taken and no notice written: under a hold, or while pending."""
+        return self.organization.held(self.now) or self.organization.pending is not None
+
+    def clock(self) -> Clock | None:
+        """What its cancellation's steps are derived from; None where none runs."""
+        cancellation = self.organization.cancellation
+        if cancellation is None or not self.organization.state.in_cancellation:
+            return None
+        return Clock(
+            cancellation.canceled_at,
+            self.organization.plan_type,
+            self.policy,
+            cancellation.extension,
+            self.covered.floor,
+            self.covered.pauses(cancellation, self.now),
+        )
+
+    def schedule(self) -> tuple[ScheduledStep, ...]:
+        """The steps that are to come; none where no deadline runs."""
+        if self._schedule is None:
+            self._schedule = self._derived_schedule()
+        return self._schedule
+
+    def _derived_schedule(self) -> tuple[ScheduledStep, ...]:
+        if self.stands_still:
+            return ()
+        clock, notice = self.clock(), self.organization.notice
+        if clock is not None:
+            return schedule(self.organization, clock, self.now)
+        if notice is not None and self.organization.state is State.ACTIVE:
+            return (ScheduledStep(notice.step, notice.names),)
+        return ()
+
+    def standing(self) -> Standing:
+        """Where it stands, as its events tell."""
+        organization, steps = self.organization, self.schedule()
+        cancellation = organization.cancellation
+        return Standing(
+            organization=organization.id,
+            state=organization.state,
+            previous_state=organization.previous_state,
+            reason=organization.reason,
+            initiator=organization.initiator,
+            plan_type=organization.plan_type,
+            next_step=steps[0] if steps else None,
+            recoverable=organization.recoverable,
+            policy_version=(
+                cancellation.policy_version if cancellation else self.policies.current.version
+            ),
+        )
+
+    def become(self, organization: Organization) -> None:
+        """Let the organization be as given; its plans are looked at anew where that matters."""
+        before, self.organization = self.organization, organization
+        if organization is before:
+            return
+        self._schedule = None
+        if _what_attachments_read(organization) != _what_attachments_read(before):
+            self._attached = None
+        if _what_coverage_reads(organization) != _what_coverage_reads(before):
+            self._covered = None
+
+
+def _what_attachments_read(organization: Organization) -> object:
+    return organization.proofs, organization.plans_taken_at
+
+
+def _what_coverage_reads(organization: Organization) -> object:
+    cancellation = organization.cancellation
+    return (
+        organization.state,
+        cancellation and (cancellation.canceled_at, cancellation.policy_version),
+        organization.pending,
+        organization.commitments,
+        organization.grants,
+        organization.proofs,
+        organization.recovery,
+    )
