@@ -1,5 +1,6 @@
 """Everything that a database holds, to be compared; and a way back to what it held."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,13 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT re
 ORDER BY relname
 """
 INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+OTHERS = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'marketplace-worker'
+)
+"""
+GONE_WITHIN_S = 60
 OWN_VALUES = (
     "applied_at", "journal_id", "salt", "content_hash", "previous_hash", "hash", "head",
 )  # fmt: skip
@@ -83,6 +91,12 @@ class Database:
             )
             + "COMMIT;"
         )
+
+    async def until_alone(self) -> None:
+        """Wait until Postgres has noticed that who was killed is gone, and holds nothing for it."""
+        async with asyncio.timeout(GONE_WITHIN_S):
+            while await self._conn.fetchval(OTHERS):  # noqa: ASYNC110 - Postgres tells nobody
+                await asyncio.sleep(0.002)
 
     async def promised(self) -> list[Outgoing]:
         """What waits in the outbox, in order."""

@@ -194,6 +194,7 @@ class _Trial:
         work = partial(self.scene.take, self.step.take)
         code = await self.nursery.done(partial(act, work, end, reached))
         assert code == (-signal.SIGKILL if end else 0), f"{end}: {code}"
+        await self.database.until_alone()
         return [] if end else reached.read_text().splitlines()
 
 

@@ -69,10 +69,10 @@ async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
     """It waits for a lock for as long as the stop may take; then its transaction rolls back."""
     log, pool = tmp_path / "log", watched.stage.pool
 
-    async def waits_for_a_lock() -> bool:
+    async def batch_waits_for_the_lock() -> bool:
         query = (
-            "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database"
-            " WHERE NOT granted AND d.datname = current_database())"
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database() AND query LIKE '%INSERT INTO dead_letters%')"
         )
         return bool(await pool.fetchval(query))
 
@@ -82,7 +82,7 @@ async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
         async with owner.transaction():
             await owner.execute("LOCK TABLE dead_letters")
             await unreadable(watched, 1)
-            await until(waits_for_a_lock)
+            await until(batch_waits_for_the_lock)
             stopping = asyncio.create_task(stopped(worker))
             await until(lambda: watched.says("/readyz", "the worker is stopping"))
             assert await watched.status("/livez") == 200

@@ -20,8 +20,8 @@ def test_what_was_said_is_not_unsaid_when_the_clock_jumps_back(
     looked at as of the moment at which that was said.
     """
     first = world.look(ACME, TODAY)
-    if not first.events:
-        return
+    if all(event.subject != ACME for event in first.events):
+        return  # at most a feed was said to be silent
     again = world.look(ACME, TODAY - back)
 
     assert again.events == (), shown(again.events[0])
