@@ -212,7 +212,7 @@ def attach(subscription: Subscription, organization: Organization, fleet: Fleet)
     last = max(i for i, link in enumerate(links) if link.organization == organization.id)
     until = links[last + 1].occurred_at if last + 1 < len(links) else None
     kept = organization.keeps(links[last].occurred_at)
-    return Attachment(subscription, fold(subscription, links), links, until, kept)
+    return Attachment(subscription, fleet.course_of(subscription), links, until, kept)
 
 
 def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -> Iterator[Claim]:
@@ -264,7 +264,7 @@ def _continued_until(
     begins = [
         first.starts_at
         for successor in fleet.successors(subscription.key)
-        for first in fold(successor, fleet.links_of(successor)).spans[:1]
+        for first in fleet.course_of(successor).spans[:1]
     ]
     latest = _later(span.ends_at, policy)
     return max(span.ends_at, min([*begins, latest]))

@@ -39,7 +39,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Answers, Safeguards, Watch
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Link, Subscription, fold
+from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, Trigger, settle, settled
 from marketplace_worker.lifecycle.states import State
@@ -299,8 +299,7 @@ def _outcome(
 
 def _read(subscription: Subscription, fleet: Fleet) -> object:
     """All that a register comes to."""
-    course = fold(subscription, fleet.links_of(subscription))
-    return course, subscription.predecessor, subscription.accounts
+    return fleet.course_of(subscription), subscription.predecessor, subscription.accounts
 
 
 def _applied_or_kept(organization: Organization) -> Outcome:

@@ -14,7 +14,7 @@ from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.organization import Organization, Proof
-from marketplace_worker.lifecycle.plans import Link, Subscription, inherit
+from marketplace_worker.lifecycle.plans import Course, Link, Subscription, fold, inherit
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Marketplace,
@@ -59,13 +59,24 @@ _EMAILS: _Part[EmailHash, OrganizationId] = attrgetter("emails")
 
 
 @dataclass(slots=True)
+class _Reading:
+    """What a register comes to in one fleet; None: nobody has asked yet."""
+
+    subscription: Subscription
+    links: tuple[Link, ...] | None = None
+    told_links: tuple[Link, ...] | None = None
+    course: Course | None = None
+
+
+@dataclass(slots=True)
 class Fleet:
     """Lookups by key, by link, by succession, by billing account and by email.
 
     The owner of a fleet fills it with `put`, and with what was heard of activity; decisions read
     it, and look at a change before it is made through `with_subscription` and `with_organization`.
     `population`: how many organizations the guard's limit counts, kept up by `put`.
-    A view holds what it sees otherwise, and is laid over the fleet `_beneath` it.
+    A view holds what it sees otherwise, and is laid over the fleet `_beneath` it.  `_read` and
+    `_attached` are what was derived since the last change that they depend on.
     """
 
     organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
@@ -76,6 +87,8 @@ class Fleet:
     population: int = 0
     _index: _Index = field(default_factory=_Index)
     _beneath: "Fleet | None" = None
+    _read: dict[SubscriptionKey, "_Reading"] = field(default_factory=dict)
+    _attached: dict[OrganizationId, list[Subscription]] = field(default_factory=dict)
 
     def organization(self, organization: OrganizationId) -> Organization:
         """The organization as it stands, or one of which nothing is known yet."""
@@ -125,6 +138,8 @@ class Fleet:
         before = self.organization(organization.id)
         self.population += organization.counts_in_the_fleet - before.counts_in_the_fleet
         self.organizations[organization.id] = organization
+        if _what_links_read(organization) != _what_links_read(before):
+            self._forget_what_was_derived()
         for proof in organization.proofs:
             _add(self._index.linked, organization.id, proof.subscription)
             _add(self._index.proofs, proof.subscription, organization.id)
@@ -134,6 +149,7 @@ class Fleet:
     def _put_subscription(self, subscription: Subscription) -> None:
         key = subscription.key
         self.subscriptions[key] = subscription
+        self._forget_what_was_derived()
         for link in subscription.links:
             _add(self._index.linked, link.organization, key)
         if (predecessor := subscription.predecessor) is not None:
@@ -146,7 +162,11 @@ class Fleet:
         return self._with(changed)
 
     def with_organization(self, changed: Organization) -> "Fleet":
-        """The same fleet with one organization changed; the fleet itself stays as it is."""
+        """The same fleet with one organization changed, as far as that bears on who holds which
+        plan; the fleet itself stays as it is.
+        """
+        if _what_links_read(changed) == _what_links_read(self.organization(changed.id)):
+            return self
         return self._with(changed)
 
     def _with(self, changed: Organization | Subscription) -> "Fleet":
@@ -160,6 +180,10 @@ class Fleet:
         )
         view.put(changed)
         return view
+
+    def _forget_what_was_derived(self) -> None:
+        self._read.clear()
+        self._attached.clear()
 
     # --- succession and links ---
 
@@ -176,11 +200,30 @@ class Fleet:
         """The links in force, in order: its own and, until the first of these, those of what it
         continues, from its purchase on.  A proof links what nobody had linked by then.
         """
-        return self._links_of(subscription, frozenset(), by_proof=True)
+        reading = self._reading(subscription)
+        if reading.links is None:
+            reading.links = self._links_of(subscription, frozenset(), by_proof=True)
+        return reading.links
 
     def _told_links_of(self, subscription: Subscription) -> tuple[Link, ...]:
         """The same, without what proofs made: by these accounts are held."""
-        return self._links_of(subscription, frozenset(), by_proof=False)
+        reading = self._reading(subscription)
+        if reading.told_links is None:
+            reading.told_links = self._links_of(subscription, frozenset(), by_proof=False)
+        return reading.told_links
+
+    def course_of(self, subscription: Subscription) -> Course:
+        """What its register comes to, with the links in force."""
+        reading = self._reading(subscription)
+        if reading.course is None:
+            reading.course = fold(subscription, self.links_of(subscription))
+        return reading.course
+
+    def _reading(self, subscription: Subscription) -> "_Reading":
+        reading = self._read.get(subscription.key)
+        if reading is None or reading.subscription is not subscription:
+            reading = self._read[subscription.key] = _Reading(subscription)
+        return reading
 
     def _links_of(
         self, subscription: Subscription, heirs: frozenset[SubscriptionKey], *, by_proof: bool
@@ -213,6 +256,12 @@ class Fleet:
 
     def attached_to(self, organization: OrganizationId) -> list[Subscription]:
         """Every subscription that was ever linked to it, or inherited such a link, by key."""
+        attached = self._attached.get(organization)
+        if attached is None:
+            attached = self._attached[organization] = self._found_attached_to(organization)
+        return attached
+
+    def _found_attached_to(self, organization: OrganizationId) -> list[Subscription]:
         keys = self._with_heirs(self._index.known(_LINKED, organization))
         found = [self.subscription(key) for key in sorted(keys)]
         return [
@@ -322,6 +371,10 @@ class Fleet:
     def _of_email(self, email: EmailHash) -> list[Organization]:
         known = self._index.known(_EMAILS, email)
         return [self.organization(each) for each in sorted(known)]
+
+
+def _what_links_read(organization: Organization) -> object:
+    return organization.proofs, organization.plans_taken_at
 
 
 def _add(index: dict[_K, frozenset[_V]], key: _K, value: _V) -> None:
