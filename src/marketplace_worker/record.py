@@ -49,6 +49,19 @@ class Record:
             return self.recorded_at
         return self.received_at
 
+    def received(self, at: datetime) -> "Record":
+        """The same record, taken in at that moment (UTC)."""
+        return Record(
+            self.topic,
+            self.partition,
+            self.offset,
+            self.recorded_at,
+            self.key,
+            self.value,
+            self.headers,
+            at,
+        )
+
     @property
     def position(self) -> str:
         """`topic/partition/offset`: where an operator finds it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from marketplace_worker.contract import inbound
+from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Activity, Fact
 from marketplace_worker.lifecycle.vocabulary import EmailHash
@@ -42,7 +43,7 @@ def translate(
             case Feed.AZURE:
                 return azure.translate(record)
             case Feed.CLOUDEVENTS:
-                return (inbound.read(record, hash_email=hash_email),)
+                return (read_plain_activity(record) or inbound.read(record, hash_email=hash_email),)
     except Malformed as refusal:
         return (refusal,)
 

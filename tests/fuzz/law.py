@@ -5,12 +5,14 @@ Every input is taken or refused; what is taken can be kept, and lived with.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from marketplace_worker.contract import documents
+from marketplace_worker.contract import documents, inbound
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
 from marketplace_worker.lifecycle.facts import (
@@ -31,6 +33,7 @@ from marketplace_worker.translate import Feed, translate
 RECORDED_AT = datetime(2026, 11, 22, 19, 0, tzinfo=UTC)
 BEFORE = RECORDED_AT - timedelta(days=400)
 ACME = OrganizationId("acme")
+STRUCTURED = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
 
 TEXT_BYTES_MAX = 8_192
 INDEXED_BYTES_MAX = 2_600
@@ -58,12 +61,21 @@ def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
     """Fail where the law is broken; returns what was read."""
     said = translate(given, feed, _HASH)
     assert said, "neither taken nor refused"
+    if feed is Feed.CLOUDEVENTS:
+        _check_plain(replace(given, headers=STRUCTURED))
     for each in said:
         if isinstance(each, Malformed):
             _check_refusal(each, feed)
         else:
             _check_fact(each, given)
     return said
+
+
+def _check_plain(given: Record) -> None:
+    """What is read as plain activity is what it would be read as anyway."""
+    activity = read_plain_activity(given)
+    if activity is not None:
+        assert activity == inbound.read(given, hash_email=_HASH)
 
 
 def _check_refusal(refusal: Malformed, feed: Feed) -> None:

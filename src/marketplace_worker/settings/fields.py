@@ -216,7 +216,7 @@ class Ingest(_Group):
     """How records are taken in."""
 
     batch_rows_max: int = Field(
-        500, ge=1, le=5_000, description="How many records one transaction takes at most."
+        1_000, ge=1, le=5_000, description="How many records one transaction takes at most."
     )
     fetch_wait_ms: int = Field(
         100, ge=10, le=5_000, description="How long a broker may wait for something to send."

@@ -18,8 +18,14 @@ from marketplace_worker.store import activity, organizations
 from marketplace_worker.store.activity import Counted, FeedDay, Place, Progress
 from marketplace_worker.store.database import Connection
 
-Part = tuple[Record, Fact | Malformed]
-"""What one part of a record says, or why it cannot be read."""
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One part of a record: what it says, or why it cannot be read."""
+
+    record: Record
+    part: int
+    what: Fact | Malformed
 
 
 class WatchedMeanwhile(Exception):
@@ -31,51 +37,61 @@ class Counting:
     """The activity of one batch; lives as long as its transaction.
 
     `watching` are the organizations that watched their activity when the batch began; what is
-    counted goes by its place in the batch.
+    counted goes by its place in the batch.  `duplicates`: how much was counted before.
     """
 
     progress: dict[Place, Progress] = field(default_factory=dict)
     watching: set[OrganizationId] = field(default_factory=set)
+    duplicates: int = 0
     _places: set[int] = field(default_factory=set)
     _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, Counted] = field(default_factory=dict)
     _heard: dict[FeedDay, Heard] = field(default_factory=dict)
 
     @classmethod
-    async def begin(cls, conn: Connection, said: Sequence[Part]) -> "Counting":
+    async def begin(cls, conn: Connection, said: Sequence[Said]) -> "Counting":
         """Find what was not counted before, and who watches; before any other lock is taken.
 
         Past what is refused its partition is read as well: from then on its dead letter alone
         tells whether it was counted, and no redelivery counts what a redrive counts.
         """
         places = {
-            (record.topic, record.partition)
-            for record, what in said
-            if isinstance(what, LoggedIn | ApiRequested | Malformed)
+            (each.record.topic, each.record.partition)
+            for each in said
+            if isinstance(each.what, LoggedIn | ApiRequested | Malformed)
         }
         if not places:
             return cls()
         counting = cls(await activity.lock_progress(conn, places))
-        for place, (record, what) in enumerate(said):
-            progress = counting.progress.get((record.topic, record.partition))
-            match what:
-                case Malformed() if progress and not progress.advance(record):
-                    counting._passed.add(place)
-                case LoggedIn() | ApiRequested() if progress and progress.advance(record):
-                    counting._add(place, record, what)
+        for place, each in enumerate(said):
+            record = each.record
+            match each.what:
+                case LoggedIn() | ApiRequested() as heard:
+                    if counting.progress[record.topic, record.partition].advance(record):
+                        counting._add(place, record, heard)
+                    else:
+                        counting.duplicates += 1
+                case Malformed():
+                    if not counting.progress[record.topic, record.partition].advance(record):
+                        counting._passed.add(place)
+                case _:
+                    pass
         return await counting._watched(conn)
 
     @classmethod
     async def of_dead_letters(
-        cls, conn: Connection, said: Sequence[Part], counted: AbstractSet[Record]
+        cls, conn: Connection, said: Sequence[Said], counted: AbstractSet[Record]
     ) -> "Counting":
         """Of records that are locked as dead letters: what is not among the `counted` is counted
         now, wherever it stands.
         """
         counting = cls()
-        for place, (record, what) in enumerate(said):
-            if isinstance(what, LoggedIn | ApiRequested) and record not in counted:
-                counting._add(place, record, what)
+        for place, each in enumerate(said):
+            if isinstance(each.what, LoggedIn | ApiRequested):
+                if each.record in counted:
+                    counting.duplicates += 1
+                else:
+                    counting._add(place, each.record, each.what)
         return await counting._watched(conn)
 
     @property
@@ -122,7 +138,9 @@ class Counting:
     def _add(self, place: int, record: Record, heard: Activity) -> None:
         self._places.add(place)
         at = heard.occurred_at
-        counted = self._counted.setdefault(heard.organization, Counted(heard.organization))
+        counted = self._counted.get(heard.organization)
+        if counted is None:
+            counted = self._counted[heard.organization] = Counted(heard.organization)
         match heard:
             case LoggedIn():
                 counted.logins += 1

@@ -4,7 +4,6 @@ and what cannot be read to the dead letters.  One transaction, whatever the batc
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from time import perf_counter
 
 import structlog
@@ -34,7 +33,7 @@ async def ingest(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
     async with transaction(worker.pool) as conn:
         stopped = await worker.intake.stopped(conn)
         now = await worker.clock(conn)
-    received = [replace(r, received_at=now) for r in records if r.topic not in stopped]
+    received = [record.received(now) for record in records if record.topic not in stopped]
     came_too = {record.topic for record in records} & stopped
     return came_too | await _take_all(received, worker)
 
@@ -74,7 +73,7 @@ async def _take_or_stop(
 async def _take_in(records: Sequence[Record], batch: Batch, worker: Worker) -> None:
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        counting = await Counting.begin(conn, batch.pairs)
+        counting = await Counting.begin(conn, batch.said)
         taken = await take(conn, batch, counting, worker)
     worker.intake.took(records, taken.refused)
     taken.log()

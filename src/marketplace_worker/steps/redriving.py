@@ -140,7 +140,7 @@ class Redrive:
             ours = [each for each in letters if each.record.topic in self.worker.feeds]
             batch = read(_records(ours), self.worker)
             counted = {each.record for each in ours if each.head.counted}
-            counting = await Counting.of_dead_letters(conn, batch.pairs, counted)
+            counting = await Counting.of_dead_letters(conn, batch.said, counted)
             taken = await take(conn, batch, counting, self.worker)
             again = _matched(ours, batch.refused)
             await self._settle(conn, ours, again, taken.tally.now)

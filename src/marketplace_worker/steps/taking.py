@@ -15,15 +15,14 @@ from typing import TypeVar
 import structlog
 
 from marketplace_worker.errors import Malformed, Unavailable
-from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
-from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Outgoing, Record
-from marketplace_worker.steps.counting import Counting, WatchedMeanwhile
+from marketplace_worker.steps.counting import Counting, Said, WatchedMeanwhile
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Refused
-from marketplace_worker.store.neighbourhood import Neighbourhood
 from marketplace_worker.translate import translate
 
 DEAD_LETTER_BYTES_MAX = 900_000
@@ -46,15 +45,6 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One part of a record: what it says, or why it cannot be read."""
-
-    record: Record
-    part: int
-    what: Fact | Malformed
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """What records say, part by part, in their order."""
 
@@ -64,11 +54,6 @@ class Batch:
     def told(self) -> list[tuple[Record, Fact]]:
         """What could be read."""
         return [(s.record, s.what) for s in self.said if not isinstance(s.what, Malformed)]
-
-    @property
-    def pairs(self) -> list[tuple[Record, Fact | Malformed]]:
-        """Each part with its record; the place of one here is its place in `said`."""
-        return [(s.record, s.what) for s in self.said]
 
     @property
     def refused(self) -> list[Refused]:
@@ -130,13 +115,14 @@ async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worke
         WatchedMeanwhile: the transaction must be taken again, for activity was counted that an
             organization had begun to watch.
     """
-    subjects = neighbourhood.subjects_of(_decided_on(batch, counting))
+    subjects = neighbourhood.subjects_of(_named(batch, counting))
     near = await neighbourhood.lock(conn, subjects, counting.organizations)
-    known = await journal.known(conn, _identities(batch, near))
+    decided_on = _decided_on(batch, counting, near.locked)
+    known = await journal.known(conn, {fact.identity for _, fact in decided_on})
     tally = await Tally.begin(conn, near, worker)
-    taken = Taken(tally, counting.count)
+    taken = Taken(tally, counting.count, duplicates=counting.duplicates)
 
-    await _decide(batch, counting, known, taken)
+    await _decide(decided_on, known, taken)
 
     await tally.write(conn, worker.topics)
     await counting.write(conn, near.locked)
@@ -163,56 +149,51 @@ async def while_watched(work: Callable[[], Awaitable[T]]) -> T:
     raise Unavailable("organizations begin to watch their activity faster than it is counted")
 
 
-def _decided_on(batch: Batch, counting: Counting) -> Iterable[Fact]:
-    """The facts, and of the activity what an organization watches."""
+def _named(batch: Batch, counting: Counting) -> Iterable[Fact]:
+    """The facts, and of the activity what an organization watches: whoever they name is locked."""
     for place, said in enumerate(batch.said):
         match said.what:
+            case LoggedIn() | ApiRequested() as heard:
+                if heard.organization in counting.watching and counting.holds(place):
+                    yield heard
             case Malformed():
                 pass
-            case LoggedIn() | ApiRequested() as heard:
-                if counting.holds(place) and heard.organization in counting.watching:
-                    yield heard
             case fact:
                 yield fact
 
 
-def _identities(batch: Batch, near: Neighbourhood) -> AbstractSet[Identity]:
-    """Of all that may be decided on, now that it is known who is locked."""
-    return {
-        fact.identity
-        for _, fact in batch.told
-        if not isinstance(fact, LoggedIn | ApiRequested) or fact.organization in near.locked
-    }
+def _decided_on(
+    batch: Batch, counting: Counting, locked: AbstractSet[OrganizationId]
+) -> Sequence[tuple[Record, Fact]]:
+    """The facts, and of the activity that of whoever is locked, for it may begin to watch."""
+    return [
+        (said.record, said.what)
+        for place, said in enumerate(batch.said)
+        if not isinstance(said.what, Malformed)
+        and (
+            not isinstance(said.what, LoggedIn | ApiRequested)
+            or (said.what.organization in locked and counting.holds(place))
+        )
+    ]
 
 
-async def _decide(batch: Batch, counting: Counting, known: set[Identity], taken: Taken) -> None:
+async def _decide(
+    decided_on: Sequence[tuple[Record, Fact]], known: set[Identity], taken: Taken
+) -> None:
     """Decide in the order in which the records came: activity is seen when its turn comes."""
     tally = taken.tally
-    for place, said in enumerate(batch.said):
+    for place, (record, fact) in enumerate(decided_on):
         if place % BREATH_EVERY == BREATH_EVERY - 1:
             await asyncio.sleep(0)
-        fact = said.what
-        if isinstance(fact, Malformed):
-            continue
         if isinstance(fact, LoggedIn | ApiRequested):
-            if not counting.holds(place):
-                taken.duplicates += 1
-                continue
             tally.fleet.heard(fact)
-            if not _watched(fact, tally):
+            if fact.feed not in tally.fleet.organization(fact.organization).watched_feeds:
                 continue
         if fact.identity in known:
             taken.duplicates += 1
             continue
         known.add(fact.identity)
-        taken.applied[tally.take(fact, said.record.position).outcome.value] += 1
-
-
-def _watched(heard: Activity, tally: Tally) -> bool:
-    return (
-        heard.organization in tally.near.locked
-        and heard.feed in tally.fleet.organization(heard.organization).watched_feeds
-    )
+        taken.applied[tally.take(fact, record.position).outcome.value] += 1
 
 
 async def _refuse(

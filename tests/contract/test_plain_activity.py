@@ -1,0 +1,82 @@
+"""What is read as plain activity, and what is left to the reader of everything."""
+
+import json
+
+import pytest
+from cloudevent_records import EXAMPLES, an_event, read_record, record, structured
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzz import law
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
+from marketplace_worker.contract.plain_activity import read_plain_activity
+from marketplace_worker.translate import Feed
+
+ACTIVITY = ("identity.user.logged_in", "usage.api_requests")
+USAGE = json.dumps(EXAMPLES["usage.api_requests"])
+CONTENT_TYPE = ("content-type", CLOUDEVENTS_CONTENT_TYPE.encode())
+
+
+@pytest.mark.parametrize("name", ACTIVITY)
+def test_plain_activity_is_read_as_by_the_reader_of_everything(name: str) -> None:
+    """Were it left to that one, nothing would be gained."""
+    activity = read_plain_activity(structured(an_event(name)))
+    assert activity is not None
+    assert activity == read_record(structured(an_event(name)))
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - set(ACTIVITY)))
+def test_every_other_event_is_left(name: str) -> None:
+    """They are rare, and their data is manifold."""
+    assert read_plain_activity(structured(an_event(name))) is None
+
+
+@pytest.mark.parametrize(
+    ("plain", "odd"),
+    [
+        pytest.param('"id": ', '"id": "first", "id": ', id="a key twice"),
+        pytest.param('"id": ', '"id" :"first", "id": ', id="a key twice, with a space"),
+        pytest.param('"requests": ', '"requests": 1, "requests": ', id="a key twice in data"),
+        pytest.param('"id": ', '"traceparent": "00-1-2-03", "id": ', id="another attribute"),
+        pytest.param('"id": ', '"sequence": 7, "id": ', id="another attribute, no string"),
+        pytest.param('"requests": ', '"region": "eu", "requests": ', id="another field of data"),
+        pytest.param('"1.0"', '"1.\\u0030"', id="an escape"),
+        pytest.param('"1.0"', '"0.3"', id="another version"),
+    ],
+)
+def test_what_is_unusual_is_left(plain: str, odd: str) -> None:
+    """The other reader judges it: some of these are refused."""
+    assert plain in USAGE
+    assert read_plain_activity(record(USAGE.encode(), CONTENT_TYPE)) is not None
+    assert read_plain_activity(record(USAGE.replace(plain, odd).encode(), CONTENT_TYPE)) is None
+
+
+@pytest.mark.parametrize("headers", [(), (("content-type", b"application/json"),)])
+def test_what_does_not_say_what_it_is_is_left(headers: tuple[tuple[str, bytes], ...]) -> None:
+    """Guessing is the other reader's."""
+    assert read_plain_activity(record(USAGE.encode(), *headers)) is None
+
+
+TEXTS = st.text(st.characters(codec=None), max_size=4) | st.sampled_from(["worker", "x" * 300])
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
+KEYS = st.sampled_from([*EXAMPLES["usage.api_requests"], "user_id", "requests", "dataschema", "x"])
+
+
+@given(st.data())
+def test_whatever_is_written_the_two_readers_agree(data: st.DataObject) -> None:
+    """Also where a key stands twice, or is unknown: `fuzz.law` compares them."""
+    event = EXAMPLES[data.draw(st.sampled_from(ACTIVITY))]
+    pairs = [(key, json.dumps(value)) for key, value in event.items() if key != "data"]
+    told = [(key, json.dumps(value)) for key, value in event["data"].items()]
+    for fields in (pairs, told):
+        for _ in range(data.draw(st.integers(0, 2))):
+            ascii_ = data.draw(st.booleans())
+            text = json.dumps(data.draw(VALUES), ensure_ascii=ascii_)
+            fields.insert(data.draw(st.integers(0, len(fields))), (data.draw(KEYS), text))
+    space = data.draw(st.sampled_from(["", " ", "\n"]))
+    pairs.append(("data", _object(told, space)))
+    law.check(law.record(_object(pairs, space).encode(errors="surrogatepass")), Feed.CLOUDEVENTS)
+
+
+def _object(pairs: list[tuple[str, str]], space: str) -> str:
+    return "{" + ",".join(f'"{key}"{space}:{space}{text}' for key, text in pairs) + "}"
