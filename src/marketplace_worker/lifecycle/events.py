@@ -3,7 +3,7 @@
 Their bytes, CloudEvents of events.md section 3, are made in `contract.outbound`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -297,7 +297,8 @@ class Event:
     """One outgoing event.  `sequence` begins at 1 and rises by one per subject.
 
     `causation_id` is the id of the inbound message, or `deadline`.  `standing` is None where the
-    subject is the worker itself, and `effective_at` is then `decided_at`.
+    subject is the worker itself, and `effective_at` is then `decided_at`.  The same event always
+    has the same `id` (invariant 6).
     """
 
     kind: EventKind
@@ -309,11 +310,11 @@ class Event:
     correlation_id: str
     standing: Standing | None
     details: Details = None
+    id: UUID = field(init=False, compare=False)
 
-    @property
-    def id(self) -> UUID:
-        """The same event always has the same id (invariant 6)."""
-        return event_id(self.subject, self.sequence, self.kind)
+    def __post_init__(self) -> None:
+        """Derive the id once: it is written to the history and to Kafka."""
+        object.__setattr__(self, "id", event_id(self.subject, self.sequence, self.kind))
 
 
 def event_id(subject: OrganizationId, sequence: int, kind: EventKind) -> UUID:

@@ -115,7 +115,8 @@ def _what_attachments_read(organization: Organization) -> object:
 def _what_coverage_reads(organization: Organization) -> object:
     cancellation = organization.cancellation
     return (
-        organization.state,
+        organization.state.in_cancellation,
+        organization.plans_taken_at,
         cancellation and (cancellation.canceled_at, cancellation.policy_version),
         organization.pending,
         organization.commitments,
