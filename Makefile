@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stories test-kafka test-faults test-exhaustive test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-exhaustive test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -22,6 +22,14 @@ help: ## What can be made
 
 demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
+
+bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (5 min); ARGS="usage --runs 3"
+	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
+	@$(VENV)/python -m benchmarks $(ARGS)
+
+bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and several workers (long)
+	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
+	@$(VENV)/python -m benchmarks --large $(ARGS)
 
 test: $(READY) ## Run the tests; KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
 	@$(VENV)/pytest -n auto --dist loadfile $(ARGS)
@@ -71,7 +79,7 @@ lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what st
 
 clean: ## Remove all that was made
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that is new enough and can make environments; then exactly what is locked.
 $(READY): requirements.lock pyproject.toml

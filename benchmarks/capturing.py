@@ -1,0 +1,249 @@
+"""What ours wrote, per subject, to be written again by the floor: the same rows, the same bytes.
+
+Nothing here knows the tables' columns: they are asked for, so a change of the schema is the floor's
+at once.
+"""
+
+import pickle
+import tempfile
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+if TYPE_CHECKING:  # for the floors, which read what was captured, and start faster without
+    from benchmarks.stage import Connection
+
+Values = tuple[Any, ...]
+
+APPENDED = ("journal", "decisions", "outbox")
+CHANGED = {
+    "organizations": ("organization_id",),
+    "subscriptions": ("marketplace", "subscription_id"),
+}
+"""With the columns of their keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Those of a table that are written, with the types of their arrays."""
+
+    table: str
+    types: Mapping[str, str]
+
+    def statement(self) -> str:
+        """Writes rows; its parameters are `arrays`."""
+        return self._update() if self.table in CHANGED else self._insert()
+
+    def _insert(self) -> str:
+        """Append rows, in order."""
+        named = ", ".join(self.types)
+        values = ", ".join(self._value("new", name) for name in self.types)
+        return (
+            f"INSERT INTO {self.table} ({named}) SELECT {values}"
+            f" FROM {self._unnest()} WITH ORDINALITY AS new ({named}, place) ORDER BY place"
+        )
+
+    def _update(self) -> str:
+        """Change rows, found by their keys."""
+        keys = CHANGED[self.table]
+        changed = ", ".join(
+            f"{name} = {self._value('new', name)}" for name in self.types if name not in keys
+        )
+        found = " AND ".join(f"{self.table}.{name} = new.{name}" for name in keys)
+        return (
+            f"UPDATE {self.table} SET {changed}"
+            f" FROM {self._unnest()} AS new ({', '.join(self.types)}) WHERE {found}"
+        )
+
+    def arrays(self, rows: Sequence[Values]) -> list[list[Any]]:
+        """The parameters: a list for each column."""
+        if not rows:
+            return [[] for _ in self.types]
+        return [list(column) for column in zip(*rows, strict=True)]
+
+    def _unnest(self) -> str:
+        types = ("text" if kind in {"json", "jsonb"} else kind for kind in self.types.values())
+        arrays = (f"${place}::{kind}[]" for place, kind in enumerate(types, start=1))
+        return f"unnest({', '.join(arrays)})"
+
+    def _value(self, row: str, name: str) -> str:
+        kind = self.types[name]
+        return f"{row}.{name}::{kind}" if kind in {"json", "jsonb"} else f"{row}.{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of one subject: rows of `APPENDED` tables, and the new rows of `CHANGED` ones."""
+
+    organization: str
+    rows: Mapping[str, Sequence[Values]]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """All that ours wrote.  A subject is a message's position, or an organization that was due."""
+
+    columns: Mapping[str, Columns]
+    written: Mapping[str, Written]
+    safeguards: str
+
+    def save(self, folder: Path) -> str:
+        """For a process that reads it; returns the file's path."""
+        with tempfile.NamedTemporaryFile("wb", dir=folder, delete=False) as output:
+            pickle.dump(self, output, pickle.HIGHEST_PROTOCOL)
+        return output.name
+
+    @classmethod
+    def load(cls, file: str) -> "Captured":
+        """What `save` wrote."""
+        with Path(file).open("rb") as saved:
+            captured = pickle.load(saved)  # noqa: S301 - our own file
+        assert isinstance(captured, cls)
+        return captured
+
+    async def writer(
+        self, connection: "Connection"
+    ) -> Callable[[Sequence[Written]], Awaitable[None]]:
+        """What writes the rows of some subjects, in their order: a prepared statement a table.
+
+        One statement for all of the tables was measured, and was slower (by a fifth).
+        """
+        prepared = [
+            (table, columns, await connection.prepare(columns.statement()))
+            for table, columns in self.columns.items()
+        ]
+
+        async def write(subjects: Sequence[Written]) -> None:
+            for table, columns, statement in prepared:
+                rows = [row for subject in subjects for row in subject.rows[table]]
+                await statement.fetch(*columns.arrays(rows))
+
+        return write
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Where the appended tables ended before ours began."""
+
+    last: Mapping[str, int]
+
+    @classmethod
+    async def of(cls, connection: "Connection") -> "Before":
+        """As it is now."""
+        return cls(
+            {
+                table: await connection.fetchval(f"SELECT coalesce(max(id), 0) FROM {table}")
+                for table in APPENDED
+            }
+        )
+
+
+def written_of_each(captured: Captured) -> dict[str, dict[str, float]]:
+    """Rows and bytes of one subject, on average, by table."""
+    subjects = captured.written.values()
+    return {
+        table: {
+            "rows": sum(len(each.rows[table]) for each in subjects) / len(subjects),
+            "bytes": round(
+                sum(
+                    len(value)
+                    for each in subjects
+                    for values in each.rows[table]
+                    for value in values
+                    if isinstance(value, str | bytes)
+                )
+                / len(subjects)
+            ),
+        }
+        for table in captured.columns
+    }
+
+
+async def captured(connection: "Connection", before: Before, *, deadlines: bool) -> Captured:
+    """What was written since `before`.
+
+    `deadlines`: subjects are organizations that were due; else messages.
+    """
+    columns = {
+        table: Columns(table, await _types(connection, table)) for table in (*APPENDED, *CHANGED)
+    }
+    rows = {table: await _since(connection, columns[table], before) for table in APPENDED}
+    decisions = defaultdict(list)
+    for row in rows["decisions"]:
+        decisions[row["source"], row["message_id"]].append(row)
+    promises = defaultdict(list)
+    for row in rows["outbox"]:
+        promises[row["key"]].append(tuple(row))
+    organizations, subscriptions = await _changed(connection, columns, rows["journal"], decisions)
+    written = {}
+    for row in rows["journal"]:
+        decided = decisions[row["source"], row["message_id"]]
+        organization = decided[0]["organization_id"]
+        subject = organization if deadlines else row["position"]
+        key = (row["marketplace"], row["subscription_id"])
+        written[subject] = Written(
+            organization,
+            {
+                "journal": [tuple(row)],
+                "decisions": [tuple(each) for each in decided],
+                "outbox": promises[organization.encode()],
+                "organizations": [organizations[organization]],
+                "subscriptions": [subscriptions[key]] if key in subscriptions else [],
+            },
+        )
+    if not subscriptions:
+        del columns["subscriptions"]
+    safeguards = await connection.fetchval("SELECT document FROM safeguards")
+    return Captured(columns, written, safeguards)
+
+
+async def _changed(
+    connection: "Connection",
+    columns: Mapping[str, Columns],
+    journal: Sequence[asyncpg.Record],
+    decisions: Mapping[Any, Sequence[asyncpg.Record]],
+) -> tuple[dict[str, Values], dict[tuple[str, str], Values]]:
+    """The rows of the organizations and the subscriptions that the journal is about."""
+    ids = [each["organization_id"] for decided in decisions.values() for each in decided]
+    names = ", ".join(columns["organizations"].types)
+    organizations = await connection.fetch(
+        f"SELECT {names} FROM organizations WHERE organization_id = ANY($1)",
+        ids,
+    )
+    names = ", ".join(columns["subscriptions"].types)
+    told = [row for row in journal if row["subscription_id"] is not None]
+    subscriptions = await connection.fetch(
+        f"SELECT {names} FROM subscriptions"
+        " JOIN unnest($1::text[], $2::text[]) AS told (marketplace, subscription_id)"
+        " USING (marketplace, subscription_id)",
+        [row["marketplace"] for row in told],
+        [row["subscription_id"] for row in told],
+    )
+    return (
+        {row["organization_id"]: tuple(row) for row in organizations},
+        {(row["marketplace"], row["subscription_id"]): tuple(row) for row in subscriptions},
+    )
+
+
+async def _since(
+    connection: "Connection", columns: Columns, before: Before
+) -> list[asyncpg.Record]:
+    names = ", ".join(columns.types)
+    query = f"SELECT {names} FROM {columns.table} WHERE id > $1 ORDER BY id"
+    rows: list[asyncpg.Record] = await connection.fetch(query, before.last[columns.table])
+    return rows
+
+
+async def _types(connection: "Connection", table: str) -> dict[str, str]:
+    """The columns that are written, and their types."""
+    rows = await connection.fetch(
+        "SELECT attname, format_type(atttypid, NULL) AS type FROM pg_attribute"
+        " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
+        " AND attidentity = '' AND attgenerated = '' ORDER BY attnum",
+        table,
+    )
+    return {row["attname"]: row["type"] for row in rows}

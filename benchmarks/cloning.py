@@ -1,0 +1,188 @@
+"""Fleets: one organization of a kind becomes what it is by the product's own steps; the others are
+copies of its rows, made by SQL.
+
+What is copied is consistent enough to be decided on: every id, in columns and documents, is the
+copy's own.  Not so the hashes of the journal's chain, which only `replay --verify` looks at.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from benchmarks.stage import EMAIL_KEY, Connection, Message
+from benchmarks.workloads import Kind, number_of, owner
+from marketplace_worker.app import read_policy, worker_of
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.store import policies
+from marketplace_worker.store.database import connecting, transaction
+
+SEEDS_FROM = 90_000_000
+"""The numbers from here on are those of organizations that are copied."""
+
+TABLES = (
+    "organizations",
+    "subscriptions",
+    "links",
+    "billing_accounts",
+    "activity",
+    "journal",
+    "decisions",
+)
+
+FORGOTTEN = ("activity_offsets", "feed_days", "outbox", "dead_letters")
+"""What the seeds leave behind that is nobody's: where records stood, and what was promised."""
+
+
+_SEED = """
+CREATE TEMP TABLE seed AS
+SELECT *, row_number() OVER (ORDER BY place) AS seed_row
+FROM (
+    SELECT *, ctid AS place
+    FROM {table} AS every
+    WHERE every::text LIKE '%{old}%'
+    ORDER BY ctid DESC
+    LIMIT {newest}
+) AS newest;
+"""
+"""In the order in which they were written: a seed's table was never changed but by adding to it, or
+its order does not matter."""
+
+_INSERT = """
+INSERT INTO {table} ({columns})
+SELECT {values}
+FROM seed, (
+    SELECT lpad(n::text, 8, '0') AS number, encode(sha256(n::text::bytea), 'hex') AS email
+    FROM generate_series({wanted.start}, {wanted.stop} - 1, {wanted.step}) AS n
+) AS new
+WHERE seed_row = {{row}};
+"""
+
+
+class _Clock:
+    """Stands where it is put."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    async def __call__(self, _: object) -> datetime:
+        return self.now
+
+
+async def seed(
+    settings: Settings,
+    kinds: Sequence[Kind],
+    now: datetime,
+    *,
+    until: timedelta = timedelta(0),
+    first: int = SEEDS_FROM,
+    news: bool = False,
+) -> list[int]:
+    """Tell the product of one organization of each kind; returns their numbers, from `first` on.
+
+    Everything happens at its own time, as it is told and as it falls due, up to `until` before now.
+    `news`: their news as well; what comes of these stays in the outbox.
+    """
+    clock = _Clock(now)
+    numbers = [first + place for place, _ in enumerate(kinds)]
+    async with connecting(settings.postgres) as pool:
+        worker = worker_of(settings, read_policy(settings.policy_file), pool, clock)
+        async with transaction(pool) as conn:
+            await policies.register(conn, worker.policies.current, now=now)
+        for place, (number, kind) in enumerate(zip(numbers, kinds, strict=True)):
+            for at, message in kind.told(number_of(number), now):
+                await _pass_time(worker, clock, at)
+                # An offset of its own: the position is all that some messages are known by.
+                await ingest([_record(message, 1_000 * place + int(at.timestamp()), at)], worker)
+            await _pass_time(worker, clock, now - until)
+        await _forget(worker)
+        for place, number in enumerate(numbers if news else ()):
+            message = kinds[place].news(number_of(number), now)
+            await ingest([_record(message, place, now)], worker)
+    return numbers
+
+
+async def _forget(worker: Worker) -> None:
+    async with transaction(worker.pool) as conn:
+        await conn.execute("SET LOCAL ROLE NONE")
+        await conn.execute("".join(f"DELETE FROM {table};" for table in FORGOTTEN))
+
+
+async def _pass_time(worker: Worker, clock: _Clock, until: datetime) -> None:
+    """Let every deadline come at its own time."""
+    while True:
+        due_at = await worker.pool.fetchval("SELECT min(next_due_at) FROM organizations")
+        if due_at is None or due_at > until:
+            break
+        clock.now = due_at
+        await fire_due(worker, limit=100)
+    clock.now = until
+
+
+def _record(message: Message, offset: int, at: datetime) -> Record:
+    topic, key, value = message
+    return Record(topic, 0, offset, at, key, value)
+
+
+async def clone(
+    connection: Connection,
+    number: int,
+    wanted: range,
+    *,
+    tables: Sequence[str] = TABLES,
+    journal_rows: int | None = None,
+) -> None:
+    """Copy one organization, with all that belongs to it, under each of the `wanted` numbers.
+
+    Args:
+        connection: to the database that has it.
+        number: which organization.
+        wanted: the numbers of the copies; its step is heeded.
+        tables: what is copied.
+        journal_rows: only so many rows of its journal, the newest; None for all.
+    """
+    old, email = number_of(number), email_of(number)
+    for table in tables:
+        newest = journal_rows if table == "journal" else None
+        # In a table of its own, so that nothing reads what it writes.
+        await connection.execute(_SEED.format(table=table, old=old, newest=newest or "ALL"))
+        rows = await connection.fetchval("SELECT count(*) FROM seed")
+        columns = await _columns(connection, table)
+        values = [_copied(name, kind, old, email) for name, kind in columns.items()]
+        insert = _INSERT.format(
+            table=table, columns=", ".join(columns), values=", ".join(values), wanted=wanted
+        )
+        for row in range(rows):  # one by one: an organization's rows lie apart, as in life
+            await connection.execute(insert.format(row=row + 1))
+        await connection.execute("DROP TABLE seed")
+
+
+def email_of(number: int) -> str:
+    """The hash of a seed's owner's address."""
+    return email_hasher(EMAIL_KEY.encode())(owner(number_of(number)))
+
+
+async def _columns(connection: Connection, table: str) -> dict[str, str]:
+    """Those that are written, and their types."""
+    rows: list[asyncpg.Record] = await connection.fetch(
+        "SELECT column_name::text, data_type::text FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name = $1 AND is_identity = 'NO'"
+        " ORDER BY ordinal_position",
+        table,
+    )
+    return {row["column_name"]: row["data_type"] for row in rows}
+
+
+def _copied(name: str, kind: str, old: str, email: str) -> str:
+    """An expression of a copy's column."""
+    if kind not in {"text", "json", "jsonb"}:
+        return name
+    numbered = f"replace({name}::text, '{old}', number)"
+    if name in {"document", "owner_email", "locked_email", "fact"}:
+        numbered = f"replace({numbered}, '{email}', email)"
+    return numbered if kind == "text" else f"{numbered}::{kind}"

@@ -1,0 +1,196 @@
+"""Fleets of any size, of every kind of organization, for what is measured of large ones.
+
+Few of a fleet are spoken of in one run; who they are is spread over all of it, as in life.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from benchmarks.cloning import clone, seed
+from benchmarks.stage import Connection, Message
+from benchmarks.workloads import ACTIVE, DUE, NOTIFIED, Kind, number_of, organization
+from marketplace_worker.settings import Settings
+
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+"""When what is due is due, until somebody has it due: the moment itself is derived anew."""
+
+SPOKEN_OF = 0.3
+LEAVING = 0.2
+"""Which shares of a fleet can be notified of (a sixth of each kind), and can be made due."""
+
+TOLD_MORE = 12
+"""How many notifications a paying organization had since it joined: so the journal has ten rows an
+organization in the whole fleet."""
+
+
+def _told_more(number: str, now: datetime) -> Sequence[tuple[datetime, Message]]:
+    """Of an active organization: each day the news that its license is there still."""
+    told = list(ACTIVE.told(number, now))
+    began_at, (topic, key, value) = told[-1]
+    for day in range(1, TOLD_MORE + 1):
+        at = began_at + timedelta(days=day)
+        again = value.replace(_seconds(began_at), _seconds(at))
+        told.append((at, (topic, key, again.replace(b"-4a2c-0011-", b"-4a2c-%04d-" % (500 + day)))))
+    return told
+
+
+def _seconds(moment: datetime) -> bytes:
+    return moment.isoformat(timespec="seconds").encode().replace(b"+00:00", b"Z")
+
+
+PAYING = Kind("paying", _told_more, ACTIVE.news)
+
+DUE_SINCE = timedelta(hours=24)
+"""For how long the suspension of the `DUE` was due when they are made: it is not told to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """So many organizations, by number: those that are spoken of, those that leave, the others."""
+
+    size: int
+
+    @property
+    def spoken_of(self) -> int:
+        """How many can be notified of: a multiple of the kinds."""
+        return int(self.size * SPOKEN_OF) // len(NOTIFIED) * len(NOTIFIED)
+
+    @property
+    def leaving(self) -> int:
+        """How many can be made due."""
+        return int(self.size * LEAVING)
+
+    def sample(self, count: int) -> Sequence[int]:
+        """Numbers of organizations that can be notified of, spread over them, equally of each kind.
+
+        Whatever the fleet's size, the same count gives the same mix.
+        """
+        kinds = len(NOTIFIED)
+        stride = max(1, self.spoken_of // max(kinds, count))
+        return [
+            place * kinds * stride + kind
+            for place in range(min(count, self.spoken_of) // kinds)
+            for kind in range(kinds)
+        ]
+
+    def leaving_sample(self, count: int) -> Sequence[int]:
+        """Numbers of organizations that can be made due, spread over them."""
+        first, stride = self.spoken_of, max(1, self.leaving // count)
+        return range(first, first + min(count, self.leaving) * stride, stride)
+
+    async def build(self, connection: Connection, settings: Settings) -> None:
+        """Make it, in a database in which there is only the schema (`stage.template`)."""
+        now = datetime.now(UTC)  # noqa: TID251 - they live now
+        *notified, paying = await seed(settings, (*NOTIFIED, PAYING), now)
+        [due] = await seed(
+            settings, (DUE,), now, until=DUE_SINCE + timedelta(hours=1), first=paying + 1
+        )
+        await connection.execute(
+            "UPDATE organizations SET next_due_at = $2 WHERE organization_id = $1",
+            organization(number_of(due)),
+            FAR,
+        )
+        leaving_from, paying_from = self.spoken_of, self.spoken_of + self.leaving
+        async with without_indexes(connection):
+            for kind, number in enumerate(notified):
+                await clone(connection, number, range(kind, self.spoken_of, len(NOTIFIED)))
+            await clone(connection, due, range(leaving_from, paying_from))
+            await clone(connection, paying, range(paying_from, self.size))
+
+
+def news(number: int, at: datetime, run: int) -> Message:
+    """A notification of an organization of `sample`; of each run another, for the journal."""
+    kind = NOTIFIED[number % len(NOTIFIED)]
+    topic, key, value = kind.news(number_of(number), at)
+    for same, other in (
+        (b"709a3d39-", b"%08x-" % run),
+        (b'"messageId": "2026', b'"messageId": "%d-' % run),
+    ):
+        value = value.replace(same, other)
+    return topic, key, value
+
+
+@asynccontextmanager
+async def without_indexes(connection: Connection) -> AsyncIterator[None]:
+    """While inside no table has an index, nor a constraint that needs one, nor is it vacuumed; to
+    write millions.
+    """
+    tables = await connection.fetch(
+        "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+    )
+    for each in tables:
+        await connection.execute(f"ALTER TABLE {each['name']} SET (autovacuum_enabled = false)")
+    constraints = await connection.fetch(
+        "SELECT conrelid::regclass::text AS of, conname AS name,"
+        " pg_get_constraintdef(oid) AS definition FROM pg_constraint"
+        " WHERE contype IN ('p', 'u') AND connamespace = 'public'::regnamespace"
+    )
+    for each in constraints:
+        await connection.execute(f'ALTER TABLE {each["of"]} DROP CONSTRAINT "{each["name"]}"')
+    indexes = await connection.fetch(
+        "SELECT indexname AS name, indexdef AS definition FROM pg_indexes"
+        " WHERE schemaname = 'public'"
+    )
+    for each in indexes:
+        await connection.execute(f'DROP INDEX "{each["name"]}"')
+    await connection.execute("SET maintenance_work_mem = '1GB'; SET synchronous_commit = off")
+    yield
+    for each in constraints:
+        await connection.execute(
+            f'ALTER TABLE {each["of"]} ADD CONSTRAINT "{each["name"]}" {each["definition"]}'
+        )
+    for each in indexes:
+        await connection.execute(each["definition"])
+    for each in tables:
+        await connection.execute(f"ALTER TABLE {each['name']} RESET (autovacuum_enabled)")
+
+
+async def save(connection: Connection, numbers: Sequence[int]) -> None:
+    """Remember how organizations stand, with their subscriptions, for `restore`."""
+    ids = [organization(number_of(number)) for number in numbers]
+    await connection.execute(
+        "CREATE TABLE saved_organizations AS"
+        " SELECT * FROM organizations WHERE organization_id = ANY($1::text[])",
+        ids,
+    )
+    await connection.execute(
+        "CREATE TABLE saved_subscriptions AS"
+        " SELECT subscriptions.* FROM subscriptions JOIN links USING (marketplace, subscription_id)"
+        " WHERE organization_id = ANY($1::text[])",
+        ids,
+    )
+    await connection.execute("ANALYZE saved_organizations, saved_subscriptions")
+
+
+async def restore(connection: Connection) -> None:
+    """Have all that was saved stand as it did, and what is promised forgotten."""
+    for table, key in (
+        ("organizations", ("organization_id",)),
+        ("subscriptions", ("marketplace", "subscription_id")),
+    ):
+        columns = [
+            row["name"]
+            for row in await connection.fetch(
+                "SELECT attname AS name FROM pg_attribute"
+                " WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
+                table,
+            )
+            if row["name"] not in key
+        ]
+        same = " AND ".join(f"{table}.{each} = saved.{each}" for each in key)
+        changes = ", ".join(f"{each} = saved.{each}" for each in columns)
+        await connection.execute(
+            f"UPDATE {table} SET {changes} FROM saved_{table} AS saved WHERE {same}"
+        )
+    await connection.execute("TRUNCATE outbox")
+    await connection.execute("VACUUM organizations, subscriptions")
+
+
+async def make_due(connection: Connection, numbers: Sequence[int]) -> None:
+    """Have organizations of `leaving_sample` due now."""
+    await connection.execute(
+        "UPDATE organizations SET next_due_at = now() WHERE organization_id = ANY($1::text[])",
+        [organization(number_of(number)) for number in numbers],
+    )

@@ -1,0 +1,63 @@
+"""The floor of `notifications`: `getmany`, `orjson.loads`, a statement that reads, one a table that
+writes.
+
+It reads and locks, as ours does, each message's organization, subscription and activity, and reads
+its link and the newest row of the journal's chain; and it writes what was captured of ours for the
+message at that position: rows of journal, history and outbox, the organization's and the
+subscription's documents.  It leaves out: validation, translation, families of subscriptions and
+their accounts, whether a message was taken before, every rule, hashing, encoding, the log.
+"""
+
+from typing import Any
+
+import orjson
+from aiokafka import ConsumerRecord
+
+from benchmarks.capturing import Captured
+from benchmarks.floor import Job, connected, consume, main
+
+READ = """
+SELECT o.document, s.document AS plan, a.last_login_at, a.last_request_at, head.hash
+FROM unnest($1::text[], $2::text[], $3::text[])
+    AS told (organization_id, marketplace, subscription_id)
+JOIN organizations AS o USING (organization_id)
+JOIN subscriptions AS s USING (marketplace, subscription_id)
+JOIN links USING (organization_id, marketplace, subscription_id)
+JOIN activity AS a USING (organization_id)
+LEFT JOIN LATERAL (
+    SELECT hash FROM journal
+    WHERE journal.marketplace = told.marketplace
+      AND journal.subscription_id = told.subscription_id AND journal.organization_id IS NULL
+    ORDER BY id DESC LIMIT 1
+) AS head ON true
+FOR UPDATE OF o, s, a
+"""
+
+
+async def measure(job: Job) -> dict[str, Any]:
+    """Take in so many notifications."""
+    captured = Captured.load(job["captured"])
+    plan = list(captured.columns["subscriptions"].types)
+    marketplace, subscription = plan.index("marketplace"), plan.index("subscription_id")
+    async with connected(job) as connection:
+        read, write = await connection.prepare(READ), await captured.writer(connection)
+
+        async def take(batch: list[ConsumerRecord]) -> None:
+            for record in batch:
+                orjson.loads(record.value)
+            subjects = [captured.written[f"{r.topic}/{r.partition}/{r.offset}"] for r in batch]
+            plans = [each.rows["subscriptions"][0] for each in subjects]
+            async with connection.transaction():
+                rows = await read.fetch(
+                    [each.organization for each in subjects],
+                    [each[marketplace] for each in plans],
+                    [each[subscription] for each in plans],
+                )
+                assert len(rows) == len(batch)
+                await write(subjects)
+
+        return await consume(job, take)
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,53 @@
+"""The floor of `relay`: read a batch, `send` all of it and gather, delete it, commit.
+
+It reads, sends and deletes the same rows as ours, with the same producer: idempotent where the
+broker has that, `acks=all`, the same compression.  It leaves out: shards and who leads them, what
+becomes of a message that is not acknowledged, reading each row's headers (it knows them), the log.
+"""
+
+import asyncio
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from benchmarks.floor import Clock, Job, connected, main
+
+HEADERS = [("content-type", b"application/cloudevents+json")]
+
+READ = "SELECT id, topic, key, value, headers FROM outbox ORDER BY id LIMIT $1"
+FORGET = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+
+
+async def measure(job: Job) -> dict[str, Any]:
+    """Send all that is in the outbox."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=job["kafka"],
+        acks="all",
+        enable_idempotence=job["idempotent"],
+        linger_ms=5,
+        compression_type="lz4",
+        max_batch_size=256 * 1024,
+    )
+    await producer.start()
+    clock = Clock()
+    try:
+        async with connected(job) as connection:
+            read, forget = await connection.prepare(READ), await connection.prepare(FORGET)
+            while clock.done < job["count"]:
+                clock.begin()
+                async with connection.transaction():
+                    rows = await read.fetch(job["batch"])
+                    sent = [
+                        await producer.send(topic, value, key=key, headers=HEADERS)
+                        for _, topic, key, value, _ in rows
+                    ]
+                    await asyncio.gather(*sent)
+                    await forget.fetch([row[0] for row in rows])
+                clock.done += len(rows)
+            return clock.result()
+    finally:
+        await producer.stop()
+
+
+if __name__ == "__main__":
+    main(measure)

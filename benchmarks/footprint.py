@@ -1,0 +1,147 @@
+"""What the worker weighs: its memory under load, its start, and what it imports.
+
+There is nothing to compare these with: the figures are to be below a bound.
+"""
+
+import asyncio
+import random
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+
+from benchmarks import results
+from benchmarks.machine import peak_memory_mb
+from benchmarks.measuring import Options
+from benchmarks.stage import PREFIX, Connection, Stage
+from benchmarks.worker import Worker, working
+from benchmarks.workloads import ACTIVE, number_of, usage
+from marketplace_worker.settings import Settings
+
+EMPTY = "empty"
+LOOPS = ("ingest", "deadlines", "relay", "retention")
+PORT = f"{PREFIX}HTTP_PORT"
+
+CUSTOMERS = 2_500
+USES = 30_000
+"""How many usage events come together with what is told of the customers."""
+
+MEMORY_RUNS = 2
+LOOK_EVERY_S = 0.01
+MODULE = "marketplace_worker.cli"
+EXPENSIVE = 10
+
+
+async def measure(stage: Stage, options: Options) -> list[results.Row]:
+    """Peak memory under load, from process start to ready, and import time."""
+    await stage.template(EMPTY, _nothing)
+    loads = min(MEMORY_RUNS, options.runs)
+    memory, starts = [], []
+    for number in range(options.runs):
+        # What a load left in Kafka, the next start must not find.
+        prefix = f"footprint-{min(number, loads)}."
+        if number <= loads:
+            await stage.topics(prefix)
+        async with stage.database(EMPTY) as dsn:
+            port = _free_port()
+            began = perf_counter()
+            place = stage.place(dsn, prefix)
+            async with working(place, LOOPS, variables={PORT: str(port)}) as worker:
+                await _ready(port)
+                starts.append(perf_counter() - began)
+                if number < loads:
+                    await _load(stage, prefix, worker, options)
+                    memory.append(peak_memory_mb(worker.pid))
+    imports = [await _import_s() for _ in range(options.runs)]
+    return [
+        results.row(
+            "footprint", "peak memory under load", "MB", {"ours": memory},
+            wanted="< 150", ran_on=stage.ran_on,
+            details={"customers": options.size(CUSTOMERS), "uses": options.size(USES)},
+        ),
+        results.row(
+            "footprint", "process start to ready", "s", {"ours": starts},
+            wanted="< 2", ran_on=stage.ran_on,
+        ),
+        results.row(
+            "footprint", "import", "s", {"ours": imports}, ran_on=stage.ran_on,
+            details={"milliseconds_of": await most_expensive(MODULE)},
+        ),
+    ]  # fmt: skip
+
+
+async def _nothing(connection: Connection, settings: Settings) -> None:
+    """A database in which there is only the schema."""
+
+
+async def _ready(port: int) -> None:
+    """Wait until the worker says that it is, as a probe would ask."""
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+        except OSError:
+            answer = b""
+        if answer.split(b" ", 2)[1:2] == [b"200"]:
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _load(stage: Stage, prefix: str, worker: Worker, options: Options) -> None:
+    """New customers, their notifications and their end, among usage events; until all is out."""
+    now = datetime.now(UTC)  # noqa: TID251 - they live now
+    customers = options.size(CUSTOMERS, least=100)
+    numbers = [number_of(number) for number in range(customers)]
+    told = [message for each in numbers for _, message in ACTIVE.told(each, now)]
+    told += [ACTIVE.news(each, now) for each in numbers]
+    told += usage(random.Random(1), customers, now, options.size(USES, least=1_000))
+    await stage.send(prefix, told)
+    await worker.until("batch_ingested", "records", len(told))
+    events = sum(line["events"] for line in worker.said("batch_ingested"))
+    await worker.until("batch_relayed", "messages", events)
+
+
+async def _import_s() -> float:
+    """How long a new process takes to import the command, the interpreter's own start aside."""
+    program = (
+        "from time import perf_counter as now; began = now(); "
+        f"import {MODULE}; print(now() - began)"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=PIPE, stderr=DEVNULL
+    )
+    out, _ = await child.communicate()
+    return float(out)
+
+
+async def most_expensive(module: str, count: int = EXPENSIVE) -> Mapping[str, float]:
+    """The packages whose modules take longest to import, in milliseconds of their own.
+
+    As `python -X importtime` tells it, which makes each import somewhat slower.
+    """
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "importtime", "-c", f"import {module}", stdout=DEVNULL, stderr=PIPE
+    )
+    _, err = await child.communicate()
+    milliseconds = _by_package(err.decode().splitlines())
+    return dict(sorted(milliseconds.items(), key=lambda each: -each[1])[:count])
+
+
+def _by_package(lines: Sequence[str]) -> dict[str, float]:
+    milliseconds: dict[str, float] = defaultdict(float)
+    for line in lines:
+        own, _, module = (each.strip() for each in line.removeprefix("import time:").split("|"))
+        if own.isdecimal():
+            milliseconds[module.partition(".")[0]] += int(own) / 1_000
+    return {name: round(each, 1) for name, each in milliseconds.items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        return int(chosen.getsockname()[1])

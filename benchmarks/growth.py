@@ -1,0 +1,230 @@
+"""Whether a message costs as much in a large fleet as in a small one.
+
+Fleets of 10,000, 100,000 and 1,000,000 organizations, with ten journal rows each, are worked on in
+turns: the same number of notifications is taken in, the same number of organizations is due, and
+what came of both is relayed.  Who is concerned is spread over the whole fleet.  After each run what
+it changed is as before, but for the journal and the history, which only grow.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+from matplotlib.figure import Figure
+
+from benchmarks import results
+from benchmarks.cloning import TABLES
+from benchmarks.fleet import Fleet, make_due, news, restore, save
+from benchmarks.machine import cpu_s, cpu_s_under
+from benchmarks.measuring import Options
+from benchmarks.stage import Connection, Stage
+from benchmarks.worker import Pace, Worker, pace, working
+from marketplace_worker.store.queries import queries
+
+SIZES = (10_000, 100_000, 1_000_000)
+NOTIFIED_OF, FIRED = 3_000, 2_000
+"""How many notifications and how many due organizations there are in a run; of the smallest fleet
+that is all."""
+
+WANTED = "at most 1.3"
+
+WORKS = {"ingest": "messages/s", "deadlines": "organizations/s", "relay": "messages/s"}
+COLORS = ("#2a78d6", "#d98c3f", "#5b9a5b")
+
+POPULATION_RUNS = 5
+
+RUNS = count(1)
+"""The runs of all fleets are numbered: the journal takes no message twice."""
+
+
+@dataclass(slots=True)
+class Grown:
+    """A fleet of one size, and what was measured of it; by work and in the order of the runs.
+
+    `per_s`: how many were done a second.  `cpu_ms`: what one of them cost the worker and Postgres
+    together, in milliseconds of a processor; `postgres_cpu_ms`: Postgres alone.  `population_ms`:
+    how long the one statement takes that counts the whole fleet; ticks ask for it where the guard's
+    limit may be near, not here.
+    `row_bytes`: what a row of each table takes, its part of the indexes included.
+    """
+
+    fleet: Fleet
+    template: str
+    journal_rows: int = 0
+    population_ms: float = 0.0
+    row_bytes: Mapping[str, float] = field(default_factory=dict)
+    per_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    postgres_cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, work: str, pace: Pace, worker_s: float, postgres_s: float) -> None:
+        """What one run came to, with the seconds of a processor that it took."""
+        self.per_s[work].append(pace.rate)
+        self.cpu_ms[work].append(1_000 * (worker_s + postgres_s) / pace.done)
+        self.postgres_cpu_ms[work].append(1_000 * postgres_s / pace.done)
+        sys.stderr.write(
+            f"  {work} {self.fleet.size}: {pace.rate:,.0f}/s, {self.cpu_ms[work][-1]:.2f} CPU ms\n"
+        )
+
+
+async def measure(stage: Stage, options: Options) -> list[results.Row]:
+    """Ingest, deadlines and relay in each of the fleets."""
+    sizes = [options.size(each, least=100 * 10**place) for place, each in enumerate(SIZES)]
+    smallest = Fleet(sizes[0])
+    sample = smallest.sample(min(NOTIFIED_OF, smallest.spoken_of))
+    leaving = min(FIRED, smallest.leaving)
+    grown = []
+    for size in sizes:
+        fleet = Fleet(size)
+        name = await stage.template(f"growth-{size}", fleet.build)
+        async with _connected(stage, name) as connection:
+            await save(connection, [*fleet.sample(len(sample)), *fleet.leaving_sample(leaving)])
+            rows = await connection.fetchval("SELECT count(*) FROM journal")
+            population_ms, row_bytes = (
+                await _population_ms(connection),
+                await _row_bytes(connection),
+            )
+        grown.append(Grown(fleet, name, rows, population_ms, row_bytes))
+    for _ in range(options.runs):
+        for each in grown:
+            await _run(stage, each, len(sample), leaving)
+    return list(_rows(stage, grown))
+
+
+async def _population_ms(connection: Connection) -> float:
+    took = []
+    for _ in range(POPULATION_RUNS):
+        began = perf_counter()
+        await connection.fetchval(queries("organizations")["population"])
+        took.append(1_000 * (perf_counter() - began))
+    return median(took)
+
+
+async def _row_bytes(connection: Connection) -> dict[str, float]:
+    """By the statistics that are fresh since the fleet was built."""
+    rows = await connection.fetch(
+        "SELECT relname AS name, pg_total_relation_size(oid) / reltuples AS bytes FROM pg_class"
+        " WHERE relname = ANY($1::text[]) AND reltuples > 0",
+        TABLES,
+    )
+    return {row["name"]: round(row["bytes"]) for row in rows}
+
+
+async def _run(stage: Stage, grown: Grown, notified: int, fired: int) -> None:
+    """One run of all three works, in a fleet that is as it was built."""
+    number = next(RUNS)
+    prefix = f"growth-{number}."
+    now = datetime.now(UTC)  # noqa: TID251 - it happens now
+    await stage.topics(prefix)
+    told = [news(each, now, number) for each in grown.fleet.sample(notified)]
+    await stage.send(prefix, told)
+    async with _connected(stage, grown.template) as connection:
+        await restore(connection)
+        await make_due(connection, grown.fleet.leaving_sample(fired))
+    place = stage.place(stage.dsn(grown.template), prefix)
+    for work, event, counted in (
+        ("ingest", "batch_ingested", "records"),
+        ("deadlines", "deadlines_fired", "organizations"),
+        ("relay", "batch_relayed", "messages"),
+    ):
+        async with _connected(stage, grown.template) as connection:
+            promised = await connection.fetchval("SELECT count(*) FROM outbox")
+        done = {"ingest": notified, "deadlines": fired, "relay": promised}[work]
+        async with working(place, [work]) as worker:
+            await worker.until("worker_started")
+            worker_s, postgres_s = _cpu_s(stage, worker)
+            lines = await worker.until(event, counted, done)
+            worker_then_s, postgres_then_s = _cpu_s(stage, worker)
+        grown.add(
+            work,
+            pace(lines, counted, done),
+            worker_then_s - worker_s,
+            postgres_then_s - postgres_s,
+        )
+
+
+def _cpu_s(stage: Stage, worker: Worker) -> tuple[float, float]:
+    """The worker's and Postgres'."""
+    return cpu_s(worker.pid), cpu_s_under(stage.folder / "postgres")
+
+
+@asynccontextmanager
+async def _connected(stage: Stage, template: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(stage.dsn(template))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _rows(stage: Stage, grown: Sequence[Grown]) -> Iterator[results.Row]:
+    """Of the smallest fleet its rates, of the others what a message costs beside it."""
+    first, *larger = grown
+    for work, unit in WORKS.items():
+        yield results.row(
+            "growth",
+            f"{work}, {_organizations(first)}",
+            unit,
+            {"ours": first.per_s[work]},
+            details=_details(first, work),
+            ran_on=stage.ran_on,
+        )
+        for each in larger:
+            yield results.row(
+                "growth",
+                f"{work}, {_organizations(each)}",
+                "times the cost",
+                {"ours": _times(first.per_s[work], each.per_s[work])},
+                wanted=WANTED,
+                details=_details(each, work)
+                | {"times_cpu": round(median(_times(each.cpu_ms[work], first.cpu_ms[work])), 2)},
+                ran_on=stage.ran_on,
+            )
+
+
+def _organizations(grown: Grown) -> str:
+    return f"{grown.fleet.size:,} organizations"
+
+
+def _details(grown: Grown, work: str) -> dict[str, Any]:
+    return {
+        "organizations": grown.fleet.size,
+        "journal_rows": grown.journal_rows,
+        "per_s": round(median(grown.per_s[work])),
+        "cpu_ms": round(median(grown.cpu_ms[work]), 3),
+        "postgres_cpu_ms": round(median(grown.postgres_cpu_ms[work]), 3),
+        "population_ms": round(grown.population_ms, 1),
+        "row_bytes": grown.row_bytes,
+    }
+
+
+def _times(these: Sequence[float], those: Sequence[float]) -> list[float]:
+    """How often those go into these, run by run: the machine changes between runs."""
+    return [this / that for this, that in zip(these, those, strict=True)]
+
+
+def plot(rows: Sequence[results.Row], file: Path) -> None:
+    """The cost of each work over the size of the fleet, beside that in the smallest."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    for work, color in zip(WORKS, COLORS, strict=True):
+        of_work = [row for row in rows if row.work.startswith(work)]
+        sizes = [row.details["organizations"] for row in of_work]
+        times = [1.0, *(row.ours for row in of_work[1:])]
+        axes.plot(sizes, times, marker="o", color=color, label=work)
+    axes.axhline(1.3, color="#9aa4af", linestyle="--", label="what is wanted at most")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("organizations; ten journal rows each")
+    axes.set_ylabel("times the cost")
+    axes.legend(frameon=False)
+    results.store(figure, file)

@@ -1,0 +1,81 @@
+"""What the operating system tells of processes: their memory and their time on the processors.
+
+From /proc, so on Linux alone.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PROC = Path("/proc")
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory_mb(pid: int) -> float:
+    """The most memory that a process ever had resident, in MB of 10^6 bytes."""
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise ValueError(f"process {pid} has no memory of its own")
+
+
+def cpu_s(pid: int) -> float:
+    """How long a process has worked, and those of its children that have ended, in seconds."""
+    _, _, fields = _stat(pid)
+    return sum(int(each) for each in fields[11:15]) / TICKS_A_SECOND
+
+
+def machine_cpu_s() -> float:
+    """How long all processors together have worked since the machine started, in seconds."""
+    user, nice, system, _idle, _waiting, *interrupts = (
+        int(each) for each in (PROC / "stat").read_text().splitlines()[0].split()[1:9]
+    )
+    return (user + nice + system + sum(interrupts)) / TICKS_A_SECOND
+
+
+def cpu_s_under(folder: Path) -> float:
+    """The same of all processes together that were started with a path below a folder, and of
+    their descendants: of the server that keeps its data there.
+    """
+    processes = {pid: parent for pid, parent, _ in _all()}
+    roots = {pid for pid in processes if _works_below(pid, folder)}
+    total = 0.0
+    for pid in processes:
+        try:
+            if _descends(pid, roots, processes):
+                total += cpu_s(pid)
+        except OSError:  # it has ended, and its parent has its time
+            continue
+    return total
+
+
+def _works_below(pid: int, folder: Path) -> bool:
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return pid != os.getpid() and any(each.startswith(os.fsencode(folder) + b"/") for each in words)
+
+
+def _descends(pid: int, roots: set[int], parents: Mapping[int, int]) -> bool:
+    while pid in parents:
+        if pid in roots:
+            return True
+        pid = parents[pid]
+    return False
+
+
+def _all() -> Iterator[tuple[int, int, list[str]]]:
+    for each in PROC.iterdir():
+        if each.name.isdecimal():
+            try:
+                yield _stat(int(each.name))
+            except OSError:
+                continue
+
+
+def _stat(pid: int) -> tuple[int, int, list[str]]:
+    """The process, its parent, and the fields from the state on: `proc_pid_stat(5)` less three."""
+    # The name may hold spaces and brackets, so what follows the last one is counted.
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return pid, int(fields[1]), fields

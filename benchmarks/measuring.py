@@ -1,0 +1,199 @@
+"""Lets contenders take turns: ours, floor, naive, ours, floor, naive, …"""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import asyncpg
+
+from benchmarks.capturing import Before, Captured, captured
+from benchmarks.machine import cpu_s
+from benchmarks.results import Row, row
+from benchmarks.stage import PREFIX, Stage
+from benchmarks.worker import Pace, pace, working
+from marketplace_worker.settings import Topics
+
+RUNS = 5
+CONTENDER_S_MAX = 240.0
+
+RUN_S_MAX = 5.0
+"""How long a run of ours may take: where it would take longer, less work is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How much is measured.  `runs`: of each contender; `scale`: of all sizes, 1 being those of the
+    issue.
+    """
+
+    runs: int = RUNS
+    scale: float = 1.0
+
+    def size(self, number: int, *, least: int = 1) -> int:
+        """A number of messages or organizations at this scale."""
+        return max(least, round(number * self.scale))
+
+
+Contender = Callable[[], Awaitable[float]]
+"""Does the work once, from the same beginning as all others; returns its rate."""
+
+
+class ContenderFailed(Exception):
+    """A contender's process ended without a figure; with what it said."""
+
+
+async def taking_turns(contenders: Mapping[str, Contender], runs: int) -> dict[str, list[float]]:
+    """Each contender's figures, in the order of its runs.
+
+    In turns, so that what disturbs the machine for a while disturbs all of them.
+    """
+    figures: dict[str, list[float]] = defaultdict(list)
+    for _ in range(runs):
+        for name, contender in contenders.items():
+            figures[name].append(await contender())
+            sys.stderr.write(f"  {name} {figures[name][-1]:,.0f}\n")
+    return dict(figures)
+
+
+async def process(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a contender that is a module of ours, as a process of its own; returns what it measured.
+
+    The job is given as JSON on its command line; it answers with one line of JSON.
+    """
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, json.dumps(job),
+        env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+        stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(CONTENDER_S_MAX):
+            out, err = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if child.returncode != 0 or not out.strip():
+        raise ContenderFailed(f"{module}: {err[-3_000:].decode(errors='replace')}")
+    answer: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return answer
+
+
+@dataclass(slots=True)
+class Ours:
+    """The product's own command, of which one loop works on a copy of a template.
+
+    `event`, `counted`: which line of its log tells of its work, and in which field how much.
+    """
+
+    stage: Stage
+    template: str
+    prefix: str
+    loop: str
+    event: str
+    counted: str
+    count: int
+    batch: int = 0
+    """How much a batch held on average, the last time."""
+    cpu_ms: list[float] = field(default_factory=list)
+    """How long the worker's process worked for each of `count`, run by run."""
+
+    async def __call__(self) -> float:
+        """Work once, from the beginning."""
+        async with self.stage.database(self.template) as dsn:
+            return (await self.work(dsn, self.count)).rate
+
+    async def work(self, dsn: str, count: int) -> Pace:
+        """Work once in a database that is left as it is then."""
+        place = self.stage.place(dsn, self.prefix)
+        async with working(place, [self.loop]) as worker:
+            await worker.until("worker_started")
+            cpu_before = cpu_s(worker.pid)
+            lines = await worker.until(self.event, self.counted, count)
+            self.cpu_ms.append((cpu_s(worker.pid) - cpu_before) * 1000 / count)
+        went = pace(lines, self.counted, count)
+        self.batch = round(went.batch)
+        return went
+
+
+async def capture(ours: Ours, *, deadlines: bool = False) -> Captured:
+    """What ours writes: it works once for that, which is not measured; `ours.count` is made less
+    where that took too long.
+
+    `deadlines`: subjects are organizations that were due; else messages.
+    """
+    async with ours.stage.database(ours.template) as dsn:
+        connection = await asyncpg.connect(dsn)
+        try:
+            before = await Before.of(connection)
+            went = await ours.work(dsn, ours.count)
+            ours.count = min(ours.count, round(went.rate * RUN_S_MAX))
+            return await captured(connection, before, deadlines=deadlines)
+        finally:
+            await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A floor or a naive contender: a module that is run as a process, beside `ours`."""
+
+    ours: Ours
+    module: str
+    count: int
+    topics: Callable[[Topics], Sequence[str]] = lambda _: ()
+    template: str = ""
+    """The same as ours where none is given."""
+    captured: str = ""
+    cpu_ms: list[float] = field(default_factory=list)
+
+    async def __call__(self) -> float:
+        """Work once, from the beginning, in batches as ours takes them."""
+        stage = self.ours.stage
+        async with stage.database(self.template or self.ours.template) as dsn:
+            place = stage.place(dsn, self.ours.prefix)
+            topics = place.settings.topics
+            told = {
+                "dsn": place.dsn,
+                "kafka": stage.kafka,
+                "group": place.settings.kafka.group_prefix,
+                "session_timeout_ms": 10_000 if stage.apache else 2_000,
+                "idempotent": stage.apache,
+                "topics": self.topics(topics),
+                "outbound": topics.lifecycle,
+                "count": self.count,
+                "batch": self.ours.batch,
+                "captured": self.captured,
+            }
+            measured = await process(self.module, told)
+            self.cpu_ms.append(measured["cpu_s"] * 1000 / self.count)
+            return float(measured["rate"])
+
+
+def compared(
+    ours: Ours,
+    runs: Mapping[str, Sequence[float]],
+    unit: str,
+    wanted: str,
+    rivals: Mapping[str, Rival],
+    **details: object,
+) -> Row:
+    """The row of a group that has one."""
+    name = ours.template
+    contenders: dict[str, Ours | Rival] = {"ours": ours, **rivals}
+    done = {name: each.count for name, each in contenders.items()}
+    cpu_ms = {name: median(each.cpu_ms) for name, each in contenders.items()}
+    return row(
+        name,
+        name,
+        unit,
+        runs,
+        wanted=wanted,
+        details={"done": done, "batch": ours.batch, "cpu_ms_of_each": cpu_ms, **details},
+        ran_on=ours.stage.ran_on,
+    )

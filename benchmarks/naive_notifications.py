@@ -1,0 +1,227 @@
+"""The naive `notifications`: a subscriber for each marketplace; of each notification one
+transaction, then three events, each published and waited for.
+
+It knows only the notifications that it is given, has no timeline and no order of events: what ended
+is canceled, and what is active again is reinstated.
+"""
+
+import base64
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from pydantic import BaseModel, Field
+
+from benchmarks import naive
+from benchmarks.floor import Job, main
+
+CANCELED = ("organization.canceled", "metering.final_report_due", "organization.state")
+REINSTATED = ("organization.reinstated", "control_plane.access_restored", "organization.state")
+
+
+class Agreement(BaseModel):
+    """Of AWS."""
+
+    id: str
+    status: str | None = None
+
+
+class Detail(BaseModel):
+    """Of EventBridge."""
+
+    agreement: Agreement
+
+
+class AwsNotification(BaseModel):
+    """EventBridge's or SNS's."""
+
+    id: str | None = None
+    detail_type: str | None = Field(None, alias="detail-type")
+    time: datetime | None = None
+    detail: Detail | None = None
+    message_id: str | None = Field(None, alias="MessageId")
+    message: str | None = Field(None, alias="Message")
+    timestamp: datetime | None = Field(None, alias="Timestamp")
+
+
+class SnsBody(BaseModel):
+    """What stands as JSON text in SNS's envelope."""
+
+    action: str
+    customer: str = Field(alias="customer-identifier")
+    product: str = Field(alias="product-code")
+
+
+class PubSubMessage(BaseModel):
+    """Of Google."""
+
+    data: str
+
+
+class GooglePush(BaseModel):
+    """Pub/Sub's."""
+
+    message: PubSubMessage
+
+
+class Entitlement(BaseModel):
+    """Of Google."""
+
+    id: str
+    updated_at: datetime = Field(alias="updateTime")
+
+
+class GoogleNotification(BaseModel):
+    """What stands in Pub/Sub's message."""
+
+    event_id: str = Field(alias="eventId")
+    event_type: str = Field(alias="eventType")
+    entitlement: Entitlement
+
+
+class AzureNotification(BaseModel):
+    """The webhook's."""
+
+    id: str
+    subscription_id: str = Field(alias="subscriptionId")
+    action: str
+    at: datetime = Field(alias="timeStamp")
+
+
+class Notified(BaseModel):
+    """Any marketplace's, in our words."""
+
+    id: str
+    marketplace: str
+    subscription_id: str
+    at: datetime
+    ended: bool
+
+
+def of_aws(told: AwsNotification) -> Notified:
+    """From either of AWS's forms."""
+    if told.detail is not None and told.id is not None and told.time is not None:
+        agreement = told.detail.agreement
+        ended = agreement.status is not None
+        return Notified(
+            id=told.id, marketplace="aws", subscription_id=agreement.id, at=told.time, ended=ended
+        )
+    assert told.message is not None
+    body = SnsBody.model_validate_json(told.message)
+    return Notified(
+        id=told.message_id or "",
+        marketplace="aws",
+        subscription_id=f"{body.product}/{body.customer}",
+        at=told.timestamp or datetime.min,  # noqa: DTZ901 - is always told
+        ended=body.action.startswith("unsubscribe"),
+    )
+
+
+def of_google(push: GooglePush) -> Notified:
+    """From Google's envelope."""
+    told = GoogleNotification.model_validate_json(base64.b64decode(push.message.data))
+    return Notified(
+        id=told.event_id,
+        marketplace="gcp",
+        subscription_id=told.entitlement.id,
+        at=told.entitlement.updated_at,
+        ended=told.event_type in {"ENTITLEMENT_CANCELLED", "ENTITLEMENT_DELETED"},
+    )
+
+
+def of_azure(told: AzureNotification) -> Notified:
+    """From Azure's call."""
+    return Notified(
+        id=told.id,
+        marketplace="azure",
+        subscription_id=told.subscription_id,
+        at=told.at,
+        ended=told.action in {"Suspend", "Unsubscribe"},
+    )
+
+
+async def take(
+    pool: "asyncpg.Pool[asyncpg.Record]", broker: KafkaBroker, topic: str, told: Notified
+) -> None:
+    """One notification: the transaction, and what is published of it."""
+    async with pool.acquire() as connection, connection.transaction():
+        plan = await connection.fetchrow(
+            "SELECT organization_id, status FROM plans"
+            " WHERE marketplace = $1 AND subscription_id = $2 FOR UPDATE",
+            told.marketplace,
+            told.subscription_id,
+        )
+        assert plan is not None
+        organization = plan["organization_id"]
+        before = await connection.fetchrow(
+            "SELECT * FROM customers WHERE organization_id = $1 FOR UPDATE", organization
+        )
+        assert before is not None
+        state = "canceled" if told.ended else "active"
+        await connection.execute(
+            "UPDATE plans SET status = $3, updated_at = $4"
+            " WHERE marketplace = $1 AND subscription_id = $2",
+            told.marketplace,
+            told.subscription_id,
+            "ended" if told.ended else "active",
+            told.at,
+        )
+        await connection.execute(
+            "UPDATE customers SET state = $2, reason = $3, canceled_at = $4, due_at = $5,"
+            " sequence = sequence + 3 WHERE organization_id = $1",
+            organization,
+            state,
+            "customer" if told.ended else "reinstated",
+            told.at if told.ended else None,
+            told.at if told.ended else None,
+        )
+        await connection.execute(
+            "INSERT INTO history (message_id, organization_id, state_before, state, happened_at,"
+            " body) VALUES ($1, $2, $3, $4, $5, $6::jsonb)",
+            told.id,
+            organization,
+            before["state"],
+            state,
+            told.at,
+            told.model_dump_json(),
+        )
+    row = {**dict(before), "state": state, "previous_state": before["state"], "cause": told.id}
+    kinds = CANCELED if told.ended else REINSTATED
+    for event in naive.events(kinds, organization, told.at, row):
+        await broker.publish(event, topic, key=organization.encode())
+
+
+async def measure(job: Job) -> dict[str, Any]:
+    """Take in so many notifications."""
+    finish, broker = naive.Finish(job["count"]), naive.broker(job)
+    aws, google, azure = job["topics"]
+    arguments = {"ack_policy": AckPolicy.MANUAL, **naive.subscription(job)}
+    async with naive.pooled(job) as pool:
+
+        async def handle(told: Notified, message: KafkaMessage) -> None:
+            finish.clock.begin()
+            await take(pool, broker, job["outbound"], told)
+            await message.ack()
+            finish.step()
+
+        @broker.subscriber(aws, **arguments)  # type: ignore[untyped-decorator]
+        async def from_aws(told: AwsNotification, message: KafkaMessage) -> None:
+            await handle(of_aws(told), message)
+
+        @broker.subscriber(google, **arguments)  # type: ignore[untyped-decorator]
+        async def from_google(told: GooglePush, message: KafkaMessage) -> None:
+            await handle(of_google(told), message)
+
+        @broker.subscriber(azure, **arguments)  # type: ignore[untyped-decorator]
+        async def from_azure(told: AzureNotification, message: KafkaMessage) -> None:
+            await handle(of_azure(told), message)
+
+        async with broker:
+            await broker.start()
+            return await finish.reached()
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,33 @@
+"""The naive `relay`: read the oldest row, publish it and wait, delete it, commit; over and over."""
+
+import json
+from base64 import b64decode
+from typing import Any
+
+from benchmarks import naive
+from benchmarks.floor import Job, main
+
+
+async def measure(job: Job) -> dict[str, Any]:
+    """Send so many messages."""
+    finish, broker = naive.Finish(job["count"]), naive.broker(job)
+    async with naive.pooled(job) as pool, broker:
+        await broker.start()
+        while finish.clock.done < job["count"]:
+            finish.clock.begin()
+            async with pool.acquire() as connection, connection.transaction():
+                row = await connection.fetchrow(
+                    "SELECT id, topic, key, value, headers FROM outbox ORDER BY id LIMIT 1"
+                    " FOR UPDATE"
+                )
+                if row is None:
+                    break
+                headers = {name: b64decode(text).decode() for name, text in json.loads(row[4])}
+                await broker.publish(row[3], row[1], key=row[2], headers=headers)
+                await connection.execute("DELETE FROM outbox WHERE id = $1", row[0])
+            finish.step()
+        return finish.clock.result()
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,65 @@
+"""`notifications`: marketplace notifications, from Kafka to journal, state and outbox.
+
+A third of each marketplace, each of another organization, and each changes its organization's
+state: of each come three outgoing messages (`workloads.NOTIFIED`).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from benchmarks import cloning, naive, workloads
+from benchmarks.capturing import written_of_each
+from benchmarks.measuring import Options, Ours, Rival, capture, compared, taking_turns
+from benchmarks.results import Row
+from benchmarks.stage import Connection, Stage
+from marketplace_worker.settings import Settings, Topics
+
+NOTIFICATIONS = 6_000
+NAIVE_NOTIFICATIONS = 300
+OUTGOING = 3
+PREFIX = "notified."
+WANTED = "0.5 of floor, 12 x naive"
+
+
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """One row."""
+    count = options.size(NOTIFICATIONS, least=600)
+    kinds = workloads.NOTIFIED
+    now = datetime.now(UTC)  # noqa: TID251 - notifications of now
+    await stage.template("notifications", partial(_build, now=now, organizations=count))
+    await stage.template("notifications_naive", partial(naive.fill, organizations=count))
+    await stage.topics(PREFIX)
+    messages = [
+        kinds[number % len(kinds)].news(workloads.number_of(number), now) for number in range(count)
+    ]
+    await stage.send(PREFIX, messages)
+
+    ours = Ours(stage, "notifications", PREFIX, "ingest", "batch_ingested", "records", count)
+    written = await capture(ours)
+    for each in written.written.values():
+        assert len(each.rows["outbox"]) == OUTGOING, "each notification has three messages"
+    rival = partial(Rival, ours, topics=_topics, captured=written.save(stage.folder))
+    naive_count = options.size(NAIVE_NOTIFICATIONS, least=60)
+    rivals = {
+        "floor": rival("benchmarks.floor_notifications", ours.count),
+        "naive": rival(
+            "benchmarks.naive_notifications", naive_count, template="notifications_naive"
+        ),
+    }
+    runs = await taking_turns({"ours": ours, **rivals}, options.runs)
+    size = round(sum(len(value) for _, _, value in messages) / count)
+    more = {"message_bytes": size, "written_of_each": written_of_each(written)}
+    return [compared(ours, runs, "messages/s", WANTED, rivals, **more)]
+
+
+def _topics(topics: Topics) -> Sequence[str]:
+    return [topics.aws_notifications, topics.gcp_notifications, topics.azure_notifications]
+
+
+async def _build(
+    connection: Connection, settings: Settings, *, now: datetime, organizations: int
+) -> None:
+    kinds = workloads.NOTIFIED
+    for place, number in enumerate(await cloning.seed(settings, kinds, now)):
+        await cloning.clone(connection, number, range(place, organizations, len(kinds)))

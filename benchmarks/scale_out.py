@@ -1,0 +1,269 @@
+"""What more workers bring, on one Postgres and one Kafka: 1, 2 and 4 of them, and what limits them.
+
+Each has partitions of its own.  While Kafka is filled they are stopped (SIGSTOP), so that they
+begin at once.  Beside the rates it is measured how long each part has worked, and for what the
+workers' connections to Postgres waited: so it is seen whether processors or waits are the limit.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+from matplotlib.figure import Figure
+
+from benchmarks import results
+from benchmarks.cloning import clone, seed
+from benchmarks.machine import cpu_s, cpu_s_under, machine_cpu_s
+from benchmarks.measuring import Options
+from benchmarks.stage import PARTITIONS, Connection, Message, Place, Stage
+from benchmarks.worker import PATIENCE_S, Line, Worker, begun, ended, working
+from benchmarks.workloads import NOTIFIED, number_of, usage
+from marketplace_worker.settings import Settings
+
+WORKERS = (1, 2, 4)
+LOOPS = ("ingest", "deadlines", "relay", "retention")
+TEMPLATE = "scale-out"
+
+ORGANIZATIONS = 12_000
+USES = 120_000
+
+LOOK_EVERY_S = 0.1
+
+RUNS = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is sent, and how many messages must come of all of it."""
+
+    name: str
+    messages: Sequence[Message]
+    relayed: int
+
+
+@dataclass(slots=True)
+class Measured:
+    """Runs of one work with so many workers.
+
+    `per_s`: messages a second until all are taken in; `through_per_s`: until what came of them is
+    in Kafka.  `cpu_ms`: what a message cost each part, in milliseconds of a processor.  `busy`:
+    the share of all processors' time that these parts took, and that anybody took, until all was
+    through.  `waits`: for what workers' statements were seen to wait within Postgres.
+    """
+
+    per_s: list[float] = field(default_factory=list)
+    through_per_s: list[float] = field(default_factory=list)
+    cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    busy: dict[str, list[float]] = field(default_factory=dict)
+    waits: "Counter[str]" = field(default_factory=Counter)
+
+
+async def measure(stage: Stage, options: Options) -> list[results.Row]:
+    """Notifications and usage events, by 1, 2 and 4 workers in turns."""
+    kinds = len(NOTIFIED)
+    organizations = options.size(ORGANIZATIONS, least=600) // kinds * kinds
+    template = await stage.template(TEMPLATE, partial(_build, organizations=organizations))
+    now = datetime.now(UTC)  # noqa: TID251 - it happens now
+    numbers = list(range(organizations))
+    chance = random.Random(1)
+    chance.shuffle(numbers)
+    told = [NOTIFIED[each % kinds].news(number_of(each), now) for each in numbers]
+    uses = usage(chance, organizations, now, options.size(USES, least=2_000))
+    works = (Work("notifications", told, 3 * len(told)), Work("usage", uses, 0))
+    rows = []
+    for work in works:
+        measured = {workers: Measured() for workers in WORKERS}
+        for _ in range(options.runs):
+            for workers, each in measured.items():
+                await _run(stage, template, work, workers, each)
+        rows += [_row(stage, work, measured, workers) for workers in WORKERS]
+    return rows
+
+
+async def _build(connection: Connection, settings: Settings, *, organizations: int) -> None:
+    now = datetime.now(UTC)  # noqa: TID251 - they live now
+    for kind, number in enumerate(await seed(settings, NOTIFIED, now)):
+        await clone(connection, number, range(kind, organizations, len(NOTIFIED)))
+
+
+async def _run(stage: Stage, template: str, work: Work, workers: int, measured: Measured) -> None:
+    prefix = f"scale-{next(RUNS)}."
+    await stage.topics(prefix)
+    async with stage.database(template) as dsn, AsyncExitStack() as stack:
+        place = stage.place(dsn, prefix)
+        crew = [await stack.enter_async_context(_one(place, n)) for n in range(workers)]
+        await _shared_out(crew, place)
+        with _held(crew, of=stage):
+            await stage.send(prefix, work.messages)
+            before, machine_before = _cpu_s(stage, crew), machine_cpu_s()
+        async with _sampling(dsn, measured.waits):
+            taken = await _until(crew, "batch_ingested", "records", len(work.messages))
+            sent = await _until(crew, "batch_relayed", "messages", work.relayed)
+        spent = {part: each - before[part] for part, each in _cpu_s(stage, crew).items()}
+        machine = machine_cpu_s() - machine_before
+    began = min(begun(line) for line in taken)
+    taken_s = (ended(taken[-1]) - began).total_seconds()
+    through_s = max(taken_s, (ended(sent[-1]) - began).total_seconds() if sent else 0.0)
+    messages = len(work.messages)
+    measured.per_s.append(messages / taken_s)
+    measured.through_per_s.append(messages / through_s)
+    for whose, cpu in (("these", sum(spent.values())), ("all", machine)):
+        share = cpu / through_s / (os.cpu_count() or 1)
+        measured.busy.setdefault(whose, []).append(share)
+    for part, each in spent.items():
+        measured.cpu_ms.setdefault(part, []).append(1_000 * each / messages)
+
+
+def _one(place: Place, number: int) -> contextlib.AbstractAsyncContextManager[Worker]:
+    return working(place, LOOPS, name=f"worker-{number}")
+
+
+async def _shared_out(crew: Sequence[Worker], place: Place) -> None:
+    """Wait until every worker runs and all partitions are shared out among all of them."""
+    topics = place.settings.topics
+    wanted = {
+        "facts": len(topics.facts) * PARTITIONS,
+        "activity": len(topics.activity) * PARTITIONS,
+    }
+    for each in crew:
+        await each.until("worker_started")
+    await _wait(lambda: all(_shared(crew, name, count) for name, count in wanted.items()))
+
+
+def _shared(crew: Sequence[Worker], consumer: str, partitions: int) -> bool:
+    held: list[list[str]] = [
+        next((line["partitions"] for line in reversed(lines) if line["consumer"] == consumer), [])
+        for lines in (each.said("partitions_assigned") for each in crew)
+    ]
+    return all(held) and sum(map(len, held)) == partitions
+
+
+async def _until(crew: Sequence[Worker], event: str, counted: str, count: int) -> list[Line]:
+    """The lines of all workers up to that with which `count` is reached, in their order."""
+    lines: list[Line] = []
+
+    def done() -> bool:
+        lines[:] = sorted((line for each in crew for line in each.said(event)), key=ended)
+        return sum(int(line[counted]) for line in lines) >= count
+
+    await _wait(done)
+    return lines
+
+
+async def _wait(done: Callable[[], bool]) -> None:
+    """Look every now and then.  Raises `TimeoutError` after `PATIENCE_S`."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not done():  # noqa: ASYNC110 - it is a file that is looked at
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+@contextlib.contextmanager
+def _held(crew: Sequence[Worker], *, of: Stage) -> Iterator[None]:
+    """Stop the workers while inside.  Not on Tansu, which misses a silent one after two seconds."""
+    for each in crew if of.apache else ():
+        os.kill(each.pid, signal.SIGSTOP)
+    yield
+    for each in crew if of.apache else ():
+        os.kill(each.pid, signal.SIGCONT)
+
+
+def _cpu_s(stage: Stage, crew: Sequence[Worker]) -> dict[str, float]:
+    return {
+        "workers": sum(cpu_s(each.pid) for each in crew),
+        "postgres": cpu_s_under(stage.folder / "postgres"),
+        "kafka": cpu_s_under(stage.folder / "kafka"),
+    }
+
+
+@asynccontextmanager
+async def _sampling(dsn: str, waits: "Counter[str]") -> AsyncIterator[None]:
+    """While inside, see ten times a second what the workers' statements wait for."""
+    connection = await asyncpg.connect(dsn)
+
+    async def sample() -> None:
+        while True:
+            rows = await connection.fetch(
+                "SELECT CASE WHEN wait_event = 'ClientRead' THEN 'waiting for the worker'"
+                " ELSE coalesce(wait_event_type || ' ' || wait_event, 'working') END AS what"
+                " FROM pg_stat_activity"
+                " WHERE application_name = 'marketplace-worker' AND state = 'active'"
+                " AND datname = current_database()"
+            )
+            waits.update(row["what"] for row in rows)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    sampling = asyncio.create_task(sample())
+    try:
+        yield
+    finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+        await connection.close()
+
+
+def _row(stage: Stage, work: Work, measured: Mapping[int, Measured], workers: int) -> results.Row:
+    here = measured[workers]
+    seen = sum(here.waits.values()) or 1
+    return results.row(
+        "scale_out",
+        f"{work.name}, {workers} worker{'s' if workers > 1 else ''}",
+        "messages/s",
+        {"ours": here.per_s},
+        details={
+            "workers": workers,
+            "messages": len(work.messages),
+            "times_one_worker": round(median(here.per_s) / median(measured[1].per_s), 2),
+            "through_per_s": round(median(here.through_per_s)),
+            "cpu_ms_a_message": {
+                part: round(median(each), 3) for part, each in here.cpu_ms.items()
+            },
+            "share_of_processors": {
+                whose: round(median(each), 2) for whose, each in here.busy.items()
+            },
+            "statements_were": {
+                what: round(times / seen, 3) for what, times in here.waits.most_common(6)
+            },
+        },
+        ran_on=stage.ran_on,
+    )
+
+
+def plot(rows: Sequence[results.Row], file: Path) -> None:
+    """What a message costs each part, by the number of workers; and the rates."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    works = list(dict.fromkeys(row.work.partition(",")[0] for row in rows))
+    for axes, work in zip(figure.subplots(1, len(works), squeeze=False)[0], works, strict=True):
+        of_work = [row for row in rows if row.work.startswith(work)]
+        names = [str(row.details["workers"]) for row in of_work]
+        bottom = [0.0] * len(of_work)
+        for part, color in (("workers", "#2a78d6"), ("postgres", "#d98c3f"), ("kafka", "#9aa4af")):
+            costs: list[float] = [_cost(row.details, part) for row in of_work]
+            axes.bar(names, costs, bottom=bottom, color=color, label=part)
+            bottom = [low + cost for low, cost in zip(bottom, costs, strict=True)]
+        for place, row in enumerate(of_work):
+            axes.annotate(f"{row.ours:,.0f}/s", (place, bottom[place]), ha="center", va="bottom")
+        axes.set_title(work)
+        axes.set_xlabel("workers")
+        axes.set_ylabel("milliseconds of a processor a message")
+        axes.set_ylim(top=1.1 * max(bottom))
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
+    results.store(figure, file)
+
+
+def _cost(details: Mapping[str, Any], part: str) -> float:
+    return float(details["cpu_ms_a_message"][part])

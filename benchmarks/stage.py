@@ -1,0 +1,228 @@
+"""The servers of a run, and what each contender finds on them: a database and topics of its own.
+
+Postgres is the embedded one.  Kafka is Apache's where its jars are (`make test-kafka` and `make
+bench` fetch them with mvn), else the embedded Tansu; what ran is said in every result.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from marketplace_worker.embedded import apache_kafka, kafka, postgres
+from marketplace_worker.settings import Settings, Topics, load_settings
+from marketplace_worker.store.database import connecting
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams.topics import create_topics
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = Any
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".cache"
+JARS = CACHE / "kafka"
+"""Where the Makefile puts Apache Kafka."""
+
+PREFIX = "MARKETPLACE_WORKER_"
+EMAIL_KEY = "the key of the benchmarks"
+PARTITIONS = 12
+"""Of each topic: as many as `topics create` makes where nothing else is said."""
+
+POLICY = """version = "benchmarks"
+[guard]
+minimum = 1000000000
+[reinstatement]
+azure = "automatic"
+"""
+"""The default one, with an open guard, and nobody of Support to confirm each of Azure's returns."""
+
+Message = tuple[str, bytes, bytes]
+"""Topic (by its default name), key, value."""
+
+Build = Callable[[Connection, Settings], Awaitable[None]]
+"""Fills a database that is to be copied; the settings lead to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one contender works: what its settings are, as environment variables and read."""
+
+    environment: dict[str, str]
+    settings: Settings
+
+    @property
+    def dsn(self) -> str:
+        """Of its database."""
+        return self.settings.postgres.dsn.get_secret_value()
+
+
+@dataclass(slots=True)
+class Stage:
+    """Both servers, for as long as the benchmarks run."""
+
+    kafka: str
+    postgres: str
+    ran_on: str
+    folder: Path
+    apache: bool
+    _numbers: "count[int]" = field(default_factory=count)
+    _templates: set[str] = field(default_factory=set)
+
+    def place(self, dsn: str, topics: str = "", *, policy: bool = True) -> Place:
+        """Settings as an operator would make them: all by default, but for names.
+
+        Args:
+            dsn: the database's.
+            topics: how the names of the topics begin.
+            policy: with the policy of the benchmarks; without, the default one.
+        """
+        names = {name: topics + each.default for name, each in Topics.model_fields.items()}
+        environment = {
+            f"{PREFIX}POSTGRES__DSN": dsn,
+            f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": self.kafka,
+            # Each contender reads a topic from its beginning: its groups are its own.
+            f"{PREFIX}KAFKA__GROUP_PREFIX": f"{topics}group-{next(self._numbers)}",
+            f"{PREFIX}EMAIL_KEY": EMAIL_KEY,
+            **{f"{PREFIX}TOPICS__{name.upper()}": value for name, value in names.items()},
+        }
+        if policy:
+            environment[f"{PREFIX}POLICY_FILE"] = str(self._policy())
+        if not self.apache:
+            # Tansu lets a first member wait for half of it; Kafka refuses one so short.
+            environment[f"{PREFIX}KAFKA__SESSION_TIMEOUT_MS"] = "2000"
+        return Place(environment, load_settings(None, environment))
+
+    def _policy(self) -> Path:
+        file = self.folder / "policy.toml"
+        file.write_text(POLICY)
+        return file
+
+    # --- Postgres ---
+
+    async def template(self, name: str, build: Build) -> str:
+        """A migrated database that `build` fills, made once; to be copied, not worked in."""
+        if name in self._templates:
+            return name
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        place = self.place(self.dsn(name))
+        async with connecting(place.settings.postgres) as pool:
+            await migrate(pool)
+        connection = await asyncpg.connect(self.dsn(name))
+        try:
+            await build(connection, place.settings)
+            # What a copy has: statistics, and no row whose visibility is still to be settled.
+            await connection.execute("VACUUM (FREEZE, ANALYZE)")
+        finally:
+            await connection.close()
+        self._templates.add(name)
+        return name
+
+    @asynccontextmanager
+    async def database(self, template: str) -> AsyncIterator[str]:
+        """A copy of a template, dropped in the end; yields its DSN."""
+        name = f"run_{next(self._numbers)}"
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY = FILE_COPY')
+        try:
+            yield self.dsn(name)
+        finally:
+            await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def dsn(self, database: str) -> str:
+        """Of a database on this server; its user may do everything."""
+        return urlsplit(self.postgres)._replace(path=f"/{database}").geturl()
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.postgres)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    # --- Kafka ---
+
+    async def topics(self, prefix: str, *, partitions: int = PARTITIONS) -> None:
+        """Create all topics, their names beginning with `prefix`."""
+        settings = self.place(self.postgres, prefix).settings
+        await create_topics(
+            settings.kafka, settings.topics, partitions=partitions, replication_factor=1
+        )
+
+    async def send(self, prefix: str, messages: Sequence[Message]) -> None:
+        """Send messages to the topics of `prefix`; returns when the broker has them all."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.kafka, linger_ms=20, max_batch_size=256 * 1024
+        )
+        await producer.start()
+        try:
+            sent = [
+                await producer.send(prefix + topic, value, key=key)
+                for topic, key, value in messages
+            ]
+            for each in sent:
+                await each
+        finally:
+            await producer.stop()
+
+
+@asynccontextmanager
+async def staging(*, durable: bool = True, embedded: bool = False) -> AsyncIterator[Stage]:
+    """Run both servers until the block is left; all that they keep is removed then.
+
+    Args:
+        durable: whether Postgres waits for its disk at each commit, as it does in production.
+        embedded: with the embedded broker, even where Apache's jars are.
+    """
+    durability = postgres.Durability.FULL if durable else postgres.Durability.NONE
+    folder = _folder()
+    jar = next(iter(sorted(JARS.glob("kafka_2.13-*.jar"))), None)
+    apache = not embedded and jar is not None and shutil.which("java") is not None
+    broker = (
+        apache_kafka.broker(JARS, folder / "kafka") if apache else kafka.broker(folder / "kafka")
+    )
+    try:
+        async with postgres.postgres(folder / "postgres", durability) as dsn, broker as address:
+            stage = Stage(address, dsn, "", folder, apache)
+            stage.ran_on = await _ran_on(stage, jar, durable=durable)
+            await _even_out(stage)
+            yield stage
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> Path:
+    CACHE.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=CACHE))
+    folder.chmod(0o755)  # Postgres may run as another user
+    return folder
+
+
+async def _even_out(stage: Stage) -> None:
+    """Let no checkpoint by time or size fall into one contender's run and not into another's.
+
+    A copy of a database begins with a checkpoint, so each has the same beginning.
+    """
+    for setting in ("max_wal_size = '8GB'", "checkpoint_timeout = '1h'"):
+        await stage._execute(f"ALTER SYSTEM SET {setting}")  # noqa: SLF001 - the same module
+    await stage._execute("SELECT pg_reload_conf()")  # noqa: SLF001 - the same module
+
+
+async def _ran_on(stage: Stage, jar: Path | None, *, durable: bool) -> str:
+    connection = await asyncpg.connect(stage.postgres)
+    try:
+        version = str(await connection.fetchval("SHOW server_version")).split()[0]
+    finally:
+        await connection.close()
+    fsync = "fsync on" if durable else "fsync off"
+    broker = f"Apache Kafka {jar.stem.rpartition('-')[2]}" if stage.apache and jar else "Tansu"
+    return f"{os.cpu_count()} cores; {broker}; Postgres {version}, {fsync}"

@@ -1,0 +1,244 @@
+"""What runs for every batch or tick, or while a person waits, reads about as many rows as it needs.
+
+Asked of Postgres itself, with more rows in every table than any plan may go through, and both ways
+in which it plans a prepared statement: with the values in hand, and without.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from marketplace_worker.store.database import Connection, Pool
+from marketplace_worker.store.queries import queries
+
+ROWS = 20_000
+BATCH = 250
+"""How many keys a batch asks for, spread over the whole table: as many as make other plans look
+good that go through all of it."""
+
+READ_TOO_MUCH_MAX = 50
+
+MODES = ("force_custom_plan", "force_generic_plan")
+"""The second for what one connection asks so often that Postgres may cease to look at the values;
+a person's command has a connection of its own."""
+
+
+def _array(values: Iterable[str]) -> str:
+    return "{" + ",".join(values) + "}"
+
+
+def _keys(beginning: str, *, first: int = 1) -> str:
+    """An array of a batch's keys."""
+    step = ROWS // BATCH
+    return _array(f"{beginning}{first + n * step}" for n in range(BATCH))
+
+
+def _repeated(value: str) -> str:
+    """An array that says the same of each of a batch's keys."""
+    return _array([value] * BATCH)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A statement with values for its parameters, and for how many rows it is asked.
+
+    `rows` is for what returns nothing, or may need a row of several tables for each that it
+    returns.  `index_only`: the table itself need not be read.
+    """
+
+    values: tuple[str, ...] = ()
+    rows: int = 1
+    index_only: bool = False
+
+
+ORGANIZATIONS = _keys("org-")
+NEW_ORGANIZATIONS = _keys("new-")
+AGREEMENTS = _keys("agmt-")
+AWS = _repeated("aws")
+MOMENTS = _repeated("2026-01-01")
+NUMBERS = _repeated("1")
+DOCUMENTS = _repeated('"{}"')
+
+FACTS = {
+    "journal.known": Asked((AWS, _keys("m-")), BATCH, index_only=True),
+    "journal.heads": Asked((ORGANIZATIONS, AWS, AGREEMENTS), 3 * BATCH),
+    "organizations.ensure": Asked((NEW_ORGANIZATIONS, DOCUMENTS), BATCH),
+    "organizations.lock": Asked((ORGANIZATIONS,), BATCH),
+    "organizations.read": Asked((ORGANIZATIONS,), BATCH),
+    "organizations.save": Asked(
+        (
+            ORGANIZATIONS, DOCUMENTS, MOMENTS, _repeated("active"), NUMBERS, _repeated("t"),
+            _repeated("f"), _repeated("f"), _keys("email-"), _repeated("NULL"),
+        ),
+        BATCH,
+    ),
+    "organizations.meeting": Asked(
+        ("{email-77,email-78}", "{org-77}", "{email-79}"), 5
+    ),
+    "subscriptions.ensure": Asked((AWS, _keys("new-"), DOCUMENTS), BATCH),
+    "subscriptions.family": Asked((AWS, AGREEMENTS, AWS, _keys("account-")), 25 * BATCH),
+    "subscriptions.lock": Asked((AWS, AGREEMENTS), BATCH),
+    "subscriptions.read": Asked((AWS, AGREEMENTS), BATCH),
+    "subscriptions.holders": Asked((AWS, AGREEMENTS), BATCH, index_only=True),
+    "subscriptions.links_of": Asked((AWS, AGREEMENTS), BATCH, index_only=True),
+    "subscriptions.linked_to": Asked((ORGANIZATIONS,), BATCH, index_only=True),
+    "subscriptions.save": Asked((AWS, AGREEMENTS, _repeated("NULL"), DOCUMENTS), BATCH),
+}  # fmt: skip
+"""For every batch of facts; some of it for every tick."""
+
+ACTIVITY = {
+    "activity.count": Asked((ORGANIZATIONS, MOMENTS, MOMENTS, NUMBERS, NUMBERS), BATCH),
+    "activity.ensure": Asked((NEW_ORGANIZATIONS,), BATCH),
+    "activity.feeds": Asked(("2026-01-01", "{logins,api_requests}"), 31 * 12 * 2),
+    "activity.lock": Asked((ORGANIZATIONS,), BATCH),
+    "activity.read": Asked((ORGANIZATIONS,), BATCH),
+    "organizations.watching": Asked((ORGANIZATIONS,), BATCH, index_only=True),
+}
+"""For every batch of logins and API usage."""
+
+TICKS = {
+    "organizations.claim_due": Asked(("2026-01-01", str(BATCH)), BATCH),
+    "organizations.population": Asked(
+        rows=ROWS, index_only=True
+    ),  # counts the fleet: no less will do
+    "organizations.postpone": Asked(("org-77", "2026-01-01", "2026-01-02")),
+    "organizations.lock_withheld": Asked(rows=15),
+    "organizations.wake_withheld": Asked(("2026-01-01",), 15),
+    "outbox.waiting": Asked(rows=16, index_only=True),
+    "outbox.next_batch": Asked(("3", str(BATCH)), BATCH),
+    "outbox.forget": Asked((_keys(""),), BATCH),
+    "outbox.oldest_s": Asked(),
+}
+"""For every turn of a loop, whether there is anything to do or not."""
+
+OPERATORS = {
+    "dead_letters.groups": Asked(rows=ROWS // 200),
+    "dead_letters.knows_group": Asked(("group-7",), index_only=True),
+    "dead_letters.page": Asked(("waiting", "15000", "20"), 20),
+    "dead_letters.page_of_group": Asked(("redriven", "15000", "20", "group-8"), 20),
+    "dead_letters.waiting": Asked(rows=ROWS // 200, index_only=True),
+    "dead_letters.waiting_of_group": Asked(("group-7",), ROWS // 200, index_only=True),
+    "journal.history": Asked(("org-77", "{aws}", "{agmt-77}", "0", "100"), 10),
+    "organizations.due_until": Asked(("2025-12-03", "org-77", "100"), 100),
+    "refolding.decided": Asked((ORGANIZATIONS,), BATCH),
+    "refolding.kin": Asked(("{org-77}", "{aws}", "{agmt-77}"), 50),
+    "refolding.oldest": Asked(("2099-01-01", "100"), 100),
+    "refolding.rows": Asked(("{org-77}", "{aws}", "{agmt-77}", "100"), 10),
+}
+"""While a person waits, and for retention."""
+
+
+@pytest.fixture
+async def filled(owner: Pool, pool: Pool) -> Pool:
+    """The owner's connections to a database with so many rows in every table."""
+    assert pool is not None, "it has made the schema"
+    await owner.execute(FILL)
+    await owner.execute("VACUUM (ANALYZE)")
+    return owner
+
+
+async def test_hot_statements_read_about_as_many_rows_as_they_need(filled: Pool) -> None:
+    """No plan may read a table and throw most of it away: it would read more with each customer."""
+    async with filled.acquire() as conn:
+        found = [
+            f"{name}, {mode}: {problem}"
+            for names, modes in ((FACTS | ACTIVITY | TICKS, MODES), (OPERATORS, MODES[:1]))
+            for name, asked in names.items()
+            for mode in modes
+            for problem in _problems(asked, await _plan(conn, name, asked, mode))
+        ]
+    assert not found, "\n".join(found)
+
+
+def _problems(asked: Asked, plan: dict[str, Any]) -> Iterator[str]:
+    nodes = [node for node in _nodes(plan) if "Relation Name" in node]
+    scans = [node for node in nodes if node["Node Type"].endswith("Scan")]
+    for scan in scans:
+        how = scan["Node Type"]
+        if how == "Seq Scan" or (asked.index_only and how != "Index Only Scan"):
+            yield f"{how} of {scan['Relation Name']}"
+    read = {f"{scan['Alias']} ({scan['Node Type']})": _read(scan) for scan in scans}
+    if sum(read.values()) > asked.rows + READ_TOO_MUCH_MAX:
+        yield f"read {read}, where {asked.rows} rows are asked for"
+
+
+async def _plan(conn: Connection, name: str, asked: Asked, mode: str) -> dict[str, Any]:
+    """What Postgres did, with what came of it undone."""
+    table, statement = name.split(".")
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        await conn.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        await conn.execute(f"PREPARE asked AS {queries(table)[statement]}")
+        values = ", ".join(f"'{value}'" for value in asked.values)
+        execute = f"EXECUTE asked ({values})" if values else "EXECUTE asked"
+        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {execute}")
+        await conn.execute("DEALLOCATE asked")
+    finally:
+        await transaction.rollback()
+    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
+    return plan
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for each in node.get("Plans", []):
+        yield from _nodes(each)
+
+
+def _read(scan: dict[str, Any]) -> float:
+    """How many rows of a table or an index were looked at, whatever became of them."""
+    thrown_away = sum(
+        scan.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    )
+    rows: float = (scan["Actual Rows"] + thrown_away) * scan["Actual Loops"]
+    return rows
+
+
+DOCUMENT = "jsonb_build_object('id', n, 'told', repeat('x', 800))"
+"""As long as real ones: what goes through a table of short rows is cheap, and would pass."""
+
+FILL = """
+INSERT INTO organizations (organization_id, document, state, sequence, next_due_at, created,
+                           owner_email, locked_email, watches_activity, withheld)
+SELECT 'org-' || n, $document, CASE WHEN n % 3 = 0 THEN 'deactivated' ELSE 'active' END, 0,
+       CASE WHEN n % 50 = 1 AND n % 3 <> 0
+            THEN timestamptz '2025-12-01' + n * interval '1 hour' END,
+       true, 'email-' || n, CASE WHEN n % 3 = 0 THEN 'email-' || n END,
+       n % 1000 = 1 AND n % 3 <> 0, n % 2000 = 2 AND n % 3 <> 0
+FROM generate_series(1, $rows) AS n;
+INSERT INTO subscriptions (marketplace, subscription_id, predecessor_id, document)
+SELECT 'aws', 'agmt-' || n, CASE WHEN n % 9 = 0 THEN 'agmt-' || n - 1 END, $document
+FROM generate_series(1, $rows) AS n;
+INSERT INTO billing_accounts
+SELECT 'aws', 'account-' || n / 3, 'agmt-' || n FROM generate_series(1, $rows) AS n;
+INSERT INTO links
+SELECT 'org-' || n, 'aws', 'agmt-' || n FROM generate_series(1, 4 * $rows) AS n;
+INSERT INTO activity
+SELECT 'org-' || n, now(), now(), 1, 1 FROM generate_series(1, 4 * $rows) AS n;
+INSERT INTO feed_days
+SELECT feed, date '2026-02-01' - n, partition, '2026-01-01', '2026-01-01'
+FROM unnest(ARRAY['logins', 'api_requests']) AS feed, generate_series(1, 800) AS n,
+     generate_series(0, 11) AS partition;
+INSERT INTO journal (source, message_id, kind, occurred_at, decided_at, policy_version,
+                     organization_id, marketplace, subscription_id, outcome, fact, salt,
+                     content_hash, previous_hash, hash)
+SELECT 'aws', 'm-' || n, 'k', now(), now(), 'v', CASE WHEN n % 2 = 1 THEN 'org-' || n END,
+       'aws', 'agmt-' || n, 'applied', '{}', '', '', '', ''
+FROM generate_series(1, $rows) AS n;
+INSERT INTO checkpoints
+SELECT 'aws', 'agmt-' || n, n, now(), '{}', '' FROM generate_series(1, $rows) AS n;
+INSERT INTO decisions (source, message_id, organization_id, decided_at, policy_version, events)
+SELECT 'aws', 'm-' || n, 'org-' || n, now(), 'v', '[]'
+FROM generate_series(1, $rows) AS n;
+INSERT INTO dead_letters (topic, partition, "offset", part, recorded_at, refused_at, reason,
+                          field, headers, group_id, status, acted_by, acted_because, acted_at)
+SELECT 't', 0, n, 0, now(), now(), 'r', 'f', '[]', 'group-' || n % 1000,
+       CASE WHEN n % 200 = 7 THEN 'waiting' ELSE 'redriven' END, 'b', 'b', now()
+FROM generate_series(1, $rows) AS n;
+INSERT INTO outbox (shard, topic, headers, written_at)
+SELECT n % 16, 't', '[]', now() FROM generate_series(1, $rows) AS n;
+""".replace("$rows", str(ROWS)).replace("$document", DOCUMENT)
