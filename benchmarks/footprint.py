@@ -5,7 +5,6 @@ There is nothing to compare these with: the figures are to be below a bound.
 
 import asyncio
 import random
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import defaultdict
@@ -19,6 +18,7 @@ from benchmarks.measuring import Options
 from benchmarks.stage import PREFIX, Connection, Stage
 from benchmarks.worker import Worker, working
 from benchmarks.workloads import ACTIVE, number_of, usage
+from marketplace_worker.embedded.process import free_port
 from marketplace_worker.settings import Settings
 
 EMPTY = "empty"
@@ -46,7 +46,7 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
         if number <= loads:
             await stage.topics(prefix)
         async with stage.database(EMPTY) as dsn:
-            port = _free_port()
+            port = free_port()
             began = perf_counter()
             place = stage.place(dsn, prefix)
             async with working(place, LOOPS, variables={PORT: str(port)}) as worker:
@@ -139,9 +139,3 @@ def _by_package(lines: Sequence[str]) -> dict[str, float]:
         if own.isdecimal():
             milliseconds[module.partition(".")[0]] += int(own) / 1_000
     return {name: round(each, 1) for name, each in milliseconds.items()}
-
-
-def _free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return int(chosen.getsockname()[1])

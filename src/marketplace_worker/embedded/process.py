@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from pathlib import Path
 from marketplace_worker.errors import Misconfigured, Unavailable
 
 LOOPBACK = "127.0.0.1"
+SERVER_PORTS = (12_000, 32_000)
+"""Linux gives those from 32,768 on to outgoing connections, others from 49,152 on."""
 POLL_SECONDS = 0.02
 LOG_TAIL_BYTES = 2_000
 STARTS_MAX = 5
@@ -162,11 +165,19 @@ async def answers_kafka(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback address that nobody listens on at this moment.
+
+    Below those that systems give to outgoing connections: while a server is down, who tries again
+    and again to reach it could be given its port, reach itself, and keep the server from coming up.
+    """
+    while True:
+        port = random.randrange(*SERVER_PORTS)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
 
 
 def wheel(package: str, *inside: str) -> Path:

@@ -1,5 +1,6 @@
 """The topics: created once by an operator, looked for at every start."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from enum import StrEnum
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
+    BrokerNotAvailableError,
     KafkaError,
     TopicAlreadyExistsError,
     for_code,
@@ -15,6 +17,8 @@ from aiokafka.errors import (
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Topics
 from marketplace_worker.streams.security import client_arguments
+
+CONTROLLER_PAUSE_S = 0.1
 
 
 class Presence(StrEnum):
@@ -53,6 +57,7 @@ async def create_topics(
         for name in _all(topics)
     ]
     async with _administering(kafka) as admin:
+        await _controlled(admin, within_s=kafka.request_timeout_ms / 1000)
         response = await admin.create_topics(wanted)
     return [_creation(name, code) for name, code, *_ in response.topic_errors]
 
@@ -95,6 +100,21 @@ def _creation(name: str, code: int) -> TopicCreation:
     if error.retriable:
         raise Unavailable(f"Kafka did not create the topic {name}: {error.__name__}")
     raise Misconfigured(f"Kafka refused the topic {name}: {error.__name__}")
+
+
+async def _controlled(admin: AIOKafkaAdminClient, *, within_s: float) -> None:
+    """Wait until Kafka knows who leads it: a broker that is only just back knows nobody.
+
+    aiokafka 0.14 does not expect that.  Raises `KafkaError` where it lasts.
+    """
+    client = admin._client  # noqa: SLF001 - there is no public way
+    try:
+        async with asyncio.timeout(within_s):
+            while client.cluster.controller is None:
+                await asyncio.sleep(CONTROLLER_PAUSE_S)
+                await client.force_metadata_update()
+    except TimeoutError:
+        raise BrokerNotAvailableError("it has no controller") from None
 
 
 @asynccontextmanager
