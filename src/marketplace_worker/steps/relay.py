@@ -12,25 +12,31 @@ from marketplace_worker.store.database import Pool, transaction
 
 log = structlog.get_logger(__name__)
 
+SHARDS_AT_ONCE = 4
+"""How many shards one transaction leads: to wait for each by itself made messages wait for sixteen
+commits, and of all shards most should go on where a relay is frozen amid a transaction."""
+
 Publish = Callable[[Sequence[Outgoing]], Awaitable[Sequence[Exception | None]]]
 """Sends messages in order; None for each that was acknowledged."""
 
 
 async def relay(pool: Pool, publish: Publish, *, limit: int) -> int:
-    """Send up to `limit` messages of each shard that no other relay leads; returns how many.
+    """Send some messages of each shard that no other relay leads, up to `limit` at a time; returns
+    how many.
 
-    Only what was acknowledged is deleted, in the transaction that leads the shard: a crash in
+    Only what was acknowledged is deleted, in the transaction that leads the shards: a crash in
     between sends a message again, under the same id, and never loses one.
 
     Raises:
-        Unavailable: Postgres or Kafka is away, or Kafka did not take everything; what a shard
+        Unavailable: Postgres or Kafka is away, or Kafka did not take everything; what some shards
             cannot get rid of does not keep the others waiting.
     """
     async with transaction(pool) as conn:
         shards = await outbox.waiting(conn)
     sent, refusals = 0, []
-    for shard in shards:
-        acknowledged, failures = await _relay_shard(pool, publish, shard, limit)
+    for first in range(0, len(shards), SHARDS_AT_ONCE):
+        some = shards[first : first + SHARDS_AT_ONCE]
+        acknowledged, failures = await _relay_shards(pool, publish, some, limit)
         sent += acknowledged
         refusals += failures
     if refusals:
@@ -38,15 +44,14 @@ async def relay(pool: Pool, publish: Publish, *, limit: int) -> int:
     return sent
 
 
-async def _relay_shard(
-    pool: Pool, publish: Publish, shard: int, limit: int
+async def _relay_shards(
+    pool: Pool, publish: Publish, shards: Sequence[int], limit: int
 ) -> tuple[int, list[Exception]]:
-    """How many messages of a shard were acknowledged, and why the others were not."""
+    """How many messages of some shards were acknowledged, and why the others were not."""
     began = perf_counter()
     async with transaction(pool) as conn:
-        if not await outbox.lead(conn, shard):
-            return 0, []
-        batch = await outbox.next_batch(conn, shard, limit=limit)
+        led = await outbox.lead(conn, shards)
+        batch = await outbox.next_batch(conn, led, limit=limit) if led else ()
         if not batch:
             return 0, []
         results = await publish([unsent.message for unsent in batch])
@@ -55,7 +60,7 @@ async def _relay_shard(
     failures = [failed for failed in results if failed is not None]
     log.info(
         "batch_relayed",
-        shard=shard,
+        shards=len(led),
         messages=len(sent),
         failed=len(failures),
         took_ms=round((perf_counter() - began) * 1000, 1),

@@ -32,7 +32,7 @@ TIMES_MAX = 5
 """How often a transaction is taken again at once because organizations began to watch their
 activity; each time those are known, so a second is hardly ever needed."""
 
-BREATH_EVERY = 50
+BREATH_EVERY = 10
 """After so many facts the event loop may do something else: one value may hold ten thousand of one
 subscription, and who sends no heartbeat meanwhile is thrown out of its group."""
 

@@ -44,19 +44,21 @@ async def waiting(conn: Connection) -> Sequence[int]:
     return [row["shard"] for row in await conn.fetch(SQL["waiting"])]
 
 
-async def lead(conn: Connection, shard: int) -> bool:
-    """Whether this transaction may send a shard's messages; no other may until it ends."""
-    return bool(await conn.fetchval(SQL["lead"], shard))
+async def lead(conn: Connection, shards: Collection[int]) -> Sequence[int]:
+    """Those of these shards whose messages this transaction may send; no other may, meanwhile."""
+    return [row["shard"] for row in await conn.fetch(SQL["lead"], list(shards))]
 
 
-async def next_batch(conn: Connection, shard: int, *, limit: int) -> Sequence[Unsent]:
-    """The oldest unsent messages of a shard, at most `limit`; only for who leads the shard."""
+async def next_batch(conn: Connection, shards: Sequence[int], *, limit: int) -> Sequence[Unsent]:
+    """The oldest unsent messages of some shards, at most `limit` in all, in the order in which they
+    were promised; only for who leads these shards.
+    """
     return [
         Unsent(
             row["id"],
             Outgoing(row["topic"], row["key"], row["value"], headers_from_json(row["headers"])),
         )
-        for row in await conn.fetch(SQL["next_batch"], shard, limit)
+        for row in await conn.fetch(SQL["next_batch"], shards, max(1, limit // len(shards)))
     ]
 
 

@@ -12,9 +12,9 @@ FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])
 ORDER BY place;
 
 -- name: lead
--- Whether this transaction may send a shard's messages; until it ends, no other may.
--- $1 shard integer.  (The first number names this use of advisory locks.)
-SELECT pg_try_advisory_xact_lock(73019, $1);
+-- Those of these shards whose messages this transaction may send; until it ends, no other may.
+-- $1 shards integer[].  (The first number names this use of advisory locks.)
+SELECT shard FROM unnest($1::integer[]) AS asked (shard) WHERE pg_try_advisory_xact_lock(73019, shard);
 
 -- name: waiting
 -- The shards that have anything to send; skips from shard to shard along outbox_by_shard.
@@ -28,14 +28,19 @@ WITH RECURSIVE waiting (shard) AS (
 SELECT shard FROM waiting WHERE shard IS NOT NULL;
 
 -- name: next_batch
--- The oldest unsent.  No SKIP LOCKED: one transaction leads the shard, and skipping a locked row
--- would send an organization's second message before the first.
--- $1 shard smallint.  $2 limit bigint
-SELECT id, topic, key, value, headers
-FROM outbox
-WHERE shard = $1
-ORDER BY id
-LIMIT $2;
+-- The oldest unsent of each of these shards.  No SKIP LOCKED: one transaction leads a shard, and
+-- skipping a locked row would send an organization's second message before the first.
+-- $1 shards smallint[].  $2 limit bigint, of each
+SELECT unsent.id, topic, key, value, headers
+FROM unnest($1::smallint[]) AS led (shard)
+CROSS JOIN LATERAL (
+    SELECT id, topic, key, value, headers
+    FROM outbox
+    WHERE outbox.shard = led.shard
+    ORDER BY id
+    LIMIT $2
+) AS unsent
+ORDER BY unsent.id;
 
 -- name: forget
 -- $1 ids bigint[] that Kafka acknowledged, and no others
