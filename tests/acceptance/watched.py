@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -77,14 +78,15 @@ class Watched:
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
-    """GET; status and text, or (0, ...) where nobody answers."""
+    """GET; status and text, or (0, ...) where nobody answers, or ends amid its answer."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        try:
+            answer = urlopen(f"http://127.0.0.1:{port}{path}", timeout=5)
+        except HTTPError as refusal:
+            answer = refusal
+        with answer:
             return answer.status, answer.read().decode()
-    except HTTPError as refusal:
-        with refusal:
-            return refusal.code, refusal.read().decode()
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         return 0, str(error)
 
 

@@ -62,6 +62,8 @@ def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
     said = translate(given, feed, _HASH)
     assert said, "neither taken nor refused"
     if feed is Feed.CLOUDEVENTS:
+        _check_plain(given)
+        _check_plain(replace(given, headers=()))
         _check_plain(replace(given, headers=STRUCTURED))
     for each in said:
         if isinstance(each, Malformed):

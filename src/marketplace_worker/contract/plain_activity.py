@@ -26,8 +26,8 @@ _API_REQUESTS = event_type("usage.api_requests")
 _CHARACTER_BYTES_MAX = 4
 _Text = Annotated[str, Meta(min_length=1, max_length=TEXT_BYTES_MAX // _CHARACTER_BYTES_MAX)]
 
-_STRUCTURED = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
-"""How the headers begin that say that the value is a whole CloudEvent."""
+_STRUCTURED = ((), (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),))
+"""How the headers begin of a record whose value is a whole CloudEvent: it says so, or has none."""
 
 _REQUIRED_STRINGS = 6
 """All attributes but the two about the data."""
@@ -61,7 +61,7 @@ def read_plain_activity(record: Record) -> Activity | None:
     """The login or the API usage that a record plainly tells; None for all that it may be else."""
     value = record.value
     # Without a backslash nothing is escaped: no NUL, no surrogate, and no quote within a string.
-    if not value or b"\\" in value or record.headers[:1] != _STRUCTURED:
+    if not value or b"\\" in value or record.headers[:1] not in _STRUCTURED:
         return None
     try:
         event = _DECODER.decode(value)
