@@ -333,6 +333,28 @@ async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, pa
             await asyncio.wait_for(waiting, PATIENCE_S)
 
 
+async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """Once or twice is no news; and it lacks nothing any more as soon as the batch is taken."""
+    well = asyncio.Event()
+
+    async def failing(_: Sequence[Record]) -> frozenset[str]:
+        if not well.is_set():
+            raise Unavailable("the database is away")
+        return frozenset()
+
+    async with taking(settings, failing) as consumers:
+        await write(writer, topics.aws_notifications, b"1")
+        async with asyncio.timeout(PATIENCE_S):
+            while "times in a row" not in consumers.facts.lacks:  # noqa: ASYNC110 - as a probe does
+                await asyncio.sleep(0.01)
+            assert consumers.activity.lacks == ""
+            well.set()
+            while consumers.facts.lacks:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.01)
+
+
 async def test_a_broker_that_is_away_is_unavailable(settings: Settings) -> None:
     """The caller decides whether to wait; nothing is left running."""
     nowhere = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
