@@ -15,8 +15,8 @@ from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings
 
 ORGANIZATIONS = 100_000
-MEASURED = 8_000
-NAIVE_ORGANIZATIONS = 300
+MEASURED = 3_000
+NAIVE_ORGANIZATIONS = 150
 PREFIX = "out."
 WANTED = "0.5 of floor, 12 x naive"
 TABLES = tuple(table for table in cloning.TABLES if table != "decisions")

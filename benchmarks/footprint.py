@@ -29,7 +29,7 @@ CUSTOMERS = 2_500
 USES = 30_000
 """How many usage events come together with what is told of the customers."""
 
-MEMORY_RUNS = 2
+MEMORY_RUNS = 1
 LOOK_EVERY_S = 0.01
 MODULE = "marketplace_worker.cli"
 EXPENSIVE = 10

@@ -15,8 +15,8 @@ from benchmarks.results import Row
 from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings, Topics
 
-NOTIFICATIONS = 6_000
-NAIVE_NOTIFICATIONS = 300
+NOTIFICATIONS = 3_000
+NAIVE_NOTIFICATIONS = 150
 OUTGOING = 3
 PREFIX = "notified."
 WANTED = "0.5 of floor, 12 x naive"

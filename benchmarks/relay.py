@@ -15,8 +15,8 @@ from benchmarks.workloads import NOTIFIED, number_of
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.outbox import SHARDS
 
-MESSAGES = 48_000
-NAIVE_MESSAGES = 600
+MESSAGES = 30_000
+NAIVE_MESSAGES = 300
 OUTGOING = 3
 PREFIX = "out."
 WANTED = "0.6 of floor, 30 x naive"

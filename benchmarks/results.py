@@ -136,7 +136,8 @@ def dots(rows: Sequence[Row], file: Path) -> None:
             runs, y = each.runs.get(name, [value]), place + (number - 1) * 0.26
             axes.plot([min(runs), max(runs)], [y, y], color=COLORS[name], linewidth=2)
             axes.plot(value, y, "o", color=COLORS[name], markersize=8)
-            axes.text(value, y, f"    {name} {_number(value)}", va="center", fontsize=8)
+            said = f"{name} {_number(value)}"
+            axes.annotate(said, (value, y), (8, 0), textcoords="offset points", va="center", size=8)
     labels = [f"{each.work}\n({each.unit})" for each in reversed(rows)]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.set_ylim(-0.5, len(rows) - 0.5)

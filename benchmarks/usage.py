@@ -12,7 +12,7 @@ from marketplace_worker.settings import Settings
 
 ORGANIZATIONS = 20_000
 EVENTS = 60_000
-NAIVE_EVENTS = 600
+NAIVE_EVENTS = 300
 PREFIX = "usage."
 WANTED = "0.6 of floor, 100 x naive"
 

@@ -111,13 +111,23 @@ class Fleet:
 async def fleet(
     stage: FaultStage, folder: Path, *, workers: int = 2, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[Fleet]:
-    """Workers on a stage, with these environment variables instead of the stage's."""
+    """Workers on a stage, with these environment variables instead of the stage's.
+
+    All have started: a start that finds a server away ends, which is no fault to survive.
+    """
     logs = [folder / f"worker-{number}.log" for number in range(workers)]
     async with AsyncExitStack() as stack:
         processes = [
             await stack.enter_async_context(worker(stage, log, variables=variables)) for log in logs
         ]
-        yield Fleet(processes, logs)
+        started = Fleet(processes, logs)
+
+        async def all_have() -> bool:
+            started.require_alive()
+            return len(started.lines("worker_started")) == workers
+
+        await eventually(all_have, pause_s=0.05)
+        yield started
 
 
 def through(*, kafka: str | None = None, dsn: str | None = None) -> dict[str, str]:
