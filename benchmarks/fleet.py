@@ -82,7 +82,7 @@ class Fleet:
 
     async def build(self, connection: Connection, settings: Settings) -> None:
         """Make it, in a database in which there is only the schema (`stage.template`)."""
-        now = datetime.now(UTC)  # noqa: TID251 - they live now
+        now = datetime.now(UTC)
         *notified, paying = await seed(settings, (*NOTIFIED, PAYING), now)
         [due] = await seed(
             settings, (DUE,), now, until=DUE_SINCE + timedelta(hours=1), first=paying + 1

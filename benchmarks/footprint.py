@@ -94,7 +94,7 @@ async def _ready(port: int) -> None:
 
 async def _load(stage: Stage, prefix: str, worker: Worker, options: Options) -> None:
     """New customers, their notifications and their end, among usage events; until all is out."""
-    now = datetime.now(UTC)  # noqa: TID251 - they live now
+    now = datetime.now(UTC)
     customers = options.size(CUSTOMERS, least=100)
     numbers = [number_of(number) for number in range(customers)]
     told = [message for each in numbers for _, message in ACTIVE.told(each, now)]

@@ -123,7 +123,7 @@ async def _run(stage: Stage, grown: Grown, notified: int, fired: int) -> None:
     """One run of all three works, in a fleet that is as it was built."""
     number = next(RUNS)
     prefix = f"growth-{number}."
-    now = datetime.now(UTC)  # noqa: TID251 - it happens now
+    now = datetime.now(UTC)
     await stage.topics(prefix)
     told = [news(each, now, number) for each in grown.fleet.sample(notified)]
     await stage.send(prefix, told)

@@ -54,7 +54,7 @@ class Stopwatch:
         began = perf_counter()
         for place, number in enumerate(numbers):
             await asyncio.sleep(max(0.0, began + place / per_s - perf_counter()))
-            now = datetime.now(UTC)  # noqa: TID251 - it happens now
+            now = datetime.now(UTC)
             topic, key, value = NOTIFIED[number % len(NOTIFIED)].news(number_of(number), now)
             self.sent_at[number] = perf_counter()
             await self.producer.send(PREFIX + topic, value, key=key)
@@ -92,7 +92,7 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
     random.Random(1).shuffle(numbers)
 
     async def fleet(connection: Connection, settings: Settings) -> None:
-        now = datetime.now(UTC)  # noqa: TID251 - they live now
+        now = datetime.now(UTC)
         for kind, number in enumerate(await seed(settings, NOTIFIED, now)):
             await clone(connection, number, range(kind, len(numbers), len(NOTIFIED)))
 

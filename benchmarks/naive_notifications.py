@@ -206,15 +206,15 @@ async def measure(job: Job) -> dict[str, Any]:
             await message.ack()
             finish.step()
 
-        @broker.subscriber(aws, **arguments)  # type: ignore[untyped-decorator]
+        @broker.subscriber(aws, **arguments)
         async def from_aws(told: AwsNotification, message: KafkaMessage) -> None:
             await handle(of_aws(told), message)
 
-        @broker.subscriber(google, **arguments)  # type: ignore[untyped-decorator]
+        @broker.subscriber(google, **arguments)
         async def from_google(told: GooglePush, message: KafkaMessage) -> None:
             await handle(of_google(told), message)
 
-        @broker.subscriber(azure, **arguments)  # type: ignore[untyped-decorator]
+        @broker.subscriber(azure, **arguments)
         async def from_azure(told: AzureNotification, message: KafkaMessage) -> None:
             await handle(of_azure(told), message)
 

@@ -33,7 +33,7 @@ async def measure(job: Job) -> dict[str, Any]:
     finish, broker = naive.Finish(job["count"]), naive.broker(job)
     async with naive.pooled(job) as pool:
 
-        @broker.subscriber(*job["topics"], ack_policy=AckPolicy.MANUAL, **naive.subscription(job))  # type: ignore[untyped-decorator]
+        @broker.subscriber(*job["topics"], ack_policy=AckPolicy.MANUAL, **naive.subscription(job))
         async def used(event: UsageEvent, message: KafkaMessage) -> None:
             finish.clock.begin()
             async with pool.acquire() as connection, connection.transaction():

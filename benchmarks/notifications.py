@@ -26,7 +26,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     """One row."""
     count = options.size(NOTIFICATIONS, least=600)
     kinds = workloads.NOTIFIED
-    now = datetime.now(UTC)  # noqa: TID251 - notifications of now
+    now = datetime.now(UTC)
     await stage.template("notifications", partial(_build, now=now, organizations=count))
     await stage.template("notifications_naive", partial(naive.fill, organizations=count))
     await stage.topics(PREFIX)

@@ -59,7 +59,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 async def _build(connection: Connection, settings: Settings, *, organizations: int) -> None:
-    now = datetime.now(UTC)  # noqa: TID251 - promised now
+    now = datetime.now(UTC)
     numbers = await cloning.seed(settings, NOTIFIED, now, news=True)
     for place, number in enumerate(numbers):
         await connection.execute(COPY, number_of(number), place, organizations - 1, len(numbers))

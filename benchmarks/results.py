@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +23,7 @@ Plot = Callable[[Sequence["Row"], Path], None]
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251 - when it was measured
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,5 @@ def dots(rows: Sequence[Row], file: Path) -> None:
 
 def store(figure: Figure, file: Path) -> None:
     """Write a figure as SVG, the same for the same figures: without a date, with fixed ids."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow, and of no use but here
-
     with mpl.rc_context({"svg.hashsalt": file.name, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None})

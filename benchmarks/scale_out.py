@@ -76,7 +76,7 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
     kinds = len(NOTIFIED)
     organizations = options.size(ORGANIZATIONS, least=600) // kinds * kinds
     template = await stage.template(TEMPLATE, partial(_build, organizations=organizations))
-    now = datetime.now(UTC)  # noqa: TID251 - it happens now
+    now = datetime.now(UTC)
     numbers = list(range(organizations))
     chance = random.Random(1)
     chance.shuffle(numbers)
@@ -94,7 +94,7 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
 
 
 async def _build(connection: Connection, settings: Settings, *, organizations: int) -> None:
-    now = datetime.now(UTC)  # noqa: TID251 - they live now
+    now = datetime.now(UTC)
     for kind, number in enumerate(await seed(settings, NOTIFIED, now)):
         await clone(connection, number, range(kind, organizations, len(NOTIFIED)))
 

@@ -24,7 +24,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     await stage.template("usage", partial(_build, organizations=organizations))
     await stage.template("usage_naive", partial(naive.fill, organizations=organizations))
     await stage.topics(PREFIX)
-    now = datetime.now(UTC)  # noqa: TID251 - events of now
+    now = datetime.now(UTC)
     events = workloads.usage(random.Random(1), organizations, now, count)
     await stage.send(PREFIX, events)
 
@@ -42,7 +42,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 async def _build(connection: Connection, settings: Settings, *, organizations: int) -> None:
-    now = datetime.now(UTC)  # noqa: TID251 - the fleet of today
+    now = datetime.now(UTC)
     (number,) = await cloning.seed(settings, [workloads.ACTIVE], now)
     tables = ("organizations", "activity")
     await cloning.clone(connection, number, range(organizations), tables=tables)

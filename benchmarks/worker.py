@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from benchmarks.stage import PREFIX, Place
 
@@ -116,7 +117,7 @@ async def working(
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     folder = Path(place.environment[f"{PREFIX}POLICY_FILE"]).parent
-    log = folder / f"{name}-{datetime.now().timestamp()}.log"  # noqa: DTZ005, TID251 - a name
+    log = folder / f"{name}-{uuid4().hex}.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command, "run", "--only", ",".join(loops),

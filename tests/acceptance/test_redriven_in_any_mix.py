@@ -19,6 +19,7 @@ from acceptance.test_any_order import come_to
 from marketplace_worker.app import feeds, worker_of
 from marketplace_worker.contract.documents import organization_from_json
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
@@ -187,8 +188,8 @@ def simulated(worker: Worker) -> Ending:
     arrived: Sequence[Record] = [record for log in LOGS.values() for record in log]
     assert list(simulation.run(arrived))
     logins, requests = Counter[str](), Counter[str]()
-    for _, fact in read(arrived, worker).told:
-        match fact:
+    for said in read(arrived, worker).said:
+        match said.what:
             case LoggedIn(organization=organization):
                 logins[organization] += 1
             case ApiRequested(organization=organization, requests=count):
@@ -227,4 +228,4 @@ def test_what_is_misread_is_refused(worker: Worker) -> None:
     """Or the mix above would be of facts that nobody told."""
     misreading = spoiled(worker, LOGS, fails=False)
     for log in LOGS.values():
-        assert not read(log, misreading).told
+        assert all(isinstance(said.what, Malformed) for said in read(log, misreading).said)

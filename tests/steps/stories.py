@@ -9,6 +9,7 @@ from acceptance.stage import MovableClock
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
@@ -27,7 +28,8 @@ def records(*lines: Line) -> list[Record]:
 
 def facts(worker: Worker, *lines: Line) -> list[Fact]:
     """Lines of a scenario, as facts."""
-    return [fact for _, fact in read(records(*lines), worker).told]
+    said = read(records(*lines), worker).said
+    return [each.what for each in said if not isinstance(each.what, Malformed)]
 
 
 async def tell(worker: Worker, clock: MovableClock, *lines: Line) -> None:

@@ -51,11 +51,6 @@ class Batch:
     said: Sequence[Said]
 
     @property
-    def told(self) -> list[tuple[Record, Fact]]:
-        """What could be read."""
-        return [(s.record, s.what) for s in self.said if not isinstance(s.what, Malformed)]
-
-    @property
     def refused(self) -> list[Refused]:
         """What could not."""
         return [

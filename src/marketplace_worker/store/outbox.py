@@ -14,8 +14,8 @@ from marketplace_worker.store.queries import queries
 SQL = queries("outbox")
 
 SHARDS = 16
-"""Into how many parts, each led by one relay at a time, the outbox is divided.  More relays than
-this have nothing to do; a row's shard is written with it, so no setting can orphan one."""
+"""Into how many parts, each led by one relay at a time, the outbox is divided.  A row's shard is
+written with it, so no setting can orphan one."""
 
 
 @dataclass(frozen=True, slots=True)
