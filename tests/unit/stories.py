@@ -40,6 +40,7 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import Fact, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
@@ -181,7 +182,8 @@ def _operated(
     if isinstance(fact, GuardReleased):
         for each in list(current.fleet.organizations.values()):
             if each.withheld_at is not None:
-                current._note(Settled(each, each, (), now, idle=False), now)
+                outlook = Outlook(each, current.fleet, Policies(current.policy), now)
+                current._note(Settled(each, each, (), now, idle=False, outlook=outlook), now)
 
 
 def _load(current: "Workers", newer: Policy) -> None:

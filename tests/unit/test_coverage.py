@@ -21,6 +21,7 @@ from world import (
 from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Superseded, Suspended
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
@@ -206,7 +207,8 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
         commitment(30, 60),
     )
     acme, now = world.fleet.organization(ACME), DAY_0 + 40 * DAY
-    taken = snapshot(acme, world.fleet, world.policies, now=now, causation_id="x")
+    outlook = Outlook(acme, world.fleet, world.policies, now)
+    taken = snapshot(outlook, revision=1, causation_id="x")
     assert [(plan.name, plan.status, plan.active) for plan in taken.plans] == [
         ("aws:a-1", "ended", False),
         ("commitment:c-1", "committed", True),

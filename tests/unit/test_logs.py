@@ -1,4 +1,4 @@
-"""One line a fact, as JSON where nobody watches; libraries take the same way."""
+"""One line a fact, as JSON where nobody watches; those of libraries look the same."""
 
 import io
 import json
@@ -23,11 +23,12 @@ class Terminal(io.StringIO):
 def logging_as_before() -> Iterator[None]:
     """The log is one for the whole process: put back what pytest had."""
     root, ours = logging.getLogger(), logging.getLogger("marketplace_worker")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
+    before = [(each, each.handlers[:], each.level, each.propagate) for each in (root, ours)]
     yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
+    for logger, handlers, level, propagates in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagates
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 

@@ -1,12 +1,11 @@
 """What a snapshot shows of an organization (events.md section 1, `organizations.state`)."""
 
-from dataclasses import replace
-
 from stories import tell
 from world import ACME, ENTITLEMENT, World, commitment, created, heard, link, moment, note
 
 from marketplace_worker.lifecycle.events import EventKind, ScheduledStep, Snapshot
 from marketplace_worker.lifecycle.notes import Ended
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
@@ -16,8 +15,8 @@ ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 def taken(world: World, day: float, revision: int = 1) -> Snapshot:
     """Acme's snapshot."""
-    acme = replace(world.fleet.organization(ACME), revision=revision)
-    return snapshot(acme, world.fleet, world.policies, now=moment(day), causation_id="x")
+    acme = Outlook(world.fleet.organization(ACME), world.fleet, world.policies, moment(day))
+    return snapshot(acme, revision=revision, causation_id="x")
 
 
 def test_a_snapshot_tells_the_whole_organization() -> None:

@@ -7,6 +7,7 @@ from marketplace_worker.lifecycle.events import Snapshot
 from marketplace_worker.lifecycle.explain import Explanation, explain
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.settle import BY_DEADLINE
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -40,7 +41,11 @@ def report_of(sight: Sight) -> Report:
     (found,) = sight.organizations
     fleet, policies, now = sight.fleet, sight.policies, sight.now
     taken = (
-        snapshot(found, fleet, policies, now=now, causation_id=BY_DEADLINE)
+        snapshot(
+            Outlook(found, fleet, policies, now),
+            revision=found.revision,
+            causation_id=BY_DEADLINE,
+        )
         if found.creation
         else None
     )

@@ -3,7 +3,7 @@
 News cancel and reinstate; every later step, and every notice, waits for its deadline.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -27,6 +27,7 @@ from marketplace_worker.lifecycle.events import (
 from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization, Proof
+from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.plans import FINAL_REPORT_WINDOW
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
@@ -56,14 +57,15 @@ class Settled:
     """An organization before and after a look at it.
 
     `due_at`: when to look again; None: only on news.  `idle`: nothing is ahead but, perhaps, looks
-    at what waits.
+    at what waits.  `outlook` is how the organization stands after it.
     """
 
     before: Organization
     organization: Organization
     events: tuple[Event, ...]
     due_at: datetime | None
-    idle: bool = False
+    idle: bool
+    outlook: Outlook = field(compare=False, repr=False)
 
 
 def settle(
@@ -78,7 +80,7 @@ def settle(
     if before.creation is None:
         if request is not None:
             support.say_answer(case, request, support.act(case, request))
-        return Settled(before, case.organization, tuple(case.events), None)
+        return Settled(before, case.organization, tuple(case.events), None, idle=True, outlook=case)
     _let_holds_expire(case)
     answer = support.act(case, request) if request is not None else None
     _follow_the_plans(case, asked=request is not None and request.request is REINSTATE)
@@ -96,7 +98,7 @@ def settled(case: Case, before: Organization) -> Settled:
     """What a case has come to."""
     moments, looks = _moments(case), _looks(case)
     due_at = min([*moments, *looks], default=None)
-    return Settled(before, case.organization, tuple(case.events), due_at, idle=not moments)
+    return Settled(before, case.organization, tuple(case.events), due_at, not moments, case)
 
 
 # --- news -----------------------------------------------------------------------------------------

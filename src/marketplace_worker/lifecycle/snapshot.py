@@ -4,39 +4,27 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle.coverage import Attachment, Coverage
 from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
-from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
 from marketplace_worker.lifecycle.outlook import Outlook
-from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
 
-def snapshot(
-    organization: Organization,
-    fleet: Fleet,
-    policies: Policies,
-    *,
-    now: datetime,
-    causation_id: str,
-) -> Snapshot:
-    """The organization as a whole, for those who were not there; it must have been created.
-
-    `organization.revision` is this snapshot's own.
-    """
-    outlook = Outlook(organization, fleet, policies, now)
+def snapshot(outlook: Outlook, *, revision: int, causation_id: str) -> Snapshot:
+    """An organization as a whole, for those who were not there; it must have been created."""
+    organization = outlook.organization
     assert organization.creation is not None
     assert organization.tier is not None
     cancellation = organization.cancellation
     return Snapshot(
         standing=outlook.standing(),
-        revision=organization.revision,
+        revision=revision,
         last_event_sequence=organization.sequence,
-        taken_at=now,
+        taken_at=outlook.now,
         causation_id=causation_id,
         tier=organization.tier.value,
         created_at=organization.creation.occurred_at,
         canceled_at=cancellation.canceled_at if cancellation else None,
-        plans=_plans(organization, outlook.covered, now),
+        plans=_plans(organization, outlook.covered, outlook.now),
     )
 
 

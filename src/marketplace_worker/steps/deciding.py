@@ -13,7 +13,7 @@ from marketplace_worker.contract.outbound import (
     encode_snapshot,
 )
 from marketplace_worker.lifecycle.decide import Decision, Outcome, take
-from marketplace_worker.lifecycle.events import WORKER, Event, SupportDetails
+from marketplace_worker.lifecycle.events import WORKER, Event, Snapshot, SupportDetails
 from marketplace_worker.lifecycle.facts import (
     DeadlineCame,
     Fact,
@@ -82,11 +82,10 @@ class Tally:
     entries: list[journal.Entry] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    snapshots: int = 0
     _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
     _moved: list[Subscription] = field(default_factory=list)
     _safeguards_changed: bool = False
-    _changed_by: dict[OrganizationId, str] = field(default_factory=dict)
+    _snapshots: dict[OrganizationId, Snapshot] = field(default_factory=dict)
     _subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     _due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
 
@@ -155,7 +154,7 @@ class Tally:
         self._due_at[id_] = settled.due_at and max(settled.due_at, self.now)
         deadline = isinstance(fact, DeadlineCame)
         if organization != settled.before or (outcome is Outcome.APPLIED and not deadline):
-            self._changed_by[id_] = BY_DEADLINE if deadline else fact.identity.id
+            self._show(settled, BY_DEADLINE if deadline else fact.identity.id)
         if settled.events or _what_is_decided(organization) != _what_is_decided(settled.before):
             pinned = organization.cancellation or settled.before.cancellation
             self.decided.append(
@@ -169,7 +168,20 @@ class Tally:
                 )
             )
 
+    def _show(self, settled: Settled, cause: str) -> None:
+        """Its newest snapshot is the one that goes out: one an organization and batch."""
+        organization = settled.organization
+        if organization.creation is not None:
+            self._snapshots[organization.id] = snapshot(
+                settled.outlook, revision=organization.revision + 1, causation_id=cause
+            )
+
     # --- writing it down ---
+
+    @property
+    def snapshots(self) -> int:
+        """How many organizations it shows anew."""
+        return len(self._snapshots)
 
     async def write(self, conn: Connection, topics: OutboundTopics) -> None:
         """Write the journal, the history, the new state and the promises; all or, with the
@@ -193,21 +205,16 @@ class Tally:
             yield Outgoing(topics.lifecycle, event.subject.encode(), encode(event), _HEADERS)
 
     def _snapshot_messages(self, topics: OutboundTopics) -> Iterable[Outgoing]:
-        """One snapshot for each organization that the batch changed, as it stands at its end."""
-        for id_, cause in self._changed_by.items():
-            organization = self.fleet.organization(id_)
-            if organization.creation is None:
-                continue
-            organization = replace(organization, revision=organization.revision + 1)
+        """One snapshot for each organization that the batch changed, as it was changed last; what
+        is erased is shown no more.
+        """
+        for id_, shown in self._snapshots.items():
+            organization = replace(self.fleet.organization(id_), revision=shown.revision)
             self.fleet.put(organization)
-            self.snapshots += 1
             if organization.erased_at is not None:
                 yield Outgoing(topics.state, id_.encode(), value=None)
-                continue
-            taken = snapshot(
-                organization, self.fleet, self.policies, now=self.now, causation_id=cause
-            )
-            yield Outgoing(topics.state, id_.encode(), encode_snapshot(taken), _HEADERS)
+            else:
+                yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown), _HEADERS)
 
     def log(self) -> None:
         """Say what was decided, and count it, after the commit."""
