@@ -96,6 +96,15 @@ class Fleet:
         bugs = self.lines("batch_failed", "loop_failed", "record_failed", "deadline_failed")
         assert bugs == []
 
+    async def started(self) -> None:
+        """Wait until all have: a start that finds a server away ends, and survives nothing."""
+
+        async def all_have() -> bool:
+            self.require_alive()
+            return len(self.lines("worker_started")) == len(self.processes)
+
+        await eventually(all_have, pause_s=0.05)
+
     def require_growing_pauses(self) -> None:
         """Each pause of a row is longer than the one two before it, as long as it may grow."""
         for log in self.logs:
@@ -111,23 +120,15 @@ class Fleet:
 async def fleet(
     stage: FaultStage, folder: Path, *, workers: int = 2, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[Fleet]:
-    """Workers on a stage, with these environment variables instead of the stage's.
-
-    All have started: a start that finds a server away ends, which is no fault to survive.
-    """
+    """Workers on a stage that have started, with these environment variables instead of its own."""
     logs = [folder / f"worker-{number}.log" for number in range(workers)]
     async with AsyncExitStack() as stack:
         processes = [
             await stack.enter_async_context(worker(stage, log, variables=variables)) for log in logs
         ]
-        started = Fleet(processes, logs)
-
-        async def all_have() -> bool:
-            started.require_alive()
-            return len(started.lines("worker_started")) == workers
-
-        await eventually(all_have, pause_s=0.05)
-        yield started
+        workers_ = Fleet(processes, logs)
+        await workers_.started()
+        yield workers_
 
 
 def through(*, kafka: str | None = None, dsn: str | None = None) -> dict[str, str]:

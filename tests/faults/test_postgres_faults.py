@@ -136,11 +136,15 @@ async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_com
     async with AsyncExitStack() as stack:
         proxies = {each: await stack.enter_async_context(proxying(server.port)) for each in CUT}
         logs = {each: tmp_path / f"{each}.log" for each in CUT}
+        processes = []
         for loop, proxy in proxies.items():
             dsn = server.dsn.replace(f":{server.port}/", f":{proxy.port}/")
-            await stack.enter_async_context(
-                worker(stage, logs[loop], loops=[loop], variables=through(dsn=dsn))
+            processes.append(
+                await stack.enter_async_context(
+                    worker(stage, logs[loop], loops=[loop], variables=through(dsn=dsn))
+                )
             )
+        await Fleet(processes, list(logs.values())).started()
         await told(story, 1)
         await settled(stage)
         lost = Counter[Loop]()
