@@ -8,6 +8,7 @@ from typing import Any
 
 from aiokafka import (
     AIOKafkaConsumer,
+    AIOKafkaProducer,
     TopicPartition,
 )
 
@@ -60,6 +61,12 @@ UNWATCHED = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0)
 def taking(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
     """Both consumers, with a handler for facts."""
     return consuming(settings, facts=facts, activity=ignore, oversight=UNWATCHED)
+
+
+async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:
+    """Write values to one partition, in order."""
+    sent = [await writer.send(topic, value, partition=partition) for value in values]
+    await asyncio.gather(*sent)
 
 
 async def committed(settings: Settings, topic: str) -> dict[int, int | None]:

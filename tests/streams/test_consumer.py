@@ -18,7 +18,7 @@ from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.consumer import to_record
 from marketplace_worker.streams.dying import ConsumerDied
-from streams.streaming import PATIENCE_S, Seen, committed, taking
+from streams.streaming import PATIENCE_S, Seen, committed, taking, write
 
 pytestmark = pytest.mark.broker
 
@@ -30,12 +30,6 @@ ODD = [
     (b"\xff", b"\xff\xfe not UTF-8 \x00", [("content-type", b"application/json")]),
     (b"key", b"", [("twice", b"1"), ("twice", b"2")]),
 ]
-
-
-async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:
-    """Write values to one partition, in order."""
-    sent = [await writer.send(topic, value, partition=partition) for value in values]
-    await asyncio.gather(*sent)
 
 
 async def test_every_subscriber_commits_only_what_was_handled(

@@ -15,19 +15,9 @@ from functools import partial
 from typing import Any, NoReturn
 
 import structlog
-from aiokafka import (
-    AIOKafkaConsumer,
-    ConsumerRebalanceListener,
-    ConsumerRecord,
-    TopicPartition,
-)
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
-    StickyPartitionAssignor,
-)
-from aiokafka.errors import (
-    BrokerResponseError,
-    KafkaError,
-)
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import BrokerResponseError, KafkaError
 from faststream import AckPolicy
 from faststream.exceptions import NackMessage
 from faststream.kafka import KafkaBroker
@@ -38,6 +28,7 @@ from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.streams import connections, membership, record_batches
 from marketplace_worker.streams.batch import Batch
+from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
@@ -151,15 +142,10 @@ class Consumer:
             decoder=_undecoded,
         )
         self.subscriber(self._take)
-        read = self.subscriber.get_msg
-
-        async def turn(consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
-            oversight.turned(name)
-            if (ended := membership.ended(consumer)) and not died.done():
-                died.set_exception(ConsumerDied(f"the consumer {name}: {ended} ended"))
-            return await read(consumer)
-
-        self.subscriber.get_msg = turn  # type: ignore[method-assign]  # asked at each turn
+        self._died = died
+        self._read = self.subscriber.get_msg
+        self._busy = False
+        self.subscriber.get_msg = self._turn  # type: ignore[method-assign]  # asked at each turn
 
     @property
     def assigned(self) -> frozenset[str]:
@@ -249,6 +235,25 @@ class Consumer:
         self._joined = True
         self._patient.calm(Disturbance.REVOCATION)
         log.info("partitions_assigned", consumer=self.name, partitions=sorted(assigned))
+
+    async def _turn(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+        """Read the next batch; where the last turn had one too, up to what is newest."""
+        self._oversight.turned(self.name)
+        if (ended := membership.ended(consumer)) and not self._died.done():
+            self._died.set_exception(ConsumerDied(f"the consumer {self.name}: {ended} ended"))
+        records = await self._read(consumer)
+        if records and self._busy:
+            self._idle.clear()  # what is at hand is handled before its partitions are given up
+            try:
+                most = self._settings.ingest.batch_rows_max
+                records = await with_newer(consumer, records, records_max=most)
+            except BaseException:
+                self._idle.set()
+                raise
+            if not self.subscriber.running:
+                self._idle.set()  # FastStream drops it; it comes again
+        self._busy = bool(records)
+        return records
 
     async def _parse(self, batch: tuple[ConsumerRecord, ...]) -> KafkaAckableMessage:
         """A message that keeps the records as they are; the stock parser fails on a null header."""

@@ -1,0 +1,85 @@
+"""A consumer that is busy reads what is newest, and loses nothing of what it has at hand."""
+
+import asyncio
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.streams.catching_up import FETCH_WAIT_MS
+from marketplace_worker.streams.consumer import Consumers
+from streams.streaming import PATIENCE_S, Seen, committed, taking, write
+
+pytestmark = pytest.mark.broker
+
+
+class Held(Seen):
+    """Holds each batch until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Semaphore(0)
+
+    async def __call__(self, records: Sequence[Record]) -> AbstractSet[str]:
+        await super().__call__(records)
+        await self.go.acquire()
+        return frozenset()
+
+
+async def _fetched(consumers: Consumers, topic: str) -> None:
+    """Wait until something of a topic's first partition was fetched ahead."""
+    consumer = consumers.facts.subscriber.consumer
+    assert consumer is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while TopicPartition(topic, 0) not in consumer._fetcher._records:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_busy_consumer_reads_on_to_what_is_newest(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """Else what came after the fetch ahead would wait for one batch more."""
+    topic, held = topics.aws_notifications, Held()
+    async with taking(settings, held) as consumers:
+        await write(writer, topic, b"first")
+        await held.until(lambda: len(held.batches) == 1)
+        await write(writer, topic, b"fetched ahead")
+        await _fetched(consumers, topic)
+        await write(writer, topic, b"newest")
+        held.go.release()
+        await held.until(lambda: len(held.batches) == 2)
+        assert [each.value for each in held.batches[1]] == [b"fetched ahead", b"newest"]
+        held.go.release()
+    assert (await committed(settings, topic))[0] == 3
+
+
+async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer stands behind it: nobody would give it again."""
+    topic, held = topics.aws_notifications, Held()
+    async with taking(settings, held) as consumers:
+        await write(writer, topic, b"first")
+        await held.until(lambda: len(held.batches) == 1)
+        await write(writer, topic, b"fetched ahead")
+        await _fetched(consumers, topic)
+        consumer = consumers.facts.subscriber.consumer
+        assert consumer is not None
+        read, refused = consumer.getmany, 0
+
+        async def refuses_once(**how: int) -> object:
+            nonlocal refused
+            if how["timeout_ms"] == FETCH_WAIT_MS and not refused:
+                refused += 1
+                raise KafkaConnectionError("gone")
+            return await read(**how)
+
+        monkeypatch.setattr(consumer, "getmany", refuses_once)
+        held.go.release()
+        await held.until(lambda: len(held.batches) == 2)
+        assert (refused, [each.value for each in held.batches[1]]) == (1, [b"fetched ahead"])
+        held.go.release()
