@@ -24,7 +24,7 @@ from marketplace_worker.operations.health import Health, Sign
 from marketplace_worker.operations.serving import serving
 from marketplace_worker.operations.stop import Stop
 from marketplace_worker.record import Outgoing
-from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.settings import Relay, Settings, Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
@@ -221,8 +221,11 @@ async def _tasks(
     async with AsyncExitStack() as stack:
         tasks = []
 
-        async def repeat(name: str, step: Step, idle_s: float) -> None:
-            loop = repeating(name, step, idle_s=idle_s, sign=health.sign(name), stop=stop)
+        async def repeat(
+            name: str, step: Step, idle_s: float, wake: asyncio.Event | None = None
+        ) -> None:
+            sign = health.sign(name)
+            loop = repeating(name, step, idle_s=idle_s, sign=sign, stop=stop, wake=wake)
             tasks.append(await stack.enter_async_context(loop))
 
         look = partial(look_at_postgres, worker.pool, health)
@@ -231,8 +234,9 @@ async def _tasks(
         if Loop.RELAY in loops:
             publisher = await stack.enter_async_context(producing(settings.kafka, settings.relay))
             sign = health.sign(Loop.RELAY)
-            send = partial(_send, worker.pool, publisher, settings.relay.batch_rows_max, sign)
-            await repeat(Loop.RELAY, send, settings.relay.poll_interval_ms / 1000)
+            send = partial(_send, worker.pool, publisher, settings.relay, sign)
+            poll_s = settings.relay.poll_interval_ms / 1000
+            await repeat(Loop.RELAY, send, poll_s, worker.promised)
         if Loop.DEADLINES in loops:
             fire = partial(fire_due, worker, limit=settings.deadlines.batch_rows_max)
             await repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
@@ -257,7 +261,7 @@ async def _tasks(
         yield tasks
 
 
-async def _send(pool: Pool, publisher: Publisher, limit: int, sign: Sign) -> int:
+async def _send(pool: Pool, publisher: Publisher, settings: Relay, sign: Sign) -> int:
     """Relay, connected: Kafka is looked for before a shard is led, not while it is."""
     await publisher.start()
 
@@ -265,7 +269,12 @@ async def _send(pool: Pool, publisher: Publisher, limit: int, sign: Sign) -> int
         sign.give()  # one shard of many, each with its own wait for Kafka
         return await publisher.publish(messages)
 
-    return await relay(pool, publish, limit=limit)
+    return await relay(
+        pool,
+        publish,
+        limit=settings.batch_rows_max,
+        publish_max_s=2 * settings.acknowledge_timeout_ms / 1000,
+    )
 
 
 async def _until_stopped(stop: Stop, tasks: Collection[asyncio.Task[None]]) -> None:

@@ -234,7 +234,10 @@ class Teller:
     async def _published(self) -> list[bytes]:
         """Keep the worker's promises, and read what it said."""
         while await relay(
-            self.pool, self.publisher.publish, limit=self.settings.relay.batch_rows_max
+            self.pool,
+            self.publisher.publish,
+            limit=self.settings.relay.batch_rows_max,
+            publish_max_s=30,
         ):
             pass
         await self.sending.send_and_wait(self.settings.topics.lifecycle, THE_END)

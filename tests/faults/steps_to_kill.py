@@ -268,7 +268,7 @@ async def _promised(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _sent(worker: Worker, scene: Scene) -> None:
-    while await relay(worker.pool, scene.publish, limit=5):
+    while await relay(worker.pool, scene.publish, limit=5, publish_max_s=5):
         pass
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
+from string import ascii_letters
+from zlib import crc32
 
 import pytest
 
@@ -9,7 +12,7 @@ from acceptance.scenario import at
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.relay import relay
+from marketplace_worker.steps.relay import FROZEN_AFTER_S, SHARDS_OF_MANY, relay
 from marketplace_worker.store import outbox
 from marketplace_worker.store.database import transaction
 
@@ -33,7 +36,7 @@ async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
         return [None, None, TimeoutError(), TimeoutError()][: len(messages)]
 
     with pytest.raises(Unavailable, match="did not acknowledge 2 messages"):
-        await relay(worker.pool, takes_two, limit=100)
+        await relay(worker.pool, takes_two, limit=100, publish_max_s=5)
 
     left = await worker.pool.fetch("SELECT value FROM outbox ORDER BY id")
     assert [row["value"] for row in left] == [b"a2", b"a3"]
@@ -52,7 +55,7 @@ async def test_several_relays_send_each_message_once_and_each_key_in_order(worke
 
     async def until_empty() -> None:
         while await worker.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-            await relay(worker.pool, takes_all, limit=7)
+            await relay(worker.pool, takes_all, limit=7, publish_max_s=5)
 
     await asyncio.gather(*(until_empty() for _ in range(3)))
 
@@ -70,9 +73,51 @@ async def test_a_kafka_that_fails_altogether_leaves_everything_promised(worker: 
         raise Unavailable("Kafka is away")
 
     with pytest.raises(Unavailable):
-        await relay(worker.pool, away, limit=10)
+        await relay(worker.pool, away, limit=10, publish_max_s=5)
 
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 1
+
+
+async def takes(
+    batches: list[set[int]], messages: Sequence[Outgoing]
+) -> Sequence[Exception | None]:
+    """A Kafka that takes everything; of each batch, its shards."""
+    batches.append({crc32(each.key or b"") % outbox.SHARDS for each in messages})
+    return [None for _ in messages]
+
+
+async def test_a_few_messages_are_sent_at_once_whichever_their_shards(worker: Worker) -> None:
+    """Each transaction is a wait for the disk, and for Kafka."""
+    await promise(worker, *(message(key, 0) for key in ascii_letters))
+    batches: list[set[int]] = []
+    count = await relay(worker.pool, partial(takes, batches), limit=52, publish_max_s=5)
+    assert count == 52
+    assert batches == [set(range(outbox.SHARDS))]
+
+
+async def test_of_many_messages_each_relay_leads_a_few_shards_at_a_time(worker: Worker) -> None:
+    """So that others have something to do."""
+    await promise(worker, *(message(key, 0) for key in ascii_letters))
+    batches: list[set[int]] = []
+    await relay(worker.pool, partial(takes, batches), limit=51, publish_max_s=5)
+    assert [len(shards) for shards in batches] == [SHARDS_OF_MANY] * 4
+    assert set().union(*batches) == set(range(outbox.SHARDS))
+
+
+async def test_a_relay_that_is_frozen_amid_a_transaction_loses_its_shards(worker: Worker) -> None:
+    """Nobody else could send what it leads; what it sent comes again, under the same id."""
+    await promise(worker, message("a", 0))
+
+    async def freezes(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        await asyncio.sleep(1)
+        return [None for _ in messages]
+
+    with pytest.raises(Unavailable):
+        await relay(worker.pool, freezes, limit=10, publish_max_s=0.2 - FROZEN_AFTER_S)
+    sent = await relay(worker.pool, partial(takes, []), limit=10, publish_max_s=5)
+    assert sent == 1
+    timeout = await worker.pool.fetchval("SHOW idle_in_transaction_session_timeout")
+    assert timeout == "5min", "only the relay's transactions end so soon"
 
 
 async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
@@ -85,6 +130,6 @@ async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
         return [ValueError("too large") if each.key == b"a" else None for each in messages]
 
     with pytest.raises(Unavailable, match="too large"):
-        await relay(worker.pool, never_takes_a, limit=10)
+        await relay(worker.pool, never_takes_a, limit=10, publish_max_s=5)
 
     assert [row["key"] for row in await worker.pool.fetch("SELECT key FROM outbox")] == [b"a"]

@@ -108,7 +108,8 @@ TICKS = {
     "organizations.lock_withheld": Asked(rows=15),
     "organizations.wake_withheld": Asked(("2026-01-01",), 15),
     "outbox.waiting": Asked(rows=16, index_only=True),
-    "outbox.next_batch": Asked(("{3}", str(BATCH)), BATCH),
+    "outbox.holds_more_than": Asked((str(BATCH),), BATCH + 1, index_only=True),
+    "outbox.next_batch": Asked(("{3}", str(BATCH), str(BATCH)), BATCH),
     "outbox.forget": Asked((_keys(""),), BATCH),
     "outbox.oldest_s": Asked(),
 }

@@ -62,7 +62,9 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
         tally = await Tally.begin(conn, near, worker, now=now)
 
         for organization in claimed:
-            tally.take(deadline_of(near.fleet.organization(organization), now), position="deadline")
+            await tally.take(
+                deadline_of(near.fleet.organization(organization), now), position="deadline"
+            )
 
         await tally.write(conn, worker.topics)
     tally.log()

@@ -3,6 +3,7 @@
 What the steps that decide share: from facts and a neighbourhood to rows and promises.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -58,6 +59,7 @@ class Worker:
 
     `clock` tells the moment of a decision, read once a transaction; `feeds` says what each
     inbound topic carries; `intake` is what this worker knows of the topics that it takes in.
+    `promised` is set when messages were promised, for a relay in the same process.
     """
 
     pool: Pool
@@ -67,6 +69,7 @@ class Worker:
     feeds: Mapping[str, Feed]
     topics: OutboundTopics
     intake: Intake
+    promised: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Tally:
     near: Neighbourhood
     policies: Policies
     now: datetime
+    promised: asyncio.Event
     entries: list[journal.Entry] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -100,7 +104,7 @@ class Tally:
         if near.safeguards_locked:
             metrics.GUARD_TRIPPED.set(near.fleet.safeguards.trip is not None)
         policies = await worker.policies.policies_for(conn, near.fleet)
-        return cls(near, policies, now or await worker.clock(conn))
+        return cls(near, policies, now or await worker.clock(conn), worker.promised)
 
     @property
     def fleet(self) -> Fleet:
@@ -109,8 +113,13 @@ class Tally:
 
     # --- deciding ---
 
-    def take(self, fact: Fact, position: str) -> Decision:
-        """Decide on one fact, and remember what came of it."""
+    async def take(self, fact: Fact, position: str) -> Decision:
+        """Decide on one fact, and remember what came of it.
+
+        After each the event loop may do something else: there may be ten thousand, the relay would
+        wait for all of them, and who sends no heartbeat meanwhile is thrown out of its group.
+        """
+        await asyncio.sleep(0)
         safeguards_before = self.fleet.safeguards
         decision = take(fact, self.fleet, self.policies, now=self.now)
         if not isinstance(fact, DeadlineCame) or _came_to_anything(decision):
@@ -217,7 +226,9 @@ class Tally:
                 yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown), _HEADERS)
 
     def log(self) -> None:
-        """Say what was decided, and count it, after the commit."""
+        """Say what was decided, count it, and wake the relay, after the commit."""
+        if self.events or self._snapshots:
+            self.promised.set()
         metrics.count((entry.outcome for entry in self.entries), self.events)
         log_lines.log_events(self.events)
         log_lines.log_answers(self._answers)

@@ -43,7 +43,7 @@ async def _erase(
     conn: Connection, fact: Erased, near: Neighbourhood, kin: Kin, worker: Worker
 ) -> Outcome:
     tally = await Tally.begin(conn, near, worker)
-    decision = tally.take(fact, position="operator")
+    decision = await tally.take(fact, position="operator")
     await tally.write(conn, worker.topics)
     if decision.outcome is Outcome.APPLIED:
         own = await refolding.own(conn, fact.organization)

@@ -22,7 +22,7 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
         near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
         tally = await Tally.begin(conn, near, worker)
 
-        decision = tally.take(fact, position="operator")
+        decision = await tally.take(fact, position="operator")
 
         await tally.write(conn, worker.topics)
         if isinstance(fact, GuardReleased) and decision.outcome is Outcome.APPLIED:

@@ -1,6 +1,7 @@
 """Keeps the promises: sends what is in the outbox, and forgets what Kafka acknowledged."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 import structlog
@@ -12,17 +13,21 @@ from marketplace_worker.store.database import Pool, transaction
 
 log = structlog.get_logger(__name__)
 
-SHARDS_AT_ONCE = 4
-"""How many shards one transaction leads: to wait for each by itself made messages wait for sixteen
-commits, and of all shards most should go on where a relay is frozen amid a transaction."""
+SHARDS_OF_MANY = 4
+"""How many shards one transaction leads where more waits than one can send: other relays take the
+others.  A few messages go in one transaction, for each costs a wait for the disk and for Kafka."""
 
 Publish = Callable[[Sequence[Outgoing]], Awaitable[Sequence[Exception | None]]]
 """Sends messages in order; None for each that was acknowledged."""
 
 
-async def relay(pool: Pool, publish: Publish, *, limit: int) -> int:
+FROZEN_AFTER_S = 10.0
+"""A relay that is silent for so much longer than it may wait for Kafka loses its shards."""
+
+
+async def relay(pool: Pool, publish: Publish, *, limit: int, publish_max_s: float) -> int:
     """Send some messages of each shard that no other relay leads, up to `limit` at a time; returns
-    how many.
+    how many.  `publish` takes `publish_max_s` at most.
 
     Only what was acknowledged is deleted, in the transaction that leads the shards: a crash in
     between sends a message again, under the same id, and never loses one.
@@ -33,10 +38,19 @@ async def relay(pool: Pool, publish: Publish, *, limit: int) -> int:
     """
     async with transaction(pool) as conn:
         shards = await outbox.waiting(conn)
+        many = await outbox.holds_more_than(conn, limit)
+    at_once = SHARDS_OF_MANY if many else outbox.SHARDS
+    send = partial(
+        _relay_shards,
+        pool,
+        publish,
+        limit=limit,
+        of_each=max(1, limit // at_once) if many else limit,
+        silent_max_s=publish_max_s + FROZEN_AFTER_S,
+    )
     sent, refusals = 0, []
-    for first in range(0, len(shards), SHARDS_AT_ONCE):
-        some = shards[first : first + SHARDS_AT_ONCE]
-        acknowledged, failures = await _relay_shards(pool, publish, some, limit)
+    for first in range(0, len(shards), at_once):
+        acknowledged, failures = await send(shards[first : first + at_once])
         sent += acknowledged
         refusals += failures
     if refusals:
@@ -45,13 +59,22 @@ async def relay(pool: Pool, publish: Publish, *, limit: int) -> int:
 
 
 async def _relay_shards(
-    pool: Pool, publish: Publish, shards: Sequence[int], limit: int
+    pool: Pool,
+    publish: Publish,
+    shards: Sequence[int],
+    *,
+    limit: int,
+    of_each: int,
+    silent_max_s: float,
 ) -> tuple[int, list[Exception]]:
-    """How many messages of some shards were acknowledged, and why the others were not."""
+    """How many messages of some shards were acknowledged, and why the others were not.
+
+    What one shard cannot get rid of leaves room for the others: at most `of_each` are taken.
+    """
     began = perf_counter()
     async with transaction(pool) as conn:
-        led = await outbox.lead(conn, shards)
-        batch = await outbox.next_batch(conn, led, limit=limit) if led else ()
+        led = await outbox.lead(conn, shards, silent_max_s=silent_max_s)
+        batch = await outbox.next_batch(conn, led, of_each=of_each, limit=limit)
         if not batch:
             return 0, []
         results = await publish([unsent.message for unsent in batch])

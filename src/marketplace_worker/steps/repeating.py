@@ -27,14 +27,24 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def repeating(
-    loop: str, step: Step, *, idle_s: float, sign: Sign, stop: Stop
+    loop: str,
+    step: Step,
+    *,
+    idle_s: float,
+    sign: Sign,
+    stop: Stop,
+    wake: asyncio.Event | None = None,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A task that takes a step over and over, until the stop is ordered.
 
-    On leaving, the step under way is finished; once the stop's time for work is up it is given
-    up, and its transaction rolls back.
+    Where there was nothing to do it looks again after `idle_s`, or once `wake` is set.  On leaving,
+    the step under way is finished; once the stop's time for work is up it is given up, and its
+    transaction rolls back.
     """
-    task = asyncio.create_task(_repeat(loop, step, idle_s, sign, stop.ordered), name=loop)
+    repeated = _repeat(
+        loop, step, idle_s=idle_s, sign=sign, stop=stop.ordered, wake=wake or asyncio.Event()
+    )
+    task = asyncio.create_task(repeated, name=loop)
     try:
         yield task
     finally:
@@ -44,13 +54,15 @@ async def repeating(
             await asyncio.wait({task}, timeout=CANCEL_TIMEOUT_S)
 
 
-async def _repeat(loop: str, step: Step, idle_s: float, sign: Sign, stop: asyncio.Event) -> None:
+async def _repeat(
+    loop: str, step: Step, *, idle_s: float, sign: Sign, stop: asyncio.Event, wake: asyncio.Event
+) -> None:
     """Take the step at once again while it finds work; wait while it finds none or fails."""
     while not stop.is_set():
         sign.give()
+        wake.clear()
         try:
-            pause_s = 0.0 if await step() else idle_s
-            sign.failures = 0
+            found = await step()
         except Unavailable as error:
             sign.failures += 1
             pause_s = _pause_s(sign.failures)
@@ -65,8 +77,16 @@ async def _repeat(loop: str, step: Step, idle_s: float, sign: Sign, stop: asynci
             sign.failures += 1
             pause_s = _pause_s(sign.failures)
             log.exception("loop_failed", loop=loop, pause_s=pause_s, failures=sign.failures)
+        else:
+            sign.failures = 0
+            if found:
+                await asyncio.sleep(0)
+            else:
+                sign.give(rest_s=idle_s)
+                await _wait(idle_s, stop, wake)
+            continue
         sign.give(rest_s=pause_s)
-        await _wait(stop, pause_s)
+        await _wait(pause_s, stop)
 
 
 def _pause_s(failures: int) -> float:
@@ -74,9 +94,11 @@ def _pause_s(failures: int) -> float:
     return min(PAUSE_MIN_S * 2.0 ** min(failures - 1, 16), PAUSE_MAX_S)
 
 
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
+async def _wait(seconds: float, *events: asyncio.Event) -> None:
+    """So long, or until any of these is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
     try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()

@@ -4,7 +4,6 @@ its maxima, and what cannot be read to the dead letters.
 Shared by ingest, which takes records as they come, and redriving, which takes them once more.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,10 +30,6 @@ DEAD_LETTER_BYTES_MAX = 900_000
 TIMES_MAX = 5
 """How often a transaction is taken again at once because organizations began to watch their
 activity; each time those are known, so a second is hardly ever needed."""
-
-BREATH_EVERY = 10
-"""After so many facts the event loop may do something else: one value may hold ten thousand of one
-subscription, and who sends no heartbeat meanwhile is thrown out of its group."""
 
 FAILED = "marketplace-worker failed on it"
 """How the reason begins where the record is not at fault, but we are."""
@@ -177,9 +172,7 @@ async def _decide(
 ) -> None:
     """Decide in the order in which the records came: activity is seen when its turn comes."""
     tally = taken.tally
-    for place, (record, fact) in enumerate(decided_on):
-        if place % BREATH_EVERY == BREATH_EVERY - 1:
-            await asyncio.sleep(0)
+    for record, fact in decided_on:
         if isinstance(fact, LoggedIn | ApiRequested):
             tally.fleet.heard(fact)
             if fact.feed not in tally.fleet.organization(fact.organization).watched_feeds:
@@ -188,7 +181,7 @@ async def _decide(
             taken.duplicates += 1
             continue
         known.add(fact.identity)
-        taken.applied[tally.take(fact, record.position).outcome.value] += 1
+        taken.applied[(await tally.take(fact, record.position)).outcome.value] += 1
 
 
 async def _refuse(

@@ -44,12 +44,22 @@ async def waiting(conn: Connection) -> Sequence[int]:
     return [row["shard"] for row in await conn.fetch(SQL["waiting"])]
 
 
-async def lead(conn: Connection, shards: Collection[int]) -> Sequence[int]:
-    """Those of these shards whose messages this transaction may send; no other may, meanwhile."""
-    return [row["shard"] for row in await conn.fetch(SQL["lead"], list(shards))]
+async def holds_more_than(conn: Connection, messages: int) -> bool:
+    """Whether so many messages and more wait, whoever leads their shards."""
+    return bool(await conn.fetchval(SQL["holds_more_than"], messages))
 
 
-async def next_batch(conn: Connection, shards: Sequence[int], *, limit: int) -> Sequence[Unsent]:
+async def lead(conn: Connection, shards: Collection[int], *, silent_max_s: float) -> Sequence[int]:
+    """Those of these shards whose messages this transaction may send; no other may until it ends,
+    or has asked for nothing for `silent_max_s`.
+    """
+    silent_max_ms = str(round(silent_max_s * 1000))
+    return [row["shard"] for row in await conn.fetch(SQL["lead"], list(shards), silent_max_ms)]
+
+
+async def next_batch(
+    conn: Connection, shards: Sequence[int], *, of_each: int, limit: int
+) -> Sequence[Unsent]:
     """The oldest unsent messages of some shards, at most `limit` in all, in the order in which they
     were promised; only for who leads these shards.
     """
@@ -58,7 +68,7 @@ async def next_batch(conn: Connection, shards: Sequence[int], *, limit: int) -> 
             row["id"],
             Outgoing(row["topic"], row["key"], row["value"], headers_from_json(row["headers"])),
         )
-        for row in await conn.fetch(SQL["next_batch"], shards, max(1, limit // len(shards)))
+        for row in await conn.fetch(SQL["next_batch"], shards, of_each, limit)
     ]
 
 

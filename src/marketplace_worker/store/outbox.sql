@@ -12,9 +12,13 @@ FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])
 ORDER BY place;
 
 -- name: lead
--- Those of these shards whose messages this transaction may send; until it ends, no other may.
--- $1 shards integer[].  (The first number names this use of advisory locks.)
-SELECT shard FROM unnest($1::integer[]) AS asked (shard) WHERE pg_try_advisory_xact_lock(73019, shard);
+-- Those of these shards whose messages this transaction may send; until it ends, no other may.  A
+-- relay that is frozen amid it is taken for dead sooner than others.
+-- $1 shards integer[].  $2 text, for how many milliseconds it may be silent.
+-- (The first number names this use of advisory locks.)
+SELECT shard, set_config('idle_in_transaction_session_timeout', $2, true)
+FROM unnest($1::integer[]) AS asked (shard)
+WHERE pg_try_advisory_xact_lock(73019, shard);
 
 -- name: waiting
 -- The shards that have anything to send; skips from shard to shard along outbox_by_shard.
@@ -27,10 +31,15 @@ WITH RECURSIVE waiting (shard) AS (
 )
 SELECT shard FROM waiting WHERE shard IS NOT NULL;
 
+-- name: holds_more_than
+-- Reads one row more at most, by the primary key alone.
+-- $1 messages bigint
+SELECT count(*) > $1 FROM (SELECT FROM outbox ORDER BY id LIMIT $1 + 1) AS first;
+
 -- name: next_batch
 -- The oldest unsent of each of these shards.  No SKIP LOCKED: one transaction leads a shard, and
 -- skipping a locked row would send an organization's second message before the first.
--- $1 shards smallint[].  $2 limit bigint, of each
+-- $1 shards smallint[].  $2 limit bigint, of each.  $3 limit bigint, of all: the oldest
 SELECT unsent.id, topic, key, value, headers
 FROM unnest($1::smallint[]) AS led (shard)
 CROSS JOIN LATERAL (
@@ -40,7 +49,8 @@ CROSS JOIN LATERAL (
     ORDER BY id
     LIMIT $2
 ) AS unsent
-ORDER BY unsent.id;
+ORDER BY unsent.id
+LIMIT $3;
 
 -- name: forget
 -- $1 ids bigint[] that Kafka acknowledged, and no others

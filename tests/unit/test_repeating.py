@@ -1,0 +1,88 @@
+"""A loop rests while there is nothing to do, and is woken when there is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.operations.health import Sign
+from marketplace_worker.operations.stop import Stop
+from marketplace_worker.steps.repeating import repeating
+
+LONG_S = 60.0
+
+
+class Steps:
+    """Counts how often it was taken; each finds so much as `finds` says, or fails."""
+
+    def __init__(self, finds: Callable[[int], int]) -> None:
+        self.taken = 0
+        self._finds = finds
+        self._turned = asyncio.Condition()
+
+    async def __call__(self) -> int:
+        async with self._turned:
+            self.taken += 1
+            self._turned.notify_all()
+        return self._finds(self.taken)
+
+    async def until(self, times: int) -> None:
+        """Wait until it was taken so often."""
+        async with asyncio.timeout(10), self._turned:
+            await self._turned.wait_for(lambda: self.taken >= times)
+
+
+async def loop(steps: Steps, then: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Repeat the steps, with long rests, while something else is done."""
+    wake, ordered = asyncio.Event(), asyncio.Event()
+    with Stop(ordered, within_s=5.0) as stop:
+        async with repeating("test", steps, idle_s=LONG_S, sign=Sign(), stop=stop, wake=wake):
+            await then(wake)
+            stop.order()
+
+
+async def test_a_loop_that_finds_something_looks_again_at_once() -> None:
+    """It rests when there was nothing."""
+    steps = Steps(lambda taken: 1 if taken < 5 else 0)
+    await loop(steps, lambda _: steps.until(5))
+    assert steps.taken == 5
+
+
+async def test_a_loop_at_rest_looks_once_each_time_that_it_is_woken() -> None:
+    """And rests again."""
+    steps = Steps(lambda _: 0)
+
+    async def wakes(wake: asyncio.Event) -> None:
+        for times in (1, 2, 3):
+            await steps.until(times)
+            wake.set()
+        await steps.until(4)
+        await asyncio.sleep(0.1)
+
+    await loop(steps, wakes)
+    assert steps.taken == 4
+
+
+async def test_a_loop_that_failed_is_not_woken() -> None:
+    """Its pauses grow, whatever there is to do."""
+
+    def away(_: int) -> int:
+        raise Unavailable("away")
+
+    steps = Steps(away)
+
+    async def wakes(wake: asyncio.Event) -> None:
+        await steps.until(3)
+        wake.set()
+        await asyncio.sleep(0.1)
+
+    await loop(steps, wakes)
+    assert steps.taken == 3
+
+
+@pytest.mark.parametrize("finds", [0, 1])
+async def test_a_loop_ends_when_it_is_told_to(finds: int) -> None:
+    """At rest or not."""
+    steps = Steps(lambda _: finds)
+    await loop(steps, lambda _: steps.until(1))
