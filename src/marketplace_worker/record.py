@@ -1,10 +1,13 @@
 """A Kafka record, as it came and as it is to go out: bytes and where they stand.
 
-`Record` is the input of every translator, from the broker or a scenario.
+`Record` is the input of every translator, from the broker or a scenario.  There is one for each
+message, and to make a `Struct` of msgspec costs a tenth of a frozen dataclass.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -17,13 +20,12 @@ Headers = tuple[tuple[str, bytes | None], ...]
 Python has them in file names (`surrogateescape`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """The bytes of a record and where they stood.
 
     `recorded_at` is the record's own timestamp (UTC), by the clock of its producer; `EPOCH` where
-    it brings none.  `received_at` is when it was taken in, by our clock; None where that is the
-    same.  `value` is None for a tombstone.
+    it brings none.  `received_at` is when it was taken in, by our clock; None where nothing hangs
+    on it.  `value` is None for a tombstone.
     """
 
     topic: str
@@ -43,24 +45,16 @@ class Record:
         happened by the time it was received: else it would be newer than all that follows.  What
         is ahead by less keeps its order among its neighbours.
         """
-        if self.received_at is None:
-            return self.recorded_at
-        if EPOCH < self.recorded_at <= self.received_at + CLOCKS_APART_MAX:
+        if self.received_at is None or self._is_believed(self.received_at):
             return self.recorded_at
         return self.received_at
 
     def received(self, at: datetime) -> "Record":
-        """The same record, taken in at that moment (UTC)."""
-        return Record(
-            self.topic,
-            self.partition,
-            self.offset,
-            self.recorded_at,
-            self.key,
-            self.value,
-            self.headers,
-            at,
-        )
+        """The same record, taken in at that moment (UTC); itself where its own time is believed."""
+        return self if self._is_believed(at) else replace(self, received_at=at)
+
+    def _is_believed(self, received_at: datetime) -> bool:
+        return EPOCH < self.recorded_at <= received_at + CLOCKS_APART_MAX
 
     @property
     def position(self) -> str:
@@ -76,8 +70,7 @@ class Record:
         return f"{self.position}@{int(self.recorded_at.timestamp() * 1000)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """A message to send.
 
     Without a key, its partition is chosen at random; without key and value, the value is empty.

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from acceptance.scenario import at, everything

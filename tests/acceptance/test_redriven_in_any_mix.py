@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -66,7 +67,7 @@ def logs() -> dict[str, list[Record]]:
     """Each topic as Kafka keeps it; all of it has arrived at the same moment."""
     found = defaultdict(list)
     for record in read_scenario((json.dumps(line).encode() for line in lines()), feeds(TOPICS)):
-        found[record.topic].append(replace(record, recorded_at=ARRIVAL))
+        found[record.topic].append(structs.replace(record, recorded_at=ARRIVAL))
     return dict(found)
 
 

@@ -21,6 +21,7 @@ from cloudevent_records import (
     structured,
     with_data,
 )
+from msgspec import structs
 
 from marketplace_worker.contract.fields import FAR_FUTURE
 from marketplace_worker.contract.inbound_data import INBOUND_DATA
@@ -157,7 +158,7 @@ def test_the_content_type_is_read_whatever_its_case_and_parameters() -> None:
 def test_the_content_type_of_a_whole_event_wins_over_ce_headers() -> None:
     """As the Kafka binding says: the content type tells the mode."""
     given = structured(EXAMPLES["identity.user.logged_in"])
-    given = replace(given, headers=(*given.headers, ("ce_id", b"another")))
+    given = structs.replace(given, headers=(*given.headers, ("ce_id", b"another")))
     assert read_record(given) == FACTS["identity.user.logged_in"]
 
 
@@ -181,7 +182,7 @@ def test_api_requests_without_a_number_count_as_one(data: dict[str, Any]) -> Non
 
 def test_api_requests_with_an_empty_value_count_as_one() -> None:
     """Some clients write no bytes where they mean no data."""
-    given = replace(binary(EXAMPLES["usage.api_requests"]), value=b"")
+    given = structs.replace(binary(EXAMPLES["usage.api_requests"]), value=b"")
     fact = read_record(given)
     assert isinstance(fact, ApiRequested)
     assert fact.requests == 1
@@ -261,7 +262,7 @@ def test_a_binary_header_that_is_no_attribute_is_irrelevant() -> None:
     given = binary(EXAMPLES["identity.user.logged_in"])
     noise: Headers = (("trace", b"\xff\xfe"), ("empty", None), ("content-type", b"\xff"))
     assert (
-        read_record(replace(given, headers=(*noise, *given.headers)))
+        read_record(structs.replace(given, headers=(*noise, *given.headers)))
         == (FACTS["identity.user.logged_in"])
     )
 

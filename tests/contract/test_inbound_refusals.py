@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from cloudevent_records import (
     with_data,
     without,
 )
+from msgspec import structs
 
 from marketplace_worker.lifecycle.facts import SupportRequested, TierChanged
 from marketplace_worker.record import Record
@@ -155,7 +155,7 @@ def test_a_value_that_is_no_proper_json_object_is_refused(value: bytes | None) -
 @pytest.mark.parametrize("value", [b"\xff", b"{", b'{"tier": "plus", "tier": "free"}', b"NaN"])
 def test_data_in_binary_mode_that_is_no_json_is_refused(value: bytes) -> None:
     """There the value is the data."""
-    given = replace(binary(EXAMPLES["organization.tier_changed"]), value=value)
+    given = structs.replace(binary(EXAMPLES["organization.tier_changed"]), value=value)
     assert refusal(given).field == "data"
 
 
@@ -174,7 +174,7 @@ def test_a_ce_header_that_cannot_be_read_is_refused(
 ) -> None:
     """An attribute that is there but broken is not the same as none."""
     given = binary(an_event(subject=None))
-    assert refusal(replace(given, headers=(*given.headers, header))).field == field
+    assert refusal(structs.replace(given, headers=(*given.headers, header))).field == field
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_request_keeps_nothing_of_its_data_that_cannot_be_stored(data: object)
 
 def test_a_request_in_binary_mode_whose_data_is_no_json_comes_back_with_its_problem() -> None:
     """Its envelope is in the headers, so there is somebody to answer."""
-    fact = read_record(replace(binary(EXAMPLES["support.extend_grace"]), value=b"{"))
+    fact = read_record(structs.replace(binary(EXAMPLES["support.extend_grace"]), value=b"{"))
     assert isinstance(fact, SupportRequested)
     assert fact.problem == "data is not JSON (at character 1)."
 

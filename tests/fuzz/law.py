@@ -5,8 +5,10 @@ Every input is taken or refused; what is taken can be kept, and lived with.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import structs
 
 from marketplace_worker.contract import documents, inbound
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
@@ -63,8 +65,8 @@ def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
     assert said, "neither taken nor refused"
     if feed is Feed.CLOUDEVENTS:
         _check_plain(given)
-        _check_plain(replace(given, headers=()))
-        _check_plain(replace(given, headers=STRUCTURED))
+        _check_plain(structs.replace(given, headers=()))
+        _check_plain(structs.replace(given, headers=STRUCTURED))
     for each in said:
         if isinstance(each, Malformed):
             _check_refusal(each, feed)

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from acceptance.scenario import at, azure, created, event, eventbridge, everything, linked

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from acceptance.scenario import at, created, eventbridge
@@ -32,7 +33,7 @@ def good(first: int, count: int) -> list[Record]:
     (notification,) = records(eventbridge(1, "License Updated", {"id": "agmt-1"}))
     value = json.loads(notification.value or b"")
     return [
-        replace(
+        structs.replace(
             notification,
             offset=first + n,
             value=json.dumps(value | {"id": f"notification {first + n}"}).encode(),
@@ -176,7 +177,7 @@ async def test_a_header_whose_name_is_not_utf_8_is_refused_and_can_be_sent_on(
     """The reason says which one; in the dead letters the bytes are written out."""
     clock.now = at(1)
     (before, after) = good(0, 2)
-    odd = replace(before, offset=7, headers=(("grüße", b"1"), ("na\udcffme", b"2")))
+    odd = structs.replace(before, offset=7, headers=(("grüße", b"1"), ("na\udcffme", b"2")))
 
     assert await ingest([before, odd, after], worker) == set()
 

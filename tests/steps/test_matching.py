@@ -1,9 +1,9 @@
 """A plan that nobody linked, its customer's sign-in, and two workers that hear of them at once."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
@@ -139,7 +139,7 @@ async def test_a_sign_in_that_was_sent_twice_is_one_fact(
     clock.now = at(2)
 
     await ingest([sign_in], worker)
-    await ingest([replace(sign_in, offset=sign_in.offset + 1)], worker)
+    await ingest([structs.replace(sign_in, offset=sign_in.offset + 1)], worker)
 
     taken = "SELECT outcome FROM journal WHERE kind = 'identity.user.logged_in'"
     assert [row["outcome"] for row in await worker.pool.fetch(taken)] == ["no_change"]
@@ -236,7 +236,7 @@ async def test_many_logins_and_ends_at_once_leave_everybody_active(
     clock.now = at(3)
     ends = records(*(late_end(name) for name in MANY))
     logins = [
-        replace(each, partition=number)
+        structs.replace(each, partition=number)
         for number, each in enumerate(records(*(login(2.5, name) for name in MANY)))
     ]
     pairs = zip(ends, logins, strict=True)

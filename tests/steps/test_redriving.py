@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from acceptance.scenario import at, created, eventbridge
@@ -76,7 +77,7 @@ async def rows(worker: Worker) -> list[dict[str, Any]]:
 
 def renumbered(given: Sequence[Record]) -> list[Record]:
     """In one partition of each topic, one behind the other."""
-    return [replace(each, offset=place) for place, each in enumerate(given)]
+    return [structs.replace(each, offset=place) for place, each in enumerate(given)]
 
 
 # --- facts ----------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ async def test_of_a_value_with_several_parts_each_counts_once(
     bodies = [{"body": json.dumps(each["value"])} for each in parts]
     value = json.dumps({"Records": bodies}).encode()
     several = Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)
-    other = replace(several, offset=8)
+    other = structs.replace(several, offset=8)
     await ingest(told, worker)
     await ingest([several], worker)
     await ingest([other], misreading(worker, TOPICS.aws_notifications))
@@ -282,8 +283,8 @@ async def test_refused_activity_of_an_odd_time_holds_up_no_count(
     clock.now = at(3)
     first, second, third, last = renumbered(records(*(use(1, "a") for _ in range(4))))
     broken = [
-        replace(second, recorded_at=at(1.5), value=b"?"),
-        replace(third, recorded_at=at(1.9), value=b"?"),
+        structs.replace(second, recorded_at=at(1.5), value=b"?"),
+        structs.replace(third, recorded_at=at(1.9), value=b"?"),
     ]
     batch = [first, *broken, last]
 
@@ -483,7 +484,7 @@ async def test_a_group_is_what_is_refused_for_the_same_reason(
     value = json.dumps({"Records": [{"body": "{}"}, {"body": "no"}, {"body": "{}"}]}).encode()
     several = Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)
     (news,) = records(eventbridge(1, "Purchase Agreement Ended", {"id": "x"}))
-    await ingest([several, replace(several, offset=8)], worker)
+    await ingest([several, structs.replace(several, offset=8)], worker)
     await ingest([news], misreading(worker, TOPICS.aws_notifications))
     clock.now += timedelta(days=1)
     await redrive(worker, 1)

@@ -1,9 +1,9 @@
 """The times that records bring: whatever they are, each counts once, and when it was received."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from acceptance.scenario import at, created, linked, sns
 from acceptance.stage import MovableClock

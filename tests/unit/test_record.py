@@ -1,9 +1,9 @@
 """When what a record tells can have happened: by its own time, as far as that can be believed."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from marketplace_worker.record import EPOCH, Record
 

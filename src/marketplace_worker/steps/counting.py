@@ -9,6 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Self
 
+from msgspec import Struct
+
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.inactivity import Heard
@@ -19,8 +21,7 @@ from marketplace_worker.store.activity import Counted, FeedDay, Place, Progress
 from marketplace_worker.store.database import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """One part of a record: what it says, or why it cannot be read."""
 
     record: Record
