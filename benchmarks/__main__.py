@@ -21,6 +21,7 @@ EVERYDAY = (
     "relay",
     "deadlines",
     "simulate",
+    "parts",
     "latency",
     "footprint",
 )

@@ -154,7 +154,7 @@ async def _work(
         health.started = True
         log.info("worker_started", loops=sorted(loops), policy_version=policy.version)
         try:
-            with _little_garbage():
+            with little_garbage():
                 await _until_stopped(stop, tasks)
         finally:
             stop.order()
@@ -163,7 +163,7 @@ async def _work(
 
 
 @contextmanager
-def _little_garbage() -> Iterator[None]:
+def little_garbage() -> Iterator[None]:
     """While inside, the collector passes over what the start has loaded, and comes less often.
 
     Each batch makes many thousands of values and drops them again, hardly any of them in cycles; to

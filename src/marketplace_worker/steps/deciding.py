@@ -187,11 +187,6 @@ class Tally:
 
     # --- writing it down ---
 
-    @property
-    def snapshots(self) -> int:
-        """How many organizations it shows anew."""
-        return len(self._snapshots)
-
     async def write(self, conn: Connection, topics: OutboundTopics) -> None:
         """Write the journal, the history, the new state and the promises; all or, with the
         caller's transaction, nothing.

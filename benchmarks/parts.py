@@ -1,0 +1,222 @@
+"""What one message or deadline costs, part by part, in microseconds of a processor; no I/O.
+
+In one process, with the functions that the worker calls, for all of a fleet; what drives Postgres
+and Kafka is not there.  Of reading there are yardsticks: `orjson.loads` of the same bytes, and for
+usage the reader that everything else goes through, `json` and pydantic.
+"""
+
+import io
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import process_time
+from typing import TypeVar
+
+import orjson
+import structlog
+
+from benchmarks import workloads
+from benchmarks.measuring import Options
+from benchmarks.results import Row, row
+from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
+from benchmarks.workloads import Kind, number_of
+from marketplace_worker.app import feeds, little_garbage
+from marketplace_worker.contract import documents, inbound
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.outbound import encode, encode_snapshot
+from marketplace_worker.contract.plain_activity import read_plain_activity
+from marketplace_worker.contract.policy_file import load_policy
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
+from marketplace_worker.lifecycle.events import Snapshot
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.recall import Readings
+from marketplace_worker.lifecycle.snapshot import snapshot
+from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Topics
+from marketplace_worker.simulate import Simulation
+from marketplace_worker.steps import log_lines
+from marketplace_worker.store.chain import BEGINNING, seal
+from marketplace_worker.translate import translate
+
+ORGANIZATIONS = 1_200
+USES = 20_000
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+TOLD_UNTIL = NOW - timedelta(days=2)
+"""So that what is due of the fleet of `deadlines` is due."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+FEEDS = feeds(Topics())
+HASH = email_hasher(EMAIL_KEY.encode())
+
+
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """A row for each part; the servers are only there."""
+    rows = _reading(stage, options)
+    log_before = structlog.get_config()
+    set_up_logs(io.StringIO())
+    try:
+        with little_garbage():
+            for name, kinds, until in (
+                ("a notification", workloads.NOTIFIED, NOW),
+                ("a deadline", [workloads.DUE], TOLD_UNTIL),
+            ):
+                runs = [_parts(kinds, until, options) for _ in range(options.runs)]
+                for part in runs[0]:
+                    spent = {"ours": [run[part] for run in runs]}
+                    rows.append(row("parts", f"{name}: {part}", "us", spent, ran_on=stage.ran_on))
+    finally:
+        structlog.configure(**log_before)
+    return rows
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _reading(stage: Stage, options: Options) -> list[Row]:
+    organizations = options.size(ORGANIZATIONS, least=60)
+    uses = workloads.usage(random.Random(1), organizations, NOW, options.size(USES, least=100))
+    news = [kind.news(number, NOW) for kind, number in _numbered(workloads.NOTIFIED, organizations)]
+    readers: dict[str, tuple[Sequence[Message], dict[str, Callable[[Record], object]]]] = {
+        "usage (naive: all by pydantic)": (
+            uses,
+            {"ours": _translated, "floor": _loaded, "naive": _read_by_pydantic},
+        ),
+        "notifications": (news, {"ours": _translated, "floor": _loaded}),
+    }
+    assert all(read_plain_activity(each) is not None for each in map(_record, uses))
+    return [
+        row(
+            "parts",
+            f"reading {what}",
+            "messages/s",
+            {
+                name: [1e6 / _us(read, messages) for _ in range(options.runs)]
+                for name, read in contenders.items()
+            },
+            details={"bytes": round(sum(len(m[2]) for m in messages) / len(messages))},
+            ran_on=stage.ran_on,
+        )
+        for what, (messages, contenders) in readers.items()
+    ]
+
+
+def _us(read: Callable[[Record], object], messages: Sequence[Message]) -> float:
+    records = [_record(each) for each in messages]
+    return _each(read, records)[0]
+
+
+def _translated(record: Record) -> Sequence[Fact | Malformed]:
+    return translate(record, FEEDS[record.topic], HASH)
+
+
+def _loaded(record: Record) -> object:
+    return orjson.loads(record.value or b"")
+
+
+def _read_by_pydantic(record: Record) -> object:
+    return inbound.read(record, hash_email=HASH)
+
+
+# --- deciding and what comes of it ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What came of one fact."""
+
+    fact: Fact
+    decision: Decision
+
+    def documents(self) -> tuple[str, ...]:
+        """As the store keeps them: one organization, and a notification's subscription."""
+        settled, subscription = self.decision.settled, self.decision.subscription
+        kept = [documents.organization_to_json(each.organization) for each in settled]
+        if subscription is not None:
+            kept.append(documents.subscription_to_json(subscription))
+        return tuple(kept)
+
+
+def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str, float]:
+    """Microseconds of each part, in the order in which they are done."""
+    fleet, records = _told(kinds, until, options.size(ORGANIZATIONS, least=60))
+    policies = Policies(load_policy(POLICY))
+    spent: dict[str, float] = {}
+    if kinds is workloads.NOTIFIED:
+        spent["reading"], read = _each(_translated, records)
+        facts = [fact for said in read for fact in said if not isinstance(fact, Malformed)]
+    else:
+        facts = [deadline_of(each, NOW) for each in fleet.organizations.values()]
+
+    def decided(fact: Fact) -> _Made:
+        return _Made(fact, take(fact, fleet, policies, now=NOW))
+
+    spent["deciding"], made = _each(decided, facts)
+    assert all(each.decision.events for each in made), "each of them changes something"
+    spent["the snapshot"], shown = _each(_shown, made)
+    spent["bytes of the events"], _ = _each(
+        lambda each: [encode(event) for event in each.decision.events], made
+    )
+    spent["bytes of the snapshot"], _ = _each(encode_snapshot, shown)
+    spent["documents written"], kept = _each(_Made.documents, made)
+    spent["documents read"], _ = _each(_documents_read, kept)
+    spent["journal and history"], _ = _each(_journal, made)
+    spent["the log's lines"], _ = _each(
+        lambda each: log_lines.log_events(each.decision.events), made
+    )
+    spent["all of this"] = sum(spent.values())
+    return spent
+
+
+def _shown(made: _Made) -> Snapshot:
+    (settled,) = made.decision.settled
+    return snapshot(settled.outlook, revision=1, causation_id="x")
+
+
+def _documents_read(kept: tuple[str, ...]) -> None:
+    documents.organization_from_json(kept[0])
+    for subscription in kept[1:]:
+        documents.subscription_from_json(subscription)
+
+
+def _journal(made: _Made) -> None:
+    fact = documents.fact_to_json(made.fact)
+    readings = documents.readings_to_json(Readings(answers=made.decision.answers))
+    seal(fact, (made.fact.identity.id, readings), BEGINNING)
+    documents.events_to_json(made.decision.events)
+
+
+def _told(kinds: Sequence[Kind], until: datetime, organizations: int) -> tuple[Fleet, list[Record]]:
+    """A fleet as it stands at `until`, and the news of it."""
+    told: list[tuple[datetime, Message]] = []
+    news: list[Record] = []
+    for kind, number in _numbered(kinds, organizations):
+        told += kind.told(number, NOW)
+        news.append(_record(kind.news(number, NOW)))
+    records = [_record(message, at) for at, message in sorted(told, key=lambda each: each[0])]
+    simulation = Simulation(load_policy(POLICY), FEEDS, HASH, lambda *_: None)
+    for _ in simulation.run(records, until):
+        pass
+    return simulation.fleet, news
+
+
+def _numbered(kinds: Sequence[Kind], organizations: int) -> list[tuple[Kind, str]]:
+    return [(kinds[n % len(kinds)], number_of(n)) for n in range(organizations)]
+
+
+def _record(message: Message, at: datetime = NOW) -> Record:
+    topic, key, value = message
+    return Record(topic, 0, 0, at, key, value)
+
+
+def _each(do: Callable[[_T], _R], values: Sequence[_T]) -> tuple[float, list[_R]]:
+    """Microseconds of a processor for each value, and what was made of it."""
+    began = process_time()
+    made = [do(each) for each in values]
+    return 1e6 * (process_time() - began) / len(values), made
