@@ -23,7 +23,7 @@ help: ## What can be made
 demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
 
-bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (8 min); ARGS="usage --runs 3"
+bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (6 min); ARGS="usage --runs 3"
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks $(ARGS)
 
@@ -41,7 +41,7 @@ test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo o
 	@$(VENV)/pytest -m broker --broker=apache $(ARGS)
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
 
-test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (6 min; needs mvn)
+test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (5 min; needs mvn)
 	@$(VENV)/pytest -n 4 --dist loadfile -m faults --broker=apache --database=embedded tests/faults $(ARGS)
 
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants

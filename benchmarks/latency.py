@@ -30,7 +30,7 @@ PREFIX = "latency."
 LOOPS = ("ingest", "deadlines", "relay", "retention")
 
 LOAD_PER_S, IDLE_PER_S = 500, 5
-WARM_UP_S, WINDOW_S, IDLE_S = 2.0, 3.0, 6.0
+WARM_UP_S, WINDOW_S, IDLE_S = 2.0, 2.0, 6.0
 """The worker begins cold; the load is then measured in windows, each of which is a run."""
 
 PATIENCE_S = 120.0

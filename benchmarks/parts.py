@@ -10,13 +10,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import process_time
 from typing import TypeVar
 
 import orjson
 import structlog
+from matplotlib.figure import Figure
 
-from benchmarks import workloads
+from benchmarks import results, workloads
 from benchmarks.measuring import Options
 from benchmarks.results import Row, row
 from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
@@ -43,8 +45,10 @@ from marketplace_worker.steps import log_lines
 from marketplace_worker.store.chain import BEGINNING, seal
 from marketplace_worker.translate import translate
 
-ORGANIZATIONS = 1_200
-USES = 20_000
+ORGANIZATIONS = 600
+USES = 10_000
+ALL = "all of this"
+MICROSECONDS = "us"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TOLD_UNTIL = NOW - timedelta(days=2)
 """So that what is due of the fleet of `deadlines` is due."""
@@ -70,10 +74,34 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
                 runs = [_parts(kinds, until, options) for _ in range(options.runs)]
                 for part in runs[0]:
                     spent = {"ours": [run[part] for run in runs]}
-                    rows.append(row("parts", f"{name}: {part}", "us", spent, ran_on=stage.ran_on))
+                    rows.append(
+                        row("parts", f"{name}: {part}", MICROSECONDS, spent, ran_on=stage.ran_on)
+                    )
     finally:
         structlog.configure(**log_before)
     return rows
+
+
+def plot(rows: Sequence[Row], file: Path) -> None:
+    """Of each, its parts in their order, one behind the other."""
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    axes = figure.subplots()
+    spent: dict[str, dict[str, float]] = {}
+    for each in rows:
+        name, _, part = each.work.partition(": ")
+        if each.unit == MICROSECONDS and part != ALL:
+            spent.setdefault(part, {})[name] = each.ours
+    names = list(dict.fromkeys(name for each in spent.values() for name in each))
+    ends = dict.fromkeys(names, 0.0)
+    for number, (part, of_each) in enumerate(spent.items()):
+        widths = [of_each.get(name, 0.0) for name in names]
+        axes.barh(names, widths, left=list(ends.values()), color=f"C{number}", label=part)
+        ends = {name: ends[name] + of_each.get(name, 0.0) for name in names}
+    axes.invert_yaxis()
+    axes.set_xlabel("microseconds of a processor")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    results.store(figure, file)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -170,7 +198,7 @@ def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str
     spent["the log's lines"], _ = _each(
         lambda each: log_lines.log_events(each.decision.events), made
     )
-    spent["all of this"] = sum(spent.values())
+    spent[ALL] = sum(spent.values())
     return spent
 
 
