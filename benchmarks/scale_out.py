@@ -30,12 +30,11 @@ from benchmarks.machine import cpu_s, cpu_s_under, machine_cpu_s
 from benchmarks.measuring import Options
 from benchmarks.stage import PARTITIONS, Connection, Message, Place, Stage
 from benchmarks.worker import PATIENCE_S, Line, Worker, begun, ended, working
-from benchmarks.workloads import NOTIFIED, number_of, usage
+from benchmarks.workloads import ACTIVE, NOTIFIED, Kind, number_of, usage
 from marketplace_worker.settings import Settings
 
 WORKERS = (1, 2, 4)
 LOOPS = ("ingest", "deadlines", "relay", "retention")
-TEMPLATE = "scale-out"
 
 ORGANIZATIONS = 12_000
 USES = 120_000
@@ -47,9 +46,10 @@ RUNS = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is sent, and how many messages must come of all of it."""
+    """What is sent to which fleet, and how many messages must come of all of it."""
 
     name: str
+    template: str
     messages: Sequence[Message]
     relayed: int
 
@@ -75,34 +75,41 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
     """Notifications and usage events, by 1, 2 and 4 workers in turns."""
     kinds = len(NOTIFIED)
     organizations = options.size(ORGANIZATIONS, least=600) // kinds * kinds
-    template = await stage.template(TEMPLATE, partial(_build, organizations=organizations))
+    build = partial(_build, organizations=organizations)
+    leaving = await stage.template("scale-out-leaving", partial(build, kinds=NOTIFIED))
+    # Who is on its way down watches its activity, which costs three times as much.
+    staying = await stage.template("scale-out-staying", partial(build, kinds=[ACTIVE]))
     now = datetime.now(UTC)
     numbers = list(range(organizations))
     chance = random.Random(1)
     chance.shuffle(numbers)
     told = [NOTIFIED[each % kinds].news(number_of(each), now) for each in numbers]
     uses = usage(chance, organizations, now, options.size(USES, least=2_000))
-    works = (Work("notifications", told, 3 * len(told)), Work("usage", uses, 0))
+    works = (
+        Work("notifications", leaving, told, 3 * len(told)),
+        Work("usage", staying, uses, 0),
+    )
     rows = []
     for work in works:
         measured = {workers: Measured() for workers in WORKERS}
         for _ in range(options.runs):
             for workers, each in measured.items():
-                await _run(stage, template, work, workers, each)
+                await _run(stage, work, workers, each)
         rows += [_row(stage, work, measured, workers) for workers in WORKERS]
     return rows
 
 
-async def _build(connection: Connection, settings: Settings, *, organizations: int) -> None:
-    now = datetime.now(UTC)
-    for kind, number in enumerate(await seed(settings, NOTIFIED, now)):
-        await clone(connection, number, range(kind, organizations, len(NOTIFIED)))
+async def _build(
+    connection: Connection, settings: Settings, *, organizations: int, kinds: Sequence[Kind]
+) -> None:
+    for place, number in enumerate(await seed(settings, kinds, datetime.now(UTC))):
+        await clone(connection, number, range(place, organizations, len(kinds)))
 
 
-async def _run(stage: Stage, template: str, work: Work, workers: int, measured: Measured) -> None:
+async def _run(stage: Stage, work: Work, workers: int, measured: Measured) -> None:
     prefix = f"scale-{next(RUNS)}."
     await stage.topics(prefix)
-    async with stage.database(template) as dsn, AsyncExitStack() as stack:
+    async with stage.database(work.template) as dsn, AsyncExitStack() as stack:
         place = stage.place(dsn, prefix)
         crew = [await stack.enter_async_context(_one(place, n)) for n in range(workers)]
         await _shared_out(crew, place)
