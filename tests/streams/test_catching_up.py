@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from marketplace_worker.record import Record
@@ -30,13 +30,19 @@ class Held(Seen):
         return frozenset()
 
 
-async def _fetched(consumers: Consumers, topic: str) -> None:
-    """Wait until something of a topic's first partition was fetched ahead."""
+async def _fetched_ahead(
+    consumers: Consumers, held: Held, writer: AIOKafkaProducer, topic: str
+) -> AIOKafkaConsumer:
+    """While a first batch is held, have one more record fetched."""
     consumer = consumers.facts.subscriber.consumer
     assert consumer is not None
+    await write(writer, topic, b"first")
+    await held.until(lambda: len(held.batches) == 1)
+    await write(writer, topic, b"fetched ahead")
     async with asyncio.timeout(PATIENCE_S):
         while TopicPartition(topic, 0) not in consumer._fetcher._records:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    return consumer
 
 
 async def test_a_busy_consumer_reads_on_to_what_is_newest(
@@ -45,10 +51,7 @@ async def test_a_busy_consumer_reads_on_to_what_is_newest(
     """Else what came after the fetch ahead would wait for one batch more."""
     topic, held = topics.aws_notifications, Held()
     async with taking(settings, held) as consumers:
-        await write(writer, topic, b"first")
-        await held.until(lambda: len(held.batches) == 1)
-        await write(writer, topic, b"fetched ahead")
-        await _fetched(consumers, topic)
+        await _fetched_ahead(consumers, held, writer, topic)
         await write(writer, topic, b"newest")
         held.go.release()
         await held.until(lambda: len(held.batches) == 2)
@@ -57,25 +60,25 @@ async def test_a_busy_consumer_reads_on_to_what_is_newest(
     assert (await committed(settings, topic))[0] == 3
 
 
+@pytest.mark.parametrize("error", [KafkaConnectionError("gone"), ValueError("a bug")])
 async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
-    settings: Settings, topics: Topics, writer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    topics: Topics,
+    writer: AIOKafkaProducer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     """The consumer stands behind it: nobody would give it again."""
     topic, held = topics.aws_notifications, Held()
     async with taking(settings, held) as consumers:
-        await write(writer, topic, b"first")
-        await held.until(lambda: len(held.batches) == 1)
-        await write(writer, topic, b"fetched ahead")
-        await _fetched(consumers, topic)
-        consumer = consumers.facts.subscriber.consumer
-        assert consumer is not None
+        consumer = await _fetched_ahead(consumers, held, writer, topic)
         read, refused = consumer.getmany, 0
 
         async def refuses_once(**how: int) -> object:
             nonlocal refused
             if how["timeout_ms"] == FETCH_WAIT_MS and not refused:
                 refused += 1
-                raise KafkaConnectionError("gone")
+                raise error
             return await read(**how)
 
         monkeypatch.setattr(consumer, "getmany", refuses_once)

@@ -7,7 +7,6 @@ the batch that it has just handled; what came during that is one fetch away.
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError
 
 FETCH_WAIT_MS = 20
 """A fetch of what is there takes a few; where nothing is, so long is waited in vain."""
@@ -20,14 +19,15 @@ async def with_newer(
 ) -> tuple[ConsumerRecord, ...]:
     """What is at hand and, as far as there is room, what has come since, in order by partition.
 
-    What is at hand is never lost: the consumer stands behind it already.
+    What is at hand is never lost: the consumer stands behind it already, and FastStream begins its
+    task anew where that fails.
     """
     room = records_max - len(at_hand)
     if room <= 0:
         return at_hand
     try:
         newer = await consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=room)
-    except KafkaError as error:
-        log.warning("fetch_failed", reason=str(error))  # the next read meets it again, and waits
+    except Exception as error:  # noqa: BLE001 - the next read meets it again, with nothing at hand
+        log.warning("fetch_failed", reason=f"{type(error).__name__}: {error}")
         return at_hand
     return (*at_hand, *(record for records in newer.values() for record in records))
