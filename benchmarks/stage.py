@@ -114,7 +114,7 @@ class Stage:
         """A migrated database that `build` fills, made once; to be copied, not worked in."""
         if name in self._templates:
             return name
-        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         place = self.place(self.dsn(name))
         async with connecting(place.settings.postgres) as pool:
             await migrate(pool)
@@ -132,17 +132,18 @@ class Stage:
     async def database(self, template: str) -> AsyncIterator[str]:
         """A copy of a template, dropped in the end; yields its DSN."""
         name = f"run_{next(self._numbers)}"
-        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY = FILE_COPY')
+        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY = FILE_COPY')
         try:
             yield self.dsn(name)
         finally:
-            await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            await self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def dsn(self, database: str) -> str:
         """Of a database on this server; its user may do everything."""
         return urlsplit(self.postgres)._replace(path=f"/{database}").geturl()
 
-    async def _execute(self, statement: str) -> None:
+    async def execute(self, statement: str) -> None:
+        """Run a statement outside of all databases that are measured."""
         connection = await asyncpg.connect(self.postgres)
         try:
             await connection.execute(statement)
@@ -213,8 +214,8 @@ async def _even_out(stage: Stage) -> None:
     A copy of a database begins with a checkpoint, so each has the same beginning.
     """
     for setting in ("max_wal_size = '8GB'", "checkpoint_timeout = '1h'"):
-        await stage._execute(f"ALTER SYSTEM SET {setting}")  # noqa: SLF001 - the same module
-    await stage._execute("SELECT pg_reload_conf()")  # noqa: SLF001 - the same module
+        await stage.execute(f"ALTER SYSTEM SET {setting}")
+    await stage.execute("SELECT pg_reload_conf()")
 
 
 async def _ran_on(stage: Stage, jar: Path | None, *, durable: bool) -> str:

@@ -7,7 +7,7 @@ one can be copied for others (`cloning.py`).
 import base64
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,7 +46,9 @@ def _time(moment: datetime) -> str:
 # --- the product's own services -------------------------------------------------------------------
 
 
-def _cloudevent(name: str, id_: str, subject: str, at: datetime, data: Any) -> bytes:  # noqa: ANN401
+def _cloudevent(
+    name: str, id_: str, subject: str, at: datetime, data: Mapping[str, object]
+) -> bytes:
     return json.dumps(
         {
             "specversion": "1.0",

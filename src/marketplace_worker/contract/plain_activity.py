@@ -2,7 +2,7 @@
 
 `inbound` reads everything, and says what is wrong with what it refuses; whatever is in the least
 unusual here is left to it.  What is read here it reads as the same (a law over generated events
-shows it), at a quarter of the cost, and there are far more of these than of anything else.
+shows it), at less than half of the cost, and there are far more of these than of anything else.
 """
 
 from datetime import datetime

@@ -67,7 +67,7 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
             )
 
         await tally.write(conn, worker.topics)
-    tally.log()
+    tally.tell()
     log.info(
         "deadlines_fired",
         organizations=len(due),

@@ -220,7 +220,7 @@ class Tally:
             else:
                 yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown), _HEADERS)
 
-    def log(self) -> None:
+    def tell(self) -> None:
         """Say what was decided, count it, and wake the relay, after the commit."""
         if self.events or self._snapshots:
             self.promised.set()

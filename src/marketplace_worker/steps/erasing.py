@@ -60,7 +60,7 @@ async def _erase(
             decided_at=tally.now,
         )
         await refolding.erase(conn, fact.organization, own)
-    tally.log()
+    tally.tell()
     return decision.outcome
 
 

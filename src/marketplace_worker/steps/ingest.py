@@ -76,7 +76,7 @@ async def _take_in(records: Sequence[Record], batch: Batch, worker: Worker) -> N
         counting = await Counting.begin(conn, batch.said)
         taken = await take(conn, batch, counting, worker)
     worker.intake.took(records, taken.refused)
-    taken.log()
+    taken.tell()
     oldest = min(record.recorded_at for record in records)
     log.info(
         "batch_ingested",

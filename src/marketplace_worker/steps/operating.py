@@ -27,5 +27,5 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
         await tally.write(conn, worker.topics)
         if isinstance(fact, GuardReleased) and decision.outcome is Outcome.APPLIED:
             await organizations.wake_withheld(conn, now=tally.now)
-    tally.log()
+    tally.tell()
     return decision

@@ -144,7 +144,7 @@ class Redrive:
             taken = await take(conn, batch, counting, self.worker)
             again = _matched(ours, batch.refused)
             await self._settle(conn, ours, again, taken.tally.now)
-        taken.log()
+        taken.tell()
         known = {each.head.id for each in ours}
         self.results += (
             _result(each, Became.REFUSED, again[each.head.id].refusal)

@@ -85,8 +85,8 @@ class Taken:
     duplicates: int = 0
     refused: Sequence[Refused] = ()
 
-    def log(self) -> None:
-        """Say what was decided and what refused, after the commit."""
+    def tell(self) -> None:
+        """Say what was decided and what refused, and wake the relay, after the commit."""
         for each in self.refused:
             log.warning(
                 "record_refused",
@@ -95,7 +95,7 @@ class Taken:
                 reason=each.refusal.reason,
                 field=each.refusal.field,
             )
-        self.tally.log()
+        self.tally.tell()
 
 
 async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worker) -> Taken:

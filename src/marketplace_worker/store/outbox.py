@@ -45,7 +45,7 @@ async def waiting(conn: Connection) -> Sequence[int]:
 
 
 async def holds_more_than(conn: Connection, messages: int) -> bool:
-    """Whether so many messages and more wait, whoever leads their shards."""
+    """Whether more than so many messages wait, whoever leads their shards."""
     return bool(await conn.fetchval(SQL["holds_more_than"], messages))
 
 

@@ -1,0 +1,49 @@
+"""While a batch is decided on, others have their turn; when it is written, the relay is woken."""
+
+import asyncio
+
+from acceptance.scenario import at
+from marketplace_worker.lifecycle.facts import Fact, GuardTripped, Unrecognized
+from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.steps.deciding import Tally
+from marketplace_worker.store.neighbourhood import Neighbourhood
+
+
+def tally() -> Tally:
+    """Of a batch that may trip the guard."""
+    return Tally(Neighbourhood(safeguards_locked=True), Policies(), at(0), asyncio.Event())
+
+
+def unheard_of(number: int) -> Fact:
+    """A fact that changes nothing."""
+    return Unrecognized(Identity("test", str(number)), at(0), "com.example.other")
+
+
+async def test_after_each_decision_others_have_their_turn() -> None:
+    """The relay, and the heartbeats."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    turning, batch = asyncio.create_task(other()), tally()
+    for number in range(20):
+        await batch.take(unheard_of(number), position="here")
+    turning.cancel()
+    assert turns >= 20
+
+
+async def test_the_relay_is_woken_where_anything_was_promised() -> None:
+    """And not by what changed nothing."""
+    batch = tally()
+    await batch.take(unheard_of(1), position="here")
+    batch.tell()
+    assert not batch.promised.is_set()
+
+    await batch.take(GuardTripped(Identity("test", "2"), at(0), "grace", "Not now."), "here")
+    batch.tell()
+    assert batch.promised.is_set()
