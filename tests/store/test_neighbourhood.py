@@ -175,19 +175,35 @@ async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(po
     assert SECOND in (await other).fleet.subscriptions
 
 
-async def test_two_halves_of_a_match_that_are_told_at_once_meet(pool: Pool) -> None:
+@pytest.mark.parametrize("locked_before", [False, True])
+async def test_two_halves_of_a_match_that_are_told_at_once_meet(
+    pool: Pool, *, locked_before: bool
+) -> None:
     """
     They name two subscriptions of which nothing is known but, now, that one customer pays for both:
-    no row is common to them.  The second waits, and sees what the first was told.
+    no row is common to them but the account's own, which may be there or begin now.  The second
+    waits, and sees what the first was told.
     """
+    fact = of_account(FIRST, "customer")
+    if locked_before:
+        await lock(pool, [fact])
     async with transaction(pool) as conn:
-        fact = of_account(FIRST, "customer")
         near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
         await subscriptions.save(conn, [near.fleet.subscription(FIRST).heard(fact.note)])
         other = asyncio.create_task(lock(pool, [linked(SECOND, "customer")]))
         assert await waits(pool, other)
 
     assert FIRST in (await other).fleet.subscriptions
+
+
+async def test_a_batch_may_tell_of_more_accounts_than_the_server_has_other_locks(
+    pool: Pool,
+) -> None:
+    """
+    A notification may hold ten thousand records.  All clients of a server share room for some
+    thousand locks that are not of rows: a batch that wants more would never be taken in.
+    """
+    await lock(pool, [of_account(FIRST, f"customer {number}") for number in range(40_000)])
 
 
 async def test_who_shares_a_billing_account_with_a_subscription_is_locked_with_it(

@@ -1,4 +1,7 @@
-"""The subscriptions, links and billing_accounts tables.  The SQL is in subscriptions.sql."""
+"""The tables of subscriptions: their registers, links, billing accounts, and the locks of these.
+
+The SQL is in subscriptions.sql.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from zlib import crc32
@@ -26,7 +29,7 @@ async def lock_families(
     for; it cannot once all are held, so it is looked at again until it is whole.
     """
     if accounts:
-        await conn.execute(SQL["lock_accounts"], sorted({_hash(each) for each in accounts}))
+        await conn.execute(SQL["lock_accounts"], sorted({_number(each) for each in accounts}))
     blank = [subscription_to_json(Subscription(key)) for key in sorted(keys)]
     await conn.execute(SQL["ensure"], *_columns(keys), blank)
     locked: set[SubscriptionKey] = set()
@@ -37,8 +40,8 @@ async def lock_families(
     return [subscription_from_json(row["document"]) for row in rows]
 
 
-def _hash(account: Account) -> int:
-    """A number for an advisory lock, signed 32 bits; two accounts that share it wait in vain."""
+def _number(account: Account) -> int:
+    """What stands for it in `account_locks`, signed 32 bits; two that share one wait in vain."""
     marketplace, name = account
     return crc32(f"{marketplace}:{name}".encode()) - 2**31
 

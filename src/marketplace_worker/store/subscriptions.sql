@@ -12,10 +12,11 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS new (marketplace, subscriptio
 ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 
 -- name: lock_accounts
--- For this transaction: two halves of a match that are told at once have no row in common.  (The
--- first number names this use of advisory locks.)
--- $1 hashes integer[], sorted
-SELECT pg_advisory_xact_lock(73020, hash) FROM unnest($1::integer[]) AS told (hash);
+-- Until the transaction ends.  A row that is there is locked, though never changed.
+-- $1 numbers integer[], sorted
+INSERT INTO account_locks (number)
+SELECT number FROM unnest($1::integer[]) AS told (number)
+ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
 -- Those subscriptions, and those of these billing accounts, with all that they continue, all that
