@@ -6,7 +6,7 @@ import pytest
 
 from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
-from marketplace_worker.errors import Misconfigured
+from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.inspection.history import history
 from marketplace_worker.inspection.organizations import report
 from marketplace_worker.inspection.replaying import as_of
@@ -16,6 +16,7 @@ from marketplace_worker.lifecycle.facts import Erased
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
+from marketplace_worker.store.database import Pool
 from steps.stories import bought, canceled, day_of, kinds, login, said, states, support, tell, wait
 from steps.test_replaying import differences
 
@@ -55,6 +56,23 @@ async def everything_of(worker: Worker, organization: str) -> str:
         query = f"SELECT each::text AS row FROM {table} AS each WHERE {column} = $1"
         rows += [row["row"] for row in await worker.pool.fetch(query, organization)]
     return "\n".join(rows)
+
+
+async def test_an_erasure_that_is_not_committed_is_not_told(
+    worker: Worker, clock: MovableClock, owner: Pool
+) -> None:
+    """Nor counted: that an email was unlocked is true only once it is committed."""
+    await closed(worker, clock)
+    await owner.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'no commit'; END $$;"
+        "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON journal"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    worker.promised.clear()
+    with pytest.raises(Unavailable, match="no commit"):
+        await erase(erased(), worker)
+    assert not worker.promised.is_set()
 
 
 async def test_nothing_personal_is_left_of_who_was_erased(

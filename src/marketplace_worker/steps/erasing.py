@@ -35,13 +35,15 @@ async def erase(fact: Erased, worker: Worker) -> Outcome:
             )
             if kin != await refolding.kin(conn, [fact.organization]):
                 continue
-            return await _erase(conn, fact, near, kin, worker)
+            tally, outcome = await _erase(conn, fact, near, kin, worker)
+        tally.tell()
+        return outcome
     raise Unavailable(f"what belongs to {fact.organization} grows faster than it is locked")
 
 
 async def _erase(
     conn: Connection, fact: Erased, near: Neighbourhood, kin: Kin, worker: Worker
-) -> Outcome:
+) -> tuple[Tally, Outcome]:
     tally = await Tally.begin(conn, near, worker)
     decision = await tally.take(fact, position="operator")
     await tally.write(conn, worker.topics)
@@ -60,8 +62,7 @@ async def _erase(
             decided_at=tally.now,
         )
         await refolding.erase(conn, fact.organization, own)
-    tally.tell()
-    return decision.outcome
+    return tally, decision.outcome
 
 
 async def _forget_accounts(
