@@ -288,6 +288,32 @@ async def test_a_subscription_moved_to_another_organization_is_logged(
     assert await states(worker) == {"from": "canceled", "to": "active"}
 
 
+async def test_ids_of_the_greatest_length_fit_the_indexes(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Two of them stand in one entry; what Postgres refuses there would never be taken in."""
+    clock.now = at(9)
+    chance = random.Random(1)
+    organization, agreement, account = (
+        "".join(chr(chance.randrange(0x20000, 0x2A000)) for _ in range(256)) for _ in range(3)
+    )
+    batch = records(
+        linked(1, organization, "aws", agreement),
+        eventbridge(2, "License Updated", {"id": agreement}, account=account),
+    )
+    await ingest([_with_short_ids(each) for each in batch], worker)
+
+    assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert await worker.pool.fetchval("SELECT billing_account FROM billing_accounts") == account
+
+
+def _with_short_ids(record: Record) -> Record:
+    """The scenario names a message by what it is about, which leaves it no room."""
+    assert record.value is not None
+    value = {**json.loads(record.value), "id": f"{record.topic}/{record.offset}"}
+    return replace(record, value=json.dumps(value).encode())
+
+
 async def _everything_stored(worker: Worker) -> dict[str, list[str]]:
     tables = ("organizations", "subscriptions", "links", "billing_accounts", "journal",
               "decisions", "outbox", "dead_letters", "activity", "activity_offsets", "feed_days",

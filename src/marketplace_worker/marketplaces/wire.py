@@ -25,9 +25,9 @@ REFUSED_MAX = 10
 """How many refused records of one value are told one by one: the dead letter of each has a copy of
 the whole value, which may be a megabyte.
 """
-TEXT_MAX = 500
-"""The longest text that is read, in characters: ids are indexed, and Postgres refuses an index
-entry of more than 2704 bytes.
+TEXT_BYTES_MAX = 1_024
+"""The longest text that is read, in bytes of UTF-8: ids are indexed, two of them at once, and
+Postgres refuses an index entry of more than 2704 bytes.
 """
 NAME_MAX = 200
 """Where the marketplace's own word for a notification is cut, in characters."""
@@ -152,12 +152,15 @@ class CaselessNode(Node):
 
 def keepable(text: str, *, field: str) -> str:
     """The text, where it can be stored: bounded, no NUL (Postgres has none), no lone surrogate."""
-    if len(text) > TEXT_MAX:
-        raise Malformed(f"is longer than {TEXT_MAX} characters", field=field)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        reason = "holds half a surrogate pair, which cannot be stored"
+        raise Malformed(reason, field=field) from None
+    if size > TEXT_BYTES_MAX:
+        raise Malformed(f"is longer than {TEXT_BYTES_MAX} bytes", field=field)
     if "\0" in text:
         raise Malformed("holds a NUL character, which cannot be stored", field=field)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise Malformed("holds half a surrogate pair, which cannot be stored", field=field)
     return text
 
 

@@ -35,8 +35,12 @@ IDLE_IN_TRANSACTION_MS = 300_000
 APPLICATION_ROLE = "marketplace_worker_app"
 """Whom every connection works as; the migrations make it and say what it may do."""
 
-_OURS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""What only the values that we write can cause."""
+_OURS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+"""What only the values that we write can cause; the last of them one too large for an index."""
 
 _PASSING = (
     asyncpg.PostgresError,
