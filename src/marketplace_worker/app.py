@@ -24,7 +24,7 @@ from marketplace_worker.operations.health import Health, Sign
 from marketplace_worker.operations.serving import serving
 from marketplace_worker.operations.stop import Stop
 from marketplace_worker.record import Outgoing
-from marketplace_worker.settings import Relay, Settings, Topics
+from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
@@ -36,6 +36,7 @@ from marketplace_worker.steps.watching import (
     LOOK_EVERY_S,
     look_at_postgres,
     look_at_reader,
+    reading_sign,
     silence_max_s,
     watch,
 )
@@ -234,7 +235,7 @@ async def _tasks(
         if Loop.RELAY in loops:
             publisher = await stack.enter_async_context(producing(settings.kafka, settings.relay))
             sign = health.sign(Loop.RELAY)
-            send = partial(_send, worker.pool, publisher, settings.relay, sign)
+            send = partial(_send, worker.pool, publisher, settings, sign)
             poll_s = settings.relay.poll_interval_ms / 1000
             await repeat(Loop.RELAY, send, poll_s, worker.promised)
         if Loop.DEADLINES in loops:
@@ -245,9 +246,7 @@ async def _tasks(
             await repeat(Loop.RETENTION, let_go, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
             handle = partial(ingest, worker=worker)
-            oversight = Oversight(
-                lambda name: health.sign(f"ingest {name}").give(), stop.work_left_s
-            )
+            oversight = Oversight(lambda name: reading_sign(health, name).give(), stop.work_left_s)
             consumers = await stack.enter_async_context(
                 consuming(settings, facts=handle, activity=handle, oversight=oversight)
             )
@@ -261,7 +260,7 @@ async def _tasks(
         yield tasks
 
 
-async def _send(pool: Pool, publisher: Publisher, settings: Relay, sign: Sign) -> int:
+async def _send(pool: Pool, publisher: Publisher, settings: Settings, sign: Sign) -> int:
     """Relay, connected: Kafka is looked for before a shard is led, not while it is."""
     await publisher.start()
 
@@ -272,8 +271,10 @@ async def _send(pool: Pool, publisher: Publisher, settings: Relay, sign: Sign) -
     return await relay(
         pool,
         publish,
-        limit=settings.batch_rows_max,
-        publish_max_s=2 * settings.acknowledge_timeout_ms / 1000,
+        limit=settings.relay.batch_rows_max,
+        # It may have to find Kafka anew while it leads.
+        publish_max_s=(settings.kafka.request_timeout_ms + settings.relay.acknowledge_timeout_ms)
+        / 1000,
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Set as AbstractSet
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from structlog.testing import capture_logs
 
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.catching_up import FETCH_WAIT_MS
+from marketplace_worker.streams import catching_up
 from marketplace_worker.streams.consumer import Consumers
 from streams.streaming import PATIENCE_S, Seen, committed, taking, write
 
@@ -76,7 +77,7 @@ async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
 
         async def refuses_once(**how: int) -> object:
             nonlocal refused
-            if how["timeout_ms"] == FETCH_WAIT_MS and not refused:
+            if how["timeout_ms"] == 0 and not refused:
                 refused += 1
                 raise error
             return await read(**how)
@@ -86,3 +87,27 @@ async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
         await held.until(lambda: len(held.batches) == 2)
         assert (refused, [each.value for each in held.batches[1]]) == (1, [b"fetched ahead"])
         held.go.release()
+
+
+async def test_partitions_are_given_up_without_waiting_for_what_is_newer(
+    settings: Settings,
+    topics: Topics,
+    writer: AIOKafkaProducer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Amid a rebalance aiokafka's read waits for the new assignment, whatever its timeout; and that
+    waits for what is at hand to be handled.  Here it is looked for so long that one falls into it.
+    """
+    monkeypatch.setattr(catching_up, "FETCH_WAIT_S", 2 * PATIENCE_S)
+    topic, held, second = topics.aws_notifications, Held(), Seen()
+    with capture_logs() as logs:
+        async with taking(settings, held) as consumers:
+            await _fetched_ahead(consumers, held, writer, topic)
+            held.go.release()
+            held.go.release()
+            async with taking(settings, second):
+                await held.until(lambda: len(held.batches) == 2)
+                assert [each.value for each in held.batches[1]] == [b"fetched ahead"]
+    assert "hand_over_timed_out" not in {line["event"] for line in logs}
+    assert second.records == [], "it was handled and committed before it was given up"

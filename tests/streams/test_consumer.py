@@ -7,17 +7,20 @@ from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from faststream import AckPolicy
 from structlog.testing import capture_logs
 
+from marketplace_worker.embedded import kafka as embedded_kafka
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.consumer import to_record
+from marketplace_worker.streams.batch import to_record
 from marketplace_worker.streams.dying import ConsumerDied
+from marketplace_worker.streams.topics import create_topics
 from streams.streaming import PATIENCE_S, Seen, committed, taking, write
 
 pytestmark = pytest.mark.broker
@@ -262,6 +265,17 @@ async def test_a_second_member_takes_over_without_repeated_work(
     assert len(seen.records) < len(shared.records)
 
 
+@pytest.mark.usefixtures("topics")
+async def test_members_share_each_topic(settings: Settings) -> None:
+    """One topic may be busy and another idle: a member with all of the idle one would rest."""
+    async with taking(settings, Seen()) as first, taking(settings, Seen()) as second:
+        members = (*first.both, *second.both)
+        await _until(lambda: all(each.assigned for each in members))
+        for member in members:
+            topics = [place.rpartition("/")[0] for place in member.assigned]
+            assert len(topics) == len(set(topics)), "both partitions of a topic"
+
+
 async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
@@ -282,26 +296,45 @@ async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
         await proceed.wait()
         return frozenset()
 
-    async def until(true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not true():  # noqa: ASYNC110 - what the group does has no event of ours
-                await asyncio.sleep(0.01)
-
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(taking(settings, slow))
         async with taking(settings, seen) as second:
-            await until(lambda: first.facts.assigned | second.facts.assigned == everything)
+            await _until(lambda: first.facts.assigned | second.facts.assigned == everything)
             for place in first.facts.assigned:
                 topic, _, part = place.rpartition("/")
                 await write(writer, topic, b"1", partition=int(part))
             await asyncio.wait_for(entered.wait(), PATIENCE_S)
             third = taking(settings, seen)
             joining = asyncio.create_task(stack.enter_async_context(third))
-            await until(lambda: not second.facts.assigned)
+            await _until(lambda: not second.facts.assigned)
         assert not joining.done()
         proceed.set()
         joined = await asyncio.wait_for(joining, PATIENCE_S)
-        await until(lambda: first.facts.assigned | joined.facts.assigned == everything)
+        await _until(lambda: first.facts.assigned | joined.facts.assigned == everything)
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():  # noqa: ASYNC110 - what the group does has no event of ours
+            await asyncio.sleep(0.01)
+
+
+async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalance(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """It does not turn until the rebalance has ended; that is no reason to start it anew."""
+    async with AsyncExitStack() as stack:
+        async with embedded_kafka.broker(tmp_path) as address:
+            servers = {"bootstrap_servers": address, "session_timeout_ms": 2_000}
+            kafka = settings.kafka.model_copy(update=servers | {"request_timeout_ms": 2_000})
+            settings = settings.model_copy(update={"kafka": kafka})
+            await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
+            first = await stack.enter_async_context(taking(settings, Seen()))
+            assert not first.facts.waits_for_kafka
+            await first.facts.hand_over(first.facts.assigned)
+            assert not first.facts.waits_for_kafka, "the others are waited for, not Kafka"
+        await _until(lambda: first.facts.waits_for_kafka)
+        assert not first.activity.waits_for_kafka, "it turns"
 
 
 @pytest.mark.usefixtures("topics")

@@ -12,7 +12,7 @@ import structlog
 
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.operations import metrics
-from marketplace_worker.operations.health import Health
+from marketplace_worker.operations.health import Health, Sign
 from marketplace_worker.operations.stop import Stop
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import outbox
@@ -107,12 +107,23 @@ class Reader(Protocol):
         """Why it cannot read now; empty if it can, or has nothing to read."""
 
     @property
+    def waits_for_kafka(self) -> bool:
+        """Whether it can do nothing, not even turn, until Kafka is there again."""
+
+    @property
     def lag(self) -> int:
         """How many records are waiting for it."""
 
 
+def reading_sign(health: Health, reader: str) -> Sign:
+    """The sign of a consumer, by its name: given at each turn."""
+    return health.sign(f"ingest {reader}")
+
+
 async def look_at_reader(reader: Reader, health: Health) -> int:
     """See whether a consumer is a member of its group and hears from Kafka, and how far behind."""
+    if reader.waits_for_kafka:
+        reading_sign(health, reader.name).give()
     health.looked_at(f"consumer {reader.name}", lacks=reader.lacks)
     metrics.LAG.labels(reader.name).set(reader.lag)
     return 0

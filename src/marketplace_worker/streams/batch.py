@@ -1,15 +1,41 @@
-"""A batch as FastStream knows it: how it is committed, or given again."""
+"""A batch as FastStream knows it: how it is committed, or given again; and a record as we do."""
 
 import asyncio
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
+from marketplace_worker.record import EPOCH, Record
+
+_END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
+
 log = structlog.get_logger(__name__)
+
+
+def to_record(raw: ConsumerRecord) -> Record:
+    """A record as it came; a time that the calendar does not have is moved to its end.
+
+    So that it is the same record when it comes again: nothing here depends on when it came.
+    """
+    try:
+        recorded_at = EPOCH + timedelta(milliseconds=max(raw.timestamp, 0))
+    except OverflowError:
+        recorded_at = _END_OF_CALENDAR
+    return Record(
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        recorded_at=recorded_at,
+        key=raw.key,
+        value=raw.value,
+        headers=tuple(raw.headers),
+    )
 
 
 class Batch(KafkaAckableMessage):
@@ -24,6 +50,7 @@ class Batch(KafkaAckableMessage):
         **message: Any,  # noqa: ANN401 - FastStream's own arguments
     ) -> None:
         super().__init__(consumer=consumer, **message)
+        self._assignment: Callable[[], AbstractSet[TopicPartition]] = consumer.assignment
         self._commit_timeout_s = commit_timeout_s
         self._on_settled = on_settled
 
@@ -40,10 +67,12 @@ class Batch(KafkaAckableMessage):
 
     async def nack(self) -> None:
         """Have it given again, as far as its partitions are still ours."""
+        ours = self._assignment()
+        # To rewind any other fails, and would leave those behind it as they are.
+        self.raw_message = tuple(
+            raw for raw in self.raw_message if TopicPartition(raw.topic, raw.partition) in ours
+        )
         try:
             await super().nack()
-        except IllegalStateError:
-            # No longer ours, so there is nothing to rewind.
-            log.info("partitions_lost_before_nack")
         finally:
             self._on_settled()

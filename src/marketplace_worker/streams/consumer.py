@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import BrokerResponseError, KafkaError
 from faststream import AckPolicy
 from faststream.exceptions import NackMessage
@@ -24,10 +23,9 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.streams import connections, membership, record_batches
-from marketplace_worker.streams.batch import Batch
+from marketplace_worker.streams.batch import Batch, to_record
 from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
@@ -41,8 +39,6 @@ IDLE_WAIT_MS = 50
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 """How much of one partition is fetched at once; a larger record comes alone."""
 
-_END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
-
 LEAVE_TIMEOUT_S = 0.8
 """How long leaving a group may take, before it is done past aiokafka."""
 
@@ -55,26 +51,6 @@ FAILURES_MAX = 2
 """Failures in a row that are no news."""
 
 log = structlog.get_logger(__name__)
-
-
-def to_record(raw: ConsumerRecord) -> Record:
-    """A record as it came; a time that the calendar does not have is moved to its end.
-
-    So that it is the same record when it comes again: nothing here depends on when it came.
-    """
-    try:
-        recorded_at = EPOCH + timedelta(milliseconds=max(raw.timestamp, 0))
-    except OverflowError:
-        recorded_at = _END_OF_CALENDAR
-    return Record(
-        topic=raw.topic,
-        partition=raw.partition,
-        offset=raw.offset,
-        recorded_at=recorded_at,
-        key=raw.key,
-        value=raw.value,
-        headers=tuple(raw.headers),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +109,8 @@ class Consumer:
             fetch_max_wait_ms=ingest.fetch_wait_ms,
             fetch_max_bytes=ingest.fetch_bytes_max,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
-            partition_assignment_strategy=(StickyPartitionAssignor,),
+            # Sticky ones may give one member all of the busy topic: they only look at the sum.
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
             session_timeout_ms=kafka.session_timeout_ms,
             heartbeat_interval_ms=min(3_000, kafka.session_timeout_ms // 3),
             rebalance_timeout_ms=kafka.rebalance_timeout_ms,
@@ -169,6 +146,17 @@ class Consumer:
         if self._patient.failures > FAILURES_MAX:
             return f"failed {self._patient.failures} times in a row"
         return ""
+
+    @property
+    def waits_for_kafka(self) -> bool:
+        """Whether Kafka went amid a rebalance: aiokafka's read waits for its end, however long."""
+        consumer = self.subscriber.consumer
+        return (
+            consumer is not None
+            and not self._joined
+            and self._idle.is_set()
+            and not membership.reaches_coordinator(consumer)
+        )
 
     @property
     def lag(self) -> int:
@@ -246,7 +234,12 @@ class Consumer:
             self._idle.clear()  # what is at hand is handled before its partitions are given up
             try:
                 most = self._settings.ingest.batch_rows_max
-                records = await with_newer(consumer, records, records_max=most)
+                records = await with_newer(
+                    consumer,
+                    records,
+                    records_max=most,
+                    wanted_back=lambda: self._patient.disturbed,
+                )
             except BaseException:
                 self._idle.set()
                 raise

@@ -58,6 +58,11 @@ class Patient:
         self._disturbances: set[Disturbance] = set()
         self._disturbed = asyncio.Event()
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether a batch cannot be kept any longer than it takes to handle it."""
+        return self._disturbed.is_set()
+
     def disturb(self, why: Disturbance) -> None:
         """End the pause under way, and every later one at once, until `calm`."""
         self._disturbances.add(why)

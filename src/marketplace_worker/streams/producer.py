@@ -5,7 +5,7 @@ together with the producer that held it, or an old snapshot could follow a newer
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,11 +30,16 @@ REQUEST_BYTES_MAX = 16 * 1024 * 1024
 
 ABANDON_TIMEOUT_S = 0.5
 
+TOPIC_KNOWN_WITHIN_S = 1.0
+"""How long the messages of other topics wait for one of which Kafka tells nothing."""
+
 log = structlog.get_logger(__name__)
 
 
 class NotSent(Exception):
-    """Not handed to Kafka: an earlier message of its key failed, or the time was up."""
+    """Not handed to Kafka: an earlier message of its key failed, the time was up, or Kafka tells
+    nothing of its topic.
+    """
 
 
 class Publisher:
@@ -61,7 +66,7 @@ class Publisher:
 
         A message behind a failed one of the same topic and key counts as failed too: sending all
         failed ones again, in order, ends with the newest.  It takes `acknowledge_timeout_ms` at
-        most, and as long again where Kafka has to be found anew.
+        most, and `request_timeout_ms` more where Kafka has to be found anew.
 
         Raises:
             Unavailable: Kafka does not answer at all; nothing was sent.
@@ -124,13 +129,28 @@ async def producing(kafka: Kafka, relay: Relay) -> AsyncIterator[Publisher]:
 
 
 async def _start(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
-    """A connected producer, idempotent unless the broker answers that it cannot be."""
+    """A connected producer, idempotent unless the broker answers that it cannot be.
+
+    Raises:
+        Unavailable: there is none within `request_timeout_ms`.
+    """
+    try:
+        async with asyncio.timeout(kafka.request_timeout_ms / 1000):
+            return await _connected(kafka, relay)
+    except (KafkaError, OSError) as error:
+        reason = str(error) or "no answer in time"
+        raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {reason}") from error
+
+
+async def _connected(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
     producer = _producer(kafka, relay, enable_idempotence=True)
     try:
-        await _connect(kafka, producer)
+        await _connect(producer)
     except (BrokerResponseError, IncompatibleBrokerVersion) as answer:
+        if answer.retriable:
+            raise
         producer = _producer(kafka, relay, enable_idempotence=False)
-        await _connect(kafka, producer)
+        await _connect(producer)
         log.info("producer_started", idempotent=False, reason=type(answer).__name__)
     else:
         log.info("producer_started", idempotent=True, reason="the broker gave a producer id")
@@ -150,23 +170,12 @@ def _producer(kafka: Kafka, relay: Relay, *, enable_idempotence: bool) -> AIOKaf
     )
 
 
-async def _connect(kafka: Kafka, producer: AIOKafkaProducer) -> None:
-    """Start a producer; raises what the broker answered, and `Unavailable` for all else.
-
-    A lost connection is no answer: aiokafka asks again until the time is up.
-    """
+async def _connect(producer: AIOKafkaProducer) -> None:
+    """Start a producer.  A lost connection is no answer: aiokafka asks again for ever."""
     connected = False
     try:
-        async with asyncio.timeout(kafka.request_timeout_ms / 1000):
-            await producer.start()
+        await producer.start()
         connected = True
-    except (BrokerResponseError, IncompatibleBrokerVersion) as answer:
-        if answer.retriable:
-            raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {answer}") from answer
-        raise
-    except (KafkaError, OSError) as error:
-        reason = str(error) or "no answer in time"
-        raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {reason}") from error
     finally:
         if not connected:
             await producer.stop()
@@ -178,8 +187,12 @@ async def _send(
     sent: list[asyncio.Future[Any] | Exception],
 ) -> None:
     """Hand all to the producer, without waiting for delivery; fills `sent` as it goes."""
+    unknown = await _unknown(producer, {message.topic for message in messages})
     blocked: set[tuple[str, bytes | None]] = set()
     for message in messages:
+        if message.topic in unknown:
+            sent.append(NotSent(f"Kafka tells nothing of the topic {message.topic}"))
+            continue
         if (message.topic, message.key) in blocked:
             sent.append(NotSent("an earlier message of its key failed"))
             continue
@@ -197,6 +210,22 @@ async def _send(
                 blocked.add((message.topic, message.key))
         else:
             sent.append(acknowledged)
+
+
+async def _unknown(producer: AIOKafkaProducer, topics: Iterable[str]) -> frozenset[str]:
+    """Those of these topics of which Kafka tells nothing; a message for one would hold up all."""
+
+    async def is_unknown(topic: str) -> bool:
+        try:
+            async with asyncio.timeout(TOPIC_KNOWN_WITHIN_S):
+                await producer.partitions_for(topic)
+        except (KafkaError, TimeoutError):
+            return True
+        return False
+
+    named = tuple(topics)
+    found = await asyncio.gather(*(is_unknown(topic) for topic in named))
+    return frozenset(topic for topic, unknown in zip(named, found, strict=True) if unknown)
 
 
 async def _settled(sent: Sequence[asyncio.Future[Any] | Exception]) -> None:

@@ -1,0 +1,40 @@
+"""A batch that is given again, wherever its partitions are by then."""
+
+from dataclasses import replace
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.streams.batch import Batch
+from streams.streaming import write
+
+pytestmark = pytest.mark.broker
+
+
+async def test_what_is_still_ours_is_given_again_though_other_partitions_are_lost(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """Else the next commit would pass what nobody has taken."""
+    topic, settled = topics.aws_notifications, []
+    ours = TopicPartition(topic, 0)
+    await write(writer, topic, b"1", b"2")
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers)
+    await consumer.start()
+    try:
+        consumer.assign([ours])
+        consumer.seek(ours, 0)
+        [mine] = (await consumer.getmany(timeout_ms=10_000, max_records=1)).values()
+        lost = replace(mine[0], partition=1)
+        batch = Batch(
+            consumer=consumer,
+            commit_timeout_s=1,
+            on_settled=lambda: settled.append("settled"),
+            raw_message=(lost, *mine),
+            body=b"",
+        )
+        assert await consumer.position(ours) == 1
+        await batch.nack()
+        assert (await consumer.position(ours), settled) == (0, ["settled"])
+    finally:
+        await consumer.stop()
