@@ -25,6 +25,11 @@ def cpu_s(pid: int) -> float:
     return sum(int(each) for each in fields[11:15]) / TICKS_A_SECOND
 
 
+def memory_mb() -> int:
+    """How much this machine has, in MB of 2^20 bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
+
 def machine_cpu_s() -> float:
     """How long all processors together have worked since the machine started, in seconds."""
     user, nice, system, _idle, _waiting, *interrupts = (

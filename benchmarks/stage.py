@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
+from benchmarks.machine import memory_mb
 from marketplace_worker.embedded import apache_kafka, kafka, postgres
 from marketplace_worker.settings import Settings, Topics, load_settings
 from marketplace_worker.store.database import connecting
@@ -192,10 +193,11 @@ async def staging(*, durable: bool = True, embedded: bool = False) -> AsyncItera
         apache_kafka.broker(JARS, folder / "kafka") if apache else kafka.broker(folder / "kafka")
     )
     try:
+        async with postgres.postgres(folder / "postgres", durability) as dsn:
+            await _tune(dsn)  # for the next start
         async with postgres.postgres(folder / "postgres", durability) as dsn, broker as address:
             stage = Stage(address, dsn, "", folder, apache)
             stage.ran_on = await _ran_on(stage, jar, durable=durable)
-            await _even_out(stage)
             yield stage
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -208,14 +210,23 @@ def _folder() -> Path:
     return folder
 
 
-async def _even_out(stage: Stage) -> None:
-    """Let no checkpoint by time or size fall into one contender's run and not into another's.
+async def _tune(dsn: str) -> None:
+    """Give Postgres a quarter of the machine's memory for its buffers, as its manual advises.
 
-    A copy of a database begins with a checkpoint, so each has the same beginning.
+    And let no checkpoint by time or size fall into one contender's run and not into another's.  A
+    copy of a database begins with a checkpoint, so each has the same beginning.
     """
-    for setting in ("max_wal_size = '8GB'", "checkpoint_timeout = '1h'"):
-        await stage.execute(f"ALTER SYSTEM SET {setting}")
-    await stage.execute("SELECT pg_reload_conf()")
+    quarter_mb = memory_mb() // 4
+    connection = await asyncpg.connect(dsn)
+    try:
+        for setting in (
+            f"shared_buffers = '{quarter_mb}MB'",
+            "max_wal_size = '8GB'",
+            "checkpoint_timeout = '1h'",
+        ):
+            await connection.execute(f"ALTER SYSTEM SET {setting}")
+    finally:
+        await connection.close()
 
 
 async def _ran_on(stage: Stage, jar: Path | None, *, durable: bool) -> str:
