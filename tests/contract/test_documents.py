@@ -80,8 +80,9 @@ from marketplace_worker.lifecycle.organization import (
     Recovery,
     Reported,
     Told,
+    Waited,
 )
-from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.states import State
@@ -132,7 +133,13 @@ SUSPENDED = replace(
     reason=StateReason.CUSTOMER,
     initiator=Initiator.CUSTOMER,
     plan_type=PlanType.COMMIT,
-    cancellation=Cancellation(on(11, 1), "a story", "2026-11-22", timedelta(days=14)),
+    cancellation=Cancellation(
+        on(11, 1),
+        "a story",
+        "2026-11-22",
+        timedelta(days=14),
+        (Waited(AGREEMENT, on(11, 2), FOREVER),),
+    ),
     pending=Pending(AGREEMENT, CompletedBy.SIGN_IN, on(5, 1)),
     notice=Notice(State.DEACTIVATED, on(12, 8), on(12, 1)),
     withheld_at=on(12, 8),

@@ -71,8 +71,9 @@ from marketplace_worker.lifecycle.organization import (
     Proof,
     Recovery,
     Told,
+    Waited,
 )
-from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import (
     AzureReinstatement,
     Guard,
@@ -196,6 +197,17 @@ CAUSES = st.sampled_from(DeactivationCause)
 PENDINGS = st.sampled_from(
     [Pending(key, by, TODAY - 2 * DAY) for key in SUBSCRIPTIONS for by in CompletedBy]
 )
+WAITED = st.sampled_from(
+    [
+        (),
+        (),
+        *(
+            (Waited(key, TODAY - 9 * DAY, at),)
+            for key in SUBSCRIPTIONS
+            for at in (TODAY - DAY, FOREVER)
+        ),
+    ]
+)
 WAS_ACTIVE = st.sampled_from([State.ACTIVE, State.CANCELED])
 
 
@@ -247,7 +259,9 @@ def _organization(draw: st.DrawFn, id_: OrganizationId) -> Organization:
 
 
 def _on_its_way_down(draw: st.DrawFn, told: Organization, state: State) -> Organization:
-    cancellation = Cancellation(draw(CANCELED), "story", draw(VERSIONS), draw(EXTENSIONS))
+    cancellation = Cancellation(
+        draw(CANCELED), "story", draw(VERSIONS), draw(EXTENSIONS), draw(WAITED)
+    )
     here = replace(
         told,
         state=state,

@@ -1,5 +1,6 @@
 """While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from laws import Witness
 from world import (
     ACCOUNT,
     ACME,
+    BETA,
     BOUGHT_AGAIN,
     DAY,
     DAY_0,
@@ -26,14 +28,18 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.events import EventKind
+from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import Activated, Ended
 from marketplace_worker.lifecycle.policy import MinimumDwell, Policies, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
+    Marketplace,
     PlanType,
     Reason,
+    SubscriptionKey,
     SupportRequestKind,
+    Tier,
 )
 
 OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
@@ -96,6 +102,73 @@ def test_what_was_pending_gets_exactly_the_time_that_was_left(
     while pauses and moment(pauses[-1][0]) > last:
         pauses.pop()
     assert way_down(canceled(plan_type, pauses, extension)) == expected
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A subscription of acme's billing account is active for a while, and nobody has linked it.
+
+    `how`: it ends, or beta links it, with an account of its own.
+    """
+
+    begins: float
+    ends: float
+    how: str
+
+
+@st.composite
+def waiting(draw: st.DrawFn) -> list[Waiting]:
+    """Some at one time, some one after the other, in half days."""
+    edges = st.lists(st.integers(0, 120), min_size=2, max_size=2, unique=True).map(sorted)
+    found = draw(st.lists(edges, min_size=1, max_size=4))
+    hows = st.sampled_from(["ends", "is linked"])
+    return [Waiting(begins / 2, ends / 2, draw(hows)) for begins, ends in found]
+
+
+def taken_away(found: list[Waiting], shared_on: float) -> World:
+    """Canceled on day 0; what waits ends or is taken away, in the end by beta's account."""
+    world = World()
+    world.tell_all(created(), created("created-beta", BETA, tier=Tier.PLUS), day=0)
+    world.tell(link(ENTITLEMENT, plan_type=PlanType.PAYG, account=ACCOUNT), DAY_0)
+    world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
+    told: list[tuple[float, Fact]] = []
+    for number, each in enumerate(found):
+        key = SubscriptionKey(Marketplace.GCP, f"waits-{number}")
+        active = note(each.begins, Activated(), billing_account=ACCOUNT)
+        ends, linked = note(each.ends, OVER), link(key, each.ends, BETA, account="of beta")
+        told.append((each.begins, heard(key, active)))
+        told.append((each.ends, linked if each.how == "is linked" else heard(key, ends)))
+    shared = SubscriptionKey(Marketplace.GCP, "shared")
+    told.append((shared_on, link(shared, shared_on, BETA, account=ACCOUNT)))
+    for day, fact in sorted(told, key=lambda each: each[0]):
+        world.wait(moment(day))
+        world.tell(fact, moment(day))
+    world.look(ACME, moment(shared_on))
+    world.wait(FAR)
+    return world
+
+
+def together(found: list[Waiting]) -> Pauses:
+    """When any of them waits, in order."""
+    pauses: Pauses = []
+    for each in sorted(found, key=lambda each: each.begins):
+        if pauses and each.begins <= pauses[-1][1]:
+            pauses[-1] = (pauses[-1][0], max(pauses[-1][1], each.ends))
+        else:
+            pauses.append((each.begins, each.ends))
+    return pauses
+
+
+@settings(max_examples=150, deadline=None)
+@given(waiting(), st.integers(0, 60))
+def test_what_was_pending_counts_whoever_has_it_afterwards(
+    found: list[Waiting], shared_after: int
+) -> None:
+    """Section 4: deadlines go on with the time that was left also where the plan is another's."""
+    shared_on = max(each.ends for each in found) + shared_after / 2
+    undisturbed = way_down(canceled(PlanType.PAYG, []))
+    expected = [(kind, put_off(at, together(found))) for kind, at in undisturbed]
+    assert way_down(taken_away(found, shared_on)) == expected
 
 
 @pytest.mark.parametrize("signed_in_on", [5.0, 5 + 1e-6, 9, 10 - 1e-6, 10])

@@ -146,3 +146,105 @@ def test_a_plan_that_is_active_again_at_the_last_instant_stops_the_step() -> Non
         """,
         until="32",
     )
+
+
+def test_the_time_of_what_was_pending_is_not_lost_when_its_account_becomes_anothers_too() -> None:
+    """Section 4: twenty days were pending, whatever beta links with that account afterwards."""
+    check_story("""
+        day | heard                                | said
+        0   | acme created                         |
+        0   | beta created plus                    |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1   |                                      | control_plane_lost
+        2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        22  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
+        24  |                                      | notice_given: suspended 27
+        27  |                                      | suspended
+        35  | beta links gcp:e-9 payg account=P    |
+        36  | acme logs in                         |
+        50  |                                      | notice_given: deactivated 57
+        57  |                                      | deactivated
+    """)
+
+
+def test_the_time_that_was_pending_counts_whatever_was_heard_first() -> None:
+    """Section 11: e-2 is over by the time that it is heard of, so nothing was ever said of it."""
+    check_story(
+        """
+        day | heard                                   | said
+        0   | acme created                            |
+        0   | beta created plus                       |
+        0   | acme links gcp:e-1 payg account=P       |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED           | canceled unknown by marketplace, payg
+        1   |                                         | control_plane_lost
+        4   |                                         | notice_given: suspended 7
+        6   | gcp:e-2 ENTITLEMENT_CANCELLED @5        |
+        6   | gcp:e-2 ENTITLEMENT_ACTIVE account=P @2 |
+        6   | beta links gcp:e-9 payg account=P       |
+        10  |                                         | suspended
+        33  |                                         | notice_given: deactivated 40
+        """,
+        until="39",
+    )
+
+
+def test_what_is_pending_since_longest_counts_when_another_becomes_the_longest() -> None:
+    """Section 4: the clock stands still from day 10 to day 35, by two plans that beta takes away:
+    the one by its link, the other by the account.
+    """
+    check_story("""
+        day | heard                                | said
+        0   | acme created                         |
+        0   | beta created plus                    |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1   |                                      | control_plane_lost
+        4   |                                      | notice_given: suspended 7
+        7   |                                      | suspended
+        10  | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        34  | gcp:e-3 ENTITLEMENT_ACTIVE account=P |
+        35  | beta links gcp:e-2 payg              | reinstatement_lapsed: gcp:e-3 by sign_in
+        55  |                                      | notice_given: deactivated 62
+        62  |                                      | deactivated
+    """)
+
+
+def test_what_is_taken_away_while_another_is_pending_has_stood_still() -> None:
+    """Section 4: e-2 from day 10 to day 35, and e-3 from then on to day 36."""
+    check_story("""
+        day | heard                                | said
+        0   | acme created                         |
+        0   | beta created plus                    |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1   |                                      | control_plane_lost
+        4   |                                      | notice_given: suspended 7
+        7   |                                      | suspended
+        10  | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        34  | gcp:e-3 ENTITLEMENT_ACTIVE account=P |
+        35  | beta links gcp:e-2 payg account=Q    |
+        36  | gcp:e-3 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-3 by sign_in
+        56  |                                      | notice_given: deactivated 63
+        63  |                                      | deactivated
+    """)
+
+
+def test_what_was_pending_follows_old_news_also_after_it_has_lapsed() -> None:
+    """Section 11: it stood still from day 2 to day 12, and by the register only to day 5."""
+    check_story(
+        """
+        day | heard                                | said
+        0   | acme created                         |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1   |                                      | control_plane_lost
+        2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        12  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
+        13  | gcp:e-2 ENTITLEMENT_CANCELLED @5     |
+        13  |                                      | notice_given: suspended 16
+        16  |                                      | suspended
+        33  |                                      | notice_given: deactivated 40
+        """,
+        until="39",
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from marketplace_worker.lifecycle import effects
-from marketplace_worker.lifecycle.coverage import Claim
+from marketplace_worker.lifecycle.claims import Claim
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
     DeactivationCause,
@@ -98,6 +98,15 @@ class Case(Outlook):
             )
         )
 
+    def remember_what_waits(self) -> None:
+        """The clock stood still for a plan also where that turns out to be another's."""
+        cancellation = self.organization.cancellation
+        assert cancellation is not None
+        waited = self.covered.waited(cancellation, self.now)
+        if waited != cancellation.waited:
+            cancellation = replace(cancellation, waited=waited)
+            self.become(replace(self.organization, cancellation=cancellation))
+
     def await_completion(self, claim: Claim) -> None:
         """A plan is active again; the clock stands still until the reinstatement is completed."""
         assert claim.subscription is not None
@@ -112,15 +121,9 @@ class Case(Outlook):
         """What was pending ended before it was completed, or is another's; the deadlines go on with
         the time that was left.
         """
-        pending, cancellation = self.organization.pending, self.organization.cancellation
+        pending = self.organization.pending
         assert pending is not None
-        assert cancellation is not None
-        if all(claim.subscription != pending.subscription for claim in self.covered.waiting):
-            stood_still = (max(pending.since, cancellation.canceled_at), self.now)
-            cancellation = replace(
-                cancellation, stood_still=(*cancellation.stood_still, stood_still)
-            )
-        self.become(replace(self.organization, pending=None, cancellation=cancellation))
+        self.become(replace(self.organization, pending=None))
         self._say_pending(EventKind.REINSTATEMENT_LAPSED, pending)
 
     def _say_pending(self, kind: EventKind, pending: Pending) -> None:

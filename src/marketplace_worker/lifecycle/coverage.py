@@ -8,62 +8,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from marketplace_worker.lifecycle.claims import (
+    Claim,
+    claims_of,
+    commitment_claims,
+    grant_claim,
+    moved,
+)
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import (
     Cancellation,
-    Commitment,
-    Grant,
     Organization,
     Pause,
+    Waited,
 )
 from marketplace_worker.lifecycle.plans import (
     FOREVER,
     Course,
     Link,
-    Span,
     Subscription,
     fold,
 )
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
 from marketplace_worker.lifecycle.vocabulary import (
-    Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
-    Reason,
     SubscriptionKey,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An interval, half-open, in which one plan makes the organization active.
-
-    Up to `revives_until` it also brings a canceled organization back; beyond, where a superseded
-    plan waits for its successor, it only keeps an active one (lifecycle.md section 11).
-    `brought_by`: who caused a reinstatement by it.  `waits_for`: what completes that; None: nothing
-    is missing.
-    """
-
-    plan: str
-    plan_type: PlanType | None
-    starts_at: datetime
-    ends_at: datetime
-    revives_until: datetime
-    reason: Reason
-    initiator: Initiator
-    brought_by: Initiator = Initiator.CUSTOMER
-    subscription: SubscriptionKey | None = None
-    waits_for: CompletedBy | None = None
-
-    def covers(self, at: datetime) -> bool:
-        """Whether the plan counts as active at that moment."""
-        return self.starts_at <= at < self.ends_at
-
-    def revives(self, at: datetime) -> bool:
-        """Whether the plan is active at that moment, rather than only waiting for a successor."""
-        return self.starts_at <= at < self.revives_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +99,33 @@ class Coverage:
         )
         return min((m for m in moments if after < m < FOREVER), default=None)
 
+    def waited(self, cancellation: Cancellation, now: datetime) -> tuple[Waited, ...]:
+        """What is and was waited for: of a plan that is another's by now, as it was known before,
+        and up to now.
+        """
+        waiting = [
+            Waited(claim.subscription, claim.starts_at, claim.revives_until)
+            for claim in self.waiting
+            if claim.subscription is not None
+        ]
+        own = {each.subscription for each in waiting}
+        former = [
+            replace(each, ends_at=min(each.ends_at, now))
+            for each in cancellation.waited
+            if each.subscription not in own
+        ]
+        return (*former, *waiting)
+
     def pauses(self, cancellation: Cancellation, now: datetime) -> tuple[Pause, ...]:
         """When, since the cancellation and up to now, the clock stood still, in order."""
         since = cancellation.canceled_at
         derived = (
-            (max(claim.starts_at, since), min(claim.revives_until, now))
-            for claim in self.waiting
-            if claim.starts_at < now and claim.revives_until > since
+            (max(each.starts_at, since), min(each.ends_at, now))
+            for each in self.waited(cancellation, now)
+            if each.starts_at < now and each.ends_at > since
         )
         merged: list[Pause] = []
-        for starts_at, ends_at in sorted((*derived, *cancellation.stood_still)):
+        for starts_at, ends_at in sorted(derived):
             if merged and starts_at <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], ends_at))
             else:
@@ -193,11 +183,11 @@ def coverage(
         told = [_judged(claim, organization, policy) for claim in told]
         told += matched_claims(organization.id, fleet, policy, now)
     others = [
-        _grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
+        grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
     ]
     while True:
         confirmed = [claim for claim in told if claim.waits_for is None] + others
-        confirmed += _commitment_claims(organization, confirmed)
+        confirmed += commitment_claims(organization, confirmed)
         begun_in_time = [claim for claim in told if _begun_in_time(claim, confirmed)]
         if not begun_in_time:
             break
@@ -217,62 +207,11 @@ def attach(subscription: Subscription, organization: Organization, fleet: Fleet)
 
 def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -> Iterator[Claim]:
     subscription = attachment.subscription
-    for claim in _claims_of(subscription, attachment.course, fleet, policy):
+    for claim in claims_of(subscription, attachment.course, fleet, policy):
         if attachment.until is None:
             yield claim
         elif claim.starts_at <= attachment.until:
-            yield _moved(claim, attachment.until)
-
-
-def _claims_of(
-    subscription: Subscription, course: Course, fleet: Fleet, policy: Policy
-) -> Iterator[Claim]:
-    for span in course.spans:
-        ends_at = revives_until = FOREVER if span.ends_at is None else span.ends_at
-        if span.superseded:
-            ends_at = _continued_until(span, subscription, fleet, policy)
-        yield Claim(
-            str(subscription.key),
-            course.plan_type,
-            span.starts_at,
-            ends_at,
-            revives_until,
-            span.reason,
-            span.initiator,
-            subscription=subscription.key,
-        )
-
-
-def _moved(claim: Claim, until: datetime) -> Claim:
-    """For the former organization the plan ended when it was linked elsewhere (section 2)."""
-    if claim.ends_at <= until:
-        return claim
-    return replace(
-        claim,
-        ends_at=until,
-        revives_until=min(claim.revives_until, until),
-        reason=Reason.UNKNOWN,
-        initiator=Initiator.SYSTEM,
-    )
-
-
-def _continued_until(
-    span: Span, subscription: Subscription, fleet: Fleet, policy: Policy
-) -> datetime:
-    """A superseded plan counts until its successor's does, or for a while without one."""
-    assert span.ends_at is not None
-    begins = [
-        first.starts_at
-        for successor in fleet.successors(subscription.key)
-        for first in fleet.course_of(successor).spans[:1]
-    ]
-    latest = _later(span.ends_at, policy)
-    return max(span.ends_at, min([*begins, latest]))
-
-
-def _later(ends_at: datetime, policy: Policy) -> datetime:
-    within = policy.grace.successor_within
-    return ends_at + within if ends_at < FOREVER - within else FOREVER
+            yield moved(claim, attachment.until)
 
 
 # --- what waits to be completed -------------------------------------------------------------------
@@ -285,7 +224,7 @@ def matched_claims(
     return [
         replace(claim, waits_for=CompletedBy.SIGN_IN)
         for subscription in fleet.matching(organization, at)
-        for claim in _claims_of(subscription, fold(subscription, ()), fleet, policy)
+        for claim in claims_of(subscription, fold(subscription, ()), fleet, policy)
     ]
 
 
@@ -319,54 +258,7 @@ def _begun_in_time(claim: Claim, confirmed: Sequence[Claim]) -> bool:
     )
 
 
-# --- what is no subscription ----------------------------------------------------------------------
-
-
-def _commitment_claims(organization: Organization, others: Iterable[Claim]) -> list[Claim]:
-    """A commitment counts from its beginning, and from its link where a plan was active then.
-
-    Which commitments began early depends on one another: looked at until nothing changes.
-    """
-    commitments = [each for each in organization.commitments if organization.keeps(each.told_at)]
-    claims = {each.commitment_id: _commitment_claim(each, each.starts_at) for each in commitments}
-    settled = False
-    while not settled:
-        settled = True
-        for each in commitments:
-            claim = claims[each.commitment_id]
-            if each.linked_at < claim.starts_at and any(
-                other.covers(each.linked_at) for other in (*others, *claims.values())
-            ):
-                claims[each.commitment_id] = _commitment_claim(each, each.linked_at)
-                settled = False
-    return list(claims.values())
-
-
-def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
-    return Claim(
-        f"commitment:{commitment.commitment_id}",
-        PlanType.COMMIT,
-        starts_at,
-        commitment.ends_at,
-        commitment.ends_at,
-        Reason.COMMIT_EXPIRED,
-        Initiator.SYSTEM,
-        brought_by=Initiator.VENDOR,
-    )
-
-
-def _grant_claim(grant: Grant) -> Claim:
-    """A support grant that ends: its plan type is unknown (section 7)."""
-    return Claim(
-        f"grant:{grant.id}",
-        None,
-        grant.starts_at,
-        grant.ends_at,
-        grant.ends_at,
-        Reason.GRANT_EXPIRED,
-        Initiator.SYSTEM,
-        brought_by=Initiator.SUPPORT,
-    )
+# --- reading it off -------------------------------------------------------------------------------
 
 
 def _since_recovery(organization: Organization, claims: Iterable[Claim]) -> Iterator[Claim]:
@@ -377,9 +269,6 @@ def _since_recovery(organization: Organization, claims: Iterable[Claim]) -> Iter
             yield claim
         elif claim.ends_at > recovery.reactivated_at:
             yield replace(claim, starts_at=max(claim.starts_at, recovery.reactivated_at))
-
-
-# --- reading it off -------------------------------------------------------------------------------
 
 
 def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> list[datetime]:

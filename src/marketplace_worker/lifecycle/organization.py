@@ -104,19 +104,29 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Waited:
+    """The reinstatement by a plan that was active in `[starts_at, ends_at)` was to be completed."""
+
+    subscription: SubscriptionKey
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Cancellation:
     """Why the organization is on its way down, and since when.
 
     `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
     `correlation_id` is the id of the event that began the story.  `extension`: what Support added
-    to every offset.  `stood_still`: when a plan was pending that turned out to be another's.
+    to every offset.  `waited`: for which plans the clock stood still, as was known when they were
+    last its own to wait for.
     """
 
     canceled_at: datetime
     correlation_id: str
     policy_version: str
     extension: timedelta = timedelta(0)
-    stood_still: tuple[Pause, ...] = ()
+    waited: tuple[Waited, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ def _complete_by_sign_in(case: Case) -> None:
 
 
 def _wait_for_completion(case: Case) -> None:
+    case.remember_what_waits()
     waiting = case.covered.pending(case.now)
     if waiting is not None:
         case.await_completion(waiting)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.coverage import Claim, Coverage
+from marketplace_worker.lifecycle.claims import Claim
+from marketplace_worker.lifecycle.coverage import Coverage
 from marketplace_worker.lifecycle.deadlines import (
     Clock,
     Due,

@@ -1,0 +1,152 @@
+"""The intervals in which one plan makes an organization active (lifecycle.md section 2).
+
+How the plans of an organization lie over one another is told by `coverage`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from marketplace_worker.lifecycle.events import CompletedBy
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
+from marketplace_worker.lifecycle.plans import FOREVER, Course, Span, Subscription
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    PlanType,
+    Reason,
+    SubscriptionKey,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An interval, half-open, in which one plan makes the organization active.
+
+    Up to `revives_until` it also brings a canceled organization back; beyond, where a superseded
+    plan waits for its successor, it only keeps an active one (lifecycle.md section 11).
+    `brought_by`: who caused a reinstatement by it.  `waits_for`: what completes that; None: nothing
+    is missing.
+    """
+
+    plan: str
+    plan_type: PlanType | None
+    starts_at: datetime
+    ends_at: datetime
+    revives_until: datetime
+    reason: Reason
+    initiator: Initiator
+    brought_by: Initiator = Initiator.CUSTOMER
+    subscription: SubscriptionKey | None = None
+    waits_for: CompletedBy | None = None
+
+    def covers(self, at: datetime) -> bool:
+        """Whether the plan counts as active at that moment."""
+        return self.starts_at <= at < self.ends_at
+
+    def revives(self, at: datetime) -> bool:
+        """Whether the plan is active at that moment, rather than only waiting for a successor."""
+        return self.starts_at <= at < self.revives_until
+
+
+def claims_of(
+    subscription: Subscription, course: Course, fleet: Fleet, policy: Policy
+) -> Iterator[Claim]:
+    """What a subscription claims, one interval a span of its course."""
+    for span in course.spans:
+        ends_at = revives_until = FOREVER if span.ends_at is None else span.ends_at
+        if span.superseded:
+            ends_at = _continued_until(span, subscription, fleet, policy)
+        yield Claim(
+            str(subscription.key),
+            course.plan_type,
+            span.starts_at,
+            ends_at,
+            revives_until,
+            span.reason,
+            span.initiator,
+            subscription=subscription.key,
+        )
+
+
+def moved(claim: Claim, until: datetime) -> Claim:
+    """For the former organization the plan ended when it was linked elsewhere (section 2)."""
+    if claim.ends_at <= until:
+        return claim
+    return replace(
+        claim,
+        ends_at=until,
+        revives_until=min(claim.revives_until, until),
+        reason=Reason.UNKNOWN,
+        initiator=Initiator.SYSTEM,
+    )
+
+
+def _continued_until(
+    span: Span, subscription: Subscription, fleet: Fleet, policy: Policy
+) -> datetime:
+    """A superseded plan counts until its successor's does, or for a while without one."""
+    assert span.ends_at is not None
+    begins = [
+        first.starts_at
+        for successor in fleet.successors(subscription.key)
+        for first in fleet.course_of(successor).spans[:1]
+    ]
+    latest = _later(span.ends_at, policy)
+    return max(span.ends_at, min([*begins, latest]))
+
+
+def _later(ends_at: datetime, policy: Policy) -> datetime:
+    within = policy.grace.successor_within
+    return ends_at + within if ends_at < FOREVER - within else FOREVER
+
+
+# --- what is no subscription ----------------------------------------------------------------------
+
+
+def commitment_claims(organization: Organization, others: Iterable[Claim]) -> list[Claim]:
+    """A commitment counts from its beginning, and from its link where a plan was active then.
+
+    Which commitments began early depends on one another: looked at until nothing changes.
+    """
+    commitments = [each for each in organization.commitments if organization.keeps(each.told_at)]
+    claims = {each.commitment_id: _commitment_claim(each, each.starts_at) for each in commitments}
+    settled = False
+    while not settled:
+        settled = True
+        for each in commitments:
+            claim = claims[each.commitment_id]
+            if each.linked_at < claim.starts_at and any(
+                other.covers(each.linked_at) for other in (*others, *claims.values())
+            ):
+                claims[each.commitment_id] = _commitment_claim(each, each.linked_at)
+                settled = False
+    return list(claims.values())
+
+
+def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
+    return Claim(
+        f"commitment:{commitment.commitment_id}",
+        PlanType.COMMIT,
+        starts_at,
+        commitment.ends_at,
+        commitment.ends_at,
+        Reason.COMMIT_EXPIRED,
+        Initiator.SYSTEM,
+        brought_by=Initiator.VENDOR,
+    )
+
+
+def grant_claim(grant: Grant) -> Claim:
+    """A support grant that ends: its plan type is unknown (section 7)."""
+    return Claim(
+        f"grant:{grant.id}",
+        None,
+        grant.starts_at,
+        grant.ends_at,
+        grant.ends_at,
+        Reason.GRANT_EXPIRED,
+        Initiator.SYSTEM,
+        brought_by=Initiator.SUPPORT,
+    )
