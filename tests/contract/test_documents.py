@@ -151,7 +151,7 @@ QUIET = replace(
     CREATED,
     notice=Notice(State.DEACTIVATED, on(3, 1), on(2, 22), "a story of its own"),
     postponed_until=on(3, 2),
-    recovery=Recovery(on(1, 10), on(1, 20)),
+    recoveries=(Recovery(on(1, 10), on(1, 20)), Recovery(on(1, 25), on(1, 27))),
     reason=StateReason.REACTIVATED,
 )
 DEACTIVATED = replace(

@@ -191,6 +191,7 @@ VERSIONS = st.sampled_from(["default", "older", "forgotten"])
 EXTENSIONS = st.sampled_from([0 * DAY, 0 * DAY, 5 * DAY, 90 * DAY])
 COMMITMENTS_BEGIN, GRANTS_BEGIN, GRANTS_END = moments(-60, 20), moments(-40, -11), moments(-10, 20)
 CANCELED, TAKEN, RETURNED = moments(-60, 5), moments(-60, -45), moments(-44, -30)
+EARLIER = st.sampled_from([(), (Recovery(TODAY - 80 * DAY, TODAY - 70 * DAY),)])
 NAMED = st.sampled_from([day * DAY for day in (1, 3, 7, 20)])
 STATES = st.sampled_from(State)
 CAUSES = st.sampled_from(DeactivationCause)
@@ -239,7 +240,7 @@ def _registers(draw: st.DrawFn, id_: OrganizationId) -> Organization:
             here, proofs=(Proof(draw(KEYS), draw(PAST), draw(st.sampled_from(CompletedBy))),)
         )
     if extras in {5, 6}:
-        here = replace(here, recovery=Recovery(draw(TAKEN), draw(RETURNED)))
+        here = replace(here, recoveries=(*draw(EARLIER), Recovery(draw(TAKEN), draw(RETURNED))))
     return here
 
 

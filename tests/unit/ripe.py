@@ -376,7 +376,7 @@ def used_in_the_previous_cycle(world: World, _margin: timedelta) -> None:
 @obstacle(State.ACTIVE)
 def reactivated_lately(world: World, margin: timedelta) -> None:
     """Which counts as a login."""
-    become(world, recovery=Recovery(TODAY - 60 * DAY, TODAY - 30 * DAY + margin))
+    become(world, recoveries=(Recovery(TODAY - 60 * DAY, TODAY - 30 * DAY + margin),))
 
 
 def _without(feed: ActivityFeed, world: World) -> None:

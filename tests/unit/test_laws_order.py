@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from drawn import TODAY, facts, tales, worlds
+from drawn import OTHER_OWNER, TODAY, facts, tales, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import (
     ACCOUNT,
+    ACME,
     BETA,
     BOUGHT_AGAIN,
     DAY,
@@ -17,6 +18,7 @@ from world import (
     FAR,
     Shown,
     World,
+    asked,
     created,
     heard,
     link,
@@ -42,6 +44,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
     Reason,
     SubscriptionKey,
+    SupportRequestKind,
 )
 
 ARRIVAL = DAY_0 + 41 * DAY + timedelta(minutes=30)
@@ -114,6 +117,50 @@ def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
     assert final(told_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
     proved = changes_hands_on > 5
     assert (in_order.acme().state is State.ACTIVE) is proved
+
+
+def of_beta(number: int, what: str) -> Fact:
+    """What is told of beta after the sign-in, one a day; links are of acme's account."""
+    day = 6 + number
+    match what:
+        case "linked":
+            return link(SubscriptionKey(Marketplace.GCP, "e-3"), day, BETA, account=ACCOUNT)
+        case "signed in":
+            return signed_in(day, BETA)
+        case _:
+            return asked(SupportRequestKind(what), day, BETA)
+
+
+@pytest.mark.parametrize("held_it", ["until day 2", "never"])
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["linked", "signed in", "deactivate_organization", "reactivate_organization"]
+        ),
+        max_size=7,
+    )
+)
+def test_what_was_proved_stays_so_whatever_becomes_of_others(
+    held_it: str,
+    later: list[str],
+) -> None:
+    """Section 11: who held the account at the time of the sign-in; beta perhaps until day 2."""
+    world = World()
+    beta = created("created-beta", BETA, owner=OTHER_OWNER)
+    world.tell_all(created(), beta, link(ENTITLEMENT, account=ACCOUNT), day=0)
+    if held_it == "until day 2":
+        shared = SubscriptionKey(Marketplace.GCP, "e-3")
+        world.tell(link(shared, 0, BETA, account=ACCOUNT), DAY_0)
+        world.tell(asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 2, BETA), DAY_0 + 2 * DAY)
+    for day, fact in enumerate(ACCOUNT_OF_TWO[3:], 3):
+        world.tell(fact, DAY_0 + day * DAY)
+    assert world.acme().state is State.ACTIVE
+    for number, what in enumerate(later):
+        now = DAY_0 + (6 + number) * DAY
+        world.tell(of_beta(number, what), now)
+        world.look(ACME, now)
+        assert world.acme().state is State.ACTIVE
 
 
 def excepted(world: World) -> World:

@@ -150,6 +150,37 @@ def test_a_sign_in_links_the_subscription_for_good() -> None:
     )
 
 
+def test_a_sign_in_proves_it_whatever_becomes_of_others_that_had_the_account() -> None:
+    """Beta had the account as well, and lost it on day 10: on day 20 it was acme's alone, however
+    often beta has it again, and loses it again, after that.
+    """
+    check_story(
+        """
+        day | heard                                | said
+        0   | acme created plus                    |
+        0   | beta created plus                    |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | beta links gcp:e-9 payg account=P    |
+        10  | support: beta deactivate             | beta: deactivated: support_request
+            |                                      | beta: support_request.completed
+        12  | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        13  |                                      | control_plane_lost
+        15  | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        20  | acme logs in                         | reinstated
+        30  | support: beta reactivate             | beta: reactivated
+            |                                      | beta: support_request.completed
+        31  | beta links gcp:e-9 payg account=P    |
+        40  | support: beta deactivate             | beta: deactivated: support_request
+            |                                      | beta: support_request.completed
+        42  | support: beta reactivate             | beta: reactivated
+            |                                      | beta: support_request.completed
+        43  | beta links gcp:e-9 payg account=P    |
+        44  | acme tier enterprise                 |
+        """,
+        until="100",
+    )
+
+
 def test_azure_needs_support_again_after_the_next_cancellation() -> None:
     """A request confirms what it found, not what comes after it."""
     check_story(

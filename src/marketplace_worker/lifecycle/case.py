@@ -224,7 +224,7 @@ class Case(Outlook):
                 initiator=Initiator.SUPPORT,
                 plan_type=None,
                 deactivation_cause=None,
-                recovery=Recovery(before.entered_at, self.now),
+                recoveries=(*before.recoveries, Recovery(before.entered_at, self.now)),
                 locked_email=None,
             )
         )

@@ -349,9 +349,8 @@ class Fleet:
         links = [link for link in self._told_links_of(subscription) if link.occurred_at <= at]
         if not links:
             return None
-        holder = self.organization(links[-1].organization)
-        taken_at = holder.plans_taken_at
-        taken = taken_at is not None and links[-1].occurred_at <= taken_at <= at
+        linked_at, holder = links[-1].occurred_at, self.organization(links[-1].organization)
+        taken = any(linked_at <= taken_at <= at for taken_at in holder.plans_taken_at)
         return None if taken else holder.id
 
     # --- emails ---

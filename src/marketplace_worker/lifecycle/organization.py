@@ -152,8 +152,8 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """The newest reactivation, and the deactivation that it undid: plans linked up to that are
-    gone, later ones count from the reactivation on (lifecycle.md section 11).
+    """A reactivation, and the deactivation that it undid: plans linked up to that are gone, later
+    ones count from the reactivation on (lifecycle.md section 11).
     """
 
     deactivated_at: datetime
@@ -193,7 +193,7 @@ class Organization:
     withheld_at: datetime | None = None
     postponed_until: datetime | None = None
     deactivation_cause: DeactivationCause | None = None
-    recovery: Recovery | None = None
+    recoveries: tuple[Recovery, ...] = ()
     locked_email: EmailHash | None = None
     erased_at: datetime | None = None
     reported: tuple[Reported, ...] = ()
@@ -260,14 +260,21 @@ class Organization:
 
     def keeps(self, linked_at: datetime) -> bool:
         """Whether a plan linked at that moment is its own still: a deactivation takes all plans."""
-        return self.plans_taken_at is None or linked_at > self.plans_taken_at
+        return all(linked_at > taken_at for taken_at in self.plans_taken_at)
 
     @property
-    def plans_taken_at(self) -> datetime | None:
-        """When it was last deactivated, and lost its plans; None: never."""
-        if self.state is State.DEACTIVATED:
-            return self.entered_at
-        return self.recovery.deactivated_at if self.recovery else None
+    def plans_taken_at(self) -> tuple[datetime, ...]:
+        """When it was deactivated, and lost its plans, each time."""
+        undone = tuple(recovery.deactivated_at for recovery in self.recoveries)
+        if self.state is not State.DEACTIVATED:
+            return undone
+        assert self.entered_at is not None
+        return (*undone, self.entered_at)
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """The newest reactivation; None: there never was one."""
+        return self.recoveries[-1] if self.recoveries else None
 
     def held(self, now: datetime) -> bool:
         """Whether any hold stands; an expired one is as a released one."""
