@@ -125,6 +125,8 @@ PAST, SINCE_A_MONTH, LATELY = moments(-60, 0), moments(-30, 0), moments(-10, 0)
 SOON = moments(-5, 40)
 MOMENTS = st.sampled_from([DAY_0 + day * DAY + hour * HOUR for day in range(41) for hour in (0, 1)])
 """Of a whole life, from its beginning."""
+LATER = MOMENTS | st.sampled_from([DAY_0 + day * DAY for day in (42, 50, 75, 130, 200)])
+"""And what is still to come at its end."""
 
 # --- what marketplaces say ------------------------------------------------------------------------
 
@@ -394,7 +396,9 @@ def worlds(draw: st.DrawFn) -> World:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What facts are drawn from: when they happened, and what marketplaces say."""
+    """What facts are drawn from: when they happened, until when something lasts or from when a
+    commitment does, and what marketplaces say.
+    """
 
     when: st.SearchStrategy[datetime]
     until: st.SearchStrategy[datetime]
@@ -402,7 +406,7 @@ class Drawing:
 
 
 BY_NOW = Drawing(moments(-40, 0), SOON, CHANGES)
-IN_A_LIFE = Drawing(MOMENTS, MOMENTS, CHANGES_OF_A_LIFE)
+IN_A_LIFE = Drawing(MOMENTS, LATER, CHANGES_OF_A_LIFE)
 REQUESTS = st.sampled_from(SupportRequestKind)
 HOLD_KINDS = st.sampled_from(HoldKind)
 DAYS = st.sampled_from([1, 10, 90, 10_000_000])
@@ -426,7 +430,7 @@ def _linked(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -> 
 
 
 def _committed(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) -> CommitmentLinked:
-    starts_at, name = draw(of.when), f"c-{draw(SMALL) % 2 + 1}"
+    starts_at, name = draw(of.when | of.until), f"c-{draw(SMALL) % 2 + 1}"
     ends_at = starts_at + draw(LENGTHS)
     return CommitmentLinked(identity, at, draw(ORGANIZATIONS), name, starts_at, ends_at)
 

@@ -394,6 +394,16 @@ CASES = {
         """,
         "Your next plan begins on 10 January 2026, 00:00 UTC; from then on everything works again.",
     ),
+    "its one commitment has not begun after all": Case(
+        """
+    0  | acme created plus
+    0  | acme commits c-1 from=-365 to=0
+    12 | acme commits c-1 from=100 to=200
+""",
+        "13",
+        "Reinstated on 2026-04-11 00:00 UTC (in 87 days): commitment:c-1 begins then.",
+        "Your next plan begins on 11 April 2026, 00:00 UTC; from then on everything works again.",
+    ),
     "a plan of its own begins after the next step": Case(
         CANCELED + "6 | acme commits c-1 from=20 to=40",
         "8",

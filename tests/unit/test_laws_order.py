@@ -19,6 +19,7 @@ from world import (
     Shown,
     World,
     asked,
+    commitment,
     created,
     heard,
     link,
@@ -117,6 +118,30 @@ def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
     assert final(told_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
     proved = changes_hands_on > 5
     assert (in_order.acme().state is State.ACTIVE) is proved
+
+
+@st.composite
+def retold(draw: st.DrawFn) -> Shown[Fact]:
+    """Commitments that are told again and again, each time otherwise; acme has nothing else."""
+    told = Shown[Fact]([created()])
+    for number in range(draw(st.integers(2, 4))):
+        starts, lasts = draw(st.sampled_from([-365, -100, 20, 60, 130, 200])), draw(LASTING)
+        name, linked = draw(st.sampled_from(["c-1", "c-1", "c-2"])), draw(st.integers(0, 40))
+        told.append(commitment(starts, starts + lasts, linked, name, id_=f"telling-{number}"))
+    return told
+
+
+LASTING = st.sampled_from([1, 20, 9_999, 9_999])
+
+
+@settings(max_examples=300, deadline=None)
+@given(retold(), st.data())
+def test_a_commitment_comes_to_the_same_in_whatever_order_it_is_told_again(
+    told: Shown[Fact], data: st.DataObject
+) -> None:
+    """Invariant 7: what was told of it before decides nothing, though it was heard first."""
+    in_order = told_within_a_minute(told, Policies())
+    assert final(told_within_a_minute(shuffled(data, told), Policies())) == final(in_order)
 
 
 def of_beta(number: int, what: str) -> Fact:

@@ -5,6 +5,8 @@ from itertools import permutations
 import pytest
 from stories import check_story, moment, tell
 
+from marketplace_worker.lifecycle.events import EventKind
+
 
 def test_a_renewal_is_not_churn() -> None:
     """AWS ends the old agreement as RENEWED and goes on under a new one, of the same owner."""
@@ -105,6 +107,52 @@ def test_a_commitment_told_again_keeps_the_beginning_that_its_first_link_gave_it
         99  | acme commits c-2 from=130 to=200   |
         110 | acme commits c-2 from=130 to=99999 |
     """)
+
+
+def test_a_commitment_that_has_not_begun_after_all_ends_nothing() -> None:
+    """Sections 2 and 10, 7: no plan has ended, so no step is taken until this one begins."""
+    check_story(
+        """
+        day | heard                                  | said
+        0   | acme created plus                      |
+        5   | acme commits c-1 from=-365 to=-1 @4    | canceled @-1 commit_expired by system, commit
+        5   | acme commits c-1 from=100 to=99999 @5  |
+        100 |                                        | reinstated
+        """,
+    )
+
+
+def test_a_commitment_that_has_not_begun_cancels_nobody_by_what_was_told_of_it_before() -> None:
+    """The same in the other order: active throughout."""
+    check_story(
+        """
+        day | heard                                  | said
+        0   | acme created plus                      |
+        5   | acme commits c-1 from=100 to=99999 @5  |
+        5   | acme commits c-1 from=-365 to=-1 @4    |
+        """,
+    )
+
+
+def test_a_step_that_was_announced_is_called_off_when_no_plan_has_ended_after_all() -> None:
+    """And announced anew, with all of its lead, when one has ended again."""
+    events = check_story(
+        """
+        day | heard                                 | said
+        0   | acme created plus                     |
+        0   | acme commits c-1 from=-365 to=0       | canceled commit_expired by system, commit
+        3   |                                       | control_plane_lost
+        11  |                                       | notice_given: suspended 14
+        12  | acme commits c-1 from=100 to=99999    | notice_withdrawn: suspended 14
+        20  | acme commits c-1 from=-365 to=0       |
+        20  |                                       | notice_given: suspended 23
+        22  | acme commits c-1 from=30 to=99999     | notice_withdrawn: suspended 23
+        30  |                                       | reinstated
+        """,
+    )
+    withdrawn = next(event for event in events if event.kind is EventKind.NOTICE_WITHDRAWN)
+    assert withdrawn.standing is not None
+    assert withdrawn.standing.next_step is None, "no deadline runs"
 
 
 def test_an_organization_created_after_its_cancellation() -> None:

@@ -90,6 +90,10 @@ class Coverage:
         begun = (claim for claim in self.claims if claim.starts_at <= at)
         return max(begun, key=_lateness, default=None)
 
+    def only_to_come(self, at: datetime) -> bool:
+        """Whether it has plans, and each is still to begin: then none has ended."""
+        return bool(self.claims) and all(at < claim.starts_at for claim in self.claims)
+
     def next_change(self, after: datetime) -> datetime | None:
         """When a plan next begins or ends by itself."""
         moments = (

@@ -45,8 +45,13 @@ class Outlook:
 
     @property
     def stands_still(self) -> bool:
-        """Whether no step may be taken and no notice written: under a hold, or while pending."""
-        return self.organization.held(self.now) or self.organization.pending is not None
+        """Whether no step may be taken and no notice written: under a hold, while pending, or where
+        no plan has ended after all, since a commitment is told again with a later beginning.
+        """
+        organization = self.organization
+        if organization.held(self.now) or organization.pending is not None:
+            return True
+        return organization.state.in_cancellation and self.covered.only_to_come(self.now)
 
     def clock(self) -> Clock | None:
         """What its cancellation's steps are derived from; None where none runs."""

@@ -163,7 +163,9 @@ def _wait_for_completion(case: Case) -> None:
 
 
 def _withdraw_what_no_longer_stands(case: Case) -> None:
-    """A notice is withdrawn under a hold; one of inactivity, also by use, a plan or a tier."""
+    """A notice is withdrawn under a hold, and where no plan has ended after all; one of inactivity,
+    also by use, a plan or a tier.
+    """
     notice = case.organization.notice
     if notice is None:
         return
@@ -171,7 +173,7 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
         inactive = _inactive_at(case)
         stands = inactive is not None and inactive <= notice.names
     else:
-        stands = True
+        stands = not case.covered.only_to_come(case.now)
     if not stands or case.organization.held(case.now):
         case.withdraw_notice()
 

@@ -209,6 +209,8 @@ def _next_of_cancellation(case: Case) -> Next:
         return _awaits(case, step)
     begins = next_beginning(case.covered, case.now)
     back = ComesBack(begins.plan, begins.starts_at) if begins else None
+    if back is not None and case.covered.only_to_come(case.now):
+        return back
     terms = _cancellation_terms(organization, clock, step)
     if organization.held(case.now):
         on_hold = _on_hold(case, step, terms)
