@@ -44,6 +44,43 @@ def test_a_new_azure_subscription_waits_for_support_as_well() -> None:
     """)
 
 
+def test_no_sign_in_completes_what_azure_reinstates() -> None:
+    """Section 4: Azure has no billing accounts, whatever the sign-up tells; only Support's word."""
+    check_story(
+        """
+        day | heard                               | said
+        0   | acme created                        |
+        0   | acme links azure:s-1 payg account=T |
+        5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
+        6   | azure:s-2 Subscribe                 |
+        6   |                                     | control_plane_lost
+        8   | acme logs in                        |
+        9   |                                     | notice_given: suspended 12
+        10  | acme links azure:s-2 account=T      | reinstatement_pending: azure:s-2 by support
+        11  | acme logs in                        |
+        14  | support: acme reinstate             | reinstated
+            |                                     | notice_withdrawn: suspended 12
+            |                                     | support_request.completed
+        """,
+    )
+
+
+def test_a_sign_in_that_is_heard_after_the_link_completes_it_no_more_than_one_before() -> None:
+    """The same in the other order."""
+    check_story(
+        """
+        day | heard                               | said
+        0   | acme created                        |
+        0   | acme links azure:s-1 payg account=T |
+        5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
+        6   | azure:s-2 Subscribe                 |
+        6   |                                     | control_plane_lost
+        7   | acme links azure:s-2 account=T      | reinstatement_pending: azure:s-2 by support
+        8   | acme logs in                        |
+        """,
+    )
+
+
 def test_azure_may_reinstate_automatically() -> None:
     """Section 4, row 3: `reinstatement.azure = "automatic"`."""
     check_story(

@@ -246,7 +246,9 @@ def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
         is_pending and claim.ends_at > cancellation.canceled_at
     )
     proved = any(
-        proof.subscription == key and proof.at >= claim.starts_at for proof in organization.proofs
+        proof.by is CompletedBy.SUPPORT and proof.subscription == key
+        for proof in organization.proofs
+        if proof.at >= claim.starts_at
     )
     by_itself = policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
     return (

@@ -101,7 +101,11 @@ class Subscription:
 
     @property
     def accounts(self) -> tuple[tuple[datetime, str], ...]:
-        """The customer's account at the marketplace, each time it was told; links come last."""
+        """The customer's account at the marketplace, each time it was told; links come last.  Azure
+        has none, whatever a sign-up tells (marketplaces.md section 1).
+        """
+        if self.key.marketplace is Marketplace.AZURE:
+            return ()
         by_notes = [(note.occurred_at, note.billing_account) for note in self.notes]
         by_links = [(link.occurred_at, link.billing_account) for link in self.links]
         return tuple((at, told) for at, told in (*by_notes, *by_links) if told is not None)
