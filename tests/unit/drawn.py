@@ -511,6 +511,12 @@ def facts(draw: st.DrawFn, number: int = 0) -> Fact:
 
 
 @st.composite
+def requests(draw: st.DrawFn) -> SupportRequested:
+    """Anything that Support can ask for."""
+    return _asked(draw, BY_NOW, Identity("t", "asked"), draw(BY_NOW.when))
+
+
+@st.composite
 def tales(draw: st.DrawFn, most: int = 9) -> Shown[Fact]:
     """What marketplaces, the sign-up and users tell of acme, and perhaps of beta: each is created.
 

@@ -3,17 +3,25 @@
 States are drawn directly (`drawn.py`); the checks are those of `laws.py`.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
-from drawn import ORGANIZATIONS, PLAN_TYPES, TODAY, facts, organizations, worlds
+from drawn import ORGANIZATIONS, PLAN_TYPES, TODAY, facts, organizations, requests, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import Witness
 from ripe import ALL, OBSTACLES, ripe
 from world import ACME, BETA, HOUR, World
 
-from marketplace_worker.lifecycle.facts import Fact
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.events import SupportDetails
+from marketplace_worker.lifecycle.facts import Fact, LoggedIn, SupportRequested
+from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.vocabulary import (
+    Identity,
+    OrganizationId,
+    SupportRequestKind,
+)
 
 DUE = st.sampled_from(ALL)
 SLACKS = st.sampled_from([timedelta(0), HOUR])
@@ -93,3 +101,34 @@ def test_any_facts_and_deadlines_from_any_state(
         if fact is not None:
             world.tell(fact, now)
     world.wait(now + 200 * 24 * HOUR)
+
+
+OF_THEIR_OWN = {SupportRequestKind.REINSTATE_ORGANIZATION, SupportRequestKind.UNLOCK_EMAIL}
+"""What brings about the reinstatement that it finds possible, and what is about an email."""
+
+
+def answered(world: World, *facts: Fact) -> tuple[Organization, object]:
+    """Acme after some facts at one moment, and how those of Support were answered."""
+    events = [event for fact in facts for event in world.decide(fact, TODAY).events]
+    details = [event.details for event in events if isinstance(event.details, SupportDetails)]
+    return world.acme(), [each.code for each in details]
+
+
+@settings(max_examples=400, deadline=None)
+@given(WORLDS, requests())
+def test_a_request_meets_an_organization_as_its_plans_have_it(
+    world: World, request: SupportRequested
+) -> None:
+    """It comes to the same whether or not acme had been looked at before, at that moment."""
+    if request.request in OF_THEIR_OWN or request.organization != ACME:
+        return
+    looked_at = LoggedIn(Identity("t", "looked at"), TODAY, ACME)
+    fleet = world.fleet
+    other = replace(
+        world, fleet=Fleet(seen=fleet.seen, feeds=fleet.feeds, safeguards=fleet.safeguards)
+    )
+    other.fleet.put(*fleet.subscriptions.values(), *fleet.organizations.values())
+    at_once, code = answered(world, request)
+    after_a_look, code_then = answered(other, looked_at, request)
+    assert (at_once.state, code) == (after_a_look.state, code_then)
+    assert at_once.cancellation == after_a_look.cancellation

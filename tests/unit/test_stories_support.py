@@ -6,7 +6,8 @@ Holds and extensions have pages of their own.
 import pytest
 from stories import check_story, tell
 
-from marketplace_worker.lifecycle.events import SupportDetails
+from marketplace_worker.lifecycle.events import EventKind, SupportDetails
+from marketplace_worker.lifecycle.vocabulary import Initiator
 
 # --- the requests ---------------------------------------------------------------------------------
 
@@ -283,3 +284,92 @@ def test_an_answer_says_who_asked_for_what() -> None:
     assert (completed.request_id, completed.request, completed.code) == ("r-1", "place_hold", None)
     assert (rejected.request_id, rejected.request) == ("r-2", "reinstate_organization")
     assert {completed.requested_by, rejected.requested_by} == {"sam"}
+
+
+# --- at the very moment at which a plan begins or ends --------------------------------------------
+
+
+def test_a_reinstatement_asked_for_as_a_plan_begins_is_completed() -> None:
+    """Section 4, row 5: there is a plan, so nothing is refused; and it was Support's request."""
+    events = check_story(
+        """
+        day | heard                             | said
+        0   | acme created plus                 |
+        0   | acme links aws:a-1 payg           |
+        0   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg
+            |                                   | final_report_due aws:a-1 0+1h
+        1   |                                   | control_plane_lost
+        4   |                                   | notice_given: suspended 7
+        5   | acme commits c-1 from=10 to=100   |
+        7   |                                   | suspended
+        10  | support: acme reinstate           | reinstated
+            |                                   | support_request.completed
+        """,
+        until="99",
+    )
+    reinstated = next(event for event in events if event.kind is EventKind.REINSTATED)
+    assert reinstated.standing is not None
+    assert reinstated.standing.initiator is Initiator.SUPPORT
+
+
+def test_a_grace_is_extended_as_the_plan_ends() -> None:
+    """Section 7, row 7: it is canceled at that very moment, before it is given more time."""
+    check_story(
+        """
+        day | heard                         | said
+        0   | acme created plus             |
+        0   | acme commits c-1 from=0 to=10 |
+        10  | support: acme extend 10       | canceled commit_expired by system, commit
+            |                               | support_request.completed
+        23  |                               | control_plane_lost
+        """,
+        until="23",
+    )
+
+
+def test_a_grant_is_given_as_the_plan_ends() -> None:
+    """Section 7, row 3: canceled and back again, by what Support asks for."""
+    check_story(
+        """
+        day | heard                            | said
+        0   | acme created plus                |
+        0   | acme commits c-1 from=0 to=10    |
+        10  | support: acme reinstate grant=40 | canceled commit_expired by system, commit
+            |                                  | reinstated
+            |                                  | support_request.completed
+        40  |                                  | canceled grant_expired by system, None
+        """,
+        until="40",
+    )
+
+
+def test_what_ends_as_support_deactivates_was_canceled_before() -> None:
+    """Section 2: the end of the last plan is a fact, whatever is asked for at that moment."""
+    check_story(
+        """
+        day | heard                         | said
+        0   | acme created plus             |
+        0   | acme commits c-1 from=0 to=10 |
+        10  | support: acme deactivate      | canceled commit_expired by system, commit
+            |                               | deactivated: support_request
+            |                               | support_request.completed
+        """,
+    )
+
+
+def test_a_grace_that_has_come_to_its_end_is_not_extended() -> None:
+    """Section 7, row 7: a plan has begun, so nothing is on its way down any more."""
+    check_story(
+        """
+        day | heard                             | said
+        0   | acme created plus                 |
+        0   | acme links aws:a-1 payg           |
+        0   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg
+            |                                   | final_report_due aws:a-1 0+1h
+        1   |                                   | control_plane_lost
+        2   | acme commits c-1 from=3 to=100    |
+        3   | support: acme extend 10           | reinstated
+            |                                   | support_request.rejected: not_reinstatable
+        """,
+        until="99",
+    )

@@ -82,7 +82,7 @@ def settle(
             support.say_answer(case, request, support.act(case, request))
         return Settled(before, case.organization, tuple(case.events), None, idle=True, outlook=case)
     _let_holds_expire(case)
-    answer = support.act(case, request) if request is not None else None
+    answer = _act(case, request) if request is not None else None
     _follow_the_plans(case, asked=request is not None and request.request is REINSTATE)
     _withdraw_what_no_longer_stands(case)
     if trigger is Trigger.DEADLINE:
@@ -113,12 +113,27 @@ def _let_holds_expire(case: Case) -> None:
         case.become(replace(case.organization, holds=standing, dwells_from=dwells_from))
 
 
-def _follow_the_plans(case: Case, *, asked: bool) -> None:
-    """Cancel, reinstate, wait for what completes it, or let the cancellation follow old news."""
+def _act(case: Case, request: SupportRequested) -> support.Answer:
+    """What is asked for meets the organization as its plans have it by then; but who asks for a
+    reinstatement brings about the one that is possible.
+    """
+    if request.request is REINSTATE:
+        _cancel_without_a_plan(case)
+    else:
+        _follow_the_plans(case, asked=False)
+    return support.act(case, request)
+
+
+def _cancel_without_a_plan(case: Case) -> None:
     if case.organization.state is State.ACTIVE:
         last_end = case.covered.last_end(case.now)
         if last_end is not None and not case.covered.active(case.now):
             case.cancel(last_end)
+
+
+def _follow_the_plans(case: Case, *, asked: bool) -> None:
+    """Cancel, reinstate, wait for what completes it, or let the cancellation follow old news."""
+    _cancel_without_a_plan(case)
     if not case.organization.state.in_cancellation:
         return
     _complete_by_sign_in(case)

@@ -138,7 +138,8 @@ def _judge_reactivation(case: Case) -> Answer | None:
 def _judge_reinstatement(case: Case, request: SupportRequested) -> Answer | None:
     if not case.organization.state.in_cancellation:
         return _not_on_its_way_down(case)
-    if request.grant_until is None and case.covered.pending(case.now) is None:
+    plan = case.covered.pending(case.now) or case.covered.reviving(case.now)
+    if request.grant_until is None and plan is None:
         return Answer(
             Refusal.NO_ACTIVE_PLAN,
             "The organization has no active plan; grant one with an end (grant_until).",
