@@ -101,9 +101,7 @@ class Subscription:
 
     @property
     def accounts(self) -> tuple[tuple[datetime, str], ...]:
-        """The customer's account at the marketplace, each time it was told; links come last.  Azure
-        has none, whatever a sign-up tells (marketplaces.md section 1).
-        """
+        """The customer's account each time it was told, links last; none at Azure (section 1)."""
         if self.key.marketplace is Marketplace.AZURE:
             return ()
         by_notes = [(note.occurred_at, note.billing_account) for note in self.notes]
@@ -221,9 +219,7 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
         folding.take(note)
     if linked_at is not None:
         folding.link(linked_at)
-    return folding.course(
-        plan_type=_newest(link.plan_type for link in links),
-    )
+    return folding.course(plan_type=_newest(link.plan_type for link in links))
 
 
 @dataclass(slots=True)
