@@ -1,6 +1,6 @@
 """When a free organization is inactive, found once more by the words of lifecycle.md section 5."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ from marketplace_worker.lifecycle.events import DeactivationCause, EventKind
 from marketplace_worker.lifecycle.facts import Created, Fact
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen, inactive_at
 from marketplace_worker.lifecycle.notes import Activated
-from marketplace_worker.lifecycle.policy import Inactivity
+from marketplace_worker.lifecycle.policy import Inactivity, NoticeLead, Policies, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, Tier
 
@@ -148,6 +148,33 @@ def test_a_free_organization_is_deactivated_just_when_it_is_inactive(
     assert world.acme().deactivation_cause is DeactivationCause.INACTIVITY
     given_at = [e.decided_at for e in world.events if e.kind is EventKind.NOTICE_GIVEN]
     assert given_at[-1] == at - 7 * DAY
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([7, 30, 45, 90]),
+    st.lists(st.tuples(st.integers(0, 240), st.sampled_from([signed_in, requested])), max_size=6),
+)
+def test_nobody_who_used_it_after_a_notice_is_deactivated_by_that_notice(
+    lead: int, used: list[tuple[int, Callable[[float], Fact]]]
+) -> None:
+    """Section 5, and invariant 3: from the last use on there is all of a notice's lead."""
+    policy = Policy(
+        notice=NoticeLead(inactivity=lead * DAY), inactivity=Inactivity(billing_cycle=7 * DAY)
+    )
+    world = heard_always(World(Policies(policy)))
+    world.tell(created(), DAY_0)
+    for half, use in sorted(used, key=lambda each: each[0]):
+        world.wait(moment(half / 2))
+        if world.acme().state is State.ACTIVE:
+            world.tell(use(half / 2), moment(half / 2))
+    world.wait(moment(600))
+    (closed,) = [e for e in world.events if e.kind is EventKind.DEACTIVATED]
+    given_at = [e.decided_at for e in world.events if e.kind is EventKind.NOTICE_GIVEN]
+    assert closed.decided_at >= given_at[-1] + lead * DAY
+    assert all(
+        moment(half / 2) <= given_at[-1] for half, _ in used if moment(half / 2) < closed.decided_at
+    )
 
 
 @pytest.mark.parametrize("tier", [Tier.PLUS, Tier.ENTERPRISE])

@@ -1,7 +1,7 @@
 """When a free organization is deactivated because nobody uses it (lifecycle.md section 5)."""
 
 import pytest
-from stories import check_story
+from stories import check_story, policy
 
 
 def test_a_free_organization_that_nobody_uses_is_deactivated_after_30_days() -> None:
@@ -126,6 +126,44 @@ def test_a_request_after_the_notice_withdraws_it() -> None:
         53  |                    | notice_given: deactivated 60
         60  |                    | deactivated: inactivity
     """)
+
+
+@pytest.mark.parametrize("used", ["logs in", "requests 5"])
+def test_any_use_after_a_notice_withdraws_it_however_long_its_lead(used: str) -> None:
+    """Section 5: also where by this use alone it would be inactive before the date that was named;
+    the new notice has all of its lead.
+    """
+    check_story(
+        f"""
+        day | heard              | said
+        0   | feeds: daily 0..60 |
+        0   | acme created       |
+        0   |                    | notice_given: deactivated 45
+        10  | acme {used}        | notice_withdrawn: deactivated 45
+        10  |                    | notice_given: deactivated 55
+        55  |                    | deactivated: inactivity
+        """,
+        policy("""
+            [notice]
+            inactivity = "P45D"
+            [inactivity]
+            billing_cycle = "P7D"
+        """),
+    )
+
+
+def test_use_before_a_notice_that_is_heard_after_it_withdraws_nothing_by_itself() -> None:
+    """Section 5: activity after it does; by this it is inactive at the same moment."""
+    check_story(
+        """
+        day | heard              | said
+        0   | feeds: daily 0..60 |
+        0   | acme created       |
+        23  |                    | notice_given: deactivated 30
+        24  | acme logs in @0    |
+        30  |                    | deactivated: inactivity
+        """,
+    )
 
 
 def test_the_billing_cycles_begin_at_the_anchor() -> None:

@@ -17,6 +17,11 @@ class LastSeen:
     login_at: datetime | None = None
     request_at: datetime | None = None
 
+    def after(self, moment: datetime) -> bool:
+        """Whether it was in use later than that."""
+        used = (self.login_at, self.request_at)
+        return any(at is not None and moment < at for at in used)
+
 
 def inactive_at(
     seen: LastSeen, began_at: datetime, anchor: datetime, rules: Inactivity

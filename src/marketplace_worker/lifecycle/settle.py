@@ -185,8 +185,9 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
     if notice is None:
         return
     if case.organization.state is State.ACTIVE:
-        inactive = _inactive_at(case)
+        inactive, seen = _inactive_at(case), case.fleet.last_seen(case.organization.id)
         stands = inactive is not None and inactive <= notice.names
+        stands = stands and not seen.after(notice.given_at)
     else:
         stands = not case.covered.only_to_come(case.now)
     if not stands or case.organization.held(case.now):
