@@ -143,7 +143,7 @@ SUSPENDED = replace(
     pending=Pending(AGREEMENT, CompletedBy.SIGN_IN, on(5, 1)),
     notice=Notice(State.DEACTIVATED, on(12, 8), on(12, 1)),
     withheld_at=on(12, 8),
-    reported=(Reported(AGREEMENT, 1),),
+    reported=(Reported(AGREEMENT, closed_at=(on(11, 1),)),),
     sequence=7,
     revision=5,
 )

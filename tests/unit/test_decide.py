@@ -10,6 +10,7 @@ from world import (
     DAY,
     DAY_0,
     ENTITLEMENT,
+    HOUR,
     OWNER,
     RENEWED,
     World,
@@ -27,9 +28,15 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.decide import Outcome, decide
-from marketplace_worker.lifecycle.events import EventKind, LockViolationDetails
-from marketplace_worker.lifecycle.facts import Fact, OwnerChanged, TierChanged, Unrecognized
+from marketplace_worker.lifecycle.events import EventKind, LockViolationDetails, MeteringDetails
+from marketplace_worker.lifecycle.facts import (
+    Fact,
+    OwnerChanged,
+    TierChanged,
+    Unrecognized,
+)
 from marketplace_worker.lifecycle.notes import Activated, Attention, Ended, Pended, Unchanged
+from marketplace_worker.lifecycle.organization import Reported
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
@@ -44,6 +51,7 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+AGAIN = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
 IDENTITY = Identity("t", "x")
 PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.RELEASE_HOLD
 UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
@@ -259,3 +267,25 @@ def test_only_who_is_not_deactivated_uses_an_email() -> None:
         told.decide(asked(REACTIVATE, 2, id_), moment(2)).outcome for id_ in (ACME, BETA)
     )
     assert (first, second) == (Outcome.APPLIED, Outcome.REFUSED)
+
+
+# --- final reports --------------------------------------------------------------------------------
+
+
+def deadlines(told: World) -> list[object]:
+    """Until when usage may be metered, each time that this was said."""
+    details = [event.details for event in told.events]
+    return [each.deadline for each in details if isinstance(each, MeteringDetails)]
+
+
+def test_an_end_that_was_reported_before_times_were_kept_is_not_reported_again() -> None:
+    """A document that 0.1 wrote counts them: the first so many, as they stand at the first look."""
+    told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, Activated())))
+    told.tell(heard(AGREEMENT, note(10, AGAIN)), moment(10))
+    told.events.clear()
+    told.fleet.put(replace(told.acme(), reported=(Reported(AGREEMENT, ends=1),)))
+    told.look(ACME, moment(10))
+    told.tell(heard(AGREEMENT, note(5, Activated())), moment(11))
+    assert deadlines(told) == []
+    told.tell(heard(AGREEMENT, note(2, AGAIN)), moment(11))
+    assert deadlines(told) == [moment(2) + HOUR]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from drawn import OTHER_OWNER, TODAY, facts, tales, worlds
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from world import (
     ACCOUNT,
     ACME,
+    AGREEMENT,
     BETA,
     BOUGHT_AGAIN,
     DAY,
     DAY_0,
     ENTITLEMENT,
     FAR,
+    HOUR,
     Shown,
     World,
     asked,
@@ -28,9 +31,10 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.decide import decide
+from marketplace_worker.lifecycle.events import MeteringDetails
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.notes import Activated, Ended
+from marketplace_worker.lifecycle.notes import Activated, Change, Ended, Ending
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import (
@@ -186,6 +190,40 @@ def test_what_was_proved_stays_so_whatever_becomes_of_others(
         world.tell(of_beta(number, what), now)
         world.look(ACME, now)
         assert world.acme().state is State.ACTIVE
+
+
+AWS_SAYS: st.SearchStrategy[Change] = st.sampled_from(
+    [
+        Activated(),
+        Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False),
+        Ending(None, closes_usage=True),
+    ]
+)
+
+
+def in_any_order(says: dict[int, Change]) -> st.SearchStrategy[list[tuple[int, Change]]]:
+    """What is said on each of some days."""
+    return st.permutations(list(says.items()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.integers(0, 40), AWS_SAYS, max_size=8).flatmap(in_any_order))
+def test_each_end_is_reported_once_in_whatever_order_it_is_told(
+    told: list[tuple[int, Change]],
+) -> None:
+    """Section 9: by the time that was known of it when it was heard of first."""
+    world = World()
+    world.tell_all(created(), link(AGREEMENT), day=0)
+    for number, (day, change) in enumerate(told):
+        now = ARRIVAL + number * timedelta(seconds=1)
+        world.tell(heard(AGREEMENT, note(day, change, id_=f"note-{number}")), now)
+    details = [event.details for event in world.events]
+    reported = [d.deadline - HOUR for d in details if isinstance(d, MeteringDetails)]
+    assert len(reported) == len(set(reported))
+    course = world.fleet.course_of(world.fleet.subscription(AGREEMENT))
+    ends = sorted(set(course.usage_closed_at))
+    for end, following in pairwise([*ends, FAR]):
+        assert len([at for at in reported if end <= at < following]) == 1
 
 
 def excepted(world: World) -> World:

@@ -184,6 +184,40 @@ def test_the_final_report_is_called_for_once_per_end() -> None:
     )
 
 
+def test_an_end_that_old_news_tells_of_is_reported_and_no_other_again() -> None:
+    """Day 10 was called for; that there had been an end on day 2 is heard on day 11."""
+    check_story(
+        """
+        day | heard                          | said
+        0   | acme created                   |
+        0   | acme links aws:p/c payg        |
+        0   | aws:p/c subscribe-success      |
+        10  | aws:p/c unsubscribe-success    | canceled unknown by marketplace, payg
+            |                                | final_report_due aws:p/c 10+1h
+        11  | aws:p/c subscribe-success @5   |
+        11  | aws:p/c unsubscribe-success @2 | final_report_due aws:p/c 2+1h
+        11  |                                | control_plane_lost
+        """,
+        until="11",
+    )
+
+
+def test_an_end_of_which_old_news_tells_an_earlier_time_is_the_same_end() -> None:
+    """It is called for once, by the time that was known; and two are called for once they are."""
+    check_story(
+        """
+        day | heard                          | said
+        0   | acme created                   |
+        0   | acme links aws:p/c payg        |
+        0   | aws:p/c subscribe-success      |
+        10  | aws:p/c unsubscribe-pending    | final_report_due aws:p/c 10+1h
+        10  | aws:p/c unsubscribe-success @8 |
+        10  | aws:p/c subscribe-success @9   | final_report_due aws:p/c 8+1h
+        """,
+        until="10",
+    )
+
+
 # --- causes and stories ---------------------------------------------------------------------------
 
 

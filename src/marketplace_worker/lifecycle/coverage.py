@@ -278,15 +278,16 @@ def _since_recovery(organization: Organization, claims: Iterable[Claim]) -> Iter
 
 
 def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> list[datetime]:
-    """The ends whose final report is this organization's to make.
+    """The ends whose final report is this organization's to make, in order.
 
     An end belongs to who held the subscription then; before any link, to who was linked first.
     """
-    return [
+    own = {
         closed_at
         for closed_at in attachment.course.usage_closed_at
         if _holder(attachment.links, closed_at) == organization
-    ]
+    }
+    return sorted(own)
 
 
 def _holder(links: Sequence[Link], at: datetime) -> OrganizationId:

@@ -3,12 +3,15 @@
 Facts change only the registers; only `settle` moves the state.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
 from marketplace_worker.lifecycle.facts import CommitmentLinked, Created, OwnerChanged, TierChanged
+from marketplace_worker.lifecycle.plans import KEPT_MAX
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -144,10 +147,31 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """How many of a subscription's ends had their final metering report called for."""
+    """Which of a subscription's ends had their final metering report called for.
+
+    `closed_at`: by the times that were known of them then, the newest `KEPT_MAX`.  `ends`: how many
+    of the first, in a document that has no times yet.
+    """
 
     subscription: SubscriptionKey
-    ends: int
+    ends: int = 0
+    closed_at: tuple[datetime, ...] = ()
+
+    def missing(self, ends: Sequence[datetime]) -> list[datetime]:
+        """Those, of all ends in order, that were not called for.
+
+        An end of which old news tells an earlier time is the same end: no other lies between.
+        """
+        called = {bisect_right(ends, at) - 1 for at in self.closed_at}
+        return [at for n, at in enumerate(ends) if n >= self.ends and n not in called]
+
+    def with_all(self, ends: Sequence[datetime]) -> "Reported":
+        """With each of them called for."""
+        told = ends if self.ends else self.missing(ends)
+        if not told:
+            return self
+        closed_at = sorted({*self.closed_at, *told})
+        return Reported(self.subscription, closed_at=tuple(closed_at[-KEPT_MAX:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,16 +346,21 @@ class Organization:
         )
         return replace(self, commitments=tuple(by_id[key] for key in sorted(by_id)))
 
-    def ends_reported(self, subscription: SubscriptionKey) -> int:
-        """How many of a subscription's ends had their final report called for."""
-        return next((r.ends for r in self.reported if r.subscription == subscription), 0)
+    def reported_of(self, subscription: SubscriptionKey) -> Reported:
+        """Which of a subscription's ends had their final report called for."""
+        none = Reported(subscription)
+        return next((each for each in self.reported if each.subscription == subscription), none)
 
-    def reported_ends(self, subscription: SubscriptionKey, ends: int) -> "Organization":
-        """With so many of a subscription's ends reported; never fewer than before."""
-        if ends <= self.ends_reported(subscription):
+    def reported_ends(
+        self, subscription: SubscriptionKey, ends: Sequence[datetime]
+    ) -> "Organization":
+        """With all these ends of a subscription reported."""
+        before = self.reported_of(subscription)
+        after = before.with_all(ends)
+        if after == before:
             return self
-        others = (each for each in self.reported if each.subscription != subscription)
-        return replace(self, reported=(*others, Reported(subscription, ends)))
+        by_key = {each.subscription: each for each in (*self.reported, after)}
+        return replace(self, reported=tuple(by_key[key] for key in sorted(by_key)))
 
     def erased(self, at: datetime) -> "Organization":
         """Without all that is a customer's own; what is left says that it was, and is no more."""

@@ -341,7 +341,7 @@ def _call_for_final_reports(case: Case) -> None:
     for attachment in case.covered.attachments:
         key = attachment.subscription.key
         ends = usage_closed_at(attachment, case.organization.id)
-        for closed_at in ends[case.organization.ends_reported(key) :]:
+        for closed_at in case.organization.reported_of(key).missing(ends):
             details = MeteringDetails(key, closed_at + FINAL_REPORT_WINDOW)
             case.say([(EventKind.METERING_FINAL_REPORT_DUE, details)], effective_at=case.now)
-        case.become(case.organization.reported_ends(key, len(ends)))
+        case.become(case.organization.reported_ends(key, ends))
