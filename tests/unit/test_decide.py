@@ -30,6 +30,7 @@ from world import (
 from marketplace_worker.lifecycle.decide import Outcome, decide
 from marketplace_worker.lifecycle.events import EventKind, LockViolationDetails, MeteringDetails
 from marketplace_worker.lifecycle.facts import (
+    Erased,
     Fact,
     OwnerChanged,
     TierChanged,
@@ -289,3 +290,14 @@ def test_an_end_that_was_reported_before_times_were_kept_is_not_reported_again()
     assert deadlines(told) == []
     told.tell(heard(AGREEMENT, note(2, AGAIN)), moment(11))
     assert deadlines(told) == [moment(2) + HOUR]
+
+
+def test_an_erasure_calls_for_no_final_report_again() -> None:
+    """Which ends were reported is nothing personal, and kept."""
+    told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, Activated())))
+    told.tell(heard(AGREEMENT, note(10, ENDED)), moment(10))
+    assert deadlines(told) == [moment(10) + HOUR]
+    told.tell(asked(DEACTIVATE, 11), moment(11))
+    told.tell(Erased(Identity("operator", "e-1"), moment(20), ACME, "ops", "asked to"), moment(20))
+    told.tell(asked(REACTIVATE, 30), moment(30))
+    assert deadlines(told) == [moment(10) + HOUR]

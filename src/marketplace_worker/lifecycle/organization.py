@@ -363,7 +363,9 @@ class Organization:
         return replace(self, reported=tuple(by_key[key] for key in sorted(by_key)))
 
     def erased(self, at: datetime) -> "Organization":
-        """Without all that is a customer's own; what is left says that it was, and is no more."""
+        """Without all that is a customer's own; what is left says that it was, and is no more, and
+        which final reports were called for, so that none is again.
+        """
         return replace(
             self,
             owner=None,
@@ -372,7 +374,6 @@ class Organization:
             proofs=(),
             holds=(),
             locked_email=None,
-            reported=(),
             erased_at=at,
         )
 
