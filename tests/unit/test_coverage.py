@@ -1,5 +1,7 @@
 """When an organization has an active plan, and which end was the last (lifecycle.md section 2)."""
 
+from dataclasses import replace
+
 import pytest
 from world import (
     ACME,
@@ -19,8 +21,17 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
+from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Fact
-from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Superseded, Suspended
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Ended,
+    Pended,
+    Resumed,
+    Superseded,
+    Suspended,
+)
+from marketplace_worker.lifecycle.organization import Proof
 from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import (
@@ -213,6 +224,19 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
         ("aws:a-1", "ended", False),
         ("commitment:c-1", "committed", True),
     ]
+
+
+@pytest.mark.parametrize("by", CompletedBy)
+def test_only_supports_word_proves_azures_plan(by: CompletedBy) -> None:
+    """Section 4: a sign-in tells nothing of it, whatever was written down as a proof."""
+    world = told(
+        link(SAAS),
+        heard(SAAS, note(9, Suspended())),
+        heard(SAAS, note(20, Resumed(where="suspended"))),
+    )
+    world.fleet.put(replace(world.acme(), proofs=(Proof(SAAS, DAY_0 + 25 * DAY, by),)))
+    waits = world.covered(ACME, LONG_AFTER).pending(LONG_AFTER) is not None
+    assert waits is (by is not CompletedBy.SUPPORT)
 
 
 def test_the_longest_floor_of_all_plans_counts() -> None:
