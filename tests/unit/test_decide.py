@@ -13,6 +13,7 @@ from world import (
     HOUR,
     OWNER,
     RENEWED,
+    SAAS,
     World,
     asked,
     commitment,
@@ -36,21 +37,32 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.notes import Activated, Attention, Ended, Pended, Unchanged
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Attention,
+    Ended,
+    Pended,
+    Suspended,
+    Unchanged,
+)
 from marketplace_worker.lifecycle.organization import Reported
+from marketplace_worker.lifecycle.plans import Link
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     HoldKind,
     Identity,
     Initiator,
+    Marketplace,
     OrganizationId,
     PlanType,
     Reason,
+    SubscriptionKey,
     SupportRequestKind,
     Tier,
 )
 
+AZURE = SubscriptionKey(Marketplace.AZURE, "s-2")
 ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 AGAIN = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
 IDENTITY = Identity("t", "x")
@@ -268,6 +280,18 @@ def test_only_who_is_not_deactivated_uses_an_email() -> None:
         told.decide(asked(REACTIVATE, 2, id_), moment(2)).outcome for id_ in (ACME, BETA)
     )
     assert (first, second) == (Outcome.APPLIED, Outcome.REFUSED)
+
+
+def test_a_cancellation_that_follows_old_news_is_settled_at_the_same_look() -> None:
+    """With the later end Azure's plan began in time: the second look finds nothing more to do."""
+    told = world(created(), link(SAAS), heard(SAAS, note(0, Suspended())))
+    assert told.acme().cancellation is not None
+    ended = told.fleet.subscription(AGREEMENT).heard(note(5, Activated())).heard(note(5, ENDED, 2))
+    linked = Link(moment(5), "l", ACME)
+    told.fleet.put(ended.linked(linked), told.fleet.subscription(AZURE).linked(linked))
+    first = told.look(ACME, moment(6))
+    assert EventKind.REINSTATED in [event.kind for event in first.events]
+    assert told.look(ACME, moment(6)).events == ()
 
 
 # --- final reports --------------------------------------------------------------------------------

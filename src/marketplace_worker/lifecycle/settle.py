@@ -137,13 +137,13 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
     if not case.organization.state.in_cancellation:
         return
     _complete_by_sign_in(case)
+    last_end = case.covered.last_end(case.now)
+    if last_end is not None and case.covered.reviving(case.now) is None:
+        case.follow(last_end)
     proof = case.covered.reviving(case.now)
     if proof is not None:
         case.reinstate(proof, Initiator.SUPPORT if asked else proof.brought_by)
         return
-    last_end = case.covered.last_end(case.now)
-    if last_end is not None:
-        case.follow(last_end)
     _wait_for_completion(case)
 
 
