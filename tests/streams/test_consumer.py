@@ -347,6 +347,8 @@ async def test_a_dead_consumer_is_told(settings: Settings) -> None:
         await consumers.activity.subscriber.stop()
         with pytest.raises(ConsumerDied):
             await asyncio.wait_for(waiting, PATIENCE_S)
+        with pytest.raises(ConsumerDied):
+            await asyncio.wait_for(consumers.wait_failed(), PATIENCE_S)  # it was gone before
 
 
 @pytest.mark.usefixtures("topics")

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, NoReturn
 
 import structlog
@@ -320,8 +321,9 @@ class Consumers:
 
     async def wait_failed(self) -> NoReturn:
         """Wait until one of them cannot go on.  Raises `ConsumerDied`."""
-        loops = (*self.facts.subscriber.tasks, *self.activity.subscriber.tasks)
-        await asyncio.wait({self._died, *loops}, return_when=asyncio.FIRST_COMPLETED)
+        loops = [each.subscriber.tasks for each in self.both]
+        if all(loops):
+            await asyncio.wait({self._died, *chain(*loops)}, return_when=asyncio.FIRST_COMPLETED)
         if self._died.done():
             self._died.result()
         raise ConsumerDied("a consumer stopped reading")
