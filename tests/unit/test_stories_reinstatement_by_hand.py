@@ -81,6 +81,27 @@ def test_a_sign_in_that_is_heard_after_the_link_completes_it_no_more_than_one_be
     )
 
 
+def test_what_another_links_at_azure_was_never_pending_by_what_it_tells_of_an_account() -> None:
+    """Section 4: acme signed in before, and its clock goes on as if nobody had bought anything."""
+    check_story(
+        """
+        day | heard                               | said
+        0   | acme created                        |
+        0   | beta created plus                   |
+        0   | acme links azure:s-1 payg account=T |
+        5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
+        6   | azure:s-2 Subscribe                 |
+        6   |                                     | control_plane_lost
+        8   | acme logs in                        |
+        9   |                                     | notice_given: suspended 12
+        10  | beta links azure:s-2 account=T      |
+        11  | acme tier plus                      |
+        12  |                                     | suspended
+        """,
+        until="12",
+    )
+
+
 def test_azure_may_reinstate_automatically() -> None:
     """Section 4, row 3: `reinstatement.azure = "automatic"`."""
     check_story(
