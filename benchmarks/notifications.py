@@ -15,7 +15,7 @@ from benchmarks.results import Row
 from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings, Topics
 
-NOTIFICATIONS = 3_000
+NOTIFICATIONS = 2_400
 NAIVE_NOTIFICATIONS = 150
 OUTGOING = 3
 PREFIX = "notified."

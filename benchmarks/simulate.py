@@ -23,7 +23,7 @@ from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
 
-ORGANIZATIONS = 240
+ORGANIZATIONS = 120
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:

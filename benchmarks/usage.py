@@ -11,7 +11,7 @@ from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings
 
 ORGANIZATIONS = 20_000
-EVENTS = 60_000
+EVENTS = 40_000
 NAIVE_EVENTS = 300
 PREFIX = "usage."
 WANTED = "0.6 of floor, 100 x naive"
