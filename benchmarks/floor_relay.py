@@ -25,7 +25,7 @@ async def measure(job: Job) -> dict[str, Any]:
         acks="all",
         enable_idempotence=job["idempotent"],
         linger_ms=5,
-        compression_type="lz4",
+        compression_type=job["compression"],
         max_batch_size=256 * 1024,
     )
     await producer.start()

@@ -164,6 +164,7 @@ class Rival:
                 "group": place.settings.kafka.group_prefix,
                 "session_timeout_ms": 10_000 if stage.apache else 2_000,
                 "idempotent": stage.apache,
+                "compression": place.settings.relay.compression,
                 "topics": self.topics(topics),
                 "outbound": topics.lifecycle,
                 "count": self.count,

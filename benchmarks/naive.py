@@ -103,8 +103,13 @@ class Finish:
 
 
 def broker(job: Job) -> KafkaBroker:
-    """As its documentation begins."""
-    return KafkaBroker(job["kafka"], logger=logging.getLogger("naive"), log_level=logging.DEBUG)
+    """As its documentation begins; what it publishes is compressed as ours."""
+    return KafkaBroker(
+        job["kafka"],
+        compression_type=job["compression"],
+        logger=logging.getLogger("naive"),
+        log_level=logging.DEBUG,
+    )
 
 
 def subscription(job: Job) -> dict[str, Any]:

@@ -353,7 +353,7 @@ def test_a_snapshot_tells_the_whole_organization() -> None:
     assert said == {
         "specversion": "1.0",
         "id": str(example_snapshot().id),
-        "source": "/marketplace-worker",
+        "source": "/marketplace-worker/state",
         "type": "io.marketplace-worker.organization.state.v1",
         "subject": "org-42",
         "time": "2026-11-01T09:30:00.250000Z",

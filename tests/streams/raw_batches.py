@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import for_code
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
@@ -11,6 +12,7 @@ PLAIN, GZIP = 0, 1
 """Codecs, by their numbers in the protocol."""
 
 _CHECKSUM_AT = 17
+_CODEC_AT = 22
 
 
 class _Name(str):
@@ -47,3 +49,13 @@ async def send(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes)
     ((_, ((_, code, *_),)),) = response.topics
     if code:
         raise for_code(code)
+
+
+async def codec_of_first(writer: AIOKafkaProducer, topic: str, partition: int) -> int:
+    """How the first batch of a partition is compressed, as the broker keeps it."""
+    await writer.partitions_for(topic)
+    leader = writer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+    request = FetchRequest(1_000, 1, 1 << 20, 0, [(topic, [(partition, 0, 1 << 20)])])
+    response = await writer.client.send(leader, request)
+    ((_, ((*_, raw),)),) = response.topics
+    return int(raw[_CODEC_AT]) & 0x07

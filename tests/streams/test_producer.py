@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.producer import NotSent, producing
 from marketplace_worker.streams.topics import create_topics
+from streams import raw_batches
 from streams.streaming import read_all
 
 pytestmark = pytest.mark.broker
@@ -99,7 +101,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip", "lz4", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 async def test_messages_arrive_in_order_and_unchanged(
     settings: Settings, topics: Topics, compression: str
 ) -> None:
@@ -118,6 +120,18 @@ async def test_messages_arrive_in_order_and_unchanged(
     assert [(each.key, each.value, tuple(each.headers)) for each in read] == [
         (each.key, each.value, each.headers) for each in messages
     ]
+
+
+async def test_records_are_compressed_with_gzip_where_nothing_else_is_set(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """As the broker keeps them: subscribers whose client brings no other codec read them too."""
+    async with producing(settings.kafka, settings.relay) as publisher:
+        messages = [Outgoing(topics.lifecycle, bytes([n]), b"x" * 2_000) for n in range(20)]
+        assert await publisher.publish(messages) == [None] * len(messages)
+    for partition in (0, 1):
+        codec = await raw_batches.codec_of_first(writer, topics.lifecycle, partition)
+        assert codec == raw_batches.GZIP
 
 
 async def test_each_message_has_its_own_result_and_a_key_stays_in_order(

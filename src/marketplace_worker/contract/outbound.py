@@ -15,6 +15,7 @@ from marketplace_worker.contract.outbound_data import (
     SOURCE,
     STATE_MODEL,
     STATE_NAME,
+    STATE_SOURCE,
     PublishedEvent,
 )
 from marketplace_worker.lifecycle.events import (
@@ -93,7 +94,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         {
             "specversion": "1.0",
             "id": snapshot.id,
-            "source": SOURCE,
+            "source": STATE_SOURCE,
             "type": event_type(STATE_NAME),
             "subject": organization,
             "time": snapshot.taken_at,

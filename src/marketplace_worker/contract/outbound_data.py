@@ -32,6 +32,9 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 SOURCE = "/marketplace-worker"
+STATE_SOURCE = "/marketplace-worker/state"
+"""Of snapshots: their `sequence` counts them, and an event's counts events."""
+
 STATE_NAME = "organization.state"
 
 
@@ -262,7 +265,7 @@ class PublishedEvent(Written):
 
     specversion: Literal["1.0"]
     id: UUID
-    source: Literal["/marketplace-worker"]
+    source: str
     type: Name
     subject: Annotated[Name, Field(description="The organization's id.")]
     time: Annotated[Utc, Field(description="When it was decided.")]
@@ -281,8 +284,18 @@ class PublishedEvent(Written):
 class PublishedLifecycleEvent(PublishedEvent):
     """The envelope of an event on `organizations.lifecycle`."""
 
+    source: Literal["/marketplace-worker"]
     correlationid: Annotated[
         Name, Field(description="Shared by all events of one cancellation or one request.")
+    ]
+
+
+class PublishedSnapshot(PublishedEvent):
+    """The envelope of a snapshot on `organizations.state`; it is part of no story."""
+
+    source: Literal["/marketplace-worker/state"]
+    sequence: Annotated[
+        str, Field(pattern="^[0-9]{20}$", description="Counts the organization's snapshots.")
     ]
 
 
@@ -361,5 +374,5 @@ EVENT_MODELS: dict[EventKind, type[PublishedEvent]] = {
 }
 """The whole CloudEvent of every kind of event."""
 
-STATE_MODEL = _model(STATE_NAME, PublishedEvent, StateData)
-"""The whole CloudEvent of a snapshot; it has no correlation id, for it is part of no story."""
+STATE_MODEL = _model(STATE_NAME, PublishedSnapshot, StateData)
+"""The whole CloudEvent of a snapshot."""

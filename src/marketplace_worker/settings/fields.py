@@ -282,7 +282,7 @@ class Relay(_Group):
         5, ge=0, le=1_000, description="How long the producer waits to fill a request."
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        "lz4", description="How what we write is compressed."
+        "gzip", description="How what we write is compressed; gzip is what every client can read."
     )
     acknowledge_timeout_ms: int = Field(
         15_000,
