@@ -10,6 +10,7 @@ from datetime import datetime
 
 from world import Told, World
 
+from marketplace_worker.lifecycle.course import fold
 from marketplace_worker.lifecycle.events import (
     WORKER,
     DeactivationCause,
@@ -22,7 +23,6 @@ from marketplace_worker.lifecycle.facts import DeadlineCame, SupportRequested
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.notes import Activated, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import fold
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.settle import Settled
 from marketplace_worker.lifecycle.states import State

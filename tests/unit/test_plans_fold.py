@@ -6,6 +6,7 @@ from itertools import permutations
 import pytest
 from world import ACME, AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, SAAS, moment, note
 
+from marketplace_worker.lifecycle.course import Course, Span, Status, fold
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Change,
@@ -20,15 +21,7 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
     VendorCancellationApproved,
 )
-from marketplace_worker.lifecycle.plans import (
-    KEPT_MAX,
-    Course,
-    Link,
-    Span,
-    Status,
-    Subscription,
-    fold,
-)
+from marketplace_worker.lifecycle.plans import KEPT_MAX, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
 
 CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)

@@ -20,8 +20,9 @@ from world import (
     note,
 )
 
+from marketplace_worker.lifecycle.course import Status, fold
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
-from marketplace_worker.lifecycle.plans import Link, Status, Subscription, fold
+from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,

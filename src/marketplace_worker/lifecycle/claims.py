@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from marketplace_worker.lifecycle.course import Course, Span
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
-from marketplace_worker.lifecycle.plans import FOREVER, Course, Span, Subscription
+from marketplace_worker.lifecycle.plans import FOREVER, Subscription
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,

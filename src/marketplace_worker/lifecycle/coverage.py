@@ -15,6 +15,7 @@ from marketplace_worker.lifecycle.claims import (
     grant_claim,
     moved,
 )
+from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import (
@@ -23,13 +24,7 @@ from marketplace_worker.lifecycle.organization import (
     Pause,
     Waited,
 )
-from marketplace_worker.lifecycle.plans import (
-    FOREVER,
-    Course,
-    Link,
-    Subscription,
-    fold,
-)
+from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,

@@ -9,12 +9,13 @@ from datetime import datetime
 from operator import attrgetter
 from typing import TypeVar
 
+from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.organization import Organization, Proof
-from marketplace_worker.lifecycle.plans import Course, Link, Subscription, fold, inherit
+from marketplace_worker.lifecycle.plans import Link, Subscription, inherit
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Marketplace,

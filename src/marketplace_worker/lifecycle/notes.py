@@ -1,6 +1,6 @@
 """What a marketplace's notification says of its subscription, whichever marketplace it is.
 
-The tables of marketplaces.md section 1 in our own words; `plans.fold` reads them.
+The tables of marketplaces.md section 1 in our own words; `course.fold` reads them.
 """
 
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ from enum import Enum
 
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.course import FINAL_REPORT_WINDOW
 from marketplace_worker.lifecycle.coverage import matched_claims, usage_closed_at
 from marketplace_worker.lifecycle.deadlines import (
     Due,
@@ -28,7 +29,6 @@ from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.outlook import Outlook
-from marketplace_worker.lifecycle.plans import FINAL_REPORT_WINDOW
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
 

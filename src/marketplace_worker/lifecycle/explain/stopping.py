@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.course import Status, fold
 from marketplace_worker.lifecycle.coverage import Attachment
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.explain.remedies import (
@@ -33,7 +34,6 @@ from marketplace_worker.lifecycle.explain.values import (
     Withheld,
 )
 from marketplace_worker.lifecycle.notes import Activated, Note
-from marketplace_worker.lifecycle.plans import Status, fold
 from marketplace_worker.lifecycle.policy import AzureReinstatement
 from marketplace_worker.lifecycle.settle import HARMFUL
 from marketplace_worker.lifecycle.states import State
