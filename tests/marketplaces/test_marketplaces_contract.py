@@ -13,6 +13,7 @@ from marketplace_samples import (
     MODULES,
     PLAIN,
     RECORDED_AT,
+    TOLD_AT,
     Json,
     aws_event,
     aws_message,
@@ -240,14 +241,27 @@ def test_without_an_identity_it_is_the_records_own(marketplace: str, id_: object
 
 def test_each_marketplace_has_its_own_identity() -> None:
     """marketplaces.md section 1.  Google publishes several messages with one eventId, and Azure
-    several actions with one id.
+    several reports of an operation with one id.
     """
     assert notified("aws", aws_event()).identity.id == "event-1"
     assert notified("aws", sns(aws_message())).identity.id == "message-1"
     assert notified("aws", aws_message()).identity.id == OWN_ID
     assert notified("gcp", gcp_message()).identity.id == "ENTITLEMENT_ACTIVE:EVENT-1:entitlement-1"
-    assert notified("azure", azure_body()).identity.id == "operation-1:Subscribe"
-    assert notified("azure", azure_body("SUBSCRIBE")).identity.id == "operation-1:Subscribe"
+    report = f"operation-1:Subscribe:subscription-1:Succeeded:{TOLD_AT}"
+    assert notified("azure", azure_body()).identity.id == report
+    assert notified("azure", azure_body("SUBSCRIBE")).identity.id == report
+
+
+ZERO = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("id_", ["", None, ZERO, f"{{{ZERO}}}"])
+def test_an_id_that_is_none_is_no_identity(id_: str | None) -> None:
+    """Missing, empty or the zero UUID: two such messages are not one that came twice."""
+    assert notified("aws", {**aws_event(), "id": id_}).identity.id == OWN_ID
+    assert notified("aws", {**sns(aws_message()), "MessageId": id_}).identity.id == OWN_ID
+    assert notified("gcp", {**gcp_message(), "eventId": id_}).identity.id == OWN_ID
+    assert notified("azure", azure_body(id=id_)).identity.id == OWN_ID
 
 
 # --- unknown kinds, unknown fields, and the router's wrapper --------------------------------------

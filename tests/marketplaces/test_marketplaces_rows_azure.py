@@ -8,13 +8,13 @@ from marketplace_samples import (
     azure_body,
     notified,
     refusal,
-    row,
     wrapped,
 )
 
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Attention,
+    Progress,
     Resumed,
     Suspended,
     Unchanged,
@@ -27,40 +27,81 @@ NEXT_YEAR = "2027-05-30T21:36:03Z"
 ENDS_AT = datetime(2027, 5, 30, 21, 36, 3, tzinfo=UTC)
 
 
+ROWS = [
+    ("Subscribe", (1, Activated(), None)),
+    ("Renew", (1, Activated(), None)),
+    ("ChangePlan", (2, Unchanged(), None)),
+    ("ChangeQuantity", (2, Unchanged(), None)),
+    ("Transfer", (2, Unchanged(), Attention.UNKNOWN_KIND)),
+    ("Suspend", (3, Suspended(), None)),
+    ("Reinstate", (4, Resumed(where="suspended"), None)),
+    ("Unsubscribe", (5, Unsubscribed(by_partner=False), None)),
+]
+
+
+@pytest.mark.parametrize(("action", "expected"), ROWS)
 @pytest.mark.parametrize(
-    ("action", "expected"),
+    ("status", "progress"),
     [
-        ("Subscribe", (1, Activated(), None)),
-        ("Renew", (1, Activated(), None)),
-        ("ChangePlan", (2, Unchanged(), None)),
-        ("ChangeQuantity", (2, Unchanged(), None)),
-        ("Transfer", (2, Unchanged(), Attention.UNKNOWN_KIND)),
-        ("Suspend", (3, Suspended(), None)),
-        ("Reinstate", (4, Resumed(where="suspended"), None)),
-        ("Unsubscribe", (5, Unsubscribed(by_partner=False), None)),
+        *[(word, Progress.SUCCEEDED) for word in ("Succeeded", "Success", "SUCCESS ", "", None)],
+        *[(word, Progress.FAILED) for word in ("Failed", "Conflict", "failed", "CONFLICT ")],
+        *[(word, Progress.RUNNING) for word in ("InProgress", "In Progress", "NotStarted", "New")],
     ],
 )
-@pytest.mark.parametrize("status", ["Succeeded", "Success", "InProgress", "In Progress", "", None])
 def test_an_azure_action_says_what_its_row_says(
-    action: str, expected: Row, status: str | None
+    action: str, expected: Row, status: str | None, progress: Progress
 ) -> None:
-    """Whatever the status is called that is not a failure, over the generations of the docs."""
+    """The status says how far its operation is, in the words of all generations of the docs."""
     body = azure_body(action, status=status)
-    assert row("azure", body) == expected
+    fact = notified("azure", body)
+    assert (fact.note.rank, fact.note.change) == expected[:2]
+    assert fact.note.progress is progress
+    assert fact.note.operation == f"operation-1:{action}"
     if expected[2] is None:
-        assert notified("azure", azure_body(action.upper(), status=status)) == notified(
-            "azure", body
-        )
-    assert notified("azure", body).notification == action
-    assert notified("azure", body).note.billing_account is None
+        assert notified("azure", azure_body(action.upper(), status=status)) == fact
+    assert fact.notification == action
+    assert fact.note.billing_account is None
 
 
-@pytest.mark.parametrize("status", ["Failed", "Conflict", "failed", "CONFLICT "])
-@pytest.mark.parametrize("action", ["Subscribe", "Renew", "Suspend", "Reinstate", "Unsubscribe"])
-def test_an_azure_operation_that_failed_did_not_happen(action: str, status: str) -> None:
-    """It keeps its rank, and changes nothing."""
-    happened = row("azure", azure_body(action))
-    assert row("azure", azure_body(action, status=status)) == (happened[0], Unchanged(), None)
+@pytest.mark.parametrize(("action", "expected"), ROWS)
+@pytest.mark.parametrize("status", ["InProgress", "NotStarted", "New"])
+def test_a_person_should_know_of_what_may_soon_take_something_away(
+    action: str, expected: Row, status: str
+) -> None:
+    """A Suspend or Unsubscribe that is not final changes nothing, and is logged."""
+    takes_away = action in {"Suspend", "Unsubscribe"}
+    attention = Attention.OPERATION_NOT_FINAL if takes_away else expected[2]
+    assert notified("azure", azure_body(action, status=status)).attention is attention
+    assert notified("azure", azure_body(action, status="Failed")).attention is expected[2]
+
+
+@pytest.mark.parametrize("id_", [None, "", "00000000-0000-0000-0000-000000000000"])
+def test_a_webhook_without_an_id_reports_an_operation_of_its_own(id_: str | None) -> None:
+    """Some senders put the zero UUID there."""
+    assert notified("azure", azure_body("Unsubscribe", id=id_)).note.operation is None
+
+
+def test_a_time_in_the_year_1_is_none() -> None:
+    """.NET's word for "no time": the record's own time counts."""
+    fact = notified("azure", azure_body("Suspend", timeStamp="0001-01-01T00:00:00"))
+    assert (
+        fact.note.occurred_at
+        == notified("azure", azure_body("Suspend", timeStamp=None)).note.occurred_at
+    )
+
+
+def test_reports_of_one_operation_are_messages_of_their_own() -> None:
+    """Azure reports an operation under one id, and some senders reuse an id."""
+    bodies = [
+        azure_body("Unsubscribe"),
+        azure_body("Unsubscribe", status="InProgress"),
+        azure_body("Unsubscribe", timeStamp="2026-05-31T00:00:00Z"),
+        azure_body("Unsubscribe", subscriptionId="subscription-2"),
+        azure_body("Suspend"),
+    ]
+    assert len({notified("azure", body).identity.id for body in bodies}) == len(bodies)
+    operations = {notified("azure", body).note.operation for body in bodies}
+    assert operations == {"operation-1:Unsubscribe", "operation-1:Suspend"}
 
 
 @pytest.mark.parametrize("name", ["operationRequestSource", "operationRequestedSource"])

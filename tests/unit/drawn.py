@@ -52,6 +52,7 @@ from marketplace_worker.lifecycle.notes import (
     Ending,
     Note,
     Pended,
+    Progress,
     Resumed,
     Superseded,
     Suspended,
@@ -163,6 +164,8 @@ def _changes(*ends_at: datetime) -> dict[Marketplace, st.SearchStrategy[Change]]
     }
 
 
+OPERATIONS = st.sampled_from([None, None, "op-1", "op-2"])
+PROGRESS = st.sampled_from([Progress.SUCCEEDED, *Progress])
 CHANGES = _changes(TODAY - 20 * DAY, TODAY - DAY, TODAY, TODAY + 10 * DAY)
 CHANGES_OF_A_LIFE = _changes(*(DAY_0 + day * DAY for day in (1, 10, 20, 40)))
 
@@ -173,14 +176,21 @@ def _subscription(draw: st.DrawFn, key: SubscriptionKey) -> Subscription:
     for number in range(draw(SMALL) % 4):
         account = None if key.marketplace is Marketplace.AZURE else draw(ACCOUNTS)
         told = draw(CHANGES[key.marketplace])
-        register = register.heard(
-            Note(draw(PAST), 1, f"n-{number}", told, draw(PLAN_TYPES), billing_account=account)
-        )
+        note = Note(draw(PAST), 1, f"n-{number}", told, draw(PLAN_TYPES), billing_account=account)
+        register = register.heard(_reported(draw, key, note))
     for number in range((0, 1, 1, 2)[draw(SMALL) % 4]):
         register = register.linked(
             Link(draw(PAST), f"l-{number}", draw(ORGANIZATIONS), draw(PLAN_TYPES), draw(ACCOUNTS))
         )
     return register
+
+
+def _reported(draw: st.DrawFn, key: SubscriptionKey, note: Note) -> Note:
+    """Azure's notes are reports of operations, which may have failed or still run."""
+    name = draw(OPERATIONS) if key.marketplace is Marketplace.AZURE else None
+    if name is None:
+        return note
+    return replace(note, operation=f"{name}:{note.change.kind}", progress=draw(PROGRESS))
 
 
 # --- organizations --------------------------------------------------------------------------------
@@ -420,6 +430,7 @@ def _notified(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) ->
     account = None if subscription.marketplace is Marketplace.AZURE else draw(ACCOUNTS)
     rank, plan_type = draw(SMALL) % 4, draw(PLAN_TYPES)
     told = Note(at, rank, identity.id, change, plan_type, billing_account=account)
+    told = _reported(draw, subscription, told)
     return Notified(identity, subscription, told, notification=change.kind)
 
 

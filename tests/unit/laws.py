@@ -164,9 +164,10 @@ def plainly_active(here: Organization, fleet: Fleet, now: datetime) -> bool:
     if any(each.starts_at <= now < each.ends_at for each in here.grants):
         return True
     for each in fleet.subscriptions.values():
-        quiet = all(isinstance(note.change, Activated | Unchanged) for note in each.notes)
+        notes = [note for note in each.notes if note.counts]
+        quiet = all(isinstance(note.change, Activated | Unchanged) for note in notes)
         began = [link.occurred_at for link in each.links]
-        began += [n.occurred_at for n in each.notes if isinstance(n.change, Activated)]
+        began += [note.occurred_at for note in notes if isinstance(note.change, Activated)]
         canceled_at = here.cancellation.canceled_at if here.cancellation else now
         if (
             quiet

@@ -243,8 +243,15 @@ def _line_of(event: Event, heard: Sequence[Row]) -> int:
     """The line that made us say it."""
     if found := re.search(r"line-(\d+)", event.causation_id):
         return int(found[1])
-    named = f"id={event.causation_id}"
-    return next(number for number, row in enumerate(heard) if named in row.heard.split())
+    return next(n for n, row in enumerate(heard) if _is_named(row.heard, event.causation_id))
+
+
+def _is_named(line: str, identity: str) -> bool:
+    """Whether a line has this `id`; Azure's reports of one operation differ in their `status`."""
+    operation, *report = identity.split(":")
+    options = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    has_status = not report or options.get("status", "Success") == report[2]
+    return options.get("id") == operation and has_status
 
 
 def _sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:

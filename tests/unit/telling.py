@@ -9,9 +9,9 @@
     support: acme hold legal [until=DAY] | release legal        support: unlock acme@x.org
     operator: trips | releases [10] | loads VERSION             feeds: daily 0..40 [logins]
 
-A word `@5` tells that it happened on day 5; `id=r-1` gives the message an id of its own, and
-`line=3` that of line 3; `without=reason` leaves a field of a request out.  `org-1..200` stands for
-each of 200 names.
+A word `@5` tells that it happened on day 5; `id=r-1` gives the message an id of its own (Azure:
+that of its operation; `status=Failed` says how far it is), and `line=3` that of line 3;
+`without=reason` leaves a field of a request out.  `org-1..200` stands for each of 200 names.
 """
 
 import json

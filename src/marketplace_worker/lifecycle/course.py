@@ -97,6 +97,8 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
         ),
     )
     for note in subscription.notes:
+        if not note.counts:
+            continue
         if linked_at is not None and linked_at <= note.occurred_at:
             folding.link(linked_at)
             linked_at = None

@@ -99,19 +99,23 @@ class Coverage:
         return min((m for m in moments if after < m < FOREVER), default=None)
 
     def waited(self, cancellation: Cancellation, now: datetime) -> tuple[Waited, ...]:
-        """What is and was waited for: of a plan that is another's by now, as it was known before,
-        and up to now.
+        """What is and was waited for.
+
+        Of a subscription that was ever linked here it is read from the register, so an interval
+        that turns out never to have been (Azure: a Reinstate that failed) is gone.  Of one that
+        matched by its account and is another's by now, it is what was known before, up to now.
         """
         waiting = [
             Waited(claim.subscription, claim.starts_at, claim.revives_until)
             for claim in self.waiting
             if claim.subscription is not None
         ]
-        own = {each.subscription for each in waiting}
+        known = {each.subscription for each in waiting}
+        known |= {each.subscription.key for each in self.attachments}
         former = [
             replace(each, ends_at=min(each.ends_at, now))
             for each in cancellation.waited
-            if each.subscription not in own
+            if each.subscription not in known
         ]
         return (*former, *waiting)
 

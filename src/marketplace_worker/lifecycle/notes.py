@@ -115,12 +115,23 @@ Change = (
 )
 
 
+class Progress(StrEnum):
+    """How far the operation is that a notification reports (Azure)."""
+
+    SUCCEEDED = "succeeded"
+    RUNNING = "running"
+    """Not started or in progress; any status that is neither a success nor a failure."""
+    FAILED = "failed"
+
+
 class Attention(StrEnum):
     """Why a person should look at a notification: logged at `warning`."""
 
     UNKNOWN_KIND = "unknown_kind"
     ADVISORY = "advisory"
     ENTITLEMENTS_NOT_READ = "entitlements_not_read"
+    OPERATION_NOT_FINAL = "operation_not_final"
+    """Azure: a Suspend or Unsubscribe that may still fail; it changes nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,11 @@ class Note:
     `rank` is its row in the tables of marketplaces.md section 1: at equal times the later row comes
     later.  The other fields are None where the notification does not tell.  `plan_type_settled`:
     this plan type outranks what other notifications say (AWS SNS: entitlement-updated).
+
+    `operation`: the operation of which this is one report, unique within the subscription; None: it
+    is the only report of its own.  `progress`: how far that operation is (marketplaces.md section
+    1, *How far an Azure operation is*).  A note that was stored before these fields existed counts
+    as an operation of its own that succeeded.
     """
 
     occurred_at: datetime
@@ -141,6 +157,26 @@ class Note:
     billing_account: str | None = None
     term_ends_at: datetime | None = None
     auto_renews: bool | None = None
+    operation: str | None = None
+    progress: Progress = Progress.SUCCEEDED
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it would end or interrupt the plan, and so must wait for its success."""
+        return isinstance(self.change, Suspended | Unsubscribed)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the fold reads it: what failed never happened, and what takes something away
+        happens only when it has succeeded.
+        """
+        match self.progress:
+            case Progress.SUCCEEDED:
+                return True
+            case Progress.RUNNING:
+                return not self.takes_away
+            case Progress.FAILED:
+                return False
 
     @property
     def order(self) -> tuple[datetime, int, str]:

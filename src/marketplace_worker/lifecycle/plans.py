@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from marketplace_worker.lifecycle.notes import Note, Pended, Unchanged
+from marketplace_worker.lifecycle.notes import Note, Pended, Progress, Unchanged
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
     OrganizationId,
@@ -52,8 +52,12 @@ class Subscription:
         """With one more notification; unchanged where it tells nothing that the fold needs."""
         if note in self.notes or _tells_nothing(note):
             return self
-        notes = list(self.notes)
-        insort(notes, note, key=lambda each: each.order)
+        same, notes = list[Note](), list[Note]()
+        for each in self.notes:
+            is_same = note.operation is not None and each.operation == note.operation
+            (same if is_same else notes).append(each)
+        for each in decisive([*same, note]):
+            insort(notes, each, key=lambda each: each.order)
         return replace(self, notes=tuple(notes[-KEPT_MAX:]))
 
     def linked(self, link: Link) -> "Subscription":
@@ -120,6 +124,25 @@ def inherit(links: Sequence[Link], bought_at: datetime) -> list[Link]:
     ]
 
 
+def decisive(reports: Sequence[Note]) -> Sequence[Note]:
+    """Of all reports of one operation, those that decide what it comes to.
+
+    That is one final report, where there is any: the newest, and of several at one time the more
+    lenient (a failure of what takes something away, else a success).  Else all of them.
+    """
+    final = [each for each in reports if each.progress is not Progress.RUNNING]
+    return [max(final, key=_finality)] if final else reports
+
+
+def _finality(report: Note) -> tuple[object, ...]:
+    lenient = Progress.FAILED if report.takes_away else Progress.SUCCEEDED
+    return (report.occurred_at, report.progress is lenient, report.order)
+
+
 def _tells_nothing(note: Note) -> bool:
+    if note.operation is not None and note.progress is not Progress.RUNNING:
+        return False  # it outweighs other reports of the operation
+    if not note.counts:
+        return True
     told = (note.plan_type, note.billing_account, note.term_ends_at, note.auto_renews)
     return isinstance(note.change, Unchanged) and told == (None, None, None, None)

@@ -133,7 +133,7 @@ def _opened_records(letter: _Letter) -> Iterator[_Letter | Malformed]:
 def _from_confirmation(letter: _Letter, record: Record, position: str) -> Unrecognized:
     """SNS asks to confirm a topic's subscription: about no subscription of ours."""
     return Unrecognized(
-        identity=Identity(Marketplace.AWS, letter.node.text("MessageId") or position),
+        identity=Identity(Marketplace.AWS, wire.real_id(letter.node.text("MessageId")) or position),
         occurred_at=wire.occurred_at(record, letter.node.time("Timestamp")),
         event_type=letter.node.required("Type"),
     )
@@ -144,7 +144,7 @@ def _from_confirmation(letter: _Letter, record: Record, position: str) -> Unreco
 
 def _from_event(letter: _Letter, record: Record, position: str) -> Notified | Unrecognized:
     event = letter.node
-    identity = Identity(Marketplace.AWS, event.text("id") or position)
+    identity = Identity(Marketplace.AWS, wire.real_id(event.text("id")) or position)
     occurred_at = wire.occurred_at(record, event.time("time"))
     # The role after " - " tells whose copy it is, and nothing of the agreement.
     detail_type = event.required("detail-type")
@@ -253,7 +253,7 @@ def _plan_type_of(change: Change, agreement: Node) -> PlanType | None:
 
 def _from_message(letter: _Letter, record: Record, position: str) -> Notified:
     message = letter.node
-    identity = Identity(Marketplace.AWS, letter.message_id or position)
+    identity = Identity(Marketplace.AWS, wire.real_id(letter.message_id) or position)
     occurred_at = wire.occurred_at(record, letter.sent_at)
     action = message.required("action")
     entitlements = _Entitlements.of(letter.resource)

@@ -15,6 +15,7 @@ from marketplace_worker.lifecycle.notes import (
     Activated,
     Attention,
     Note,
+    Progress,
     Resumed,
     Suspended,
     Unchanged,
@@ -37,7 +38,13 @@ _ACTIONS = {
     "unsubscribe": "Unsubscribe",
 }
 """Routers change the case of more than the keys."""
-_DID_NOT_HAPPEN = frozenset({"failed", "conflict"})
+_FINAL = {
+    "succeeded": Progress.SUCCEEDED,
+    "success": Progress.SUCCEEDED,
+    "failed": Progress.FAILED,
+    "conflict": Progress.FAILED,
+}
+"""The statuses of an operation that is over; with any other it may still fail."""
 _TERM_UNIT = re.compile(
     r"P(?=\d)(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,4})W)?(?:(\d{1,4})D)?", re.ASCII
 )
@@ -120,16 +127,15 @@ def _notified(letter: _Letter, record: Record, position: str) -> Notified:
     body = letter.node
     told_action = body.required("action")
     action = _ACTIONS.get(told_action.lower(), told_action)
-    id_ = body.text("id")
-    identity = Identity(
-        Marketplace.AZURE,
-        position if id_ is None else wire.keepable(f"{id_}:{action}", field=body.at("id")),
-    )
+    subscription = SubscriptionKey(Marketplace.AZURE, body.required("subscriptionId"))
+    operation = _operation(action, body)
+    identity = Identity(Marketplace.AZURE, _report(operation, subscription, body) or position)
     row = _row(action, body)
+    progress = _progress(body.text("status"))
     # The resource was read now, the snapshot is from before the change.
     told = (letter.resource, body.child("subscription"))
-    subscriptions = [subscription for subscription in told if subscription is not None]
-    terms = [subscription.child("term") for subscription in subscriptions]
+    snapshots = [snapshot for snapshot in told if snapshot is not None]
+    terms = [snapshot.child("term") for snapshot in snapshots]
     note = Note(
         occurred_at=wire.occurred_at(record, body.time("timeStamp")),
         rank=row.rank,
@@ -137,21 +143,42 @@ def _notified(letter: _Letter, record: Record, position: str) -> Notified:
         change=row.change,
         plan_type=_first(_plan_type(term.text("termUnit")) for term in terms),
         term_ends_at=_first(term.end_time("endDate") for term in terms),
-        auto_renews=_first(subscription.flag("autoRenew") for subscription in subscriptions),
+        auto_renews=_first(snapshot.flag("autoRenew") for snapshot in snapshots),
+        operation=operation,
+        progress=progress,
     )
-    subscription = SubscriptionKey(Marketplace.AZURE, body.required("subscriptionId"))
-    return Notified(identity, subscription, note, wire.named(action), row.attention)
+    attention = row.attention
+    if note.takes_away and progress is Progress.RUNNING:
+        attention = Attention.OPERATION_NOT_FINAL
+    return Notified(identity, subscription, note, wire.named(action), attention)
+
+
+def _operation(action: str, body: CaselessNode) -> str | None:
+    """Which operation of its subscription a webhook reports; None where it has no id."""
+    id_ = wire.real_id(body.text("id"))
+    return None if id_ is None else wire.keepable(f"{id_}:{action}", field=body.at("id"))
+
+
+def _report(operation: str | None, subscription: SubscriptionKey, body: CaselessNode) -> str | None:
+    """The identity of one report of an operation: `id:action:subscriptionId:status:timeStamp`.
+
+    Azure reports an operation several times under one id, and some senders give the same id to
+    different operations.
+    """
+    if operation is None:
+        return None
+    status, timestamp = body.text("status") or "", body.text("timeStamp") or ""
+    report = f"{operation}:{subscription.subscription_id}:{status}:{timestamp}"
+    return wire.keepable(report, field=body.at("id"))
+
+
+def _progress(status: str | None) -> Progress:
+    """How far the operation is (marketplaces.md section 1); no status means that it succeeded."""
+    return Progress.SUCCEEDED if status is None else _FINAL.get(status.lower(), Progress.RUNNING)
 
 
 def _row(action: str, body: CaselessNode) -> Row:
     """The Azure table of marketplaces.md section 1."""
-    row = _row_of_success(action, body)
-    if (body.text("status") or "").lower() in _DID_NOT_HAPPEN:
-        return replace(row, change=Unchanged())
-    return row
-
-
-def _row_of_success(action: str, body: CaselessNode) -> Row:
     match action:
         case "Subscribe" | "Renew":
             return Row(1, Activated())

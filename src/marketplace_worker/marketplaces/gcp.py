@@ -149,7 +149,7 @@ def _from_entitlement(letter: _Letter, record: Record, position: str) -> Notifie
 
 def _identity(message: Node, subject: str | None, position: str) -> Identity:
     """`eventType:eventId:subject`: one operation publishes several messages with one eventId."""
-    event_id = message.text("eventId")
+    event_id = wire.real_id(message.text("eventId"))
     if event_id is None or subject is None:
         return Identity(Marketplace.GCP, position)
     id_ = f"{message.required('eventType')}:{event_id}:{subject}"

@@ -34,6 +34,8 @@ NAME_MAX = 200
 TIME_MAX = 64
 """The longest text that can be a time, in characters."""
 
+_ZERO_UUID = "00000000-0000-0000-0000-000000000000"
+
 Item = Notified | Unrecognized | Malformed
 """What a translator makes of one record of a value."""
 
@@ -148,6 +150,13 @@ class CaselessNode(Node):
         wanted = name.lower()
         spellings = (found for key, found in self.fields.items() if key.lower() == wanted)
         return next((found for found in spellings if found is not None and found != ""), None)
+
+
+def real_id(found: str | None) -> str | None:
+    """An id that tells one message from another; None where it is absent or the zero UUID, which
+    some senders put in the place of a missing one.
+    """
+    return None if found is None or found.strip("{}") == _ZERO_UUID else found
 
 
 def keepable(text: str, *, field: str) -> str:

@@ -1,0 +1,301 @@
+"""How far an Azure operation is, and what its reports come to (marketplaces.md section 1)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stories import check_story
+from world import DAY, DAY_0, SAAS, moment, note
+
+from marketplace_worker.lifecycle.course import Course, Status, fold
+from marketplace_worker.lifecycle.notes import (
+    Activated,
+    Change,
+    Note,
+    Progress,
+    Resumed,
+    Suspended,
+    Unchanged,
+    Unsubscribed,
+)
+from marketplace_worker.lifecycle.plans import KEPT_MAX, Subscription
+from marketplace_worker.lifecycle.vocabulary import PlanType
+
+RUNNING, FAILED, SUCCEEDED = Progress.RUNNING, Progress.FAILED, Progress.SUCCEEDED
+UNSUBSCRIBE, SUSPEND, REINSTATE = Unsubscribed(by_partner=False), Suspended(), Resumed("suspended")
+TAKES_AWAY: list[Change] = [SUSPEND, UNSUBSCRIBE]
+BEGAN = note(0, Activated())
+
+
+def report(day: float, change: Change, progress: Progress, name: str = "op") -> Note:
+    """One report of an operation."""
+    plain = note(day, change, id_=f"{name}/{change.kind}/{progress}/{day}")
+    return replace(plain, operation=f"{name}:{change.kind}", progress=progress)
+
+
+def read(notes: Sequence[Note]) -> Course:
+    """What they come to when they arrive in this order, each of them twice."""
+    register = Subscription(SAAS)
+    for each in (*notes, *notes):
+        register = register.heard(each)
+    return fold(register, links=())
+
+
+def course(*notes: Note) -> Course:
+    """What they come to, after a Subscribe; it is the same in every order of arrival."""
+    courses = {read(order) for order in permutations((BEGAN, *notes))}
+    assert len(courses) == 1, "the order of arrival matters"
+    return courses.pop()
+
+
+# --- what takes something away --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", TAKES_AWAY)
+def test_what_takes_away_changes_nothing_before_it_has_succeeded(change: Change) -> None:
+    """A Suspend or Unsubscribe that is not final may still fail: no default leads to harm."""
+    assert course(report(9, change, RUNNING)) == course()
+    assert course(report(9, change, RUNNING), report(10, change, FAILED)) == course()
+    assert course(report(9, change, FAILED)) == course()
+
+
+@pytest.mark.parametrize("change", TAKES_AWAY)
+def test_what_took_away_has_the_time_of_its_success(change: Change) -> None:
+    """Not that of the report that it had begun."""
+    found = course(report(9, change, RUNNING), report(10, change, SUCCEEDED))
+    assert found == course(report(10, change, SUCCEEDED))
+    assert [span.ends_at for span in found.spans] == [moment(10)]
+
+
+@pytest.mark.parametrize("change", TAKES_AWAY)
+def test_of_several_final_reports_the_newest_counts(change: Change) -> None:
+    """Failed and then tried again with success; or the other way round."""
+    assert course(report(9, change, FAILED), report(10, change, SUCCEEDED)) == course(
+        report(10, change, SUCCEEDED)
+    )
+    assert course(report(9, change, SUCCEEDED), report(10, change, FAILED)) == course()
+
+
+@pytest.mark.parametrize("change", TAKES_AWAY)
+def test_at_one_time_what_takes_away_failed(change: Change) -> None:
+    """The kinder of the two."""
+    assert course(report(9, change, FAILED), report(9, change, SUCCEEDED)) == course()
+
+
+def test_another_operation_of_the_same_kind_is_judged_by_itself() -> None:
+    """An Unsubscribe that failed says nothing of the next one."""
+    found = course(report(9, UNSUBSCRIBE, FAILED), report(12, UNSUBSCRIBE, SUCCEEDED, "op-2"))
+    assert (found.status, found.spans[0].ends_at) == (Status.ENDED, moment(12))
+
+
+def test_another_action_under_the_same_id_is_another_operation() -> None:
+    """Some senders give one id to all that they send."""
+    found = course(report(9, SUSPEND, SUCCEEDED), report(12, UNSUBSCRIBE, FAILED))
+    assert found.status is Status.SUSPENDED
+
+
+# --- what goes towards service --------------------------------------------------------------------
+
+
+def test_what_goes_towards_service_counts_while_it_runs() -> None:
+    """From its first report on, until it is known to have failed."""
+    suspended = report(5, SUSPEND, SUCCEEDED, "op-0")
+    found = course(suspended, report(9, REINSTATE, RUNNING))
+    assert found.status is Status.ACTIVE
+    assert found == course(suspended, report(9, REINSTATE, RUNNING), report(10, REINSTATE, RUNNING))
+    assert found == course(suspended, report(9, REINSTATE, SUCCEEDED))
+
+
+def test_a_reinstatement_that_failed_never_was() -> None:
+    """Also its floor stands again: Azure wants the data kept for 30 days from the Suspend."""
+    suspended = report(5, SUSPEND, SUCCEEDED, "op-0")
+    found = course(suspended, report(9, REINSTATE, RUNNING), report(10, REINSTATE, FAILED))
+    assert found == course(suspended)
+    assert found.floor == DAY_0 + 35 * DAY
+
+
+def test_at_one_time_what_goes_towards_service_succeeded() -> None:
+    """The kinder of the two."""
+    suspended = report(5, SUSPEND, SUCCEEDED, "op-0")
+    both = (report(9, REINSTATE, FAILED), report(9, REINSTATE, SUCCEEDED))
+    assert course(suspended, *both).status is Status.ACTIVE
+
+
+def test_a_failed_operation_tells_no_plan_type_and_no_term() -> None:
+    """It counts as never told, in all that it told."""
+    begun, failed, done = (
+        replace(
+            report(day, Activated(), progress),
+            plan_type=PlanType.PAYG,
+            term_ends_at=moment(8),
+            auto_renews=False,
+        )
+        for day, progress in ((3, RUNNING), (4, FAILED), (4, SUCCEEDED))
+    )
+    end = report(9, UNSUBSCRIBE, SUCCEEDED)
+    assert course(begun, failed, end) == course(end)
+    assert course(begun, done, end) != course(end)
+
+
+def test_a_change_of_plan_that_failed_tells_nothing_either() -> None:
+    """It changes no status, but would tell the plan type."""
+    told = replace(report(4, Unchanged(), RUNNING), plan_type=PlanType.COMMIT)
+    assert course(told).plan_type is PlanType.COMMIT
+    assert course(told, report(5, Unchanged(), FAILED)).plan_type is None
+
+
+def test_without_an_operation_each_report_is_one_of_its_own() -> None:
+    """A failure then says nothing of another report."""
+    alone = [
+        replace(report(9, UNSUBSCRIBE, progress), operation=None)
+        for progress in (SUCCEEDED, FAILED)
+    ]
+    assert course(*alone) == course(report(9, UNSUBSCRIBE, SUCCEEDED))
+
+
+# --- the register ---------------------------------------------------------------------------------
+
+
+def test_a_register_keeps_of_an_operation_only_what_decides() -> None:
+    """Reported as running without end, it pushes nothing else out."""
+    register = Subscription(SAAS).heard(BEGAN)
+    for day in range(KEPT_MAX + 50):
+        register = register.heard(report(day, UNSUBSCRIBE, RUNNING))
+    assert register.notes == (BEGAN,)
+    for day in range(KEPT_MAX + 50):
+        register = register.heard(report(day, UNSUBSCRIBE, FAILED))
+    assert register.notes == (BEGAN, report(KEPT_MAX + 49, UNSUBSCRIBE, FAILED))
+
+
+DAYS = st.integers(0, 4)
+CHANGES: st.SearchStrategy[Change] = st.sampled_from(
+    [Activated(), *TAKES_AWAY, REINSTATE, Unchanged()]
+)
+PLAN_TYPES = st.sampled_from([None, *PlanType])
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> list[Note]:
+    """Any reports of a few operations, close together in time; some have no operation."""
+    found = []
+    for number in range(draw(st.integers(0, 7))):
+        told = report(
+            draw(DAYS),
+            draw(CHANGES),
+            draw(st.sampled_from(Progress)),
+            draw(st.sampled_from(["op-1", "op-2"])),
+        )
+        rank = [Activated, Unchanged, Suspended, Resumed, Unsubscribed].index(type(told.change))
+        told = replace(told, rank=rank, id=f"{told.id}/{number}", plan_type=draw(PLAN_TYPES))
+        found.append(told if draw(st.booleans()) else replace(told, operation=None))
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(reports(), st.data())
+def test_any_order_of_any_reports_comes_to_the_same(told: list[Note], data: st.DataObject) -> None:
+    """In the register as well as in the course, also where some arrive twice."""
+    again = data.draw(st.permutations([*told, *told]))
+    first, second = Subscription(SAAS), Subscription(SAAS)
+    for each in told:
+        first = first.heard(each)
+    for each in again:
+        second = second.heard(each)
+    assert first == second
+    assert fold(first, ()) == fold(second, ())
+
+
+@settings(max_examples=300, deadline=None)
+@given(reports())
+def test_reports_come_to_what_only_those_that_count_come_to(told: list[Note]) -> None:
+    """The rule once more, in other words: who counts is found by looking at all of them at once."""
+    plain = [
+        replace(each, operation=None, progress=SUCCEEDED) for each in told if _counts(each, told)
+    ]
+    assert read(told) == read(plain)
+
+
+def _counts(report: Note, told: Sequence[Note]) -> bool:
+    takes = isinstance(report.change, Suspended | Unsubscribed)
+    same = [each for each in told if each.operation == report.operation]
+    if report.operation is None:
+        same = [report]
+    final = [each for each in same if each.progress is not RUNNING]
+    if not final:
+        return not takes
+    last_at = max(each.occurred_at for each in final)
+    at_last = [each for each in final if each.occurred_at == last_at]
+    succeeded = [each for each in at_last if each.progress is SUCCEEDED]
+    if takes and len(succeeded) < len(at_last):
+        return False
+    return bool(succeeded) and report == max(succeeded, key=lambda each: each.order)
+
+
+# --- what becomes of the organization -------------------------------------------------------------
+
+
+def test_a_reinstatement_that_failed_stopped_no_clock() -> None:
+    """Section 11: the deadlines go on as if nothing had been said, whatever had waited for it."""
+    check_story("""
+        day  | heard                          | said
+        0    | acme created plus              |
+        0    | acme links azure:s payg        |
+        9    | azure:s Suspend                | canceled non_payment by marketplace, payg
+        10   |                                | control_plane_lost
+        11   | azure:s Reinstate id=r status=InProgress | reinstatement_pending: azure:s by support
+        12   | azure:s Reinstate id=r status=Failed | reinstatement_lapsed: azure:s by support
+        13   |                                | notice_given: suspended 16
+        16   |                                | suspended
+        39   |                                | notice_given: deactivated 46
+        46   |                                | deactivated
+    """)
+
+
+def test_a_reinstatement_that_failed_before_it_was_said_to_run_changes_nothing() -> None:
+    """The same in the other order."""
+    check_story("""
+        day  | heard                          | said
+        0    | acme created plus              |
+        0    | acme links azure:s payg        |
+        9    | azure:s Suspend                | canceled non_payment by marketplace, payg
+        10   |                                | control_plane_lost
+        11   | azure:s Reinstate id=r status=Failed @11+1h |
+        12   | azure:s Reinstate id=r status=InProgress @11 |
+        13   |                                | notice_given: suspended 16
+        16   |                                | suspended
+        39   |                                | notice_given: deactivated 46
+        46   |                                | deactivated
+    """)
+
+
+def test_who_was_reinstated_by_what_failed_is_canceled_again() -> None:
+    """Support believed it; when the failure is heard the plan has been over since the Suspend."""
+    check_story("""
+        day  | heard                          | said
+        0    | acme created plus              |
+        0    | acme links azure:s payg        |
+        9    | azure:s Suspend                | canceled non_payment by marketplace, payg
+        9+1h | azure:s Reinstate id=r status=InProgress | reinstatement_pending: azure:s by support
+        9+2h | support: acme reinstate        | reinstated
+        9+2h |                                | support_request.completed
+        9+3h | azure:s Reinstate id=r status=Failed | canceled @9 non_payment by marketplace, payg
+        10   |                                | control_plane_lost
+        13   |                                | notice_given: suspended 16
+        16   |                                | suspended
+        39   |                                | notice_given: deactivated 46
+        46   |                                | deactivated
+    """)
+
+
+def test_an_end_that_turns_out_to_have_failed_brings_the_organization_back() -> None:
+    """The newest final report counts: the plan never ended, so nothing was ever to be proved."""
+    check_story("""
+        day  | heard                          | said
+        0    | acme created plus              |
+        0    | acme links azure:s payg        |
+        9    | azure:s Unsubscribe id=u       | canceled customer by customer, payg
+        9+1h | azure:s Unsubscribe id=u status=Failed | reinstated
+    """)
