@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from marketplace_worker.contract.examples import (
     example_answer_of_the_worker,
     example_snapshot,
+    example_standing,
     outbound_examples,
 )
 from marketplace_worker.contract.outbound import CLOUDEVENTS_CONTENT_TYPE, encode, encode_snapshot
@@ -24,6 +25,7 @@ from marketplace_worker.lifecycle.events import (
     EventKind,
     GuardReleasedDetails,
     GuardTrippedDetails,
+    NoticeDetails,
     Refusal,
     SilentFeedDetails,
     SupportDetails,
@@ -69,6 +71,8 @@ KEYS_OF_THE_WORKER = {
     EventKind.ACTIVITY_FEED_SILENT: ["feed", "day", "last_heard_at"],
 }
 """What concerns no one organization tells where none stands."""
+OWN_KEYS_ALONE = {EventKind.ERASED: ["organization_id"], **KEYS_OF_THE_WORKER}
+"""Nor does what tells that one is no more."""
 
 
 def written(event: Event) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def test_the_envelope_is_as_the_contract_says(kind: EventKind) -> None:
         "correlationid": event.correlation_id,
     }
     of_an_organization = STANDING_KEYS + OWN_KEYS.get(kind, [])
-    assert list(data) == KEYS_OF_THE_WORKER.get(kind, of_an_organization)
+    assert list(data) == OWN_KEYS_ALONE.get(kind, of_an_organization)
 
 
 def test_the_attribute_names_are_ones_that_cloudevents_allows() -> None:
@@ -263,6 +267,27 @@ def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
         assert [key for key, value in data.items() if value is None] == missing
 
 
+def test_a_schedule_under_a_hold_says_so_and_no_other_does() -> None:
+    """`held` stands beside `schedule` (lifecycle.md section 11)."""
+    for kind in (EventKind.CANCELED, EventKind.NOTICE_GIVEN):
+        details = EVENTS[kind].details
+        assert isinstance(details, CancellationDetails | NoticeDetails)
+        free = written(EVENTS[kind])["data"]
+        held = written(replace(EVENTS[kind], details=replace(details, held=True)))["data"]
+        assert held == {**free, "held": True}
+        assert "held" not in free
+
+
+def test_a_refusal_tells_nothing_of_an_organization_that_does_not_exist() -> None:
+    """Neither a state, nor what it would allow (lifecycle.md section 11)."""
+    event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
+    assert event.standing is not None
+    nobody = replace(event.standing, state=None, previous_state=None, reason=None, initiator=None)
+    data = written(replace(event, standing=nobody))["data"]
+    assert list(data) == STANDING_KEYS + ANSWER_KEYS
+    assert (data["state"], data["capabilities"]) == (None, None)
+
+
 def test_an_answer_to_a_request_that_does_not_say_who_asks_can_be_written() -> None:
     """Just that may be what it is refused for."""
     event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
@@ -324,6 +349,10 @@ def test_the_same_event_has_the_same_bytes_and_another_sequence_another_id() -> 
             standing=EVENTS[EventKind.SUSPENDED].standing,
         ),
         replace(EVENTS[EventKind.SUSPENDED], sequence=10**20),
+        replace(
+            EVENTS[EventKind.SUSPENDED],
+            standing=replace(example_standing(State.SUSPENDED), state=None),
+        ),
     ],
 )
 def test_an_event_that_is_not_as_its_schema_says_is_never_written(broken: Event) -> None:

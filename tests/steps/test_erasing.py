@@ -1,6 +1,7 @@
 """What is personal of an organization that is closed can be erased, and the journal stays whole."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,29 @@ from marketplace_worker.inspection.replaying import as_of
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import (
+    Identity,
+    OrganizationId,
+    SupportRequestKind,
+)
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
 from marketplace_worker.store.database import Pool
-from steps.stories import bought, canceled, day_of, kinds, login, said, states, support, tell, wait
+from steps.stories import (
+    bought,
+    canceled,
+    day_of,
+    ended,
+    kinds,
+    linked,
+    login,
+    said,
+    states,
+    support,
+    tell,
+    use,
+    wait,
+)
 from steps.test_replaying import differences
 
 ACME = OrganizationId("acme")
@@ -125,7 +144,10 @@ async def test_an_erasure_is_told_and_kept_with_who_and_why(
 
     await erase(erased(), worker)
 
-    assert (await kinds(worker, "acme"))[-1] == "email.unlocked"
+    assert (await kinds(worker, "acme"))[-2:] == ["email.unlocked", "organization.erased"]
+    (said_last,) = (await said(worker, "acme"))[-1:]
+    assert said_last["data"] == {"organization_id": "acme"}
+    assert said_last["time"] == "2026-04-11T00:00:00Z"
     newest = await worker.pool.fetchval(
         "SELECT value FROM outbox WHERE topic = $1 AND key = 'acme' ORDER BY id DESC LIMIT 1",
         worker.topics.state,
@@ -150,23 +172,105 @@ async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
 
     assert await states(worker) == {"acme": "deactivated", "another": "active"}
     answer = (await said(worker, "acme"))[-1]
-    assert answer["data"]["code"] == "irreversible"
+    assert answer["data"]["code"] == "unknown_organization"
     assert "email.lock_violated" not in json.dumps(await said(worker, "acme"))
 
 
 async def test_only_who_is_closed_can_be_erased_and_only_once(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Refused, and nothing is touched."""
+    """Refused, and nothing is touched: also under a legal hold, but not under a commercial one."""
     await tell(worker, clock, *canceled("acme"))
 
     assert await erase(erased(1), worker) is Outcome.REFUSED
     assert await erase(erased(2, OrganizationId("nobody")), worker) is Outcome.REFUSED
     await wait(worker, clock, until=100)
-    assert await erase(erased(3), worker) is Outcome.APPLIED
-    assert await erase(erased(4), worker) is Outcome.REFUSED
+    await tell(worker, clock, support(101, "place_hold", "acme", kind="legal"))
+    await tell(worker, clock, support(102, "place_hold", "acme", kind="commercial"))
+    assert await erase(erased(3), worker) is Outcome.REFUSED
+    await tell(worker, clock, support(103, "release_hold", "acme", kind="legal"))
+    assert await erase(erased(4), worker) is Outcome.APPLIED
+    assert await erase(erased(5), worker) is Outcome.REFUSED
 
     assert await differences(inspector) == []
+
+
+async def test_nothing_is_published_of_who_was_erased_but_refusals(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """Whatever is said of its id later, also of its plans, and in the name of its id of others: it
+    is journalled, and neither kept nor acted on.
+    """
+    await closed(worker, clock)
+    await tell(
+        worker, clock, created(101, "other"), support(102, "deactivate_organization", "other")
+    )
+    await erase(erased(), worker)
+    document = await stored(worker, "acme")
+    before = await outgoing(worker)
+    journalled = await worker.pool.fetchval("SELECT count(*) FROM journal")
+    owner = {"owner_email": "owner@other.example"}
+    facts = [
+        created(201, "acme", owner="owner@other.example"),
+        event(202, "organization.owner_changed", "acme", owner),
+        event(203, "organization.tier_changed", "acme", {"tier": "free"}),
+        event(204, "organization.commitment_linked", "acme",
+              {"commitment_id": "c", "starts_at": "2026-01-01T00:00:00Z",
+               "ends_at": "2026-02-01T00:00:00Z"}),
+        linked(205, "acme", "another", "account of acme"),
+        linked(206, "acme", "first of acme"),
+        linked(207, "acme", "never heard of"),
+        bought(208, "first of acme", "paid anew"),
+        ended(209, "first of acme", "paid anew"),
+    ]  # fmt: skip
+    await tell(worker, clock, *facts, login(210, "acme"), use(211, "acme"))
+    await wait(worker, clock, until=300)
+
+    assert await outgoing(worker) == before
+    assert await stored(worker, "acme") == document
+    assert (await states(worker))["globex"] == "active"
+    now_journalled = await worker.pool.fetchval("SELECT count(*) FROM journal")
+    assert now_journalled == journalled + len(facts)
+
+    details: dict[str, dict[str, Any]] = {
+        "reinstate_organization": {"grant_until": "2028-01-01T00:00:00Z"},
+        "place_hold": {"kind": "legal"}, "release_hold": {"kind": "legal"},
+        "extend_grace": {"days": 1}, "unlock_email": {"email": "owner@acme.example"},
+    }  # fmt: skip
+    for number, request in enumerate(SupportRequestKind):
+        asked = support(301 + number, request, "acme", **details.get(request, {}))
+        await tell(worker, clock, asked)
+    answers = (await outgoing(worker))[len(before) :]
+    assert [each["type"] for each in answers] == [
+        "io.marketplace-worker.support_request.rejected.v1"
+    ] * len(SupportRequestKind)
+    of_acme = [each for each in answers if each["subject"] == "acme"]
+    assert {each["data"]["code"] for each in of_acme} == {"unknown_organization"}
+    assert {(each["data"]["state"], each["data"]["capabilities"]) for each in of_acme} == {
+        (None, None)
+    }
+    (unlock,) = [each for each in answers if each["subject"] == "worker"]
+    assert (unlock["data"]["request"], unlock["data"]["code"]) == (
+        "unlock_email", "email_not_locked",
+    )  # fmt: skip
+    assert await differences(inspector) == []
+
+
+async def stored(worker: Worker, organization: str) -> dict[str, object]:
+    """An organization's document, but for what counts what was said and when."""
+    query = "SELECT document::text FROM organizations WHERE organization_id = $1"
+    document: dict[str, object] = json.loads(await worker.pool.fetchval(query, organization))
+    return {k: v for k, v in document.items() if k not in {"sequence", "revision", "decided_at"}}
+
+
+async def outgoing(worker: Worker) -> list[dict[str, Any]]:
+    """All that waits to be sent, in order; of a tombstone its key."""
+    rows = await worker.pool.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
+    return [
+        json.loads(row["value"]) if row["value"] is not None else {"tombstone": row["key"].decode()}
+        for row in rows
+        if row["topic"] != worker.topics.dead_letters
+    ]
 
 
 async def test_what_was_known_before_an_erasure_is_not_known_any_more(

@@ -127,6 +127,7 @@ class Answer:
             while events and events[0].kind not in STATE_EVENTS | NO_EFFECTS:
                 together.append(events.pop(0).kind)
             assert event.standing is not None
+            assert event.standing.state is not None
             after = node_of(event.standing.state, recoverable=event.standing.recoverable)
             yield Transition(node, after, tuple(together))
             node = after

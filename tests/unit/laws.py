@@ -223,6 +223,10 @@ def check_standing(event: Event) -> None:
         State.DEACTIVATED: (False, False, False, False),
     }
     may = event.standing.capabilities
+    if event.standing.state is None or may is None:
+        assert event.kind is EventKind.SUPPORT_REQUEST_REJECTED
+        assert (event.standing.state, may) == (None, None)
+        return
     assert (may.manage, may.data, may.api_keys, may.login) == allowed[event.standing.state]
 
 

@@ -174,11 +174,16 @@ def check(events: Sequence[Event]) -> None:
 def _check_standing(event: Event, stands: State, ended: set[OrganizationId]) -> None:
     """The table of section 1; and only the end of a cancellation is beyond recovery."""
     if event.standing is None:
-        assert event.subject == WORKER
+        assert event.subject == WORKER or event.kind is EventKind.ERASED
         return
     state, names = event.standing.state, ("manage", "data", "api_keys", "login")
+    capabilities = event.standing.capabilities
+    if state is None or capabilities is None:
+        assert event.kind is EventKind.SUPPORT_REQUEST_REJECTED, event
+        assert (state, capabilities) == (None, None), event
+        return
     assert state == stands, event
-    may = zip(names, astuple(event.standing.capabilities), strict=True)
+    may = zip(names, astuple(capabilities), strict=True)
     assert [name for name, allowed in may if allowed] == ALLOWED[state].split(), event
     assert event.standing.recoverable == (event.subject not in ended), event
 

@@ -40,8 +40,8 @@ def erase_command(
         )
     if go(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
         raise Misconfigured(
-            f"{plain(organization)} is not deactivated, or erased already: only what is closed can "
-            "be erased (see `marketplace-worker org show`)"
+            f"{plain(organization)} is not deactivated, is under a legal hold, or is erased "
+            "already: only what is closed can be erased (see `marketplace-worker org show`)"
         )
     printed(f"erased: {plain(organization)}")
 

@@ -11,7 +11,7 @@ from typing import Literal
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
 from marketplace_worker.contract.fields import PROSE_BYTES_MAX, TEXT_BYTES_MAX
 from marketplace_worker.contract.inbound_data import INBOUND_DATA
-from marketplace_worker.contract.outbound_data import EVENT_MODELS, STATE_NAME
+from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_NAME
 from marketplace_worker.contract.schemas import (
     DESCRIPTIONS,
     MARKETPLACE_DESCRIPTIONS,

@@ -229,6 +229,7 @@ _AT_ONCE = {
     **dict.fromkeys(_OF_A_REACTIVATION, _ASKED_ON),
     EventKind.EMAIL_LOCK_VIOLATED: _ASKED_ON,
     EventKind.SUPPORT_REQUEST_REJECTED: _ASKED_ON,
+    EventKind.ERASED: _ASKED_ON.replace(day=21),
 }
 """What takes effect when it is decided, and when that is."""
 
@@ -277,6 +278,8 @@ def example_event(kind: EventKind, *, sequence: int) -> Event:
     if kind in _OF_THE_WORKER:
         return _event_of_the_worker(kind, _DETAILS[kind], _OF_THE_WORKER[kind], sequence=sequence)
     standing = _standing(kind)
+    assert standing.state is not None
+    erased = kind is EventKind.ERASED
     decided_at, effective_at = _moments(kind, standing.state)
     return Event(
         kind=kind,
@@ -286,7 +289,7 @@ def example_event(kind: EventKind, *, sequence: int) -> Event:
         effective_at=effective_at,
         causation_id=_cause(kind, standing.state),
         correlation_id="0b4f8a52-6d3e-5d0c-9d54-4f0f6a6c1f77",
-        standing=standing,
+        standing=None if erased else standing,
         details=_DETAILS.get(kind),
     )
 

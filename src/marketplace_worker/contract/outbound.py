@@ -3,6 +3,7 @@
 Only this module makes them; the same value always gives the same bytes (events.md section 3).
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, event_type, schema_id
-from marketplace_worker.contract.outbound_data import (
+from marketplace_worker.contract.outbound_events import (
     EVENT_MODELS,
     SOURCE,
     STATE_MODEL,
@@ -59,10 +60,10 @@ def encode(event: Event) -> bytes:
     Its content type is `CLOUDEVENTS_CONTENT_TYPE`.  An event whose details are not those of its
     kind, or whose standing is not that of its subject, is a bug of ours, and raises.
     """
-    kind, standing = event.kind, event.standing
-    concerns = WORKER if standing is None else standing.organization
+    kind = event.kind
+    told = _told(event)
+    concerns = told.get("organization_id", WORKER)
     assert event.subject == concerns, f"{kind} of {event.subject} tells of {concerns}"
-    told = {} if standing is None else _standing(standing, event.effective_at)
     cloudevent_type, dataschema = _NAMES[kind]
     written = _EVENTS[kind].validate_python(
         {
@@ -116,6 +117,13 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
     return _STATE.dump_json(written)
 
 
+def _told(event: Event) -> dict[str, Any]:
+    """Where the organization stands; of one that was erased only which it was."""
+    if event.kind is EventKind.ERASED:
+        return {"organization_id": event.subject}
+    return {} if event.standing is None else _standing(event.standing, event.effective_at)
+
+
 def _standing(standing: Standing, effective_at: datetime) -> dict[str, Any]:
     return {
         "organization_id": standing.organization,
@@ -125,7 +133,7 @@ def _standing(standing: Standing, effective_at: datetime) -> dict[str, Any]:
         "reason": standing.reason,
         "initiator": standing.initiator,
         "plan_type": standing.plan_type,
-        "capabilities": _CAPABILITIES[standing.state],
+        "capabilities": None if standing.state is None else _CAPABILITIES[standing.state],
         "next_step": None if standing.next_step is None else _step(standing.next_step),
         "recoverable": standing.recoverable,
         "policy_version": standing.policy_version,
@@ -137,15 +145,18 @@ def details_data(details: Details) -> dict[str, Any]:
     match details:
         case None:
             return {}
-        case CancellationDetails(schedule=schedule):
-            return {"schedule": [_step(step) for step in schedule]}
+        case CancellationDetails(schedule=schedule, held=held):
+            return _schedule(schedule, held=held)
         case DeactivationDetails(cause=cause):
             return {"cause": cause}
         case NoticeDetails(upcoming_state=upcoming_state, at=at, schedule=None):
             return {"upcoming_state": upcoming_state, "at": at}
-        case NoticeDetails(upcoming_state=upcoming_state, at=at, schedule=schedule):
-            steps = [_step(step) for step in schedule or ()]
-            return {"upcoming_state": upcoming_state, "at": at, "schedule": steps}
+        case NoticeDetails(upcoming_state=upcoming_state, at=at, schedule=schedule, held=held):
+            return {
+                "upcoming_state": upcoming_state,
+                "at": at,
+                **_schedule(schedule or (), held=held),
+            }
         case SubscriptionsDetails(subscriptions=keys, commitments=commitments, grants=grants):
             removed = [_subscription(key) for key in keys]
             return {
@@ -166,6 +177,11 @@ def details_data(details: Details) -> dict[str, Any]:
             | SilentFeedDetails()
         ):
             return asdict(details)
+
+
+def _schedule(schedule: Iterable[ScheduledStep], *, held: bool) -> dict[str, Any]:
+    steps = [_step(step) for step in schedule]
+    return {"schedule": steps, "held": True} if held else {"schedule": steps}
 
 
 def _step(step: ScheduledStep) -> dict[str, Any]:

@@ -7,13 +7,11 @@ that its schema does not describe.
 """
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from marketplace_worker.contract.cloudevents import event_type, schema_id
 from marketplace_worker.lifecycle.events import (
     CompletedBy,
     DeactivationCause,
@@ -30,12 +28,6 @@ from marketplace_worker.lifecycle.vocabulary import (
     SupportRequestKind,
     Tier,
 )
-
-SOURCE = "/marketplace-worker"
-STATE_SOURCE = "/marketplace-worker/state"
-"""Of snapshots: their `sequence` counts them, and an event's counts events."""
-
-STATE_NAME = "organization.state"
 
 
 class _InUtc:
@@ -75,11 +67,13 @@ class StepData(Written):
     at: Utc
 
 
-class StandingData(Written):
-    """Where an organization stands once the event has happened."""
+class AnyStandingData(Written):
+    """Where an organization stands once the event has happened, or that there is none."""
 
     organization_id: Name
-    state: State
+    state: Annotated[
+        State | None, Field(description="Null where there is no such organization (any more).")
+    ]
     previous_state: State | None
     effective_at: Annotated[Utc, Field(description="When it took effect; it may be decided later.")]
     reason: Annotated[
@@ -91,7 +85,9 @@ class StandingData(Written):
         PlanType | None,
         Field(description="Chose the timeline; null is unknown and took the longest."),
     ]
-    capabilities: CapabilitiesData
+    capabilities: Annotated[
+        CapabilitiesData | None, Field(description="Null where there is no such organization.")
+    ]
     next_step: Annotated[
         StepData | None, Field(description="Null where no deadline leads on, or none runs.")
     ]
@@ -99,10 +95,28 @@ class StandingData(Written):
     policy_version: Name
 
 
+Held = Annotated[
+    bool,
+    Field(
+        exclude_if=lambda held: not held,
+        description="There, and true, only where a hold stands; `schedule` is then what it would "
+        "be if the hold were released now.",
+    ),
+]
+
+
+class StandingData(AnyStandingData):
+    """Where an organization stands once the event has happened."""
+
+    state: State
+    capabilities: CapabilitiesData
+
+
 class CanceledData(StandingData):
     """With every step that is to come."""
 
     schedule: list[StepData]
+    held: Held = False
 
 
 class DeactivatedData(StandingData):
@@ -117,6 +131,7 @@ class NoticeGivenData(StandingData):
     upcoming_state: State
     at: Utc
     schedule: list[StepData]
+    held: Held = False
 
 
 class NoticeWithdrawnData(StandingData):
@@ -173,6 +188,12 @@ class MeteringData(StandingData):
     deadline: Utc
 
 
+class ErasedData(Written):
+    """Which organization it was, and nothing else."""
+
+    organization_id: Name
+
+
 class AnswerData(Written):
     """What Support is answered."""
 
@@ -191,7 +212,7 @@ class CompletedData(AnswerData, StandingData):
     code: Annotated[None, Field(description="Nothing was refused.")]
 
 
-class RejectedData(AnswerData, StandingData):
+class RejectedData(AnswerData, AnyStandingData):
     """Where the organization stands, and the answer.  The subject is the organization."""
 
     code: Refusal
@@ -260,65 +281,7 @@ class StateData(StandingData):
     ]
 
 
-class PublishedEvent(Written):
-    """The envelope of everything that we publish."""
-
-    specversion: Literal["1.0"]
-    id: UUID
-    source: str
-    type: Name
-    subject: Annotated[Name, Field(description="The organization's id.")]
-    time: Annotated[Utc, Field(description="When it was decided.")]
-    datacontenttype: Literal["application/json"]
-    dataschema: Name
-    sequence: Annotated[
-        str,
-        Field(pattern="^[0-9]{20}$", description="Rises by one per subject, from 1."),
-    ]
-    partitionkey: Annotated[Name, Field(description="The organization's id.")]
-    causationid: Annotated[
-        Name, Field(description="The id of the inbound message that caused it, or `deadline`.")
-    ]
-
-
-class PublishedLifecycleEvent(PublishedEvent):
-    """The envelope of an event on `organizations.lifecycle`."""
-
-    source: Literal["/marketplace-worker"]
-    correlationid: Annotated[
-        Name, Field(description="Shared by all events of one cancellation or one request.")
-    ]
-
-
-class PublishedSnapshot(PublishedEvent):
-    """The envelope of a snapshot on `organizations.state`; it is part of no story."""
-
-    source: Literal["/marketplace-worker/state"]
-    sequence: Annotated[
-        str, Field(pattern="^[0-9]{20}$", description="Counts the organization's snapshots.")
-    ]
-
-
-class PublishedAnswer(PublishedLifecycleEvent):
-    """The envelope of an answer that may concern no organization."""
-
-    subject: Annotated[
-        Name,
-        Field(
-            description="The organization's id, or `worker` where no organization could be found."
-        ),
-    ]
-    partitionkey: Annotated[Name, Field(description="The subject.")]
-
-
-class PublishedWorkerEvent(PublishedLifecycleEvent):
-    """The envelope of an event of the worker itself."""
-
-    subject: Annotated[Literal["worker"], Field(description="The worker itself.")]
-    partitionkey: Annotated[Literal["worker"], Field(description="The worker itself.")]
-
-
-_OWN_DATA: dict[EventKind, Any] = {
+OWN_DATA: dict[EventKind, Any] = {
     EventKind.CANCELED: CanceledData,
     EventKind.DEACTIVATED: DeactivatedData,
     EventKind.NOTICE_GIVEN: NoticeGivenData,
@@ -329,6 +292,7 @@ _OWN_DATA: dict[EventKind, Any] = {
     EventKind.EMAIL_LOCK_VIOLATED: LockViolatedData,
     EventKind.REINSTATEMENT_PENDING: ReinstatementData,
     EventKind.REINSTATEMENT_LAPSED: ReinstatementData,
+    EventKind.ERASED: ErasedData,
     EventKind.METERING_FINAL_REPORT_DUE: MeteringData,
     EventKind.SUPPORT_REQUEST_COMPLETED: CompletedData,
     EventKind.SUPPORT_REQUEST_REJECTED: RejectedData | RejectedByWorkerData,
@@ -336,43 +300,4 @@ _OWN_DATA: dict[EventKind, Any] = {
     EventKind.GUARD_RELEASED: GuardReleasedData,
     EventKind.ACTIVITY_FEED_SILENT: SilentFeedData,
 }
-_OWN_ENVELOPES: dict[EventKind, type[PublishedEvent]] = {
-    EventKind.SUPPORT_REQUEST_REJECTED: PublishedAnswer,
-    EventKind.GUARD_TRIPPED: PublishedWorkerEvent,
-    EventKind.GUARD_RELEASED: PublishedWorkerEvent,
-    EventKind.ACTIVITY_FEED_SILENT: PublishedWorkerEvent,
-}
-
-
-def _only(value: str) -> Any:  # noqa: ANN401 - a type that is made at run time
-    return Literal[value]
-
-
-def _model(
-    name: str,
-    envelope: type[PublishedEvent],
-    data: Any,  # noqa: ANN401 - a model, or a union of such
-) -> type[PublishedEvent]:
-    title = "".join(word.capitalize() for word in name.replace(".", "_").split("_"))
-    model: type[PublishedEvent] = create_model(
-        title,
-        __base__=envelope,
-        type=(_only(event_type(name)), ...),
-        dataschema=(_only(schema_id(name)), ...),
-        data=(data, ...),
-    )
-    return model
-
-
-EVENT_MODELS: dict[EventKind, type[PublishedEvent]] = {
-    kind: _model(
-        kind,
-        _OWN_ENVELOPES.get(kind, PublishedLifecycleEvent),
-        _OWN_DATA.get(kind, StandingData),
-    )
-    for kind in EventKind
-}
-"""The whole CloudEvent of every kind of event."""
-
-STATE_MODEL = _model(STATE_NAME, PublishedSnapshot, StateData)
-"""The whole CloudEvent of a snapshot."""
+"""What each kind tells; those that are missing: `StandingData`."""

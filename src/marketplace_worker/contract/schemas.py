@@ -20,7 +20,7 @@ from marketplace_worker.contract.examples import (
 from marketplace_worker.contract.fields import Text, Time
 from marketplace_worker.contract.inbound_data import INBOUND_DATA, Data
 from marketplace_worker.contract.outbound import encode, encode_snapshot
-from marketplace_worker.contract.outbound_data import EVENT_MODELS, STATE_MODEL, STATE_NAME
+from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_MODEL, STATE_NAME
 from marketplace_worker.lifecycle.events import Event, EventKind
 
 JsonObject = dict[str, Any]
@@ -63,6 +63,9 @@ DESCRIPTIONS: dict[EventKind, str] = {
     ),
     EventKind.RUNTIMES_DETACHED: "Its runtimes no longer proxy data; they are not stopped.",
     EventKind.RESOURCES_DELETION_REQUESTED: "Delete all content, data and resources, for good.",
+    EventKind.ERASED: (
+        "All that was personal of the deactivated organization is erased, for good: forget it, too."
+    ),
     EventKind.METERING_FINAL_REPORT_DUE: "Report the last usage to the marketplace in time.",
     EventKind.SUPPORT_REQUEST_COMPLETED: (
         "What Support asked for is done; the events that it caused came before."

@@ -12,6 +12,7 @@ from marketplace_worker.lifecycle.claims import Claim
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
     DeactivationCause,
+    EmailDetails,
     Event,
     EventKind,
     NoticeDetails,
@@ -230,6 +231,14 @@ class Case(Outlook):
         )
         self.say(effects.of_reactivation(before.locked_email), effective_at=self.now)
 
+    def erase(self) -> None:
+        """Keep nothing personal of what is closed, not even the lock on an email."""
+        locked = self.organization.locked_email
+        if locked is not None:
+            self.say([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=self.now)
+        self.become(self.organization.erased(self.now))
+        self.say([(EventKind.ERASED, None)], effective_at=self.now)
+
     def give_notice(self, step: State, names: datetime) -> None:
         """Announce the next step; without a notice it is never taken."""
         notice = Notice(step, names, given_at=self.now)
@@ -274,7 +283,8 @@ class Case(Outlook):
         They belong to the cancellation's story where one runs, else to the one given, else to that
         of the case; without any, each begins one of its own.
         """
-        standing, organization = self.standing(), self.organization
+        organization = self.organization
+        standing = self.standing() if organization.exists else self.absence()
         story = _story(organization) or story or self.correlation_id
         self.events += (
             Event(
@@ -285,7 +295,7 @@ class Case(Outlook):
                 effective_at=effective_at,
                 causation_id=self.causation_id,
                 correlation_id=story or str(event_id(organization.id, sequence, kind)),
-                standing=standing,
+                standing=None if kind is EventKind.ERASED else standing,
                 details=details,
             )
             for sequence, (kind, details) in enumerate(said, organization.sequence + 1)

@@ -11,7 +11,6 @@ from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.events import (
     WORKER,
-    EmailDetails,
     Event,
     EventKind,
     LockViolationDetails,
@@ -43,7 +42,7 @@ from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, Trigger, settle, settled
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Identity, SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
 
 Telling = Created | TierChanged | OwnerChanged | CommitmentLinked
 """What tells something of an organization itself."""
@@ -55,11 +54,12 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     REFUSED = "refused"
     """A request that was not granted: of Support, to release a guard that is not tripped, or to
-    erase what is not deactivated."""
+    erase what is not deactivated or is under a legal hold."""
     STALE = "stale"
     """It changed nothing in the fold: old news, or said before."""
     NO_CHANGE = "no_change"
-    """A kind that never changes a status, or activity that changed nothing."""
+    """A kind that never changes a status, activity that changed nothing, or what is said of an
+    organization that was erased."""
     UNKNOWN_KIND = "unknown_kind"
     KEPT = "kept"
     """Of an organization that was not created yet; applied when it is."""
@@ -175,6 +175,8 @@ class _Deciding:
         return outcome, after, self._settle_holders(after, view)
 
     def _linked(self, fact: SubscriptionLinked) -> _Decided:
+        if self.fleet.organization(fact.organization).erased_at is not None:
+            return Outcome.NO_CHANGE, None, ()
         link = Link(
             fact.occurred_at,
             fact.identity.id,
@@ -199,6 +201,8 @@ class _Deciding:
 
     def _told(self, fact: Telling) -> _Decided:
         before = self.fleet.organization(fact.organization)
+        if before.erased_at is not None:
+            return Outcome.NO_CHANGE, None, ()
         told = _tell(before, fact)
         looked_at = [replace(settle(self._case(told, self.fleet)), before=before)]
         if isinstance(fact, Created):
@@ -222,15 +226,12 @@ class _Deciding:
         return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, (looked_at,)
 
     def _erase(self, fact: Erased) -> _Decided:
-        """Nothing personal is kept of what is closed, not even the lock on an email."""
         before = self.fleet.organization(fact.organization)
-        if before.state is not State.DEACTIVATED or before.erased_at is not None:
-            return Outcome.REFUSED, None, ()
         case = self._case(before, self.fleet)
-        case.become(before.erased(case.now))
-        if before.locked_email is not None:
-            unlocked = (EventKind.EMAIL_UNLOCKED, EmailDetails(before.locked_email))
-            case.say([unlocked], effective_at=case.now)
+        closed = before.state is State.DEACTIVATED and before.erased_at is None
+        if not closed or HoldKind.LEGAL in before.holds_standing(case.now):
+            return Outcome.REFUSED, None, ()
+        case.erase()
         return Outcome.APPLIED, None, (settled(case, before),)
 
     # --- Support ---
@@ -259,7 +260,7 @@ class _Deciding:
         worker itself.
         """
         named = self.fleet.organization(fact.organization or WORKER)
-        if fact.request is not SupportRequestKind.UNLOCK_EMAIL or named.creation is not None:
+        if fact.request is not SupportRequestKind.UNLOCK_EMAIL or named.exists:
             return named
         return locking[-1] if locking else Organization(WORKER)
 

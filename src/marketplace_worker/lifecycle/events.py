@@ -57,6 +57,7 @@ class EventKind(StrEnum):
     EMAIL_LOCK_VIOLATED = "email.lock_violated"
     RUNTIMES_DETACHED = "runtimes.detached"
     RESOURCES_DELETION_REQUESTED = "resources.deletion_requested"
+    ERASED = "organization.erased"
     METERING_FINAL_REPORT_DUE = "metering.final_report_due"
     SUPPORT_REQUEST_COMPLETED = "support_request.completed"
     SUPPORT_REQUEST_REJECTED = "support_request.rejected"
@@ -139,10 +140,13 @@ class ScheduledStep:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an organization stands: what every event's `data` and the snapshot tell."""
+    """Where an organization stands: what every event's `data` and the snapshot tell.
+
+    `state` is None of one that does not exist: it was never created, or was erased.
+    """
 
     organization: OrganizationId
-    state: State
+    state: State | None
     previous_state: State | None
     reason: StateReason | None
     initiator: Initiator | None
@@ -152,9 +156,9 @@ class Standing:
     policy_version: str
 
     @property
-    def capabilities(self) -> Capabilities:
+    def capabilities(self) -> Capabilities | None:
         """What the state allows."""
-        return self.state.capabilities
+        return None if self.state is None else self.state.capabilities
 
 
 # What an event's kind needs beyond the standing (events.md section 3).
@@ -162,9 +166,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class CancellationDetails:
-    """`organization.canceled`: the whole schedule."""
+    """`organization.canceled`: the whole schedule.
+
+    `held`: a hold stands; the schedule is what it would be if that were released now.
+    """
 
     schedule: tuple[ScheduledStep, ...]
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +186,13 @@ class DeactivationDetails:
 class NoticeDetails:
     """`organization.notice_given` and `_withdrawn`: of which step, and the date that it named.
 
-    `schedule` is None on a withdrawal.
+    `schedule` is None on a withdrawal.  `held`: as in `CancellationDetails`.
     """
 
     upcoming_state: State
     at: datetime
     schedule: tuple[ScheduledStep, ...] | None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +306,8 @@ class Event:
     """One outgoing event.  `sequence` begins at 1 and rises by one per subject.
 
     `causation_id` is the id of the inbound message, or `deadline`.  `standing` is None where the
-    subject is the worker itself, and `effective_at` is then `decided_at`.  The same event always
-    has the same `id` (invariant 6).
+    subject is the worker itself, and of an erasure; `effective_at` is then `decided_at`.  The same
+    event always has the same `id` (invariant 6).
     """
 
     kind: EventKind

@@ -245,6 +245,11 @@ class Organization:
         )
 
     @property
+    def exists(self) -> bool:
+        """Whether it was created, and not erased since."""
+        return self.creation is not None and self.erased_at is None
+
+    @property
     def upcoming(self) -> State | None:
         """The step that may be taken from it next: of its cancellation, or for inactivity."""
         return State.DEACTIVATED if self.state is State.ACTIVE else self.state.next_step
@@ -300,9 +305,15 @@ class Organization:
         """The newest reactivation; None: there never was one."""
         return self.recoveries[-1] if self.recoveries else None
 
+    def holds_standing(self, now: datetime) -> frozenset[HoldKind]:
+        """The kinds of hold that stand; an expired one is as a released one."""
+        return frozenset(
+            hold.kind for hold in self.holds if hold.expires_at is None or now < hold.expires_at
+        )
+
     def held(self, now: datetime) -> bool:
-        """Whether any hold stands; an expired one is as a released one."""
-        return any(hold.expires_at is None or now < hold.expires_at for hold in self.holds)
+        """Whether any hold stands."""
+        return bool(self.holds_standing(now))
 
     def created(self, fact: Created) -> "Organization":
         """The oldest telling of the creation counts; tier and owner are the newest (section 11)."""

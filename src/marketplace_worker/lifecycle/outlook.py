@@ -101,6 +101,20 @@ class Outlook:
             ),
         )
 
+    def absence(self) -> Standing:
+        """What is told of an organization that was never created, or was erased."""
+        return Standing(
+            organization=self.organization.id,
+            state=None,
+            previous_state=None,
+            reason=None,
+            initiator=None,
+            plan_type=None,
+            next_step=None,
+            recoverable=False,
+            policy_version=self.policies.current.version,
+        )
+
     def become(self, organization: Organization) -> None:
         """Let the organization be as given; its plans are looked at anew where that matters."""
         before, self.organization = self.organization, organization

@@ -74,10 +74,11 @@ def settle(
     """Decide what is to be decided about the organization of a case, now.
 
     Total: every state meets every set of plans.  An organization that was never created keeps what
-    was told of it, and nothing is decided until it is; only a request of Support is refused.
+    was told of it, and nothing is decided until it is; of one that was erased, nothing ever again.
+    Only a request of Support is refused.
     """
     before = case.organization
-    if before.creation is None:
+    if not before.exists:
         if request is not None:
             support.say_answer(case, request, support.act(case, request))
         return Settled(before, case.organization, tuple(case.events), None, idle=True, outlook=case)

@@ -80,7 +80,7 @@ def judge(case: Case, request: SupportRequested) -> Answer | None:
         return Answer(Refusal.INVALID_REQUEST, invalid)
     if request.request is SupportRequestKind.UNLOCK_EMAIL:
         return _unless_locked(case, request)
-    if case.organization.creation is None:
+    if not case.organization.exists:
         return Answer(Refusal.UNKNOWN_ORGANIZATION, "There is no such organization.")
     match request.request:
         case SupportRequestKind.DEACTIVATE_ORGANIZATION:

@@ -178,9 +178,11 @@ class Tally:
             )
 
     def _show(self, settled: Settled, cause: str) -> None:
-        """Its newest snapshot is the one that goes out: one an organization and batch."""
+        """Its newest snapshot is the one that goes out: one an organization and batch.  Of one that
+        was erased before there is none.
+        """
         organization = settled.organization
-        if organization.creation is not None:
+        if organization.creation is not None and settled.before.erased_at is None:
             self._snapshots[organization.id] = snapshot(
                 settled.outlook, revision=organization.revision + 1, causation_id=cause
             )

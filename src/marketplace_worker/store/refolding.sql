@@ -3,9 +3,9 @@
 
 -- name: kin
 -- Of some organizations and subscriptions all that a decision on any of them may ever have looked
--- at: through links, renewals, billing accounts, emails (also of former owners), and facts that
--- made something of several.  Each step goes along an index.  The worker's own voice is nobody's
--- kin.
+-- at: through links (also those told in vain), renewals, billing accounts, emails (also of former
+-- owners), and facts that made something of several.  Each step goes along an index.  The worker's
+-- own voice is nobody's kin.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
 WITH RECURSIVE kin (what, marketplace, id) AS (
     (
@@ -26,6 +26,13 @@ WITH RECURSIVE kin (what, marketplace, id) AS (
         FROM links
         WHERE kin.what = 'subscription'
           AND links.marketplace = kin.marketplace AND links.subscription_id = kin.id
+        UNION ALL
+        -- Also whom it was told to be linked to and is not, for that one was erased.
+        SELECT 'organization', '', told.organization_id
+        FROM journal AS told
+        WHERE kin.what = 'subscription'
+          AND told.marketplace = kin.marketplace AND told.subscription_id = kin.id
+          AND told.organization_id IS NOT NULL
         UNION ALL
         SELECT 'subscription', heir.marketplace, heir.subscription_id
         FROM subscriptions AS heir

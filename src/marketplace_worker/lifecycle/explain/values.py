@@ -319,4 +319,5 @@ class Explanation:
     @property
     def state(self) -> State:
         """The state it is in."""
+        assert self.standing.state is not None, "what is explained is told as it is stored"
         return self.standing.state
