@@ -10,6 +10,7 @@ from datetime import datetime
 
 from world import Told, World
 
+from marketplace_worker.lifecycle.claims import Moment
 from marketplace_worker.lifecycle.course import fold
 from marketplace_worker.lifecycle.events import (
     WORKER,
@@ -303,8 +304,8 @@ def check_step(world: World, told: Told, settled: Settled, event: Event) -> None
 def check_no_plan(world: World, before: Organization, now: datetime) -> None:
     """Seen with all that is known after the fact."""
     covered = world.case(before, now).covered
-    assert not covered.active(now)
-    assert covered.pending(now) is None
+    assert not covered.active(Moment(now))
+    assert covered.pending(Moment(now)) is None
     assert not plainly_active(before, world.fleet, now)
 
 

@@ -20,6 +20,7 @@ from world import (
     note,
 )
 
+from marketplace_worker.lifecycle.claims import Moment
 from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Fact
@@ -71,7 +72,13 @@ def test_a_plan_counts_in_a_half_open_interval() -> None:
     plans = covered(commitment(10, 20, linked=1))
     instant = DAY_0.resolution
     moments = [DAY_0 + 10 * DAY - instant, DAY_0 + 10 * DAY, DAY_0 + 20 * DAY - instant]
-    assert [plans.active(at) for at in (*moments, DAY_0 + 20 * DAY)] == [False, True, True, False]
+    moments.append(DAY_0 + 20 * DAY)
+    assert [plans.active(Moment(at)) for at in moments] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_latest_end_is_the_last_one() -> None:
@@ -134,13 +141,13 @@ def test_commitments_hand_over_to_one_another_in_any_order_of_their_names() -> N
         commitment(60, 70, linked=25, name="b"),
         commitment(0, 30, linked=0, name="c"),
     )
-    assert all(plans.active(DAY_0 + day * DAY) for day in range(120))
+    assert all(plans.active(Moment(DAY_0 + day * DAY)) for day in range(120))
 
 
 def test_commitments_do_not_lift_each_other_out_of_nothing() -> None:
     """Both were linked while nothing was active: neither begins early."""
     plans = covered(commitment(60, 90, linked=5), commitment(50, 90, linked=6, name="c-2"))
-    assert not plans.active(DAY_0 + 49 * DAY)
+    assert not plans.active(Moment(DAY_0 + 49 * DAY))
 
 
 def test_the_newest_telling_of_a_commitment_counts() -> None:
@@ -175,20 +182,20 @@ def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
 def test_a_plan_that_comes_back_to_its_first_organization_is_active_there() -> None:
     """The newest link wins."""
     world = told(link(ENTITLEMENT), link(ENTITLEMENT, 20, BETA), link(ENTITLEMENT, 25))
-    assert world.covered(ACME, LONG_AFTER).active(DAY_0 + 30 * DAY)
-    assert not world.covered(BETA, LONG_AFTER).active(DAY_0 + 30 * DAY)
+    assert world.covered(ACME, LONG_AFTER).active(Moment(DAY_0 + 30 * DAY))
+    assert not world.covered(BETA, LONG_AFTER).active(Moment(DAY_0 + 30 * DAY))
 
 
 def test_the_next_moment_is_a_beginning_or_an_end() -> None:
     """It is looked at then, though nothing is heard."""
     plans = covered(commitment(10, 20))
-    found = [plans.next_change(DAY_0 + day * DAY) for day in (0, 10, 20)]
+    found = [plans.next_change(Moment(DAY_0 + day * DAY)) for day in (0, 10, 20)]
     assert found == [DAY_0 + 10 * DAY, DAY_0 + 20 * DAY, None]
 
 
 def test_an_open_plan_has_no_next_moment() -> None:
     """For ever is not a deadline."""
-    assert covered(link(ENTITLEMENT)).next_change(DAY_0 + DAY) is None
+    assert covered(link(ENTITLEMENT)).next_change(Moment(DAY_0 + DAY)) is None
 
 
 def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
@@ -235,7 +242,7 @@ def test_only_supports_word_proves_azures_plan(by: CompletedBy) -> None:
         heard(SAAS, note(20, Resumed(where="suspended"))),
     )
     world.fleet.put(replace(world.acme(), proofs=(Proof(SAAS, DAY_0 + 25 * DAY, by),)))
-    waits = world.covered(ACME, LONG_AFTER).pending(LONG_AFTER) is not None
+    waits = world.covered(ACME, LONG_AFTER).pending(Moment(LONG_AFTER)) is not None
     assert waits is (by is not CompletedBy.SUPPORT)
 
 

@@ -283,14 +283,18 @@ def test_only_who_is_not_deactivated_uses_an_email() -> None:
 
 
 def test_a_cancellation_that_follows_old_news_is_settled_at_the_same_look() -> None:
-    """With the later end Azure's plan began in time: the second look finds nothing more to do."""
+    """The later end moves the deadlines, and the second look finds nothing more to do."""
     told = world(created(), link(SAAS), heard(SAAS, note(0, Suspended())))
     assert told.acme().cancellation is not None
     ended = told.fleet.subscription(AGREEMENT).heard(note(5, Activated())).heard(note(5, ENDED, 2))
     linked = Link(moment(5), "l", ACME)
     told.fleet.put(ended.linked(linked), told.fleet.subscription(AZURE).linked(linked))
     first = told.look(ACME, moment(6))
-    assert EventKind.REINSTATED in [event.kind for event in first.events]
+    assert EventKind.REINSTATEMENT_PENDING in [event.kind for event in first.events]
+    acme = told.acme()
+    assert acme.cancellation is not None
+    assert acme.cancellation.canceled_at == moment(5)
+    assert acme.cancellation.decided_canceled_at == moment(0)
     assert told.look(ACME, moment(6)).events == ()
 
 

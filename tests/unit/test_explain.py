@@ -408,7 +408,8 @@ CASES = {
         CANCELED + "6 | acme commits c-1 from=20 to=40",
         "8",
         """
-        suspended on 2026-01-13 00:00 UTC
+        suspended on 2026-01-21 00:00 UTC
+        -> 2026-01-21 00:00 UTC  commitment: it was bought, and starts then
         commitment:c-1, which begins on 2026-01-21 00:00 UTC.
         """,
         "your API keys and your applications will stop working",

@@ -12,6 +12,7 @@ from laws import Witness
 from world import DAY, DAY_0, FAR, Shown, World
 
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.lifecycle.claims import Moment
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policies, Policy, Reinstatement
@@ -61,7 +62,7 @@ def test_whole_lives_keep_the_invariants(told: Arrivals, automatic: bool) -> Non
         assert not each.state.in_cancellation or stands_still
         if each.state is State.ACTIVE:
             covered = world.covered(id_, FAR)
-            assert covered.active(FAR) or covered.last_end(FAR) is None
+            assert covered.active(Moment(FAR)) or covered.last_end(FAR) is None
 
 
 @settings(max_examples=60, deadline=None)

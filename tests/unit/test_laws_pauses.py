@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +30,7 @@ from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import Activated, Ended
 from marketplace_worker.lifecycle.policy import MinimumDwell, Policies, Policy
+from marketplace_worker.lifecycle.settle import LONG_WAIT
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
@@ -50,6 +50,7 @@ ON_THE_WAY_DOWN = {
     EventKind.DEACTIVATED,
 }
 Pauses = list[tuple[float, float]]
+WAITING_MAX = 4
 
 
 def canceled(plan_type: PlanType, pauses: Pauses, extension: int = 0) -> World:
@@ -84,10 +85,20 @@ def put_off(at: datetime, pauses: Pauses) -> datetime:
 
 @st.composite
 def intervals(draw: st.DrawFn) -> Pauses:
-    """A few, in order and apart, in half days; some begin just when a step is due."""
-    edges = draw(st.lists(st.integers(0, 180), min_size=2, max_size=8, unique=True))
-    days = [edge / 2 for edge in sorted(edges)]
-    return list(pairwise(days))[0::2]
+    """A few, in order and apart, in half days; some begin just when a step is due.
+
+    In all at most as long as a notice may wait and still stand (section 12, *any wait*).
+    """
+    lengths = draw(st.lists(st.integers(1, 14), min_size=1, max_size=4))
+    pauses: Pauses = []
+    ended_on, left = 0.0, 2 * LONG_WAIT // DAY
+    for length in lengths:
+        begins = ended_on + draw(st.integers(1, 60)) / 2
+        ended_on = begins + min(length, left) / 2
+        left -= min(length, left)
+        if ended_on > begins:
+            pauses.append((begins, ended_on))
+    return pauses
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,10 +130,11 @@ class Waiting:
 @st.composite
 def waiting(draw: st.DrawFn) -> list[Waiting]:
     """Some at one time, some one after the other, in half days."""
-    edges = st.lists(st.integers(0, 120), min_size=2, max_size=2, unique=True).map(sorted)
-    found = draw(st.lists(edges, min_size=1, max_size=4))
+    longest = 2 * LONG_WAIT // DAY // WAITING_MAX
+    intervals = st.tuples(st.integers(0, 120), st.integers(1, longest))
+    found = draw(st.lists(intervals, min_size=1, max_size=WAITING_MAX))
     hows = st.sampled_from(["ends", "is linked"])
-    return [Waiting(begins / 2, ends / 2, draw(hows)) for begins, ends in found]
+    return [Waiting(begins / 2, (begins + length) / 2, draw(hows)) for begins, length in found]
 
 
 def taken_away(found: list[Waiting], shared_on: float) -> World:

@@ -266,6 +266,22 @@ def test_a_reactivation_releases_the_email_to_it() -> None:
     )
 
 
+def test_a_new_owner_with_a_locked_email_is_accepted_and_answered() -> None:
+    """Section 7: as a sign-up with it is; the organization's own locked email is no violation."""
+    check_story(
+        """
+        day | heard                    | said
+        0   | acme created plus        |
+        0   | beta created plus        |
+        1   | support: acme deactivate | deactivated: support_request
+            |                          | support_request.completed
+        2   | beta owner acme@x.org    | email.lock_violated: by beta
+        3   | acme owner acme@x.org    |
+        """,
+        until="9",
+    )
+
+
 def test_a_reactivation_unlocks_no_email_that_support_had_unlocked() -> None:
     """Section 9: `email.unlocked` where it was still locked."""
     events = check_story(

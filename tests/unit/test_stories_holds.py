@@ -1,7 +1,10 @@
 """What puts harm off: holds and extensions (lifecycle.md section 7)."""
 
 import pytest
-from stories import check_story, policy
+from stories import check_story, moment, policy
+
+from marketplace_worker.lifecycle.events import CancellationDetails, EventKind, ScheduledStep
+from marketplace_worker.lifecycle.states import State
 
 # --- holds ----------------------------------------------------------------------------------------
 
@@ -189,9 +192,17 @@ def test_a_hold_does_not_stop_the_cancellation_itself() -> None:
         """,
         until="300",
     )
-    canceled = events[-1].standing
-    assert canceled is not None
-    assert canceled.next_step is None, "section 11: null under a hold"
+    canceled = next(event for event in events if event.kind is EventKind.CANCELED)
+    assert canceled.standing is not None
+    assert canceled.standing.next_step is None, "section 11: null under a hold"
+    as_if_released_now = [
+        (State.CONTROL_PLANE_LOSS, moment("6")),
+        (State.SUSPENDED, moment("12")),
+        (State.DEACTIVATED, moment("42")),
+    ]
+    assert canceled.details == CancellationDetails(
+        tuple(ScheduledStep(state, at) for state, at in as_if_released_now), held=True
+    )
 
 
 def test_reinstating_still_works_under_a_hold() -> None:

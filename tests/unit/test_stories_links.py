@@ -68,7 +68,9 @@ def test_the_newest_link_wins_and_not_the_one_heard_last() -> None:
 
 
 def test_what_becomes_of_a_moved_subscription_is_no_news_for_the_former_organization() -> None:
-    """It had ended for acme on day 5, before it was moved and revived: day 5 is what counts."""
+    """It had ended for acme on day 5, before it was moved and revived: day 5 is what counts.  For
+    beta it counts from the move on, as if it had begun and ended then (section 11).
+    """
     check_story(
         """
         day  | heard                       | said
@@ -78,8 +80,7 @@ def test_what_becomes_of_a_moved_subscription_is_no_news_for_the_former_organiza
         5    | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
              |                             | final_report_due aws:p/c 5+1h
         6    |                             | control_plane_lost
-        8    | beta links aws:p/c          | beta: canceled @5 unknown by marketplace, payg
-        8+1h |                             | beta: control_plane_lost
+        8    | beta links aws:p/c          | beta: canceled unknown by marketplace, payg
         9    | aws:p/c subscribe-success   | beta: reinstated
         9    |                             | notice_given: suspended 12
         10   | aws:p/c unsubscribe-success | beta: canceled unknown by marketplace, payg
@@ -213,4 +214,84 @@ def test_superseded_revives_nobody() -> None:
         12  |                                   | notice_given: suspended 15
         """,
         until="14",
+    )
+
+
+def test_a_moved_plan_counts_for_its_new_organization_from_the_move_on() -> None:
+    """Section 11: beta had no plan when its commitment was linked, so that one began by itself and
+    the end of the moved plan cancels.
+    """
+    check_story(
+        """
+        day | heard                           | said
+        0   | acme created plus               |
+        0   | beta created plus               |
+        0   | acme links azure:s-1 payg       |
+        0   | beta links aws:p/c payg         |
+        5   | aws:p/c unsubscribe-success     | beta: canceled unknown by marketplace, payg
+            |                                 | beta: final_report_due aws:p/c 5+1h
+        6   |                                 | beta: control_plane_lost
+        7   | beta commits c-1 from=80 to=100 |
+        8   | acme links aws:p/d payg         |
+        9   | beta links aws:p/d payg         | beta: reinstated
+        10  | aws:p/d unsubscribe-success     | beta: canceled unknown by marketplace, payg
+            |                                 | beta: final_report_due aws:p/d 10+1h
+        11  |                                 | beta: control_plane_lost
+        """,
+        until="12",
+    )
+
+
+def test_a_plan_of_azure_that_moves_to_a_canceled_organization_waits_for_support() -> None:
+    """Section 11: it began there with the link, after the cancellation."""
+    check_story(
+        """
+        day | heard                       | said
+        0   | acme created plus           |
+        0   | beta created plus           |
+        0   | acme links azure:s-1 payg   |
+        0   | beta links aws:p/c payg     |
+        5   | aws:p/c unsubscribe-success | beta: canceled unknown by marketplace, payg
+            |                             | beta: final_report_due aws:p/c 5+1h
+        6   |                             | beta: control_plane_lost
+        7   | beta links azure:s-1 payg   | canceled unknown by system, payg
+            |                             | beta: reinstatement_pending: azure:s-1 by support
+        8   | support: beta reinstate     | beta: reinstated
+            |                             | beta: support_request.completed
+        8   |                             | control_plane_lost
+        """,
+        until="8",
+    )
+
+
+def test_a_plan_that_comes_back_counts_again_from_the_second_link_on() -> None:
+    """Section 11, A -> B -> A: two intervals, and acme is canceled in between."""
+    check_story(
+        """
+        day | heard                   | said
+        0   | acme created plus       |
+        0   | beta created plus       |
+        0   | acme links aws:p/c payg |
+        5   | beta links aws:p/c payg | canceled unknown by system, payg
+        6   |                         | control_plane_lost
+        7   | acme links aws:p/c payg | reinstated
+            |                         | beta: canceled unknown by system, payg
+        """,
+        until="7",
+    )
+
+
+def test_a_move_and_the_way_back_that_are_heard_late_cancel_nobody_who_has_a_plan() -> None:
+    """Section 11: beta had it for a while, and lost it before that was known."""
+    check_story(
+        """
+        day   | heard                      | said
+        0     | acme created plus          |
+        0     | beta created plus          |
+        0     | acme links aws:p/c payg    |
+        9     | acme links aws:p/c payg    |
+        10    | beta links aws:p/c payg @5 | beta: canceled @9 unknown by system, payg
+        10+1h |                            | beta: control_plane_lost
+        """,
+        until="11",
     )

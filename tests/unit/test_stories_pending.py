@@ -57,7 +57,7 @@ def test_the_time_of_two_pending_plans_is_not_counted_twice() -> None:
 
 
 def test_the_lead_of_a_standing_notice_stands_still_as_well() -> None:
-    """Section 4: two of its three days were left on day 5, and are left on day 25."""
+    """Section 4: two of its three days were left on day 5, and are left on day 15."""
     check_story(
         """
         day | heard                                | said
@@ -67,10 +67,10 @@ def test_the_lead_of_a_standing_notice_stands_still_as_well() -> None:
         1   |                                      | control_plane_lost
         4   |                                      | notice_given: suspended 7
         5   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
-        25  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
-        27  |                                      | suspended
+        15  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
+        17  |                                      | suspended
         """,
-        until="49",
+        until="39",
     )
 
 
@@ -247,4 +247,23 @@ def test_what_was_pending_follows_old_news_also_after_it_has_lapsed() -> None:
         33  |                                      | notice_given: deactivated 40
         """,
         until="39",
+    )
+
+
+def test_supports_word_proves_every_plan_that_is_pending() -> None:
+    """Section 11: when the one that lasts longest ends first, the other is still its own."""
+    check_story(
+        """
+        day | heard                                | said
+        0   | acme created plus                    |
+        0   | acme links gcp:e-1 payg account=P    |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1   |                                      | control_plane_lost
+        2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        2   | gcp:e-3 ENTITLEMENT_ACTIVE account=P |
+        3   | support: acme reinstate              | reinstated
+            |                                      | support_request.completed
+        4   | gcp:e-3 ENTITLEMENT_CANCELLED        |
+        """,
+        until="300",
     )

@@ -87,14 +87,27 @@ def test_a_commitment_replaced_on_its_last_day_is_never_missed() -> None:
     """)
 
 
-def test_a_commitment_linked_at_the_very_end_comes_too_late_to_begin_early() -> None:
-    """It is in force in a half-open interval: at its end nothing is active any more."""
+def test_a_commitment_linked_at_the_very_end_comes_in_time_to_begin_early() -> None:
+    """Section 11: an end that comes by itself is not reached while messages of its instant are
+    read.
+    """
     check_story("""
-        day | heard                              | said
-        0   | acme created                       |
-        0   | acme commits c-1 from=0 to=100     |
-        100 | acme commits c-2 from=102 to=99999 | canceled commit_expired by system, commit
-        102 |                                    | reinstated
+        day    | heard                              | said
+        0      | acme created                       |
+        0      | acme commits c-1 from=0 to=100     |
+        100    | acme commits c-2 from=102 to=99999 |
+    """)
+
+
+def test_a_commitment_linked_after_the_end_begins_at_its_own_beginning() -> None:
+    """Section 2: already from its link only where the organization still had an active plan."""
+    check_story("""
+        day    | heard                              | said
+        0      | acme created                       |
+        0      | acme commits c-1 from=0 to=100     |
+        100    |                                    | canceled commit_expired by system, commit
+        100+1s | acme commits c-2 from=102 to=99999 |
+        102    |                                    | reinstated
     """)
 
 
@@ -140,7 +153,8 @@ def test_a_step_that_was_announced_is_called_off_when_no_plan_has_ended_after_al
         """
         day | heard                                 | said
         0   | acme created plus                     |
-        0   | acme commits c-1 from=-365 to=0       | canceled commit_expired by system, commit
+        0   | acme commits c-1 from=-365 to=0       |
+        0   |                                       | canceled commit_expired by system, commit
         3   |                                       | control_plane_lost
         11  |                                       | notice_given: suspended 14
         12  | acme commits c-1 from=100 to=99999    | notice_withdrawn: suspended 14

@@ -130,8 +130,10 @@ def test_a_second_azure_subscription_that_began_in_time_needs_nobody() -> None:
     """)
 
 
-def test_an_azure_subscription_that_began_while_another_plan_was_active_needs_nobody() -> None:
-    """Section 11: news of that other plan confirms it, and the cancellation had been too early."""
+def test_an_azure_subscription_that_began_while_another_was_active_needs_support() -> None:
+    """Section 11: it began after the `canceled_at` that was decided; that old news moves this later
+    is no proof.
+    """
     check_story("""
         day | heard                                 | said
         0   | acme created                          |
@@ -141,8 +143,38 @@ def test_an_azure_subscription_that_began_while_another_plan_was_active_needs_no
         11  | azure:s-2 Subscribe @10               |
         11  | acme links azure:s-2 @10              | reinstatement_pending: azure:s-2 by support
         12  | gcp:e-1 ENTITLEMENT_CANCELLED @10+12h |
-        12  | acme links gcp:e-1 payg @8            | reinstated
+        12  | acme links gcp:e-1 payg @8            |
+        13  | support: acme reinstate               | reinstated
+            |                                       | support_request.completed
     """)
+
+
+@pytest.mark.parametrize("azure_first", [True, False])
+def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
+    """Section 11: what was decided is what "after" means, so the order of arrival does not matter
+    (invariant 7).
+    """
+    azure = """
+        20  | azure:s-2 Subscribe @10               |
+        20  | acme links azure:s-2 @10              | {by_azure}
+    """
+    other = """
+        20  | gcp:e-1 ENTITLEMENT_CANCELLED @12     |
+        20  | acme links gcp:e-1 payg @11           |
+    """
+    azure = azure.format(by_azure="reinstatement_pending: azure:s-2 by support")
+    check_story(
+        """
+        day | heard                                 | said
+        0   | acme created                          |
+        0   | acme links azure:s-1 payg             |
+        9   | azure:s-1 Unsubscribe                 | canceled customer by customer, payg
+        10  |                                       | control_plane_lost
+        13  |                                       | notice_given: suspended 16
+        16  |                                       | suspended
+        """
+        + (azure + other if azure_first else other + azure)
+    )
 
 
 def test_suspended_on_day_29_and_paid_on_day_30() -> None:

@@ -301,8 +301,8 @@ def test_a_reinstatement_asked_for_as_a_plan_begins_is_completed() -> None:
         1   |                                   | control_plane_lost
         4   |                                   | notice_given: suspended 7
         5   | acme commits c-1 from=10 to=100   |
-        7   |                                   | suspended
         10  | support: acme reinstate           | reinstated
+            |                                   | notice_withdrawn: suspended 7
             |                                   | support_request.completed
         """,
         until="99",
@@ -312,30 +312,31 @@ def test_a_reinstatement_asked_for_as_a_plan_begins_is_completed() -> None:
     assert reinstated.standing.initiator is Initiator.SUPPORT
 
 
-def test_a_grace_is_extended_as_the_plan_ends() -> None:
-    """Section 7, row 7: it is canceled at that very moment, before it is given more time."""
+def test_a_grace_is_not_extended_before_the_plan_has_ended() -> None:
+    """Section 7, row 7: at one instant, messages come before what ends by itself (section 11)."""
     check_story(
         """
         day | heard                         | said
         0   | acme created plus             |
         0   | acme commits c-1 from=0 to=10 |
-        10  | support: acme extend 10       | canceled commit_expired by system, commit
-            |                               | support_request.completed
-        23  |                               | control_plane_lost
+        10  | support: acme extend 10       | support_request.rejected: not_reinstatable
+        10  |                               | canceled commit_expired by system, commit
+        13  |                               | control_plane_lost
         """,
-        until="23",
+        until="13",
     )
 
 
-def test_a_grant_is_given_as_the_plan_ends() -> None:
-    """Section 7, row 3: canceled and back again, by what Support asks for."""
+def test_a_grant_is_not_given_before_the_plan_has_ended() -> None:
+    """Section 7, row 3: at one instant, messages come before what ends by itself (section 11)."""
     check_story(
         """
         day | heard                            | said
         0   | acme created plus                |
         0   | acme commits c-1 from=0 to=10    |
-        10  | support: acme reinstate grant=40 | canceled commit_expired by system, commit
-            |                                  | reinstated
+        10  | support: acme reinstate grant=40 | support_request.rejected: not_reinstatable
+        10  |                                  | canceled commit_expired by system, commit
+        11  | support: acme reinstate grant=40 | reinstated
             |                                  | support_request.completed
         40  |                                  | canceled grant_expired by system, None
         """,
@@ -343,15 +344,14 @@ def test_a_grant_is_given_as_the_plan_ends() -> None:
     )
 
 
-def test_what_ends_as_support_deactivates_was_canceled_before() -> None:
-    """Section 2: the end of the last plan is a fact, whatever is asked for at that moment."""
+def test_what_ends_as_support_deactivates_was_not_canceled_before() -> None:
+    """Section 11: at one instant, messages come before what ends by itself."""
     check_story(
         """
         day | heard                         | said
         0   | acme created plus             |
         0   | acme commits c-1 from=0 to=10 |
-        10  | support: acme deactivate      | canceled commit_expired by system, commit
-            |                               | deactivated: support_request
+        10  | support: acme deactivate      | deactivated: support_request
             |                               | support_request.completed
         """,
     )

@@ -150,7 +150,7 @@ async def _forgotten(conn: Connection, inspector: Inspector, kin: Kin) -> list[D
     found = []
     for each in sight.organizations:
         case = case_of(each, sight.fleet, sight.policies, now=sight.now)
-        due_at = settled(case, each).due_at
+        due_at = settled(case).due_at
         if due_at is not None and beside[each.id]["next_due_at"] is None:
             found.append(Difference(each.id, "column next_due_at", "None", str(due_at)))
     return found

@@ -39,7 +39,8 @@ from marketplace_worker.lifecycle.vocabulary import Initiator, Tier
 class Case(Outlook):
     """Lives for one look at one organization.
 
-    `organization` is it as decided so far; `fleet` is read, `watch` is asked before harm.
+    `organization` is it as decided so far, and `before` as it stood; `fleet` is read, `watch` is
+    asked before harm.
     `correlation_id`: the story that events belong to where no cancellation is one.
     """
 
@@ -47,6 +48,11 @@ class Case(Outlook):
     causation_id: str
     correlation_id: str | None = None
     events: list[Event] = field(default_factory=list)
+    before: Organization = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep what it begins with."""
+        self.before = self.organization
 
     # --- what is decided ---
 
@@ -72,10 +78,8 @@ class Case(Outlook):
                 cancellation=Cancellation(last_end.ends_at, story, self.policies.current.version),
             )
         )
-        self.say(
-            [(EventKind.CANCELED, CancellationDetails(self.schedule()))],
-            effective_at=last_end.ends_at,
-        )
+        details = CancellationDetails(self.schedule(), held=self.organization.held(self.now))
+        self.say([(EventKind.CANCELED, details)], effective_at=last_end.ends_at)
         self._say_withdrawn(notice)
 
     def follow(self, last_end: Claim) -> None:
@@ -95,7 +99,11 @@ class Case(Outlook):
                 reason=reason,
                 initiator=last_end.initiator,
                 plan_type=last_end.plan_type,
-                cancellation=replace(cancellation, canceled_at=last_end.ends_at),
+                cancellation=replace(
+                    cancellation,
+                    canceled_at=last_end.ends_at,
+                    moved_from=cancellation.decided_canceled_at,
+                ),
             )
         )
 

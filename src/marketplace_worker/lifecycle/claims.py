@@ -6,6 +6,7 @@ How the plans of an organization lie over one another is told by `coverage`.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 
 from marketplace_worker.lifecycle.course import Course, Span
 from marketplace_worker.lifecycle.events import CompletedBy
@@ -21,14 +22,43 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 
+class Trigger(Enum):
+    """Why an organization is looked at."""
+
+    NEWS = "news"
+    """A message concerns it."""
+    DEADLINE = "deadline"
+    """One of its moments came: steps and notices that are due are taken."""
+    INSPECTION = "inspection"
+    """Somebody asks how it stands; what has ended by now counts, but no step is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant (UTC), and what is done at it.
+
+    At one instant all messages come before all deadlines: while messages of it are read, an end
+    that comes by itself then is still ahead (lifecycle.md section 11).
+    """
+
+    at: datetime
+    trigger: Trigger = Trigger.INSPECTION
+
+    def is_before(self, end: datetime, *, by_itself: bool) -> bool:
+        """Whether an end is still ahead; one that was told with this very time is not."""
+        if by_itself and self.trigger is Trigger.NEWS:
+            return self.at <= end
+        return self.at < end
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """An interval, half-open, in which one plan makes the organization active.
 
     Up to `revives_until` it also brings a canceled organization back; beyond, where a superseded
     plan waits for its successor, it only keeps an active one (lifecycle.md section 11).
-    `brought_by`: who caused a reinstatement by it.  `waits_for`: what completes that; None: nothing
-    is missing.
+    `ends_by_itself`: nobody has to say so for it to end at `ends_at`.  `brought_by`: who caused a
+    reinstatement by it.  `waits_for`: what completes that; None: nothing is missing.
     """
 
     plan: str
@@ -41,14 +71,20 @@ class Claim:
     brought_by: Initiator = Initiator.CUSTOMER
     subscription: SubscriptionKey | None = None
     waits_for: CompletedBy | None = None
+    ends_by_itself: bool = False
 
-    def covers(self, at: datetime) -> bool:
+    def covers(self, moment: Moment) -> bool:
         """Whether the plan counts as active at that moment."""
-        return self.starts_at <= at < self.ends_at
+        return self.starts_at <= moment.at and moment.is_before(
+            self.ends_at, by_itself=self.ends_by_itself
+        )
 
-    def revives(self, at: datetime) -> bool:
+    def revives(self, moment: Moment) -> bool:
         """Whether the plan is active at that moment, rather than only waiting for a successor."""
-        return self.starts_at <= at < self.revives_until
+        waits = self.revives_until < self.ends_at
+        return self.starts_at <= moment.at and moment.is_before(
+            self.revives_until, by_itself=self.ends_by_itself and not waits
+        )
 
 
 def claims_of(
@@ -68,10 +104,21 @@ def claims_of(
             span.reason,
             span.initiator,
             subscription=subscription.key,
+            ends_by_itself=span.superseded,
         )
 
 
-def moved(claim: Claim, until: datetime) -> Claim:
+def moved_here(claim: Claim, since: datetime) -> Claim:
+    """For the new organization the plan began when it was linked to it (section 11)."""
+    return replace(
+        claim,
+        starts_at=max(claim.starts_at, since),
+        ends_at=max(claim.ends_at, since),
+        revives_until=max(claim.revives_until, since),
+    )
+
+
+def moved_away(claim: Claim, until: datetime) -> Claim:
     """For the former organization the plan ended when it was linked elsewhere (section 2)."""
     if claim.ends_at <= until:
         return claim
@@ -81,6 +128,7 @@ def moved(claim: Claim, until: datetime) -> Claim:
         revives_until=min(claim.revives_until, until),
         reason=Reason.UNKNOWN,
         initiator=Initiator.SYSTEM,
+        ends_by_itself=False,
     )
 
 
@@ -119,11 +167,22 @@ def commitment_claims(organization: Organization, others: Iterable[Claim]) -> li
         for each in commitments:
             claim = claims[each.commitment_id]
             if each.linked_at < claim.starts_at and any(
-                other.covers(each.linked_at) for other in (*others, *claims.values())
+                other.covers(Moment(each.linked_at, Trigger.NEWS))
+                for other in (*others, *claims.values())
             ):
                 claims[each.commitment_id] = _commitment_claim(each, each.linked_at)
                 settled = False
     return list(claims.values())
+
+
+def next_commitment_at(organization: Organization, now: datetime) -> datetime | None:
+    """When the first of its commitments that have not started does; None: there is none."""
+    coming = (
+        each.starts_at
+        for each in organization.commitments
+        if now < each.starts_at and organization.keeps(each.told_at)
+    )
+    return min(coming, default=None)
 
 
 def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
@@ -136,6 +195,7 @@ def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
         Reason.COMMIT_EXPIRED,
         Initiator.SYSTEM,
         brought_by=Initiator.VENDOR,
+        ends_by_itself=True,
     )
 
 
@@ -150,4 +210,5 @@ def grant_claim(grant: Grant) -> Claim:
         Reason.GRANT_EXPIRED,
         Initiator.SYSTEM,
         brought_by=Initiator.SUPPORT,
+        ends_by_itself=True,
     )

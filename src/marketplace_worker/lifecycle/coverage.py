@@ -7,13 +7,16 @@ section 4, which plans count only once their reinstatement is completed.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby, pairwise
 
 from marketplace_worker.lifecycle.claims import (
     Claim,
+    Moment,
     claims_of,
     commitment_claims,
     grant_claim,
-    moved,
+    moved_away,
+    moved_here,
 )
 from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
@@ -35,22 +38,31 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
-    """One subscription as a plan of an organization.
+class Holding:
+    """For how long a subscription was an organization's, half-open.
 
-    `until`: when it was moved to another.  `kept`: no deactivation has taken it since.
+    `since` is None where it was linked to nobody before: then its own beginning counts.  `until`:
+    when it was linked to another.  `kept`: no deactivation has taken it since.
     """
+
+    since: datetime | None
+    until: datetime | None
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One subscription as a plan of an organization; `holdings` stand in their order."""
 
     subscription: Subscription
     course: Course
     links: tuple[Link, ...]
-    until: datetime | None
-    kept: bool
+    holdings: tuple[Holding, ...]
 
     @property
     def current(self) -> bool:
         """Whether it is the organization's now."""
-        return self.kept and self.until is None
+        return self.holdings[-1].kept and self.holdings[-1].until is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +76,17 @@ class Coverage:
     claims: tuple[Claim, ...]
     waiting: tuple[Claim, ...] = ()
 
-    def active(self, at: datetime) -> bool:
+    def active(self, moment: Moment) -> bool:
         """Whether any plan counts as active."""
-        return any(claim.covers(at) for claim in self.claims)
+        return any(claim.covers(moment) for claim in self.claims)
 
-    def reviving(self, at: datetime) -> Claim | None:
+    def reviving(self, moment: Moment) -> Claim | None:
         """A plan that proves, at that moment, that the organization is active again."""
-        return _longest(claim for claim in self.claims if claim.revives(at))
+        return _longest(claim for claim in self.claims if claim.revives(moment))
 
-    def pending(self, at: datetime) -> Claim | None:
+    def pending(self, moment: Moment) -> Claim | None:
         """A plan that would prove it, once its reinstatement is completed."""
-        return _longest(claim for claim in self.waiting if claim.revives(at))
+        return _longest(claim for claim in self.waiting if claim.revives(moment))
 
     def last_end(self, at: datetime) -> Claim | None:
         """The plan that ended last, of those that had begun: its end is `canceled_at`.
@@ -89,14 +101,22 @@ class Coverage:
         """Whether it has plans, and each is still to begin: then none has ended."""
         return bool(self.claims) and all(at < claim.starts_at for claim in self.claims)
 
-    def next_change(self, after: datetime) -> datetime | None:
-        """When a plan next begins or ends by itself."""
-        moments = (
-            moment
+    def next_change(self, after: Moment) -> datetime | None:
+        """When a plan next begins or ends by itself.
+
+        Among the messages of an instant, what ends by itself at that instant is still to end.
+        """
+        changes = [
+            (at, by_itself)
             for claim in (*self.claims, *self.waiting)
-            for moment in (claim.starts_at, claim.revives_until, claim.ends_at)
-        )
-        return min((m for m in moments if after < m < FOREVER), default=None)
+            for at, by_itself in (
+                (claim.starts_at, False),
+                (claim.revives_until, claim.ends_by_itself),
+                (claim.ends_at, claim.ends_by_itself),
+            )
+        ]
+        coming = (at for at, by_itself in changes if after.is_before(at, by_itself=by_itself))
+        return min((at for at in coming if at < FOREVER), default=None)
 
     def waited(self, cancellation: Cancellation, now: datetime) -> tuple[Waited, ...]:
         """What is and was waited for.
@@ -171,15 +191,10 @@ def coverage(
     *,
     now: datetime,
 ) -> Coverage:
-    """Lay all plans of an organization over one another; `attachments` are what `attached` found.
-
-    Which of Azure's are confirmed depends on what is confirmed already: one that began while a
-    confirmed plan was active is, and so on until nothing changes (lifecycle.md section 11).
-    """
+    """Lay all plans of an organization over one another; `attachments`: what `attached` found."""
     told = [
         claim
         for attachment in attachments
-        if attachment.kept
         for claim in _subscription_claims(attachment, fleet, policy)
     ]
     if organization.state.in_cancellation:
@@ -188,13 +203,8 @@ def coverage(
     others = [
         grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
     ]
-    while True:
-        confirmed = [claim for claim in told if claim.waits_for is None] + others
-        confirmed += commitment_claims(organization, confirmed)
-        begun_in_time = [claim for claim in told if _begun_in_time(claim, confirmed)]
-        if not begun_in_time:
-            break
-        told = [replace(c, waits_for=None) if c in begun_in_time else c for c in told]
+    confirmed = [claim for claim in told if claim.waits_for is None] + others
+    confirmed += commitment_claims(organization, confirmed)
     waiting = tuple(claim for claim in told if claim.waits_for is not None)
     return Coverage(attachments, tuple(_since_recovery(organization, confirmed)), waiting)
 
@@ -202,19 +212,35 @@ def coverage(
 def attach(subscription: Subscription, organization: Organization, fleet: Fleet) -> Attachment:
     """Read a register as a plan of one of the organizations that it was linked to."""
     links = fleet.links_of(subscription)
-    last = max(i for i, link in enumerate(links) if link.organization == organization.id)
-    until = links[last + 1].occurred_at if last + 1 < len(links) else None
-    kept = organization.keeps(links[last].occurred_at)
-    return Attachment(subscription, fleet.course_of(subscription), links, until, kept)
+    holdings = tuple(_holdings(links, organization))
+    return Attachment(subscription, fleet.course_of(subscription), links, holdings)
+
+
+def _holdings(links: Sequence[Link], organization: Organization) -> Iterator[Holding]:
+    """Each time that it was the organization's: links to the same one again move nothing."""
+    runs = [list(run) for _, run in groupby(links, key=lambda link: link.organization)]
+    for number, (run, following) in enumerate(pairwise([*runs, None])):
+        assert run is not None
+        if run[0].organization == organization.id:
+            yield Holding(
+                since=run[0].occurred_at if number else None,
+                until=following[0].occurred_at if following else None,
+                kept=organization.keeps(run[-1].occurred_at),
+            )
 
 
 def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -> Iterator[Claim]:
-    subscription = attachment.subscription
-    for claim in claims_of(subscription, attachment.course, fleet, policy):
-        if attachment.until is None:
-            yield claim
-        elif claim.starts_at <= attachment.until:
-            yield moved(claim, attachment.until)
+    """What it claims for the organization, for as long as it was the organization's."""
+    claims = list(claims_of(attachment.subscription, attachment.course, fleet, policy))
+    for holding in attachment.holdings:
+        if not holding.kept:
+            continue
+        for claim in claims:
+            here = claim if holding.since is None else moved_here(claim, holding.since)
+            if holding.until is None:
+                yield here
+            elif here.starts_at <= holding.until:
+                yield moved_away(here, holding.until)
 
 
 # --- what waits to be completed -------------------------------------------------------------------
@@ -234,16 +260,14 @@ def matched_claims(
 def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
     """Azure's plan that began after the cancellation waits for Support, where policy says so.
 
-    What is pending stays so, whichever way old news moves `canceled_at`: positive proof only.
+    After the `canceled_at` that was decided, whichever way old news moves it since: positive proof
+    only (lifecycle.md section 11).
     """
     key, cancellation = claim.subscription, organization.cancellation
     assert cancellation is not None
     if key is None or key.marketplace is not Marketplace.AZURE:
         return claim
-    is_pending = organization.pending is not None and organization.pending.subscription == key
-    in_time = claim.starts_at <= cancellation.canceled_at and not (
-        is_pending and claim.ends_at > cancellation.canceled_at
-    )
+    in_time = claim.starts_at <= cancellation.decided_canceled_at
     proved = any(
         proof.by is CompletedBy.SUPPORT and proof.subscription == key
         for proof in organization.proofs
@@ -252,14 +276,6 @@ def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
     by_itself = policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
     return (
         claim if by_itself or proved or in_time else replace(claim, waits_for=CompletedBy.SUPPORT)
-    )
-
-
-def _begun_in_time(claim: Claim, confirmed: Sequence[Claim]) -> bool:
-    """Whether Azure's plan that waits began while a confirmed one was active after all."""
-    return claim.waits_for is CompletedBy.SUPPORT and any(
-        other.starts_at <= claim.starts_at <= other.ends_at and other.starts_at < other.ends_at
-        for other in confirmed
     )
 
 

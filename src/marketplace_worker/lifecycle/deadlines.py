@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.events import ScheduledStep
 from marketplace_worker.lifecycle.organization import Notice, Organization, Pause
-from marketplace_worker.lifecycle.policy import STEPS, Policy
+from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
@@ -15,7 +15,8 @@ class Clock:
     """What the steps of one cancellation are derived from.
 
     `extension`: what Support added to every offset.  `floor`: until when the marketplaces want the
-    data kept.  `pauses`: when the clock stood still, in order and all over (section 4).
+    data kept.  `commitment_at`: when a commitment that was bought starts.  `pauses`: when the clock
+    stood still, in order and all over (section 4).
     """
 
     canceled_at: datetime
@@ -23,6 +24,7 @@ class Clock:
     policy: Policy
     extension: timedelta = timedelta(0)
     floor: datetime | None = None
+    commitment_at: datetime | None = None
     pauses: tuple[Pause, ...] = ()
 
     def after(self, moment: datetime, duration: timedelta) -> datetime:
@@ -35,7 +37,7 @@ class Clock:
         return due_at
 
     def earliest(self, step: State, dwelling_since: datetime) -> datetime:
-        """When a step may come at the earliest, its notice aside (numbers 1, 2 and 4 of section 3).
+        """When a step may come at the earliest, its notice aside (1, 2, 4 and 6 of section 3).
 
         `dwelling_since` is from when the dwell of the state before it counts.
         """
@@ -47,6 +49,8 @@ class Clock:
         ]
         if step is State.DEACTIVATED and self.floor is not None:
             moments.append(self.floor)
+        if step in HARMFUL and self.commitment_at is not None:
+            moments.append(self.commitment_at)
         return max(moments)
 
     def announced(self, earliest: datetime, notice: Notice) -> datetime:

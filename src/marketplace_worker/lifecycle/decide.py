@@ -3,12 +3,13 @@
 Total: every fact meets every state; an outcome is a value, never an exception.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.claims import Trigger
 from marketplace_worker.lifecycle.events import (
     WORKER,
     Event,
@@ -40,7 +41,7 @@ from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, Trigger, settle, settled
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, settle, settled
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
 
@@ -147,8 +148,10 @@ class _Deciding:
             case Erased():
                 return self._erase(fact)
             case DeadlineCame(organization=id_):
-                case = self._case(self.fleet.organization(id_), self.fleet)
-                return Outcome.APPLIED, None, (settle(case, Trigger.DEADLINE),)
+                case = self._case(
+                    self.fleet.organization(id_), self.fleet, trigger=Trigger.DEADLINE
+                )
+                return Outcome.APPLIED, None, (settle(case),)
             case GuardTripped():
                 self.watch.trip(fact, now=self.now)
                 return Outcome.APPLIED, None, ()
@@ -158,12 +161,21 @@ class _Deciding:
             case Unrecognized():
                 return Outcome.UNKNOWN_KIND, None, ()
 
-    def _case(self, organization: Organization, fleet: Fleet, story: str | None = None) -> Case:
+    def _case(
+        self,
+        organization: Organization,
+        fleet: Fleet,
+        *,
+        story: str | None = None,
+        trigger: Trigger = Trigger.NEWS,
+    ) -> Case:
         by_deadline = self.identity.source == BY_DEADLINE
         cause = BY_DEADLINE if by_deadline else self.identity.id
         # A clock may jump back; what was decided stays in the past.
         now = max(self.now, organization.decided_at or self.now)
-        return Case(organization, fleet, self.policies, now, self.watch, cause, story)
+        return Case(
+            organization, fleet, self.policies, now, self.watch, cause, story, trigger=trigger
+        )
 
     # --- subscriptions ---
 
@@ -203,13 +215,14 @@ class _Deciding:
         before = self.fleet.organization(fact.organization)
         if before.erased_at is not None:
             return Outcome.NO_CHANGE, None, ()
-        told = _tell(before, fact)
-        looked_at = [replace(settle(self._case(told, self.fleet)), before=before)]
-        if isinstance(fact, Created):
-            looked_at += self._tell_of_locks(fact)
-        return _applied_or_kept(told), None, tuple(looked_at)
+        case = self._case(before, self.fleet)
+        case.become(_tell(before, fact))
+        looked_at = [settle(case)]
+        if isinstance(fact, Created | OwnerChanged):
+            looked_at += self._report_locks(fact)
+        return _applied_or_kept(case.organization), None, tuple(looked_at)
 
-    def _tell_of_locks(self, fact: Created) -> list[Settled]:
+    def _report_locks(self, fact: Created | OwnerChanged) -> list[Settled]:
         """The sign-up service decides; we answer that the email is locked (section 7)."""
         told = []
         for locking in self.fleet.locking(fact.owner):
@@ -217,7 +230,7 @@ class _Deciding:
                 case = self._case(locking, self.fleet)
                 details = LockViolationDetails(fact.owner, used_by=fact.organization)
                 case.say([(EventKind.EMAIL_LOCK_VIOLATED, details)], effective_at=self.now)
-                told.append(settled(case, locking))
+                told.append(settled(case))
         return told
 
     def _used(self, fact: Activity) -> _Decided:
@@ -232,7 +245,7 @@ class _Deciding:
         if not closed or HoldKind.LEGAL in before.holds_standing(case.now):
             return Outcome.REFUSED, None, ()
         case.erase()
-        return Outcome.APPLIED, None, (settled(case, before),)
+        return Outcome.APPLIED, None, (settled(case),)
 
     # --- Support ---
 
@@ -267,7 +280,7 @@ class _Deciding:
     def _unlock(self, locking: Organization, fact: SupportRequested) -> Settled:
         case = self._case(locking, self.fleet, story=_story(locking, fact))
         support.unlock(case, fact)
-        return settled(case, locking)
+        return settled(case)
 
 
 def _story(organization: Organization, request: SupportRequested) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
+from marketplace_worker.lifecycle.claims import Trigger
 from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
 from marketplace_worker.lifecycle.explain.values import Postponed, Withheld
@@ -15,8 +16,8 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import WINDOW, Harm
 from marketplace_worker.lifecycle.inactivity import Feeds, Heard
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.settle import HARMFUL, Settled, Trigger, settle
+from marketplace_worker.lifecycle.policy import HARMFUL, Policies
+from marketplace_worker.lifecycle.settle import Settled, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
@@ -111,8 +112,8 @@ def _happening(
     due_at = now if withheld else looked.due_at
     while due_at is not None and due_at <= until:
         at = max(due_at, now)
-        case = case_of(looked.organization, fleet, policies, now=at)
-        looked = settle(case, Trigger.DEADLINE)
+        case = case_of(looked.organization, fleet, policies, now=at, trigger=Trigger.DEADLINE)
+        looked = settle(case)
         yield from _told(looked, at, due_at)
         yield from _stopped(looked, fleet, policies, at)
         if looked.idle:

@@ -120,9 +120,10 @@ class Cancellation:
     """Why the organization is on its way down, and since when.
 
     `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
-    `correlation_id` is the id of the event that began the story.  `extension`: what Support added
-    to every offset.  `waited`: for which plans the clock stood still, as was known when they were
-    last its own to wait for.
+    `moved_from` is what was decided first (None: no old news has moved it).  `correlation_id` is
+    the id of the event that began the story.  `extension`: what Support added to every offset.
+    `waited`: for which plans the clock stood still, as was known when they were last its own to
+    wait for.
     """
 
     canceled_at: datetime
@@ -130,6 +131,12 @@ class Cancellation:
     policy_version: str
     extension: timedelta = timedelta(0)
     waited: tuple[Waited, ...] = ()
+    moved_from: datetime | None = None
+
+    @property
+    def decided_canceled_at(self) -> datetime:
+        """The `canceled_at` that was decided when the cancellation was."""
+        return self.canceled_at if self.moved_from is None else self.moved_from
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 Derived when asked for, and kept for as long as what it is derived from stays the same.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from marketplace_worker.lifecycle.claims import Moment, Trigger, next_commitment_at
 from marketplace_worker.lifecycle.coverage import Attachment, Coverage, attached, coverage
 from marketplace_worker.lifecycle.deadlines import Clock, schedule
 from marketplace_worker.lifecycle.events import ScheduledStep, Standing
@@ -23,9 +24,15 @@ class Outlook:
     fleet: Fleet
     policies: Policies
     now: datetime
+    trigger: Trigger = field(default=Trigger.INSPECTION, kw_only=True)
     _attached: tuple[Attachment, ...] | None = field(init=False, default=None)
     _covered: Coverage | None = field(init=False, default=None)
     _schedule: tuple[ScheduledStep, ...] | None = field(init=False, default=None)
+
+    @property
+    def moment(self) -> Moment:
+        """Now, and what is done at it."""
+        return Moment(self.now, self.trigger)
 
     @property
     def policy(self) -> Policy:
@@ -48,7 +55,9 @@ class Outlook:
         """Whether no step may be taken and no notice written: under a hold, while pending, or where
         no plan has ended after all, since a commitment is told again with a later beginning.
         """
-        organization = self.organization
+        return self._stands_still(self.organization)
+
+    def _stands_still(self, organization: Organization) -> bool:
         if organization.held(self.now) or organization.pending is not None:
             return True
         return organization.state.in_cancellation and self.covered.only_to_come(self.now)
@@ -64,28 +73,36 @@ class Outlook:
             self.policy,
             cancellation.extension,
             self.covered.floor,
+            next_commitment_at(self.organization, self.now),
             self.covered.pauses(cancellation, self.now),
         )
 
     def schedule(self) -> tuple[ScheduledStep, ...]:
-        """The steps that are to come; none where no deadline runs."""
+        """The steps that are to come; none where no deadline runs.
+
+        Under a hold, what they would be if it were released now (lifecycle.md section 11).
+        """
         if self._schedule is None:
             self._schedule = self._derived_schedule()
         return self._schedule
 
     def _derived_schedule(self) -> tuple[ScheduledStep, ...]:
-        if self.stands_still:
+        organization = self.organization
+        if organization.held(self.now):
+            organization = replace(organization, holds=(), dwells_from=self.now, notice=None)
+        if self._stands_still(organization):
             return ()
-        clock, notice = self.clock(), self.organization.notice
+        clock, notice = self.clock(), organization.notice
         if clock is not None:
-            return schedule(self.organization, clock, self.now)
-        if notice is not None and self.organization.state is State.ACTIVE:
+            return schedule(organization, clock, self.now)
+        if notice is not None and organization.state is State.ACTIVE:
             return (ScheduledStep(notice.step, notice.names),)
         return ()
 
     def standing(self) -> Standing:
         """Where it stands, as its events tell."""
-        organization, steps = self.organization, self.schedule()
+        organization = self.organization
+        steps = () if organization.held(self.now) else self.schedule()
         cancellation = organization.cancellation
         return Standing(
             organization=organization.id,

@@ -15,6 +15,9 @@ from marketplace_worker.lifecycle.vocabulary import PlanType
 STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)
 """The steps of a cancellation that a deadline takes, in order."""
 
+HARMFUL = frozenset({State.SUSPENDED, State.DEACTIVATED})
+"""Steps that take something which is hard to give back (lifecycle.md section 11)."""
+
 AZURE_KEEPS_AFTER_SUSPEND = timedelta(days=30)
 AZURE_KEEPS_AFTER_UNSUBSCRIBE = timedelta(days=7)
 """Azure's floors: how long data must stay recoverable (lifecycle.md section 3, 4)."""

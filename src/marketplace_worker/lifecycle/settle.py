@@ -5,10 +5,10 @@ News cancel and reinstate; every later step, and every notice, waits for its dea
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import Enum
 
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.claims import Trigger, next_commitment_at
 from marketplace_worker.lifecycle.course import FINAL_REPORT_WINDOW
 from marketplace_worker.lifecycle.coverage import matched_claims, usage_closed_at
 from marketplace_worker.lifecycle.deadlines import (
@@ -29,6 +29,7 @@ from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.policy import HARMFUL
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
 
@@ -38,18 +39,11 @@ BY_DEADLINE = "deadline"
 LOOK_AGAIN = timedelta(days=1)
 """How often is looked at what waits: for a silent feed (section 5), or to be completed."""
 
-HARMFUL = frozenset({State.SUSPENDED, State.DEACTIVATED})
-"""Steps that the guard counts and withholds (lifecycle.md section 11)."""
-
+LONG_WAIT = timedelta(days=14)
+"""A notice is given anew where a wait lasted longer than this past the date that it named
+(lifecycle.md section 12)."""
 
 REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
-
-
-class Trigger(Enum):
-    """Why an organization is looked at: something was heard of it, or one of its moments came."""
-
-    NEWS = "news"
-    DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +62,38 @@ class Settled:
     outlook: Outlook = field(compare=False, repr=False)
 
 
-def settle(
-    case: Case, trigger: Trigger = Trigger.NEWS, request: SupportRequested | None = None
-) -> Settled:
+def settle(case: Case, request: SupportRequested | None = None) -> Settled:
     """Decide what is to be decided about the organization of a case, now.
 
     Total: every state meets every set of plans.  An organization that was never created keeps what
     was told of it, and nothing is decided until it is; of one that was erased, nothing ever again.
     Only a request of Support is refused.
     """
-    before = case.organization
-    if not before.exists:
+    if not case.organization.exists:
         if request is not None:
             support.say_answer(case, request, support.act(case, request))
-        return Settled(before, case.organization, tuple(case.events), None, idle=True, outlook=case)
+        return Settled(
+            case.before, case.organization, tuple(case.events), None, idle=True, outlook=case
+        )
     _let_holds_expire(case)
     answer = _act(case, request) if request is not None else None
     _follow_the_plans(case, asked=request is not None and request.request is REINSTATE)
     _withdraw_what_no_longer_stands(case)
-    if trigger is Trigger.DEADLINE:
+    _renew_a_notice_after_a_long_wait(case)
+    if case.trigger is Trigger.DEADLINE:
         _take_what_is_due(case)
     _forget_what_is_no_longer_withheld(case)
     _call_for_final_reports(case)
     if request is not None and answer is not None:
         support.say_answer(case, request, answer)
-    return settled(case, before)
+    return settled(case)
 
 
-def settled(case: Case, before: Organization) -> Settled:
+def settled(case: Case) -> Settled:
     """What a case has come to."""
     moments, looks = _moments(case), _looks(case)
     due_at = min([*moments, *looks], default=None)
-    return Settled(before, case.organization, tuple(case.events), due_at, not moments, case)
+    return Settled(case.before, case.organization, tuple(case.events), due_at, not moments, case)
 
 
 # --- news -----------------------------------------------------------------------------------------
@@ -128,7 +122,7 @@ def _act(case: Case, request: SupportRequested) -> support.Answer:
 def _cancel_without_a_plan(case: Case) -> None:
     if case.organization.state is State.ACTIVE:
         last_end = case.covered.last_end(case.now)
-        if last_end is not None and not case.covered.active(case.now):
+        if last_end is not None and not case.covered.active(case.moment):
             case.cancel(last_end)
 
 
@@ -139,9 +133,9 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
         return
     _complete_by_sign_in(case)
     last_end = case.covered.last_end(case.now)
-    if last_end is not None and case.covered.reviving(case.now) is None:
+    if last_end is not None and case.covered.reviving(case.moment) is None:
         case.follow(last_end)
-    proof = case.covered.reviving(case.now)
+    proof = case.covered.reviving(case.moment)
     if proof is not None:
         case.reinstate(proof, Initiator.SUPPORT if asked else proof.brought_by)
         return
@@ -171,7 +165,7 @@ def _complete_by_sign_in(case: Case) -> None:
 
 def _wait_for_completion(case: Case) -> None:
     case.remember_what_waits()
-    waiting = case.covered.pending(case.now)
+    waiting = case.covered.pending(case.moment)
     if waiting is not None:
         case.await_completion(waiting)
     elif case.organization.pending is not None:
@@ -195,10 +189,30 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
         case.withdraw_notice()
 
 
+def _renew_a_notice_after_a_long_wait(case: Case) -> None:
+    """What was announced long ago and then waited is announced anew (section 12)."""
+    notice = case.organization.notice
+    if notice is None or _waits(case, case.organization) or not _waits(case, case.before):
+        return
+    if case.now - notice.names > LONG_WAIT:
+        case.withdraw_notice()
+
+
+def _waits(case: Case, organization: Organization) -> bool:
+    """Whether its next step waits for the completion of a reinstatement, or for a commitment."""
+    waiting = organization.pending is not None
+    return waiting or next_commitment_at(organization, case.now) is not None
+
+
 def _inactive_at(case: Case) -> datetime | None:
-    """When a free organization without a plan is inactive; None: it never is (section 5)."""
+    """When a free organization without a plan is inactive; None: it never is (section 5).
+
+    Neither is one whose commitment is yet to start.
+    """
     organization = case.organization
-    if organization.state is not State.ACTIVE or case.covered.active(case.now):
+    if organization.state is not State.ACTIVE or case.covered.active(case.moment):
+        return None
+    if next_commitment_at(organization, case.now) is not None:
         return None
     assert organization.creation is not None
     assert organization.tier is not None
@@ -313,7 +327,7 @@ def _moments(case: Case) -> list[datetime]:
     waits = organization.withheld_at is not None or _put_off_until(case) is not None
     due = None if waits else _due(case)
     moments = (
-        case.covered.next_change(case.now),
+        case.covered.next_change(case.moment),
         due.at if due is not None else None,
         *(hold.expires_at for hold in organization.holds),
     )

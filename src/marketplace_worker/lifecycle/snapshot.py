@@ -1,7 +1,6 @@
 """The organization as a whole, as its snapshot shows it."""
 
-from datetime import datetime
-
+from marketplace_worker.lifecycle.claims import Moment
 from marketplace_worker.lifecycle.coverage import Attachment, Coverage
 from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
@@ -24,11 +23,11 @@ def snapshot(outlook: Outlook, *, revision: int, causation_id: str) -> Snapshot:
         tier=organization.tier.value,
         created_at=organization.creation.occurred_at,
         canceled_at=cancellation.canceled_at if cancellation else None,
-        plans=_plans(organization, outlook.covered, outlook.now),
+        plans=_plans(organization, outlook.covered, outlook.moment),
     )
 
 
-def _plans(organization: Organization, covered: Coverage, at: datetime) -> tuple[PlanSummary, ...]:
+def _plans(organization: Organization, covered: Coverage, at: Moment) -> tuple[PlanSummary, ...]:
     active = {claim.plan for claim in covered.claims if claim.covers(at)}
     subscriptions = [
         PlanSummary(

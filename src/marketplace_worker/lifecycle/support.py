@@ -138,7 +138,7 @@ def _judge_reactivation(case: Case) -> Answer | None:
 def _judge_reinstatement(case: Case, request: SupportRequested) -> Answer | None:
     if not case.organization.state.in_cancellation:
         return _not_on_its_way_down(case)
-    plan = case.covered.pending(case.now) or case.covered.reviving(case.now)
+    plan = case.covered.pending(case.moment) or case.covered.reviving(case.moment)
     if request.grant_until is None and plan is None:
         return Answer(
             Refusal.NO_ACTIVE_PLAN,
@@ -179,12 +179,13 @@ def _not_on_its_way_down(case: Case) -> Answer:
 
 
 def _reinstate(case: Case, request: SupportRequested) -> Answer:
-    pending = case.covered.pending(case.now)
-    if pending is not None:
-        assert pending.subscription is not None
-        case.become(
-            case.organization.proved(Proof(pending.subscription, case.now, CompletedBy.SUPPORT))
-        )
+    """Every plan that is pending is proved (section 11)."""
+    proved = case.organization
+    for claim in case.covered.waiting:
+        if claim.revives(case.moment):
+            assert claim.subscription is not None
+            proved = proved.proved(Proof(claim.subscription, case.now, CompletedBy.SUPPORT))
+    case.become(proved)
     if request.grant_until is not None:
         grant = Grant(request.identity.id, case.now, request.grant_until)
         grants = (*case.organization.grants, grant)

@@ -71,13 +71,13 @@ class Subjects:
             case SubscriptionLinked(subscription=key, organization=organization):
                 self._add_subscription(key, fact.billing_account)
                 self.organizations.add(organization)
-            case Created(organization=organization, owner=owner):
+            case (
+                Created(organization=organization, owner=owner)
+                | OwnerChanged(organization=organization, owner=owner)
+            ):
                 self.organizations.add(organization)
                 self.owners.add(owner)
                 self.locked_emails.add(owner)
-            case OwnerChanged(organization=organization, owner=owner):
-                self.organizations.add(organization)
-                self.owners.add(owner)
             case SupportRequested():
                 self._add_request(fact)
             case GuardTripped() | GuardReleased():

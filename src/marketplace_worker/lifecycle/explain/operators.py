@@ -41,7 +41,7 @@ from marketplace_worker.lifecycle.explain.values import (
 )
 from marketplace_worker.lifecycle.explain.wording import Words, distance, length, listed
 from marketplace_worker.lifecycle.guard import Trip
-from marketplace_worker.lifecycle.settle import HARMFUL
+from marketplace_worker.lifecycle.policy import HARMFUL
 from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
 
 _QUIET = {
@@ -56,6 +56,7 @@ _RULES = {
     Rule.DWELL: "dwell: in its state since",
     Rule.NOTICE: "notice: written",
     Rule.FLOOR: "floor: the marketplace wants the data kept until then",
+    Rule.COMMITMENT: "commitment: it was bought, and starts then",
     Rule.NAMED_DATE: "named date: what the notice said",
     Rule.NO_LOGIN: "no login: since",
     Rule.NO_API_REQUEST: "no API request: two billing cycles, the last was in that of",

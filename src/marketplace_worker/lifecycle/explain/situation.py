@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.claims import Claim
+from marketplace_worker.lifecycle.claims import Claim, Moment, Trigger, next_commitment_at
 from marketplace_worker.lifecycle.coverage import Coverage
 from marketplace_worker.lifecycle.deadlines import (
     Clock,
@@ -48,8 +48,8 @@ from marketplace_worker.lifecycle.guard import Watch
 from marketplace_worker.lifecycle.inactivity import LastSeen, inactive_at
 from marketplace_worker.lifecycle.organization import Notice, Organization
 from marketplace_worker.lifecycle.plans import FOREVER
-from marketplace_worker.lifecycle.policy import STEPS, Policies
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, Trigger, settle
+from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policies
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Tier
 
@@ -57,9 +57,17 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """Where logins do not matter."""
 
 
-def case_of(organization: Organization, fleet: Fleet, policies: Policies, *, now: datetime) -> Case:
+def case_of(
+    organization: Organization,
+    fleet: Fleet,
+    policies: Policies,
+    *,
+    now: datetime,
+    trigger: Trigger = Trigger.INSPECTION,
+) -> Case:
     """A case that is only looked at; what is decided in it is thrown away."""
-    return Case(organization, fleet, policies, now, Watch(fleet.safeguards), BY_DEADLINE)
+    watch = Watch(fleet.safeguards)
+    return Case(organization, fleet, policies, now, watch, BY_DEADLINE, trigger=trigger)
 
 
 # --- why ------------------------------------------------------------------------------------------
@@ -87,7 +95,7 @@ def why(case: Case) -> Why:
             organization.reason,
             organization.initiator,
         )
-    plans = _on_file(covered, case.now)
+    plans = _on_file(covered, case.moment)
     if plans:
         return OnPlan(plans, organization.reason, organization.initiator)
     ended = covered.last_end(case.now)
@@ -103,7 +111,7 @@ def _email_in_use(case: Case) -> bool:
     return organization.recoverable and any(each.id != organization.id for each in using)
 
 
-def _on_file(covered: Coverage, now: datetime) -> tuple[PlanOnFile, ...]:
+def _on_file(covered: Coverage, now: Moment) -> tuple[PlanOnFile, ...]:
     active = sorted((claim.plan, claim.ends_at) for claim in covered.claims if claim.covers(now))
     return tuple(PlanOnFile(plan, at if at < FOREVER else None) for plan, at in active)
 
@@ -142,8 +150,11 @@ def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
             return ()
 
 
-def _again(case: Case, organization: Organization | None = None) -> Case:
-    return case_of(organization or case.organization, case.fleet, case.policies, now=case.now)
+def _again(
+    case: Case, organization: Organization | None = None, trigger: Trigger = Trigger.INSPECTION
+) -> Case:
+    here = organization or case.organization
+    return case_of(here, case.fleet, case.policies, now=case.now, trigger=trigger)
 
 
 def _overdue(case: Case, looked: Organization) -> Next:
@@ -151,7 +162,7 @@ def _overdue(case: Case, looked: Organization) -> Next:
     last one has ended and another brings it back at once.
     """
     if looked.state is State.ACTIVE:
-        proof = _again(case, looked).covered.reviving(case.now)
+        proof = _again(case, looked).covered.reviving(case.moment)
         return ComesBack(proof.plan if proof else None, case.now)
     ended = case.covered.last_end(case.now)
     assert ended is not None, "only the end of a plan cancels"
@@ -164,14 +175,16 @@ def _ends(claim: Claim) -> PlanEnds:
 
 
 def _next_of_active(case: Case) -> Next:
-    if case.covered.active(case.now):
-        last = _last_of_cover(case.covered, case.now)
+    if case.covered.active(case.moment):
+        last = _last_of_cover(case.covered, case.moment)
         return NothingComes(Quiet.PLAN_GOES_ON) if last is None else _ends(last)
     organization, begins = case.organization, next_beginning(case.covered, case.now)
     starts = PlanStarts(begins.plan, begins.starts_at) if begins else None
     assert organization.tier is not None, "a created organization has a tier"
     if organization.tier.value is not Tier.FREE:
         return starts or NothingComes(Quiet.TIER_IS_EXEMPT)
+    if starts is not None and next_commitment_at(organization, case.now) is not None:
+        return starts
     terms = _inactivity_terms(case)
     if organization.held(case.now):
         on_hold = _on_hold(case, State.DEACTIVATED, terms)
@@ -188,14 +201,14 @@ def _sooner(at: datetime, other: datetime | None) -> bool:
     return other is None or at <= other
 
 
-def _last_of_cover(covered: Coverage, now: datetime) -> Claim | None:
+def _last_of_cover(covered: Coverage, now: Moment) -> Claim | None:
     """The plan with whose end no plan is active any more; None: no end is known."""
     last: Claim | None = None
     at = now
     while covering := [claim for claim in covered.claims if claim.covers(at)]:
         last = max(covering, key=lambda claim: claim.ends_at)
-        at = last.ends_at
-        if at == FOREVER:
+        at = Moment(last.ends_at)
+        if at.at == FOREVER:
             return None
     return last
 
@@ -230,7 +243,7 @@ def next_beginning(covered: Coverage, now: datetime) -> Claim | None:
 
 
 def _awaits(case: Case, step: State) -> AwaitsCompletion:
-    pending, claim = case.organization.pending, case.covered.pending(case.now)
+    pending, claim = case.organization.pending, case.covered.pending(case.moment)
     assert pending is not None
     assert claim is not None, "what is pending has just been looked at"
     return AwaitsCompletion(
@@ -257,8 +270,8 @@ def _comes(case: Case, due: Due, announced: "_Announced | None", terms: tuple[Te
     deadline = Deadline(due.state, (*terms, *(announced.terms() if announced else ())))
     if isinstance(due, NoticeDue):
         return NoticeComes(due.at, deadline)
-    after = _again(case)
-    taken = settle(after, Trigger.DEADLINE).organization
+    after = _again(case, trigger=Trigger.DEADLINE)
+    taken = settle(after).organization
     if taken.state is case.organization.state:
         if taken.postponed_until is not None and due.at <= case.now < taken.postponed_until:
             return Postponed(deadline, taken.postponed_until, _silent(case))
@@ -283,7 +296,7 @@ def _latest(terms: tuple[Term, ...]) -> datetime:
 
 
 def _cancellation_terms(organization: Organization, clock: Clock, step: State) -> tuple[Term, ...]:
-    """Numbers 1, 2 and 4 of lifecycle.md section 3."""
+    """Numbers 1, 2, 4 and 6 of lifecycle.md section 3."""
     before = State.CANCELED if step is STEPS[0] else STEPS[STEPS.index(step) - 1]
     since = organization.dwelling_since
     assert since is not None, "a state of a cancellation was entered"
@@ -301,6 +314,8 @@ def _cancellation_terms(organization: Organization, clock: Clock, step: State) -
     ]
     if step is State.DEACTIVATED and clock.floor is not None:
         terms.append(Term(Rule.FLOOR, clock.floor))
+    if step in HARMFUL and clock.commitment_at is not None:
+        terms.append(Term(Rule.COMMITMENT, clock.commitment_at))
     return tuple(terms)
 
 

@@ -34,8 +34,7 @@ from marketplace_worker.lifecycle.explain.values import (
     Withheld,
 )
 from marketplace_worker.lifecycle.notes import Activated, Note
-from marketplace_worker.lifecycle.policy import AzureReinstatement
-from marketplace_worker.lifecycle.settle import HARMFUL
+from marketplace_worker.lifecycle.policy import HARMFUL, AzureReinstatement
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,

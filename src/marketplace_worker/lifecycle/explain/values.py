@@ -108,6 +108,7 @@ class Rule(StrEnum):
     DWELL = "dwell"
     NOTICE = "notice"
     FLOOR = "floor"
+    COMMITMENT = "commitment"
     NAMED_DATE = "named_date"
     NO_LOGIN = "no_login"
     NO_API_REQUEST = "no_api_request"

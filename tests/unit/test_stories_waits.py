@@ -1,0 +1,107 @@
+"""What puts harm off: a commitment that was bought, and waits that outlast their notice
+(lifecycle.md sections 3, 5 and 12).
+"""
+
+import pytest
+from stories import check_story
+
+LONG_WAIT_ENDS = """
+        21+1h | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
+              |                                      | notice_withdrawn: suspended 7
+        21+1h |                                      | notice_given: suspended 24+1h
+        24+1h |                                      | suspended
+"""
+SHORT_WAIT_ENDS = """
+        21    | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
+        23    |                                      | suspended
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "until"), [(LONG_WAIT_ENDS, "45"), (SHORT_WAIT_ENDS, "44")], ids=["long", "short"]
+)
+def test_a_notice_that_outlasted_a_long_wait_is_given_anew(end: str, until: str) -> None:
+    """Section 12, *any wait*: more than 14 days past the date that it named."""
+    check_story(
+        f"""
+        day   | heard                                | said
+        0     | acme created plus                    |
+        0     | acme links gcp:e-1 payg account=P    |
+        0     | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        1     |                                      | control_plane_lost
+        4     |                                      | notice_given: suspended 7
+        5     | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        {end}
+        """,
+        until=until,
+    )
+
+
+def test_no_harm_is_done_before_a_commitment_that_was_bought_starts() -> None:
+    """Section 3, 6: it is to find its data; the loss of the control plane does not wait."""
+    check_story(
+        """
+        day | heard                            | said
+        0   | acme created plus                |
+        0   | acme links azure:s-1 payg        |
+        0   | azure:s-1 Suspend                | canceled non_payment by marketplace, payg
+        0   | acme commits c-1 from=60 to=400  |
+        0   | acme commits c-2 from=50 to=400  |
+        1   |                                  | control_plane_lost
+        47  |                                  | notice_given: suspended 50
+        50  |                                  | reinstated
+            |                                  | notice_withdrawn: suspended 50
+        """,
+        until="399",
+    )
+
+
+def test_a_commitment_bought_by_a_suspended_organization_keeps_its_data() -> None:
+    """Section 3, 6: the notice that stands is not withdrawn, and the deletion waits."""
+    check_story(
+        """
+        day | heard                            | said
+        0   | acme created plus                |
+        0   | acme links azure:s-1 payg        |
+        0   | azure:s-1 Suspend                | canceled non_payment by marketplace, payg
+        1   |                                  | control_plane_lost
+        4   |                                  | notice_given: suspended 7
+        7   |                                  | suspended
+        30  |                                  | notice_given: deactivated 37
+        36  | acme commits c-1 from=90 to=400  |
+        90  |                                  | reinstated
+            |                                  | notice_withdrawn: deactivated 37
+        """,
+        until="399",
+    )
+
+
+def test_a_commitment_that_is_taken_back_after_a_long_wait_leaves_a_new_notice() -> None:
+    """Section 12: the customer reads in time that the wait is over."""
+    check_story(
+        """
+        day | heard                              | said
+        0   | acme created plus                  |
+        0   | acme links azure:s-1 payg          |
+        0   | azure:s-1 Suspend                  | canceled non_payment by marketplace, payg
+        1   |                                    | control_plane_lost
+        4   |                                    | notice_given: suspended 7
+        5   | acme commits c-1 from=90 to=400    |
+        22  | acme commits c-1 from=-900 to=-800 | notice_withdrawn: suspended 7
+        22  |                                    | notice_given: suspended 25
+        25  |                                    | suspended
+        """,
+        until="29",
+    )
+
+
+def test_a_free_organization_with_a_commitment_yet_to_start_is_not_inactive() -> None:
+    """Section 5: only without an active plan or a commitment yet to start."""
+    check_story(
+        """
+        day | heard                           | said
+        0   | acme created                    |
+        0   | acme commits c-1 from=80 to=400 |
+        """,
+        until="399",
+    )
