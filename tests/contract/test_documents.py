@@ -26,6 +26,7 @@ from marketplace_worker.contract.documents import (
 )
 from marketplace_worker.contract.examples import example_answer_of_the_worker, outbound_examples
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, Waited
 from marketplace_worker.lifecycle.events import (
     CompletedBy,
     DeactivationCause,
@@ -68,19 +69,15 @@ from marketplace_worker.lifecycle.notes import (
     VendorCancellationApproved,
 )
 from marketplace_worker.lifecycle.organization import (
-    Cancellation,
     Commitment,
     Creation,
     Grant,
     Hold,
-    Notice,
     Organization,
-    Pending,
     Proof,
     Recovery,
     Reported,
     Told,
-    Waited,
 )
 from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import Policy

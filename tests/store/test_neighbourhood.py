@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from marketplace_worker.lifecycle.cancellation import Cancellation
 from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause
 from marketplace_worker.lifecycle.facts import (
     Created,
@@ -22,13 +23,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Harm, Safeguards
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Note, Pended
-from marketplace_worker.lifecycle.organization import (
-    Cancellation,
-    Creation,
-    Organization,
-    Proof,
-    Told,
-)
+from marketplace_worker.lifecycle.organization import Creation, Organization, Proof, Told
 from marketplace_worker.lifecycle.plans import Link
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State

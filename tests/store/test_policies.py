@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.cancellation import Cancellation
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.organization import Cancellation, Organization
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId

@@ -25,6 +25,7 @@ from world import (
     link,
 )
 
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, Waited
 from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
@@ -61,18 +62,14 @@ from marketplace_worker.lifecycle.notes import (
     VendorCancellationApproved,
 )
 from marketplace_worker.lifecycle.organization import (
-    Cancellation,
     Commitment,
     Creation,
     Grant,
     Hold,
-    Notice,
     Organization,
-    Pending,
     Proof,
     Recovery,
     Told,
-    Waited,
 )
 from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import (

@@ -21,6 +21,7 @@ from world import (
     World,
 )
 
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.guard import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.notes import (
@@ -33,12 +34,10 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
 )
 from marketplace_worker.lifecycle.organization import (
-    Cancellation,
     Commitment,
     Creation,
     Grant,
     Hold,
-    Notice,
     Organization,
     Recovery,
     Told,

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from world import ACME, DAY, DAY_0, HOUR, moment
 
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.deadlines import (
     Clock,
     Due,
@@ -17,7 +18,7 @@ from marketplace_worker.lifecycle.deadlines import (
     due_in_cancellation,
     schedule,
 )
-from marketplace_worker.lifecycle.organization import Cancellation, Notice, Organization
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType

@@ -24,11 +24,11 @@ from world import (
     tripped,
 )
 
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.events import Event, EventKind, GuardTrippedDetails
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.guard import Safeguards, Watch, limit
 from marketplace_worker.lifecycle.notes import Ended
-from marketplace_worker.lifecycle.organization import Cancellation, Notice
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from marketplace_worker.lifecycle import effects
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
 from marketplace_worker.lifecycle.claims import Claim
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
@@ -22,14 +23,7 @@ from marketplace_worker.lifecycle.events import (
     event_id,
 )
 from marketplace_worker.lifecycle.guard import Watch
-from marketplace_worker.lifecycle.organization import (
-    Cancellation,
-    Notice,
-    Organization,
-    Pending,
-    Recovery,
-    Told,
-)
+from marketplace_worker.lifecycle.organization import Organization, Recovery, Told
 from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, Tier

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby, pairwise
 
+from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, Waited
 from marketplace_worker.lifecycle.claims import (
     Claim,
     Moment,
@@ -21,12 +22,7 @@ from marketplace_worker.lifecycle.claims import (
 from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.organization import (
-    Cancellation,
-    Organization,
-    Pause,
-    Waited,
-)
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
 from marketplace_worker.lifecycle.vocabulary import (

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from marketplace_worker.lifecycle.cancellation import Notice, Pause
 from marketplace_worker.lifecycle.events import ScheduledStep
-from marketplace_worker.lifecycle.organization import Notice, Organization, Pause
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType

@@ -6,9 +6,10 @@ Facts change only the registers; only `settle` moves the state.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Generic, TypeVar
 
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
 from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
 from marketplace_worker.lifecycle.facts import CommitmentLinked, Created, OwnerChanged, TierChanged
 from marketplace_worker.lifecycle.plans import KEPT_MAX
@@ -25,10 +26,6 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 _T = TypeVar("_T")
-
-
-Pause = tuple[datetime, datetime]
-"""A half-open interval that is taken out of the clock (lifecycle.md section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,61 +92,6 @@ class Hold:
     kind: HoldKind
     placed_at: datetime
     expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A plan is active again since `since`, and the reinstatement waits for what completes it."""
-
-    subscription: SubscriptionKey
-    completed_by: CompletedBy
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Waited:
-    """The reinstatement by a plan that was active in `[starts_at, ends_at)` was to be completed."""
-
-    subscription: SubscriptionKey
-    starts_at: datetime
-    ends_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Cancellation:
-    """Why the organization is on its way down, and since when.
-
-    `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
-    `moved_from` is what was decided first (None: no old news has moved it).  `correlation_id` is
-    the id of the event that began the story.  `extension`: what Support added to every offset.
-    `waited`: for which plans the clock stood still, as was known when they were last its own to
-    wait for.
-    """
-
-    canceled_at: datetime
-    correlation_id: str
-    policy_version: str
-    extension: timedelta = timedelta(0)
-    waited: tuple[Waited, ...] = ()
-    moved_from: datetime | None = None
-
-    @property
-    def decided_canceled_at(self) -> datetime:
-        """The `canceled_at` that was decided when the cancellation was."""
-        return self.canceled_at if self.moved_from is None else self.moved_from
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A standing notice: `step` comes at `names`, as it said; written at `given_at`.
-
-    `correlation_id` is that of the story that it began: one of inactivity.
-    """
-
-    step: State
-    names: datetime
-    given_at: datetime
-    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ against what `settle` does.
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from marketplace_worker.lifecycle.cancellation import Notice
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.claims import Claim, Moment, Trigger, next_commitment_at
 from marketplace_worker.lifecycle.coverage import Coverage
@@ -46,7 +47,7 @@ from marketplace_worker.lifecycle.explain.values import (
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Watch
 from marketplace_worker.lifecycle.inactivity import LastSeen, inactive_at
-from marketplace_worker.lifecycle.organization import Notice, Organization
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import FOREVER
 from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, settle

@@ -1,0 +1,66 @@
+"""What belongs to one cancellation: since when, what it waits for, and what was announced of it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from marketplace_worker.lifecycle.events import CompletedBy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+
+Pause = tuple[datetime, datetime]
+"""A half-open interval that is taken out of the clock (lifecycle.md section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A plan is active again since `since`, and the reinstatement waits for what completes it."""
+
+    subscription: SubscriptionKey
+    completed_by: CompletedBy
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """The reinstatement by a plan that was active in `[starts_at, ends_at)` was to be completed."""
+
+    subscription: SubscriptionKey
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Why the organization is on its way down, and since when.
+
+    `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
+    `moved_from` is what was decided first (None: no old news has moved it).  `correlation_id` is
+    the id of the event that began the story.  `extension`: what Support added to every offset.
+    `waited`: for which plans the clock stood still, as was known when they were last its own to
+    wait for.
+    """
+
+    canceled_at: datetime
+    correlation_id: str
+    policy_version: str
+    extension: timedelta = timedelta(0)
+    waited: tuple[Waited, ...] = ()
+    moved_from: datetime | None = None
+
+    @property
+    def decided_canceled_at(self) -> datetime:
+        """The `canceled_at` that was decided when the cancellation was."""
+        return self.canceled_at if self.moved_from is None else self.moved_from
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A standing notice: `step` comes at `names`, as it said; written at `given_at`.
+
+    `correlation_id` is that of the story that it began: one of inactivity.
+    """
+
+    step: State
+    names: datetime
+    given_at: datetime
+    correlation_id: str | None = None
