@@ -7,17 +7,18 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
-from marketplace_worker.errors import CannotGoOn, Misconfigured
+from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health, Sign
@@ -44,9 +45,11 @@ from marketplace_worker.store import policies, safeguards
 from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
-from marketplace_worker.streams.consumer import Oversight, consuming
+from marketplace_worker.streams.consumer import Consumers, Oversight, consuming
+from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.producer import Publisher, producing
-from marketplace_worker.streams.topics import require_topics
+from marketplace_worker.streams.rights import Right, to_read, to_write
+from marketplace_worker.streams.topics import require_access
 from marketplace_worker.translate import Feed
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
@@ -102,7 +105,8 @@ async def run(
     """Work until `stop` is set (SIGTERM and SIGINT set it), then finish what is under way.
 
     Raises:
-        Misconfigured: what is set, the schema or the topics do not allow a start.
+        Misconfigured: what is set, the schema, the topics or the rights in Kafka do not allow a
+            start; or a right was taken away.
         Unavailable: Kafka or Postgres does not answer at the start; later it is waited for.
         CannotGoOn: a loop has ended or hangs: the process must be started anew.
     """
@@ -147,7 +151,7 @@ async def _work(
         cutting = asyncio.create_task(_cut_off(pool, stop))
         stack.callback(cutting.cancel)
         await require_current_schema(pool)
-        await require_topics(settings.kafka, settings.topics)
+        await require_access(settings.kafka, _rights(settings, loops))
         worker = worker_of(settings, policy, pool, clock)
         await _register(policy, worker)
         tasks += await stack.enter_async_context(_tasks(settings, worker, loops, health, stop))
@@ -186,6 +190,14 @@ async def _cut_off(pool: Pool, stop: Stop) -> None:
     await stop.ordered.wait()
     await asyncio.sleep(stop.work_left_s() + CANCEL_TIMEOUT_S)
     pool.terminate()
+
+
+def _rights(settings: Settings, loops: Collection[Loop]) -> Sequence[Right]:
+    """What these loops do in Kafka; the others do nothing there."""
+    return (
+        *(to_read(settings.kafka, settings.topics) if Loop.INGEST in loops else ()),
+        *(to_write(settings.topics) if Loop.RELAY in loops else ()),
+    )
 
 
 async def _register(policy: Policy, worker: Worker) -> None:
@@ -254,10 +266,26 @@ async def _tasks(
                 see = partial(look_at_reader, each, health)
                 await see()
                 await repeat(f"look at {each.name}", see, LOOK_EVERY_S)
-            failing = asyncio.create_task(consumers.wait_failed(), name=Loop.INGEST)
+            failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
             stack.callback(failing.cancel)
             tasks.append(failing)
         yield tasks
+
+
+async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
+    """Wait until a consumer cannot go on, and look whether that is for want of a right: aiokafka
+    does not always say which.
+
+    Raises:
+        Misconfigured: a right was taken away; the message says which, and what to type.
+        ConsumerDied: it ended for another reason.
+    """
+    try:
+        await consumers.wait_failed()
+    except ConsumerDied:
+        with suppress(Unavailable):
+            await require_access(settings.kafka, to_read(settings.kafka, settings.topics))
+        raise
 
 
 async def _send(pool: Pool, publisher: Publisher, settings: Settings, sign: Sign) -> int:

@@ -63,14 +63,15 @@ def test_each_thing_that_is_missing_has_its_sentence() -> None:
     told = healthy()
     told.looked_at("Postgres", lacks="does not answer")
     told.looked_at("schema", lacks="the database lacks 0003_recovery.sql")
-    told.sign("relay").failures = 3
+    for _ in range(3):
+        told.sign("relay").fail("Kafka did not acknowledge 2 messages")
     status, text = answer(told, "/readyz")
     assert status == 503
     assert text.splitlines() == [
         "not ready",
         "Postgres: does not answer",
         "schema: the database lacks 0003_recovery.sql",
-        "relay: failed 3 times in a row",
+        "relay: failed 3 times in a row: Kafka did not acknowledge 2 messages",
     ]
     assert answer(told, "/livez")[0] == 200
     assert "marketplace_worker_ready 0.0" in answer(told, "/metrics")[1]

@@ -19,7 +19,13 @@ class Sign:
 
     def __init__(self) -> None:
         self.failures = 0
+        self.reason = ""
         self._due_at = time.monotonic()
+
+    def fail(self, reason: str) -> None:
+        """Count one more failure in a row, and keep why."""
+        self.failures += 1
+        self.reason = reason
 
     def give(self, *, rest_s: float = 0.0) -> None:
         """Say that the loop turns, and will be silent for `rest_s` by its own choice."""
@@ -93,7 +99,7 @@ class Health:
 
     def _failing(self) -> Sequence[str]:
         return [
-            f"{loop}: failed {sign.failures} times in a row"
+            f"{loop}: failed {sign.failures} times in a row: {sign.reason}"
             for loop, sign in list(self._signs.items())
             if sign.failures > FAILURES_MAX
         ]

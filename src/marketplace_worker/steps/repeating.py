@@ -64,7 +64,7 @@ async def _repeat(
         try:
             found = await step()
         except Unavailable as error:
-            sign.failures += 1
+            sign.fail(str(error))
             pause_s = _pause_s(sign.failures)
             log.warning(
                 "loop_waiting",
@@ -73,8 +73,8 @@ async def _repeat(
                 pause_s=pause_s,
                 failures=sign.failures,
             )
-        except Exception:  # a bug of ours: say so, and go on with what can go on
-            sign.failures += 1
+        except Exception as error:  # a bug of ours: say so, and go on with what can go on
+            sign.fail(f"a bug, {type(error).__name__}")
             pause_s = _pause_s(sign.failures)
             log.exception("loop_failed", loop=loop, pause_s=pause_s, failures=sign.failures)
         else:

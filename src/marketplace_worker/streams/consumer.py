@@ -32,6 +32,7 @@ from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
 from marketplace_worker.streams.record_batches import Unreadable
+from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import security, servers
 
 IDLE_WAIT_MS = 50
@@ -175,7 +176,8 @@ class Consumer:
         try:
             await self.broker.start()
         except (KafkaError, OSError) as error:
-            said = f"Kafka at {self._settings.kafka.bootstrap_servers}: {error}"
+            kafka = self._settings.kafka
+            said = f"Kafka at {kafka.bootstrap_servers}: {explained(kafka, error, Operation.READ)}"
             if isinstance(error, BrokerResponseError) and not error.retriable:
                 raise Misconfigured(said) from error
             raise Unavailable(said) from error

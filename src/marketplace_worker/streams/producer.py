@@ -5,7 +5,7 @@ together with the producer that held it, or an old snapshot could follow a newer
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +16,14 @@ from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
     MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
 )
 
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
 from marketplace_worker.streams import connections
+from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import client_arguments
 
 BATCH_BYTES_MAX = 256 * 1024
@@ -76,7 +78,7 @@ class Publisher:
         clean = False
         try:
             async with asyncio.timeout(self._relay.acknowledge_timeout_ms / 1000):
-                await _send(producer, messages, sent)
+                await _send(producer, self._kafka, messages, sent)
                 await _settled(sent)
             clean = not any(map(_spoils, sent))
         except TimeoutError:
@@ -86,7 +88,7 @@ class Publisher:
             # is still waiting would be sent later: neither producer may be used again.
             if not clean:
                 await self._give_up(producer, sent)
-        results = [_result(each) for each in sent]
+        results = [_result(self._kafka, each) for each in sent]
         results += [NotSent("the time was up")] * (len(messages) - len(sent))
         return _in_order(messages, results)
 
@@ -183,15 +185,16 @@ async def _connect(producer: AIOKafkaProducer) -> None:
 
 async def _send(
     producer: AIOKafkaProducer,
+    kafka: Kafka,
     messages: Sequence[Outgoing],
     sent: list[asyncio.Future[Any] | Exception],
 ) -> None:
     """Hand all to the producer, without waiting for delivery; fills `sent` as it goes."""
-    unknown = await _unknown(producer, {message.topic for message in messages})
+    unknown = await _unknown(producer, kafka, {message.topic for message in messages})
     blocked: set[tuple[str, bytes | None]] = set()
     for message in messages:
         if message.topic in unknown:
-            sent.append(NotSent(f"Kafka tells nothing of the topic {message.topic}"))
+            sent.append(NotSent(unknown[message.topic]))
             continue
         if (message.topic, message.key) in blocked:
             sent.append(NotSent("an earlier message of its key failed"))
@@ -212,20 +215,24 @@ async def _send(
             sent.append(acknowledged)
 
 
-async def _unknown(producer: AIOKafkaProducer, topics: Iterable[str]) -> frozenset[str]:
-    """Those of these topics of which Kafka tells nothing; a message for one would hold up all."""
+async def _unknown(
+    producer: AIOKafkaProducer, kafka: Kafka, topics: Iterable[str]
+) -> Mapping[str, str]:
+    """The topics of which Kafka tells nothing, with why; a message for one would hold up all."""
 
-    async def is_unknown(topic: str) -> bool:
+    async def why_unknown(topic: str) -> str:
         try:
             async with asyncio.timeout(TOPIC_KNOWN_WITHIN_S):
                 await producer.partitions_for(topic)
+        except TopicAuthorizationFailedError as error:
+            return explained(kafka, error, Operation.WRITE)
         except (KafkaError, TimeoutError):
-            return True
-        return False
+            return f"Kafka tells nothing of the topic {topic}"
+        return ""
 
     named = tuple(topics)
-    found = await asyncio.gather(*(is_unknown(topic) for topic in named))
-    return frozenset(topic for topic, unknown in zip(named, found, strict=True) if unknown)
+    found = await asyncio.gather(*(why_unknown(topic) for topic in named))
+    return {topic: why for topic, why in zip(named, found, strict=True) if why}
 
 
 async def _settled(sent: Sequence[asyncio.Future[Any] | Exception]) -> None:
@@ -241,13 +248,15 @@ def _spoils(each: asyncio.Future[Any] | Exception) -> bool:
     return not isinstance(each, NotSent | MessageSizeTooLargeError)
 
 
-def _result(each: asyncio.Future[Any] | Exception) -> Exception | None:
+def _result(kafka: Kafka, each: asyncio.Future[Any] | Exception) -> Exception | None:
     if isinstance(each, Exception):
         return each
     if each.cancelled() or not each.done():
         return NotSent("the time was up")
     error = each.exception()
     assert error is None or isinstance(error, Exception)
+    if isinstance(error, TopicAuthorizationFailedError):
+        return NotSent(explained(kafka, error, Operation.WRITE))
     return error
 
 

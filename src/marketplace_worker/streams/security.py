@@ -1,12 +1,18 @@
 """How a connection is encrypted and logs in, in the words of aiokafka and of FastStream."""
 
+import contextlib
 import ssl
 from typing import Any
 
+from aiokafka.conn import create_conn
+from aiokafka.errors import BrokerResponseError, KafkaError
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.settings import Kafka
+
+LOGIN_TIMEOUT_MS = 5_000
+"""How long a broker that does not answer is asked why it lets nobody log in."""
 
 
 def client_arguments(kafka: Kafka) -> dict[str, Any]:
@@ -49,6 +55,33 @@ def security(kafka: Kafka) -> BaseSecurity:
         ssl_context=context,
         use_ssl=use_ssl,
     )
+
+
+async def refused_login(kafka: Kafka) -> str:
+    """Why Kafka does not let us log in, in words; empty where that is not what is wrong.
+
+    Ask where a client could not start: of all that went wrong it only says that it reached nobody.
+    """
+    arguments = client_arguments(kafka)
+    for server in arguments.pop("bootstrap_servers"):
+        host, _, port = server.rpartition(":")
+        with contextlib.suppress(KafkaError, OSError):
+            try:
+                connection = await create_conn(
+                    host.strip("[]"),
+                    int(port),
+                    request_timeout_ms=min(kafka.request_timeout_ms, LOGIN_TIMEOUT_MS),
+                    **arguments,
+                )
+            except BrokerResponseError as refusal:
+                who = kafka.sasl_username or "us"
+                return (
+                    f"Kafka at {server} does not let {who} log in ({refusal}): set kafka."
+                    "security_protocol, kafka.sasl_mechanism, kafka.sasl_username and "
+                    "kafka.sasl_password as it wants them"
+                )
+            connection.close()
+    return ""
 
 
 def servers(kafka: Kafka) -> list[str]:

@@ -1,7 +1,7 @@
 """The topics: created once by an operator, looked for at every start."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,14 +9,19 @@ from enum import StrEnum
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     BrokerNotAvailableError,
+    BrokerResponseError,
     KafkaError,
+    NoError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Topics
-from marketplace_worker.streams.security import client_arguments
+from marketplace_worker.streams.authorized import ask
+from marketplace_worker.streams.rights import Operation, Resource, Right, not_allowed
+from marketplace_worker.streams.security import client_arguments, refused_login
 
 CONTROLLER_PAUSE_S = 0.1
 
@@ -44,7 +49,8 @@ async def create_topics(
     `topics.state` is log-compacted.
 
     Raises:
-        Misconfigured: the broker refuses one, for instance more replicas than brokers.
+        Misconfigured: the broker refuses one, for instance more replicas than brokers, or lets us
+            make none; the message says what to type.
         Unavailable: Kafka does not answer.
     """
     wanted = [
@@ -59,41 +65,45 @@ async def create_topics(
     async with _administering(kafka) as admin:
         await _controlled(admin, within_s=kafka.request_timeout_ms / 1000)
         response = await admin.create_topics(wanted)
-    return [_creation(name, code) for name, code, *_ in response.topic_errors]
+    codes = {name: for_code(code) for name, code, *_ in response.topic_errors}
+    refused = [name for name, error in codes.items() if error is TopicAuthorizationFailedError]
+    if refused:
+        rights = [Right(Operation.CREATE, Resource.TOPIC, name) for name in refused]
+        raise Misconfigured(not_allowed(kafka, rights))
+    return [_creation(name, error) for name, error in codes.items()]
 
 
-async def missing_topics(kafka: Kafka, topics: Topics) -> Sequence[str]:
-    """The topics that are not there (or that we may not see), sorted.
-
-    Raises `Unavailable` where Kafka does not answer.
-    """
-    async with _administering(kafka) as admin:
-        present = await admin.list_topics()
-    return sorted(set(_all(topics)) - set(present))
-
-
-async def require_topics(kafka: Kafka, topics: Topics) -> None:
-    """Refuse to start without the topics: consumers and producers would wait for them in vain.
+async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
+    """Refuse to start without the topics and the rights: consumers and producers would wait in
+    vain, and a dead letter that may not be written is noticed only when there is one.
 
     Raises:
-        Misconfigured: some are missing; the message names them and says what to type.
+        Misconfigured: something is missing, or Kafka does not let us log in; the message names all
+            of it and says what to type.
         Unavailable: Kafka does not answer.
     """
-    missing = await missing_topics(kafka, topics)
-    if missing:
-        raise Misconfigured(
-            f"Kafka has no topic {', '.join(missing)}: type `marketplace-worker topics create`, "
-            "or set their names"
+    if not rights:
+        return
+    async with _administering(kafka) as admin:
+        answer = await ask(admin, rights)
+    sentences = []
+    if answer.missing:
+        sentences.append(
+            f"Kafka has no topic {', '.join(answer.missing)}: type `marketplace-worker topics "
+            "create`, or set their names"
         )
+    if answer.refused:
+        sentences.append(not_allowed(kafka, answer.refused))
+    if sentences:
+        raise Misconfigured("; ".join(sentences))
 
 
 def _all(topics: Topics) -> tuple[str, ...]:
     return (*topics.facts, *topics.activity, *topics.outbound)
 
 
-def _creation(name: str, code: int) -> TopicCreation:
-    error = for_code(code)
-    if code == 0:
+def _creation(name: str, error: type[BrokerResponseError]) -> TopicCreation:
+    if error is NoError:
         return TopicCreation(name, Presence.CREATED)
     if error is TopicAlreadyExistsError:
         return TopicCreation(name, Presence.EXISTED)
@@ -126,6 +136,8 @@ async def _administering(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     except (KafkaError, OSError) as error:
+        if refused := await refused_login(kafka):
+            raise Misconfigured(refused) from error
         raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {error}") from error
     finally:
         await admin.close()

@@ -1,0 +1,108 @@
+"""Rights in Kafka: what the worker needs, and a sentence for an operator where one is missing.
+
+The ACLs that grant them, for the worker and for all others, are in docs/security.md.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from shlex import quote
+
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
+
+from marketplace_worker.settings import Kafka, Topics
+
+
+class Operation(StrEnum):
+    """What may be done, in the words of `kafka-acls.sh`."""
+
+    READ = "Read"
+    WRITE = "Write"
+    CREATE = "Create"
+
+
+class Resource(StrEnum):
+    """With what it may be done."""
+
+    TOPIC = "topic"
+    GROUP = "group"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """One operation on one topic or consumer group; one ACL grants it."""
+
+    operation: Operation
+    resource: Resource
+    name: str
+
+
+def to_read(kafka: Kafka, topics: Topics) -> Sequence[Right]:
+    """What the loop `ingest` needs."""
+    named = (*topics.facts, *topics.activity)
+    groups = (kafka.facts_group, kafka.activity_group)
+    return (
+        *(Right(Operation.READ, Resource.TOPIC, name) for name in named),
+        *(Right(Operation.READ, Resource.GROUP, name) for name in groups),
+    )
+
+
+def to_write(topics: Topics) -> Sequence[Right]:
+    """What the loop `relay` needs; that the producer is idempotent needs nothing more."""
+    return tuple(Right(Operation.WRITE, Resource.TOPIC, name) for name in topics.outbound)
+
+
+def not_allowed(kafka: Kafka, lacking: Iterable[Right]) -> str:
+    """Say which rights are missing, and what to type."""
+    lines = _lines(lacking)
+    missing = "; ".join(f"{operation} on {_named(names)}" for operation, names in lines.items())
+    typed = " and ".join(
+        f"`kafka-acls.sh --bootstrap-server {kafka.bootstrap_servers} --add "
+        f"--allow-principal {quote(_principal(kafka))} --operation {operation} {_options(names)}`"
+        for operation, names in lines.items()
+    )
+    return (
+        f"Kafka does not allow {_principal(kafka)} {missing}: "
+        f"have Kafka's administrator type {typed} (docs/security.md)"
+    )
+
+
+def explained(kafka: Kafka, error: BaseException, operation: Operation) -> str:
+    """What went wrong in words: the missing right, where that is it, else the error itself.
+
+    `operation`: what was tried when Kafka refused it.
+    """
+    match error:
+        case TopicAuthorizationFailedError(args=(str(name), *_)):
+            return not_allowed(kafka, [Right(operation, Resource.TOPIC, name)])
+        case GroupAuthorizationFailedError(args=(str(name), *_)):
+            return not_allowed(kafka, [Right(operation, Resource.GROUP, name)])
+        case KafkaError():
+            return str(error)
+        case _:
+            return repr(error)
+
+
+def _lines(rights: Iterable[Right]) -> dict[Operation, list[Right]]:
+    """By operation: one command grants all of one."""
+    lines: dict[Operation, list[Right]] = {}
+    for right in sorted(rights):
+        lines.setdefault(right.operation, []).append(right)
+    return lines
+
+
+def _named(rights: Iterable[Right]) -> str:
+    return ", ".join(f"{right.resource} {right.name}" for right in rights)
+
+
+def _options(rights: Iterable[Right]) -> str:
+    return " ".join(f"--{right.resource} {quote(right.name)}" for right in rights)
+
+
+def _principal(kafka: Kafka) -> str:
+    """Whom ACLs name; only with SASL we know what Kafka calls us."""
+    return f"User:{kafka.sasl_username or 'NAME'}"
