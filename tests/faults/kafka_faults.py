@@ -53,7 +53,7 @@ class KafkaServer:
                 servers.JARS,
                 self._folder,
                 port=self._port,
-                proxied=Proxied(self.proxy.target, self.proxy.port),
+                second=Proxied(self.proxy.target, self.proxy.port),
             )
         )
 

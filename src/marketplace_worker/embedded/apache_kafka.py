@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,9 +41,28 @@ class Proxied:
     advertised_port: int
 
 
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """Another listener, on `port`, whose clients log in (SASL/PLAIN) and may do what ACLs allow.
+
+    Clients of the first listener stay without a name, and may do everything.
+
+    Args:
+        port: to listen on.
+        passwords: by the user's name; both of letters, digits, `-`, `_` and `.`.
+    """
+
+    port: int
+    passwords: Mapping[str, str]
+
+
 @contextlib.asynccontextmanager
 async def broker(
-    jars: Path, folder: Path, *, port: int | None = None, proxied: Proxied | None = None
+    jars: Path,
+    folder: Path,
+    *,
+    port: int | None = None,
+    second: Proxied | Authorized | None = None,
 ) -> AsyncIterator[str]:
     """Run a broker until the block is left; yields its `host:port` on the loopback address.
 
@@ -51,19 +70,19 @@ async def broker(
         jars: `kafka_2.13` with all that it needs.
         folder: for data and log; made if missing, gone on with if not.
         port: to listen on; None for a free one.
-        proxied: another listener for clients that come through a proxy.
+        second: another listener, for clients of another kind.
 
     Raises:
         Misconfigured: no Java, no jars, or another process uses the folder.
         Unavailable: the broker did not start; the message has the end of its log.
     """
     with process.alone_in(folder) as home:
-        java = _java(jars)
+        program = java(jars)
         if not (home / "data" / "meta.properties").exists():
             _write_properties(home, process.free_port(), process.free_port(), None)
-            await process.finished(_format(java, home), within_seconds=FORMAT_SECONDS_MAX)
+            await process.finished(_format(program, home), within_seconds=FORMAT_SECONDS_MAX)
         async with process.listening(
-            partial(_server, java, home, proxied),
+            partial(_server, program, home, second),
             partial(process.answers_kafka, process.LOOPBACK),
             port=port,
             ready_seconds=READY_SECONDS_MAX,
@@ -71,22 +90,39 @@ async def broker(
             yield f"{process.LOOPBACK}:{chosen}"
 
 
-def _server(java: list[str], folder: Path, proxied: Proxied | None, port: int) -> Command:
-    _write_properties(folder, port, process.free_port(), proxied)
+def java(jars: Path) -> list[str]:
+    """The beginning of a command line that runs one of Kafka's classes.
+
+    Raises:
+        Misconfigured: no Java, or no jars.
+    """
+    if not any(jars.glob("kafka_2.13-*.jar")):
+        raise Misconfigured(f"no Apache Kafka in {jars}: `make test-kafka` fetches it with mvn")
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin" if home else None)
+    if found is None:
+        raise Misconfigured("Apache Kafka needs Java 17 or newer: no `java` was found")
+    return [found, *JAVA_OPTIONS, "-cp", f"{jars.resolve()}/*"]
+
+
+def _server(
+    program: list[str], folder: Path, second: Proxied | Authorized | None, port: int
+) -> Command:
+    _write_properties(folder, port, process.free_port(), second)
     return Command(
         name="Apache Kafka",
-        program=[*java, "kafka.Kafka", str(folder / "server.properties")],
+        program=[*program, "kafka.Kafka", str(folder / "server.properties")],
         folder=folder,
         stop_signals=(signal.SIGTERM,),
         stop_seconds=20.0,
     )
 
 
-def _format(java: list[str], folder: Path) -> Command:
+def _format(program: list[str], folder: Path) -> Command:
     return Command(
         name="Kafka's StorageTool",
         program=[
-            *java,
+            *program,
             "kafka.tools.StorageTool",
             "format",
             f"--cluster-id={CLUSTER_ID}",
@@ -97,33 +133,32 @@ def _format(java: list[str], folder: Path) -> Command:
     )
 
 
-def _java(jars: Path) -> list[str]:
-    if not any(jars.glob("kafka_2.13-*.jar")):
-        raise Misconfigured(f"no Apache Kafka in {jars}: `make test-kafka` fetches it with mvn")
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin" if home else None)
-    if java is None:
-        raise Misconfigured("Apache Kafka needs Java 17 or newer: no `java` was found")
-    return [java, *JAVA_OPTIONS, "-cp", f"{jars.resolve()}/*"]
-
-
 def _write_properties(
-    folder: Path, port: int, controller_port: int, proxied: Proxied | None
+    folder: Path, port: int, controller_port: int, second: Proxied | Authorized | None
 ) -> None:
     host = process.LOOPBACK
     listeners, advertised = f"PLAINTEXT://{host}:{port}", f"PLAINTEXT://{host}:{port}"
-    if proxied is not None:
-        listeners += f",PROXIED://{host}:{proxied.port}"
-        advertised += f",PROXIED://{host}:{proxied.advertised_port}"
+    protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+    more: dict[str, str] = {}
+    match second:
+        case Proxied():
+            listeners += f",PROXIED://{host}:{second.port}"
+            advertised += f",PROXIED://{host}:{second.advertised_port}"
+            protocols += ",PROXIED:PLAINTEXT"
+        case Authorized():
+            listeners += f",AUTHORIZED://{host}:{second.port}"
+            advertised += f",AUTHORIZED://{host}:{second.port}"
+            protocols += ",AUTHORIZED:SASL_PLAINTEXT"
+            more = _authorizing(second.passwords)
+        case None:
+            pass
     properties = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{host}:{controller_port}",
         "listeners": f"{listeners},CONTROLLER://{host}:{controller_port}",
         "advertised.listeners": advertised,
-        "listener.security.protocol.map": ",".join(
-            f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", "PROXIED")
-        ),
+        "listener.security.protocol.map": protocols,
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(folder / "data"),
         # One broker: nothing can have a second copy.
@@ -144,6 +179,19 @@ def _write_properties(
         "group.min.session.timeout.ms": "1000",
         # A lone first member need not wait for others.
         "group.initial.rebalance.delay.ms": "0",
+        **more,
     }
     text = "".join(f"{name}={value}\n" for name, value in properties.items())
     (folder / "server.properties").write_text(text)
+
+
+def _authorizing(passwords: Mapping[str, str]) -> dict[str, str]:
+    users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    return {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # Who does not log in: the tests themselves, and the broker.
+        "super.users": "User:ANONYMOUS",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.authorized.plain.sasl.jaas.config": f"{login} required {users};",
+    }

@@ -1,0 +1,420 @@
+"""The ACLs of docs/security.md on a real Kafka that goes by them: enough for everybody, and for
+nobody more than it takes.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import TopicAuthorizationFailedError
+from pydantic import SecretStr
+
+import acls
+import servers
+from acceptance.acl_requests import Acls, acls_of_broker
+from acceptance.scenario import created, eventbridge, linked, login, requested, support
+from acceptance.stage import PATIENCE_S, until, worker_process
+from acceptance.watched import ask
+from acls import Acl
+from marketplace_worker import app
+from marketplace_worker.embedded import apache_kafka, process
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.record import Outgoing
+from marketplace_worker.settings import Kafka, Settings
+from marketplace_worker.store.database import connecting
+from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams.authorized import ask as ask_for_rights
+from marketplace_worker.streams.consumer import Oversight, consuming
+from marketplace_worker.streams.producer import producing
+from marketplace_worker.streams.rights import Operation, Resource, Right, to_read, to_write
+from marketplace_worker.streams.topics import Presence, create_topics, require_access
+
+if not any(servers.JARS.glob("kafka-tools-*.jar")):
+    pytest.skip("no Apache Kafka: `make test-kafka` fetches it", allow_module_level=True)
+
+pytestmark = pytest.mark.broker
+
+PASSWORD = "secret"
+WORKERS_ACLS = acls.acls_of(acls.WORKER)
+REVOCABLE = ("revocable-1", "revocable-2")
+"""Workers that have all rights, until a test takes some away."""
+
+
+def without(acl: Acl) -> str:
+    """The name of a worker that has all its rights but this one."""
+    return f"without-{WORKERS_ACLS.index(acl)}"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A broker that goes by the page's ACLs, with the topics that its `topic-creator` made."""
+
+    broker: Acls
+    settings: Settings
+
+    def kafka(self, user: str) -> Kafka:
+        """How a user logs in."""
+        return self.settings.kafka.model_copy(update={"sasl_username": user})
+
+    def worker(self, user: str = acls.WORKER) -> Settings:
+        """The settings of a worker that logs in as a user."""
+        return self.settings.model_copy(
+            update={"kafka": self.kafka(user), "http_port": process.free_port()}
+        )
+
+    @asynccontextmanager
+    async def producer(self, user: str) -> AsyncIterator[AIOKafkaProducer]:
+        """A producer of a user; idempotent, as most are."""
+        producer = AIOKafkaProducer(**_login(self.kafka(user)), enable_idempotence=True)
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    async def send(self, user: str, line: dict[str, Any]) -> None:
+        """Have a user send a line of a scenario."""
+        async with self.producer(user) as producer:
+            await producer.send_and_wait(
+                line["topic"],
+                json.dumps(line["value"]).encode(),
+                key=line["key"].encode() if "key" in line else None,
+            )
+
+    async def read(self, user: str, topic: str, *wanted: bytes) -> None:
+        """Have a user read a topic, in a group of its name, until these bytes were read."""
+        consumer = AIOKafkaConsumer(
+            topic, **_login(self.kafka(user)), group_id=user, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                missing = list(wanted)
+                while missing:
+                    value = (await consumer.getone()).value or b""
+                    missing = [each for each in missing if each not in value]
+            await consumer.commit()
+        finally:
+            await consumer.stop()
+
+    async def take_away(self, acl: Acl) -> None:
+        """Take a right away; returns when the broker goes by it."""
+        await self.broker.take_away(acl)
+        await until(lambda: self._has(acl, wanted=False))
+
+    async def give(self, acl: Acl) -> None:
+        """Give a right back; returns when the broker goes by it."""
+        await self.broker.add(acl)
+        await until(lambda: self._has(acl, wanted=True))
+
+    async def _has(self, acl: Acl, *, wanted: bool) -> bool:
+        return (acl in await self.broker.all()) is wanted
+
+
+def _login(kafka: Kafka) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "security_protocol": kafka.security_protocol,
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": PASSWORD,
+    }
+
+
+@pytest.fixture(scope="module")
+async def guarded(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, postgres_server: str
+) -> AsyncIterator[Guarded]:
+    """The page's commands were typed, with Kafka's own `kafka-acls.sh`."""
+    choice = replace(pytestconfig.stash[servers.CHOICE], broker=servers.Broker.APACHE)
+    fewer = [without(acl) for acl in WORKERS_ACLS]
+    passwords = dict.fromkeys([*acls.users(), *fewer, *REVOCABLE], PASSWORD)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        folder = await enter(servers.own_folder(tmp_path_factory.mktemp("guarded")))
+        second = apache_kafka.Authorized(process.free_port(), passwords)
+        straight = await enter(apache_kafka.broker(servers.JARS, folder, second=second))
+        dsn = await enter(servers.fresh_database(postgres_server, f"acls_{uuid4().hex}"))
+        await _type_the_page(folder, straight)
+        broker = await enter(acls_of_broker(straight))
+        await broker.add(
+            *(replace(acl, user=user) for user in REVOCABLE for acl in WORKERS_ACLS),
+            *(
+                replace(acl, user=without(lacking))
+                for lacking in WORKERS_ACLS
+                for acl in WORKERS_ACLS
+                if acl != lacking
+            ),
+        )
+        settings = _settings(choice, f"{process.LOOPBACK}:{second.port}", dsn)
+        guarded = Guarded(broker, settings)
+        made = await create_topics(
+            guarded.kafka(acls.CREATOR), settings.topics, partitions=2, replication_factor=1
+        )
+        assert {each.presence for each in made} == {Presence.CREATED}
+        async with connecting(settings.postgres) as pool:
+            await migrate(pool)
+        yield guarded
+
+
+async def _type_the_page(folder: Path, bootstrap: str) -> None:
+    """Run the page's block in a shell that has `kafka-acls.sh`."""
+    program = [*apache_kafka.java(servers.JARS), "org.apache.kafka.tools.AclCommand"]
+    tool = folder / "kafka-acls.sh"
+    tool.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in program) + ' "$@"\n')
+    tool.chmod(0o755)
+    (folder / "admin.properties").touch()
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-eu", "-c", acls.block(),
+        env={"KAFKA": bootstrap, "PATH": f"{folder}:/usr/bin:/bin"},
+        cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await shell.communicate()
+    assert shell.returncode == 0, said.decode()
+
+
+def _settings(choice: servers.Choice, bootstrap: str, dsn: str) -> Settings:
+    """The default names, and a login that `Guarded.kafka` completes."""
+    settings = servers.settings(choice, bootstrap, dsn, "")
+    login = {
+        "group_prefix": Kafka.model_fields["group_prefix"].default,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": "nobody",
+        "sasl_password": SecretStr(PASSWORD),
+    }
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update=login)})
+
+
+async def _says(settings: Settings, status: int, *words: str) -> bool:
+    """Whether that is what a worker answers on `/readyz`."""
+    answer = await asyncio.to_thread(ask, settings.http_port or 0, "/readyz")
+    return answer[0] == status and all(word in answer[1] for word in words)
+
+
+async def test_kafka_has_the_acls_that_the_page_shows(guarded: Guarded) -> None:
+    """All that follows goes by what the page's text says; Kafka has understood the same."""
+    found = {acl for acl in await guarded.broker.all() if acl.user in acls.users()}
+    assert found == set(acls.acls())
+
+
+# --- enough ---------------------------------------------------------------------------------------
+
+
+async def test_the_worker_works_with_exactly_the_acls_of_the_page(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    """It takes in what all others report with their own rights, decides, publishes; subscribers
+    read it with theirs.
+    """
+    settings, log = guarded.worker(), tmp_path / "log"
+    ready = partial(_says, settings, 200)
+    async with worker_process(settings, log):
+        await until(ready)
+        await guarded.send("sign-up", created(0, "acme"))
+        await guarded.send("sign-up", linked(0.1, "acme", "aws", "agmt-1", "payg"))
+        await guarded.send("login-service", login(1, "acme"))
+        await guarded.send("api-gateway", requested(1, "acme"))
+        await guarded.send("support-tool", support(1, "extend_grace", "acme", days=1))
+        ended = {"id": "agmt-1", "status": "CANCELLED"}
+        await guarded.send("aws-router", eventbridge(2, "Purchase Agreement Ended", ended))
+        await guarded.send(
+            "aws-router", eventbridge(2.01, "License Deprovisioned", {"id": "agmt-1"})
+        )
+        for marketplace in ("gcp", "azure"):
+            topic = f"marketplace.{marketplace}.notifications"
+            await guarded.send(f"{marketplace}-router", {"topic": topic, "value": marketplace})
+            await guarded.read("alerts", "marketplace-worker.dead-letters", marketplace.encode())
+
+        told = (b"organization.canceled.v1", b"support_request.")
+        await guarded.read("billing", "organizations.lifecycle", *told)
+        await guarded.read("cache", "organizations.state", b'"canceled"')
+        async with connecting(settings.postgres) as pool:
+
+            async def all_is_taken_and_sent() -> bool:
+                counted = "SELECT EXISTS (SELECT FROM activity WHERE organization_id = 'acme')"
+                waits = "SELECT EXISTS (SELECT FROM outbox)"
+                return await pool.fetchval(counted) and not await pool.fetchval(waits)
+
+            await until(all_is_taken_and_sent)
+        assert await ready()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    producers = [line["idempotent"] for line in lines if line["event"] == "producer_started"]
+    assert producers == [True]
+    assert not [line for line in lines if line["level"] == "error"]
+
+
+# --- no more than it takes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acl", WORKERS_ACLS, ids=str)
+async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_says_which(
+    guarded: Guarded, acl: Acl
+) -> None:
+    """And not only its own check wants it: Kafka refuses what the worker does with it."""
+    settings = guarded.worker(without(acl))
+    option = f"--operation {acl.operation} --{acl.resource} {acl.name}`"
+    command = f"--add --allow-principal User:{without(acl)} {option}"
+    with pytest.raises(Misconfigured) as told:
+        await app.run(settings)
+    assert command in str(told.value)
+    assert str(told.value).count("--operation") == 1
+
+    if acl.operation == "Read":
+        with pytest.raises(Misconfigured) as told:
+            async with _reading(settings):
+                pass
+        refusals = [str(told.value)]
+    else:
+        refusals = [str(result) for result in await _publish(settings) if result is not None]
+    assert len(refusals) == 1
+    assert command in refusals[0]
+
+
+@asynccontextmanager
+async def _reading(settings: Settings) -> AsyncIterator[None]:
+    async def take(_: object) -> frozenset[str]:
+        return frozenset()
+
+    oversight = Oversight(lambda _: None, work_left_s=lambda: 1.0)
+    async with consuming(settings, facts=take, activity=take, oversight=oversight):
+        yield
+
+
+async def _publish(settings: Settings) -> Sequence[Exception | None]:
+    async with producing(settings.kafka, settings.relay) as publisher:
+        return await publisher.publish(
+            [Outgoing(name, b"k", b"{}", ()) for name in settings.topics.outbound]
+        )
+
+
+@pytest.mark.parametrize("loop", [app.Loop.INGEST, app.Loop.RELAY])
+async def test_a_worker_of_some_loops_needs_only_their_rights(
+    guarded: Guarded, loop: app.Loop
+) -> None:
+    """So that whoever reads need not be trusted with what subscribers act on."""
+    other = Operation.WRITE if loop is app.Loop.INGEST else Operation.READ
+    acl = next(acl for acl in WORKERS_ACLS if acl.operation == other)
+    settings, stop = guarded.worker(without(acl)), asyncio.Event()
+    work = asyncio.create_task(app.run(settings, [loop], stop=stop))
+    try:
+        await until(partial(_says, settings, 200))
+    finally:
+        stop.set()
+        await work
+
+
+@pytest.mark.parametrize("user", acls.users())
+async def test_nobody_may_do_more_than_the_page_says(guarded: Guarded, user: str) -> None:
+    """Every user with every topic and each of the groups, as Kafka itself says."""
+    topics = guarded.settings.topics
+    named = {*topics.facts, *topics.activity, *topics.outbound}
+    groups = {acl.name for acl in acls.acls() if acl.resource == "group"}
+    asked = {
+        *(
+            Right(op, Resource.TOPIC, name)
+            for op in (Operation.READ, Operation.WRITE)
+            for name in named
+        ),
+        *(Right(Operation.READ, Resource.GROUP, name) for name in groups),
+    }
+    admin = AIOKafkaAdminClient(**_login(guarded.kafka(user)))
+    await admin.start()
+    try:
+        answer = await ask_for_rights(admin, asked)
+    finally:
+        await admin.close()
+    granted = {
+        Right(Operation(acl.operation), Resource(acl.resource), acl.name)
+        for acl in acls.acls_of(user)
+    }
+    assert set(answer.refused) == asked - granted
+    assert answer.missing == ()
+
+
+async def test_who_reports_logins_cannot_ask_for_a_deactivation(guarded: Guarded) -> None:
+    """Kafka keeps it from the topic; from doing so on its own topic, the worker does."""
+    with pytest.raises(TopicAuthorizationFailedError):
+        await guarded.send("login-service", support(1, "deactivate_organization", "acme"))
+
+
+@pytest.mark.parametrize("user", ["billing", "cache", "alerts"])
+async def test_a_subscriber_cannot_write(guarded: Guarded, user: str) -> None:
+    """Also not what it reads: other subscribers would believe it."""
+    topic = next(acl.name for acl in acls.acls_of(user) if acl.resource == "topic")
+    producer = AIOKafkaProducer(**_login(guarded.kafka(user)))
+    await producer.start()
+    try:
+        with pytest.raises(TopicAuthorizationFailedError):
+            await producer.send_and_wait(topic, b"{}")
+    finally:
+        await producer.stop()
+
+
+async def test_who_may_not_create_topics_is_told_what_grants_it(guarded: Guarded) -> None:
+    """All ten in one command."""
+    topics = guarded.settings.topics
+    with pytest.raises(Misconfigured) as told:
+        await create_topics(guarded.kafka("billing"), topics, partitions=1, replication_factor=1)
+    named = sorted({*topics.facts, *topics.activity, *topics.outbound})
+    options = " ".join(f"--topic {name}" for name in named)
+    command = f"--add --allow-principal User:billing --operation Create {options}`"
+    assert command in str(told.value)
+
+
+# --- what is taken away, and who is not known -----------------------------------------------------
+
+
+async def test_a_right_to_write_that_is_taken_away_is_named_and_nothing_is_lost(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    """The messages wait in the outbox, and are sent when it is given back."""
+    settings = guarded.worker(REVOCABLE[0])
+    acl = Acl(REVOCABLE[0], "Write", "topic", settings.topics.lifecycle)
+    says = partial(_says, settings)
+
+    async with worker_process(settings, tmp_path / "log"):
+        await until(partial(says, 200))
+        await guarded.take_away(acl)
+        await guarded.send("support-tool", support(1, "extend_grace", "nobody", days=1))
+        await until(partial(says, 503, "relay: failed", "--operation Write", acl.name))
+        await guarded.give(acl)
+        await guarded.read("billing", acl.name, b'"nobody"')
+        await until(partial(says, 200))
+
+
+async def test_a_right_to_read_that_is_taken_away_ends_the_worker(guarded: Guarded) -> None:
+    """With a sentence, whether it is a topic or the group; it does not start without the right."""
+    names = {"topic": guarded.settings.topics.logins, "group": guarded.kafka("").activity_group}
+
+    async def ends(user: str, resource: str) -> None:
+        settings = guarded.worker(user)
+        acl = Acl(user, "Read", resource, names[resource])
+        work = asyncio.create_task(app.run(settings))
+        try:
+            await until(partial(_says, settings, 200))
+            await guarded.take_away(acl)
+            with pytest.raises(Misconfigured, match=f"--operation Read --{resource} {acl.name}"):
+                await asyncio.wait_for(work, timeout=PATIENCE_S)
+        finally:
+            work.cancel()
+
+    # At once, for each waits until Kafka has refused it several times.
+    await asyncio.gather(*(ends(*each) for each in zip(REVOCABLE, names, strict=True)))
+
+
+async def test_a_wrong_password_is_told_as_such(guarded: Guarded) -> None:
+    """Kafka's clients only say that they reached nobody."""
+    kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_password": SecretStr("wrong")})
+    rights = [*to_read(kafka, guarded.settings.topics), *to_write(guarded.settings.topics)]
+    with pytest.raises(Misconfigured, match=r"does not let marketplace-worker log in .*password"):
+        await require_access(kafka, rights)
