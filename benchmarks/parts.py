@@ -25,7 +25,9 @@ from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
 from benchmarks.workloads import Kind, number_of
 from marketplace_worker.app import feeds, little_garbage
 from marketplace_worker.contract import documents, inbound
+from marketplace_worker.contract.cloudevents import read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.policy_file import load_policy
@@ -118,7 +120,8 @@ def _reading(stage: Stage, options: Options) -> list[Row]:
         ),
         "notifications": (news, {"ours": _translated, "floor": _loaded}),
     }
-    assert all(read_plain_activity(each) is not None for each in map(_record, uses))
+    carries = NAMES[Feed.API_REQUESTS]
+    assert all(read_plain_activity(_record(each), carries=carries) for each in uses)
     return [
         row(
             "parts",
@@ -149,7 +152,9 @@ def _loaded(record: Record) -> object:
 
 
 def _read_by_pydantic(record: Record) -> object:
-    return inbound.read(record, hash_email=HASH)
+    (event,) = read_cloudevents(record)
+    assert not isinstance(event, Malformed)
+    return inbound.read(event, record, carries=NAMES[FEEDS[record.topic]], hash_email=HASH)
 
 
 # --- deciding and what comes of it ----------------------------------------------------------------

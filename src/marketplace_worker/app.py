@@ -17,6 +17,7 @@ from typing import NoReturn
 import structlog
 
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.policy import Policy
@@ -50,7 +51,6 @@ from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.rights import Right, to_read, to_write
 from marketplace_worker.streams.topics import require_access
-from marketplace_worker.translate import Feed
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
 """How many new values before the youngest are looked through, and how often before older ones."""
@@ -78,10 +78,10 @@ def feeds(topics: Topics) -> dict[str, Feed]:
         topics.aws_notifications: Feed.AWS,
         topics.gcp_notifications: Feed.GCP,
         topics.azure_notifications: Feed.AZURE,
-        topics.logins: Feed.CLOUDEVENTS,
-        topics.api_requests: Feed.CLOUDEVENTS,
-        topics.organization_changes: Feed.CLOUDEVENTS,
-        topics.support_requests: Feed.CLOUDEVENTS,
+        topics.logins: Feed.LOGINS,
+        topics.api_requests: Feed.API_REQUESTS,
+        topics.organization_changes: Feed.ORGANIZATION_CHANGES,
+        topics.support_requests: Feed.SUPPORT_REQUESTS,
     }
 
 

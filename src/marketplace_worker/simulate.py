@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.decide import deadline_of, take
 from marketplace_worker.lifecycle.events import Event
@@ -17,7 +18,7 @@ from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import Settled
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Record
-from marketplace_worker.translate import EmailHasher, Feed, translate
+from marketplace_worker.translate import EmailHasher, translate
 
 HORIZON = timedelta(days=3_653)
 """How far the clock runs on after the last message, where nothing else is said: ten years."""

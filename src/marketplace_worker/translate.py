@@ -1,29 +1,30 @@
-"""From bytes to facts: which translator reads which feed.
+"""From bytes to facts: which translator reads which feed, once the value is out of its envelopes.
 
 Shared by `steps.ingest` and `simulate`, so that both read the same.
 """
 
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from marketplace_worker.contract import inbound
+from marketplace_worker import envelopes
+from marketplace_worker.contract import cloudevents, inbound
+from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.contract.plain_activity import read_plain_activity
+from marketplace_worker.envelopes import Fields, Letter, Likeness, Recognize
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Activity, Fact
+from marketplace_worker.lifecycle.facts import Activity, Fact, Notified, Unrecognized
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.marketplaces import aws, azure, gcp
 from marketplace_worker.record import Record
 
+Part = TypeVar("Part")
+
 EmailHasher = Callable[[str], EmailHash]
 
-
-class Feed(StrEnum):
-    """What a topic carries, whatever its name (events.md section 1)."""
-
-    AWS = "aws"
-    GCP = "gcp"
-    AZURE = "azure"
-    CLOUDEVENTS = "cloudevents"
+REFUSED_MAX = 10
+"""How many refused parts of one value are told one by one: the dead letter of each has a copy of
+the whole value, which may be a megabyte.
+"""
 
 
 def translate(
@@ -37,13 +38,17 @@ def translate(
         _check_header_names(record)
         match feed:
             case Feed.AWS:
-                return aws.translate(record)
+                return _notifications(record, _AWS, aws.translate)
             case Feed.GCP:
-                return gcp.translate(record)
+                return _notifications(record, _GCP, gcp.translate)
             case Feed.AZURE:
-                return azure.translate(record)
-            case Feed.CLOUDEVENTS:
-                return (read_plain_activity(record) or inbound.read(record, hash_email=hash_email),)
+                return _notifications(record, _AZURE, azure.translate)
+            case Feed.LOGINS | Feed.API_REQUESTS:
+                carries = NAMES[feed]
+                activity = read_plain_activity(record, carries=carries)
+                return (activity,) if activity else _events(record, carries, hash_email)
+            case Feed.ORGANIZATION_CHANGES | Feed.SUPPORT_REQUESTS:
+                return _events(record, NAMES[feed], hash_email)
     except Malformed as refusal:
         return (refusal,)
 
@@ -53,3 +58,67 @@ def _check_header_names(record: Record) -> None:
     for place, (name, _) in enumerate(record.headers):
         if not name.isascii() and any("\ud800" <= each <= "\udfff" for each in name):
             raise Malformed("the header's name is not UTF-8", field=f"headers[{place}]")
+
+
+def _events(
+    record: Record, carries: str, hash_email: EmailHasher
+) -> Sequence[Fact | Activity | Malformed]:
+    def read(event: cloudevents.CloudEvent) -> Fact:
+        return inbound.read(event, record, carries=carries, hash_email=hash_email)
+
+    return _each(cloudevents.read_cloudevents(record), read)
+
+
+def _notifications(
+    record: Record,
+    recognize: Recognize,
+    translator: Callable[[Letter], Notified | Unrecognized],
+) -> Sequence[Fact | Malformed]:
+    if record.headers and cloudevents.is_binary_of_ours(record):
+        raise Malformed(_ON_ANOTHER_TOPIC, field="type")
+
+    def read(letter: Letter) -> Fact:
+        if cloudevents.is_of_ours(letter.fields):
+            raise Malformed(_ON_ANOTHER_TOPIC, field=letter.at("type"))
+        return translator(letter)
+
+    return _each(envelopes.unwrap(record, recognize), read)
+
+
+_ON_ANOTHER_TOPIC = "is a type of ours that this topic does not carry: it carries notifications"
+
+
+def _or_of_ours(recognize: Recognize) -> Recognize:
+    """A CloudEvent of ours holds no notification, whatever its data looks like."""
+
+    def recognize_both(fields: Fields) -> Likeness:
+        return Likeness.SURE if cloudevents.is_of_ours(fields) else recognize(fields)
+
+    return recognize_both
+
+
+_AWS, _GCP, _AZURE = map(_or_of_ours, (aws.likeness, gcp.likeness, azure.likeness))
+
+
+def _each(
+    parts: Iterable[Part | Malformed], read: Callable[[Part], Fact]
+) -> Sequence[Fact | Malformed]:
+    """Each part is taken or refused by itself.
+
+    Of what is refused, as much is told as `REFUSED_MAX` allows; all that can be read is taken.
+    """
+    said: list[Fact | Malformed] = []
+    refused = 0
+    for part in parts:
+        try:
+            if isinstance(part, Malformed):
+                raise part
+            said.append(read(part))
+        except Malformed as refusal:
+            refused += 1
+            if refused < REFUSED_MAX:
+                said.append(refusal)
+            elif refused == REFUSED_MAX:
+                reason = f"{refusal.reason}; records refused after this one are not told one by one"
+                said.append(Malformed(reason, field=refusal.field))
+    return said

@@ -19,6 +19,7 @@ from acceptance.stage import MovableClock, forget_everything
 from acceptance.test_any_order import come_to
 from marketplace_worker.app import feeds, worker_of
 from marketplace_worker.contract.documents import organization_from_json
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, LoggedIn
@@ -37,7 +38,6 @@ from marketplace_worker.store import dead_letters, policies
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import Action
 from marketplace_worker.store.migrations import migrate
-from marketplace_worker.translate import Feed
 from steps.stories import Line, login, use
 
 ARRIVAL = at(70)
@@ -45,12 +45,7 @@ ARRIVAL = at(70)
 
 TOPICS = Topics()
 POLICY = Policy()
-MISREAD = {
-    Feed.AWS: Feed.GCP,
-    Feed.GCP: Feed.AWS,
-    Feed.AZURE: Feed.GCP,
-    Feed.CLOUDEVENTS: Feed.AZURE,
-}
+MISREAD = {feed: Feed.AWS if feed is Feed.GCP else Feed.GCP for feed in Feed}
 """By which translator each feed is unreadable."""
 
 Ending = tuple[Mapping[str, object], Mapping[str, tuple[int, int]], int]

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.examples import inbound_examples
+from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.contract.inbound import read
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact
@@ -22,8 +23,8 @@ HASH = email_hasher(b"a key for tests")
 
 
 def record(value: bytes | None, *headers: tuple[str, bytes | None]) -> Record:
-    """A record of any bytes."""
-    return Record("any.topic", 0, 7, RECORDED_AT, key=None, value=value, headers=headers)
+    """A record of any bytes, with the key of the examples' organization."""
+    return Record("any.topic", 0, 7, RECORDED_AT, key=b"org-42", value=value, headers=headers)
 
 
 def structured(event: dict[str, Any]) -> Record:
@@ -39,9 +40,31 @@ def binary(event: dict[str, Any]) -> Record:
     return record(data, ("content-type", b"application/json"), *headers)
 
 
+def read_all(given: Record) -> list[Fact | Malformed]:
+    """What the reader makes of each event in it, on a topic that carries all of our types."""
+    said: list[Fact | Malformed] = []
+    try:
+        for event in read_cloudevents(given):
+            if isinstance(event, Malformed):
+                said.append(event)
+            else:
+                said.append(read(event, given, carries="", hash_email=HASH))
+    except Malformed as refused:
+        said.append(refused)
+    return said
+
+
 def read_record(given: Record) -> Fact:
-    """What the reader makes of it, with the tests' key."""
-    return read(given, hash_email=HASH)
+    """What the reader makes of the only event in it; raises why it is refused."""
+    (said,) = read_all(given)
+    if isinstance(said, Malformed):
+        raise said
+    return said
+
+
+def feed_of(name: str) -> Feed:
+    """Which topic carries a name."""
+    return next(feed for feed, begins in NAMES.items() if name.startswith(begins))
 
 
 def an_event(name: str = "organization.tier_changed", /, **changed: object) -> dict[str, Any]:

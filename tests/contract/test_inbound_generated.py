@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from cloudevent_records import EXAMPLES, binary, read_record, record, structured
+from cloudevent_records import EXAMPLES, binary, feed_of, read_record, record, structured
 from jsonschema import Draft202012Validator
 
 import hostile
@@ -17,7 +17,6 @@ from fuzz import law
 from marketplace_worker.contract.schemas import inbound_schemas
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact, SupportRequested, Unrecognized
-from marketplace_worker.translate import Feed
 
 SCHEMAS = inbound_schemas()
 
@@ -79,9 +78,18 @@ def _is_valid(name: str, path: hostile.Path, value: str, text: bytes) -> bool:
     return _judge(name).is_valid(json.loads(text))
 
 
-def _read(text: bytes) -> Fact | Malformed:
-    (said,) = law.check(law.record(text), Feed.CLOUDEVENTS)
+def _read(name: str, text: bytes) -> Fact | Malformed:
+    (said,) = law.check(law.record(text, key=_subject(text)), feed_of(name))
     return said
+
+
+def _subject(text: bytes) -> bytes | None:
+    """What the key of a request must be."""
+    try:
+        subject = json.loads(text).get("subject")
+        return subject.encode() if isinstance(subject, str) else None
+    except (ValueError, RecursionError, AttributeError):
+        return None
 
 
 def test_every_field_is_read_or_refused_by_its_name_as_its_schema_says() -> None:
@@ -89,7 +97,7 @@ def test_every_field_is_read_or_refused_by_its_name_as_its_schema_says() -> None
     tried = read = 0
     for name, path, value in cases():
         text, field = _with(name, path, value), ".".join(map(str, path))
-        said = _read(text)
+        said = _read(name, text)
         what = f"{value} as {field} of {name}: {said}"
         tried += 1
         if path == ("type",) and value not in REFUSED_BEYOND_THE_SCHEMA:
@@ -124,7 +132,7 @@ def test_what_is_no_json_is_refused_wherever_it_stands(value: str) -> None:
     """Of a value that cannot be read, no field can be named."""
     for name, event in EXAMPLES.items():
         for path in [("id",), ("data",), *(("data", field) for field in event["data"])]:
-            said = _read(hostile.filled(event, path, hostile.NO_JSON[value]).encode())
+            said = _read(name, hostile.filled(event, path, hostile.NO_JSON[value]).encode())
             assert isinstance(said, Malformed), name
             assert said.field == "value", name
 
@@ -150,6 +158,6 @@ def test_every_attribute_that_cannot_be_read_from_its_header_is_refused_by_it(
     given = binary({key: each for key, each in EXAMPLES[name].items() if key != field})
     right, wrong = (f"ce_{field}", str(EXAMPLES[name][field]).encode()), (f"ce_{field}", value)
     for headers in ((wrong,), (right, wrong), (right, right)):
-        (said,) = law.check(law.record(given.value, (*given.headers, *headers)), Feed.CLOUDEVENTS)
+        (said,) = law.check(law.record(given.value, (*given.headers, *headers)), feed_of(name))
         assert isinstance(said, Malformed)
         assert said.field.removeprefix("ce_") == field

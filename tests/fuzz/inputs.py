@@ -1,7 +1,6 @@
 """How the fuzzer's bytes stand for a record, the inputs to begin with, and how one becomes another.
 
-The first byte says which reader; for a CloudEvent with headers, lines of them come before the
-value.
+The first byte says which topic; where it has headers, lines of them come before the value.
 """
 
 import base64
@@ -13,26 +12,28 @@ from typing import Any
 
 import hostile
 from fuzz.law import record
+from marketplace_worker.contract.cloudevents import TYPE_PREFIX
+from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.record import Record
-from marketplace_worker.translate import Feed
 
 TESTS = Path(__file__).parents[1]
 SCHEMAS = TESTS.parent / "schemas"
 
-FEEDS = (Feed.AWS, Feed.GCP, Feed.AZURE, Feed.CLOUDEVENTS)
+FEEDS = tuple(Feed)
 WITH_HEADERS = len(FEEDS)
-"""The first byte of a CloudEvent with headers."""
+"""The first byte of the first feed, where it has headers."""
 
 _END_OF_HEADERS = b"\n\n"
 
 
 def read(data: bytes) -> tuple[Record, Feed]:
     """The record that the bytes stand for, and who reads it."""
-    chosen, value = (data[0] if data else 0) % (WITH_HEADERS + 1), data[1:]
+    chosen, value = (data[0] if data else 0) % (2 * WITH_HEADERS), data[1:]
     if chosen < WITH_HEADERS:
         return record(value), FEEDS[chosen]
     head, _, value = value.partition(_END_OF_HEADERS)
-    return record(value, [_header(line) for line in head.split(b"\n")]), Feed.CLOUDEVENTS
+    headers = [_header(line) for line in head.split(b"\n")]
+    return record(value, headers), FEEDS[chosen - WITH_HEADERS]
 
 
 def _header(line: bytes) -> tuple[str, bytes | None]:
@@ -53,8 +54,11 @@ def seeds() -> Iterator[bytes]:
     for path in sorted((SCHEMAS / "examples" / "inbound").glob("*.json")):
         event = json.loads(path.read_bytes())
         if "specversion" in event:
-            yield _bytes(FEEDS.index(Feed.CLOUDEVENTS), event)
-            yield _in_binary_mode(event)
+            name = event["type"].removeprefix(TYPE_PREFIX)
+            number = next(FEEDS.index(feed) for feed, of in NAMES.items() if name.startswith(of))
+            yield _bytes(number, event)
+            yield from (_bytes(number, each) for each in _hopped(event))
+            yield _in_binary_mode(number, event)
 
 
 def _bytes(chosen: int, value: object) -> bytes:
@@ -65,6 +69,7 @@ def _enveloped(feed: Feed, value: object) -> Iterator[object]:
     text = json.dumps(value)
     yield value
     yield {"notification": value, "resource": {"Entitlements": [{"ExpirationDate": 1.5}]}}
+    yield from _hopped(value)
     match feed:
         case Feed.AWS:
             yield {"Type": "Notification", "MessageId": "m", "Message": text, "Timestamp": "t"}
@@ -77,10 +82,21 @@ def _enveloped(feed: Feed, value: object) -> Iterator[object]:
             yield {"payload": text, "resource": {"term": {"termUnit": "P1M"}}}
 
 
-def _in_binary_mode(event: dict[str, Any]) -> bytes:
+def _hopped(value: object) -> Iterator[object]:
+    """In what hops into Kafka put around any value."""
+    text = json.dumps(value)
+    yield {"schema": {"type": "string", "optional": False}, "payload": text}
+    yield text
+    yield [value, {"value": value}]
+    yield {"specversion": "1.0", "id": "1", "source": "/hop", "type": "hop", "data": value}
+    yield {"message": base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")}
+
+
+def _in_binary_mode(number: int, event: dict[str, Any]) -> bytes:
     lines = [f"ce_{name}:{text}" for name, text in event.items() if name != "data"]
     head = "\n".join(["content-type:application/json", *lines]).encode()
-    return bytes([WITH_HEADERS]) + head + _END_OF_HEADERS + json.dumps(event["data"]).encode()
+    value = json.dumps(event["data"]).encode()
+    return bytes([WITH_HEADERS + number]) + head + _END_OF_HEADERS + value
 
 
 # --- one becomes another --------------------------------------------------------------------------
@@ -130,7 +146,7 @@ class Mutator:
 def _json(data: bytes) -> tuple[bytes, Any]:
     """What comes before the JSON, and the JSON; None where there is none, or too much of it."""
     end = 1
-    if data[:1] and data[0] % (WITH_HEADERS + 1) == WITH_HEADERS:
+    if data[:1] and data[0] % (2 * WITH_HEADERS) >= WITH_HEADERS:
         end = data.find(_END_OF_HEADERS) + len(_END_OF_HEADERS)
     try:
         return data[:end], json.loads(data[end:]) if len(data) < 100_000 else None

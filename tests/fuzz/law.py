@@ -11,8 +11,14 @@ from datetime import UTC, datetime, timedelta
 from msgspec import structs
 
 from marketplace_worker.contract import documents, inbound
-from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
+from marketplace_worker.contract.cloudevents import (
+    CLOUDEVENTS_CONTENT_TYPE,
+    CloudEvent,
+    read_cloudevents,
+)
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.feeds import NAMES, Feed
+from marketplace_worker.contract.inbound import is_reserved
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.errors import Malformed
@@ -30,7 +36,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.vocabulary import EmailHash, Identity, OrganizationId, Tier
 from marketplace_worker.record import Record
-from marketplace_worker.translate import Feed, translate
+from marketplace_worker.translate import translate
 
 RECORDED_AT = datetime(2026, 11, 22, 19, 0, tzinfo=UTC)
 BEFORE = RECORDED_AT - timedelta(days=400)
@@ -54,46 +60,51 @@ def record(
     *,
     recorded_at: datetime = RECORDED_AT,
     received_at: datetime = RECORDED_AT,
+    key: bytes | None = None,
 ) -> Record:
     """A record of any bytes."""
-    return Record("topic", 3, 7, recorded_at, None, value, tuple(headers), received_at)
+    return Record("topic", 3, 7, recorded_at, key, value, tuple(headers), received_at)
 
 
 def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
     """Fail where the law is broken; returns what was read."""
     said = translate(given, feed, _HASH)
     assert said, "neither taken nor refused"
-    if feed is Feed.CLOUDEVENTS:
-        _check_plain(given)
-        _check_plain(structs.replace(given, headers=()))
-        _check_plain(structs.replace(given, headers=STRUCTURED))
+    if feed in NAMES:
+        _check_plain(given, feed)
+        _check_plain(structs.replace(given, headers=()), feed)
+        _check_plain(structs.replace(given, headers=STRUCTURED), feed)
     for each in said:
         if isinstance(each, Malformed):
-            _check_refusal(each, feed)
+            _check_refusal(each)
         else:
-            _check_fact(each, given)
+            _check_fact(each, given, feed)
     return said
 
 
-def _check_plain(given: Record) -> None:
+def _check_plain(given: Record, feed: Feed) -> None:
     """What is read as plain activity is what it would be read as anyway."""
-    activity = read_plain_activity(given)
+    activity = read_plain_activity(given, carries=NAMES[feed])
     if activity is not None:
-        assert activity == inbound.read(given, hash_email=_HASH)
+        (event,) = read_cloudevents(given)
+        assert isinstance(event, CloudEvent)
+        read = inbound.read(event, given, carries=NAMES[feed], hash_email=_HASH)
+        assert activity == read
 
 
-def _check_refusal(refusal: Malformed, feed: Feed) -> None:
+def _check_refusal(refusal: Malformed) -> None:
     assert refusal.reason
     assert len(str(refusal)) <= 1_000, "a reason is a sentence"
     _check_text(str(refusal))
-    if feed is Feed.CLOUDEVENTS:
-        assert refusal.field, "names the field, or the value as a whole"
+    assert refusal.field, "names the field, or the value as a whole"
 
 
-def _check_fact(fact: Fact, given: Record) -> None:
+def _check_fact(fact: Fact, given: Record, feed: Feed) -> None:
     assert not isinstance(fact, GuardTripped | GuardReleased | Erased), "only an operator says so"
     assert fact.occurred_at <= given.happened_by
     assert fact.identity.id
+    source = feed.value if feed not in NAMES else None
+    assert source == fact.identity.source or not (source or is_reserved(fact.identity.source))
     _check_indexed(fact.identity.source, fact.identity.id)
     if isinstance(fact, Notified | SubscriptionLinked):
         assert fact.subscription.subscription_id

@@ -5,25 +5,27 @@ The envelopes here are those of marketplaces.md sections 3c and 4d.
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 
+from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import Attention, Change
 from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey
-from marketplace_worker.marketplaces import aws, azure, gcp
 from marketplace_worker.record import Record
+from marketplace_worker.translate import translate
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 RECORDED_AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HAPPENED_AT = datetime(2026, 11, 1, 10, 30, tzinfo=UTC)
 TOLD_AT = "2026-11-01T10:30:00Z"
 
-MODULES: Mapping[str, ModuleType] = {"aws": aws, "gcp": gcp, "azure": azure}
-FILES = sorted(path for path in PAYLOADS.glob("*/*.json") if path.parent.name in MODULES)
+MARKETPLACES = ("aws", "gcp", "azure")
+FILES = sorted(path for path in PAYLOADS.glob("*/*.json") if path.parent.name in MARKETPLACES)
+HASH = email_hasher(b"a key for tests")
 
 Json = Mapping[str, object]
 
@@ -36,9 +38,12 @@ def record(value: object, *, recorded_at: datetime = RECORDED_AT) -> Record:
 
 def items(marketplace: str, value: object) -> Sequence[Notified | Unrecognized | Malformed]:
     """All that a value says."""
-    translate: Callable[[Record], Sequence[Notified | Unrecognized | Malformed]]
-    translate = MODULES[marketplace].translate
-    return translate(value if isinstance(value, Record) else record(value))
+    given = value if isinstance(value, Record) else record(value)
+    found = []
+    for each in translate(given, Feed(marketplace), HASH):
+        assert isinstance(each, Notified | Unrecognized | Malformed)
+        found.append(each)
+    return found
 
 
 def notified(marketplace: str, value: object) -> Notified:
@@ -57,11 +62,9 @@ def unrecognized(marketplace: str, value: object) -> Unrecognized:
 
 def refusal(marketplace: str, value: object) -> Malformed:
     """Why a value is refused, as a whole."""
-    try:
-        found = items(marketplace, value)
-    except Malformed as refused:
-        return refused
-    raise AssertionError(f"taken as {found}")
+    (item,) = items(marketplace, value)
+    assert isinstance(item, Malformed), item
+    return item
 
 
 def key(subscription_id: str, marketplace: str = "aws") -> SubscriptionKey:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from marketplace_samples import (
     HAPPENED_AT,
-    MODULES,
+    MARKETPLACES,
     PLAIN,
     RECORDED_AT,
     TOLD_AT,
@@ -29,7 +29,7 @@ from marketplace_samples import (
 from marketplace_worker.lifecycle.notes import Attention, Ending, Unchanged
 from marketplace_worker.record import Record
 
-every_marketplace = pytest.mark.parametrize("marketplace", MODULES)
+every_marketplace = pytest.mark.parametrize("marketplace", MARKETPLACES)
 
 # Of each marketplace, how to say something at another time, of another kind, of another subject.
 AT: Mapping[str, Callable[[object], Json]] = {

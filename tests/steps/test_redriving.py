@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import MovableClock
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
@@ -29,7 +30,6 @@ from marketplace_worker.steps.redriving import Became, Redrive, discard
 from marketplace_worker.store import dead_letters, outbox
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.dead_letters import Action, Status
-from marketplace_worker.translate import Feed
 from steps.stories import bought, ended, linked, login, records, said, states, use
 
 TOPICS = Topics()

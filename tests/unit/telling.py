@@ -20,10 +20,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.record import Record
-from marketplace_worker.translate import Feed
 
 DAY_0 = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -34,10 +34,10 @@ FEEDS = {
     "marketplace.aws.notifications": Feed.AWS,
     "marketplace.gcp.notifications": Feed.GCP,
     "marketplace.azure.notifications": Feed.AZURE,
-    LOGINS: Feed.CLOUDEVENTS,
-    API_REQUESTS: Feed.CLOUDEVENTS,
-    CHANGES: Feed.CLOUDEVENTS,
-    SUPPORT: Feed.CLOUDEVENTS,
+    LOGINS: Feed.LOGINS,
+    API_REQUESTS: Feed.API_REQUESTS,
+    CHANGES: Feed.ORGANIZATION_CHANGES,
+    SUPPORT: Feed.SUPPORT_REQUESTS,
 }
 
 _MOMENT = re.compile(r"(-?\d+)(?:([+-])(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?)?")
@@ -125,7 +125,9 @@ def _told(id_: str, day: str, text: str, start: datetime) -> Iterator[Told]:
     id_ = options.get("id") or (f"line-{options['line']}" if "line" in options else id_)
     telling = Telling(id_, moment(happened, start).isoformat(), said, options, start)
     topic, value = telling.message()
-    yield Told(at, Record(topic, 0, 0, at, None, json.dumps(value).encode()))
+    subject = value.get("subject")
+    key = subject.encode() if isinstance(subject, str) else None
+    yield Told(at, Record(topic, 0, 0, at, key, json.dumps(value).encode()))
 
 
 def _by_operator(

@@ -5,13 +5,15 @@ spec).  What a type's data must look like is not known here; that is `inbound`.
 """
 
 import json
-from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from marketplace_worker import envelopes
 from marketplace_worker.contract.fields import Text, Time, first_problem
+from marketplace_worker.envelopes import Fields, Letter, Likeness
 from marketplace_worker.errors import Malformed
 from marketplace_worker.record import Record
 
@@ -20,8 +22,10 @@ TYPE_SUFFIX = ".v1"
 CLOUDEVENTS_CONTENT_TYPE = "application/cloudevents+json"
 """The content type of a record that holds a whole CloudEvent (structured mode)."""
 
+_STRUCTURED = (CLOUDEVENTS_CONTENT_TYPE, "application/cloudevents-batch+json")
 _ANY_CLOUDEVENTS_CONTENT_TYPE = "application/cloudevents"
-_HEADER_PREFIX = "ce_"
+_HEADER_PREFIXES = ("ce_", "ce-")
+"""The Kafka binding's; and HTTP's, which Spring Cloud Function writes."""
 
 
 def event_type(name: str) -> str:
@@ -52,80 +56,122 @@ class CloudEvent:
     """A CloudEvent whose envelope could be read.
 
     `encoded`: the data as bytes of JSON that nobody has looked at yet (binary mode, or
-    `data_base64`).  `data`: the data otherwise.
+    `data_base64`).  `data`: the data otherwise.  `path`: where it stands in the value.
     """
 
     envelope: Envelope
     data: object = None
     encoded: bytes | None = None
+    path: str = ""
 
     def read_data(self) -> object:
         """The data as JSON values; None where there is none.  `Malformed` where it is no JSON."""
-        return read_json(self.encoded, field="data") if self.encoded else self.data
+        if self.encoded:
+            return envelopes.parse_json(self.encoded, field=self.at("data"))
+        return self.data
+
+    def at(self, field: str) -> str:
+        """The path of one of its fields in the value."""
+        return f"{self.path}.{field}" if self.path else field
 
 
-def read_cloudevent(record: Record) -> CloudEvent:
-    """The CloudEvent that a record holds, in structured or in binary mode.
+def is_of_ours(fields: Fields) -> bool:
+    """Whether an object is a CloudEvent of one of our types, whatever else is wrong with it."""
+    return _is_ours(fields.get("type"))
+
+
+def is_binary_of_ours(record: Record) -> bool:
+    """Whether the headers are those of a CloudEvent of one of our types."""
+    try:
+        return _is_ours(_attributes(record).get("type"))
+    except Malformed:
+        return False
+
+
+def read_cloudevents(record: Record) -> Sequence[CloudEvent | Malformed]:
+    """The CloudEvents that a record holds, in structured or in binary mode, in any envelope.
 
     Structured is what says so by its content type, and, being tolerant, any JSON object with a
-    `specversion` that comes without `ce_` headers.  `Malformed` names the attribute, the header,
-    or `value` where the record's value as a whole cannot be read.
+    `specversion` that comes without `ce_` headers.  One of another type is taken for an envelope
+    where one of ours lies in it; headers outrank a whole CloudEvent in the value.
+
+    Raises:
+        Malformed: nothing can be read; names the attribute, the header, or `value` for the whole.
     """
-    media_type = _media_type(record)
-    if media_type == CLOUDEVENTS_CONTENT_TYPE:
-        return _structured(record)
+    media_type = envelopes.content_type(record) if record.headers else ""
+    envelopes.refuse_other_formats(record)
     if media_type.startswith(_ANY_CLOUDEVENTS_CONTENT_TYPE):
-        raise Malformed(f"must be {CLOUDEVENTS_CONTENT_TYPE} or plain JSON", field="content-type")
-    if any(name.startswith(_HEADER_PREFIX) for name, _ in record.headers):
-        return CloudEvent(_envelope(_attributes(record)), encoded=record.value)
-    return _structured(record)
+        if media_type not in _STRUCTURED:
+            raise Malformed(
+                f"must be {CLOUDEVENTS_CONTENT_TYPE} or plain JSON", field="content-type"
+            )
+    elif any(name.startswith(_HEADER_PREFIXES) for name, _ in record.headers):
+        return _binary(record)
+    return [_structured(each) for each in envelopes.unwrap(record, _likeness)]
 
 
-def read_json(raw: bytes, *, field: str) -> object:
-    """JSON as it must be: UTF-8, no key twice in an object, no NaN, not absurdly deep or long."""
+def subject_of(record: Record) -> str | None:
+    """The subject of the first CloudEvent that a record holds; None where it has none."""
     try:
-        return _DECODER.decode(raw.decode())
-    except UnicodeDecodeError:
-        raise Malformed("is not UTF-8", field=field) from None
-    except json.JSONDecodeError as error:
-        raise Malformed(f"is not JSON (at character {error.pos})", field=field) from None
-    except RecursionError:
-        raise Malformed("is nested too deeply", field=field) from None
-    except _Unfit as error:
-        raise Malformed(str(error), field=field) from None
-    except ValueError:
-        raise Malformed("holds a number of too many digits", field=field) from None
+        events = read_cloudevents(record)
+    except Malformed:
+        return None
+    subjects = (each.envelope.subject for each in events if isinstance(each, CloudEvent))
+    return next(subjects, None)
 
 
-def _structured(record: Record) -> CloudEvent:
-    if not record.value:
-        raise Malformed("is empty", field="value")
-    event = read_json(record.value, field="value")
-    if not isinstance(event, dict):
-        raise Malformed("must be a JSON object", field="value")
-    envelope = _envelope(event)
-    encoded = event.get("data_base64")
+def _binary(record: Record) -> Sequence[CloudEvent | Malformed]:
+    event = CloudEvent(_envelope(_attributes(record)), encoded=record.value)
+    if _is_ours(event.envelope.type) or envelopes.is_whole(record, _likeness):
+        return (event,)
+    try:
+        return [_structured(each) for each in envelopes.unwrap(record, _only_ours)]
+    except Malformed:
+        return (event,)
+
+
+def _is_ours(type_: object) -> bool:
+    return isinstance(type_, str) and type_.startswith(TYPE_PREFIX)
+
+
+def _likeness(fields: Fields) -> Likeness:
+    if is_of_ours(fields):
+        return Likeness.SURE
+    return Likeness.MAYBE if "specversion" in fields else Likeness.NONE
+
+
+def _only_ours(fields: Fields) -> Likeness:
+    return Likeness.SURE if is_of_ours(fields) else Likeness.NONE
+
+
+def _structured(letter: Letter | Malformed) -> CloudEvent | Malformed:
+    if isinstance(letter, Malformed):
+        return letter
+    try:
+        return _event(letter.fields, letter.path)
+    except Malformed as refusal:
+        return refusal
+
+
+def _event(fields: Fields, path: str) -> CloudEvent:
+    envelope = _envelope(fields, path)
+    encoded = fields.get("data_base64")
+    event = CloudEvent(envelope, data=fields.get("data"), path=path)
     if encoded is None:
-        return CloudEvent(envelope, data=event.get("data"))
-    if event.get("data") is not None:
-        raise Malformed("must not stand beside data", field="data_base64")
-    return CloudEvent(envelope, encoded=_from_base64(encoded))
+        return event
+    field = event.at("data_base64")
+    if event.data is not None:
+        raise Malformed("must not stand beside data", field=field)
+    if not isinstance(encoded, str):
+        raise Malformed("must be base64", field=field)
+    return CloudEvent(envelope, encoded=envelopes.decode_base64(encoded, field=field), path=path)
 
 
-def _from_base64(encoded: object) -> bytes:
-    try:
-        if isinstance(encoded, str):
-            return b64decode(encoded, validate=True)
-    except ValueError:
-        pass
-    raise Malformed("must be base64", field="data_base64")
-
-
-def _envelope(attributes: dict[str, object]) -> Envelope:
+def _envelope(attributes: Fields, path: str = "") -> Envelope:
     try:
         return Envelope.model_validate(attributes)
     except ValidationError as error:
-        field, reason = first_problem(error)
+        field, reason = first_problem(error, within=path)
         raise Malformed(reason, field=field) from None
 
 
@@ -133,9 +179,9 @@ def _attributes(record: Record) -> dict[str, object]:
     """The `ce_` headers; the Kafka binding writes each as UTF-8 text."""
     attributes: dict[str, object] = {}
     for header, value in record.headers:
-        if not header.startswith(_HEADER_PREFIX):
+        if not header.startswith(_HEADER_PREFIXES):
             continue
-        name = header.removeprefix(_HEADER_PREFIX)
+        name = header[len("ce_") :]
         # Only a name that we know is repeated in a message; any other may hold anything.
         field = header if name in Envelope.model_fields else "headers"
         if value is None:
@@ -143,33 +189,18 @@ def _attributes(record: Record) -> dict[str, object]:
         if name in attributes:
             raise Malformed("a ce_ header must not stand twice", field=field)
         try:
-            attributes[name] = value.decode()
+            attributes[name] = unquoted(value.decode())
         except UnicodeDecodeError:
             raise Malformed("a ce_ header must be UTF-8", field=field) from None
     return attributes
 
 
-def _media_type(record: Record) -> str:
-    """What the record says it holds, in lower case and without parameters; "" where nothing."""
-    for name, value in record.headers:
-        if value is not None and name.lower() == "content-type":
-            return value.decode(errors="replace").partition(";")[0].strip().lower()
-    return ""
-
-
-class _Unfit(ValueError):
-    """Valid for Python's JSON reader, not for us."""
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        raise _Unfit("has an object in which a key stands twice")
-    return read
-
-
-def _constant(_name: str) -> object:
-    raise _Unfit("holds NaN or an infinity, which JSON does not have")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+def unquoted(text: str) -> str:
+    """What the JSON text of a string says (Spring writes some headers so), else the text."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            held = json.loads(text)
+        except ValueError:
+            return text
+        return held if isinstance(held, str) else text
+    return text

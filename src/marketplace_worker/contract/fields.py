@@ -24,9 +24,10 @@ timeline to that would leave the calendar."""
 
 _EARLIEST_YEAR = 1970
 _RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
-    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
 )
+"""With two mistakes that producers make: a blank for the T, and an offset without a colon."""
 _MUST = re.compile(r"(Input|String|Value) should")
 _WORDING = {
     "missing": "is required",

@@ -1,4 +1,4 @@
-"""Reads inbound CloudEvents: a record becomes one fact, or is refused with its reason.
+"""Reads inbound CloudEvents: each becomes one fact, or is refused with its reason.
 
 Only this module knows which type becomes which fact (events.md section 2).
 """
@@ -10,7 +10,12 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from marketplace_worker.contract.cloudevents import CloudEvent, event_type, read_cloudevent
+from marketplace_worker.contract.cloudevents import (
+    TYPE_PREFIX,
+    CloudEvent,
+    event_type,
+    unquoted,
+)
 from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.contract.inbound_data import (
     SUPPORT_DATA,
@@ -28,8 +33,9 @@ from marketplace_worker.contract.inbound_data import (
     TierChangedData,
     UnlockEmailData,
 )
+from marketplace_worker.contract.outbound_events import STATE_NAME
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.events import WORKER
+from marketplace_worker.lifecycle.events import WORKER, EventKind
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     CommitmentLinked,
@@ -45,6 +51,7 @@ from marketplace_worker.lifecycle.facts import (
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Identity,
+    Marketplace,
     OrganizationId,
     SubscriptionKey,
     SupportRequestKind,
@@ -54,18 +61,31 @@ from marketplace_worker.record import Record
 D = TypeVar("D")
 
 
-def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact:
-    """What an inbound CloudEvent says, whichever mode it is written in.
+RESERVED_SOURCES = frozenset({*Marketplace, "operator", "worker", "deadline"})
+"""Sources of what no CloudEvent may say: notifications, operators, and the worker itself."""
 
-    Total: whatever the bytes, it returns a fact or raises `Malformed`, which names the field.
+
+def is_reserved(source: str) -> bool:
+    """Whether a CloudEvent may not have this source (events.md section 1)."""
+    return source.strip().casefold() in RESERVED_SOURCES
+
+
+def read(
+    event: CloudEvent, record: Record, *, carries: str, hash_email: Callable[[str], EmailHash]
+) -> Fact:
+    """What an inbound CloudEvent says, on a topic that carries the names that begin with `carries`.
+
+    Total: whatever it is, it returns a fact or raises `Malformed`, which names the field.
     An event's time later than the record's own counts as the record's (lifecycle.md section 11).
-    A complete envelope of another type is `Unrecognized`; there a time may be missing, and is then
-    the record's.  A request of Support whose data is not valid is no dead letter: it comes back
-    with its `problem`, to be refused by an answer.  Whether `grant_until` and `expires_at` are in
-    the future is not judged here.
+    A complete envelope of a type that is not ours is `Unrecognized`; there a time may be missing,
+    and is then the record's.  A request of Support whose data or key is not valid is no dead
+    letter: it comes back with its `problem`, to be refused by an answer.  Whether `grant_until` and
+    `expires_at` are in the future is not judged here.
     """
-    event = read_cloudevent(record)
     envelope = event.envelope
+    if is_reserved(envelope.source):
+        raise Malformed("is reserved, and no CloudEvent's", field=event.at("source"))
+    _refuse_type_of_another_topic(event, carries)
     identity = Identity(envelope.source, envelope.id)
     occurred_at = min(envelope.time or record.happened_by, record.happened_by)
     translator = _TRANSLATORS.get(envelope.type)
@@ -73,20 +93,38 @@ def read(record: Record, *, hash_email: Callable[[str], EmailHash]) -> Fact:
     if translator is None and request is None:
         return Unrecognized(identity, occurred_at, envelope.type)
     if envelope.time is None:
-        raise Malformed("is required", field="time")
+        raise Malformed("is required", field=event.at("time"))
     organization = None if envelope.subject is None else OrganizationId(envelope.subject)
     if organization is None and request is not SupportRequestKind.UNLOCK_EMAIL:
-        raise Malformed("is required: the organization's id", field="subject")
+        raise Malformed("is required: the organization's id", field=event.at("subject"))
     if organization == WORKER:
-        raise Malformed("is the worker's own name, and no organization's", field="subject")
+        reason = "is the worker's own name, and no organization's"
+        raise Malformed(reason, field=event.at("subject"))
     if request is not None:
         asked = SupportRequested(
             identity, occurred_at, organization, request, requested_by="", reason=""
         )
-        return _request(event, asked, hash_email)
+        return _request(event, asked, record.key, hash_email)
     assert translator is not None
     assert organization is not None
     return translator(event, _Head(identity, occurred_at, organization, hash_email))
+
+
+def _refuse_type_of_another_topic(event: CloudEvent, carries: str) -> None:
+    """Kafka authorizes by topic: who may write one must not be able to say what belongs on another
+    (events.md section 1).  A name that we do not know yet is let through under its own prefix.
+    """
+    type_ = event.envelope.type
+    if not type_.startswith(TYPE_PREFIX):
+        return
+    if not type_.startswith(f"{TYPE_PREFIX}{carries}"):
+        reason = f"is a type of ours that this topic does not carry: it carries {carries}*"
+        raise Malformed(reason, field=event.at("type"))
+    if type_ in _OUTBOUND_TYPES:
+        raise Malformed("is a type that only the worker writes", field=event.at("type"))
+
+
+_OUTBOUND_TYPES = frozenset(event_type(name) for name in (*EventKind, STATE_NAME))
 
 
 # --- facts of an organization ---------------------------------------------------------------------
@@ -116,7 +154,7 @@ class _Translator(Generic[D]):
         try:
             data = self.data.validate_python(self.empty if raw is None else raw)
         except ValidationError as error:
-            field, reason = first_problem(error, within="data")
+            field, reason = first_problem(error, within=event.at("data"))
             raise Malformed(reason, field=field) from None
         return self.fact(head, data)
 
@@ -198,7 +236,10 @@ _PROSE: TypeAdapter[str] = TypeAdapter(Prose)
 
 
 def _request(
-    event: CloudEvent, asked: SupportRequested, hash_email: Callable[[str], EmailHash]
+    event: CloudEvent,
+    asked: SupportRequested,
+    key: bytes | None,
+    hash_email: Callable[[str], EmailHash],
 ) -> SupportRequested:
     """The request with what its data asks for, or with its problem."""
     raw: object = None
@@ -210,13 +251,26 @@ def _request(
     except ValidationError as error:
         problem = " ".join(first_problem(error, within="data"))
     else:
-        return _with_details(asked, data, hash_email)
+        if asked.organization is None or _is_key_of(asked.organization, key):
+            return _with_details(asked, data, hash_email)
+        problem = "key must be the organization's id: requests about one keep their order by it"
     return replace(
         asked,
         requested_by=_kept(raw, "requested_by", _TEXT),
         reason=_kept(raw, "reason", _PROSE),
         problem=f"{problem}.",
     )
+
+
+def _is_key_of(organization: OrganizationId, key: bytes | None) -> bool:
+    """Whether a record's key is an organization's id, as text or as a JSON string
+    (lifecycle.md section 7).
+    """
+    try:
+        text = (key or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return text == organization or unquoted(text) == organization
 
 
 def _with_details(

@@ -12,8 +12,13 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from pydantic_core import PydanticCustomError
 
-from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, event_type
+from marketplace_worker.contract.cloudevents import (
+    CLOUDEVENTS_CONTENT_TYPE,
+    TYPE_PREFIX,
+    event_type,
+)
 from marketplace_worker.contract.fields import TEXT_BYTES_MAX, read_time
+from marketplace_worker.contract.inbound import is_reserved
 from marketplace_worker.contract.inbound_data import REQUESTS_MAX
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
@@ -57,8 +62,10 @@ class _Event(Struct, frozen=True, gc=False):
 _DECODER = msgspec.json.Decoder(_Event)
 
 
-def read_plain_activity(record: Record) -> Activity | None:
-    """The login or the API usage that a record plainly tells; None for all that it may be else."""
+def read_plain_activity(record: Record, *, carries: str) -> Activity | None:
+    """The login or the API usage that a record plainly tells, where its topic carries such a name;
+    None for all that it may be else.
+    """
     value = record.value
     # Without a backslash nothing is escaped: no NUL, no surrogate, and no quote within a string.
     if not value or b"\\" in value or record.headers[:1] not in _STRUCTURED:
@@ -69,6 +76,8 @@ def read_plain_activity(record: Record) -> Activity | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, PydanticCustomError):
         return None
     if value.count(b'"') != 2 * _strings(event) or event.subject == WORKER:
+        return None
+    if is_reserved(event.source) or not event.type.startswith(carries, len(TYPE_PREFIX)):
         return None
     return _fact(event, min(at, record.happened_by))
 

@@ -1,12 +1,15 @@
 """Reads a scenario for `simulate`: one line, one message (events.md section 4)."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import to_json
 
+from marketplace_worker.contract.cloudevents import subject_of
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.fields import Time, first_problem
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.record import Record
@@ -22,10 +25,12 @@ class _Line(BaseModel):
     headers: dict[str, str] | None = None
 
 
-def read_scenario(lines: Iterable[bytes], topics: Collection[str]) -> Iterator[Record]:
+def read_scenario(lines: Iterable[bytes], feeds: Mapping[str, Feed]) -> Iterator[Record]:
     """Yield one record a line, received at its `at`; blank lines are passed over.
 
-    A null `value` is a tombstone.  Offsets count per topic, from 0, in partition 0.
+    A null `value` is a tombstone.  Offsets count per topic, from 0, in partition 0.  A line of
+    Support's requests without `key` has the subject of its CloudEvent as such; an empty one means
+    none.
 
     Raises:
         Misconfigured: a line cannot be used, or goes back in time; names the line and the field.
@@ -36,12 +41,14 @@ def read_scenario(lines: Iterable[bytes], topics: Collection[str]) -> Iterator[R
         if not text.strip():
             continue
         line = _read_line(number, text)
-        if line.topic not in topics:
-            raise Misconfigured(f"line {number}, topic: must be one of {', '.join(sorted(topics))}")
+        if line.topic not in feeds:
+            raise Misconfigured(f"line {number}, topic: must be one of {', '.join(sorted(feeds))}")
         if now is not None and line.at < now:
             raise Misconfigured(f"line {number}, at: must not be before the line above")
         now = line.at
-        yield _record(line, offsets[line.topic])
+        record = _record(line, offsets[line.topic])
+        is_keyed = line.key is not None or feeds[line.topic] is not Feed.SUPPORT_REQUESTS
+        yield record if is_keyed else _with_key(record)
         offsets[line.topic] += 1
 
 
@@ -60,7 +67,12 @@ def _record(line: _Line, offset: int) -> Record:
         partition=0,
         offset=offset,
         recorded_at=line.at,
-        key=None if line.key is None else line.key.encode(),
+        key=line.key.encode() if line.key else None,
         value=None if line.value is None else to_json(line.value),
         headers=tuple((name, text.encode()) for name, text in (line.headers or {}).items()),
     )
+
+
+def _with_key(record: Record) -> Record:
+    subject = subject_of(record)
+    return record if subject is None else replace(record, key=subject.encode())

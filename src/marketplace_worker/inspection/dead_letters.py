@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.facts import (
@@ -20,7 +21,7 @@ from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.store import dead_letters, journal
 from marketplace_worker.store.database import one_moment, transaction
 from marketplace_worker.store.dead_letters import DeadLetter, Group, Head, Status
-from marketplace_worker.translate import EmailHasher, Feed, translate
+from marketplace_worker.translate import EmailHasher, translate
 
 PAGE = 20
 """How many are in memory with their bytes; each may be a megabyte."""

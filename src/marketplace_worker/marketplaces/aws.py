@@ -1,12 +1,12 @@
-"""AWS Marketplace: EventBridge events and SNS messages, in every envelope they are carried in.
+"""AWS Marketplace: EventBridge events and SNS messages.
 
 The only module that knows AWS's words; the tables are those of marketplaces.md section 1.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta
 
+from marketplace_worker.envelopes import Fields, Letter, Likeness
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import (
@@ -29,11 +29,12 @@ from marketplace_worker.lifecycle.vocabulary import (
     SubscriptionKey,
 )
 from marketplace_worker.marketplaces import wire
-from marketplace_worker.marketplaces.wire import Item, Node, Row
-from marketplace_worker.record import Record
+from marketplace_worker.marketplaces.wire import CaselessNode, Node, Row
 
 _SOURCE = "aws.agreement-marketplace"
 _LAST_USAGE_WINDOW = timedelta(hours=1)
+_ABSENT = (None, "")
+_OF_A_MESSAGE = ("product-code", "ProductCode", "customer-identifier", "CustomerIdentifier")
 _CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 _KNOWN_WITHOUT_EFFECT = frozenset(
     {
@@ -50,113 +51,53 @@ _KNOWN_WITHOUT_EFFECT = frozenset(
 )
 
 
-def translate(record: Record) -> Sequence[Item]:
-    """What a record of the AWS topic says, one item per notification in it.
-
-    Raises:
-        Malformed: nothing in the value can be read.
-    """
-
-    def translated(letter: _Letter, position: str) -> Notified | Unrecognized:
-        if letter.node.has("detail-type"):
-            return _from_event(letter, record, position)
-        if letter.node.has("action"):
-            return _from_message(letter, record, position)
-        return _from_confirmation(letter, record, position)
-
-    return wire.translate_each(_opened(_Letter(wire.read(record))), record, translated)
+def likeness(fields: Fields) -> Likeness:
+    """Whether an object is an EventBridge event, a message of SNS, or a question of its own."""
+    if fields.get("detail-type") not in _ABSENT or fields.get("Type") in _CONFIRMATIONS:
+        return Likeness.SURE
+    if fields.get("action") in _ABSENT:
+        return Likeness.NONE
+    return Likeness.SURE if any(name in fields for name in _OF_A_MESSAGE) else Likeness.MAYBE
 
 
-# --- envelopes (marketplaces.md sections 1 and 3c) ------------------------------------------------
+def translate(letter: Letter) -> Notified | Unrecognized:
+    """What an object of the AWS topic says; `Malformed` names the field at fault."""
+    node = Node(letter.fields, letter.path)
+    if node.has("detail-type"):
+        return _from_event(node, letter)
+    if node.has("action"):
+        return _from_message(node, letter)
+    return _from_confirmation(node, letter)
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A notification, and what was said of it around it: by a router, and by the SNS envelope."""
-
-    node: Node
-    resource: Node | None = None
-    message_id: str | None = None
-    sent_at: datetime | None = None
-    depth: int = 0
-
-    def holding(self, node: Node) -> "_Letter":
-        """What lies in this envelope."""
-        if self.depth == wire.ENVELOPES_MAX:
-            raise Malformed("too many envelopes in one another", field=node.path)
-        return replace(self, node=node, depth=self.depth + 1)
-
-
-def _opened(letter: _Letter) -> Iterator[_Letter | Malformed]:
-    """The notifications in a letter, whatever lies around them; each shape by what only it has."""
-    node = letter.node
-    if node.has("detail-type") or node.has("action") or node.value("Type") in _CONFIRMATIONS:
-        yield letter
-    elif node.has("Message"):
-        inner = letter.holding(node.opened("Message"))
-        sent_at = node.time("Timestamp")
-        yield from _opened(replace(inner, message_id=node.text("MessageId"), sent_at=sent_at))
-    elif node.has("Sns"):
-        yield from _opened(letter.holding(node.child("Sns")))
-    elif node.has("Records"):
-        yield from _opened_records(letter)
-    elif body := next((name for name in ("body", "Body") if node.has(name)), None):
-        yield from _opened(letter.holding(node.opened(body)))
-    elif node.has("notification"):
-        inner = letter.holding(node.opened("notification"))
-        resource = node.child("resource") if node.has("resource") else letter.resource
-        yield from _opened(replace(inner, resource=resource))
-    else:
-        raise Malformed("no known shape of an AWS Marketplace notification", field=node.path)
-
-
-def _opened_records(letter: _Letter) -> Iterator[_Letter | Malformed]:
-    """The notifications in a Lambda function's `Records`, of SNS or of SQS."""
-    records = letter.node.children("Records")
-    at = letter.node.at("Records")
-    if not records:
-        raise Malformed("holds no record", field=at)
-    if letter.resource is not None and len(records) > 1:
-        raise Malformed("holds several records, beside one resource", field=at)
-    for each in records:
-        if isinstance(each, Malformed):
-            yield each
-            continue
-        inner = replace(letter.holding(each), message_id=None, sent_at=None)
-        try:
-            # All of it at once: a record is refused as a whole.
-            yield from wire.at_most_records_max(_opened(inner), field=each.path)
-        except Malformed as refused:
-            yield refused
-
-
-def _from_confirmation(letter: _Letter, record: Record, position: str) -> Unrecognized:
+def _from_confirmation(question: Node, letter: Letter) -> Unrecognized:
     """SNS asks to confirm a topic's subscription: about no subscription of ours."""
     return Unrecognized(
-        identity=Identity(Marketplace.AWS, wire.real_id(letter.node.text("MessageId")) or position),
-        occurred_at=wire.occurred_at(record, letter.node.time("Timestamp")),
-        event_type=letter.node.required("Type"),
+        identity=Identity(
+            Marketplace.AWS, wire.real_id(question.text("MessageId")) or letter.own_id
+        ),
+        occurred_at=wire.occurred_at(letter.record, question.time("Timestamp")),
+        event_type=question.required("Type"),
     )
 
 
 # --- EventBridge ----------------------------------------------------------------------------------
 
 
-def _from_event(letter: _Letter, record: Record, position: str) -> Notified | Unrecognized:
-    event = letter.node
-    identity = Identity(Marketplace.AWS, wire.real_id(event.text("id")) or position)
-    occurred_at = wire.occurred_at(record, event.time("time"))
+def _from_event(event: Node, letter: Letter) -> Notified | Unrecognized:
+    identity = Identity(Marketplace.AWS, wire.real_id(event.text("id")) or letter.own_id)
+    occurred_at = wire.occurred_at(letter.record, event.time("time"))
     # The role after " - " tells whose copy it is, and nothing of the agreement.
     detail_type = event.required("detail-type")
     kind = detail_type.partition(" - ")[0].strip() or detail_type
     if event.text("source") not in {_SOURCE, None}:
         return Unrecognized(identity, occurred_at, event_type=wire.named(kind))
 
-    detail = event.child("detail")
+    detail = event.opened("detail")
     agreement = detail.child("agreement")
     subscription = SubscriptionKey(Marketplace.AWS, agreement.required("id"))
     row = _event_row(kind, agreement, occurred_at)
-    entitlements = _Entitlements.of(letter.resource)
+    entitlements = _Entitlements.of(Node.of(letter.resource))
     note = Note(
         occurred_at=occurred_at,
         rank=row.rank,
@@ -251,12 +192,12 @@ def _plan_type_of(change: Change, agreement: Node) -> PlanType | None:
 # --- SNS ------------------------------------------------------------------------------------------
 
 
-def _from_message(letter: _Letter, record: Record, position: str) -> Notified:
-    message = letter.node
-    identity = Identity(Marketplace.AWS, wire.real_id(letter.message_id) or position)
-    occurred_at = wire.occurred_at(record, letter.sent_at)
+def _from_message(message: Node, letter: Letter) -> Notified:
+    sns = CaselessNode.of(letter.sns) or CaselessNode({})
+    identity = Identity(Marketplace.AWS, wire.real_id(sns.text("MessageId")) or letter.own_id)
+    occurred_at = wire.occurred_at(letter.record, sns.time("Timestamp"))
     action = message.required("action")
-    entitlements = _Entitlements.of(letter.resource)
+    entitlements = _Entitlements.of(Node.of(letter.resource))
     row = _message_row(action, entitlements, occurred_at)
     plan_type = entitlements.plan_type
     if action == "entitlement-updated":

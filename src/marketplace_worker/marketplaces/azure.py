@@ -1,16 +1,14 @@
-"""Azure: the SaaS fulfillment webhook, as it comes or as a router forwards it.
+"""Azure: the SaaS fulfillment webhook.
 
 The only module that knows Azure's words; the tables are those of marketplaces.md section 1.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from typing import TypeVar
 
-from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Notified
+from marketplace_worker.envelopes import Fields, Letter, Likeness
+from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Attention,
@@ -23,8 +21,7 @@ from marketplace_worker.lifecycle.notes import (
 )
 from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace, PlanType, SubscriptionKey
 from marketplace_worker.marketplaces import wire
-from marketplace_worker.marketplaces.wire import CaselessNode, Item, Row
-from marketplace_worker.record import Record
+from marketplace_worker.marketplaces.wire import CaselessNode, Row
 
 _T = TypeVar("_T")
 
@@ -38,6 +35,7 @@ _ACTIONS = {
     "unsubscribe": "Unsubscribe",
 }
 """Routers change the case of more than the keys."""
+_LANDING_PAGE = "LandingPage"
 _FINAL = {
     "succeeded": Progress.SUCCEEDED,
     "success": Progress.SUCCEEDED,
@@ -50,94 +48,56 @@ _TERM_UNIT = re.compile(
 )
 
 
-def translate(record: Record) -> Sequence[Item]:
-    """What a record of the Azure topic says.
-
-    Raises:
-        Malformed: the value cannot be read.
-    """
-    whole = _Letter(CaselessNode(wire.read(record).fields))
-
-    def translated(letter: _Letter, position: str) -> Notified:
-        return _notified(letter, record, position)
-
-    return wire.translate_each([_opened(whole)], record, translated)
-
-
-# --- envelopes (marketplaces.md section 1) --------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A webhook's body, and the Get Subscription that a router read beside it."""
-
-    node: CaselessNode
-    resource: CaselessNode | None = None
-    depth: int = 0
-
-    def holding(self, node: CaselessNode) -> "_Letter":
-        """What lies in this envelope."""
-        if self.depth == wire.ENVELOPES_MAX:
-            raise Malformed("too many envelopes in one another", field=node.path)
-        return replace(self, node=node, depth=self.depth + 1)
-
-
-def _opened(letter: _Letter) -> _Letter:
-    """The body in a letter: the object that has an `action`, of those that say whose it is."""
-    found = list(_with_action(letter))
-    if not found:
-        raise Malformed("is missing", field=letter.node.at("action"))
-    of_a_subscription = [each for each in found if each.node.has("subscriptionId")]
-    if len(of_a_subscription) > 1:
-        raise Malformed("several notifications in one value")
-    return (of_a_subscription or found)[0]
-
-
-def _with_action(letter: _Letter) -> Iterator[_Letter]:
-    """The outermost objects that have an `action`, within a wrapper or what a router forwards."""
-    node = letter.node
+def likeness(fields: Fields) -> Likeness:
+    """Whether an object is a webhook's body, or the accelerator's push for a landing page."""
+    node = CaselessNode(fields)
     if node.has("action"):
-        yield letter
-    elif node.has("notification"):
-        inner = letter.holding(node.opened("notification"))
-        resource = node.child("resource") if node.has("resource") else letter.resource
-        yield from _with_action(replace(inner, resource=resource))
-    else:
-        for held in _held(node):
-            yield from _with_action(letter.holding(held))
+        return Likeness.SURE if node.has("subscriptionId") else Likeness.MAYBE
+    return Likeness.SURE if _is_of_a_landing_page(node) else Likeness.NONE
 
 
-def _held(node: CaselessNode) -> Iterator[CaselessNode]:
-    """The objects that an object holds, or holds as JSON text; what is neither is passed over.
+def translate(letter: Letter) -> Notified | Unrecognized:
+    """What an object of the Azure topic says; `Malformed` names the field at fault."""
+    node = CaselessNode(letter.fields, letter.path)
+    if node.has("action"):
+        return _notified(node, letter)
+    return Unrecognized(
+        identity=Identity(Marketplace.AZURE, letter.own_id),
+        occurred_at=letter.record.happened_by,
+        event_type=_LANDING_PAGE,
+    )
 
-    Their path is `*`: the name is the router's, and not ours to repeat.
+
+def _is_of_a_landing_page(node: CaselessNode) -> bool:
+    """The accelerator sends it to the same URL as the webhooks, about a customer who looks on; it
+    holds no notification (`WebNotificationPayload` of its source).
     """
-    for name, found in node.fields.items():
-        if isinstance(found, str) and found.lstrip().startswith("{"):
-            with suppress(Malformed):
-                yield replace(node, fields=node.opened(name).fields, path=node.at("*"))
-        elif isinstance(found, dict):
-            yield replace(node, fields=found, path=node.at("*"))
+    event_type = node.value("eventType")
+    return (
+        isinstance(event_type, str)
+        and event_type.lower() == _LANDING_PAGE.lower()
+        and isinstance(node.value("payloadFromLandingpage"), dict)
+        and not node.value("payloadFromWebhook")
+    )
 
 
 # --- the webhook ----------------------------------------------------------------------------------
 
 
-def _notified(letter: _Letter, record: Record, position: str) -> Notified:
-    body = letter.node
+def _notified(body: CaselessNode, letter: Letter) -> Notified:
     told_action = body.required("action")
     action = _ACTIONS.get(told_action.lower(), told_action)
     subscription = SubscriptionKey(Marketplace.AZURE, body.required("subscriptionId"))
     operation = _operation(action, body)
-    identity = Identity(Marketplace.AZURE, _report(operation, subscription, body) or position)
+    identity = Identity(Marketplace.AZURE, _report(operation, subscription, body) or letter.own_id)
     row = _row(action, body)
     progress = _progress(body.text("status"))
     # The resource was read now, the snapshot is from before the change.
-    told = (letter.resource, body.child("subscription"))
+    told = (CaselessNode.of(letter.resource), body.child("subscription"))
     snapshots = [snapshot for snapshot in told if snapshot is not None]
     terms = [snapshot.child("term") for snapshot in snapshots]
     note = Note(
-        occurred_at=wire.occurred_at(record, body.time("timeStamp")),
+        occurred_at=wire.occurred_at(letter.record, body.time("timeStamp")),
         rank=row.rank,
         id=identity.id,
         change=row.change,

@@ -1,15 +1,12 @@
-"""Google Cloud Marketplace: Partner Procurement messages, from Pub/Sub pushes or decoded.
+"""Google Cloud Marketplace: Partner Procurement messages.
 
 The only module that knows Google's words; the tables are those of marketplaces.md section 1.
 """
 
-import base64
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
-from marketplace_worker.errors import Malformed
+from marketplace_worker.envelopes import Fields, Letter, Likeness
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -29,13 +26,13 @@ from marketplace_worker.lifecycle.vocabulary import (
     SubscriptionKey,
 )
 from marketplace_worker.marketplaces import wire
-from marketplace_worker.marketplaces.wire import Item, Node, Row
-from marketplace_worker.record import Record
+from marketplace_worker.marketplaces.wire import Node, ProtoNode, Row
 
 _DURATION = r"P(?=\d|T\d)(\d+[YMWD])*(T(\d+[HMS])+)?"
 _IS_DURATION = re.compile(_DURATION, re.ASCII)
 _ENDS_IN_DURATION = re.compile(rf".*-{_DURATION}", re.ASCII | re.DOTALL)
 
+_SUBJECTS = ("entitlement", "account")
 _IN_FORCE = frozenset(
     {
         "ENTITLEMENT_ACTIVE",
@@ -55,103 +52,70 @@ _REASONS = {
 """`cancellationReason` is "subject to change" by Google: what is not here is `unknown`."""
 
 
-def translate(record: Record) -> Sequence[Item]:
-    """What a record of the Google topic says.
-
-    Raises:
-        Malformed: the value cannot be read.
-    """
-
-    def translated(letter: _Letter, position: str) -> Notified | Unrecognized:
-        event_type = letter.node.required("eventType")
-        if event_type.startswith("ACCOUNT_"):
-            return _from_account(letter, record, position)
-        return _from_entitlement(letter, record, position)
-
-    return wire.translate_each([_opened(_Letter(wire.read(record)))], record, translated)
+def likeness(fields: Fields) -> Likeness:
+    """Whether an object is a message, rather than something else that has an `eventType`."""
+    event_type = ProtoNode(fields).value("eventType")
+    if event_type is None:
+        return Likeness.NONE
+    is_named = isinstance(event_type, str) and event_type.startswith(("ENTITLEMENT_", "ACCOUNT_"))
+    is_message = is_named or any(isinstance(fields.get(name), dict) for name in _SUBJECTS)
+    return Likeness.SURE if is_message else Likeness.NONE
 
 
-# --- envelopes (marketplaces.md sections 1 and 4d) ------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A message, and what was said of it around it: by a router, and by Pub/Sub."""
-
-    node: Node
-    resource: Node | None = None
-    published_at: datetime | None = None
-
-
-def _opened(letter: _Letter) -> _Letter:
-    """The message in a letter, whatever lies around it; each shape by what only it has."""
-    for _ in range(wire.ENVELOPES_MAX):
-        node = letter.node
-        if node.has("eventType"):
-            return letter
-        if node.has("data"):
-            published_at = node.time("publishTime") or node.time("publish_time")
-            letter = replace(letter, node=_decoded(node), published_at=published_at)
-        elif node.has("message"):
-            letter = replace(letter, node=node.child("message"))
-        elif node.has("notification"):
-            resource = node.child("resource") if node.has("resource") else letter.resource
-            letter = replace(letter, node=node.opened("notification"), resource=resource)
-        else:
-            raise Malformed("no known shape of a Google Marketplace message", field=node.path)
-    raise Malformed("too many envelopes in one another", field=letter.node.path)
-
-
-def _decoded(message: Node) -> Node:
-    """What Pub/Sub carries in `data`, as base64."""
-    data, field = message.value("data"), message.at("data")
-    if not isinstance(data, str):
-        raise Malformed("must be text", field=field)
-    try:
-        body = base64.b64decode(data, validate=True)
-    except ValueError:
-        raise Malformed("is not base64", field=field) from None
-    return Node(wire.parse_object(body, field=field), path=field)
+def translate(letter: Letter) -> Notified | Unrecognized:
+    """What an object of the Google topic says; `Malformed` names the field at fault."""
+    message = ProtoNode(letter.fields, letter.path)
+    pubsub = ProtoNode.of(letter.pubsub)
+    published_at = None if pubsub is None else pubsub.time("publishTime")
+    if message.required("eventType").startswith("ACCOUNT_"):
+        return _from_account(message, letter, published_at)
+    return _from_entitlement(message, letter, published_at)
 
 
 # --- messages -------------------------------------------------------------------------------------
 
 
-def _from_account(letter: _Letter, record: Record, position: str) -> Unrecognized:
+def _from_account(
+    message: ProtoNode, letter: Letter, published_at: datetime | None
+) -> Unrecognized:
     """An account's event: it has no entitlement and changes nothing, but is counted."""
-    account = letter.node.child("account")
+    account = message.child("account")
+    told = account.time("updateTime") or published_at
     return Unrecognized(
-        identity=_identity(letter.node, account.text("id"), position),
-        occurred_at=wire.occurred_at(record, account.time("updateTime") or letter.published_at),
-        event_type=wire.named(letter.node.required("eventType")),
+        identity=_identity(message, account.text("id"), letter),
+        occurred_at=wire.occurred_at(letter.record, told),
+        event_type=wire.named(message.required("eventType")),
     )
 
 
-def _from_entitlement(letter: _Letter, record: Record, position: str) -> Notified:
-    event_type = letter.node.required("eventType")
-    entitlement = letter.node.child("entitlement")
+def _from_entitlement(
+    message: ProtoNode, letter: Letter, published_at: datetime | None
+) -> Notified:
+    event_type = message.required("eventType")
+    entitlement = message.child("entitlement")
     subject = entitlement.required("id")
-    identity = _identity(letter.node, subject, position)
-    told = entitlement.time("updateTime") or letter.published_at
-    occurred_at = wire.occurred_at(record, told)
-    row = _row(event_type, letter.resource or Node({}), occurred_at)
+    identity = _identity(message, subject, letter)
+    told = entitlement.time("updateTime") or published_at
+    occurred_at = wire.occurred_at(letter.record, told)
+    resource = ProtoNode.of(letter.resource)
+    row = _row(event_type, resource or Node({}), occurred_at)
     note = Note(
         occurred_at=occurred_at,
         rank=row.rank,
         id=identity.id,
         change=row.change,
-        plan_type=_plan_type(entitlement, letter.resource),
-        billing_account=_billing_account(letter.resource),
+        plan_type=_plan_type(entitlement, resource),
+        billing_account=_billing_account(resource),
     )
     subscription = SubscriptionKey(Marketplace.GCP, subject)
     return Notified(identity, subscription, note, wire.named(event_type), row.attention)
 
 
-def _identity(message: Node, subject: str | None, position: str) -> Identity:
+def _identity(message: Node, subject: str | None, letter: Letter) -> Identity:
     """`eventType:eventId:subject`: one operation publishes several messages with one eventId."""
     event_id = wire.real_id(message.text("eventId"))
     if event_id is None or subject is None:
-        return Identity(Marketplace.GCP, position)
+        return Identity(Marketplace.GCP, letter.own_id)
     id_ = f"{message.required('eventType')}:{event_id}:{subject}"
     return Identity(Marketplace.GCP, wire.keepable(id_, field=message.at("eventId")))
 

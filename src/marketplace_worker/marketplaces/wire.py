@@ -1,30 +1,23 @@
-"""What the three translators share: JSON from bytes, fields with their paths, times, table rows.
+"""What the three translators share: fields with their paths, times, table rows.
 
 Everything that is wrong with an input is `Malformed`, with the path of the field and never a value
 of the input: it may be personal.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
-from itertools import islice
-from typing import NoReturn, Self, TypeVar
+from typing import Self
 
+from marketplace_worker.envelopes import Part, parse_json
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import Attention, Change, Ended
 from marketplace_worker.lifecycle.vocabulary import Initiator, Reason
 from marketplace_worker.record import EPOCH, Record
 
-ENVELOPES_MAX = 10
-"""How many envelopes may lie in one another; the deepest known is a wrapper, SQS, SNS, event: 5."""
-RECORDS_MAX = 10_000
-"""How many records one value may hold: the largest batch that SQS hands to a Lambda function."""
-REFUSED_MAX = 10
-"""How many refused records of one value are told one by one: the dead letter of each has a copy of
-the whole value, which may be a megabyte.
-"""
+ENTRIES_MAX = 10_000
+"""How many entries a list may have that is read whole."""
 TEXT_BYTES_MAX = 1_024
 """The longest text that is read, in bytes of UTF-8: ids are indexed, two of them at once, and
 Postgres refuses an index entry of more than 2704 bytes.
@@ -35,10 +28,6 @@ TIME_MAX = 64
 """The longest text that can be a time, in characters."""
 
 _ZERO_UUID = "00000000-0000-0000-0000-000000000000"
-
-Item = Notified | Unrecognized | Malformed
-"""What a translator makes of one record of a value."""
-
 
 # --- objects and their fields ---------------------------------------------------------------------
 
@@ -53,6 +42,11 @@ class Node:
 
     fields: Mapping[str, object]
     path: str = ""
+
+    @classmethod
+    def of(cls, part: Part | None) -> Self | None:
+        """The node of what an envelope said; None where none did."""
+        return None if part is None else cls(part.fields, part.path)
 
     def value(self, name: str) -> object:
         """A field as it came; None where it is absent, null or empty text."""
@@ -112,21 +106,22 @@ class Node:
         return replace(self, fields=found, path=self.at(name))
 
     def opened(self, name: str) -> Self:
-        """An object, or one as JSON text: the content of an envelope."""
+        """An object, or one as JSON text; an absent one has no fields."""
         found = self.value(name)
-        if isinstance(found, str):
-            found = parse_object(found, field=self.at(name))
-        if not isinstance(found, dict):
+        if not isinstance(found, str):
+            return self.child(name)
+        read = parse_json(found, field=self.at(name))
+        if not isinstance(read, dict):
             raise Malformed("must be an object or its JSON text", field=self.at(name))
-        return replace(self, fields=found, path=self.at(name))
+        return replace(self, fields=read, path=self.at(name))
 
     def children(self, name: str) -> "Sequence[Self | Malformed]":
         """The objects of a list, each taken or refused by itself."""
         found = self.value(name)
         if not isinstance(found, list):
             raise Malformed("must be a list", field=self.at(name))
-        if len(found) > RECORDS_MAX:
-            raise Malformed(f"holds more than {RECORDS_MAX} entries", field=self.at(name))
+        if len(found) > ENTRIES_MAX:
+            raise Malformed(f"holds more than {ENTRIES_MAX} entries", field=self.at(name))
         return [
             replace(self, fields=entry, path=f"{self.at(name)}.{index}")
             if isinstance(entry, dict)
@@ -159,6 +154,27 @@ def real_id(found: str | None) -> str | None:
     return None if found is None or found.strip("{}") == _ZERO_UUID else found
 
 
+@dataclass(frozen=True, slots=True)
+class ProtoNode(Node):
+    """A node whose fields are found by their protobuf names too (`update_time` for `updateTime`):
+    a reader of protobuf's JSON accepts both.
+    """
+
+    def value(self, name: str) -> object:
+        """A field as it came; None where it is absent, null or empty text."""
+        found = self.fields.get(name)
+        if found is None or found == "":
+            found = self.fields.get(_CAPITAL.sub(_after_underscore, name))
+        return None if found == "" else found
+
+
+_CAPITAL = re.compile("[A-Z]")
+
+
+def _after_underscore(capital: re.Match[str]) -> str:
+    return f"_{capital[0].lower()}"
+
+
 def keepable(text: str, *, field: str) -> str:
     """The text, where it can be stored: bounded, no NUL (Postgres has none), no lone surrogate."""
     try:
@@ -171,38 +187,6 @@ def keepable(text: str, *, field: str) -> str:
     if "\0" in text:
         raise Malformed("holds a NUL character, which cannot be stored", field=field)
     return text
-
-
-# --- JSON -----------------------------------------------------------------------------------------
-
-
-def read(record: Record) -> Node:
-    """The value of a record, a JSON object; `Malformed` where it is none."""
-    if not record.value:
-        raise Malformed("the value is empty")
-    return Node(parse_object(record.value, field=""))
-
-
-def parse_object(source: bytes | str, *, field: str) -> Mapping[str, object]:
-    """A JSON object from its text; `Malformed` at `field` for anything else."""
-    try:
-        text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
-    except UnicodeDecodeError:
-        raise Malformed("is not UTF-8", field=field) from None
-    try:
-        found = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise Malformed("is JSON nested too deeply", field=field) from None
-    except ValueError:  # also a number of more digits than Python reads
-        raise Malformed("is not JSON", field=field) from None
-    if not isinstance(found, dict):
-        raise Malformed("must be a JSON object", field=field)
-    return found
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    """NaN and the infinities, which Python reads, are no JSON."""
-    raise ValueError
 
 
 # --- times ----------------------------------------------------------------------------------------
@@ -259,7 +243,7 @@ def occurred_at(record: Record, told: datetime | None) -> datetime:
     return record.happened_by if told is None else min(told, record.happened_by)
 
 
-# --- rows of the tables, and values that hold several records -------------------------------------
+# --- rows of the tables ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,49 +277,3 @@ def ended_for_now(reason: Reason) -> Ended:
 def named(notification: str) -> str:
     """The marketplace's own word for a notification, cut to what the journal takes."""
     return notification[:NAME_MAX]
-
-
-Letter = TypeVar("Letter")
-T = TypeVar("T")
-
-
-def translate_each(
-    letters: Iterable[Letter | Malformed],
-    record: Record,
-    translate: Callable[[Letter, str], Notified | Unrecognized],
-) -> Sequence[Item]:
-    """One item per record of a value; `Malformed` is raised where its only record is refused.
-
-    `translate` is given the identity for a notification that brings none: the record's own id,
-    with `/index` where the value holds several (lifecycle.md section 11).  Of what is refused, as
-    much is told as `REFUSED_MAX` allows; all that can be read is taken.
-    """
-    letters = at_most_records_max(letters)
-    if len(letters) == 1:
-        (letter,) = letters
-        if isinstance(letter, Malformed):
-            raise letter
-        return [translate(letter, record.own_id)]
-    items: list[Item] = []
-    refused = 0
-    for index, letter in enumerate(letters):
-        try:
-            if isinstance(letter, Malformed):
-                raise letter
-            items.append(translate(letter, f"{record.own_id}/{index}"))
-        except Malformed as refusal:
-            refused += 1
-            if refused < REFUSED_MAX:
-                items.append(refusal)
-            elif refused == REFUSED_MAX:
-                reason = f"{refusal.reason}; records refused after this one are not told one by one"
-                items.append(Malformed(reason, field=refusal.field))
-    return items
-
-
-def at_most_records_max(found: Iterable[T], *, field: str = "") -> Sequence[T]:
-    """All of them; `Malformed` where they are more than one value may hold."""
-    held = list(islice(found, RECORDS_MAX + 1))
-    if len(held) > RECORDS_MAX:
-        raise Malformed(f"holds more than {RECORDS_MAX} records", field=field)
-    return held

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.outbound import (
     CLOUDEVENTS_CONTENT_TYPE,
     encode,
@@ -39,7 +40,7 @@ from marketplace_worker.store.database import Clock, Connection, Pool
 from marketplace_worker.store.decisions import Decided
 from marketplace_worker.store.neighbourhood import Neighbourhood
 from marketplace_worker.store.policies import PolicyBook
-from marketplace_worker.translate import EmailHasher, Feed
+from marketplace_worker.translate import EmailHasher
 
 _HEADERS = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
 
