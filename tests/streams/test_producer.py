@@ -192,3 +192,29 @@ async def test_a_publisher_outlives_its_broker(settings: Settings, tmp_path: Pat
             assert await publisher.publish([message]) == [None]
     finally:
         await before.__aexit__(None, None, None)
+
+
+JAVAS_HASHES = {
+    b"21": -973932308,
+    b"foobar": -790332482,
+    b"abc": 479470107,
+    b"a-little-bit-long-string": -985981536,
+    b"a-little-bit-longer-string": -1486304829,
+    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+}
+"""murmur2 of some keys, as Kafka's own test has it (UtilsTest.testMurmur2)."""
+
+
+async def test_a_key_goes_to_the_partition_that_javas_client_would_choose(
+    settings: Settings, topics: Topics
+) -> None:
+    """A subscriber may then join what we write with what it writes itself."""
+    messages = [Outgoing(topics.lifecycle, key, b"v") for key in JAVAS_HASHES]
+    async with producing(settings.kafka, settings.relay) as publisher:
+        assert await publisher.publish(messages) == [None] * len(messages)
+    records = await read_all(
+        settings.kafka.bootstrap_servers, topics.lifecycle, count=len(messages)
+    )
+    partitions = {record.key: record.partition for record in records}
+    assert partitions == {key: (each & 0x7FFFFFFF) % 2 for key, each in JAVAS_HASHES.items()}
+    assert set(partitions.values()) == {0, 1}
