@@ -215,7 +215,9 @@ class Witness:
 
 def check_standing(event: Event) -> None:
     """What each event tells of the state is the table of section 1, and of section 6."""
-    assert event.standing is not None
+    if event.standing is None:
+        assert event.kind is EventKind.ERASED, "it says of nobody how it stands"
+        return
     allowed = {
         State.ACTIVE: (True, True, True, True),
         State.CANCELED: (True, True, True, True),
@@ -282,6 +284,10 @@ def check_step(world: World, told: Told, settled: Settled, event: Event) -> None
             assert before.entered_at is not None
             dwell = policy.minimum_dwell.of(before.state)
             assert now >= max(before.entered_at, before.dwells_from or before.entered_at) + dwell
+    # section 3, 6, and section 5: a commitment that was bought finds its data
+    if state in HARMFUL:
+        own = [each for each in after.commitments if before.keeps(each.told_at)]
+        assert not any(now < each.starts_at for each in own)
     # 3: announced, at least the lead before, and not before the date that was named
     if state in HARMFUL:
         notice = before.notice
