@@ -1,24 +1,34 @@
 """A database that commit c03285b left is migrated, and all is as it was but for what is mended."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.inspection.replaying import Verification, verify
 from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.notes import Progress
+from marketplace_worker.lifecycle.organization import Reported
+from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey, marketplace_id
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store.database import Pool, connecting
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 from store.fixtures import ENDED_AT, load_c03285b
 
+Documents = dict[str, dict[str, Any]]
+
 
 @pytest.fixture
-async def migrated(owner: Pool, postgres_dsn: str) -> AsyncIterator[Pool]:
+async def migrated(owner: Pool, left: Documents, postgres_dsn: str) -> AsyncIterator[Pool]:
     """The worker's connections to that database, with the schema of today."""
-    await load_c03285b(owner)
+    assert left
     await migrate(owner)
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
         yield pool
@@ -28,6 +38,17 @@ async def migrated(owner: Pool, postgres_dsn: str) -> AsyncIterator[Pool]:
 def inspector(migrated: Pool) -> Inspector:
     """Who asks, at the moment at which the database was left."""
     return Inspector(migrated, PolicyBook(Policy()), ENDED_AT)
+
+
+@pytest.fixture
+async def left(owner: Pool) -> Documents:
+    """The registers as they were left, by marketplace and id as told."""
+    await load_c03285b(owner)
+    rows = await owner.fetch("SELECT * FROM subscriptions")
+    return {
+        f"{row['marketplace']}:{row['subscription_id']}": json.loads(row["document"])
+        for row in rows
+    }
 
 
 async def verified(inspector: Inspector) -> list[Verification]:
@@ -41,3 +62,162 @@ async def test_folding_the_journal_again_gives_what_is_stored(inspector: Inspect
 
     assert [each for page in found for each in page.differences] == []
     assert sum(page.organizations for page in found) > 40
+
+
+# --- migration 0008 -------------------------------------------------------------------------------
+
+
+def one_each(left: Documents) -> dict[SubscriptionKey, Subscription]:
+    """The registers that would be there if each id had always been spelled in one way."""
+    merged: dict[SubscriptionKey, Subscription] = {}
+    for document in left.values():
+        told = subscription_from_json(json.dumps(document))
+        one = merged.get(told.key, Subscription(told.key))
+        for note in told.notes:
+            one = one.heard(note)
+        for link in told.links:
+            one = one.linked(link)
+        merged[told.key] = one
+    return merged
+
+
+def without_operations(subscription: Subscription) -> Subscription:
+    """As `left` is: what an operation is was not written down."""
+    notes = tuple(
+        replace(note, operation=None, progress=Progress.SUCCEEDED) for note in subscription.notes
+    )
+    return replace(subscription, notes=notes)
+
+
+async def test_two_spellings_of_a_subscription_are_one(migrated: Pool, left: Documents) -> None:
+    """With all notes and links of both, in the order of the fold."""
+    spelled_twice = {key for key in left if key.lower() in left and key != key.lower()}
+    assert len(spelled_twice) > 8
+
+    rows = await migrated.fetch("SELECT * FROM subscriptions")
+
+    stored = {each.key: each for each in (subscription_from_json(r["document"]) for r in rows)}
+    expected = one_each(left)
+    assert {key: without_operations(each) for key, each in stored.items()} == expected
+    for row in rows:
+        register = subscription_from_json(row["document"])
+        assert (row["marketplace"], row["subscription_id"]) == (
+            register.key.marketplace,
+            register.key.subscription_id,
+        )
+        predecessor = register.predecessor
+        assert row["predecessor_id"] == (predecessor.subscription_id if predecessor else None)
+
+
+def ids_in(value: object) -> Iterator[str]:
+    """Every subscription's id in a document."""
+    if isinstance(value, dict):
+        told = value.get("subscription_id")
+        yield from [told] if isinstance(told, str) else []
+    members = value.values() if isinstance(value, dict) else value
+    if isinstance(members, Iterable) and not isinstance(members, str):
+        for each in members:
+            yield from ids_in(each)
+
+
+async def test_no_other_spelling_is_left_where_it_is_compared(migrated: Pool) -> None:
+    """Only in the journal and the history, which stay as they were written, and in promises."""
+    ids: list[str] = []
+    for table in ("organizations", "subscriptions", "checkpoints"):
+        rows = await migrated.fetch(f"SELECT document FROM {table}")
+        ids += (id_ for row in rows for id_ in ids_in(json.loads(row["document"])))
+    for column in (
+        "subscription_id FROM subscriptions",
+        "predecessor_id FROM subscriptions WHERE predecessor_id IS NOT NULL",
+        "subscription_id FROM links",
+        "subscription_id FROM billing_accounts",
+        "billing_account FROM billing_accounts",
+        "id FROM checkpoints WHERE marketplace <> ''",
+    ):
+        ids += (row[0] for row in await migrated.fetch(f"SELECT {column}"))
+
+    assert len(ids) > 300
+    assert [each for each in ids if each != marketplace_id(each)] == []
+    told = await migrated.fetch("SELECT subscription_id FROM journal WHERE organization_id IS NULL")
+    assert any(row[0] and row[0] != marketplace_id(row[0]) for row in told)
+
+
+async def test_links_and_accounts_are_those_of_the_registers(
+    migrated: Pool, left: Documents
+) -> None:
+    """Also of subscriptions that nobody linked, and of what was spelled once."""
+    links = await migrated.fetch("SELECT marketplace, subscription_id, organization_id FROM links")
+    accounts = await migrated.fetch(
+        "SELECT marketplace, subscription_id, billing_account FROM billing_accounts"
+    )
+
+    told = one_each(left).values()
+    assert {tuple(each) for each in links} >= {
+        (each.key.marketplace, each.key.subscription_id, link.organization)
+        for each in told
+        for link in each.links
+    }
+    assert {tuple(each) for each in accounts} == {
+        (each.key.marketplace, each.key.subscription_id, account)
+        for each in told
+        for _, account in each.accounts
+    }
+
+
+async def test_which_operation_an_azure_note_reports_is_read_from_its_id(migrated: Pool) -> None:
+    """So a report that comes once more under its new identity is the same report; and what had
+    failed does not count.
+    """
+    rows = await migrated.fetch("SELECT document FROM subscriptions WHERE marketplace = 'azure'")
+
+    registers = [subscription_from_json(row["document"]) for row in rows]
+    notes = [note for each in registers for note in each.notes]
+    assert {note.operation for note in notes} == {note.id for note in notes}
+    failed = {note.id.split(" ", 1)[1] for note in notes if note.progress is Progress.FAILED}
+    assert failed == {"Suspend 41 Failed:Suspend"}
+
+
+@pytest.mark.parametrize(
+    ("told", "operation"),
+    [
+        ("9C0A3B0E-0000-4000-8000-00000000000A:Suspend", "9c0a3b0e-0000-4000-8000-00000000000a"),
+        ("00000000-0000-0000-0000-000000000000:Suspend", None),
+        ("marketplace.azure.notifications/0/17@2026-01-01T00:00:00+00:00", None),
+        ("a:b:Suspend", "a:b"),
+    ],
+)
+async def test_an_id_that_is_none_names_no_operation(
+    owner: Pool, told: str, operation: str | None
+) -> None:
+    """As for new notifications."""
+    await load_c03285b(owner)
+    await owner.execute(
+        "UPDATE subscriptions"
+        " SET document = jsonb_set(document, '{notes,0,id}', to_jsonb($1::text))"
+        " WHERE subscription_id = 'a0000000-aaaa-4bbb-8ccc-d00dfeedbeef'",
+        told,
+    )
+
+    await migrate(owner)
+
+    document = await owner.fetchval(
+        "SELECT document FROM subscriptions"
+        " WHERE subscription_id = 'a0000000-aaaa-4bbb-8ccc-d00dfeedbeef'"
+    )
+    note = subscription_from_json(document).notes[0]
+    assert note.operation == (operation and f"{operation}:Suspend")
+
+
+async def test_ends_of_before_are_not_called_for_at_google_and_azure(migrated: Pool) -> None:
+    """Earlier versions knew a final usage report only at AWS; those reports stay as they are."""
+    document = await migrated.fetchval(
+        "SELECT document FROM organizations WHERE organization_id = 'google-unpaid'"
+    )
+    key = SubscriptionKey(Marketplace.GCP, "ent-2")
+    assert organization_from_json(document).reported == (Reported(key, ends=1),)
+    document = await migrated.fetchval(
+        "SELECT document FROM organizations WHERE organization_id = 'gone'"
+    )
+    (reported,) = organization_from_json(document).reported
+    assert reported.ends == 0
+    assert reported.closed_at

@@ -15,6 +15,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     PlanType,
     SubscriptionKey,
+    marketplace_id,
 )
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -72,7 +73,8 @@ class Subscription:
             return ()
         by_notes = [(note.occurred_at, note.billing_account) for note in self.notes]
         by_links = [(link.occurred_at, link.billing_account) for link in self.links]
-        return tuple((at, told) for at, told in (*by_notes, *by_links) if told is not None)
+        told = (*by_notes, *by_links)
+        return tuple((at, marketplace_id(account)) for at, account in told if account is not None)
 
     @property
     def billing_account(self) -> str | None:

@@ -1,5 +1,6 @@
 """The words that everything else is made of: ids, and the domain's closed sets."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
@@ -7,6 +8,21 @@ from typing import NewType
 OrganizationId = NewType("OrganizationId", str)
 EmailHash = NewType("EmailHash", str)
 """HMAC-SHA-256, in hex, of the trimmed and case-folded address (lifecycle.md section 7)."""
+
+_UUID = re.compile(
+    r"(?P<brace>\{)?(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?(brace)\})",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def marketplace_id(text: str) -> str:
+    """A marketplace's id in the one form in which it is compared.
+
+    A UUID is in lower case and without braces (marketplaces.md section 1): senders spell it in
+    either case.  Any other id is as it came.
+    """
+    found = _UUID.fullmatch(text)
+    return text if found is None else found["uuid"].lower()
 
 
 class Marketplace(StrEnum):
@@ -81,10 +97,17 @@ class HoldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class SubscriptionKey:
-    """One marketplace subscription; what `subscription_id` is: events.md section 2."""
+    """One marketplace subscription; what `subscription_id` is: events.md section 2.
+
+    However a UUID is spelled, it is the same subscription.
+    """
 
     marketplace: Marketplace
     subscription_id: str
+
+    def __post_init__(self) -> None:
+        """Bring the id into the form in which it is compared."""
+        object.__setattr__(self, "subscription_id", marketplace_id(self.subscription_id))
 
     def __str__(self) -> str:
         return f"{self.marketplace}:{self.subscription_id}"

@@ -93,8 +93,8 @@ def _from_entitlement(
 ) -> Notified:
     event_type = message.required("eventType")
     entitlement = message.child("entitlement")
-    subject = entitlement.required("id")
-    identity = _identity(message, subject, letter)
+    subscription = SubscriptionKey(Marketplace.GCP, entitlement.required("id"))
+    identity = _identity(message, subscription.subscription_id, letter)
     told = entitlement.time("updateTime") or published_at
     occurred_at = wire.occurred_at(letter.record, told)
     resource = ProtoNode.of(letter.resource)
@@ -107,7 +107,6 @@ def _from_entitlement(
         plan_type=_plan_type(entitlement, resource),
         billing_account=_billing_account(resource),
     )
-    subscription = SubscriptionKey(Marketplace.GCP, subject)
     return Notified(identity, subscription, note, wire.named(event_type), row.attention)
 
 

@@ -13,7 +13,7 @@ from typing import Self
 from marketplace_worker.envelopes import Part, parse_json
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.notes import Attention, Change, Ended
-from marketplace_worker.lifecycle.vocabulary import Initiator, Reason
+from marketplace_worker.lifecycle.vocabulary import Initiator, Reason, marketplace_id
 from marketplace_worker.record import EPOCH, Record
 
 ENTRIES_MAX = 10_000
@@ -148,10 +148,11 @@ class CaselessNode(Node):
 
 
 def real_id(found: str | None) -> str | None:
-    """An id that tells one message from another; None where it is absent or the zero UUID, which
-    some senders put in the place of a missing one.
+    """An id that tells one message from another, as it is compared; None where it is absent or the
+    zero UUID, which some senders put in the place of a missing one.
     """
-    return None if found is None or found.strip("{}") == _ZERO_UUID else found
+    id_ = None if found is None else marketplace_id(found)
+    return None if id_ == _ZERO_UUID else id_
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,8 @@ class _Folding:
         """What must stand before it; None: that was retired, and is not known."""
         if chain in self.refolded.heads:
             return self.refolded.heads[chain]
-        checkpoint = self.began.get(chain)
+        subject = entry.row.subject
+        checkpoint = self.began.get(subject) if subject is not None else None
         if checkpoint is None:
             return BEGINNING
         return checkpoint.head if entry.id > checkpoint.journal_id else None
@@ -155,8 +156,8 @@ class _Folding:
 
     def _covered(self, entry: Entry) -> bool:
         """A row of no chain is of those of whom it made something, which were cut at once."""
-        chain = entry.row.chain
-        cuts = [cut for cut in self.began.values() if chain in {None, cut.chain}]
+        subject = entry.row.subject
+        cuts = [cut for cut in self.began.values() if subject in {None, cut.chain}]
         return any(entry.id <= cut.journal_id for cut in cuts)
 
 

@@ -25,7 +25,12 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
+from marketplace_worker.lifecycle.vocabulary import (
+    Identity,
+    OrganizationId,
+    SubscriptionKey,
+    marketplace_id,
+)
 from marketplace_worker.store.chain import BEGINNING, Seal, seal
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
@@ -137,6 +142,16 @@ class Row:
         if self.marketplace is not None and self.subscription_id is not None:
             return (self.marketplace, self.subscription_id)
         return None
+
+    @property
+    def subject(self) -> Chain | None:
+        """Whose register or aggregate its fact is folded into: its chain, but for the spelling that
+        a subscription's id had before migration 0008.
+        """
+        if self.chain is None:
+            return None
+        marketplace, id_ = self.chain
+        return (marketplace, marketplace_id(id_)) if marketplace else self.chain
 
     @property
     def told(self) -> tuple[str | None, ...]:

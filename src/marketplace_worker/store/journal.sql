@@ -11,7 +11,8 @@ JOIN unnest($1::text[], $2::text[]) AS asked (source, message_id) USING (source,
 
 -- name: heads
 -- The newest hash of each of these chains: of organizations, and of subscriptions' rows that name
--- no organization.  Under the locks of both nobody else can add to them.
+-- no organization.  Under the locks of both nobody else can add to them.  What was told under
+-- another spelling of an id, before migration 0008, is a chain of its own that has ended.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
 SELECT '' AS marketplace, organization_id AS id, coalesce(
     (
@@ -27,6 +28,7 @@ SELECT marketplace, subscription_id, coalesce(
     (
         SELECT hash FROM journal
         WHERE journal.marketplace = chain.marketplace
+          AND marketplace_id(journal.subscription_id) = chain.subscription_id
           AND journal.subscription_id = chain.subscription_id
           AND organization_id IS NULL AND hash IS NOT NULL
         ORDER BY journal.id DESC LIMIT 1
@@ -80,7 +82,8 @@ WITH concerning (id) AS (
         CROSS JOIN LATERAL (
             SELECT told.id FROM journal AS told
             WHERE told.marketplace = plan.marketplace
-              AND told.subscription_id = plan.subscription_id
+              AND marketplace_id(told.subscription_id) = plan.subscription_id
+              AND told.subscription_id IS NOT NULL
               AND told.id > $4
             ORDER BY told.id LIMIT $5
         ) AS journal

@@ -39,6 +39,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     SubscriptionKey,
     SupportRequestKind,
+    marketplace_id,
 )
 from marketplace_worker.store import activity, organizations, safeguards, subscriptions
 from marketplace_worker.store.database import Connection
@@ -97,7 +98,7 @@ class Subjects:
     def _add_subscription(self, key: SubscriptionKey, account: str | None) -> None:
         self.subscriptions.add(key)
         if account is not None:
-            self.accounts.add((key.marketplace, account))
+            self.accounts.add((key.marketplace, marketplace_id(account)))
 
     def _add_request(self, fact: SupportRequested) -> None:
         if fact.organization is not None:

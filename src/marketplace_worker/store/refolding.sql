@@ -31,8 +31,9 @@ WITH RECURSIVE kin (what, marketplace, id) AS (
         SELECT 'organization', '', told.organization_id
         FROM journal AS told
         WHERE kin.what = 'subscription'
-          AND told.marketplace = kin.marketplace AND told.subscription_id = kin.id
-          AND told.organization_id IS NOT NULL
+          AND told.marketplace = kin.marketplace
+          AND marketplace_id(told.subscription_id) = kin.id
+          AND told.subscription_id IS NOT NULL AND told.organization_id IS NOT NULL
         UNION ALL
         SELECT 'subscription', heir.marketplace, heir.subscription_id
         FROM subscriptions AS heir
@@ -84,7 +85,7 @@ WITH RECURSIVE kin (what, marketplace, id) AS (
         SELECT
             CASE WHEN told.organization_id IS NULL THEN 'subscription' ELSE 'organization' END,
             CASE WHEN told.organization_id IS NULL THEN told.marketplace ELSE '' END,
-            coalesce(told.organization_id, told.subscription_id)
+            coalesce(told.organization_id, marketplace_id(told.subscription_id))
         FROM decisions AS own
         JOIN journal AS told USING (source, message_id)
         WHERE kin.what = 'organization' AND own.organization_id = kin.id
@@ -100,7 +101,7 @@ FROM checkpoints
 JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, id) USING (marketplace, id);
 
 -- name: rows
--- The rows that name any of these organizations or subscriptions, or that made something of one of
+-- The rows that name any of these organizations or subscriptions (in any spelling), or that made something of one of
 -- these organizations; in their order.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[].
 -- $4 limit bigint
@@ -114,7 +115,10 @@ WHERE id IN (
     UNION
     SELECT told.id
     FROM unnest($2::text[], $3::text[]) AS plan (marketplace, subscription_id)
-    JOIN journal AS told USING (marketplace, subscription_id)
+    JOIN journal AS told
+        ON told.marketplace = plan.marketplace
+       AND marketplace_id(told.subscription_id) = plan.subscription_id
+       AND told.subscription_id IS NOT NULL
     UNION
     SELECT told.id
     FROM decisions AS own

@@ -1,0 +1,108 @@
+"""A marketplace's id that is a UUID is one id in every spelling (marketplaces.md section 1)."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stories import HASH, check_story
+from telling import DAY_0
+
+from marketplace_worker.contract.documents import subscription_from_json, subscription_to_json
+from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.lifecycle.facts import Notified
+from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.vocabulary import (
+    Identity,
+    Marketplace,
+    OrganizationId,
+    SubscriptionKey,
+    marketplace_id,
+)
+from marketplace_worker.record import Record
+from marketplace_worker.translate import translate
+
+LOWER = "11111111-aaaa-4bbb-8ccc-222233334444"
+
+
+@pytest.mark.parametrize("told", [LOWER.upper(), "{" + LOWER + "}", LOWER.title(), LOWER])
+def test_every_spelling_of_a_uuid_is_the_same_id(told: str) -> None:
+    """RFC 9562, section 4: written in lower case, read in either; SQL Server writes braces too."""
+    assert marketplace_id(told) == LOWER
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "agmt-ABC",
+        "PRODUCT/CUSTOMER",
+        "l-ABC",
+        LOWER.upper() + "/CUSTOMER",
+        "{" + LOWER.upper(),
+        LOWER.upper() + "}",
+        LOWER.upper() + "\n",
+        LOWER.upper().replace("-", ""),
+        "\N{FULLWIDTH DIGIT ONE}" + LOWER[1:].upper(),
+        "",
+    ],
+)
+def test_any_other_id_stays_as_it_came(told: str) -> None:
+    """AWS's agreements and customers are compared to the letter."""
+    assert marketplace_id(told) == told
+
+
+@given(st.uuids(), st.booleans())
+def test_a_spelling_is_compared_in_one_form_only(uuid: object, braces: bool) -> None:
+    """What is in that form already stays so."""
+    told = f"{{{uuid}}}".upper() if braces else str(uuid).upper()
+    assert marketplace_id(marketplace_id(told)) == marketplace_id(told) == str(uuid)
+
+
+def test_a_register_that_was_written_under_another_spelling_is_read_under_the_one() -> None:
+    """So are the facts of an old journal."""
+    text = subscription_to_json(Subscription(SubscriptionKey(Marketplace.AZURE, LOWER)))
+    assert LOWER in text
+    assert subscription_from_json(text.replace(LOWER, LOWER.upper())).key.subscription_id == LOWER
+
+
+def test_a_billing_account_is_an_id_of_the_marketplace_too() -> None:
+    """Whoever tells it, the notification or the sign-up."""
+    link = Link(DAY_0, "l", OrganizationId("acme"), billing_account=LOWER.upper())
+    register = Subscription(SubscriptionKey(Marketplace.GCP, "ent-1")).linked(link)
+    assert register.billing_account == LOWER
+
+
+@pytest.mark.parametrize(
+    ("link", "news"), [(LOWER.upper(), LOWER), (LOWER, LOWER.upper())], ids=["link", "news"]
+)
+def test_news_and_link_meet_whichever_is_in_capitals(link: str, news: str) -> None:
+    """Else the end of a plan concerned nobody."""
+    check_story(
+        f"""
+        day | heard                    | said
+        0   | acme created             |
+        0   | acme links azure:{link} payg |
+        9   | azure:{news} Suspend     | canceled non_payment by marketplace, payg
+        10  | azure:{link} Reinstate   | reinstatement_pending: azure:{LOWER} by support
+        """,
+        until="10",
+    )
+
+
+def test_two_spellings_of_one_webhook_are_one_message() -> None:
+    """A router that retries may write the ids in the other case, that of the operation too."""
+
+    def identities(spell: Callable[[str], str]) -> list[Identity]:
+        body = {
+            "id": spell("9c0a3b0e-0000-4000-8000-00000000000a"),
+            "subscriptionId": spell(LOWER),
+            "action": "Suspend",
+            "timeStamp": "2026-01-01T00:00:00Z",
+        }
+        record = Record("azure", 0, 0, DAY_0, None, json.dumps(body).encode())
+        said = translate(record, Feed.AZURE, HASH)
+        return [each.identity for each in said if isinstance(each, Notified)]
+
+    assert identities(str.upper) == identities(str.lower)
+    assert len(identities(str.lower)) == 1
