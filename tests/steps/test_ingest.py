@@ -173,20 +173,51 @@ async def test_a_database_that_is_not_as_we_need_it_is_waited_for(
     assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 2
 
 
-async def test_a_value_that_is_too_large_for_the_topic_is_kept_in_the_table(
-    worker: Worker, clock: MovableClock
+@pytest.mark.parametrize(
+    "large",
+    [
+        replace(unreadable(), value=b"\xff" * 1_000_000),
+        replace(unreadable(), key=b"\xff" * 1_000_000),
+        replace(unreadable(), headers=(("h", b"\xff" * 1_000_000),)),
+        replace(unreadable(), headers=(("h", None),) * 200_000),
+    ],
+    ids=["value", "key", "header", "headers"],
+)
+async def test_a_record_that_is_too_large_for_the_topic_is_kept_in_the_table(
+    worker: Worker, clock: MovableClock, large: Record
 ) -> None:
-    """A record at the broker's limit would be over it with our headers, and block its shard."""
+    """One at the broker's limit would be over it with our headers, and block its shard for good:
+    whoever may write any topic could stop all that is published."""
     clock.now = at(1)
-    large = replace(unreadable(), value=b"\xff" * 1_000_000)
 
     await ingest([large], worker)
 
-    assert await worker.pool.fetchval("SELECT value FROM dead_letters") == large.value
-    promise = await worker.pool.fetchrow("SELECT value, headers FROM outbox")
+    kept = await worker.pool.fetchrow("SELECT key, value FROM dead_letters")
+    assert kept is not None
+    assert (kept["key"], kept["value"]) == (large.key, large.value)
+    promise = await worker.pool.fetchrow("SELECT key, value, headers FROM outbox")
     assert promise is not None
     assert promise["value"] == b""
+    assert promise["key"] == (large.key if len(large.key or b"") < 1_000 else None)
+    assert len(promise["headers"]) < 1_000
     assert "dead-letter-value" in promise["headers"]
+
+
+async def test_a_records_own_headers_do_not_pass_for_ours(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Also where somebody sends again what was read from the topic of dead letters."""
+    clock.now = at(1)
+    forged = (("dead-letter-topic", b"another"), ("h", b"v"), ("dead-letter-any", None))
+
+    await ingest([replace(unreadable(), headers=forged)], worker)
+
+    promise = await worker.pool.fetchval("SELECT headers FROM outbox")
+    names = [name for name, _ in json.loads(promise)]
+    assert names[0] == "h"
+    assert names.count("dead-letter-topic") == 1
+    assert "dead-letter-any" not in names
+    assert "dead-letter-any" in await worker.pool.fetchval("SELECT headers::text FROM dead_letters")
 
 
 async def test_every_change_of_an_organization_is_in_its_snapshot(

@@ -87,7 +87,8 @@ CHANNELS = (
 
 _DEAD_LETTER_HEADERS: JsonObject = {
     "type": "object",
-    "description": "The record's own headers as they came, and these, as UTF-8 text.",
+    "description": "The record's own headers as they came, but those whose names begin with "
+    "`dead-letter-`; and these, as UTF-8 text.",
     "properties": {
         "dead-letter-reason": {
             "type": "string",
@@ -103,7 +104,8 @@ _DEAD_LETTER_HEADERS: JsonObject = {
         },
         "dead-letter-value": {
             "type": "string",
-            "description": "Only where the value is too large for the topic: where it is kept.",
+            "description": "Only where the record is too large for the topic: where it is kept. "
+            "Then it has no value and no headers of its own here, and no key of over 1,024 bytes.",
         },
         "dead-letter-at": {
             "type": "string",

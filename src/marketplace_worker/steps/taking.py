@@ -25,7 +25,16 @@ from marketplace_worker.store.dead_letters import Refused
 from marketplace_worker.translate import translate
 
 DEAD_LETTER_BYTES_MAX = 900_000
-"""Brokers take 1 MiB where nobody changed it, headers and all."""
+"""Brokers take 1 MiB where nobody changed it, key and headers and all."""
+
+ID_BYTES_MAX = 1_024
+"""A longer key is no organization's id."""
+
+HEADER_LENGTHS_BYTES_MAX = 10
+"""How many bytes say how long a header's name and its value are."""
+
+OUR_HEADERS = "dead-letter-"
+"""How the names begin of what we say of a dead letter; a producer's own do not pass for ours."""
 
 TIMES_MAX = 5
 """How often a transaction is taken again at once because organizations began to watch their
@@ -208,10 +217,9 @@ async def promise(
 def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> Outgoing:
     """The bytes as they came; our headers say where from, why and when (events.md section 1).
 
-    A value that with our headers might be more than a broker takes stays in the table alone.
+    What with our headers might be more than a broker takes stays in the table alone.
     """
     record = refused.record
-    fits = len(record.value or b"") <= DEAD_LETTER_BYTES_MAX
     ours = {
         "dead-letter-reason": str(refused.refusal),
         "dead-letter-topic": record.topic,
@@ -221,7 +229,26 @@ def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> O
         "dead-letter-at": now.isoformat(),
         "dead-letter-attempt": str(attempt),
     }
+    fits = _bytes_at_most(record) <= DEAD_LETTER_BYTES_MAX
     if not fits:
         ours["dead-letter-value"] = "too large for the topic: it is in the table dead_letters"
     headers = tuple((name, text.encode()) for name, text in ours.items())
-    return Outgoing(topic, record.key, record.value if fits else b"", (*record.headers, *headers))
+    if not fits:
+        is_id = len(record.key or b"") <= ID_BYTES_MAX
+        return Outgoing(topic, record.key if is_id else None, b"", headers)
+    theirs = tuple(each for each in record.headers if not each[0].startswith(OUR_HEADERS))
+    return Outgoing(topic, record.key, record.value, (*theirs, *headers))
+
+
+def _bytes_at_most(record: Record) -> int:
+    """How many bytes a record takes in Kafka, whatever it is made of, or some more."""
+    return (
+        len(record.key or b"")
+        + len(record.value or b"")
+        + sum(
+            len(name.encode(errors="surrogateescape"))
+            + len(value or b"")
+            + HEADER_LENGTHS_BYTES_MAX
+            for name, value in record.headers
+        )
+    )
