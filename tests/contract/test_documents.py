@@ -307,6 +307,7 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
     [
         Readings(),
         Readings({ACME: LastSeen(on(1, 1), None), OrganizationId("b"): LastSeen(None, on(1, 2))}),
+        Readings({ACME: LastSeen(on(1, 9), None, (on(1, 2), on(1, 3)))}),
         Readings(answers=Answers(permitted=False)),
         Readings(answers=Answers(permitted=True, silent=())),
         Readings(answers=Answers(silent=tuple(ActivityFeed))),

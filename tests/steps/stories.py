@@ -71,12 +71,20 @@ def support(day: float, request: str, organization: str, **data: Any) -> Line:  
     return line
 
 
-def linked(day: float, organization: str, agreement: str, account: str | None = None) -> Line:
+def linked(
+    day: float,
+    organization: str,
+    agreement: str,
+    account: str | None = None,
+    *,
+    happened: float | None = None,
+) -> Line:
     """An AWS agreement is linked, by a sign-up that may know its billing account."""
     data = {"marketplace": "aws", "subscription_id": agreement, "plan_type": "payg"}
     if account is not None:
         data["billing_account"] = account
-    return event(day, "organization.subscription_linked", organization, data)
+    name = "organization.subscription_linked"
+    return event(day, name, organization, data, happened=happened)
 
 
 def bought(day: float, agreement: str, account: str) -> Line:

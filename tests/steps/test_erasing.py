@@ -69,6 +69,7 @@ async def everything_of(worker: Worker, organization: str) -> str:
     rows = []
     for table, column in (
         ("organizations", "organization_id"), ("activity", "organization_id"),
+        ("login_days", "organization_id"),
         ("journal", "organization_id"), ("decisions", "organization_id"),
         ("checkpoints", "id"),
     ):  # fmt: skip
@@ -118,8 +119,9 @@ async def test_nothing_personal_is_left_of_who_was_erased(
     assert "account of acme" not in registers
     news = "SELECT count(fact) FROM journal WHERE subscription_id = 'first of acme'"
     assert await worker.pool.fetchval(news) == 0
-    used = "SELECT count(*) FROM activity WHERE organization_id = 'acme'"
-    assert await worker.pool.fetchval(used) == 0
+    for table in ("activity", "login_days"):
+        used = f"SELECT count(*) FROM {table} WHERE organization_id = 'acme'"
+        assert await worker.pool.fetchval(used) == 0
 
 
 async def test_the_journal_folds_and_its_chain_is_whole_after_an_erasure(

@@ -5,8 +5,12 @@ import asyncio
 import pytest
 from msgspec import structs
 
-from acceptance.scenario import at, created
+from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
+from marketplace_worker.contract.documents import readings_from_json
+from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.steps.ingest import ingest
@@ -28,6 +32,7 @@ from steps.stories import (
     tell,
     wait,
 )
+from steps.test_replaying import differences
 from store.locks import waits
 
 MANY = [f"org-{number}" for number in range(24)]
@@ -265,3 +270,65 @@ async def test_activity_of_one_batch_is_seen_in_its_order(
         "AND message_id LIKE 'identity.user.logged_in%23.5%'"
     )
     assert [row["kind"] for row in rows] == ["organization.notice_withdrawn"]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_of_two_logins_the_one_that_proves_a_plan_does_so_whichever_is_heard_last(
+    worker: Worker, clock: MovableClock, inspector: Inspector, in_order: bool
+) -> None:
+    """
+    On day 4 the account was acme's alone, on day 6 globex has a plan of it too; and the journal has
+    what is needed to fold that again: the login that proved the plan, and of the others the newest.
+    """
+    logins = [login(7, "acme", happened=4), login(7, "acme", happened=6)]
+    await tell(
+        worker,
+        clock,
+        *canceled("acme"),
+        created(2, "globex"),
+        bought(3, "second", "account of acme"),
+        linked(7, "globex", "of globex", "account of acme", happened=5),
+        *(logins if in_order else reversed(logins)),
+    )
+
+    assert (await states(worker))["acme"] == "active"
+    assert await differences(inspector) == []
+
+
+async def test_a_login_from_before_the_cancellation_was_heard_of_is_asked_then(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """Nobody waited for it when it was counted, and a later one finds the account shared."""
+    await tell(
+        worker,
+        clock,
+        *with_two_plans("acme"),
+        created(2, "globex"),
+        login(4, "acme"),
+        linked(5, "globex", "of globex", "account of acme"),
+        *(login(day, "acme") for day in range(6, 20)),
+    )
+    assert await worker.pool.fetchval("SELECT count(*) FROM login_days") == 15
+
+    await tell(worker, clock, ended(20, "first of acme", "account of acme"))
+
+    assert (await states(worker))["acme"] == "active"
+    assert await differences(inspector) == []
+    told = "SELECT readings FROM journal WHERE position IS NOT NULL ORDER BY id DESC LIMIT 1"
+    readings = readings_from_json(await worker.pool.fetchval(told))
+    assert readings.seen[OrganizationId("acme")] == LastSeen(at(19), None, (at(4),))
+
+
+async def test_logins_of_who_never_had_a_plan_are_not_read(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Beside no plan of its own can a sign-in prove another: its days would be read for nothing."""
+    acme = OrganizationId("acme")
+    await tell(worker, clock, created(0, "acme"), login(1, "acme"), login(2, "acme"))
+    for line, kept in (
+        (event(3, "organization.tier_changed", "acme", {"tier": "plus"}), ()),
+        (linked(3, "acme", "first of acme", "account of acme"), (at(1), at(2))),
+    ):
+        async with transaction(worker.pool) as conn:
+            near = await neighbourhood.lock(conn, neighbourhood.subjects_of(facts(worker, line)))
+        assert near.fleet.last_seen(acme) == LastSeen(at(2), None, kept)

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from marketplace_worker.lifecycle.inactivity import Heard, LastSeen
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.store import activity
@@ -73,9 +75,61 @@ async def test_what_is_locked_is_counted_afterwards(pool: Pool) -> None:
 
     async with transaction(pool) as conn:
         assert (await activity.lock(conn, {ACME}))[ACME] == LastSeen(login_at=NOW)
-        assert await activity.read(conn, {ACME}) == {ACME: LastSeen(login_at=NOW)}
+        assert await activity.read(conn, {ACME}) == {ACME: LastSeen(NOW, logins=(NOW,))}
 
 
 async def _count_login(pool: Pool) -> None:
     async with transaction(pool) as conn:
-        await activity.count(conn, [Counted(ACME, last_login_at=NOW, logins=1)])
+        await activity.count(conn, [counted(ACME, NOW)])
+
+
+# --- logins by day --------------------------------------------------------------------------------
+
+
+def counted(organization: OrganizationId, *logins: datetime) -> Counted:
+    """What one batch heard of an organization."""
+    heard = Counted(organization)
+    for at in logins:
+        heard.add_login(at)
+    return heard
+
+
+@pytest.mark.parametrize("in_one_batch", [True, False])
+async def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_the_batches(
+    pool: Pool, in_one_batch: bool
+) -> None:
+    """As the core keeps them (lifecycle.md section 5), in any order and any batches."""
+    logins = [
+        NOW, NOW - 2 * HOUR, NOW - 3 * HOUR, NOW - HOUR, NOW - 45 * DAY, NOW - 45 * DAY - 13 * HOUR,
+        NOW - 400 * DAY, NOW + 20 * DAY, NOW - 20 * DAY,
+    ]  # fmt: skip
+    seen = LastSeen()
+    for at in logins:
+        seen = seen.logged_in(at)
+    batches = [logins] if in_one_batch else [[at] for at in logins]
+    async with transaction(pool) as conn:
+        for batch in batches:
+            await activity.count(conn, [counted(BETA, NOW), counted(ACME, *batch)])
+
+        assert (await activity.read(conn, {ACME})) == {ACME: seen}
+    assert seen.logins[0] == NOW - 20 * DAY, "nothing from before the 45 days up to the newest"
+
+
+async def test_what_is_kept_no_longer_is_let_go_with_the_first_login_of_a_day(pool: Pool) -> None:
+    """So an organization has a row a day for 46 days at most, without any look at it later."""
+    async with transaction(pool) as conn:
+        for day in range(120):
+            await activity.count(conn, [counted(ACME, NOW + day * DAY), counted(BETA, NOW)])
+        days = "SELECT count(*) FROM login_days WHERE organization_id = $1"
+        assert await conn.fetchval(days, ACME) == 46
+        assert await conn.fetchval(days, BETA) == 1
+
+
+async def test_api_requests_have_no_days(pool: Pool) -> None:
+    """Usage is the most of all activity, and stays a maximum."""
+    heard = Counted(ACME)
+    heard.add_requests(NOW, 5)
+    async with transaction(pool) as conn:
+        await activity.count(conn, [heard])
+        assert await activity.read(conn, {ACME}) == {ACME: LastSeen(None, NOW)}
+        assert await conn.fetchval("SELECT count(*) FROM login_days") == 0

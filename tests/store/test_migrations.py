@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
@@ -9,9 +10,11 @@ from pydantic import SecretStr
 from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.errors import Malformed, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.guard import Safeguards
+from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Postgres
-from marketplace_worker.store import safeguards
-from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store import activity, safeguards
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import group_of
 from marketplace_worker.store.migrations import migrate, migrations, require_current_schema
 
@@ -254,3 +257,26 @@ async def test_a_database_that_does_not_answer_is_unavailable_and_a_wrong_one_mi
     with pytest.raises(Misconfigured, match=r"postgres\.dsn.*no-such-database"):
         async with connecting(wrong):
             pass
+
+
+async def test_the_newest_login_is_the_first_of_the_logins_by_day(
+    owner: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what was heard before there were days, nothing more is known; by UTC day in any zone."""
+    with monkeypatch.context() as patched:
+        patched.setattr("marketplace_worker.store.migrations.migrations", lambda: migrations()[:6])
+        await migrate(owner)
+    await owner.execute(
+        """INSERT INTO activity VALUES
+               ('acme', '2026-03-01T23:30:00Z', now(), 5, 1), ('beta', NULL, now(), 0, 1)"""
+    )
+    await owner.execute("SET TIME ZONE 'Asia/Tokyo'")
+
+    await migrate(owner)
+
+    (row,) = await owner.fetch("SELECT * FROM login_days")
+    at = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    assert tuple(row) == ("acme", at.date(), at, at)
+    async with transaction(owner) as conn:
+        seen = await activity.read(conn, {OrganizationId("acme")})
+    assert seen == {"acme": LastSeen(at, seen[OrganizationId("acme")].request_at, (at,))}

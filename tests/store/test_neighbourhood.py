@@ -244,7 +244,9 @@ async def test_of_who_is_decided_on_nothing_more_is_counted(pool: Pool) -> None:
 
 async def _count_login(pool: Pool) -> None:
     async with transaction(pool) as conn:
-        await activity.count(conn, [Counted(ACME, last_login_at=NOW, logins=1)])
+        login = Counted(ACME)
+        login.add_login(NOW)
+        await activity.count(conn, [login])
 
 
 @pytest.mark.parametrize(

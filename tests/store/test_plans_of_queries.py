@@ -91,6 +91,10 @@ FACTS = {
 
 ACTIVITY = {
     "activity.count": Asked((ORGANIZATIONS, MOMENTS, MOMENTS, NUMBERS, NUMBERS), BATCH),
+    "activity.count_logins": Asked(
+        (ORGANIZATIONS, MOMENTS, MOMENTS, MOMENTS, "45 days"), 4 * BATCH
+    ),
+    "activity.logins": Asked((ORGANIZATIONS, MOMENTS), 3 * BATCH),
     "activity.ensure": Asked((NEW_ORGANIZATIONS,), BATCH),
     "activity.feeds": Asked(("2026-01-01", "{logins,api_requests}"), 31 * 12 * 2),
     "activity.lock": Asked((ORGANIZATIONS,), BATCH),
@@ -220,6 +224,9 @@ INSERT INTO links
 SELECT 'org-' || n, 'aws', 'agmt-' || n FROM generate_series(1, 4 * $rows) AS n;
 INSERT INTO activity
 SELECT 'org-' || n, now(), now(), 1, 1 FROM generate_series(1, 4 * $rows) AS n;
+INSERT INTO login_days
+SELECT 'org-' || n, date '2026-01-03' - day, now(), now()
+FROM generate_series(1, 4 * $rows) AS n, generate_series(0, 2) AS day;
 INSERT INTO feed_days
 SELECT feed, date '2026-02-01' - n, partition, '2026-01-01', '2026-01-01'
 FROM unnest(ARRAY['logins', 'api_requests']) AS feed, generate_series(1, 800) AS n,

@@ -78,7 +78,8 @@ def test_the_newest_activity_counts_whenever_it_is_heard(days: list[int]) -> Non
     for day in days:
         world.tell(signed_in(day), moment(9))
         world.tell(requested(day / 2), moment(9))
-    assert world.fleet.last_seen(ACME) == LastSeen(moment(3), moment(1.5))
+    seen = world.fleet.last_seen(ACME)
+    assert (seen.login_at, seen.request_at) == (moment(3), moment(1.5))
 
 
 # --- feeds ----------------------------------------------------------------------------------------

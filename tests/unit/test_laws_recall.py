@@ -8,7 +8,7 @@ from world import FAR, Told, World, shown
 from marketplace_worker.lifecycle.facts import DeadlineCame
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import Readings, take_again
+from marketplace_worker.lifecycle.recall import Readings, readings_of, take_again
 
 
 @settings(max_examples=150, deadline=None)
@@ -28,9 +28,7 @@ def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
         changed = any(settled.organization != settled.before for settled in looked_at)
         if isinstance(each.fact, DeadlineCame) and not changed and not each.decision.events:
             return
-        ids = [settled.organization.id for settled in looked_at]
-        seen = {id_: world.fleet.seen[id_] for id_ in ids if id_ in world.fleet.seen}
-        journal.append((each, Readings(seen, each.decision.answers)))
+        journal.append((each, readings_of(each.decision, world.fleet)))
 
     world = World(policies, watch=write_down)
     for now, fact in told:

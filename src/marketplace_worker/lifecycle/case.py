@@ -36,12 +36,14 @@ class Case(Outlook):
     `organization` is it as decided so far, and `before` as it stood; `fleet` is read, `watch` is
     asked before harm.
     `correlation_id`: the story that events belong to where no cancellation is one.
+    `signed_in_at`: when the login was that is decided on, whether or not it is kept.
     """
 
     watch: Watch
     causation_id: str
     correlation_id: str | None = None
     events: list[Event] = field(default_factory=list)
+    signed_in_at: datetime | None = None
     before: Organization = field(init=False)
 
     def __post_init__(self) -> None:

@@ -202,12 +202,15 @@ class _Deciding:
         return _applied_or_kept(view.organization(fact.organization)), after, settled
 
     def _settle_holders(self, subscription: Subscription, view: Fleet) -> tuple[Settled, ...]:
-        """Also those that a change of its account no longer concerns."""
+        """Also those that a change of its account no longer concerns; each knows what was decided
+        of those before it, for what one has proved is no other's.
+        """
         before = self.fleet.holders(subscription.key, self.now)
-        return tuple(
-            settle(self._case(view.organization(holder), view))
-            for holder in sorted(before | view.holders(subscription.key, self.now))
-        )
+        looked_at = []
+        for holder in sorted(before | view.holders(subscription.key, self.now)):
+            looked_at.append(settle(self._case(view.organization(holder), view)))
+            view = view.with_organization(looked_at[-1].organization)
+        return tuple(looked_at)
 
     # --- organizations ---
 
@@ -234,7 +237,10 @@ class _Deciding:
         return told
 
     def _used(self, fact: Activity) -> _Decided:
-        looked_at = settle(self._case(self.fleet.organization(fact.organization), self.fleet))
+        case = self._case(self.fleet.organization(fact.organization), self.fleet)
+        if isinstance(fact, LoggedIn):
+            case.signed_in_at = fact.occurred_at
+        looked_at = settle(case)
         changed = looked_at.organization != looked_at.before
         return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, (looked_at,)
 

@@ -3,60 +3,34 @@
 Holds the whole fleet in `simulate`, and in the worker the neighbourhood of one batch.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
-from typing import TypeVar
 
 from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
+from marketplace_worker.lifecycle.index import (
+    ACCOUNTS,
+    EMAILS,
+    LINKED,
+    PROOFS,
+    SUCCESSORS,
+    Account,
+    Index,
+)
 from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.plans import Link, Subscription, inherit
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
-    Marketplace,
     OrganizationId,
     SubscriptionKey,
 )
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-Account = tuple[Marketplace, str]
-"""A customer's billing account at a marketplace."""
-
 BY_PROOF = "proof"
 """The id of a link that no sign-up told (`Proof`)."""
-
-
-@dataclass(slots=True)
-class _Index:
-    """Where to look; an entry may be out of date, so what is found is looked at again."""
-
-    linked: dict[OrganizationId, frozenset[SubscriptionKey]] = field(default_factory=dict)
-    proofs: dict[SubscriptionKey, frozenset[OrganizationId]] = field(default_factory=dict)
-    successors: dict[SubscriptionKey, frozenset[SubscriptionKey]] = field(default_factory=dict)
-    accounts: dict[Account, frozenset[SubscriptionKey]] = field(default_factory=dict)
-    emails: dict[EmailHash, frozenset[OrganizationId]] = field(default_factory=dict)
-    beneath: "_Index | None" = None
-
-    def known(self, part: "_Part[_K, _V]", key: _K) -> frozenset[_V]:
-        """What is under a key of one part, here and beneath."""
-        known = part(self).get(key, frozenset())
-        return known if self.beneath is None else known | self.beneath.known(part, key)
-
-
-_Part = Callable[[_Index], dict[_K, frozenset[_V]]]
-
-_LINKED: _Part[OrganizationId, SubscriptionKey] = attrgetter("linked")
-_PROOFS: _Part[SubscriptionKey, OrganizationId] = attrgetter("proofs")
-_SUCCESSORS: _Part[SubscriptionKey, SubscriptionKey] = attrgetter("successors")
-_ACCOUNTS: _Part[Account, SubscriptionKey] = attrgetter("accounts")
-_EMAILS: _Part[EmailHash, OrganizationId] = attrgetter("emails")
 
 
 @dataclass(slots=True)
@@ -86,7 +60,7 @@ class Fleet:
     feeds: Feeds = field(default_factory=Feeds)
     safeguards: Safeguards = field(default_factory=Safeguards)
     population: int = 0
-    _index: _Index = field(default_factory=_Index)
+    _index: Index = field(default_factory=Index)
     _beneath: "Fleet | None" = None
     _read: dict[SubscriptionKey, "_Reading"] = field(default_factory=dict)
     _attached: dict[OrganizationId, list[Subscription]] = field(default_factory=dict)
@@ -120,9 +94,9 @@ class Fleet:
         seen, at = self.last_seen(activity.organization), activity.occurred_at
         match activity:
             case LoggedIn():
-                seen = replace(seen, login_at=max(seen.login_at or at, at))
+                seen = seen.logged_in(at)
             case ApiRequested():
-                seen = replace(seen, request_at=max(seen.request_at or at, at))
+                seen = seen.requested(at)
         self.seen[activity.organization] = seen
         self.feeds.hear(activity.feed, at)
 
@@ -142,21 +116,21 @@ class Fleet:
         if _what_links_read(organization) != _what_links_read(before):
             self._forget_what_was_derived()
         for proof in organization.proofs:
-            _add(self._index.linked, organization.id, proof.subscription)
-            _add(self._index.proofs, proof.subscription, organization.id)
+            self._index.add(LINKED, organization.id, proof.subscription)
+            self._index.add(PROOFS, proof.subscription, organization.id)
         for email in _emails(organization):
-            _add(self._index.emails, email, organization.id)
+            self._index.add(EMAILS, email, organization.id)
 
     def _put_subscription(self, subscription: Subscription) -> None:
         key = subscription.key
         self.subscriptions[key] = subscription
         self._forget_what_was_derived()
         for link in subscription.links:
-            _add(self._index.linked, link.organization, key)
+            self._index.add(LINKED, link.organization, key)
         if (predecessor := subscription.predecessor) is not None:
-            _add(self._index.successors, predecessor, key)
+            self._index.add(SUCCESSORS, predecessor, key)
         for _, account in subscription.accounts:
-            _add(self._index.accounts, (key.marketplace, account), key)
+            self._index.add(ACCOUNTS, (key.marketplace, account), key)
 
     def with_subscription(self, changed: Subscription) -> "Fleet":
         """The same fleet with one register changed; the fleet itself stays as it is."""
@@ -176,7 +150,7 @@ class Fleet:
             feeds=self.feeds,
             safeguards=self.safeguards,
             population=self.population,
-            _index=_Index(beneath=self._index),
+            _index=Index(beneath=self._index),
             _beneath=self,
         )
         view.put(changed)
@@ -190,7 +164,7 @@ class Fleet:
 
     def successors(self, key: SubscriptionKey) -> list[Subscription]:
         """The subscriptions that say they continue this one, by key."""
-        known = self._index.known(_SUCCESSORS, key)
+        known = self._index.known(SUCCESSORS, key)
         return [
             successor
             for successor in (self.subscription(each) for each in sorted(known))
@@ -239,13 +213,22 @@ class Fleet:
         return _before(self._proved(subscription), links) if by_proof else links
 
     def _proved(self, subscription: Subscription) -> list[Link]:
-        """The links that proofs made, in order; one an organization, its first."""
+        """The links that proofs made, in order; one an organization, its first.
+
+        A sign-in proves what nobody had linked by then: another's earlier proof is such a link.
+        """
+        proofs = [
+            (holder, proof)
+            for holder in sorted(self._index.known(PROOFS, subscription.key))
+            for proof in self.organization(holder).proofs
+            if proof.subscription == subscription.key
+        ]
         first: dict[OrganizationId, Link] = {}
-        for holder in sorted(self._index.known(_PROOFS, subscription.key)):
-            for proof in sorted(self.organization(holder).proofs, key=lambda proof: proof.at):
-                if proof.subscription == subscription.key and self._proves(holder, proof):
-                    first.setdefault(holder, Link(proof.at, BY_PROOF, holder))
-        return sorted(first.values(), key=lambda link: (link.occurred_at, link.organization))
+        for holder, proof in sorted(proofs, key=lambda each: (each[1].at, each[0])):
+            taken = bool(first) and proof.by is CompletedBy.SIGN_IN
+            if not taken and self._proves(holder, proof):
+                first.setdefault(holder, Link(proof.at, BY_PROOF, holder))
+        return list(first.values())
 
     def _proves(self, organization: OrganizationId, proof: Proof) -> bool:
         """Support's word counts; a sign-in where the account was the organization's alone."""
@@ -262,8 +245,12 @@ class Fleet:
             attached = self._attached[organization] = self._found_attached_to(organization)
         return attached
 
+    def ever_had_plans(self, organization: OrganizationId) -> bool:
+        """Whether any subscription was ever linked to it, perhaps only by what it continues."""
+        return bool(self._index.known(LINKED, organization))
+
     def _found_attached_to(self, organization: OrganizationId) -> list[Subscription]:
-        keys = self._with_heirs(self._index.known(_LINKED, organization))
+        keys = self._with_heirs(self._index.known(LINKED, organization))
         found = [self.subscription(key) for key in sorted(keys)]
         return [
             each
@@ -285,7 +272,9 @@ class Fleet:
         """Every organization whose plans a change of this register may concern at that time.
 
         Those it is or was linked to, those of its heirs, those of what it continues, whose end it
-        may tell; and those whom its billing account makes its match, or did when they proved it.
+        may tell; those whom its billing account makes its match, or did when they proved it; and
+        those in a cancellation that ever had a plan of the account, for any login of theirs may
+        have found it their match.
         """
         concerned = self._with_heirs([key])
         subscription = self.subscription(key)
@@ -299,11 +288,29 @@ class Fleet:
         for account in {(key.marketplace, told) for _, told in subscription.accounts}:
             if (holder := self.sole_holder(account, at)) is not None:
                 found.add(holder)
-            for each in self._index.known(_ACCOUNTS, account):
-                found |= self._index.known(_PROOFS, each)
+            for each in self._index.known(ACCOUNTS, account):
+                found |= self._index.known(PROOFS, each)
+                found |= self._waiting_for_plans(self.subscription(each))
         return found
 
+    def _waiting_for_plans(self, subscription: Subscription) -> set[OrganizationId]:
+        """Those it was ever linked to that are in a cancellation."""
+        linked = {link.organization for link in self._told_links_of(subscription)}
+        return {each for each in linked if self.organization(each).state.in_cancellation}
+
     # --- billing accounts ---
+
+    def sharing_accounts(self, organization: OrganizationId) -> list[Subscription]:
+        """Every subscription that was ever told to have a billing account that one of the
+        organization's plans was ever told to have, by key.
+        """
+        told = {
+            (each.key.marketplace, account)
+            for each in self.attached_to(organization)
+            for _, account in each.accounts
+        }
+        keys = {key for account in told for key in self._index.known(ACCOUNTS, account)}
+        return [self.subscription(key) for key in sorted(keys)]
 
     def matching(self, organization: OrganizationId, at: datetime) -> list[Subscription]:
         """The subscriptions that nobody had linked by then, and whose billing account was this
@@ -330,7 +337,7 @@ class Fleet:
         return not any(link.occurred_at <= at for link in self.links_of(subscription))
 
     def _of_account(self, account: Account, at: datetime) -> Iterator[Subscription]:
-        for key in sorted(self._index.known(_ACCOUNTS, account)):
+        for key in sorted(self._index.known(ACCOUNTS, account)):
             subscription = self.subscription(key)
             if _account(subscription, at) == account:
                 yield subscription
@@ -369,16 +376,12 @@ class Fleet:
         ]
 
     def _of_email(self, email: EmailHash) -> list[Organization]:
-        known = self._index.known(_EMAILS, email)
+        known = self._index.known(EMAILS, email)
         return [self.organization(each) for each in sorted(known)]
 
 
 def _what_links_read(organization: Organization) -> object:
     return organization.proofs, organization.plans_taken_at
-
-
-def _add(index: dict[_K, frozenset[_V]], key: _K, value: _V) -> None:
-    index[key] = index.get(key, frozenset()) | {value}
 
 
 def _before(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:

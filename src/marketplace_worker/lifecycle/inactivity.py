@@ -1,26 +1,59 @@
 """When a free organization counts as inactive, and whether its silence can be believed
-(lifecycle.md section 5).
+(lifecycle.md section 5); and which of its logins are kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from marketplace_worker.lifecycle.policy import Inactivity
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 
+LOGINS_KEPT = timedelta(days=45)
+"""How far before the newest login others are kept by UTC day (lifecycle.md section 5)."""
+
 
 @dataclass(frozen=True, slots=True)
 class LastSeen:
-    """The newest login and API request of an organization; None: there never was one."""
+    """The newest login and API request of an organization; None: there never was one.
+
+    `logins`: in order, the first and the last login of each UTC day that is kept.  Without them
+    only the newest is known: by what earlier versions wrote down, and where no sign-in can prove
+    anything.
+    """
 
     login_at: datetime | None = None
     request_at: datetime | None = None
+    logins: tuple[datetime, ...] = ()
+
+    @property
+    def sign_ins(self) -> tuple[datetime, ...]:
+        """Every login that is known, in order."""
+        newest = set() if self.login_at is None else {self.login_at}
+        return tuple(sorted(newest.union(self.logins)))
+
+    def logged_in(self, at: datetime) -> "LastSeen":
+        """With one more login, whenever it was."""
+        newest = max(self.login_at or at, at)
+        kept = {each for each in self.logins if first_kept(newest) <= each.date()}
+        of_the_day = {each for each in kept if each.date() == at.date()} | {at}
+        if first_kept(newest) <= at.date():
+            kept = (kept - of_the_day) | {min(of_the_day), max(of_the_day)}
+        return replace(self, login_at=newest, logins=tuple(sorted(kept)))
+
+    def requested(self, at: datetime) -> "LastSeen":
+        """With one more API request, whenever it was."""
+        return replace(self, request_at=max(self.request_at or at, at))
 
     def after(self, moment: datetime) -> bool:
         """Whether it was in use later than that."""
         used = (self.login_at, self.request_at)
         return any(at is not None and moment < at for at in used)
+
+
+def first_kept(newest: datetime) -> date:
+    """The first UTC day whose logins are kept, where the newest login is that."""
+    return (newest - LOGINS_KEPT).date()
 
 
 def inactive_at(

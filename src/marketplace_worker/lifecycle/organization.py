@@ -338,8 +338,20 @@ class Organization:
         )
 
     def proved(self, proof: Proof) -> "Organization":
-        """With one more proof that a plan is its own."""
-        return replace(self, proofs=(*self.proofs, proof))
+        """With one more proof that a plan is its own; of the sign-ins of one UTC day, as of all
+        logins, the first and the last stay.
+        """
+        day = [each for each in (*self.proofs, proof) if _of_one_day(each, proof)]
+        ends = (min(day, key=lambda each: each.at), max(day, key=lambda each: each.at))
+        kept = (each for each in (*self.proofs, proof) if each not in day or each in ends)
+        return replace(self, proofs=tuple(kept))
+
+
+def _of_one_day(proof: Proof, other: Proof) -> bool:
+    """Whether both are sign-ins of one UTC day that prove the same plan."""
+    if CompletedBy.SUPPORT in {proof.by, other.by}:
+        return proof is other
+    return proof.subscription == other.subscription and proof.at.date() == other.at.date()
 
 
 def _newer(before: Told[_T] | None, told: Told[_T]) -> Told[_T]:

@@ -1,7 +1,7 @@
 """Folding again what was decided: each fact is told what it was told then."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from marketplace_worker.lifecycle.decide import Decision, take
@@ -17,12 +17,30 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 class Readings:
     """What a decision was told that no register holds.
 
-    `seen`: when the organizations that it looked at were last in use; one that never was is left
-    out.  `answers`: what it was told of the whole fleet.
+    `seen`: when the organizations that it looked at were last in use, and which of their earlier
+    logins proved a plan; one that never was in use is left out.  `answers`: what it was told of the
+    whole fleet.
     """
 
     seen: Mapping[OrganizationId, LastSeen] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
+
+
+def readings_of(decision: Decision, fleet: Fleet) -> Readings:
+    """What is to be journalled with a decision that `fleet` holds, so that it can be folded again.
+
+    Of up to two logins a day only those that proved a plan: the others were asked too, and made no
+    difference.
+    """
+    seen: dict[OrganizationId, LastSeen] = {}
+    for settled in decision.settled:
+        known = fleet.last_seen(settled.organization.id)
+        new = set(settled.organization.proofs).difference(settled.before.proofs)
+        logins = {proof.at for proof in new}.intersection(known.logins) - {known.login_at}
+        read = replace(known, logins=tuple(sorted(logins)))
+        if read != LastSeen():
+            seen[settled.organization.id] = read
+    return Readings(seen, decision.answers)
 
 
 def take_again(

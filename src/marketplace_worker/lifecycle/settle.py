@@ -10,7 +10,7 @@ from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.claims import Trigger, next_commitment_at
 from marketplace_worker.lifecycle.course import FINAL_REPORT_WINDOW
-from marketplace_worker.lifecycle.coverage import matched_claims, usage_closed_at
+from marketplace_worker.lifecycle.coverage import usage_closed_at
 from marketplace_worker.lifecycle.deadlines import (
     Due,
     NoticeDue,
@@ -19,7 +19,6 @@ from marketplace_worker.lifecycle.deadlines import (
     due_in_cancellation,
 )
 from marketplace_worker.lifecycle.events import (
-    CompletedBy,
     DeactivationCause,
     Event,
     EventKind,
@@ -27,9 +26,10 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
-from marketplace_worker.lifecycle.organization import Organization, Proof
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.policy import HARMFUL
+from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
 
@@ -131,7 +131,7 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
     _cancel_without_a_plan(case)
     if not case.organization.state.in_cancellation:
         return
-    _complete_by_sign_in(case)
+    prove_by_sign_ins(case)
     last_end = case.covered.last_end(case.now)
     if last_end is not None and case.covered.reviving(case.moment) is None:
         case.follow(last_end)
@@ -140,27 +140,6 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
         case.reinstate(proof, Initiator.SUPPORT if asked else proof.brought_by)
         return
     _wait_for_completion(case)
-
-
-def _complete_by_sign_in(case: Case) -> None:
-    """A user has signed in after a matching plan became active: it is the organization's.
-
-    Who matched is looked up as of the sign-in, whatever was heard since (lifecycle.md section 11).
-    """
-    cancellation, required = case.organization.cancellation, case.policy.reinstatement
-    signed_in_at = case.fleet.last_seen(case.organization.id).login_at
-    at = signed_in_at if required.sign_in_required else case.now
-    assert cancellation is not None
-    if at is None:
-        return
-    fleet = case.fleet.with_organization(case.organization)
-    proved = case.organization
-    for claim in matched_claims(case.organization.id, fleet, case.policy, at):
-        begun = claim.starts_at < at if required.sign_in_required else claim.starts_at <= at
-        if begun and at < claim.revives_until and claim.ends_at > cancellation.canceled_at:
-            assert claim.subscription is not None
-            proved = proved.proved(Proof(claim.subscription, at, CompletedBy.SIGN_IN))
-    case.become(proved)
 
 
 def _wait_for_completion(case: Case) -> None:

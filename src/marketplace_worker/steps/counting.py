@@ -144,11 +144,9 @@ class Counting:
             counted = self._counted[heard.organization] = Counted(heard.organization)
         match heard:
             case LoggedIn():
-                counted.logins += 1
-                counted.last_login_at = max(counted.last_login_at or at, at)
+                counted.add_login(at)
             case ApiRequested(requests=requests):
-                counted.requests += requests
-                counted.last_request_at = max(counted.last_request_at or at, at)
+                counted.add_requests(at, requests)
         day = (heard.feed, at.date(), record.partition)
         before = self._heard.get(day)
         self._heard[day] = before.and_at(at) if before else Heard(at, at)

@@ -23,11 +23,10 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import Readings
+from marketplace_worker.lifecycle.recall import readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
@@ -124,9 +123,8 @@ class Tally:
         safeguards_before = self.fleet.safeguards
         decision = take(fact, self.fleet, self.policies, now=self.now)
         if not isinstance(fact, DeadlineCame) or _came_to_anything(decision):
-            self.entries.append(
-                journal.Entry(fact, decision.outcome, position, self._readings(decision))
-            )
+            readings = readings_of(decision, self.fleet)
+            self.entries.append(journal.Entry(fact, decision.outcome, position, readings))
         self.events += decision.events
         if decision.safeguards != safeguards_before:
             assert self.near.safeguards_locked, "what all workers share is locked before it changes"
@@ -144,14 +142,6 @@ class Tally:
             answers = (e for e in decision.events if isinstance(e.details, SupportDetails))
             self._answers += ((fact, answer) for answer in answers)
         return decision
-
-    def _readings(self, decision: Decision) -> Readings:
-        """What it was told that no register holds, to fold it again."""
-        looked_at = (settled.organization.id for settled in decision.settled)
-        seen = {id_: self.fleet.seen[id_] for id_ in looked_at if id_ in self.fleet.seen}
-        return Readings(
-            {id_: each for id_, each in seen.items() if each != LastSeen()}, decision.answers
-        )
 
     def _remember(self, settled: Settled, fact: Fact, outcome: Outcome) -> None:
         organization = settled.organization

@@ -1,12 +1,12 @@
 """The activity tables: logins and API usage, coalesced.  The SQL is in activity.sql."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import asyncpg
 
-from marketplace_worker.lifecycle.inactivity import Feeds, Heard, LastSeen
+from marketplace_worker.lifecycle.inactivity import LOGINS_KEPT, Feeds, Heard, LastSeen, first_kept
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.store.database import Connection
@@ -31,6 +31,20 @@ class Counted:
     last_request_at: datetime | None = None
     logins: int = 0
     requests: int = 0
+    login_days: dict[date, Heard] = field(default_factory=dict)
+
+    def add_login(self, at: datetime) -> None:
+        """One more login."""
+        self.logins += 1
+        self.last_login_at = max(self.last_login_at or at, at)
+        day = at.date()
+        known = self.login_days.get(day)
+        self.login_days[day] = known.and_at(at) if known else Heard(at, at)
+
+    def add_requests(self, at: datetime, requests: int) -> None:
+        """So many more API requests, at one moment."""
+        self.requests += requests
+        self.last_request_at = max(self.last_request_at or at, at)
 
 
 @dataclass(slots=True)
@@ -84,10 +98,20 @@ async def count(conn: Connection, counted: Collection[Counted]) -> None:
         [each.logins for each in rows],
         [each.requests for each in rows],
     )
+    days = [(each.organization, *day) for each in rows for day in sorted(each.login_days.items())]
+    if days:
+        await conn.execute(
+            SQL["count_logins"],
+            [organization for organization, _, _ in days],
+            [day for _, day, _ in days],
+            [heard.first_at for _, _, heard in days],
+            [heard.last_at for _, _, heard in days],
+            LOGINS_KEPT,
+        )
 
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> dict[OrganizationId, LastSeen]:
-    """When each of these was last in use.
+    """When each of these was last in use, without the logins before the newest (`with_logins`).
 
     Until the transaction ends nothing more is counted of them: what a login did not find waiting,
     the decision finds counted.
@@ -98,8 +122,27 @@ async def lock(conn: Connection, ids: Collection[OrganizationId]) -> dict[Organi
 
 
 async def read(conn: Connection, ids: Collection[OrganizationId]) -> dict[OrganizationId, LastSeen]:
-    """When each of these was last in use, without a lock; those that never were are left out."""
-    return _seen(await conn.fetch(SQL["read"], sorted(ids)))
+    """When each of these was last in use, with the logins that are kept, without a lock; those that
+    never were are left out.
+    """
+    seen = _seen(await conn.fetch(SQL["read"], sorted(ids)))
+    return seen | await with_logins(conn, seen)
+
+
+async def with_logins(
+    conn: Connection, seen: Mapping[OrganizationId, LastSeen]
+) -> dict[OrganizationId, LastSeen]:
+    """The same with the logins that are kept; those without any are left out.  Where they were
+    locked with `lock`, nothing is counted of them meanwhile.
+    """
+    since = {id_: first_kept(each.login_at) for id_, each in seen.items() if each.login_at}
+    rows = await conn.fetch(SQL["logins"], list(since), list(since.values()))
+    return {
+        (id_ := OrganizationId(row["organization_id"])): replace(
+            seen[id_], logins=tuple(sorted({*row["first_at"], *row["last_at"]}))
+        )
+        for row in rows
+    }
 
 
 def _seen(rows: Iterable[asyncpg.Record]) -> dict[OrganizationId, LastSeen]:

@@ -31,6 +31,40 @@ SET last_login_at = greatest(known.last_login_at, excluded.last_login_at),
     logins = known.logins + excluded.logins,
     requests = known.requests + excluded.requests;
 
+-- name: count_logins
+-- Of each UTC day the first and the last login, as far back as is kept: the row of `activity`, which
+-- `count` has just written and still locks, knows the newest.  The first login of a day also lets go
+-- what is kept no longer; a later one only moves `last_at`.
+-- $1 organization_ids text[].  $2 days date[], both sorted as the key, and distinct.
+-- $3 first_at timestamptz[].  $4 last_at timestamptz[].  $5 kept interval
+WITH counted AS (
+    INSERT INTO login_days AS known (organization_id, day, first_at, last_at)
+    SELECT organization_id, day, first_at, last_at
+    FROM unnest($1::text[], $2::date[], $3::timestamptz[], $4::timestamptz[])
+        AS new (organization_id, day, first_at, last_at)
+    JOIN activity USING (organization_id)
+    WHERE day >= (last_login_at AT TIME ZONE 'UTC' - $5::interval)::date
+    ORDER BY organization_id, day
+    ON CONFLICT (organization_id, day) DO UPDATE
+    SET first_at = least(known.first_at, excluded.first_at),
+        last_at = greatest(known.last_at, excluded.last_at)
+    RETURNING organization_id, xmax = 0 AS is_new
+)
+DELETE FROM login_days
+USING (SELECT DISTINCT organization_id FROM counted WHERE is_new) AS new
+JOIN activity USING (organization_id)
+WHERE login_days.organization_id = new.organization_id
+  AND login_days.day < (activity.last_login_at AT TIME ZONE 'UTC' - $5::interval)::date;
+
+-- name: logins
+-- The logins that are kept of some organizations, from a day of each on; along the key.
+-- $1 organization_ids text[].  $2 since date[]
+SELECT organization_id, array_agg(first_at) AS first_at, array_agg(last_at) AS last_at
+FROM unnest($1::text[], $2::date[]) AS wanted (organization_id, since)
+JOIN login_days USING (organization_id)
+WHERE login_days.day >= wanted.since
+GROUP BY organization_id;
+
 -- name: ensure
 -- A row for each, so that there is one to lock.
 -- $1 organization_ids text[], sorted and distinct

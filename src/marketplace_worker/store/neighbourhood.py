@@ -27,8 +27,9 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.fleet import Account, Fleet
+from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import WINDOW
+from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.notes import Pended
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
@@ -51,7 +52,8 @@ class Subjects:
 
     `accounts`: the billing accounts that it tells.  `owners`: the emails that it tells.
     `locked_emails`: those whose locks it may meet.  `reactivated`: whom it may bring back, if
-    nobody else has the email.  `safeguards`: whether the worker itself may have to speak.
+    nobody else has the email.  `linked`: to whom it links a subscription.  `safeguards`: whether
+    the worker itself may have to speak.
     """
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
@@ -60,6 +62,7 @@ class Subjects:
     owners: set[EmailHash] = field(default_factory=set)
     locked_emails: set[EmailHash] = field(default_factory=set)
     reactivated: set[OrganizationId] = field(default_factory=set)
+    linked: set[OrganizationId] = field(default_factory=set)
     safeguards: bool = False
 
     def add(self, fact: Fact) -> None:
@@ -72,6 +75,7 @@ class Subjects:
             case SubscriptionLinked(subscription=key, organization=organization):
                 self._add_subscription(key, fact.billing_account)
                 self.organizations.add(organization)
+                self.linked.add(organization)
             case (
                 Created(organization=organization, owner=owner)
                 | OwnerChanged(organization=organization, owner=owner)
@@ -149,14 +153,28 @@ class Neighbourhood:
             fleet.put(*await organizations.read(conn, others))
 
     async def lock_activity(
-        self, conn: Connection, counted: AbstractSet[OrganizationId] = frozenset()
+        self,
+        conn: Connection,
+        counted: AbstractSet[OrganizationId] = frozenset(),
+        linked: AbstractSet[OrganizationId] = frozenset(),
     ) -> None:
         """Add when the locked organizations were last in use; nothing more is counted for now.
+
+        With the logins that are kept, where a sign-in may prove a plan: of those that have or had
+        plans, and those `linked` to one by the same batch.
 
         Each of them may begin to watch its activity.  Who counts asks afterwards who does, so that
         a login is either found counted here, or heard there.
         """
         self.fleet.seen.update(await activity.lock(conn, self.locked | counted))
+        asked = {id_: self.fleet.seen[id_] for id_ in self._asked_for_logins(linked)}
+        if asked:
+            self.fleet.seen.update(await activity.with_logins(conn, asked))
+
+    def _asked_for_logins(self, linked: AbstractSet[OrganizationId]) -> set[OrganizationId]:
+        """Whose sign-ins may prove a plan: only beside a plan of its own another can match."""
+        fleet = self.fleet
+        return {id_ for id_ in self.locked if id_ in linked or fleet.ever_had_plans(id_)}
 
     async def lock_safeguards(self, conn: Connection) -> None:
         """Add the safeguards: the last of all locks."""
@@ -187,7 +205,7 @@ async def lock(
     await _lock_organizations(conn, near, ids, subjects)
     if near.locked:
         await near.load_plans(conn)
-        await near.lock_activity(conn, counted)
+        await near.lock_activity(conn, counted, subjects.linked)
     if subjects.safeguards:
         await near.lock_safeguards(conn)
     return near

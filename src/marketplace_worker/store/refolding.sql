@@ -203,6 +203,9 @@ WHERE organization_id = $1
 WITH seen AS (
     DELETE FROM activity WHERE organization_id = $1
 ),
+signed_in AS (
+    DELETE FROM login_days WHERE organization_id = $1
+),
 unread AS (
     DELETE FROM dead_letters WHERE key = $2
 )

@@ -9,7 +9,7 @@ from zlib import crc32
 import asyncpg
 
 from marketplace_worker.contract.documents import subscription_from_json, subscription_to_json
-from marketplace_worker.lifecycle.fleet import Account
+from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.store.database import Connection

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from marketplace_worker.lifecycle.events import CompletedBy
-from marketplace_worker.lifecycle.fleet import Account
+from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey, SupportRequestKind
 
 
