@@ -1,6 +1,7 @@
 """The schemas, the examples and the AsyncAPI document are true (events.md sections 1 to 3)."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,6 @@ import pytest
 from cloudevent_records import binary, read_record, structured
 from jsonschema import Draft202012Validator, FormatChecker
 
-from marketplace_worker.contract.asyncapi import CHANNELS, document
 from marketplace_worker.contract.examples import (
     MARKETPLACE_EXAMPLES,
     example_answer_of_the_worker,
@@ -18,9 +18,11 @@ from marketplace_worker.contract.examples import (
     outbound_examples,
 )
 from marketplace_worker.contract.export import differing_files, export, exported_files, main
+from marketplace_worker.contract.openness import GROWS, MAY_GROW, MAY_NOT_GROW
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.schemas import (
     DESCRIPTIONS,
+    data_schemas,
     inbound_schemas,
     outbound_messages,
     outbound_schemas,
@@ -32,7 +34,10 @@ from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 INBOUND = inbound_schemas()
-OUTBOUND = outbound_schemas()
+PUBLISHED = outbound_schemas()
+OUTBOUND = outbound_schemas(closed=True)
+"""What we write is compared with the closed form."""
+DATA = data_schemas({**INBOUND, **PUBLISHED})
 EXAMPLES = {**inbound_examples(), **MARKETPLACE_EXAMPLES, **outbound_messages()}
 
 OTHERS: tuple[object, ...] = (None, "", 0, -1, True, [], "x\0", "2026-11-22T18:15:15Z")
@@ -97,6 +102,8 @@ def test_everything_on_the_wire_has_a_schema_and_an_example() -> None:
     for folder, names in (("inbound", inbound), ("outbound", outbound)):
         for name in names:
             assert f"{folder}/{name}.v1.json" in files
+            of_data = f"{folder}/data/{name}.v1.json" in files
+            assert of_data is not name.startswith("marketplace.")
             assert f"examples/{folder}/{name}.v1.json" in files
     assert set(INBOUND) == inbound
     assert set(OUTBOUND) == outbound
@@ -105,14 +112,86 @@ def test_everything_on_the_wire_has_a_schema_and_an_example() -> None:
 @pytest.mark.parametrize("name", [*INBOUND, *OUTBOUND])
 def test_a_schema_is_valid_and_named_and_so_is_its_example(name: str) -> None:
     """An example that its schema refuses would teach the wrong thing."""
-    schema = {**INBOUND, **OUTBOUND}[name]
+    for schema in ({**INBOUND, **OUTBOUND}[name], {**INBOUND, **PUBLISHED}[name]):
+        Draft202012Validator.check_schema(schema)
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        assert schema["$id"] == f"urn:marketplace-worker:event:{name}:v1"
+        assert schema["description"]
+        assert schema["examples"][0] == EXAMPLES[name]
+        for example in schema["examples"]:
+            assert errors(schema, example) == []
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_the_data_of_an_event_has_a_schema_of_its_own(name: str) -> None:
+    """It is what `dataschema` names (CloudEvents 1.0), and the same as within the whole event's."""
+    schema, event = DATA[name], {**INBOUND, **PUBLISHED}[name]
     Draft202012Validator.check_schema(schema)
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["$id"] == f"urn:marketplace-worker:schema:{name}:v1"
-    assert schema["description"]
-    assert schema["examples"][0] == EXAMPLES[name]
+    assert schema["$id"] == EXAMPLES[name].get("dataschema", schema["$id"])
+    assert schema["examples"] == [each["data"] for each in event["examples"]]
     for example in schema["examples"]:
         assert errors(schema, example) == []
+    beside = {"$schema", "$id", "$defs", "examples", "description"}
+    within = event["$defs"][schema["title"]]
+    assert {k: v for k, v in schema.items() if k not in beside} == {
+        k: v for k, v in within.items() if k != "description"
+    }
+    assert schema.get("$defs", {}).items() <= event["$defs"].items()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_published_is_open_to_additions(name: str) -> None:
+    """A subscriber that validates, or has generated code, goes on when we add a field."""
+    event = {**EXAMPLES[name], "another": 1}
+    event["data"] = {**event["data"], "another": {"of": ["any", "shape"]}}
+    assert errors(PUBLISHED[name], event) == []
+    assert errors(DATA[name], event["data"]) == []
+    assert errors(OUTBOUND[name], event) != []
+    if isinstance(event["data"].get("capabilities"), dict):
+        event["data"]["capabilities"] = {**event["data"]["capabilities"], "another": True}
+        assert errors(PUBLISHED[name], event) == []
+
+
+def enums(part: object, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every enum within, with what it stands under."""
+    if isinstance(part, dict):
+        if "enum" in part:
+            yield name, part
+        for key, value in part.items():
+            yield from enums(value, key)
+    if isinstance(part, list):
+        for each in part:
+            yield from enums(each, name)
+
+
+@pytest.mark.parametrize("name", [*INBOUND, *PUBLISHED])
+def test_every_enum_says_whether_it_may_grow(name: str) -> None:
+    """So that a subscriber knows which it must be ready to find more in."""
+    for title, enum in enums({**INBOUND, **PUBLISHED}[name]):
+        may, may_not = MAY_GROW in enum["description"], MAY_NOT_GROW in enum["description"]
+        assert may is not may_not, title
+        assert may is GROWS[title]
+
+
+def test_what_is_to_be_acted_on_does_not_grow() -> None:
+    """What explains does: a reason, a refusal, who caused it."""
+    assert {name for name, grows in GROWS.items() if not grows} == {
+        "DeactivationCause",
+        "State",
+        "Tier",
+    }
+
+
+@pytest.mark.parametrize("name", [*INBOUND, *PUBLISHED])
+def test_every_object_and_enum_has_a_name_that_code_can_have(name: str) -> None:
+    """Else a generator makes one up."""
+    schema = {**INBOUND, **PUBLISHED}[name]
+    assert re.fullmatch("([A-Z][a-z]*)+", schema["title"])
+    for title, each in schema.get("$defs", {}).items():
+        assert each["title"] == title
+        assert re.fullmatch("([A-Z][a-z]*)+", title)
+    assert {title for title, _ in enums(schema)} <= schema.get("$defs", {}).keys()
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -120,8 +199,10 @@ def test_every_kind_of_event_has_a_schema_an_example_and_a_message(kind: EventKi
     """In the repository: lifecycle.md section 9 has no event that a consumer cannot look up."""
     schema = json.loads((SCHEMAS / "outbound" / f"{kind}.v1.json").read_text())
     example = json.loads((SCHEMAS / "examples" / "outbound" / f"{kind}.v1.json").read_text())
-    message = json.loads((SCHEMAS / "asyncapi.json").read_text())["components"]["messages"][kind]
-    assert schema["$id"] == example["dataschema"]
+    messages = json.loads((SCHEMAS / "asyncapi.json").read_text())["components"]["messages"]
+    (message,) = [each for each in messages.values() if each["name"] == kind]
+    data = json.loads((SCHEMAS / "outbound" / "data" / f"{kind}.v1.json").read_text())
+    assert data["$id"] == example["dataschema"]
     assert example["type"] == f"io.marketplace-worker.{kind}.v1"
     assert errors(schema, example) == []
     assert message["summary"] == schema["description"] == DESCRIPTIONS[kind]
@@ -219,10 +300,12 @@ def test_every_event_that_is_written_is_as_its_schema_says(kind: EventKind) -> N
 
 @pytest.mark.parametrize("name", OUTBOUND)
 def test_an_outbound_schema_requires_every_key_and_allows_no_other(name: str) -> None:
-    """A writer is strict; consumers may generate code from it."""
+    """A writer is strict; what is published requires as much, but of the second shape of a refusal
+    any more is allowed.
+    """
     example = EXAMPLES[name]
     for key in example:
-        assert errors(OUTBOUND[name], {k: v for k, v in example.items() if k != key}) != []
+        assert errors(PUBLISHED[name], {k: v for k, v in example.items() if k != key}) != []
     for key in example["data"]:
         data = {k: v for k, v in example["data"].items() if k != key}
         assert errors(OUTBOUND[name], {**example, "data": data}) != []
@@ -255,11 +338,14 @@ def assert_agreement(name: str, event: dict[str, Any]) -> None:
 
 def test_a_schema_in_the_repository_describes_an_example_in_the_repository() -> None:
     """The files themselves, as somebody without our code would use them."""
-    schemas = sorted((SCHEMAS / "inbound").iterdir()) + sorted((SCHEMAS / "outbound").iterdir())
-    assert len(schemas) == len(INBOUND) + len(OUTBOUND)
-    for path in schemas:
-        example = SCHEMAS / "examples" / path.parent.name / path.name
-        assert errors(json.loads(path.read_text()), json.loads(example.read_text())) == []
+    paths = [*(SCHEMAS / "inbound").glob("*.json"), *(SCHEMAS / "outbound").glob("*.json")]
+    assert len(paths) == len(INBOUND) + len(OUTBOUND)
+    for path in paths:
+        example = json.loads((SCHEMAS / "examples" / path.parent.name / path.name).read_text())
+        assert errors(json.loads(path.read_text()), example) == []
+        of_data = path.parent / "data" / path.name
+        if of_data.is_file():
+            assert errors(json.loads(of_data.read_text()), example["data"]) == []
 
 
 @pytest.mark.parametrize("name", inbound_examples())
@@ -270,99 +356,3 @@ def test_every_inbound_example_is_read_in_both_modes(name: str) -> None:
     assert not isinstance(fact, Unrecognized)
     assert getattr(fact, "problem", None) is None
     assert read_record(binary(event)) == fact
-
-
-# --- AsyncAPI -------------------------------------------------------------------------------------
-
-
-def references(part: object) -> Iterator[str]:
-    """Every `$ref` within."""
-    if isinstance(part, dict):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
-        part = list(part.values())
-    if isinstance(part, list):
-        for inner in part:
-            yield from references(inner)
-
-
-def resolve(whole: dict[str, Any], reference: str) -> object:
-    """What a JSON pointer points at; KeyError where at nothing."""
-    part: Any = whole
-    for key in reference.removeprefix("#/").split("/"):
-        part = part[key.replace("~1", "/").replace("~0", "~")]
-    return part
-
-
-def test_every_reference_of_the_document_resolves() -> None:
-    """And no schema is left out of it."""
-    whole = json.loads((SCHEMAS / "asyncapi.json").read_text())
-    found = list(references(whole))
-    for reference in found:
-        if reference.startswith("#/"):
-            assert isinstance(resolve(whole, reference), dict)
-        else:
-            assert (SCHEMAS / reference).is_file(), reference
-    files = {str(Path(reference)) for reference in found if not reference.startswith("#")}
-    assert files == {
-        name for name in exported_files() if name.startswith(("inbound/", "outbound/"))
-    }
-
-
-def test_the_document_has_every_topic_the_right_way_round() -> None:
-    """The table of events.md section 1."""
-    receive = [
-        "marketplace.aws.notifications",
-        "marketplace.gcp.notifications",
-        "marketplace.azure.notifications",
-        "identity.logins",
-        "usage.api-requests",
-        "organizations.changes",
-        "support.requests",
-    ]
-    send = ["organizations.lifecycle", "organizations.state", "marketplace-worker.dead-letters"]
-    whole = document()
-    assert whole["asyncapi"] == "3.0.0"
-    assert list(whole["channels"]) == receive + send
-    assert list(whole["operations"]) == [
-        *(f"receive.{topic}" for topic in receive),
-        *(f"send.{topic}" for topic in send),
-    ]
-    for name, operation in whole["operations"].items():
-        action, _, topic = name.partition(".")
-        assert operation["action"] == action
-        assert operation["channel"] == {"$ref": f"#/channels/{topic}"}
-    assert [channel.topic for channel in CHANNELS if channel.compacted == "compacted"] == [
-        "organizations.state"
-    ]
-
-
-def test_the_document_tells_the_subjects_and_the_two_shapes() -> None:
-    """Whoever subscribes reads it before the first event of the worker comes."""
-    whole = document()
-    told = whole["channels"]["organizations.lifecycle"]["description"]
-    assert "`worker`" in told
-    assert "where the organization stands" in told
-    assert "only what the kind needs" in told
-    messages = whole["components"]["messages"]
-    keys = {kind: messages[kind]["bindings"]["kafka"]["key"] for kind in EventKind}
-    assert keys[EventKind.CANCELED] == {"type": "string", "description": "The organization's id."}
-    assert keys[EventKind.GUARD_TRIPPED]["const"] == "worker"
-    assert "`worker`" in keys[EventKind.SUPPORT_REQUEST_REJECTED]["description"]
-    assert "two shapes" in messages[EventKind.SUPPORT_REQUEST_REJECTED]["summary"]
-
-
-def test_each_message_stands_in_one_topic() -> None:
-    """A message of two topics would need two keys and two orders."""
-    everywhere = [name for channel in CHANNELS for name in channel.messages]
-    assert len(everywhere) == len(set(everywhere)) == len(INBOUND) + len(OUTBOUND) + 1
-
-
-def test_the_dead_letter_headers_are_described() -> None:
-    """Whoever replays dead letters reads these."""
-    headers = document()["components"]["messages"]["marketplace-worker.dead-letters"]["headers"]
-    assert {*headers["required"], "dead-letter-value"} == set(headers["properties"])
-    assert headers["required"] == [
-        f"dead-letter-{name}"
-        for name in ("reason", "topic", "partition", "offset", "part", "at", "attempt")
-    ]

@@ -1,6 +1,7 @@
 """The AsyncAPI 3.0 document: every topic, what is in it, and which way it goes (events.md 1).
 
-It refers to the schema files beside it; only this module knows the document's form.
+It holds all that it needs: who loads it needs no other file, and what several messages have in
+common stands in it once.  Only this module knows the document's form.
 Source: asyncapi.com/docs/reference/specification/v3.0.0 and the Kafka bindings 0.5.0.
 """
 
@@ -8,22 +9,24 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
-from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, message_title
 from marketplace_worker.contract.fields import PROSE_BYTES_MAX, TEXT_BYTES_MAX
 from marketplace_worker.contract.inbound_data import INBOUND_DATA
+from marketplace_worker.contract.openness import JsonObject, relocated
 from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_NAME
 from marketplace_worker.contract.schemas import (
     DESCRIPTIONS,
     MARKETPLACE_DESCRIPTIONS,
     STATE_DESCRIPTION,
-    JsonObject,
+    inbound_schemas,
+    outbound_schemas,
 )
 from marketplace_worker.lifecycle.events import EventKind
 
 DEAD_LETTERS = "marketplace-worker.dead-letters"
 
-_SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 _KAFKA = "0.5.0"
+_SCHEMAS = "#/components/schemas/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ CHANNELS = (
 """All topics, in the order of events.md section 1."""
 
 _DEAD_LETTER_HEADERS: JsonObject = {
+    "title": "DeadLetterHeaders",
     "type": "object",
     "description": "The record's own headers as they came, but those whose names begin with "
     "`dead-letter-`; and these, as UTF-8 text.",
@@ -131,7 +135,9 @@ _DEAD_LETTER_HEADERS: JsonObject = {
 
 
 def document() -> JsonObject:
-    """The whole document; its relative references start from its own folder."""
+    """The whole document.  Its schemas are of AsyncAPI's own form, which every tool reads: of JSON
+    Schema's they use only what that has as well.
+    """
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -151,15 +157,33 @@ def document() -> JsonObject:
             },
         },
         "defaultContentType": CLOUDEVENTS_CONTENT_TYPE,
-        "channels": {channel.topic: _channel(channel) for channel in CHANNELS},
+        "channels": {message_title(channel.topic): _channel(channel) for channel in CHANNELS},
         "operations": {
-            f"{channel.action}.{channel.topic}": _operation(channel) for channel in CHANNELS
+            f"{channel.action.capitalize()}{message_title(channel.topic)}": _operation(channel)
+            for channel in CHANNELS
         },
         "components": {
             "messages": {
-                name: _message(name, channel) for channel in CHANNELS for name in channel.messages
-            }
+                message_title(name): _message(name, channel)
+                for channel in CHANNELS
+                for name in channel.messages
+            },
+            "schemas": _schemas(),
         },
+    }
+
+
+def _schemas() -> JsonObject:
+    """Every message's, and, once, what they have in common."""
+    schemas: JsonObject = {}
+    for whole in {**inbound_schemas(), **outbound_schemas()}.values():
+        schema = relocated(whole, _SCHEMAS)
+        for title, each in {**schema.pop("$defs", {}), whole["title"]: schema}.items():
+            assert schemas.setdefault(title, each) == each, f"two of the name {title}"
+    beside = {"$schema", "$id", "examples"}
+    return {
+        title: {key: said for key, said in schemas[title].items() if key not in beside}
+        for title in sorted(schemas)
     }
 
 
@@ -171,7 +195,8 @@ def _channel(channel: Channel) -> JsonObject:
         "address": channel.topic,
         "description": channel.description,
         "messages": {
-            str(name): {"$ref": f"#/components/messages/{name}"} for name in channel.messages
+            message_title(name): {"$ref": f"#/components/messages/{message_title(name)}"}
+            for name in channel.messages
         },
         "bindings": {"kafka": kafka},
     }
@@ -180,10 +205,11 @@ def _channel(channel: Channel) -> JsonObject:
 def _operation(channel: Channel) -> JsonObject:
     return {
         "action": channel.action,
-        "channel": {"$ref": f"#/channels/{channel.topic}"},
+        "channel": {"$ref": f"#/channels/{message_title(channel.topic)}"},
         "summary": channel.description,
         "messages": [
-            {"$ref": f"#/channels/{channel.topic}/messages/{name}"} for name in channel.messages
+            {"$ref": f"#/channels/{message_title(channel.topic)}/messages/{message_title(name)}"}
+            for name in channel.messages
         ],
         "bindings": {"kafka": {"bindingVersion": _KAFKA}},
     }
@@ -204,12 +230,9 @@ def _message(name: str, channel: Channel) -> JsonObject:
     }
     if name == DEAD_LETTERS:
         message["headers"] = _DEAD_LETTER_HEADERS
-        message["payload"] = {"description": "Any bytes."}
+        message["payload"] = {"title": message_title(DEAD_LETTERS), "description": "Any bytes."}
     else:
-        message["payload"] = {
-            "schemaFormat": _SCHEMA_FORMAT,
-            "schema": {"$ref": f"./{schema_file(name)}"},
-        }
+        message["payload"] = {"$ref": f"{_SCHEMAS}{message_title(name)}"}
     return message
 
 
@@ -220,12 +243,6 @@ def _key(name: str, channel: Channel) -> JsonObject:
         return {"type": "string", "description": channel.key}
     subject: JsonObject = model.model_json_schema()["properties"]["subject"]
     return {key: said for key, said in subject.items() if key in {"type", "const", "description"}}
-
-
-def schema_file(name: str) -> str:
-    """Where a message's schema stands, from the folder of the document."""
-    outbound = name == STATE_NAME or name in tuple(EventKind)
-    return f"{'outbound' if outbound else 'inbound'}/{name}.v1.json"
 
 
 def _summary(name: str) -> str:

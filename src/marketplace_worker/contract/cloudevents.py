@@ -5,6 +5,7 @@ spec).  What a type's data must look like is not known here; that is `inbound`.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,8 +35,18 @@ def event_type(name: str) -> str:
 
 
 def schema_id(name: str) -> str:
-    """The `$id` of a name's JSON Schema, and the `dataschema` of what we publish."""
+    """The `$id` of the JSON Schema of a name's `data`: the `dataschema` of what we publish."""
     return f"urn:marketplace-worker:schema:{name}:v1"
+
+
+def event_schema_id(name: str) -> str:
+    """The `$id` of the JSON Schema of a whole message, its envelope included."""
+    return f"urn:marketplace-worker:event:{name}:v1"
+
+
+def message_title(name: str) -> str:
+    """A name as generated code is to have it: `OrganizationCanceled` of `organization.canceled`."""
+    return "".join(word.capitalize() for word in re.split("[._-]", name))
 
 
 class Envelope(BaseModel):

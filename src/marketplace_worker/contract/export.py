@@ -11,25 +11,30 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from marketplace_worker.contract.asyncapi import document, schema_file
+from marketplace_worker.contract.asyncapi import document
 from marketplace_worker.contract.examples import MARKETPLACE_EXAMPLES, inbound_examples
+from marketplace_worker.contract.openness import JsonObject
+from marketplace_worker.contract.outbound_events import STATE_NAME
 from marketplace_worker.contract.schemas import (
-    JsonObject,
+    data_schemas,
     inbound_schemas,
     outbound_messages,
     outbound_schemas,
 )
+from marketplace_worker.lifecycle.events import EventKind
 
 ASYNCAPI_FILE = "asyncapi.json"
-_OURS = ("inbound/*.json", "outbound/*.json", "examples/*/*.json")
+_OURS = ("inbound/**/*.json", "outbound/**/*.json", "examples/*/*.json")
 
 
 def exported_files() -> dict[str, str]:
     """Every file of the export: its path within the folder, and its text."""
     schemas = {**inbound_schemas(), **outbound_schemas()}
+    data = data_schemas(schemas)
     examples = {**inbound_examples(), **MARKETPLACE_EXAMPLES, **outbound_messages()}
-    files = {schema_file(name): _text(schema) for name, schema in schemas.items()}
-    files |= {f"examples/{schema_file(name)}": _text(said) for name, said in examples.items()}
+    files = {_schema_file(name): _text(schema) for name, schema in schemas.items()}
+    files |= {_data_schema_file(name): _text(schema) for name, schema in data.items()}
+    files |= {f"examples/{_schema_file(name)}": _text(said) for name, said in examples.items()}
     return files | {ASYNCAPI_FILE: _text(document())}
 
 
@@ -77,6 +82,19 @@ def _stale(folder: Path, expected: Collection[str]) -> set[str]:
 
 def _text(content: JsonObject) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema_file(name: str) -> str:
+    """Where a message's schema stands, and its example within `examples/`."""
+    return f"{_direction(name)}/{name}.v1.json"
+
+
+def _data_schema_file(name: str) -> str:
+    return f"{_direction(name)}/data/{name}.v1.json"
+
+
+def _direction(name: str) -> str:
+    return "outbound" if name == STATE_NAME or name in tuple(EventKind) else "inbound"
 
 
 if __name__ == "__main__":

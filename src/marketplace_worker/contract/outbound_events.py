@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, create_model
 
-from marketplace_worker.contract.cloudevents import event_type, schema_id
+from marketplace_worker.contract.cloudevents import event_type, message_title, schema_id
 from marketplace_worker.contract.outbound_data import (
     OWN_DATA,
     Name,
@@ -98,9 +98,8 @@ def _model(
     envelope: type[PublishedEvent],
     data: Any,  # noqa: ANN401 - a model, or a union of such
 ) -> type[PublishedEvent]:
-    title = "".join(word.capitalize() for word in name.replace(".", "_").split("_"))
     model: type[PublishedEvent] = create_model(
-        title,
+        message_title(name),
         __base__=envelope,
         type=(_only(event_type(name)), ...),
         dataschema=(_only(schema_id(name)), ...),

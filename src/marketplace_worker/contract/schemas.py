@@ -1,15 +1,22 @@
-"""The JSON Schemas (2020-12) of everything on the wire, each of a whole message.
+"""The JSON Schemas (2020-12) of everything on the wire: of whole messages, and of their `data`.
 
 Only this module turns our models into schemas; where they are written to is `export`'s business.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from marketplace_worker.contract.cloudevents import Envelope, event_type, schema_id
+from marketplace_worker.contract.cloudevents import (
+    Envelope,
+    event_schema_id,
+    event_type,
+    message_title,
+    schema_id,
+)
 from marketplace_worker.contract.examples import (
     MARKETPLACE_EXAMPLES,
     example_answer_of_the_worker,
@@ -19,11 +26,16 @@ from marketplace_worker.contract.examples import (
 )
 from marketplace_worker.contract.fields import Text, Time
 from marketplace_worker.contract.inbound_data import INBOUND_DATA, Data
+from marketplace_worker.contract.openness import (
+    JsonObject,
+    definition,
+    opened,
+    with_data_named,
+    with_growth_said,
+)
 from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_MODEL, STATE_NAME
 from marketplace_worker.lifecycle.events import Event, EventKind
-
-JsonObject = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -112,10 +124,10 @@ MARKETPLACE_DESCRIPTIONS: dict[str, str] = {
 
 
 def inbound_schemas() -> dict[str, JsonObject]:
-    """The schema of every inbound message, by its name."""
+    """The schema of every inbound message, whole, by its name."""
     examples = inbound_examples()
     cloudevents = {
-        name: _named(
+        name: _event(
             name,
             _inbound_model(name, data).model_json_schema(
                 schema_generator=_WithoutTitles, mode="validation"
@@ -127,20 +139,26 @@ def inbound_schemas() -> dict[str, JsonObject]:
     }
     notifications = {
         name: _named(
-            name, {"type": "object"}, description=description, examples=[MARKETPLACE_EXAMPLES[name]]
+            event_schema_id(name),
+            message_title(name),
+            {"type": "object", "additionalProperties": True},
+            description=description,
+            examples=[MARKETPLACE_EXAMPLES[name]],
         )
         for name, description in MARKETPLACE_DESCRIPTIONS.items()
     }
     return cloudevents | notifications
 
 
-def outbound_schemas() -> dict[str, JsonObject]:
-    """The schema of every outbound message, by its name."""
+def outbound_schemas(*, closed: bool = False) -> dict[str, JsonObject]:
+    """The schema of every outbound message, whole, by its name: as published, or `closed`, in which
+    nothing is allowed that we do not write.
+    """
     examples = {name: [message] for name, message in outbound_messages().items()}
     examples[EventKind.SUPPORT_REQUEST_REJECTED].append(_read(example_answer_of_the_worker()))
     written = [(str(kind), model, DESCRIPTIONS[kind]) for kind, model in EVENT_MODELS.items()]
-    return {
-        name: _named(
+    schemas = {
+        name: _event(
             name,
             model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization"),
             description=description,
@@ -148,6 +166,28 @@ def outbound_schemas() -> dict[str, JsonObject]:
         )
         for name, model, description in [*written, (STATE_NAME, STATE_MODEL, STATE_DESCRIPTION)]
     }
+    return schemas if closed else {name: opened(schema) for name, schema in schemas.items()}
+
+
+def data_schemas(events: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
+    """Of each of these events the schema of its `data`, which its `dataschema` names."""
+    return {
+        name: _data(name, event)
+        for name, event in events.items()
+        if "data" in event.get("properties", {})
+    }
+
+
+def _data(name: str, event: JsonObject) -> JsonObject:
+    title = f"{message_title(name)}Data"
+    data = definition(event, title)
+    return _named(
+        schema_id(name),
+        title,
+        data,
+        description=str(data.get("description", event["description"])),
+        examples=[example["data"] for example in event["examples"]],
+    )
 
 
 def outbound_messages() -> dict[str, JsonObject]:
@@ -172,14 +212,22 @@ class _WithoutTitles(GenerateJsonSchema):
         return False
 
 
-def _named(
+def _event(
     name: str, schema: JsonObject, *, description: str, examples: list[JsonObject]
+) -> JsonObject:
+    title = message_title(name)
+    told = with_growth_said(with_data_named(schema, f"{title}Data"))
+    return _named(event_schema_id(name), title, told, description=description, examples=examples)
+
+
+def _named(
+    id_: str, title: str, schema: JsonObject, *, description: str, examples: list[JsonObject]
 ) -> JsonObject:
     said = {"title", "description"}
     return {
         "$schema": DIALECT,
-        "$id": schema_id(name),
-        "title": name,
+        "$id": id_,
+        "title": title,
         "description": description,
         **{key: value for key, value in schema.items() if key not in said},
         "examples": examples,

@@ -1,0 +1,172 @@
+"""Code that a subscriber generates from `schemas/` has names to read, and reads what we publish."""
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from datamodel_code_generator import InputFileType, generate
+from datamodel_code_generator.enums import DataModelType
+from datamodel_code_generator.format import Formatter
+from pydantic import BaseModel, RootModel, ValidationError
+
+from marketplace_worker.contract.cloudevents import message_title
+from marketplace_worker.contract.schemas import outbound_schemas
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+PUBLISHED = outbound_schemas()
+EXAMPLES = [(name, example) for name, schema in PUBLISHED.items() for example in schema["examples"]]
+
+Modules = dict[str, ModuleType]
+"""Generated modules, by the file's name."""
+
+
+def generated(
+    schemas: Path, kind: InputFileType, into: Path, *, any_value: bool = False
+) -> Modules:
+    """What the generator makes of a file or a folder with its defaults, imported.
+
+    `any_value`: its option for subscribers who must go on where an enum grows.
+    """
+    output = into / schemas.stem if schemas.is_dir() else into / f"{schemas.stem}.py"
+    generate(
+        schemas,
+        input_file_type=kind,
+        output=output,
+        output_model_type=DataModelType.PydanticV2BaseModel,
+        formatters=[Formatter.BUILTIN],
+        ignore_enum_constraints=any_value,
+    )
+    written = sorted(output.glob("*.py")) if output.is_dir() else [output]
+    return {path.stem: imported(path) for path in written if path.stem != "__init__"}
+
+
+def imported(path: Path) -> ModuleType:
+    """A module from its file."""
+    name = f"generated_{path.parent.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # its annotations are resolved there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Modules:
+    """Of whole events, a module each."""
+    into = tmp_path_factory.mktemp("events")
+    return generated(SCHEMAS / "outbound", InputFileType.JsonSchema, into)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Modules:
+    """Of what `dataschema` names, a module each."""
+    into = tmp_path_factory.mktemp("data")
+    return generated(SCHEMAS / "outbound" / "data", InputFileType.JsonSchema, into)
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """Of the whole AsyncAPI document, one module."""
+    into = tmp_path_factory.mktemp("document")
+    (module,) = generated(SCHEMAS / "asyncapi.json", InputFileType.AsyncAPI, into).values()
+    return module
+
+
+def classes(module: ModuleType) -> Iterator[type]:
+    """What a module defines itself; pydantic puts its generics there, too."""
+    for name, each in vars(module).items():
+        if isinstance(each, type) and each.__module__ == module.__name__ and "[" not in name:
+            yield each
+
+
+def model(modules: Modules, name: str, title: str) -> type[BaseModel]:
+    """A generated model of a name on the wire."""
+    module = modules[f"{name.replace('.', '_')}_v1"]
+    found: type[BaseModel] = getattr(module, title)
+    return found
+
+
+def test_every_class_has_a_name_that_tells_what_it_is(
+    events: Modules, data: Modules, document: ModuleType
+) -> None:
+    """No `Model1` and no `Data3`: words, as the schema's title has them."""
+    named = [
+        (module.__name__, each.__name__)
+        for module in (*events.values(), *data.values(), document)
+        for each in classes(module)
+        if issubclass(each, BaseModel | Enum)
+    ]
+    titles = {each for schema in PUBLISHED.values() for each in (schema["title"], *schema["$defs"])}
+    assert titles <= {name for _, name in named}
+    assert not [each for each in named if not re.fullmatch("([A-Z][a-z]+)+", each[1])]
+    assert not [each for each in named if each[1] in {"Model", "Data", "Event", "Payload"}]
+    of_files = {name for module, name in named if module != document.__name__}
+    assert of_files == titles
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+def test_generated_classes_read_every_example_and_write_it_again(
+    events: Modules, data: Modules, document: ModuleType, name: str, example: dict[str, Any]
+) -> None:
+    """As a subscriber would: the event, its data alone, and by the document."""
+    title = message_title(name)
+    for reader in (model(events, name, title), getattr(document, title)):
+        read = reader.model_validate_json(json.dumps(example))
+        again = json.loads(read.model_dump_json(exclude_unset=True))
+        assert same(again, example)
+    reader = model(data, name, f"{title}Data")
+    read = reader.model_validate_json(json.dumps(example["data"]))
+    value = read.root if isinstance(read, RootModel) else read
+    assert same(json.loads(value.model_dump_json(exclude_unset=True)), example["data"])
+
+
+def same(one: object, other: object) -> bool:
+    """The same JSON; of a time, `.25Z` is `.250000Z`."""
+    return normal(one) == normal(other)
+
+
+def normal(part: object) -> object:
+    """A time without zeros that say nothing; all else as it is."""
+    match part:
+        case dict():
+            return {key: normal(value) for key, value in part.items()}
+        case list():
+            return [normal(each) for each in part]
+        case str() if re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", part):
+            return re.sub(r"\.?0*Z$", "Z", part) if "." in part else part
+        case _:
+            return part
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_generated_classes_survive_an_addition(events: Modules, name: str) -> None:
+    """A field that they do not know, in the envelope or in the data, and keep it."""
+    example = PUBLISHED[name]["examples"][0]
+    more = {**example, "added": "later", "data": {**example["data"], "added": {"a": [1]}}}
+    read = model(events, name, message_title(name)).model_validate_json(json.dumps(more))
+    written = json.loads(read.model_dump_json())
+    assert written["added"] == "later"
+    assert written["data"]["added"] == {"a": [1]}
+
+
+def test_generated_enums_refuse_what_they_do_not_list_unless_they_are_made_open(
+    events: Modules, tmp_path: Path
+) -> None:
+    """A subscriber of an enum that may grow is told so by its description, and how by the docs."""
+    name = "organization.canceled"
+    example = PUBLISHED[name]["examples"][0]
+    grown = {**example, "data": {**example["data"], "reason": "a_reason_of_next_year"}}
+    with pytest.raises(ValidationError):
+        model(events, name, "OrganizationCanceled").model_validate_json(json.dumps(grown))
+    ready = generated(SCHEMAS / "outbound", InputFileType.JsonSchema, tmp_path, any_value=True)
+    read = model(ready, name, "OrganizationCanceled").model_validate_json(json.dumps(grown))
+    assert json.loads(read.model_dump_json())["data"]["reason"] == "a_reason_of_next_year"
