@@ -22,7 +22,7 @@ from world import (
 
 from marketplace_worker.lifecycle.claims import Moment
 from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
-from marketplace_worker.lifecycle.events import CompletedBy
+from marketplace_worker.lifecycle.events import CompletedBy, StateReason
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -31,6 +31,7 @@ from marketplace_worker.lifecycle.notes import (
     Resumed,
     Superseded,
     Suspended,
+    Unsubscribed,
 )
 from marketplace_worker.lifecycle.organization import Proof
 from marketplace_worker.lifecycle.outlook import Outlook
@@ -258,3 +259,18 @@ def test_the_longest_floor_of_all_plans_counts() -> None:
         heard(ENTITLEMENT, note(20, ENDED)),
     )
     assert plans.floor == DAY_0 + 42 * DAY
+
+
+@pytest.mark.parametrize("end_last", [True, False])
+def test_the_end_of_a_plan_before_it_moved_follows_old_news_in_any_order(end_last: bool) -> None:
+    """Invariant 7: Azure's plan never counted for beta, so nothing of it waits for Support."""
+    world = told(
+        heard(SAAS, note(9, Unsubscribed(by_partner=False), rank=5)), link(SAAS, 9.5, BETA)
+    )
+    late: list[Fact] = [link(SAAS, 8), heard(SAAS, note(9, Suspended(), rank=3))]
+    for fact in late if end_last else reversed(late):
+        world.tell(fact, LONG_AFTER)
+    beta = world.fleet.organization(BETA)
+    assert beta.cancellation is not None
+    assert beta.cancellation.canceled_at == DAY_0 + 9.5 * DAY
+    assert beta.reason is StateReason.NON_PAYMENT

@@ -257,11 +257,11 @@ def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
     """Azure's plan that began after the cancellation waits for Support, where policy says so.
 
     After the `canceled_at` that was decided, whichever way old news moves it since: positive proof
-    only (lifecycle.md section 11).
+    only (lifecycle.md section 11).  An interval of no length brings nobody back, and waits not.
     """
     key, cancellation = claim.subscription, organization.cancellation
     assert cancellation is not None
-    if key is None or key.marketplace is not Marketplace.AZURE:
+    if key is None or key.marketplace is not Marketplace.AZURE or claim.starts_at == claim.ends_at:
         return claim
     in_time = claim.starts_at <= cancellation.decided_canceled_at
     proved = any(
