@@ -14,6 +14,15 @@ def test_case_and_surrounding_blanks_do_not_make_another_address() -> None:
     assert HASH("straße@example.com") == HASH("STRASSE@example.com")
 
 
+def test_the_encoding_of_an_address_does_not_make_another() -> None:
+    """A composed letter and the same one in two characters look alike, and so does what has a
+    zero-width character in it, copied along with the address.
+    """
+    assert HASH("caf\u00e9@example.com") == HASH("cafe\u0301@example.com")
+    assert HASH("\ufeffa\u200b.b@example.com\u200d ") == HASH("a.b@example.com")
+    assert HASH("\u200b a@example.com") == HASH("a@example.com")
+
+
 def test_it_is_hmac_sha_256_in_hex() -> None:
     """Others must be able to compute it, to look an address up."""
     expected = hmac.new(b"key", b"a@example.com", hashlib.sha256).hexdigest()

@@ -11,6 +11,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
+from marketplace_worker.contract.emails import normalized
+
 TEXT_BYTES_MAX = 1_024
 """Longest id, source, subject or name, in bytes of UTF-8: two of them together still fit into one
 entry of a Postgres index (2,704 bytes), so that no message can break an insert."""
@@ -50,7 +52,7 @@ def _storable(bytes_max: int) -> Callable[[str], str]:
 
 
 def _not_blank(text: str) -> str:
-    if not text.strip():
+    if not normalized(text):
         raise PydanticCustomError("blank", "must not be blank")
     return text
 
