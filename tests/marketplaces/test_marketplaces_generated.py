@@ -24,6 +24,7 @@ READ = {
         detail.agreement.id detail.agreement.status detail.agreement.endTime
         detail.agreement.autoRenewalEnabled detail.agreement.previousAgreementId
         detail.agreement.acceptorId detail.acceptor.accountId
+        detail.license detail.license.arn detail.license.id
         action customer-identifier product-code CustomerIdentifier ProductCode
         Type MessageId Message Timestamp Records Sns body Body notification resource
     """,
@@ -36,7 +37,7 @@ READ = {
     "azure": """
         id action subscriptionId timeStamp status operationRequestSource operationRequestedSource
         subscription subscription.autoRenew subscription.term subscription.term.termUnit
-        subscription.term.endDate notification resource
+        subscription.term.startDate subscription.term.endDate notification resource
     """,
 }
 """Every field that is read, in any notification of a marketplace."""

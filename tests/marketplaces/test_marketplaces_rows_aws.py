@@ -192,10 +192,17 @@ NO_LONGER_ENTITLED = Ended(Reason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=Fal
         ({"Entitlements": [{"ExpirationDate": HOUR_BEFORE}]}, (14, NO_LONGER_ENTITLED, None)),
         ({"Entitlements": [{"ExpirationDate": 1793525400}]}, (14, NO_LONGER_ENTITLED, None)),
         ({"Entitlements": []}, (14, NO_LONGER_ENTITLED, None)),
-        (
-            {"Entitlements": [{"ExpirationDate": HOUR_BEFORE}], "NextToken": "more"},
-            (14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ),
-        ),
+        *[
+            (
+                {"Entitlements": entitlements, "NextToken": "more"},
+                (14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ),
+            )
+            for entitlements in (
+                [],
+                [{"ExpirationDate": HOUR_BEFORE}],
+                [{"ExpirationDate": HOUR_AFTER}],
+            )
+        ],
         (
             {"__type": "ThrottlingException"},
             (14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ),
@@ -206,7 +213,9 @@ NO_LONGER_ENTITLED = Ended(Reason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=Fal
 def test_what_a_customer_is_entitled_to_decides_an_entitlement_updated(
     resource: Json | None, expected: Row
 ) -> None:
-    """Judged against the notification's time.  What was not read, or not whole, ends nothing."""
+    """Judged against the notification's time.  What was not read, or not whole, proves nothing, in
+    either direction.
+    """
     value = wrapped(sns(aws_message("entitlement-updated")), resource)
     assert row("aws", value) == expected
     assert notified("aws", value).note.plan_type == COMMIT
@@ -241,3 +250,28 @@ def test_entitlements_of_two_accounts_tell_neither() -> None:
     accounts = [{"CustomerAWSAccountId": "1"}, {"CustomerAWSAccountId": "2"}]
     value = wrapped(sns(aws_message()), {"Entitlements": accounts})
     assert notified("aws", value).note.billing_account is None
+
+
+# --- licences -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "licence"),
+    [
+        ({"arn": "arn:aws:license-manager::294406891311:license:l-0a1b"}, "l-0a1b"),
+        ({"arn": "arn:aws:license-manager::1:license/l-0a1b"}, "l-0a1b"),
+        ({"id": "l-0a1b"}, "l-0a1b"),
+        ({"arn": "arn:aws:license-manager::1:license:l-arn", "id": "l-id"}, "l-arn"),
+        ({"arn": "", "id": "l-0a1b"}, "l-0a1b"),
+        ({"id": "strange"}, "strange"),
+        ({"id": ""}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["License Updated", "License Deprovisioned"])
+def test_a_licence_is_known_by_its_last_token(
+    kind: str, told: Json | None, licence: str | None
+) -> None:
+    """The Manufacturer's copy has its arn, the Proposer's its id."""
+    assert notified("aws", aws_event(kind, detail={"license": told})).note.licence == licence

@@ -164,3 +164,30 @@ def test_the_subscription_that_a_router_read_outranks_the_snapshot() -> None:
     resource = {"AutoRenew": False, "term": {"endDate": NEXT_YEAR}}
     note = notified("azure", wrapped(body, resource)).note
     assert (note.term_ends_at, note.auto_renews, note.plan_type) == (ENDS_AT, False, PAYG)
+
+
+@pytest.mark.parametrize(
+    ("term", "started"),
+    [
+        ({"termUnit": "P1M", "startDate": None, "endDate": None}, False),
+        ({"termUnit": "P1M", "startDate": "0001-01-01T00:00:00", "endDate": ""}, False),
+        ({"termUnit": "P1M", "startDate": "2026-05-30T00:00:00Z"}, True),
+        ({"termUnit": "P1M", "endDate": NEXT_YEAR}, True),
+        ({"endDate": NEXT_YEAR}, True),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_term_without_dates_has_not_started(term: object, started: bool | None) -> None:
+    """Microsoft dates it when the subscription is activated."""
+    body = azure_body("Unsubscribe", subscription={"term": term})
+    assert notified("azure", body).note.term_started is started
+
+
+def test_only_an_unsubscribe_calls_for_the_last_usage() -> None:
+    """While suspended, usage is refused."""
+    closes = {
+        action: notified("azure", azure_body(action)).note.closes_usage
+        for action in ("Subscribe", "Suspend", "Reinstate", "Unsubscribe")
+    }
+    assert [action for action, each in closes.items() if each] == ["Unsubscribe"]

@@ -148,3 +148,19 @@ def test_the_resource_of_a_real_entitlement_names_the_account() -> None:
     ).note
     assert note.billing_account == "eda2a6ce-2e2d-44ff-985f-37e6c51af7d1"
     assert note.plan_type == PAYG
+
+
+@pytest.mark.parametrize("told", [7, True, [], {"code": "expired"}])
+def test_a_reason_that_is_no_text_is_unknown(told: object) -> None:
+    """It is "subject to change" by Google; the cancellation itself must not be lost for it."""
+    value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": told})
+    assert row("gcp", value) == row("gcp", gcp_message("ENTITLEMENT_CANCELLED"))
+
+
+def test_the_last_usage_is_called_for_by_a_cancellation_and_by_nothing_else() -> None:
+    """marketplaces.md section 1, *Final usage*; `migrated` is an end like any."""
+    kinds = ("ENTITLEMENT_CANCELLED", "ENTITLEMENT_DELETED", "ENTITLEMENT_PENDING_CANCELLATION")
+    closes = [notified("gcp", gcp_message(kind)).note.closes_usage for kind in kinds]
+    assert closes == [True, False, False]
+    migrated = wrapped(gcp_message(kinds[0]), {"cancellationReason": "migrated"})
+    assert notified("gcp", migrated).note.closes_usage

@@ -117,6 +117,11 @@ AWS = Group(
 )
 
 
+def _unsubscribe(world: World) -> Fact:
+    told = world.note(world.plan, Unsubscribed(by_partner=False))
+    return replace(told, note=replace(told.note, closes_usage=True))
+
+
 def _azure(name: str, hear: Hear) -> Heard:
     return Heard(name, hear, Marketplace.AZURE)
 
@@ -133,9 +138,7 @@ AZURE = Group(
     (
         _azure("`Suspend`", lambda world: world.note(world.plan, Suspended())),
         _azure("`Reinstate`", lambda world: world.note(world.plan, Resumed("suspended"))),
-        _azure(
-            "`Unsubscribe`", lambda world: world.note(world.plan, Unsubscribed(by_partner=False))
-        ),
+        _azure("`Unsubscribe`", _unsubscribe),
         _azure("a new subscription is linked", _link_new_azure),
     ),
 )

@@ -161,6 +161,7 @@ def _changes(*ends_at: datetime) -> dict[Marketplace, st.SearchStrategy[Change]]
     }
 
 
+LICENCES = st.sampled_from([None, "l-1", "l-2"])
 OPERATIONS = st.sampled_from([None, None, "op-1", "op-2"])
 PROGRESS = st.sampled_from([Progress.SUCCEEDED, *Progress])
 CHANGES = _changes(TODAY - 20 * DAY, TODAY - DAY, TODAY, TODAY + 10 * DAY)
@@ -183,7 +184,12 @@ def _subscription(draw: st.DrawFn, key: SubscriptionKey) -> Subscription:
 
 
 def _reported(draw: st.DrawFn, key: SubscriptionKey, note: Note) -> Note:
-    """Azure's notes are reports of operations, which may have failed or still run."""
+    """With what only one marketplace tells: Azure's notes are reports of operations, which may have
+    failed or still run, and AWS's may name a licence.
+    """
+    if key.marketplace is Marketplace.AWS:
+        return replace(note, licence=draw(LICENCES))
+    note = replace(note, closes_usage=isinstance(note.change, Ended | Unsubscribed))
     name = draw(OPERATIONS) if key.marketplace is Marketplace.AZURE else None
     if name is None:
         return note

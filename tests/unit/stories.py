@@ -276,7 +276,7 @@ def _crowded(rows: Sequence[Row]) -> Iterator[Row]:
     for said_on, together in groupby(rows, key=lambda row: row.day):
         crowds: dict[tuple[str, int], list[str]] = defaultdict(list)
         for number, row in enumerate(together):
-            text = re.sub(r"^([a-z]+)-\d+: ", r"\1: ", row.said)
+            text = re.sub(r"^([a-z]+)-\d+: (\S+ \w+:[a-z]+(?=-))?(-\d+)?", r"\1: \2", row.said)
             crowds[text, 0 if text != row.said else number].append(row.said)
         for (text, _), said in crowds.items():
             yield Row(said_on, "", f"{len(said)} x {text}" if len(said) > 1 else said[0])

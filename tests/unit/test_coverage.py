@@ -199,9 +199,21 @@ def test_an_open_plan_has_no_next_moment() -> None:
     assert covered(link(ENTITLEMENT)).next_change(Moment(DAY_0 + DAY)) is None
 
 
+def test_a_successor_that_never_counted_continues_nothing() -> None:
+    """What it continues counts on, for as long as without one."""
+    facts = [
+        heard(RENEWED, note(3, ENDED)),
+        heard(RENEWED, note(4, Pended(successor_of=AGREEMENT))),
+        heard(AGREEMENT, note(5, Superseded())),
+    ]
+    claims = covered(link(AGREEMENT), *facts).claims
+    assert [c.ends_at for c in claims if c.subscription == AGREEMENT] == [DAY_0 + 12 * DAY]
+
+
 def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
     """Before any link, by who was linked first."""
     world = told(
+        heard(AGREEMENT, note(1, Activated())),
         heard(AGREEMENT, note(3, Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))),
         link(AGREEMENT, 5),
         heard(AGREEMENT, note(6, Activated(), id_="again")),

@@ -260,19 +260,207 @@ def test_until_when_azure_wants_the_data_kept(
         ([(0, Activated()), (9, Superseded())], [9]),
         ([(0, Activated()), (9, RENEWAL_OFF)], []),
         ([(0, Activated()), (9, FOR_NOW), (10, Activated()), (12, FOR_NOW)], [9, 12]),
-        ([(9, CUSTOMER)], [9]),
+        ([(9, CUSTOMER)], []),
+        ([(0, Pended()), (9, CUSTOMER)], []),
+        ([(9, LAST_HOUR), (10, CUSTOMER)], [9]),
     ],
 )
 def test_when_aws_begins_to_close_the_metering(
     told: list[tuple[float, Change]], closed: list[float]
 ) -> None:
-    """The first of the last hour, an end or a succession; once per end of the subscription."""
+    """The first of the last hour, an end or a succession; once per end of a subscription that had
+    counted as active.
+    """
     assert course(*told).usage_closed_at == tuple(DAY_0 + day * DAY for day in closed)
 
 
-def test_only_aws_has_a_last_hour() -> None:
-    """Google and Azure meter by themselves."""
-    assert course((0, Activated()), (9, CUSTOMER), key=ENTITLEMENT).usage_closed_at == ()
+@pytest.mark.parametrize(
+    ("told", "closed"),
+    [
+        ([(0, Activated()), (9, CUSTOMER)], [9]),
+        ([(0, Activated()), (9, Superseded())], [9]),
+        ([(9, CUSTOMER)], []),
+        ([(0, Activated()), (8, Ending(None)), (9, CUSTOMER)], [9]),
+        ([(0, Activated()), (9, CUSTOMER), (10, UNKNOWN)], [9]),
+    ],
+)
+def test_google_takes_the_last_usage_after_a_cancellation(
+    told: list[tuple[float, Change]], closed: list[float]
+) -> None:
+    """At ENTITLEMENT_CANCELLED, also where it says `migrated`; not at an announced end."""
+    ends = Ended | Superseded
+    notes = [note(day, end, closes_usage=isinstance(end, ends)) for day, end in told]
+    assert read(tuple(notes), ENTITLEMENT).usage_closed_at == tuple(moment(day) for day in closed)
+
+
+UNSUBSCRIBED = Unsubscribed(by_partner=False)
+
+
+@pytest.mark.parametrize(
+    ("told", "closed"),
+    [
+        ([(0, Activated()), (9, UNSUBSCRIBED)], [9]),
+        ([(9, UNSUBSCRIBED)], []),
+        ([(0, Activated()), (5, Suspended()), (9, UNSUBSCRIBED)], []),
+        ([(0, Activated()), (5, Suspended()), (7, Resumed("suspended")), (9, UNSUBSCRIBED)], [9]),
+        ([(0, Activated()), (9, UNSUBSCRIBED), (10, UNSUBSCRIBED)], [9]),
+    ],
+)
+def test_azure_takes_the_last_usage_after_an_unsubscription(
+    told: list[tuple[float, Change]], closed: list[float]
+) -> None:
+    """But not where it was suspended: then usage was refused already."""
+    ends = Unsubscribed
+    notes = [note(day, end, closes_usage=isinstance(end, ends)) for day, end in told]
+    assert read(tuple(notes), SAAS).usage_closed_at == tuple(moment(day) for day in closed)
+
+
+@pytest.mark.parametrize("key", [ENTITLEMENT, SAAS])
+def test_an_end_that_was_stored_before_calls_for_no_report(key: SubscriptionKey) -> None:
+    """Google's and Azure's have none before 0.2.0; an update must not call for all at once."""
+    end = UNSUBSCRIBED if key == SAAS else CUSTOMER
+    assert course((0, Activated()), (9, end), key=key).usage_closed_at == ()
+
+
+# --- reasons that were inferred -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([(20, NON_PAYMENT)], "ended [0, 20) non_payment/marketplace"),
+        ([(21, NON_PAYMENT)], "ended [0, 20) non_payment/marketplace"),
+        ([(19, NON_PAYMENT)], "ended [0, 19) non_payment/marketplace"),
+        ([(21, UNKNOWN)], "ended [0, 20) commit_expired/system"),
+        ([(21, UNKNOWN), (22, NON_PAYMENT)], "ended [0, 20) non_payment/marketplace"),
+        ([(21, NON_PAYMENT), (22, CUSTOMER)], "ended [0, 20) non_payment/marketplace"),
+        ([(21, APPROVED), (22, CUSTOMER)], "ended [0, 20) vendor/vendor"),
+    ],
+)
+def test_an_inferred_reason_gives_way_to_one_that_is_told(
+    told: list[tuple[float, Change]], expected: str
+) -> None:
+    """The announced end ran out on day 20, and nobody had said why (lifecycle.md section 11)."""
+    assert shown(course((0, Activated()), (9, RENEWAL_OFF), *told)) == expected
+
+
+def test_who_tells_that_a_reason_is_unknown_is_its_initiator() -> None:
+    """The marketplace told the end, and so is its initiator; inferred, it is the system's."""
+    runs_out = (9, Ending(DAY_0 + 20 * DAY))
+    assert shown(course((0, Activated()), runs_out)) == "ending [0, 20) unknown/system"
+    told = course((0, Activated()), runs_out, (21, UNKNOWN))
+    assert shown(told) == "ended [0, 20) unknown/marketplace"
+
+
+# --- licences of one agreement --------------------------------------------------------------------
+
+
+def licensed(*told: tuple[float, Change, str | None]) -> str:
+    """What an agreement comes to whose notifications name licences; alike in every order."""
+    notes = [
+        note(day, change, rank=number, licence=licence)
+        for number, (day, change, licence) in enumerate(told)
+    ]
+    courses = {read(order, AGREEMENT) for order in permutations(notes)}
+    assert len(courses) == 1, "the order of arrival matters"
+    return shown(courses.pop())
+
+
+LAST_HOUR_OF_12 = Ending(DAY_0 + 12 * DAY + HOUR, closes_usage=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        # one of two; the second one then is the last
+        (
+            [(0, Activated(), "l-a"), (1, Activated(), "l-b"), (10, LAST_HOUR, "l-b")],
+            "active [0, ...)",
+        ),
+        (
+            [
+                (0, Activated(), "l-a"),
+                (1, Activated(), "l-b"),
+                (10, LAST_HOUR, "l-a"),
+                (12, LAST_HOUR_OF_12, "l-b"),
+            ],
+            "ending [0, 12) unknown/system",
+        ),
+        # told again after it was deprovisioned: it lives
+        (
+            [
+                (0, Activated(), "l-a"),
+                (1, Activated(), "l-b"),
+                (2, LAST_HOUR, "l-a"),
+                (3, Activated(), "l-a"),
+                (12, LAST_HOUR_OF_12, "l-b"),
+            ],
+            "active [0, ...)",
+        ),
+        # any other notification tells of a licence
+        (
+            [(0, Activated(), "l-a"), (1, Unchanged(), "l-b"), (10, LAST_HOUR, "l-a")],
+            "active [0, ...)",
+        ),
+        # told of only later: it did not live then
+        (
+            [(0, Activated(), "l-a"), (10, LAST_HOUR, "l-a"), (12, Activated(), "l-b")],
+            "active [0, 10) unknown/system [12, ...)",
+        ),
+        # without an id, or where none was ever told, it counts for all
+        (
+            [(0, Activated(), "l-a"), (1, Activated(), "l-b"), (10, LAST_HOUR, None)],
+            "ending [0, 10) unknown/system",
+        ),
+        ([(0, Activated(), None), (10, LAST_HOUR, "l-a")], "ending [0, 10) unknown/system"),
+        # an end of the agreement is one, whatever lives
+        (
+            [(0, Activated(), "l-a"), (1, Activated(), "l-b"), (10, CUSTOMER, None)],
+            "ended [0, 10) customer/customer",
+        ),
+    ],
+)
+def test_a_licence_ends_the_agreement_only_as_its_last(
+    told: list[tuple[float, Change, str | None]], expected: str
+) -> None:
+    """marketplaces.md section 1, License Deprovisioned."""
+    assert licensed(*told) == expected
+
+
+def test_the_last_usage_is_called_for_by_the_deprovisioning_that_counts() -> None:
+    """The one before it left another licence, which still is metered."""
+    told = [
+        note(0, Activated(), licence="l-a"),
+        note(1, Activated(), licence="l-b"),
+        note(10, LAST_HOUR, licence="l-a"),
+        note(12, LAST_HOUR_OF_12, licence="l-b"),
+    ]
+    assert read(tuple(told), AGREEMENT).usage_closed_at == (moment(12),)
+
+
+# --- what never was active ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("linked", "told_before", "started", "expected"),
+    [
+        (False, False, None, "unknown/marketplace"),
+        (True, False, None, "customer/customer"),
+        (True, False, False, "unknown/marketplace"),
+        (False, False, True, "customer/customer"),
+        (False, True, False, "customer/customer"),
+    ],
+)
+def test_no_customer_cancels_what_never_was_active(
+    linked: bool, told_before: bool, started: bool | None, expected: str
+) -> None:
+    """A term without dates was never activated: its activation failed or was given up."""
+    told = [note(0, Activated())] if told_before else []
+    register = Subscription(SAAS)
+    for each in (*told, note(9, UNSUBSCRIBED, term_started=started)):
+        register = register.heard(each)
+    links = (Link(moment(1), "l", ACME),) if linked else ()
+    assert shown(fold(register, links)).endswith(expected)
 
 
 # --- the register ---------------------------------------------------------------------------------

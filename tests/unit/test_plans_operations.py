@@ -297,5 +297,6 @@ def test_an_end_that_turns_out_to_have_failed_brings_the_organization_back() -> 
         0    | acme created plus              |
         0    | acme links azure:s payg        |
         9    | azure:s Unsubscribe id=u       | canceled customer by customer, payg
+        9    |                                | final_report_due azure:s 10
         9+1h | azure:s Unsubscribe id=u status=Failed | reinstated
     """)

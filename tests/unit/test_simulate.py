@@ -104,6 +104,7 @@ def test_the_clock_stops_at_until() -> None:
         0   | acme created                           |
         0   | acme links gcp:e-1 payg                |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED          | canceled unknown by marketplace, payg
+        0   |                                        | final_report_due gcp:e-1 0+1h
         1   |                                        | control_plane_lost
         4   |                                        | notice_given: suspended 7
         5   | gcp:e-1 ENTITLEMENT_DELETED            |
@@ -160,6 +161,7 @@ def test_the_same_message_twice_is_one_message() -> None:
         0   | acme links gcp:e-1 payg                |
         2   | acme links gcp:e-1 commit line=1       |
         3   | gcp:e-1 ENTITLEMENT_CANCELLED          | canceled unknown by marketplace, payg
+        3   |                                        | final_report_due gcp:e-1 3+1h
         3   | acme commits c-1 from=3 to=99999       | reinstated
         9   | gcp:e-1 ENTITLEMENT_CANCELLED line=3   |
     """)

@@ -19,6 +19,7 @@ def test_the_end_of_a_cancellation_is_beyond_recovery() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         7   |                               | suspended
@@ -56,17 +57,20 @@ STATES = {
         0 | acme created                  |
         0 | acme links gcp:e-1 payg       |
         8 | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        8 |                               | final_report_due gcp:e-1 8+1h
     """,
     "control_plane_loss": """
         0 | acme created                  |
         0 | acme links gcp:e-1 payg       |
         7 | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        7 |                               | final_report_due gcp:e-1 7+1h
         8 |                               | control_plane_lost
     """,
     "suspended": """
         0 | acme created                  |
         0 | acme links gcp:e-1 payg       |
         0 | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0 |                               | final_report_due gcp:e-1 0+1h
         1 |                               | control_plane_lost
         4 |                               | notice_given: suspended 7
         7 |                               | suspended
@@ -103,6 +107,7 @@ def test_support_deactivates_an_organization_that_had_its_notice() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         5   | support: acme deactivate      | deactivated: support_request
@@ -121,6 +126,7 @@ def test_support_deactivates_an_organization_that_was_about_to_come_back() -> No
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         3   | support: acme deactivate             | deactivated: support_request
@@ -189,7 +195,7 @@ def test_subscriptions_do_not_come_back_with_a_reactivation() -> None:
             |                               | support_request.completed
         2   | support: acme reactivate      | reactivated
             |                               | support_request.completed
-        3   | gcp:e-1 ENTITLEMENT_CANCELLED |
+        3   | gcp:e-1 ENTITLEMENT_CANCELLED | final_report_due gcp:e-1 3+1h
         25  |                               | notice_given: deactivated 32
         32  |                               | deactivated: inactivity
         """
@@ -209,6 +215,7 @@ def test_a_plan_linked_while_it_was_deactivated_counts_from_the_reactivation_on(
         3   | support: acme reactivate      | reactivated
             |                               | support_request.completed
         50  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        50  |                               | final_report_due gcp:e-1 50+1h
         """,
         until="50",
     )
@@ -228,6 +235,7 @@ def test_a_plan_linked_again_after_the_reactivation_counts_again() -> None:
             |                               | support_request.completed
         5   | acme links gcp:e-1 payg       |
         50  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        50  |                               | final_report_due gcp:e-1 50+1h
         """,
         until="50",
     )

@@ -61,6 +61,7 @@ def test_the_floor_of_any_plan_of_the_organization_counts() -> None:
         0   | acme links gcp:e-1 payg       |
         5   | azure:s-1 Suspend             |
         6   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        6   |                               | final_report_due gcp:e-1 6+1h
         7   |                               | control_plane_lost
         10  |                               | notice_given: suspended 13
         13  |                               | suspended
@@ -84,6 +85,7 @@ def test_a_reinstatement_lifts_the_floor_of_the_suspension() -> None:
         25  | azure:s-1 Suspend         | reinstatement_lapsed: azure:s-1 by support
         26  | azure:s-1 Reinstate       | reinstatement_pending: azure:s-1 by support
         27  | azure:s-1 Unsubscribe     | reinstatement_lapsed: azure:s-1 by support
+        27  |                           | final_report_due azure:s-1 28
         36  |                           | notice_given: deactivated 43
         43  |                           | deactivated
     """)
@@ -103,6 +105,7 @@ def test_a_renewal_does_not_lift_the_floor_of_the_suspension() -> None:
         25  | azure:s-1 Suspend         | reinstatement_lapsed: azure:s-1 by support
         26  | azure:s-1 Renew           | reinstatement_pending: azure:s-1 by support
         27  | azure:s-1 Unsubscribe     | reinstatement_lapsed: azure:s-1 by support
+        27  |                           | final_report_due azure:s-1 28
         48  |                           | notice_given: deactivated 55
         55  |                           | deactivated
     """)

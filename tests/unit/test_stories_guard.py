@@ -17,6 +17,7 @@ def test_of_200_organizations_due_in_one_hour_50_are_suspended() -> None:
         0   | org-1..200 created                 |
         0   | org-1..200 links gcp:e-1..200 payg |
         0   | gcp:e-1..200 ENTITLEMENT_CANCELLED | 200 x org: canceled unknown by marketplace, payg
+        0   |                                    | 200 x org: final_report_due gcp:e 0+1h
         1   |                                    | 200 x org: control_plane_lost
         4   |                                    | 200 x org: notice_given: suspended 7
         7   |                                    | 50 x org: suspended
@@ -33,6 +34,7 @@ def test_what_was_withheld_stays_due_and_goes_on_when_the_guard_is_released() ->
         0   | org-1..70 created                 |
         0   | org-1..70 links gcp:e-1..70 payg  |
         0   | gcp:e-1..70 ENTITLEMENT_CANCELLED | 70 x org: canceled unknown by marketplace, payg
+        0   |                                   | 70 x org: final_report_due gcp:e 0+1h
         1   |                                   | 70 x org: control_plane_lost
         4   |                                   | 70 x org: notice_given: suspended 7
         7   |                                   | 50 x org: suspended
@@ -54,6 +56,7 @@ def test_a_release_altogether_begins_to_count_anew() -> None:
         0     | org-1..4 created                 |
         0     | org-1..4 links gcp:e-1..4 payg   |
         0     | gcp:e-1..4 ENTITLEMENT_CANCELLED | 4 x org: canceled unknown by marketplace, payg
+        0     |                                  | 4 x org: final_report_due gcp:e 0+1h
         1     |                                  | 4 x org: control_plane_lost
         4     |                                  | 4 x org: notice_given: suspended 7
         7     |                                  | 2 x org: suspended
@@ -74,11 +77,13 @@ def test_it_stays_tripped_until_it_is_released() -> None:
         0   | org-1..4 created                 |
         0   | org-1..4 links gcp:e-1..4 payg   |
         0   | gcp:e-1..3 ENTITLEMENT_CANCELLED | 3 x org: canceled unknown by marketplace, payg
+        0   |                                  | 3 x org: final_report_due gcp:e 0+1h
         1   |                                  | 3 x org: control_plane_lost
         4   |                                  | 3 x org: notice_given: suspended 7
         7   |                                  | 2 x org: suspended
             |                                  | worker: guard.tripped: 2 of 2
         20  | gcp:e-4 ENTITLEMENT_CANCELLED    | org-4: canceled unknown by marketplace, payg
+        20  |                                  | org-4: final_report_due gcp:e-4 20+1h
         21  |                                  | org-4: control_plane_lost
         24  |                                  | org-4: notice_given: suspended 27
         30  |                                  | 2 x org: notice_given: deactivated 37
@@ -96,7 +101,9 @@ def test_the_hour_slides() -> None:
         0      | org-1..4 created                 |
         0      | org-1..4 links gcp:e-1..4 payg   |
         0      | gcp:e-1..2 ENTITLEMENT_CANCELLED | 2 x org: canceled unknown by marketplace, payg
+        0      |                                  | 2 x org: final_report_due gcp:e 0+1h
         0+1h1m | gcp:e-3..4 ENTITLEMENT_CANCELLED | 2 x org: canceled unknown by marketplace, payg
+        0+1h1m |                                  | 2 x org: final_report_due gcp:e 0+2h1m
         1      |                                  | 2 x org: control_plane_lost
         1+1h1m |                                  | 2 x org: control_plane_lost
         4      |                                  | 2 x org: notice_given: suspended 7
@@ -117,7 +124,9 @@ def test_the_third_within_the_hour_is_withheld() -> None:
         0       | org-1..3 created                 |
         0       | org-1..3 links gcp:e-1..3 payg   |
         0+30m   | gcp:e-1..2 ENTITLEMENT_CANCELLED | 2 x org: canceled unknown by marketplace, payg
+        0+30m   |                                  | 2 x org: final_report_due gcp:e 0+1h30m
         0+1h29m | gcp:e-3 ENTITLEMENT_CANCELLED    | org-3: canceled unknown by marketplace, payg
+        0+1h29m |                                  | org-3: final_report_due gcp:e-3 0+2h29m
         1+30m   |                                  | 2 x org: control_plane_lost
         1+1h29m |                                  | org-3: control_plane_lost
         4+30m   |                                  | 2 x org: notice_given: suspended 7+30m
@@ -140,6 +149,7 @@ def test_the_limit_grows_with_the_fleet() -> None:
         0   | support: org-10 deactivate       | org-10: deactivated: support_request
             |                                  | org-10: support_request.completed
         0   | gcp:e-1..9 ENTITLEMENT_CANCELLED | 9 x org: canceled unknown by marketplace, payg
+        0   |                                  | 9 x org: final_report_due gcp:e 0+1h
         1   |                                  | 9 x org: control_plane_lost
         4   |                                  | 9 x org: notice_given: suspended 7
         7   |                                  | 4 x org: suspended
@@ -161,6 +171,7 @@ def test_the_kill_switch_withholds_everything_harmful() -> None:
         0    | acme created                  |
         0    | acme links gcp:e-1 payg       |
         0    | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0    |                               | final_report_due gcp:e-1 0+1h
         0+1h | operator: trips               | worker: guard.tripped: by olga
         1    |                               | control_plane_lost
         4    |                               | notice_given: suspended 7
@@ -202,6 +213,7 @@ def test_support_is_not_counted() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         7   | support: org-1 deactivate     | org-1: deactivated: support_request
@@ -240,6 +252,7 @@ def test_the_end_of_a_cancellation_is_counted_as_well() -> None:
         0   | org-1..3 created                 |
         0   | org-1..3 links gcp:e-1..3 payg   |
         0   | gcp:e-1..3 ENTITLEMENT_CANCELLED | 3 x org: canceled unknown by marketplace, payg
+        0   |                                  | 3 x org: final_report_due gcp:e 0+1h
         1   |                                  | 3 x org: control_plane_lost
         4   |                                  | 3 x org: notice_given: suspended 7
         7   |                                  | 2 x org: suspended
@@ -283,6 +296,7 @@ def test_what_was_withheld_and_is_put_off_in_the_meantime_has_its_notice_anew() 
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         10  | support: acme extend 20       | notice_withdrawn: suspended 7

@@ -18,6 +18,7 @@ def test_a_hold_stops_every_step_until_it_is_released(kind: str) -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         2   | support: acme hold {kind}     | support_request.completed
         40  | support: acme release {kind}  | support_request.completed
@@ -36,6 +37,7 @@ def test_a_hold_released_after_its_deadline() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         5   | support: acme hold legal      | notice_withdrawn: suspended 7
@@ -56,6 +58,7 @@ def test_a_hold_released_before_its_deadline_gives_the_notice_anew() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         5   | support: acme hold legal      | notice_withdrawn: suspended 7
@@ -76,6 +79,7 @@ def test_the_dwell_of_the_current_state_counts_from_the_release() -> None:
         0     | acme created                  |
         0     | acme links gcp:e-1 payg       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0     |                               | final_report_due gcp:e-1 0+1h
         0+30m | support: acme hold legal      | support_request.completed
         10    | support: acme release legal   | support_request.completed
         10+1h |                               | control_plane_lost
@@ -93,6 +97,7 @@ def test_the_dwell_of_a_suspension_counts_from_the_release() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         7   |                               | suspended
@@ -113,6 +118,7 @@ def test_an_expired_hold_is_as_a_released_one() -> None:
         0   | acme created                      |
         0   | acme links gcp:e-1 payg           |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED     | canceled unknown by marketplace, payg
+        0   |                                   | final_report_due gcp:e-1 0+1h
         1   |                                   | control_plane_lost
         4   |                                   | notice_given: suspended 7
         5   | support: acme hold legal until=20 | notice_withdrawn: suspended 7
@@ -132,6 +138,7 @@ def test_the_dwell_counts_from_the_expiry_of_a_hold() -> None:
         0     | acme created                      |
         0     | acme links gcp:e-1 payg           |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED     | canceled unknown by marketplace, payg
+        0     |                                   | final_report_due gcp:e-1 0+1h
         0+30m | support: acme hold legal until=10 | support_request.completed
         10+1h |                                   | control_plane_lost
         10+1h |                                   | notice_given: suspended 13+1h
@@ -148,6 +155,7 @@ def test_no_step_is_taken_while_any_hold_stands() -> None:
         0   | acme created                           |
         0   | acme links gcp:e-1 payg                |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED          | canceled unknown by marketplace, payg
+        0   |                                        | final_report_due gcp:e-1 0+1h
         1   |                                        | control_plane_lost
         2   | support: acme hold legal               | support_request.completed
         2   | support: acme hold commercial until=30 | support_request.completed
@@ -168,6 +176,7 @@ def test_a_second_hold_of_a_kind_replaces_the_expiry_of_the_first() -> None:
         0   | acme created                      |
         0   | acme links gcp:e-1 payg           |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED     | canceled unknown by marketplace, payg
+        0   |                                   | final_report_due gcp:e-1 0+1h
         1   |                                   | control_plane_lost
         2   | support: acme hold legal until=10 | support_request.completed
         3   | support: acme hold legal until=50 | support_request.completed
@@ -189,6 +198,7 @@ def test_a_hold_does_not_stop_the_cancellation_itself() -> None:
         0   | acme links gcp:e-1 payg       |
         1   | support: acme hold legal      | support_request.completed
         5   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        5   |                               | final_report_due gcp:e-1 5+1h
         """,
         until="300",
     )
@@ -213,6 +223,7 @@ def test_reinstating_still_works_under_a_hold() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         2   | support: acme hold legal      | support_request.completed
         9   | acme links gcp:e-2            | reinstated
@@ -275,6 +286,7 @@ def test_an_extension_puts_every_later_step_off() -> None:
         0     | acme created                  |
         0     | acme links gcp:e-1 payg       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0     |                               | final_report_due gcp:e-1 0+1h
         0+30m | support: acme extend 10       | support_request.completed
         11    |                               | control_plane_lost
         14    |                               | notice_given: suspended 17
@@ -292,6 +304,7 @@ def test_an_extension_withdraws_the_notice_that_stood() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         7   |                               | suspended
@@ -311,6 +324,7 @@ def test_extensions_add_up_to_90_days_and_no_more() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         2   | support: acme extend 60       | support_request.completed
         2   | support: acme extend 31       | support_request.rejected: extension_too_long
@@ -352,6 +366,7 @@ def test_a_policy_may_allow_longer_extensions() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         0   | support: acme extend 120      | support_request.completed
         0   | support: acme extend 1        | support_request.rejected: extension_too_long
         """,

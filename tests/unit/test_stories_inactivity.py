@@ -50,6 +50,7 @@ def test_an_organization_on_its_way_down_is_not_inactive_as_well() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         29  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
+        29  |                               | final_report_due gcp:e-1 29+1h
         32  |                               | control_plane_lost
         40  |                               | notice_given: suspended 43
         43  |                               | suspended

@@ -10,6 +10,7 @@ HEARD_AND_LINKED = [
     1   | gcp:e-1 ENTITLEMENT_ACTIVE    |
     5   | acme links gcp:e-1 payg       |
     9   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+    9   |                               | final_report_due gcp:e-1 9+1h
     """,
     """
     day | heard                         | said
@@ -17,6 +18,7 @@ HEARD_AND_LINKED = [
     1   | acme links gcp:e-1 payg       |
     5   | gcp:e-1 ENTITLEMENT_ACTIVE    |
     9   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+    9   |                               | final_report_due gcp:e-1 9+1h
     """,
     """
     day | heard                         | said
@@ -24,6 +26,7 @@ HEARD_AND_LINKED = [
     5   | gcp:e-1 ENTITLEMENT_ACTIVE    |
     9   | gcp:e-1 ENTITLEMENT_CANCELLED |
     9   | acme links gcp:e-1 payg       | canceled unknown by marketplace, payg
+    9   |                               | final_report_due gcp:e-1 9+1h
     """,
 ]
 
@@ -45,6 +48,7 @@ def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None
         20  | beta links gcp:e-1 payg       | canceled unknown by system, payg
         21  |                               | control_plane_lost
         24  | gcp:e-1 ENTITLEMENT_CANCELLED | beta: canceled unknown by marketplace, payg
+        24  |                               | beta: final_report_due gcp:e-1 24+1h
         24  |                               | notice_given: suspended 27
         """,
         until="24",

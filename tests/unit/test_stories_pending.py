@@ -10,6 +10,7 @@ def test_while_pending_no_step_is_taken_and_no_notice_is_written() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         300 | acme tier plus                       |
@@ -26,6 +27,7 @@ def test_a_plan_that_ends_while_pending_leaves_the_time_that_was_left() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         12  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
@@ -44,6 +46,7 @@ def test_the_time_of_two_pending_plans_is_not_counted_twice() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         4   | gcp:e-3 ENTITLEMENT_ACTIVE account=P |
@@ -64,6 +67,7 @@ def test_the_lead_of_a_standing_notice_stands_still_as_well() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         4   |                                      | notice_given: suspended 7
         5   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
@@ -82,6 +86,7 @@ def test_the_dwell_stands_still_as_well() -> None:
         0      | acme created                         |
         0      | acme links gcp:e-1 payg account=P    |
         40     | gcp:e-1 ENTITLEMENT_CANCELLED @0     | canceled @0 unknown by marketplace, payg
+        40     |                                      | final_report_due gcp:e-1 0+1h
         40+30m | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         50+30m | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
         50+1h  |                                      | control_plane_lost
@@ -99,6 +104,7 @@ def test_a_lead_that_was_given_late_stands_still_as_well() -> None:
         0     | acme created                         |
         0     | acme links gcp:e-1 payg account=P    |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0     | canceled @0 unknown by marketplace, payg
+        40    |                                      | final_report_due gcp:e-1 0+1h
         40+1h |                                      | control_plane_lost
         40+1h |                                      | notice_given: suspended 43+1h
         41+1h | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
@@ -138,6 +144,7 @@ def test_a_plan_that_is_active_again_at_the_last_instant_stops_the_step() -> Non
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         4   |                                      | notice_given: suspended 7
         7   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
@@ -156,6 +163,7 @@ def test_the_time_of_what_was_pending_is_not_lost_when_its_account_becomes_anoth
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         22  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
@@ -177,6 +185,7 @@ def test_the_time_that_was_pending_counts_whatever_was_heard_first() -> None:
         0   | beta created plus                       |
         0   | acme links gcp:e-1 payg account=P       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED           | canceled unknown by marketplace, payg
+        0   |                                         | final_report_due gcp:e-1 0+1h
         1   |                                         | control_plane_lost
         4   |                                         | notice_given: suspended 7
         6   | gcp:e-2 ENTITLEMENT_CANCELLED @5        |
@@ -199,6 +208,7 @@ def test_what_is_pending_since_longest_counts_when_another_becomes_the_longest()
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         4   |                                      | notice_given: suspended 7
         7   |                                      | suspended
@@ -218,6 +228,7 @@ def test_what_is_taken_away_while_another_is_pending_has_stood_still() -> None:
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         4   |                                      | notice_given: suspended 7
         7   |                                      | suspended
@@ -238,6 +249,7 @@ def test_what_was_pending_follows_old_news_also_after_it_has_lapsed() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         12  | gcp:e-2 ENTITLEMENT_CANCELLED        | reinstatement_lapsed: gcp:e-2 by sign_in
@@ -258,12 +270,13 @@ def test_supports_word_proves_every_plan_that_is_pending() -> None:
         0   | acme created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         2   | gcp:e-3 ENTITLEMENT_ACTIVE account=P |
         3   | support: acme reinstate              | reinstated
             |                                      | support_request.completed
-        4   | gcp:e-3 ENTITLEMENT_CANCELLED        |
+        4   | gcp:e-3 ENTITLEMENT_CANCELLED        | final_report_due gcp:e-3 4+1h
         """,
         until="300",
     )

@@ -37,8 +37,9 @@ def test_of_two_subscriptions_the_last_one_cancels() -> None:
         0   | acme created                     |
         0   | acme links gcp:e-1 commit        |
         0   | acme links azure:s-1 payg        |
-        5   | gcp:e-1 ENTITLEMENT_CANCELLED    |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED    | final_report_due gcp:e-1 5+1h
         9   | azure:s-1 Unsubscribe by=Partner | canceled vendor by vendor, payg
+        9   |                                  | final_report_due azure:s-1 10
         10  |                                  | control_plane_lost
         """,
         until="11",
@@ -52,7 +53,7 @@ def test_two_subscriptions_and_one_ends() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | acme links azure:s-1 payg     |
-        5   | gcp:e-1 ENTITLEMENT_CANCELLED |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED | final_report_due gcp:e-1 5+1h
     """)
 
 
@@ -64,8 +65,9 @@ def test_of_two_ends_the_latest_counts_in_whatever_order_they_are_heard() -> Non
         0   | acme created                     |
         0   | acme links gcp:e-1 commit        |
         0   | acme links azure:s-1 payg        |
-        9   | azure:s-1 Unsubscribe @8         |
+        9   | azure:s-1 Unsubscribe @8         | final_report_due azure:s-1 9
         9   | gcp:e-1 ENTITLEMENT_CANCELLED @5 | canceled @8 customer by customer, payg
+        9   |                                  | final_report_due gcp:e-1 5+1h
         """,
         until="9",
     )
@@ -177,6 +179,7 @@ def test_an_organization_created_after_its_cancellation() -> None:
         0    | acme links gcp:e-1 payg       |
         3    | gcp:e-1 ENTITLEMENT_CANCELLED |
         5    | acme created @0               | canceled @3 unknown by marketplace, payg
+        5    |                               | final_report_due gcp:e-1 3+1h
         5+1h |                               | control_plane_lost
         7    |                               | notice_given: suspended 10
         10   |                               | suspended
@@ -202,8 +205,9 @@ def test_of_two_plans_that_end_at_once_the_longer_timeline_counts() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 commit     |
         0   | acme links gcp:e-2 payg       |
-        5   | gcp:e-1 ENTITLEMENT_CANCELLED |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED | final_report_due gcp:e-1 5+1h
         5   | gcp:e-2 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
+        5   |                               | final_report_due gcp:e-2 5+1h
         """,
         until="5",
     )
@@ -217,7 +221,7 @@ def test_a_second_subscription_bought_in_time_keeps_the_organization() -> None:
         0   | acme links azure:s-1 payg |
         5   | azure:s-2 Subscribe       |
         5   | acme links azure:s-2 payg |
-        9   | azure:s-1 Unsubscribe     |
+        9   | azure:s-1 Unsubscribe     | final_report_due azure:s-1 10
     """)
 
 
@@ -264,7 +268,8 @@ def test_news_comes_to_the_same_in_any_order_and_however_often(order: tuple[int,
     """Section 2: a register is a fold in the marketplace's own time order."""
     twice = (*order, *reversed(order))
     story = "\n".join(f"40 | {NEWS[number]} id=news-{number} |" for number in twice)
-    (canceled,) = tell(story, until="40")
+    canceled, report = tell(story, until="40")
+    assert report.kind == "metering.final_report_due"
     assert canceled.standing is not None
     assert (canceled.kind, canceled.effective_at) == ("organization.canceled", moment("5"))
     assert (canceled.standing.reason, canceled.standing.plan_type) == ("customer", "payg")
@@ -310,6 +315,7 @@ def test_an_azure_contract_that_was_not_to_renew_expires() -> None:
         0   | acme links azure:s-1                       |
         0   | azure:s-1 Subscribe term=P1Y ends=365 renews=no |
         365 | azure:s-1 Unsubscribe                      | canceled commit_expired by system, commit
+        365 |                                            | final_report_due azure:s-1 366
         """,
         until="365",
     )

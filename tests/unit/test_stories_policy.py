@@ -113,7 +113,8 @@ BEGAN = """
 def test_a_line_of_the_policy_changes_what_is_heard_in_time(line: str) -> None:
     """Section 3, the table and the file."""
     file, story = ON_TIME[line]
-    canceled = "0 | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg"
+    canceled = """0 | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+                  0 |                               | final_report_due gcp:e-1 0+1h"""
     check_story(BEGAN + canceled + story, policy(file))
 
 
@@ -121,7 +122,8 @@ def test_a_line_of_the_policy_changes_what_is_heard_in_time(line: str) -> None:
 def test_a_line_of_the_policy_changes_what_is_heard_40_days_late(line: str) -> None:
     """Section 3: the dwell counts from when a state was really entered."""
     file, story = LATE[line]
-    canceled = "40 | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg"
+    canceled = """40 | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
+                  40 |                                  | final_report_due gcp:e-1 0+1h"""
     check_story(BEGAN + canceled + story, policy(file))
 
 
@@ -133,6 +135,7 @@ def test_the_timeline_of_commit_plans_is_its_own() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 commit     |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
+        0   |                               | final_report_due gcp:e-1 0+1h
         4   |                               | control_plane_lost
         17  |                               | notice_given: suspended 20
         20  |                               | suspended
@@ -156,6 +159,7 @@ def test_an_unknown_plan_type_takes_the_longest_of_each_step() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
+        0   |                               | final_report_due gcp:e-1 0+1h
         5   |                               | control_plane_lost
         11  |                               | notice_given: suspended 14
         14  |                               | suspended
@@ -295,6 +299,7 @@ def test_a_harsher_policy_does_not_apply_to_a_cancellation_that_runs() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         2   | operator: loads harsher       |
         4   |                               | notice_given: suspended 7
@@ -316,6 +321,7 @@ def test_dwell_and_grace_are_those_of_the_policy_that_it_was_canceled_under() ->
         0     | acme created                     |
         0     | acme links gcp:e-1 payg          |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
+        40    |                                  | final_report_due gcp:e-1 0+1h
         40+1s | operator: loads harsher          |
         40+1h |                                  | control_plane_lost
         40+1h |                                  | notice_given: suspended 43+1h
@@ -338,6 +344,7 @@ def test_a_harsher_policy_applies_to_what_is_canceled_from_then_on() -> None:
         0   | acme links gcp:e-1 payg       |
         0   | operator: loads harsher       |
         1   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        1   |                               | final_report_due gcp:e-1 1+1h
         2   |                               | control_plane_lost
         2   |                               | notice_given: suspended 3
         3   |                               | suspended
@@ -358,6 +365,7 @@ def test_a_kinder_policy_applies_at_once() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | operator: loads kinder               |
         11  |                                      | notice_given: suspended 14

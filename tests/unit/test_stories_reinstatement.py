@@ -33,6 +33,7 @@ def test_a_new_google_entitlement_of_the_same_account_waits_for_a_sign_in() -> N
         0   | acme links gcp:e-1 payg              |
         0   | gcp:e-1 ENTITLEMENT_ACTIVE account=P |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         30  | acme logs in                         | reinstated
@@ -46,6 +47,7 @@ def test_what_is_pending_completes_when_the_subscription_is_linked() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         3   | acme links gcp:e-2                   | reinstated
@@ -60,6 +62,7 @@ def test_a_policy_may_do_without_the_sign_in() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstated
         """,
@@ -74,6 +77,7 @@ def test_only_a_sign_in_after_the_activation_counts() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         3   | acme logs in @1                      |
@@ -91,6 +95,7 @@ def test_a_sign_in_that_was_heard_before_the_plan_counts_too() -> None:
         0     | acme created                            |
         0     | acme links gcp:e-1 payg account=P       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED           | canceled unknown by marketplace, payg
+        0     |                                         | final_report_due gcp:e-1 0+1h
         1     |                                         | control_plane_lost
         3     | acme logs in                            |
         3+12h | gcp:e-2 ENTITLEMENT_ACTIVE account=P @2 | reinstated
@@ -110,7 +115,9 @@ def test_an_account_of_several_organizations_links_nothing() -> None:
         0   | acme links gcp:e-1 payg account=P    |
         0   | beta links gcp:e-2 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         0   | gcp:e-2 ENTITLEMENT_CANCELLED        | beta: canceled unknown by marketplace, payg
+        0   |                                      | beta: final_report_due gcp:e-2 0+1h
         1   |                                      | control_plane_lost
             |                                      | beta: control_plane_lost
         2   | gcp:e-3 ENTITLEMENT_ACTIVE account=P |
@@ -133,10 +140,12 @@ def test_an_account_of_several_is_looked_at_again_when_only_one_of_them_is_left(
         0   | acme links gcp:e-1 payg account=P    |
         0   | beta links gcp:e-2 payg account=P    |
         0   | gcp:e-2 ENTITLEMENT_CANCELLED        | beta: canceled unknown by marketplace, payg
+        0   |                                      | beta: final_report_due gcp:e-2 0+1h
         1   |                                      | beta: control_plane_lost
         4   |                                      | beta: notice_given: suspended 7
         7   |                                      | beta: suspended
         25  | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        25  |                                      | final_report_due gcp:e-1 25+1h
         26  |                                      | control_plane_lost
         29  |                                      | notice_given: suspended 32
         30  |                                      | beta: notice_given: deactivated 37
@@ -157,6 +166,7 @@ def test_an_account_that_nobody_has_links_nothing_until_somebody_has_it() -> Non
         0   | acme created                         |
         0   | acme links gcp:e-1 payg              |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P |
         3   | acme links gcp:e-1 payg account=P    | reinstatement_pending: gcp:e-2 by sign_in
@@ -174,6 +184,7 @@ def test_an_account_of_an_active_organization_links_nothing_until_it_is_canceled
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P |
         5   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
             |                                      | reinstatement_pending: gcp:e-2 by sign_in
+            5 |                                      | final_report_due gcp:e-1 5+1h
         6   | acme logs in                         | reinstated
     """)
 
@@ -187,6 +198,7 @@ def test_a_subscription_that_is_linked_elsewhere_is_nobody_elses_hope() -> None:
         0   | beta created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         4   | beta links gcp:e-2                   | reinstatement_lapsed: gcp:e-2 by sign_in
@@ -206,6 +218,7 @@ def test_a_subscription_that_is_linked_explicitly_reinstates_at_once() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         2   | aws:a-1 License Updated       |
         3   | acme links aws:a-1            | reinstated
@@ -245,6 +258,7 @@ def test_a_new_commitment_reinstates_when_it_has_started() -> None:
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
+        0   |                                  | final_report_due gcp:e-1 0+1h
         1   |                                  | control_plane_lost
         2   | acme commits c-1 from=5 to=99999 |
         4   |                                  | notice_given: suspended 7
@@ -260,6 +274,7 @@ def test_a_commitment_that_runs_already_reinstates_at_once() -> None:
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
+        0   |                                  | final_report_due gcp:e-1 0+1h
         1   |                                  | control_plane_lost
         2   | acme commits c-1 from=1 to=99999 | reinstated
     """)

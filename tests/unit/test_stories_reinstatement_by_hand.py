@@ -36,6 +36,7 @@ def test_a_new_azure_subscription_waits_for_support_as_well() -> None:
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         5   | azure:s-1 Unsubscribe     | canceled customer by customer, payg
+        5   |                           | final_report_due azure:s-1 6
         6   |                           | control_plane_lost
         7   | azure:s-2 Subscribe       |
         8   | acme links azure:s-2      | reinstatement_pending: azure:s-2 by support
@@ -52,6 +53,7 @@ def test_no_sign_in_completes_what_azure_reinstates() -> None:
         0   | acme created                        |
         0   | acme links azure:s-1 payg account=T |
         5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
+        5   |                                     | final_report_due azure:s-1 6
         6   | azure:s-2 Subscribe                 |
         6   |                                     | control_plane_lost
         8   | acme logs in                        |
@@ -73,6 +75,7 @@ def test_a_sign_in_that_is_heard_after_the_link_completes_it_no_more_than_one_be
         0   | acme created                        |
         0   | acme links azure:s-1 payg account=T |
         5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
+        5   |                                     | final_report_due azure:s-1 6
         6   | azure:s-2 Subscribe                 |
         6   |                                     | control_plane_lost
         7   | acme links azure:s-2 account=T      | reinstatement_pending: azure:s-2 by support
@@ -90,6 +93,7 @@ def test_what_another_links_at_azure_was_never_pending_by_what_it_tells_of_an_ac
         0   | beta created plus                   |
         0   | acme links azure:s-1 payg account=T |
         5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
+        5   |                                     | final_report_due azure:s-1 6
         6   | azure:s-2 Subscribe                 |
         6   |                                     | control_plane_lost
         8   | acme logs in                        |
@@ -124,6 +128,7 @@ def test_a_second_azure_subscription_that_began_in_time_needs_nobody() -> None:
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         9   | azure:s-1 Unsubscribe     | canceled customer by customer, payg
+        9   |                           | final_report_due azure:s-1 10
         10  |                           | control_plane_lost
         11  | azure:s-2 Subscribe @5    |
         11  | acme links azure:s-2 @5   | reinstated
@@ -139,11 +144,12 @@ def test_an_azure_subscription_that_began_while_another_was_active_needs_support
         0   | acme created                          |
         0   | acme links azure:s-1 payg             |
         9   | azure:s-1 Unsubscribe                 | canceled customer by customer, payg
+        9   |                                       | final_report_due azure:s-1 10
         10  |                                       | control_plane_lost
         11  | azure:s-2 Subscribe @10               |
         11  | acme links azure:s-2 @10              | reinstatement_pending: azure:s-2 by support
         12  | gcp:e-1 ENTITLEMENT_CANCELLED @10+12h |
-        12  | acme links gcp:e-1 payg @8            |
+        12  | acme links gcp:e-1 payg @8            | final_report_due gcp:e-1 10+13h
         13  | support: acme reinstate               | reinstated
             |                                       | support_request.completed
     """)
@@ -160,7 +166,7 @@ def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
     """
     other = """
         20  | gcp:e-1 ENTITLEMENT_CANCELLED @12     |
-        20  | acme links gcp:e-1 payg @11           |
+        20  | acme links gcp:e-1 payg @11           | final_report_due gcp:e-1 12+1h
     """
     azure = azure.format(by_azure="reinstatement_pending: azure:s-2 by support")
     check_story(
@@ -169,6 +175,7 @@ def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
         0   | acme created                          |
         0   | acme links azure:s-1 payg             |
         9   | azure:s-1 Unsubscribe                 | canceled customer by customer, payg
+        9   |                                       | final_report_due azure:s-1 10
         10  |                                       | control_plane_lost
         13  |                                       | notice_given: suspended 16
         16  |                                       | suspended
@@ -258,6 +265,7 @@ def test_support_reinstates_what_waits_for_a_sign_in() -> None:
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         3   | support: acme reinstate              | reinstated
@@ -273,6 +281,7 @@ def test_support_cannot_reinstate_without_a_plan() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         2   | support: acme reinstate       | support_request.rejected: no_active_plan
         """,
@@ -287,6 +296,7 @@ def test_support_reinstates_with_a_grant_that_ends_by_itself() -> None:
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
+        0   |                                  | final_report_due gcp:e-1 0+1h
         1   |                                  | control_plane_lost
         2   | support: acme reinstate grant=60 | reinstated
             |                                  | support_request.completed
@@ -306,6 +316,7 @@ def test_a_plan_bought_during_the_grant_keeps_the_organization() -> None:
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
+        0   |                                  | final_report_due gcp:e-1 0+1h
         1   |                                  | control_plane_lost
         2   | support: acme reinstate grant=60 | reinstated
             |                                  | support_request.completed

@@ -103,6 +103,7 @@ def test_a_subscription_that_ended_before_it_was_linked_reports_then() -> None:
         """
         day | heard                             | said
         0   | acme created plus                 |
+        1   | aws:a-1 License Updated           |
         3   | aws:a-1 Agreement Ended CANCELLED |
         9   | acme links aws:a-1 payg           | canceled @3 customer by customer, payg
             |                                   | final_report_due aws:a-1 3+1h
@@ -125,6 +126,7 @@ def test_of_two_links_of_one_time_the_greater_id_wins() -> None:
         6    | beta links gcp:e-1 payg id=a @3 | beta: canceled @3 unknown by system, payg
         6+1h |                                 | beta: control_plane_lost
         6+2h | gcp:e-1 ENTITLEMENT_CANCELLED   | canceled unknown by marketplace, payg
+        6+2h |                                 | final_report_due gcp:e-1 6+3h
         """,
         until="6+2h",
     )
@@ -139,12 +141,14 @@ def test_a_sign_in_links_the_subscription_for_good() -> None:
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0   |                                      | final_report_due gcp:e-1 0+1h
         1   |                                      | control_plane_lost
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         3   | acme logs in                         | reinstated
         4   | beta links gcp:e-3 payg account=P    |
         5   | beta logs in                         |
         9   | gcp:e-2 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        9   |                                      | final_report_due gcp:e-2 9+1h
         """,
         until="9",
     )
@@ -164,6 +168,7 @@ def test_a_sign_in_proves_it_whatever_becomes_of_others_that_had_the_account() -
         10  | support: beta deactivate             | beta: deactivated: support_request
             |                                      | beta: support_request.completed
         12  | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        12  |                                      | final_report_due gcp:e-1 12+1h
         13  |                                      | control_plane_lost
         15  | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
         20  | acme logs in                         | reinstated
@@ -210,6 +215,7 @@ def test_effects_are_effective_with_their_state_event_and_sequences_begin_at_one
         0     | acme created                     |
         0     | acme links gcp:e-1 payg          |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
+        40    |                                  | final_report_due gcp:e-1 0+1h
         40+1h |                                  | control_plane_lost
         40+1h |                                  | notice_given: suspended 43+1h
         43+1h |                                  | suspended

@@ -35,6 +35,7 @@ def test_support_reinstates_an_organization() -> None:
         0     | acme created                    |
         0     | acme links gcp:e-1 payg         |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED   | canceled unknown by marketplace, payg
+        0     |                                 | final_report_due gcp:e-1 0+1h
         0+30m | support: acme reinstate grant=9 | reinstated
               |                                 | support_request.completed
         """,
@@ -131,6 +132,7 @@ def test_the_same_request_twice_does_nothing_the_second_time() -> None:
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
+        0   |                                | final_report_due gcp:e-1 0+1h
         1   |                                | control_plane_lost
         2   | support: acme extend 10 id=r-1 | support_request.completed
         2   | support: acme extend 10 id=r-1 |

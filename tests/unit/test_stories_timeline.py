@@ -15,6 +15,7 @@ def test_the_worked_example_on_time() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         7   |                               | suspended
@@ -30,6 +31,7 @@ def test_the_worked_example_heard_40_days_late() -> None:
         0     | acme created                     |
         0     | acme links gcp:e-1 payg          |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
+        40    |                                  | final_report_due gcp:e-1 0+1h
         40+1h |                                  | control_plane_lost
         40+1h |                                  | notice_given: suspended 43+1h
         43+1h |                                  | suspended
@@ -45,6 +47,7 @@ def test_a_commit_plan_has_more_time() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 commit     |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
+        10  |                               | final_report_due gcp:e-1 10+1h
         13  |                               | control_plane_lost
         21  |                               | notice_given: suspended 24
         24  |                               | suspended
@@ -60,6 +63,7 @@ def test_an_unknown_plan_type_takes_the_longest_timeline() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
+        10  |                               | final_report_due gcp:e-1 10+1h
         13  |                               | control_plane_lost
         21  |                               | notice_given: suspended 24
         24  |                               | suspended
@@ -75,6 +79,7 @@ def test_a_plan_type_learned_later_lengthens_the_timeline() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         5   | acme links gcp:e-1 commit     |
@@ -91,6 +96,7 @@ def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
+        0   |                               | final_report_due gcp:e-1 0+1h
         2   | acme links gcp:e-1 payg       |
         2   |                               | control_plane_lost @1
         4   |                               | notice_given: suspended 7
@@ -107,6 +113,7 @@ def test_old_news_of_an_earlier_end_brings_the_steps_forward() -> None:
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
+        10  |                                | final_report_due gcp:e-1 10+1h
         11  |                                | control_plane_lost
         14  |                                | notice_given: suspended 17
         15  | gcp:e-1 ENTITLEMENT_DELETED @2 |
@@ -123,6 +130,7 @@ def test_old_news_before_the_notice_still_leaves_its_lead() -> None:
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
+        10  |                                | final_report_due gcp:e-1 10+1h
         11  |                                | control_plane_lost
         12  | gcp:e-1 ENTITLEMENT_DELETED @2 |
         12  |                                | notice_given: suspended 15
@@ -158,6 +166,7 @@ def test_old_news_of_why_changes_the_reason() -> None:
         0   | acme created                                   |
         0   | acme links gcp:e-1 payg                        |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED                  | canceled unknown by marketplace, payg
+        0   |                                                | final_report_due gcp:e-1 0+1h
         0   | gcp:e-1 ENTITLEMENT_CANCELLED reason=user-aborted |
         1   |                                                | control_plane_lost
         4   |                                                | notice_given: suspended 7
@@ -166,7 +175,7 @@ def test_old_news_of_why_changes_the_reason() -> None:
         37  |                                                | deactivated
     """)
     reasons = [event.standing.reason for event in events if event.standing]
-    assert reasons == ["unknown", *["customer"] * (len(events) - 1)]
+    assert reasons == ["unknown", "unknown", *["customer"] * (len(events) - 2)]
 
 
 def test_a_leap_day_is_a_day() -> None:
@@ -177,6 +186,7 @@ def test_a_leap_day_is_a_day() -> None:
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
         4   |                               | notice_given: suspended 7
         7   |                               | suspended
@@ -197,7 +207,9 @@ def test_each_organization_goes_its_own_way() -> None:
         0   | acme links gcp:e-1 payg       |
         0   | beta links gcp:e-2 payg       |
         0   | gcp:e-2 ENTITLEMENT_CANCELLED | beta: canceled unknown by marketplace, payg
+        0   |                               | beta: final_report_due gcp:e-2 0+1h
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0   |                               | final_report_due gcp:e-1 0+1h
         1   |                               | control_plane_lost
             |                               | beta: control_plane_lost
         2   | gcp:e-3 ENTITLEMENT_ACTIVE    |

@@ -28,6 +28,7 @@ def test_a_notice_that_outlasted_a_long_wait_is_given_anew(end: str, until: str)
         0     | acme created plus                    |
         0     | acme links gcp:e-1 payg account=P    |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
+        0     |                                      | final_report_due gcp:e-1 0+1h
         1     |                                      | control_plane_lost
         4     |                                      | notice_given: suspended 7
         5     | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in

@@ -115,6 +115,7 @@ def _cedar() -> Customer:
         ),
         (
             "organization.canceled",
+            "metering.final_report_due",
             *CONTROL_PLANE_LOSS,
             "organization.reinstated",
             "control_plane.access_restored",

@@ -135,12 +135,16 @@ def moved_away(claim: Claim, until: datetime) -> Claim:
 def _continued_until(
     span: Span, subscription: Subscription, fleet: Fleet, policy: Policy
 ) -> datetime:
-    """A superseded plan counts until its successor's does, or for a while without one."""
+    """A superseded plan counts until its successor begins to, and no longer than for a while.
+
+    A successor that ended without ever having counted has not begun.
+    """
     assert span.ends_at is not None
     begins = [
-        first.starts_at
+        each.starts_at
         for successor in fleet.successors(subscription.key)
-        for first in fleet.course_of(successor).spans[:1]
+        for each in fleet.course_of(successor).spans
+        if each.counted
     ]
     latest = _later(span.ends_at, policy)
     return max(span.ends_at, min([*begins, latest]))

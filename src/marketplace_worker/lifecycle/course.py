@@ -32,8 +32,14 @@ from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, Plan
 
 _T = TypeVar("_T")
 
-FINAL_REPORT_WINDOW = timedelta(hours=1)
-"""AWS meters the last usage for about an hour after an end (lifecycle.md section 9)."""
+
+def final_report_window(marketplace: Marketplace) -> timedelta:
+    """How long after an end a marketplace still takes the usage from before it."""
+    match marketplace:
+        case Marketplace.AWS | Marketplace.GCP:
+            return timedelta(hours=1)
+        case Marketplace.AZURE:
+            return timedelta(hours=24)
 
 
 class Status(StrEnum):
@@ -52,14 +58,21 @@ class Span:
     """A half-open interval in which the subscription counted as an active plan.
 
     `ends_at` is None while no end is known.  An end of something that was never seen active is a
-    span of no length.  `superseded`: another subscription is to continue it.
+    span of no length.  `inferred`: nobody told the reason; an announced end ran out.  `superseded`:
+    another subscription is to continue it.
     """
 
     starts_at: datetime
     ends_at: datetime | None = None
     reason: Reason = Reason.UNKNOWN
     initiator: Initiator = Initiator.SYSTEM
+    inferred: bool = False
     superseded: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether it lasted at all."""
+        return self.ends_at is None or self.starts_at < self.ends_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,8 @@ class Course:
     """What a register comes to: the outcome of the fold.
 
     `floor`: until when the marketplace wants the data kept (lifecycle.md section 3, 4).
-    `usage_closed_at`: when the marketplace began to close metering, once per end.
+    `usage_closed_at`: from when the last usage is to be reported, once per end of a subscription
+    that had counted as active.
     """
 
     status: Status | None = None
@@ -86,7 +100,7 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
     """
     linked_at = links[0].occurred_at if links else None
     folding = _Folding(
-        usage_closes=subscription.key.marketplace is Marketplace.AWS,
+        every_end_closes_usage=subscription.key.marketplace is Marketplace.AWS,
         vendor_approved_at=min(
             (
                 note.occurred_at
@@ -112,7 +126,7 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
 class _Folding:
     """The fold's working memory; lives for one call of `fold`."""
 
-    usage_closes: bool
+    every_end_closes_usage: bool
     vendor_approved_at: datetime | None
     status: Status | None = None
     terminal: bool = False
@@ -123,10 +137,14 @@ class _Folding:
     floor: datetime | None = None
     usage_closed_at: list[datetime] = field(default_factory=list)
     usage_open: bool = True
+    has_counted: bool = False
+    was_activated: bool = False
+    licences: set[str] = field(default_factory=set)
     plan_type: PlanType | None = None
     plan_type_settled: bool = False
     term_ends_at: datetime | None = None
     auto_renews: bool | None = None
+    term_started: bool | None = None
 
     def link(self, at: datetime) -> None:
         if self.status in {None, Status.PENDING}:
@@ -150,7 +168,7 @@ class _Folding:
             ends_at=self.runs_out_at,
             plan_type=plan_type or self.plan_type,
             floor=self.floor,
-            usage_closed_at=tuple(self.usage_closed_at) if self.usage_closes else (),
+            usage_closed_at=tuple(self.usage_closed_at),
         )
 
     def _take_change(self, change: Change, note: Note) -> None:
@@ -160,12 +178,14 @@ class _Folding:
                 self.status = self.status or Status.PENDING
             case Activated():
                 self._activate(at)
+                self.was_activated = True
             case Resumed(where=where):
                 if self.status == where:
                     self._activate(at)
                     self.floor = None
             case Ending():
-                self._begin_to_end(change, note)
+                if not (change.closes_usage and self._another_licence_lives(note)):
+                    self._begin_to_end(change, note)
             case Suspended():
                 self._close(at, Reason.NON_PAYMENT, Initiator.MARKETPLACE)
                 self.status = Status.SUSPENDED
@@ -173,14 +193,16 @@ class _Folding:
             case Ended(reason=reason, initiator=initiator, terminal=terminal):
                 if reason is Reason.CUSTOMER and self._vendor_approved(at):
                     reason, initiator = Reason.VENDOR, Initiator.VENDOR
-                self._end(at, reason, initiator)
+                self._end(note, reason, initiator)
                 self.terminal = terminal
-            case Unsubscribed(by_partner=by_partner):
-                self._end(at, *self._why_unsubscribed(note, by_partner=by_partner))
+            case Unsubscribed():
+                reason, initiator = self._why_unsubscribed(note, change)
+                self.usage_open &= self.status is not Status.SUSPENDED
+                self._end(note, reason, initiator)
                 self.terminal = True
                 self.floor = max(self.floor or at, at + AZURE_KEEPS_AFTER_UNSUBSCRIBE)
             case Superseded():
-                self._supersede(at)
+                self._supersede(note)
             case VendorCancellationApproved() | Unchanged():
                 pass
 
@@ -188,9 +210,11 @@ class _Folding:
         """Nothing revives it; a following reason, or that it was superseded, is taken over."""
         match note.change:
             case Superseded():
-                self._supersede(note.occurred_at)
+                self._supersede(note)
             case Ended() if self.status is not Status.SUPERSEDED:
                 self._take_change(replace(note.change, terminal=True), note)
+            case Unsubscribed():
+                self._close(note.occurred_at, *self._why_unsubscribed(note, note.change))
             case _:
                 pass
 
@@ -198,27 +222,38 @@ class _Folding:
         self.status = Status.ACTIVE
         self.runs_out_at = None
         self.usage_open = True
+        self._open(at)
+
+    def _open(self, at: datetime) -> None:
+        self.has_counted = True
         if self.open_since is None:
             self.open_since = at
 
     def _begin_to_end(self, change: Ending, note: Note) -> None:
-        if self.open_since is None:
-            self.open_since = note.occurred_at
+        self._open(note.occurred_at)
         self.status = Status.ENDING
         self.runs_out_at = change.ends_at
         self.runs_out_for = change.reason
         if change.closes_usage:
-            self._close_usage(note.occurred_at)
+            self._close_usage(note)
 
-    def _end(self, at: datetime, reason: Reason, initiator: Initiator) -> None:
-        self._close(at, reason, initiator)
-        self._close_usage(at)
+    def _another_licence_lives(self, deprovisioned: Note) -> bool:
+        """Whether AWS has revoked but one of the agreement's licences."""
+        if deprovisioned.licence is None:
+            self.licences.clear()
+        else:
+            self.licences.discard(deprovisioned.licence)
+        return bool(self.licences)
+
+    def _end(self, note: Note, reason: Reason, initiator: Initiator) -> None:
+        self._close(note.occurred_at, reason, initiator)
+        self._close_usage(note)
         self.status = Status.ENDED
         self.runs_out_at = None
 
-    def _supersede(self, at: datetime) -> None:
-        self._close(at, Reason.UNKNOWN, Initiator.SYSTEM)
-        self._close_usage(at)
+    def _supersede(self, note: Note) -> None:
+        self._close(note.occurred_at, Reason.UNKNOWN, Initiator.SYSTEM)
+        self._close_usage(note)
         self.spans[-1] = replace(
             self.spans[-1],
             superseded=True,
@@ -230,20 +265,25 @@ class _Folding:
         self.runs_out_at = None
 
     def _close(self, at: datetime, reason: Reason, initiator: Initiator) -> None:
-        """End the open span; where it has ended already, the earliest end tells the time and the
-        first known reason the reason.
+        """End the open span; where it has ended already, the earliest end tells the time, and the
+        first known reason that was told the reason.
         """
         if self.open_since is not None:
             self.spans.append(Span(self.open_since, at, reason, initiator))
             self.open_since = None
         elif not self.spans:
             self.spans.append(Span(at, at, reason, initiator))
-        elif self.spans[-1].reason is Reason.UNKNOWN:
-            self.spans[-1] = replace(self.spans[-1], reason=reason, initiator=initiator)
+        elif self.spans[-1].reason is Reason.UNKNOWN or (
+            self.spans[-1].inferred and reason is not Reason.UNKNOWN
+        ):
+            self.spans[-1] = replace(
+                self.spans[-1], reason=reason, initiator=initiator, inferred=False
+            )
 
-    def _close_usage(self, at: datetime) -> None:
-        if self.usage_open:
-            self.usage_closed_at.append(at)
+    def _close_usage(self, note: Note) -> None:
+        closes = self.every_end_closes_usage or note.closes_usage
+        if closes and self.has_counted and self.usage_open:
+            self.usage_closed_at.append(note.occurred_at)
             self.usage_open = False
 
     def _run_out(self, until: datetime | None) -> None:
@@ -254,20 +294,30 @@ class _Folding:
         if until is None or announced <= until:
             ends_at = max(announced, self.open_since)
             self._close(ends_at, self.runs_out_for, Initiator.SYSTEM)
+            self.spans[-1] = replace(self.spans[-1], inferred=True)
 
     def _vendor_approved(self, at: datetime) -> bool:
         return self.vendor_approved_at is not None and self.vendor_approved_at <= at
 
-    def _why_unsubscribed(self, note: Note, *, by_partner: bool) -> tuple[Reason, Initiator]:
+    def _why_unsubscribed(self, note: Note, change: Unsubscribed) -> tuple[Reason, Initiator]:
         """Azure's reasons, in their order (marketplaces.md section 1, Unsubscribe)."""
         term_ends_at = note.term_ends_at or self.term_ends_at
         if self.status is Status.SUSPENDED:
             return Reason.NON_PAYMENT, Initiator.MARKETPLACE
-        if by_partner:
+        if change.by_partner:
             return Reason.VENDOR, Initiator.VENDOR
         if term_ends_at and term_ends_at <= note.occurred_at and self.auto_renews is False:
             return Reason.COMMIT_EXPIRED, Initiator.SYSTEM
+        if not self._was_ever_active(note):
+            return Reason.UNKNOWN, Initiator.MARKETPLACE
         return Reason.CUSTOMER, Initiator.CUSTOMER
+
+    def _was_ever_active(self, note: Note) -> bool:
+        """Whether an Azure subscription was; its link alone does not say so where its term never
+        began.
+        """
+        started = self.term_started if note.term_started is None else note.term_started
+        return self.was_activated or (self.has_counted if started is None else started)
 
     def _remember(self, note: Note) -> None:
         if note.plan_type is not None and (note.plan_type_settled or not self.plan_type_settled):
@@ -276,6 +326,11 @@ class _Folding:
         self.term_ends_at = note.term_ends_at or self.term_ends_at
         if note.auto_renews is not None:
             self.auto_renews = note.auto_renews
+        if note.term_started is not None:
+            self.term_started = note.term_started
+        is_deprovisioned = isinstance(note.change, Ending) and note.change.closes_usage
+        if note.licence is not None and not is_deprovisioned:
+            self.licences.add(note.licence)
 
 
 def _newest(told: Iterable[_T | None]) -> _T | None:

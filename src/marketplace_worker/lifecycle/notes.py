@@ -41,7 +41,8 @@ class Ending:
     """Will end at `ends_at` (None: until told).
 
     `reason` is what holds when it then runs out untold.  `closes_usage`: this opens the
-    marketplace's last hour for metering (AWS).
+    marketplace's last hour for metering (AWS); with `Note.licence` it is the end of that licence,
+    and of the subscription only where no other licence lives.
     """
 
     ends_at: datetime | None
@@ -146,6 +147,11 @@ class Note:
     is the only report of its own.  `progress`: how far that operation is (marketplaces.md section
     1, *How far an Azure operation is*).  A note that was stored before these fields existed counts
     as an operation of its own that succeeded.
+
+    `licence`: the licence of an AWS agreement that the notification names.  `term_started`: Azure;
+    False where it tells a term without dates, which means never activated.  `closes_usage`: Google
+    and Azure; the last usage is to be reported after this end (AWS: after every end).  A note that
+    was stored before this field existed calls for no report: its end is long past.
     """
 
     occurred_at: datetime
@@ -159,6 +165,9 @@ class Note:
     auto_renews: bool | None = None
     operation: str | None = None
     progress: Progress = Progress.SUCCEEDED
+    licence: str | None = None
+    term_started: bool | None = None
+    closes_usage: bool = False
 
     @property
     def takes_away(self) -> bool:

@@ -146,5 +146,12 @@ def _tells_nothing(note: Note) -> bool:
         return False  # it outweighs other reports of the operation
     if not note.counts:
         return True
-    told = (note.plan_type, note.billing_account, note.term_ends_at, note.auto_renews)
-    return isinstance(note.change, Unchanged) and told == (None, None, None, None)
+    told = (
+        note.plan_type,
+        note.billing_account,
+        note.term_ends_at,
+        note.auto_renews,
+        note.licence,
+        note.term_started,
+    )
+    return isinstance(note.change, Unchanged) and all(each is None for each in told)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.claims import Trigger, next_commitment_at
-from marketplace_worker.lifecycle.course import FINAL_REPORT_WINDOW
+from marketplace_worker.lifecycle.course import final_report_window
 from marketplace_worker.lifecycle.coverage import usage_closed_at
 from marketplace_worker.lifecycle.deadlines import (
     Due,
@@ -336,6 +336,6 @@ def _call_for_final_reports(case: Case) -> None:
         key = attachment.subscription.key
         ends = usage_closed_at(attachment, case.organization.id)
         for closed_at in case.organization.reported_of(key).missing(ends):
-            details = MeteringDetails(key, closed_at + FINAL_REPORT_WINDOW)
+            details = MeteringDetails(key, closed_at + final_report_window(key.marketplace))
             case.say([(EventKind.METERING_FINAL_REPORT_DUE, details)], effective_at=case.now)
         case.become(case.organization.reported_ends(key, ends))

@@ -3,6 +3,7 @@
 The only module that knows AWS's words; the tables are those of marketplaces.md section 1.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta
 
@@ -110,8 +111,17 @@ def _from_event(event: Node, letter: Letter) -> Notified | Unrecognized:
         or agreement.text("acceptorId"),
         term_ends_at=agreement.end_time("endTime"),
         auto_renews=agreement.flag("autoRenewalEnabled"),
+        licence=_licence(detail),
     )
     return Notified(identity, subscription, note, wire.named(kind), row.attention)
+
+
+def _licence(detail: Node) -> str | None:
+    """The licence that an event names, by arn or id: their last token, `l-…`, is the same."""
+    named = detail.child("license")
+    tokens = re.split("[:/]", named.text("arn") or named.text("id") or "")
+    licences = [token for token in tokens if token.startswith("l-")]
+    return (licences or tokens)[-1] or None
 
 
 def _event_row(kind: str, agreement: Node, occurred_at: datetime) -> Row:
@@ -280,12 +290,10 @@ class _Entitlements:
         return PlanType.COMMIT if self.expiries else None
 
     def in_force_at(self, moment: datetime) -> bool | None:
-        """Whether any has not expired by then; None where that was not read."""
-        if self.expiries is None:
+        """Whether any has not expired by then; None where they were not all read."""
+        if self.expiries is None or self.partly:
             return None
-        if any(expires_at is None or expires_at > moment for expires_at in self.expiries):
-            return True
-        return None if self.partly else False
+        return any(expires_at is None or expires_at > moment for expires_at in self.expiries)
 
 
 def _expiry(entitlement: Node) -> datetime | None:

@@ -106,6 +106,8 @@ def _notified(body: CaselessNode, letter: Letter) -> Notified:
         auto_renews=_first(snapshot.flag("autoRenew") for snapshot in snapshots),
         operation=operation,
         progress=progress,
+        term_started=_first(_started(term) for term in terms),
+        closes_usage=action == "Unsubscribe",
     )
     attention = row.attention
     if note.takes_away and progress is Progress.RUNNING:
@@ -169,6 +171,13 @@ def _plan_type(term_unit: str | None) -> PlanType | None:
     if 12 * years + months >= 12 or 7 * weeks + days >= 365:
         return PlanType.COMMIT
     return PlanType.PAYG if term_unit == "P1M" else None
+
+
+def _started(term: CaselessNode) -> bool | None:
+    """Whether the term has begun: until then it has no dates; None where no term is told."""
+    if term.time("startDate") or term.time("endDate"):
+        return True
+    return False if term.has("termUnit") else None
 
 
 def _first(told: Iterable[_T | None]) -> _T | None:

@@ -106,6 +106,7 @@ def _from_entitlement(
         change=row.change,
         plan_type=_plan_type(entitlement, resource),
         billing_account=_billing_account(resource),
+        closes_usage=event_type == "ENTITLEMENT_CANCELLED",
     )
     return Notified(identity, subscription, note, wire.named(event_type), row.attention)
 
@@ -150,7 +151,9 @@ def _ends_at(resource: Node, occurred_at: datetime) -> datetime | None:
 
 
 def _cancelled(resource: Node) -> Change:
-    reason = (resource.text("cancellationReason") or "").lower()
+    """Google's words for it are "subject to change": one that is no text is unknown too."""
+    told = resource.value("cancellationReason")
+    reason = told.strip().lower() if isinstance(told, str) else ""
     if reason == "migrated":
         return Superseded()
     return wire.ended_for_good(_REASONS.get(reason, Reason.UNKNOWN))
