@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import BaseModel, SecretStr
 
 from marketplace_worker.app import Loop, run
-from marketplace_worker.lifecycle.guard import Safeguards
+from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import safeguards

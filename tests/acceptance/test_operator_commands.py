@@ -47,6 +47,7 @@ from steps.stories import (
     day_of,
     kinds,
     states,
+    support,
     tell,
     wait,
 )
@@ -320,6 +321,11 @@ async def test_due_tells_what_is_overdue_since_when_and_when_the_guard_would_tri
     """After a night without workers, everything is due at once."""
     for number in range(55):
         await tell(worker, clock, *canceled(f"org-{number}"))
+    await wait(worker, clock, 3)
+    coming = await document(typed, "due")
+    assert coming["guard"]["trip"] is not None
+    release = ("guard", "release", "--by", "Olga", "--reason", "looked at", "--steps", "all")
+    assert (await typed(*release))[0] == 0
     await wait(worker, clock, 5)
     clock.now = at(12)
     coming = await document(typed, "due")
@@ -346,12 +352,10 @@ async def test_the_kill_switch_withholds_until_it_is_released(
     await live(fleet, clock, TODAY, LATER)
     assert (await states(fleet))["acme"] == "suspended"
     found = await document(typed, "guard", "status")
-    assert found["trip"] == {
-        "at": "2026-02-06T00:00:00Z",
-        "by": "Olga",
-        "reason": "odd news",
-        "allowance": 0,
-    }
+    for side in ("steps", "requests"):
+        trip = found[side]["trip"]
+        said = (trip["at"], trip["by"], trip["reason"], trip["allowance"])
+        assert said == ("2026-02-06T00:00:00Z", "Olga", "odd news", 0)
     assert [(each["organization_id"], each["step"]) for each in found["withheld"]] == [
         ("hooli", "suspended"),
         ("initech", "deactivated"),
@@ -359,7 +363,7 @@ async def test_the_kill_switch_withholds_until_it_is_released(
     ]
     assert "The guard withholds it since" in await printed(typed, "org", "explain", "acme")
     due = (await document(typed, "due"))["due"]
-    assert [each["stopped_by"] for each in due[:4]] == ["guard", "guard", "guard", None]
+    assert [each["stopped_by"] for each in due[:4]] == ["guard"] * 4
 
     release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
     status, out, _ = await typed(*release, "--steps", "1")
@@ -371,9 +375,40 @@ async def test_the_kill_switch_withholds_until_it_is_released(
     await wait(fleet, clock, LATER)
     assert (await states(fleet))["initech"] == "deactivated"
     found = await document(typed, "guard", "status")
-    assert (found["tripped"], found["withheld"]) == (False, [])
+    assert (found["steps"]["tripped"], found["requests"]["tripped"]) == (False, False)
+    assert found["withheld"] == []
     told = [each for each in await kinds(fleet, "worker") if each.startswith("guard.")]
     assert told == ["guard.tripped", "guard.released", "guard.released"]
+
+
+async def test_the_guard_for_requests_is_shown_and_released_by_itself(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """Eleven are asked for by one person; who asked is shown nowhere."""
+    names = [f"org-{number}" for number in range(12)]
+    await tell(worker, clock, *(created(0, name) for name in names))
+    await tell(worker, clock, *(support(1, "deactivate_organization", each) for each in names[:11]))
+
+    found = (await document(typed, "guard", "status"))["requests"]
+    assert found["per_hour"] == {"counted": 10, "limit": 20}
+    assert found["per_person"] == {"counted": 10, "limit": 10}
+    assert found["trip"]["which"] == "per_person"
+    assert found["trip"]["request_id"] == "deactivate_organization org-10 1"
+    shown = await printed(typed, "guard", "status")
+    assert "its limit (per_person)" in shown
+    assert "tripped: no requested deactivation is done" in shown
+    assert "Jo Doe" not in shown
+
+    release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
+    status, _, err = await typed(*release, "--steps", "all")
+    assert (status, "the guard for steps is not tripped" in err) == (2, True)
+    status, out, _ = await typed(*release, "--requests", "1")
+    assert (status, out) == (0, "released, but stays tripped: requests let through: 1\n")
+    again = (support(day, "deactivate_organization", names[10 + day - 2]) for day in (2, 3))
+    await tell(worker, clock, *again)
+    assert list((await states(worker)).values()).count("deactivated") == 11
+    status, out, _ = await typed(*release)
+    assert (status, out) == (0, "released: requested deactivations are done again\n")
 
 
 async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) -> None:

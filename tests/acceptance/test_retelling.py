@@ -23,6 +23,7 @@ HALF_OF_THE_FLEET = policy("""
     [guard]
     minimum = 2
     fraction = 0.5
+    control_plane_fraction = 1.0
 """)
 ONE_AN_HOUR = policy("""
     version = "one"
@@ -66,7 +67,7 @@ async def test_the_guard_counts_also_those_of_whom_nothing_is_due(teller: Teller
         0    | org-1..10 created                |
         0    | org-1..8 links gcp:e-1..8 payg   |
         0    | gcp:e-1..8 ENTITLEMENT_CANCELLED |
-        8    | operator: releases 1             |
+        8    | operator: releases 1 steps       |
         8+1h | operator: loads one              |
         8+2h | operator: releases               |
         """,
@@ -75,7 +76,7 @@ async def test_the_guard_counts_also_those_of_whom_nothing_is_due(teller: Teller
         until="9",
     )
     trips = [e.details for e in told.events if isinstance(e.details, GuardTrippedDetails)]
-    assert [(trip.steps, trip.limit) for trip in trips] == [(5, 5), (1, 1)]
+    assert [(trip.counted, trip.limit) for trip in trips] == [(5, 5), (1, 1)]
 
     assert not Ending.in_simulation(told).differences(await teller.tell(told))
 

@@ -48,6 +48,13 @@ POLICIES = st.builds(
     ),
     reinstatement=st.builds(Reinstatement, st.booleans(), st.sampled_from(AzureReinstatement)),
     grace=st.builds(Grace, DURATIONS, DURATIONS),
-    guard=st.builds(Guard, st.integers(0, 10**9), st.floats(0, 1)),
+    guard=st.builds(
+        Guard,
+        st.integers(0, 10**9),
+        st.floats(0, 1),
+        st.floats(0, 1),
+        st.integers(0, 10**9),
+        st.integers(0, 10**9),
+    ),
 ).filter(lambda policy: not list(policy.problems()))
 """Policies that no loader refuses, of a version that a file may have."""

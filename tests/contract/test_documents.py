@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -51,7 +52,7 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.guard import Answers, Harm, Safeguards, Trip
+from marketplace_worker.lifecycle.guard import Answers, Verdict
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -82,10 +83,12 @@ from marketplace_worker.lifecycle.organization import (
 from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.recall import Readings
+from marketplace_worker.lifecycle.safeguards import Harm, Requested, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
+    GuardSide,
     HoldKind,
     Identity,
     Initiator,
@@ -93,6 +96,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     PlanType,
     Reason,
+    RequestLimit,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -290,6 +294,7 @@ FACTS: list[Fact] = [
     DeadlineCame(WHO, on(3, 1), ACME),
     GuardTripped(WHO, on(3, 1), "grace", "Not today."),
     GuardReleased(WHO, on(3, 1), "grace", "All is well.", steps=20),
+    GuardReleased(WHO, on(3, 1), "grace", "All is well.", requests=5, guard=GuardSide.REQUESTS),
     Erased(WHO, on(3, 1), ACME, "grace", "She asked for it."),
     LoggedIn(WHO, on(3, 1), ACME),
     ApiRequested(WHO, on(3, 1), ACME, requests=10**12),
@@ -311,6 +316,7 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
         Readings(answers=Answers(permitted=False)),
         Readings(answers=Answers(permitted=True, silent=())),
         Readings(answers=Answers(silent=tuple(ActivityFeed))),
+        *(Readings(answers=Answers(requested=verdict)) for verdict in Verdict),
     ],
 )
 def test_what_a_decision_was_told_is_read_as_it_was_written(readings: Readings) -> None:
@@ -363,11 +369,36 @@ def test_the_built_in_policy_can_be_kept_too() -> None:
             sequence=12,
         ),
         Safeguards(trip=Trip(on(3, 1), "grace", "Not today.")),
+        Safeguards(
+            control_plane=(Harm(on(3, 1), 3),),
+            requested=(Requested(on(3, 1), "a digest", 10),),
+            requests_trip=Trip(
+                on(3, 1),
+                None,
+                "the limit",
+                counted=10,
+                limit=10,
+                which=RequestLimit.PER_PERSON,
+                request_id="r-11",
+                event=UUID(int=7),
+            ),
+        ),
     ],
 )
 def test_the_safeguards_are_read_as_they_were_written(safeguards: Safeguards) -> None:
     """The guard stays tripped over a restart (lifecycle.md section 8)."""
     assert safeguards_from_json(safeguards_to_json(safeguards)) == safeguards
+
+
+def test_a_trip_and_a_release_of_before_requests_had_a_guard_are_read() -> None:
+    """What 0.1 wrote: its release let so many steps through, and named no side."""
+    old = '{"trip":{"at":"2026-03-01T09:30:00.000001Z","by":null,"reason":"x","allowance":2}}'
+    assert safeguards_from_json(old) == Safeguards(trip=Trip(on(3, 1), None, "x", 2))
+    released = fact_from_json(
+        '{"identity":{"source":"operator","id":"1"},"occurred_at":"2026-03-01T09:30:00.000001Z",'
+        '"by":"grace","reason":"x","steps":5,"kind":"guard_released"}'
+    )
+    assert released == GuardReleased(Identity("operator", "1"), on(3, 1), "grace", "x", 5)
 
 
 def test_safeguards_that_were_never_written_are_those_of_a_new_fleet() -> None:

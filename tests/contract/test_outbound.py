@@ -32,7 +32,12 @@ from marketplace_worker.lifecycle.events import (
     event_id,
 )
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed, EmailHash, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
+    EmailHash,
+    GuardSide,
+    OrganizationId,
+)
 
 EVENTS = outbound_examples()
 AGREEMENT = {"marketplace": "aws", "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234"}
@@ -66,8 +71,27 @@ OWN_KEYS = {
     EventKind.SUPPORT_REQUEST_REJECTED: ANSWER_KEYS,
 }
 KEYS_OF_THE_WORKER = {
-    EventKind.GUARD_TRIPPED: ["steps", "limit", "by", "reason"],
-    EventKind.GUARD_RELEASED: ["steps", "by", "reason"],
+    EventKind.GUARD_TRIPPED: [
+        "guard",
+        "counted",
+        "limit",
+        "by",
+        "reason",
+        "which",
+        "request_id",
+        "added_to",
+    ],
+    EventKind.GUARD_RELEASED: [
+        "guard",
+        "steps",
+        "requests",
+        "counted",
+        "limit",
+        "by",
+        "reason",
+        "which",
+        "request_id",
+    ],
     EventKind.ACTIVITY_FEED_SILENT: ["feed", "day", "last_heard_at"],
 }
 """What concerns no one organization tells where none stands."""
@@ -210,15 +234,29 @@ def test_what_is_nothing_is_null_and_not_absent() -> None:
         (
             EventKind.GUARD_TRIPPED,
             {
-                "steps": 50,
+                "guard": "steps",
+                "counted": 50,
                 "limit": 50,
                 "by": None,
                 "reason": "the limit of harmful steps within an hour is reached",
+                "which": None,
+                "request_id": None,
+                "added_to": None,
             },
         ),
         (
             EventKind.GUARD_RELEASED,
-            {"steps": 20, "by": "grace", "reason": "These have really canceled."},
+            {
+                "guard": "steps",
+                "steps": 20,
+                "requests": None,
+                "counted": 50,
+                "limit": 50,
+                "by": "grace",
+                "reason": "These have really canceled.",
+                "which": None,
+                "request_id": None,
+            },
         ),
         (
             EventKind.ACTIVITY_FEED_SILENT,
@@ -251,15 +289,20 @@ def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organizati
 
 
 def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
-    """A guard tripped by hand has no limit, one released altogether no number of steps, and a feed
-    may never have been heard.
+    """A guard tripped by hand has no limit, one released altogether no number, and a feed may never
+    have been heard.
     """
-    by_hand = GuardTrippedDetails(3, None, by="grace", reason="Not today.")
-    altogether = GuardReleasedDetails(None, by="grace", reason="All is well.")
+    both = GuardSide.BOTH
+    by_hand = GuardTrippedDetails(both, None, None, by="grace", reason="Not today.")
+    altogether = GuardReleasedDetails(both, None, None, None, None, "grace", "All is well.")
     never = SilentFeedDetails(ActivityFeed.API_REQUESTS, date(2026, 11, 22), None)
     for kind, details, missing in (
-        (EventKind.GUARD_TRIPPED, by_hand, ["limit"]),
-        (EventKind.GUARD_RELEASED, altogether, ["steps"]),
+        (EventKind.GUARD_TRIPPED, by_hand, ["counted", "limit", "which", "request_id", "added_to"]),
+        (
+            EventKind.GUARD_RELEASED,
+            altogether,
+            ["steps", "requests", "counted", "limit", "which", "request_id"],
+        ),
         (EventKind.ACTIVITY_FEED_SILENT, never, ["last_heard_at"]),
     ):
         data = written(replace(EVENTS[kind], details=details))["data"]

@@ -51,6 +51,9 @@ successor_within = "P7D"       # a superseded plan without a successor
 [guard]
 minimum = 50                   # steps an hour
 fraction = 0.01                # of the organizations that are not deactivated
+control_plane_fraction = 0.05  # the same, for entries into control_plane_loss
+requested_per_hour = 20        # deactivations asked for, over the fleet
+requested_per_person = 10      # the same, by one requester
 """
 """lifecycle.md section 3, word for word."""
 
@@ -92,6 +95,9 @@ def test_every_field_of_the_file_reaches_the_policy() -> None:
         '"support"': '"automatic"',
         "50": "51",
         "0.01": "0.02",
+        "0.05": "0.06",
+        "20": "21",
+        "10": "11",
     }
     lines = DEFAULT.splitlines()
     seen = [load_policy(DEFAULT)]
@@ -105,7 +111,7 @@ def test_every_field_of_the_file_reaches_the_policy() -> None:
         policy = load_policy("\n".join(changed))
         assert policy not in seen, line
         seen.append(policy)
-    assert len(seen) == 1 + 22
+    assert len(seen) == 1 + 25
 
 
 def test_the_azure_switch_is_read() -> None:
@@ -175,6 +181,12 @@ def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
         ("minimum = 50", "minimum = 0.5", "line 29: guard.minimum must be a valid integer"),
         ("fraction = 0.01", "fraction = 1.01", "line 30: guard.fraction must be from 0 to 1"),
         ("fraction = 0.01", "fraction = nan", "line 30: guard.fraction must be from 0 to 1"),
+        ("fraction = 0.05", "fraction = 1.01",
+         "line 31: guard.control_plane_fraction must be from 0 to 1"),
+        ("hour = 20", "hour = -1", "line 32: guard.requested_per_hour must not be negative"),
+        ("person = 10", "person = -1", "line 33: guard.requested_per_person must not be negative"),
+        ("person = 10", "person = 0.5",
+         "line 33: guard.requested_per_person must be a valid integer"),
         ('version = "2026-11-22"', "", "line 1: version is required"),
         ('version = "2026-11-22"', 'version = ""', "line 1: version must be"),
         ('version = "2026-11-22"', "version = 2026-11-22", "line 1: version must be"),

@@ -277,6 +277,8 @@ def test_the_closed_sets_are_those_of_the_rules() -> None:
         "no_such_hold",
         "extension_too_long",
         "invalid_request",
+        "on_hold",
+        "guard_tripped",
     ]
     assert enum(EventKind.SUPPORT_REQUEST_COMPLETED, "SupportRequestKind") == [
         "deactivate_organization",

@@ -57,7 +57,7 @@ from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
 from steps.stories import Line, bought, canceled, ended, linked, records, wait
 
-POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0))
+POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0, control_plane_fraction=1.0))
 """The guard counts the fleet each time, and never trips by itself."""
 
 FORMER = Policy(version="former", guard=POLICY.guard)

@@ -1,25 +1,29 @@
-"""The guard over all workers: one limit, withheld steps, an operator who stops and releases."""
+"""The guard over all workers: one limit of each kind, and an operator who trips and releases."""
 
 import asyncio
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from acceptance.scenario import at
+from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
+from marketplace_worker.inspection.replaying import verify
+from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.policy import Guard, Policy
-from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.lifecycle.vocabulary import GuardSide, Identity
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.store import organizations, safeguards
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook
-from steps.stories import canceled, kinds, said, states, tell, wait
+from steps.stories import canceled, kinds, records, said, states, support, tell, wait
 from store.locks import waits
 
 NAMES = [f"org-{number:02}" for number in range(16)]
@@ -29,7 +33,9 @@ LIMIT = 5
 @pytest.fixture
 async def due(worker: Worker, clock: MovableClock) -> Worker:
     """A worker whose policy allows five harmful steps an hour, with sixteen that are due."""
-    allows_few = PolicyBook(replace(Policy(), guard=Guard(minimum=LIMIT, fraction=0.1)))
+    allows_few = PolicyBook(
+        replace(Policy(), guard=Guard(minimum=LIMIT, fraction=0.1, control_plane_fraction=1))
+    )
     worker = replace(worker, policies=allows_few)
     for name in NAMES:
         await tell(worker, clock, *canceled(name))
@@ -59,10 +65,12 @@ def tripped(number: int = 1) -> GuardTripped:
     return GuardTripped(Identity("/operator", f"trip {number}"), at(8), "Jo Doe", "looks wrong")
 
 
-def released(steps: int | None = None, number: int = 1) -> GuardReleased:
-    """The operator lets harm go on."""
+def released(
+    steps: int | None = None, number: int = 1, guard: GuardSide = GuardSide.STEPS
+) -> GuardReleased:
+    """The operator releases the guard for steps, if nothing else is said."""
     identity = Identity("/operator", f"release {number}")
-    return GuardReleased(identity, at(8), "Jo Doe", "was right", steps)
+    return GuardReleased(identity, at(8), "Jo Doe", "was right", steps, guard=guard)
 
 
 async def test_workers_share_one_limit_and_never_go_past_it(due: Worker) -> None:
@@ -186,5 +194,121 @@ async def test_trip_and_release_are_log_lines_without_a_name(due: Worker) -> Non
         ("guard_released", "info"),
         ("guard_tripped", "error"),
     ]
+    assert [line["guard"] for line in of_the_guard] == ["steps", "steps", "both"]
     assert [line.get("by_operator") for line in of_the_guard] == [False, None, True]
     assert "Doe" not in str(of_the_guard)
+
+
+# --- entries into control_plane_loss, and requests ------------------------------------------------
+
+
+async def test_workers_share_the_limit_of_losses_of_the_control_plane(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """It is the same guard, and the same row, with a count of its own."""
+    few = PolicyBook(replace(Policy(), guard=Guard(minimum=LIMIT, control_plane_fraction=0.5)))
+    worker = replace(worker, policies=few)
+    for name in NAMES:
+        await tell(worker, clock, *canceled(name))
+    clock.now = at(3)
+
+    await fire_all(worker, workers=4)
+
+    lost = Counter((await states(worker)).values())["control_plane_loss"]
+    assert lost == len(NAMES) // 2
+    assert await kinds(worker, "worker") == ["guard.tripped"]
+    await operate(released(2), worker)
+    await fire_all(worker, workers=4)
+    assert Counter((await states(worker)).values())["control_plane_loss"] == lost + 2
+
+
+async def deactivate(worker: Worker, *names: str, day: float = 1) -> None:
+    """Support asks, in as many batches at once as there are names."""
+    lines = [support(day, "deactivate_organization", name) for name in names]
+    await asyncio.gather(*(ingest(records(line), worker) for line in lines))
+
+
+async def deactivated(worker: Worker) -> int:
+    """How many were deactivated."""
+    return Counter((await states(worker)).values())["deactivated"]
+
+
+@pytest.fixture
+async def asked(worker: Worker, clock: MovableClock) -> Worker:
+    """A worker with sixteen organizations; one person may deactivate three in an hour."""
+    three = PolicyBook(replace(Policy(), guard=Guard(requested_per_person=3)))
+    worker = replace(worker, policies=three)
+    for name in NAMES:
+        await tell(worker, clock, created(0, name))
+    clock.now = at(1)
+    return worker
+
+
+async def test_workers_share_the_limit_of_requests_and_never_go_past_it(asked: Worker) -> None:
+    """Eight at once; the fourth trips the guard, and all that follow are refused."""
+    await deactivate(asked, *NAMES[:8])
+
+    assert await deactivated(asked) == 3
+    assert await kinds(asked, "worker") == ["guard.tripped"]
+    (trip,) = await said(asked, "worker")
+    refused = await asked.pool.fetchval("SELECT count(*) FROM journal WHERE outcome = 'refused'")
+    assert (trip["data"]["guard"], trip["data"]["which"]) == ("requests", "per_person")
+    assert "Jo Doe" not in str(trip)
+    assert refused == 5
+
+
+async def test_the_limit_of_requests_holds_over_a_restart(asked: Worker) -> None:
+    """What the last hour held and that it tripped is in the database, not in a worker."""
+    await deactivate(asked, *NAMES[:2])
+    anew = replace(asked, policies=PolicyBook(asked.policies.current))
+    await deactivate(anew, *NAMES[2:5])
+    assert await deactivated(anew) == 3
+
+    again = replace(asked, policies=PolicyBook(asked.policies.current))
+    await deactivate(again, NAMES[6])
+    assert await deactivated(again) == 3
+    async with transaction(asked.pool) as conn:
+        stored = await safeguards.read(conn)
+    assert stored.requests_trip is not None
+    assert "jo doe" not in str(stored).casefold()
+
+
+async def test_refused_and_granted_requests_fold_to_the_same_again(
+    asked: Worker, inspector: Inspector
+) -> None:
+    """Invariant 8: the journal has what each was told, for the guard is folded nowhere."""
+    await deactivate(asked, *NAMES[:6])
+    await operate(tripped(), asked)
+    await operate(released(number=2, guard=GuardSide.REQUESTS), asked)
+    await deactivate(asked, *NAMES[6:8], day=1.01)
+
+    assert await deactivated(asked) == 5
+    found = [each async for page in verify(inspector) for each in page.differences]
+    assert found == []
+
+
+async def test_a_release_of_requests_wakes_no_step(due: Worker) -> None:
+    """The guard for steps is tripped still."""
+    await operate(tripped(), due)
+    await fire_all(due)
+    await operate(released(number=2, guard=GuardSide.REQUESTS), due)
+
+    assert await fire_due(due, limit=100) == 0
+    assert await suspended(due) == 0
+
+
+async def test_each_side_of_the_guard_has_its_metric(asked: Worker) -> None:
+    """An alert on the one is not silenced by the other."""
+
+    def shown() -> list[float | None]:
+        name = "marketplace_worker_guard_tripped"
+        return [REGISTRY.get_sample_value(name, {"guard": side}) for side in ("steps", "requests")]
+
+    await operate(tripped(), asked)
+    assert shown() == [1, 1]
+    await operate(released(), asked)
+    assert shown() == [0, 1]
+    await operate(released(number=2, guard=GuardSide.BOTH), asked)
+    assert shown() == [0, 0]
+    await deactivate(asked, *NAMES[:4])
+    assert shown() == [0, 1]

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.errors import Malformed, Misconfigured, Unavailable
-from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store import activity, safeguards

@@ -15,9 +15,11 @@ from marketplace_worker.lifecycle.notes import Progress
 from marketplace_worker.lifecycle.organization import Reported
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey, marketplace_id
 from marketplace_worker.settings import Postgres
-from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store import safeguards
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 from store.fixtures import ENDED_AT, load_c03285b
@@ -221,3 +223,41 @@ async def test_ends_of_before_are_not_called_for_at_google_and_azure(migrated: P
     (reported,) = organization_from_json(document).reported
     assert reported.ends == 0
     assert reported.closed_at
+
+
+# --- migration 0009 -------------------------------------------------------------------------------
+
+
+async def stored_safeguards(pool: Pool) -> Safeguards:
+    """As they stand after the migration."""
+    async with transaction(pool) as conn:
+        return await safeguards.read(conn)
+
+
+async def test_a_trip_by_the_limit_still_stops_steps_alone(migrated: Pool) -> None:
+    """And it is known which event said it, for a second one is added to that."""
+    found = await stored_safeguards(migrated)
+    said = await migrated.fetchval(
+        """SELECT events -> 0 ->> 'id' FROM decisions
+           WHERE organization_id = 'worker' AND events -> 0 ->> 'kind' = 'guard.tripped'
+           ORDER BY id DESC LIMIT 1"""
+    )
+
+    assert found.trip is not None
+    assert (found.trip.by, str(found.trip.event)) == (None, said)
+    assert found.requests_trip is None
+
+
+async def test_a_trip_by_hand_stops_requests_as_well(owner: Pool) -> None:
+    """It was meant for all harm; what it let through concerned steps."""
+    await load_c03285b(owner)
+    await owner.execute(
+        """UPDATE safeguards SET document = jsonb_set(document, '{trip}',
+           '{"at": "2026-02-01T00:00:00Z", "by": "Olga", "reason": "x", "allowance": 3}')"""
+    )
+    await migrate(owner)
+
+    found = await stored_safeguards(owner)
+    assert found.trip is not None
+    assert found.requests_trip == replace(found.trip, allowance=0)
+    assert found.trip.allowance == 3

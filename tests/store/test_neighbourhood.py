@@ -20,12 +20,12 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Harm, Safeguards
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Note, Pended
 from marketplace_worker.lifecycle.organization import Creation, Organization, Proof, Told
 from marketplace_worker.lifecycle.plans import Link
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.safeguards import Harm, Safeguards
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
@@ -296,14 +296,14 @@ async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -
     [
         pytest.param(organization(ACME, State.CONTROL_PLANE_LOSS), True, id="suspended next"),
         pytest.param(organization(ACME, State.SUSPENDED), True, id="deactivated next"),
-        pytest.param(organization(ACME, State.CANCELED), False, id="two steps from harm"),
+        pytest.param(organization(ACME, State.CANCELED), True, id="loses its control plane next"),
         pytest.param(organization(ACME), False, id="without a notice"),
     ],
 )
-async def test_the_safeguards_are_locked_only_one_step_from_harm(
+async def test_the_safeguards_are_locked_only_where_a_step_may_come_next(
     pool: Pool, claimed: Organization, *, locked: bool
 ) -> None:
-    """Whoever holds them keeps every other worker from harm: notices and news must not wait."""
+    """Whoever holds them keeps every other worker from its steps: news must not wait."""
     async with transaction(pool) as conn:
         near = await neighbourhood.of_claimed(conn, [claimed], Policy(), now=NOW)
 
@@ -319,9 +319,33 @@ async def test_the_fleet_is_counted_only_where_the_limit_may_be_reached(pool: Po
         few = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
         await safeguards.save(conn, Safeguards(recent=(Harm(NOW, 31),)))
         many = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
+        await safeguards.save(conn, Safeguards(control_plane=(Harm(NOW, 31),)))
+        losses = [organization(OrganizationId(f"loss-{n}"), State.CANCELED) for n in range(20)]
+        apart = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
+        many_losses = await neighbourhood.of_claimed(conn, losses, Policy(), now=NOW)
 
     assert few.fleet.population == 20
     assert many.fleet.population == 60
+    assert apart.fleet.population == 20
+    assert many_losses.fleet.population == 60
+
+
+@pytest.mark.parametrize(
+    ("request_kind", "locked"),
+    [
+        (SupportRequestKind.DEACTIVATE_ORGANIZATION, True),
+        (SupportRequestKind.UNLOCK_EMAIL, True),
+        (SupportRequestKind.PLACE_HOLD, False),
+        (SupportRequestKind.REINSTATE_ORGANIZATION, False),
+    ],
+)
+async def test_of_requests_only_what_the_guard_counts_locks_the_safeguards(
+    pool: Pool, request_kind: SupportRequestKind, *, locked: bool
+) -> None:
+    """And an unlock, which the worker may have to answer itself."""
+    near = await lock(pool, [asked(request_kind, ACME)])
+
+    assert near.safeguards_locked is locked
 
 
 async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> None:

@@ -21,7 +21,6 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.guard import Harm, Safeguards
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Attention,
@@ -35,6 +34,7 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
 )
 from marketplace_worker.lifecycle.policy import Guard
+from marketplace_worker.lifecycle.safeguards import Harm, Safeguards
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -237,11 +237,17 @@ def _release(world: World) -> Fact:
     return world.request(ASK.RELEASE_HOLD, hold=HoldKind.LEGAL)
 
 
+def _deactivate_while_tripped(world: World) -> Fact:
+    world.tell(GuardTripped(world.identity(), world.now, "olga", "a wrong list"))
+    return world.request(ASK.DEACTIVATE_ORGANIZATION)
+
+
 COMING_AND_GOING = Group(
     "Support: coming and going",
     "",
     (
         Heard("`deactivate_organization`", lambda w: w.request(ASK.DEACTIVATE_ORGANIZATION)),
+        Heard("the same, the guard tripped", _deactivate_while_tripped),
         Heard("`reactivate_organization`", lambda w: w.request(ASK.REACTIVATE_ORGANIZATION)),
         Heard("the same, its email unlocked before", _reactivate_unlocked),
         Heard("the same, its email in use", _reactivate_in_use),
@@ -294,7 +300,8 @@ def _while_tripped(world: World) -> Fact | None:
 
 def _at_the_limit(world: World) -> Fact | None:
     fact = _what_is_due(world)
-    world.fleet.safeguards = Safeguards(recent=(Harm(world.now, Guard().minimum),))
+    most = (Harm(world.now, Guard().minimum),)
+    world.fleet.safeguards = Safeguards(recent=most, control_plane=most)
     return fact
 
 

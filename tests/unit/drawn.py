@@ -44,7 +44,6 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.guard import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.inactivity import Feeds, Heard, LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -82,10 +81,12 @@ from marketplace_worker.lifecycle.policy import (
     Reinstatement,
     Timeline,
 )
+from marketplace_worker.lifecycle.safeguards import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
+    GuardSide,
     HoldKind,
     Identity,
     Initiator,
@@ -360,9 +361,14 @@ def _policies(reinstatement: Reinstatement, guard: Guard) -> Policies:
     return Policies(Policy(guard=guard, reinstatement=reinstatement), {"older": older})
 
 
+def _guard(minimum: int) -> Guard:
+    """A guard that lets so many of each kind through; 50 is all."""
+    return Guard(minimum, 0, 0, requested_per_hour=minimum, requested_per_person=minimum)
+
+
 POLICIES = st.sampled_from(
     [
-        _policies(Reinstatement(sign_in_required=sign_in, azure=azure), Guard(minimum, 0))
+        _policies(Reinstatement(sign_in_required=sign_in, azure=azure), _guard(minimum))
         for minimum in (50, 50, 0, 1, 2)
         for sign_in in (True, False)
         for azure in AzureReinstatement
@@ -377,8 +383,16 @@ SAFEGUARDS = st.sampled_from(
             for steps in (1, 2)
         ),
         *(
+            Safeguards(control_plane=(Harm(TODAY - minutes * HOUR / 60, 2),), sequence=7)
+            for minutes in (0, 59, 60)
+        ),
+        *(
             Safeguards(trip=Trip(TODAY - DAY, None, "too many", allowance), sequence=7)
             for allowance in (0, 0, 1)
+        ),
+        *(
+            Safeguards(requests_trip=Trip(TODAY - DAY, None, "too many", allowance), sequence=7)
+            for allowance in (0, 1)
         ),
     ]
 )
@@ -425,6 +439,7 @@ HOLD_KINDS = st.sampled_from(HoldKind)
 DAYS = st.sampled_from([1, 10, 90, 10_000_000])
 UNLOCKING = st.sampled_from([None, OrganizationId("nobody"), ACME, ACME])
 STEPS_LET_THROUGH = st.sampled_from([None, 1, 2])
+SIDES = st.sampled_from(GuardSide)
 
 
 def _notified(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) -> Notified:
@@ -499,7 +514,8 @@ def _operated(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -
             return GuardTripped(identity, at, "ops", "to be safe")
         case 1 | 2:
             steps = draw(STEPS_LET_THROUGH)
-            return GuardReleased(identity, at, "ops", "all is well", steps)
+            guard = draw(SIDES)
+            return GuardReleased(identity, at, "ops", "all is well", steps, steps, guard)
         case 3:
             return Erased(identity, at, draw(ORGANIZATIONS), "ops", "asked to")
         case _:

@@ -22,7 +22,6 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
-from marketplace_worker.lifecycle.guard import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -44,6 +43,7 @@ from marketplace_worker.lifecycle.organization import (
 )
 from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy, Timeline
+from marketplace_worker.lifecycle.safeguards import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -329,10 +329,10 @@ def pending_for_a_while(world: World, margin: timedelta) -> None:
     world.fleet.put(Subscription(BOUGHT_AGAIN, matching))
 
 
-# The guard (section 8): harmful steps only.
+# The guard (section 8).
 
 
-@obstacle(*ANNOUNCED)
+@obstacle()
 def guarded_by_an_operator(world: World, _margin: timedelta) -> None:
     """The kill switch."""
     world.fleet.safeguards = Safeguards(trip=Trip(TODAY - DAY, "ops", "to be safe"))
@@ -343,6 +343,14 @@ def guarded_by_the_limit(world: World, margin: timedelta) -> None:
     """The next one would be one too many within the hour."""
     world.policies = Policies(replace(POLICY, guard=Guard(minimum=2, fraction=0)))
     world.fleet.safeguards = Safeguards(recent=(Harm(TODAY - HOUR + min(margin, HOUR), 2),))
+
+
+@obstacle(State.CANCELED)
+def guarded_by_the_limit_of_losses(world: World, margin: timedelta) -> None:
+    """Entries into `control_plane_loss` are counted apart."""
+    world.policies = Policies(replace(POLICY, guard=Guard(2, 0, 0)))
+    counted = (Harm(TODAY - HOUR + min(margin, HOUR), 2),)
+    world.fleet.safeguards = Safeguards(control_plane=counted)
 
 
 # Inactivity (section 5).

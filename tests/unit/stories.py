@@ -308,10 +308,16 @@ def _details(event: Event, start: datetime) -> str:
             return f"by {used_by}"
         case SupportDetails(code=code):
             return code or ""
-        case GuardTrippedDetails(steps=steps, limit=limit, by=by):
-            return f"by {by}" if by else f"{steps} of {limit}"
-        case GuardReleasedDetails(steps=steps, by=by):
-            return f"by {by}" if steps is None else f"by {by}, {steps} steps"
+        case GuardTrippedDetails() as trip:
+            counted = f"by {trip.by}" if trip.by else f"{trip.counted} of {trip.limit}"
+            if trip.which:
+                return f"{counted} {trip.which}"
+            return f"{trip.guard} {counted}{', once more' if trip.added_to else ''}"
+        case GuardReleasedDetails() as release:
+            numbers = (f", {release.steps} steps" if release.steps else "") + (
+                f", {release.requests} requests" if release.requests else ""
+            )
+            return f"{release.guard} by {release.by}{numbers}"
         case SilentFeedDetails(feed=feed):
             return str(feed)
         case _ if event.kind is EventKind.CANCELED and event.standing is not None:

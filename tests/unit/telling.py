@@ -7,11 +7,13 @@
     gcp:e-1 ENTITLEMENT_ACTIVE [account=B]             azure:s-1 Suspend
     support: acme deactivate | reactivate | reinstate [grant=DAY] | extend 10
     support: acme hold legal [until=DAY] | release legal        support: unlock acme@x.org
-    operator: trips | releases [10] | loads VERSION             feeds: daily 0..40 [logins]
+    operator: trips | releases [[10] steps|requests] | loads VERSION
+    feeds: daily 0..40 [logins]
 
 A word `@5` tells that it happened on day 5; `id=r-1` gives the message an id of its own (Azure:
 that of its operation; `status=Failed` says how far it is), and `line=3` that of line 3;
-`without=reason` leaves a field of a request out.  `org-1..200` stands for each of 200 names.
+`as=pat` names who asks, `without=reason` leaves a field of a request out.  `org-1..200` stands for
+each of 200 names.
 """
 
 import json
@@ -22,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.lifecycle.vocabulary import GuardSide, Identity
 from marketplace_worker.record import Record
 
 DAY_0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -136,9 +138,13 @@ def _by_operator(
     match said:
         case ["trips"]:
             return GuardTripped(identity, at, by="olga", reason="a faulty import")
-        case ["releases", *steps]:
-            number = int(steps[0]) if steps else None
-            return GuardReleased(identity, at, by="olga", reason="looked at", steps=number)
+        case ["releases"]:
+            return GuardReleased(identity, at, by="olga", reason="looked at")
+        case ["releases", *number, side]:
+            many = int(number[0]) if number else None
+            guard = GuardSide(side)
+            steps, requests = (many, None) if guard is GuardSide.STEPS else (None, many)
+            return GuardReleased(identity, at, "olga", "looked at", steps, requests, guard)
         case ["loads", version]:
             return PolicyLoaded(version)
         case _:
@@ -223,7 +229,8 @@ class Telling:
         self, organization: str | None, verb: str, rest: Sequence[str]
     ) -> dict[str, object]:
         """What Support asks for; whether it is valid is the worker's to say."""
-        data: dict[str, object] = {"requested_by": "sam", "reason": "the customer called"}
+        asker = self.options.get("as", "sam")
+        data: dict[str, object] = {"requested_by": asker, "reason": "the customer called"}
         name = f"{verb}_organization"
         match verb, rest:
             case "deactivate" | "reactivate", []:

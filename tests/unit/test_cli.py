@@ -274,7 +274,11 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
         (("simulate", "x", "--until", "soon"), "--until: "),
         (("policy", "check", "no-such-file"), "no-such-file: "),
         (("guard", "trip", "--reason", "x"), "'--by'"),
-        (("guard", "release", "--by", "x", "--reason", "x", "--steps", "0"), "'--steps'"),
+        (("guard", "release", "--by", "x", "--reason", "x", "--steps", "0"), "--steps "),
+        (
+            ("guard", "release", "--by", "x", "--reason", "x", "--requests", "many"),
+            "--requests must be a number from 1 to 1000000, or all",
+        ),
         (("org", "show"), "'ORG'"),
     ],
 )

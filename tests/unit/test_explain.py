@@ -428,20 +428,23 @@ CASES = {
         "11",
         """
         suspended on 2026-01-13 00:00 UTC (in 1 day)
-        It will be withheld then. The guard is tripped since 2026-01-11 00:00 UTC, by olga: a faulty
+        It will be withheld then. The guard for steps is tripped since 2026-01-11 00:00 UTC, by olga
         """,
         "On 13 January 2026",
         absent="marketplace-worker guard trip",
     ),
-    "canceled while the guard is tripped, which stops no loss of the control plane": Case(
+    "canceled while the guard is tripped, which stops a loss of the control plane, too": Case(
         CANCELED + "5 | operator: trips",
         "5+1h",
-        "control_plane_loss on 2026-01-07",
+        """
+        control_plane_loss on 2026-01-07
+        It will be withheld then.
+        """,
         "Your last plan ended",
-        absent="withheld",
+        absent="marketplace-worker guard trip",
     ),
     "the guard lets some steps through": Case(
-        CANCELED + "10 | operator: trips\n10+1h | operator: releases 3",
+        CANCELED + "10 | operator: trips\n10+1h | operator: releases 3 steps",
         "11",
         "suspended on 2026-01-13 00:00 UTC (in 1 day)",
         "On 13 January 2026",
@@ -453,7 +456,7 @@ CASES = {
         """
         suspended was due on 2026-01-13 00:00 UTC (2 days ago)
         The guard withholds it since 2026-01-13 00:00 UTC.
-        The guard is tripped since 2026-01-11 00:00 UTC, by olga: a faulty import.
+        The guard for steps is tripped since 2026-01-11 00:00 UTC, by olga: a faulty import.
         It is taken once an operator lets it: marketplace-worker guard release.
         """,
         "It may happen any day that your API keys and your applications will stop working",

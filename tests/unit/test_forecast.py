@@ -16,9 +16,9 @@ from marketplace_worker.lifecycle.forecast import (
     forecast,
     going_on,
 )
-from marketplace_worker.lifecycle.guard import Harm
 from marketplace_worker.lifecycle.inactivity import Feeds
-from marketplace_worker.lifecycle.policy import Inactivity
+from marketplace_worker.lifecycle.policy import Guard, Inactivity
+from marketplace_worker.lifecycle.safeguards import Harm, Safeguards
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 UNTIL = TODAY + 120 * DAY
@@ -119,11 +119,27 @@ def step(minutes: int, what: What = What.SUSPENDED, stopped: Stopped | None = No
     return Forthcoming(ACME, at, at, what, stopped_by=stopped)
 
 
+def trips(
+    coming: list[Forthcoming], most: int, safeguards: Safeguards | None = None
+) -> Forthcoming | None:
+    """The first that an hour of `most` does not hold, whatever the fleet."""
+    return first_trip(safeguards or Safeguards(), coming, Guard(most, 0, 0), 1_000)
+
+
 def test_the_guard_would_trip_at_the_first_step_that_an_hour_does_not_hold() -> None:
-    """Only harm counts, and only what is taken; the last hour counts too."""
-    assert first_trip((), [step(0), step(30), step(59)], 2) == step(59)
-    assert first_trip((), [step(0), step(30), step(60)], 2) is None
-    assert first_trip((), [step(0), step(1, What.NOTICE), step(2, What.CANCELED)], 1) is None
-    assert first_trip((), [step(0), step(1, stopped=Stopped.GUARD), step(2)], 2) is None
-    assert first_trip((Harm(TODAY - HOUR / 2, 2),), [step(0)], 2) == step(0)
-    assert first_trip((Harm(TODAY - HOUR, 2),), [step(0)], 2) is None
+    """Only steps count, and only what is taken; the last hour counts too."""
+    assert trips([step(0), step(30), step(59)], 2) == step(59)
+    assert trips([step(0), step(30), step(60)], 2) is None
+    assert trips([step(0), step(1, What.NOTICE), step(2, What.CANCELED)], 1) is None
+    assert trips([step(0), step(1, stopped=Stopped.GUARD), step(2)], 2) is None
+    assert trips([step(0)], 2, Safeguards((Harm(TODAY - HOUR / 2, 2),))) == step(0)
+    assert trips([step(0)], 2, Safeguards((Harm(TODAY - HOUR, 2),))) is None
+
+
+def test_it_would_trip_as_well_at_a_loss_of_the_control_plane_counted_apart() -> None:
+    """Each kind has its own limit."""
+    loss = What.CONTROL_PLANE_LOSS
+    coming = [step(0), step(1, loss), step(2), step(3, loss)]
+    assert trips(coming, 2) is None
+    assert trips([*coming, step(4, loss), step(5)], 2) == step(4, loss)
+    assert trips([step(0, loss)], 2, Safeguards(control_plane=(Harm(TODAY, 2),))) == step(0, loss)

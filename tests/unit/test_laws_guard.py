@@ -1,7 +1,7 @@
 """The guard: never more harm an hour than its limit, whoever asks (lifecycle.md section 8)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -25,22 +25,36 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
-from marketplace_worker.lifecycle.events import Event, EventKind, GuardTrippedDetails
+from marketplace_worker.lifecycle.events import (
+    Event,
+    EventKind,
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+)
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.guard import Safeguards, Watch, limit
+from marketplace_worker.lifecycle.guard import (
+    Answers,
+    Verdict,
+    Watch,
+    control_plane_limit,
+    limit,
+)
 from marketplace_worker.lifecycle.notes import Ended
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy
+from marketplace_worker.lifecycle.safeguards import Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
+    GuardSide,
     Initiator,
     OrganizationId,
     PlanType,
     Reason,
+    RequestLimit,
     SupportRequestKind,
 )
 
-GUARD = Guard(minimum=3, fraction=0.1)
+GUARD = Guard(minimum=3, fraction=0.1, control_plane_fraction=0.2)
 MINUTE = timedelta(minutes=1)
 WORDS: st.SearchStrategy[GuardTripped | GuardReleased] = st.sampled_from(
     [tripped(), released(), released(steps=2)]
@@ -64,98 +78,233 @@ CUSTOMER, GAMMA = Initiator.CUSTOMER, OrganizationId("gamma")
 def test_the_limit_is_the_larger_of_a_number_and_a_share(
     minimum: int, fraction: float, population: int, most: int
 ) -> None:
-    """Section 8; a share is rounded down, and as it is written: 0.29 of 100 are 29."""
-    assert limit(Guard(minimum, fraction), population) == most
+    """Section 8; a share is rounded down, and as it is written: 0.29 of 100 are 29.  That of
+    entries into `control_plane_loss` is a share of its own.
+    """
+    apart = Guard(minimum, 0.5, fraction)
+    assert limit(Guard(minimum, fraction, 0.5), population) == most
+    assert control_plane_limit(apart, population) == most
 
 
 # --- asked one by one -----------------------------------------------------------------------------
 
 
+STEPS = st.sampled_from([State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED])
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A harmful step that somebody wants to take, or (None) an operator's word."""
+    """A step that somebody wants to take, or (None) an operator's word."""
 
     at: datetime
     population: int
+    step: State
     operator: GuardTripped | GuardReleased | None = None
+
+    @property
+    def most(self) -> int:
+        """How many such steps an hour may hold."""
+        if self.step is State.CONTROL_PLANE_LOSS:
+            return control_plane_limit(GUARD, self.population)
+        return limit(GUARD, self.population)
+
+    def permitted(self, watch: Watch) -> bool:
+        """What the guard says."""
+        return watch.permits(self.step, GUARD, self.population, now=self.at, causation_id="x")
+
+
+@dataclass(slots=True)
+class Counted:
+    """What was taken, by kind: an independent count."""
+
+    harmful: list[datetime] = field(default_factory=list)
+    losses: list[datetime] = field(default_factory=list)
+
+    def of(self, step: State) -> list[datetime]:
+        """The steps that count with this one."""
+        return self.losses if step is State.CONTROL_PLANE_LOSS else self.harmful
+
+    def has_room(self, asked: Asked) -> bool:
+        """Whether the hour holds one more."""
+        return len([at for at in self.of(asked.step) if at > asked.at - HOUR]) < asked.most
 
 
 @st.composite
 def questions(draw: st.DrawFn, *, operators: bool) -> list[Asked]:
-    """Many harmful steps that come due within a few hours."""
+    """Many steps that come due within a few hours."""
     at, asked = DAY_0, []
     for _ in range(draw(st.integers(1, 40))):
         at += draw(st.sampled_from([0, 0, 0, 1, 10, 20, 59, 60])) * MINUTE
         word: GuardTripped | GuardReleased | None = None
         if operators and draw(st.integers(0, 6)) == 0:
             word = draw(WORDS)
-        asked.append(Asked(at, draw(st.sampled_from([0, 29, 30, 50])), word))
+        asked.append(Asked(at, draw(st.sampled_from([0, 29, 30, 50])), draw(STEPS), word))
     return asked
 
 
 @settings(max_examples=100, deadline=None)
 @given(questions(operators=False))
-def test_no_hour_holds_more_harm_than_the_limit(asked: list[Asked]) -> None:
+def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
     """Whatever sliding hour one looks at; the step that would go past trips it, and all later ones
-    are withheld.
+    are withheld, whichever limit it was.
     """
-    watch, taken, stopped = Watch(), list[datetime](), False
+    watch, counted, stopped = Watch(), Counted(), False
     for each in asked:
-        within = [at for at in taken if at > each.at - HOUR]
-        room = len(within) < limit(GUARD, each.population)
-        permitted = watch.permits(GUARD, each.population, now=each.at, causation_id="x")
+        room = counted.has_room(each)
+        permitted = each.permitted(watch)
         assert permitted is (room and not stopped)
-        taken += [each.at] if permitted else []
+        if permitted:
+            counted.of(each.step).append(each.at)
         stopped = stopped or not room
     said = [(event.kind, event.sequence) for event in watch.events]
     assert said == ([(EventKind.GUARD_TRIPPED, 1)] if stopped else [])
     assert (watch.safeguards.trip is not None) is stopped
+    assert watch.safeguards.requests_trip is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(questions(operators=True))
 def test_an_operator_lets_through_just_what_is_said(asked: list[Asked]) -> None:
-    """After a trip nothing goes but what a release allows; altogether, counting begins anew."""
-    watch, taken, allowance = Watch(), list[datetime](), None
+    """After a trip nothing goes but what a release allows; counting begins anew with it."""
+    watch, counted, allowance = Watch(), Counted(), None
     for each in asked:
         match each.operator:
             case GuardTripped() as word:
                 watch.trip(word, now=each.at)
                 allowance = 0
             case GuardReleased(steps=steps) as word:
-                assert watch.release(word, now=each.at) is (allowance is not None)
+                released = watch.safeguards.requests_trip is not None or allowance is not None
+                assert watch.release(word, now=each.at) is released
                 if allowance is not None:
-                    allowance, taken = steps, ([] if steps is None else taken)
+                    allowance, counted = steps, Counted()
             case None:
-                within = [at for at in taken if at > each.at - HOUR]
-                room = len(within) < limit(GUARD, each.population)
+                room = counted.has_room(each)
                 expected = room if allowance is None else allowance > 0
-                permitted = watch.permits(GUARD, each.population, now=each.at, causation_id="x")
+                permitted = each.permitted(watch)
                 assert permitted is expected
-                if permitted:
-                    taken.append(each.at)
-                    allowance = None if allowance is None else allowance - 1
+                if permitted and allowance is None:
+                    counted.of(each.step).append(each.at)
+                elif permitted and allowance is not None:
+                    allowance -= 1
                 elif allowance is None:
                     allowance = 0
     assert [event.sequence for event in watch.events] == list(range(1, len(watch.events) + 1))
+
+
+# --- deactivations that are requested -------------------------------------------------------------
+
+FEW = Guard(requested_per_hour=4, requested_per_person=2)
+MINUTES = st.sampled_from([0, 0, 0, 1, 10, 20, 59, 60])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(MINUTES, st.sampled_from(["Ann", " ann", "Bob", "Cid"])), max_size=30))
+def test_no_hour_holds_more_requested_deactivations_than_either_limit(
+    asked: list[tuple[int, str]],
+) -> None:
+    """Section 8, invariant 11; the first that would go past trips the guard for all."""
+    watch, done, at, stopped = Watch(), list[tuple[datetime, str]](), DAY_0, False
+    for number, (minutes, name) in enumerate(asked):
+        at += minutes * MINUTE
+        person = name.strip().lower()
+        within = [who for moment, who in done if moment > at - HOUR]
+        room = len(within) < 4 and within.count(person) < 2
+        verdict = watch.grants(name, FEW, now=at, request_id=f"r-{number}")
+        assert (verdict is Verdict.GRANTED) is (room and not stopped)
+        if verdict is Verdict.GRANTED:
+            done.append((at, person))
+        elif not stopped:
+            stopped = True
+            per_hour = len(within) >= 4
+            trip = watch.safeguards.requests_trip
+            assert trip is not None
+            assert trip.which is (RequestLimit.PER_HOUR if per_hour else RequestLimit.PER_PERSON)
+            assert (trip.counted, trip.limit) == ((4, 4) if per_hour else (2, 2))
+            assert trip.request_id == f"r-{number}"
+    assert len(watch.events) == stopped
+    assert watch.safeguards.trip is None
+
+
+def test_the_safeguards_name_nobody_who_asked() -> None:
+    """An organization's erasure does not reach them: they hold a digest, and for an hour only."""
+    watch = Watch()
+    for minutes in range(0, 300, 30):
+        moment = DAY_0 + minutes * MINUTE
+        verdict = watch.grants("Ann Lee", FEW, now=moment, request_id="r")
+        assert verdict is Verdict.GRANTED
+    assert len(watch.safeguards.requested) == 2
+    assert "ann" not in repr(watch).casefold()
+
+
+def test_a_side_that_is_not_tripped_is_not_released() -> None:
+    """What was counted on it still counts: nobody has looked at it."""
+    watch = Watch()
+    assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is Verdict.GRANTED
+    for _ in range(4):
+        watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
+    assert not watch.release(released(guard=GuardSide.REQUESTS), now=DAY_0)
+    assert watch.release(released(guard=GuardSide.BOTH), now=DAY_0)
+    assert watch.safeguards.trip is None
+    assert watch.safeguards.requested_since(DAY_0 - HOUR).values()
+    (_, details) = (event.details for event in watch.events)
+    assert details == GuardReleasedDetails(
+        GuardSide.STEPS, None, None, 3, 3, by="ops", reason="all is well"
+    )
+
+
+def test_a_recalled_decision_is_told_what_it_was_told() -> None:
+    """Also one from before a step or a request was counted: it was taken, and it was granted."""
+    closed = Safeguards(trip=Trip(DAY_0, "ops", "x"), requests_trip=Trip(DAY_0, "ops", "x"))
+    before = Watch(closed, Answers())
+    assert before.permits(State.CONTROL_PLANE_LOSS, GUARD, 0, now=DAY_0, causation_id="x")
+    assert before.grants("ann", FEW, now=DAY_0, request_id="r") is Verdict.GRANTED
+    for permitted in (True, False):
+        for verdict in Verdict:
+            watch = Watch(recalled=Answers(permitted, requested=verdict))
+            came = watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
+            assert came is permitted
+            assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is verdict
+            assert watch.answers == Answers(permitted, requested=verdict)
+
+
+# --- both -----------------------------------------------------------------------------------------
 
 
 def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
     """One value for the fleet: it must not grow for ever."""
     watch = Watch()
     for minutes in range(0, 600, 30):
-        assert watch.permits(GUARD, 0, now=DAY_0 + minutes * MINUTE, causation_id="x")
+        assert watch.permits(
+            State.SUSPENDED, GUARD, 0, now=DAY_0 + minutes * MINUTE, causation_id="x"
+        )
+        watch.permits(
+            State.CONTROL_PLANE_LOSS, GUARD, 0, now=DAY_0 + minutes * MINUTE, causation_id="x"
+        )
     assert [harm.steps for harm in watch.safeguards.recent] == [1, 1]
+    assert [harm.steps for harm in watch.safeguards.control_plane] == [1, 1]
 
 
-def test_a_trip_tells_how_much_harm_there_was() -> None:
-    """Of at most how many; by hand there is no limit to tell."""
+def test_a_trip_says_what_was_counted_of_at_most_how_many() -> None:
+    """By hand nothing was counted; it adds to the trip that stands."""
     watch = Watch()
     for _ in range(4):
-        watch.permits(GUARD, 0, now=DAY_0, causation_id="x")
+        watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
     watch.trip(tripped(), now=DAY_0 + MINUTE)
-    told = [each.details for each in watch.events if isinstance(each.details, GuardTrippedDetails)]
-    assert [(each.steps, each.limit, each.by) for each in told] == [(3, 3, None), (3, None, "ops")]
+    first, second = watch.events
+    assert first.details == GuardTrippedDetails(
+        GuardSide.STEPS,
+        3,
+        3,
+        by=None,
+        reason="the limit of harmful steps within an hour is reached",
+    )
+    assert second.details == GuardTrippedDetails(
+        GuardSide.BOTH, None, None, by="ops", reason="to be safe", added_to=first.id
+    )
+    assert watch.safeguards.trip is not None
+    assert (watch.safeguards.trip.at, watch.safeguards.trip.by) == (DAY_0, None)
+    assert watch.safeguards.requests_trip is not None
+    assert watch.safeguards.requests_trip.event == second.id
 
 
 # --- a fleet --------------------------------------------------------------------------------------
@@ -212,14 +361,15 @@ def test_what_is_withheld_stays_due_until_it_is_released() -> None:
     assert entered(world.events, EventKind.GUARD_TRIPPED) == ["worker", "worker"]
 
 
-def test_the_kill_switch_stops_harm_and_nothing_else() -> None:
-    """Notices, control planes and reinstatements go on; only harmful steps are withheld."""
+def test_the_kill_switch_stops_every_step_and_nothing_else() -> None:
+    """The news, notices and reinstatements go on."""
     world = World()
-    world.tell_all(tripped(), created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
+    world.tell_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
     world.tell(heard(ENTITLEMENT, note(0, Ended(Reason.CUSTOMER, CUSTOMER, terminal=True))), DAY_0)
+    world.wait(DAY_0 + 2 * DAY)
+    world.tell(tripped(2), DAY_0 + 2 * DAY)
     world.wait(DAY_0 + 200 * DAY)
     said = [event.kind for event in world.events]
-    assert EventKind.CONTROL_PLANE_LOST in said
     assert said[-1] is EventKind.NOTICE_GIVEN
     assert world.acme().state is State.CONTROL_PLANE_LOSS
     assert world.acme().withheld_at == DAY_0 + 7 * DAY
@@ -227,12 +377,13 @@ def test_the_kill_switch_stops_harm_and_nothing_else() -> None:
     assert world.acme().state is State.ACTIVE
 
 
-def test_what_support_asks_for_is_not_counted_and_not_withheld() -> None:
-    """Section 8: those that Support asks for are excepted."""
-    world = World(Policies(Policy(guard=Guard(minimum=0, fraction=0))))
+def test_what_support_asks_for_has_limits_of_its_own() -> None:
+    """Section 8: no step's limit concerns it, and it counts for none."""
+    world = World(Policies(Policy(guard=Guard(0, 0, 0))))
     world.tell_all(created(), asked(SupportRequestKind.DEACTIVATE_ORGANIZATION), day=0)
     assert world.acme().state is State.DEACTIVATED
-    assert world.fleet.safeguards == Safeguards()
+    assert (world.fleet.safeguards.recent, world.fleet.safeguards.trip) == ((), None)
+    assert sum(world.fleet.safeguards.requested_since(DAY_0 - HOUR).values()) == 1
 
 
 def test_who_is_deactivated_counts_no_more_in_the_fleet() -> None:

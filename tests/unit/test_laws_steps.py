@@ -59,12 +59,13 @@ def test_any_one_obstacle_prevents_the_step(
         assert steps_taken(world) == []
 
 
-@pytest.mark.parametrize("name", ["guarded_by_an_operator", "guarded_by_the_limit"])
-def test_the_guard_withholds_no_loss_of_the_control_plane(name: str) -> None:
-    """Only suspensions and deactivations are harmful (section 11)."""
-    world = ripe(State.CANCELED, None, timedelta(0))
-    OBSTACLES[name].put(world, HOUR)
-    assert steps_taken(world) == [State.CONTROL_PLANE_LOSS]
+@pytest.mark.parametrize("state", ALL)
+def test_each_kind_of_step_has_a_limit_of_its_own(state: State) -> None:
+    """What fills the one leaves the other open (section 8)."""
+    others = "guarded_by_the_limit" if state is State.CANCELED else "guarded_by_the_limit_of_losses"
+    world = ripe(state, None, timedelta(0))
+    OBSTACLES[others].put(world, HOUR)
+    assert steps_taken(world) == [next_step(state)]
 
 
 @pytest.mark.parametrize("name", ["azure_suspended_lately", "azure_unsubscribed_lately"])

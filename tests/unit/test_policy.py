@@ -108,6 +108,16 @@ SHORT, LONG = Timeline(DAY, 5 * DAY, 31 * DAY), Timeline(2 * DAY, 9 * DAY, 90 * 
         (replace(Policy(), guard=Guard(minimum=-1)), ["guard.minimum"]),
         (replace(Policy(), guard=Guard(fraction=1.01)), ["guard.fraction"]),
         (replace(Policy(), guard=Guard(fraction=-0.01)), ["guard.fraction"]),
+        (
+            replace(Policy(), guard=Guard(-1, 2, -1, -1, -1)),
+            [
+                "guard.minimum",
+                "guard.requested_per_hour",
+                "guard.requested_per_person",
+                "guard.fraction",
+                "guard.control_plane_fraction",
+            ],
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_used_names_the_field(policy: Policy, fields: list[str]) -> None:
@@ -132,6 +142,7 @@ def test_a_policy_that_undercuts_a_floor_names_the_field(plan_type: str) -> None
     [
         Policy(guard=Guard(minimum=0, fraction=0.0)),
         Policy(guard=Guard(minimum=0, fraction=1.0)),
+        Policy(guard=Guard(0, 0, 0, 0, 0)),
         Policy(inactivity=Inactivity(feed_max_gap=DAY)),
     ],
 )

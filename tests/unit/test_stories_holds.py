@@ -247,15 +247,18 @@ def test_a_hold_keeps_a_free_organization_from_being_inactive() -> None:
     """)
 
 
-def test_support_may_deactivate_what_it_holds() -> None:
-    """Section 7: a hold stops cancellations and inactivity, not a person's request."""
+def test_support_may_deactivate_what_is_held_for_commercial_reasons_only() -> None:
+    """Section 7: a legal hold stops a person's request as well."""
     check_story(
         """
-        day | heard                    | said
-        0   | acme created             |
-        1   | support: acme hold legal | support_request.completed
-        2   | support: acme deactivate | deactivated: support_request
-            |                          | support_request.completed
+        day | heard                         | said
+        0   | acme created                  |
+        1   | support: acme hold commercial | support_request.completed
+        1   | support: acme hold legal      | support_request.completed
+        2   | support: acme deactivate      | support_request.rejected: on_hold
+        3   | support: acme release legal   | support_request.completed
+        4   | support: acme deactivate      | deactivated: support_request
+            |                               | support_request.completed
         """,
         until="9",
     )

@@ -36,6 +36,7 @@ from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
+    GuardSide,
     Identity,
     Marketplace,
     OrganizationId,
@@ -289,14 +290,16 @@ def requested(day: float, organization: OrganizationId = ACME) -> ApiRequested:
 
 
 def tripped(day: float = 0) -> GuardTripped:
-    """An operator stops all harm."""
+    """The kill switch."""
     return GuardTripped(Identity("operator", f"trip-{day}"), moment(day), "ops", "to be safe")
 
 
-def released(day: float = 0, steps: int | None = None) -> GuardReleased:
-    """An operator lets harm go on."""
-    identity = Identity("operator", f"release-{day}-{steps}")
-    return GuardReleased(identity, moment(day), "ops", "all is well", steps)
+def released(
+    day: float = 0, steps: int | None = None, guard: GuardSide = GuardSide.BOTH
+) -> GuardReleased:
+    """An operator releases the guard."""
+    identity = Identity("operator", f"release-{day}-{steps}-{guard}")
+    return GuardReleased(identity, moment(day), "ops", "all is well", steps, guard=guard)
 
 
 def is_deadline(fact: Fact) -> bool:

@@ -59,12 +59,14 @@ async def _outlook(settings: Settings, length: timedelta) -> Outlook:
 def _print_guard(found: Outlook) -> None:
     if found.trip is not None:
         allowance = found.trip.allowance
-        left = f"lets {allowance} more steps through" if allowance else "withholds harmful steps"
-        printed(f"the guard is tripped since {moment(found.trip.at)} and {left}")
-    elif found.trips_at is not None:
+        left = f"lets {allowance} more steps through" if allowance else "withholds every step"
+        printed(f"the guard for steps is tripped since {moment(found.trip.at)} and {left}")
+    elif found.trips is not None:
+        held = f"{found.limit} harmful steps"
+        if not found.trips.what.harmful:
+            held = f"{found.control_plane_limit} entries into control_plane_loss"
         printed(
-            f"at {moment(found.trips_at)} the guard would trip: an hour would hold more than "
-            f"{found.limit} harmful steps"
+            f"at {moment(found.trips.at)} the guard would trip: an hour would hold more than {held}"
         )
 
 
@@ -102,5 +104,10 @@ def _data(found: Outlook) -> dict[str, object]:
             }
             for each in found.coming
         ],
-        "guard": {"trip": found.trip, "limit": found.limit, "trips_at": found.trips_at},
+        "guard": {
+            "trip": found.trip,
+            "limit": found.limit,
+            "control_plane_limit": found.control_plane_limit,
+            "trips_at": found.trips and found.trips.at,
+        },
     }

@@ -24,14 +24,17 @@ from marketplace_worker.cli.printing import (
     printed,
 )
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.inspection.guarding import GuardStatus, guard_status
-from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.inspection.guarding import Counted, GuardStatus, guard_status
+from marketplace_worker.lifecycle.decide import Decision, Outcome
+from marketplace_worker.lifecycle.events import GuardReleasedDetails
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.safeguards import Trip
+from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.store.database import transaction
 
-STEPS_MAX = 1_000_000
+NUMBER_MAX = 1_000_000
 
 guard_cli = typer.Typer(help="The guard against mass harm.", no_args_is_help=True)
 
@@ -41,28 +44,10 @@ Reason = Annotated[str, typer.Option(help="Why; it is published with the event."
 
 @guard_cli.command("status")
 def status_command(config: Config = None, as_json: AsJson = False) -> None:
-    """Show whether the guard is tripped, how near its limit is, and what it withholds."""
+    """Show both sides of the guard: whether tripped, how near their limits, what is withheld."""
     status = go(_status(load_settings(config)))
     if as_json:
-        print_json(
-            {
-                "tripped": status.trip is not None,
-                "trip": status.trip,
-                "steps_in_the_last_hour": status.steps,
-                "limit": status.limit,
-                "organizations": status.fleet,
-                "withheld": [
-                    {
-                        "organization_id": each.organization,
-                        "state": each.state,
-                        "step": each.step,
-                        "due_at": each.due_at,
-                        "withheld_since": each.withheld_since,
-                    }
-                    for each in status.withheld
-                ],
-            }
-        )
+        print_json(_as_data(status))
         return
     _print_status(status)
 
@@ -72,22 +57,58 @@ async def _status(settings: Settings) -> GuardStatus:
         return await guard_status(inspector)
 
 
-def _print_status(status: GuardStatus) -> None:
-    trip = status.trip
-    facts: dict[str, Cell] = {"guard": "tripped: harmful steps are withheld"}
-    if trip is None:
-        facts = {"guard": "not tripped"}
-    else:
-        facts |= {"since": trip.at, "by": trip.by or "its limit", "reason": trip.reason}
-        if trip.allowance:
-            facts |= {"steps let through": trip.allowance}
-    fleet = f"of {status.fleet} organizations that are not deactivated"
-    facts |= {
-        "steps in the last hour": status.steps,
-        "limit": f"{status.limit}, {fleet}",
-        "withheld": len(status.withheld),
+def _as_data(status: GuardStatus) -> dict[str, object]:
+    return {
+        "organizations": status.fleet,
+        "steps": {
+            "tripped": status.trip is not None,
+            "trip": status.trip,
+            "harmful": status.harmful,
+            "control_plane_loss": status.control_plane,
+        },
+        "requests": {
+            "tripped": status.requests_trip is not None,
+            "trip": status.requests_trip,
+            "per_hour": status.requested,
+            "per_person": status.by_one_person,
+        },
+        "withheld": [
+            {
+                "organization_id": each.organization,
+                "state": each.state,
+                "step": each.step,
+                "due_at": each.due_at,
+                "withheld_since": each.withheld_since,
+            }
+            for each in status.withheld
+        ],
     }
-    print_facts(facts)
+
+
+def _print_status(status: GuardStatus) -> None:
+    print_facts(
+        {
+            "guard for steps": "not tripped"
+            if status.trip is None
+            else "tripped: no step of a deadline is taken",
+            **_trip(status.trip, "steps let through"),
+            "harmful steps in the last hour": _counted(status.harmful),
+            "entries into control_plane_loss": _counted(status.control_plane),
+            "organizations": f"{status.fleet} that are not deactivated",
+            "withheld": len(status.withheld),
+        }
+    )
+    printed("")
+    print_facts(
+        {
+            "guard for requests": "not tripped"
+            if status.requests_trip is None
+            else "tripped: no requested deactivation is done",
+            **_trip(status.requests_trip, "requests let through"),
+            "requested in the last hour": _counted(status.requested),
+            "most by one person": _counted(status.by_one_person),
+        }
+    )
     if status.withheld:
         printed("")
         print_table(
@@ -99,12 +120,28 @@ def _print_status(status: GuardStatus) -> None:
         )
 
 
+def _trip(trip: Trip | None, allowance: str) -> dict[str, Cell]:
+    if trip is None:
+        return {}
+    by = trip.by or (f"its limit ({trip.which})" if trip.which else "its limit")
+    shown: dict[str, Cell] = {"since": trip.at, "by": by, "reason": trip.reason}
+    if trip.request_id is not None:
+        shown |= {"by the request": trip.request_id}
+    if trip.allowance:
+        shown |= {allowance: trip.allowance}
+    return shown
+
+
+def _counted(each: Counted) -> str:
+    return f"{each.counted} of at most {each.limit}"
+
+
 @guard_cli.command("trip")
 def trip_command(by: By, reason: Reason, config: Config = None) -> None:
-    """Stop all harm now: no suspension and no deactivation, but those that Support asks for."""
+    """Withhold all steps of cancellations and all deactivations, also requested ones."""
     name, why = name_of(by), reason_of(reason)
     go(_operate(load_settings(config), lambda now: GuardTripped(by_operator(), now, name, why)))
-    printed("tripped: harmful steps are withheld until `marketplace-worker guard release`")
+    printed("tripped: no step, no requested deactivation until `marketplace-worker guard release`")
 
 
 @guard_cli.command("release")
@@ -113,32 +150,74 @@ def release_command(
     reason: Reason,
     config: Config = None,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=STEPS_MAX, help="Let so many steps through; all if not given."),
+        str | None,
+        typer.Option(metavar="N|all", help="Release withheld steps: N of them, or all."),
+    ] = None,
+    requests: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="Release requested deactivations: the next N, or all."),
     ] = None,
 ) -> None:
-    """Let harm go on: altogether, or for some steps to see what they do."""
+    """Resume what the guard withholds: everything, or with --steps or --requests only that.
+
+    With a number, so many are let through and the guard stays tripped.
+    """
     name, why = name_of(by), reason_of(reason)
+    number, asked = _number("--steps", steps), _number("--requests", requests)
+    guard = GuardSide.BOTH
+    if (steps is None) is not (requests is None):
+        guard = GuardSide.STEPS if requests is None else GuardSide.REQUESTS
     operation = _operate(
-        load_settings(config), lambda now: GuardReleased(by_operator(), now, name, why, steps)
+        load_settings(config),
+        lambda now: GuardReleased(by_operator(), now, name, why, number, asked, guard),
     )
-    if go(operation) is Outcome.REFUSED:
+    decision = go(operation)
+    if decision.outcome is Outcome.REFUSED:
         raise Misconfigured(
-            "the guard is not tripped: there is nothing to release (see `marketplace-worker guard "
-            "status`)"
+            f"the guard{_SIDES[guard]} is not tripped: there is nothing to release (see "
+            "`marketplace-worker guard status`)"
         )
-    printed(
-        "released: what was withheld is due now"
-        if steps is None
-        else f"released, but stays tripped: steps let through: {steps}"
-    )
+    for event in decision.said:
+        assert isinstance(event.details, GuardReleasedDetails)
+        _print_released(event.details)
+
+
+def _print_released(released: GuardReleasedDetails) -> None:
+    if released.guard is not GuardSide.REQUESTS:
+        printed(
+            "released: what was withheld is due now"
+            if released.steps is None
+            else f"released, but stays tripped: steps let through: {released.steps}"
+        )
+    if released.guard is not GuardSide.STEPS:
+        printed(
+            "released: requested deactivations are done again"
+            if released.requests is None
+            else f"released, but stays tripped: requests let through: {released.requests}"
+        )
+
+
+_SIDES = {
+    GuardSide.STEPS: " for steps",
+    GuardSide.REQUESTS: " for requests",
+    GuardSide.BOTH: "",
+}
+
+
+def _number(option: str, given: str | None) -> int | None:
+    """How many are let through; None: all."""
+    if given is None or given == "all":
+        return None
+    if given.isascii() and given.isdigit() and 1 <= int(given[:8]) <= NUMBER_MAX:
+        return int(given)
+    raise Misconfigured(f"{option} must be a number from 1 to {NUMBER_MAX}, or all")
 
 
 async def _operate(
     settings: Settings, fact_at: Callable[[datetime], GuardTripped | GuardReleased]
-) -> Outcome:
+) -> Decision:
     """Decide on it as the workers do; the log line of it goes to standard error."""
     async with operating(settings) as worker:
         async with transaction(worker.pool) as conn:
             fact = fact_at(await worker.clock(conn))
-        return (await operate(fact, worker)).outcome
+        return await operate(fact, worker)

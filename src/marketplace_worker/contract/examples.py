@@ -35,11 +35,12 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
     event_id,
 )
-from marketplace_worker.lifecycle.guard import BY_THE_LIMIT
+from marketplace_worker.lifecycle.guard import BY_HARMFUL_STEPS
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
+    GuardSide,
     Initiator,
     Marketplace,
     OrganizationId,
@@ -209,9 +210,17 @@ _DETAILS: dict[EventKind, Details] = {
         "What a cancellation at the marketplace ended cannot come back.",
         "ada",
     ),
-    EventKind.GUARD_TRIPPED: GuardTrippedDetails(steps=50, limit=50, by=None, reason=BY_THE_LIMIT),
+    EventKind.GUARD_TRIPPED: GuardTrippedDetails(
+        GuardSide.STEPS, counted=50, limit=50, by=None, reason=BY_HARMFUL_STEPS
+    ),
     EventKind.GUARD_RELEASED: GuardReleasedDetails(
-        steps=20, by="grace", reason="These have really canceled."
+        GuardSide.STEPS,
+        steps=20,
+        requests=None,
+        counted=50,
+        limit=50,
+        by="grace",
+        reason="These have really canceled.",
     ),
     EventKind.ACTIVITY_FEED_SILENT: SilentFeedDetails(
         ActivityFeed.LOGINS, date(2026, 11, 22), datetime(2026, 11, 18, 4, 15, tzinfo=UTC)

@@ -8,6 +8,7 @@ that its schema does not describe.
 
 from datetime import date, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -22,9 +23,11 @@ from marketplace_worker.lifecycle.events import (
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    GuardSide,
     Initiator,
     Marketplace,
     PlanType,
+    RequestLimit,
     SupportRequestKind,
     Tier,
 )
@@ -224,26 +227,65 @@ class RejectedByWorkerData(AnswerData):
     code: Refusal
 
 
+Which = Annotated[
+    RequestLimit | None,
+    Field(description="Which limit of requested deactivations was reached; null: none of these."),
+]
+TrippingRequest = Annotated[
+    Name | None,
+    Field(description="The `id` of the request that would have gone past it; null: no request."),
+]
+
+
 class GuardTrippedData(Written):
     """Who or what tripped the guard, and what it had counted."""
 
-    steps: Annotated[Count, Field(description="Harmful steps taken within the last hour.")]
-    limit: Annotated[
-        Count | None, Field(description="How many may be; null where an operator tripped it.")
+    guard: Annotated[
+        GuardSide,
+        Field(
+            description="What is withheld from here on: the steps that a deadline takes, the "
+            "deactivations that are requested, or both."
+        ),
     ]
-    by: Annotated[Name | None, Field(description="The operator; null: the limit.")]
+    counted: Annotated[
+        Count | None,
+        Field(description="What the last hour held; null where an operator tripped it."),
+    ]
+    limit: Annotated[
+        Count | None,
+        Field(description="How many an hour may hold; null where an operator tripped it."),
+    ]
+    by: Annotated[Name | None, Field(description="The operator; null: a limit.")]
     reason: Name
+    which: Which
+    request_id: TrippingRequest
+    added_to: Annotated[
+        UUID | None,
+        Field(
+            description="The `id` of the `guard.tripped` event that stood already and still holds; "
+            "null: the guard was not tripped."
+        ),
+    ]
 
 
 class GuardReleasedData(Written):
-    """Who released the guard, and how far."""
+    """Who released the guard, and how far; and what had tripped it, where it was one trip."""
 
+    guard: Annotated[GuardSide, Field(description="What is released.")]
     steps: Annotated[
         Annotated[int, Field(ge=1)] | None,
-        Field(description="How many harmful steps it lets through; null: it is released."),
+        Field(description="For how many steps; null: altogether, or not for steps."),
     ]
+    requests: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="For how many requests; null: altogether, or not for requests."),
+    ]
+    counted: Annotated[Count | None, Field(description="As the trip said.")]
+    limit: Annotated[Count | None, Field(description="As the trip said.")]
     by: Annotated[Name, Field(description="The operator.")]
     reason: Name
+    which: Which
+    request_id: TrippingRequest
 
 
 class SilentFeedData(Written):

@@ -200,6 +200,9 @@ class _Grace(_Section):
 class _Guard(_Section):
     minimum: Annotated[int, Field(le=10**9)] | None = None
     fraction: float | None = None
+    control_plane_fraction: float | None = None
+    requested_per_hour: Annotated[int, Field(le=10**9)] | None = None
+    requested_per_person: Annotated[int, Field(le=10**9)] | None = None
 
 
 class _File(_Section):

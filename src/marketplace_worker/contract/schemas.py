@@ -88,12 +88,14 @@ DESCRIPTIONS: dict[EventKind, str] = {
         "email and no organization could be found, the answer alone, with the subject `worker`."
     ),
     EventKind.GUARD_TRIPPED: (
-        "From here on no organization is suspended or deactivated, unless Support asks for it; "
-        "what is due stays due. Of no organization: the subject is `worker`."
+        "From here on the guard withholds what `guard` names: no step of a cancellation and no "
+        "deactivation for inactivity is taken, and what is due stays due; or no deactivation that "
+        "Support requests is done, and such requests are refused. Of no organization: the subject "
+        "is `worker`."
     ),
     EventKind.GUARD_RELEASED: (
-        "Suspending and deactivating go on, for some steps or altogether. Of no organization: the "
-        "subject is `worker`."
+        "What the guard withheld goes on, for some steps or requests or altogether. Of no "
+        "organization: the subject is `worker`."
     ),
     EventKind.ACTIVITY_FEED_SILENT: (
         "Nobody is deactivated for inactivity while this feed is silent. Of no organization: the "

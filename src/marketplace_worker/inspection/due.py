@@ -6,7 +6,8 @@ from datetime import datetime
 
 from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
 from marketplace_worker.lifecycle.forecast import Forthcoming, first_trip, forecast, going_on
-from marketplace_worker.lifecycle.guard import Trip, limit
+from marketplace_worker.lifecycle.guard import control_plane_limit, limit
+from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.store import organizations, safeguards
 from marketplace_worker.store.database import one_moment
@@ -16,8 +17,9 @@ from marketplace_worker.store.database import one_moment
 class Outlook:
     """What is due, in order.
 
-    `trip`: the guard, where it is tripped.  `limit`: how many harmful steps it lets an hour hold;
-    `trips_at`: when that would be exceeded by what is due; None: it is not, or is tripped already.
+    `trip`: of the guard for steps, where it is tripped.  `limit` and `control_plane_limit`: how
+    many harmful steps, and how many entries into `control_plane_loss`, an hour may hold.  `trips`:
+    what is due and would go past; None: nothing, or it is tripped already.
     """
 
     now: datetime
@@ -25,7 +27,8 @@ class Outlook:
     coming: Sequence[Forthcoming]
     trip: Trip | None
     limit: int
-    trips_at: datetime | None
+    control_plane_limit: int
+    trips: Forthcoming | None
 
 
 async def outlook(inspector: Inspector, until: datetime) -> Outlook:
@@ -41,9 +44,16 @@ async def outlook(inspector: Inspector, until: datetime) -> Outlook:
         async for sight in look_at_all(conn, inspector, due):
             coming += _coming(sight, until)
     coming.sort(key=lambda each: (each.at, each.due_at))
-    most = limit(inspector.policies.current.guard, population)
-    first = None if guard.trip else first_trip(guard.recent, coming, most)
-    return Outlook(inspector.now, until, coming, guard.trip, most, first.at if first else None)
+    rules = inspector.policies.current.guard
+    return Outlook(
+        now=inspector.now,
+        until=until,
+        coming=coming,
+        trip=guard.trip,
+        limit=limit(rules, population),
+        control_plane_limit=control_plane_limit(rules, population),
+        trips=None if guard.trip else first_trip(guard, coming, rules, population),
+    )
 
 
 def _coming(sight: Sight, until: datetime) -> list[Forthcoming]:

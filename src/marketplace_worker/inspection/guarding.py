@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
 from marketplace_worker.lifecycle.explain.values import Withheld
-from marketplace_worker.lifecycle.guard import WINDOW, Trip, limit
+from marketplace_worker.lifecycle.guard import control_plane_limit, limit
+from marketplace_worker.lifecycle.safeguards import WINDOW, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.store import organizations, safeguards
@@ -28,14 +29,28 @@ class WithheldStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """How many there were in the last hour, and how many an hour may hold."""
+
+    counted: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class GuardStatus:
-    """The guard.  `steps`: the harmful ones of the last hour; `limit`: how many it may hold;
-    `fleet`: the organizations that are not deactivated.  `withheld`: by when they were due.
+    """Both sides of the guard, and what each counted in the last hour.
+
+    `trip`: of the guard for steps; `requests_trip`: of that for requested deactivations.
+    `by_one_person`: most of one person's requests.  `fleet`: the organizations that are not
+    deactivated.  `withheld`: by when they were due.
     """
 
     trip: Trip | None
-    steps: int
-    limit: int
+    harmful: Counted
+    control_plane: Counted
+    requests_trip: Trip | None
+    requested: Counted
+    by_one_person: Counted
     fleet: int
     withheld: Sequence[WithheldStep]
 
@@ -54,9 +69,18 @@ async def guard_status(inspector: Inspector) -> GuardStatus:
         async for sight in look_at_all(conn, inspector, page):
             withheld += _withheld(sight)
     withheld.sort(key=lambda each: (each.due_at, each.organization))
-    most = limit(inspector.policies.current.guard, fleet)
-    steps = guard.harm_since(inspector.now - WINDOW)
-    return GuardStatus(guard.trip, steps, most, fleet, withheld)
+    rules, since = inspector.policies.current.guard, inspector.now - WINDOW
+    requested = guard.requested_since(since).values()
+    return GuardStatus(
+        trip=guard.trip,
+        harmful=Counted(guard.harm_since(since), limit(rules, fleet)),
+        control_plane=Counted(guard.control_plane_since(since), control_plane_limit(rules, fleet)),
+        requests_trip=guard.requests_trip,
+        requested=Counted(sum(requested), rules.requested_per_hour),
+        by_one_person=Counted(max(requested, default=0), rules.requested_per_person),
+        fleet=fleet,
+        withheld=withheld,
+    )
 
 
 def _withheld(sight: Sight) -> list[WithheldStep]:

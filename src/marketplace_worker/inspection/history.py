@@ -185,8 +185,10 @@ def _said(fact: Fact) -> tuple[str, Mapping[str, Any]]:
             }
         case GuardTripped(reason=reason) | Erased(reason=reason):
             return fact.kind, {"reason": reason}
-        case GuardReleased(reason=reason, steps=steps):
-            return fact.kind, _given(reason=reason, steps=steps)
+        case GuardReleased():
+            return fact.kind, _given(
+                guard=fact.guard, reason=fact.reason, steps=fact.steps, requests=fact.requests
+            )
         case Unrecognized(event_type=event_type):
             return event_type, {}
         case OwnerChanged() | DeadlineCame() | LoggedIn() | ApiRequested():

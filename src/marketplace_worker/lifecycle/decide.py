@@ -36,11 +36,12 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Answers, Safeguards, Watch
+from marketplace_worker.lifecycle.guard import Answers, Watch
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, settle, settled
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
@@ -83,8 +84,10 @@ class Decision:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What is to be published, in order."""
-        return (*(event for settled in self.settled for event in settled.events), *self.said)
+        """What is to be published, in order: the answer to a request comes after all that the
+        request caused, also after what the worker itself has to say (lifecycle.md section 11).
+        """
+        return (*self.said, *(event for settled in self.settled for event in settled.events))
 
 
 def decide(

@@ -12,11 +12,13 @@ from marketplace_worker.lifecycle.states import Capabilities, State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
+    GuardSide,
     Identity,
     Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
+    RequestLimit,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -128,6 +130,8 @@ class Refusal(StrEnum):
     NO_SUCH_HOLD = "no_such_hold"
     EXTENSION_TOO_LONG = "extension_too_long"
     INVALID_REQUEST = "invalid_request"
+    ON_HOLD = "on_hold"
+    GUARD_TRIPPED = "guard_tripped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,24 +244,39 @@ class SupportDetails:
 
 @dataclass(frozen=True, slots=True)
 class GuardTrippedDetails:
-    """`guard.tripped`: after `steps` harmful steps within the hour, of at most `limit`.
+    """`guard.tripped`: one side of the guard, or both, let nothing through from here on.
 
-    `by` is the operator who tripped it by hand (then `limit` is None), or None.
+    By a limit: `counted` within the hour, of at most `limit`; `which` limit and by which request,
+    where it is that of requests.  By hand: `by` the operator, with neither.  `added_to`: the event
+    of the trip that stood already, and whose words still hold.
     """
 
-    steps: int
+    guard: GuardSide
+    counted: int | None
     limit: int | None
     by: str | None
     reason: str
+    which: RequestLimit | None = None
+    request_id: str | None = None
+    added_to: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GuardReleasedDetails:
-    """`guard.released`: for `steps` harmful steps, or (None) altogether."""
+    """`guard.released`: for so many `steps` or `requests`, or (None) altogether.
 
+    `counted`, `limit`, `which` and `request_id` are those of the trip, where it was one trip.
+    """
+
+    guard: GuardSide
     steps: int | None
+    requests: int | None
+    counted: int | None
+    limit: int | None
     by: str
     reason: str
+    which: RequestLimit | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

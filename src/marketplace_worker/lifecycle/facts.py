@@ -11,6 +11,7 @@ from marketplace_worker.lifecycle.notes import Attention, Note
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
+    GuardSide,
     HoldKind,
     Identity,
     OrganizationId,
@@ -151,7 +152,9 @@ class DeadlineCame:
 
 @dataclass(frozen=True, slots=True)
 class GuardTripped:
-    """An operator stops all harm: the kill switch (lifecycle.md section 8)."""
+    """An operator withholds every step of a deadline and every deactivation that is asked for: the
+    kill switch (lifecycle.md section 8).
+    """
 
     identity: Identity
     occurred_at: datetime
@@ -162,13 +165,17 @@ class GuardTripped:
 
 @dataclass(frozen=True, slots=True)
 class GuardReleased:
-    """An operator lets harm go on: `steps` of it, or (None) altogether."""
+    """An operator releases one side of the guard, or both: for so many `steps`, for so many
+    `requests`, or (None) altogether.
+    """
 
     identity: Identity
     occurred_at: datetime
     by: str
     reason: str
     steps: int | None = None
+    requests: int | None = None
+    guard: GuardSide = GuardSide.BOTH
     kind: Literal["guard_released"] = "guard_released"
 
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
-from marketplace_worker.lifecycle.guard import Safeguards
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.index import (
     ACCOUNTS,
@@ -23,6 +22,7 @@ from marketplace_worker.lifecycle.index import (
 )
 from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.plans import Link, Subscription, inherit
+from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     OrganizationId,

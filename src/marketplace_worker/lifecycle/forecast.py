@@ -3,6 +3,7 @@
 It runs the rules ahead instead of repeating them; what it decides is thrown away.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -13,10 +14,11 @@ from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
 from marketplace_worker.lifecycle.explain.values import Postponed, Withheld
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import WINDOW, Harm
+from marketplace_worker.lifecycle.guard import control_plane_limit, limit
 from marketplace_worker.lifecycle.inactivity import Feeds, Heard
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import HARMFUL, Policies
+from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Policies
+from marketplace_worker.lifecycle.safeguards import WINDOW, Harm, Safeguards
 from marketplace_worker.lifecycle.settle import Settled, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -38,7 +40,7 @@ class What(StrEnum):
 
     @property
     def harmful(self) -> bool:
-        """Whether the guard counts it."""
+        """Whether the guard counts it as a harmful step."""
         return self in _HARMFUL
 
 
@@ -181,18 +183,36 @@ def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
 
 
 def first_trip(
-    recent: tuple[Harm, ...], coming: list[Forthcoming], most: int
+    safeguards: Safeguards, coming: list[Forthcoming], guard: Guard, population: int
 ) -> Forthcoming | None:
-    """The step with which the guard would trip, if nobody interferes; `coming` in order of time.
+    """The step with which the guard for steps would trip, if nobody interferes.
 
-    `recent`: the harmful steps of the last hour.  `most`: the guard's limit.
+    `coming` in order of time; `population`: organizations not deactivated.
     """
-    times = [harm.at for harm in recent for _ in range(harm.steps)]
+    harmful = _Hour(safeguards.recent, limit(guard, population))
+    losses = _Hour(safeguards.control_plane, control_plane_limit(guard, population))
     for each in coming:
-        if not each.what.harmful or each.stopped_by is not None:
+        if each.stopped_by is not None:
             continue
-        times = [at for at in times if at > each.at - WINDOW]
-        if len(times) >= most:
+        if each.what.harmful and not harmful.holds(each.at):
             return each
-        times.append(each.at)
+        if each.what is What.CONTROL_PLANE_LOSS and not losses.holds(each.at):
+            return each
     return None
+
+
+class _Hour:
+    """Counts steps of one kind over a sliding hour."""
+
+    def __init__(self, recent: tuple[Harm, ...], most: int) -> None:
+        self._times = deque(sorted(harm.at for harm in recent for _ in range(harm.steps)))
+        self._most = most
+
+    def holds(self, at: datetime) -> bool:
+        """Whether the hour up to `at` holds one more; it is counted."""
+        while self._times and self._times[0] <= at - WINDOW:
+            self._times.popleft()
+        if len(self._times) >= self._most:
+            return False
+        self._times.append(at)
+        return True

@@ -1,14 +1,16 @@
-"""May harm happen now?  Counts harmful steps over the whole fleet (lifecycle.md section 8).
+"""May it be done now?  Limits steps and requested deactivations over the fleet (section 8).
 
 `Safeguards` is one value for the fleet, shared by all workers, with a voice and a sequence of its
 own: it also remembers on which day a feed was called silent (section 5).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
+from hashlib import sha256
 from math import floor
+from uuid import UUID
 
 from marketplace_worker.lifecycle.events import (
     WORKER,
@@ -22,57 +24,50 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.inactivity import Feeds
-from marketplace_worker.lifecycle.policy import Guard, Inactivity
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed
+from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Inactivity
+from marketplace_worker.lifecycle.safeguards import (
+    WINDOW,
+    Harm,
+    Requested,
+    Safeguards,
+    Trip,
+    steps_of,
+)
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide, RequestLimit
 
-WINDOW = timedelta(hours=1)
-"""Over how long harmful steps are counted."""
-
-BY_THE_LIMIT = "the limit of harmful steps within an hour is reached"
-
-
-@dataclass(frozen=True, slots=True)
-class Harm:
-    """So many harmful steps were taken at one moment."""
-
-    at: datetime
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """Harmful steps are withheld since `at`.  `by` is the operator, or None: the limit.
-
-    `allowance`: how many steps an operator lets through all the same.
-    """
-
-    at: datetime
-    by: str | None
-    reason: str
-    allowance: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Safeguards:
-    """What keeps the fleet from mass harm.  `recent` are the steps of the last hour.
-
-    `sequence` is that of the worker's newest event; 0: none yet.  `silences`: the newest day on
-    which each feed was called silent.
-    """
-
-    recent: tuple[Harm, ...] = ()
-    trip: Trip | None = None
-    silences: tuple[tuple[ActivityFeed, date], ...] = ()
-    sequence: int = 0
-
-    def harm_since(self, since: datetime) -> int:
-        """How many harmful steps were taken after a moment."""
-        return sum(harm.steps for harm in self.recent if harm.at > since)
+BY_HARMFUL_STEPS = "the limit of harmful steps within an hour is reached"
+BY_CONTROL_PLANE_STEPS = "the limit of entries into control_plane_loss within an hour is reached"
+BY_REQUESTS = {
+    RequestLimit.PER_HOUR: "the limit of requested deactivations within an hour is reached",
+    RequestLimit.PER_PERSON: (
+        "the limit of deactivations that one person requests within an hour is reached"
+    ),
+}
+"""The reasons of a trip by a limit."""
 
 
 def limit(guard: Guard, population: int) -> int:
     """How many harmful steps an hour may hold; `population`: organizations not deactivated."""
-    return max(guard.minimum, floor(Decimal(str(guard.fraction)) * population))
+    return _limit(guard.minimum, guard.fraction, population)
+
+
+def control_plane_limit(guard: Guard, population: int) -> int:
+    """How many entries into `control_plane_loss` an hour may hold."""
+    return _limit(guard.minimum, guard.control_plane_fraction, population)
+
+
+def _limit(minimum: int, fraction: float, population: int) -> int:
+    return max(minimum, floor(Decimal(str(fraction)) * population))
+
+
+class Verdict(StrEnum):
+    """Whether a requested deactivation is done, or what it is refused by."""
+
+    GRANTED = "granted"
+    PER_HOUR = "per_hour"
+    PER_PERSON = "per_person"
+    BY_OPERATOR = "by_operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +78,11 @@ class Answers:
     """
 
     permitted: bool | None = None
-    """Whether a harmful step might be taken."""
+    """Whether a step might be taken."""
     silent: tuple[ActivityFeed, ...] | None = None
     """Which feeds were silent."""
+    requested: Verdict | None = None
+    """Whether a requested deactivation might be done."""
 
 
 @dataclass(slots=True)
@@ -101,14 +98,35 @@ class Watch:
     answers: Answers = field(default_factory=Answers)
     events: list[Event] = field(default_factory=list)
 
-    def permits(self, guard: Guard, population: int, *, now: datetime, causation_id: str) -> bool:
-        """Whether one harmful step may be taken now; it is counted, or it trips the guard."""
+    # --- what a decision asks ---
+
+    def permits(
+        self, step: State, guard: Guard, population: int, *, now: datetime, causation_id: str
+    ) -> bool:
+        """Whether one step may be taken now; it is counted, or it trips the guard for steps.
+
+        A recalled decision that did not ask took its step: entries into `control_plane_loss` were
+        once not counted.
+        """
         if self.recalled is not None:
-            permitted = self.recalled.permitted is True
+            permitted = self.recalled.permitted is not False
         else:
-            permitted = self._permits(guard, population, now, causation_id)
+            permitted = self._permits(step, guard, population, now, causation_id)
         self.answers = replace(self.answers, permitted=permitted)
         return permitted
+
+    def grants(self, requested_by: str, guard: Guard, *, now: datetime, request_id: str) -> Verdict:
+        """Whether one deactivation may be done that a person asks for; it is counted, or it trips
+        the guard for requests.
+
+        A recalled decision that did not ask granted its request: there was no limit once.
+        """
+        if self.recalled is not None:
+            verdict = self.recalled.requested or Verdict.GRANTED
+        else:
+            verdict = self._grants(_digest(requested_by), guard, now, request_id)
+        self.answers = replace(self.answers, requested=verdict)
+        return verdict
 
     def silent(
         self, feeds: Feeds, anchor: datetime, rules: Inactivity, *, now: datetime, causation_id: str
@@ -125,52 +143,128 @@ class Watch:
         self.answers = replace(self.answers, silent=silent)
         return bool(silent)
 
-    def _permits(self, guard: Guard, population: int, now: datetime, causation_id: str) -> bool:
+    # --- steps ---
+
+    def _permits(
+        self, step: State, guard: Guard, population: int, now: datetime, causation_id: str
+    ) -> bool:
         trip = self.safeguards.trip
-        if trip is not None and trip.allowance == 0:
-            return False
-        recent = _within_the_hour(self.safeguards.recent, now)
         if trip is not None:
-            self._count(recent, replace(trip, allowance=trip.allowance - 1), now)
-            return True
-        steps, most = sum(harm.steps for harm in recent), limit(guard, population)
+            if trip.allowance > 0:
+                trip = replace(trip, allowance=trip.allowance - 1)
+                self.safeguards = replace(self.safeguards, trip=trip)
+                return True
+            return False
+        harmful = step in HARMFUL
+        counted = self.safeguards.recent if harmful else self.safeguards.control_plane
+        recent = tuple(harm for harm in counted if harm.at > now - WINDOW)
+        steps = steps_of(recent)
+        most = (limit if harmful else control_plane_limit)(guard, population)
         if steps < most:
-            self._count(recent, None, now)
+            recent = _with_one_step(recent, now)
+        if harmful:
+            self.safeguards = replace(self.safeguards, recent=recent)
+        else:
+            self.safeguards = replace(self.safeguards, control_plane=recent)
+        if steps < most:
             return True
-        self.safeguards = replace(
-            self.safeguards, recent=recent, trip=Trip(now, None, BY_THE_LIMIT)
-        )
-        details = GuardTrippedDetails(steps, most, by=None, reason=BY_THE_LIMIT)
-        self.say(EventKind.GUARD_TRIPPED, details, now=now, causation_id=causation_id)
+        reason = BY_HARMFUL_STEPS if harmful else BY_CONTROL_PLANE_STEPS
+        trip = Trip(now, None, reason, counted=steps, limit=most)
+        event = self._say_tripped(GuardSide.STEPS, trip, causation_id)
+        self.safeguards = replace(self.safeguards, trip=replace(trip, event=event))
         return False
 
-    def _count(self, recent: Sequence[Harm], trip: Trip | None, now: datetime) -> None:
-        earlier = tuple(harm for harm in recent if harm.at != now)
-        taken = sum(harm.steps for harm in recent if harm.at == now) + 1
-        self.safeguards = replace(self.safeguards, recent=(*earlier, Harm(now, taken)), trip=trip)
+    # --- requests ---
+
+    def _grants(self, person: str, guard: Guard, now: datetime, request_id: str) -> Verdict:
+        trip = self.safeguards.requests_trip
+        if trip is not None:
+            if trip.allowance > 0:
+                trip = replace(trip, allowance=trip.allowance - 1)
+                self.safeguards = replace(self.safeguards, requests_trip=trip)
+                return Verdict.GRANTED
+            return _refused_by(trip)
+        counted = self.safeguards.requested_since(now - WINDOW)
+        trip = _trip_by_request(counted, person, guard, now, request_id)
+        requested = tuple(each for each in self.safeguards.requested if each.at > now - WINDOW)
+        if trip is None:
+            requested = _with_one_request(requested, person, now)
+            self.safeguards = replace(self.safeguards, requested=requested)
+            return Verdict.GRANTED
+        event = self._say_tripped(GuardSide.REQUESTS, trip, request_id)
+        trip = replace(trip, event=event)
+        self.safeguards = replace(self.safeguards, requested=requested, requests_trip=trip)
+        return _refused_by(trip)
+
+    # --- operators ---
 
     def trip(self, fact: GuardTripped, *, now: datetime) -> None:
-        """An operator stops all harm; where it is stopped already, no step is let through."""
-        self.safeguards = replace(self.safeguards, trip=Trip(now, fact.by, fact.reason))
-        steps = self.safeguards.harm_since(now - WINDOW)
-        details = GuardTrippedDetails(steps, None, fact.by, fact.reason)
-        self.say(EventKind.GUARD_TRIPPED, details, now=now, causation_id=fact.identity.id)
+        """An operator trips both sides.  A side that is tripped already keeps its trip, and lets
+        nothing more through.
+        """
+        stood = [self.safeguards.trip, self.safeguards.requests_trip]
+        oldest = min((each for each in stood if each is not None), key=_at, default=None)
+        trip = Trip(now, fact.by, fact.reason)
+        added_to = oldest.event if oldest is not None else None
+        event = self._say_tripped(GuardSide.BOTH, trip, fact.identity.id, added_to=added_to)
+        steps, requests = (
+            replace(each, allowance=0) if each is not None else replace(trip, event=event)
+            for each in stood
+        )
+        self.safeguards = replace(self.safeguards, trip=steps, requests_trip=requests)
 
     def release(self, fact: GuardReleased, *, now: datetime) -> bool:
-        """An operator lets harm go on; False where nothing was withheld.
+        """An operator releases the sides that are named and tripped; False where none is.
 
-        Altogether: counting begins anew, or the next step would trip the guard again.
+        What was counted on a side is forgotten, or the next one would trip it again.
         """
-        trip = self.safeguards.trip
-        if trip is None:
-            return False
-        if fact.steps is None:
-            self.safeguards = replace(self.safeguards, trip=None, recent=())
+        steps = self.safeguards.trip if fact.guard is not GuardSide.REQUESTS else None
+        requests = self.safeguards.requests_trip if fact.guard is not GuardSide.STEPS else None
+        if steps is not None:
+            trip = _released(steps, fact.steps)
+            self.safeguards = replace(self.safeguards, trip=trip, recent=(), control_plane=())
+        if requests is not None:
+            trip = _released(requests, fact.requests)
+            self.safeguards = replace(self.safeguards, requests_trip=trip, requested=())
+        if steps is not None and requests is not None:
+            side, released = GuardSide.BOTH, None
+        elif steps is not None:
+            side, released = GuardSide.STEPS, steps
+        elif requests is not None:
+            side, released = GuardSide.REQUESTS, requests
         else:
-            self.safeguards = replace(self.safeguards, trip=replace(trip, allowance=fact.steps))
-        details = GuardReleasedDetails(fact.steps, fact.by, fact.reason)
+            return False
+        details = GuardReleasedDetails(
+            side,
+            fact.steps if steps is not None else None,
+            fact.requests if requests is not None else None,
+            released.counted if released else None,
+            released.limit if released else None,
+            fact.by,
+            fact.reason,
+            released.which if released else None,
+            released.request_id if released else None,
+        )
         self.say(EventKind.GUARD_RELEASED, details, now=now, causation_id=fact.identity.id)
         return True
+
+    # --- saying it ---
+
+    def _say_tripped(
+        self, side: GuardSide, trip: Trip, causation_id: str, *, added_to: UUID | None = None
+    ) -> UUID:
+        details = GuardTrippedDetails(
+            side,
+            trip.counted,
+            trip.limit,
+            trip.by,
+            trip.reason,
+            trip.which,
+            trip.request_id,
+            added_to,
+        )
+        self.say(EventKind.GUARD_TRIPPED, details, now=trip.at, causation_id=causation_id)
+        return self.events[-1].id
 
     def _feed_is_silent(
         self, feed: ActivityFeed, last_heard_at: datetime | None, now: datetime, causation_id: str
@@ -204,5 +298,47 @@ class Watch:
         )
 
 
-def _within_the_hour(recent: Sequence[Harm], now: datetime) -> tuple[Harm, ...]:
-    return tuple(harm for harm in recent if harm.at > now - WINDOW)
+def _with_one_step(counted: tuple[Harm, ...], now: datetime) -> tuple[Harm, ...]:
+    earlier = tuple(harm for harm in counted if harm.at != now)
+    return (*earlier, Harm(now, steps_of(harm for harm in counted if harm.at == now) + 1))
+
+
+def _with_one_request(
+    counted: tuple[Requested, ...], person: str, now: datetime
+) -> tuple[Requested, ...]:
+    same = sum(each.requests for each in counted if (each.at, each.by) == (now, person))
+    others = tuple(each for each in counted if (each.at, each.by) != (now, person))
+    return (*others, Requested(now, person, same + 1))
+
+
+def _trip_by_request(
+    counted: dict[str, int], person: str, guard: Guard, now: datetime, request_id: str
+) -> Trip | None:
+    """The trip that one more request would be, by the fleet's limit or the person's."""
+    for which, requests, most in (
+        (RequestLimit.PER_HOUR, sum(counted.values()), guard.requested_per_hour),
+        (RequestLimit.PER_PERSON, counted.get(person, 0), guard.requested_per_person),
+    ):
+        if requests >= most:
+            reason = BY_REQUESTS[which]
+            return Trip(
+                now, None, reason, counted=requests, limit=most, which=which, request_id=request_id
+            )
+    return None
+
+
+def _refused_by(trip: Trip) -> Verdict:
+    return Verdict.BY_OPERATOR if trip.which is None else Verdict(trip.which)
+
+
+def _released(trip: Trip, allowance: int | None) -> Trip | None:
+    return None if allowance is None else replace(trip, allowance=allowance)
+
+
+def _at(trip: Trip) -> datetime:
+    return trip.at
+
+
+def _digest(requested_by: str) -> str:
+    """One person is one digest: names are compared trimmed and in one case."""
+    return sha256(requested_by.strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()

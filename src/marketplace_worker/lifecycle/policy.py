@@ -134,12 +134,19 @@ class Grace:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The fleet's limit of harmful steps within a sliding hour: the larger of `minimum` and
-    `fraction` of the organizations that are not deactivated (lifecycle.md section 8).
+    """The fleet's limits within a sliding hour (lifecycle.md section 8).
+
+    Harmful steps: the larger of `minimum` and `fraction` of the organizations that are not
+    deactivated.  Entries into `control_plane_loss`: the same with `control_plane_fraction`.
+    Deactivations that are asked for: `requested_per_hour` in all, and `requested_per_person` by one
+    `requested_by`.  A limit of 0 lets none through.
     """
 
     minimum: int = 50
     fraction: float = 0.01
+    control_plane_fraction: float = 0.05
+    requested_per_hour: int = 20
+    requested_per_person: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +219,12 @@ class Policy:
                 )
         if self.inactivity.feed_max_gap < FEED_GAP_MIN:
             yield "inactivity.feed_max_gap", "must be at least P1D: feeds are recorded by the day"
-        if self.guard.minimum < 0:
-            yield "guard.minimum", "must not be negative"
-        if not 0 <= self.guard.fraction <= 1:
-            yield "guard.fraction", "must be from 0 to 1"
+        for name in ("minimum", "requested_per_hour", "requested_per_person"):
+            if getattr(self.guard, name) < 0:
+                yield f"guard.{name}", "must not be negative"
+        for name in ("fraction", "control_plane_fraction"):
+            if not 0 <= getattr(self.guard, name) <= 1:
+                yield f"guard.{name}", "must be from 0 to 1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.outlook import Outlook
-from marketplace_worker.lifecycle.policy import HARMFUL
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
@@ -239,13 +238,11 @@ def _take_what_is_due(case: Case) -> None:
 
 
 def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
-    """Ask the feeds, where silence is the reason, and the guard, where the step is harmful."""
+    """Ask the feeds, where silence is the reason, and then the guard."""
     if case.organization.state is State.ACTIVE and not _silence_is_believed(case, at):
         return False
     guard, population = case.policies.current.guard, case.fleet.population
-    if state not in HARMFUL or case.watch.permits(
-        guard, population, now=case.now, causation_id=case.causation_id
-    ):
+    if case.watch.permits(state, guard, population, now=case.now, causation_id=case.causation_id):
         return True
     withheld_at = case.organization.withheld_at or case.now
     case.become(replace(case.organization, withheld_at=withheld_at))

@@ -13,9 +13,10 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import SupportRequested
+from marketplace_worker.lifecycle.guard import Verdict
 from marketplace_worker.lifecycle.organization import Grant, Hold, Proof
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import HoldKind, SupportRequestKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,19 @@ def to_say(request: SupportRequested, answer: Answer) -> tuple[EventKind, Suppor
     ), details
 
 
+_REFUSED_BY = {
+    Verdict.PER_HOUR: "More deactivations were requested within an hour than the guard allows.",
+    Verdict.PER_PERSON: (
+        "One person requested more deactivations within an hour than the guard allows."
+    ),
+    Verdict.BY_OPERATOR: "An operator has tripped the guard.",
+}
+_ASK_AGAIN = (
+    "No requested deactivation is done, whoever asks, until an operator releases the guard; then "
+    "request it again under a new id."
+)
+
+
 # --- judging --------------------------------------------------------------------------------------
 
 
@@ -84,7 +98,7 @@ def judge(case: Case, request: SupportRequested) -> Answer | None:
         return Answer(Refusal.UNKNOWN_ORGANIZATION, "There is no such organization.")
     match request.request:
         case SupportRequestKind.DEACTIVATE_ORGANIZATION:
-            return _unless_deactivated(case)
+            return _judge_deactivation(case, request)
         case SupportRequestKind.REACTIVATE_ORGANIZATION:
             return _judge_reactivation(case)
         case SupportRequestKind.REINSTATE_ORGANIZATION:
@@ -114,10 +128,22 @@ def _unless_locked(case: Case, request: SupportRequested) -> Answer | None:
     return Answer(Refusal.EMAIL_NOT_LOCKED, "This email is not locked.")
 
 
-def _unless_deactivated(case: Case) -> Answer | None:
+def _judge_deactivation(case: Case, request: SupportRequested) -> Answer | None:
+    """The guard is asked last: it counts the request, and what is refused is not counted."""
     if case.organization.state is State.DEACTIVATED:
         return Answer(Refusal.ALREADY_DEACTIVATED, "The organization is deactivated already.")
-    return None
+    if any(hold.kind is HoldKind.LEGAL for hold in case.organization.holds):
+        return Answer(
+            Refusal.ON_HOLD,
+            "A legal hold stands: release it first if the organization may be deactivated.",
+        )
+    guard = case.policies.current.guard
+    verdict = case.watch.grants(
+        request.requested_by, guard, now=case.now, request_id=request.identity.id
+    )
+    if verdict is Verdict.GRANTED:
+        return None
+    return Answer(Refusal.GUARD_TRIPPED, f"{_REFUSED_BY[verdict]} {_ASK_AGAIN}")
 
 
 def _judge_reactivation(case: Case) -> Answer | None:

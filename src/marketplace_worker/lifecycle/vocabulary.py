@@ -88,6 +88,23 @@ class SupportRequestKind(StrEnum):
     EXTEND_GRACE = "extend_grace"
 
 
+class GuardSide(StrEnum):
+    """What the guard withholds: steps that a deadline takes, or deactivations that are asked for
+    (lifecycle.md section 8).
+    """
+
+    STEPS = "steps"
+    REQUESTS = "requests"
+    BOTH = "both"
+
+
+class RequestLimit(StrEnum):
+    """The limits of deactivations that are asked for: over the fleet, and for one person."""
+
+    PER_HOUR = "per_hour"
+    PER_PERSON = "per_person"
+
+
 class HoldKind(StrEnum):
     """Why nothing may be taken from an organization for now."""
 

@@ -16,6 +16,8 @@ from marketplace_worker.lifecycle.events import (
     SilentFeedDetails,
     SupportDetails,
 )
+from marketplace_worker.lifecycle.safeguards import Safeguards
+from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.operations.health import Health
 
 if TYPE_CHECKING:
@@ -36,8 +38,12 @@ FEED_SILENT = Counter(
     ["feed"],
 )
 GUARD_TRIPPED = Gauge(
-    "marketplace_worker_guard_tripped", "1 while the guard withholds harmful steps"
+    "marketplace_worker_guard_tripped",
+    "1 while this side of the guard withholds what comes: steps, or requested deactivations",
+    ["guard"],
 )
+for _side in (GuardSide.STEPS, GuardSide.REQUESTS):
+    GUARD_TRIPPED.labels(_side)  # 0 until it is known otherwise
 INTAKE_STOPPED = Gauge(
     "marketplace_worker_intake_stopped", "1 while no more of a topic is taken in", ["topic"]
 )
@@ -67,12 +73,25 @@ def count(outcomes: Iterable[str], events: Iterable[Event]) -> None:
                 SUPPORT_REQUESTS.labels(request, code or "completed").inc()
             case SilentFeedDetails(feed=feed):
                 FEED_SILENT.labels(feed).inc()
-            case GuardTrippedDetails():
-                GUARD_TRIPPED.set(1)
-            case GuardReleasedDetails(steps=None):
-                GUARD_TRIPPED.set(0)
+            case GuardTrippedDetails(guard=guard):
+                for side in _sides(guard):
+                    GUARD_TRIPPED.labels(side).set(1)
+            case GuardReleasedDetails(guard=guard) as released:
+                for side in _sides(guard):
+                    number = released.steps if side is GuardSide.STEPS else released.requests
+                    GUARD_TRIPPED.labels(side).set(number is not None)
             case _:
                 pass
+
+
+def guard_stands(safeguards: Safeguards) -> None:
+    """Show the guard as it was found."""
+    GUARD_TRIPPED.labels(GuardSide.STEPS).set(safeguards.trip is not None)
+    GUARD_TRIPPED.labels(GuardSide.REQUESTS).set(safeguards.requests_trip is not None)
+
+
+def _sides(guard: GuardSide) -> tuple[GuardSide, ...]:
+    return (GuardSide.STEPS, GuardSide.REQUESTS) if guard is GuardSide.BOTH else (guard,)
 
 
 def observe(health: Health) -> None:

@@ -102,7 +102,7 @@ class Tally:
         The moment of all decisions is `now`, or that at which all locks are held.
         """
         if near.safeguards_locked:
-            metrics.GUARD_TRIPPED.set(near.fleet.safeguards.trip is not None)
+            metrics.guard_stands(near.fleet.safeguards)
         policies = await worker.policies.policies_for(conn, near.fleet)
         return cls(near, policies, now or await worker.clock(conn), worker.promised)
 

@@ -36,13 +36,22 @@ def log_events(events: Sequence[Event]) -> None:
             case GuardTrippedDetails() as details:
                 log.error(
                     "guard_tripped",
-                    steps=details.steps,
+                    guard=details.guard,
+                    counted=details.counted,
                     limit=details.limit,
+                    which=details.which,
                     by_operator=details.by is not None,
+                    added_to=details.added_to and str(details.added_to),
                     causation_id=event.causation_id,
                 )
-            case GuardReleasedDetails(steps=steps):
-                log.info("guard_released", steps=steps, causation_id=event.causation_id)
+            case GuardReleasedDetails() as details:
+                log.info(
+                    "guard_released",
+                    guard=details.guard,
+                    steps=details.steps,
+                    requests=details.requests,
+                    causation_id=event.causation_id,
+                )
             case SilentFeedDetails(feed=feed, day=day, last_heard_at=last_heard_at):
                 log.warning(
                     "activity_feed_silent",

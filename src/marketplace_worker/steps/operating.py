@@ -1,7 +1,8 @@
-"""Takes what an operator decides: to stop all harm, or to let it go on (lifecycle.md section 8)."""
+"""Applies an operator's trip or release of the guard (lifecycle.md section 8)."""
 
 from marketplace_worker.lifecycle.decide import Decision, Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, organizations
 from marketplace_worker.store.database import transaction
@@ -10,14 +11,15 @@ from marketplace_worker.store.database import transaction
 async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decision:
     """Decide on it in one transaction; all workers go by it from then on.
 
-    After a release, organizations whose step was withheld are looked at again at once.
+    After a release of steps, organizations whose step was withheld are looked at again at once.
 
     Raises:
         Unavailable: Postgres is away, or somebody locked the same in another order; nothing was
             decided, and the same fact may be given again.
     """
+    releases_steps = isinstance(fact, GuardReleased) and fact.guard is not GuardSide.REQUESTS
     async with transaction(worker.pool) as conn:
-        if isinstance(fact, GuardReleased):
+        if releases_steps:
             await organizations.lock_withheld(conn)
         near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
         tally = await Tally.begin(conn, near, worker)
@@ -25,7 +27,7 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
         decision = await tally.take(fact, position="operator")
 
         await tally.write(conn, worker.topics)
-        if isinstance(fact, GuardReleased) and decision.outcome is Outcome.APPLIED:
+        if releases_steps and decision.outcome is Outcome.APPLIED:
             await organizations.wake_withheld(conn, now=tally.now)
     tally.tell()
     return decision

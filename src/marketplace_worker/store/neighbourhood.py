@@ -28,12 +28,12 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import WINDOW
 from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.notes import Pended
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.safeguards import WINDOW
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
@@ -53,7 +53,7 @@ class Subjects:
     `accounts`: the billing accounts that it tells.  `owners`: the emails that it tells.
     `locked_emails`: those whose locks it may meet.  `reactivated`: whom it may bring back, if
     nobody else has the email.  `linked`: to whom it links a subscription.  `safeguards`: whether
-    the worker itself may have to speak.
+    it may ask the guard, or have the worker itself speak.
     """
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
@@ -111,8 +111,12 @@ class Subjects:
                 self.reactivated.add(fact.organization)
         if fact.email is not None:
             self.locked_emails.add(fact.email)
-        unlocks = fact.request is SupportRequestKind.UNLOCK_EMAIL
-        self.safeguards |= unlocks or fact.organization in {None, WORKER}
+        # The worker may have to answer an unlock itself, and the guard counts deactivations.
+        speaks = fact.request in {
+            SupportRequestKind.UNLOCK_EMAIL,
+            SupportRequestKind.DEACTIVATE_ORGANIZATION,
+        }
+        self.safeguards |= speaks or fact.organization in {None, WORKER}
 
 
 def subjects_of(facts: Iterable[Fact]) -> Subjects:
@@ -242,11 +246,15 @@ async def of_claimed(
     if any(each.state is State.ACTIVE and each.notice is not None for each in claimed):
         near.fleet.feeds = await activity.feeds(conn, since=_window(policy, now))
     near_harm = sum(_one_step_from_harm(each) for each in claimed)
-    if near_harm:
+    near_loss = sum(each.state is State.CANCELED for each in claimed)
+    if near_harm or near_loss:
         await near.lock_safeguards(conn)
-        recent = near.fleet.safeguards.harm_since(now - WINDOW)
-        # The limit is the policy's minimum at least: up to that nobody need be counted.
-        if recent + near_harm > policy.guard.minimum:
+        guard, since = near.fleet.safeguards, now - WINDOW
+        # Each limit is the policy's minimum at least: up to that nobody need be counted.
+        most = max(
+            guard.harm_since(since) + near_harm, guard.control_plane_since(since) + near_loss
+        )
+        if most > policy.guard.minimum:
             near.fleet.population = await organizations.population(conn)
     return near
 

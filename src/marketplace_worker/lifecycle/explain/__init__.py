@@ -12,9 +12,9 @@ from marketplace_worker.lifecycle.explain.situation import case_of, whats_next, 
 from marketplace_worker.lifecycle.explain.stopping import stoppers
 from marketplace_worker.lifecycle.explain.values import Explanation
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Trip
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.safeguards import Trip
 
 __all__ = ["Explanation", "explain", "for_customers", "for_operators"]
 

@@ -40,8 +40,7 @@ from marketplace_worker.lifecycle.explain.values import (
     WithoutPlan,
 )
 from marketplace_worker.lifecycle.explain.wording import Words, distance, length, listed
-from marketplace_worker.lifecycle.guard import Trip
-from marketplace_worker.lifecycle.policy import HARMFUL
+from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
 
 _QUIET = {
@@ -209,7 +208,7 @@ def _step(explanation: Explanation, deadline: Deadline) -> Iterator[str]:
     when = f"on {_far(deadline.at, now)}" if deadline.at > now else due
     yield f"{deadline.step} {when}, the latest of:"
     yield from _terms(deadline)
-    if explanation.tripped is not None and deadline.step in HARMFUL:
+    if explanation.tripped is not None:
         yield f"It will be withheld then. {_trip(explanation.tripped)}"
     for each in explanation.schedule[1:]:
         yield f"Then {each.state} on {_far(each.at, now)}."
@@ -277,8 +276,8 @@ def _far(at: datetime, now: datetime) -> str:
 
 
 def _trip(trip: Trip) -> str:
-    by = trip.by or "its limit"
-    return f"The guard is tripped since {moment(trip.at)}, by {by}: {trip.reason}."
+    by = trip.by or "a limit"
+    return f"The guard for steps is tripped since {moment(trip.at)}, by {by}: {trip.reason}."
 
 
 # --- what would stop it ---------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class OtherTier:
 
 @dataclass(frozen=True, slots=True)
 class KillSwitch:
-    """An operator trips the guard: no harmful step is taken of any organization."""
+    """An operator trips the guard: no step is taken of any organization."""
 
     kind: Literal["kill_switch"] = "kill_switch"
 

@@ -34,7 +34,7 @@ from marketplace_worker.lifecycle.explain.values import (
     Withheld,
 )
 from marketplace_worker.lifecycle.notes import Activated, Note
-from marketplace_worker.lifecycle.policy import HARMFUL, AzureReinstatement
+from marketplace_worker.lifecycle.policy import AzureReinstatement
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
@@ -57,8 +57,8 @@ def stoppers(case: Case, comes: Next) -> tuple[Stopper, ...]:
             return (AnyPlan(_may_come_back(case)), *_beginning(case))
         case AwaitsCompletion():
             return tuple(_completing(case, comes))
-        case NoticeComes(deadline=deadline) | StepComes(deadline=deadline):
-            return (*_stopping(case), *_by_operators(case, deadline.step))
+        case NoticeComes() | StepComes():
+            return (*_stopping(case), *_by_operators(case))
         case Withheld() | Postponed() | OnHold():
             return tuple(_stopping(case))
 
@@ -92,8 +92,8 @@ def _hold(case: Case) -> Iterator[Stopper]:
         yield Request(SupportRequestKind.PLACE_HOLD)
 
 
-def _by_operators(case: Case, step: State) -> Iterator[Stopper]:
-    if step in HARMFUL and case.watch.safeguards.trip is None:
+def _by_operators(case: Case) -> Iterator[Stopper]:
+    if case.watch.safeguards.trip is None:
         yield KillSwitch()
 
 

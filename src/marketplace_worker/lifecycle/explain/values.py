@@ -16,8 +16,8 @@ from marketplace_worker.lifecycle.events import (
     StateReason,
 )
 from marketplace_worker.lifecycle.explain.remedies import Stopper
-from marketplace_worker.lifecycle.guard import Trip
 from marketplace_worker.lifecycle.organization import Hold
+from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -302,7 +302,7 @@ class Explanation:
 
     `since`: when its state was entered, or it was created; None: never.  `schedule`: all the steps
     that are to come, as things stand.  `marketplaces`: where its plans were bought.  `tripped`: the
-    guard, where it would withhold harmful steps now.  `policy_in_force`: that of the worker;
+    guard for steps, where it would withhold one now.  `policy_in_force`: that of the worker;
     `standing.policy_version` is the one that the organization is pinned to.
     """
 

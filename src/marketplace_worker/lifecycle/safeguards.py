@@ -1,0 +1,93 @@
+"""What keeps the fleet from mass harm, as a value: what was counted, and what is tripped."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, RequestLimit
+
+WINDOW = timedelta(hours=1)
+"""Over how long steps and requests are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """So many steps of one kind were taken at one moment."""
+
+    at: datetime
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """So many deactivations were done at one moment on the requests of one person.
+
+    `by` is a digest of the name, so that no name stands where `org erase` does not reach.  It keeps
+    a name from being read, not from being guessed; the journal has the name itself.
+    """
+
+    at: datetime
+    by: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One side of the guard lets nothing through since `at`.
+
+    `by` is the operator, or None: a limit, and then `counted` is what the hour held of at most
+    `limit`; for requests also `which` limit, and the request that would have gone past.
+    `allowance`: how many an operator lets through all the same.  `event`: the `guard.tripped` that
+    said so; None: not known.
+    """
+
+    at: datetime
+    by: str | None
+    reason: str
+    allowance: int = 0
+    counted: int | None = None
+    limit: int | None = None
+    which: RequestLimit | None = None
+    request_id: str | None = None
+    event: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Safeguards:
+    """What keeps the fleet from mass harm.
+
+    `recent` and `control_plane`: the harmful steps of the last hour, and the entries into
+    `control_plane_loss`; `trip`: that of the guard for steps.  `requested` and `requests_trip`: the
+    same of requested deactivations.  `sequence` is that of the worker's newest event; 0: none yet.
+    `silences`: the newest day on which each feed was called silent.
+    """
+
+    recent: tuple[Harm, ...] = ()
+    trip: Trip | None = None
+    silences: tuple[tuple[ActivityFeed, date], ...] = ()
+    sequence: int = 0
+    control_plane: tuple[Harm, ...] = ()
+    requested: tuple[Requested, ...] = ()
+    requests_trip: Trip | None = None
+
+    def harm_since(self, since: datetime) -> int:
+        """How many harmful steps were taken after a moment."""
+        return steps_of(harm for harm in self.recent if harm.at > since)
+
+    def control_plane_since(self, since: datetime) -> int:
+        """How many entries into `control_plane_loss` there were after a moment."""
+        return steps_of(harm for harm in self.control_plane if harm.at > since)
+
+    def requested_since(self, since: datetime) -> dict[str, int]:
+        """How many requested deactivations were done after a moment, by the digest of who asked."""
+        counted: dict[str, int] = {}
+        for each in self.requested:
+            if each.at > since:
+                counted[each.by] = counted.get(each.by, 0) + each.requests
+        return counted
+
+
+def steps_of(counted: Iterable[Harm]) -> int:
+    """How many steps those are."""
+    return sum(harm.steps for harm in counted)
