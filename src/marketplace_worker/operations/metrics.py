@@ -44,6 +44,10 @@ GUARD_TRIPPED = Gauge(
 )
 for _side in (GuardSide.STEPS, GuardSide.REQUESTS):
     GUARD_TRIPPED.labels(_side)  # 0 until it is known otherwise
+MASS_CANCELLATIONS = Counter(
+    "marketplace_worker_mass_cancellations",
+    "Hours in which more organizations were canceled than the guard lets harmful steps through",
+)
 INTAKE_STOPPED = Gauge(
     "marketplace_worker_intake_stopped", "1 while no more of a topic is taken in", ["topic"]
 )

@@ -33,6 +33,7 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId, Subscription
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
 from marketplace_worker.steps import log_lines
+from marketplace_worker.steps.cancellations import CancellationAlarm, MassCancellation
 from marketplace_worker.steps.intake import Intake
 from marketplace_worker.store import decisions, journal, neighbourhood, outbox, safeguards
 from marketplace_worker.store.database import Clock, Connection, Pool
@@ -70,6 +71,7 @@ class Worker:
     topics: OutboundTopics
     intake: Intake
     promised: asyncio.Event = field(default_factory=asyncio.Event)
+    alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class Tally:
     policies: Policies
     now: datetime
     promised: asyncio.Event
+    alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
     entries: list[journal.Entry] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -92,6 +95,7 @@ class Tally:
     _snapshots: dict[OrganizationId, Snapshot] = field(default_factory=dict)
     _subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     _due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
+    _mass_cancellation: MassCancellation | None = None
 
     @classmethod
     async def begin(
@@ -104,7 +108,8 @@ class Tally:
         if near.safeguards_locked:
             metrics.guard_stands(near.fleet.safeguards)
         policies = await worker.policies.policies_for(conn, near.fleet)
-        return cls(near, policies, now or await worker.clock(conn), worker.promised)
+        now = now or await worker.clock(conn)
+        return cls(near, policies, now, worker.promised, worker.alarm)
 
     @property
     def fleet(self) -> Fleet:
@@ -194,6 +199,9 @@ class Tally:
             await journal.append(conn, self.entries, decided_at=self.now, policy_version=version)
         if self.decided:
             await decisions.append(conn, self.decided, decided_at=self.now)
+            if any(each.canceled for each in self.decided):
+                guard = self.policies.current.guard
+                self._mass_cancellation = await self.alarm.check(conn, guard, now=self.now)
         if messages:
             await outbox.append(conn, messages, written_at=self.now)
 
@@ -221,6 +229,8 @@ class Tally:
         log_lines.log_events(self.events)
         log_lines.log_answers(self._answers)
         log_lines.log_moved(self._moved)
+        if self._mass_cancellation is not None:
+            self.alarm.report(self._mass_cancellation)
         for entry in self.entries:
             log_lines.log_attention(entry.fact, entry.position)
 

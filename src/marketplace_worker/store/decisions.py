@@ -25,6 +25,11 @@ class Decided:
     policy_version: str
     events: tuple[Event, ...]
 
+    @property
+    def canceled(self) -> bool:
+        """Whether the organization's last plan ended."""
+        return (self.state_before, self.state) == (State.ACTIVE, State.CANCELED)
+
 
 async def append(conn: Connection, decided: Sequence[Decided], *, decided_at: datetime) -> None:
     """Write down what was decided, in that order."""
@@ -39,3 +44,8 @@ async def append(conn: Connection, decided: Sequence[Decided], *, decided_at: da
         [events_to_json(each.events) for each in decided],
         decided_at,
     )
+
+
+async def canceled_since(conn: Connection, since: datetime) -> int:
+    """How many organizations were canceled after a moment, as far as it is committed."""
+    return int(await conn.fetchval(SQL["canceled_since"], since))

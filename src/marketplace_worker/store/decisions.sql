@@ -15,3 +15,10 @@ FROM unnest(
     source, message_id, organization_id, state_before, state, policy_version, events, place
 )
 ORDER BY place;
+
+-- name: canceled_since
+-- Cancellations after a moment, of the whole fleet; by the index decisions_of_cancellations alone.
+-- $1 since timestamptz
+SELECT count(*)
+FROM decisions
+WHERE state = 'canceled' AND state_before = 'active' AND decided_at > $1;

@@ -1,4 +1,4 @@
--- Requested deactivations have a guard of their own.
+-- Requested deactivations have a guard of their own, and cancellations are counted.
 
 -- Which event said that the guard is tripped: a second trip is added to that one.
 UPDATE safeguards
@@ -19,3 +19,7 @@ SET document = jsonb_set(
     document, '{requests_trip}', jsonb_set(document -> 'trip', '{allowance}', '0')
 )
 WHERE document -> 'trip' ->> 'by' IS NOT NULL;
+
+-- Serves `canceled_since`: how many were canceled within the last hour.
+CREATE INDEX decisions_of_cancellations ON decisions (decided_at)
+WHERE state = 'canceled' AND state_before = 'active';
