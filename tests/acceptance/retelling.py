@@ -6,6 +6,7 @@ and awaited, each deadline comes at its own time, and at one instant messages co
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -62,11 +63,13 @@ ACTIVITY: Final = {LOGINS, API_REQUESTS}
 class Ending:
     """What a story came to: what was published of each subject, and how everything stands.
 
-    `misfolded`: where folding the journal again does not give what is stored.
+    `refused`: what went to the dead letters, topic and reason, sorted.  `misfolded`: where folding
+    the journal again does not give what is stored.
     """
 
     said: Mapping[str, Sequence[Json]]
     stands: Mapping[str, object]
+    refused: Sequence[str] = ()
     misfolded: Sequence[str] = ()
 
     @classmethod
@@ -74,13 +77,14 @@ class Ending:
         """What it must come to."""
         simulation = story.simulation
         stands = standing(simulation.fleet, simulation._due_at)
-        return cls(by_subject(map(encode, story.events)), stands)
+        return cls(by_subject(map(encode, story.events)), stands, sorted(story.refused))
 
     def differences(self, came: "Ending") -> list[str]:
         """Where what came is another, line by line; empty where it is the same."""
         return [
             *said_otherwise(self.said, came.said),
             *stands_otherwise(self.stands, came.stands),
+            *stands_otherwise({"refused": self.refused}, {"refused": came.refused}),
             *came.misfolded,
         ]
 
@@ -143,7 +147,7 @@ class Teller:
                 await self._hear(told, story)
             await self._pass_time(story.ended_at + timedelta.resolution)
             said, stands = by_subject(await self._published()), await self._standing()
-            ending = Ending(said, stands, await self._misfolded())
+            ending = Ending(said, stands, await self._refused(), await self._misfolded())
         self.lost = False
         return ending
 
@@ -245,8 +249,17 @@ class Teller:
         async for record in self.hearing:
             if record.value == THE_END:
                 break
-            said.append(record.value)
+            said.append(self._in_the_story(record.value.decode()).encode())
         return said
+
+    def _in_the_story(self, text: str) -> str:
+        """With each position, where it is an identity, as the story has it."""
+
+        def counted(found: re.Match[str]) -> str:
+            begun = self.begun.get(self._prefix + found[1], 0)
+            return f"{found[1]}/0/{int(found[2]) - begun}"
+
+        return re.sub(rf"{re.escape(self._prefix)}([a-z.-]+)/0/(\d+)", counted, text)
 
     async def _standing(self) -> dict[str, object]:
         """All that is stored."""
@@ -255,13 +268,19 @@ class Teller:
         stored = [(organization_from_json(row["document"]), row["next_due_at"]) for row in rows]
         fleet.put(*(organization for organization, _ in stored))
         for row in await self.pool.fetch("SELECT document FROM subscriptions"):
-            fleet.put(subscription_from_json(row["document"]))
+            fleet.put(subscription_from_json(self._in_the_story(row["document"])))
         async with transaction(self.pool) as conn:
             fleet.safeguards = await safeguards.read(conn)
             everybody = await conn.fetch("SELECT organization_id FROM activity")
             fleet.seen = await activity.read(conn, [row["organization_id"] for row in everybody])
             fleet.feeds = await activity.feeds(conn, since=date.min)
         return standing(fleet, {organization.id: due_at for organization, due_at in stored})
+
+    async def _refused(self) -> list[str]:
+        """What went to the dead letters."""
+        rows = await self.pool.fetch("SELECT topic, field, reason FROM dead_letters")
+        refused = [(row["topic"].removeprefix(self._prefix), row) for row in rows]
+        return sorted(f"{topic}: {row['field']}: {row['reason']}" for topic, row in refused)
 
     async def _misfolded(self) -> list[str]:
         """Where the journal and what is stored are not the same."""
@@ -310,7 +329,7 @@ def _together(heard: Sequence[Told]) -> list[list[Told]]:
     def place(told: Told) -> object:
         match told.what:
             case Record(topic=topic) as record:
-                others = topic in ACTIVITY and _subject(record) not in known
+                others = topic in ACTIVITY and _subject(record) not in {*known, None}
                 return "others" if others else (told.at, topic)
             case _:
                 return id(told)
@@ -320,7 +339,8 @@ def _together(heard: Sequence[Told]) -> list[list[Told]]:
 
 def _subject(record: Record) -> object:
     """Whom a message of the product's services is about; a marketplace's names nobody."""
-    return json.loads(record.value or b"{}").get("subject")
+    value = json.loads(record.value or b"{}")
+    return value.get("subject") if isinstance(value, dict) else None
 
 
 def _hearing(settings: Settings) -> AIOKafkaConsumer:

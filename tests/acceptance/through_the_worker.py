@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _tells_stories(item: pytest.Item) -> bool:
     known = vars(item.module) if isinstance(item, pytest.Function) else {}
-    return known.get("tell") is stories.tell or known.get("check_story") is stories.check_story
+    tells = (stories.tell, stories.check_story, stories.retell)
+    return any(known.get(each.__name__) is each for each in tells)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

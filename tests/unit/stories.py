@@ -45,7 +45,7 @@ from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 from marketplace_worker.record import Record
-from marketplace_worker.simulate import HORIZON, Simulation
+from marketplace_worker.simulate import HORIZON, Refuse, Simulation
 
 __all__ = ["DAY_0", "FEEDS", "HASH", "check_story", "moment", "policy", "simulation", "tell"]
 
@@ -115,17 +115,16 @@ def tell(
     check(events)
     ended_at = moment(until, start) if until else max(current.now or told.at, told.at)
     heard = [each for each in heard if each.at <= ended_at]
-    for retell in RETELL:
-        retell(Story(heard, (policy or Policy(), *newer), ended_at, events, current))
+    retell(Story(heard, (policy or Policy(), *newer), ended_at, events, current))
     return events
 
 
-def simulation(policy: Policy | None = None) -> "Workers":
-    """An empty fleet; a message that cannot be read is the test's own fault."""
+def _is_the_tests_own_fault(_record: Record, refusal: Malformed) -> None:
+    raise AssertionError(str(refusal))
 
-    def refuse(_record: Record, refusal: Malformed) -> None:
-        raise AssertionError(str(refusal))
 
+def simulation(policy: Policy | None = None, refuse: Refuse = _is_the_tests_own_fault) -> "Workers":
+    """An empty fleet; `refuse` is told of each message that cannot be read."""
     return Workers(policy or Policy(), FEEDS, HASH, refuse)
 
 
@@ -153,7 +152,7 @@ class Workers(Simulation):
 @dataclass(frozen=True, slots=True)
 class Story:
     """A story as it was told: what was heard, the policies (at first the first), how far the clock
-    ran, what was said, and the simulation as it stands in the end.
+    ran, what was said, the simulation as it stands in the end, and what went to the dead letters.
     """
 
     heard: Sequence[Told]
@@ -161,11 +160,18 @@ class Story:
     ended_at: datetime
     events: Sequence[Event]
     simulation: Workers
+    refused: Sequence[str] = ()
 
 
 RETELL: list[Callable[[Story], None]] = []
 """Each tells every story once more, in another way, and fails where that comes to something else
 (`--through-the-worker`)."""
+
+
+def retell(story: Story) -> None:
+    """Tell a story once more, in every other way that there is."""
+    for way in RETELL:
+        way(story)
 
 
 def policy(text: str) -> Policy:
@@ -223,7 +229,7 @@ def _went(heard: Sequence[Row], events: Sequence[Event], start: datetime) -> Ite
     """The story as it really went: after each line heard what it made us say, then deadlines."""
     answers: dict[int, list[Row]] = defaultdict(list)
     deadlines: list[tuple[datetime, Row]] = []
-    for event, text in _sentences(events, start):
+    for event, text in sentences(events, start):
         row = Row(day(event.decided_at, start), "", text)
         if event.causation_id == BY_DEADLINE:
             deadlines.append((event.decided_at, row))
@@ -254,7 +260,7 @@ def _is_named(line: str, identity: str) -> bool:
     return options.get("id") == operation and has_status
 
 
-def _sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:
+def sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:
     """What is said, in order; where a feed goes on to be silent, its first line tells the last."""
     told: list[tuple[Event, str]] = []
     silent: dict[ActivityFeed, tuple[int, date]] = {}

@@ -1,0 +1,138 @@
+"""Inputs that were tried once, and came out wrong or might have: tests/cases/README.md.
+
+Each scenario is told as `simulate` hears it, and with `--through-the-worker` to the worker as well.
+`tests/cases/expected.txt` has what must be said, in the words of `stories.py`: the day from that of
+the first line, who, what; effects left out; then what goes to the dead letters.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stories import FEEDS, Story, retell, sentences, simulation
+from telling import Told, day
+
+from marketplace_worker.contract.outbound import encode
+from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.events import Event, EventKind
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.record import Record
+
+CASES = Path(__file__).parents[1] / "cases"
+NAMES = sorted(path.stem for path in CASES.glob("*.jsonl"))
+KEYED = ["hold_in_order", "hold_swapped", "deact_in_order", "deact_swapped"]
+"""Those whose requests must come with the organization's id as their key."""
+
+UNTIL = {
+    "d-": datetime(2027, 6, 1, tzinfo=UTC),
+    "hold_": datetime(2026, 12, 31, tzinfo=UTC),
+    "deact_": datetime(2026, 12, 31, tzinfo=UTC),
+    "trace": datetime(2026, 12, 31, tzinfo=UTC),
+    "e-notice-after-a-long-wait": datetime(2026, 12, 31, tzinfo=UTC),
+}
+"""How far the clock runs, by the beginning of the name; `ELSE_UNTIL` for all others."""
+ELSE_UNTIL = datetime(2026, 7, 20, tzinfo=UTC)
+STEPS = {EventKind.CONTROL_PLANE_LOST, EventKind.SUSPENDED, EventKind.DEACTIVATED}
+"""What a deadline does to an organization: the reason is that of its cancellation by then."""
+
+
+def lines_of(name: str) -> list[dict[str, Any]]:
+    """The lines of a case."""
+    return [json.loads(line) for line in (CASES / f"{name}.jsonl").read_text().splitlines()]
+
+
+def until(name: str) -> datetime:
+    """How far the clock runs."""
+    return next((at for begins, at in UNTIL.items() if name.startswith(begins)), ELSE_UNTIL)
+
+
+def expected() -> dict[str, list[str]]:
+    """What must be said of each case."""
+    blocks = (CASES / "expected.txt").read_text().split("\n== ")[1:]
+    named = (block.strip().splitlines() for block in blocks)
+    return {name: said for name, *said in named}
+
+
+EXPECTED = expected()
+
+
+def told(lines: Sequence[dict[str, Any]], end: datetime) -> tuple[list[Event], list[str]]:
+    """What a scenario makes the worker say, and what goes to the dead letters."""
+    heard = list(read_scenario((json.dumps(line).encode() for line in lines), FEEDS))
+    refused: list[tuple[Record, Malformed]] = []
+    current = simulation(Policy(), lambda *refusal: refused.append(refusal))
+    events = list(current.run(heard, until=end))
+    tellings = [Told(record.recorded_at, record) for record in heard if record.recorded_at <= end]
+    reasons = [f"{record.topic}: {refusal}" for record, refusal in refused]
+    retell(Story(tellings, (Policy(),), end, events, current, reasons))
+    return events, [f"dead letter: {record.position}: {refusal}" for record, refusal in refused]
+
+
+def said(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
+    """The same in the words of `expected.txt`."""
+    events, refused = told(lines, end)
+    first = datetime.fromisoformat(lines[0]["at"])
+    start = datetime.combine(first.date(), time(), tzinfo=UTC)
+    spoken = []
+    for event, text in sentences(events, start):
+        what, reason = text.removeprefix(f"{event.subject}: "), ""
+        if event.kind in STEPS and event.standing is not None:
+            reason = f" ({event.standing.reason})"
+        spoken.append(f"{day(event.decided_at, start)} | {event.subject}: {what}{reason}")
+    return [*spoken, *refused]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_case_comes_out_as_it_should(name: str) -> None:
+    """What is right for each, tests/cases/README.md says."""
+    assert said(lines_of(name), until(name)) == EXPECTED[name]
+
+
+def test_what_is_right_is_said_of_cases_that_there_are() -> None:
+    """And the page has a row for each of them."""
+    assert sorted(EXPECTED) == NAMES
+    page = (CASES / "README.md").read_text()
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
+
+
+# --- variants -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["another", ""])
+@pytest.mark.parametrize("name", KEYED)
+def test_a_request_without_the_key_of_its_organization_is_refused(name: str, key: str) -> None:
+    """Section 7 of lifecycle.md: the order of requests is that of one key's records."""
+    lines = [
+        line | ({"key": key} if line["topic"] == "support.requests" else {})
+        for line in lines_of(name)
+    ]
+    come = said(lines, until(name))
+    assert [line.partition("| ")[2] for line in come] == [
+        "acme: support_request.rejected: invalid_request",
+        "acme: support_request.rejected: invalid_request",
+    ]
+
+
+def test_on_their_own_topics_the_messages_of_trace_act() -> None:
+    """Beside the case: it is the topic that makes a dead letter of them."""
+    topics = ["organizations.changes", "support.requests"]
+    lines = [line | {"topic": each} for line, each in zip(lines_of("trace"), topics, strict=True)]
+    assert said(lines, until("trace")) == [
+        "0+5m | acme: deactivated: support_request (support_request)",
+        "0+5m | acme: support_request.completed",
+    ]
+
+
+def test_the_schedule_of_who_is_canceled_under_a_hold_is_complete() -> None:
+    """Section 11: as it would be if the hold were released now, and it says so."""
+    events, _ = told(lines_of("d-hold-cancel"), until("d-hold-cancel"))
+    (canceled,) = [
+        json.loads(encode(event))["data"] for event in events if event.kind is EventKind.CANCELED
+    ]
+    states = [step["state"] for step in canceled["schedule"]]
+    assert states == ["control_plane_loss", "suspended", "deactivated"]
+    assert canceled["held"] is True
