@@ -74,8 +74,8 @@ class Part(NamedTuple):
 class Letter(Struct, frozen=True):
     """What was found, and what was said of it around it.
 
-    `resource`: what a router read at the source; of several, the outermost.  `sns` and `pubsub`:
-    the envelopes of that kind nearest to it.  `place`: its index, where the value holds several.
+    `resource`: what a router read at the source; of several, the outermost.  `sns`, `pubsub` and
+    `event` (CloudEvents): the nearest of these.  `place`: its index, where there are several.
     """
 
     record: Record
@@ -85,6 +85,7 @@ class Letter(Struct, frozen=True):
     resource: Part | None = None
     sns: Part | None = None
     pubsub: Part | None = None
+    event: Part | None = None
     place: str = ""
 
     @property
@@ -304,6 +305,8 @@ class _Unwrapping:
         for name, value in fields.items():
             if value is not None and value != "":
                 spelled.setdefault(name.lower(), name)
+        if "specversion" in fields:
+            around = replace(around, event=Part(fields, path))
         refusal: Malformed | None = None
         known = [spelled[name] for name in _ENVELOPES if name in spelled]
         for name in known:

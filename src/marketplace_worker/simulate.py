@@ -7,8 +7,10 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.decide import deadline_of, take
 from marketplace_worker.lifecycle.events import Event
@@ -18,7 +20,7 @@ from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import Settled
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Record
-from marketplace_worker.translate import EmailHasher, translate
+from marketplace_worker.translate import EmailHasher, translate_traced
 
 HORIZON = timedelta(days=3_653)
 """How far the clock runs on after the last message, where nothing else is said: ten years."""
@@ -33,7 +35,8 @@ Refuse = Callable[[Record, Malformed], None]
 class Simulation:
     """A fleet, its clock and what is due.  Time only goes on as `run` is told.
 
-    An idle look, at what only waits, is taken when its time comes; it puts no end off.
+    An idle look, at what only waits, is taken when its time comes; it puts no end off.  `traces`:
+    of each event whose message came in one, by the event's id.
     """
 
     policy: Policy
@@ -41,6 +44,7 @@ class Simulation:
     hash_email: EmailHasher
     refuse: Refuse
     fleet: Fleet = field(default_factory=Fleet)
+    traces: dict[UUID, Trace] = field(default_factory=dict)
     _seen: set[Identity] = field(default_factory=set)
     _due_at: dict[OrganizationId, datetime] = field(default_factory=dict)
     _looks: list[_Look] = field(default_factory=list)
@@ -64,24 +68,26 @@ class Simulation:
             yield from self._deadlines(before=end + timedelta.resolution, to_the_end=until is None)
 
     def _hear(self, record: Record) -> Iterator[Event]:
-        for said in translate(record, self.feeds[record.topic], self.hash_email):
+        for said, trace in translate_traced(record, self.feeds[record.topic], self.hash_email):
             match said:
                 case Malformed():
                     self.refuse(record, said)
                 case LoggedIn() | ApiRequested():
                     self.fleet.heard(said)
                     if said.feed in self.fleet.organization(said.organization).watched_feeds:
-                        yield from self._take(said, record.recorded_at)
+                        yield from self._take(said, record.recorded_at, trace)
                 case _:
-                    yield from self._take(said, record.recorded_at)
+                    yield from self._take(said, record.recorded_at, trace)
 
-    def _take(self, fact: Fact, now: datetime) -> Iterator[Event]:
+    def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if fact.identity in self._seen:
             return
         self._seen.add(fact.identity)
         decision = take(fact, self.fleet, Policies(self.policy), now=now)
         for settled in decision.settled:
             self._note(settled, now)
+        if trace is not None:
+            self.traces.update((event.id, trace) for event in decision.events)
         yield from decision.events
 
     def _deadlines(self, *, before: datetime, to_the_end: bool = False) -> Iterator[Event]:

@@ -4,12 +4,13 @@ Shared by `steps.ingest` and `simulate`, so that both read the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from marketplace_worker import envelopes
 from marketplace_worker.contract import cloudevents, inbound
 from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.contract.plain_activity import read_plain_activity
+from marketplace_worker.contract.tracing import Trace, trace_of
 from marketplace_worker.envelopes import Fields, Letter, Likeness, Recognize
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Activity, Fact, Notified, Unrecognized
@@ -27,6 +28,13 @@ the whole value, which may be a megabyte.
 """
 
 
+class Translated(NamedTuple):
+    """One thing that a record says, or the refusal of that part; and the trace that it came in."""
+
+    what: Fact | Activity | Malformed
+    trace: Trace | None = None
+
+
 def translate(
     record: Record, feed: Feed, hash_email: EmailHasher
 ) -> Sequence[Fact | Activity | Malformed]:
@@ -34,6 +42,11 @@ def translate(
 
     Total: whatever the bytes are, nothing is raised for them.
     """
+    return [each.what for each in translate_traced(record, feed, hash_email)]
+
+
+def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Sequence[Translated]:
+    """The same, for those who publish what comes of it."""
     try:
         _check_header_names(record)
         match feed:
@@ -45,12 +58,13 @@ def translate(
                 return _notifications(record, _AZURE, azure.translate)
             case Feed.LOGINS | Feed.API_REQUESTS:
                 carries = NAMES[feed]
-                activity = read_plain_activity(record, carries=carries)
-                return (activity,) if activity else _events(record, carries, hash_email)
+                if activity := read_plain_activity(record, carries=carries):
+                    return (Translated(activity, trace_of(record)),)
+                return _events(record, carries, hash_email)
             case Feed.ORGANIZATION_CHANGES | Feed.SUPPORT_REQUESTS:
                 return _events(record, NAMES[feed], hash_email)
     except Malformed as refusal:
-        return (refusal,)
+        return (Translated(refusal),)
 
 
 def _check_header_names(record: Record) -> None:
@@ -60,11 +74,10 @@ def _check_header_names(record: Record) -> None:
             raise Malformed("the header's name is not UTF-8", field=f"headers[{place}]")
 
 
-def _events(
-    record: Record, carries: str, hash_email: EmailHasher
-) -> Sequence[Fact | Activity | Malformed]:
-    def read(event: cloudevents.CloudEvent) -> Fact:
-        return inbound.read(event, record, carries=carries, hash_email=hash_email)
+def _events(record: Record, carries: str, hash_email: EmailHasher) -> Sequence[Translated]:
+    def read(event: cloudevents.CloudEvent) -> Translated:
+        fact = inbound.read(event, record, carries=carries, hash_email=hash_email)
+        return Translated(fact, trace_of(record, event.attributes))
 
     return _each(cloudevents.read_cloudevents(record), read)
 
@@ -73,14 +86,15 @@ def _notifications(
     record: Record,
     recognize: Recognize,
     translator: Callable[[Letter], Notified | Unrecognized],
-) -> Sequence[Fact | Malformed]:
+) -> Sequence[Translated]:
     if record.headers and cloudevents.is_binary_of_ours(record):
         raise Malformed(_ON_ANOTHER_TOPIC, field="type")
 
-    def read(letter: Letter) -> Fact:
+    def read(letter: Letter) -> Translated:
         if cloudevents.is_of_ours(letter.fields):
             raise Malformed(_ON_ANOTHER_TOPIC, field=letter.at("type"))
-        return translator(letter)
+        around = letter.event.fields if letter.event else None
+        return Translated(translator(letter), trace_of(record, around))
 
     return _each(envelopes.unwrap(record, recognize), read)
 
@@ -101,13 +115,13 @@ _AWS, _GCP, _AZURE = map(_or_of_ours, (aws.likeness, gcp.likeness, azure.likenes
 
 
 def _each(
-    parts: Iterable[Part | Malformed], read: Callable[[Part], Fact]
-) -> Sequence[Fact | Malformed]:
+    parts: Iterable[Part | Malformed], read: Callable[[Part], Translated]
+) -> Sequence[Translated]:
     """Each part is taken or refused by itself.
 
     Of what is refused, as much is told as `REFUSED_MAX` allows; all that can be read is taken.
     """
-    said: list[Fact | Malformed] = []
+    said: list[Translated] = []
     refused = 0
     for part in parts:
         try:
@@ -117,8 +131,8 @@ def _each(
         except Malformed as refusal:
             refused += 1
             if refused < REFUSED_MAX:
-                said.append(refusal)
+                said.append(Translated(refusal))
             elif refused == REFUSED_MAX:
                 reason = f"{refusal.reason}; records refused after this one are not told one by one"
-                said.append(Malformed(reason, field=refusal.field))
+                said.append(Translated(Malformed(reason, field=refusal.field)))
     return said

@@ -23,6 +23,7 @@ from telling import DAY_0, FEEDS, PolicyLoaded, Told, day, moment, tellings
 
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.decide import take
 from marketplace_worker.lifecycle.events import (
@@ -138,7 +139,7 @@ class Workers(Simulation):
     pinned: dict[str, Policy] = field(default_factory=dict)
     now: datetime | None = None
 
-    def _take(self, fact: Fact, now: datetime) -> Iterator[Event]:
+    def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         self.now = now
         if fact.identity in self._seen:
             return
@@ -146,6 +147,8 @@ class Workers(Simulation):
         decision = take(fact, self.fleet, Policies(self.policy, self.pinned), now=now)
         for settled in decision.settled:
             self._note(settled, now)
+        if trace is not None:
+            self.traces.update((event.id, trace) for event in decision.events)
         yield from decision.events
 
 

@@ -32,7 +32,7 @@ def simulate_command(
     end = _moment(until)
     with _opened(scenario) as lines:
         for event in simulation.run(read_scenario(lines, by_topic), until=end):
-            sys.stdout.buffer.write(encode(event) + b"\n")
+            sys.stdout.buffer.write(encode(event, simulation.traces.get(event.id)) + b"\n")
     sys.stdout.flush()
 
 

@@ -7,7 +7,7 @@ spec).  What a type's data must look like is not known here; that is `inbound`.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -68,12 +68,14 @@ class CloudEvent:
 
     `encoded`: the data as bytes of JSON that nobody has looked at yet (binary mode, or
     `data_base64`).  `data`: the data otherwise.  `path`: where it stands in the value.
+    `attributes`: all of them as they came.
     """
 
     envelope: Envelope
     data: object = None
     encoded: bytes | None = None
     path: str = ""
+    attributes: Fields = field(default_factory=dict, compare=False, repr=False)
 
     def read_data(self) -> object:
         """The data as JSON values; None where there is none.  `Malformed` where it is no JSON."""
@@ -132,7 +134,8 @@ def subject_of(record: Record) -> str | None:
 
 
 def _binary(record: Record) -> Sequence[CloudEvent | Malformed]:
-    event = CloudEvent(_envelope(_attributes(record)), encoded=record.value)
+    attributes = _attributes(record)
+    event = CloudEvent(_envelope(attributes), encoded=record.value, attributes=attributes)
     if _is_ours(event.envelope.type) or envelopes.is_whole(record, _likeness):
         return (event,)
     try:
@@ -167,15 +170,15 @@ def _structured(letter: Letter | Malformed) -> CloudEvent | Malformed:
 def _event(fields: Fields, path: str) -> CloudEvent:
     envelope = _envelope(fields, path)
     encoded = fields.get("data_base64")
-    event = CloudEvent(envelope, data=fields.get("data"), path=path)
+    event = CloudEvent(envelope, data=fields.get("data"), path=path, attributes=fields)
     if encoded is None:
         return event
-    field = event.at("data_base64")
+    at = event.at("data_base64")
     if event.data is not None:
-        raise Malformed("must not stand beside data", field=field)
+        raise Malformed("must not stand beside data", field=at)
     if not isinstance(encoded, str):
-        raise Malformed("must be base64", field=field)
-    return CloudEvent(envelope, encoded=envelopes.decode_base64(encoded, field=field), path=path)
+        raise Malformed("must be base64", field=at)
+    return replace(event, encoded=envelopes.decode_base64(encoded, field=at))
 
 
 def _envelope(attributes: Fields, path: str = "") -> Envelope:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from marketplace_worker.contract.cloudevents import event_type
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.lifecycle.events import (
     WORKER,
     CancellationDetails,
@@ -339,6 +340,20 @@ def example_answer_of_the_worker() -> Event:
     )
     kind = EventKind.SUPPORT_REQUEST_REJECTED
     return _event_of_the_worker(kind, details, details.request_id, sequence=4)
+
+
+def example_held_and_traced() -> tuple[Event, Trace]:
+    """A cancellation under a hold, caused by a message that came in a trace: with all that is there
+    only sometimes.
+    """
+    event = example_event(EventKind.CANCELED, sequence=1)
+    assert event.standing is not None
+    held = replace(
+        event,
+        standing=replace(event.standing, next_step=None),
+        details=CancellationDetails(_SCHEDULE, held=True),
+    )
+    return held, Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "rojo=00f067aa")
 
 
 def _event_of_the_worker(

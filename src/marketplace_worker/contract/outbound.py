@@ -19,6 +19,7 @@ from marketplace_worker.contract.outbound_events import (
     STATE_SOURCE,
     PublishedEvent,
 )
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.lifecycle.events import (
     WORKER,
     CancellationDetails,
@@ -54,8 +55,10 @@ _NAMES = {kind: (event_type(kind), schema_id(kind)) for kind in EventKind}
 _CAPABILITIES = {state: asdict(state.capabilities) for state in State}
 
 
-def encode(event: Event) -> bytes:
+def encode(event: Event, trace: Trace | None = None) -> bytes:
     """The JSON of an event, whole: the value of its record on `organizations.lifecycle`.
+
+    `trace`: that of the message which caused it.
 
     Its content type is `CLOUDEVENTS_CONTENT_TYPE`.  An event whose details are not those of its
     kind, or whose standing is not that of its subject, is a bug of ours, and raises.
@@ -79,14 +82,17 @@ def encode(event: Event) -> bytes:
             "partitionkey": event.subject,
             "causationid": event.causation_id,
             "correlationid": event.correlation_id,
+            **_traced(trace),
             "data": told | details_data(event.details),
         }
     )
     return _EVENTS[kind].dump_json(written)
 
 
-def encode_snapshot(snapshot: Snapshot) -> bytes:
+def encode_snapshot(snapshot: Snapshot, trace: Trace | None = None) -> bytes:
     """The JSON of a snapshot, whole: the value of its record on `organizations.state`.
+
+    `trace`: that of the message which caused it.
 
     Its `sequence` is the revision: it counts the snapshots, not the events.
     """
@@ -104,6 +110,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
             "sequence": f"{snapshot.revision:020}",
             "partitionkey": organization,
             "causationid": snapshot.causation_id,
+            **_traced(trace),
             "data": _standing(snapshot.standing, snapshot.taken_at)
             | {
                 "tier": snapshot.tier,
@@ -115,6 +122,10 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         }
     )
     return _STATE.dump_json(written)
+
+
+def _traced(trace: Trace | None) -> dict[str, Any]:
+    return {} if trace is None else {"traceparent": trace.parent, "tracestate": trace.state}
 
 
 def _told(event: Event) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, create_model
+from pydantic.json_schema import SkipJsonSchema
 
 from marketplace_worker.contract.cloudevents import event_type, message_title, schema_id
 from marketplace_worker.contract.outbound_data import (
@@ -21,6 +22,16 @@ STATE_SOURCE = "/marketplace-worker/state"
 """Of snapshots: their `sequence` counts them, and an event's counts events."""
 
 STATE_NAME = "organization.state"
+
+
+Passed = Annotated[
+    Name | SkipJsonSchema[None],
+    Field(
+        exclude_if=lambda told: told is None,
+        description="As the message that caused it had it (W3C Trace Context); else not there.",
+        json_schema_extra=lambda schema: schema.pop("default", None),
+    ),
+]
 
 
 class PublishedEvent(Written):
@@ -42,6 +53,8 @@ class PublishedEvent(Written):
     causationid: Annotated[
         Name, Field(description="The id of the inbound message that caused it, or `deadline`.")
     ]
+    traceparent: Passed = None
+    tracestate: Passed = None
 
 
 class PublishedLifecycleEvent(PublishedEvent):

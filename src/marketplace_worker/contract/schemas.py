@@ -20,6 +20,7 @@ from marketplace_worker.contract.cloudevents import (
 from marketplace_worker.contract.examples import (
     MARKETPLACE_EXAMPLES,
     example_answer_of_the_worker,
+    example_held_and_traced,
     example_snapshot,
     inbound_examples,
     outbound_examples,
@@ -158,6 +159,7 @@ def outbound_schemas(*, closed: bool = False) -> dict[str, JsonObject]:
     """
     examples = {name: [message] for name, message in outbound_messages().items()}
     examples[EventKind.SUPPORT_REQUEST_REJECTED].append(_read(example_answer_of_the_worker()))
+    examples[EventKind.CANCELED].append(json.loads(encode(*example_held_and_traced())))
     written = [(str(kind), model, DESCRIPTIONS[kind]) for kind, model in EVENT_MODELS.items()]
     schemas = {
         name: _event(

@@ -11,6 +11,7 @@ from typing import Self
 
 from msgspec import Struct
 
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.inactivity import Heard
@@ -22,11 +23,12 @@ from marketplace_worker.store.database import Connection
 
 
 class Said(Struct, frozen=True):
-    """One part of a record: what it says, or why it cannot be read."""
+    """One part of a record: what it says, or why it cannot be read; and the trace it came in."""
 
     record: Record
     part: int
     what: Fact | Malformed
+    trace: Trace | None = None
 
 
 class WatchedMeanwhile(Exception):

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.outbound import (
@@ -14,6 +15,7 @@ from marketplace_worker.contract.outbound import (
     encode,
     encode_snapshot,
 )
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.lifecycle.decide import Decision, Outcome, take
 from marketplace_worker.lifecycle.events import WORKER, Event, Snapshot, SupportDetails
 from marketplace_worker.lifecycle.facts import (
@@ -78,7 +80,8 @@ class Worker:
 class Tally:
     """What one transaction decided; lives as long as it.
 
-    `near` is what was loaded and locked; it changes as facts are taken.
+    `near` is what was loaded and locked; it changes as facts are taken.  Traces are no part of what
+    is decided: they go by beside it, from the message to the events that it caused.
     """
 
     near: Neighbourhood
@@ -92,7 +95,8 @@ class Tally:
     _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
     _moved: list[Subscription] = field(default_factory=list)
     _safeguards_changed: bool = False
-    _snapshots: dict[OrganizationId, Snapshot] = field(default_factory=dict)
+    _snapshots: dict[OrganizationId, tuple[Snapshot, Trace | None]] = field(default_factory=dict)
+    _traces: dict[UUID, Trace] = field(default_factory=dict)
     _subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     _due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
     _mass_cancellation: MassCancellation | None = None
@@ -118,8 +122,8 @@ class Tally:
 
     # --- deciding ---
 
-    async def take(self, fact: Fact, position: str) -> Decision:
-        """Decide on one fact, and remember what came of it.
+    async def take(self, fact: Fact, position: str, trace: Trace | None = None) -> Decision:
+        """Decide on one fact, and remember what came of it; that goes out with the fact's `trace`.
 
         After each the event loop may do something else: there may be ten thousand, the relay would
         wait for all of them, and who sends no heartbeat meanwhile is thrown out of its group.
@@ -131,6 +135,8 @@ class Tally:
             readings = readings_of(decision, self.fleet)
             self.entries.append(journal.Entry(fact, decision.outcome, position, readings))
         self.events += decision.events
+        if trace is not None:
+            self._traces.update((event.id, trace) for event in decision.events)
         if decision.safeguards != safeguards_before:
             assert self.near.safeguards_locked, "what all workers share is locked before it changes"
             self._safeguards_changed = True
@@ -139,7 +145,7 @@ class Tally:
             if isinstance(fact, SubscriptionLinked) and _was_moved(decision.subscription):
                 self._moved.append(decision.subscription)
         for settled in decision.settled:
-            self._remember(settled, fact, decision.outcome)
+            self._remember(settled, fact, decision.outcome, trace)
         if decision.said:
             version = self.policies.current.version
             self.decided.append(Decided(fact.identity, WORKER, None, None, version, decision.said))
@@ -148,7 +154,9 @@ class Tally:
             self._answers += ((fact, answer) for answer in answers)
         return decision
 
-    def _remember(self, settled: Settled, fact: Fact, outcome: Outcome) -> None:
+    def _remember(
+        self, settled: Settled, fact: Fact, outcome: Outcome, trace: Trace | None
+    ) -> None:
         organization = settled.organization
         id_, seen = organization.id, self.fleet.seen.get(organization.id)
         assert id_ in self.near.locked, "an organization is locked before it is decided on"
@@ -159,7 +167,7 @@ class Tally:
         self._due_at[id_] = settled.due_at and max(settled.due_at, self.now)
         deadline = isinstance(fact, DeadlineCame)
         if organization != settled.before or (outcome is Outcome.APPLIED and not deadline):
-            self._show(settled, BY_DEADLINE if deadline else fact.identity.id)
+            self._show(settled, BY_DEADLINE if deadline else fact.identity.id, trace)
         if settled.events or _what_is_decided(organization) != _what_is_decided(settled.before):
             pinned = organization.cancellation or settled.before.cancellation
             self.decided.append(
@@ -173,15 +181,16 @@ class Tally:
                 )
             )
 
-    def _show(self, settled: Settled, cause: str) -> None:
+    def _show(self, settled: Settled, cause: str, trace: Trace | None) -> None:
         """Its newest snapshot is the one that goes out: one an organization and batch.  Of one that
         was erased before there is none.
         """
         organization = settled.organization
         if organization.creation is not None and settled.before.erased_at is None:
-            self._snapshots[organization.id] = snapshot(
+            shown = snapshot(
                 settled.outlook, revision=organization.revision + 1, causation_id=cause
             )
+            self._snapshots[organization.id] = shown, trace
 
     # --- writing it down ---
 
@@ -207,19 +216,20 @@ class Tally:
 
     def _lifecycle_messages(self, topics: OutboundTopics) -> Iterable[Outgoing]:
         for event in self.events:
-            yield Outgoing(topics.lifecycle, event.subject.encode(), encode(event), _HEADERS)
+            value = encode(event, self._traces.get(event.id))
+            yield Outgoing(topics.lifecycle, event.subject.encode(), value, _HEADERS)
 
     def _snapshot_messages(self, topics: OutboundTopics) -> Iterable[Outgoing]:
         """One snapshot for each organization that the batch changed, as it was changed last; what
         is erased is shown no more.
         """
-        for id_, shown in self._snapshots.items():
+        for id_, (shown, trace) in self._snapshots.items():
             organization = replace(self.fleet.organization(id_), revision=shown.revision)
             self.fleet.put(organization)
             if organization.erased_at is not None:
                 yield Outgoing(topics.state, id_.encode(), value=None)
             else:
-                yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown), _HEADERS)
+                yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown, trace), _HEADERS)
 
     def tell(self) -> None:
         """Say what was decided, count it, and wake the relay, after the commit."""

@@ -22,7 +22,7 @@ from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Refused
-from marketplace_worker.translate import translate
+from marketplace_worker.translate import translate_traced
 
 DEAD_LETTER_BYTES_MAX = 900_000
 """Brokers take 1 MiB where nobody changed it, key and headers and all."""
@@ -66,10 +66,10 @@ def read(records: Iterable[Record], worker: Worker) -> Batch:
     """Translate every record; a value that holds several parts is sorted part by part."""
     return Batch(
         [
-            Said(record, part, what)
+            Said(record, part, each.what, each.trace)
             for record in records
-            for part, what in enumerate(
-                translate(record, worker.feeds[record.topic], worker.hash_email)
+            for part, each in enumerate(
+                translate_traced(record, worker.feeds[record.topic], worker.hash_email)
             )
         ]
     )
@@ -163,10 +163,10 @@ def _named(batch: Batch, counting: Counting) -> Iterable[Fact]:
 
 def _decided_on(
     batch: Batch, counting: Counting, locked: AbstractSet[OrganizationId]
-) -> Sequence[tuple[Record, Fact]]:
+) -> Sequence[tuple[Said, Fact]]:
     """The facts, and of the activity that of whoever is locked, for it may begin to watch."""
     return [
-        (said.record, said.what)
+        (said, said.what)
         for place, said in enumerate(batch.said)
         if not isinstance(said.what, Malformed)
         and (
@@ -177,11 +177,11 @@ def _decided_on(
 
 
 async def _decide(
-    decided_on: Sequence[tuple[Record, Fact]], known: set[Identity], taken: Taken
+    decided_on: Sequence[tuple[Said, Fact]], known: set[Identity], taken: Taken
 ) -> None:
     """Decide in the order in which the records came: activity is seen when its turn comes."""
     tally = taken.tally
-    for record, fact in decided_on:
+    for said, fact in decided_on:
         if isinstance(fact, LoggedIn | ApiRequested):
             tally.fleet.heard(fact)
             if fact.feed not in tally.fleet.organization(fact.organization).watched_feeds:
@@ -190,7 +190,8 @@ async def _decide(
             taken.duplicates += 1
             continue
         known.add(fact.identity)
-        taken.applied[(await tally.take(fact, record.position)).outcome.value] += 1
+        decision = await tally.take(fact, said.record.position, said.trace)
+        taken.applied[decision.outcome.value] += 1
 
 
 async def _refuse(
