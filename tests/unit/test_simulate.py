@@ -142,6 +142,37 @@ def test_at_one_instant_messages_come_before_deadlines() -> None:
     """)
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "gcp:e-1 ENTITLEMENT_PENDING_CANCELLATION ends=5",
+        "aws:a-1 Agreement Amended renews=no end=5",
+    ],
+)
+def test_an_announced_end_is_ahead_while_messages_of_its_instant_are_read(ends: str) -> None:
+    """Section 11: nobody told it, so it comes by itself."""
+    subject = ends.partition(" ")[0]
+    check_story(f"""
+        day | heard                                  | said
+        0   | acme created plus                      |
+        0   | acme links {subject} payg              |
+        1   | {ends}                                 |
+        5   | acme tier plus                         |
+        5   | acme commits c-2 from=5 to=99999       |
+    """)
+
+
+def test_an_end_that_is_told_with_the_time_of_a_message_has_come() -> None:
+    """Section 11: only what ends by itself is still ahead."""
+    check_story("""
+        day | heard                                 | said
+        0   | acme created plus                     |
+        0   | acme links gcp:e-1 payg               |
+        5   | gcp:e-1 ENTITLEMENT_DELETED           | canceled unknown by marketplace, payg
+        5   | acme commits c-2 from=5 to=99999      | reinstated
+    """)
+
+
 def test_at_one_instant_messages_come_in_the_order_of_the_lines() -> None:
     """The other way round nobody is canceled."""
     check_story("""

@@ -104,7 +104,7 @@ def claims_of(
             span.reason,
             span.initiator,
             subscription=subscription.key,
-            ends_by_itself=span.superseded,
+            ends_by_itself=span.superseded or span.inferred,
         )
 
 
