@@ -106,3 +106,44 @@ def test_a_free_organization_with_a_commitment_yet_to_start_is_not_inactive() ->
         """,
         until="399",
     )
+
+
+@pytest.mark.parametrize(
+    ("released", "goes_on"),
+    [
+        (
+            "22",
+            """
+            22 |                               | notice_withdrawn: suspended 7
+            22 |                               | notice_given: suspended 25
+            25 |                               | suspended
+            """,
+        ),
+        (
+            "21",
+            """
+            21 |                               | suspended @7
+            """,
+        ),
+    ],
+    ids=["long", "short"],
+)
+def test_a_notice_that_the_guard_made_wait_too_long_is_given_anew(
+    released: str, goes_on: str
+) -> None:
+    """Section 12, *any wait*: more than 14 days past the date that it named."""
+    check_story(
+        f"""
+        day | heard                         | said
+        0   | acme created plus             |
+        0   | acme links gcp:e-1 payg       |
+        0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+            |                               | final_report_due gcp:e-1 0+1h
+        1   |                               | control_plane_lost
+        4   |                               | notice_given: suspended 7
+        6   | operator: trips               | worker: guard.tripped: both by olga
+        {released}  | operator: releases    | worker: guard.released: both by olga
+        {goes_on}
+        """,
+        until="27",
+    )

@@ -115,6 +115,16 @@ class Watch:
         self.answers = replace(self.answers, permitted=permitted)
         return permitted
 
+    def lets_steps_go_on(self) -> bool:
+        """Whether the guard for steps stands open now; none is taken, and none is counted."""
+        if self.recalled is not None:
+            is_open = self.recalled.permitted is not False
+        else:
+            trip = self.safeguards.trip
+            is_open = trip is None or trip.allowance > 0
+        self.answers = replace(self.answers, permitted=is_open)
+        return is_open
+
     def grants(self, requested_by: str, guard: Guard, *, now: datetime, request_id: str) -> Verdict:
         """Whether one deactivation may be done that a person asks for; it is counted, or it trips
         the guard for requests.

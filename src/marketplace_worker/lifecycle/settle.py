@@ -231,10 +231,20 @@ def _take_what_is_due(case: Case) -> None:
         match _due(case):
             case NoticeDue(state=state, at=at, names=names) if at <= case.now:
                 case.give_notice(state, names)
+            case StepDue(at=at) if at <= case.now and _was_withheld_too_long(case):
+                case.withdraw_notice()
             case StepDue(state=state, at=at) if at <= case.now and _may_be_taken(case, state, at):
                 _take(case, state, at)
             case _:
                 return
+
+
+def _was_withheld_too_long(case: Case) -> bool:
+    """Whether the guard lets go on what was announced long ago: it is announced anew first."""
+    organization, notice = case.organization, case.organization.notice
+    if organization.withheld_at is None or notice is None:
+        return False
+    return case.now - notice.names > LONG_WAIT and case.watch.lets_steps_go_on()
 
 
 def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
