@@ -23,8 +23,8 @@ around Lambda's SQS around SNS around EventBridge, has 8."""
 RECORDS_MAX = 10_000
 """How many records one value may hold: the largest batch that SQS hands to a Lambda function."""
 
-OBJECTS_MAX = 100_000
-"""How many objects of one value are looked at: ten in the envelopes of each of its records."""
+OBJECTS_MAX = 50_000
+"""How many objects of one value are looked at: five in the envelopes of each of its records."""
 
 TEXT_MAX = 16 * 2**20
 """How much text within a value is parsed, in characters: a largest value, once per envelope."""
@@ -328,7 +328,7 @@ class _Unwrapping:
         """What a forwarding program holds under a name of its own, which is not ours to repeat."""
         found: list[Found] = []
         for name, value in fields.items():
-            is_text = isinstance(value, str) and value.lstrip().startswith(("{", "["))
+            is_text = isinstance(value, str) and value.lstrip().startswith(_BEGINNINGS_OF_TEXT)
             if name in but or not (is_text or isinstance(value, dict | list)):
                 continue
             try:

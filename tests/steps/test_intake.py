@@ -79,7 +79,7 @@ async def test_a_flood_stops_its_topic_and_no_other(worker: Worker, clock: Movab
     (said,) = [line for line in lines if line["log_level"] == "error"]
     assert said["event"] == "intake_stopped"
     assert (said["topic"], said["refused"], said["records"]) == (FLOODED, 12, 12)
-    assert (said["reason"], said["field"]) == ("is not JSON", "")
+    assert (said["reason"], said["field"]) == ("is not JSON (at character 0)", "value")
     assert metrics.INTAKE_STOPPED.labels(FLOODED)._value.get() == 1
 
 

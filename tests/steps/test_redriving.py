@@ -151,7 +151,7 @@ async def test_what_still_cannot_be_read_waits_for_its_new_reason_and_is_publish
 ) -> None:
     """Its row tells who tried; the topic's second record tells that it is the second attempt."""
     clock.now = at(3)
-    value = json.dumps({"subscriptionId": "s"}).encode()
+    value = json.dumps({"action": "subscribe-success"}).encode()
     broken = Record(TOPICS.aws_notifications, 3, 0, at(1), b"k", value)
     await ingest([broken], misreading(worker, TOPICS.aws_notifications))
     (before,) = await rows(worker)
@@ -161,8 +161,7 @@ async def test_what_still_cannot_be_read_waits_for_its_new_reason_and_is_publish
     assert [each.became for each in done.results] == [Became.REFUSED]
     (after,) = await rows(worker)
     assert (after["status"], after["attempts"], after["acted_by"]) == ("waiting", 2, "Olga")
-    assert (before["field"], after["field"]) == ("action", "")
-    assert before["reason"] != after["reason"]
+    assert (before["field"], after["field"]) == ("subscriptionId", "product-code")
     assert before["group_id"] != after["group_id"]
     sent = await worker.pool.fetch(
         "SELECT value, headers FROM outbox WHERE topic = $1 ORDER BY id", TOPICS.dead_letters
@@ -170,15 +169,15 @@ async def test_what_still_cannot_be_read_waits_for_its_new_reason_and_is_publish
     assert [row["value"] for row in sent] == [value, value]
     headers = [dict(outbox.headers_from_json(row["headers"])) for row in sent]
     assert [each["dead-letter-attempt"] for each in headers] == [b"1", b"2"]
-    assert headers[1]["dead-letter-reason"] == after["reason"].encode()
+    assert headers[1]["dead-letter-reason"] == b"product-code: is missing"
 
 
 async def test_of_a_value_with_several_parts_each_counts_once(
     worker: Worker, clock: MovableClock
 ) -> None:
     """
-    The readable parts were taken at once; where we failed on the whole, all of them are taken now,
-    and the part that cannot be read waits by itself.
+    The readable parts were taken at once; where none could be read, each waited by itself; all of
+    them are taken now, and the part that cannot be read waits on.
     """
     clock.now = at(3)
     told = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
@@ -197,6 +196,8 @@ async def test_of_a_value_with_several_parts_each_counts_once(
     assert [(each.id, each.became) for each in done.results] == [
         (1, Became.REFUSED),
         (2, Became.REDRIVEN),
+        (3, Became.REFUSED),
+        (4, Became.REDRIVEN),
     ]
     assert (done.duplicates, dict(done.applied)) == (4, {})
     assert await said(worker, "a") == spoken
@@ -204,6 +205,7 @@ async def test_of_a_value_with_several_parts_each_counts_once(
         (7, 1, "waiting"),
         (8, 0, "redriven"),
         (8, 1, "waiting"),
+        (8, 2, "redriven"),
     ]
 
 
@@ -495,7 +497,7 @@ async def test_a_group_is_what_is_refused_for_the_same_reason(
     assert [(g.field, g.letters, g.retried, g.last_at - g.first_at) for g in groups] == [
         ("Records.*.body", 4, 1, timedelta()),
         ("Records.*.body", 2, 0, timedelta()),
-        ("action", 1, 0, timedelta()),
+        ("value", 1, 0, timedelta()),
     ]
     ids = [await waiting(worker, group.id) for group in groups]
     assert ids == [[1, 3, 4, 6], [2, 5], [7]]

@@ -41,7 +41,7 @@ async def lives(worker: Worker, clock: MovableClock) -> None:
         ),
         support(3.2, "reactivate_organization", "gone"),
         support(3.3, "unlock_email", "gone", email="gone@x.example"),
-        event(3.4, "somebody.elses", "acme", {}),
+        event(3.4, "organization.not_ours_yet", "acme", {}),
     )
     await tell(worker, clock, *sorted(lines, key=day_of))
     for day in range(4, 90):
@@ -104,7 +104,7 @@ async def test_whatever_was_tampered_with_is_found(
         *canceled("acme"),
         *canceled("globex"),
         bought(1.5, "second", "account of acme"),
-        event(2, "somebody.elses", "acme", {}),
+        event(2, "organization.not_ours_yet", "acme", {}),
         login(2.5, "acme"),
     ]
     await tell(worker, clock, *sorted(lines, key=day_of))

@@ -57,9 +57,10 @@ def likeness(fields: Fields) -> Likeness:
     event_type = ProtoNode(fields).value("eventType")
     if event_type is None:
         return Likeness.NONE
+    if any(isinstance(fields.get(name), dict) for name in _SUBJECTS):
+        return Likeness.SURE
     is_named = isinstance(event_type, str) and event_type.startswith(("ENTITLEMENT_", "ACCOUNT_"))
-    is_message = is_named or any(isinstance(fields.get(name), dict) for name in _SUBJECTS)
-    return Likeness.SURE if is_message else Likeness.NONE
+    return Likeness.MAYBE if is_named else Likeness.NONE
 
 
 def translate(letter: Letter) -> Notified | Unrecognized:
