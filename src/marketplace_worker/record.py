@@ -23,9 +23,10 @@ Python has them in file names (`surrogateescape`)."""
 class Record(Struct, frozen=True):
     """The bytes of a record and where they stood.
 
-    `recorded_at` is the record's own timestamp (UTC), by the clock of its producer; `EPOCH` where
-    it brings none.  `received_at` is when it was taken in, by our clock; None where nothing hangs
-    on it.  `value` is None for a tombstone.
+    `left_out_bytes` is how many bytes the value had where it is too large to be taken in: then it
+    is only where Kafka has it.  `recorded_at` is the record's own timestamp (UTC), by the clock of
+    its producer; `EPOCH` where it brings none.  `received_at` is when it was taken in, by our
+    clock; None where nothing hangs on it.  `value` is None for a tombstone.
     """
 
     topic: str
@@ -36,6 +37,7 @@ class Record(Struct, frozen=True):
     value: bytes | None
     headers: Headers = ()
     received_at: datetime | None = None
+    left_out_bytes: int | None = None
 
     @property
     def happened_by(self) -> datetime:
@@ -52,6 +54,11 @@ class Record(Struct, frozen=True):
     def received(self, at: datetime) -> "Record":
         """The same record, taken in at that moment (UTC); itself where its own time is believed."""
         return self if self._is_believed(at) else replace(self, received_at=at)
+
+    def bounded(self, value_bytes_max: int) -> "Record":
+        """The same record, without a value that is larger."""
+        size = len(self.value or b"")
+        return replace(self, value=None, left_out_bytes=size) if size > value_bytes_max else self
 
     def _is_believed(self, received_at: datetime) -> bool:
         return EPOCH < self.recorded_at <= received_at + CLOCKS_APART_MAX

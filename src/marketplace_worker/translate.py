@@ -48,6 +48,7 @@ def translate(
 def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Sequence[Translated]:
     """The same, for those who publish what comes of it."""
     try:
+        _check_size(record)
         _check_header_names(record)
         match feed:
             case Feed.AWS:
@@ -65,6 +66,15 @@ def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Seq
                 return _events(record, NAMES[feed], hash_email)
     except Malformed as refusal:
         return (Translated(refusal),)
+
+
+def _check_size(record: Record) -> None:
+    if record.left_out_bytes is not None:
+        reason = (
+            "is larger than ingest.record_bytes_max: it was not read, and stays in Kafka where the "
+            "record stands"
+        )
+        raise Malformed(reason, field=envelopes.WHOLE)
 
 
 def _check_header_names(record: Record) -> None:

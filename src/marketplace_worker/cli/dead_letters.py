@@ -25,6 +25,7 @@ from marketplace_worker.cli.redriving import (
 from marketplace_worker.errors import Malformed
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.lifecycle.explain.operators import moment
+from marketplace_worker.record import Record
 from marketplace_worker.settings import load_settings
 from marketplace_worker.store.dead_letters import (
     BIGINT_MAX,
@@ -185,7 +186,7 @@ def show_command(id_: Id, config: Config = None, as_json: AsJson = False) -> Non
     print_facts(_facts(head))
     print_section("Key", [] if record.key is None else [_text(record.key)])
     print_section("Headers", (f"{name}: {_text(value)}" for name, value in record.headers))
-    print_section(_heading(record.value), _lines(record.value))
+    print_section(_heading(record), _lines(record.value))
 
 
 def _facts(head: Head) -> dict[str, Cell]:
@@ -216,8 +217,10 @@ def _bytes(value: bytes | None) -> dict[str, str | None]:
     return {"base64": encoded, "text": None if value is None else _text(value)}
 
 
-def _heading(value: bytes | None) -> str:
-    return "Value: null" if value is None else f"Value, {len(value)} bytes"
+def _heading(record: Record) -> str:
+    if record.left_out_bytes is not None:
+        return f"Value, {record.left_out_bytes} bytes: too large, only in Kafka"
+    return "Value: null" if record.value is None else f"Value, {len(record.value)} bytes"
 
 
 def _lines(value: bytes | None) -> Sequence[str]:

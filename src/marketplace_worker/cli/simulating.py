@@ -16,7 +16,7 @@ from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.record import Record
-from marketplace_worker.settings import Topics, load_email_key
+from marketplace_worker.settings import Ingest, Topics, load_email_key
 from marketplace_worker.simulate import Simulation
 
 
@@ -30,8 +30,10 @@ def simulate_command(
     by_topic = feeds(Topics())
     simulation = Simulation(read_policy(policy), by_topic, email_hasher(key), _report_refusal)
     end = _moment(until)
+    limit = Ingest().record_bytes_max
     with _opened(scenario) as lines:
-        for event in simulation.run(read_scenario(lines, by_topic), until=end):
+        records = (each.bounded(limit) for each in read_scenario(lines, by_topic))
+        for event in simulation.run(records, until=end):
             sys.stdout.buffer.write(encode(event, simulation.traces.get(event.id)) + b"\n")
     sys.stdout.flush()
 

@@ -108,8 +108,9 @@ _DEAD_LETTER_HEADERS: JsonObject = {
         },
         "dead-letter-value": {
             "type": "string",
-            "description": "Only where the record is too large for the topic: where it is kept. "
-            "Then it has no value and no headers of its own here, and no key of over 1,024 bytes.",
+            "description": "Only where the record is too large for the topic, or for the worker: "
+            "where it is kept. Then it has no value here; where it is too large for the topic, no "
+            "headers of its own either, and no key of over 1,024 bytes.",
         },
         "dead-letter-at": {
             "type": "string",

@@ -4,6 +4,7 @@ Not the wire's contract: only the store reads these.  A field that a document do
 read as its default; any other change of these values is a migration.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -55,6 +56,35 @@ def fact_to_json(fact: Fact) -> str:
 def fact_from_json(text: str) -> Fact:
     """Read a fact as it was written."""
     return _FACT.validate_json(text)
+
+
+def is_contradicted(text: str, fact: Fact, *, with_moments: bool) -> bool:
+    """Whether a fact says something else than one that was written down before.
+
+    A field that the document does not have is none that was told; ids are compared in any case, for
+    older releases kept them as they came.  Without `with_moments` times are not compared.
+    """
+    ignored = frozenset[str]() if with_moments else _MOMENTS
+    return not _agrees(json.loads(text), json.loads(fact_to_json(fact)), ignored)
+
+
+_MOMENTS = frozenset({"occurred_at", "ends_at"})
+"""When it happened, and what is counted from there."""
+
+
+def _agrees(before: object, now: object, ignored: frozenset[str]) -> bool:
+    match before, now:
+        case dict(), dict():
+            told = before.keys() - ignored
+            return all(_agrees(before[name], now.get(name), ignored) for name in told)
+        case list(), list():
+            return len(before) == len(now) and all(
+                _agrees(*both, ignored) for both in zip(before, now, strict=True)
+            )
+        case str(), str():
+            return before.casefold() == now.casefold()
+        case _:
+            return before == now
 
 
 def readings_to_json(readings: Readings) -> str:

@@ -227,6 +227,12 @@ class Ingest(_Group):
         le=256 * 1024 * 1024,
         description="How much one broker sends at once; it bounds the worker's memory.",
     )
+    record_bytes_max: int = Field(
+        1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="Larger values, decompressed, are not read; they stay in Kafka.",
+    )
     retry_pause_min_ms: int = Field(
         100, ge=1, le=10_000, description="The first pause after a batch failed."
     )

@@ -33,7 +33,8 @@ async def ingest(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
     async with transaction(worker.pool) as conn:
         stopped = await worker.intake.stopped(conn)
         now = await worker.clock(conn)
-    received = [record.received(now) for record in records if record.topic not in stopped]
+    bounded = worker.intake.bounded
+    received = [bounded(record.received(now)) for record in records if record.topic not in stopped]
     came_too = {record.topic for record in records} & stopped
     return came_too | await _take_all(received, worker)
 

@@ -62,6 +62,10 @@ class Intake:
         self._limits = limits
         self._windows: defaultdict[str, Window] = defaultdict(Window)
 
+    def bounded(self, record: Record) -> Record:
+        """The record, without a value that is too large to be read and kept."""
+        return record.bounded(self._limits.record_bytes_max)
+
     async def stopped(self, conn: Connection) -> frozenset[str]:
         """The topics that are stopped now, by whichever worker.
 

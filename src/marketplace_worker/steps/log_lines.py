@@ -20,8 +20,9 @@ from marketplace_worker.lifecycle.events import (
     Standing,
     SupportDetails,
 )
-from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested
+from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested, Unrecognized
 from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace
 
 log = structlog.get_logger(__name__)
 
@@ -133,12 +134,36 @@ def log_moved(subscriptions: Iterable[Subscription]) -> None:
 
 
 def log_attention(fact: Fact, position: str) -> None:
-    """A line for a notification that a person should look at."""
-    if isinstance(fact, Notified) and fact.attention is not None:
+    """A line for what a person should look at: a notification, or a type that is not ours."""
+    match fact:
+        case Notified(attention=attention) if attention is not None:
+            log.warning(
+                "notification_needs_attention",
+                attention=attention,
+                notification=fact.notification,
+                subscription=str(fact.subscription),
+                position=position,
+            )
+        case Unrecognized(identity=identity, event_type=event_type):
+            # A marketplace's own that concerns no subscription is as it should be.
+            write = log.info if identity.source in tuple(Marketplace) else log.warning
+            write(
+                "type_unrecognized",
+                type=event_type,
+                source=identity.source,
+                topic=position.rsplit("/", maxsplit=2)[0],
+                position=position,
+            )
+        case _:
+            pass
+
+
+def log_contradictions(repeated: Iterable[tuple[Identity, str]]) -> None:
+    """A line for each identity that came once more, at that position, with other content."""
+    for identity, position in repeated:
         log.warning(
-            "notification_needs_attention",
-            attention=fact.attention,
-            notification=fact.notification,
-            subscription=str(fact.subscription),
+            "identity_repeated_with_other_content",
+            source=identity.source,
+            id=identity.id,
             position=position,
         )

@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import structlog
 
+from marketplace_worker.contract.documents import is_contradicted
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Outgoing, Record
 from marketplace_worker.steps.counting import Counting, Said, WatchedMeanwhile
 from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.steps.log_lines import log_contradictions
 from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Refused
@@ -32,6 +34,8 @@ ID_BYTES_MAX = 1_024
 
 HEADER_LENGTHS_BYTES_MAX = 10
 """How many bytes say how long a header's name and its value are."""
+
+_LEFT_OUT = b"too large to be kept: it is in Kafka at this position"
 
 OUR_HEADERS = "dead-letter-"
 """How the names begin of what we say of a dead letter; a producer's own do not pass for ours."""
@@ -86,6 +90,7 @@ class Taken:
 
     `applied` are the facts by outcome, `duplicates` what was taken before, `activity` how many
     logins and API requests were counted, `refused` what is in the dead letters since.
+    `contradictions`: known identities that came with other content, each with its position.
     """
 
     tally: Tally
@@ -93,6 +98,7 @@ class Taken:
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     refused: Sequence[Refused] = ()
+    contradictions: Sequence[tuple[Identity, str]] = ()
 
     def tell(self) -> None:
         """Say what was decided and what refused, and wake the relay, after the commit."""
@@ -104,6 +110,7 @@ class Taken:
                 reason=each.refusal.reason,
                 field=each.refusal.field,
             )
+        log_contradictions(self.contradictions)
         self.tally.tell()
 
 
@@ -121,9 +128,10 @@ async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worke
     tally = await Tally.begin(conn, near, worker)
     taken = Taken(tally, counting.count, duplicates=counting.duplicates)
 
-    await _decide(decided_on, known, taken)
+    repeated = await _decide(decided_on, known, taken)
 
     await tally.write(conn, worker.topics)
+    taken.contradictions = await _contradictions(conn, repeated)
     await counting.write(conn, near.locked)
     refused = [
         Refused(said.record, said.part, said.what, counted=counting.passed(place))
@@ -178,9 +186,13 @@ def _decided_on(
 
 async def _decide(
     decided_on: Sequence[tuple[Said, Fact]], known: set[Identity], taken: Taken
-) -> None:
-    """Decide in the order in which the records came: activity is seen when its turn comes."""
+) -> Sequence[tuple[Record, Fact]]:
+    """Decide in the order in which the records came: activity is seen when its turn comes.
+
+    Returns what was taken before, here or in another batch.
+    """
     tally = taken.tally
+    repeated = []
     for said, fact in decided_on:
         if isinstance(fact, LoggedIn | ApiRequested):
             tally.fleet.heard(fact)
@@ -188,10 +200,32 @@ async def _decide(
                 continue
         if fact.identity in known:
             taken.duplicates += 1
+            repeated.append((said.record, fact))
             continue
         known.add(fact.identity)
         decision = await tally.take(fact, said.record.position, said.trace)
         taken.applied[decision.outcome.value] += 1
+    return repeated
+
+
+async def _contradictions(
+    conn: Connection, repeated: Sequence[tuple[Record, Fact]]
+) -> Sequence[tuple[Identity, str]]:
+    """Which of these say something else than the journal has of their identity.
+
+    Where a time is the record's own none was told, and it is another one each time.
+    """
+    if not repeated:
+        return ()
+    taken = await journal.facts(conn, {fact.identity for _, fact in repeated})
+    return [
+        (fact.identity, record.position)
+        for record, fact in repeated
+        if fact.identity in taken
+        and is_contradicted(
+            taken[fact.identity], fact, with_moments=fact.occurred_at != record.happened_by
+        )
+    ]
 
 
 async def _refuse(
@@ -237,6 +271,8 @@ def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> O
     if not fits:
         is_id = len(record.key or b"") <= ID_BYTES_MAX
         return Outgoing(topic, record.key if is_id else None, b"", headers)
+    if record.left_out_bytes is not None:
+        headers = (*headers, ("dead-letter-value", _LEFT_OUT))
     theirs = tuple(each for each in record.headers if not each[0].startswith(OUR_HEADERS))
     return Outgoing(topic, record.key, record.value, (*theirs, *headers))
 

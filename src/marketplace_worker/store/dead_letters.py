@@ -139,6 +139,7 @@ async def append(
         [record.value for record in records],
         [headers_to_json(record.headers) for record in records],
         refused_at,
+        [record.left_out_bytes for record in records],
     )
     new = {tuple(row) for row in rows}
     return [each for each in refused if _place(each) in new]
@@ -257,6 +258,7 @@ def _letter(row: asyncpg.Record) -> DeadLetter:
         value=row["value"],
         headers=headers_from_json(row["headers"]),
         received_at=row["refused_at"],
+        left_out_bytes=row["left_out_bytes"],
     )
     return DeadLetter(_head(row), record)
 

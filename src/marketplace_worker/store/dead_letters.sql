@@ -6,20 +6,21 @@
 -- $1 topics text[].  $2 partitions integer[].  $3 offsets bigint[].  $4 parts integer[].
 -- $5 recorded_at timestamptz[].  $6 reasons text[].  $7 fields text[].  $8 group_ids text[].
 -- $9 counted boolean[].  $10 keys bytea[].  $11 values bytea[].  $12 headers text[].
--- $13 refused_at timestamptz
+-- $13 refused_at timestamptz.  $14 left_out_bytes bigint[]
 INSERT INTO dead_letters (
     topic, partition, "offset", part, recorded_at, reason, field, group_id, counted, key, value,
-    headers, refused_at
+    headers, left_out_bytes, refused_at
 )
 SELECT
     topic, partition, "offset", part, recorded_at, reason, field, group_id, counted, key, value,
-    headers::json, $13
+    headers::json, left_out_bytes, $13
 FROM unnest(
     $1::text[], $2::integer[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::text[],
-    $7::text[], $8::text[], $9::boolean[], $10::bytea[], $11::bytea[], $12::text[]
+    $7::text[], $8::text[], $9::boolean[], $10::bytea[], $11::bytea[], $12::text[],
+    $14::bigint[]
 ) AS new (
     topic, partition, "offset", part, recorded_at, reason, field, group_id, counted, key, value,
-    headers
+    headers, left_out_bytes
 )
 ON CONFLICT ON CONSTRAINT dead_letters_position DO NOTHING
 RETURNING topic, partition, "offset", recorded_at, part;
@@ -43,7 +44,7 @@ SELECT EXISTS (SELECT FROM dead_letters WHERE group_id = $1);
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
     attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes, key, value,
-    headers
+    headers, left_out_bytes
 FROM dead_letters
 WHERE id = ANY($1::bigint[]) AND status = ANY($2::text[])
 ORDER BY id
@@ -63,7 +64,7 @@ ORDER BY id;
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
     attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes, key, value,
-    headers
+    headers, left_out_bytes
 FROM dead_letters
 WHERE id = ANY($1::bigint[])
 ORDER BY id;

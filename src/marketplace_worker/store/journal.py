@@ -84,6 +84,14 @@ async def known(conn: Connection, identities: Collection[Identity]) -> set[Ident
     return {Identity(row["source"], row["message_id"]) for row in rows}
 
 
+async def facts(conn: Connection, identities: Collection[Identity]) -> dict[Identity, str]:
+    """What these messages said when they were taken, as it was written down; not the erased."""
+    rows = await conn.fetch(
+        SQL["facts"], [each.source for each in identities], [each.id for each in identities]
+    )
+    return {Identity(row["source"], row["message_id"]): row["fact"] for row in rows}
+
+
 async def append(
     conn: Connection, entries: Sequence[Entry], *, decided_at: datetime, policy_version: str
 ) -> None:

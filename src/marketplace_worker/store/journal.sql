@@ -9,6 +9,14 @@ SELECT source, message_id
 FROM journal
 JOIN unnest($1::text[], $2::text[]) AS asked (source, message_id) USING (source, message_id);
 
+-- name: facts
+-- What these messages said, to compare it with what is said under their identity again.
+-- $1 sources text[].  $2 message_ids text[]
+SELECT source, message_id, fact
+FROM journal
+JOIN unnest($1::text[], $2::text[]) AS asked (source, message_id) USING (source, message_id)
+WHERE fact IS NOT NULL;
+
 -- name: heads
 -- The newest hash of each of these chains: of organizations, and of subscriptions' rows that name
 -- no organization.  Under the locks of both nobody else can add to them.  What was told under
