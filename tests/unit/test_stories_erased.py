@@ -1,0 +1,196 @@
+"""What is said of an organization that was erased comes to nothing (lifecycle.md section 11)."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from world import (
+    ACME,
+    AGREEMENT,
+    BETA,
+    DAY_0,
+    FAR,
+    OWNER,
+    RENEWED,
+    World,
+    asked,
+    commitment,
+    created,
+    heard,
+    link,
+    moment,
+    note,
+    requested,
+    signed_in,
+)
+
+from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.lifecycle.events import Event, EventKind, Refusal, SupportDetails
+from marketplace_worker.lifecycle.facts import Erased, Fact, OwnerChanged, TierChanged
+from marketplace_worker.lifecycle.notes import Activated, Ended
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
+    HoldKind,
+    Identity,
+    Initiator,
+    OrganizationId,
+    Reason,
+    SupportRequestKind,
+    Tier,
+)
+
+DEACTIVATE = SupportRequestKind.DEACTIVATE_ORGANIZATION
+PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.RELEASE_HOLD
+UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
+OTHERS = EmailHash(f"{7:064x}")
+ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+
+
+def erased(day: float = 20, organization: OrganizationId = ACME) -> Erased:
+    """An operator has it erased."""
+    identity = Identity("operator", f"erase-{organization}-{day}")
+    return Erased(identity, moment(day), organization, "ops", "asked to")
+
+
+def closed() -> World:
+    """Acme had a plan and was deactivated by Support; beta has one, and gamma has locked an email;
+    all told on day 0.
+    """
+    told = World()
+    gamma = OrganizationId("gamma")
+    for fact in (
+        created(),
+        link(AGREEMENT),
+        heard(AGREEMENT, note(0, Activated())),
+        created("of beta", BETA, owner=EmailHash(f"{5:064x}")),
+        link(RENEWED, organization=BETA),
+        heard(RENEWED, note(0, Activated())),
+        created("of gamma", gamma, owner=OTHERS),
+        asked(DEACTIVATE),
+        asked(DEACTIVATE, organization=gamma),
+    ):
+        told.tell(fact, DAY_0)
+    return told
+
+
+def outcome(told: World, fact: Fact, day: float) -> Outcome:
+    """What becomes of a fact that is decided on."""
+    decision = told.tell(fact, moment(day))
+    assert decision is not None
+    return decision.outcome
+
+
+def said_since(told: World, before: int) -> list[Event]:
+    """What was said since there were so many events."""
+    return told.events[before:]
+
+
+def test_an_erasure_says_what_was_unlocked_and_last_that_it_was() -> None:
+    """Of where it stood, the last says nothing; the email is unlocked where it still was locked."""
+    told = closed()
+    before = len(told.events)
+    assert outcome(told, erased(), 20) is Outcome.APPLIED
+    unlocked, last = said_since(told, before)
+    assert (unlocked.kind, last.kind) == (EventKind.EMAIL_UNLOCKED, EventKind.ERASED)
+    assert unlocked.standing is not None
+    assert unlocked.standing.state is State.DEACTIVATED
+    assert (last.standing, last.details, last.subject) == (None, None, ACME)
+    assert last.sequence == unlocked.sequence + 1
+
+    told = closed()
+    told.tell(asked(UNLOCK_EMAIL, 10, email=OWNER), moment(10))
+    before = len(told.events)
+    assert outcome(told, erased(), 20) is Outcome.APPLIED
+    assert [each.kind for each in said_since(told, before)] == [EventKind.ERASED]
+
+
+def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -> None:
+    """An expired hold is as a released one; a commercial one keeps nothing from being erased."""
+    told = closed()
+    assert outcome(told, erased(1, BETA), 1) is Outcome.REFUSED
+    assert outcome(told, erased(1, OrganizationId("nobody")), 1) is Outcome.REFUSED
+    hold = asked(PLACE_HOLD, 2, hold=HoldKind.LEGAL, expires_at=moment(9))
+    told.tell(hold, moment(2))
+    told.tell(asked(PLACE_HOLD, 2.5, hold=HoldKind.COMMERCIAL), moment(2.5))
+    before = len(told.events)
+    assert outcome(told, erased(8), 8) is Outcome.REFUSED
+    assert said_since(told, before) == []
+    assert outcome(told, erased(9), 9) is Outcome.APPLIED
+    assert outcome(told, erased(10), 10) is Outcome.REFUSED
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        created("again", day=30, owner=OTHERS),
+        replace(created("before", day=-5), owner=OTHERS),
+        OwnerChanged(Identity("t", "owner"), moment(30), ACME, OTHERS),
+        TierChanged(Identity("t", "tier"), moment(30), ACME, Tier.ENTERPRISE),
+        commitment(30, 60, linked=30),
+        link(RENEWED, 30),
+        link(AGREEMENT, 30),
+    ],
+    ids=lambda fact: fact.kind,
+)
+def test_what_is_told_of_it_changes_nothing(fact: Fact) -> None:
+    """It brings nothing back, takes no plan from anybody and violates no lock; it is journalled."""
+    told = closed()
+    told.tell(erased(), moment(20))
+    before = (len(told.events), dict(told.fleet.organizations), dict(told.fleet.subscriptions))
+    assert outcome(told, fact, 30) is Outcome.NO_CHANGE
+    told.wait(FAR)
+    after = (len(told.events), dict(told.fleet.organizations), dict(told.fleet.subscriptions))
+    assert after == before
+
+
+def test_neither_its_plans_nor_use_of_it_say_anything_any_more() -> None:
+    """Not even that a last report is due: there is nobody to bill."""
+    told = closed()
+    told.tell(erased(), moment(20))
+    before = len(told.events)
+    told.tell_all(
+        heard(AGREEMENT, note(30, ENDED)),
+        heard(AGREEMENT, note(31, Activated())),
+        signed_in(30),
+        requested(30),
+        day=31,
+    )
+    told.wait(FAR)
+    assert said_since(told, before) == []
+
+
+@pytest.mark.parametrize("request_", [each for each in SupportRequestKind if each != UNLOCK_EMAIL])
+def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequestKind) -> None:
+    """Nothing of where it stood is said, and nothing of it is changed."""
+    details: dict[SupportRequestKind, dict[str, Any]] = {
+        SupportRequestKind.REINSTATE_ORGANIZATION: {"grant_until": moment(60)},
+        PLACE_HOLD: {"hold": HoldKind.LEGAL},
+        RELEASE_HOLD: {"hold": HoldKind.LEGAL},
+        SupportRequestKind.EXTEND_GRACE: {"days": 3},
+    }
+    told = closed()
+    told.tell(erased(), moment(20))
+    before, stood = len(told.events), told.acme()
+    request = asked(request_, 30, **details.get(request_, {}))
+    assert outcome(told, request, 30) is Outcome.REFUSED
+    (answer,) = said_since(told, before)
+    assert answer.kind is EventKind.SUPPORT_REQUEST_REJECTED
+    assert isinstance(answer.details, SupportDetails)
+    assert answer.details.code is Refusal.UNKNOWN_ORGANIZATION
+    assert answer.standing is not None
+    assert (answer.standing.state, answer.standing.capabilities) == (None, None)
+    assert answer.sequence == stood.sequence + 1
+    counted = replace(stood, sequence=answer.sequence, decided_at=moment(30))
+    assert told.acme() == counted
+
+
+def test_who_asks_to_unlock_an_email_in_its_name_is_answered_by_another_or_by_the_worker() -> None:
+    """As of one that never was."""
+    told = closed()
+    told.tell(erased(), moment(20))
+    told.tell(asked(UNLOCK_EMAIL, 30, email=OTHERS), moment(30))
+    told.tell(asked(UNLOCK_EMAIL, 31, email=OTHERS), moment(31))
+    completed, refused = told.events[-2:]
+    assert (completed.subject, completed.kind) == ("gamma", EventKind.SUPPORT_REQUEST_COMPLETED)
+    assert (refused.subject, refused.kind) == ("worker", EventKind.SUPPORT_REQUEST_REJECTED)
