@@ -46,6 +46,7 @@ from steps.stories import (
     canceled,
     day_of,
     kinds,
+    linked,
     states,
     support,
     tell,
@@ -273,6 +274,30 @@ async def test_history_tells_facts_transitions_and_events_with_who_caused_them(t
     places = [table.index(each["what"]) for each in told]
     assert places[0] == min(places)
     assert "control_plane_loss -> suspended" in table
+
+
+async def test_a_moved_subscription_is_named_in_history_and_explanation_of_both(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """The former lost it and the other got it; a wrong id is found from either side."""
+    await tell(
+        worker,
+        clock,
+        *canceled("acme"),
+        created(2, "other"),
+        linked(3, "other", "first of acme", "account of other"),
+    )
+
+    for name in ("acme", "other"):
+        told = (await document(typed, "org", "history", name))["history"]
+        (link,) = (each["about"] for each in told if each["about"].get("taken_from"))
+        assert (link["organization"], link["taken_from"]) == ("other", "acme")
+        assert link["attention"] == "billing_account_contradicts"
+        assert "taken_from=acme" in await printed(typed, "org", "history", name)
+        found = await document(typed, "org", "explain", name)
+        (link,) = found["links"]
+        assert (link["organization"], link["taken_from"]) == ("other", "acme")
+        assert "names another billing account" in await printed(typed, "org", "explain", name)
 
 
 @pytest.mark.usefixtures("fleet")

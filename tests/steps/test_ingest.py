@@ -17,7 +17,8 @@ from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import transaction
-from steps.stories import records, states
+from steps import stories
+from steps.stories import canceled, records, states
 
 ODD_HEADERS = (("trace", None), ("blob", b"\x00\xff"), ("nu\0l", b""))
 
@@ -317,6 +318,24 @@ async def test_a_subscription_moved_to_another_organization_is_logged(
         "organization_moved",
     ]
     assert await states(worker) == {"from": "canceled", "to": "active"}
+
+
+async def test_a_link_that_names_another_billing_account_than_was_known_needs_attention(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Somebody may have typed another customer's subscription."""
+    clock.now = at(9)
+    batch = records(
+        created(0, "other"),
+        *canceled("acme"),
+        stories.linked(8, "other", "first of acme", account="account of other"),
+    )
+    with capture_logs() as lines:
+        await ingest(batch, worker)
+
+    (line,) = (line for line in lines if line["event"] == "link_needs_attention")
+    assert (line["log_level"], line["attention"]) == ("warning", "billing_account_contradicts")
+    assert (line["organization"], line["taken_from"]) == ("other", "acme")
 
 
 async def test_ids_of_the_greatest_length_fit_the_indexes(

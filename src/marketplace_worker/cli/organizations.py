@@ -222,6 +222,7 @@ def explain_command(organization: Id, config: Config = None, as_json: AsJson = F
                 "next": explanation.next,
                 "schedule": explanation.schedule,
                 "stoppers": explanation.stoppers,
+                "links": explanation.links,
                 "policy_version": explanation.standing.policy_version,
                 "policy_in_force": explanation.policy_in_force,
                 "words": {"operator": operators, "customer": customers},

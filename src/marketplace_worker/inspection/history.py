@@ -24,12 +24,16 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.lifecycle.linking import NotableLink, notable_links
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import journal
 from marketplace_worker.store.database import one_moment
 from marketplace_worker.store.journal import Chapter
 
 PAGE = 500
+
+Notable = Mapping[tuple[SubscriptionKey, str], NotableLink]
+"""The links that a person should look at, by subscription and the link's id."""
 
 ERASED = "erased"
 """In place of who and what, where that was erased."""
@@ -70,18 +74,24 @@ async def history(inspector: Inspector, organization: OrganizationId) -> list[To
     told: list[Told] = []
     async with one_moment(inspector.pool) as conn:
         sight = await look(conn, inspector, [organization])
-        keys = [each.key for each in sight.fleet.attached_to(organization)]
+        attached = sight.fleet.attached_to(organization)
+        keys = [each.key for each in attached]
+        notable = {
+            (link.subscription, link.id): link
+            for each in attached
+            for link in notable_links(each, sight.fleet.links_of(each))
+        }
         after = 0
         while chapters := await journal.history(conn, organization, keys, after=after, limit=PAGE):
-            told += (line for chapter in chapters for line in _lines(chapter))
+            told += (line for chapter in chapters for line in _lines(chapter, notable))
             after = chapters[-1].id
     return told
 
 
-def _lines(chapter: Chapter) -> Iterator[Told]:
+def _lines(chapter: Chapter, notable: Notable) -> Iterator[Told]:
     fact = chapter.fact
     actor = ERASED if fact is None else actor_of(fact)
-    what, about = (chapter.kind, {ERASED: True}) if fact is None else _said(fact)
+    what, about = (chapter.kind, {ERASED: True}) if fact is None else _said(fact, notable)
     version = chapter.decided_by or chapter.policy_version
     outcome = chapter.outcome.value
     yield Told(
@@ -154,7 +164,7 @@ def actor_of(fact: Fact) -> str:
             return f"service {fact.identity.source}"
 
 
-def _said(fact: Fact) -> tuple[str, Mapping[str, Any]]:
+def _said(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
     """What a fact says, without what is personal."""
     match fact:
         case Notified(notification=notification, subscription=key):
@@ -176,6 +186,7 @@ def _said(fact: Fact) -> tuple[str, Mapping[str, Any]]:
                 subscription=str(fact.subscription),
                 billing_account=fact.billing_account,
                 plan_type=fact.plan_type,
+                **_about_link(notable.get((fact.subscription, fact.identity.id))),
             )
         case CommitmentLinked():
             return fact.kind, {
@@ -193,6 +204,17 @@ def _said(fact: Fact) -> tuple[str, Mapping[str, Any]]:
             return event_type, {}
         case OwnerChanged() | DeadlineCame() | LoggedIn() | ApiRequested():
             return fact.kind, {}
+
+
+def _about_link(link: NotableLink | None) -> Mapping[str, Any]:
+    """What a person should look at of a link."""
+    if link is None:
+        return {}
+    return {
+        "organization": link.organization,
+        "taken_from": link.taken_from,
+        "attention": "billing_account_contradicts" if link.account_contradicts else None,
+    }
 
 
 def _given(**told: object) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies
@@ -93,7 +94,7 @@ class Tally:
     decided: list[Decided] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
-    _moved: list[Subscription] = field(default_factory=list)
+    _links: list[NotableLink] = field(default_factory=list)
     _safeguards_changed: bool = False
     _snapshots: dict[OrganizationId, tuple[Snapshot, Trace | None]] = field(default_factory=dict)
     _traces: dict[UUID, Trace] = field(default_factory=dict)
@@ -142,8 +143,8 @@ class Tally:
             self._safeguards_changed = True
         if decision.subscription is not None:
             self._subscriptions[decision.subscription.key] = decision.subscription
-            if isinstance(fact, SubscriptionLinked) and _was_moved(decision.subscription):
-                self._moved.append(decision.subscription)
+            if isinstance(fact, SubscriptionLinked):
+                self._links += self._notable(decision.subscription, fact)
         for settled in decision.settled:
             self._remember(settled, fact, decision.outcome, trace)
         if decision.said:
@@ -153,6 +154,11 @@ class Tally:
             answers = (e for e in decision.events if isinstance(e.details, SupportDetails))
             self._answers += ((fact, answer) for answer in answers)
         return decision
+
+    def _notable(self, subscription: Subscription, fact: SubscriptionLinked) -> list[NotableLink]:
+        """What a person should look at of a link, and of those that come after it."""
+        links = notable_links(subscription, self.fleet.links_of(subscription))
+        return [each for each in links if each.linked_at >= fact.occurred_at]
 
     def _remember(
         self, settled: Settled, fact: Fact, outcome: Outcome, trace: Trace | None
@@ -238,7 +244,7 @@ class Tally:
         metrics.count((entry.outcome for entry in self.entries), self.events)
         log_lines.log_events(self.events)
         log_lines.log_answers(self._answers)
-        log_lines.log_moved(self._moved)
+        log_lines.log_links(self._links)
         if self._mass_cancellation is not None:
             self.alarm.report(self._mass_cancellation)
         for entry in self.entries:
@@ -261,8 +267,3 @@ def _what_is_decided(organization: Organization) -> object:
         organization.withheld_at,
         organization.postponed_until,
     )
-
-
-def _was_moved(subscription: Subscription) -> bool:
-    """Whether it was linked to more than one organization (lifecycle.md section 2)."""
-    return len({link.organization for link in subscription.links}) > 1

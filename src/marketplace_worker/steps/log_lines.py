@@ -21,7 +21,7 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested, Unrecognized
-from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace
 
 log = structlog.get_logger(__name__)
@@ -123,14 +123,21 @@ def log_answers(answers: Iterable[tuple[SupportRequested, Event]]) -> None:
         )
 
 
-def log_moved(subscriptions: Iterable[Subscription]) -> None:
-    """A line for each subscription that was linked to another organization than before."""
-    for subscription in subscriptions:
-        log.warning(
-            "subscription_moved",
-            subscription=str(subscription.key),
-            organizations=[link.organization for link in subscription.links],
+def log_links(links: Iterable[NotableLink]) -> None:
+    """A line for each link that took a subscription from another organization, and for each that
+    names another billing account than was known.
+    """
+    for link in links:
+        line = log.bind(
+            subscription=str(link.subscription),
+            organization=link.organization,
+            taken_from=link.taken_from,
+            link=link.id,
         )
+        if link.taken_from is not None:
+            line.warning("subscription_moved")
+        if link.account_contradicts:
+            line.warning("link_needs_attention", attention="billing_account_contradicts")
 
 
 def log_attention(fact: Fact, position: str) -> None:

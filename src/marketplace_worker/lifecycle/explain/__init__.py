@@ -4,14 +4,17 @@ Pure, and total: every organization has an explanation, whatever its state.  `va
 said, `for_operators` and `for_customers` put it into words.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
+from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.explain.customers import for_customers
 from marketplace_worker.lifecycle.explain.operators import for_operators
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next, why
 from marketplace_worker.lifecycle.explain.stopping import stoppers
 from marketplace_worker.lifecycle.explain.values import Explanation
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.safeguards import Trip
@@ -35,9 +38,19 @@ def explain(
         schedule=case.schedule(),
         stoppers=stoppers(case, comes),
         marketplaces=tuple(sorted({key.marketplace for key in case.covered.subscriptions})),
+        links=tuple(_notable_links(case)),
         tripped=_closed(fleet.safeguards.trip),
         policy_in_force=policies.current.version,
     )
+
+
+def _notable_links(case: Case) -> Iterator[NotableLink]:
+    """Those of its subscriptions that gave it one, or took one from it."""
+    id_ = case.organization.id
+    for each in case.covered.attachments:
+        for link in notable_links(each.subscription, each.links):
+            if id_ in {link.organization, link.taken_from}:
+                yield link
 
 
 def _closed(trip: Trip | None) -> Trip | None:

@@ -40,6 +40,7 @@ from marketplace_worker.lifecycle.explain.values import (
     WithoutPlan,
 )
 from marketplace_worker.lifecycle.explain.wording import Words, distance, length, listed
+from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
 
@@ -73,7 +74,7 @@ _CLOSED = {
 def for_operators(explanation: Explanation) -> Words:
     """The whole of it, in sentences; no personal data."""
     return Words(
-        tuple(_why(explanation)),
+        (*_why(explanation), *(_link(each, explanation) for each in explanation.links)),
         tuple(_next(explanation)),
         tuple(_stop(each) for each in explanation.stoppers),
     )
@@ -155,6 +156,18 @@ def _why_ended(explanation: Explanation, why: PlanEnded) -> Iterator[str]:
         yield f"Policy {pinned} is pinned to it, and in force."
     else:
         yield f"Policy {pinned} is pinned to it; {in_force}, in force, counts where it is kinder."
+
+
+def _link(link: NotableLink, explanation: Explanation) -> str:
+    here = explanation.standing.organization
+    to = "it" if link.organization == here else link.organization
+    text = f"{link.subscription} was linked to {to} on {moment(link.linked_at)}"
+    if link.taken_from is not None:
+        taken_from = "it" if link.taken_from == here else link.taken_from
+        text += f", which took it from {taken_from}"
+    if link.account_contradicts:
+        text += "; the link names another billing account than was known: is it the customer's?"
+    return text if text.endswith("?") else f"{text}."
 
 
 # --- next -----------------------------------------------------------------------------------------

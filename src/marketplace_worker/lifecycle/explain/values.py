@@ -16,6 +16,7 @@ from marketplace_worker.lifecycle.events import (
     StateReason,
 )
 from marketplace_worker.lifecycle.explain.remedies import Stopper
+from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.organization import Hold
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.states import State
@@ -301,8 +302,9 @@ class Explanation:
     """Why an organization is as it is, what comes next and what would stop that, as of `now`.
 
     `since`: when its state was entered, or it was created; None: never.  `schedule`: all the steps
-    that are to come, as things stand.  `marketplaces`: where its plans were bought.  `tripped`: the
-    guard for steps, where it would withhold one now.  `policy_in_force`: that of the worker;
+    that are to come, as things stand.  `marketplaces`: where its plans were bought.  `links`: those
+    that gave it a subscription or took one from it and that a person should look at.  `tripped`:
+    the guard for steps, where it would withhold one now.  `policy_in_force`: that of the worker;
     `standing.policy_version` is the one that the organization is pinned to.
     """
 
@@ -314,6 +316,7 @@ class Explanation:
     schedule: tuple[ScheduledStep, ...]
     stoppers: tuple[Stopper, ...]
     marketplaces: tuple[Marketplace, ...]
+    links: tuple[NotableLink, ...]
     tripped: Trip | None
     policy_in_force: str
 
