@@ -62,6 +62,7 @@ from marketplace_worker.lifecycle.notes import (
     Ending,
     Note,
     Pended,
+    Progress,
     Resumed,
     Superseded,
     Suspended,
@@ -332,13 +333,38 @@ def test_every_kind_of_fact_and_of_change_is_among_those_that_are_read_back() ->
 
 def test_a_subscription_is_read_as_it_was_written() -> None:
     """Every kind of notification among its notes, and a link with all that it can tell."""
+    told = Note(
+        on(3, 1),
+        1,
+        "n",
+        Unchanged(),
+        plan_type_settled=True,
+        billing_account="account",
+        term_ends_at=on(9, 9),
+        auto_renews=False,
+        operation="op:Suspend",
+        progress=Progress.FAILED,
+        licence="l-1",
+        term_started=False,
+        closes_usage=True,
+    )
     notes = tuple(
-        Note(on(3, number), 1, f"n-{number}", change, None, True, "account", on(9, 9), False)
+        replace(told, occurred_at=on(3, number), id=f"n-{number}", change=change)
         for number, change in enumerate(CHANGES, start=1)
     )
     link = Link(on(2, 1), "l-1", ACME, PlanType.PAYG, "account")
     subscription = Subscription(AGREEMENT, notes, (link,))
     assert subscription_from_json(subscription_to_json(subscription)) == subscription
+
+
+def test_a_note_that_was_stored_before_the_new_fields_is_read() -> None:
+    """As an operation of its own that succeeded, without a licence, and without a final report."""
+    note = Note(on(3, 1), 5, "n-1", Unsubscribed(by_partner=False))
+    subscription = Subscription(AGREEMENT, (note,))
+    document = json.loads(subscription_to_json(subscription))
+    for name in ("operation", "progress", "licence", "term_started", "closes_usage"):
+        del document["notes"][0][name]
+    assert subscription_from_json(json.dumps(document)) == subscription
 
 
 # --- policies and safeguards ----------------------------------------------------------------------

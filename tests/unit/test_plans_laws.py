@@ -1,0 +1,72 @@
+"""What holds of every register, whatever a marketplace says and in whatever order it arrives
+(marketplaces.md section 1, *Fold*).
+"""
+
+from dataclasses import replace
+
+from drawn import CHANGES_OF_A_LIFE, COIN, MOMENTS, PLAN_TYPES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import ACME, AGREEMENT, ENTITLEMENT, SAAS
+
+from marketplace_worker.lifecycle.course import Status, fold
+from marketplace_worker.lifecycle.notes import Note, Progress
+from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+
+KEYS = st.sampled_from([AGREEMENT, ENTITLEMENT, SAAS])
+
+
+@st.composite
+def notes(draw: st.DrawFn, key: SubscriptionKey) -> list[Note]:
+    """Anything that can be noted of one subscription, most of it at few moments."""
+    found = []
+    for number in range(draw(st.integers(0, 7))):
+        change = draw(CHANGES_OF_A_LIFE[key.marketplace])
+        plain = Note(
+            draw(MOMENTS),
+            draw(st.integers(1, 3)),
+            f"n-{number}",
+            change,
+            plan_type=draw(PLAN_TYPES),
+            term_ends_at=draw(st.none() | MOMENTS),
+            auto_renews=draw(st.none() | COIN),
+            licence=draw(st.sampled_from([None, "l-1", "l-2"])),
+            term_started=draw(st.none() | COIN),
+            closes_usage=draw(COIN),
+        )
+        operation = draw(st.sampled_from([None, "op-1", "op-2"]))
+        if operation is not None:
+            operation = f"{operation}:{change.kind}"
+        found.append(replace(plain, operation=operation, progress=draw(st.sampled_from(Progress))))
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_a_register_comes_to_the_same_in_every_order_and_to_something_sensible(
+    data: st.DataObject,
+) -> None:
+    """Total, and its spans lie one after the other; what has a final report had counted."""
+    key = data.draw(KEYS)
+    told = data.draw(notes(key))
+    links = tuple(Link(data.draw(MOMENTS), "l", ACME) for _ in range(data.draw(st.integers(0, 1))))
+    first, second = Subscription(key), Subscription(key)
+    for each in told:
+        first = first.heard(each)
+    for each in data.draw(st.permutations([*told, *told])):
+        second = second.heard(each)
+    assert first == second
+
+    course = fold(first, links)
+    assert course == fold(second, links)
+    moments = [moment for span in course.spans for moment in (span.starts_at, span.ends_at)]
+    known = [moment for moment in moments if moment is not None]
+    assert known == sorted(known)
+    assert None not in moments[:-1]
+    counts_on = bool(course.spans) and course.spans[-1].ends_at is None
+    assert counts_on == (
+        course.status is Status.ACTIVE or (course.status is Status.ENDING and not course.ends_at)
+    )
+    began = [span.starts_at for span in course.spans]
+    assert all(any(start <= at for start in began) for at in course.usage_closed_at)
