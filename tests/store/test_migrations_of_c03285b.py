@@ -225,6 +225,27 @@ async def test_ends_of_before_are_not_called_for_at_google_and_azure(migrated: P
     assert reported.closed_at
 
 
+@pytest.mark.parametrize(("count", "crowded"), [(100, False), (101, True)])
+async def test_accounts_of_more_than_a_hundred_organizations_prove_nothing_from_now_on(
+    owner: Pool, count: int, crowded: bool
+) -> None:
+    """Nothing is looked for in them any more, so nothing need be found through them."""
+    await load_c03285b(owner)
+    await owner.execute(
+        f"""INSERT INTO links
+            SELECT 'customer-' || n, 'aws', 'agmt-' || n FROM generate_series(1, {count}) AS n;
+            INSERT INTO billing_accounts
+            SELECT 'aws', 'a reseller', 'agmt-' || n FROM generate_series(1, {count}) AS n"""
+    )
+
+    await migrate(owner)
+
+    found = await owner.fetch("SELECT marketplace, billing_account FROM crowded_accounts")
+    assert [tuple(each) for each in found] == [("aws", "a reseller")] * crowded
+    left = "SELECT count(*) FROM billing_accounts WHERE billing_account = 'a reseller'"
+    assert await owner.fetchval(left) == (0 if crowded else count)
+
+
 # --- migration 0009 -------------------------------------------------------------------------------
 
 

@@ -80,6 +80,7 @@ FACTS = {
     ),
     "subscriptions.ensure": Asked((AWS, _keys("new-"), DOCUMENTS), BATCH),
     "subscriptions.family": Asked((AWS, AGREEMENTS, AWS, _keys("account-")), 25 * BATCH),
+    "subscriptions.crowded": Asked((AWS, _keys("crowded-")), BATCH, index_only=True),
     "subscriptions.lock": Asked((AWS, AGREEMENTS), BATCH),
     "subscriptions.read": Asked((AWS, AGREEMENTS), BATCH),
     "subscriptions.holders": Asked((AWS, AGREEMENTS), BATCH, index_only=True),
@@ -237,6 +238,8 @@ INSERT INTO journal (source, message_id, kind, occurred_at, decided_at, policy_v
 SELECT 'aws', 'm-' || n, 'k', now(), now(), 'v', CASE WHEN n % 2 = 1 THEN 'org-' || n END,
        'aws', 'agmt-' || n, 'applied', '{}', '', '', '', ''
 FROM generate_series(1, $rows) AS n;
+INSERT INTO crowded_accounts
+SELECT 'aws', 'crowded-' || n FROM generate_series(1, $rows) AS n;
 INSERT INTO checkpoints
 SELECT 'aws', 'agmt-' || n, n, now(), '{}', '' FROM generate_series(1, $rows) AS n;
 INSERT INTO decisions (source, message_id, organization_id, decided_at, policy_version, events)

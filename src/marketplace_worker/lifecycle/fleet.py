@@ -18,10 +18,12 @@ from marketplace_worker.lifecycle.index import (
     PROOFS,
     SUCCESSORS,
     Account,
+    Derived,
     Index,
+    account_of,
 )
 from marketplace_worker.lifecycle.organization import Organization, Proof
-from marketplace_worker.lifecycle.plans import Link, Subscription, inherit
+from marketplace_worker.lifecycle.plans import Link, Subscription, inherit, preceding
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
@@ -29,18 +31,13 @@ from marketplace_worker.lifecycle.vocabulary import (
     SubscriptionKey,
 )
 
+HOLDERS_MAX = 100
+"""How many organizations may ever have had subscriptions of one billing account, for it to prove
+anything: one of more is a reseller's, or a constant (lifecycle.md section 11).
+"""
+
 BY_PROOF = "proof"
 """The id of a link that no sign-up told (`Proof`)."""
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What a register comes to in one fleet; None: nobody has asked yet."""
-
-    subscription: Subscription
-    links: tuple[Link, ...] | None = None
-    told_links: tuple[Link, ...] | None = None
-    course: Course | None = None
 
 
 @dataclass(slots=True)
@@ -50,6 +47,7 @@ class Fleet:
     The owner of a fleet fills it with `put`, and with what was heard of activity; decisions read
     it, and look at a change before it is made through `with_subscription` and `with_organization`.
     `population`: how many organizations the guard's limit counts, kept up by `put`.
+    `crowded`: billing accounts known to be so (`is_crowded`), though not all of it is at hand.
     A view holds what it sees otherwise, and is laid over the fleet `_beneath` it.  `_read` and
     `_attached` are what was derived since the last change that they depend on.
     """
@@ -60,9 +58,10 @@ class Fleet:
     feeds: Feeds = field(default_factory=Feeds)
     safeguards: Safeguards = field(default_factory=Safeguards)
     population: int = 0
+    crowded: set[Account] = field(default_factory=set)
     _index: Index = field(default_factory=Index)
     _beneath: "Fleet | None" = None
-    _read: dict[SubscriptionKey, "_Reading"] = field(default_factory=dict)
+    _read: dict[SubscriptionKey, Derived] = field(default_factory=dict)
     _attached: dict[OrganizationId, list[Subscription]] = field(default_factory=dict)
 
     def organization(self, organization: OrganizationId) -> Organization:
@@ -115,22 +114,13 @@ class Fleet:
         self.organizations[organization.id] = organization
         if _what_links_read(organization) != _what_links_read(before):
             self._forget_what_was_derived()
-        for proof in organization.proofs:
-            self._index.add(LINKED, organization.id, proof.subscription)
-            self._index.add(PROOFS, proof.subscription, organization.id)
-        for email in _emails(organization):
-            self._index.add(EMAILS, email, organization.id)
+        self._index.add_organization(organization)
 
     def _put_subscription(self, subscription: Subscription) -> None:
         key = subscription.key
         self.subscriptions[key] = subscription
         self._forget_what_was_derived()
-        for link in subscription.links:
-            self._index.add(LINKED, link.organization, key)
-        if (predecessor := subscription.predecessor) is not None:
-            self._index.add(SUCCESSORS, predecessor, key)
-        for _, account in subscription.accounts:
-            self._index.add(ACCOUNTS, (key.marketplace, account), key)
+        self._index.add_subscription(subscription)
 
     def with_subscription(self, changed: Subscription) -> "Fleet":
         """The same fleet with one register changed; the fleet itself stays as it is."""
@@ -150,6 +140,7 @@ class Fleet:
             feeds=self.feeds,
             safeguards=self.safeguards,
             population=self.population,
+            crowded=self.crowded,
             _index=Index(beneath=self._index),
             _beneath=self,
         )
@@ -194,10 +185,10 @@ class Fleet:
             reading.course = fold(subscription, self.links_of(subscription))
         return reading.course
 
-    def _reading(self, subscription: Subscription) -> "_Reading":
+    def _reading(self, subscription: Subscription) -> Derived:
         reading = self._read.get(subscription.key)
         if reading is None or reading.subscription is not subscription:
-            reading = self._read[subscription.key] = _Reading(subscription)
+            reading = self._read[subscription.key] = Derived(subscription)
         return reading
 
     def _links_of(
@@ -209,8 +200,8 @@ class Fleet:
             earlier = self._links_of(
                 self.subscription(predecessor), heirs | {subscription.key}, by_proof=by_proof
             )
-            links = _before(inherit(earlier, bought_at), links)
-        return _before(self._proved(subscription), links) if by_proof else links
+            links = preceding(inherit(earlier, bought_at), links)
+        return preceding(self._proved(subscription), links) if by_proof else links
 
     def _proved(self, subscription: Subscription) -> list[Link]:
         """The links that proofs made, in order; one an organization, its first.
@@ -231,12 +222,16 @@ class Fleet:
         return list(first.values())
 
     def _proves(self, organization: OrganizationId, proof: Proof) -> bool:
-        """Support's word counts; a sign-in where the account was the organization's alone."""
+        """Support's word counts; a sign-in where the account was the organization's alone.  One
+        that was made stays where the account has become crowded since.
+        """
         if proof.by is CompletedBy.SUPPORT:
             return True
         subscription = self.subscription(proof.subscription)
-        account = _account(subscription, proof.at)
-        return account is not None and self.sole_holder(account, proof.at) == organization
+        account = account_of(subscription, proof.at)
+        if account is None:
+            return False
+        return self.is_crowded(account) or self.sole_holder(account, proof.at) == organization
 
     def attached_to(self, organization: OrganizationId) -> list[Subscription]:
         """Every subscription that was ever linked to it, or inherited such a link, by key."""
@@ -286,6 +281,8 @@ class Fleet:
             for link in self.links_of(self.subscription(each))
         }
         for account in {(key.marketplace, told) for _, told in subscription.accounts}:
+            if self.is_crowded(account):
+                continue
             if (holder := self.sole_holder(account, at)) is not None:
                 found.add(holder)
             for each in self._index.known(ACCOUNTS, account):
@@ -309,6 +306,7 @@ class Fleet:
             for each in self.attached_to(organization)
             for _, account in each.accounts
         }
+        told = {account for account in told if not self.is_crowded(account)}
         keys = {key for account in told for key in self._index.known(ACCOUNTS, account)}
         return [self.subscription(key) for key in sorted(keys)]
 
@@ -317,14 +315,15 @@ class Fleet:
         organization's and no other's, by key (lifecycle.md section 4).
         """
         plans = self.attached_to(organization)
-        told = {account for each in plans if (account := _account(each, at)) is not None}
+        told = {account for each in plans if (account := account_of(each, at)) is not None}
         free = {
             account: [each for each in self._of_account(account, at) if self._is_free(each, at)]
             for account in sorted(told)
+            if not self.is_crowded(account)
         }
         if not any(free.values()):
             return []
-        mine = {_account(each, at) for each in plans if self._holds(each, at) == organization}
+        mine = {account_of(each, at) for each in plans if self._holds(each, at) == organization}
         return [
             candidate
             for account, found in free.items()
@@ -339,11 +338,28 @@ class Fleet:
     def _of_account(self, account: Account, at: datetime) -> Iterator[Subscription]:
         for key in sorted(self._index.known(ACCOUNTS, account)):
             subscription = self.subscription(key)
-            if _account(subscription, at) == account:
+            if account_of(subscription, at) == account:
                 yield subscription
 
+    def is_crowded(self, account: Account) -> bool:
+        """Whether more organizations than `HOLDERS_MAX` ever had a subscription of it: it proves
+        nothing, and no match is looked for in it.  That never changes back.
+        """
+        if account in self.crowded:
+            return True
+        holders: set[OrganizationId] = set()
+        for subscription in map(self.subscription, self._index.known(ACCOUNTS, account)):
+            if account[1] in {told for _, told in subscription.accounts}:
+                holders |= self._index.known(PROOFS, subscription.key)
+                holders.update(each.organization for each in self._told_links_of(subscription))
+            if len(holders) > HOLDERS_MAX:
+                return True
+        return False
+
     def sole_holder(self, account: Account, at: datetime) -> OrganizationId | None:
-        """Whose account it was at that time; None: nobody's, or that of several."""
+        """Whose account it was at that time; None: nobody's, that of several, or of too many."""
+        if self.is_crowded(account):
+            return None
         sole: OrganizationId | None = None
         for subscription in self._of_account(account, at):
             holder = self._holds(subscription, at)
@@ -382,18 +398,3 @@ class Fleet:
 
 def _what_links_read(organization: Organization) -> object:
     return organization.proofs, organization.plans_taken_at
-
-
-def _before(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
-    """Those links, and of the earlier ones what comes before the first of them."""
-    return (*(each for each in earlier if not links or each.order < links[0].order), *links)
-
-
-def _account(subscription: Subscription, at: datetime) -> Account | None:
-    account = subscription.account_at(at)
-    return None if account is None else (subscription.key.marketplace, account)
-
-
-def _emails(organization: Organization) -> set[EmailHash]:
-    owner = organization.owner.value if organization.owner else None
-    return {email for email in (owner, organization.locked_email) if email is not None}

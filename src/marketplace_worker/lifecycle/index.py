@@ -1,10 +1,14 @@
-"""The index of a fleet: by which key to find what."""
+"""The index of a fleet: by which key to find what; and what is kept of what was derived."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from operator import attrgetter
 from typing import TypeVar
 
+from marketplace_worker.lifecycle.course import Course
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Marketplace,
@@ -39,6 +43,42 @@ class Index:
         """Put one more under a key of one part."""
         entries = part(self)
         entries[key] = entries.get(key, frozenset()) | {value}
+
+    def add_organization(self, organization: Organization) -> None:
+        """Put an organization under all that it is found by."""
+        for proof in organization.proofs:
+            self.add(LINKED, organization.id, proof.subscription)
+            self.add(PROOFS, proof.subscription, organization.id)
+        owner = organization.owner.value if organization.owner else None
+        for email in (owner, organization.locked_email):
+            if email is not None:
+                self.add(EMAILS, email, organization.id)
+
+    def add_subscription(self, subscription: Subscription) -> None:
+        """Put a subscription under all that it is found by."""
+        key = subscription.key
+        for link in subscription.links:
+            self.add(LINKED, link.organization, key)
+        if (predecessor := subscription.predecessor) is not None:
+            self.add(SUCCESSORS, predecessor, key)
+        for _, account in subscription.accounts:
+            self.add(ACCOUNTS, (key.marketplace, account), key)
+
+
+def account_of(subscription: Subscription, at: datetime) -> Account | None:
+    """Its billing account as it was told by then, or else first."""
+    account = subscription.account_at(at)
+    return None if account is None else (subscription.key.marketplace, account)
+
+
+@dataclass(slots=True)
+class Derived:
+    """What a register comes to in one fleet; None: nobody has asked yet."""
+
+    subscription: Subscription
+    links: tuple[Link, ...] | None = None
+    told_links: tuple[Link, ...] | None = None
+    course: Course | None = None
 
 
 Part = Callable[[Index], dict[_K, frozenset[_V]]]

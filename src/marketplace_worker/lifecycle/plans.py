@@ -5,7 +5,7 @@ that `course.fold` comes to the same for every order of arrival (marketplaces.md
 """
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -124,6 +124,11 @@ def inherit(links: Sequence[Link], bought_at: datetime) -> list[Link]:
         replace(link, occurred_at=max(link.occurred_at, bought_at), plan_type=None)
         for link in (*sold, *later)
     ]
+
+
+def preceding(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
+    """Those links, and of the earlier ones what comes before the first of them."""
+    return (*(each for each in earlier if not links or each.order < links[0].order), *links)
 
 
 def decisive(reports: Sequence[Note]) -> Sequence[Note]:

@@ -9,6 +9,7 @@ from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Answers
 from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
@@ -19,11 +20,13 @@ class Readings:
 
     `seen`: when the organizations that it looked at were last in use, and which of their earlier
     logins proved a plan; one that never was in use is left out.  `answers`: what it was told of the
-    whole fleet.
+    whole fleet.  `crowded`: which billing accounts of the plans that it looked at were known to be
+    crowded (`Fleet.is_crowded`).
     """
 
     seen: Mapping[OrganizationId, LastSeen] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
+    crowded: tuple[Account, ...] = ()
 
 
 def readings_of(decision: Decision, fleet: Fleet) -> Readings:
@@ -40,7 +43,18 @@ def readings_of(decision: Decision, fleet: Fleet) -> Readings:
         read = replace(known, logins=tuple(sorted(logins)))
         if read != LastSeen():
             seen[settled.organization.id] = read
-    return Readings(seen, decision.answers)
+    return Readings(seen, decision.answers, _crowded(decision, fleet))
+
+
+def _crowded(decision: Decision, fleet: Fleet) -> tuple[Account, ...]:
+    if not fleet.crowded:
+        return ()
+    plans = [
+        plan for settled in decision.settled for plan in fleet.attached_to(settled.organization.id)
+    ]
+    plans += [decision.subscription] if decision.subscription is not None else []
+    told = {(each.key.marketplace, account) for each in plans for _, account in each.accounts}
+    return tuple(sorted(told & fleet.crowded))
 
 
 def take_again(
@@ -52,4 +66,5 @@ def take_again(
     """
     fleet.seen.clear()
     fleet.seen.update(readings.seen)
+    fleet.crowded.update(readings.crowded)
     return take(fact, fleet, policies, now=now, recalled=readings.answers)

@@ -25,6 +25,7 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
@@ -38,7 +39,14 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.steps import log_lines
 from marketplace_worker.steps.cancellations import CancellationAlarm, MassCancellation
 from marketplace_worker.steps.intake import Intake
-from marketplace_worker.store import decisions, journal, neighbourhood, outbox, safeguards
+from marketplace_worker.store import (
+    decisions,
+    journal,
+    neighbourhood,
+    outbox,
+    safeguards,
+    subscriptions,
+)
 from marketplace_worker.store.database import Clock, Connection, Pool
 from marketplace_worker.store.decisions import Decided
 from marketplace_worker.store.neighbourhood import Neighbourhood
@@ -95,6 +103,7 @@ class Tally:
     events: list[Event] = field(default_factory=list)
     _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
     _links: list[NotableLink] = field(default_factory=list)
+    _crowded_now: set[Account] = field(default_factory=set)
     _safeguards_changed: bool = False
     _snapshots: dict[OrganizationId, tuple[Snapshot, Trace | None]] = field(default_factory=dict)
     _traces: dict[UUID, Trace] = field(default_factory=dict)
@@ -207,6 +216,7 @@ class Tally:
         messages = [*self._lifecycle_messages(topics), *self._snapshot_messages(topics)]
         changed = [self.fleet.organization(each) for each in self._due_at]
         await neighbourhood.save(conn, list(self._subscriptions.values()), changed, self._due_at)
+        await self._record_crowded(conn)
         if self._safeguards_changed:
             await safeguards.save(conn, self.fleet.safeguards)
         if self.entries:
@@ -219,6 +229,17 @@ class Tally:
                 self._mass_cancellation = await self.alarm.check(conn, guard, now=self.now)
         if messages:
             await outbox.append(conn, messages, written_at=self.now)
+
+    async def _record_crowded(self, conn: Connection) -> None:
+        """Let the other workers know the accounts that became crowded."""
+        told = {
+            (each.key.marketplace, account)
+            for each in self._subscriptions.values()
+            for _, account in each.accounts
+        }
+        crowded = {each for each in told - self.fleet.crowded if self.fleet.is_crowded(each)}
+        if crowded:
+            self._crowded_now = await subscriptions.record_crowded(conn, crowded)
 
     def _lifecycle_messages(self, topics: OutboundTopics) -> Iterable[Outgoing]:
         for event in self.events:
@@ -245,6 +266,7 @@ class Tally:
         log_lines.log_events(self.events)
         log_lines.log_answers(self._answers)
         log_lines.log_links(self._links)
+        log_lines.log_crowded(self._crowded_now)
         if self._mass_cancellation is not None:
             self.alarm.report(self._mass_cancellation)
         for entry in self.entries:

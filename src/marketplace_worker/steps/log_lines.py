@@ -21,6 +21,8 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested, Unrecognized
+from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
+from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace
 
@@ -138,6 +140,17 @@ def log_links(links: Iterable[NotableLink]) -> None:
             line.warning("subscription_moved")
         if link.account_contradicts:
             line.warning("link_needs_attention", attention="billing_account_contradicts")
+
+
+def log_crowded(accounts: Iterable[Account]) -> None:
+    """A line for each billing account that is too many organizations' to prove anything."""
+    for marketplace, account in sorted(accounts):
+        log.warning(
+            "billing_account_crowded",
+            marketplace=marketplace,
+            billing_account=account,
+            organizations_max=HOLDERS_MAX,
+        )
 
 
 def log_attention(fact: Fact, position: str) -> None:

@@ -151,10 +151,22 @@ class Neighbourhood:
             return
         read = await subscriptions.read_families(conn, missing)
         fleet.put(*(each for each in read if each.key not in fleet.subscriptions))
+        await self.load_crowded(conn, read)
         others = await subscriptions.holders(conn, [each.key for each in read])
         others -= fleet.organizations.keys()
         if others:
             fleet.put(*await organizations.read(conn, others))
+
+    async def load_crowded(
+        self, conn: Connection, loaded: Iterable[Subscription], told: Iterable[Account] = ()
+    ) -> None:
+        """Add which billing accounts of these are crowded.  Asked after their families were read,
+        which leave out what is in an account that was crowded by then.
+        """
+        accounts = {
+            (each.key.marketplace, account) for each in loaded for _, account in each.accounts
+        }
+        self.fleet.crowded |= await subscriptions.crowded(conn, accounts | set(told))
 
     async def lock_activity(
         self,
@@ -205,6 +217,7 @@ async def lock(
             conn, subjects.subscriptions, subjects.accounts
         )
         near.fleet.put(*families)
+        await near.load_crowded(conn, families, subjects.accounts)
         ids |= await subscriptions.holders(conn, [each.key for each in families])
     await _lock_organizations(conn, near, ids, subjects)
     if near.locked:

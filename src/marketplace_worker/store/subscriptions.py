@@ -86,13 +86,25 @@ async def links_of(
     }
 
 
+async def crowded(conn: Connection, accounts: Collection[Account]) -> set[Account]:
+    """Those of these that are known to be crowded (`Fleet.is_crowded`)."""
+    if not accounts:
+        return set()
+    return _accounts(await conn.fetch(SQL["crowded"], *_account_columns(accounts)))
+
+
+async def record_crowded(conn: Connection, accounts: Collection[Account]) -> set[Account]:
+    """Let these be known to be crowded; returns those that were not.  Their subscriptions are
+    locked.
+    """
+    return _accounts(await conn.fetch(SQL["crowd"], *_account_columns(accounts)))
+
+
 async def _family(
     conn: Connection, keys: Collection[SubscriptionKey], accounts: Collection[Account] = ()
 ) -> set[SubscriptionKey]:
-    told = sorted(accounts)
-    marketplaces = [marketplace.value for marketplace, _ in told]
-    names = [name for _, name in told]
-    return _keys(await conn.fetch(SQL["family"], *_columns(keys), marketplaces, names))
+    told = _account_columns(accounts)
+    return _keys(await conn.fetch(SQL["family"], *_columns(keys), *told))
 
 
 async def holders(conn: Connection, keys: Collection[SubscriptionKey]) -> set[OrganizationId]:
@@ -142,6 +154,15 @@ async def link(conn: Connection, links: Collection[tuple[OrganizationId, Subscri
 def _columns(keys: Collection[SubscriptionKey]) -> tuple[list[str], list[str]]:
     in_order = sorted(keys)
     return [key.marketplace.value for key in in_order], [key.subscription_id for key in in_order]
+
+
+def _account_columns(accounts: Collection[Account]) -> tuple[list[str], list[str]]:
+    in_order = sorted(accounts)
+    return [marketplace.value for marketplace, _ in in_order], [name for _, name in in_order]
+
+
+def _accounts(rows: Iterable[asyncpg.Record]) -> set[Account]:
+    return {(Marketplace(row["marketplace"]), row["billing_account"]) for row in rows}
 
 
 def _keys(rows: Iterable[asyncpg.Record]) -> set[SubscriptionKey]:

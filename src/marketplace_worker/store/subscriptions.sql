@@ -20,8 +20,8 @@ ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
 -- Those subscriptions, and those of these billing accounts, with all that they continue, all that
--- continues them, and all that shares a billing account with any of them.  A row is a subscription
--- or an account, so that each account is gone through once.
+-- continues them, and all that shares a billing account with any of them, unless it is crowded.  A
+-- row is a subscription or an account, so that each account is gone through once.
 -- $1 marketplaces text[].  $2 subscription_ids text[].  $3 marketplaces text[].
 -- $4 billing_accounts text[]
 WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
@@ -56,6 +56,11 @@ WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
         FROM billing_accounts AS peer
         WHERE peer.marketplace = family.marketplace
           AND peer.billing_account = family.billing_account
+          AND NOT EXISTS (
+              SELECT FROM crowded_accounts AS crowded
+              WHERE crowded.marketplace = family.marketplace
+                AND crowded.billing_account = family.billing_account
+          )
     ) AS kin (marketplace, subscription_id, billing_account)
 )
 SELECT marketplace, subscription_id FROM family WHERE subscription_id IS NOT NULL;
@@ -126,8 +131,36 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: tell_accounts
--- What was said once stays said: a register forgets nothing.
+-- What was said once stays said: a register forgets nothing.  Nobody looks for a match in an account
+-- that is crowded, so what comes to it later need not be found through it.
 -- $1 marketplaces text[].  $2 billing_accounts text[].  $3 subscription_ids text[], sorted
 INSERT INTO billing_accounts (marketplace, billing_account, subscription_id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+SELECT marketplace, billing_account, subscription_id
+FROM unnest($1::text[], $2::text[], $3::text[])
+    AS told (marketplace, billing_account, subscription_id)
+WHERE NOT EXISTS (
+    SELECT FROM crowded_accounts AS crowded
+    WHERE crowded.marketplace = told.marketplace
+      AND crowded.billing_account = told.billing_account
+)
 ON CONFLICT DO NOTHING;
+
+-- name: crowded
+-- Those of these billing accounts that are known to be crowded.
+-- $1 marketplaces text[].  $2 billing_accounts text[]
+SELECT asked.marketplace, asked.billing_account
+FROM unnest($1::text[], $2::text[]) AS asked (marketplace, billing_account)
+CROSS JOIN LATERAL (
+    SELECT FROM crowded_accounts AS known
+    WHERE known.marketplace = asked.marketplace
+      AND known.billing_account = asked.billing_account
+    LIMIT 1  -- for each by the key, however many there are
+) AS crowded;
+
+-- name: crowd
+-- Returns those that were not known to be crowded before.
+-- $1 marketplaces text[].  $2 billing_accounts text[], sorted
+INSERT INTO crowded_accounts (marketplace, billing_account)
+SELECT * FROM unnest($1::text[], $2::text[])
+ON CONFLICT DO NOTHING
+RETURNING marketplace, billing_account;

@@ -161,13 +161,33 @@ DELETE FROM billing_accounts
 WHERE subscription_id <> marketplace_id(subscription_id)
    OR billing_account <> marketplace_id(billing_account);
 
+-- Billing accounts of which more organizations than `HOLDERS_MAX` (lifecycle/fleet.py) ever had a
+-- subscription: a reseller's, or a constant.  Nobody looks for a match in them, so nobody need find
+-- their subscriptions through them.  Rows are only ever added, each once.
+CREATE TABLE crowded_accounts (
+    marketplace text NOT NULL,
+    billing_account text NOT NULL,
+    PRIMARY KEY (marketplace, billing_account)
+);
+INSERT INTO crowded_accounts (marketplace, billing_account)
+SELECT marketplace, billing_account
+FROM billing_accounts
+JOIN links USING (marketplace, subscription_id)
+GROUP BY marketplace, billing_account
+HAVING count(DISTINCT organization_id) > 100;
+DELETE FROM billing_accounts USING crowded_accounts AS crowded
+WHERE billing_accounts.marketplace = crowded.marketplace
+  AND billing_accounts.billing_account = crowded.billing_account;
+GRANT SELECT, INSERT ON crowded_accounts TO marketplace_worker_app;
+
 -- --- organizations -------------------------------------------------------------------------------
 
 UPDATE organizations SET document = respelled(document) WHERE document <> respelled(document);
 
 -- Which ends had their final usage called for (`Organization.reported`): those of one subscription
 -- that was spelled twice are one list.  Earlier versions called for none at Google and Azure; what
--- has ended there, once and for good, is not called for now.
+-- has ended there, once and for good, is not called for now, also where Azure's end is delivered
+-- once more.
 WITH told AS (
     SELECT
         organization_id, said -> 'subscription' AS subscription,

@@ -1,0 +1,166 @@
+"""A billing account of more than 100 organizations proves nothing (lifecycle.md section 11)."""
+
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from acceptance.scenario import created
+from acceptance.stage import MovableClock
+from marketplace_worker.inspection.replaying import Difference, verify
+from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
+from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
+from marketplace_worker.settings import Retention
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.retaining import retain
+from marketplace_worker.store import neighbourhood
+from marketplace_worker.store.database import transaction
+from steps.stories import (
+    Line,
+    bought,
+    day_of,
+    ended,
+    facts,
+    linked,
+    login,
+    records,
+    states,
+    tell,
+    wait,
+)
+
+RESELLER = "a reseller"
+
+
+def of_one_account(count: int) -> list[Line]:
+    """So many organizations had one agreement, one after the other; the last has it still."""
+    return [
+        line
+        for n in range(1, count + 1)
+        for line in (
+            created(n / 1_000, f"org-{n}", tier="plus"),
+            linked(n / 1_000, f"org-{n}", "agmt-1", RESELLER),
+        )
+    ]
+
+
+async def tell_at_once(worker: Worker, clock: MovableClock, lines: Sequence[Line]) -> None:
+    """All in one batch, when the last of them is received."""
+    told = records(*sorted(lines, key=day_of))
+    clock.now = told[-1].recorded_at
+    await ingest(told, worker)
+
+
+def bought_again(last: int) -> list[Line]:
+    """The last of them cancels, and something is bought with the account."""
+    return [ended(2, "agmt-1", RESELLER), bought(3, "agmt-2", RESELLER), login(4, f"org-{last}")]
+
+
+async def differences(
+    inspector: Inspector, only: OrganizationId | None = None
+) -> Sequence[Difference]:
+    """What `replay --verify` finds."""
+    return [each async for page in verify(inspector, only) for each in page.differences]
+
+
+@pytest.mark.parametrize(
+    ("count", "state"), [(HOLDERS_MAX, "active"), (HOLDERS_MAX + 1, "canceled")]
+)
+async def test_no_match_is_looked_for_in_an_account_of_more_than_a_hundred(
+    worker: Worker, clock: MovableClock, inspector: Inspector, count: int, state: str
+) -> None:
+    """Though one organization alone holds it now."""
+    await tell_at_once(worker, clock, of_one_account(count))
+    await tell(worker, clock, *bought_again(count))
+
+    assert (await states(worker))[f"org-{count}"] == state
+    assert await differences(inspector) == []
+
+
+async def test_it_is_said_once(worker: Worker, clock: MovableClock) -> None:
+    """At `warning`, when it is found to be so, by whichever worker."""
+    with capture_logs() as lines:
+        await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
+        assert [each for each in lines if each["event"] == "billing_account_crowded"] == []
+        for line in of_one_account(HOLDERS_MAX + 3)[-6:]:
+            await tell(worker, clock, line)
+
+    (said,) = [each for each in lines if each["event"] == "billing_account_crowded"]
+    assert said["log_level"] == "warning"
+    assert (said["marketplace"], said["billing_account"]) == ("aws", RESELLER)
+
+
+async def test_a_proof_that_was_made_stays(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """What was the organization's is not taken from it because others come."""
+    await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
+    await tell(worker, clock, *bought_again(HOLDERS_MAX))
+    name = f"org-{HOLDERS_MAX}"
+    assert (await states(worker))[name] == "active"
+
+    await tell(worker, clock, created(5, "one-more"), linked(5, "one-more", "agmt-3", RESELLER))
+    await wait(worker, clock, until=9)
+
+    assert (await states(worker))[name] == "active"
+    assert await differences(inspector) == []
+
+
+async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Else each notification would wait for all others of the reseller, and read them."""
+    many = [
+        line
+        for n in range(HOLDERS_MAX + 20)
+        for line in (
+            created(0, f"customer-{n}", tier="plus"),
+            linked(0.1, f"customer-{n}", f"agmt-of-{n}", RESELLER),
+        )
+    ]
+    await tell_at_once(worker, clock, many)
+    clock.now = records(bought(1, "new", RESELLER))[0].recorded_at
+
+    for line in (bought(1, "agmt-of-7", RESELLER), linked(1, "customer-7", "new", RESELLER)):
+        async with transaction(worker.pool) as conn:
+            subjects = neighbourhood.subjects_of(facts(worker, line))
+            near = await neighbourhood.lock(conn, subjects)
+        assert near.fleet.subscriptions.keys() <= {
+            SubscriptionKey(Marketplace.AWS, id_) for id_ in ("agmt-of-7", "new")
+        }
+        assert near.locked == {"customer-7"}
+
+    rows = "SELECT count(*) FROM billing_accounts"
+    before = await worker.pool.fetchval(rows)
+    await tell(worker, clock, bought(1, "new", RESELLER))
+    assert await worker.pool.fetchval(rows) == before, "nobody need find it through the account"
+
+
+async def test_what_comes_to_a_crowded_account_later_can_be_folded_again(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """
+    An organization of the account cancels; what it bought is linked days later.  Folded again with
+    what belongs to it alone, the purchase would be a match, for the others are not at hand.
+    """
+    await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX + 1))
+    await tell(
+        worker,
+        clock,
+        created(1, "late", tier="plus"),
+        linked(1, "late", "first", RESELLER),
+        ended(2, "first", RESELLER),
+        bought(3, "second", RESELLER),
+        login(3.5, "late"),
+    )
+    assert (await states(worker))["late"] == "canceled"
+    await tell(worker, clock, linked(5, "late", "second"))
+    assert (await states(worker))["late"] == "active"
+
+    assert await differences(inspector) == []
+    assert await differences(inspector, OrganizationId("late")) == []
+    clock.now = records(created(400, "x"))[0].recorded_at
+    while await retain(worker, Retention(journal_days=30, dead_letters_days=30)):
+        assert await differences(inspector) == []
