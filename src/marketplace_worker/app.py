@@ -205,7 +205,7 @@ async def _register(policy: Policy, worker: Worker) -> None:
     async with transaction(worker.pool) as conn:
         await policies.register(conn, policy, now=await worker.clock(conn))
         guard = await safeguards.read(conn)
-    metrics.GUARD_TRIPPED.set(guard.trip is not None)
+    metrics.guard_stands(guard)
     log.info("policy_registered", policy_version=policy.version)
 
 
