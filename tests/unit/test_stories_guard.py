@@ -505,6 +505,30 @@ def test_a_release_for_some_requests_lets_so_many_through_and_stands_again() -> 
     )
 
 
+def test_a_release_of_requests_forgets_what_the_hour_held() -> None:
+    """Section 8: or the next request would trip it again."""
+    check_story(
+        """
+        day   | heard                       | said
+        0     | org-1..4 created            |
+        1     | support: org-1 deactivate   | org-1: deactivated: support_request
+              |                             | org-1: support_request.completed
+        1+10m | support: org-2 deactivate   | worker: guard.tripped: 1 of 1 per_hour
+              |                             | org-2: support_request.rejected: guard_tripped
+        1+20m | operator: releases requests | worker: guard.released: requests by olga
+        1+30m | support: org-3 deactivate   | org-3: deactivated: support_request
+              |                             | org-3: support_request.completed
+        1+40m | support: org-4 deactivate   | worker: guard.tripped: 1 of 1 per_hour
+              |                             | org-4: support_request.rejected: guard_tripped
+        """,
+        policy("""
+            [guard]
+            requested_per_hour = 1
+        """),
+        until="2",
+    )
+
+
 def test_the_guard_for_requests_withholds_no_step_and_a_request_counts_for_none() -> None:
     """Section 8: the two sides do not count for one another."""
     check_story(
