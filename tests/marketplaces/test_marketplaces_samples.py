@@ -187,7 +187,7 @@ REFUSED = {
     "aws/doc_sns_envelope_notification_with_subject": "Message: is not JSON",
     # `operationType` in place of `action`, and no id: no webhook was ever seen to send it, and the
     # reference says to reject it.
-    "azure/doc_2022_reinstate_second_form": NO_SHAPE,
+    "azure/doc_2022_reinstate_second_form": "action: is missing",
     # The Cloud Channel API (resellers) has another vocabulary: a name for an entitlement.
     "gcp/derived_channel_api_not_marketplace": NO_SHAPE,
     "gcp/doc_oidc_push_claims": NO_SHAPE,

@@ -51,15 +51,16 @@ _TERM_UNIT = re.compile(
 def likeness(fields: Fields) -> Likeness:
     """Whether an object is a webhook's body, or the accelerator's push for a landing page."""
     node = CaselessNode(fields)
-    if node.has("action"):
-        return Likeness.SURE if node.has("subscriptionId") else Likeness.MAYBE
-    return Likeness.SURE if _is_of_a_landing_page(node) else Likeness.NONE
+    has_action, has_subject = node.has("action"), node.has("subscriptionId")
+    if (has_action and has_subject) or _is_of_a_landing_page(node):
+        return Likeness.SURE
+    return Likeness.MAYBE if has_action or has_subject else Likeness.NONE
 
 
 def translate(letter: Letter) -> Notified | Unrecognized:
     """What an object of the Azure topic says; `Malformed` names the field at fault."""
     node = CaselessNode(letter.fields, letter.path)
-    if node.has("action"):
+    if node.has("action") or not _is_of_a_landing_page(node):
         return _notified(node, letter)
     return Unrecognized(
         identity=Identity(Marketplace.AZURE, letter.own_id),
