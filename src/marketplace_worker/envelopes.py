@@ -4,8 +4,6 @@ One step before all translators, the same for every topic (marketplaces.md secti
 module knows envelopes; what is looked for, a translator recognizes.
 """
 
-import json
-from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -14,6 +12,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from marketplace_worker.errors import Malformed
+from marketplace_worker.json_reading import (
+    BEGINNINGS,
+    BEGINNINGS_OF_TEXT,
+    WHOLE,
+    decode_base64,
+    parse_json,
+    parse_json_or_base64,
+    parse_value,
+)
 from marketplace_worker.record import Record
 
 ENVELOPES_MAX = 16
@@ -29,9 +36,6 @@ OBJECTS_MAX = 50_000
 TEXT_MAX = 16 * 2**20
 """How much text within a value is parsed, in characters: a largest value, once per envelope."""
 
-WHOLE = "value"
-"""The field of a refusal that is about the value as a whole."""
-
 _ENVELOPES = (
     *("notification",),  # what a router read at the source stands beside it, as `resource`
     *("message", "sns", "receivedmessages"),  # SNS; Pub/Sub's push, pull, and connector
@@ -44,8 +48,6 @@ text, as base64 of that, or as a list of any of these.  The first that can be op
 
 _IN_BASE64 = frozenset({"data", "data_base64"})
 """Where a text is base64 first of all."""
-
-_OTHER_FORMATS = ("avro", "protobuf")
 
 Fields = Mapping[str, object]
 
@@ -126,110 +128,6 @@ def is_whole(record: Record, recognize: Recognize) -> bool:
     return isinstance(parsed, dict) and recognize(parsed) is not Likeness.NONE
 
 
-# --- JSON and the formats that are none -----------------------------------------------------------
-
-
-def parse_value(record: Record) -> object:
-    """The value of a record as JSON values; `Malformed` where it is no JSON."""
-    if not record.value:
-        raise Malformed("is empty", field=WHOLE)
-    refuse_other_formats(record)
-    return _parse_json_or_base64(record.value, field=WHOLE)
-
-
-def refuse_other_formats(record: Record) -> None:
-    """`Malformed` where the record itself says that its value is no JSON."""
-    if record.headers and any(name in content_type(record) for name in _OTHER_FORMATS):
-        raise Malformed("must be JSON: Avro and Protobuf are not read", field="content-type")
-
-
-def content_type(record: Record) -> str:
-    """What the record says it holds, in lower case and without parameters; "" where nothing."""
-    for name, value in record.headers:
-        if value is not None and name.lower() == "content-type":
-            text = value.decode(errors="replace").partition(";")[0]
-            return text.strip().strip('"').strip().lower()
-    return ""
-
-
-def parse_json(raw: bytes | str, *, field: str) -> object:
-    """JSON as it must be: UTF-8, no key twice in an object, no NaN, not absurdly deep or long.
-
-    A byte-order mark before it is passed over; bytes in another format are refused by its name.
-    """
-    try:
-        text = raw.decode() if isinstance(raw, bytes) else raw
-        return _DECODER.decode(text.removeprefix("\ufeff"))
-    except UnicodeDecodeError:
-        raise Malformed(_format_of(raw) or "is not UTF-8", field=field) from None
-    except json.JSONDecodeError as error:
-        reason = _format_of(raw) or f"is not JSON (at character {error.pos})"
-        raise Malformed(reason, field=field) from None
-    except RecursionError:
-        raise Malformed("is nested too deeply", field=field) from None
-    except _Unfit as error:
-        raise Malformed(str(error), field=field) from None
-    except ValueError:
-        raise Malformed("holds a number of too many digits", field=field) from None
-
-
-def _format_of(raw: bytes | str) -> str | None:
-    """What bytes are that are no JSON, where their beginning tells."""
-    match raw:
-        case bytes() if raw.startswith(b"\0") and len(raw) > _REGISTRY_PREFIX_BYTES:
-            return "begins with a Schema Registry prefix: its Avro, Protobuf or JSON is not read"
-        case bytes() if raw.startswith((b"Obj\x01", b"\xc3\x01")):
-            return "is Avro, which is not read"
-        case _:
-            return None
-
-
-def decode_base64(text: str, *, field: str) -> bytes:
-    """Bytes from base64 in either alphabet, with or without padding and line breaks."""
-    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    try:
-        return b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except ValueError:
-        raise Malformed("is not base64", field=field) from None
-
-
-def _parse_json_or_base64(raw: bytes, *, field: str) -> object:
-    """JSON from its bytes, or from base64 of them: so Kafka Connect writes bytes without schema."""
-    try:
-        return parse_json(raw, field=field)
-    except Malformed as refusal:
-        try:
-            held = decode_base64(raw.decode("ascii"), field=field)
-        except (UnicodeDecodeError, Malformed):
-            raise refusal from None
-        if not held.lstrip().startswith(_BEGINNINGS):
-            raise refusal from None
-        return parse_json(held, field=field)
-
-
-_REGISTRY_PREFIX_BYTES = 5
-_BEGINNINGS = (b"{", b"[", b'"', b"\xef\xbb\xbf")
-_BEGINNINGS_OF_TEXT = ("{", "[", '"', "\ufeff")
-
-
-class _Unfit(ValueError):
-    """Valid for Python's JSON reader, not for us."""
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        raise _Unfit("has an object in which a key stands twice")
-    return read
-
-
-def _constant(_name: str) -> object:
-    raise _Unfit("holds NaN or an infinity, which JSON does not have")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
-
-
 # --- envelopes ------------------------------------------------------------------------------------
 
 
@@ -265,7 +163,7 @@ class _Unwrapping:
         self._text += len(text)
         if self._text > TEXT_MAX:
             raise self._exhausted(f"holds more than {TEXT_MAX} characters of text in text")
-        if text.lstrip().startswith(_BEGINNINGS_OF_TEXT):
+        if text.lstrip().startswith(BEGINNINGS_OF_TEXT):
             return parse_json(text.lstrip(), field=path)
         in_base64 = path.rpartition(".")[2].lower() in _IN_BASE64
         try:
@@ -276,8 +174,8 @@ class _Unwrapping:
             raise Malformed("is not JSON", field=path) from None
         if not held:
             raise Malformed("is empty", field=path)
-        if in_base64 or held.lstrip().startswith(_BEGINNINGS):
-            return _parse_json_or_base64(held, field=path)
+        if in_base64 or held.lstrip().startswith(BEGINNINGS):
+            return parse_json_or_base64(held, field=path)
         raise Malformed("is not JSON", field=path)
 
     def _open_object(self, fields: Fields, around: Letter, path: str, depth: int) -> Found:
@@ -307,28 +205,31 @@ class _Unwrapping:
                 spelled.setdefault(name.lower(), name)
         if "specversion" in fields:
             around = replace(around, event=Part(fields, path))
-        refusal: Malformed | None = None
         known = [spelled[name] for name in _ENVELOPES if name in spelled]
+        found: list[Found] = []
+        refusal: Malformed | None = None
         for name in known:
             said = _said_around(fields, around, path, spelled, name.lower())
             try:
-                return self.open(fields[name], said, _at(path, name), depth)
+                found.append(self.open(fields[name], said, _at(path, name), depth))
             except _Unfinished:
                 raise
             except Malformed as refused:
                 refusal = refusal or refused
-        found = self._anywhere(fields, around, path, depth, but=known)
-        if found:
-            return found
-        raise refusal or Malformed("no known shape of what this topic carries", field=path or WHOLE)
+        if not any(map(_holds_sure, found)):
+            found += self._anywhere(fields, around, path, depth, but=known)
+        if not found:
+            reason = "no known shape of what this topic carries"
+            raise refusal or Malformed(reason, field=path or WHOLE)
+        return _the_one_of(found, path)
 
     def _anywhere(
         self, fields: Fields, around: Letter, path: str, depth: int, *, but: Sequence[str]
-    ) -> Found:
-        """What a forwarding program holds under a name of its own, which is not ours to repeat."""
+    ) -> Sequence[Found]:
+        """What a forwarding program holds under names of its own, which are not ours to repeat."""
         found: list[Found] = []
         for name, value in fields.items():
-            is_text = isinstance(value, str) and value.lstrip().startswith(_BEGINNINGS_OF_TEXT)
+            is_text = isinstance(value, str) and value.lstrip().startswith(BEGINNINGS_OF_TEXT)
             if name in but or not (is_text or isinstance(value, dict | list)):
                 continue
             try:
@@ -339,10 +240,7 @@ class _Unwrapping:
                 continue
             if not isinstance(value, list) or _holds_sure(held):
                 found.append(held)
-        sure = [held for held in found if _holds_sure(held)]
-        if len(sure) > 1:
-            raise _Unfinished("several notifications in one value", field=path)
-        return next(iter(sure or found), ())
+        return found
 
     def _open_list(self, held: list[object], around: Letter, path: str, depth: int) -> Found:
         """Each of several by itself."""
@@ -390,6 +288,15 @@ def _said_around(
             return around if around.resource else replace(around, resource=Part(resource, at))
         case _:
             return around
+
+
+def _the_one_of(found: Sequence[Found], path: str) -> Found:
+    """What is surely looked for, of what stands side by side; the same, told twice, is one."""
+    sure = [held for held in found if _holds_sure(held)]
+    told = [[each.fields for each in held if isinstance(each, Letter)] for held in sure]
+    if any(each != told[0] for each in told):
+        raise _Unfinished("several notifications in one value", field=path or WHOLE)
+    return (sure or found)[0]
 
 
 def _holds_sure(found: Found) -> bool:

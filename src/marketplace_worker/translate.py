@@ -6,7 +6,7 @@ Shared by `steps.ingest` and `simulate`, so that both read the same.
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from marketplace_worker import envelopes
+from marketplace_worker import envelopes, json_reading
 from marketplace_worker.contract import cloudevents, inbound
 from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.contract.plain_activity import read_plain_activity
@@ -74,7 +74,7 @@ def _check_size(record: Record) -> None:
             "is larger than ingest.record_bytes_max: it was not read, and stays in Kafka where the "
             "record stands"
         )
-        raise Malformed(reason, field=envelopes.WHOLE)
+        raise Malformed(reason, field=json_reading.WHOLE)
 
 
 def _check_header_names(record: Record) -> None:

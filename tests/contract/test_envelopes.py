@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import hostile
 from fuzz import law
 from marketplace_worker import envelopes
-from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.contract.feeds import Feed, source_of
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, Notified, Unrecognized
 from marketplace_worker.lifecycle.vocabulary import Identity
@@ -195,6 +195,29 @@ def test_of_two_forwarded_beside_one_another_none_is_chosen() -> None:
     assert refusal(Feed.AZURE, connect(two)) == "payload: several notifications in one value"
 
 
+@every_topic
+def test_of_two_in_fields_that_envelopes_have_none_is_chosen(feed: Feed) -> None:
+    """As with names of a forwarder's own: the second would be lost without a word."""
+    other = {**CARRIED[feed], "id": "another", "eventId": "another"}
+    two = {"message": CARRIED[feed], "payload": other}
+    assert refusal(feed, two) == "value: several notifications in one value"
+
+
+@every_topic
+def test_the_same_in_two_fields_is_one(feed: Feed) -> None:
+    """A forwarding program that passes on the text and what it parsed of it says one thing."""
+    both = {"body": as_text(CARRIED[feed]), "payload": CARRIED[feed]}
+    assert only(feed, both) == only(feed, CARRIED[feed])
+
+
+def test_what_only_may_be_an_event_does_not_hide_one_that_is() -> None:
+    """A request of Support would be neither done nor answered."""
+    foreign = {"specversion": "1.0", "id": "q", "source": "/z", "type": "com.example.z"}
+    request = CARRIED[Feed.SUPPORT_REQUESTS]
+    for value in ({"data": foreign, "event": request}, {"data": foreign, "payload": request}):
+        assert only(Feed.SUPPORT_REQUESTS, value) == only(Feed.SUPPORT_REQUESTS, request)
+
+
 def test_of_several_resources_the_outermost_counts() -> None:
     """Its router read last."""
     inner = {"notification": GCP, "resource": {"plan": "p-P1Y", "account": "a/inner"}}
@@ -243,7 +266,7 @@ def test_a_notification_on_a_topic_of_cloudevents_is_refused(feed: Feed) -> None
         assert isinstance(only(feed, notification), Malformed)
         found = only(feed, cloudevent(notification))
         assert isinstance(found, Unrecognized)
-        assert found.identity.source == "//pubsub.googleapis.com/projects/p/topics/t"
+        assert source_of(found.identity) == "//pubsub.googleapis.com/projects/p/topics/t"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +283,7 @@ def test_headers_outrank_a_whole_cloudevent_in_the_value(type_: str, kind: type[
     headers = [(f"ce_{name}", str(held).encode()) for name, held in outer.items()]
     found = only(Feed.API_REQUESTS, record(whole, *headers))
     assert isinstance(found, kind)
-    assert found.identity == Identity("/outer", "outer")
+    assert found.identity == Identity("usage./outer", "outer")
 
 
 def test_a_batch_of_cloudevents_is_read() -> None:

@@ -8,10 +8,11 @@ import pytest
 from cloudevent_records import EXAMPLES, HASH, an_event, binary, feed_of, record, structured
 from msgspec import structs
 
-from marketplace_worker.contract.feeds import NAMES, Feed
+from marketplace_worker.contract.feeds import NAMES, Feed, source_of
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Fact, LoggedIn, SupportRequested, Unrecognized
+from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.record import Record
 from marketplace_worker.translate import translate
 
@@ -224,3 +225,36 @@ def _at(time: str, example: dict[str, Any], field: str | None) -> dict[str, Any]
     if field is None:
         return {**example, "time": time}
     return {**example, "data": {**example["data"], field: time}}
+
+
+# --- identities -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("feed", "name"),
+    [
+        (Feed.LOGINS, "com.example.anything"),
+        (Feed.API_REQUESTS, "com.example.anything"),
+        (Feed.ORGANIZATION_CHANGES, "io.marketplace-worker.organization.tier_changed.v1"),
+    ],
+)
+def test_no_other_topic_can_use_up_the_identity_of_a_request_of_support(
+    feed: Feed, name: str
+) -> None:
+    """It would pass for a duplicate: the hold that it asks for would not stand, without a word."""
+    whose = {"source": "/support", "id": "HOLD-7"}
+    first = said(feed, structured(an_event("organization.tier_changed", **whose, type=name)))
+    held = said(Feed.SUPPORT_REQUESTS, structured({**EXAMPLES["support.place_hold"], **whose}))
+    assert isinstance(held, SupportRequested)
+    assert not isinstance(first, Malformed)
+    assert held.identity == Identity("/support", "HOLD-7"), "as ever: no request acts twice"
+    assert first.identity != held.identity
+    assert source_of(first.identity) == "/support"
+
+
+def test_a_login_has_one_identity_however_it_is_written() -> None:
+    """The same login twice is one, also where one of the two is read by the faster reader."""
+    login = EXAMPLES["identity.user.logged_in"]
+    plain, other = said(Feed.LOGINS, structured(login)), said(Feed.LOGINS, binary(login))
+    assert isinstance(plain, LoggedIn)
+    assert plain == other

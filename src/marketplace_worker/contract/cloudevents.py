@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from marketplace_worker import envelopes
+from marketplace_worker import envelopes, json_reading
 from marketplace_worker.contract.fields import Text, Time, first_problem
 from marketplace_worker.envelopes import Fields, Letter, Likeness
 from marketplace_worker.errors import Malformed
@@ -80,7 +80,7 @@ class CloudEvent:
     def read_data(self) -> object:
         """The data as JSON values; None where there is none.  `Malformed` where it is no JSON."""
         if self.encoded:
-            return envelopes.parse_json(self.encoded, field=self.at("data"))
+            return json_reading.parse_json(self.encoded, field=self.at("data"))
         return self.data
 
     def at(self, field: str) -> str:
@@ -111,8 +111,8 @@ def read_cloudevents(record: Record) -> Sequence[CloudEvent | Malformed]:
     Raises:
         Malformed: nothing can be read; names the attribute, the header, or `value` for the whole.
     """
-    media_type = envelopes.content_type(record) if record.headers else ""
-    envelopes.refuse_other_formats(record)
+    media_type = json_reading.content_type(record) if record.headers else ""
+    json_reading.refuse_other_formats(record)
     if media_type.startswith(_ANY_CLOUDEVENTS_CONTENT_TYPE):
         if media_type not in _STRUCTURED:
             raise Malformed(
@@ -178,7 +178,7 @@ def _event(fields: Fields, path: str) -> CloudEvent:
         raise Malformed("must not stand beside data", field=at)
     if not isinstance(encoded, str):
         raise Malformed("must be base64", field=at)
-    return replace(event, encoded=envelopes.decode_base64(encoded, field=at))
+    return replace(event, encoded=json_reading.decode_base64(encoded, field=at))
 
 
 def _envelope(attributes: Fields, path: str = "") -> Envelope:

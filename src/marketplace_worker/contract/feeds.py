@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from marketplace_worker.lifecycle.vocabulary import Identity
+
 
 class Feed(StrEnum):
     """What one topic carries."""
@@ -22,3 +24,20 @@ NAMES = {
     Feed.SUPPORT_REQUESTS: "support.",
 }
 """How the names begin that each feed of CloudEvents carries."""
+
+
+def identity_of(source: str, id_: str, *, carries: str) -> Identity:
+    """The identity of a CloudEvent on a topic that carries the names that begin with `carries`.
+
+    Each topic has a name space of its own: who may write logins cannot use up the identity of a
+    request of Support, which would then pass for a duplicate.  Support's has the bare source.
+    """
+    if carries == NAMES[Feed.SUPPORT_REQUESTS]:
+        return Identity(source, id_)
+    return Identity(f"{carries}{source}", id_)
+
+
+def source_of(identity: Identity) -> str:
+    """The source as the message told it."""
+    spaces = (space for space in NAMES.values() if identity.source.startswith(space))
+    return identity.source.removeprefix(next(spaces, ""))

@@ -16,6 +16,7 @@ from marketplace_worker.contract.cloudevents import (
     event_type,
     unquoted,
 )
+from marketplace_worker.contract.feeds import identity_of
 from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.contract.inbound_data import (
     SUPPORT_DATA,
@@ -86,7 +87,7 @@ def read(
     if is_reserved(envelope.source):
         raise Malformed("is reserved, and no CloudEvent's", field=event.at("source"))
     _refuse_type_of_another_topic(event, carries)
-    identity = Identity(envelope.source, envelope.id)
+    identity = identity_of(envelope.source, envelope.id, carries=carries)
     occurred_at = min(envelope.time or record.happened_by, record.happened_by)
     translator = _TRANSLATORS.get(envelope.type)
     request = _REQUESTS.get(envelope.type)

@@ -17,6 +17,7 @@ from marketplace_worker.contract.cloudevents import (
     TYPE_PREFIX,
     event_type,
 )
+from marketplace_worker.contract.feeds import identity_of
 from marketplace_worker.contract.fields import TEXT_BYTES_MAX, read_time
 from marketplace_worker.contract.inbound import is_reserved
 from marketplace_worker.contract.inbound_data import REQUESTS_MAX
@@ -79,7 +80,8 @@ def read_plain_activity(record: Record, *, carries: str) -> Activity | None:
         return None
     if is_reserved(event.source) or not event.type.startswith(carries, len(TYPE_PREFIX)):
         return None
-    return _fact(event, min(at, record.happened_by))
+    identity = identity_of(event.source, event.id, carries=carries)
+    return _fact(event, identity, min(at, record.happened_by))
 
 
 def _strings(event: _Event) -> int:
@@ -91,8 +93,8 @@ def _strings(event: _Event) -> int:
     return 2 * pairs + keys_of_others
 
 
-def _fact(event: _Event, at: datetime) -> Activity | None:
-    identity, organization = Identity(event.source, event.id), OrganizationId(event.subject)
+def _fact(event: _Event, identity: Identity, at: datetime) -> Activity | None:
+    organization = OrganizationId(event.subject)
     if event.type == _API_REQUESTS:
         requests = 1 if event.data.requests is UNSET else event.data.requests
         return ApiRequested(identity, at, organization, requests)

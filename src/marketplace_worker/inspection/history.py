@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from marketplace_worker.contract.feeds import source_of
 from marketplace_worker.inspection.sight import Inspector, look
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
@@ -161,7 +162,7 @@ def actor_of(fact: Fact) -> str:
             | CommitmentLinked()
             | Unrecognized()
         ):
-            return f"service {fact.identity.source}"
+            return f"service {source_of(fact.identity)}"
 
 
 def _said(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:

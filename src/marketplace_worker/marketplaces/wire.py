@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from typing import Self
 
-from marketplace_worker.envelopes import Part, parse_json
+from marketplace_worker.envelopes import Part
 from marketplace_worker.errors import Malformed
+from marketplace_worker.json_reading import parse_json
 from marketplace_worker.lifecycle.notes import Attention, Change, Ended
 from marketplace_worker.lifecycle.vocabulary import Initiator, Reason, marketplace_id
 from marketplace_worker.record import EPOCH, Record

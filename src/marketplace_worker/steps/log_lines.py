@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from marketplace_worker.contract.feeds import source_of
 from marketplace_worker.lifecycle.events import (
     STATE_EVENTS,
     Event,
@@ -170,7 +171,7 @@ def log_attention(fact: Fact, position: str) -> None:
             write(
                 "type_unrecognized",
                 type=event_type,
-                source=identity.source,
+                source=source_of(identity),
                 topic=position.rsplit("/", maxsplit=2)[0],
                 position=position,
             )
@@ -183,7 +184,7 @@ def log_contradictions(repeated: Iterable[tuple[Identity, str]]) -> None:
     for identity, position in repeated:
         log.warning(
             "identity_repeated_with_other_content",
-            source=identity.source,
+            source=source_of(identity),
             id=identity.id,
             position=position,
         )

@@ -1,0 +1,116 @@
+"""Reads the bytes of records as JSON, also where that is base64, and refuses other formats by name.
+
+Only this module decides which JSON is read at all.
+"""
+
+import json
+from base64 import b64decode
+
+from marketplace_worker.errors import Malformed
+from marketplace_worker.record import Record
+
+WHOLE = "value"
+"""The field of a refusal that is about the value as a whole."""
+
+BEGINNINGS = (b"{", b"[", b'"', b"\xef\xbb\xbf")
+BEGINNINGS_OF_TEXT = ("{", "[", '"', "\ufeff")
+"""How JSON begins that may hold anything, as bytes and as text."""
+
+_OTHER_FORMATS = ("avro", "protobuf")
+_REGISTRY_PREFIX_BYTES = 5
+
+
+def parse_value(record: Record) -> object:
+    """The value of a record as JSON values; `Malformed` where it is no JSON."""
+    if not record.value:
+        raise Malformed("is empty", field=WHOLE)
+    refuse_other_formats(record)
+    return parse_json_or_base64(record.value, field=WHOLE)
+
+
+def refuse_other_formats(record: Record) -> None:
+    """`Malformed` where the record itself says that its value is no JSON."""
+    if record.headers and any(name in content_type(record) for name in _OTHER_FORMATS):
+        raise Malformed("must be JSON: Avro and Protobuf are not read", field="content-type")
+
+
+def content_type(record: Record) -> str:
+    """What the record says it holds, in lower case and without parameters; "" where nothing."""
+    for name, value in record.headers:
+        if value is not None and name.lower() == "content-type":
+            text = value.decode(errors="replace").partition(";")[0]
+            return text.strip().strip('"').strip().lower()
+    return ""
+
+
+def parse_json(raw: bytes | str, *, field: str) -> object:
+    """JSON as it must be: UTF-8, no key twice in an object, no NaN, not absurdly deep or long.
+
+    A byte-order mark before it is passed over; bytes in another format are refused by its name.
+    """
+    try:
+        text = raw.decode() if isinstance(raw, bytes) else raw
+        return _DECODER.decode(text.removeprefix("\ufeff"))
+    except UnicodeDecodeError:
+        raise Malformed(_format_of(raw) or "is not UTF-8", field=field) from None
+    except json.JSONDecodeError as error:
+        reason = _format_of(raw) or f"is not JSON (at character {error.pos})"
+        raise Malformed(reason, field=field) from None
+    except RecursionError:
+        raise Malformed("is nested too deeply", field=field) from None
+    except _Unfit as error:
+        raise Malformed(str(error), field=field) from None
+    except ValueError:
+        raise Malformed("holds a number of too many digits", field=field) from None
+
+
+def _format_of(raw: bytes | str) -> str | None:
+    """What bytes are that are no JSON, where their beginning tells."""
+    match raw:
+        case bytes() if raw.startswith(b"\0") and len(raw) > _REGISTRY_PREFIX_BYTES:
+            return "begins with a Schema Registry prefix: its Avro, Protobuf or JSON is not read"
+        case bytes() if raw.startswith((b"Obj\x01", b"\xc3\x01")):
+            return "is Avro, which is not read"
+        case _:
+            return None
+
+
+def decode_base64(text: str, *, field: str) -> bytes:
+    """Bytes from base64 in either alphabet, with or without padding and line breaks."""
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except ValueError:
+        raise Malformed("is not base64", field=field) from None
+
+
+def parse_json_or_base64(raw: bytes, *, field: str) -> object:
+    """JSON from its bytes, or from base64 of them: so Kafka Connect writes bytes without schema."""
+    try:
+        return parse_json(raw, field=field)
+    except Malformed as refusal:
+        try:
+            held = decode_base64(raw.decode("ascii"), field=field)
+        except (UnicodeDecodeError, Malformed):
+            raise refusal from None
+        if not held.lstrip().startswith(BEGINNINGS):
+            raise refusal from None
+        return parse_json(held, field=field)
+
+
+class _Unfit(ValueError):
+    """Valid for Python's JSON reader, not for us."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise _Unfit("has an object in which a key stands twice")
+    return read
+
+
+def _constant(_name: str) -> object:
+    raise _Unfit("holds NaN or an infinity, which JSON does not have")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
