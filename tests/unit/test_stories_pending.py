@@ -1,5 +1,6 @@
 """While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
 
+import pytest
 from stories import check_story
 
 
@@ -280,3 +281,52 @@ def test_supports_word_proves_every_plan_that_is_pending() -> None:
         """,
         until="300",
     )
+
+
+@pytest.mark.parametrize("end_first", [True, False])
+def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bool) -> None:
+    """Section 4, whatever was heard when: an end that is heard of late undoes the proof."""
+    login, end = (
+        "26  | acme logs in                          | {by_login}",
+        "26  | gcp:e-2 ENTITLEMENT_CANCELLED @6      | {by_end}",
+    )
+    lapsed = "reinstatement_lapsed: gcp:e-2 by sign_in"
+    if end_first:
+        told = [end.format(by_end=lapsed), login.format(by_login="")]
+    else:
+        canceled = "canceled @2 unknown by marketplace, payg"
+        told = [login.format(by_login="reinstated"), end.format(by_end=canceled)]
+    check_story(
+        """
+        day | heard                                 | said
+        0   | acme created plus                     |
+        0   | acme links gcp:e-1 payg               |
+        2   | gcp:e-1 ENTITLEMENT_CANCELLED account=b-1 | canceled unknown by marketplace, payg
+            |                                       | final_report_due gcp:e-1 2+1h
+        3   |                                       | control_plane_lost
+        6   |                                       | notice_given: suspended 9
+        9   |                                       | suspended
+        26  | gcp:e-2 ENTITLEMENT_ACTIVE account=b-1 @3 | reinstatement_pending: gcp:e-2 by sign_in
+        """
+        + "\n".join(told),
+        until="26",
+    )
+
+
+def test_a_proof_stays_where_it_is_told_later_that_another_has_the_account() -> None:
+    """Section 11: at the sign-in it was told to be acme's, and nobody's else."""
+    check_story("""
+        day   | heard                                  | said
+        0     | acme created plus                      |
+        0     | beta created plus                      |
+        0     | acme links gcp:e-1 payg                |
+        1     | beta links gcp:e-4 commit              |
+        4     | gcp:e-1 ENTITLEMENT_CANCELLED account=b-1 | canceled unknown by marketplace, payg
+              |                                        | final_report_due gcp:e-1 4+1h
+        5     |                                        | control_plane_lost
+        8     |                                        | notice_given: suspended 11
+        9     | gcp:e-2 ENTITLEMENT_ACTIVE account=b-1 | reinstatement_pending: gcp:e-2 by sign_in
+        10    | acme logs in                           | reinstated
+              |                                        | notice_withdrawn: suspended 11
+        14    | gcp:e-4 ENTITLEMENT_ACTIVE account=b-1 |
+    """)

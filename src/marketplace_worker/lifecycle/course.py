@@ -91,6 +91,13 @@ class Course:
     floor: datetime | None = None
     usage_closed_at: tuple[datetime, ...] = ()
 
+    def counts_at(self, at: datetime) -> bool:
+        """Whether it counts as an active plan at that time, rather than only as superseded."""
+        return any(
+            span.starts_at <= at and (span.ends_at is None or at < span.ends_at)
+            for span in self.spans
+        )
+
 
 def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
     """Read a register from its beginning.

@@ -222,14 +222,14 @@ class Fleet:
         return list(first.values())
 
     def _proves(self, organization: OrganizationId, proof: Proof) -> bool:
-        """Support's word counts; a sign-in where the account was the organization's alone.  One
-        that was made stays where the account has become crowded since.
+        """Support's word counts; a sign-in where the plan was active and the account was the
+        organization's alone.  One that was made stays where the account became crowded since.
         """
         if proof.by is CompletedBy.SUPPORT:
             return True
         subscription = self.subscription(proof.subscription)
         account = account_of(subscription, proof.at)
-        if account is None:
+        if account is None or not fold(subscription, ()).counts_at(proof.at):
             return False
         return self.is_crowded(account) or self.sole_holder(account, proof.at) == organization
 
@@ -298,15 +298,13 @@ class Fleet:
     # --- billing accounts ---
 
     def sharing_accounts(self, organization: OrganizationId) -> list[Subscription]:
-        """Every subscription that was ever told to have a billing account that one of the
-        organization's plans was ever told to have, by key.
-        """
+        """What was ever told to have a billing account that any of its plans had, by key."""
         told = {
             (each.key.marketplace, account)
             for each in self.attached_to(organization)
             for _, account in each.accounts
+            if not self.is_crowded((each.key.marketplace, account))
         }
-        told = {account for account in told if not self.is_crowded(account)}
         keys = {key for account in told for key in self._index.known(ACCOUNTS, account)}
         return [self.subscription(key) for key in sorted(keys)]
 
@@ -357,16 +355,18 @@ class Fleet:
         return False
 
     def sole_holder(self, account: Account, at: datetime) -> OrganizationId | None:
-        """Whose account it was at that time; None: nobody's, that of several, or of too many."""
+        """Whose account it was at that time; None: nobody's, that of several, or of too many.
+
+        Where it was told by then whose it is, what was told later makes it nobody else's too.
+        """
         if self.is_crowded(account):
             return None
-        sole: OrganizationId | None = None
+        by_then, later = set[OrganizationId](), set[OrganizationId]()
         for subscription in self._of_account(account, at):
-            holder = self._holds(subscription, at)
-            if holder is not None and sole not in {None, holder}:
-                return None
-            sole = holder or sole
-        return sole
+            if (holder := self._holds(subscription, at)) is not None:
+                (by_then if subscription.told_account_by(at) else later).add(holder)
+        holders = by_then or later
+        return holders.pop() if len(holders) == 1 else None
 
     def _holds(self, subscription: Subscription, at: datetime) -> OrganizationId | None:
         """Whose plan it was at that time; a deactivation takes all plans linked by then."""
@@ -392,8 +392,7 @@ class Fleet:
         ]
 
     def _of_email(self, email: EmailHash) -> list[Organization]:
-        known = self._index.known(EMAILS, email)
-        return [self.organization(each) for each in sorted(known)]
+        return [self.organization(each) for each in sorted(self._index.known(EMAILS, email))]
 
 
 def _what_links_read(organization: Organization) -> object:

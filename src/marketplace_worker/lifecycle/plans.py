@@ -86,6 +86,10 @@ class Subscription:
         by_then = [account for moment, account in self.accounts if moment <= at]
         return by_then[-1] if by_then else min(self.accounts, default=(at, None))[1]
 
+    def told_account_by(self, at: datetime) -> bool:
+        """Whether any account was told by then."""
+        return any(moment <= at for moment, _ in self.accounts)
+
     @property
     def predecessor(self) -> SubscriptionKey | None:
         """The subscription that this one continues, as its newest word on that says."""
