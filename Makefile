@@ -7,6 +7,7 @@ READY := .venv/.ready
 KAFKA_JARS := .cache/kafka/.fetched
 FUZZER := .venv/.fuzzer
 FUZZ_SECONDS := 60
+LAWS_MINUTES := 10
 LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
 
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
@@ -14,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-exhaustive test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-exhaustive laws test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -46,6 +47,9 @@ test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres;
 
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
 	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)
+
+laws: $(READY) ## Try the laws of order with fresh seeds, for LAWS_MINUTES=10
+	@$(VENV)/python tests/exhaustive/laws_of_order.py $(LAWS_MINUTES) $(ARGS)
 
 test-mutation: $(READY) ## Plant faults in the core, and see that its tests notice (long)
 	@$(VENV)/python tests/mutation/plant.py $(ARGS)

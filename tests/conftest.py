@@ -11,9 +11,13 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 import servers
 from marketplace_worker.errors import Misconfigured, Unavailable
+
+settings.register_profile("long", max_examples=4_000, print_blob=True)
+"""For `make laws`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

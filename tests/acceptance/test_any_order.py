@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from itertools import pairwise
+from dataclasses import replace as replaced
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import SecretStr
+from short_tales import accounts, azure_again, instants
+from tangles import printed, tangle
+from tangles import records as records_of
 
 from acceptance.scenario import at, everything
 from acceptance.stage import MovableClock, forget_everything
@@ -16,10 +22,13 @@ from marketplace_worker.app import feeds
 from marketplace_worker.contract.documents import organization_from_json
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.plans import FOREVER
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy, Reinstatement
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Ingest, Postgres, Topics
+from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
@@ -35,6 +44,7 @@ CAME_BACK_AT_AZURE = "azure"
 """The organization of the scenario whose suspended plan Azure reinstates."""
 
 TOPICS = Topics()
+HASH = email_hasher(b"sixteen characters")
 
 Final = dict[str, tuple[object, ...]]
 
@@ -53,30 +63,42 @@ async def pool(shared_postgres_dsn: str) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def final_state(
-    pool: Pool, batches: Sequence[Sequence[Record]], azure: AzureReinstatement
-) -> Final:
-    """What becomes of every organization once all deadlines have passed."""
+async def working(pool: Pool, clock: MovableClock, policy: Policy) -> Worker:
+    """A worker on an empty database."""
     await forget_everything(pool)
-    clock = MovableClock(ARRIVAL)
-    policy = Policy(reinstatement=Reinstatement(azure=azure))
     async with transaction(pool) as conn:
-        await register(conn, policy, now=ARRIVAL)
-    worker = Worker(
+        await register(conn, policy, now=clock.now)
+    return Worker(
         pool=pool,
         policies=PolicyBook(policy),
         clock=clock,
-        hash_email=email_hasher(b"sixteen characters"),
+        hash_email=HASH,
         feeds=feeds(TOPICS),
         topics=OutboundTopics(TOPICS.lifecycle, TOPICS.state, TOPICS.dead_letters),
         intake=Intake(Ingest()),
     )
+
+
+async def pass_time(worker: Worker, clock: MovableClock, before: datetime) -> None:
+    """Let each deadline before a moment come at its own time."""
+    while True:
+        due_at = await worker.pool.fetchval("SELECT min(next_due_at) FROM organizations")
+        if due_at is None or due_at >= before:
+            return
+        clock.now = max(due_at, clock.now)
+        await fire_due(worker, limit=100)
+
+
+async def final_state(
+    pool: Pool, batches: Sequence[Sequence[Record]], azure: AzureReinstatement
+) -> Final:
+    """What becomes of every organization once all deadlines have passed."""
+    clock = MovableClock(ARRIVAL)
+    worker = await working(pool, clock, Policy(reinstatement=Reinstatement(azure=azure)))
     for batch in batches:
         if batch:
             await ingest(batch, worker)
-    while due_at := await pool.fetchval("SELECT min(next_due_at) FROM organizations"):
-        clock.now = max(due_at, clock.now)
-        await fire_due(worker, limit=100)
+    await pass_time(worker, clock, FOREVER)
     registers = await pool.fetch("SELECT subscription_id, document FROM subscriptions")
     return {row["subscription_id"]: (row["document"],) for row in registers} | {
         organization.id: come_to(organization, azure)
@@ -127,3 +149,52 @@ async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
     got = await final_state(pool, [arrivals[begin:end] for begin, end in pairwise(edges)], azure)
 
     assert got == want
+
+
+# --- stories that hang together -------------------------------------------------------------------
+
+
+@settings(
+    max_examples=settings.default.max_examples // 10 if settings.default else 10,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(random=st.randoms(use_true_random=True))
+async def test_a_story_in_any_batches_comes_to_what_simulate_says(
+    pool: Pool, random: Random
+) -> None:
+    """What arrives at one instant is cut as Kafka likes, and may be a deadline of the story."""
+    story = random.choice([tangle, accounts, azure_again, instants])(random)
+    told = [replace(record, offset=offset) for offset, record in enumerate(records_of(story))]
+    end = told[-1].recorded_at + timedelta(days=120)
+
+    want = Simulation(Policy(), feeds(TOPICS), HASH, refuse)
+    said = [(event.kind, event.effective_at) for event in want.run(told, until=end)]
+
+    clock = MovableClock(told[0].recorded_at)
+    worker = await working(pool, clock, Policy())
+    for arrived_at, together in groupby(told, key=lambda record: record.recorded_at):
+        await pass_time(worker, clock, arrived_at)
+        clock.now = arrived_at
+        for batch in cut(random, list(together)):
+            await ingest(batch, worker)
+    await pass_time(worker, clock, end + timedelta.resolution)
+
+    rows = await pool.fetch("SELECT document FROM organizations")
+    came = {each.id: each for row in rows for each in [organization_from_json(row["document"])]}
+    wanted = want.fleet.organizations
+    for id_ in sorted(came.keys() | {id_ for id_, each in wanted.items() if each.creation}):
+        one, other = (replaced(each, revision=0) for each in (wanted[id_], came[id_]))
+        assert other == one, f"in other batches:\n{printed(story)}\n{said}"
+
+
+def cut(random: Random, together: Sequence[Record]) -> Sequence[Sequence[Record]]:
+    """What arrives together, in batches."""
+    edges = sorted({0, len(together), *(random.randint(0, len(together)) for _ in range(2))})
+    return [together[begin:end] for begin, end in pairwise(edges)]
+
+
+def refuse(record: Record, refusal: Malformed) -> None:
+    """What is drawn can be read."""
+    raise AssertionError(f"{record}: {refusal}")

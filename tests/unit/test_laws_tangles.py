@@ -1,0 +1,201 @@
+"""No order of arrival matters, where plans, billing accounts and logins hang together.
+
+Beside the order, these laws know other ways to tell a story that must come to the same.  What fails
+prints the shortest story that was found, in the language of `telling.py`; hypothesis prints how to
+find it again.  `make laws` goes on for as long as you like.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+from random import Random
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from short_tales import (
+    accounts,
+    announced_ends,
+    azure_again,
+    bought_anew,
+    instants,
+    moves,
+    pendings,
+)
+from tangles import HOUR, ORGANIZATIONS, SECOND, Line, Story, bundles, swapped, tangle
+from telling import DAY_0, day
+from went import check_retold, come_to, ended_otherwise, stand_alike, unlike, went
+
+law = settings(
+    max_examples=settings.default.max_examples // 4 if settings.default else 25,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+"""A quarter of the examples that the profile has; `check_retold` shortens what fails."""
+
+drawn = given(st.randoms(use_true_random=True))
+
+
+# --- the order ------------------------------------------------------------------------------------
+
+
+@law
+@drawn
+def test_what_arrives_together_may_arrive_in_any_order(random: Random) -> None:
+    """Invariant 7: between two deadlines, no order of arrival matters.
+
+    Where all stand alike when it has arrived, all that follows is the same, and not only the end.
+    """
+    story = random.choice([tangle, accounts, azure_again])(random)
+    if times := bundles(story):
+        at = random.choice(times)
+        rank = {line: random.random() for line in story if line.arrives_at == at}
+        check_retold(story, lambda told: _ranked(told, rank), in_either_order)
+
+
+def _ranked(story: Story, rank: Mapping[Line, float]) -> Story:
+    """The lines of a bundle in another order."""
+    return sorted(story, key=lambda line: (line.arrives_at, rank.get(line, 0)))
+
+
+@law
+@drawn
+def test_two_neighbours_may_change_places(random: Random) -> None:
+    """Invariant 7, also where they arrive at different times, with no deadline between them."""
+    story = tangle(random)
+    if pairs := [(a, b) for a, b in pairwise(story) if swapped(story, a, b)]:
+        a, b = random.choice(pairs)
+        check_retold(story, lambda told: swapped(told, a, b), in_either_order)
+
+
+def in_either_order(story: Story, other: Story) -> Sequence[str]:
+    """Where they differ though no deadline lies between the lines that changed places."""
+    changed = [a.arrives_at for a, b in zip(story, other, strict=True) if not a.says(b)]
+    if not changed:
+        return []
+    here, there = went(story, changed[-1]), went(other, changed[-1])
+    if any(changed[0] <= look < changed[-1] for look in (*here.looks, *there.looks)):
+        return []
+    if stand_alike(here, there):
+        return unlike(here.said(changed[-1]), there.said(changed[-1]))
+    return ended_otherwise(_until(changed[-1], story), _until(changed[-1], other))
+
+
+def _until(at: datetime, story: Story) -> Story:
+    """What had arrived by then: what follows may meet an organization in another state."""
+    return [line for line in story if line.arrives_at <= at]
+
+
+# --- what changes nothing -------------------------------------------------------------------------
+
+
+@law
+@drawn
+def test_a_message_that_changes_nothing_changes_no_transition(random: Random) -> None:
+    """Section 11: at one instant all messages come before all deadlines, also within one batch.
+
+    And what is delivered again does nothing, at whatever moment it makes us look.
+    """
+    story = random.choice([tangle, instants])(random)
+    place = random.randrange(2, len(story))
+    beside = random.choice([story[place], story[place - 1]])
+    nothing = random.choice(
+        [
+            Line(beside.arrives_at, DAY_0 - HOUR, f"{each} tier free", "nothing")
+            for each in ORGANIZATIONS
+        ]
+        + [replace(random.choice(story[:place]), arrives_at=beside.arrives_at)]
+    )
+    before = story[place - 1]
+
+    def retold(told: Story) -> Story | None:
+        if not any(each is before for each in told):
+            return None
+        at = next(number for number, each in enumerate(told) if each is before) + 1
+        return [*told[:at], nothing, *told[at:]]
+
+    check_retold(story, retold, says_the_same)
+
+
+def says_the_same(story: Story, other: Story) -> Sequence[str]:
+    """Where their transitions differ, from the beginning to the end."""
+    return unlike(went(story).said(), went(other).said())
+
+
+# --- other ways to come to the same ---------------------------------------------------------------
+
+
+@law
+@drawn
+def test_a_sign_in_proves_what_a_request_of_support_would(random: Random) -> None:
+    """Section 11: a sign-in proves every plan that matches at its time, Support's request every
+    plan that is pending then.
+    """
+    story, login = pendings(random)
+    request = replace(login, text="support: acme reinstate")
+    check_retold(story, lambda told: _requested(told, login, request), says_the_same_later)
+
+
+def says_the_same_later(story: Story, other: Story) -> Sequence[str]:
+    """Where acme's transitions differ once it was reinstated; Support gets an answer beside."""
+    said, otherwise = (
+        [line for line in went(told).said() if "support_request" not in line]
+        for told in (story, other)
+    )
+    return unlike(said, otherwise)
+
+
+def _requested(story: Story, login: Line, request: Line) -> Story | None:
+    """Support asks instead of the login, where a reinstatement has been pending for a while, and
+    no end is announced for that very moment, or afterwards, when it may lie before it.
+    """
+    if login not in story or any(f"={day(login.happened_at)}" in each.text for each in story):
+        return None
+    if any(" end" in each.text and each.happened_at > login.happened_at for each in story):
+        return None
+    before = went(story, login.arrives_at - SECOND).present["acme"]
+    began = {each.happened_at for each in story if each != login}
+    if before.pending is None or login.happened_at in began:
+        return None
+    return [request if each == login else each for each in story]
+
+
+@law
+@drawn
+def test_a_plan_that_moves_counts_for_its_new_owner_as_one_bought_then(random: Random) -> None:
+    """Section 11: from the link on, as if it had begun then; and at no time before."""
+    story, key = moves(random)
+    check_retold(story, lambda told: bought_anew(told, key), beta_says_the_same)
+
+
+def beta_says_the_same(story: Story, other: Story) -> Sequence[str]:
+    """Where beta's transitions differ; a plan of its own has another name."""
+    said, otherwise = (
+        [
+            line.replace("-10", "-1").replace("/10", "/1")
+            for line in went(told).said()
+            if "beta" in line
+        ]
+        for told in (story, other)
+    )
+    return unlike(said, otherwise)
+
+
+@law
+@drawn
+def test_an_announced_end_tells_no_reason_where_the_end_itself_is_told(random: Random) -> None:
+    """Section 11: a reason that was inferred gives way to one that is told, whenever."""
+    story, announced, ended = announced_ends(random)
+
+    def unannounced(told: Story) -> Story | None:
+        if announced not in told or ended not in told:
+            return None
+        return [line for line in told if line is not announced]
+
+    check_retold(story, unannounced, for_the_same_reason)
+
+
+def for_the_same_reason(story: Story, other: Story) -> Sequence[str]:
+    """Where acme is in its state for another reason."""
+    reasons = [[str(come_to(went(told).end["acme"])[3:4])] for told in (story, other)]
+    return unlike(*reasons)

@@ -1,0 +1,240 @@
+"""How a drawn story goes, how two of them differ, and the shortest that still does.
+
+Stories come from `tangles.py`.  They are told to `Simulation`, from outside: what is compared is
+what was said, and where the organizations stand in the end.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from spoken import spoken
+from stories import FEEDS, HASH, sentence
+from tangles import ORGANIZATIONS, Line, Story, printed, records
+from telling import DAY, DAY_0, day
+
+from marketplace_worker.contract.tracing import Trace
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.events import WORKER, Event, EventKind, ReinstatementDetails
+from marketplace_worker.lifecycle.facts import DeadlineCame, Fact
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.record import Record
+from marketplace_worker.simulate import HORIZON, Simulation
+
+
+@dataclass(slots=True)
+class Watched(Simulation):
+    """A simulation that remembers when it looked though nothing was heard."""
+
+    looks: list[datetime] = field(default_factory=list)
+
+    def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
+        if isinstance(fact, DeadlineCame):
+            self.looks.append(now)
+        return Simulation._take(self, fact, now, trace)
+
+
+@dataclass(frozen=True, slots=True)
+class Went:
+    """How a story went.
+
+    `present`: how each organization stood when the last line that arrived by `at` had been heard,
+    before any deadline of that moment.  `looks`: when a deadline came.  `end`: how each stands when
+    all deadlines have passed.
+    """
+
+    events: Sequence[Event]
+    present: dict[str, Organization]
+    looks: Sequence[datetime]
+    end: dict[str, Organization]
+
+    def decided(self, name: str, kind: EventKind, not_by: Collection[str] = ()) -> list[datetime]:
+        """From when an organization entered a state, each time, but for what some lines caused."""
+        return [
+            event.effective_at
+            for event in self.events
+            if event.subject == name
+            and event.kind is kind
+            and event.causation_id.split(":")[0] not in not_by
+        ]
+
+    def rivals(self) -> bool:
+        """Whether one plan was waited for by two organizations: which of them is left alone with it
+        depends on when the other is deactivated.
+        """
+        waited = [
+            (event.subject, event.details.subscription)
+            for event in self.events
+            if isinstance(event.details, ReinstatementDetails)
+        ]
+        return len(set(waited)) > len({plan for _, plan in waited})
+
+    def said(self, since: datetime = DAY_0 - DAY) -> list[str]:
+        """What was said later than a moment, without the effects of transitions; final reports
+        aside, which an end may call for by any time of it that was known.
+        """
+        return [
+            f"{day(event.decided_at):>12} | {sentence(event)}{_why(event)}"
+            for event in spoken(self.events)
+            if event.decided_at > since
+            and event.subject != WORKER
+            and event.kind is not EventKind.METERING_FINAL_REPORT_DUE
+        ]
+
+
+def _why(event: Event) -> str:
+    return f" ({event.standing.reason})" if event.standing and event.standing.reason else ""
+
+
+def _refuse(record: Record, refusal: Malformed) -> None:
+    raise AssertionError(f"{record}: {refusal}")
+
+
+def went(story: Story, at: datetime = DAY_0, policy: Policy | None = None) -> Went:
+    """Tell a story to its end, when all deadlines have passed."""
+    simulation = Watched(policy or Policy(), FEEDS, HASH, _refuse)
+    events: list[Event] = []
+    present: dict[str, Organization] | None = None
+    told = records(story)
+    for record in told:
+        if record.recorded_at > at and present is None:
+            present = _organizations(simulation)
+        events += simulation._deadlines(before=record.recorded_at)
+        events += simulation._hear(record)
+    present = present or _organizations(simulation)
+    last = told[-1].recorded_at
+    events += simulation._deadlines(before=last + 2 * DAY)  # what is pending is looked at daily
+    events += simulation._deadlines(before=last + HORIZON, to_the_end=True)
+    return Went(events, present, simulation.looks, _organizations(simulation))
+
+
+def _organizations(simulation: Simulation) -> dict[str, Organization]:
+    return {name: simulation.fleet.organization(OrganizationId(name)) for name in ORGANIZATIONS}
+
+
+def standing(here: Organization) -> object:
+    """All of an organization on which its deadlines rest."""
+    return (
+        here.state,
+        here.dwelling_since,
+        here.plan_type if here.cancellation else None,
+        here.cancellation,
+        here.pending,
+        here.notice,
+        here.tier,
+    )
+
+
+def come_to(here: Organization, *, since_when: bool = True) -> list[str]:
+    """What must be the same in the end; `since_when`: also since when it is canceled, and why.
+
+    Who waits for a reinstatement stays in whichever state of the cancellation it had come to.
+    """
+    if here.pending is not None:
+        told = [f"pending: {here.pending.subscription}"]
+    else:
+        told = [str(here.state), str(here.deactivation_cause or "")]
+    if since_when and here.cancellation is not None:
+        canceled_at = day(here.cancellation.canceled_at)
+        told += [canceled_at, f"{here.reason} by {here.initiator}", f"{here.plan_type}"]
+    return told
+
+
+# --- what differs ---------------------------------------------------------------------------------
+
+
+def stand_alike(here: Went, there: Went) -> bool:
+    """Whether everything on which deadlines rest is the same in both."""
+    return all(
+        standing(here.present[name]) == standing(there.present[name]) for name in here.present
+    )
+
+
+def unlike(said: Sequence[str], otherwise: Sequence[str]) -> list[str]:
+    """What only one of two says, line by line."""
+    only = [f"- {each}" for each in said if each not in otherwise]
+    return only + [f"+ {each}" for each in otherwise if each not in said]
+
+
+def ended_otherwise(story: Story, other: Story) -> list[str]:
+    """Where two stories came to different ends, as invariant 7 has it."""
+    here, there = went(story), went(other)
+    lines: list[str] = []
+    for name in ORGANIZATIONS:
+        one, another = here.end[name], there.end[name]
+        if here.rivals() or there.rivals():
+            continue
+        excepted = _excepted(name, (story, here), (other, there))
+        if excepted and all(map(_may_have_a_plan_again, (one, another))):
+            continue
+        ends = [come_to(each, since_when=not excepted) for each in (one, another)]
+        lines += unlike(*([f"{name}: {', '.join(end)}"] for end in ends))
+    return lines
+
+
+def _excepted(name: str, one: tuple[Story, Went], other: tuple[Story, Went]) -> bool:
+    """Whether a plan of Azure is active again or waits for Support may depend on the cancellations
+    that had been decided; where these were the same, and other plans ended them alike, it may not.
+    """
+    azure = {line.id for line in one[0] if "azure:" in line.text}
+    if not azure:
+        return False
+    canceled, again = EventKind.CANCELED, EventKind.REINSTATED
+    if one[1].decided(name, canceled) != other[1].decided(name, canceled):
+        return True
+    if one[1].decided(name, again, azure) == other[1].decided(name, again, azure):
+        return False
+    # Old news of another plan may have let one of Azure's in: without Azure we see which it was.
+    alone = [went([line for line in told if line.id not in azure]) for told, _ in (one, other)]
+    by_others = one[1].decided(name, canceled, azure)[:1]
+    if not by_others == alone[0].decided(name, canceled)[:1] == one[1].decided(name, canceled)[:1]:
+        return True
+    return alone[0].decided(name, again) != alone[1].decided(name, again)
+
+
+def _may_have_a_plan_again(here: Organization) -> bool:
+    return here.state is State.ACTIVE or here.pending is not None
+
+
+# --- shortening -----------------------------------------------------------------------------------
+
+
+def shortened(story: Story, fails: Callable[[Story], bool]) -> list[Line]:
+    """Leave out what a failure does not need: as many lines at once as can be, then fewer."""
+    left, size = list(story), max(1, len(story) // 2)
+    while size:
+        place = 0
+        while place < len(left):
+            shorter = left[:place] + left[place + size :]
+            if shorter and fails(shorter):
+                left = shorter
+            else:
+                place += size
+        size //= 2
+    return left
+
+
+Retold = Callable[[Story], Story | None]
+"""The same story in another way that must come to the same; None where that is not possible."""
+Compared = Callable[[Story, Story], Sequence[str]]
+"""Where two ways to tell a story come to different ends."""
+
+
+def check_retold(story: Story, retold: Retold, compared: Compared) -> None:
+    """Fail, with the shortest such story, where it comes to something else when it is retold."""
+
+    def differences(told: Story) -> Sequence[str]:
+        other = retold(told)
+        return compared(told, other) if other is not None else []
+
+    if differences(story):
+        short = shortened(story, lambda shorter: bool(differences(shorter)))
+        other = retold(short)
+        assert other is not None
+        raise AssertionError(
+            f"\nThis story\n{printed(short)}\nand this one\n{printed(other)}\n"
+            "come to different ends:\n" + "\n".join(differences(short))
+        )
