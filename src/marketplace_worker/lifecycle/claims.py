@@ -3,7 +3,7 @@
 How the plans of an organization lie over one another is told by `coverage`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -108,14 +108,26 @@ def claims_of(
         )
 
 
-def moved_here(claim: Claim, since: datetime) -> Claim:
-    """For the new organization the plan began when it was linked to it (section 11)."""
-    return replace(
-        claim,
-        starts_at=max(claim.starts_at, since),
-        ends_at=max(claim.ends_at, since),
-        revives_until=max(claim.revives_until, since),
-    )
+def moved_here(claims: Sequence[Claim], since: datetime) -> list[Claim]:
+    """For the new organization the plan began when it was linked to it (section 11).
+
+    Where it had ended by then, of its ends only the last is the new organization's: an interval of
+    no length at the link.  `claims` are of one subscription, in order.
+    """
+    later = [claim for claim in claims if claim.ends_at > since]
+    here = [
+        replace(
+            claim,
+            starts_at=max(claim.starts_at, since),
+            revives_until=max(claim.revives_until, since),
+        )
+        for claim in later
+    ]
+    if len(later) == len(claims) or (here and here[0].starts_at == since):
+        return here
+    last = claims[len(claims) - len(later) - 1]
+    ended = replace(last, starts_at=since, ends_at=since, revives_until=since, ends_by_itself=False)
+    return [ended, *here]
 
 
 def moved_away(claim: Claim, until: datetime) -> Claim:

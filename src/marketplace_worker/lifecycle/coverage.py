@@ -231,12 +231,12 @@ def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -
     for holding in attachment.holdings:
         if not holding.kept:
             continue
-        for claim in claims:
-            here = claim if holding.since is None else moved_here(claim, holding.since)
+        here = claims if holding.since is None else moved_here(claims, holding.since)
+        for claim in here:
             if holding.until is None:
-                yield here
-            elif here.starts_at <= holding.until:
-                yield moved_away(here, holding.until)
+                yield claim
+            elif claim.starts_at <= holding.until:
+                yield moved_away(claim, holding.until)
 
 
 # --- what waits to be completed -------------------------------------------------------------------
