@@ -35,7 +35,14 @@ TABLES = (
     "decisions",
 )
 
-FORGOTTEN = ("activity_offsets", "feed_days", "outbox", "dead_letters")
+FORGOTTEN = (
+    "activity_offsets",
+    "feed_days",
+    "topic_days",
+    "possible_use",
+    "outbox",
+    "dead_letters",
+)
 """What the seeds leave behind that is nobody's: where records stood, and what was promised."""
 
 

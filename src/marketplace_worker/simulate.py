@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.contract.feeds import Feed, activity_feed
+from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.decide import deadline_of, take
@@ -18,7 +19,7 @@ from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import Settled
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.translate import EmailHasher, translate_traced
 
@@ -68,7 +69,12 @@ class Simulation:
             yield from self._deadlines(before=end + timedelta.resolution, to_the_end=until is None)
 
     def _hear(self, record: Record) -> Iterator[Event]:
-        for said, trace in translate_traced(record, self.feeds[record.topic], self.hash_email):
+        parts = list(translate_traced(record, self.feeds[record.topic], self.hash_email))
+        feed = activity_feed(record.topic, self.feeds)
+        if feed is not None:
+            refused = any(isinstance(said, Malformed) for said, _ in parts)
+            self._read_of_activity(feed, record, refused=refused)
+        for said, trace in parts:
             match said:
                 case Malformed():
                     self.refuse(record, said)
@@ -78,6 +84,15 @@ class Simulation:
                         yield from self._take(said, record.recorded_at, trace)
                 case _:
                     yield from self._take(said, record.recorded_at, trace)
+
+    def _read_of_activity(self, feed: ActivityFeed, record: Record, *, refused: bool) -> None:
+        """Of what cannot be read, all parts of one record are one possible use."""
+        unread = self.fleet.feeds.unread
+        unread.came(feed, record.happened_by)
+        if refused:
+            key = organization_of_key(record.key)
+            known = key is not None and self.fleet.organization(key).exists
+            unread.refused(feed, record.happened_by, key, known=known)
 
     def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if fact.identity in self._seen:

@@ -12,8 +12,13 @@ from stories import RETELL, Story, policy, tell
 from acceptance.comparison import said_otherwise
 from acceptance.retelling import Ending, Teller
 from marketplace_worker.contract.documents import organization_to_json
-from marketplace_worker.lifecycle.events import EventKind, GuardTrippedDetails
+from marketplace_worker.lifecycle.events import (
+    EventKind,
+)
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.own_details import (
+    GuardTrippedDetails,
+)
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import organizations

@@ -8,9 +8,9 @@ import pytest
 
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
-from marketplace_worker.contract.examples import inbound_examples
 from marketplace_worker.contract.feeds import NAMES, Feed
 from marketplace_worker.contract.inbound import read
+from marketplace_worker.contract.inbound_examples import inbound_examples
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.record import Record

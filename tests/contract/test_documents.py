@@ -86,6 +86,7 @@ from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.safeguards import Harm, Requested, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.unread import UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
@@ -153,6 +154,7 @@ QUIET = replace(
     CREATED,
     notice=Notice(State.DEACTIVATED, on(3, 1), on(2, 22), "a story of its own"),
     postponed_until=on(3, 2),
+    unreadable=((ActivityFeed.LOGINS, date(2026, 3, 1)),),
     recoveries=(Recovery(on(1, 10), on(1, 20)), Recovery(on(1, 25), on(1, 27))),
     reason=StateReason.REACTIVATED,
 )
@@ -318,6 +320,14 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
         Readings(answers=Answers(permitted=True, silent=())),
         Readings(answers=Answers(silent=tuple(ActivityFeed))),
         *(Readings(answers=Answers(requested=verdict)) for verdict in Verdict),
+        Readings(
+            answers=Answers(
+                unreadable=(
+                    UnreadableFeed(ActivityFeed.LOGINS, ACME),
+                    UnreadableFeed(ActivityFeed.API_REQUESTS, None),
+                )
+            )
+        ),
     ],
 )
 def test_what_a_decision_was_told_is_read_as_it_was_written(readings: Readings) -> None:

@@ -9,7 +9,7 @@ from cloudevent_records import RECORDED_AT, binary, read_all, read_record, recor
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from marketplace_worker.contract.examples import inbound_examples
+from marketplace_worker.contract.inbound_examples import inbound_examples
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped, Notified
 from marketplace_worker.record import Record

@@ -23,13 +23,16 @@ from marketplace_worker.lifecycle.events import (
     EmailDetails,
     Event,
     EventKind,
-    GuardReleasedDetails,
-    GuardTrippedDetails,
     NoticeDetails,
     Refusal,
-    SilentFeedDetails,
     SupportDetails,
     event_id,
+)
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
@@ -93,6 +96,7 @@ KEYS_OF_THE_WORKER = {
         "request_id",
     ],
     EventKind.ACTIVITY_FEED_SILENT: ["feed", "day", "last_heard_at"],
+    EventKind.ACTIVITY_FEED_UNREADABLE: ["feed", "day", "organization_id"],
 }
 """What concerns no one organization tells where none stands."""
 OWN_KEYS_ALONE = {EventKind.ERASED: ["organization_id"], **KEYS_OF_THE_WORKER}
@@ -263,6 +267,10 @@ def test_what_is_nothing_is_null_and_not_absent() -> None:
             {"feed": "logins", "day": "2026-11-22", "last_heard_at": "2026-11-18T04:15:00Z"},
         ),
         (
+            EventKind.ACTIVITY_FEED_UNREADABLE,
+            {"feed": "logins", "day": "2026-11-22", "organization_id": "org-42"},
+        ),
+        (
             EventKind.METERING_FINAL_REPORT_DUE,
             {**AGREEMENT, "deadline": "2026-11-01T10:30:00Z"},
         ),
@@ -290,11 +298,12 @@ def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organizati
 
 def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
     """A guard tripped by hand has no limit, one released altogether no number, and a feed may never
-    have been heard.
+    have been heard, or may hide anybody's use.
     """
     both = GuardSide.BOTH
     by_hand = GuardTrippedDetails(both, None, None, by="grace", reason="Not today.")
     altogether = GuardReleasedDetails(both, None, None, None, None, "grace", "All is well.")
+    of_anybody = UnreadableFeedDetails(ActivityFeed.LOGINS, date(2026, 11, 22), None)
     never = SilentFeedDetails(ActivityFeed.API_REQUESTS, date(2026, 11, 22), None)
     for kind, details, missing in (
         (EventKind.GUARD_TRIPPED, by_hand, ["counted", "limit", "which", "request_id", "added_to"]),
@@ -304,6 +313,7 @@ def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
             ["steps", "requests", "counted", "limit", "which", "request_id"],
         ),
         (EventKind.ACTIVITY_FEED_SILENT, never, ["last_heard_at"]),
+        (EventKind.ACTIVITY_FEED_UNREADABLE, of_anybody, ["organization_id"]),
     ):
         data = written(replace(EVENTS[kind], details=details))["data"]
         assert list(data) == KEYS_OF_THE_WORKER[kind]

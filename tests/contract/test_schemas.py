@@ -12,12 +12,11 @@ from cloudevent_records import binary, read_record, structured
 from jsonschema import Draft202012Validator, FormatChecker
 
 from marketplace_worker.contract.examples import (
-    MARKETPLACE_EXAMPLES,
     example_answer_of_the_worker,
-    inbound_examples,
     outbound_examples,
 )
 from marketplace_worker.contract.export import differing_files, export, exported_files, main
+from marketplace_worker.contract.inbound_examples import MARKETPLACE_EXAMPLES, inbound_examples
 from marketplace_worker.contract.openness import GROWS, MAY_GROW, MAY_NOT_GROW
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.schemas import (
@@ -233,6 +232,7 @@ def test_a_schema_says_whether_its_event_is_of_an_organization_or_of_the_worker(
         EventKind.GUARD_TRIPPED,
         EventKind.GUARD_RELEASED,
         EventKind.ACTIVITY_FEED_SILENT,
+        EventKind.ACTIVITY_FEED_UNREADABLE,
     }
     for kind in of_the_worker:
         assert OUTBOUND[kind]["properties"]["subject"]["const"] == "worker"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from cloudevent_records import EXAMPLES, HASH, RECORDED_AT, binary, record, structured
 
-from marketplace_worker.contract.examples import MARKETPLACE_EXAMPLES
 from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.contract.inbound_examples import MARKETPLACE_EXAMPLES
 from marketplace_worker.contract.tracing import Trace, trace_of
 from marketplace_worker.record import Record
 from marketplace_worker.translate import translate, translate_traced

@@ -10,7 +10,7 @@ from typing import Any
 
 import hostile
 from faults.workload import Line, Message
-from marketplace_worker.contract.examples import inbound_examples
+from marketplace_worker.contract.inbound_examples import inbound_examples
 from marketplace_worker.settings import Topics
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"

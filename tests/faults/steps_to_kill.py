@@ -196,6 +196,7 @@ BATCH = [
         support(3.7, "place_hold", "renews", kind="legal"),
         line(3, "marketplace.gcp.notifications", "no notification"),
         line(3, "organizations.changes", {"specversion": "1.0"}),
+        line(3, "identity.logins", {"specversion": "1.0"}),
     )
 ]
 

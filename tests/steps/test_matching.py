@@ -203,7 +203,7 @@ async def test_a_login_that_is_being_counted_when_a_plan_ends_is_seen(
     sign_in = read(records(login(2.5, "acme")), worker).said
 
     async with transaction(worker.pool) as conn:
-        counting = await Counting.begin(conn, sign_in)
+        counting = await Counting.begin(conn, sign_in, worker.feeds)
         await counting.write(conn, locked=set())
         other = asyncio.create_task(ingest(records(late_end("acme")), worker))
         assert await waits(worker.pool, other)

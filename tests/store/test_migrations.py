@@ -280,3 +280,44 @@ async def test_the_newest_login_is_the_first_of_the_logins_by_day(
     async with transaction(owner) as conn:
         seen = await activity.read(conn, {OrganizationId("acme")})
     assert seen == {"acme": LastSeen(at, seen[OrganizationId("acme")].request_at, (at,))}
+
+
+async def test_what_could_not_be_read_before_counts_for_whom_its_key_names(
+    owner: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many records a day had was not kept, so what names nobody is left out."""
+    with monkeypatch.context() as patched:
+        patched.setattr("marketplace_worker.store.migrations.migrations", lambda: migrations()[:6])
+        await migrate(owner)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for offset, (topic, part, key, status) in enumerate(
+        [
+            ("identity.logins", 0, b"acme", "waiting"),
+            ("identity.logins", 0, b'"beta"', "discarded"),
+            ("usage.api-requests", 0, b"acme", "waiting"),
+            ("usage.api-requests", 0, b'"', "waiting"),
+            ("identity.logins", 0, b"gone", "redriven"),
+            ("identity.logins", 0, None, "waiting"),
+            ("identity.logins", 0, b"\xff", "waiting"),
+            ("identity.logins", 0, b"", "waiting"),
+            ("support.requests", 0, b"acme", "waiting"),
+        ]
+    ):
+        await owner.execute(
+            """INSERT INTO dead_letters
+                   (topic, partition, "offset", part, recorded_at, refused_at, reason, field,
+                    headers, group_id, key, status, acted_by, acted_because, acted_at)
+               VALUES ($1, 0, $2, $3, $4, $4, 'r', 'f', '[]', 'g', $5, $6, 'o', 'b', $4)""",
+            topic, offset, part, at, key, status,
+        )  # fmt: skip
+
+    await migrate(owner)
+
+    rows = await owner.fetch("SELECT * FROM possible_use ORDER BY feed DESC, organization_id")
+    assert [(row["feed"], row["organization_id"], row["used_at"]) for row in rows] == [
+        ("logins", "acme", at),
+        ("logins", "beta", at),
+        ("api_requests", '"', at),
+        ("api_requests", "acme", at),
+    ]
+    assert await owner.fetchval("SELECT count(*) FROM topic_days") == 0

@@ -96,6 +96,22 @@ ACTIVITY = {
         (ORGANIZATIONS, MOMENTS, MOMENTS, MOMENTS, "45 days"), 4 * BATCH
     ),
     "activity.logins": Asked((ORGANIZATIONS, MOMENTS), 3 * BATCH),
+    "possible_use.count": Asked(("{logins}", "{2026-01-01}", "{0}", "{1}"), 1),
+    "possible_use.add": Asked(
+        (
+            _repeated("t"),
+            _repeated("0"),
+            _array(f"{n}" for n in range(BATCH)),
+            MOMENTS,
+            _repeated("logins"),
+            MOMENTS,
+            ORGANIZATIONS,
+            _repeated("1"),
+        ),
+        3 * BATCH,
+    ),
+    "possible_use.named": Asked((ORGANIZATIONS, "2026-01-01"), BATCH),
+    "possible_use.days": Asked(("2026-01-01", "{logins,api_requests}"), 31 * 12 * 2),
     "activity.ensure": Asked((NEW_ORGANIZATIONS,), BATCH),
     "activity.feeds": Asked(("2026-01-01", "{logins,api_requests}"), 31 * 12 * 2),
     "activity.lock": Asked((ORGANIZATIONS,), BATCH),
@@ -232,6 +248,13 @@ INSERT INTO feed_days
 SELECT feed, date '2026-02-01' - n, partition, '2026-01-01', '2026-01-01'
 FROM unnest(ARRAY['logins', 'api_requests']) AS feed, generate_series(1, 800) AS n,
      generate_series(0, 11) AS partition;
+INSERT INTO topic_days
+SELECT feed, date '2026-02-01' - n, partition, 1000, n % 2
+FROM unnest(ARRAY['logins', 'api_requests']) AS feed, generate_series(1, 800) AS n,
+     generate_series(0, 11) AS partition;
+INSERT INTO possible_use
+SELECT 't', 1, n, '2026-01-02', 'logins', '2026-01-02', 'org-' || n, false, 1
+FROM generate_series(1, 4 * $rows) AS n;
 INSERT INTO journal (source, message_id, kind, occurred_at, decided_at, policy_version,
                      organization_id, marketplace, subscription_id, outcome, fact, salt,
                      content_hash, previous_hash, hash)

@@ -6,7 +6,7 @@ from marketplace_worker.store.database import Pool
 from marketplace_worker.store.queries import queries
 
 TABLES = ("activity", "dead_letters", "decisions", "intake", "journal", "migrations",
-          "organizations", "outbox", "policies", "refolding", "safeguards",
+          "organizations", "outbox", "policies", "possible_use", "refolding", "safeguards",
           "subscriptions")  # fmt: skip
 
 

@@ -310,6 +310,12 @@ def _while_silent(world: World) -> Fact | None:
     return _what_is_due(world)
 
 
+def _while_unreadable(world: World) -> Fact | None:
+    fact = _what_is_due(world)
+    world.fleet.feeds.unread.refused(ActivityFeed.LOGINS, world.now, ACME, known=True)
+    return fact
+
+
 def _run_out(world: World) -> Fact | None:
     counts = world.acme.state is State.ACTIVE and world.fleet.attached_to(ACME)
     if world.acme.creation is None or not (counts or world.acme.pending):
@@ -348,6 +354,7 @@ DEADLINES = Group(
         Heard("the same, at the guard's limit", _at_the_limit),
         Heard("the same, the guard tripped", _while_tripped),
         Heard("the same, no login heard of anybody", _while_silent),
+        Heard("the same, a login of its own not readable", _while_unreadable),
         Heard("its plan runs out", _run_out),
         Heard("a commitment begins", _begun),
         Heard("a hold expires", _hold_expired),

@@ -68,7 +68,7 @@ are left out before its name |
 | `rejected`: *irreversible* | the request of Support is refused, with this code |
 | *noted* | nothing is published: a register or a deadline changes |
 | *withheld* | the guard withholds the step that is due |
-| *postponed* | a silent feed postpones it; looked at again in a day |
+| *postponed* | a feed that is silent or unreadable postpones it; looked at again in a day |
 | *kept* | the organization was never created; the fact counts when it is |
 | *nothing* | nothing changes |
 | worker: `guard.tripped` | published with the subject `worker`: it concerns the whole fleet |

@@ -79,6 +79,7 @@ ALONE = {
     EventKind.GUARD_TRIPPED,
     EventKind.GUARD_RELEASED,
     EventKind.ACTIVITY_FEED_SILENT,
+    EventKind.ACTIVITY_FEED_UNREADABLE,
 }
 """What is neither a transition nor the effect of one."""
 

@@ -19,7 +19,7 @@ from itertools import groupby
 from textwrap import dedent
 
 from spoken import check, spoken
-from telling import DAY_0, FEEDS, PolicyLoaded, Told, day, moment, tellings
+from telling import DAY_0, FEEDS, UNREADABLE, PolicyLoaded, Told, day, moment, tellings
 
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
@@ -31,20 +31,22 @@ from marketplace_worker.lifecycle.events import (
     DeactivationDetails,
     Event,
     EventKind,
-    GuardReleasedDetails,
-    GuardTrippedDetails,
     LockViolationDetails,
     MeteringDetails,
     NoticeDetails,
     ReinstatementDetails,
-    SilentFeedDetails,
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import Fact, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
+)
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 from marketplace_worker.record import Record
 from marketplace_worker.simulate import HORIZON, Refuse, Simulation
 
@@ -96,7 +98,13 @@ def tell(
 ) -> list[Event]:
     """Everything that is said when a story is heard; the right column is not looked at."""
     heard = tellings([(row.day, row.heard) for row in _heard(_rows(text))], start)
-    current, events, waiting = simulation(policy), list[Event](), list[Record]()
+    refused = list[str]()
+
+    def refuse(record: Record, refusal: Malformed) -> None:
+        _is_the_tests_own_fault(record, refusal)
+        refused.append(f"{record.topic}: {refusal.field}: {refusal.reason}")
+
+    current, events, waiting = simulation(policy, refuse), list[Event](), list[Record]()
     for told in heard:
         match told.what:
             case Record():
@@ -116,12 +124,13 @@ def tell(
     check(events)
     ended_at = moment(until, start) if until else max(current.now or told.at, told.at)
     heard = [each for each in heard if each.at <= ended_at]
-    retell(Story(heard, (policy or Policy(), *newer), ended_at, events, current))
+    retell(Story(heard, (policy or Policy(), *newer), ended_at, events, current, refused))
     return events
 
 
-def _is_the_tests_own_fault(_record: Record, refusal: Malformed) -> None:
-    raise AssertionError(str(refusal))
+def _is_the_tests_own_fault(record: Record, refusal: Malformed) -> None:
+    """Unless it is about what cannot be read."""
+    assert record.value == UNREADABLE, str(refusal)
 
 
 def simulation(policy: Policy | None = None, refuse: Refuse = _is_the_tests_own_fault) -> "Workers":
@@ -266,13 +275,13 @@ def _is_named(line: str, identity: str) -> bool:
 def sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:
     """What is said, in order; where a feed goes on to be silent, its first line tells the last."""
     told: list[tuple[Event, str]] = []
-    silent: dict[ActivityFeed, tuple[int, date]] = {}
+    said: dict[str, tuple[int, date]] = {}
     for event in spoken(events):
         text, details = sentence(event, start), event.details
-        if isinstance(details, SilentFeedDetails):
-            number, last = silent.get(details.feed, (0, date.min))
+        if isinstance(details, SilentFeedDetails | UnreadableFeedDetails):
+            number, last = said.get(text, (0, date.min))
             goes_on = details.day - last == timedelta(days=1)
-            silent[details.feed] = (number if goes_on else len(told), details.day)
+            said[text] = (number if goes_on else len(told), details.day)
             if goes_on:
                 told[number] = (told[number][0], f"{text} ..{day(event.decided_at, start)}")
                 continue
@@ -317,6 +326,19 @@ def _details(event: Event, start: datetime) -> str:
             return f"by {used_by}"
         case SupportDetails(code=code):
             return code or ""
+        case _ if event.standing is None:
+            return _details_of_the_worker(event)
+        case _ if event.kind is EventKind.CANCELED and event.standing is not None:
+            standing = event.standing
+            return f"{standing.reason} by {standing.initiator}, {standing.plan_type}"
+        case _:
+            return ""
+
+
+def _details_of_the_worker(event: Event) -> str:
+    match event.details:
+        case SupportDetails(code=code):
+            return code or ""
         case GuardTrippedDetails() as trip:
             counted = f"by {trip.by}" if trip.by else f"{trip.counted} of {trip.limit}"
             if trip.which:
@@ -329,8 +351,7 @@ def _details(event: Event, start: datetime) -> str:
             return f"{release.guard} by {release.by}{numbers}"
         case SilentFeedDetails(feed=feed):
             return str(feed)
-        case _ if event.kind is EventKind.CANCELED and event.standing is not None:
-            standing = event.standing
-            return f"{standing.reason} by {standing.initiator}, {standing.plan_type}"
+        case UnreadableFeedDetails(feed=feed, organization=organization):
+            return f"{feed} of {organization}" if organization else str(feed)
         case _:
             return ""

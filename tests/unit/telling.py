@@ -7,6 +7,7 @@
     gcp:e-1 ENTITLEMENT_ACTIVE [account=B]             azure:s-1 Suspend
     support: acme deactivate | reactivate | reinstate [grant=DAY] | extend 10
     support: acme hold legal [until=DAY] | release legal        support: unlock acme@x.org
+    unreadable logins [key=acme]                       unreadable api_requests
     operator: trips | releases [[10] steps|requests] | loads VERSION
     feeds: daily 0..40 [logins]
 
@@ -41,6 +42,8 @@ FEEDS = {
     CHANGES: Feed.ORGANIZATION_CHANGES,
     SUPPORT: Feed.SUPPORT_REQUESTS,
 }
+
+UNREADABLE = b'"what nobody can read"'
 
 _MOMENT = re.compile(r"(-?\d+)(?:([+-])(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?)?")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -123,6 +126,11 @@ def _told(id_: str, day: str, text: str, start: datetime) -> Iterator[Told]:
     at = moment(day, start)
     if said[0] == "operator:":
         yield Told(at, _by_operator(Identity("operator", id_), at, said[1:]))
+        return
+    if said[0] == "unreadable":
+        topic = {"logins": LOGINS, "api_requests": API_REQUESTS}[said[1]]
+        key = options["key"].encode() if "key" in options else None
+        yield Told(at, Record(topic, 0, 0, at, key, UNREADABLE))
         return
     id_ = options.get("id") or (f"line-{options['line']}" if "line" in options else id_)
     telling = Telling(id_, moment(happened, start).isoformat(), said, options, start)

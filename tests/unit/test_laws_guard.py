@@ -28,8 +28,6 @@ from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.events import (
     Event,
     EventKind,
-    GuardReleasedDetails,
-    GuardTrippedDetails,
 )
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.guard import (
@@ -40,6 +38,10 @@ from marketplace_worker.lifecycle.guard import (
     limit,
 )
 from marketplace_worker.lifecycle.notes import Ended
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+)
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy
 from marketplace_worker.lifecycle.safeguards import Safeguards, Trip
 from marketplace_worker.lifecycle.states import State

@@ -2,7 +2,12 @@
 
 from stories import check_story, policy
 
-from marketplace_worker.lifecycle.events import GuardTrippedDetails, SupportDetails
+from marketplace_worker.lifecycle.events import (
+    SupportDetails,
+)
+from marketplace_worker.lifecycle.own_details import (
+    GuardTrippedDetails,
+)
 
 TWO = policy("""
     [guard]

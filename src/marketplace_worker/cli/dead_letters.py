@@ -150,6 +150,7 @@ def _data(head: Head) -> dict[str, Any]:
         "field": head.field,
         "reason": head.reason,
         "attempts": head.attempts,
+        "no_use": head.no_use,
         "acted_by": head.acted_by,
         "acted_because": head.acted_because,
         "acted_at": head.acted_at,
@@ -203,6 +204,8 @@ def _facts(head: Head) -> dict[str, Cell]:
     if head.acted_at is not None:
         acted = f"{moment(head.acted_at)} by {head.acted_by}: {head.acted_because}"
         shown["last action"] = acted
+    if head.no_use:
+        shown["no use"] = "an operator said so: it counts as nobody's use"
     return shown
 
 

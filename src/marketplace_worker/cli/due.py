@@ -15,7 +15,12 @@ from marketplace_worker.lifecycle.explain.wording import distance
 from marketplace_worker.lifecycle.forecast import Forthcoming, Stopped, What
 from marketplace_worker.settings import Settings, load_settings
 
-_STOPPED = {Stopped.GUARD: "withheld by the guard", Stopped.SILENT_FEED: "postponed: a silent feed"}
+_STOPPED = {
+    Stopped.GUARD: "withheld by the guard",
+    Stopped.SILENT_FEED: "postponed: a silent feed",
+    Stopped.UNREAD_RECORDS: "postponed: unreadable records (dead-letters redrive, or "
+    "discard --no-use)",
+}
 
 
 def due_command(
@@ -84,7 +89,8 @@ def _what(each: Forthcoming) -> str:
 def _remark(each: Forthcoming, now: datetime) -> str:
     overdue = f"due since {moment(each.due_at)}" if each.due_at < min(each.at, now) else ""
     stopped = _STOPPED[each.stopped_by] if each.stopped_by else ""
-    return "; ".join(told for told in (stopped, overdue) if told)
+    until = f"until {moment(each.stopped_until)}" if each.stopped_until else ""
+    return "; ".join(told for told in (stopped, until, overdue) if told)
 
 
 def _data(found: Outlook) -> dict[str, object]:
@@ -101,6 +107,7 @@ def _data(found: Outlook) -> dict[str, object]:
                 "names": each.names,
                 "plan": each.plan,
                 "stopped_by": each.stopped_by,
+                "stopped_until": each.stopped_until,
             }
             for each in found.coming
         ],

@@ -26,8 +26,10 @@ from marketplace_worker.cli.printing import (
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.guarding import Counted, GuardStatus, guard_status
 from marketplace_worker.lifecycle.decide import Decision, Outcome
-from marketplace_worker.lifecycle.events import GuardReleasedDetails
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+)
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.settings import Settings, load_settings

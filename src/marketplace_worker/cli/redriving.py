@@ -31,7 +31,7 @@ from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import Prospect, Reader, Would
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.redriving import Became, Redrive, discard
-from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Status
+from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Meaning, Status
 
 RATE_MAX = 10_000
 
@@ -45,6 +45,9 @@ Ids = Annotated[
 OfGroup = Annotated[str | None, typer.Option(help="All that wait in a group, as `groups` has it.")]
 By = Annotated[str | None, typer.Option(help="Your name; it is kept with each dead letter.")]
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept with each dead letter.")]
+NoUse = Annotated[
+    bool, typer.Option("--no-use", help="They were no use of any organization (logins, API usage).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 
@@ -254,6 +257,7 @@ def discard_command(
     *,
     ids: Ids = None,
     group: OfGroup = None,
+    no_use: NoUse = False,
     by: By = None,
     reason: Reason = None,
     dry_run: DryRun = False,
@@ -262,16 +266,20 @@ def discard_command(
 ) -> None:
     """Say that nobody needs dead letters: they wait no more, and leave by their age.
 
-    By their ids, or by group; not all at once, for what waits has not the same reason.
+    By their ids, or by group; not all at once, for what waits has not the same reason.  Of a feed
+    of activity they go on counting as possible use, which postpones deactivations for inactivity;
+    with --no-use they do not, also those that were discarded before (by their ids).
     """
     if bool(ids) is (group is not None):
         raise Misconfigured("which dead letters? Their ids, or --group: one of these")
-    chosen = _Chosen(frozenset(ids or ()), group, (Status.WAITING,))
+    statuses = (Status.WAITING, Status.DISCARDED) if no_use else (Status.WAITING,)
+    chosen = _Chosen(frozenset(ids or ()), group, statuses)
+    meaning = Meaning.NO_USE if no_use else Meaning.POSSIBLE_USE
     if dry_run:
         count = len(go(_choose(load_settings(config), chosen)))
         said = f"would be discarded: {count}; nothing was written"
     else:
-        count = go(_discard(load_settings(config), chosen, _action(by, reason)))
+        count = go(_discard(load_settings(config), chosen, _action(by, reason), meaning))
         said = f"discarded: {count}"
     if as_json:
         print_json({"dry_run": dry_run, "discarded": count})
@@ -279,7 +287,7 @@ def discard_command(
         printed(said if count else _NOTHING)
 
 
-async def _discard(settings: Settings, chosen: _Chosen, action: Action) -> int:
+async def _discard(settings: Settings, chosen: _Chosen, action: Action, meaning: Meaning) -> int:
     ids = await _choose(settings, chosen)
     async with operating(settings) as worker:
-        return await discard(ids, action, worker) if ids else 0
+        return await discard(ids, action, worker, meaning) if ids else 0

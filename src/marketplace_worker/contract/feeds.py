@@ -1,8 +1,9 @@
 """What the inbound topics carry, whatever their names (events.md section 1)."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity
 
 
 class Feed(StrEnum):
@@ -41,3 +42,14 @@ def source_of(identity: Identity) -> str:
     """The source as the message told it."""
     spaces = (space for space in NAMES.values() if identity.source.startswith(space))
     return identity.source.removeprefix(next(spaces, ""))
+
+
+def activity_feed(topic: str, feeds: Mapping[str, Feed]) -> ActivityFeed | None:
+    """Which feed of activity a topic carries; None: none, or it is not one of ours."""
+    match feeds.get(topic):
+        case Feed.LOGINS:
+            return ActivityFeed.LOGINS
+        case Feed.API_REQUESTS:
+            return ActivityFeed.API_REQUESTS
+        case _:
+            return None

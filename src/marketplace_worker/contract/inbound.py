@@ -267,11 +267,18 @@ def _is_key_of(organization: OrganizationId, key: bytes | None) -> bool:
     """Whether a record's key is an organization's id, as text or as a JSON string
     (lifecycle.md section 7).
     """
+    return key == organization.encode() or organization_of_key(key) == organization
+
+
+def organization_of_key(key: bytes | None) -> OrganizationId | None:
+    """The id that a record's key may be of an organization, as text or as a JSON string; None: it
+    can be none.
+    """
     try:
-        text = (key or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return text == organization or unquoted(text) == organization
+        text = unquoted((key or b"").decode())
+        return OrganizationId(_TEXT.validate_python(text))
+    except (UnicodeDecodeError, ValidationError):
+        return None
 
 
 def _with_details(

@@ -28,19 +28,22 @@ from marketplace_worker.lifecycle.events import (
     EmailDetails,
     Event,
     EventKind,
-    GuardReleasedDetails,
-    GuardTrippedDetails,
     LockViolationDetails,
     MeteringDetails,
     NoticeDetails,
     PlanSummary,
     ReinstatementDetails,
     ScheduledStep,
-    SilentFeedDetails,
     Snapshot,
     Standing,
     SubscriptionsDetails,
     SupportDetails,
+)
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
@@ -179,6 +182,8 @@ def details_data(details: Details) -> dict[str, Any]:
             return {**_subscription(key), "completed_by": completed_by}
         case MeteringDetails(subscription=key, deadline=deadline):
             return {**_subscription(key), "deadline": deadline}
+        case UnreadableFeedDetails(feed=feed, day=day, organization=organization):
+            return {"feed": feed, "day": day, "organization_id": organization}
         case (
             EmailDetails()
             | LockViolationDetails()

@@ -298,6 +298,17 @@ class SilentFeedData(Written):
     ]
 
 
+class UnreadableFeedData(Written):
+    """Which feed had records that could not be read, and whose use they may be."""
+
+    feed: ActivityFeed
+    day: Annotated[date, Field(description="Said once per feed, organization and UTC day.")]
+    organization_id: Annotated[
+        Name | None,
+        Field(description="Whose use the records may be, by their key; null: anybody's."),
+    ]
+
+
 class PlanData(Written):
     """One plan; `name`: the marketplace and the subscription, or `commitment:` or `grant:` and
     its id.
@@ -341,5 +352,6 @@ OWN_DATA: dict[EventKind, Any] = {
     EventKind.GUARD_TRIPPED: GuardTrippedData,
     EventKind.GUARD_RELEASED: GuardReleasedData,
     EventKind.ACTIVITY_FEED_SILENT: SilentFeedData,
+    EventKind.ACTIVITY_FEED_UNREADABLE: UnreadableFeedData,
 }
 """What each kind tells; those that are missing: `StandingData`."""

@@ -99,6 +99,7 @@ _OWN_ENVELOPES: dict[EventKind, type[PublishedEvent]] = {
     EventKind.GUARD_TRIPPED: PublishedWorkerEvent,
     EventKind.GUARD_RELEASED: PublishedWorkerEvent,
     EventKind.ACTIVITY_FEED_SILENT: PublishedWorkerEvent,
+    EventKind.ACTIVITY_FEED_UNREADABLE: PublishedWorkerEvent,
 }
 
 

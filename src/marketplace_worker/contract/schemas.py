@@ -18,15 +18,14 @@ from marketplace_worker.contract.cloudevents import (
     schema_id,
 )
 from marketplace_worker.contract.examples import (
-    MARKETPLACE_EXAMPLES,
     example_answer_of_the_worker,
     example_held_and_traced,
     example_snapshot,
-    inbound_examples,
     outbound_examples,
 )
 from marketplace_worker.contract.fields import Text, Time
 from marketplace_worker.contract.inbound_data import INBOUND_DATA, Data
+from marketplace_worker.contract.inbound_examples import MARKETPLACE_EXAMPLES, inbound_examples
 from marketplace_worker.contract.openness import (
     JsonObject,
     definition,
@@ -101,6 +100,11 @@ DESCRIPTIONS: dict[EventKind, str] = {
     EventKind.ACTIVITY_FEED_SILENT: (
         "Nobody is deactivated for inactivity while this feed is silent. Of no organization: the "
         "subject is `worker`."
+    ),
+    EventKind.ACTIVITY_FEED_UNREADABLE: (
+        "Records of this feed that could not be read may be use of one organization, or of any: "
+        "it is not deactivated for inactivity until they are redriven, discarded as no use, or old "
+        "enough. The subject is `worker`."
     ),
 }
 """What each event tells its reader."""

@@ -4,21 +4,24 @@ Their bytes, CloudEvents of events.md section 3, are made in `contract.outbound`
 """
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
+)
 from marketplace_worker.lifecycle.states import Capabilities, State
 from marketplace_worker.lifecycle.vocabulary import (
-    ActivityFeed,
     EmailHash,
-    GuardSide,
     Identity,
     Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
-    RequestLimit,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -66,6 +69,7 @@ class EventKind(StrEnum):
     GUARD_TRIPPED = "guard.tripped"
     GUARD_RELEASED = "guard.released"
     ACTIVITY_FEED_SILENT = "activity_feed.silent"
+    ACTIVITY_FEED_UNREADABLE = "activity_feed.unreadable"
 
 
 STATE_EVENTS = frozenset(
@@ -243,55 +247,6 @@ class SupportDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardTrippedDetails:
-    """`guard.tripped`: one side of the guard, or both, let nothing through from here on.
-
-    By a limit: `counted` within the hour, of at most `limit`; `which` limit and by which request,
-    where it is that of requests.  By hand: `by` the operator, with neither.  `added_to`: the event
-    of the trip that stood already, and whose words still hold.
-    """
-
-    guard: GuardSide
-    counted: int | None
-    limit: int | None
-    by: str | None
-    reason: str
-    which: RequestLimit | None = None
-    request_id: str | None = None
-    added_to: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GuardReleasedDetails:
-    """`guard.released`: for so many `steps` or `requests`, or (None) altogether.
-
-    `counted`, `limit`, `which` and `request_id` are those of the trip, where it was one trip.
-    """
-
-    guard: GuardSide
-    steps: int | None
-    requests: int | None
-    counted: int | None
-    limit: int | None
-    by: str
-    reason: str
-    which: RequestLimit | None = None
-    request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SilentFeedDetails:
-    """`activity_feed.silent`: on this UTC day the feed was too silent to decide on inactivity.
-
-    `last_heard_at` is None where it was never heard.
-    """
-
-    feed: ActivityFeed
-    day: date
-    last_heard_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class MeteringDetails:
     """`metering.final_report_due`: the last moment at which usage may still be metered."""
 
@@ -311,6 +266,7 @@ Details = (
     | GuardTrippedDetails
     | GuardReleasedDetails
     | SilentFeedDetails
+    | UnreadableFeedDetails
     | MeteringDetails
     | None
 )

@@ -52,6 +52,7 @@ class Stopped(StrEnum):
 
     GUARD = "guard"
     SILENT_FEED = "silent_feed"
+    UNREAD_RECORDS = "unread_records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Forthcoming:
     """Something that happens at `at`.  `due_at` is earlier where it is overdue.
 
     `step` and `names`: of a notice, which step it announces and for when.  `plan`: the plan that
-    ends.  `stopped_by`: it is due, but does not happen before that passes.
+    ends.  `stopped_by`: it is due, but does not happen before that passes; `stopped_until`: when
+    it has passed by itself, where that is known.
     """
 
     organization: OrganizationId
@@ -70,6 +72,7 @@ class Forthcoming:
     names: datetime | None = None
     plan: str | None = None
     stopped_by: Stopped | None = None
+    stopped_until: datetime | None = None
 
 
 _TOLD = {
@@ -157,15 +160,20 @@ def _stopped(
     if organization.withheld_at is None and not looked.idle:
         return
     comes = whats_next(case_of(organization, fleet, policies, now=at))
+    until: datetime | None = None
     match comes:
         case Withheld(deadline=deadline):
             stopped_by = Stopped.GUARD
+        case Postponed(deadline=deadline, feeds=(), unread=unread) if unread:
+            stopped_by, until = Stopped.UNREAD_RECORDS, max(each.until for each in unread)
         case Postponed(deadline=deadline):
             stopped_by = Stopped.SILENT_FEED
         case _:
             return
     what = What(deadline.step)
-    yield Forthcoming(organization.id, at, deadline.at, what, stopped_by=stopped_by)
+    yield Forthcoming(
+        organization.id, at, deadline.at, what, stopped_by=stopped_by, stopped_until=until
+    )
 
 
 def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
@@ -179,7 +187,7 @@ def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
             known = heard.get(day)
             heard[day] = Heard(min(known.first_at, begins) if known else begins, ends)
             day += timedelta(days=1)
-    return Feeds(days)
+    return Feeds(days, feeds.unread)
 
 
 def first_trip(

@@ -17,13 +17,17 @@ from marketplace_worker.lifecycle.events import (
     Details,
     Event,
     EventKind,
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-    SilentFeedDetails,
     event_id,
 )
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.inactivity import Feeds
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
+)
 from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Inactivity
 from marketplace_worker.lifecycle.safeguards import (
     WINDOW,
@@ -34,6 +38,7 @@ from marketplace_worker.lifecycle.safeguards import (
     steps_of,
 )
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.unread import UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide, RequestLimit
 
 BY_HARMFUL_STEPS = "the limit of harmful steps within an hour is reached"
@@ -83,6 +88,8 @@ class Answers:
     """Which feeds were silent."""
     requested: Verdict | None = None
     """Whether a requested deactivation might be done."""
+    unreadable: tuple[UnreadableFeed, ...] | None = None
+    """Which feeds might hide use of the organization, because they could not be read."""
 
 
 @dataclass(slots=True)
@@ -152,6 +159,30 @@ class Watch:
                 self._feed_is_silent(feed, feeds.last_heard_at(feed), now, causation_id)
         self.answers = replace(self.answers, silent=silent)
         return bool(silent)
+
+    def unreadable(
+        self,
+        organization: Organization,
+        feeds: Feeds,
+        anchor: datetime,
+        rules: Inactivity,
+        *,
+        now: datetime,
+        causation_id: str,
+    ) -> tuple[UnreadableFeed, ...]:
+        """Which feeds may hide use of an organization (section 5); said once a UTC day for each,
+        and for each organization where the records name it.
+        """
+        if self.recalled is not None:
+            unreadable = self.recalled.unreadable or ()
+        else:
+            unreadable = tuple(feeds.unreadable(organization.id, anchor, rules, now=now))
+            for each in unreadable:
+                own = organization.unreadable if each.organization else self.safeguards.unreadable
+                if dict(own).get(each.feed) != now.date():
+                    self._feed_is_unreadable(each, now, causation_id)
+        self.answers = replace(self.answers, unreadable=unreadable)
+        return unreadable
 
     # --- steps ---
 
@@ -288,6 +319,16 @@ class Watch:
         )
         details = SilentFeedDetails(feed, today, last_heard_at)
         self.say(EventKind.ACTIVITY_FEED_SILENT, details, now=now, causation_id=causation_id)
+
+    def _feed_is_unreadable(
+        self, unreadable: UnreadableFeed, now: datetime, causation_id: str
+    ) -> None:
+        today = now.date()
+        if unreadable.organization is None:
+            said = dict(self.safeguards.unreadable) | {unreadable.feed: today}
+            self.safeguards = replace(self.safeguards, unreadable=tuple(sorted(said.items())))
+        details = UnreadableFeedDetails(unreadable.feed, today, unreadable.organization)
+        self.say(EventKind.ACTIVITY_FEED_UNREADABLE, details, now=now, causation_id=causation_id)
 
     def say(self, kind: EventKind, details: Details, *, now: datetime, causation_id: str) -> None:
         """Write one event of the worker itself; each is a story of its own."""

@@ -4,10 +4,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from marketplace_worker.lifecycle.policy import Inactivity
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed
+from marketplace_worker.lifecycle.unread import Unread, UnreadableFeed
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 LOGINS_KEPT = timedelta(days=45)
 """How far before the newest login others are kept by UTC day (lifecycle.md section 5)."""
@@ -68,8 +69,19 @@ def inactive_at(
     without_login = last_login_at + rules.no_login_for
     if seen.request_at is None:
         return without_login
-    cycle = (seen.request_at - anchor) // rules.billing_cycle
-    return max(without_login, anchor + rules.billing_cycle * (cycle + 2))
+    return max(without_login, _left_at(ActivityFeed.API_REQUESTS, seen.request_at, anchor, rules))
+
+
+def _left_at(
+    feed: ActivityFeed, used_at: datetime, anchor: datetime, rules: Inactivity
+) -> datetime:
+    """From when on a use does not count any more: as of a login, or of an API request."""
+    match feed:
+        case ActivityFeed.LOGINS:
+            return used_at + rules.no_login_for
+        case ActivityFeed.API_REQUESTS:
+            cycle = (used_at - anchor) // rules.billing_cycle
+            return anchor + rules.billing_cycle * (cycle + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,12 @@ class Heard:
 
 @dataclass(slots=True)
 class Feeds:
-    """When each feed was heard, fleet-wide, day by day."""
+    """When each feed was heard, fleet-wide, day by day; and what of them could not be read."""
 
     days: dict[ActivityFeed, dict[date, Heard]] = field(
         default_factory=lambda: {feed: {} for feed in ActivityFeed}
     )
+    unread: Unread = field(default_factory=Unread)
 
     def hear(self, feed: ActivityFeed, moment: datetime) -> None:
         """A feed carried an event of that moment (UTC)."""
@@ -119,6 +132,26 @@ class Feeds:
             for feed in ActivityFeed
             if self._longest_gap(feed, since[feed], now) > rules.feed_max_gap
         )
+
+    def unreadable(
+        self, organization: OrganizationId, anchor: datetime, rules: Inactivity, *, now: datetime
+    ) -> dict[UnreadableFeed, datetime]:
+        """The feeds that may hide use of the organization within the window that a decision looks
+        at now, each with when that has left the window.
+        """
+        found: dict[UnreadableFeed, datetime] = {}
+        for feed in ActivityFeed:
+            used_at = self.unread.named.get((organization, feed))
+            if used_at is not None:
+                left_at = _left_at(feed, used_at, anchor, rules)
+                found[UnreadableFeed(feed, organization)] = left_at
+            days = [
+                day for day, read in self.unread.days[feed].items() if read.counts_for_everybody
+            ]
+            if days:
+                ends_at = datetime.combine(max(days), time.max, UTC)
+                found[UnreadableFeed(feed, None)] = _left_at(feed, ends_at, anchor, rules)
+        return {each: left_at for each, left_at in found.items() if now < left_at}
 
     def _longest_gap(self, feed: ActivityFeed, since: datetime, until: datetime) -> timedelta:
         """Between two events of the window, or one and either of its ends."""

@@ -5,8 +5,9 @@ Facts change only the registers; only `settle` moves the state.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
@@ -139,10 +140,11 @@ class Organization:
 
     `dwells_from`: from when its dwell counts where that is later, after a hold.  `withheld_at`:
     when the guard withheld the step that is due.  `postponed_until`: when its inactivity is looked
-    at again, after a feed was silent.  `erased_at`: when all that was personal of it was
-    erased.  `decided_at`: when anything was said of it last; its time never goes back before that,
-    whatever a clock does.  `sequence` is that of its newest event, `revision` that of its newest
-    snapshot; 0: none yet.
+    at again, after a feed was silent or might hide its use; `unreadable`: the newest day on which
+    it was said of a feed that its unreadable records may be its use.  `erased_at`: when all that
+    was personal of it was erased.  `decided_at`: when anything was said of it last; its time never
+    goes back before that, whatever a clock does.  `sequence` is that of its newest event,
+    `revision` that of its newest snapshot; 0: none yet.
     """
 
     id: OrganizationId
@@ -165,6 +167,7 @@ class Organization:
     notice: Notice | None = None
     withheld_at: datetime | None = None
     postponed_until: datetime | None = None
+    unreadable: tuple[tuple[ActivityFeed, date], ...] = ()
     deactivation_cause: DeactivationCause | None = None
     recoveries: tuple[Recovery, ...] = ()
     locked_email: EmailHash | None = None
@@ -336,6 +339,11 @@ class Organization:
             locked_email=None,
             erased_at=at,
         )
+
+    def feeds_unreadable(self, feeds: AbstractSet[ActivityFeed], day: date) -> "Organization":
+        """With it said on a day that these feeds may hide its use."""
+        said = dict(self.unreadable) | dict.fromkeys(feeds, day)
+        return replace(self, unreadable=tuple(sorted(said.items())))
 
     def proved(self, proof: Proof) -> "Organization":
         """With one more proof that a plan is its own; of the sign-ins of one UTC day, as of all

@@ -98,6 +98,11 @@ class Inactivity:
     billing_cycle: timedelta = timedelta(days=30)
     feed_max_gap: timedelta = timedelta(days=3)
 
+    @property
+    def longest_window(self) -> timedelta:
+        """How far back a decision on inactivity may look."""
+        return max(self.no_login_for, 2 * self.billing_cycle)
+
 
 class AzureReinstatement(StrEnum):
     """What completes the reinstatement of an Azure organization (lifecycle.md section 4)."""

@@ -60,7 +60,8 @@ class Safeguards:
     `recent` and `control_plane`: the harmful steps of the last hour, and the entries into
     `control_plane_loss`; `trip`: that of the guard for steps.  `requested` and `requests_trip`: the
     same of requested deactivations.  `sequence` is that of the worker's newest event; 0: none yet.
-    `silences`: the newest day on which each feed was called silent.
+    `silences`: the newest day on which each feed was called silent; `unreadable`: that on which
+    records of it that name nobody were said to put decisions off.
     """
 
     recent: tuple[Harm, ...] = ()
@@ -70,6 +71,7 @@ class Safeguards:
     control_plane: tuple[Harm, ...] = ()
     requested: tuple[Requested, ...] = ()
     requests_trip: Trip | None = None
+    unreadable: tuple[tuple[ActivityFeed, date], ...] = ()
 
     def harm_since(self, since: datetime) -> int:
         """How many harmful steps were taken after a moment."""

@@ -260,24 +260,31 @@ def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
 
 
 def _silence_is_believed(case: Case, at: datetime) -> bool:
-    """A feed that was silent itself postpones the decision, from day to day (section 5)."""
+    """A feed that was silent itself, or that may hide use of the organization because it could not
+    be read, postpones the decision, from day to day (section 5).
+    """
     organization = case.organization
     if _put_off_until(case) is not None:
         return False
     assert organization.creation is not None
     anchor = organization.creation.billing_cycle_anchor
-    silent = case.watch.silent(
-        case.fleet.feeds,
-        anchor,
-        case.policy.inactivity,
-        now=case.now,
-        causation_id=case.causation_id,
+    asked = (case.fleet.feeds, anchor, case.policy.inactivity)
+    silent = case.watch.silent(*asked, now=case.now, causation_id=case.causation_id)
+    unreadable = case.watch.unreadable(
+        organization, *asked, now=case.now, causation_id=case.causation_id
     )
-    if silent:
+    if silent or unreadable:
         looks = (case.now - at) // LOOK_AGAIN + 1
         until = at + looks * LOOK_AGAIN
-        case.become(replace(organization, postponed_until=until, withheld_at=None))
-    return not silent
+        own = {each.feed for each in unreadable if each.organization is not None}
+        case.become(
+            replace(
+                organization.feeds_unreadable(own, case.now.date()),
+                postponed_until=until,
+                withheld_at=None,
+            )
+        )
+    return not (silent or unreadable)
 
 
 def _put_off_until(case: Case) -> datetime | None:

@@ -11,10 +11,13 @@ from prometheus_client import Counter, Gauge, make_wsgi_app
 from marketplace_worker.lifecycle.events import (
     STATE_EVENTS,
     Event,
+    SupportDetails,
+)
+from marketplace_worker.lifecycle.own_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,
     SilentFeedDetails,
-    SupportDetails,
+    UnreadableFeedDetails,
 )
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import GuardSide
@@ -35,6 +38,12 @@ SUPPORT_REQUESTS = Counter(
 FEED_SILENT = Counter(
     "marketplace_worker_activity_feed_silent",
     "Days on which a feed was too silent to decide on inactivity",
+    ["feed"],
+)
+FEED_UNREADABLE = Counter(
+    "marketplace_worker_activity_feed_unreadable",
+    "Days on which records that could not be read put decisions on inactivity off, each "
+    "organization that they name by itself",
     ["feed"],
 )
 GUARD_TRIPPED = Gauge(
@@ -77,6 +86,8 @@ def count(outcomes: Iterable[str], events: Iterable[Event]) -> None:
                 SUPPORT_REQUESTS.labels(request, code or "completed").inc()
             case SilentFeedDetails(feed=feed):
                 FEED_SILENT.labels(feed).inc()
+            case UnreadableFeedDetails(feed=feed):
+                FEED_UNREADABLE.labels(feed).inc()
             case GuardTrippedDetails(guard=guard):
                 for side in _sides(guard):
                     GUARD_TRIPPED.labels(side).set(1)

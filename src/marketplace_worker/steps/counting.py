@@ -4,20 +4,21 @@ An organization that watches its activity also has it decided on, one by one; wh
 what is decided on are told apart here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Self
 
 from msgspec import Struct
 
+from marketplace_worker.contract.feeds import Feed, activity_feed
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.inactivity import Heard
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
-from marketplace_worker.store import activity, organizations
+from marketplace_worker.store import activity, organizations, possible_use
 from marketplace_worker.store.activity import Counted, FeedDay, Place, Progress
 from marketplace_worker.store.database import Connection
 
@@ -50,35 +51,43 @@ class Counting:
     _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, Counted] = field(default_factory=dict)
     _heard: dict[FeedDay, Heard] = field(default_factory=dict)
+    _records: dict[FeedDay, int] = field(default_factory=dict)
 
     @classmethod
-    async def begin(cls, conn: Connection, said: Sequence[Said]) -> "Counting":
+    async def begin(
+        cls, conn: Connection, said: Sequence[Said], feeds: Mapping[str, Feed]
+    ) -> "Counting":
         """Find what was not counted before, and who watches; before any other lock is taken.
 
         Past what is refused its partition is read as well: from then on its dead letter alone
-        tells whether it was counted, and no redelivery counts what a redrive counts.
+        tells whether it was counted, and no redelivery counts what a redrive counts.  The parts of
+        one record stand together, and are counted or not as one.
         """
+        carried = [activity_feed(each.record.topic, feeds) for each in said]
+        read = [
+            feed is not None or isinstance(each.what, Malformed)
+            for each, feed in zip(said, carried, strict=True)
+        ]
         places = {
             (each.record.topic, each.record.partition)
-            for each in said
-            if isinstance(each.what, LoggedIn | ApiRequested | Malformed)
+            for each, is_read in zip(said, read, strict=True)
+            if is_read
         }
         if not places:
             return cls()
         counting = cls(await activity.lock_progress(conn, places))
-        for place, each in enumerate(said):
+        current: Record | None = None
+        fresh = False
+        for place, (each, feed) in enumerate(zip(said, carried, strict=True)):
+            if not read[place]:
+                continue
             record = each.record
-            match each.what:
-                case LoggedIn() | ApiRequested() as heard:
-                    if counting.progress[record.topic, record.partition].advance(record):
-                        counting._add(place, record, heard)
-                    else:
-                        counting.duplicates += 1
-                case Malformed():
-                    if not counting.progress[record.topic, record.partition].advance(record):
-                        counting._passed.add(place)
-                case _:
-                    pass
+            if record is not current:
+                current = record
+                fresh = counting.progress[record.topic, record.partition].advance(record)
+                if fresh and feed is not None:
+                    counting._came(feed, record)
+            counting._read(place, each, fresh=fresh)
         return await counting._watched(conn)
 
     @classmethod
@@ -113,7 +122,7 @@ class Counting:
 
     def passed(self, place: int) -> bool:
         """Whether what is refused at a place of the batch was read past before: it was taken or
-        refused then.  (Of a value with several parts none tells activity.)
+        refused then.
         """
         return place in self._passed
 
@@ -129,6 +138,8 @@ class Counting:
             await activity.hear(conn, self._heard)
             if await organizations.watching(conn, self.organizations - locked):
                 raise WatchedMeanwhile
+        if self._records:
+            await possible_use.count(conn, self._records)
         if self.progress:
             await activity.save_progress(conn, self.progress)
 
@@ -137,6 +148,23 @@ class Counting:
         if self._counted:
             self.watching = await organizations.watching(conn, self.organizations)
         return self
+
+    def _came(self, feed: ActivityFeed, record: Record) -> None:
+        day = (feed, record.happened_by.date(), record.partition)
+        self._records[day] = self._records.get(day, 0) + 1
+
+    def _read(self, place: int, said: Said, *, fresh: bool) -> None:
+        match said.what:
+            case LoggedIn() | ApiRequested() as heard:
+                if fresh:
+                    self._add(place, said.record, heard)
+                else:
+                    self.duplicates += 1
+            case Malformed():
+                if not fresh:
+                    self._passed.add(place)
+            case _:
+                pass
 
     def _add(self, place: int, record: Record, heard: Activity) -> None:
         self._places.add(place)

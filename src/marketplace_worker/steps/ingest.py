@@ -74,7 +74,7 @@ async def _take_or_stop(
 async def _take_in(records: Sequence[Record], batch: Batch, worker: Worker) -> None:
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        counting = await Counting.begin(conn, batch.said)
+        counting = await Counting.begin(conn, batch.said, worker.feeds)
         taken = await take(conn, batch, counting, worker)
     worker.intake.took(records, taken.refused)
     taken.tell()

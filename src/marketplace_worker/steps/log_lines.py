@@ -14,10 +14,7 @@ from marketplace_worker.lifecycle.events import (
     STATE_EVENTS,
     Event,
     EventKind,
-    GuardReleasedDetails,
-    GuardTrippedDetails,
     ReinstatementDetails,
-    SilentFeedDetails,
     Standing,
     SupportDetails,
 )
@@ -25,6 +22,12 @@ from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested,
 from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
 from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.linking import NotableLink
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
+)
 from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace
 
 log = structlog.get_logger(__name__)
@@ -62,6 +65,13 @@ def log_events(events: Sequence[Event]) -> None:
                     feed=feed,
                     day=day.isoformat(),
                     last_heard_at=last_heard_at and last_heard_at.isoformat(),
+                )
+            case UnreadableFeedDetails(feed=feed, day=day, organization=organization):
+                log.warning(
+                    "activity_feed_unreadable",
+                    feed=feed,
+                    day=day.isoformat(),
+                    organization=organization,
                 )
             case ReinstatementDetails(subscription=subscription, completed_by=completed_by):
                 log.info(

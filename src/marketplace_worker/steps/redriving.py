@@ -33,9 +33,9 @@ from marketplace_worker.steps.taking import (
     take,
     while_watched,
 )
-from marketplace_worker.store import dead_letters
+from marketplace_worker.store import dead_letters, possible_use
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.dead_letters import Action, DeadLetter, Refused, Status
+from marketplace_worker.store.dead_letters import Action, DeadLetter, Meaning, Refused, Status
 
 LETTERS_MAX = 20
 """How many are taken in one transaction; each may be a megabyte."""
@@ -165,6 +165,7 @@ class Redrive:
         done = [each.head.id for each in letters if each.head.id not in again]
         attempts = {each.head.id: each.head.attempts + 1 for each in letters}
         if done:
+            await possible_use.forget(conn, done)
             await dead_letters.redriven(conn, done, self.action, at=now)
         if again:
             await dead_letters.refused_again(conn, list(again.items()), self.action, at=now)
@@ -191,20 +192,31 @@ class Redrive:
         self.activity += taken.activity
 
 
-async def discard(ids: Collection[int], action: Action, worker: Worker) -> int:
+async def discard(
+    ids: Collection[int], action: Action, worker: Worker, meaning: Meaning = Meaning.POSSIBLE_USE
+) -> int:
     """Nobody needs these: they wait no more.  Returns how many of them had waited until now.
+
+    Where they were no use of anybody, that may also be said of those that were discarded before;
+    all that was not counts on as possible use (lifecycle.md section 11).
 
     Raises:
         Unavailable: Postgres is away; what was discarded before is.
     """
+    no_use = meaning is Meaning.NO_USE
+    statuses = (Status.WAITING, Status.DISCARDED) if no_use else (Status.WAITING,)
     discarded, todo = 0, iter(sorted(ids))
     try:
         while batch := list(islice(todo, DISCARDED_MAX)):
             async with transaction(worker.pool) as conn:
                 now = await worker.clock(conn)
-                discarded += len(await dead_letters.discard(conn, batch, action, at=now))
+                locked = await dead_letters.lock_ids(conn, batch, statuses)
+                if no_use:
+                    await possible_use.forget(conn, locked)
+                await dead_letters.discard(conn, locked, meaning, action, at=now)
+            discarded += len(locked)
     finally:
-        log.info("dead_letters_discarded", asked=len(ids), discarded=discarded)
+        log.info("dead_letters_discarded", asked=len(ids), discarded=discarded, meaning=meaning)
     return discarded
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from marketplace_worker.settings import Retention
 from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.store import dead_letters, refolding
+from marketplace_worker.store import dead_letters, possible_use, refolding
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.folding import Refolded
 from marketplace_worker.store.refolding import Kin
@@ -22,6 +22,10 @@ SEEDS = 100
 ROWS_MAX = 1_000
 """How many rows, or dead letters, one transaction lets go at most: while they are folded, the event
 loop does nothing else."""
+
+MARGIN = timedelta(days=31)
+"""How much longer what could not be read of activity is kept than any decision on inactivity looks
+back: a policy with a longer window may come."""
 
 RETAIN_EVERY_S = 60.0
 """How often to look while nothing is old enough."""
@@ -59,6 +63,8 @@ async def _retain(worker: Worker, retention: Retention) -> int:
         letters = await dead_letters.let_go(
             conn, before=now - timedelta(days=retention.dead_letters_days), limit=ROWS_MAX
         )
+        window = worker.policies.current.inactivity.longest_window + MARGIN
+        unread = await possible_use.let_go(conn, before=now - window, limit=ROWS_MAX)
         before = now - timedelta(days=retention.journal_days)
         seeds = await refolding.oldest(conn, before=before, limit=SEEDS)
         kin = await refolding.kin(
@@ -82,7 +88,7 @@ async def _retain(worker: Worker, retention: Retention) -> int:
             dead_letters=letters,
             took_ms=round((perf_counter() - began) * 1000, 1),
         )
-    return len(rows) + letters
+    return len(rows) + letters + unread
 
 
 async def _let_go(conn: Connection, kin: Kin, refolded: Refolded) -> None:

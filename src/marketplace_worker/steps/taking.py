@@ -5,7 +5,7 @@ Shared by ingest, which takes records as they come, and redriving, which takes t
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +14,8 @@ from typing import TypeVar
 import structlog
 
 from marketplace_worker.contract.documents import is_contradicted
+from marketplace_worker.contract.feeds import activity_feed
+from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
@@ -21,9 +23,10 @@ from marketplace_worker.record import Outgoing, Record
 from marketplace_worker.steps.counting import Counting, Said, WatchedMeanwhile
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.steps.log_lines import log_contradictions
-from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox
+from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox, possible_use
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Refused
+from marketplace_worker.store.possible_use import Unreadable
 from marketplace_worker.translate import translate_traced
 
 DEAD_LETTER_BYTES_MAX = 900_000
@@ -139,6 +142,9 @@ async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worke
         if isinstance(said.what, Malformed)
     ]
     taken.refused = await _refuse(conn, refused, tally.now, worker)
+    unreadable = _unreadable(taken.refused, worker)
+    if unreadable:
+        await possible_use.add(conn, unreadable)
     return taken
 
 
@@ -226,6 +232,17 @@ async def _contradictions(
             taken[fact.identity], fact, with_moments=fact.occurred_at != record.happened_by
         )
     ]
+
+
+def _unreadable(refused: Sequence[Refused], worker: Worker) -> Collection[Unreadable]:
+    """What may have been use: of the feeds of activity each record, however many of its parts."""
+    records: dict[Record, Unreadable] = {}
+    for each in refused:
+        record, feed = each.record, activity_feed(each.record.topic, worker.feeds)
+        if feed is not None:
+            key = organization_of_key(record.key)
+            records.setdefault(record, Unreadable(record, feed, key)).letters += 1
+    return records.values()
 
 
 async def _refuse(

@@ -33,6 +33,15 @@ class Status(StrEnum):
     DISCARDED = "discarded"
 
 
+class Meaning(StrEnum):
+    """What a discarded dead letter of a feed of activity may have been: anything, so it goes on
+    counting as possible use; or no use, as the operator says (lifecycle.md section 11).
+    """
+
+    POSSIBLE_USE = "possible_use"
+    NO_USE = "no_use"
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """One part of a record, refused.  `part` counts from 0 where a value holds several.
@@ -58,9 +67,9 @@ class Action:
 class Head:
     """A dead letter without its bytes.
 
-    `attempts` is how often it was tried to take it in; `counted` is as for `Refused`.  `acted_by`,
-    `acted_because` and `acted_at` are of what was done last, if anything.  `value_bytes` is None
-    for a tombstone.
+    `attempts` is how often it was tried to take it in; `counted` is as for `Refused`; `no_use`: an
+    operator said that it was no use of anybody.  `acted_by`, `acted_because` and `acted_at` are of
+    what was done last, if anything.  `value_bytes` is None for a tombstone.
     """
 
     id: int
@@ -74,6 +83,7 @@ class Head:
     status: Status
     attempts: int
     counted: bool
+    no_use: bool
     acted_by: str | None
     acted_because: str | None
     acted_at: datetime | None
@@ -240,12 +250,20 @@ async def refused_again(
     )
 
 
-async def discard(
-    conn: Connection, ids: Collection[int], action: Action, *, at: datetime
+async def lock_ids(
+    conn: Connection, ids: Collection[int], statuses: Collection[Status]
 ) -> Sequence[int]:
-    """Those of these that waited are discarded: nobody needs them.  Returns their ids."""
-    rows = await conn.fetch(SQL["discard"], list(ids), action.by, action.because, at)
-    return sorted(row["id"] for row in rows)
+    """Lock those of these that have one of the statuses, as `lock` does, without their bytes."""
+    rows = await conn.fetch(SQL["lock_ids"], list(ids), [each.value for each in statuses])
+    return [row["id"] for row in rows]
+
+
+async def discard(
+    conn: Connection, ids: Collection[int], meaning: Meaning, action: Action, *, at: datetime
+) -> None:
+    """Nobody needs these, which are locked."""
+    no_use = meaning is Meaning.NO_USE
+    await conn.execute(SQL["discard"], list(ids), no_use, action.by, action.because, at)
 
 
 def _letter(row: asyncpg.Record) -> DeadLetter:
@@ -281,6 +299,7 @@ def _head(row: asyncpg.Record) -> Head:
         status=Status(row["status"]),
         attempts=row["attempts"],
         counted=row["counted"],
+        no_use=row["no_use"],
         acted_by=row["acted_by"],
         acted_because=row["acted_because"],
         acted_at=row["acted_at"],

@@ -43,7 +43,7 @@ SELECT EXISTS (SELECT FROM dead_letters WHERE group_id = $1);
 -- $1 ids bigint[].  $2 statuses text[]
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
-    attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes, key, value,
+    attempts, counted, no_use, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes, key, value,
     headers, left_out_bytes
 FROM dead_letters
 WHERE id = ANY($1::bigint[]) AND status = ANY($2::text[])
@@ -54,7 +54,7 @@ FOR UPDATE;
 -- $1 ids bigint[]
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
-    attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes
+    attempts, counted, no_use, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes
 FROM dead_letters
 WHERE id = ANY($1::bigint[])
 ORDER BY id;
@@ -63,7 +63,7 @@ ORDER BY id;
 -- $1 ids bigint[]
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
-    attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes, key, value,
+    attempts, counted, no_use, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes, key, value,
     headers, left_out_bytes
 FROM dead_letters
 WHERE id = ANY($1::bigint[])
@@ -88,19 +88,21 @@ SET status = 'waiting', attempts = attempts + 1,
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS new (id, reason, field, group_id)
 WHERE dead_letters.id = new.id;
 
+-- name: lock_ids
+-- The same without their bytes; in the order of `lock`, so that none of two operators waits for the
+-- other for ever.
+-- $1 ids bigint[].  $2 statuses text[]
+SELECT id FROM dead_letters
+WHERE id = ANY($1::bigint[]) AND status = ANY($2::text[])
+ORDER BY id
+FOR UPDATE;
+
 -- name: discard
--- Those of these that still wait; returns them.  In the order of `lock`, so that none of two
--- operators waits for the other for ever.
--- $1 ids bigint[].  $2 by text.  $3 because text.  $4 at timestamptz
+-- The rows are locked by the caller.  What was said to be no use stays so.
+-- $1 ids bigint[].  $2 no_use boolean.  $3 by text.  $4 because text.  $5 at timestamptz
 UPDATE dead_letters
-SET status = 'discarded', acted_by = $2, acted_because = $3, acted_at = $4
-WHERE id IN (
-    SELECT id FROM dead_letters
-    WHERE id = ANY($1::bigint[]) AND status = 'waiting'
-    ORDER BY id
-    FOR UPDATE
-)
-RETURNING id;
+SET status = 'discarded', no_use = no_use OR $2, acted_by = $3, acted_because = $4, acted_at = $5
+WHERE id = ANY($1::bigint[]);
 
 -- name: groups
 -- What waits, by group; the largest first.  Reads all that waits, along dead_letters_waiting.
@@ -118,7 +120,7 @@ ORDER BY letters DESC, group_id;
 -- $1 status text.  $2 before_id bigint.  $3 limit bigint
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
-    attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes
+    attempts, counted, no_use, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes
 FROM dead_letters
 WHERE status = $1 AND id < $2
 ORDER BY id DESC
@@ -129,7 +131,7 @@ LIMIT $3;
 -- $1 status text.  $2 before_id bigint.  $3 limit bigint.  $4 group_id text
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
-    attempts, counted, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes
+    attempts, counted, no_use, acted_by, acted_because, acted_at, octet_length(value) AS value_bytes
 FROM dead_letters
 WHERE group_id = $4 AND status = $1 AND id < $2
 ORDER BY id DESC

@@ -6,8 +6,8 @@ by id, activity by organization, and the safeguards (docs/architecture.md).
 
 from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import (
@@ -28,6 +28,7 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.inactivity import Feeds
 from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.notes import Pended
 from marketplace_worker.lifecycle.organization import Organization
@@ -42,7 +43,13 @@ from marketplace_worker.lifecycle.vocabulary import (
     SupportRequestKind,
     marketplace_id,
 )
-from marketplace_worker.store import activity, organizations, safeguards, subscriptions
+from marketplace_worker.store import (
+    activity,
+    organizations,
+    possible_use,
+    safeguards,
+    subscriptions,
+)
 from marketplace_worker.store.database import Connection
 
 
@@ -257,7 +264,7 @@ async def of_claimed(
     await near.load_plans(conn)
     await near.lock_activity(conn)
     if any(each.state is State.ACTIVE and each.notice is not None for each in claimed):
-        near.fleet.feeds = await activity.feeds(conn, since=_window(policy, now))
+        near.fleet.feeds = await _feeds(conn, near.locked, policy, now)
     near_harm = sum(_one_step_from_harm(each) for each in claimed)
     near_loss = sum(each.state is State.CANCELED for each in claimed)
     if near_harm or near_loss:
@@ -272,11 +279,13 @@ async def of_claimed(
     return near
 
 
-def _window(policy: Policy, now: datetime) -> date:
-    """Back to where the longest window of a decision on inactivity may begin."""
-    rules = policy.inactivity
-    window = max(rules.no_login_for, 2 * rules.billing_cycle)
-    return (now - window - timedelta(days=1)).date()
+async def _feeds(
+    conn: Connection, ids: Collection[OrganizationId], policy: Policy, now: datetime
+) -> Feeds:
+    """What decisions on the inactivity of these look at, from before the longest window on."""
+    since = (now - policy.inactivity.longest_window - timedelta(days=1)).date()
+    feeds = await activity.feeds(conn, since=since)
+    return replace(feeds, unread=await possible_use.read(conn, ids, since=since))
 
 
 def _one_step_from_harm(organization: Organization) -> bool:
@@ -302,7 +311,7 @@ async def read(
     near.fleet.put(*await organizations.read(conn, ids))
     await near.load_plans(conn)
     near.fleet.seen.update(await activity.read(conn, ids))
-    near.fleet.feeds = await activity.feeds(conn, since=_window(policy, now))
+    near.fleet.feeds = await _feeds(conn, ids, policy, now)
     near.fleet.safeguards = await safeguards.read(conn)
     near.fleet.population = await organizations.population(conn)
     return near.fleet

@@ -206,6 +206,9 @@ WITH seen AS (
 signed_in AS (
     DELETE FROM login_days WHERE organization_id = $1
 ),
+possibly_used AS (
+    DELETE FROM possible_use WHERE organization_id = $1
+),
 unread AS (
     DELETE FROM dead_letters WHERE key = $2
 )

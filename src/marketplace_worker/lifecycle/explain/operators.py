@@ -249,6 +249,17 @@ def _postponed(comes: Postponed, now: datetime) -> Iterator[str]:
         at = each.last_heard_at
         heard = f"last heard {moment(at)}" if at else "never heard"
         yield f"Postponed: the feed {each.feed} was silent for too long ({heard})."
+    for unread in comes.unread:
+        whose = "its use" if unread.named else "anybody's use"
+        yield (
+            f"Postponed until {moment(unread.until)}: records of the feed {unread.feed} that could "
+            f"not be read may be {whose}."
+        )
+    if comes.unread:
+        yield (
+            "See marketplace-worker dead-letters groups: redrive what can be read by now, and "
+            "discard with --no-use what was no use."
+        )
     yield f"It is looked at again on {_far(comes.looks_again_at, now)}."
 
 

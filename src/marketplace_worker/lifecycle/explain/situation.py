@@ -40,6 +40,7 @@ from marketplace_worker.lifecycle.explain.values import (
     SilentFeed,
     StepComes,
     Term,
+    UnreadRecords,
     Why,
     Withheld,
     WithoutPlan,
@@ -275,7 +276,7 @@ def _comes(case: Case, due: Due, announced: "_Announced | None", terms: tuple[Te
     taken = settle(after).organization
     if taken.state is case.organization.state:
         if taken.postponed_until is not None and due.at <= case.now < taken.postponed_until:
-            return Postponed(deadline, taken.postponed_until, _silent(case))
+            return Postponed(deadline, taken.postponed_until, _silent(case), _unread(case))
         if taken.withheld_at is not None:
             return Withheld(deadline, taken.withheld_at, after.watch.safeguards.trip)
     notice = case.organization.notice
@@ -287,6 +288,17 @@ def _silent(case: Case) -> tuple[SilentFeed, ...]:
     assert creation is not None
     silent = feeds.silent(creation.billing_cycle_anchor, case.policy.inactivity, now=case.now)
     return tuple(SilentFeed(feed, feeds.last_heard_at(feed)) for feed in silent)
+
+
+def _unread(case: Case) -> tuple[UnreadRecords, ...]:
+    organization, rules = case.organization, case.policy.inactivity
+    assert organization.creation is not None
+    anchor = organization.creation.billing_cycle_anchor
+    found = case.fleet.feeds.unreadable(organization.id, anchor, rules, now=case.now)
+    return tuple(
+        UnreadRecords(each.feed, each.organization is not None, until)
+        for each, until in found.items()
+    )
 
 
 # --- by which rules -------------------------------------------------------------------------------

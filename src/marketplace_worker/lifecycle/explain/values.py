@@ -243,12 +243,28 @@ class SilentFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadRecords:
+    """Records of a feed that could not be read, and may be use until `until`.
+
+    `named`: their key is the organization's id; else so many name nobody that anybody may have been
+    in use.
+    """
+
+    feed: ActivityFeed
+    named: bool
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Postponed:
-    """It would be deactivated for inactivity, but a feed was silent; looked at again then."""
+    """It would be deactivated for inactivity, but a feed was silent or may hide its use; looked at
+    again then.
+    """
 
     deadline: Deadline
     looks_again_at: datetime
     feeds: tuple[SilentFeed, ...]
+    unread: tuple[UnreadRecords, ...] = ()
     kind: Literal["postponed"] = "postponed"
 
 

@@ -1,0 +1,74 @@
+"""What the worker's own events tell, of the guard and of the feeds (lifecycle.md section 9)."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from marketplace_worker.lifecycle.vocabulary import (
+    ActivityFeed,
+    GuardSide,
+    OrganizationId,
+    RequestLimit,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardTrippedDetails:
+    """`guard.tripped`: one side of the guard, or both, let nothing through from here on.
+
+    By a limit: `counted` within the hour, of at most `limit`; `which` limit and by which request,
+    where it is that of requests.  By hand: `by` the operator, with neither.  `added_to`: the event
+    of the trip that stood already, and whose words still hold.
+    """
+
+    guard: GuardSide
+    counted: int | None
+    limit: int | None
+    by: str | None
+    reason: str
+    which: RequestLimit | None = None
+    request_id: str | None = None
+    added_to: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReleasedDetails:
+    """`guard.released`: for so many `steps` or `requests`, or (None) altogether.
+
+    `counted`, `limit`, `which` and `request_id` are those of the trip, where it was one trip.
+    """
+
+    guard: GuardSide
+    steps: int | None
+    requests: int | None
+    counted: int | None
+    limit: int | None
+    by: str
+    reason: str
+    which: RequestLimit | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SilentFeedDetails:
+    """`activity_feed.silent`: on this UTC day the feed was too silent to decide on inactivity.
+
+    `last_heard_at` is None where it was never heard.
+    """
+
+    feed: ActivityFeed
+    day: date
+    last_heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFeedDetails:
+    """`activity_feed.unreadable`: on this UTC day records that could not be read put off a decision
+    on inactivity.
+
+    `organization` is whose use they may be, by their key; None: anybody's.
+    """
+
+    feed: ActivityFeed
+    day: date
+    organization: OrganizationId | None
