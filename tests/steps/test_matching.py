@@ -266,7 +266,7 @@ async def test_activity_of_one_batch_is_seen_in_its_order(
     await ingest([old, new], worker)
 
     rows = await worker.pool.fetch(
-        "SELECT events -> 0 ->> 'kind' AS kind FROM decisions WHERE source = '/tests' "
+        "SELECT events -> 0 ->> 'kind' AS kind FROM decisions WHERE source = 'identity./tests' "
         "AND message_id LIKE 'identity.user.logged_in%23.5%'"
     )
     assert [row["kind"] for row in rows] == ["organization.notice_withdrawn"]
