@@ -299,3 +299,54 @@ def test_a_move_and_the_way_back_that_are_heard_late_cancel_nobody_who_has_a_pla
         """,
         until="11",
     )
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "27 | gcp:e-1 ENTITLEMENT_PENDING_CANCELLATION ends=34 |",
+        "27 | gcp:e-1 ENTITLEMENT_CANCELLED reason=migrated    | final_report_due gcp:e-1 27+1h",
+    ],
+    ids=["announced", "superseded"],
+)
+def test_a_plan_that_had_ended_before_it_moved_brings_nobody_back(ended: str) -> None:
+    """Section 4: positive proof only, also at the very instant of the link."""
+    check_story(
+        f"""
+        day | heard                                              | said
+        0   | acme created plus                                  |
+        0   | beta created plus                                  |
+        0   | acme links gcp:e-1 payg                            |
+        0   | beta links gcp:e-2 payg                            |
+        {ended}
+        28  | gcp:e-2 ENTITLEMENT_CANCELLED | beta: canceled unknown by marketplace, payg
+            |                               | beta: final_report_due gcp:e-2 28+1h
+        29  |                               | beta: control_plane_lost
+        32  |                               | beta: notice_given: suspended 35
+        34  |                               | canceled unknown by system, payg
+        34+1h | beta links gcp:e-1 payg     |
+        """,
+        until="34+1h",
+    )
+
+
+def test_of_a_moved_plan_the_last_end_before_the_move_is_the_new_organizations() -> None:
+    """What else became of it in its former organization's time is not."""
+    check_story(
+        """
+        day | heard                            | said
+        0   | acme created plus                |
+        0   | beta created plus                |
+        0   | acme links azure:s-1 payg        |
+        39  | azure:s-1 Suspend                | canceled non_payment by marketplace, payg
+        40  |                                  | control_plane_lost
+        41  | azure:s-1 Reinstate              | reinstatement_pending: azure:s-1 by support
+        41  | support: acme reinstate          | reinstated
+            |                                  | support_request.completed
+        61  | azure:s-1 Unsubscribe by=Partner | canceled vendor by vendor, payg
+            |                                  | final_report_due azure:s-1 62
+        62  | beta links azure:s-1 payg        | beta: canceled vendor by vendor, payg
+        62  |                                  | control_plane_lost
+        """,
+        until="62",
+    )

@@ -35,9 +35,12 @@ def trace_of(record: Record, *attributes: Mapping[str, object] | None) -> Trace 
     headers, `ce_` before plain ones.
     """
     for each in attributes:
-        if each and (trace := _trace(each.get("traceparent"), each.get("tracestate"))):
-            return trace
-    if not record.headers:
+        if each and "traceparent" in each:
+            trace = _trace(each["traceparent"], each.get("tracestate"))
+            if trace:
+                return trace
+    # Nearly all records have none, and there is one of these a message.
+    if not any(name[-11:].lower() == "traceparent" for name, _ in record.headers):
         return None
     headers = {name.lower(): value for name, value in reversed(record.headers)}
     for prefix in ("ce_", "ce-", ""):
