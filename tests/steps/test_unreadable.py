@@ -210,11 +210,13 @@ async def test_possible_use_of_who_is_erased_goes_too(worker: Worker, clock: Mov
     """When somebody may have used it is its own, like when somebody did."""
     lines = (created(0, "acme"), support(1, "deactivate_organization", "acme"))
     await tell(worker, clock, *lines)
-    await refuse(worker, clock, broken(2, b"acme"))
+    quoted, others = broken(2, b'"acme"', offset=1), broken(2, b"beta", offset=2)
+    await refuse(worker, clock, broken(2, b"acme"), quoted, others)
 
     await erase(Erased(Identity("operator", "e"), clock.now, ACME, "Olga", "asked to"), worker)
 
-    assert await worker.pool.fetchval("SELECT count(*) FROM possible_use") == 0
+    for table in ("possible_use", "dead_letters"):
+        assert await worker.pool.fetchval(f"SELECT count(*) FROM {table}") == 1
 
 
 # --- what it does ---------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ async def erase(
     await conn.execute(
         SQL["forget_beside"],
         organization,
-        organization.encode(),
+        [organization.encode(), json.dumps(organization, ensure_ascii=False).encode()],
         [key.marketplace.value for key in keys],
         [key.subscription_id for key in keys],
     )

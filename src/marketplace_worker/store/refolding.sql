@@ -199,7 +199,7 @@ WHERE organization_id = $1
 -- name: forget_beside
 -- What stands of an organization and of its own subscriptions beside their documents, and what
 -- could not be read of it.  (Of records whose key is not its id nobody can tell whose they are.)
--- $1 organization_id text.  $2 key bytea.  $3 marketplaces text[].  $4 subscription_ids text[]
+-- $1 organization_id text.  $2 keys bytea[]: as text, and as a JSON string.  $3 marketplaces text[].  $4 subscription_ids text[]
 WITH seen AS (
     DELETE FROM activity WHERE organization_id = $1
 ),
@@ -210,7 +210,7 @@ possibly_used AS (
     DELETE FROM possible_use WHERE organization_id = $1
 ),
 unread AS (
-    DELETE FROM dead_letters WHERE key = $2
+    DELETE FROM dead_letters WHERE key = ANY($2::bytea[])
 )
 DELETE FROM billing_accounts
 USING unnest($3::text[], $4::text[]) AS own (marketplace, subscription_id)
