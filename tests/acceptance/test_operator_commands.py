@@ -537,6 +537,10 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
     assert (status, out) == (0, "discarded: 1\n")
     status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
     assert (status, out) == (0, "nothing to do: none of these waits\n")
+    assert "no use" not in await printed(typed, "dead-letters", "show", "1")
+    status, out, _ = await typed("dead-letters", "discard", "1", "--no-use", *BECAUSE)
+    assert (status, out) == (0, "discarded: 1\n")
+    assert "no use" in await printed(typed, "dead-letters", "show", "1")
 
 
 async def test_a_dry_run_tells_what_was_taken_before_and_what_we_would_fail_on(
