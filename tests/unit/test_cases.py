@@ -117,14 +117,19 @@ def test_a_request_without_the_key_of_its_organization_is_refused(name: str, key
     ]
 
 
-def test_on_their_own_topics_the_messages_of_trace_act() -> None:
-    """Beside the case: it is the topic that makes a dead letter of them."""
+def test_on_their_own_topics_the_messages_of_trace_act_and_the_trace_goes_on() -> None:
+    """Beside the case: it is the topic that makes a dead letter of them (events.md section 3)."""
     topics = ["organizations.changes", "support.requests"]
     lines = [line | {"topic": each} for line, each in zip(lines_of("trace"), topics, strict=True)]
     assert said(lines, until("trace")) == [
         "0+5m | acme: deactivated: support_request (support_request)",
         "0+5m | acme: support_request.completed",
     ]
+    text = (json.dumps(line).encode() for line in lines)
+    current = simulation(Policy())
+    events = list(current.run(read_scenario(text, FEEDS), until=until("trace")))
+    traces = {current.traces[event.id].parent for event in events}
+    assert traces == {lines[1]["value"]["traceparent"]}
 
 
 def test_the_schedule_of_who_is_canceled_under_a_hold_is_complete() -> None:
