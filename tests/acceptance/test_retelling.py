@@ -121,8 +121,8 @@ async def test_what_the_worker_forgets_is_noticed(
     monkeypatch.setattr(organizations, "organization_to_json", forgetful)
     lines = Ending.in_simulation(told).differences(await teller.tell(told))
 
-    assert '-7   message: "The legal hold is released; nothing fires at once."' in lines
-    assert '+7   message: "No legal hold stands."' in lines
+    assert '-8   message: "The legal hold is released; nothing fires at once."' in lines
+    assert '+8   message: "No legal hold stands."' in lines
 
 
 def test_a_difference_is_shown_by_the_field() -> None:
