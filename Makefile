@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-exhaustive laws test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -50,6 +50,9 @@ test-exhaustive: $(READY) ## Try all sequences of four facts against the invaria
 
 laws: $(READY) ## Try the laws of order with fresh seeds, for LAWS_MINUTES=10
 	@$(VENV)/python tests/exhaustive/laws_of_order.py $(LAWS_MINUTES) $(ARGS)
+
+test-model: $(READY) ## Compare random stories with a naive model of the rules (ARGS: seconds, first seed)
+	@$(VENV)/python tests/exhaustive/model.py $(ARGS)
 
 test-mutation: $(READY) ## Plant faults in the core, and see that its tests notice (long)
 	@$(VENV)/python tests/mutation/plant.py $(ARGS)
