@@ -182,7 +182,12 @@ def _excepted(name: str, one: tuple[Story, Went], other: tuple[Story, Went]) -> 
     azure = {line.id for line in one[0] if "azure:" in line.text}
     if not azure:
         return False
+    links = {line.text for line in one[0] if "links azure:" in line.text}
+    if len(links) > len({text.split()[2] for text in links}):
+        return True  # it moved: from when it counts may have been told after it brought one back
     canceled, again = EventKind.CANCELED, EventKind.REINSTATED
+    if _began_before_it_was_canceled(name, *one) or _began_before_it_was_canceled(name, *other):
+        return True
     if one[1].decided(name, canceled) != other[1].decided(name, canceled):
         return True
     if one[1].decided(name, again, azure) == other[1].decided(name, again, azure):
@@ -195,6 +200,15 @@ def _excepted(name: str, one: tuple[Story, Went], other: tuple[Story, Went]) -> 
     if not by_others == alone[0].decided(name, canceled)[:1] == one[1].decided(name, canceled)[:1]:
         return True
     return alone[0].decided(name, again) != alone[1].decided(name, again)
+
+
+def _began_before_it_was_canceled(name: str, story: Story, here: Went) -> bool:
+    """Whether what waits for Support counted already when the organization was canceled: then it
+    may have brought it back at once, before an interruption of it was heard of.
+    """
+    pending, canceled_at = here.end[name].pending, here.decided(name, EventKind.CANCELED)
+    key = str(pending.subscription) if pending else "nothing"
+    return any(key in line.text and line.happened_at <= max(canceled_at) for line in story)
 
 
 def _may_have_a_plan_again(here: Organization) -> bool:
