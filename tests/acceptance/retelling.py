@@ -77,7 +77,8 @@ class Ending:
         """What it must come to."""
         simulation = story.simulation
         stands = standing(simulation.fleet, simulation._due_at)
-        return cls(by_subject(map(encode, story.events)), stands, sorted(story.refused))
+        said = (encode(event, simulation.traces.get(event.id)) for event in story.events)
+        return cls(by_subject(said), stands, sorted(story.refused))
 
     def differences(self, came: "Ending") -> list[str]:
         """Where what came is another, line by line; empty where it is the same."""
