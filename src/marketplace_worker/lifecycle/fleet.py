@@ -364,7 +364,7 @@ class Fleet:
         by_then, later = set[OrganizationId](), set[OrganizationId]()
         for subscription in self._of_account(account, at):
             if (holder := self._holds(subscription, at)) is not None:
-                (by_then if subscription.told_account_by(at) else later).add(holder)
+                (by_then if subscription.account_known_by(at) else later).add(holder)
         holders = by_then or later
         return holders.pop() if len(holders) == 1 else None
 

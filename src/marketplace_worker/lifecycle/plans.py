@@ -86,7 +86,7 @@ class Subscription:
         by_then = [account for moment, account in self.accounts if moment <= at]
         return by_then[-1] if by_then else min(self.accounts, default=(at, None))[1]
 
-    def told_account_by(self, at: datetime) -> bool:
+    def account_known_by(self, at: datetime) -> bool:
         """Whether any account was told by then."""
         return any(moment <= at for moment, _ in self.accounts)
 
