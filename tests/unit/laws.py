@@ -330,7 +330,8 @@ def check_offset(world: World, settled: Settled, state: State, now: datetime) ->
         assert now >= after.cancellation.canceled_at + offset
     if state is State.DEACTIVATED:
         for each in world.fleet.attached_to(after.id):
-            floor = fold(each, world.fleet.links_of(each)).floor
+            links = world.fleet.links_of(each)
+            floor = fold(each, links).floor if links[-1].organization == after.id else None
             assert floor is None or now >= floor
 
 

@@ -8,7 +8,7 @@ guard, inactivity, emails, feeds, deactivations that Support asks for, and other
 from typing import NamedTuple
 
 from naive_plans import Life, Proof, World, reached
-from naive_registers import DAY, EVER, HOUR, Said, Span, Undecided, parse, seconds
+from naive_registers import DAY, EVER, HOUR, Said, Span, Undecided, fold, parse, seconds
 
 LINES = {
     "payg": {"control_plane_loss": DAY, "suspended": 7 * DAY, "deactivated": 37 * DAY},
@@ -63,15 +63,15 @@ class View:
             raise Undecided("held only after it began")
 
     def floors(self, world: World) -> int:
-        """Until when Azure wants the data kept."""
+        """Until when Azure wants the data kept, by what was told while a plan was its own."""
         floors = [-EVER]
         for key in world.keys:
-            owners, floor = world.owners(key), world.registers[key].floor
-            if self.life.name not in [owner for _, owner in owners]:
-                continue
-            if len(owners) > 1 and floor > -EVER:
-                raise Undecided("M3")
-            floors.append(floor)
+            owners = [owner for _, owner in world.owners(key)]
+            if self.life.name in owners:
+                moved = len(owners) - owners[::-1].index(self.life.name)
+                until = world.owners(key)[moved][0] if moved < len(owners) else EVER
+                heard = [each for each in world.heard if each.time <= until]
+                floors.append(fold(key, heard, world.linked_at(key)).floor)
         return max(floors)
 
     @property

@@ -1,9 +1,8 @@
 """What counts for which organization once more, naively: lifecycle.md section 2, for `naive.py`.
 
-Everything is reckoned anew from all that was heard so far.  What is `Undecided` with `M3`, `M5` or
-`M6` are kinds in which the core is known to differ from the rules; they are left out:
+Everything is reckoned anew from all that was heard so far.  What is `Undecided` with `M5` or `M6`
+are kinds in which the core is known to differ from the rules; they are left out:
 
-- M3: floors of Azure follow a plan that is no longer the organization's;
 - M5: a deactivation leaves a billing account to one organization, which is not looked at then;
 - M6: whose a billing account was in the past, where subscriptions with one are moved.
 """

@@ -109,3 +109,24 @@ def test_a_renewal_does_not_lift_the_floor_of_the_suspension() -> None:
         48  |                           | notice_given: deactivated 55
         55  |                           | deactivated
     """)
+
+
+def test_what_becomes_of_a_moved_plan_moves_no_floor_of_its_former_organization() -> None:
+    """Section 3, 4: over the plans of the organization; what is told afterwards is another's."""
+    check_story(
+        """
+        day | heard                      | said
+        0   | acme created plus          |
+        0   | beta created plus          |
+        4   | acme links azure:s-1 payg  |
+        34  | beta links azure:s-1 payg  | canceled unknown by system, payg
+        35  |                            | control_plane_lost
+        38  |                            | notice_given: suspended 41
+        41  |                            | suspended
+        64  |                            | notice_given: deactivated 71
+        68  | azure:s-1 Suspend          | beta: canceled non_payment by marketplace, payg
+        69  |                            | beta: control_plane_lost
+        71  |                            | deactivated
+        """,
+        until="71",
+    )

@@ -48,12 +48,16 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One subscription as a plan of an organization; `holdings` stand in their order."""
+    """One subscription as a plan of an organization; `holdings` stand in their order.
+
+    `floor`: until when the marketplace wants the data kept, by what was told while it was its own.
+    """
 
     subscription: Subscription
     course: Course
     links: tuple[Link, ...]
     holdings: tuple[Holding, ...]
+    floor: datetime | None
 
     @property
     def current(self) -> bool:
@@ -154,7 +158,7 @@ class Coverage:
     @property
     def floor(self) -> datetime | None:
         """Until when the marketplaces want the data kept, over all plans."""
-        return max((a.course.floor for a in self.attachments if a.course.floor), default=None)
+        return max((each.floor for each in self.attachments if each.floor), default=None)
 
     @property
     def subscriptions(self) -> tuple[SubscriptionKey, ...]:
@@ -208,8 +212,10 @@ def coverage(
 def attach(subscription: Subscription, organization: Organization, fleet: Fleet) -> Attachment:
     """Read a register as a plan of one of the organizations that it was linked to."""
     links = fleet.links_of(subscription)
-    holdings = tuple(_holdings(links, organization))
-    return Attachment(subscription, fleet.course_of(subscription), links, holdings)
+    holdings, course = tuple(_holdings(links, organization)), fleet.course_of(subscription)
+    until = holdings[-1].until
+    own = course if until is None else fold(subscription.up_to(until), links)
+    return Attachment(subscription, course, links, holdings, own.floor)
 
 
 def _holdings(links: Sequence[Link], organization: Organization) -> Iterator[Holding]:

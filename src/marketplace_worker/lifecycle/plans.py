@@ -86,6 +86,10 @@ class Subscription:
         by_then = [account for moment, account in self.accounts if moment <= at]
         return by_then[-1] if by_then else min(self.accounts, default=(at, None))[1]
 
+    def up_to(self, at: datetime) -> "Subscription":
+        """As it was told by then."""
+        return replace(self, notes=tuple(note for note in self.notes if note.occurred_at <= at))
+
     def account_known_by(self, at: datetime) -> bool:
         """Whether any account was told by then."""
         return any(moment <= at for moment, _ in self.accounts)
