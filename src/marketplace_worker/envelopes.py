@@ -277,7 +277,7 @@ def _said_around(
     """What an envelope says of its content, with what was said around it."""
     part = Part(fields, path)
     match known:
-        case "message" if "messageid" in spelled or "timestamp" in spelled:
+        case "message" if "messageid" in spelled or "topicarn" in spelled:
             return replace(around, sns=part)
         case "data":
             return replace(around, pubsub=part)

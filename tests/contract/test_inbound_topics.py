@@ -258,3 +258,24 @@ def test_a_login_has_one_identity_however_it_is_written() -> None:
     plain, other = said(Feed.LOGINS, structured(login)), said(Feed.LOGINS, binary(login))
     assert isinstance(plain, LoggedIn)
     assert plain == other
+
+
+def test_a_source_of_support_that_looks_like_another_topics_has_a_name_space_too() -> None:
+    """A login whose source is the rest of it has another identity."""
+    login = an_event("organization.tier_changed", source="x.example", id="H7", type="com.example.z")
+    hold = {**EXAMPLES["support.place_hold"], "source": "identity.x.example", "id": "H7"}
+    first, second = (
+        said(Feed.LOGINS, structured(login)),
+        said(Feed.SUPPORT_REQUESTS, structured(hold)),
+    )
+    assert not isinstance(first, Malformed)
+    assert not isinstance(second, Malformed)
+    assert first.identity != second.identity
+    assert source_of(second.identity) == "identity.x.example"
+
+
+def test_a_header_of_tracing_beside_a_whole_event_hides_it_not() -> None:
+    """Only what no CloudEvent is without makes headers its attributes."""
+    whole = EXAMPLES["support.place_hold"]
+    given = structs.replace(structured(whole), headers=(("ce_traceparent", b"00-1"),))
+    assert isinstance(said(Feed.SUPPORT_REQUESTS, given), SupportRequested)

@@ -123,13 +123,17 @@ def test_an_entitlement_that_will_end_does_so_at_the_later_of_its_ends(
         ({}, {"plan": "pro-P2Y", "usageReportingId": "x"}, COMMIT),
         ({}, {"plan": "pro", "offerDuration": "P1M"}, COMMIT),
         ({"newPlan": "pro-P1Y"}, {"plan": "pro"}, COMMIT),
-        ({}, {}, PAYG),
+        ({}, {"account": "providers/p/accounts/a"}, PAYG),
+        ({}, {}, None),
+        ({}, {"error": {"code": 403, "status": "PERMISSION_DENIED"}}, None),
     ],
 )
 def test_a_duration_makes_an_entitlement_a_commitment(
     entitlement: Json, resource: Json | None, plan_type: PlanType | None
 ) -> None:
-    """Only a resource without any says that it is none; the message alone leaves it open."""
+    """Only a resource without any says that it is none; the message alone leaves it open, and so
+    does a call that failed.
+    """
     message = {**gcp_message(), "entitlement": {"id": "entitlement-1", **entitlement}}
     value = wrapped(message, resource)
     assert notified("gcp", value).note.plan_type == plan_type

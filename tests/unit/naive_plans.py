@@ -122,9 +122,12 @@ class World:
                     begin = max(min(begins, default=EVER), span.start)
                     span.end = min(span.start + SUCCESSOR_WITHIN, begin)
 
-    def plan_type(self, key: str) -> str | None:
-        told = [each.words[3] for each in self.links_of(key) if len(each.words) > 3]
-        return told[-1] if told else self.registers[key].plan_type
+    def plan_type(self, key: str, until: int = EVER) -> str | None:
+        """As it was told before it moved away."""
+        links = [each for each in self.links_of(key) if each.time < until]
+        told = [each.words[3] for each in links if len(each.words) > 3]
+        heard = [each for each in self.heard if each.time <= until]
+        return told[-1] if told else fold(key, heard, self.linked_at(key)).plan_type
 
     # --- what counts for whom ---
 
@@ -146,12 +149,12 @@ class World:
         before = [span for span in it.spans if span.end <= since and since > -EVER]
         if before and not any(span.start <= since < span.end for span in it.spans):
             reason = before[-1].reason
-            yield Span(since, since, reason=reason, plan_type=self.plan_type(key), key=key)
+            yield Span(since, since, reason=reason, plan_type=self.plan_type(key, until), key=key)
         for span in it.spans:
             if span.start > until or span in before:
                 continue
             start, end = max(span.start, since), min(span.end, until)
-            kind, reason = self.plan_type(key), span.reason if end == span.end else "unknown"
+            kind, reason = self.plan_type(key, until), span.reason if end == span.end else "unknown"
             told = span.told or end < span.end
             yield Span(start, end, told, span.inferred, reason, span.superseded, kind, key)
 

@@ -25,6 +25,7 @@ from world import (
 )
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
+from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.events import (
     Event,
     EventKind,
@@ -347,6 +348,19 @@ def test_a_fleet_that_is_due_at_once_is_stopped_at_the_limit(number: int) -> Non
     withheld = [each for each in world.fleet.organizations.values() if each.withheld_at is not None]
     assert len(withheld) == max(0, number - most)
     assert {each.state for each in withheld} <= {State.CONTROL_PLANE_LOSS}
+
+
+def test_an_organization_whose_time_is_ahead_forgets_no_step_of_the_others() -> None:
+    """Invariant 11: the guard counts by the clock of decisions, whatever one of them was told."""
+    world = due_at_once(6)
+    ahead, *others = sorted(world.fleet.organizations)
+    now = DAY_0 + 15 * DAY
+    world.fleet.put(
+        replace(world.fleet.organization(ahead), decided_at=now + timedelta(minutes=90))
+    )
+    for each in (*others[:2], ahead, *others[2:]):
+        world.decide(deadline_of(world.fleet.organization(each), now), now)
+    assert len(entered(world.events, EventKind.SUSPENDED)) == 3
 
 
 def test_what_is_withheld_stays_due_until_it_is_released() -> None:

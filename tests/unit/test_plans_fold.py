@@ -4,7 +4,7 @@ import random
 from itertools import permutations
 
 import pytest
-from world import ACME, AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, SAAS, moment, note
+from world import ACME, AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, RENEWED, SAAS, moment, note
 
 from marketplace_worker.lifecycle.course import Course, Span, Status, fold
 from marketplace_worker.lifecycle.notes import (
@@ -498,3 +498,26 @@ def test_a_register_keeps_the_newest_whatever_the_order_of_arrival() -> None:
     assert [each.occurred_at for each in register.notes] == [moment(day) for day in days]
     assert [each.occurred_at for each in register.links] == [moment(day) for day in days]
     assert register.heard(note(1, Activated())) == register
+
+
+def test_what_changes_nothing_goes_before_what_does_where_a_register_is_full() -> None:
+    """A renewal that forgot what it continues, or an agreement its licences, would end a plan."""
+    bought = note(0, Pended(successor_of=RENEWED))
+    register = Subscription(AGREEMENT).heard(bought)
+    for day in range(1, KEPT_MAX + 50):
+        register = register.heard(note(day, Unchanged(), billing_account="111"))
+    assert len(register.notes) == KEPT_MAX
+    assert register.notes[0] == bought
+    assert register.predecessor == RENEWED
+
+
+def test_after_a_terminal_end_no_other_plan_type_is_taken_over() -> None:
+    """Marketplaces section 1, *Terminal stays*: only one that was not known."""
+    over = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+    ended = Subscription(SAAS).heard(note(0, Activated(), plan_type=PlanType.COMMIT))
+    ended = ended.heard(note(10, over)).heard(note(11, Unchanged(), plan_type=PlanType.PAYG))
+    assert fold(ended, ()).plan_type is PlanType.COMMIT
+    unknown = Subscription(SAAS).heard(note(0, Activated())).heard(note(10, over))
+    assert fold(unknown, ()).plan_type is None
+    known = unknown.heard(note(11, Unchanged(), plan_type=PlanType.PAYG))
+    assert fold(known, ()).plan_type is PlanType.PAYG

@@ -350,3 +350,22 @@ def test_of_a_moved_plan_the_last_end_before_the_move_is_the_new_organizations()
         """,
         until="62",
     )
+
+
+def test_what_is_told_of_a_plan_after_it_moved_shortens_no_timeline_of_its_former_owner() -> None:
+    """Section 3: the timeline is that of the plan as it was when it ended for acme."""
+    check_story(
+        """
+        day | heard                          | said
+        0   | acme created plus              |
+        0   | beta created plus              |
+        0   | acme links azure:s-1 commit    |
+        10  | beta links azure:s-1 payg      | canceled unknown by system, commit
+        13  |                                | control_plane_lost
+        20  | azure:s-1 Unsubscribe          | beta: canceled customer by customer, payg
+            |                                | beta: final_report_due azure:s-1 21
+        21  |                                | notice_given: suspended 24
+            |                                | beta: control_plane_lost
+        """,
+        until="21",
+    )

@@ -28,6 +28,11 @@ _ANY_CLOUDEVENTS_CONTENT_TYPE = "application/cloudevents"
 _HEADER_PREFIXES = ("ce_", "ce-")
 """The Kafka binding's; and HTTP's, which Spring Cloud Function writes."""
 
+_BINARY_HEADERS = frozenset(
+    prefix + name for prefix in _HEADER_PREFIXES for name in ("specversion", "id", "source", "type")
+)
+"""Those without which nothing is a CloudEvent: any other may stand beside a whole one."""
+
 
 def event_type(name: str) -> str:
     """The CloudEvents `type` of one of our names (events.md section 1)."""
@@ -118,7 +123,7 @@ def read_cloudevents(record: Record) -> Sequence[CloudEvent | Malformed]:
             raise Malformed(
                 f"must be {CLOUDEVENTS_CONTENT_TYPE} or plain JSON", field="content-type"
             )
-    elif any(name.startswith(_HEADER_PREFIXES) for name, _ in record.headers):
+    elif any(name in _BINARY_HEADERS for name, _ in record.headers):
         return _binary(record)
     return [_structured(each) for each in envelopes.unwrap(record, _likeness)]
 

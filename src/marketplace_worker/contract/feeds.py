@@ -26,21 +26,23 @@ NAMES = {
 }
 """How the names begin that each feed of CloudEvents carries."""
 
+_SPACES = tuple(NAMES.values())
+
 
 def identity_of(source: str, id_: str, *, carries: str) -> Identity:
     """The identity of a CloudEvent on a topic that carries the names that begin with `carries`.
 
     Each topic has a name space of its own: who may write logins cannot use up the identity of a
-    request of Support, which would then pass for a duplicate.  Support's has the bare source.
+    request of Support, which would then pass for a duplicate.  Support's has the bare source, but
+    where that looks like one of another topic.
     """
-    if carries == NAMES[Feed.SUPPORT_REQUESTS]:
-        return Identity(source, id_)
-    return Identity(f"{carries}{source}", id_)
+    is_bare = carries == NAMES[Feed.SUPPORT_REQUESTS] and not source.startswith(_SPACES)
+    return Identity(source if is_bare else f"{carries}{source}", id_)
 
 
 def source_of(identity: Identity) -> str:
     """The source as the message told it."""
-    spaces = (space for space in NAMES.values() if identity.source.startswith(space))
+    spaces = (space for space in _SPACES if identity.source.startswith(space))
     return identity.source.removeprefix(next(spaces, ""))
 
 

@@ -36,7 +36,8 @@ class Case(Outlook):
     `organization` is it as decided so far, and `before` as it stood; `fleet` is read, `watch` is
     asked before harm.
     `correlation_id`: the story that events belong to where no cancellation is one.
-    `signed_in_at`: when the login was that is decided on, whether or not it is kept.
+    `signed_in_at`: when the login was that is decided on, whether or not it is kept.  `clock_at`:
+    the clock of decisions, where the organization's own time is ahead of it.
     """
 
     watch: Watch
@@ -44,11 +45,17 @@ class Case(Outlook):
     correlation_id: str | None = None
     events: list[Event] = field(default_factory=list)
     signed_in_at: datetime | None = None
+    clock_at: datetime | None = None
     before: Organization = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep what it begins with."""
         self.before = self.organization
+
+    @property
+    def fleet_time(self) -> datetime:
+        """By which the guard counts: one organization that is ahead forgets nothing of others."""
+        return self.now if self.clock_at is None else self.clock_at
 
     # --- what is decided ---
 

@@ -161,9 +161,10 @@ class _Folding:
         self._run_out(until=note.occurred_at)
         if self.terminal:
             self._take_after_the_end(note)
+            self.plan_type = self.plan_type or note.plan_type
         else:
             self._take_change(note.change, note)
-        self._remember(note)
+            self._remember(note)
 
     def course(self, plan_type: PlanType | None) -> Course:
         self._run_out(until=None)

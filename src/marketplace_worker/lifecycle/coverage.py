@@ -210,12 +210,19 @@ def coverage(
 
 
 def attach(subscription: Subscription, organization: Organization, fleet: Fleet) -> Attachment:
-    """Read a register as a plan of one of the organizations that it was linked to."""
+    """Read a register as a plan of one of the organizations that it was linked to.
+
+    Its plan type and its floor are what was told while it was this organization's.
+    """
     links = fleet.links_of(subscription)
-    holdings, course = tuple(_holdings(links, organization)), fleet.course_of(subscription)
-    until = holdings[-1].until
-    own = course if until is None else fold(subscription.up_to(until), links)
-    return Attachment(subscription, course, links, holdings, own.floor)
+    holdings = tuple(_holdings(links, organization))
+    course, until = fleet.course_of(subscription), holdings[-1].until
+    if until is None:
+        return Attachment(subscription, course, links, holdings, course.floor)
+    told = tuple(link for link in links if link.occurred_at < until)
+    by_then = fold(subscription.up_to(until), told)
+    course = replace(course, plan_type=by_then.plan_type)
+    return Attachment(subscription, course, links, holdings, by_then.floor)
 
 
 def _holdings(links: Sequence[Link], organization: Organization) -> Iterator[Holding]:

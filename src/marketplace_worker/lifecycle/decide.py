@@ -177,7 +177,15 @@ class _Deciding:
         # A clock may jump back; what was decided stays in the past.
         now = max(self.now, organization.decided_at or self.now)
         return Case(
-            organization, fleet, self.policies, now, self.watch, cause, story, trigger=trigger
+            organization,
+            fleet,
+            self.policies,
+            now,
+            self.watch,
+            cause,
+            story,
+            clock_at=self.now,
+            trigger=trigger,
         )
 
     # --- subscriptions ---

@@ -59,7 +59,7 @@ class Subscription:
             (same if is_same else notes).append(each)
         for each in decisive([*same, note]):
             insort(notes, each, key=lambda each: each.order)
-        return replace(self, notes=tuple(notes[-KEPT_MAX:]))
+        return replace(self, notes=_kept(notes))
 
     def linked(self, link: Link) -> "Subscription":
         """With one more explicit link."""
@@ -152,6 +152,14 @@ def decisive(reports: Sequence[Note]) -> Sequence[Note]:
 def _finality(report: Note) -> tuple[object, ...]:
     lenient = Progress.FAILED if report.takes_away else Progress.SUCCEEDED
     return (report.occurred_at, report.progress is lenient, report.order)
+
+
+def _kept(notes: Sequence[Note]) -> tuple[Note, ...]:
+    """At most `KEPT_MAX`; those that change no status go before all others, the oldest first."""
+    over = max(0, len(notes) - KEPT_MAX)
+    idle = [number for number, each in enumerate(notes) if isinstance(each.change, Unchanged)]
+    gone = set(idle[:over])
+    return tuple(each for number, each in enumerate(notes) if number not in gone)[-KEPT_MAX:]
 
 
 def _tells_nothing(note: Note) -> bool:

@@ -241,8 +241,8 @@ def _take_what_is_due(case: Case) -> None:
 
 def _was_withheld_too_long(case: Case) -> bool:
     """Whether the guard lets go on what was announced long ago: it is announced anew first."""
-    organization, notice = case.organization, case.organization.notice
-    if organization.withheld_at is None or notice is None:
+    withheld_at, notice = case.organization.withheld_at, case.organization.notice
+    if notice is None or withheld_at is None or withheld_at >= case.now:
         return False
     return case.now - notice.names > LONG_WAIT and case.watch.lets_steps_go_on()
 
@@ -252,7 +252,9 @@ def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
     if case.organization.state is State.ACTIVE and not _silence_is_believed(case, at):
         return False
     guard, population = case.policies.current.guard, case.fleet.population
-    if case.watch.permits(state, guard, population, now=case.now, causation_id=case.causation_id):
+    if case.watch.permits(
+        state, guard, population, now=case.fleet_time, causation_id=case.causation_id
+    ):
         return True
     withheld_at = case.organization.withheld_at or case.now
     case.become(replace(case.organization, withheld_at=withheld_at))

@@ -139,7 +139,7 @@ def _judge_deactivation(case: Case, request: SupportRequested) -> Answer | None:
         )
     guard = case.policies.current.guard
     verdict = case.watch.grants(
-        request.requested_by, guard, now=case.now, request_id=request.identity.id
+        request.requested_by, guard, now=case.fleet_time, request_id=request.identity.id
     )
     if verdict is Verdict.GRANTED:
         return None

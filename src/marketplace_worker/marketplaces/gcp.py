@@ -173,7 +173,12 @@ def _plan_type(entitlement: Node, resource: Node | None) -> PlanType | None:
         ]
     if any(told):
         return PlanType.COMMIT
-    return None if resource is None else PlanType.PAYG
+    return PlanType.PAYG if resource is not None and _is_entitlement(resource) else None
+
+
+def _is_entitlement(resource: Node) -> bool:
+    """Whether it shows anything of one, and is not the answer to a call that failed."""
+    return bool(resource.fields) and not resource.has("error")
 
 
 def _is_duration(text: str | None) -> bool:

@@ -229,7 +229,9 @@ def _next_of_cancellation(case: Case) -> Next:
     terms = _cancellation_terms(organization, clock, step)
     if organization.held(case.now):
         on_hold = _on_hold(case, step, terms)
-        return back if back and _sooner(back.at, on_hold.not_before) else on_hold
+        ahead = clock.policy.notice.of(step) or timedelta(0)
+        noticed_at = on_hold.not_before and on_hold.not_before - ahead
+        return back if back and _sooner(back.at, noticed_at) else on_hold
     due = due_in_cancellation(organization, clock, case.now)
     if back is not None and _sooner(back.at, max(due.at, case.now)):
         return back

@@ -77,6 +77,8 @@ EXCEPTION
     WHEN others THEN RETURN NULL;
 END
 $$;
+DELETE FROM dead_letters USING organizations
+WHERE document ->> 'erased_at' IS NOT NULL AND pg_temp.text_of(key) = organization_id;
 INSERT INTO possible_use (
     topic, partition, "offset", recorded_at, feed, used_at, organization_id, nameless, letters
 )

@@ -76,6 +76,9 @@ WHERE (marketplace, marketplace_id(subscription_id)) IN (
     FROM subscriptions
     WHERE subscription_id <> marketplace_id(subscription_id)
 );
+CREATE INDEX ON spellings (marketplace, id);
+ANALYZE spellings;
+
 
 DELETE FROM subscriptions USING spellings
 WHERE subscriptions.marketplace = spellings.marketplace
@@ -324,6 +327,15 @@ WHERE billing_accounts.marketplace = subscriptions.marketplace
   AND NOT jsonb_path_exists(
       document, '$.*.billing_account ? (@.type() == "string")'
   );
+
+-- A worker of an earlier version that still runs would write rows under other spellings, which nobody
+-- finds again: it is refused, and its record is kept as a dead letter.
+ALTER TABLE subscriptions
+    ADD CONSTRAINT subscription_is_spelled_in_one_way
+        CHECK (subscription_id = marketplace_id(subscription_id));
+ALTER TABLE links
+    ADD CONSTRAINT link_is_spelled_in_one_way
+        CHECK (subscription_id = marketplace_id(subscription_id));
 
 DROP TABLE spellings;
 DROP FUNCTION respelled(jsonb);
