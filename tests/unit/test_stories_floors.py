@@ -130,3 +130,23 @@ def test_what_becomes_of_a_moved_plan_moves_no_floor_of_its_former_organization(
         """,
         until="71",
     )
+
+
+def test_of_several_floors_the_latest_counts() -> None:
+    """Section 3, 4: over all plans of the organization."""
+    check_story(
+        """
+        day | heard                     | said
+        0   | acme created plus         |
+        0   | acme links azure:s-1 payg |
+        0   | acme links azure:s-2 payg |
+        0   | azure:s-1 Suspend         |
+        0   | azure:s-2 Suspend         | canceled non_payment by marketplace, payg
+        1   |                           | control_plane_lost
+        4   |                           | notice_given: suspended 7
+        7   |                           | suspended
+        25  | azure:s-2 Suspend         |
+        48  |                           | notice_given: deactivated 55
+        55  |                           | deactivated
+        """,
+    )

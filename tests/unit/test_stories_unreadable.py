@@ -185,3 +185,17 @@ def test_nobody_else_is_asked_what_could_not_be_read() -> None:
         30  |                               | notice_given: deactivated 37
         37  |                               | deactivated
     """)
+
+
+def test_of_several_that_could_not_be_read_the_newest_counts() -> None:
+    """Section 5: until it has left the window."""
+    check_story("""
+        day | heard                      | said
+        0   | acme created               |
+        0   | feeds: daily 0..60         |
+        5   | unreadable logins key=acme |
+        8   | unreadable logins key=acme |
+        23  |                            | notice_given: deactivated 30
+        30  |                            | worker: activity_feed.unreadable: logins of acme ..37
+        38  |                            | deactivated: inactivity
+    """)
