@@ -1,7 +1,9 @@
 """While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
 
 import pytest
-from stories import check_story
+from stories import check_story, tell
+
+from marketplace_worker.lifecycle.events import STATE_EVENTS, EventKind
 
 
 def test_while_pending_no_step_is_taken_and_no_notice_is_written() -> None:
@@ -330,3 +332,43 @@ def test_a_proof_stays_where_it_is_told_later_that_another_has_the_account() -> 
               |                                        | notice_withdrawn: suspended 11
         14    | gcp:e-4 ENTITLEMENT_ACTIVE account=b-1 |
     """)
+
+
+@pytest.mark.parametrize("word", ["acme logs in", "support: acme reinstate"])
+def test_a_sign_in_proves_at_the_instant_of_an_end_what_support_would(word: str) -> None:
+    """Section 11: an end that comes by itself is ahead while messages of its instant are read."""
+    events = tell(
+        f"""
+        0  | acme created plus                                          |
+        0  | acme links gcp:e-1 payg                                    |
+        2  | gcp:e-1 ENTITLEMENT_CANCELLED account=b-1                  |
+        3  | gcp:e-2 ENTITLEMENT_ACTIVE account=b-1                     |
+        4  | gcp:e-2 ENTITLEMENT_PENDING_CANCELLATION ends=9 account=b-1 |
+        9  | {word}                                                     |
+        """,
+        until="9",
+    )
+    states = [event.kind for event in events if event.kind in STATE_EVENTS]
+    assert states[-2:] == [EventKind.REINSTATED, EventKind.CANCELED]
+
+
+def test_of_two_who_prove_a_plan_the_first_sign_in_has_it() -> None:
+    """Section 4: nobody had linked it by then, whichever of the two is heard of first."""
+    check_story(
+        """
+        day | heard | said
+        0   | acme created plus |
+        0   | beta created plus |
+        0   | acme links gcp:e-1 payg |
+        5   | gcp:e-1 ENTITLEMENT_CANCELLED account=P | canceled unknown by marketplace, payg
+            |  | final_report_due gcp:e-1 5+1h
+        5   | gcp:e-2 ENTITLEMENT_ACTIVE account=P | reinstatement_pending: gcp:e-2 by sign_in
+        6   | beta links gcp:e-1 payg | reinstatement_lapsed: gcp:e-2 by sign_in
+            |  | beta: canceled unknown by marketplace, payg
+            |  | beta: reinstatement_pending: gcp:e-2 by sign_in
+        7   | beta logs in | beta: reinstated
+        7   |  | control_plane_lost
+        8   | acme logs in @5+1h | reinstated
+        """,
+        until="8",
+    )

@@ -92,9 +92,16 @@ class Course:
     usage_closed_at: tuple[datetime, ...] = ()
 
     def counts_at(self, at: datetime) -> bool:
-        """Whether it counts as an active plan at that time, rather than only as superseded."""
+        """Whether it counts as an active plan for a message of that time, rather than only as
+        superseded: an end that comes by itself then is still ahead (lifecycle.md section 11).
+        """
         return any(
-            span.starts_at <= at and (span.ends_at is None or at < span.ends_at)
+            span.starts_at <= at
+            and (
+                span.ends_at is None
+                or at < span.ends_at
+                or (at == span.ends_at and span.inferred and span.counted)
+            )
             for span in self.spans
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.claims import Claim, claims_of
+from marketplace_worker.lifecycle.claims import Claim, Moment, Trigger, claims_of
 from marketplace_worker.lifecycle.course import fold
 from marketplace_worker.lifecycle.coverage import matched_claims
 from marketplace_worker.lifecycle.events import CompletedBy
@@ -26,7 +26,7 @@ def prove_by_sign_ins(case: Case) -> None:
     proved, fleet = case.organization, case.fleet.with_organization(case.organization)
     unlinked = _unlinked(proved.id, fleet, case.policy)
     for at in _moments(case, fleet, unlinked):
-        if not any(claim.starts_at <= at < until for claim, until in unlinked):
+        if not any(claim.starts_at <= at <= until for claim, until in unlinked):
             continue
         after = _proved_at(at, proved, fleet, case.policy)
         if after is not proved:
@@ -42,7 +42,7 @@ def _proved_at(
     required = policy.reinstatement.sign_in_required
     for claim in matched_claims(organization.id, fleet, policy, at):
         begun = claim.starts_at < at if required else claim.starts_at <= at
-        if begun and at < claim.revives_until:
+        if begun and claim.revives(Moment(at, Trigger.NEWS)):
             assert claim.subscription is not None
             organization = organization.proved(Proof(claim.subscription, at, CompletedBy.SIGN_IN))
     return organization
