@@ -219,8 +219,8 @@ def attach(subscription: Subscription, organization: Organization, fleet: Fleet)
     course, until = fleet.course_of(subscription), holdings[-1].until
     if until is None:
         return Attachment(subscription, course, links, holdings, course.floor)
-    told = tuple(link for link in links if link.occurred_at < until)
-    by_then = fold(subscription.up_to(until), told)
+    last = max(n for n, link in enumerate(links) if link.organization == organization.id)
+    by_then = fold(subscription.up_to(until), links[: last + 1])
     course = replace(course, plan_type=by_then.plan_type)
     return Attachment(subscription, course, links, holdings, by_then.floor)
 
