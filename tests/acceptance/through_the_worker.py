@@ -2,6 +2,8 @@
 
 A plugin of tests/conftest.py; only the tests of modules that tell stories are run.  Nothing waits
 while a story is told, so the worker lives in a thread of its own, with its clients' heartbeats.
+Property tests are left out: they tell no stories, and Hypothesis takes a draw for flaky when the
+worker's clients use `random`, whose state is the process's, at the same moment.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import stories
+from hypothesis import is_hypothesis_test
 from stories import Story
 
 import servers
@@ -24,14 +27,16 @@ RETOLD = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the modules that tell no stories."""
+    """Leave out the modules that tell no stories, and property tests."""
     telling = [each for each in items if _tells_stories(each)]
     config.hook.pytest_deselected(items=[each for each in items if not _tells_stories(each)])
     items[:] = telling
 
 
 def _tells_stories(item: pytest.Item) -> bool:
-    known = vars(item.module) if isinstance(item, pytest.Function) else {}
+    if not isinstance(item, pytest.Function) or is_hypothesis_test(item.obj):
+        return False
+    known = vars(item.module)
     tells = (stories.tell, stories.check_story, stories.retell)
     return any(known.get(each.__name__) is each for each in tells)
 
