@@ -209,9 +209,9 @@ class _Unwrapping:
         found: list[Found] = []
         refusal: Malformed | None = None
         for name in known:
-            said = _said_around(fields, around, path, spelled, name.lower())
+            inner = _with_attributes_of(fields, around, path, spelled, name.lower())
             try:
-                found.append(self.open(fields[name], said, _at(path, name), depth))
+                found.append(self.open(fields[name], inner, _at(path, name), depth))
             except _Unfinished:
                 raise
             except Malformed as refused:
@@ -271,7 +271,7 @@ class _Unwrapping:
         return _Unfinished(reason, field=WHOLE)
 
 
-def _said_around(
+def _with_attributes_of(
     fields: Fields, around: Letter, path: str, spelled: Mapping[str, str], known: str
 ) -> Letter:
     """What an envelope says of its content, with what was said around it."""

@@ -81,9 +81,9 @@ class Simulation:
                 case LoggedIn() | ApiRequested():
                     self.fleet.heard(said)
                     if said.feed in self.fleet.organization(said.organization).watched_feeds:
-                        yield from self._take(said, record.recorded_at, trace)
+                        yield from self._decide(said, record.recorded_at, trace)
                 case _:
-                    yield from self._take(said, record.recorded_at, trace)
+                    yield from self._decide(said, record.recorded_at, trace)
 
     def _read_of_activity(self, feed: ActivityFeed, record: Record, *, refused: bool) -> None:
         """Of what cannot be read, all parts of one record are one possible use."""
@@ -94,7 +94,7 @@ class Simulation:
             known = key is not None and self.fleet.organization(key).exists
             unread.refused(feed, record.happened_by, key, known=known)
 
-    def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
+    def _decide(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if fact.identity in self._seen:
             return
         self._seen.add(fact.identity)
@@ -115,7 +115,7 @@ class Simulation:
             if to_the_end and (awaited is None or awaited[0] >= before):
                 return
             now, organization = heapq.heappop(self._looks)
-            yield from self._take(deadline_of(self.fleet.organization(organization), now), now)
+            yield from self._decide(deadline_of(self.fleet.organization(organization), now), now)
 
     def _next(self, looks: list[_Look]) -> _Look | None:
         """The first that still counts: what stood there for an organization before does not."""

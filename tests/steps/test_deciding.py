@@ -32,7 +32,7 @@ async def test_after_each_decision_others_have_their_turn() -> None:
 
     turning, batch = asyncio.create_task(other()), tally()
     for number in range(20):
-        await batch.take(unheard_of(number), position="here")
+        await batch.decide(unheard_of(number), position="here")
     turning.cancel()
     assert turns >= 20
 
@@ -40,10 +40,10 @@ async def test_after_each_decision_others_have_their_turn() -> None:
 async def test_the_relay_is_woken_where_anything_was_promised() -> None:
     """And not by what changed nothing."""
     batch = tally()
-    await batch.take(unheard_of(1), position="here")
+    await batch.decide(unheard_of(1), position="here")
     batch.tell()
     assert not batch.promised.is_set()
 
-    await batch.take(GuardTripped(Identity("test", "2"), at(0), "grace", "Not now."), "here")
+    await batch.decide(GuardTripped(Identity("test", "2"), at(0), "grace", "Not now."), "here")
     batch.tell()
     assert batch.promised.is_set()

@@ -48,7 +48,7 @@ async def decide(conn: Connection, worker: Worker, line: Line) -> None:
     (fact,) = facts(worker, line)
     near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
     tally = await Tally.begin(conn, near, worker)
-    await tally.take(fact, "here")
+    await tally.decide(fact, "here")
     await tally.write(conn, worker.topics)
 
 

@@ -148,7 +148,7 @@ class Workers(Simulation):
     pinned: dict[str, Policy] = field(default_factory=dict)
     now: datetime | None = None
 
-    def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
+    def _decide(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         self.now = now
         if fact.identity in self._seen:
             return
@@ -196,7 +196,7 @@ def _operated(
     current: Workers, fact: GuardTripped | GuardReleased, now: datetime
 ) -> Iterator[Event]:
     """What an operator's command makes us say; after a release what was withheld is looked at."""
-    yield from current._take(fact, now)
+    yield from current._decide(fact, now)
     if isinstance(fact, GuardReleased):
         for each in list(current.fleet.organizations.values()):
             if each.withheld_at is not None:

@@ -31,10 +31,10 @@ class Watched(Simulation):
 
     looks: list[datetime] = field(default_factory=list)
 
-    def _take(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
+    def _decide(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if isinstance(fact, DeadlineCame):
             self.looks.append(now)
-        return Simulation._take(self, fact, now, trace)
+        return Simulation._decide(self, fact, now, trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,15 +57,15 @@ def with_growth_said(schema: JsonObject) -> JsonObject:
     An enum that `GROWS` does not know is a decision that was not made: KeyError.
     """
     definitions = {
-        name: _say_growth(name, each) if "enum" in each else each
+        name: _with_growth_described(name, each) if "enum" in each else each
         for name, each in schema.get("$defs", {}).items()
     }
     return {**schema, "$defs": definitions} if definitions else schema
 
 
-def _say_growth(name: str, enum: JsonObject) -> JsonObject:
-    said = MAY_GROW if GROWS[name] else MAY_NOT_GROW
-    return {**enum, "description": f"{enum['description']} {said}"}
+def _with_growth_described(name: str, enum: JsonObject) -> JsonObject:
+    growth = MAY_GROW if GROWS[name] else MAY_NOT_GROW
+    return {**enum, "description": f"{enum['description']} {growth}"}
 
 
 def with_data_named(schema: JsonObject, name: str) -> JsonObject:

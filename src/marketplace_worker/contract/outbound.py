@@ -67,8 +67,8 @@ def encode(event: Event, trace: Trace | None = None) -> bytes:
     kind, or whose standing is not that of its subject, is a bug of ours, and raises.
     """
     kind = event.kind
-    told = _told(event)
-    concerns = told.get("organization_id", WORKER)
+    data = _data(event)
+    concerns = data.get("organization_id", WORKER)
     assert event.subject == concerns, f"{kind} of {event.subject} tells of {concerns}"
     cloudevent_type, dataschema = _NAMES[kind]
     written = _EVENTS[kind].validate_python(
@@ -86,7 +86,7 @@ def encode(event: Event, trace: Trace | None = None) -> bytes:
             "causationid": event.causation_id,
             "correlationid": event.correlation_id,
             **_traced(trace),
-            "data": told | details_data(event.details),
+            "data": data | details_data(event.details),
         }
     )
     return _EVENTS[kind].dump_json(written)
@@ -131,7 +131,7 @@ def _traced(trace: Trace | None) -> dict[str, Any]:
     return {} if trace is None else {"traceparent": trace.parent, "tracestate": trace.state}
 
 
-def _told(event: Event) -> dict[str, Any]:
+def _data(event: Event) -> dict[str, Any]:
     """Where the organization stands; of one that was erased only which it was."""
     if event.kind is EventKind.ERASED:
         return {"organization_id": event.subject}

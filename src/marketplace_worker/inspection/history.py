@@ -92,7 +92,7 @@ async def history(inspector: Inspector, organization: OrganizationId) -> list[To
 def _lines(chapter: Chapter, notable: Notable) -> Iterator[Told]:
     fact = chapter.fact
     actor = ERASED if fact is None else actor_of(fact)
-    what, about = (chapter.kind, {ERASED: True}) if fact is None else _said(fact, notable)
+    what, about = (chapter.kind, {ERASED: True}) if fact is None else _description(fact, notable)
     version = chapter.decided_by or chapter.policy_version
     outcome = chapter.outcome.value
     yield Told(
@@ -165,7 +165,7 @@ def actor_of(fact: Fact) -> str:
             return f"service {source_of(fact.identity)}"
 
 
-def _said(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
+def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
     """What a fact says, without what is personal."""
     match fact:
         case Notified(notification=notification, subscription=key):

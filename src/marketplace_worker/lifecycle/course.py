@@ -130,7 +130,7 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
         if linked_at is not None and linked_at <= note.occurred_at:
             folding.link(linked_at)
             linked_at = None
-        folding.take(note)
+        folding.apply(note)
     if linked_at is not None:
         folding.link(linked_at)
     return folding.course(plan_type=_newest(link.plan_type for link in links))
@@ -164,13 +164,13 @@ class _Folding:
         if self.status in {None, Status.PENDING}:
             self._activate(at)
 
-    def take(self, note: Note) -> None:
+    def apply(self, note: Note) -> None:
         self._run_out(until=note.occurred_at)
         if self.terminal:
-            self._take_after_the_end(note)
+            self._apply_after_the_end(note)
             self.plan_type = self.plan_type or note.plan_type
         else:
-            self._take_change(note.change, note)
+            self._apply_change(note.change, note)
             self._remember(note)
 
     def course(self, plan_type: PlanType | None) -> Course:
@@ -186,7 +186,7 @@ class _Folding:
             usage_closed_at=tuple(self.usage_closed_at),
         )
 
-    def _take_change(self, change: Change, note: Note) -> None:
+    def _apply_change(self, change: Change, note: Note) -> None:
         at = note.occurred_at
         match change:
             case Pended():
@@ -221,13 +221,13 @@ class _Folding:
             case VendorCancellationApproved() | Unchanged():
                 pass
 
-    def _take_after_the_end(self, note: Note) -> None:
+    def _apply_after_the_end(self, note: Note) -> None:
         """Nothing revives it; a following reason, or that it was superseded, is taken over."""
         match note.change:
             case Superseded():
                 self._supersede(note)
             case Ended() if self.status is not Status.SUPERSEDED:
-                self._take_change(replace(note.change, terminal=True), note)
+                self._apply_change(replace(note.change, terminal=True), note)
             case Unsubscribed():
                 self._close(note.occurred_at, *self._why_unsubscribed(note, note.change))
             case _:

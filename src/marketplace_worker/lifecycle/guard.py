@@ -211,7 +211,7 @@ class Watch:
             return True
         reason = BY_HARMFUL_STEPS if harmful else BY_CONTROL_PLANE_STEPS
         trip = Trip(now, None, reason, counted=steps, limit=most)
-        event = self._say_tripped(GuardSide.STEPS, trip, causation_id)
+        event = self._emit_tripped(GuardSide.STEPS, trip, causation_id)
         self.safeguards = replace(self.safeguards, trip=replace(trip, event=event))
         return False
 
@@ -232,7 +232,7 @@ class Watch:
             requested = _with_one_request(requested, person, now)
             self.safeguards = replace(self.safeguards, requested=requested)
             return Verdict.GRANTED
-        event = self._say_tripped(GuardSide.REQUESTS, trip, request_id)
+        event = self._emit_tripped(GuardSide.REQUESTS, trip, request_id)
         trip = replace(trip, event=event)
         self.safeguards = replace(self.safeguards, requested=requested, requests_trip=trip)
         return _refused_by(trip)
@@ -247,7 +247,7 @@ class Watch:
         oldest = min((each for each in stood if each is not None), key=_at, default=None)
         trip = Trip(now, fact.by, fact.reason)
         added_to = oldest.event if oldest is not None else None
-        event = self._say_tripped(GuardSide.BOTH, trip, fact.identity.id, added_to=added_to)
+        event = self._emit_tripped(GuardSide.BOTH, trip, fact.identity.id, added_to=added_to)
         steps, requests = (
             replace(each, allowance=0) if each is not None else replace(trip, event=event)
             for each in stood
@@ -291,7 +291,7 @@ class Watch:
 
     # --- saying it ---
 
-    def _say_tripped(
+    def _emit_tripped(
         self, side: GuardSide, trip: Trip, causation_id: str, *, added_to: UUID | None = None
     ) -> UUID:
         details = GuardTrippedDetails(

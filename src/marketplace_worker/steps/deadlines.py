@@ -62,7 +62,7 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
         tally = await Tally.begin(conn, near, worker, now=now)
 
         for organization in claimed:
-            await tally.take(
+            await tally.decide(
                 deadline_of(near.fleet.organization(organization), now), position="deadline"
             )
 

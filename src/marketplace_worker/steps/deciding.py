@@ -132,7 +132,7 @@ class Tally:
 
     # --- deciding ---
 
-    async def take(self, fact: Fact, position: str, trace: Trace | None = None) -> Decision:
+    async def decide(self, fact: Fact, position: str, trace: Trace | None = None) -> Decision:
         """Decide on one fact, and remember what came of it; that goes out with the fact's `trace`.
 
         After each the event loop may do something else: there may be ten thousand, the relay would

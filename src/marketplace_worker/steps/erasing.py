@@ -45,7 +45,7 @@ async def _erase(
     conn: Connection, fact: Erased, near: Neighbourhood, kin: Kin, worker: Worker
 ) -> tuple[Tally, Outcome]:
     tally = await Tally.begin(conn, near, worker)
-    decision = await tally.take(fact, position="operator")
+    decision = await tally.decide(fact, position="operator")
     await tally.write(conn, worker.topics)
     if decision.outcome is Outcome.APPLIED:
         own = await refolding.own(conn, fact.organization)

@@ -24,7 +24,7 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
         near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
         tally = await Tally.begin(conn, near, worker)
 
-        decision = await tally.take(fact, position="operator")
+        decision = await tally.decide(fact, position="operator")
 
         await tally.write(conn, worker.topics)
         if releases_steps and decision.outcome is Outcome.APPLIED:

@@ -195,10 +195,10 @@ class Redrive:
 async def discard(
     ids: Collection[int], action: Action, worker: Worker, meaning: Meaning = Meaning.POSSIBLE_USE
 ) -> int:
-    """Nobody needs these: they wait no more.  Returns how many of them had waited until now.
+    """Discard dead letters, so that they wait no more.  Returns how many of `ids` were changed.
 
-    Where they were no use of anybody, that may also be said of those that were discarded before;
-    all that was not counts on as possible use (lifecycle.md section 11).
+    Those that wait are changed; with `Meaning.NO_USE` also those that were discarded before.  A
+    letter that is discarded otherwise counts on as possible use (lifecycle.md section 11).
 
     Raises:
         Unavailable: Postgres is away; what was discarded before is.

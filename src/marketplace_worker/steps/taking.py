@@ -209,7 +209,7 @@ async def _decide(
             repeated.append((said.record, fact))
             continue
         known.add(fact.identity)
-        decision = await tally.take(fact, said.record.position, said.trace)
+        decision = await tally.decide(fact, said.record.position, said.trace)
         taken.applied[decision.outcome.value] += 1
     return repeated
 
