@@ -16,6 +16,7 @@ from marketplace_worker.cli.guard import guard_cli
 from marketplace_worker.cli.intake import intake_cli
 from marketplace_worker.cli.organizations import organizations_cli
 from marketplace_worker.cli.policies import policy_cli
+from marketplace_worker.cli.recovering import recover_command
 from marketplace_worker.cli.replay import replay_command
 from marketplace_worker.cli.simulating import simulate_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
@@ -41,6 +42,7 @@ cli.add_typer(dead_letters_cli, name="dead-letters")
 cli.add_typer(intake_cli, name="intake")
 cli.add_typer(policy_cli, name="policy")
 cli.command("replay")(replay_command)
+cli.command("recover", hidden=True)(recover_command)
 cli.command("simulate")(simulate_command)
 cli.command("demo")(demo_command)
 
