@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from marketplace_worker.record import Outgoing
+from marketplace_worker.store.outbox import headers_from_json
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -102,8 +103,11 @@ class Database:
         """What waits in the outbox, in order."""
         if not await self._conn.fetchval("SELECT to_regclass('public.outbox')"):
             return []
-        rows = await self._conn.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
-        return [Outgoing(row["topic"], row["key"], row["value"]) for row in rows]
+        rows = await self._conn.fetch("SELECT topic, key, value, headers FROM outbox ORDER BY id")
+        return [
+            Outgoing(row["topic"], row["key"], row["value"], headers_from_json(row["headers"]))
+            for row in rows
+        ]
 
     async def _column(self, query: str) -> list[str]:
         return [row[0] for row in await self._conn.fetch(query)]

@@ -29,6 +29,7 @@ from acceptance.stage import MovableClock
 from faults.fault_points import passing
 from marketplace_worker.app import _register, worker_of
 from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Outgoing, Record
@@ -95,8 +96,15 @@ class Scene:
 
 
 def line_of(message: Outgoing) -> str:
-    """How a message stands in that file."""
-    return f"{message.topic} {(message.key or b'').hex()} {(message.value or b'').hex()}"
+    """How a message stands in that file: topic, key, and the rest, by which it differs from any
+    other.  Two dead letters may have the same value.
+    """
+    parts = [
+        message.value,
+        *(each for name, value in message.headers for each in (name.encode(), value)),
+    ]
+    rest = "-".join((part or b"").hex() for part in parts)
+    return f"{message.topic} {(message.key or b'').hex()} {rest}"
 
 
 Take = Callable[[Worker, Scene], Awaitable[None]]
@@ -222,6 +230,26 @@ async def _batch(worker: Worker, _: Scene) -> None:
 def _numbered(lines: Sequence[Line]) -> list[Record]:
     """The records of a batch, not at the positions that were taken before."""
     return records(*BEFORE, *lines)[len(BEFORE) :]
+
+
+# --- a billing account with too many organizations ------------------------------------------------
+
+RESOLD = [
+    each
+    for number in range(HOLDERS_MAX + 1)
+    for each in (
+        linked(number / 200, f"customer {number}", f"agmt-{number}", "a reseller"),
+        bought(number / 200, f"agmt-{number}", "a reseller"),
+    )
+]
+
+
+async def _until_one_too_many(worker: Worker, _: MovableClock) -> None:
+    await ingest(records(*RESOLD[:-2]), worker)
+
+
+async def _one_too_many(worker: Worker, _: Scene) -> None:
+    await ingest(records(*RESOLD)[-2:], worker)
 
 
 # --- what is due ----------------------------------------------------------------------------------
@@ -358,6 +386,12 @@ async def _migrated(worker: Worker, _: Scene) -> None:
 
 STEPS = {
     "ingest": Step(_batch, at(4), _before, told=[*BEFORE, *BATCH]),
+    "ingest, an account is crowded": Step(
+        _one_too_many,
+        at(1),
+        _until_one_too_many,
+        killed_at=frozenset({"BEGIN", "subscriptions.crowd", "COMMIT"}),
+    ),
     "deadlines": Step(_due, at(DUE_DAY), _until_due, told=WAITING),
     "deadlines, one broken": Step(
         _due,

@@ -139,8 +139,8 @@ async def _require_each_accounted_for(stage: FaultStage, all_told: Workload) -> 
 class Odd:
     """A record that nobody can read: odd in its value, or beside it.
 
-    `time` is the number that Kafka keeps.  `field` is what a reader of CloudEvents must name; the
-    marketplaces' notifications have no headers of their own.
+    `time` is the number that Kafka keeps.  `field` is what a reader of CloudEvents must name; of
+    headers a reader of notifications needs only the format of the value.
     """
 
     value: bytes | None = b"not JSON"
@@ -283,8 +283,11 @@ async def _taken(workers: Fleet, records: int) -> bool:
 
 def _expected_fields(stage: FaultStage) -> Counter[tuple[str, str]]:
     of_marketplaces = set(MARKETPLACES.values())
+
+    def field(topic: str, odd: Odd) -> str:
+        known = topic not in of_marketplaces or odd.field == "content-type"
+        return odd.field if known else "value"
+
     return Counter(
-        (stage.prefix + topic, "" if topic in of_marketplaces else odd.field)
-        for topic in feeds(Topics())
-        for odd in ODD
+        (stage.prefix + topic, field(topic, odd)) for topic in feeds(Topics()) for odd in ODD
     )

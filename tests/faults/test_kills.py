@@ -226,6 +226,6 @@ def _by_key(sent: Iterable[str]) -> Mapping[tuple[str, str], Sequence[str]]:
     """What was sent under each key of each topic, in order."""
     lines: dict[tuple[str, str], list[str]] = defaultdict(list)
     for line in sent:
-        topic, key, value = line.split(" ")
-        lines[topic, key].append(value)
+        topic, key, rest = line.split(" ")
+        lines[topic, key].append(rest)
     return dict(lines)
