@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults attacks test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -44,6 +44,10 @@ test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo o
 
 test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (5 min; needs mvn)
 	@$(VENV)/pytest -n 4 --dist loadfile -m faults --broker=apache --database=embedded tests/faults $(ARGS)
+
+attacks: $(READY) $(KAFKA_JARS) ## Attack the worker as an outsider would, a script an attack (long; needs mvn)
+	@for each in $(filter-out tests/attacks/outsider.py,$(wildcard tests/attacks/*.py)); do \
+		echo "=== $$each"; $(VENV)/python $$each || exit 1; done
 
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
 	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)
