@@ -46,7 +46,8 @@ from marketplace_worker.store import policies, safeguards
 from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
-from marketplace_worker.streams.consumer import Consumers, Oversight, consuming
+from marketplace_worker.streams.consumer import Oversight
+from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.rights import Right, to_read, to_write
@@ -110,20 +111,22 @@ async def run(
         Unavailable: Kafka or Postgres does not answer at the start; later it is waited for.
         CannotGoOn: a loop has ended or hangs: the process must be started anew.
     """
-    ending = Stop(stop or asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
+    requested = stop or asyncio.Event()
+    # An event of its own: a start that fails orders the stop of what it has started already.
+    ending = Stop(asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
     started = asyncio.Event()
-    with _signals_set(ending.ordered), ending:
+    with _signals_set(requested), ending:
         work = asyncio.create_task(_work(settings, frozenset(loops), clock, started, ending))
-        ordered = asyncio.create_task(ending.ordered.wait())
+        waiting = asyncio.create_task(requested.wait())
         try:
-            await asyncio.wait({work, ordered}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
             ending.order()
             if work.done() or started.is_set():
                 await work
             else:
                 await _give_up_start(work)
         finally:
-            ordered.cancel()
+            waiting.cancel()
             work.cancel()
 
 

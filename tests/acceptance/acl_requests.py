@@ -14,7 +14,7 @@ from acls import Acl
 
 ANY, ALLOW, LITERAL = 1, 3, 3
 RESOURCES = {"topic": 2, "group": 3}
-OPERATIONS = {"Read": 3, "Write": 4, "Create": 5}
+OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8}
 
 _TEXT = String("utf-8")
 _ENTRY = (("principal", _TEXT), ("host", _TEXT), ("operation", Int8), ("permission", Int8))

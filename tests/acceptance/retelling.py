@@ -47,7 +47,7 @@ from marketplace_worker.store import activity, policies, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams import consumer
-from marketplace_worker.streams.consumer import consuming
+from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.topics import create_topics
 from streams.streaming import UNWATCHED

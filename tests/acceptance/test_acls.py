@@ -22,7 +22,7 @@ import acls
 import servers
 from acceptance.acl_requests import Acls, acls_of_broker
 from acceptance.scenario import created, eventbridge, linked, login, requested, support
-from acceptance.stage import PATIENCE_S, until, worker_process
+from acceptance.stage import PATIENCE_S, command, until, worker_process
 from acceptance.watched import ask
 from acls import Acl
 from marketplace_worker import app
@@ -33,7 +33,8 @@ from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.authorized import ask as ask_for_rights
-from marketplace_worker.streams.consumer import Oversight, consuming
+from marketplace_worker.streams.consumer import Oversight
+from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import producing
 from marketplace_worker.streams.rights import Operation, Resource, Right, to_read, to_write
 from marketplace_worker.streams.topics import Presence, create_topics, require_access
@@ -278,6 +279,21 @@ async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_says_wh
         refusals = [str(result) for result in await _publish(settings) if result is not None]
     assert len(refusals) == 1
     assert command in refusals[0]
+
+
+async def test_a_group_that_may_be_seen_and_not_joined_ends_the_start_with_its_status(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    """The check at the start sees the group; that the join is refused, Kafka says later."""
+    (acl,) = (acl for acl in WORKERS_ACLS if acl.name.endswith(".activity"))
+    user, log = without(acl), tmp_path / "log"
+    await guarded.give(Acl(user, "Describe", "group", acl.name))
+    with log.open("ab") as output:
+        async with command("run", settings=guarded.worker(user), output=output) as process:
+            assert await asyncio.wait_for(process.wait(), timeout=PATIENCE_S) == 2
+    command_ = f"--add --allow-principal User:{user} --operation Read --group {acl.name}`"
+    assert command_ in log.read_text()
+    await guarded.take_away(Acl(user, "Describe", "group", acl.name))
 
 
 @asynccontextmanager

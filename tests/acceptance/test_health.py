@@ -15,7 +15,7 @@ from marketplace_worker import app
 from marketplace_worker.embedded import process
 from marketplace_worker.errors import CannotGoOn
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.consumer import Consumers, consuming
+from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.dying import ConsumerDied
 
 

@@ -14,7 +14,8 @@ from aiokafka import (
 
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.consumer import Consumers, Oversight, consuming
+from marketplace_worker.streams.consumer import Oversight
+from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.patience import Handler
 
 PATIENCE_S = 20.0

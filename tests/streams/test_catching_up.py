@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams import catching_up
-from marketplace_worker.streams.consumer import Consumers
+from marketplace_worker.streams.consuming import Consumers
 from streams.streaming import PATIENCE_S, Seen, committed, taking, write
 
 pytestmark = pytest.mark.broker

@@ -6,13 +6,10 @@ Offsets are committed after the handler has returned, and never before.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -25,14 +22,14 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Settings
-from marketplace_worker.streams import connections, membership, record_batches
+from marketplace_worker.streams import membership
 from marketplace_worker.streams.batch import Batch, to_record
 from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
 from marketplace_worker.streams.record_batches import Unreadable
-from marketplace_worker.streams.rights import Operation, explained
+from marketplace_worker.streams.rights import not_joined
 from marketplace_worker.streams.security import security, servers
 
 IDLE_WAIT_MS = 50
@@ -83,7 +80,7 @@ class Consumer:
         died: asyncio.Future[None],
     ) -> None:
         kafka, ingest = settings.kafka, settings.ingest
-        self.name = name
+        self.name, self.group = name, group
         self._settings = settings
         self._oversight = oversight
         self._rebalance_s = kafka.rebalance_timeout_ms / 1000
@@ -170,14 +167,21 @@ class Consumer:
         """Join the group; returns once partitions are assigned (maybe none).
 
         Raises:
-            Unavailable: Kafka does not answer, or has not all topics.
+            Unavailable: Kafka does not answer, has not all topics, or gives no assignment in time.
             Misconfigured: it refuses the group, the session's timeout, or who we are.
         """
+        kafka = self._settings.kafka
+        within_s = (kafka.request_timeout_ms + kafka.rebalance_timeout_ms) / 1000
         try:
-            await self.broker.start()
+            async with asyncio.timeout(within_s):
+                await self.broker.start()
+        except TimeoutError as error:
+            raise Unavailable(
+                f"Kafka at {kafka.bootstrap_servers}: no assignment in the group {self.group} "
+                f"within {within_s:.0f} s"
+            ) from error
         except (KafkaError, OSError) as error:
-            kafka = self._settings.kafka
-            said = f"Kafka at {kafka.bootstrap_servers}: {explained(kafka, error, Operation.READ)}"
+            said = not_joined(kafka, self.group, error)
             if isinstance(error, BrokerResponseError) and not error.retriable:
                 raise Misconfigured(said) from error
             raise Unavailable(said) from error
@@ -302,73 +306,6 @@ class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._consumer.take_over(_names(assigned))
-
-
-class Consumers:
-    """Both consumers, joined to their groups."""
-
-    def __init__(self, facts: Consumer, activity: Consumer, died: asyncio.Future[None]) -> None:
-        self.facts = facts
-        self.activity = activity
-        self._died = died
-
-    def assigned(self) -> Mapping[str, frozenset[str]]:
-        """By consumer, its partitions, each `topic/partition`."""
-        return {each.name: each.assigned for each in self.both}
-
-    @property
-    def both(self) -> tuple[Consumer, Consumer]:
-        """One after the other."""
-        return (self.facts, self.activity)
-
-    async def wait_failed(self) -> NoReturn:
-        """Wait until one of them cannot go on.  Raises `ConsumerDied`."""
-        loops = [each.subscriber.tasks for each in self.both]
-        if all(loops):
-            await asyncio.wait({self._died, *chain(*loops)}, return_when=asyncio.FIRST_COMPLETED)
-        if self._died.done():
-            self._died.result()
-        raise ConsumerDied("a consumer stopped reading")
-
-
-@asynccontextmanager
-async def consuming(
-    settings: Settings, *, facts: Handler, activity: Handler, oversight: Oversight
-) -> AsyncIterator[Consumers]:
-    """Both consumers, reading; on leaving, they finish their batches and leave their groups.
-
-    Args:
-        settings: the settings.
-        facts: what is done with batches of the topics that become facts.
-        activity: the same for logins and API usage.
-        oversight: to whom they tell that they turn, and who knows how long a stop may take.
-
-    Raises:
-        Unavailable: Kafka does not answer, or has not all topics.
-        Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
-    """
-    kafka, topics = settings.kafka, settings.topics
-    connections.install()
-    record_batches.install()
-    died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    member = partial(Consumer, settings=settings, oversight=oversight, died=died)
-    both = Consumers(
-        member("facts", kafka.facts_group, topics.facts, facts),
-        member("activity", kafka.activity_group, topics.activity, activity),
-        died,
-    )
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(_all_of, both.facts.stop, both.activity.stop)
-        await _all_of(both.facts.start, both.activity.start)
-        yield both
-
-
-async def _all_of(*steps: Callable[[], Any]) -> None:
-    """Take the steps at once, each to its end; raises what the first of them raised."""
-    outcomes = await asyncio.gather(*(step() for step in steps), return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
 
 
 def _broker(kafka: Kafka, framework_log: FrameworkLog) -> KafkaBroker:

@@ -10,6 +10,8 @@ from shlex import quote
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
     KafkaError,
     TopicAuthorizationFailedError,
 )
@@ -85,6 +87,27 @@ def explained(kafka: Kafka, error: BaseException, operation: Operation) -> str:
             return str(error)
         case _:
             return repr(error)
+
+
+def not_joined(kafka: Kafka, group: str, error: BaseException) -> str:
+    """Why Kafka did not let us into a consumer group, and what to do about it."""
+    match error:
+        case InconsistentGroupProtocolError():
+            why = (
+                "its members share out partitions by another assignor than ours (roundrobin): "
+                "stop the other program that is in it, or set kafka.group_prefix"
+            )
+        case InvalidSessionTimeoutError():
+            why = (
+                f"the broker does not allow a session of {kafka.session_timeout_ms} ms: set "
+                "kafka.session_timeout_ms within its group.min.session.timeout.ms and "
+                "group.max.session.timeout.ms"
+            )
+        case GroupAuthorizationFailedError():
+            return not_allowed(kafka, [Right(Operation.READ, Resource.GROUP, group)])
+        case _:
+            return explained(kafka, error, Operation.READ)
+    return f"Kafka at {kafka.bootstrap_servers} refuses the group {group}: {why}"
 
 
 def _lines(rights: Iterable[Right]) -> dict[Operation, list[Right]]:

@@ -1,0 +1,81 @@
+"""Both consumer groups of a worker: joined together, watched together, left together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from itertools import chain
+from typing import Any, NoReturn
+
+from marketplace_worker.settings import Settings
+from marketplace_worker.streams import connections, record_batches
+from marketplace_worker.streams.consumer import Consumer, Oversight
+from marketplace_worker.streams.dying import ConsumerDied
+from marketplace_worker.streams.patience import Handler
+
+
+class Consumers:
+    """Both consumers, joined to their groups."""
+
+    def __init__(self, facts: Consumer, activity: Consumer, died: asyncio.Future[None]) -> None:
+        self.facts = facts
+        self.activity = activity
+        self._died = died
+
+    def assigned(self) -> Mapping[str, frozenset[str]]:
+        """By consumer, its partitions, each `topic/partition`."""
+        return {each.name: each.assigned for each in self.both}
+
+    @property
+    def both(self) -> tuple[Consumer, Consumer]:
+        """One after the other."""
+        return (self.facts, self.activity)
+
+    async def wait_failed(self) -> NoReturn:
+        """Wait until one of them cannot go on.  Raises `ConsumerDied`."""
+        loops = [each.subscriber.tasks for each in self.both]
+        if all(loops):
+            await asyncio.wait({self._died, *chain(*loops)}, return_when=asyncio.FIRST_COMPLETED)
+        if self._died.done():
+            self._died.result()
+        raise ConsumerDied("a consumer stopped reading")
+
+
+@asynccontextmanager
+async def consuming(
+    settings: Settings, *, facts: Handler, activity: Handler, oversight: Oversight
+) -> AsyncIterator[Consumers]:
+    """Both consumers, reading; on leaving, they finish their batches and leave their groups.
+
+    Args:
+        settings: the settings.
+        facts: what is done with batches of the topics that become facts.
+        activity: the same for logins and API usage.
+        oversight: to whom they tell that they turn, and who knows how long a stop may take.
+
+    Raises:
+        Unavailable: Kafka does not answer, or has not all topics.
+        Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
+    """
+    kafka, topics = settings.kafka, settings.topics
+    connections.install()
+    record_batches.install()
+    died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    member = partial(Consumer, settings=settings, oversight=oversight, died=died)
+    both = Consumers(
+        member("facts", kafka.facts_group, topics.facts, facts),
+        member("activity", kafka.activity_group, topics.activity, activity),
+        died,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_all_of, both.facts.stop, both.activity.stop)
+        await _all_of(both.facts.start, both.activity.start)
+        yield both
+
+
+async def _all_of(*steps: Callable[[], Any]) -> None:
+    """Take the steps at once, each to its end; raises what the first of them raised."""
+    outcomes = await asyncio.gather(*(step() for step in steps), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome

@@ -1,0 +1,133 @@
+"""A start that fails ends with a sentence and a status that is not 0, whatever it fails at."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
+from acceptance.stage import command
+from faults.workers import FaultStage, lines
+from marketplace_worker import app
+from marketplace_worker.app import read_policy
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.settings import Settings
+from marketplace_worker.store import policies
+from marketplace_worker.store.database import transaction
+
+pytestmark = pytest.mark.faults
+
+
+async def failed_start(settings: Settings, log: Path, *, status: int) -> str:
+    """Run a worker that cannot start; returns the sentence with which it ended."""
+    with log.open("ab") as output:
+        async with command("run", settings=settings, output=output) as process:
+            assert await asyncio.wait_for(process.wait(), timeout=60) == status
+    assert not lines(log, "worker_stopped", "worker_started")
+    return sentence(log)
+
+
+def sentence(log: Path) -> str:
+    """The last line."""
+    last = log.read_text().splitlines()[-1]
+    assert last.startswith("marketplace-worker: ")
+    return last
+
+
+async def test_a_group_whose_members_share_by_another_assignor_is_named(
+    stage: FaultStage, tmp_path: Path
+) -> None:
+    """A program of somebody else's is in our group."""
+    kafka = stage.settings.kafka
+    stranger = AIOKafkaConsumer(
+        stage.settings.topics.logins,
+        bootstrap_servers=kafka.bootstrap_servers,
+        group_id=kafka.activity_group,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+    )
+    await stranger.start()
+    try:
+        said = await failed_start(stage.settings, tmp_path / "log", status=2)
+    finally:
+        await stranger.stop()
+    assert f"the group {kafka.activity_group}" in said
+    assert "assignor" in said
+
+
+async def test_a_session_that_the_broker_does_not_allow_is_named(stage: FaultStage) -> None:
+    """Its bounds are the broker's own settings."""
+    kafka = stage.settings.kafka.model_copy(update={"session_timeout_ms": 500})
+    with pytest.raises(Misconfigured, match=r"a session of 500 ms: set kafka\.session_timeout_ms"):
+        await app.run(stage.settings.model_copy(update={"kafka": kafka}))
+
+
+async def test_a_group_that_never_ends_its_rebalance_is_named(
+    stage: FaultStage, tmp_path: Path
+) -> None:
+    """A member that does not give its partitions up keeps everybody waiting; a start does not."""
+    kafka = stage.settings.kafka
+    entered, over = asyncio.Event(), asyncio.Event()
+
+    class Keeps(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+        async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+            if revoked:
+                entered.set()
+                await over.wait()
+
+        async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+            pass
+
+    member = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap_servers,
+        group_id=kafka.facts_group,
+        rebalance_timeout_ms=60_000,
+        heartbeat_interval_ms=200,
+    )
+    member.subscribe([stage.settings.topics.support_requests], listener=Keeps())
+    await member.start()
+    hurried = kafka.model_copy(update={"rebalance_timeout_ms": 1_000, "request_timeout_ms": 3_000})
+    settings = stage.settings.model_copy(
+        update={
+            "kafka": hurried,
+            "postgres": stage.settings.postgres.model_copy(update={"statement_timeout_ms": 500}),
+        }
+    )
+    try:
+        said = await failed_start(settings, tmp_path / "log", status=1)
+        assert entered.is_set()
+    finally:
+        over.set()
+        await member.stop()
+    assert f"no assignment in the group {kafka.facts_group} within 4 s" in said
+
+
+async def test_a_policy_of_the_same_version_and_other_content_is_named(
+    stage: FaultStage, tmp_path: Path
+) -> None:
+    """Organizations are pinned to what was registered first."""
+    registered = read_policy(stage.settings.policy_file)
+    async with transaction(stage.pool) as conn:
+        await policies.register(conn, registered, now=stage.clock_file.now)
+    policy = tmp_path / "other.toml"
+    policy.write_text(f'version = "{registered.version}"\n[guard]\nminimum = 999999\n')
+    settings = stage.settings.model_copy(update={"policy_file": policy})
+    assert registered.version in await failed_start(settings, tmp_path / "log", status=2)
+
+
+async def test_a_port_that_is_taken_is_named(stage: FaultStage, tmp_path: Path) -> None:
+    """Two workers on one machine have a port each."""
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = stage.settings.model_copy(update={"http_port": port})
+        assert f"http_port: {port}" in await failed_start(settings, tmp_path / "log", status=2)
+
+
+async def test_a_database_that_may_not_be_written_is_named(
+    stage: FaultStage, tmp_path: Path
+) -> None:
+    """Somebody took a grant away; it may be given back, so the status is that of a server."""
+    await stage.pool.execute("RESET ROLE; REVOKE INSERT ON policies FROM marketplace_worker_app")
+    said = await failed_start(stage.settings, tmp_path / "log", status=1)
+    assert "permission denied for table policies" in said
