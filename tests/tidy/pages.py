@@ -44,12 +44,24 @@ def settings_rows() -> dict[str, str]:
     rows: dict[str, str] = {}
     for name, field in schema["properties"].items():
         if "$ref" not in field:
-            rows |= [_row(schema, name, field)]
+            rows |= _rows(schema, name, field)
             continue
         group = schema["$defs"][field["$ref"].rpartition("/")[2]]
         for inner, its in group["properties"].items():
-            rows |= [_row(group, inner, its, f"{name}__")]
+            rows |= _rows(group, inner, its, f"{name}__")
     return rows
+
+
+def _rows(
+    model: dict[str, Any], name: str, field: dict[str, Any], above: str = ""
+) -> dict[str, str]:
+    """The row of a setting; and where it is secret, of the file that may hold it."""
+    variable, row = _row(model, name, field, above)
+    if not any(kind.get("writeOnly") for kind in field.get("anyOf", [field])):
+        return {variable: row}
+    sentence = "The same, from a file; in place of the above."
+    file = f"| `{variable}_FILE` | none | a file that exists | {sentence} |"
+    return {variable: row, f"{variable}_FILE": file}
 
 
 def _row(

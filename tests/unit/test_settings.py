@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from marketplace_worker.errors import Misconfigured
+from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Settings, load_email_key, load_settings
+from marketplace_worker.settings.loading import secrets
 
 SECRET = "a secret of nobody else"
 NEEDED = {
@@ -16,6 +18,19 @@ NEEDED = {
     "MARKETPLACE_WORKER_EMAIL_KEY": SECRET,
 }
 PREFIX = "MARKETPLACE_WORKER_"
+BY_PASSWORD = {
+    PREFIX + "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+    PREFIX + "KAFKA__SASL_MECHANISM": "PLAIN",
+    PREFIX + "KAFKA__SASL_USERNAME": "worker",
+    PREFIX + "KAFKA__SASL_PASSWORD": SECRET,
+}
+BY_TOKEN = {
+    PREFIX + "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+    PREFIX + "KAFKA__SASL_MECHANISM": "OAUTHBEARER",
+    PREFIX + "KAFKA__OAUTH_TOKEN_URL": "https://tokens.example/token",
+    PREFIX + "KAFKA__OAUTH_CLIENT_ID": "worker",
+    PREFIX + "KAFKA__OAUTH_CLIENT_SECRET": SECRET,
+}
 
 
 def refusal(file: Path | None = None, **changes: str) -> str:
@@ -91,7 +106,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("POSTGRES__STATEMENT_TIMEOUT_MS", "30000", "below kafka.rebalance_timeout_ms"),
         ("INGEST__RETRY_PAUSE_MIN_MS", "10000000", "ingest.retry_pause_min_ms"),
         ("INGEST__REFUSED_ROWS_MAX", "499", "must not be below batch_rows_max"),
-        ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "sasl_username and sasl_password"),
+        ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "needs sasl_mechanism"),
         ("KAFKA__SASL_PASSWORD", SECRET, "security_protocol is not SASL"),
         ("KAFKA__SSL_CA_FILE", "/etc/hostname", "security_protocol is not …SSL"),
     ],
@@ -101,6 +116,25 @@ def test_a_wrong_value_is_named_and_not_shown(name: str, value: str, said: str) 
     said_in_full = refusal(None, **{name: value})
     assert said in said_in_full
     assert SECRET not in said_in_full
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "missing"),
+    [
+        ("PLAIN", "sasl_username and sasl_password"),
+        ("SCRAM-SHA-512", "sasl_username and sasl_password"),
+        ("OAUTHBEARER", "oauth_token_url and oauth_client_id and oauth_client_secret"),
+        ("AWS_MSK_IAM", "aws_region"),
+    ],
+)
+def test_each_way_to_log_in_names_what_it_needs(mechanism: str, missing: str) -> None:
+    """And takes nothing that belongs to another: it would be set in vain."""
+    said = refusal(KAFKA__SECURITY_PROTOCOL="SASL_SSL", KAFKA__SASL_MECHANISM=mechanism)
+    assert f"sasl_mechanism {mechanism} needs {missing}" in said
+    for own, strange in ((BY_PASSWORD, "AWS_REGION"), (BY_TOKEN, "SASL_USERNAME")):
+        environment = NEEDED | own | {f"{PREFIX}KAFKA__{strange}": "eu-central-1"}
+        with pytest.raises(Misconfigured, match=f"{strange.lower()} is given, but sasl_mechanism"):
+            load_settings(None, environment)
 
 
 def test_a_wrong_file_is_named(tmp_path: Path) -> None:
@@ -140,3 +174,49 @@ def test_simulate_needs_no_setting() -> None:
     assert load_email_key(None, NEEDED).get_secret_value() == SECRET
     with pytest.raises(Misconfigured, match="email_key"):
         load_email_key(None, {PREFIX + "EMAIL_KEY": "short"})
+
+
+@pytest.mark.parametrize("path", list(secrets()), ids=".".join)
+def test_every_secret_can_stand_in_a_file_that_is_read_when_it_is_asked_for(
+    tmp_path: Path, path: tuple[str, ...]
+) -> None:
+    """As the postgres image has it; and whoever renews the file need not start the worker anew."""
+    file, variable = tmp_path / "secret", PREFIX + "__".join(path).upper()
+    logins = BY_TOKEN if variable in BY_TOKEN else BY_PASSWORD
+    environment = {**NEEDED, **logins, variable + "_FILE": str(file)}
+    first = environment.pop(variable)
+    file.write_text(first + "\n")
+    settings: Any = load_settings(None, environment)
+    for name in path:
+        settings = getattr(settings, name)
+    assert settings.get_secret_value() == first
+    file.write_text(first + "renewed\r\n")
+    assert settings.get_secret_value() == first + "renewed"
+    assert first not in repr(settings)
+    file.write_text("")
+    with pytest.raises(Unavailable, match="secret is empty"):
+        settings.get_secret_value()
+    with pytest.raises(Misconfigured, match=f"{path[-1]}_file .* is empty"):
+        load_settings(None, environment)
+    with pytest.raises(Misconfigured, match=f"{path[-1]}_file are both set .* set one"):
+        load_settings(None, environment | {variable: first})
+
+
+def test_a_secret_in_a_file_keeps_the_bounds_of_a_secret(tmp_path: Path) -> None:
+    """And wins over the settings file, as all of the environment does."""
+    short, key, file = tmp_path / "short", tmp_path / "key", tmp_path / "settings.toml"
+    short.write_text("short")
+    key.write_text(SECRET)
+    without = {name: value for name, value in NEEDED.items() if not name.endswith("EMAIL_KEY")}
+    with pytest.raises(Misconfigured, match=r"email_key: .*at least 16"):
+        load_settings(None, without | {PREFIX + "EMAIL_KEY_FILE": str(short)})
+    with pytest.raises(Misconfigured, match="email_key"):
+        load_email_key(None, {PREFIX + "EMAIL_KEY_FILE": str(short)})
+    file.write_text('email_key = "another secret that is long"\n')
+    settings = load_settings(file, without | {PREFIX + "EMAIL_KEY_FILE": str(key)})
+    assert settings.email_key.get_secret_value() == SECRET
+    file.write_text(f"email_key_file = '{key}'\n")
+    assert load_settings(file, without).email_key.get_secret_value() == SECRET
+    file.write_text("email_key_file = 7\n")
+    with pytest.raises(Misconfigured, match="email_key_file"):
+        load_settings(file, without)

@@ -3,20 +3,20 @@
 from marketplace_worker.settings.fields import (
     Deadlines,
     Ingest,
-    Kafka,
-    Postgres,
     Relay,
     Retention,
     Settings,
-    SslMode,
     Topics,
 )
+from marketplace_worker.settings.kafka import Kafka
 from marketplace_worker.settings.loading import (
     UNKEYED_EMAIL_KEY,
     load_email_key,
     load_policy_file,
     load_settings,
 )
+from marketplace_worker.settings.postgres import Postgres, SslMode
+from marketplace_worker.settings.secret_file import SecretFile
 
 __all__ = [
     "UNKEYED_EMAIL_KEY",
@@ -26,6 +26,7 @@ __all__ = [
     "Postgres",
     "Relay",
     "Retention",
+    "SecretFile",
     "Settings",
     "SslMode",
     "Topics",

@@ -2,16 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    FilePath,
-    SecretStr,
-    model_validator,
-)
+from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from marketplace_worker.settings.group import Group
+from marketplace_worker.settings.kafka import Kafka
+from marketplace_worker.settings.postgres import Postgres
 
 PREFIX = "MARKETPLACE_WORKER_"
 DELIMITER = "__"
@@ -19,144 +15,10 @@ DELIMITER = "__"
 EMAIL_KEY_LENGTH_MIN = 16
 
 
-def _is_postgres(dsn: SecretStr) -> SecretStr:
-    if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql://")
-    return dsn
-
-
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
-SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Kafka(_Group):
-    """How to reach Kafka, and how a consumer group notices that a worker died."""
-
-    bootstrap_servers: str = Field(
-        pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$",
-        description="The brokers to ask first: `host:port`, several with commas between.",
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Whether connections are encrypted (SSL) and log in (SASL)."
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="How to log in; needed with SASL and refused without."
-    )
-    sasl_username: str | None = Field(
-        None, min_length=1, description="The name to log in with; needed with SASL."
-    )
-    sasl_password: SecretStr | None = Field(
-        None, min_length=1, description="The password to log in with; needed with SASL."
-    )
-    ssl_ca_file: FilePath | None = Field(
-        None, description="PEM file of the authorities to trust; the system's where not given."
-    )
-    ssl_cert_file: FilePath | None = Field(
-        None, description="PEM file of our own certificate, where the broker asks for one."
-    )
-    ssl_key_file: FilePath | None = Field(
-        None, description="PEM file of the certificate's key, not encrypted."
-    )
-    client_id: str = Field(
-        "marketplace-worker",
-        min_length=1,
-        max_length=200,
-        description="The name by which the broker's logs and quotas know this worker.",
-    )
-    group_prefix: str = Field(
-        "marketplace-worker",
-        min_length=1,
-        max_length=200,
-        description="The consumer groups are this and `.facts`, this and `.activity`.",
-    )
-    session_timeout_ms: int = Field(
-        45_000,
-        ge=1_000,
-        le=300_000,
-        description="After how much silence the group takes a worker's partitions away.",
-    )
-    rebalance_timeout_ms: int = Field(
-        30_000,
-        ge=1_000,
-        le=300_000,
-        description="How long a rebalance waits for a worker to finish its batch.",
-    )
-    request_timeout_ms: int = Field(
-        40_000,
-        ge=2_000,
-        le=100_000,
-        description="How long one request may take; longer than a rebalance, which is one.",
-    )
-
-    @property
-    def facts_group(self) -> str:
-        """The consumer group of the topics that become facts."""
-        return f"{self.group_prefix}.facts"
-
-    @property
-    def activity_group(self) -> str:
-        """The consumer group of logins and API usage."""
-        return f"{self.group_prefix}.activity"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        login = (self.sasl_mechanism, self.sasl_username, self.sasl_password)
-        if self.security_protocol.startswith("SASL"):
-            if None in login:
-                raise ValueError(
-                    f"security_protocol {self.security_protocol} needs sasl_mechanism, "
-                    "sasl_username and sasl_password"
-                )
-        elif any(value is not None for value in login):
-            raise ValueError("sasl_* is given, but security_protocol is not SASL_…")
-        files = (self.ssl_ca_file, self.ssl_cert_file, self.ssl_key_file)
-        if not self.security_protocol.endswith("SSL") and any(files):
-            raise ValueError("ssl_*_file is given, but security_protocol is not …SSL")
-        if (self.ssl_cert_file is None) is not (self.ssl_key_file is None):
-            raise ValueError("ssl_cert_file and ssl_key_file go together")
-        if self.rebalance_timeout_ms >= self.request_timeout_ms:
-            # aiokafka joins a group with the plain request timeout.
-            raise ValueError("rebalance_timeout_ms must be below request_timeout_ms")
-        return self
-
-
-class Postgres(_Group):
-    """How to reach the database."""
-
-    dsn: Annotated[SecretStr, AfterValidator(_is_postgres)] = Field(
-        description="`postgresql://user:password@host:port/database`; several hosts with commas."
-    )
-    sslmode: SslMode | None = Field(
-        None, description="How connections are encrypted; as the DSN says where not given."
-    )
-    ssl_root_cert_file: FilePath | None = Field(
-        None, description="PEM file of the authorities to trust, for verify-ca and verify-full."
-    )
-
-    @model_validator(mode="after")
-    def _root_is_used(self) -> Self:
-        if self.ssl_root_cert_file and self.sslmode not in {"verify-ca", "verify-full"}:
-            raise ValueError("ssl_root_cert_file needs sslmode verify-ca or verify-full")
-        return self
-
-    pool_connections_max: int = Field(
-        10, ge=6, le=200, description="How many connections this worker opens at most."
-    )
-    statement_timeout_ms: int = Field(
-        10_000,
-        ge=100,
-        le=120_000,
-        description="How long one statement may take before Postgres cancels it.",
-    )
-
-
-class Topics(_Group):
+class Topics(Group):
     """The names of the topics; what is in them is in events.md section 1."""
 
     aws_notifications: Topic = Field(
@@ -212,7 +74,7 @@ class Topics(_Group):
         return self
 
 
-class Ingest(_Group):
+class Ingest(Group):
     """How records are taken in."""
 
     batch_rows_max: int = Field(
@@ -264,7 +126,7 @@ class Ingest(_Group):
         return self
 
 
-class Deadlines(_Group):
+class Deadlines(Group):
     """How due organizations are found."""
 
     poll_interval_ms: int = Field(
@@ -275,7 +137,7 @@ class Deadlines(_Group):
     )
 
 
-class Relay(_Group):
+class Relay(Group):
     """How promised messages get from the outbox to Kafka."""
 
     poll_interval_ms: int = Field(
@@ -298,7 +160,7 @@ class Relay(_Group):
     )
 
 
-class Retention(_Group):
+class Retention(Group):
     """How long is kept what no decision needs any more."""
 
     journal_days: int = Field(

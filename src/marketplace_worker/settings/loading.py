@@ -1,21 +1,26 @@
 """Reading the settings; only this module reads the environment.
 
-Unknown names are refused, so that a misspelt one cannot silently mean its default.
+Unknown names are refused, so that a misspelt one cannot silently mean its default.  Each secret can
+be given as the file that holds it, under its name with `_file` behind.
 """
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
-from marketplace_worker.errors import Misconfigured
+from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings.fields import DELIMITER, EMAIL_KEY_LENGTH_MIN, PREFIX, Settings
+from marketplace_worker.settings.secret_file import SecretFile
+
+FILE = "_file"
+"""Behind the name of a secret: what is set is the path of the file that holds it."""
 
 UNKEYED_EMAIL_KEY = "marketplace-worker-simulation"
 """What `simulate` hashes email addresses with where no key is set (events.md section 4)."""
@@ -56,9 +61,10 @@ def load_email_key(
     A fixed value where none is set.  Raises `Misconfigured` as `load_settings` does.
     """
     value = _merged(*_read(file, environment)).get("email_key", UNKEYED_EMAIL_KEY)
-    if not isinstance(value, str) or len(value) < EMAIL_KEY_LENGTH_MIN:
+    key = SecretStr(value) if isinstance(value, str) else value
+    if not isinstance(key, SecretStr) or len(key) < EMAIL_KEY_LENGTH_MIN:
         raise Misconfigured(f"email_key: must have at least {EMAIL_KEY_LENGTH_MIN} characters")
-    return SecretStr(value)
+    return key
 
 
 def load_policy_file(
@@ -79,19 +85,75 @@ def _read(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the file and the environment say, nested as the settings are."""
     variables = os.environ if environment is None else environment
-    names = {_variable(path): path for path in _paths(Settings)}
+    secret = {_variable((*path, name + FILE)) for *path, name in secrets()}
+    known = {_variable(path) for path in _paths(Settings)} | secret
     unknown = sorted(
-        name for name in variables if name.upper().startswith(PREFIX) and name.upper() not in names
+        name for name in variables if name.upper().startswith(PREFIX) and name.upper() not in known
     )
     if unknown:
         raise Misconfigured(f"the environment has unknown settings: {', '.join(unknown)}")
     source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in variables.items() if value}
+    source.env_vars = {
+        name.lower(): value
+        for name, value in variables.items()
+        if value and name.upper() not in secret
+    }
     try:
-        return _read_file(file), source()
+        from_environment = source()
     except SettingsError as error:
         # Its sentence names the group; the cause would show the value.
         raise Misconfigured(f"the environment: {error}") from None
+    for name, value in variables.items():
+        if value and name.upper() in secret:
+            *above, last = name.upper().removeprefix(PREFIX).lower().split(DELIMITER)
+            _group(from_environment, above)[last] = value
+    from_file = _read_file(file)
+    for source_of, said in ((file, from_file), ("the environment", from_environment)):
+        _open_files(said, source_of)
+    return from_file, from_environment
+
+
+def secrets() -> Iterator[tuple[str, ...]]:
+    """The paths of the fields that are secret."""
+    for path in _paths(Settings):
+        field = _field(path)
+        if field is SecretStr or SecretStr in get_args(field):
+            yield path
+
+
+def _field(path: Sequence[str]) -> Any:  # noqa: ANN401 - a type, or what stands for several
+    """How the field is annotated."""
+    annotation: Any = Settings
+    for name in path:
+        annotation = annotation.model_fields[name].annotation
+    return annotation
+
+
+def _group(said: dict[str, Any], above: Sequence[str]) -> dict[str, Any]:
+    """The table of a group, made where there is none."""
+    for name in above:
+        said = said.setdefault(name, {})
+    return said
+
+
+def _open_files(said: dict[str, Any], source: object) -> None:
+    """Put each secret that is in a file where it would stand if it were given itself."""
+    for *above, name in secrets():
+        group: Any = said
+        for each in above:
+            group = group.get(each) if isinstance(group, dict) else None
+        if not isinstance(group, dict) or name + FILE not in group:
+            continue
+        named = ".".join((*above, name))
+        if name in group:
+            raise Misconfigured(f"{named} and {named}{FILE} are both set (from {source}): set one")
+        path = group.pop(name + FILE)
+        try:
+            secret = SecretFile(Path(path))
+            secret.get_secret_value()
+        except (TypeError, Unavailable) as error:
+            raise Misconfigured(f"{named}{FILE} (from {source}): {error}") from error
+        group[name] = secret
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:

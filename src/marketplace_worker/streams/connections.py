@@ -1,4 +1,7 @@
-"""Makes a connection that is gone an error of Kafka's, also under uvloop.
+"""Connections to Kafka that log in with what is on disk now, and whose end is an error of Kafka's.
+
+aiokafka keeps the certificates and the password that a client began with, so a client that lives
+for months would go on with those that were renewed long ago.
 
 Where a connection breaks just before something is sent, uvloop's transport raises a `RuntimeError`
 that asyncio's does not, and that aiokafka 0.14 does not expect (its issue 1038): the task that
@@ -11,6 +14,8 @@ from aiokafka import conn
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
 
+from marketplace_worker.errors import Misconfigured, Unavailable
+
 
 def install() -> None:
     """Make all clients of this process connect so.  Twice is harmless."""
@@ -18,7 +23,24 @@ def install() -> None:
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
-    """A connection whose end is told as Kafka's client expects it."""
+    """One connection.  `ssl_context` and `sasl_plain_password` may be functions: they are asked
+    when it is made.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ssl_context: Any = None,  # noqa: ANN401 - aiokafka's signature
+        sasl_plain_password: Any = None,  # noqa: ANN401 - likewise
+        **others: Any,  # noqa: ANN401 - likewise
+    ) -> None:
+        try:
+            context, password = _now(ssl_context), _now(sasl_plain_password)
+        except (Misconfigured, Unavailable) as error:
+            raise KafkaConnectionError(str(error)) from error
+        super().__init__(host, port, ssl_context=context, sasl_plain_password=password, **others)
 
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002 - aiokafka's signature
         try:
@@ -35,3 +57,8 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
     def _gone(self, error: RuntimeError) -> KafkaConnectionError:
         self.close(reason=CloseReason.CONNECTION_BROKEN)
         return KafkaConnectionError(f"Connection at {self.host}:{self.port} is gone: {error}")
+
+
+def _now(value: Any) -> Any:  # noqa: ANN401 - whatever the setting's type is
+    """The value, or what the function in its place answers now."""
+    return value() if callable(value) else value

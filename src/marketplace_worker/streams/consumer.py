@@ -29,8 +29,9 @@ from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
 from marketplace_worker.streams.record_batches import Unreadable
+from marketplace_worker.streams.refusals import refusal
 from marketplace_worker.streams.rights import not_joined
-from marketplace_worker.streams.security import security, servers
+from marketplace_worker.streams.security import broker_arguments, servers
 
 IDLE_WAIT_MS = 50
 """How long to wait for a record before looking whether to stop, and the pause after that."""
@@ -181,10 +182,9 @@ class Consumer:
                 f"within {within_s:.0f} s"
             ) from error
         except (KafkaError, OSError) as error:
-            said = not_joined(kafka, self.group, error)
             if isinstance(error, BrokerResponseError) and not error.retriable:
-                raise Misconfigured(said) from error
-            raise Unavailable(said) from error
+                raise Misconfigured(not_joined(kafka, self.group, error)) from error
+            raise await refusal(kafka, error) from error
 
     async def stop(self) -> None:
         """Finish the batch in flight, commit it, and leave the group; all of it bounded."""
@@ -312,7 +312,7 @@ def _broker(kafka: Kafka, framework_log: FrameworkLog) -> KafkaBroker:
     return KafkaBroker(
         servers(kafka),
         client_id=kafka.client_id,
-        security=security(kafka),
+        **broker_arguments(kafka),
         request_timeout_ms=kafka.request_timeout_ms,
         consumer_only=True,
         allow_auto_create_topics=False,

@@ -19,10 +19,10 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from marketplace_worker.errors import Unavailable
+from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
-from marketplace_worker.streams import connections
+from marketplace_worker.streams.refusals import refusal
 from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import client_arguments
 
@@ -52,9 +52,16 @@ class Publisher:
         self._relay = relay
         self._starting = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
+        self._was_connected = False
 
     async def start(self) -> None:
-        """Connect, if not connected.  Raises `Unavailable` where Kafka does not answer."""
+        """Connect, if not connected.
+
+        Raises:
+            Unavailable: Kafka does not answer, or refuses who was connected before: what it wants
+                may be renewed under a running worker.
+            Misconfigured: it refuses from the beginning.
+        """
         await self._started()
 
     async def stop(self) -> None:
@@ -95,7 +102,13 @@ class Publisher:
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                self._producer = await _start(self._kafka, self._relay)
+                try:
+                    self._producer = await _start(self._kafka, self._relay)
+                except Misconfigured as refused:
+                    if not self._was_connected:
+                        raise
+                    raise Unavailable(str(refused)) from refused
+                self._was_connected = True
             return self._producer
 
     async def _give_up(
@@ -119,9 +132,8 @@ async def producing(kafka: Kafka, relay: Relay) -> AsyncIterator[Publisher]:
 
     Raises:
         Unavailable: Kafka does not answer.
-        Misconfigured: a certificate or key file cannot be used.
+        Misconfigured: a certificate or key file cannot be used, or Kafka refuses who we are.
     """
-    connections.install()
     publisher = Publisher(kafka, relay)
     await publisher.start()
     try:
@@ -135,13 +147,13 @@ async def _start(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
 
     Raises:
         Unavailable: there is none within `request_timeout_ms`.
+        Misconfigured: nor will there be one until a person has changed something.
     """
     try:
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             return await _connected(kafka, relay)
     except (KafkaError, OSError) as error:
-        reason = str(error) or "no answer in time"
-        raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {reason}") from error
+        raise await refusal(kafka, error) from error
 
 
 async def _connected(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:

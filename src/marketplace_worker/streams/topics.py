@@ -20,8 +20,9 @@ from aiokafka.errors import (
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Topics
 from marketplace_worker.streams.authorized import ask
+from marketplace_worker.streams.refusals import refusal
 from marketplace_worker.streams.rights import Operation, Resource, Right, not_allowed
-from marketplace_worker.streams.security import client_arguments, refused_login
+from marketplace_worker.streams.security import client_arguments
 
 CONTROLLER_PAUSE_S = 0.1
 
@@ -136,8 +137,6 @@ async def _administering(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     except (KafkaError, OSError) as error:
-        if refused := await refused_login(kafka):
-            raise Misconfigured(refused) from error
-        raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {error}") from error
+        raise await refusal(kafka, error) from error
     finally:
         await admin.close()

@@ -1,0 +1,45 @@
+"""How to reach the database."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
+
+from marketplace_worker.settings.group import Group
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+def _is_postgres(dsn: SecretStr) -> SecretStr:
+    if not dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    return dsn
+
+
+class Postgres(Group):
+    """How to reach the database."""
+
+    dsn: Annotated[SecretStr, AfterValidator(_is_postgres)] = Field(
+        description="`postgresql://user:password@host:port/database`; several hosts with commas."
+    )
+    sslmode: SslMode | None = Field(
+        None, description="How connections are encrypted; as the DSN says where not given."
+    )
+    ssl_root_cert_file: FilePath | None = Field(
+        None, description="PEM file of the authorities to trust, for verify-ca and verify-full."
+    )
+
+    @model_validator(mode="after")
+    def _root_is_used(self) -> Self:
+        if self.ssl_root_cert_file and self.sslmode not in {"verify-ca", "verify-full"}:
+            raise ValueError("ssl_root_cert_file needs sslmode verify-ca or verify-full")
+        return self
+
+    pool_connections_max: int = Field(
+        10, ge=6, le=200, description="How many connections this worker opens at most."
+    )
+    statement_timeout_ms: int = Field(
+        10_000,
+        ge=100,
+        le=120_000,
+        description="How long one statement may take before Postgres cancels it.",
+    )

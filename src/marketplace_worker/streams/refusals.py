@@ -1,0 +1,205 @@
+"""Why Kafka cannot be reached, in one sentence: of all that went wrong, aiokafka's clients only say
+that they reached nobody.
+
+Asked of each broker that is set, by a connection like theirs, and where that does not say enough,
+by one that shows who we are to nobody: what does it speak, and how does it want us to log in?
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aiokafka import conn
+from aiokafka.errors import (
+    BrokerResponseError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.admin import SaslHandShakeRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from marketplace_worker import tls
+from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.settings import Kafka
+from marketplace_worker.streams.security import NAMES, client_arguments, servers
+
+REQUEST_TIMEOUT_MS = 3_000
+ALL_TIMEOUT_S = 10.0
+"""How long brokers that do not answer are asked why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """What a broker speaks.
+
+    Args:
+        encrypted: whether it wants TLS.
+        mechanisms: how one may log in; none where nobody does, None where it did not say.
+    """
+
+    encrypted: bool
+    mechanisms: tuple[str, ...] | None
+
+    def protocols(self) -> tuple[str, ...]:
+        """What `kafka.security_protocol` may be for it."""
+        bare = "SSL" if self.encrypted else "PLAINTEXT"
+        match self.mechanisms:
+            case None:
+                return (bare, f"SASL_{bare}")
+            case ():
+                return (bare,)
+            case _:
+                return (f"SASL_{bare}",)
+
+
+async def refusal(kafka: Kafka, error: BaseException) -> Misconfigured | Unavailable:
+    """What to raise where a client could not start: its error in words, with the reason.
+
+    `Misconfigured` where waiting does not help: only a person can mend it.
+    """
+    found: Misconfigured | Unavailable | None = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ALL_TIMEOUT_S):
+            asked = [_ask(kafka, *_address(server)) for server in servers(kafka)]
+            for each in await asyncio.gather(*asked):
+                if each is not None and not isinstance(found, Misconfigured):
+                    found = found or each
+                    if isinstance(each, Misconfigured):
+                        found = each
+    return found or Unavailable(f"Kafka at {kafka.bootstrap_servers}: {_words(error)}")
+
+
+def _address(server: str) -> tuple[str, int]:
+    host, _, port = server.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def _ask(kafka: Kafka, host: str, port: int) -> Misconfigured | Unavailable | None:
+    """Why this broker cannot be used; None where it can."""
+    arguments = client_arguments(kafka) | {"request_timeout_ms": REQUEST_TIMEOUT_MS}
+    del arguments["bootstrap_servers"]
+    try:
+        connection = await conn.create_conn(host, port, **arguments)
+        try:
+            await connection.send(MetadataRequest([]))
+        finally:
+            connection.close()
+    except (KafkaError, OSError, TimeoutError) as error:
+        return await _reason(kafka, host, port, error)
+    return None
+
+
+async def _reason(
+    kafka: Kafka, host: str, port: int, error: BaseException
+) -> Misconfigured | Unavailable:
+    where = f"Kafka at {host}:{port}"
+    for cause in _causes(error):
+        match cause:
+            case Misconfigured():
+                return cause
+            case Unavailable():
+                return Unavailable(f"{where}: {cause}")
+            case socket.gaierror():
+                return Unavailable(f"{where}: no address is known for that name ({cause.strerror})")
+            case ConnectionRefusedError():
+                return Unavailable(f"{where}: nobody listens there")
+            case SaslAuthenticationFailed():
+                return Misconfigured(f"{where} {_login_refused(kafka, cause)}")
+            case _:
+                pass
+    if distrust := tls.refusal_of(error, NAMES):
+        return Misconfigured(f"{where}: {distrust}")
+    spoken = await _spoken(host, port)
+    if spoken is not None:
+        if kafka.security_protocol not in spoken.protocols():
+            wanted = " or ".join(spoken.protocols())
+            return Misconfigured(
+                f"{where} speaks {wanted}, and kafka.security_protocol is "
+                f"{kafka.security_protocol}: set it as the broker wants it{_ways(spoken)}"
+            )
+        if isinstance(error, UnsupportedSaslMechanismError) or (
+            spoken.mechanisms
+            and client_arguments(kafka).get("sasl_mechanism") not in spoken.mechanisms
+        ):
+            return Misconfigured(
+                f"{where} does not let clients log in by {kafka.sasl_mechanism}: set "
+                f"kafka.sasl_mechanism{_ways(spoken)}"
+            )
+    if isinstance(error, BrokerResponseError) and not error.retriable:
+        return Misconfigured(f"{where}: {_words(error)}")
+    return Unavailable(f"{where}: {_words(error)}")
+
+
+def _login_refused(kafka: Kafka, refused: SaslAuthenticationFailed) -> str:
+    if kafka.sasl_mechanism in {"OAUTHBEARER", "AWS_MSK_IAM"}:
+        return f"does not accept the token with which we log in ({refused})"
+    return (
+        f"does not let {kafka.sasl_username} log in ({refused}): "
+        "kafka.sasl_username or kafka.sasl_password is wrong"
+    )
+
+
+def _ways(spoken: _Spoken) -> str:
+    return (
+        f"; it lets clients log in by {', '.join(spoken.mechanisms)}" if spoken.mechanisms else ""
+    )
+
+
+async def _spoken(host: str, port: int) -> _Spoken | None:
+    """What the broker speaks; None where no broker of Kafka's answers."""
+    encrypted = await _encrypts(host, port)
+    connection = conn.AIOKafkaConnection(
+        host,
+        port,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        security_protocol="SSL" if encrypted else "PLAINTEXT",
+        ssl_context=_anybody() if encrypted else None,
+    )
+    try:
+        await connection.connect()
+        answer = await connection.send(SaslHandShakeRequest(""))
+    except (KafkaError, OSError, TimeoutError):
+        return _Spoken(encrypted=True, mechanisms=None) if encrypted else None
+    finally:
+        connection.close()
+    return _Spoken(encrypted, tuple(answer.enabled_mechanisms))
+
+
+async def _encrypts(host: str, port: int) -> bool:
+    """Whether who listens there answers a TLS handshake."""
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+            _, writer = await asyncio.open_connection(host, port, ssl=_anybody())
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+            await writer.wait_closed()
+    return True
+
+
+def _anybody() -> ssl.SSLContext:
+    """Trusts whoever answers: nothing that is secret is sent on such a connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came of."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else repr(error))

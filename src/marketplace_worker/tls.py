@@ -1,0 +1,76 @@
+"""Certificates: whom a connection trusts and who we are, and in words why a handshake failed."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from marketplace_worker.errors import Misconfigured
+
+_REASONS = {
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself, and not one of those in {ca}",
+    19: "its certificate is from an authority that is not in {ca}",
+    20: "its certificate is from an authority that is not in {ca}",
+    21: "its certificate is from an authority that is not in {ca}",
+    62: "its certificate is for another host name: set {host} to the name that is in it",
+    64: "its certificate is for another address: set {host} to the name that is in it",
+}
+"""By OpenSSL's number of what it found (X509_V_ERR_…)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the settings of a server are called, for messages.
+
+    Args:
+        ca: the file of the authorities to trust.
+        certificate: the file of our own certificate.
+        host: the server's name.
+    """
+
+    ca: str
+    certificate: str
+    host: str
+
+
+def client_context(
+    names: Names, *, ca: Path | None, certificate: Path | None, key: Path | None
+) -> ssl.SSLContext:
+    """For connections whose server must be who it says; the files are read now.
+
+    Args:
+        names: of the settings.
+        ca: the authorities to trust; None for the system's.
+        certificate: our own, where the server asks for one.
+        key: of that certificate, not encrypted.
+
+    Raises:
+        Misconfigured: one of the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"{names.ca}: {error}") from error
+    if certificate is not None:
+        try:
+            # With an empty password, an encrypted key fails instead of asking the terminal.
+            context.load_cert_chain(certificate, key, password="")
+        except (OSError, ssl.SSLError) as error:
+            raise Misconfigured(f"{names.certificate}, and its key: {error}") from error
+    return context
+
+
+def refusal_of(error: BaseException, names: Names) -> str:
+    """Why two did not agree on whom to trust, in words; empty where that is not what is wrong."""
+    while error.__cause__ is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__
+    match error:
+        case ssl.SSLCertVerificationError():
+            reason = _REASONS.get(error.verify_code, f"its certificate: {error.verify_message}")
+            return reason.format(ca=names.ca, host=names.host)
+        case ssl.SSLError(reason=str(reason)) if "ALERT" in reason:
+            alert = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
+            return f"it does not accept our certificate, {names.certificate} ({alert})"
+        case _:
+            return ""
