@@ -221,6 +221,24 @@ def test_a_plan_linked_while_it_was_deactivated_counts_from_the_reactivation_on(
     )
 
 
+def test_a_plan_that_ended_before_the_reactivation_cancels_nothing() -> None:
+    """Sections 6 and 11: it never counted, so its end is none of the reactivated organization's."""
+    check_story(
+        """
+        day | heard                         | said
+        0   | feeds: daily 0..60            |
+        0   | acme created                  |
+        1   | support: acme deactivate      | deactivated: support_request
+            |                               | support_request.completed
+        2   | acme links gcp:e-1 payg       |
+        3   | gcp:e-1 ENTITLEMENT_CANCELLED | final_report_due gcp:e-1 3+1h
+        4   | support: acme reactivate      | reactivated
+            |                               | support_request.completed
+        """,
+        until="20",
+    )
+
+
 def test_a_plan_linked_again_after_the_reactivation_counts_again() -> None:
     """Section 11: plans linked up to a deactivation are gone with it; later links count."""
     check_story(
