@@ -1,7 +1,11 @@
 """What can go wrong, named by what is done about it.
 
 Anything else that is raised is a bug of ours: the transaction rolls back and the loop says so.
+docs/exceptions.md has what each exception of a library becomes.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Malformed(Exception):
@@ -28,3 +32,23 @@ class Misconfigured(Exception):
 
 class CannotGoOn(Exception):
     """Neither waiting nor trying again helps: the process must end, and be started anew."""
+
+
+@contextmanager
+def machine_refusals_named() -> Iterator[None]:
+    """Raise what the machine refuses (memory, files, threads) as `Unavailable`.
+
+    It comes up wherever the code stands then, and never means that the input is at fault.
+    """
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise Unavailable(f"this machine: {type(error).__name__}: {error}") from error
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        raise Unavailable(f"this machine: {error}") from error
+
+
+_NO_THREAD = "can't start new thread"
+"""All that tells Python's error for this from others."""

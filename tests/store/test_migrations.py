@@ -3,6 +3,8 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -321,3 +323,19 @@ async def test_what_could_not_be_read_before_counts_for_whom_its_key_names(
         ("api_requests", "acme", at),
     ]
     assert await owner.fetchval("SELECT count(*) FROM topic_days") == 0
+
+
+async def test_a_database_that_cannot_hold_every_text_is_refused(
+    owner: Pool, postgres_dsn: str
+) -> None:
+    """It would refuse a valid record for a letter in it, and the record would be parked."""
+    name = f"latin_{uuid4().hex}"
+    await owner.execute(f"CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    url = urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()
+    try:
+        async with connecting(Postgres(dsn=SecretStr(url))) as latin:
+            for start in (migrate, require_current_schema):
+                with pytest.raises(Misconfigured, match="the encoding LATIN1, and UTF8 is needed"):
+                    await start(latin)
+    finally:
+        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")

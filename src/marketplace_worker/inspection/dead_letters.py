@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from marketplace_worker.contract.feeds import Feed
-from marketplace_worker.errors import Malformed
+from marketplace_worker.errors import Malformed, Unavailable, machine_refusals_named
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
@@ -120,7 +120,10 @@ def _read(letter: DeadLetter, reader: Reader) -> Said:
     if feed is None:
         return None
     try:
-        return translate(letter.record, feed, reader.hash_email)
+        with machine_refusals_named():
+            return translate(letter.record, feed, reader.hash_email)
+    except Unavailable:
+        raise
     except Exception as bug:  # noqa: BLE001 - one that we fail on hides none of the others
         return bug
 

@@ -4,9 +4,8 @@ Each worker counts what it did itself; `guard_tripped` is the same for all of th
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, make_wsgi_app
+from prometheus_client import Counter, Gauge, MetricsHandler
 
 from marketplace_worker.lifecycle.events import (
     STATE_EVENTS,
@@ -23,8 +22,8 @@ from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.operations.health import Health
 
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+Exposition = MetricsHandler
+"""Answers a request on a port in Prometheus's format."""
 
 FACTS = Counter("marketplace_worker_facts", "Facts decided on, by what became of them", ["outcome"])
 TRANSITIONS = Counter(
@@ -113,9 +112,3 @@ def observe(health: Health) -> None:
     """Let the figures of health be those of this worker, read when they are asked for."""
     READY.set_function(lambda: not health.lacking())
     SILENCE.set_function(lambda: max(health.silences().values(), default=0.0))
-
-
-def exposition() -> "WSGIApplication":
-    """Answers in Prometheus's format."""
-    application: WSGIApplication = make_wsgi_app()
-    return application

@@ -1,37 +1,153 @@
 """One port for who watches the worker: `/livez`, `/readyz` and `/metrics`.
 
-Answered by threads of its own, so that a blocked event loop is said instead of being waited for.
+Answered by threads of its own, so that a blocked event loop is reported instead of being waited
+for.  Strangers may connect to it: connections and the time for each are bounded.
 """
 
+import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from socketserver import TCPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
 
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+CONNECTIONS_MAX = 32
+"""How many are answered at once; for one more the oldest is cut off.  A probe sends its request
+with its connection, so the oldest is never one of a probe."""
 
-CLIENT_TIMEOUT_S = 5.0
-"""A client that sends nothing, or takes nothing, keeps a thread for so long."""
+REQUEST_TIMEOUT_S = 5.0
+"""How long one request may take in all, however often its client sends or reads a little."""
 
-STOP_POLL_S = 0.05
+BACKLOG = 128
+"""How many connections wait in the kernel; more would wait a second to connect again."""
+
+POLL_S = 0.05
+"""How often the server looks for a stop, and for connections whose time is up."""
+
+log = structlog.get_logger(__name__)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """A client that is being answered by a thread."""
+
+    client: socket.socket
+    thread: threading.Thread
+    since: float
+
+    def cut_off(self) -> None:
+        """End whatever the thread waits for; it closes the socket."""
+        with suppress(OSError):  # the client, or the thread, was first
+            self.client.shutdown(socket.SHUT_RDWR)
 
 
-class _Request(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
+class _Server(TCPServer):
+    """Accepts in one thread, answers in at most `CONNECTIONS_MAX` others."""
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
-        """Log nothing: probes come every few seconds."""
+    allow_reuse_address = True
+    request_queue_size = BACKLOG
+
+    def __init__(self, port: int, health: Health) -> None:
+        self.health = health
+        self._connections: list[_Connection] = []
+        # A socket for IPv6 answers IPv4 as well: `TCPServer` does not set IPV6_V6ONLY.
+        if socket.has_dualstack_ipv6():
+            self.address_family = socket.AF_INET6
+        super().__init__(("", port), _Request)
+
+    def server_bind(self) -> None:
+        """Bind to all interfaces, whatever the machine's default for IPv6 is."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept; where the process has no file left, wait a little instead of spinning."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(POLL_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as declared
+        """Answer in a thread, and cut off the oldest where there are too many."""
+        self.service_actions()
+        if len(self._connections) >= CONNECTIONS_MAX:
+            oldest = self._connections.pop(0)
+            oldest.cut_off()
+            oldest.thread.join()
+        thread = threading.Thread(
+            target=self._answer, args=(request, client_address), name="http request", daemon=True
+        )
+        thread.start()
+        self._connections.append(_Connection(request, thread, time.monotonic()))
+
+    def service_actions(self) -> None:
+        """Forget the connections that are done, and cut off those whose time is up."""
+        self._connections = [each for each in self._connections if each.thread.is_alive()]
+        for each in self._connections:
+            if time.monotonic() - each.since > REQUEST_TIMEOUT_S:
+                each.cut_off()
+
+    def _answer(self, request: socket.socket, client_address: Any) -> None:  # noqa: ANN401 - as declared
+        try:
+            self.finish_request(request, client_address)
+        except OSError:
+            pass  # the client went, or was cut off
+        except Exception:  # a bug of ours must not end as a traceback between the log's lines
+            log.exception("probe_failed")
+        finally:
+            self.shutdown_request(request)
+
+
+class _Request(metrics.Exposition):
+    """One request: read, answered, and its connection closed."""
+
+    server: _Server
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that the base class calls
+        """Answer by the path."""
+        health = self.server.health
+        match urlsplit(self.path).path:
+            case "/metrics" if self.command == "GET":
+                super().do_GET()
+            case "/livez":
+                self._report("alive", "not alive", health.hanging(), _turns(health))
+            case "/readyz":
+                self._report("ready", "not ready", health.lacking(), ())
+            case _:
+                self._text(HTTPStatus.NOT_FOUND, ["GET /livez, /readyz or /metrics"])
+
+    def do_HEAD(self) -> None:  # noqa: N802 - the name that the base class calls
+        """Answer as to GET, without a body; there is none for the figures."""
+        self.do_GET()
+
+    def _report(self, well: str, unwell: str, faults: Sequence[str], more: Sequence[str]) -> None:
+        if faults:
+            self._text(HTTPStatus.SERVICE_UNAVAILABLE, [unwell, *faults])
+        else:
+            self._text(HTTPStatus.OK, [well, *more])
+
+    def _text(self, status: HTTPStatus, lines: Sequence[str]) -> None:
+        """Plain text, a line for each thing: for a person; a probe goes by the status."""
+        body = "".join(f"{line}\n" for line in lines).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 @contextmanager
@@ -46,12 +162,12 @@ def serving(port: int | None, health: Health) -> Iterator[None]:
         return
     metrics.observe(health)
     try:
-        server = make_server("", port, _answers(health), _Server, _Request)
+        server = _Server(port, health)
     except OSError as error:
         raise Misconfigured(f"http_port: {port}: {error.strerror}") from error
     with server:
         thread = threading.Thread(
-            target=server.serve_forever, args=(STOP_POLL_S,), name="http", daemon=True
+            target=server.serve_forever, args=(POLL_S,), name="http", daemon=True
         )
         thread.start()
         try:
@@ -61,44 +177,5 @@ def serving(port: int | None, health: Health) -> Iterator[None]:
             thread.join()
 
 
-def _answers(health: Health) -> "WSGIApplication":
-    figures = metrics.exposition()
-
-    def answer(request: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        match request["REQUEST_METHOD"], request["PATH_INFO"]:
-            case _, "/metrics":
-                return figures(request, start)
-            case "GET" | "HEAD", "/livez":
-                return _said(start, "alive", "not alive", health.hanging(), _turns(health))
-            case "GET" | "HEAD", "/readyz":
-                return _said(start, "ready", "not ready", health.lacking(), ())
-            case _:
-                return _text(start, "404 Not Found", ["GET /livez, /readyz or /metrics"])
-
-    return answer
-
-
 def _turns(health: Health) -> Sequence[str]:
     return [f"{loop}: silent for {s:.1f} s" for loop, s in health.silences().items()]
-
-
-def _said(
-    start: "StartResponse", well: str, unwell: str, faults: Sequence[str], more: Sequence[str]
-) -> Iterable[bytes]:
-    if faults:
-        return _text(start, "503 Service Unavailable", [unwell, *faults])
-    return _text(start, "200 OK", [well, *more])
-
-
-def _text(start: "StartResponse", status: str, lines: Sequence[str]) -> Iterable[bytes]:
-    """Plain text, a line for each thing: for a person; a probe goes by the status."""
-    body = "".join(f"{line}\n" for line in lines).encode()
-    start(
-        status,
-        [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-        ],
-    )
-    return [body]

@@ -5,7 +5,7 @@ from time import perf_counter
 
 import structlog
 
-from marketplace_worker.errors import Unavailable
+from marketplace_worker.errors import Unavailable, machine_refusals_named
 from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.deciding import Tally, Worker
@@ -28,11 +28,13 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
     postponed: it does not hold up the fleet.
 
     Raises:
-        Unavailable: Postgres is away; nothing was decided.
+        Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; nothing
+            was decided.
     """
     claimed: list[OrganizationId] = []
     try:
-        await _fire_due(worker, limit, claimed)
+        with machine_refusals_named():
+            await _fire_due(worker, limit, claimed)
     except Unavailable:
         raise
     except Exception:

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import structlog
 
-from marketplace_worker.errors import Unavailable
+from marketplace_worker.errors import Unavailable, machine_refusals_named
 from marketplace_worker.record import Record
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Worker
@@ -28,7 +28,8 @@ async def ingest(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
     what went wrong, and logged at `error`: it stops nothing and is not lost.
 
     Raises:
-        Unavailable: Postgres is away; what was not taken may be given again.
+        Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; what was
+            not taken may be given again.
     """
     async with transaction(worker.pool) as conn:
         stopped = await worker.intake.stopped(conn)
@@ -44,7 +45,8 @@ async def _take_all(records: Sequence[Record], worker: Worker) -> AbstractSet[st
     if not records:
         return frozenset()
     try:
-        return await _take_or_stop(records, read(records, worker), worker)
+        with machine_refusals_named():
+            return await _take_or_stop(records, read(records, worker), worker)
     except Unavailable:
         raise
     except Exception as bug:  # here our own bugs meet the input that shows them

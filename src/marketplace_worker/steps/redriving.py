@@ -21,7 +21,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from marketplace_worker.errors import Malformed, Unavailable
+from marketplace_worker.errors import Malformed, Unavailable, machine_refusals_named
 from marketplace_worker.record import Record
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Worker
@@ -221,14 +221,14 @@ async def discard(
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
-    """One transaction, tried again where Postgres could not."""
+    """One transaction, tried again where Postgres or this machine could not."""
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(Unavailable),
         stop=stop_after_attempt(TIMES_MAX),
         wait=wait_random_exponential(max=2),
         reraise=True,
     ):
-        with attempt:
+        with attempt, machine_refusals_named():
             await work()
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 
@@ -36,18 +36,22 @@ APPLICATION_ROLE = "marketplace_worker_app"
 """Whom every connection works as; the migrations make it and say what it may do."""
 
 _OURS = (
+    asyncpg.CardinalityViolationError,
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
+    asyncpg.TriggeredDataChangeViolationError,
+    asyncpg.WithCheckOptionViolationError,
     asyncpg.ProgramLimitExceededError,
+    asyncpg.PLPGSQLError,
 )
-"""What only the values that we write can cause; the last of them one too large for an index."""
+"""What only the values that we write can cause; the program's limit is one of an index."""
 
 _PASSING = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
-    TimeoutError,
+    MemoryError,
 )
 """Everything else passes by itself, or when somebody mends the server, the schema or a grant.
 
@@ -147,29 +151,34 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         Unavailable: Postgres is away, overloaded or being changed; the same may be tried again.
         Exception: what the block raised, but for Postgres's refusals; and those of what we write.
     """
-    async with (
-        _refusals_named(pool),
-        pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
-        connection.transaction(),
-    ):
+    async with _transaction(pool) as connection:
         yield connection
 
 
 @asynccontextmanager
 async def one_moment(pool: Pool) -> AsyncIterator[Connection]:
     """Reads of which all see the database as it is at one moment; raises as `transaction` does."""
-    async with (
-        _refusals_named(pool),
-        pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
+    async with _transaction(pool, isolation="repeatable_read", readonly=True) as connection:
         yield connection
 
 
 @asynccontextmanager
-async def _refusals_named(pool: Pool) -> AsyncIterator[None]:
+async def _transaction(
+    pool: Pool,
+    *,
+    isolation: Literal["repeatable_read"] | None = None,
+    readonly: bool = False,
+) -> AsyncIterator[Connection]:
+    """What goes wrong before the block and after it is never the fault of what the block does."""
+    in_block = False
     try:
-        yield
+        async with (
+            pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
+            connection.transaction(isolation=isolation, readonly=readonly),
+        ):
+            in_block = True
+            yield connection
+            in_block = False
     except asyncpg.UniqueViolationError as error:
         # Another worker took the same message at the same moment; the journal knows it now.
         raise Unavailable(f"Postgres: {error}") from error
@@ -178,9 +187,13 @@ async def _refusals_named(pool: Pool) -> AsyncIterator[None]:
         # and only a new connection asks which.
         await pool.expire_connections()
         raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
-    except _OURS:
+    except _OURS as error:
+        if isinstance(error, asyncpg.SequenceGeneratorLimitExceededError):
+            raise Unavailable(f"Postgres: {error}") from error
         raise
-    except _PASSING as error:
+    except Exception as error:
+        if in_block and not isinstance(error, _PASSING):
+            raise
         raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
 
 

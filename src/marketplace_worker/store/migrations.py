@@ -45,11 +45,13 @@ async def migrate(pool: Pool) -> Sequence[Migration]:
     """Apply what is missing; returns what was applied.  Safe from several processes at once.
 
     Raises:
-        Misconfigured: an applied migration is not the one we know.
+        Misconfigured: an applied migration is not the one we know, or the database cannot hold
+            every text.
         Unavailable: Postgres is away.
     """
     async with transaction(pool) as conn:
         await conn.execute(SQL["as_owner"])
+        await _require_utf8(conn)
         await conn.execute(SQL["unbound"])
         await conn.execute(SQL["lock"], timeout=TIMEOUT_S)
         await conn.execute(SQL["prepare"])
@@ -69,6 +71,7 @@ async def require_current_schema(pool: Pool) -> None:
     """
     async with transaction(pool) as conn:
         await conn.execute(SQL["as_owner"])
+        await _require_utf8(conn)
         known = migrations()
         if not await conn.fetchval(SQL["exists"]):
             missing: Sequence[Migration] = known
@@ -78,6 +81,16 @@ async def require_current_schema(pool: Pool) -> None:
         names = ", ".join(each.name for each in missing)
         raise Misconfigured(
             f"the database lacks {names}: type `marketplace-worker migrate` and start again"
+        )
+
+
+async def _require_utf8(conn: Connection) -> None:
+    """Refuse a database of another encoding: it refuses valid records, as if they were at fault."""
+    encoding = await conn.fetchval(SQL["encoding"])
+    if encoding != "UTF8":
+        raise Misconfigured(
+            f"the database has the encoding {encoding}, and UTF8 is needed: make one with "
+            "`createdb --encoding=UTF8 --template=template0`"
         )
 
 

@@ -5,6 +5,9 @@
 -- cannot read those of a schema that is older than it.
 SET LOCAL ROLE NONE;
 
+-- name: encoding
+SELECT current_setting('server_encoding');
+
 -- name: prepare
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version integer PRIMARY KEY,

@@ -1,0 +1,93 @@
+"""Strangers on the worker's port keep neither probes nor messages waiting."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from acceptance.scenario import created
+from acceptance.stage import PATIENCE_S, until, worker_process
+from acceptance.watched import Watched
+from marketplace_worker.operations.serving import CONNECTIONS_MAX
+from steps.stories import records
+
+pytestmark = pytest.mark.faults
+
+SPARE_FILES = 24
+"""What the worker may open beside what it had and `CONNECTIONS_MAX` connections."""
+
+STRANGERS = 400
+
+
+@asynccontextmanager
+async def strangers(port: int) -> AsyncIterator[None]:
+    """Connections of whom each sends a byte now and then; who is cut off comes again.  All have
+    been there once when this begins.
+    """
+    came = asyncio.Semaphore(0)
+
+    async def drip() -> None:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.5)
+                continue
+            came.release()
+            try:
+                for byte in b"GET /livez HTTP/1.1\r\n" * 9:
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(0.5)
+                    await writer.drain()
+            except OSError:
+                pass
+            finally:
+                writer.transport.abort()
+                writer.close()
+
+    dripping = [asyncio.create_task(drip()) for _ in range(STRANGERS)]
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(STRANGERS):
+                await came.acquire()
+        yield
+    finally:
+        for each in dripping:
+            each.cancel()
+        await asyncio.wait(dripping)
+        await asyncio.sleep(0)  # the connections are gone before the event loop is
+
+
+def open_files(pid: int) -> int:
+    """How many files a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def test_slow_strangers_keep_neither_probes_nor_messages_waiting(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Without a bound they take all files of the process: no connection to a server can be made,
+    and valid records were parked for it.
+    """
+    port, log = watched.settings.http_port, tmp_path / "log"
+    assert port is not None
+    async with worker_process(watched.settings, log) as worker:
+        await until(watched.ready)
+        most = open_files(worker.pid) + CONNECTIONS_MAX + SPARE_FILES
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (most, most))
+        async with strangers(port):
+            for day in range(5):
+                assert await watched.status("/livez") == 200
+                assert await watched.status("/readyz") == 200
+                # Connections are made anew, for which files are needed.
+                watched.postgres.cut()
+                (record,) = records(created(day, f"org-{day}"))
+                await watched.stage.send(record)
+                assert open_files(worker.pid) < most
+
+    assert await watched.stage.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert len(await watched.stage.states()) == 5
+    assert "Traceback" not in log.read_text()
