@@ -28,8 +28,9 @@ with its connection, so the oldest is never one of a probe."""
 REQUEST_TIMEOUT_S = 5.0
 """How long one request may take in all, however often its client sends or reads a little."""
 
-BACKLOG = 128
-"""How many connections wait in the kernel; more would wait a second to connect again."""
+BACKLOG = 4_096
+"""How many connections wait in the kernel: who finds no place there tries again after a second,
+which is as long as a probe waits."""
 
 POLL_S = 0.05
 """How often the server looks for a stop, and for connections whose time is up."""
