@@ -31,6 +31,7 @@ from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
+from marketplace_worker.steps.positions import report_jumps
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
 from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
@@ -49,6 +50,7 @@ from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.streams.consumer import Oversight
 from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.dying import ConsumerDied
+from marketplace_worker.streams.jumps import holds_record
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.rights import Right, to_read, to_write
 from marketplace_worker.streams.topics import require_access
@@ -261,7 +263,13 @@ async def _tasks(
             await repeat(Loop.RETENTION, let_go, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
             handle = partial(ingest, worker=worker)
-            oversight = Oversight(lambda name: reading_sign(health, name).give(), stop.work_left_s)
+            oversight = Oversight(
+                turned=lambda name: reading_sign(health, name).give(),
+                work_left_s=stop.work_left_s,
+                began=partial(
+                    report_jumps, worker=worker, holds_record=partial(holds_record, settings.kafka)
+                ),
+            )
             consumers = await stack.enter_async_context(
                 consuming(settings, facts=handle, activity=handle, oversight=oversight)
             )

@@ -87,3 +87,16 @@ class Outgoing(Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+class Beginning(Struct, frozen=True):
+    """Where a partition began to be read, at a start or because it could not be read on.
+
+    `refused` is where it was to be read on, if Kafka has nothing there: before its first record, or
+    past its last.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    refused: int | None = None

@@ -33,11 +33,11 @@ from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.authorized import ask as ask_for_rights
-from marketplace_worker.streams.consumer import Oversight
 from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import producing
 from marketplace_worker.streams.rights import Operation, Resource, Right, to_read, to_write
 from marketplace_worker.streams.topics import Presence, create_topics, require_access
+from streams.streaming import UNWATCHED
 
 if not any(servers.JARS.glob("kafka-tools-*.jar")):
     pytest.skip("no Apache Kafka: `make test-kafka` fetches it", allow_module_level=True)
@@ -301,8 +301,7 @@ async def _reading(settings: Settings) -> AsyncIterator[None]:
     async def take(_: object) -> frozenset[str]:
         return frozenset()
 
-    oversight = Oversight(lambda _: None, work_left_s=lambda: 1.0)
-    async with consuming(settings, facts=take, activity=take, oversight=oversight):
+    async with consuming(settings, facts=take, activity=take, oversight=UNWATCHED):
         yield
 
 

@@ -73,6 +73,17 @@ class KafkaServer:
             shutil.rmtree(partition)
         return len(lost)
 
+    def cut_off(self, topic: str, partition: int, *, batches: int) -> None:
+        """Take the last record batches of a partition from the disk of a broker that is down."""
+        folder = self._folder / "data" / f"{topic}-{partition}"
+        (log,) = folder.glob("*.log")
+        raw, ends = log.read_bytes(), [0]
+        while ends[-1] < len(raw) and (size := _size_of_batch(raw, ends[-1])):
+            ends.append(ends[-1] + size)
+        log.write_bytes(raw[: ends[-1 - batches]])
+        for index in (*folder.glob("*.index"), *folder.glob("*.timeindex")):
+            index.unlink()
+
     async def refuse(self, topic: str) -> None:
         """Let a topic take no record from now on; `accept` undoes it."""
         await self._configure(topic, {"max.message.bytes": "1"})
@@ -161,3 +172,9 @@ def _text(value: bytes) -> bytes:
 def _one(element: bytes) -> bytes:
     """An array of one."""
     return struct.pack(">i", 1) + element
+
+
+def _size_of_batch(raw: bytes, begin: int) -> int:
+    """Of the record batch that begins there; 0 behind the last, where a log may be filled up."""
+    _offset, length = struct.unpack_from(">qi", raw.ljust(begin + 12, b"\0"), begin)
+    return 12 + length if length else 0

@@ -32,7 +32,7 @@ from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripp
 from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
-from marketplace_worker.record import Outgoing, Record
+from marketplace_worker.record import Beginning, Outgoing, Record
 from marketplace_worker.settings import (
     UNKEYED_EMAIL_KEY,
     Ingest,
@@ -48,6 +48,7 @@ from marketplace_worker.steps.erasing import erase
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.operating import operate
+from marketplace_worker.steps.positions import report_jumps
 from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.retaining import retain
@@ -380,6 +381,16 @@ async def _resumed(worker: Worker, scene: Scene) -> None:
         await intake.resume(conn, topic, by="jo", because="because", now=scene.now)
 
 
+JUMPED = Beginning(Topics().organization_changes, 0, 500, 400)
+
+
+async def _jumped(worker: Worker, _: Scene) -> None:
+    async def holds_record(_beginning: Beginning, _since: int) -> bool:
+        return True
+
+    await report_jumps([JUMPED], worker, holds_record)
+
+
 async def _migrated(worker: Worker, _: Scene) -> None:
     await migrate(worker.pool)
 
@@ -409,5 +420,6 @@ STEPS = {
     "erase": Step(_erased, at(4), _before, typed=True),
     "a flood of unreadable input": Step(_flooded, at(4), _before),
     "intake resume": Step(_resumed, at(4), _until_stopped, typed=True),
+    "a jump of positions": Step(_jumped, at(4), _before),
     "migrate": Step(_migrated, at(0)),
 }

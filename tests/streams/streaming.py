@@ -12,7 +12,7 @@ from aiokafka import (
     TopicPartition,
 )
 
-from marketplace_worker.record import Record
+from marketplace_worker.record import Beginning, Record
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams.consumer import Oversight
 from marketplace_worker.streams.consuming import Consumers, consuming
@@ -55,7 +55,11 @@ async def ignore(_records: Sequence[Record]) -> AbstractSet[str]:
     return frozenset()
 
 
-UNWATCHED = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0)
+async def unasked(_begun: Sequence[Beginning]) -> None:
+    """Nobody asks where partitions began."""
+
+
+UNWATCHED = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0, began=unasked)
 """Nobody looks on; at the stop, a batch in flight may take three seconds more."""
 
 

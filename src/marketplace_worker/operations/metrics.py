@@ -59,6 +59,11 @@ MASS_CANCELLATIONS = Counter(
 INTAKE_STOPPED = Gauge(
     "marketplace_worker_intake_stopped", "1 while no more of a topic is taken in", ["topic"]
 )
+POSITION_JUMPS = Counter(
+    "marketplace_worker_position_jumps",
+    "Times that a partition was not read on where it was read to, by the cause",
+    ["topic", "cause"],
+)
 READY = Gauge("marketplace_worker_ready", "1 while /readyz says so")
 SILENCE = Gauge(
     "marketplace_worker_silence_seconds", "For how long the most silent loop gave no sign"

@@ -59,33 +59,20 @@ class Counting:
     ) -> "Counting":
         """Find what was not counted before, and who watches; before any other lock is taken.
 
-        Past what is refused its partition is read as well: from then on its dead letter alone
-        tells whether it was counted, and no redelivery counts what a redrive counts.  The parts of
-        one record stand together, and are counted or not as one.
+        The partitions of all topics are read past what they hold, also past what is refused: from
+        then on its dead letter alone tells whether it was counted, and no redelivery counts what a
+        redrive counts.  The parts of one record stand together, and are counted or not as one.
         """
-        carried = [activity_feed(each.record.topic, feeds) for each in said]
-        read = [
-            feed is not None or isinstance(each.what, Malformed)
-            for each, feed in zip(said, carried, strict=True)
-        ]
-        places = {
-            (each.record.topic, each.record.partition)
-            for each, is_read in zip(said, read, strict=True)
-            if is_read
-        }
-        if not places:
-            return cls()
+        places = {(each.record.topic, each.record.partition) for each in said}
         counting = cls(await activity.lock_progress(conn, places))
         current: Record | None = None
         fresh = False
-        for place, (each, feed) in enumerate(zip(said, carried, strict=True)):
-            if not read[place]:
-                continue
+        for place, each in enumerate(said):
             record = each.record
             if record is not current:
                 current = record
                 fresh = counting.progress[record.topic, record.partition].advance(record)
-                if fresh and feed is not None:
+                if fresh and (feed := activity_feed(record.topic, feeds)) is not None:
                     counting._came(feed, record)
             counting._read(place, each, fresh=fresh)
         return await counting._watched(conn)

@@ -49,16 +49,16 @@ class Counted:
 
 @dataclass(slots=True)
 class Progress:
-    """How far one partition was counted: up to `next_offset`; `newest_at` is the newest counted."""
+    """How far one partition was read: up to `next_offset`; `newest_at` is the newest of that."""
 
     next_offset: int
     newest_at: datetime
 
     def advance(self, record: Record) -> bool:
-        """Whether a record is to be counted; from then on it is not.
+        """Whether a record was not read before; from then on it was.
 
-        A record delivered again is not.  One before `next_offset` that is newer than all that was
-        counted is: its topic was made anew.
+        A record delivered again was.  One before `next_offset` that is newer than all that was read
+        was not: its topic was made anew.
         """
         if record.offset < self.next_offset and record.recorded_at <= self.newest_at:
             return False
@@ -68,16 +68,17 @@ class Progress:
 
 
 async def lock_progress(conn: Connection, places: Collection[Place]) -> dict[Place, Progress]:
-    """How far each partition was counted; locked until the transaction ends."""
-    rows = await conn.fetch(SQL["lock_offsets"], *_columns(sorted(places)))
-    return {
-        (row["topic"], row["partition"]): Progress(row["next_offset"], row["newest_at"])
-        for row in rows
-    }
+    """How far each partition was read; locked until the transaction ends."""
+    return _progress(await conn.fetch(SQL["lock_offsets"], *_columns(sorted(places))))
+
+
+async def progress(conn: Connection, places: Collection[Place]) -> dict[Place, Progress]:
+    """How far each partition was read, without a lock; those of which nothing was are left out."""
+    return _progress(await conn.fetch(SQL["offsets"], *_columns(sorted(places))))
 
 
 async def save_progress(conn: Connection, progress: Mapping[Place, Progress]) -> None:
-    """Write down how far each partition is counted now."""
+    """Write down how far each partition is read now."""
     places = sorted(progress)
     await conn.execute(
         SQL["move_offsets"],
@@ -174,6 +175,13 @@ async def feeds(conn: Connection, *, since: date) -> Feeds:
         days = found.days[ActivityFeed(row["feed"])]
         days[row["day"]] = Heard(row["first_at"], row["last_at"])
     return found
+
+
+def _progress(rows: Iterable[asyncpg.Record]) -> dict[Place, Progress]:
+    return {
+        (row["topic"], row["partition"]): Progress(row["next_offset"], row["newest_at"])
+        for row in rows
+    }
 
 
 def _columns(places: Sequence[Place]) -> tuple[list[str], list[int]]:

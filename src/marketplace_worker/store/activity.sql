@@ -1,13 +1,20 @@
 -- Logins and API usage, coalesced: the newest of each and how many, per organization.
 
 -- name: lock_offsets
--- How far each partition was counted; locked, so that one record is counted by one worker.
+-- How far each partition was read; locked, so that one record is counted by one worker.
 -- $1 topics text[].  $2 partitions integer[], both sorted
 INSERT INTO activity_offsets AS known (topic, partition, next_offset, newest_at)
 SELECT topic, partition, 0, 'epoch'
 FROM unnest($1::text[], $2::integer[]) AS new (topic, partition)
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = known.next_offset
 RETURNING topic, partition, next_offset, newest_at;
+
+-- name: offsets
+-- How far each partition was read, by the key.
+-- $1 topics text[].  $2 partitions integer[]
+SELECT topic, partition, next_offset, newest_at
+FROM unnest($1::text[], $2::integer[]) AS asked (topic, partition)
+JOIN activity_offsets USING (topic, partition);
 
 -- name: move_offsets
 -- $1 topics text[].  $2 partitions integer[].  $3 next_offsets bigint[].  $4 newest_at timestamptz[]

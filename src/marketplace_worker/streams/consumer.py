@@ -22,7 +22,7 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Settings
-from marketplace_worker.streams import membership
+from marketplace_worker.streams import jumps, membership
 from marketplace_worker.streams.batch import Batch, to_record
 from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
@@ -60,10 +60,12 @@ class Oversight:
     Args:
         turned: called at each turn of a consumer, with its name.
         work_left_s: asked at the stop: how long a batch in flight may still take, in seconds.
+        began: asked before what was read is handled: where partitions began to be read.
     """
 
     turned: Callable[[str], None]
     work_left_s: Callable[[], float]
+    began: jumps.Began
 
 
 class Consumer:
@@ -90,7 +92,8 @@ class Consumer:
             longest_s=ingest.retry_pause_max_ms / 1000,
             delivery_s=self._rebalance_s / 2,
         )
-        self._patient = Patient(name, handler, pauses)
+        self._watch = jumps.Watch(handler, lambda: self.subscriber.consumer, oversight.began)
+        self._patient = Patient(name, self._watch, pauses)
         self._idle = asyncio.Event()
         self._idle.set()
         self._assigned: frozenset[str] = frozenset()
@@ -237,7 +240,9 @@ class Consumer:
         if (ended := membership.ended(consumer)) and not self._died.done():
             self._died.set_exception(ConsumerDied(f"the consumer {self.name}: {ended} ended"))
         records = await self._read(consumer)
-        if records and self._busy:
+        if not records:
+            await self._watch.idle()
+        elif self._busy:
             self._idle.clear()  # what is at hand is handled before its partitions are given up
             try:
                 most = self._settings.ingest.batch_rows_max

@@ -1,0 +1,88 @@
+"""Compares where a partition begins to be read with how far it was read, and reports what lies
+between: records that nobody has taken in, and that do not come again by themselves.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+
+import structlog
+
+from marketplace_worker.operations import metrics
+from marketplace_worker.record import Beginning
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.store import activity
+from marketplace_worker.store.activity import Place, Progress
+from marketplace_worker.store.database import Connection, transaction
+
+log = structlog.get_logger(__name__)
+
+HoldsRecord = Callable[[Beginning, int], Awaitable[bool]]
+"""Whether Kafka has, or had, a record from an offset on up to a beginning."""
+
+
+class Cause(StrEnum):
+    """Why a position jumped."""
+
+    DELETED = "deleted"
+    """Kafka deleted the records before they were read: retention, or somebody."""
+
+    SKIPPED = "skipped"
+    """The group stands further than the database: somebody moved it, or the database went back."""
+
+    CUT_OFF = "cut_off"
+    """The partition ends before what was read of it: an unclean election, or it was made anew."""
+
+
+async def report_jumps(
+    begun: Sequence[Beginning], worker: Worker, holds_record: HoldsRecord
+) -> None:
+    """Report each jump once, and keep from where on its partition is read.
+
+    Raises:
+        Unavailable: Postgres or Kafka does not answer; to be asked again with the same.
+    """
+    async with transaction(worker.pool) as conn:
+        read = await activity.progress(conn, {_place(each) for each in begun})
+    passed_over = []
+    for each in begun:
+        until = read[_place(each)].next_offset if _place(each) in read else each.refused
+        if until is None:
+            continue
+        if until < each.offset:
+            if each.refused is not None:
+                _report(each, until, Cause.DELETED)
+            elif await holds_record(each, until):
+                _report(each, until, Cause.SKIPPED)
+            passed_over.append(each)
+        elif each.refused is not None and each.refused > each.offset:
+            _report(each, each.refused, Cause.CUT_OFF)
+    if passed_over:
+        async with transaction(worker.pool) as conn:
+            await _read_on_from(conn, passed_over)
+
+
+async def _read_on_from(conn: Connection, begun: Sequence[Beginning]) -> None:
+    known = await activity.lock_progress(conn, {_place(each) for each in begun})
+    moved = {
+        _place(each): Progress(each.offset, known[_place(each)].newest_at)
+        for each in begun
+        if known[_place(each)].next_offset < each.offset
+    }
+    if moved:
+        await activity.save_progress(conn, moved)
+
+
+def _place(beginning: Beginning) -> Place:
+    return (beginning.topic, beginning.partition)
+
+
+def _report(beginning: Beginning, from_offset: int, cause: Cause) -> None:
+    metrics.POSITION_JUMPS.labels(beginning.topic, cause).inc()
+    log.error(
+        "position_jumped",
+        topic=beginning.topic,
+        partition=beginning.partition,
+        from_offset=from_offset,
+        to_offset=beginning.offset,
+        cause=cause,
+    )
