@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import record_batches
+from marketplace_worker.streams import jumps, record_batches
 from marketplace_worker.streams.consumer import Consumer, Oversight
 from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.patience import Handler
@@ -58,6 +58,7 @@ async def consuming(
         Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
     """
     kafka, topics = settings.kafka, settings.topics
+    jumps.install()
     record_batches.install()
     died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     member = partial(Consumer, settings=settings, oversight=oversight, died=died)
