@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from marketplace_worker.app import Loop, run
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.record import Record
-from marketplace_worker.settings import Settings
+from marketplace_worker.settings import SecretFile, Settings
 from marketplace_worker.store import safeguards
 from marketplace_worker.store.database import Clock, Connection, Pool, transaction
 
@@ -209,6 +209,8 @@ def environment(settings: BaseModel, prefix: str = "MARKETPLACE_WORKER_") -> dic
                 pass
             case BaseModel() as group:
                 variables |= environment(group, f"{prefix}{name.upper()}__")
+            case SecretFile() as secret:
+                variables[f"{prefix}{name.upper()}_FILE"] = str(secret.path)
             case SecretStr() as secret:
                 variables[prefix + name.upper()] = secret.get_secret_value()
             case value:

@@ -433,3 +433,18 @@ async def test_a_wrong_password_is_told_as_such(guarded: Guarded) -> None:
     rights = [*to_read(kafka, guarded.settings.topics), *to_write(guarded.settings.topics)]
     with pytest.raises(Misconfigured, match=r"does not let marketplace-worker log in .*password"):
         await require_access(kafka, rights)
+
+
+async def test_a_way_to_log_in_that_the_broker_has_not_is_told_with_those_that_it_has(
+    guarded: Guarded,
+) -> None:
+    """And so is a broker that wants a login at all."""
+    rights = to_read(guarded.settings.kafka, guarded.settings.topics)
+    kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_mechanism": "SCRAM-SHA-512"})
+    with pytest.raises(Misconfigured) as told:
+        await require_access(kafka, rights)
+    assert "does not let clients log in by SCRAM-SHA-512: set kafka.sasl_mech" in str(told.value)
+    assert str(told.value).endswith("it lets clients log in by PLAIN")
+    kafka = Kafka(bootstrap_servers=kafka.bootstrap_servers)
+    with pytest.raises(Misconfigured, match=r"speaks SASL_PLAINTEXT, .* is PLAINTEXT.* by PLAIN$"):
+        await require_access(kafka, rights)

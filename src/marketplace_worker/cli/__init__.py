@@ -21,7 +21,6 @@ from marketplace_worker.cli.replay import replay_command
 from marketplace_worker.cli.simulating import simulate_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
-from marketplace_worker.terminal import visible
 
 __all__ = ["cli", "main"]
 
@@ -59,6 +58,5 @@ def main() -> None:
 
 
 def _said(error: Exception, *, status: int) -> int:
-    for line in f"marketplace-worker: {error}".splitlines():
-        sys.stderr.write(f"{visible(line)}\n")
+    sys.stderr.write(f"marketplace-worker: {error}\n")
     return status

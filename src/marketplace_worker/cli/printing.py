@@ -22,7 +22,6 @@ from marketplace_worker.contract.policy_file import format_duration
 from marketplace_worker.lifecycle.explain.operators import moment
 from marketplace_worker.lifecycle.explain.values import Deadline
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
-from marketplace_worker.terminal import escaped_json, visible
 
 WIDTH = 100
 """Where nobody watches; a terminal has a width of its own."""
@@ -35,7 +34,7 @@ Cell = str | int | datetime | None
 
 def printed(text: str) -> None:
     """Print a line."""
-    sys.stdout.write(f"{visible(text)}\n")
+    sys.stdout.write(f"{plain(text)}\n")
 
 
 def print_table(
@@ -72,7 +71,7 @@ def print_section(title: str, lines: Iterable[str]) -> None:
         grid.add_column(width=2)
         grid.add_column(overflow="fold")
         for line in told:
-            grid.add_row("", Text(visible(line)))
+            grid.add_row("", Text(plain(line)))
         printed("")
         _print(Text(title, style="bold"))
         _print(grid)
@@ -80,8 +79,7 @@ def print_section(title: str, lines: Iterable[str]) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    document = json.dumps(as_data(value), indent=2, ensure_ascii=False)
-    sys.stdout.write(f"{escaped_json(document)}\n")
+    sys.stdout.write(json.dumps(as_data(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def as_data(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
@@ -131,6 +129,11 @@ def _deadline(deadline: Deadline) -> dict[str, Any]:
     }
 
 
+def plain(text: str) -> str:
+    """A text without the characters that a terminal would act on."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+
+
 def _shown(cell: Cell) -> str:
     match cell:
         case None:
@@ -138,7 +141,7 @@ def _shown(cell: Cell) -> str:
         case datetime():
             return moment(cell)
         case _:
-            return visible(str(cell))
+            return plain(str(cell))
 
 
 def _in_table(cell: Cell) -> str:

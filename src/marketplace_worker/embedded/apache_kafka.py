@@ -56,13 +56,44 @@ class Authorized:
     passwords: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """Three more listeners with TLS: `tls_port` wants a certificate of its clients; `login_port`
+    has them log in, by each mechanism that we know (tokens of OAUTHBEARER need no signature), and
+    drops whoever has not done so again within `login_again_ms`; the certificate at `expired_port`
+    has expired.
+
+    Args:
+        tls_port: to listen on.
+        login_port: to listen on.
+        expired_port: to listen on.
+        login_again_ms: 0 for never.
+        server: PEM file of the broker's key (PKCS#8) and certificates.
+        expired: the same with a certificate that has expired.
+        authority: PEM file of the authorities whose clients are let in.
+        passwords: of `PLAIN` and the two `SCRAM-…`, by the user's name; as those above.
+    """
+
+    tls_port: int
+    login_port: int
+    expired_port: int
+    login_again_ms: int
+    server: Path
+    expired: Path
+    authority: Path
+    passwords: Mapping[str, Mapping[str, str]]
+
+
+Second = Proxied | Authorized | Secured
+
+
 @contextlib.asynccontextmanager
 async def broker(
     jars: Path,
     folder: Path,
     *,
     port: int | None = None,
-    second: Proxied | Authorized | None = None,
+    second: Second | None = None,
 ) -> AsyncIterator[str]:
     """Run a broker until the block is left; yields its `host:port` on the loopback address.
 
@@ -80,7 +111,9 @@ async def broker(
         program = java(jars)
         if not (home / "data" / "meta.properties").exists():
             _write_properties(home, process.free_port(), process.free_port(), None)
-            await process.finished(_format(program, home), within_seconds=FORMAT_SECONDS_MAX)
+            await process.finished(
+                _format(program, home, second), within_seconds=FORMAT_SECONDS_MAX
+            )
         async with process.listening(
             partial(_server, program, home, second),
             partial(process.answers_kafka, process.LOOPBACK),
@@ -105,9 +138,7 @@ def java(jars: Path) -> list[str]:
     return [found, *JAVA_OPTIONS, "-cp", f"{jars.resolve()}/*"]
 
 
-def _server(
-    program: list[str], folder: Path, second: Proxied | Authorized | None, port: int
-) -> Command:
+def _server(program: list[str], folder: Path, second: Second | None, port: int) -> Command:
     _write_properties(folder, port, process.free_port(), second)
     return Command(
         name="Apache Kafka",
@@ -118,7 +149,7 @@ def _server(
     )
 
 
-def _format(program: list[str], folder: Path) -> Command:
+def _format(program: list[str], folder: Path, second: Second | None) -> Command:
     return Command(
         name="Kafka's StorageTool",
         program=[
@@ -127,15 +158,14 @@ def _format(program: list[str], folder: Path) -> Command:
             "format",
             f"--cluster-id={CLUSTER_ID}",
             f"--config={folder / 'server.properties'}",
+            *(_scram_users(second.passwords) if isinstance(second, Secured) else ()),
         ],
         folder=folder,
         stop_signals=(signal.SIGTERM,),
     )
 
 
-def _write_properties(
-    folder: Path, port: int, controller_port: int, second: Proxied | Authorized | None
-) -> None:
+def _write_properties(folder: Path, port: int, controller_port: int, second: Second | None) -> None:
     host = process.LOOPBACK
     listeners, advertised = f"PLAINTEXT://{host}:{port}", f"PLAINTEXT://{host}:{port}"
     protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
@@ -150,6 +180,16 @@ def _write_properties(
             advertised += f",AUTHORIZED://{host}:{second.port}"
             protocols += ",AUTHORIZED:SASL_PLAINTEXT"
             more = _authorizing(second.passwords)
+        case Secured():
+            for name, port_of, protocol in (
+                ("TLS", second.tls_port, "SSL"),
+                ("LOGIN", second.login_port, "SASL_SSL"),
+                ("EXPIRED", second.expired_port, "SSL"),
+            ):
+                listeners += f",{name}://{host}:{port_of}"
+                advertised += f",{name}://{host}:{port_of}"
+                protocols += f",{name}:{protocol}"
+            more = _securing(second)
         case None:
             pass
     properties = {
@@ -186,12 +226,44 @@ def _write_properties(
 
 
 def _authorizing(passwords: Mapping[str, str]) -> dict[str, str]:
-    users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
     return {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         # Who does not log in: the tests themselves, and the broker.
         "super.users": "User:ANONYMOUS",
         "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.authorized.plain.sasl.jaas.config": f"{login} required {users};",
+        "listener.name.authorized.plain.sasl.jaas.config": _plain(passwords),
     }
+
+
+def _securing(second: Secured) -> dict[str, str]:
+    security = "org.apache.kafka.common.security"
+    token = f"{security}.oauthbearer.OAuthBearerLoginModule required"
+    scram = f"{security}.scram.ScramLoginModule required;"
+    login = "listener.name.login"
+    return {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(second.server),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(second.authority),
+        "listener.name.tls.ssl.client.auth": "required",
+        "listener.name.expired.ssl.keystore.location": str(second.expired),
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+        f"{login}.plain.sasl.jaas.config": _plain(second.passwords["PLAIN"]),
+        f"{login}.scram-sha-256.sasl.jaas.config": scram,
+        f"{login}.scram-sha-512.sasl.jaas.config": scram,
+        f"{login}.oauthbearer.sasl.jaas.config": f'{token} unsecuredLoginStringClaim_sub="b";',
+        f"{login}.connections.max.reauth.ms": str(second.login_again_ms),
+    }
+
+
+def _plain(passwords: Mapping[str, str]) -> str:
+    users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
+    return f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
+
+
+def _scram_users(passwords: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return [
+        f"--add-scram={mechanism}=[name={name},password={password}]"
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        for name, password in passwords[mechanism].items()
+    ]

@@ -15,7 +15,7 @@ class SecretFile(SecretStr):
 
     def __init__(self, path: Path) -> None:
         super().__init__("")
-        self._path = path
+        self.path = path
 
     def get_secret_value(self) -> str:
         """What the file holds now, without the line's end.
@@ -24,17 +24,17 @@ class SecretFile(SecretStr):
             Unavailable: it cannot be read, or is empty: it may be just being written.
         """
         try:
-            secret = self._path.read_text(encoding="utf-8").rstrip("\r\n")
+            secret = self.path.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            raise Unavailable(f"{self._path}: {error.strerror}") from error
+            raise Unavailable(f"{self.path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise Unavailable(f"{self._path} is not text in UTF-8") from error
+            raise Unavailable(f"{self.path} is not text in UTF-8") from error
         if not secret:
-            raise Unavailable(f"{self._path} is empty")
+            raise Unavailable(f"{self.path} is empty")
         return secret
 
     def __len__(self) -> int:
         return len(self.get_secret_value())
 
     def _display(self) -> str:
-        return f"the secret in {self._path}"
+        return f"the secret in {self.path}"

@@ -114,6 +114,9 @@ class Reader(Protocol):
     def lag(self) -> int:
         """How many records are waiting for it."""
 
+    async def ask_why(self) -> str:
+        """Why it does not reach Kafka, as Kafka answers now; empty where it is not known."""
+
 
 def reading_sign(health: Health, reader: str) -> Sign:
     """The sign of a consumer, by its name: given at each turn."""
@@ -124,6 +127,9 @@ async def look_at_reader(reader: Reader, health: Health) -> int:
     """See whether a consumer is a member of its group and hears from Kafka, and how far behind."""
     if reader.waits_for_kafka:
         reading_sign(health, reader.name).give()
-    health.looked_at(f"consumer {reader.name}", lacks=reader.lacks)
+    lacks = reader.lacks
+    if lacks and (why := await reader.ask_why()):
+        lacks += f" ({why})"
+    health.looked_at(f"consumer {reader.name}", lacks=lacks)
     metrics.LAG.labels(reader.name).set(reader.lag)
     return 0

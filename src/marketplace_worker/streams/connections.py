@@ -6,13 +6,16 @@ for months would go on with those that were renewed long ago.
 Where a connection breaks just before something is sent, uvloop's transport raises a `RuntimeError`
 that asyncio's does not, and that aiokafka 0.14 does not expect (its issue 1038): the task that
 fetches, or the one that knows the brokers, ends, and its consumer is silent for ever.
+
+A broker that does not accept a token says so where others send a challenge (RFC 7628, 3.2.3);
+aiokafka takes that for a login, and what follows for answers.
 """
 
 from typing import Any
 
 from aiokafka import conn
-from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.conn import AIOKafkaConnection, CloseReason, OAuthAuthenticator
+from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 
@@ -54,9 +57,19 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
         except RuntimeError as error:
             raise self._gone(error) from error
 
+    def authenticator_oauth(self) -> OAuthAuthenticator:
+        return _TokenLogin(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
+
     def _gone(self, error: RuntimeError) -> KafkaConnectionError:
         self.close(reason=CloseReason.CONNECTION_BROKEN)
         return KafkaConnectionError(f"Connection at {self.host}:{self.port} is gone: {error}")
+
+
+class _TokenLogin(OAuthAuthenticator):  # type: ignore[misc]  # likewise
+    async def step(self, payload: bytes | None) -> Any:  # noqa: ANN401 - aiokafka's signature
+        if payload:
+            raise SaslAuthenticationFailed(payload[:200].decode("ascii", "backslashreplace"))
+        return await super().step(payload)
 
 
 def _now(value: Any) -> Any:  # noqa: ANN401 - whatever the setting's type is

@@ -29,7 +29,7 @@ from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
 from marketplace_worker.streams.record_batches import Unreadable
-from marketplace_worker.streams.refusals import refusal
+from marketplace_worker.streams.refusals import refusal, unreachable
 from marketplace_worker.streams.rights import not_joined
 from marketplace_worker.streams.security import broker_arguments, servers
 
@@ -149,6 +149,13 @@ class Consumer:
         if self._patient.failures > FAILURES_MAX:
             return f"failed {self._patient.failures} times in a row"
         return ""
+
+    async def ask_why(self) -> str:
+        """Why Kafka is not reached, as it answers now; empty if it is, or if it does not say."""
+        consumer = self.subscriber.consumer
+        if consumer is not None and membership.reaches_coordinator(consumer):
+            return ""
+        return str(await unreachable(self._settings.kafka) or "")
 
     @property
     def waits_for_kafka(self) -> bool:

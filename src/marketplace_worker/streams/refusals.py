@@ -57,20 +57,25 @@ class _Spoken:
 
 
 async def refusal(kafka: Kafka, error: BaseException) -> Misconfigured | Unavailable:
-    """What to raise where a client could not start: its error in words, with the reason.
+    """What to raise where a client could not start: the reason, or else its error in words."""
+    found = await unreachable(kafka)
+    return found or Unavailable(f"Kafka at {kafka.bootstrap_servers}: {_words(error)}")
+
+
+async def unreachable(kafka: Kafka) -> Misconfigured | Unavailable | None:
+    """Why none of the brokers can be used; None where one can, or where none answers in time.
 
     `Misconfigured` where waiting does not help: only a person can mend it.
     """
-    found: Misconfigured | Unavailable | None = None
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(ALL_TIMEOUT_S):
-            asked = [_ask(kafka, *_address(server)) for server in servers(kafka)]
-            for each in await asyncio.gather(*asked):
-                if each is not None and not isinstance(found, Misconfigured):
-                    found = found or each
-                    if isinstance(each, Misconfigured):
-                        found = each
-    return found or Unavailable(f"Kafka at {kafka.bootstrap_servers}: {_words(error)}")
+            asked = (_ask(kafka, *_address(server)) for server in servers(kafka))
+            found = [each for each in await asyncio.gather(*asked) if each is not None]
+    except TimeoutError:
+        return None
+    if len(found) < len(servers(kafka)):
+        return None
+    return next((each for each in found if isinstance(each, Misconfigured)), found[0])
 
 
 def _address(server: str) -> tuple[str, int]:
