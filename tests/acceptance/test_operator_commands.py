@@ -494,10 +494,13 @@ async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
 
     for line in ("  k\\x1b", "  tr\\x1bace: null", "  blob: \\x00\\xff", '  \\x1b[2J{"a":'):
         assert line in shown.splitlines()
-    assert '  "\\x9b31m\\x202e"}\\xff\\x00' in shown.splitlines()
+    assert '  "\\x9b31m\\u202e"}\\xff\\x00' in shown.splitlines()
     assert b64decode(found["value"]["base64"]) == value
     assert found["value_bytes"] == len(value)
-    assert not {"\x1b", "\x9b", "\u202e"} & set(json.dumps(found, ensure_ascii=False) + shown)
+    assert found["value"]["text"] == value.decode("utf-8", "backslashreplace")
+    assert [each["name"] for each in found["headers"]] == ["tr\x1bace", "blob"]
+    _, raw, _ = await typed("dead-letters", "show", "1", "--json")
+    assert not {"\x1b", "\x9b", "\u202e"} & set(shown + raw)
 
 
 async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(

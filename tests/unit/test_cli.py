@@ -10,7 +10,7 @@ import pytest
 
 from acceptance.scenario import created, eventbridge, linked
 from marketplace_worker.cli import main
-from marketplace_worker.cli.printing import as_data, plain
+from marketplace_worker.cli.printing import as_data
 from marketplace_worker.contract.policy_file import load_policy, policy_to_toml
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
@@ -233,11 +233,6 @@ def test_policy_check_names_line_and_field(typed: Type, tmp_path: Path) -> None:
 
 
 # --- words and JSON -------------------------------------------------------------------------------
-
-
-def test_what_a_terminal_would_act_on_is_shown() -> None:
-    """Ids and reasons are written by others."""
-    assert plain("a\x1b[31mb\rc\u202ed é") == "a\\x1b[31mb\\x0dc\\x202ed é"
 
 
 def test_json_has_times_durations_and_keys_as_text() -> None:

@@ -70,6 +70,7 @@ PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.REL
 UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
 DEACTIVATE = SupportRequestKind.DEACTIVATE_ORGANIZATION
 REACTIVATE = SupportRequestKind.REACTIVATE_ORGANIZATION
+REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
 
 def world(*facts: Fact) -> World:
@@ -213,6 +214,14 @@ def test_a_deadline_that_comes_late_takes_one_step() -> None:
     assert (acme.state, acme.entered_at) == (State.CONTROL_PLANE_LOSS, late)
     lost = next(e for e in told.events if e.kind == "organization.control_plane_lost")
     assert (lost.effective_at, lost.decided_at) == (DAY_0 + DAY, late)
+
+
+def test_a_request_finds_the_cancellation_that_no_deadline_has_decided_yet() -> None:
+    """The workers are late: the plan ended two days ago, and Support is asked to reinstate it."""
+    told = world(created(), commitment(0, 10))
+    request = asked(REINSTATE, 12, grant_until=moment(20))
+    kinds = [each.kind for each in told.decide(request, moment(12)).events]
+    assert kinds == [EventKind.CANCELED, EventKind.REINSTATED, EventKind.SUPPORT_REQUEST_COMPLETED]
 
 
 # --- one email, several organizations -------------------------------------------------------------

@@ -321,6 +321,29 @@ def test_losses_of_the_control_plane_and_harmful_steps_do_not_count_for_one_anot
     )
 
 
+def test_a_release_begins_to_count_losses_of_the_control_plane_anew() -> None:
+    """Section 8: or the next loss of the same hour would trip it again."""
+    check_story(
+        """
+        day   | heard                            | said
+        0     | org-1..4 created                 |
+        0     | org-1..4 links gcp:e-1..4 payg   |
+        0     | gcp:e-1..4 ENTITLEMENT_CANCELLED | 4 x org: canceled unknown by marketplace, payg
+        0     |                                  | 4 x org: final_report_due gcp:e 0+1h
+        1     |                                  | 2 x org: control_plane_lost
+              |                                  | worker: guard.tripped: steps 2 of 2
+        1+30m | operator: releases               | worker: guard.released: steps by olga
+        1+30m |                                  | 2 x org: control_plane_lost @1
+        """,
+        policy("""
+            [guard]
+            minimum = 2
+            control_plane_fraction = 0.0
+        """),
+        until="2",
+    )
+
+
 # --- requested deactivations ----------------------------------------------------------------------
 
 
@@ -640,6 +663,26 @@ def test_what_was_withheld_and_is_put_off_in_the_meantime_has_its_notice_anew() 
         27  |                               | suspended
         """,
         until="49",
+    )
+
+
+def test_what_was_withheld_and_is_held_beyond_the_release_goes_on_after_the_hold() -> None:
+    """Sections 7 and 8: a release wakes what is withheld; what is held waits on."""
+    check_story(
+        """
+        day   | heard                         | said
+        0     | acme created                  |
+        0     | acme links gcp:e-1 payg       |
+        0     | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
+        0     |                               | final_report_due gcp:e-1 0+1h
+        0+12h | operator: trips               | worker: guard.tripped: both by olga
+        2     | support: acme hold legal      | support_request.completed
+        3     | operator: releases            | worker: guard.released: both by olga
+        10    | support: acme release legal   | support_request.completed
+        10+1h |                               | control_plane_lost
+              |                               | notice_given: suspended 13+1h
+        """,
+        until="11",
     )
 
 

@@ -124,6 +124,26 @@ def test_one_locked_email_may_belong_to_several() -> None:
     )
 
 
+def test_who_is_named_by_an_unlock_of_anothers_email_keeps_its_own_lock() -> None:
+    """Section 7: the request is about the email, whoever it names."""
+    check_story(
+        """
+        day | heard                           | said
+        0   | acme created                    |
+        0   | beta created                    |
+        1   | support: acme deactivate        | deactivated: support_request
+            |                                 | support_request.completed
+        2   | support: beta deactivate        | beta: deactivated: support_request
+            |                                 | beta: support_request.completed
+        3   | support: acme unlock beta@x.org | beta: email.unlocked
+            |                                 | support_request.completed
+        4   | support: acme unlock acme@x.org | email.unlocked
+            |                                 | support_request.completed
+        """,
+        until="9",
+    )
+
+
 def test_the_same_request_twice_does_nothing_the_second_time() -> None:
     """Section 7: by its id, and not even an answer is given again."""
     check_story(

@@ -21,6 +21,7 @@ from marketplace_worker.cli.replay import replay_command
 from marketplace_worker.cli.simulating import simulate_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
+from marketplace_worker.terminal import visible
 
 __all__ = ["cli", "main"]
 
@@ -58,5 +59,6 @@ def main() -> None:
 
 
 def _said(error: Exception, *, status: int) -> int:
-    sys.stderr.write(f"marketplace-worker: {error}\n")
+    for line in f"marketplace-worker: {error}".splitlines():
+        sys.stderr.write(f"{visible(line)}\n")
     return status

@@ -9,7 +9,6 @@ import typer
 from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.printing import (
     Cell,
-    plain,
     print_facts,
     print_json,
     print_section,
@@ -34,6 +33,7 @@ from marketplace_worker.store.dead_letters import (
     Head,
     Status,
 )
+from marketplace_worker.terminal import visible
 
 PAGE_MAX = 1_000
 
@@ -174,7 +174,7 @@ def show_command(id_: Id, config: Config = None, as_json: AsJson = False) -> Non
         raise no_such([id_])
     head, record = found.head, found.record
     if as_json:
-        headers = [{"name": plain(name), **_bytes(value)} for name, value in record.headers]
+        headers = [{"name": name, **_bytes(value)} for name, value in record.headers]
         print_json(
             {
                 **_data(head),
@@ -210,14 +210,19 @@ def _facts(head: Head) -> dict[str, Cell]:
 
 
 def _text(value: bytes | None) -> str:
-    """Bytes as text, what is none with escapes."""
-    return "null" if value is None else plain(value.decode("utf-8", "backslashreplace"))
+    """Bytes as text for people, what is none with escapes."""
+    return "null" if value is None else visible(_decoded(value))
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
 
 
 def _bytes(value: bytes | None) -> dict[str, str | None]:
     """As they are, and readable."""
-    encoded = None if value is None else b64encode(value).decode()
-    return {"base64": encoded, "text": None if value is None else _text(value)}
+    if value is None:
+        return {"base64": None, "text": None}
+    return {"base64": b64encode(value).decode(), "text": _decoded(value)}
 
 
 def _heading(record: Record) -> str:
@@ -229,7 +234,7 @@ def _heading(record: Record) -> str:
 def _lines(value: bytes | None) -> Sequence[str]:
     if not value:
         return [""]
-    text = value.decode("utf-8", "backslashreplace")
+    text = _decoded(value)
     lines = text[:SHOWN_CHARACTERS_MAX].split("\n")
     more = len(text) - SHOWN_CHARACTERS_MAX
     return [*lines, f"… and {more} characters more: --json has all"] if more > 0 else lines

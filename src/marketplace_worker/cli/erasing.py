@@ -13,7 +13,7 @@ from marketplace_worker.cli.options import (
     reason_of,
 )
 from marketplace_worker.cli.organizations import Id
-from marketplace_worker.cli.printing import plain, printed
+from marketplace_worker.cli.printing import printed
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased
@@ -21,6 +21,7 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.erasing import erase
 from marketplace_worker.store.database import transaction
+from marketplace_worker.terminal import visible
 
 
 def erase_command(
@@ -34,16 +35,16 @@ def erase_command(
     name, why = name_of(by), reason_of(reason)
     if not yes:
         typer.confirm(
-            f"Erase {plain(organization)}? Its history, the lock on its email and its way back go "
-            "for good",
+            f"Erase {visible(organization)}? Its history, the lock on its email and its way back "
+            "go for good",
             abort=True,
         )
     if go(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
         raise Misconfigured(
-            f"{plain(organization)} is not deactivated, is under a legal hold, or is erased "
+            f"{visible(organization)} is not deactivated, is under a legal hold, or is erased "
             "already: only what is closed can be erased (see `marketplace-worker org show`)"
         )
-    printed(f"erased: {plain(organization)}")
+    printed(f"erased: {visible(organization)}")
 
 
 async def _erase(settings: Settings, organization: str, by: str, reason: str) -> Outcome:

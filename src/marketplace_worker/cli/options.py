@@ -12,7 +12,6 @@ import uvloop
 from pydantic import TypeAdapter, ValidationError
 
 from marketplace_worker.app import read_policy, worker_of
-from marketplace_worker.cli.printing import plain
 from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.sight import Inspector
@@ -23,6 +22,7 @@ from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.database import connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
+from marketplace_worker.terminal import visible
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def reason_of(reason: str) -> str:
 
 
 def _words(option: str, kind: TypeAdapter[str], value: str) -> str:
-    if not value.strip() or plain(value) != value:
+    if not value.strip() or visible(value) != value:
         raise Misconfigured(f"{option}: must be some words on one line")
     try:
         return kind.validate_python(value.strip())

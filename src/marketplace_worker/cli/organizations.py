@@ -9,7 +9,6 @@ from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.printing import (
     Cell,
     as_data,
-    plain,
     print_facts,
     print_json,
     print_section,
@@ -24,6 +23,7 @@ from marketplace_worker.lifecycle.explain.operators import moment
 from marketplace_worker.lifecycle.explain.values import AwaitsCompletion, NotCreated, NothingComes
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.terminal import visible
 
 organizations_cli = typer.Typer(help="One organization.", no_args_is_help=True)
 
@@ -42,7 +42,7 @@ async def _history(settings: Settings, organization: str) -> list[Told]:
 
 def _unheard(organization: str) -> Misconfigured:
     return Misconfigured(
-        f"{plain(organization)}: nothing was ever told of such an organization; its id is the "
+        f"{visible(organization)}: nothing was ever told of such an organization; its id is the "
         "subject of its events, as it stands there"
     )
 

@@ -22,6 +22,7 @@ from marketplace_worker.contract.policy_file import format_duration
 from marketplace_worker.lifecycle.explain.operators import moment
 from marketplace_worker.lifecycle.explain.values import Deadline
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+from marketplace_worker.terminal import escaped_json, visible
 
 WIDTH = 100
 """Where nobody watches; a terminal has a width of its own."""
@@ -34,7 +35,7 @@ Cell = str | int | datetime | None
 
 def printed(text: str) -> None:
     """Print a line."""
-    sys.stdout.write(f"{plain(text)}\n")
+    sys.stdout.write(f"{visible(text)}\n")
 
 
 def print_table(
@@ -71,7 +72,7 @@ def print_section(title: str, lines: Iterable[str]) -> None:
         grid.add_column(width=2)
         grid.add_column(overflow="fold")
         for line in told:
-            grid.add_row("", Text(plain(line)))
+            grid.add_row("", Text(visible(line)))
         printed("")
         _print(Text(title, style="bold"))
         _print(grid)
@@ -79,7 +80,8 @@ def print_section(title: str, lines: Iterable[str]) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(as_data(value), indent=2, ensure_ascii=False) + "\n")
+    document = json.dumps(as_data(value), indent=2, ensure_ascii=False)
+    sys.stdout.write(f"{escaped_json(document)}\n")
 
 
 def as_data(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
@@ -129,11 +131,6 @@ def _deadline(deadline: Deadline) -> dict[str, Any]:
     }
 
 
-def plain(text: str) -> str:
-    """A text without the characters that a terminal would act on."""
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
-
-
 def _shown(cell: Cell) -> str:
     match cell:
         case None:
@@ -141,7 +138,7 @@ def _shown(cell: Cell) -> str:
         case datetime():
             return moment(cell)
         case _:
-            return plain(str(cell))
+            return visible(str(cell))
 
 
 def _in_table(cell: Cell) -> str:

@@ -19,7 +19,6 @@ from marketplace_worker.cli.options import (
 )
 from marketplace_worker.cli.printing import (
     Cell,
-    plain,
     print_facts,
     print_json,
     print_table,
@@ -32,6 +31,7 @@ from marketplace_worker.inspection.dead_letters import Prospect, Reader, Would
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.redriving import Became, Redrive, discard
 from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Meaning, Status
+from marketplace_worker.terminal import visible
 
 RATE_MAX = 10_000
 
@@ -132,7 +132,7 @@ async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
         ids = await inspection.waiting(inspector, chosen.group)
     if ids is None:
         raise Misconfigured(
-            f"{plain(chosen.group or '')}: there is no such group (see `marketplace-worker "
+            f"{visible(chosen.group or '')}: there is no such group (see `marketplace-worker "
             "dead-letters groups`; a new reason makes a new one)"
         )
     return ids

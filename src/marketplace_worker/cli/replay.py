@@ -6,7 +6,7 @@ import typer
 
 from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.organizations import show
-from marketplace_worker.cli.printing import plain, print_json, print_table, printed
+from marketplace_worker.cli.printing import print_json, print_table, printed
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection.organizations import Report, report_of
@@ -88,7 +88,12 @@ def _print(found: Verification) -> None:
         print_table(
             ("where", "what", "stored", "folded"),
             (
-                (plain(each.subject), plain(each.what), plain(each.stored), plain(each.folded))
+                (
+                    each.subject,
+                    each.what,
+                    each.stored,
+                    each.folded,
+                )
                 for each in found.differences[:SHOWN_MAX]
             ),
             widest="stored",

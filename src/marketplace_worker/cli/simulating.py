@@ -18,6 +18,7 @@ from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Ingest, Topics, load_email_key
 from marketplace_worker.simulate import Simulation
+from marketplace_worker.terminal import escaped_json, visible
 
 
 def simulate_command(
@@ -34,7 +35,8 @@ def simulate_command(
     with _opened(scenario) as lines:
         records = (each.bounded(limit) for each in read_scenario(lines, by_topic))
         for event in simulation.run(records, until=end):
-            sys.stdout.buffer.write(encode(event, simulation.traces.get(event.id)) + b"\n")
+            published = encode(event, simulation.traces.get(event.id)).decode()
+            sys.stdout.buffer.write(f"{escaped_json(published)}\n".encode())
     sys.stdout.flush()
 
 
@@ -61,4 +63,4 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _report_refusal(record: Record, refusal: Malformed) -> None:
-    sys.stderr.write(f"dead letter: {record.position}: {refusal}\n")
+    sys.stderr.write(f"{visible(f'dead letter: {record.position}: {refusal}')}\n")

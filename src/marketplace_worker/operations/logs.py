@@ -11,6 +11,8 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from marketplace_worker.terminal import escaped_json, visible
+
 LIBRARY_LINES_MAX = 5
 LIBRARY_LINES_WITHIN_S = 60.0
 """A library says the same thing for as long as a server is away: so often is enough."""
@@ -69,11 +71,13 @@ def _log_through(logger: logging.Logger, handler: logging.Handler, level: int) -
 def _rendered(stream: TextIO) -> list[Processor]:
     if stream.isatty():
         return [
+            structlog.processors.format_exc_info,
+            _visible,
             structlog.dev.ConsoleRenderer(
                 timestamp_key="ts",
                 # The rich one would show local variables, and with them addresses and secrets.
                 exception_formatter=structlog.dev.plain_traceback,
-            )
+            ),
         ]
     return [
         structlog.processors.format_exc_info,
@@ -87,7 +91,15 @@ _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 
 def _json(line: EventDict, **_of_structlog: object) -> str:
     """Like `json.dumps`, which would make an encoder for each line."""
-    return _ENCODER.encode(line)
+    return escaped_json(_ENCODER.encode(line))
+
+
+def _visible(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """For a terminal, which must not act on what is logged; a traceback keeps its lines."""
+    return {
+        name: "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
+        for name, value in line.items()
+    }
 
 
 def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:

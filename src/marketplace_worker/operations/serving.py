@@ -20,6 +20,7 @@ import structlog
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health
+from marketplace_worker.terminal import visible
 
 CONNECTIONS_MAX = 32
 """How many are answered at once; for one more the oldest is cut off.  A probe sends its request
@@ -141,7 +142,7 @@ class _Request(metrics.Exposition):
 
     def _text(self, status: HTTPStatus, lines: Sequence[str]) -> None:
         """Plain text, a line for each thing: for a person; a probe goes by the status."""
-        body = "".join(f"{line}\n" for line in lines).encode()
+        body = "".join(f"{visible(line)}\n" for line in lines).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
