@@ -43,7 +43,7 @@ from marketplace_worker.steps.watching import (
     silence_max_s,
     watch,
 )
-from marketplace_worker.store import policies, safeguards
+from marketplace_worker.store import outbox, policies, safeguards
 from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
@@ -57,6 +57,9 @@ from marketplace_worker.streams.topics import require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
 """How many new values before the youngest are looked through, and how often before older ones."""
+
+FORMER_TOPICS_EVERY_S = 60.0
+"""How often to look for promises to topics that the settings do not name any more."""
 
 log = structlog.get_logger(__name__)
 
@@ -250,11 +253,18 @@ async def _tasks(
         await look()
         await repeat("look at Postgres", look, LOOK_EVERY_S)
         if Loop.RELAY in loops:
-            publisher = await stack.enter_async_context(producing(settings.kafka, settings.relay))
-            sign = health.sign(Loop.RELAY)
-            send = partial(_send, worker.pool, publisher, settings, sign)
             poll_s = settings.relay.poll_interval_ms / 1000
-            await repeat(Loop.RELAY, send, poll_s, worker.promised)
+            for topic in settings.topics.outbound:
+                publisher = await stack.enter_async_context(
+                    producing(settings.kafka, settings.relay)
+                )
+                name = f"{Loop.RELAY} {topic}"
+                send = partial(_send, worker.pool, publisher, settings, health.sign(name), topic)
+                worker.promised.append(asyncio.Event())
+                await repeat(name, send, poll_s, worker.promised[-1])
+            name = f"{Loop.RELAY} former topics"
+            send = partial(_send_former, worker.pool, settings, health.sign(name))
+            await repeat(name, send, FORMER_TOPICS_EVERY_S)
         if Loop.DEADLINES in loops:
             fire = partial(fire_due, worker, limit=settings.deadlines.batch_rows_max)
             await repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
@@ -299,8 +309,10 @@ async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
         raise
 
 
-async def _send(pool: Pool, publisher: Publisher, settings: Settings, sign: Sign) -> int:
-    """Relay, connected: Kafka is looked for before a shard is led, not while it is."""
+async def _send(
+    pool: Pool, publisher: Publisher, settings: Settings, sign: Sign, topic: str
+) -> int:
+    """Relay a topic, connected: Kafka is looked for before a shard is led, not while it is."""
     await publisher.start()
 
     async def publish(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
@@ -310,11 +322,25 @@ async def _send(pool: Pool, publisher: Publisher, settings: Settings, sign: Sign
     return await relay(
         pool,
         publish,
+        topic,
         limit=settings.relay.batch_rows_max,
-        # It may have to find Kafka anew while it leads.
-        publish_max_s=(settings.kafka.request_timeout_ms + settings.relay.acknowledge_timeout_ms)
+        # It may have to find Kafka anew while it leads, and sends twice what is refused.
+        publish_max_s=2
+        * (settings.kafka.request_timeout_ms + settings.relay.acknowledge_timeout_ms)
         / 1000,
     )
+
+
+async def _send_former(pool: Pool, settings: Settings, sign: Sign) -> int:
+    """Relay what was promised to topics that the settings do not name, for they name others now."""
+    async with transaction(pool) as conn:
+        former = await outbox.topics(conn) - set(settings.topics.outbound)
+    sent = 0
+    if former:
+        async with producing(settings.kafka, settings.relay) as publisher:
+            for topic in sorted(former):
+                sent += await _send(pool, publisher, settings, sign, topic)
+    return sent
 
 
 async def _until_stopped(stop: Stop, tasks: Collection[asyncio.Task[None]]) -> None:

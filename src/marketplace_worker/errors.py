@@ -26,6 +26,10 @@ class Unavailable(Exception):
     """A server did not answer or refused for now: wait and try the same again."""
 
 
+class MessageRefused(Exception):
+    """Kafka refuses this one message and would refuse it again: hold it, and send the others."""
+
+
 class Misconfigured(Exception):
     """The settings or the database do not allow a start; the message says what to do."""
 

@@ -20,6 +20,14 @@ Headers = tuple[tuple[str, bytes | None], ...]
 Python has them in file names (`surrogateescape`)."""
 
 
+MESSAGE_BYTES_MAX = 900_000
+"""The largest message that we write: key, value, headers and all.  Brokers and consumers take 1 MiB
+where nobody changed it; what can be larger has a bounded form."""
+
+HEADER_LENGTHS_BYTES_MAX = 10
+"""How many bytes say how long a header's name and its value are."""
+
+
 class Record(Struct, frozen=True):
     """The bytes of a record and where they stood.
 
@@ -87,6 +95,23 @@ class Outgoing(Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @property
+    def bytes_at_most(self) -> int:
+        """How many bytes it takes in Kafka: key, value and headers, or some more."""
+        return (
+            len(self.key or b"")
+            + len(self.value or b"")
+            + sum(
+                len(written_out(name).encode()) + len(value or b"") + HEADER_LENGTHS_BYTES_MAX
+                for name, value in self.headers
+            )
+        )
+
+
+def written_out(name: str) -> str:
+    """A header's name as it goes out: bytes that are not UTF-8 as a backslash and their number."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 class Beginning(Struct, frozen=True):

@@ -238,13 +238,15 @@ class Teller:
 
     async def _published(self) -> list[bytes]:
         """Keep the worker's promises, and read what it said."""
-        while await relay(
-            self.pool,
-            self.publisher.publish,
-            limit=self.settings.relay.batch_rows_max,
-            publish_max_s=30,
-        ):
-            pass
+        for topic in self.settings.topics.outbound:
+            while await relay(
+                self.pool,
+                self.publisher.publish,
+                topic,
+                limit=self.settings.relay.batch_rows_max,
+                publish_max_s=30,
+            ):
+                pass
         await self.sending.send_and_wait(self.settings.topics.lifecycle, THE_END)
         said: list[bytes] = []
         async for record in self.hearing:

@@ -401,7 +401,7 @@ async def test_a_right_to_write_that_is_taken_away_is_named_and_nothing_is_lost(
         await until(partial(says, 200))
         await guarded.take_away(acl)
         await guarded.send("support-tool", support(1, "extend_grace", "nobody", days=1))
-        await until(partial(says, 503, "relay: failed", "--operation Write", acl.name))
+        await until(partial(says, 503, f"relay {acl.name}: failed", "--operation Write", acl.name))
         await guarded.give(acl)
         await guarded.read("billing", acl.name, b'"nobody"')
         await until(partial(says, 200))

@@ -43,7 +43,8 @@ async def test_a_worker_is_ready_also_where_it_has_no_partition(
         status, text = await asyncio.to_thread(ask, ports[0], "/livez")
         figures = (await asyncio.to_thread(ask, ports[0], "/metrics"))[1]
     assert status == 200
-    assert {"alive", "ingest facts", "deadlines", "relay", "event loop"} <= {
+    relay = f"relay {watched.settings.topics.lifecycle}"
+    assert {"alive", "ingest facts", "deadlines", relay, "event loop"} <= {
         line.split(":")[0] for line in text.splitlines()
     }
     assert "marketplace_worker_ready 1.0" in figures

@@ -16,7 +16,12 @@ from marketplace_worker.contract.examples import (
     example_standing,
     outbound_examples,
 )
-from marketplace_worker.contract.outbound import CLOUDEVENTS_CONTENT_TYPE, encode, encode_snapshot
+from marketplace_worker.contract.outbound import (
+    CLOUDEVENTS_CONTENT_TYPE,
+    VALUE_BYTES_MAX,
+    encode,
+    encode_snapshot,
+)
 from marketplace_worker.lifecycle.events import (
     WORKER,
     CancellationDetails,
@@ -25,6 +30,7 @@ from marketplace_worker.lifecycle.events import (
     EventKind,
     NoticeDetails,
     Refusal,
+    SubscriptionsDetails,
     SupportDetails,
     event_id,
 )
@@ -39,7 +45,9 @@ from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
     GuardSide,
+    Marketplace,
     OrganizationId,
+    SubscriptionKey,
 )
 
 EVENTS = outbound_examples()
@@ -470,3 +478,31 @@ def test_a_snapshot_tells_the_whole_organization() -> None:
 def test_the_content_type_is_that_of_structured_mode() -> None:
     """Consumers tell the mode by it."""
     assert CLOUDEVENTS_CONTENT_TYPE == "application/cloudevents+json"
+
+
+def test_a_snapshot_of_more_plans_than_kafka_takes_leaves_some_out_and_says_how_many() -> None:
+    """The active ones are kept, in their order; Kafka would refuse the whole for ever."""
+    (plan, *_) = example_snapshot().plans
+    plans = [
+        replace(plan, name=f"aws:{n:05}" + "é" * 400, active=n % 50 == 0) for n in range(3_000)
+    ]
+    snapshot = replace(example_snapshot(), plans=tuple(plans))
+    value = encode_snapshot(snapshot)
+    assert VALUE_BYTES_MAX - 2_000 < len(value) <= VALUE_BYTES_MAX + 100
+    data = json.loads(value)["data"]
+    names = [each["name"] for each in data["plans"]]
+    assert names == sorted(names)
+    assert len(names) + data["omitted"] == 3_000
+    assert sum(each["active"] for each in data["plans"]) == 60
+
+
+def test_an_event_of_more_removed_plans_than_kafka_takes_leaves_some_out() -> None:
+    """Of each list the first."""
+    key = SubscriptionKey(Marketplace.AWS, "agmt-" + "\x01" * 1_000)
+    event = EVENTS[EventKind.SUBSCRIPTIONS_REMOVED]
+    details = SubscriptionsDetails((key,) * 500, ("c-1",), ())
+    value = encode(replace(event, details=details))
+    data = json.loads(value)["data"]
+    assert len(value) <= VALUE_BYTES_MAX + 100
+    assert data["omitted"] == 501 - len(data["subscriptions"])
+    assert data["commitments"] == []

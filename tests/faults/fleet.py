@@ -74,13 +74,16 @@ class Fleet:
         return [line for log in self.logs for line in lines(log, *events)]
 
     async def waits(self, event: str, reason: str, *, times: int = 1, **fields: str) -> None:
-        """Wait until a worker has said that it waits for this reason, `times` times in a row."""
+        """Wait until a worker has said that it waits for this reason, `times` times in a row.
+
+        `fields`: what others of the line begin with.
+        """
 
         async def said() -> bool:
             return any(
                 reason in line["reason"]
                 and line["failures"] >= times
-                and all(line[name] == value for name, value in fields.items())
+                and all(line[name].startswith(value) for name, value in fields.items())
                 for line in self.lines(event)
             )
 

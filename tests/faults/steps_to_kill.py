@@ -28,6 +28,7 @@ from acceptance.scenario import (
 from acceptance.stage import MovableClock
 from faults.fault_points import passing
 from marketplace_worker.app import _register, worker_of
+from marketplace_worker.errors import MessageRefused
 from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
@@ -298,8 +299,23 @@ async def _promised(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _sent(worker: Worker, scene: Scene) -> None:
-    while await relay(worker.pool, scene.publish, limit=5, publish_max_s=5):
-        pass
+    for topic in Topics().outbound:
+        while await relay(worker.pool, scene.publish, topic, limit=5, publish_max_s=5):
+            pass
+
+
+async def _refused(worker: Worker, scene: Scene) -> None:
+    """Kafka refuses all of one organization, and then takes it."""
+
+    async def refuses(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        await scene.publish([each for each in messages if each.key != b"goes"])
+        return [MessageRefused("too large") if each.key == b"goes" else None for each in messages]
+
+    for topic in Topics().outbound:
+        for _ in range(8):
+            await relay(worker.pool, refuses, topic, limit=2, publish_max_s=5)
+    await worker.pool.execute("UPDATE outbox SET held_until = now() WHERE held_until < 'infinity'")
+    await _sent(worker, scene)
 
 
 async def _nothing(worker: Worker, clock: MovableClock) -> None:
@@ -411,6 +427,7 @@ STEPS = {
         killed_at=frozenset({"BEGIN", "organizations.postpone", "COMMIT", "ROLLBACK"}),
     ),
     "relay": Step(_sent, at(4), _promised),
+    "refused messages": Step(_refused, at(4), _promised),
     "start": Step(_registered, at(4), _nothing),
     "guard trip": Step(_trip, at(DUE_DAY), _until_due, typed=True),
     "guard release": Step(_release, at(DUE_DAY + 0.1), _until_withheld, typed=True),

@@ -7,6 +7,7 @@ import pytest
 
 import servers
 from faults.fleet import (
+    Fleet,
     chance_of_this_run,
     first_days,
     fleet,
@@ -18,7 +19,6 @@ from faults.fleet import (
 from faults.kafka_faults import KafkaServer, kafka_server, open_transaction
 from faults.telling import pieces, settled, told
 from faults.workers import FaultStage, eventually
-from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
 
@@ -49,7 +49,7 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
 ) -> None:
     """
     Nobody is started anew: what was decided meanwhile waits in the outbox, what was not yet taken
-    in waits in Kafka.
+    in waits in Kafka.  A topic that refuses every message keeps no other waiting.
     """
     chance = chance_of_this_run()
     workload_ = first_days(chance, ORGANIZATIONS)
@@ -63,7 +63,8 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
         while not await _is_promised(stage, lifecycle):
             await told(story, 1)
             await eventually(stage.all_committed)
-        await workers.waits("loop_waiting", "Kafka did not acknowledge", times=2, loop=Loop.RELAY)
+        await eventually(lambda: _is_refused(workers, twice=lifecycle))
+        await eventually(lambda: _only_waits(stage, lifecycle))
         await broker.accept(lifecycle)
         await settled(stage)
 
@@ -99,6 +100,18 @@ async def _is_promised(stage: FaultStage, topic: str) -> bool:
     """Whether anything waits to be said on a topic."""
     query = "SELECT EXISTS (SELECT FROM outbox WHERE topic = $1)"
     return bool(await stage.pool.fetchval(query, topic))
+
+
+async def _only_waits(stage: FaultStage, topic: str) -> bool:
+    """Whether what is promised to all other topics was sent."""
+    query = "SELECT NOT EXISTS (SELECT FROM outbox WHERE topic <> $1)"
+    return bool(await stage.pool.fetchval(query, topic))
+
+
+async def _is_refused(workers: Fleet, *, twice: str) -> bool:
+    """Whether a message of that topic was refused, held, and refused again."""
+    lines = workers.lines("message_refused")
+    return any(line["refusals"] == 2 and line["topic"] == twice for line in lines)
 
 
 async def test_one_partition_that_stands_still_does_not_hold_up_the_others(

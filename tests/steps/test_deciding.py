@@ -12,7 +12,7 @@ from marketplace_worker.store.neighbourhood import Neighbourhood
 
 def tally() -> Tally:
     """Of a batch that may trip the guard."""
-    return Tally(Neighbourhood(safeguards_locked=True), Policies(), at(0), asyncio.Event())
+    return Tally(Neighbourhood(safeguards_locked=True), Policies(), at(0), [asyncio.Event()])
 
 
 def unheard_of(number: int) -> Fact:
@@ -42,8 +42,8 @@ async def test_the_relay_is_woken_where_anything_was_promised() -> None:
     batch = tally()
     await batch.decide(unheard_of(1), position="here")
     batch.tell()
-    assert not batch.promised.is_set()
+    assert not batch.promised[0].is_set()
 
     await batch.decide(GuardTripped(Identity("test", "2"), at(0), "grace", "Not now."), "here")
     batch.tell()
-    assert batch.promised.is_set()
+    assert batch.promised[0].is_set()

@@ -181,8 +181,9 @@ async def test_a_database_that_is_not_as_we_need_it_is_waited_for(
         replace(unreadable(), key=b"\xff" * 1_000_000),
         replace(unreadable(), headers=(("h", b"\xff" * 1_000_000),)),
         replace(unreadable(), headers=(("h", None),) * 200_000),
+        replace(unreadable(), headers=(("\udcff" * 300_000, None),)),
     ],
-    ids=["value", "key", "header", "headers"],
+    ids=["value", "key", "header", "headers", "header that grows when it is written out"],
 )
 async def test_a_record_that_is_too_large_for_the_topic_is_kept_in_the_table(
     worker: Worker, clock: MovableClock, large: Record

@@ -7,9 +7,10 @@ from string import ascii_letters
 from zlib import crc32
 
 import pytest
+from structlog.testing import capture_logs
 
 from acceptance.scenario import at
-from marketplace_worker.errors import Unavailable
+from marketplace_worker.errors import MessageRefused, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.relay import FROZEN_AFTER_S, SHARDS_OF_MANY, relay
@@ -36,7 +37,7 @@ async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
         return [None, None, TimeoutError(), TimeoutError()][: len(messages)]
 
     with pytest.raises(Unavailable, match="did not acknowledge 2 messages"):
-        await relay(worker.pool, takes_two, limit=100, publish_max_s=5)
+        await relay(worker.pool, takes_two, "t", limit=100, publish_max_s=5)
 
     left = await worker.pool.fetch("SELECT value FROM outbox ORDER BY id")
     assert [row["value"] for row in left] == [b"a2", b"a3"]
@@ -55,7 +56,7 @@ async def test_several_relays_send_each_message_once_and_each_key_in_order(worke
 
     async def until_empty() -> None:
         while await worker.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-            await relay(worker.pool, takes_all, limit=7, publish_max_s=5)
+            await relay(worker.pool, takes_all, "t", limit=7, publish_max_s=5)
 
     await asyncio.gather(*(until_empty() for _ in range(3)))
 
@@ -73,7 +74,7 @@ async def test_a_kafka_that_fails_altogether_leaves_everything_promised(worker: 
         raise Unavailable("Kafka is away")
 
     with pytest.raises(Unavailable):
-        await relay(worker.pool, away, limit=10, publish_max_s=5)
+        await relay(worker.pool, away, "t", limit=10, publish_max_s=5)
 
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
@@ -90,7 +91,7 @@ async def test_a_few_messages_are_sent_at_once_whichever_their_shards(worker: Wo
     """Each transaction is a wait for the disk, and for Kafka."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
-    count = await relay(worker.pool, partial(takes, batches), limit=52, publish_max_s=5)
+    count = await relay(worker.pool, partial(takes, batches), "t", limit=52, publish_max_s=5)
     assert count == 52
     assert batches == [set(range(outbox.SHARDS))]
 
@@ -99,7 +100,7 @@ async def test_of_many_messages_each_relay_leads_a_few_shards_at_a_time(worker: 
     """So that others have something to do."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
-    await relay(worker.pool, partial(takes, batches), limit=51, publish_max_s=5)
+    await relay(worker.pool, partial(takes, batches), "t", limit=51, publish_max_s=5)
     assert [len(shards) for shards in batches] == [SHARDS_OF_MANY] * 4
     assert set().union(*batches) == set(range(outbox.SHARDS))
 
@@ -113,8 +114,8 @@ async def test_a_relay_that_is_frozen_amid_a_transaction_loses_its_shards(worker
         return [None for _ in messages]
 
     with pytest.raises(Unavailable):
-        await relay(worker.pool, freezes, limit=10, publish_max_s=0.2 - FROZEN_AFTER_S)
-    sent = await relay(worker.pool, partial(takes, []), limit=10, publish_max_s=5)
+        await relay(worker.pool, freezes, "t", limit=10, publish_max_s=0.2 - FROZEN_AFTER_S)
+    sent = await relay(worker.pool, partial(takes, []), "t", limit=10, publish_max_s=5)
     assert sent == 1
     timeout = await worker.pool.fetchval("SHOW idle_in_transaction_session_timeout")
     assert timeout == "5min", "only the relay's transactions end so soon"
@@ -130,6 +131,119 @@ async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
         return [ValueError("too large") if each.key == b"a" else None for each in messages]
 
     with pytest.raises(Unavailable, match="too large"):
-        await relay(worker.pool, never_takes_a, limit=10, publish_max_s=5)
+        await relay(worker.pool, never_takes_a, "t", limit=10, publish_max_s=5)
 
     assert [row["key"] for row in await worker.pool.fetch("SELECT key FROM outbox")] == [b"a"]
+
+
+class Refusing:
+    """A Kafka that refuses some messages for good, and takes all others."""
+
+    def __init__(self, *refused: Outgoing) -> None:
+        self.refused = set(refused)
+        self.taken: list[Outgoing] = []
+
+    async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        """As the producer does: what is behind a refused one of its key counts as refused."""
+        results: list[Exception | None] = []
+        keys: set[bytes] = set()
+        for each in messages:
+            if each in self.refused or (each.key in keys and each.key is not None):
+                keys.add(each.key or b"")
+                results.append(MessageRefused("too large"))
+            else:
+                self.taken.append(each)
+                results.append(None)
+        return results
+
+
+async def due_now(worker: Worker) -> None:
+    """Let the pause of every refused message be over."""
+    await worker.pool.execute(
+        "UPDATE outbox SET held_until = now() WHERE held_until < 'infinity' AND refusals > 0"
+    )
+
+
+async def test_a_message_that_kafka_refuses_holds_back_its_key_alone(worker: Worker) -> None:
+    """Over and over it would be sent, and all of its shard would wait; now nobody does."""
+    first, behind = message("a", 0), message("a", 1)
+    others = [message("b", number) for number in range(3)]
+    await promise(worker, first, behind, *others)
+    kafka = Refusing(first)
+
+    with capture_logs() as logs:
+        sent = await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+    assert (sent, kafka.taken) == (3, others)
+    (line,) = [line for line in logs if line["event"] == "message_refused"]
+    assert (line["log_level"], line["key"], line["pause_s"]) == ("error", "a", 1.0)
+
+    later = message("a", 2)
+    await promise(worker, later, message("b", 3))
+    await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+    assert kafka.taken[3:] == [message("b", 3)], "what comes later waits behind it"
+
+    await due_now(worker)
+    with capture_logs() as logs:
+        await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+    (line,) = [line for line in logs if line["event"] == "message_refused"]
+    assert (line["refusals"], line["pause_s"]) == (2, 2.0), "the pause grows"
+
+    kafka.refused.clear()
+    await due_now(worker)
+    while await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5):
+        pass
+    assert [each for each in kafka.taken if each.key == b"a"] == [first, behind, later]
+    assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_a_refused_message_without_a_key_holds_back_nothing(worker: Worker) -> None:
+    """Dead letters may have none, and no order among them is promised."""
+    refused, other = Outgoing("t", None, b"1"), Outgoing("t", None, b"2")
+    await promise(worker, refused, other)
+    kafka = Refusing(refused)
+    await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+    assert kafka.taken == [other]
+
+
+async def test_what_is_held_makes_no_room_scarce(worker: Worker) -> None:
+    """However much waits behind a refused message, the next batch is full of what can be sent."""
+    refused = message("a", 0)
+    await promise(worker, refused, *(message("a", number) for number in range(1, 30)))
+    kafka = Refusing(refused)
+    for _ in range(8):
+        await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5)
+    await promise(worker, message("b", 0))
+    await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5)
+    assert kafka.taken == [message("b", 0)]
+
+
+async def test_a_clock_that_went_back_does_not_hold_a_refused_message_for_a_year(
+    worker: Worker,
+) -> None:
+    """It was a year ahead when Kafka refused it."""
+    await promise(worker, message("a", 0))
+    kafka = Refusing(message("a", 0))
+    await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5)
+    await worker.pool.execute("UPDATE outbox SET held_until = held_until + interval '1 year'")
+    kafka.refused.clear()
+    assert await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5) == 1
+
+
+async def test_relays_of_different_topics_do_not_wait_for_one_another(worker: Worker) -> None:
+    """One that cannot be written to holds its shards for as long as Kafka may take to answer."""
+    here, there = message("a", 0), Outgoing("elsewhere", b"a", b"v")
+    await promise(worker, here, there)
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        waits.set()
+        await goes_on.wait()
+        return [None for _ in messages]
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(relay(worker.pool, slow, "t", limit=5, publish_max_s=5))
+        await waits.wait()
+        kafka = Refusing()
+        await relay(worker.pool, kafka.publish, "elsewhere", limit=5, publish_max_s=5)
+        goes_on.set()
+    assert kafka.taken == [there]

@@ -128,11 +128,16 @@ TICKS = {
     "organizations.postpone": Asked(("org-77", "2026-01-01", "2026-01-02")),
     "organizations.lock_withheld": Asked(rows=15),
     "organizations.wake_withheld": Asked(("2026-01-01",), 15),
-    "outbox.waiting": Asked(rows=16, index_only=True),
-    "outbox.holds_more_than": Asked((str(BATCH),), BATCH + 1, index_only=True),
-    "outbox.next_batch": Asked(("{3}", str(BATCH), str(BATCH)), BATCH),
+    "outbox.topics": Asked(rows=ROWS // 10),  # all that is held: there should be nothing
+    "outbox.waiting": Asked(("t", "16", str(BATCH)), BATCH + 1, index_only=True),
+    "outbox.next_batch": Asked(("t", "{3}", str(BATCH), str(BATCH)), BATCH),
+    "outbox.due": Asked(("refusing", "{3}", "20"), 60),
+    "outbox.hold": Asked((_keys(""), NUMBERS, NUMBERS), BATCH),
+    "outbox.hold_behind": Asked((_keys(""),), BATCH),
+    "outbox.release": Asked(("{11}",), 5),
     "outbox.forget": Asked((_keys(""),), BATCH),
     "outbox.oldest_s": Asked(),
+    "outbox.held": Asked(rows=ROWS // 20),
 }
 """For every turn of a loop, whether there is anything to do or not."""
 
@@ -275,4 +280,8 @@ SELECT 't', 0, n, 0, now(), now(), 'r', 'f', '[]', 'group-' || n % 1000,
 FROM generate_series(1, $rows) AS n;
 INSERT INTO outbox (shard, topic, headers, written_at)
 SELECT n % 16, 't', '[]', now() FROM generate_series(1, $rows) AS n;
+INSERT INTO outbox (shard, topic, key, headers, written_at, refusals, held_until)
+SELECT n % 16, 'refusing', int4send(n / 2), '[]', now(), 1 - n % 2,
+       CASE WHEN n % 2 = 1 THEN timestamptz 'infinity' ELSE now() + n * interval '1 s' END
+FROM generate_series(1, $rows / 10) AS n;
 """.replace("$rows", str(ROWS)).replace("$document", DOCUMENT)

@@ -3,12 +3,13 @@
 Only this module makes them; the same value always gives the same bytes (events.md section 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, event_type, schema_id
 from marketplace_worker.contract.outbound_events import (
@@ -47,6 +48,7 @@ from marketplace_worker.lifecycle.own_details import (
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+from marketplace_worker.record import MESSAGE_BYTES_MAX
 
 __all__ = ["CLOUDEVENTS_CONTENT_TYPE", "encode", "encode_snapshot"]
 
@@ -55,6 +57,11 @@ _EVENTS: dict[EventKind, TypeAdapter[PublishedEvent]] = {
 }
 _STATE: TypeAdapter[PublishedEvent] = TypeAdapter(STATE_MODEL)
 _NAMES = {kind: (event_type(kind), schema_id(kind)) for kind in EventKind}
+_REMOVED_LISTS = ("subscriptions", "commitments", "grants")
+
+VALUE_BYTES_MAX = MESSAGE_BYTES_MAX - 10_000
+"""The rest is for the key, which is an organization's id, and the headers."""
+
 _CAPABILITIES = {state: asdict(state.capabilities) for state in State}
 
 
@@ -71,7 +78,8 @@ def encode(event: Event, trace: Trace | None = None) -> bytes:
     concerns = data.get("organization_id", WORKER)
     assert event.subject == concerns, f"{kind} of {event.subject} tells of {concerns}"
     cloudevent_type, dataschema = _NAMES[kind]
-    written = _EVENTS[kind].validate_python(
+    return _bounded(
+        _EVENTS[kind],
         {
             "specversion": "1.0",
             "id": event.id,
@@ -87,9 +95,9 @@ def encode(event: Event, trace: Trace | None = None) -> bytes:
             "correlationid": event.correlation_id,
             **_traced(trace),
             "data": data | details_data(event.details),
-        }
+        },
+        _REMOVED_LISTS if isinstance(event.details, SubscriptionsDetails) else (),
     )
-    return _EVENTS[kind].dump_json(written)
 
 
 def encode_snapshot(snapshot: Snapshot, trace: Trace | None = None) -> bytes:
@@ -100,7 +108,8 @@ def encode_snapshot(snapshot: Snapshot, trace: Trace | None = None) -> bytes:
     Its `sequence` is the revision: it counts the snapshots, not the events.
     """
     organization = snapshot.standing.organization
-    written = _STATE.validate_python(
+    return _bounded(
+        _STATE,
         {
             "specversion": "1.0",
             "id": snapshot.id,
@@ -122,9 +131,45 @@ def encode_snapshot(snapshot: Snapshot, trace: Trace | None = None) -> bytes:
                 "plans": [_plan(plan) for plan in snapshot.plans],
                 "last_event_sequence": snapshot.last_event_sequence,
             },
-        }
+        },
+        ("plans",),
     )
-    return _STATE.dump_json(written)
+
+
+def _bounded(
+    adapter: TypeAdapter[PublishedEvent], event: dict[str, Any], lists: Sequence[str]
+) -> bytes:
+    """The JSON of an event; where it would be too large for Kafka, without some entries of these
+    lists of its data, which then say how many are `omitted`.
+
+    What is active is kept first, and then what stands first.
+    """
+    whole = adapter.dump_json(adapter.validate_python(event))
+    if len(whole) <= VALUE_BYTES_MAX or not lists:
+        return whole
+    data = event["data"]
+    places = [(name, place) for name in lists for place in range(len(data[name]))]
+    places.sort(key=lambda at: not _is_active(data[at[0]][at[1]]))
+    room = VALUE_BYTES_MAX - len(whole) + sum(_bytes(data[name]) for name in lists)
+    kept: dict[str, list[int]] = {name: [] for name in lists}
+    for name, place in places:
+        room -= _bytes(data[name][place])
+        if room < 0:
+            break
+        kept[name].append(place)
+    bounded = {name: [data[name][place] for place in sorted(kept[name])] for name in lists}
+    omitted = len(places) - sum(map(len, kept.values()))
+    data = data | bounded | {"omitted": omitted}
+    return adapter.dump_json(adapter.validate_python({**event, "data": data}))
+
+
+def _is_active(entry: object) -> bool:
+    return isinstance(entry, dict) and bool(entry.get("active"))
+
+
+def _bytes(value: object) -> int:
+    """How many bytes it takes in JSON, with the comma after it."""
+    return len(to_json(value)) + 1
 
 
 def _traced(trace: Trace | None) -> dict[str, Any]:

@@ -108,6 +108,17 @@ Held = Annotated[
 ]
 
 
+Omitted = Annotated[
+    int,
+    Field(
+        ge=0,
+        exclude_if=lambda omitted: omitted == 0,
+        description="There only where the lists would make the message too large for Kafka: how "
+        "many entries are left out.",
+    ),
+]
+
+
 class StandingData(AnyStandingData):
     """Where an organization stands once the event has happened."""
 
@@ -159,6 +170,7 @@ class SubscriptionsRemovedData(StandingData):
     grants: Annotated[
         list[Name], Field(description="By the ids of the requests of Support that gave them.")
     ]
+    omitted: Omitted = 0
 
 
 class EmailData(StandingData):
@@ -328,7 +340,11 @@ class StateData(StandingData):
     tier: Tier
     created_at: Utc
     canceled_at: Utc | None
-    plans: list[PlanData]
+    plans: Annotated[
+        list[PlanData],
+        Field(description="Where not all of them fit, the active ones are kept first."),
+    ]
+    omitted: Omitted = 0
     last_event_sequence: Annotated[
         int, Field(ge=0, description="The newest event that is included; 0: none yet.")
     ]

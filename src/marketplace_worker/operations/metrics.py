@@ -74,7 +74,12 @@ LAG = Gauge(
     ["consumer"],
 )
 OUTBOX_AGE = Gauge(
-    "marketplace_worker_outbox_age_seconds", "Age of the oldest promise that is not in Kafka"
+    "marketplace_worker_outbox_age_seconds",
+    "Age of the oldest promise that is not in Kafka, those aside that Kafka refused",
+)
+OUTBOX_REFUSED = Gauge(
+    "marketplace_worker_outbox_refused_messages",
+    "Messages that Kafka refused; each holds back those of its key",
 )
 
 

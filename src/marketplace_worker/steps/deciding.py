@@ -4,7 +4,7 @@ What the steps that decide share: from facts and a neighbourhood to rows and pro
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -71,7 +71,7 @@ class Worker:
 
     `clock` tells the moment of a decision, read once a transaction; `feeds` says what each
     inbound topic carries; `intake` is what this worker knows of the topics that it takes in.
-    `promised` is set when messages were promised, for a relay in the same process.
+    `promised` are set when messages were promised, one for each relay in the same process.
     """
 
     pool: Pool
@@ -81,7 +81,7 @@ class Worker:
     feeds: Mapping[str, Feed]
     topics: OutboundTopics
     intake: Intake
-    promised: asyncio.Event = field(default_factory=asyncio.Event)
+    promised: list[asyncio.Event] = field(default_factory=list)
     alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
 
 
@@ -96,7 +96,7 @@ class Tally:
     near: Neighbourhood
     policies: Policies
     now: datetime
-    promised: asyncio.Event
+    promised: Sequence[asyncio.Event]
     alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
     entries: list[journal.Entry] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
@@ -259,9 +259,10 @@ class Tally:
                 yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown, trace), _HEADERS)
 
     def tell(self) -> None:
-        """Say what was decided, count it, and wake the relay, after the commit."""
+        """Say what was decided, count it, and wake the relays, after the commit."""
         if self.events or self._snapshots:
-            self.promised.set()
+            for relay in self.promised:
+                relay.set()
         metrics.count((entry.outcome for entry in self.entries), self.events)
         log_lines.log_events(self.events)
         log_lines.log_answers(self._answers)

@@ -19,7 +19,7 @@ from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
-from marketplace_worker.record import Outgoing, Record
+from marketplace_worker.record import MESSAGE_BYTES_MAX, Outgoing, Record
 from marketplace_worker.steps.counting import Counting, Said, WatchedMeanwhile
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.steps.log_lines import log_contradictions
@@ -29,15 +29,13 @@ from marketplace_worker.store.dead_letters import Refused
 from marketplace_worker.store.possible_use import Unreadable
 from marketplace_worker.translate import translate_traced
 
-DEAD_LETTER_BYTES_MAX = 900_000
-"""Brokers take 1 MiB where nobody changed it, key and headers and all."""
-
 ID_BYTES_MAX = 1_024
 """A longer key is no organization's id."""
 
-HEADER_LENGTHS_BYTES_MAX = 10
-"""How many bytes say how long a header's name and its value are."""
+REASON_BYTES_MAX = 8_192
+"""How much of a reason goes to the topic: it may have the path of a field in it, as it came."""
 
+_IN_THE_TABLE = b"too large for the topic: it is in the table dead_letters"
 _LEFT_OUT = b"too large to be kept: it is in Kafka at this position"
 
 OUR_HEADERS = "dead-letter-"
@@ -269,7 +267,7 @@ async def promise(
 def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> Outgoing:
     """The bytes as they came; our headers say where from, why and when (events.md section 1).
 
-    What with our headers might be more than a broker takes stays in the table alone.
+    What with our headers is larger than anything that we write stays in the table alone.
     """
     record = refused.record
     ours = {
@@ -281,28 +279,17 @@ def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> O
         "dead-letter-at": now.isoformat(),
         "dead-letter-attempt": str(attempt),
     }
-    fits = _bytes_at_most(record) <= DEAD_LETTER_BYTES_MAX
-    if not fits:
-        ours["dead-letter-value"] = "too large for the topic: it is in the table dead_letters"
-    headers = tuple((name, text.encode()) for name, text in ours.items())
-    if not fits:
-        is_id = len(record.key or b"") <= ID_BYTES_MAX
-        return Outgoing(topic, record.key if is_id else None, b"", headers)
-    if record.left_out_bytes is not None:
-        headers = (*headers, ("dead-letter-value", _LEFT_OUT))
+    headers = tuple((name, _shortened(text)) for name, text in ours.items())
     theirs = tuple(each for each in record.headers if not each[0].startswith(OUR_HEADERS))
-    return Outgoing(topic, record.key, record.value, (*theirs, *headers))
-
-
-def _bytes_at_most(record: Record) -> int:
-    """How many bytes a record takes in Kafka, whatever it is made of, or some more."""
-    return (
-        len(record.key or b"")
-        + len(record.value or b"")
-        + sum(
-            len(name.encode(errors="surrogateescape"))
-            + len(value or b"")
-            + HEADER_LENGTHS_BYTES_MAX
-            for name, value in record.headers
-        )
+    left_out = (("dead-letter-value", _LEFT_OUT),) if record.left_out_bytes is not None else ()
+    whole = Outgoing(topic, record.key, record.value, (*theirs, *headers, *left_out))
+    if whole.bytes_at_most <= MESSAGE_BYTES_MAX:
+        return whole
+    is_id = len(record.key or b"") <= ID_BYTES_MAX
+    return Outgoing(
+        topic, record.key if is_id else None, b"", (*headers, ("dead-letter-value", _IN_THE_TABLE))
     )
+
+
+def _shortened(text: str) -> bytes:
+    return text.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()

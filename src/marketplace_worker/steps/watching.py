@@ -80,11 +80,12 @@ def _awaits(awaited: object) -> Iterator[str]:
 
 
 async def look_at_postgres(pool: Pool, health: Health) -> int:
-    """See whether Postgres answers and has our schema, and how old the oldest promise is."""
+    """See whether Postgres answers and has our schema, and how the promises stand."""
     try:
         await require_current_schema(pool)
         async with transaction(pool) as conn:
             metrics.OUTBOX_AGE.set(await outbox.oldest_s(conn))
+            metrics.OUTBOX_REFUSED.set(await outbox.held(conn))
     except Unavailable:
         health.looked_at("Postgres", lacks="does not answer, or has no connection free")
     except Misconfigured as error:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
-from marketplace_worker.record import Headers, Outgoing
+import asyncpg
+
+from marketplace_worker.record import MESSAGE_BYTES_MAX, Headers, Outgoing, written_out
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
 
@@ -20,14 +22,41 @@ written with it, so no setting can orphan one."""
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A promise, by its row's id."""
+    """A promise, by its row's id.  `refusals`: how often Kafka refused it."""
 
     id: int
     message: Outgoing
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What of a topic is to be sent: how many messages are in line, counted up to one more than was
+    asked; in which shards these are; and the shards of refused ones that are due again.
+    """
+
+    messages: int
+    shards: Sequence[int]
+    due: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages in the order in which they were promised; and the ids of others, before which one of
+    their key is held.
+    """
+
+    unsent: Sequence[Unsent]
+    behind: Sequence[int]
 
 
 async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: datetime) -> None:
-    """Promise messages, in order.  Call inside the transaction that made them true."""
+    """Promise messages, in order.  Call inside the transaction that made them true.
+
+    Each must be one that Kafka can take: what can be too large has a bounded form.
+    """
+    for message in messages:
+        assert message.bytes_at_most <= MESSAGE_BYTES_MAX, f"too large for {message.topic}"
     await conn.execute(
         SQL["append"],
         [crc32(message.key or b"") % SHARDS for message in messages],
@@ -39,37 +68,76 @@ async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: 
     )
 
 
-async def waiting(conn: Connection) -> Sequence[int]:
-    """The shards that have anything to send."""
-    return [row["shard"] for row in await conn.fetch(SQL["waiting"])]
+async def topics(conn: Connection) -> set[str]:
+    """The topics for which anything is promised."""
+    return {row["topic"] for row in await conn.fetch(SQL["topics"])}
 
 
-async def holds_more_than(conn: Connection, messages: int) -> bool:
-    """Whether more than so many messages wait, whoever leads their shards."""
-    return bool(await conn.fetchval(SQL["holds_more_than"], messages))
+async def waiting(conn: Connection, topic: str, *, limit: int) -> Waiting:
+    """What of a topic is to be sent, whoever leads its shards; counted up to one above `limit`."""
+    row = await conn.fetchrow(SQL["waiting"], topic, SHARDS, limit)
+    assert row is not None
+    return Waiting(row["messages"], row["shards"] or [], row["due"])
 
 
-async def lead(conn: Connection, shards: Collection[int], *, silent_max_s: float) -> Sequence[int]:
-    """Those of these shards whose messages this transaction may send; no other may until it ends,
-    or has asked for nothing for `silent_max_s`.
+async def lead(
+    conn: Connection, topic: str, shards: Collection[int], *, silent_max_s: float
+) -> Sequence[int]:
+    """Those of these shards of a topic whose messages this transaction may send; no other may until
+    it ends, or has asked for nothing for `silent_max_s`.
     """
     silent_max_ms = str(round(silent_max_s * 1000))
-    return [row["shard"] for row in await conn.fetch(SQL["lead"], list(shards), silent_max_ms)]
+    rows = await conn.fetch(SQL["lead"], topic, list(shards), silent_max_ms)
+    return [row["shard"] for row in rows]
 
 
 async def next_batch(
-    conn: Connection, shards: Sequence[int], *, of_each: int, limit: int
-) -> Sequence[Unsent]:
-    """The oldest unsent messages of some shards, at most `limit` in all, in the order in which they
-    were promised; only for who leads these shards.
+    conn: Connection, topic: str, shards: Sequence[int], *, of_each: int, limit: int
+) -> Batch:
+    """The oldest messages in line of some shards of a topic, at most `limit` in all, in the order
+    in which they were promised; only for who leads these shards.
     """
-    return [
-        Unsent(
-            row["id"],
-            Outgoing(row["topic"], row["key"], row["value"], headers_from_json(row["headers"])),
-        )
-        for row in await conn.fetch(SQL["next_batch"], shards, of_each, limit)
-    ]
+    rows = await conn.fetch(SQL["next_batch"], topic, shards, of_each, limit)
+    return Batch(
+        [Unsent(row["id"], _message(row)) for row in rows if not row["behind"]],
+        [row["id"] for row in rows if row["behind"]],
+    )
+
+
+async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: int) -> Batch:
+    """The messages that were refused, or stood behind one that was, and are to be sent again now;
+    only for who leads these shards.
+    """
+    rows = await conn.fetch(SQL["due"], topic, shards, of_each)
+    return Batch(
+        [Unsent(row["id"], _message(row), row["refusals"]) for row in rows if not row["behind"]],
+        [row["id"] for row in rows if row["behind"]],
+    )
+
+
+async def hold(conn: Connection, refused: Collection[tuple[Unsent, float]]) -> None:
+    """Hold what Kafka refused once more, each for so many seconds."""
+    await conn.execute(
+        SQL["hold"],
+        [unsent.id for unsent, _ in refused],
+        [unsent.refusals + 1 for unsent, _ in refused],
+        [pause_s for _, pause_s in refused],
+    )
+
+
+async def hold_behind(conn: Connection, ids: Collection[int]) -> None:
+    """Hold what stands behind a refused message of its key, until that is sent."""
+    await conn.execute(SQL["hold_behind"], list(ids))
+
+
+async def release(conn: Connection, ids: Collection[int]) -> None:
+    """Let what stands behind these be sent next: they were held, and are acknowledged."""
+    await conn.execute(SQL["release"], list(ids))
+
+
+def _message(row: asyncpg.Record) -> Outgoing:
+    headers = headers_from_json(row["headers"])
+    return Outgoing(row["topic"], row["key"], row["value"], headers)
 
 
 async def forget(conn: Connection, ids: Collection[int]) -> None:
@@ -78,8 +146,13 @@ async def forget(conn: Connection, ids: Collection[int]) -> None:
 
 
 async def oldest_s(conn: Connection) -> float:
-    """How long the oldest promise has waited to be sent, in seconds; 0 if none waits."""
+    """How long the oldest promise in line has waited to be sent, in seconds; 0 if none waits."""
     return float(await conn.fetchval(SQL["oldest_s"]) or 0.0)
+
+
+async def held(conn: Connection) -> int:
+    """How many messages wait because Kafka refused them."""
+    return int(await conn.fetchval(SQL["held"]))
 
 
 def headers_to_json(headers: Headers) -> str:
@@ -89,14 +162,10 @@ def headers_to_json(headers: Headers) -> str:
     """
     return json.dumps(
         [
-            (_written_out(name), None if value is None else b64encode(value).decode())
+            (written_out(name), None if value is None else b64encode(value).decode())
             for name, value in headers
         ]
     )
-
-
-def _written_out(name: str) -> str:
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def headers_from_json(text: str) -> Headers:

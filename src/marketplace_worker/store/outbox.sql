@@ -1,5 +1,7 @@
 -- Messages decided but not yet known to be in Kafka.
 -- Written only in the transaction that made them true; emptied only by the relay.
+-- A message is in line (held_until is null), or is held: Kafka refused it, or one of its key before
+-- it.  What was held never gets back into the line; it is sent from where it is.
 
 -- name: append
 -- In the order in which they are given.
@@ -11,52 +13,173 @@ FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])
     WITH ORDINALITY AS new (shard, topic, key, value, headers, place)
 ORDER BY place;
 
+-- name: topics
+-- The topics of all messages in line; skips from topic to topic along outbox_in_line.
+WITH RECURSIVE topics (topic) AS (
+    (SELECT topic FROM outbox WHERE held_until IS NULL ORDER BY topic LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT o.topic FROM outbox AS o
+        WHERE o.topic > topics.topic AND o.held_until IS NULL
+        ORDER BY o.topic
+        LIMIT 1
+    )
+    FROM topics
+    WHERE topics.topic IS NOT NULL
+)
+SELECT topic FROM topics WHERE topic IS NOT NULL
+UNION
+SELECT topic FROM outbox WHERE held_until IS NOT NULL;
+
 -- name: lead
--- Those of these shards whose messages this transaction may send; until it ends, no other may.  A
--- relay that is frozen amid it is taken for dead sooner than others.
--- $1 shards integer[].  $2 text, for how many milliseconds it may be silent.
--- (The first number names this use of advisory locks.)
-SELECT shard, set_config('idle_in_transaction_session_timeout', $2, true)
-FROM unnest($1::integer[]) AS asked (shard)
-WHERE pg_try_advisory_xact_lock(73019, shard);
+-- Those of these shards of a topic whose messages this transaction may send; until it ends, no
+-- other may.  A relay that is frozen amid it is taken for dead sooner than others.
+-- (The first number names this use of advisory locks.  Workers of before locked a shard of all
+-- topics at once: it is shared, so that they and we keep out of each other's way.)
+-- $1 topic text.  $2 shards integer[].  $3 text, for how many milliseconds it may be silent.
+SELECT shard, set_config('idle_in_transaction_session_timeout', $3, true)
+FROM unnest($2::integer[]) AS asked (shard)
+WHERE pg_try_advisory_xact_lock(hashtextextended($1, shard))
+    AND pg_try_advisory_xact_lock_shared(73019, shard);
 
 -- name: waiting
--- The shards that have anything to send; skips from shard to shard along outbox_by_shard.
-WITH RECURSIVE waiting (shard) AS (
-    (SELECT shard FROM outbox ORDER BY shard LIMIT 1)
-    UNION ALL
-    SELECT (SELECT o.shard FROM outbox AS o WHERE o.shard > waiting.shard ORDER BY o.shard LIMIT 1)
-    FROM waiting
-    WHERE waiting.shard IS NOT NULL
-)
-SELECT shard FROM waiting WHERE shard IS NOT NULL;
-
--- name: holds_more_than
--- Reads one row more at most, by the primary key alone.
--- $1 messages bigint
-SELECT count(*) > $1 FROM (SELECT FROM outbox ORDER BY id LIMIT $1 + 1) AS first;
+-- How many messages of a topic are in line, one more than the limit at most, and in which shards
+-- these are; and the shards of those that are held until now.
+-- One that is held for longer than any pause is due as well: the clock has gone back since.
+-- $1 topic text.  $2 shards integer, how many there are.  $3 limit bigint
+SELECT messages, shards, ARRAY(
+    SELECT shard::integer
+    FROM generate_series(0, $2 - 1) AS of_topic (shard)
+    WHERE EXISTS (
+        SELECT FROM outbox
+        WHERE topic = $1
+            AND outbox.shard = of_topic.shard
+            AND held_until <= statement_timestamp()
+    ) OR EXISTS (
+        SELECT FROM outbox
+        WHERE topic = $1
+            AND outbox.shard = of_topic.shard
+            AND held_until > statement_timestamp() + interval '1 hour'
+            AND held_until < 'infinity'
+    )
+) AS due
+FROM (
+    SELECT count(*) AS messages, array_agg(DISTINCT shard) AS shards
+    FROM (
+        SELECT of_topic.shard
+        FROM generate_series(0, $2 - 1) AS of_topic (shard)
+        CROSS JOIN LATERAL (
+            SELECT FROM outbox
+            WHERE topic = $1 AND outbox.shard = of_topic.shard AND held_until IS NULL
+            ORDER BY id
+            LIMIT $3 + 1
+        ) AS first
+        LIMIT $3 + 1
+    ) AS in_line
+) AS counted;
 
 -- name: next_batch
--- The oldest unsent of each of these shards.  No SKIP LOCKED: one transaction leads a shard, and
--- skipping a locked row would send an organization's second message before the first.
--- $1 shards smallint[].  $2 limit bigint, of each.  $3 limit bigint, of all: the oldest
-SELECT unsent.id, topic, key, value, headers
-FROM unnest($1::smallint[]) AS led (shard)
+-- The oldest in line of each of these shards of a topic, and whether a message of their key is
+-- held.  No SKIP LOCKED: one transaction leads a shard, and skipping a locked row would send an
+-- organization's second message before the first.
+-- $1 topic text.  $2 shards smallint[].  $3 limit bigint, of each.  $4 limit bigint, of all: the
+-- oldest
+SELECT unsent.id, topic, key, value, headers, EXISTS (
+    SELECT FROM outbox AS held
+    WHERE held.topic = $1 AND sha256(held.key) = sha256(unsent.key) AND held.held_until IS NOT NULL
+) AS behind
+FROM unnest($2::smallint[]) AS led (shard)
 CROSS JOIN LATERAL (
     SELECT id, topic, key, value, headers
     FROM outbox
-    WHERE outbox.shard = led.shard
+    WHERE topic = $1 AND outbox.shard = led.shard AND held_until IS NULL
     ORDER BY id
-    LIMIT $2
+    LIMIT $3
 ) AS unsent
 ORDER BY unsent.id
-LIMIT $3;
+LIMIT $4;
+
+-- name: due
+-- What is held until now, of each of these shards of a topic what is due for longest; and whether a
+-- message of its key stands before it that is held for longer.
+-- $1 topic text.  $2 shards smallint[].  $3 limit bigint, of each
+WITH due AS MATERIALIZED (
+    SELECT held.id, held.key_hash
+    FROM unnest($2::smallint[]) AS led (shard)
+    CROSS JOIN LATERAL (
+        (
+            SELECT id, sha256(key) AS key_hash
+            FROM outbox
+            WHERE topic = $1
+                AND outbox.shard = led.shard
+                AND held_until <= statement_timestamp()
+            ORDER BY held_until, id
+            LIMIT $3
+        )
+        UNION ALL
+        (
+            SELECT id, sha256(key)
+            FROM outbox
+            WHERE topic = $1
+                AND outbox.shard = led.shard
+                AND held_until > statement_timestamp() + interval '1 hour'
+                AND held_until < 'infinity'
+            ORDER BY held_until, id
+            LIMIT $3
+        )
+    ) AS held
+)
+SELECT outbox.id, topic, key, value, headers, refusals, EXISTS (
+    SELECT FROM outbox AS held
+    WHERE held.topic = $1
+        AND sha256(held.key) = due.key_hash
+        AND held.held_until IS NOT NULL
+        AND held.id < due.id
+        AND held.id <> ALL(ARRAY(SELECT id FROM due))
+) AS behind
+FROM due
+JOIN outbox ON outbox.id = due.id
+ORDER BY outbox.id;
+
+-- name: hold
+-- What Kafka refused, each for so many seconds.
+-- $1 ids bigint[].  $2 refusals integer[], how often by now.  $3 pauses double precision[]
+UPDATE outbox
+SET refusals = refused.refusals,
+    held_until = clock_timestamp() + make_interval(secs => refused.pause_s)
+FROM unnest($1::bigint[], $2::integer[], $3::double precision[]) AS refused (id, refusals, pause_s)
+WHERE outbox.id = ANY($1::bigint[]) AND outbox.id = refused.id;
+
+-- name: hold_behind
+-- Until what stands before them is sent.
+-- $1 ids bigint[]
+UPDATE outbox SET held_until = 'infinity' WHERE id = ANY($1::bigint[]);
+
+-- name: release
+-- What stands behind these, which were held and are acknowledged: it is sent next.
+-- $1 ids bigint[]
+UPDATE outbox AS behind
+SET held_until = clock_timestamp()
+FROM outbox AS sent
+WHERE sent.id = ANY($1::bigint[])
+    AND behind.topic = sent.topic
+    AND sha256(behind.key) = sha256(sent.key)
+    AND behind.held_until = 'infinity';
 
 -- name: forget
 -- $1 ids bigint[] that Kafka acknowledged, and no others
 DELETE FROM outbox WHERE id = ANY($1::bigint[]);
 
 -- name: oldest_s
--- How long ago the oldest promise was written, in seconds; null if there is none.  By the primary
--- key: of all shards the lowest id, which is the oldest but for what was written at the same time.
-SELECT extract(epoch FROM clock_timestamp() - written_at)::float8 FROM outbox ORDER BY id LIMIT 1;
+-- How long ago the oldest promise in line was written, in seconds; null if there is none.  By the
+-- primary key: of all shards the lowest id, which is the oldest but for what was written at the
+-- same time.
+SELECT extract(epoch FROM clock_timestamp() - written_at)::float8
+FROM outbox
+WHERE held_until IS NULL
+ORDER BY id
+LIMIT 1;
+
+-- name: held
+-- How many messages Kafka has refused, and will be sent again.
+SELECT count(*) FROM outbox WHERE held_until < 'infinity' AND refusals > 0;

@@ -13,13 +13,18 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     BrokerResponseError,
+    CorruptRecordException,
     IncompatibleBrokerVersion,
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownError,
 )
 
-from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.errors import MessageRefused, Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
 from marketplace_worker.streams.refusals import refusal
@@ -27,6 +32,9 @@ from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import client_arguments
 
 BATCH_BYTES_MAX = 256 * 1024
+ALONE_BYTES = 1
+"""A batch takes its first message whatever its size, and no more than these bytes beside it."""
+
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 """Far above what we write; a dead letter may be larger than what came.  The broker decides."""
 
@@ -34,6 +42,19 @@ ABANDON_TIMEOUT_S = 0.5
 
 TOPIC_KNOWN_WITHIN_S = 1.0
 """How long the messages of other topics wait for one of which Kafka tells nothing."""
+
+REFUSALS = (
+    CorruptRecordException,
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    UnknownError,
+)
+"""What Kafka has against a message, for as long as the topic is set up as it is.  The last is what
+aiokafka makes of answers that it does not know, such as that a record is invalid (87): a message
+without a key in a compacted topic, or one that does not match its topic's schema.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +68,12 @@ class NotSent(Exception):
 class Publisher:
     """Sends messages; made by `producing`.  Several tasks may use it at once."""
 
-    def __init__(self, kafka: Kafka, relay: Relay) -> None:
+    def __init__(
+        self, kafka: Kafka, relay: Relay, *, batch_bytes_max: int = BATCH_BYTES_MAX
+    ) -> None:
         self._kafka = kafka
         self._relay = relay
+        self._batch_bytes_max = batch_bytes_max
         self._starting = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
         self._was_connected = False
@@ -71,15 +95,32 @@ class Publisher:
             await _abandon(producer)
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
-        """Send in order; for each message None if Kafka acknowledged it, else why it is not sure.
+        """Send in order; for each message None if Kafka acknowledged it, `MessageRefused` if it
+        refuses this message for good, else why it is not sure.
 
         A message behind a failed one of the same topic and key counts as failed too: sending all
-        failed ones again, in order, ends with the newest.  It takes `acknowledge_timeout_ms` at
-        most, and `request_timeout_ms` more where Kafka has to be found anew.
+        failed ones again, in order, ends with the newest.  Kafka refuses batches as a whole, so
+        what it refuses is sent once more, each message in a batch of its own.  Each of the two
+        takes `acknowledge_timeout_ms` at most, and `request_timeout_ms` more where Kafka has to be
+        found anew.
 
         Raises:
             Unavailable: Kafka does not answer at all; nothing was sent.
         """
+        results = list(await self._publish(messages))
+        again = [place for place, each in enumerate(results) if isinstance(each, MessageRefused)]
+        if again:
+            alone = Publisher(self._kafka, self._relay, batch_bytes_max=ALONE_BYTES)
+            alone._was_connected = self._was_connected
+            try:
+                tried = await alone._publish([messages[place] for place in again])
+            finally:
+                await alone.stop()
+            for place, result in zip(again, tried, strict=True):
+                results[place] = result
+        return results
+
+    async def _publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
         producer = await self._started()
         sent: list[asyncio.Future[Any] | Exception] = []
         clean = False
@@ -103,7 +144,7 @@ class Publisher:
         async with self._starting:
             if self._producer is None:
                 try:
-                    self._producer = await _start(self._kafka, self._relay)
+                    self._producer = await _start(self._kafka, self._relay, self._batch_bytes_max)
                 except Misconfigured as refused:
                     if not self._was_connected:
                         raise
@@ -142,7 +183,7 @@ async def producing(kafka: Kafka, relay: Relay) -> AsyncIterator[Publisher]:
         await publisher.stop()
 
 
-async def _start(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
+async def _start(kafka: Kafka, relay: Relay, batch_bytes_max: int) -> AIOKafkaProducer:
     """A connected producer, idempotent unless the broker answers that it cannot be.
 
     Raises:
@@ -151,19 +192,19 @@ async def _start(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
     """
     try:
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
-            return await _connected(kafka, relay)
+            return await _connected(kafka, relay, batch_bytes_max)
     except (KafkaError, OSError) as error:
         raise await refusal(kafka, error) from error
 
 
-async def _connected(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
-    producer = _producer(kafka, relay, enable_idempotence=True)
+async def _connected(kafka: Kafka, relay: Relay, batch_bytes_max: int) -> AIOKafkaProducer:
+    producer = _producer(kafka, relay, batch_bytes_max, enable_idempotence=True)
     try:
         await _connect(producer)
     except (BrokerResponseError, IncompatibleBrokerVersion) as answer:
         if answer.retriable:
             raise
-        producer = _producer(kafka, relay, enable_idempotence=False)
+        producer = _producer(kafka, relay, batch_bytes_max, enable_idempotence=False)
         await _connect(producer)
         log.info("producer_started", idempotent=False, reason=type(answer).__name__)
     else:
@@ -171,13 +212,15 @@ async def _connected(kafka: Kafka, relay: Relay) -> AIOKafkaProducer:
     return producer
 
 
-def _producer(kafka: Kafka, relay: Relay, *, enable_idempotence: bool) -> AIOKafkaProducer:
+def _producer(
+    kafka: Kafka, relay: Relay, batch_bytes_max: int, *, enable_idempotence: bool
+) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **client_arguments(kafka),
         acks="all",
         enable_idempotence=enable_idempotence,
         linger_ms=relay.linger_ms,
-        max_batch_size=BATCH_BYTES_MAX,
+        max_batch_size=batch_bytes_max,
         max_request_size=REQUEST_BYTES_MAX,
         compression_type=None if relay.compression == "none" else relay.compression,
         request_timeout_ms=relay.acknowledge_timeout_ms,
@@ -219,6 +262,10 @@ async def _send(
                 key=message.key,
                 headers=list(message.headers),
             )
+        except MessageSizeTooLargeError as error:
+            sent.append(MessageRefused(str(error)))
+            if message.key is not None:
+                blocked.add((message.topic, message.key))
         except KafkaError as error:
             sent.append(error)
             if message.key is not None:
@@ -257,7 +304,7 @@ def _spoils(each: asyncio.Future[Any] | Exception) -> bool:
     """Whether the producer cannot be used again; what it refused at the door does no harm."""
     if isinstance(each, asyncio.Future):
         return each.cancelled() or each.exception() is not None
-    return not isinstance(each, NotSent | MessageSizeTooLargeError)
+    return not isinstance(each, NotSent | MessageRefused)
 
 
 def _result(kafka: Kafka, each: asyncio.Future[Any] | Exception) -> Exception | None:
@@ -269,6 +316,8 @@ def _result(kafka: Kafka, each: asyncio.Future[Any] | Exception) -> Exception | 
     assert error is None or isinstance(error, Exception)
     if isinstance(error, TopicAuthorizationFailedError):
         return NotSent(explained(kafka, error, Operation.WRITE))
+    if isinstance(error, REFUSALS):
+        return MessageRefused(f"{type(error).__name__}: {error}")
     return error
 
 
