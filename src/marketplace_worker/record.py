@@ -32,9 +32,10 @@ class Record(Struct, frozen=True):
     """The bytes of a record and where they stood.
 
     `left_out_bytes` is how many bytes the value had where it is too large to be taken in: then it
-    is only where Kafka has it.  `recorded_at` is the record's own timestamp (UTC), by the clock of
-    its producer; `EPOCH` where it brings none.  `received_at` is when it was taken in, by our
-    clock; None where nothing hangs on it.  `value` is None for a tombstone.
+    is only where Kafka has it, and so are the `left_out_behind` next records of its batch.
+    `recorded_at` is the record's own timestamp (UTC), by the clock of its producer; `EPOCH` where
+    it brings none.  `received_at` is when it was taken in, by our clock; None where nothing hangs
+    on it.  `value` is None for a tombstone.
     """
 
     topic: str
@@ -46,6 +47,7 @@ class Record(Struct, frozen=True):
     headers: Headers = ()
     received_at: datetime | None = None
     left_out_bytes: int | None = None
+    left_out_behind: int = 0
 
     @property
     def happened_by(self) -> datetime:

@@ -69,6 +69,12 @@ def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Seq
 
 
 def _check_size(record: Record) -> None:
+    if record.left_out_behind:
+        reason = (
+            "stands in a record batch that is larger than ingest.batch_bytes_max: from this record "
+            "on it was not read, and stays in Kafka"
+        )
+        raise Malformed(reason, field=json_reading.WHOLE)
     if record.left_out_bytes is not None:
         reason = (
             "is larger than ingest.record_bytes_max: it was not read, and stays in Kafka where the "

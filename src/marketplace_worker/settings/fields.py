@@ -95,6 +95,12 @@ class Ingest(Group):
         le=64 * 1024 * 1024,
         description="Larger values, decompressed, are not read; they stay in Kafka.",
     )
+    batch_bytes_max: int = Field(
+        64 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="Of a larger record batch, decompressed, what is behind this is not read.",
+    )
     retry_pause_min_ms: int = Field(
         100, ge=1, le=10_000, description="The first pause after a batch failed."
     )
@@ -118,6 +124,8 @@ class Ingest(Group):
     def _consistent(self) -> Self:
         if self.retry_pause_min_ms > self.retry_pause_max_ms:
             raise ValueError("retry_pause_min_ms must not be above retry_pause_max_ms")
+        if self.batch_bytes_max < self.record_bytes_max:
+            raise ValueError("batch_bytes_max must not be below record_bytes_max")
         if self.refused_rows_max < self.batch_rows_max:
             raise ValueError(
                 "refused_rows_max must not be below batch_rows_max, or a topic that is let go on "

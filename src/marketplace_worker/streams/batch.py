@@ -12,6 +12,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.record import EPOCH, Record
+from marketplace_worker.streams.record_batches import LeftOut
 
 _END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -27,6 +28,7 @@ def to_record(raw: ConsumerRecord) -> Record:
         recorded_at = EPOCH + timedelta(milliseconds=max(raw.timestamp, 0))
     except OverflowError:
         recorded_at = _END_OF_CALENDAR
+    is_left_out = isinstance(raw, LeftOut)
     return Record(
         topic=raw.topic,
         partition=raw.partition,
@@ -35,6 +37,8 @@ def to_record(raw: ConsumerRecord) -> Record:
         key=raw.key,
         value=raw.value,
         headers=tuple(raw.headers),
+        left_out_bytes=raw.left_out_bytes if is_left_out else None,
+        left_out_behind=raw.behind if is_left_out else 0,
     )
 
 

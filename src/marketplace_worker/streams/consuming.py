@@ -59,7 +59,7 @@ async def consuming(
     """
     kafka, topics = settings.kafka, settings.topics
     jumps.install()
-    record_batches.install()
+    record_batches.install(settings.ingest.batch_bytes_max)
     died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     member = partial(Consumer, settings=settings, oversight=oversight, died=died)
     both = Consumers(

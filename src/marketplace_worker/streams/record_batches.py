@@ -3,22 +3,41 @@
 Where aiokafka 0.14 cannot read a batch, `getmany` raises, and what it had taken from other
 partitions for the same call is lost: their positions have moved, so the next commit passes over
 records that nobody saw.  Here nothing is raised.  Header names that are not UTF-8 are kept (other
-clients read them too), and a batch that cannot be read at all is an `Unreadable` in its place.
+clients read them too), a batch that cannot be read at all is an `Unreadable` in its place, and of
+one that is too large when decompressed the beginning is read, and a `LeftOut` stands for the rest.
 
-This module replaces two names in aiokafka's fetcher, for the whole process (`connections` replaces
-one more; nothing else does).
+This module replaces two names in aiokafka's fetcher, for the whole process.
 A test reads such batches from a broker, and another says when the version is no longer the one
 that this was written for.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import structlog
 from aiokafka import ConsumerRecord
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.legacy_records import _LegacyRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
+
+from marketplace_worker.streams import decompressing
+from marketplace_worker.streams.decompressing import TooLarge
+
+READ_BYTES_MAX = 16 * 2**20
+"""How much of one partition is handed on at once, decompressed; the rest is fetched again."""
+
+_MAGIC_AT = 16
+_MAGIC_OF_RECORD_BATCHES = 2
+"""Before it, there were message sets."""
+
+_VARINT_BYTES_MAX = 10
+
+_MORE_BYTES = 0x80
+"""The bit of a byte of a number that others follow."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -28,8 +47,24 @@ class Unreadable(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
     reason: str = ""
 
 
-def install() -> None:
-    """Make all consumers of this process read so.  Twice is harmless."""
+@dataclass
+class LeftOut(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
+    """A record without its value, and `behind` it others of its batch, for that is too large.
+
+    `left_out_bytes` is how long its value is, or how much of the batch was decompressed in vain.
+    Its key is there where it is the only one that is left out.
+    """
+
+    left_out_bytes: int = 0
+    behind: int = 0
+
+
+def install(batch_bytes_max: int) -> None:
+    """Make all consumers of this process read so.  Twice is harmless.
+
+    `batch_bytes_max`: how much of one record batch is read, decompressed.
+    """
+    decompressing.install(batch_bytes_max)
     fetcher.MemoryRecords = _Batches
     fetcher.PartitionRecords = _Records
 
@@ -50,12 +85,23 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
     next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[ConsumerRecord]:
+        read_bytes = 0
+        for record in self._tolerantly():
+            yield record
+            read_bytes += _bytes(record)
+            if read_bytes >= READ_BYTES_MAX:
+                return
+
+    def _tolerantly(self) -> Iterator[ConsumerRecord]:
         while True:
             try:
                 yield from super()._unpack_records()
             except Exception as error:  # noqa: BLE001 - of any library that decompresses or parses
                 try:
-                    yield from self._rest_of_the_batch(error)
+                    if isinstance(error, TooLarge):
+                        yield from self._beginning_of_the_batch(error.beginning)
+                    else:
+                        yield from self._rest_of_the_batch(error)
                 except Exception as final:  # noqa: BLE001 - likewise
                     yield self._unreadable(final)
                     return
@@ -68,11 +114,56 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
         if not isinstance(error.__cause__ or error, UnicodeDecodeError):
             raise error
         batch = _TolerantBatch(self._records.current)
+        yield from self._unread(batch)
+        self.next_fetch_offset = batch.next_offset
+
+    def _beginning_of_the_batch(self, beginning: bytes) -> Iterator[ConsumerRecord]:
+        """What was decompressed of it, and what stands for the rest."""
+        raw = self._records.current
+        if raw[_MAGIC_AT] < _MAGIC_OF_RECORD_BATCHES:
+            old = _LegacyRecordBatchPy(raw, raw[_MAGIC_AT])
+            left_out, self.next_fetch_offset = self._left_out(old.next_offset), old.next_offset
+        else:
+            batch = _BeginningOfBatch(raw, beginning)
+            yield from self._unread(batch)
+            head = batch.head_of_next()
+            left_out = self._left_out(batch.next_offset, batch.max_timestamp, head)
+            self.next_fetch_offset = batch.next_offset
+        log.error(
+            "records_left_out",
+            topic=left_out.topic,
+            partition=left_out.partition,
+            from_offset=left_out.offset,
+            to_offset=self.next_fetch_offset,
+            bytes=left_out.left_out_bytes,
+        )
+        yield left_out
+
+    def _unread(self, batch: _DefaultRecordBatchPy) -> Iterator[ConsumerRecord]:
         for record in batch:
             if record.offset >= self.next_fetch_offset:
                 self.next_fetch_offset = record.offset + 1
                 yield self._consumer_record(self._tp, record)
-        self.next_fetch_offset = batch.next_offset
+
+    def _left_out(self, end: int, timestamp: int = -1, head: "_Head | None" = None) -> LeftOut:
+        offset = self.next_fetch_offset if head is None else head.offset
+        alone = offset + 1 == end
+        key = head.key if head is not None and alone else None
+        return LeftOut(
+            topic=self._tp.topic,
+            partition=self._tp.partition,
+            offset=offset,
+            timestamp=timestamp if head is None else head.timestamp,
+            timestamp_type=0,
+            key=key,
+            value=None,
+            checksum=None,
+            serialized_key_size=-1 if key is None else len(key),
+            serialized_value_size=-1,
+            headers=(),
+            left_out_bytes=decompressing.bytes_max() if head is None else head.value_bytes,
+            behind=end - offset - 1,
+        )
 
     def _unreadable(self, error: Exception) -> Unreadable:
         return Unreadable(
@@ -91,6 +182,11 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
         )
 
 
+def _bytes(record: ConsumerRecord) -> int:
+    size: int = max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0)
+    return size + sum(len(name) + len(value or b"") for name, value in record.headers)
+
+
 class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka has no types
     """A batch whose header names may be any bytes; slow, so it is only for those that have them."""
 
@@ -99,6 +195,68 @@ class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka h
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
         self._buffer = _AnyNames(self._buffer)
+
+
+class _Head(NamedTuple):
+    """What a record begins with."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value_bytes: int
+
+
+class _BeginningOfBatch(_TolerantBatch):
+    """A batch of which only the beginning was decompressed."""
+
+    def __init__(self, raw: memoryview, beginning: bytes) -> None:
+        super().__init__(raw)
+        self._buffer = _AnyNames(beginning)
+        self._pos = 0
+        self._decompressed = True
+
+    def __next__(self) -> Any:  # noqa: ANN401 - aiokafka has no types
+        """The next record that is there whole."""
+        try:
+            length, at = _varint(self._buffer, self._pos)
+        except IndexError:
+            raise StopIteration from None
+        if at + length > len(self._buffer):
+            raise StopIteration
+        return self._read_msg()
+
+    def head_of_next(self) -> _Head | None:
+        """Of the first record that is not; None where not even that is there."""
+        try:
+            at = self._pos
+            _length, at = _varint(self._buffer, at)
+            _attributes, at = _varint(self._buffer, at)
+            milliseconds, at = _varint(self._buffer, at)
+            place, at = _varint(self._buffer, at)
+            key_bytes, at = _varint(self._buffer, at)
+            key_end = at + max(key_bytes, 0)
+            key = None if key_bytes < 0 else bytes(self._buffer[at:key_end])
+            value_bytes, _ = _varint(self._buffer, key_end)
+        except IndexError:
+            return None
+        appended = self.timestamp_type == self.LOG_APPEND_TIME
+        timestamp = self.max_timestamp if appended else self.first_timestamp + milliseconds
+        return _Head(self.base_offset + place, timestamp, key, max(value_bytes, 0))
+
+
+def _varint(buffer: bytearray, at: int) -> tuple[int, int]:
+    """A number as the protocol has it, and where it ends; aiokafka's own reads past the end.
+
+    Raises:
+        IndexError: it is cut off.
+    """
+    number = 0
+    for shift in range(0, 7 * _VARINT_BYTES_MAX, 7):
+        byte = buffer[at]
+        at, number = at + 1, number | (byte & 0x7F) << shift
+        if byte < _MORE_BYTES:
+            return (number >> 1) ^ -(number & 1), at
+    raise IndexError("a number without an end")
 
 
 class _AnyNames(bytearray):
