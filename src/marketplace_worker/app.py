@@ -52,6 +52,7 @@ from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.jumps import holds_record
 from marketplace_worker.streams.producer import Publisher, producing
+from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.rights import Right, to_read, to_write
 from marketplace_worker.streams.topics import require_access
 
@@ -287,6 +288,8 @@ async def _tasks(
                 see = partial(look_at_reader, each, health)
                 await see()
                 await repeat(f"look at {each.name}", see, LOOK_EVERY_S)
+                renewal = Renewal(each, settings.kafka)
+                await repeat(f"look at Kafka for {each.name}", renewal.look, LOOK_EVERY_S)
             failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
             stack.callback(failing.cancel)
             tasks.append(failing)

@@ -62,6 +62,12 @@ class KafkaServer:
         os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
         await self.stop()
 
+    async def move(self, proxy: Proxy) -> None:
+        """SIGKILL, and start it with another address for workers: that of another proxy."""
+        await self.kill()
+        self.proxy, proxy.target = proxy, process.free_port()
+        await self.start()
+
     async def stop(self) -> None:
         """End it in order, where it runs."""
         await self._running.aclose()

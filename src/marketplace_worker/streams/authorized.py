@@ -7,6 +7,7 @@ here (https://kafka.apache.org/protocol, Metadata 8, read 2026-11-30).
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -32,10 +33,12 @@ class Answer:
     Args:
         missing: the topics that are not there, sorted.
         refused: the rights that we lack, sorted.
+        partitions: of the topics that are there.
     """
 
     missing: tuple[str, ...]
     refused: tuple[Right, ...]
+    partitions: frozenset[TopicPartition]
 
 
 async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> Answer:
@@ -43,18 +46,18 @@ async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> Answer:
 
     Raises `KafkaError` where Kafka does not answer.
     """
-    missing, refused = await _ask_for_topics(
+    missing, refused, partitions = await _ask_for_topics(
         admin, [right for right in rights if right.resource is Resource.TOPIC]
     )
     for right in rights:
         if right.resource is Resource.GROUP and await _is_closed(admin, right.name):
             refused.append(right)
-    return Answer(tuple(sorted(missing)), tuple(sorted(refused)))
+    return Answer(tuple(sorted(missing)), tuple(sorted(refused)), partitions)
 
 
 async def _ask_for_topics(
     admin: AIOKafkaAdminClient, rights: Collection[Right]
-) -> tuple[list[str], list[Right]]:
+) -> tuple[list[str], list[Right], frozenset[TopicPartition]]:
     client = admin._client  # noqa: SLF001 - there is no public way to send a request of our own
     request = _MetadataRequest(sorted({right.name for right in rights}))
     response = (await client.send(client.get_random_node(), request)).to_object()
@@ -67,7 +70,12 @@ async def _ask_for_topics(
             missing.append(right.name)
         elif error is TopicAuthorizationFailedError or not _allows(topic, right.operation):
             refused.append(right)
-    return missing, refused
+    partitions = frozenset(
+        TopicPartition(name, each["partition"])
+        for name, topic in topics.items()
+        for each in topic["partitions"]
+    )
+    return missing, refused, partitions
 
 
 def _allows(topic: dict[str, int], operation: Operation) -> bool:

@@ -9,20 +9,29 @@ fetches, or the one that knows the brokers, ends, and its consumer is silent for
 
 A broker that does not accept a token says so where others send a challenge (RFC 7628, 3.2.3);
 aiokafka takes that for a login, and what follows for answers.
+
+And it lets no client make a topic by asking for it, which aiokafka 0.14 asks for: a topic that was
+deleted under a worker would come back with as many partitions as the broker thinks fit.
 """
 
+from functools import partial
 from typing import Any
 
-from aiokafka import conn
+from aiokafka import client, conn
 from aiokafka.conn import AIOKafkaConnection, CloseReason, OAuthAuthenticator
 from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
+from aiokafka.protocol.metadata import MetadataRequest
 
 from marketplace_worker.errors import Misconfigured, Unavailable
+
+METADATA_AGE_MS = 30_000
+"""After how long a client asks again which topics, partitions and brokers there are."""
 
 
 def install() -> None:
     """Make all clients of this process connect so.  Twice is harmless."""
     conn.AIOKafkaConnection = _Connection
+    client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types

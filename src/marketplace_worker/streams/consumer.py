@@ -4,7 +4,6 @@ Offsets are committed after the handler has returned, and never before.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,31 +12,23 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import BrokerResponseError, KafkaError
-from faststream import AckPolicy
+from aiokafka.errors import BrokerResponseError, KafkaError, TopicAuthorizationFailedError
 from faststream.exceptions import NackMessage
-from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.settings import Kafka, Settings
+from marketplace_worker.settings import Settings
 from marketplace_worker.streams import jumps, membership
 from marketplace_worker.streams.batch import Batch, to_record
 from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
 from marketplace_worker.streams.holding import hold
+from marketplace_worker.streams.joining import client, member
 from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
 from marketplace_worker.streams.record_batches import Unreadable
 from marketplace_worker.streams.refusals import refusal, unreachable
-from marketplace_worker.streams.rights import not_joined
-from marketplace_worker.streams.security import broker_arguments, servers
-
-IDLE_WAIT_MS = 50
-"""How long to wait for a record before looking whether to stop, and the pause after that."""
-
-PARTITION_FETCH_BYTES_MAX = 1024 * 1024
-"""How much of one partition is fetched at once; a larger record comes alone."""
+from marketplace_worker.streams.rights import Operation, explained, not_joined
+from marketplace_worker.streams.surveying import Survey
 
 LEAVE_TIMEOUT_S = 0.8
 """How long leaving a group may take, before it is done past aiokafka."""
@@ -99,32 +90,27 @@ class Consumer:
         self._assigned: frozenset[str] = frozenset()
         self._joined = False
         self._hearing = membership.Hearing()
-        self.broker = _broker(kafka, FrameworkLog(name, died))
-        self.subscriber = self.broker.subscriber(
-            *topics,
-            batch=True,
-            group_id=group,
-            ack_policy=AckPolicy.NACK_ON_ERROR,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_records=ingest.batch_rows_max,
-            batch_timeout_ms=IDLE_WAIT_MS,
-            fetch_max_wait_ms=ingest.fetch_wait_ms,
-            fetch_max_bytes=ingest.fetch_bytes_max,
-            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
-            # Sticky ones may give one member all of the busy topic: they only look at the sum.
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
-            session_timeout_ms=kafka.session_timeout_ms,
-            heartbeat_interval_ms=min(3_000, kafka.session_timeout_ms // 3),
-            rebalance_timeout_ms=kafka.rebalance_timeout_ms,
+        self._died = died
+        self._framework_log = FrameworkLog(name, died)
+        self._busy = False
+        self.topics = frozenset(topics)
+        self.survey = Survey(self.topics, "", 0)
+        self._connect(self.topics)
+
+    def _connect(self, topics: AbstractSet[str]) -> None:
+        """Make the client, which reads these topics once it is started."""
+        self.subscribed = frozenset(topics)
+        self.broker = client(self._settings.kafka, self._framework_log)
+        self.subscriber = member(
+            self.broker,
+            topics,
+            self.group,
+            self._settings,
             listener=_HandOver(self),
             parser=self._parse,
-            decoder=_undecoded,
         )
         self.subscriber(self._take)
-        self._died = died
         self._read = self.subscriber.get_msg
-        self._busy = False
         self.subscriber.get_msg = self._turn  # type: ignore[method-assign]  # asked at each turn
 
     @property
@@ -148,7 +134,13 @@ class Consumer:
             return f"has heard nothing from Kafka for {silent_s:.0f} s"
         if self._patient.failures > FAILURES_MAX:
             return f"failed {self._patient.failures} times in a row"
-        return ""
+        return self.survey.lacks
+
+    @property
+    def reaches_coordinator(self) -> bool:
+        """Whether it knows the broker that leads its group, and has not lost it."""
+        consumer = self.subscriber.consumer
+        return consumer is not None and membership.reaches_coordinator(consumer)
 
     async def ask_why(self) -> str:
         """Why Kafka is not reached, as it answers now; empty if it is, or if it does not say."""
@@ -170,9 +162,12 @@ class Consumer:
 
     @property
     def lag(self) -> int:
-        """How many records of our partitions are not taken in yet, as Kafka last told."""
+        """How many records are not taken in yet, as Kafka last told: of our partitions, and of
+        those that nobody of the group reads.
+        """
         consumer = self.subscriber.consumer
-        return 0 if consumer is None else membership.lag(consumer)
+        ours = 0 if consumer is None else membership.lag(consumer)
+        return ours + self.survey.unread_records
 
     async def start(self) -> None:
         """Join the group; returns once partitions are assigned (maybe none).
@@ -186,6 +181,8 @@ class Consumer:
         try:
             async with asyncio.timeout(within_s):
                 await self.broker.start()
+            for task in self.subscriber.tasks:
+                task.add_done_callback(self._reading_ended)
         except TimeoutError as error:
             raise Unavailable(
                 f"Kafka at {kafka.bootstrap_servers}: no assignment in the group {self.group} "
@@ -199,10 +196,45 @@ class Consumer:
     async def stop(self) -> None:
         """Finish the batch in flight, commit it, and leave the group; all of it bounded."""
         self._patient.disturb(Disturbance.STOP)
+        await self._leave(work_left_s=self._oversight.work_left_s())
+
+    async def renew(self, topics: AbstractSet[str]) -> None:
+        """Leave the group, and join it as a client that knows nothing of before, for these topics.
+
+        Raises what `start` does; then it is in no group, and this may be called again.
+        """
+        self._patient.disturb(Disturbance.REVOCATION)
+        try:
+            await self._leave(work_left_s=self._rebalance_s * 0.8)
+        finally:
+            self._patient.calm(Disturbance.REVOCATION)
+        self._connect(topics)
+        try:
+            await self.start()
+        except (Unavailable, Misconfigured):
+            await self._leave(work_left_s=0.0)
+            raise
+
+    def subscribe(self, topics: AbstractSet[str]) -> None:
+        """Read these topics from now on: the group shares out their partitions."""
+        consumer = self.subscriber.consumer
+        if consumer is not None and topics != self.subscribed:
+            log.warning(
+                "topics_changed",
+                consumer=self.name,
+                left=sorted(self.subscribed - topics),
+                added=sorted(topics - self.subscribed),
+            )
+            self.subscribed = frozenset(topics)
+            consumer.subscribe(sorted(topics), listener=_HandOver(self))
+
+    async def _leave(self, *, work_left_s: float) -> None:
         self.subscriber.running = False
         reading, consumer = list(self.subscriber.tasks), self.subscriber.consumer
+        for task in reading:
+            task.remove_done_callback(self._reading_ended)
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout=self._oversight.work_left_s())
+            await asyncio.wait_for(self._idle.wait(), timeout=work_left_s)
         except TimeoutError:
             log.warning("batch_given_up", consumer=self.name)
         # FastStream has no patience (`graceful_timeout`): a batch that is still there is cancelled.
@@ -217,6 +249,13 @@ class Consumer:
             log.warning("consumer_cut_off", consumer=self.name)
             if consumer is not None:
                 await membership.disconnect(consumer)
+        self._assigned, self._joined = frozenset(), False
+        self._busy = False
+        self._idle.set()
+
+    def _reading_ended(self, _: asyncio.Task[Any]) -> None:
+        if not self._died.done():
+            self._died.set_exception(ConsumerDied(f"the consumer {self.name} stopped reading"))
 
     async def hand_over(self, revoked: frozenset[str]) -> None:
         """Let the batch in flight be finished and committed before partitions are given up."""
@@ -246,7 +285,11 @@ class Consumer:
         self._oversight.turned(self.name)
         if (ended := membership.ended(consumer)) and not self._died.done():
             self._died.set_exception(ConsumerDied(f"the consumer {self.name}: {ended} ended"))
-        records = await self._read(consumer)
+        try:
+            records = await self._read(consumer)
+        except TopicAuthorizationFailedError as forbidden:
+            self._leave_out(forbidden)
+            return ()
         if not records:
             await self._watch.idle()
         elif self._busy:
@@ -266,6 +309,16 @@ class Consumer:
                 self._idle.set()  # FastStream drops it; it comes again
         self._busy = bool(records)
         return records
+
+    def _leave_out(self, forbidden: TopicAuthorizationFailedError) -> None:
+        """Go on without a topic that may not be read any more; raise it where no other is left."""
+        readable = self.subscribed - set(forbidden.args)
+        if not readable:
+            raise forbidden
+        lacks = explained(self._settings.kafka, forbidden, Operation.READ)
+        log.error("topic_not_allowed", consumer=self.name, reason=lacks)
+        self.survey = Survey(readable, lacks, self.survey.unread_records)
+        self.subscribe(readable)
 
     async def _parse(self, batch: tuple[ConsumerRecord, ...]) -> KafkaAckableMessage:
         """A message that keeps the records as they are; the stock parser fails on a null header."""
@@ -318,25 +371,6 @@ class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._consumer.take_over(_names(assigned))
-
-
-def _broker(kafka: Kafka, framework_log: FrameworkLog) -> KafkaBroker:
-    return KafkaBroker(
-        servers(kafka),
-        client_id=kafka.client_id,
-        **broker_arguments(kafka),
-        request_timeout_ms=kafka.request_timeout_ms,
-        consumer_only=True,
-        allow_auto_create_topics=False,
-        graceful_timeout=None,
-        apply_types=False,
-        logger=framework_log,
-        log_level=logging.DEBUG,
-    )
-
-
-async def _undecoded(message: KafkaAckableMessage) -> Any:  # noqa: ANN401 - FastStream's type
-    return message.body
 
 
 def _names(partitions: set[TopicPartition]) -> frozenset[str]:

@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import chain
 from typing import Any, NoReturn
 
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams import jumps, record_batches
 from marketplace_worker.streams.consumer import Consumer, Oversight
-from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.patience import Handler
 
 
@@ -33,12 +31,9 @@ class Consumers:
 
     async def wait_failed(self) -> NoReturn:
         """Wait until one of them cannot go on.  Raises `ConsumerDied`."""
-        loops = [each.subscriber.tasks for each in self.both]
-        if all(loops):
-            await asyncio.wait({self._died, *chain(*loops)}, return_when=asyncio.FIRST_COMPLETED)
-        if self._died.done():
-            self._died.result()
-        raise ConsumerDied("a consumer stopped reading")
+        await asyncio.wait({self._died})
+        self._died.result()
+        raise AssertionError("it has no result but an error")
 
 
 @asynccontextmanager

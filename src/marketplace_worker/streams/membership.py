@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 
 def reaches_coordinator(consumer: AIOKafkaConsumer) -> bool:
     """Whether it knows which broker leads its group, and has not lost it."""
-    return consumer._coordinator.coordinator_id is not None
+    coordinator = consumer._coordinator  # None until it has started
+    return coordinator is not None and coordinator.coordinator_id is not None
 
 
 def lag(consumer: AIOKafkaConsumer) -> int:

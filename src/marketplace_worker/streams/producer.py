@@ -27,6 +27,8 @@ from aiokafka.errors import (
 from marketplace_worker.errors import MessageRefused, Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
+from marketplace_worker.settings.credentials import Credentials
+from marketplace_worker.streams import connections
 from marketplace_worker.streams.refusals import refusal
 from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import client_arguments
@@ -77,15 +79,21 @@ class Publisher:
         self._starting = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
         self._was_connected = False
+        self._credentials = Credentials(kafka)
 
     async def start(self) -> None:
-        """Connect, if not connected.
+        """Connect, if not connected; anew where we log in with something else by now.
+
+        Call when no `publish` is under way.
 
         Raises:
             Unavailable: Kafka does not answer, or refuses who was connected before: what it wants
                 may be renewed under a running worker.
             Misconfigured: it refuses from the beginning.
         """
+        if self._producer is not None and self._credentials.changed:
+            await self.stop()
+            log.info("credentials_renewed", client="producer")
         await self._started()
 
     async def stop(self) -> None:
@@ -143,6 +151,7 @@ class Publisher:
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
+                self._credentials.use()
                 try:
                     self._producer = await _start(self._kafka, self._relay, self._batch_bytes_max)
                 except Misconfigured as refused:
@@ -217,6 +226,7 @@ def _producer(
 ) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **client_arguments(kafka),
+        metadata_max_age_ms=connections.METADATA_AGE_MS,
         acks="all",
         enable_idempotence=enable_idempotence,
         linger_ms=relay.linger_ms,

@@ -63,7 +63,7 @@ async def create_topics(
         )
         for name in _all(topics)
     ]
-    async with _administering(kafka) as admin:
+    async with administering(kafka) as admin:
         await _controlled(admin, within_s=kafka.request_timeout_ms / 1000)
         response = await admin.create_topics(wanted)
     codes = {name: for_code(code) for name, code, *_ in response.topic_errors}
@@ -85,7 +85,7 @@ async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
     """
     if not rights:
         return
-    async with _administering(kafka) as admin:
+    async with administering(kafka) as admin:
         answer = await ask(admin, rights)
     sentences = []
     if answer.missing:
@@ -129,7 +129,8 @@ async def _controlled(admin: AIOKafkaAdminClient, *, within_s: float) -> None:
 
 
 @asynccontextmanager
-async def _administering(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administering(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for questions and orders; raises `Unavailable` and `Misconfigured` as above."""
     admin = AIOKafkaAdminClient(
         **client_arguments(kafka), request_timeout_ms=kafka.request_timeout_ms
     )

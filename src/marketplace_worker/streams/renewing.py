@@ -1,0 +1,87 @@
+"""Keeps a consumer true to what Kafka and the files of credentials say now.
+
+aiokafka learns the brokers' addresses and its credentials once.  Where all brokers moved behind
+the same bootstrap servers, or a certificate was renewed, only a new client finds them.
+"""
+
+import time
+from typing import Protocol
+
+import structlog
+
+from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.settings import Kafka
+from marketplace_worker.settings.credentials import Credentials
+from marketplace_worker.streams.surveying import Survey, survey
+
+SURVEY_EVERY_S = 30.0
+SURVEY_AGAIN_S = 5.0
+"""How often Kafka is asked while all is well, and while something is not."""
+
+log = structlog.get_logger(__name__)
+
+
+class Renewed(Protocol):
+    """A consumer, as far as it is renewed."""
+
+    name: str
+    group: str
+    topics: frozenset[str]
+    survey: Survey
+
+    @property
+    def reaches_coordinator(self) -> bool:
+        """Whether it knows the broker that leads its group, and has not lost it."""
+
+    def subscribe(self, topics: frozenset[str]) -> None:
+        """Read these topics from now on."""
+
+    async def renew(self, topics: frozenset[str]) -> None:
+        """Leave the group, and join it as a client that knows nothing of before."""
+
+
+class Renewal:
+    """Of one consumer, which has started."""
+
+    def __init__(self, consumer: Renewed, kafka: Kafka) -> None:
+        self._consumer = consumer
+        self._kafka = kafka
+        self._credentials = Credentials(kafka)
+        self._surveyed_at = self._reached_at = time.monotonic()
+
+    async def look(self) -> int:
+        """See what has changed, and act on it; call every few seconds.
+
+        A new client is made only where Kafka answers a new connection: one that waits for a Kafka
+        that is away goes on by itself when it is there again.
+
+        Raises:
+            Unavailable: Kafka does not answer a new connection, or refuses it.
+        """
+        consumer, now = self._consumer, time.monotonic()
+        if consumer.reaches_coordinator:
+            self._reached_at = now
+        # By then the group has dropped it: nobody loses a partition by its leaving.
+        lost = now - self._reached_at > self._kafka.session_timeout_ms / 1000
+        renewed = self._credentials.changed
+        pause_s = SURVEY_AGAIN_S if consumer.survey.lacks else SURVEY_EVERY_S
+        if not lost and not renewed and now - self._surveyed_at < pause_s:
+            return 0
+        try:
+            consumer.survey = await survey(self._kafka, consumer.group, consumer.topics)
+            self._surveyed_at = now
+            readable = consumer.survey.readable
+            if readable and (lost or renewed):
+                log.warning(
+                    "consumer_renewed",
+                    consumer=consumer.name,
+                    reason="the credentials have changed" if renewed else "lost its coordinator",
+                )
+                self._credentials.use()
+                await consumer.renew(readable)
+                self._reached_at = time.monotonic()
+            elif readable:
+                consumer.subscribe(readable)
+        except Misconfigured as error:
+            raise Unavailable(str(error)) from error
+        return 0

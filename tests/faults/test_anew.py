@@ -1,0 +1,196 @@
+"""What a client learned once of Kafka is asked anew: topics, partitions, addresses of brokers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+
+import servers
+from faults.fleet import (
+    chance_of_this_run,
+    first_days,
+    fleet,
+    require_as_simulated,
+    settings_of,
+    staging,
+    through,
+)
+from faults.kafka_faults import kafka_server
+from faults.proxy import proxying
+from faults.telling import pieces, settled, told
+from faults.workers import eventually
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.settings import Settings
+from marketplace_worker.streams import connections, renewing
+from marketplace_worker.streams.consumer import Consumer
+from marketplace_worker.streams.producer import producing
+from marketplace_worker.streams.renewing import Renewal
+from marketplace_worker.streams.topics import create_topics
+from streams.streaming import Seen, taking
+
+pytestmark = pytest.mark.faults
+
+SOON_MS = 300
+NEVER_MS = 300_000
+"""How old what a client knows of topics may be: aiokafka's own default is the latter."""
+
+
+@pytest.fixture
+async def admin(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Who changes topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    yield admin
+    await admin.close()
+
+
+async def write(settings: Settings, topic: str, value: bytes, *, partition: int) -> None:
+    """Write to a partition, once Kafka has it.
+
+    By a producer of its own: one that stayed would make a deleted topic anew by asking for it.
+    """
+    async with AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap_servers, metadata_max_age_ms=SOON_MS
+    ) as producer:
+
+        async def known() -> bool:
+            return partition in (await producer.partitions_for(topic))
+
+        await eventually(known)
+        await producer.send_and_wait(topic, value, partition=partition)
+
+
+@asynccontextmanager
+async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]:
+    """Look at it all the time, as a worker does every two seconds."""
+    renewal = Renewal(consumer, settings.kafka)
+
+    async def look() -> None:
+        while True:
+            with suppress(Unavailable):
+                await renewal.look()
+            await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+        assert not looking.done(), looking.result()
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask often."""
+    monkeypatch.setattr(connections, "METADATA_AGE_MS", SOON_MS)
+    monkeypatch.setattr(renewing, "SURVEY_EVERY_S", 0.3)
+    monkeypatch.setattr(renewing, "SURVEY_AGAIN_S", 0.3)
+
+
+async def test_clients_ask_every_half_minute_what_topics_there_are(settings: Settings) -> None:
+    """And not every five minutes, for which new partitions would be unread."""
+    await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
+    async with (
+        taking(settings, Seen()) as consumers,
+        producing(settings.kafka, settings.relay) as publisher,
+    ):
+        facts, activity = (each.subscriber.consumer for each in consumers.both)
+        assert facts is not None
+        assert activity is not None
+        assert publisher._producer is not None
+        clients = (facts._client, activity._client, publisher._producer.client)
+        assert [each._metadata_max_age_ms for each in clients] == [30_000] * 3
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_new_partitions_and_topics_made_anew_are_read(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    """A topic that is gone is named meanwhile; the others are read on."""
+    await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
+    topic, other = settings.topics.aws_notifications, settings.topics.gcp_notifications
+    seen = Seen()
+
+    async def taken(*values: bytes) -> None:
+        await seen.until(lambda: {record.value for record in seen.records} >= set(values))
+
+    async def lacks(words: str) -> bool:
+        return words in consumers.facts.lacks
+
+    async def lacks_nothing() -> bool:
+        return consumers.facts.lacks == ""
+
+    async with taking(settings, seen) as consumers, renewed(consumers.facts, settings):
+        await admin.create_partitions({topic: NewPartitions(total_count=3)})
+        await write(settings, topic, b"in a new partition", partition=2)
+        await taken(b"in a new partition")
+        await eventually(lacks_nothing)
+
+        await admin.delete_topics([topic])
+        await eventually(lambda: lacks(f"Kafka has no topic {topic} any more"))
+        await write(settings, other, b"of another topic", partition=0)
+        await taken(b"of another topic")
+
+        await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+        await eventually(lacks_nothing)
+        await write(settings, topic, b"made anew", partition=0)
+        await taken(b"made anew")
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_partitions_that_nobody_reads_are_named_and_counted(
+    settings: Settings,
+    admin: AIOKafkaAdminClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the reason: here the leader of the group is a client that asks too seldom."""
+    monkeypatch.setattr(connections, "METADATA_AGE_MS", NEVER_MS)
+    await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
+    topic, seen = settings.topics.logins, Seen()
+    async with taking(settings, seen) as consumers, renewed(consumers.activity, settings):
+        await admin.create_partitions({topic: NewPartitions(total_count=3)})
+        await write(settings, topic, b"unread", partition=2)
+        await write(settings, topic, b"unread", partition=2)
+
+        async def said() -> bool:
+            activity = consumers.activity
+            return f"{topic}/2" in activity.lacks and activity.lag == 2
+
+        await eventually(said)
+        assert "reads 2 partitions" in consumers.activity.lacks
+
+
+async def test_consumers_and_relays_follow_brokers_that_all_moved(
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_dsn: str,
+    tmp_path: Path,
+) -> None:
+    """Only the bootstrap servers' name stays; what a client knows leads nowhere any more."""
+    choice, workload_ = pytestconfig.stash[servers.CHOICE], first_days(chance_of_this_run(), 20)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        broker = await enter(kafka_server(tmp_path_factory.mktemp("own") / "kafka"))
+        before, after = broker.proxy, await enter(proxying())
+        bootstrap = await enter(proxying(before.target))
+        settings = settings_of(choice, tmp_path, kafka=broker.address, dsn=postgres_dsn)
+        stage = await enter(staging(settings, tmp_path))
+        story = pieces(stage, workload_, of=100)
+        ways = through(kafka=f"127.0.0.1:{bootstrap.port}")
+        workers = await enter(fleet(stage, tmp_path, variables=ways))
+        await told(story, 1)
+        await settled(stage)
+        await broker.move(after)
+        bootstrap.target, before.refusing = after.target, True
+        await told(story)
+        await require_as_simulated(stage, workload_)
+        workers.require_alive()
+        assert {line["consumer"] for line in workers.lines("consumer_renewed")} == {
+            "facts",
+            "activity",
+        }
