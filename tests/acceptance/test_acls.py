@@ -32,6 +32,7 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
+from marketplace_worker.streams import renewing
 from marketplace_worker.streams.authorized import ask as ask_for_rights
 from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import producing
@@ -407,24 +408,54 @@ async def test_a_right_to_write_that_is_taken_away_is_named_and_nothing_is_lost(
         await until(partial(says, 200))
 
 
-async def test_a_right_to_read_that_is_taken_away_ends_the_worker(guarded: Guarded) -> None:
-    """With a sentence, whether it is a topic or the group; it does not start without the right."""
-    names = {"topic": guarded.settings.topics.logins, "group": guarded.kafka("").activity_group}
+async def test_a_right_to_read_one_topic_that_is_taken_away_pauses_that_topic_alone(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named with the command that gives it back; then what waited in it is taken in."""
+    monkeypatch.setattr(renewing, "SURVEY_EVERY_S", 0.5)
+    monkeypatch.setattr(renewing, "SURVEY_AGAIN_S", 0.5)
+    settings, stop = guarded.worker(REVOCABLE[0]), asyncio.Event()
+    acl = Acl(REVOCABLE[0], "Read", "topic", settings.topics.logins)
+    says = partial(_says, settings)
+    work = asyncio.create_task(app.run(settings, stop=stop))
+    async with connecting(settings.postgres) as pool:
 
-    async def ends(user: str, resource: str) -> None:
-        settings = guarded.worker(user)
-        acl = Acl(user, "Read", resource, names[resource])
-        work = asyncio.create_task(app.run(settings))
+        async def known(organization: str) -> bool:
+            query = "SELECT EXISTS (SELECT FROM activity WHERE organization_id = $1)"
+            return bool(await pool.fetchval(query, organization))
+
         try:
-            await until(partial(_says, settings, 200))
+            await until(partial(says, 200))
             await guarded.take_away(acl)
-            with pytest.raises(Misconfigured, match=f"--operation Read --{resource} {acl.name}"):
-                await asyncio.wait_for(work, timeout=PATIENCE_S)
+            named = ("consumer activity", "--operation Read", acl.name)
+            await until(partial(says, 503, *named))
+            await guarded.send("login-service", login(1, "waits"))
+            await guarded.send("api-gateway", requested(1, "goes-on"))
+            await until(lambda: known("goes-on"))
+            assert await says(503, *named)
+            assert not await known("waits")
+            await guarded.give(acl)
+            await until(lambda: known("waits"))
+            await until(partial(says, 200))
         finally:
-            work.cancel()
+            stop.set()
+            await work
 
-    # At once, for each waits until Kafka has refused it several times.
-    await asyncio.gather(*(ends(*each) for each in zip(REVOCABLE, names, strict=True)))
+
+async def test_a_right_to_read_the_group_that_is_taken_away_ends_the_worker(
+    guarded: Guarded,
+) -> None:
+    """With a sentence: nothing can be read without it, and a start is refused as well."""
+    settings = guarded.worker(REVOCABLE[1])
+    acl = Acl(REVOCABLE[1], "Read", "group", guarded.kafka("").activity_group)
+    work = asyncio.create_task(app.run(settings))
+    try:
+        await until(partial(_says, settings, 200))
+        await guarded.take_away(acl)
+        with pytest.raises(Misconfigured, match=f"--operation Read --group {acl.name}"):
+            await asyncio.wait_for(work, timeout=PATIENCE_S)
+    finally:
+        work.cancel()
 
 
 async def test_a_wrong_password_is_told_as_such(guarded: Guarded) -> None:

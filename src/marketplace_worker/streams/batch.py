@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, TopicAuthorizationFailedError
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.record import EPOCH, Record
@@ -63,7 +63,12 @@ class Batch(KafkaAckableMessage):
         try:
             async with asyncio.timeout(self._commit_timeout_s):
                 await super().ack()
-        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
+        except (
+            CommitFailedError,
+            IllegalStateError,
+            TimeoutError,
+            TopicAuthorizationFailedError,  # of one topic: those of the others are committed
+        ) as error:
             # The work is done and the journal knows it: whoever gets the batch again skips it.
             log.warning("commit_failed", reason=type(error).__name__)
         finally:
