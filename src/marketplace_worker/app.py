@@ -27,6 +27,7 @@ from marketplace_worker.operations.serving import serving
 from marketplace_worker.operations.stop import Stop
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
@@ -37,6 +38,7 @@ from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
 from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
 from marketplace_worker.steps.watching import (
     LOOK_EVERY_S,
+    keep_connections_current,
     look_at_postgres,
     look_at_reader,
     reading_sign,
@@ -253,6 +255,9 @@ async def _tasks(
         look = partial(look_at_postgres, worker.pool, health)
         await look()
         await repeat("look at Postgres", look, LOOK_EVERY_S)
+        credentials = Credentials(settings.postgres)
+        renew = partial(keep_connections_current, worker.pool, settings.postgres, credentials)
+        await repeat("look at Postgres's credentials", renew, LOOK_EVERY_S)
         if Loop.RELAY in loops:
             poll_s = settings.relay.poll_interval_ms / 1000
             for topic in settings.topics.outbound:

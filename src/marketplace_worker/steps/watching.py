@@ -14,9 +14,10 @@ from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health, Sign
 from marketplace_worker.operations.stop import Stop
-from marketplace_worker.settings import Settings
+from marketplace_worker.settings import Postgres, Settings
+from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.store import outbox
-from marketplace_worker.store.database import Pool, transaction
+from marketplace_worker.store.database import Pool, renew_connections, transaction
 from marketplace_worker.store.migrations import require_current_schema
 
 LOOK_EVERY_S = 2.0
@@ -93,6 +94,19 @@ async def look_at_postgres(pool: Pool, health: Health) -> int:
     else:
         health.looked_at("Postgres")
         health.looked_at("schema")
+    return 0
+
+
+async def keep_connections_current(pool: Pool, postgres: Postgres, credentials: Credentials) -> int:
+    """Have Postgres's connections made anew where its credentials were renewed.
+
+    Raises:
+        Unavailable: what they are now opens no connection; the old ones stay.
+    """
+    if credentials.changed:
+        await renew_connections(pool, postgres)
+        credentials.use()
+        log.info("credentials_renewed", client="postgres")
     return 0
 
 

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,12 +71,11 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
     """
     try:
         pool = await asyncpg.create_pool(
-            postgres.dsn.get_secret_value(),
+            connect=partial(_connect, postgres),
             min_size=1,
             max_size=postgres.pool_connections_max,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=postgres.statement_timeout_ms / 1000 + 5,
-            ssl=_tls(postgres),
             init=_assume_role,
             reset=_keep,
             server_settings={
@@ -105,6 +105,34 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
         yield pool
     finally:
         await _close(pool)
+
+
+async def _connect(
+    postgres: Postgres,
+    *_: object,
+    **arguments: Any,  # noqa: ANN401 - asyncpg's own
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection by what the files of the settings hold now."""
+    current = {"dsn": postgres.dsn.get_secret_value(), "ssl": _tls(postgres)}
+    return await asyncpg.connect(**arguments | current)
+
+
+async def renew_connections(pool: Pool, postgres: Postgres) -> None:
+    """Have all connections made anew; where what the files hold now opens none, the old ones stay.
+
+    Raises:
+        Unavailable: it opens none.
+    """
+    try:
+        connection = await _connect(postgres, timeout=CONNECT_TIMEOUT_S)
+        await connection.close(timeout=CLOSE_TIMEOUT_S)
+    except (ValueError, Misconfigured, *_PASSING) as error:
+        # Its message may hold a part of the password.
+        raise Unavailable(
+            f"Postgres: what its settings' files hold now opens no connection: "
+            f"{type(error).__name__}"
+        ) from None
+    await pool.expire_connections()
 
 
 async def _assume_role(connection: Connection) -> None:
