@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 import servers
-from acceptance.stage import Stage
+from acceptance.stage import Stage, until
 from faults.proxy import Proxy, proxying
 from marketplace_worker.embedded import kafka, process
 from marketplace_worker.settings import Settings
@@ -66,6 +66,18 @@ class Watched:
     async def asked(self, path: str) -> tuple[int, str]:
         """An answer of the worker: its status and its text; 0 while nobody answers."""
         return await asyncio.to_thread(ask, self.settings.http_port or 0, path)
+
+    async def answered(self, path: str) -> int:
+        """The status of the first answer of the worker, however busy the machine is."""
+        status = 0
+
+        async def answers() -> bool:
+            nonlocal status
+            status = await self.status(path)
+            return status != 0
+
+        await until(answers)
+        return status
 
     async def ready(self) -> bool:
         """Whether the worker says that it is."""

@@ -33,7 +33,7 @@ async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
         await until(watched.ready)
         with watched.silent_postgres():
             await until(lambda: watched.says("/readyz", "Postgres: "))
-            assert await watched.status("/livez") == 200
+            assert await watched.answered("/livez") == 200
         await until(watched.ready)
 
 
@@ -50,7 +50,7 @@ async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
         await until(watched.ready)
         with watched.silent_broker():
             await until(lambda: watched.says("/readyz", *missing))
-            assert await watched.status("/livez") == 200
+            assert await watched.answered("/livez") == 200
         await until(watched.ready)
 
 
@@ -108,7 +108,7 @@ async def test_a_blocked_event_loop_is_said_and_then_ended(
         await until(watched.ready)
         await send_something(watched)
         await until(lambda: watched.says("/livez", "event loop: gave no sign for"))
-        assert await watched.status("/readyz") == 503
+        assert await watched.answered("/readyz") == 503
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
     assert "in clock" in log.read_text()

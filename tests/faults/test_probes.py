@@ -80,8 +80,8 @@ async def test_slow_strangers_keep_neither_probes_nor_messages_waiting(
         resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (most, most))
         async with strangers(port):
             for day in range(5):
-                assert await watched.status("/livez") == 200
-                assert await watched.status("/readyz") == 200
+                assert await watched.answered("/livez") == 200
+                await until(watched.ready)
                 # Connections are made anew, for which files are needed.
                 watched.postgres.cut()
                 (record,) = records(created(day, f"org-{day}"))

@@ -85,7 +85,7 @@ async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
             await until(batch_waits_for_the_lock)
             stopping = asyncio.create_task(stopped(worker))
             await until(lambda: watched.says("/readyz", "the worker is stopping"))
-            assert await watched.status("/livez") == 200
+            assert await watched.answered("/livez") == 200
             assert await stopping == 0
         await owner.close()
     assert "batch_given_up" in log.read_text()
@@ -118,7 +118,7 @@ async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
     with watched.silent_broker() if silent == "Kafka" else watched.silent_postgres():
         async with worker_process(watched.settings, tmp_path / "log") as worker:
             await until(lambda: watched.says("/readyz", "the worker is starting"))
-            assert await watched.status("/livez") == 200
+            assert await watched.answered("/livez") == 200
             assert await stopped(worker) == 0
     assert "while_starting" in (tmp_path / "log").read_text()
 
