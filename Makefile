@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults attacks test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults require-programs attacks test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -42,8 +42,19 @@ test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo o
 	@$(VENV)/pytest -m broker --broker=apache $(ARGS)
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
 
-test-faults: $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (5 min; needs mvn)
+test-faults: require-programs $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (5 min; needs mvn)
 	@$(VENV)/pytest -n 4 --dist loadfile -m faults --broker=apache --database=embedded tests/faults $(ARGS)
+
+require-programs:
+	@missing=; \
+	command -v java >/dev/null || missing="$$missing openjdk-17-jre-headless"; \
+	command -v mvn >/dev/null || missing="$$missing maven"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$$missing faketime"; \
+	[ -z "$$missing" ] || { \
+		echo "make test-faults needs programs that are not here, and nothing was tested" \
+			"(on Debian: apt-get install$$missing)." >&2; \
+		exit 1; \
+	}
 
 attacks: $(READY) $(KAFKA_JARS) ## Attack the worker as an outsider would, a script an attack (long; needs mvn)
 	@for each in $(filter-out tests/attacks/outsider.py,$(wildcard tests/attacks/*.py)); do \

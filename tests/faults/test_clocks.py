@@ -67,7 +67,6 @@ async def stage(
         yield stage
 
 
-@pytest.mark.skipif(LIBFAKETIME is None, reason="needs libfaketime: apt-get install faketime")
 async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_that_jumps(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -125,6 +124,8 @@ def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
 @asynccontextmanager
 async def _worker(settings: Settings, log: Path, wrong_by: timedelta) -> AsyncIterator[None]:
     """`marketplace-worker run`, in a process whose clock is wrong."""
+    if LIBFAKETIME is None:
+        pytest.fail("needs libfaketime: apt-get install faketime", pytrace=False)
     own_clock = {
         "LD_PRELOAD": str(LIBFAKETIME),
         "FAKETIME": f"{wrong_by.total_seconds():+.0f}",
