@@ -279,13 +279,7 @@ async def _tasks(
             await repeat(Loop.RETENTION, let_go, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
             handle = partial(ingest, worker=worker)
-            oversight = Oversight(
-                turned=lambda name: reading_sign(health, name).give(),
-                work_left_s=stop.work_left_s,
-                began=partial(
-                    report_jumps, worker=worker, holds_record=partial(holds_record, settings.kafka)
-                ),
-            )
+            oversight = _oversight(settings, worker, health, stop)
             consumers = await stack.enter_async_context(
                 consuming(settings, facts=handle, activity=handle, oversight=oversight)
             )
@@ -299,6 +293,16 @@ async def _tasks(
             stack.callback(failing.cancel)
             tasks.append(failing)
         yield tasks
+
+
+def _oversight(settings: Settings, worker: Worker, health: Health, stop: Stop) -> Oversight:
+    return Oversight(
+        turned=lambda name: reading_sign(health, name).give(),
+        work_left_s=stop.work_left_s,
+        began=partial(
+            report_jumps, worker=worker, holds_record=partial(holds_record, settings.kafka)
+        ),
+    )
 
 
 async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
