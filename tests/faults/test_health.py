@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -56,13 +57,14 @@ async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
 
 @asynccontextmanager
 async def worker_with_a_clock(
-    watched: Watched, clock: str, log: Path
+    watched: Watched, clock: str, output: IO[bytes]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker whose clock does something else than tell the time, once it has started."""
     script = f"""
 import asyncio, sys, time
 import uvloop
 from marketplace_worker.app import Loop, run
+from marketplace_worker.operations.line_writer import never_waiting
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import load_settings
 from marketplace_worker.store.database import database_clock
@@ -76,21 +78,22 @@ async def clock(conn):
         {clock}
     return await database_clock(conn)
 
-set_up_logs(sys.stdout)
-uvloop.run(run(load_settings(), [Loop.INGEST], clock=clock))
+with never_waiting(sys.stdout) as lines:
+    set_up_logs(lines)
+    uvloop.run(run(load_settings(), [Loop.INGEST], clock=clock))
 """
-    with log.open("ab") as output:
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script,
-            env={**os.environ, **environment(watched.settings), **HURRIED},
-            stdout=output, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script,
+        env={**os.environ, **environment(watched.settings), **HURRIED},
+        stdout=output, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
     try:
         yield worker
     finally:
         if worker.returncode is None:
             worker.kill()
         await worker.wait()
+        output.close()
 
 
 async def send_something(watched: Watched) -> None:
@@ -104,7 +107,7 @@ async def test_a_blocked_event_loop_is_said_and_then_ended(
 ) -> None:
     """Who is blocked cannot say so itself: the port has threads of its own, and so has the end."""
     log = tmp_path / "log"
-    async with worker_with_a_clock(watched, "time.sleep(3600)", log) as worker:
+    async with worker_with_a_clock(watched, "time.sleep(3600)", log.open("ab")) as worker:
         await until(watched.ready)
         await send_something(watched)
         await until(lambda: watched.says("/livez", "event loop: gave no sign for"))
@@ -117,7 +120,8 @@ async def test_a_blocked_event_loop_is_said_and_then_ended(
 async def test_a_loop_that_hangs_is_said_and_then_ended(watched: Watched, tmp_path: Path) -> None:
     """The event loop turns, and every other loop; nothing would ever be taken in again."""
     log = tmp_path / "log"
-    async with worker_with_a_clock(watched, "await asyncio.Event().wait()", log) as worker:
+    clock = "await asyncio.Event().wait()"
+    async with worker_with_a_clock(watched, clock, log.open("ab")) as worker:
         await until(watched.ready)
         await send_something(watched)
         await until(lambda: watched.says("/livez", "ingest facts: gave no sign for"))

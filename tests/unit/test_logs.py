@@ -3,12 +3,14 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
+from marketplace_worker.operations.line_writer import LineWriter
 from marketplace_worker.operations.logs import Level, set_up_logs
 
 
@@ -103,3 +105,58 @@ def test_libraries_are_heard_from_warnings_on() -> None:
     logging.getLogger("aiokafka.producer").warning("odd")
     (line,) = lines(stream)
     assert (line["message"], line["logger"]) == ("odd", "aiokafka.producer")
+
+
+# --- a reader that stalls -------------------------------------------------------------------------
+
+LINE = "x" * 999 + "\n"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[io.FileIO, LineWriter]]:
+    """A pipe, and who writes into it; 100 lines may wait."""
+    reading, writing = os.pipe()
+    lines = LineWriter(writing, at_terminal=False, waiting_bytes_max=100 * len(LINE))
+    with os.fdopen(reading, "rb", buffering=0) as reader:
+        yield reader, lines
+    os.close(writing)
+
+
+def test_what_nobody_reads_in_time_is_dropped_and_counted(
+    pipe: tuple[io.FileIO, LineWriter],
+) -> None:
+    """Nobody waits for a reader; once there is one, the log says how much it lacks."""
+    reader, lines = pipe
+    set_up_logs(lines)
+    log = structlog.get_logger("marketplace_worker.steps.ingest")
+    for _ in range(1_000):
+        lines.write(LINE)
+    text = b""
+    while text.count(b"\n") < 100:
+        text += reader.read(65_536) or b""
+    while b"log_lines_dropped" not in text:
+        log.info("fact_applied")
+        text += reader.read(65_536) or b""
+    (line,) = [each for each in text.splitlines() if b"log_lines_dropped" in each]
+    said = json.loads(line)
+    assert said["level"] == "error"
+    assert said["lines"] == 1_000 - text.count(LINE.encode())
+
+
+def test_what_was_said_last_is_written_before_the_end(
+    pipe: tuple[io.FileIO, LineWriter],
+) -> None:
+    """Where somebody reads."""
+    reader, lines = pipe
+    lines.write("last\n")
+    lines.close()
+    assert reader.read(100) == b"last\n"
+
+
+def test_a_reader_that_is_gone_harms_nobody(pipe: tuple[io.FileIO, LineWriter]) -> None:
+    """What it would have read is lost, as with any pipe."""
+    reader, lines = pipe
+    reader.close()
+    for _ in range(10):
+        lines.write(LINE)
+    lines.close()

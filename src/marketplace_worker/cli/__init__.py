@@ -6,6 +6,8 @@ error.
 """
 
 import sys
+from traceback import format_exception
+from types import TracebackType
 
 import typer
 
@@ -21,6 +23,7 @@ from marketplace_worker.cli.replay import replay_command
 from marketplace_worker.cli.simulating import simulate_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
+from marketplace_worker.operations.line_writer import say_last
 from marketplace_worker.terminal import visible
 
 __all__ = ["cli", "main"]
@@ -50,6 +53,7 @@ cli.command("demo")(demo_command)
 
 def main() -> None:
     """Run a command; the operator's mistakes and absent servers end in a sentence, not a trace."""
+    sys.excepthook = _say_bug
     try:
         cli()
     except Misconfigured as error:
@@ -59,6 +63,11 @@ def main() -> None:
 
 
 def _said(error: Exception, *, status: int) -> int:
-    for line in f"marketplace-worker: {error}".splitlines():
-        sys.stderr.write(f"{visible(line)}\n")
-    return status
+    lines = f"marketplace-worker: {error}".splitlines()
+    return say_last("".join(f"{visible(line)}\n" for line in lines), status=status)
+
+
+def _say_bug(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    say_last("".join(format_exception(kind, error, traceback)), status=1)

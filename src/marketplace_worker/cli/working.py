@@ -11,6 +11,7 @@ from marketplace_worker import standalone
 from marketplace_worker.app import Loop, run
 from marketplace_worker.cli.options import Config, go
 from marketplace_worker.errors import Misconfigured
+from marketplace_worker.operations.line_writer import never_waiting
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.store.database import connecting
@@ -38,14 +39,16 @@ def run_command(
     """Run the worker until SIGTERM or Ctrl-C."""
     loops = _loops(only)
     if embedded:
-        set_up_logs(sys.stdout)
-        go(standalone.run_embedded(folder or Path(EMBEDDED_FOLDER), config, loops))
+        with never_waiting(sys.stdout) as lines:
+            set_up_logs(lines)
+            go(standalone.run_embedded(folder or Path(EMBEDDED_FOLDER), config, loops))
     elif folder is not None:
         raise Misconfigured("--folder is of no use without --embedded")
     else:
         settings = load_settings(config)
-        set_up_logs(sys.stdout, settings.log_level)
-        go(run(settings, loops))
+        with never_waiting(sys.stdout) as lines:
+            set_up_logs(lines, settings.log_level)
+            go(run(settings, loops))
 
 
 def _loops(only: str | None) -> list[Loop]:

@@ -11,6 +11,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from marketplace_worker.operations.line_writer import LineWriter
 from marketplace_worker.terminal import escaped_json, visible
 
 LIBRARY_LINES_MAX = 5
@@ -23,12 +24,12 @@ LIBRARY_LEVEL = logging.WARNING
 Level = Literal["debug", "info", "warning", "error"]
 
 
-def set_up_logs(stream: TextIO, level: Level = "info") -> None:
+def set_up_logs(stream: TextIO | LineWriter, level: Level = "info") -> None:
     """Send all log lines to `stream`, from now on; call once, before anything is logged.
 
     Args:
         stream: standard output for the worker, standard error where a command's output is on
-            standard output.
+            standard output; of what runs for long, one that never waits (`never_waiting`).
         level: the least important lines of ours; of libraries there are warnings and errors.
     """
     shared: list[Processor] = [
@@ -45,9 +46,9 @@ def set_up_logs(stream: TextIO, level: Level = "info") -> None:
         cache_logger_on_first_use=False,
     )
     # What structlog rendered only has to be written; its formatter would cost two thirds more.
-    ours = logging.StreamHandler(stream)
+    ours = _Handler(stream)
     _log_through(logging.getLogger("marketplace_worker"), ours, least)
-    theirs = logging.StreamHandler(stream)
+    theirs = _Handler(stream)
     theirs.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_library_line, *shared],
@@ -60,6 +61,18 @@ def set_up_logs(stream: TextIO, level: Level = "info") -> None:
     logging.captureWarnings(capture=True)
 
 
+class _Handler(logging.StreamHandler[TextIO | LineWriter]):
+    """Says how many lines were dropped, once there is room again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        super().emit(record)
+        if isinstance(self.stream, LineWriter):
+            dropped = self.stream.dropped_before()
+            if dropped:
+                structlog.get_logger(__name__).error("log_lines_dropped", lines=dropped)
+
+
 def _log_through(logger: logging.Logger, handler: logging.Handler, level: int) -> None:
     """Through this handler alone, from this level on."""
     for old in logger.handlers[:]:
@@ -68,7 +81,7 @@ def _log_through(logger: logging.Logger, handler: logging.Handler, level: int) -
     logger.setLevel(level)
 
 
-def _rendered(stream: TextIO) -> list[Processor]:
+def _rendered(stream: TextIO | LineWriter) -> list[Processor]:
     if stream.isatty():
         return [
             structlog.processors.format_exc_info,

@@ -73,6 +73,9 @@ LAG = Gauge(
     "Records of this worker's partitions that are not taken yet, as Kafka last told",
     ["consumer"],
 )
+LOG_LINES_DROPPED = Counter(
+    "marketplace_worker_log_lines_dropped", "Log lines that nobody read in time"
+)
 OUTBOX_AGE = Gauge(
     "marketplace_worker_outbox_age_seconds",
     "Age of the oldest promise that is not in Kafka, those aside that Kafka refused",

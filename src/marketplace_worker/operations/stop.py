@@ -2,7 +2,10 @@
 
 import asyncio
 import faulthandler
+import os
+import signal
 import time
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +16,9 @@ GRACE_S = 1.0
 """What a stop may take beyond its time, before the process is ended whatever keeps it."""
 
 STANDARD_ERROR = 2
+
+UNWRITTEN_S = 2.0
+"""How long the end of the process may take to write the stacks, where that waits for a reader."""
 
 
 class Stop:
@@ -42,6 +48,7 @@ class Stop:
     ) -> None:
         self._over = True
         faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def order(self) -> None:
         """Stop, if it was not ordered before; the time runs from here.
@@ -64,6 +71,23 @@ class Stop:
 
         By a timer of the interpreter, which needs neither the event loop nor the interpreter's
         lock.  The stacks name files, lines and functions, and no values.  It is as safe as SIGKILL.
+
+        Where nobody reads standard error, what does not fit is not written.  If it cannot be asked
+        not to wait, the system ends the process two seconds later, by SIGALRM.
         """
         if not self._over:
-            faulthandler.dump_traceback_later(within_s, exit=True, file=STANDARD_ERROR)
+            faulthandler.dump_traceback_later(within_s, exit=True, file=_unwaiting())
+            signal.setitimer(signal.ITIMER_REAL, within_s + UNWRITTEN_S)
+
+
+@cache
+def _unwaiting() -> int:
+    """Standard error, opened once more: a write to it returns at once, and to no one else's.
+
+    Not everything can be opened by its descriptor; then it is standard error itself.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        return os.open(f"/proc/self/fd/{STANDARD_ERROR}", flags)
+    except OSError:
+        return STANDARD_ERROR

@@ -1,0 +1,74 @@
+"""A log pipe that nobody reads: the worker works on, and can be ended."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pytest
+
+from acceptance.stage import command, until
+from acceptance.watched import Watched, stopped
+from faults.test_health import send_something, worker_with_a_clock
+
+pytestmark = pytest.mark.faults
+
+
+class Pipe:
+    """A pipe for standard output and standard error that is full from the beginning."""
+
+    def __init__(self) -> None:
+        self._reading, writing = os.pipe()
+        self.output: BinaryIO = os.fdopen(writing, "wb", buffering=0)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
+        os.set_blocking(writing, False)
+        while self.output.write(b"." * 4_096):
+            pass
+        os.set_blocking(writing, True)
+
+    def close(self) -> None:
+        """Nobody will read it."""
+        self.output.close()
+        os.close(self._reading)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """A pipe that nobody reads."""
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+async def test_a_worker_whose_log_nobody_reads_works_and_stops(
+    watched: Watched, pipe: Pipe
+) -> None:
+    """Not even SIGTERM ended it, for it was writing."""
+    async with command("run", settings=watched.settings, output=pipe.output) as worker:
+        await until(watched.ready)
+        topic = watched.settings.topics.organization_changes
+        await watched.stage.producer.send_and_wait(topic, b"unreadable")
+        await until(lambda: kept(watched))
+        assert await stopped(worker) == 0
+
+
+async def kept(watched: Watched) -> bool:
+    """Whether the worker has taken in what was sent."""
+    return bool(await watched.stage.pool.fetchval("SELECT EXISTS (SELECT FROM dead_letters)"))
+
+
+async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pipe) -> None:
+    """Its last words are not waited for."""
+    async with command("run", output=pipe.output) as worker:
+        assert await asyncio.wait_for(worker.wait(), timeout=20) == 2
+
+
+async def test_a_blocked_event_loop_is_ended_though_nobody_reads_the_stacks(
+    watched: Watched, pipe: Pipe
+) -> None:
+    """What ends a process does not wait for a reader first."""
+    async with worker_with_a_clock(watched, "time.sleep(3600)", pipe.output) as worker:
+        await until(watched.ready)
+        await send_something(watched)
+        assert await asyncio.wait_for(worker.wait(), timeout=60) == 1
