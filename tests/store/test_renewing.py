@@ -13,7 +13,8 @@ from marketplace_worker.errors import Unavailable
 from marketplace_worker.settings import Postgres, SecretFile
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.steps.watching import keep_connections_current
-from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store.database import APPLICATION_ROLE, Pool, connecting
+from marketplace_worker.store.migrations import migrate
 
 
 def dsn_of(user: str, dsn: str) -> str:
@@ -38,11 +39,13 @@ async def test_connections_are_made_anew_when_the_dsns_file_changes(
 ) -> None:
     """One that leads nowhere changes nothing; it may be half written."""
     before, after = (f"user_{uuid4().hex}" for _ in range(2))
+    async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
+        await migrate(pool)
     owner = await asyncpg.connect(postgres_dsn)
     try:
         await owner.execute(
-            f"CREATE ROLE {before} LOGIN PASSWORD 'secret';"
-            f"CREATE ROLE {after} LOGIN PASSWORD 'secret'"
+            f"CREATE ROLE {before} LOGIN PASSWORD 'secret' IN ROLE {APPLICATION_ROLE};"
+            f"CREATE ROLE {after} LOGIN PASSWORD 'secret' IN ROLE {APPLICATION_ROLE}"
         )
         file = tmp_path / "dsn"
         file.write_text(dsn_of(before, postgres_dsn))
