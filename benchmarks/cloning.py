@@ -80,6 +80,10 @@ class _Clock:
     async def __call__(self, _: object) -> datetime:
         return self.now
 
+    def of_machine(self) -> datetime:
+        """The same, as the worker's own clock."""
+        return self.now
+
 
 async def seed(
     settings: Settings,
@@ -98,7 +102,9 @@ async def seed(
     clock = _Clock(now)
     numbers = [first + place for place, _ in enumerate(kinds)]
     async with connecting(settings.postgres) as pool:
-        worker = worker_of(settings, read_policy(settings.policy_file), pool, clock)
+        worker = worker_of(
+            settings, read_policy(settings.policy_file), pool, clock, clock.of_machine
+        )
         async with transaction(pool) as conn:
             await policies.register(conn, worker.policies.current, now=now)
         for place, (number, kind) in enumerate(zip(numbers, kinds, strict=True)):

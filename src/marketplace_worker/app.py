@@ -6,7 +6,7 @@ Only this module reads the clock of the machine, and nothing is decided by it.
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,6 +32,7 @@ from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
+from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.steps.positions import report_jumps
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
@@ -109,9 +110,12 @@ async def run(
     loops: Collection[Loop] = tuple(Loop),
     *,
     clock: Clock = database_clock,
+    own_clock: Callable[[], datetime] = system_clock,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Work until `stop` is set (SIGTERM and SIGINT set it), then finish what is under way.
+
+    Decisions are made by `clock`; `own_clock` is compared with it, and notices where it jumps.
 
     Raises:
         Misconfigured: what is set, the schema, the topics or the rights in Kafka do not allow a
@@ -124,7 +128,8 @@ async def run(
     ending = Stop(asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
     started = asyncio.Event()
     with _signals_set(requested), ending:
-        work = asyncio.create_task(_work(settings, frozenset(loops), clock, started, ending))
+        clocks = (clock, own_clock)
+        work = asyncio.create_task(_work(settings, frozenset(loops), clocks, started, ending))
         waiting = asyncio.create_task(requested.wait())
         try:
             await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,7 +153,7 @@ async def _give_up_start(work: asyncio.Task[None]) -> None:
 async def _work(
     settings: Settings,
     loops: frozenset[Loop],
-    clock: Clock,
+    clocks: tuple[Clock, Callable[[], datetime]],
     started: asyncio.Event,
     stop: Stop,
 ) -> None:
@@ -163,7 +168,7 @@ async def _work(
         stack.callback(cutting.cancel)
         await require_current_schema(pool)
         await require_access(settings.kafka, _rights(settings, loops))
-        worker = worker_of(settings, policy, pool, clock)
+        worker = worker_of(settings, policy, pool, *clocks)
         await _register(policy, worker)
         tasks += await stack.enter_async_context(_tasks(settings, worker, loops, health, stop))
         started.set()
@@ -220,7 +225,13 @@ async def _register(policy: Policy, worker: Worker) -> None:
     log.info("policy_registered", policy_version=policy.version)
 
 
-def worker_of(settings: Settings, policy: Policy, pool: Pool, clock: Clock) -> Worker:
+def worker_of(
+    settings: Settings,
+    policy: Policy,
+    pool: Pool,
+    clock: Clock,
+    own_clock: Callable[[], datetime],
+) -> Worker:
     """What the steps work with; also for a command that takes one by itself."""
     topics = settings.topics
     return Worker(
@@ -231,6 +242,7 @@ def worker_of(settings: Settings, policy: Policy, pool: Pool, clock: Clock) -> W
         feeds=feeds(topics),
         topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),
         intake=Intake(settings.ingest),
+        own_clock=OwnClock(own_clock),
     )
 
 

@@ -126,7 +126,7 @@ class Teller:
             _client(_hearing(settings)) as hearing,
         ):
             await migrate(pool)
-            worker = worker_of(settings, Policy(), pool, clock)
+            worker = worker_of(settings, Policy(), pool, clock, clock.of_machine)
             teller = cls(settings, pool, sending, hearing, publisher, clock, worker)
             take = teller._take
             with pytest.MonkeyPatch.context() as patch:
@@ -162,7 +162,7 @@ class Teller:
 
     async def _work_by(self, policy: Policy) -> None:
         """As a worker that was started anew with this policy."""
-        worker = worker_of(self.settings, policy, self.pool, self.clock)
+        worker = worker_of(self.settings, policy, self.pool, self.clock, self.clock.of_machine)
         self.worker = replace(worker, hash_email=HASH)
         async with transaction(self.pool) as conn:
             await policies.register(conn, policy, now=self.clock.now)

@@ -18,7 +18,7 @@ from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.record import Record
 from marketplace_worker.settings import SecretFile, Settings
 from marketplace_worker.store import safeguards
-from marketplace_worker.store.database import Clock, Connection, Pool, transaction
+from marketplace_worker.store.database import Connection, Pool, transaction
 
 PATIENCE_S = 60.0
 """How long a test waits for what must happen; it never takes so long."""
@@ -31,6 +31,10 @@ class MovableClock:
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     async def __call__(self, _: Connection) -> datetime:
+        return self.now
+
+    def of_machine(self) -> datetime:
+        """The same, as the worker's own clock."""
         return self.now
 
 
@@ -189,10 +193,14 @@ async def _read_to_the_end(consumer: AIOKafkaConsumer) -> list[bytes]:
 
 
 @asynccontextmanager
-async def working(settings: Settings, loops: Collection[Loop], clock: Clock) -> AsyncIterator[None]:
+async def working(
+    settings: Settings, loops: Collection[Loop], clock: MovableClock
+) -> AsyncIterator[None]:
     """The real worker, with some of its loops, in this process; stopped as by SIGTERM."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run(settings, loops, clock=clock, stop=stop))
+    task = asyncio.create_task(
+        run(settings, loops, clock=clock, own_clock=clock.of_machine, stop=stop)
+    )
     try:
         yield
     finally:

@@ -33,6 +33,7 @@ from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
+from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook, register
@@ -72,6 +73,7 @@ async def working(pool: Pool, clock: MovableClock, policy: Policy) -> Worker:
         pool=pool,
         policies=PolicyBook(policy),
         clock=clock,
+        own_clock=OwnClock(clock.of_machine),
         hash_email=HASH,
         feeds=feeds(TOPICS),
         topics=OutboundTopics(TOPICS.lifecycle, TOPICS.state, TOPICS.dead_letters),

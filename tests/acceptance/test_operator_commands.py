@@ -78,7 +78,7 @@ async def worker(settings: Settings, clock: MovableClock) -> AsyncIterator[Worke
         await migrate(pool)
         async with transaction(pool) as conn:
             await policies.register(conn, Policy(), now=at(0))
-        yield worker_of(settings, Policy(), pool, clock)
+        yield worker_of(settings, Policy(), pool, clock, clock.of_machine)
 
 
 @pytest.fixture

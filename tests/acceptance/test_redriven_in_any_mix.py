@@ -32,6 +32,7 @@ from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.steps.redriving import Redrive
 from marketplace_worker.steps.taking import read
 from marketplace_worker.store import dead_letters, policies
@@ -79,7 +80,8 @@ async def worker(shared_postgres_dsn: str) -> AsyncIterator[Worker]:
     )
     async with connecting(chosen.postgres) as pool:
         await migrate(pool)
-        yield worker_of(chosen, POLICY, pool, MovableClock(ARRIVAL))
+        clock = MovableClock(ARRIVAL)
+        yield worker_of(chosen, POLICY, pool, clock, clock.of_machine)
 
 
 def spoiled(worker: Worker, topics: Iterable[str], *, fails: bool) -> Worker:
@@ -205,7 +207,7 @@ async def test_any_mix_of_redrives_and_redeliveries_ends_as_simulate_says(
 ) -> None:
     """A group is set back, translators and bugs come and go, an operator redrives now and then."""
     clock = MovableClock(ARRIVAL)
-    worker = replace(worker, clock=clock)
+    worker = replace(worker, clock=clock, own_clock=OwnClock(clock.of_machine))
     await forget_everything(worker.pool)
     async with transaction(worker.pool) as conn:
         await policies.register(conn, POLICY, now=ARRIVAL)

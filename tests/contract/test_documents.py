@@ -37,6 +37,7 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockMoved,
     CommitmentLinked,
     Created,
     DeadlineCame,
@@ -298,6 +299,7 @@ FACTS: list[Fact] = [
     GuardTripped(WHO, on(3, 1), "grace", "Not today."),
     GuardReleased(WHO, on(3, 1), "grace", "All is well.", steps=20),
     GuardReleased(WHO, on(3, 1), "grace", "All is well.", requests=5, guard=GuardSide.REQUESTS),
+    ClockMoved(WHO, on(3, 1), timedelta(days=365, microseconds=1)),
     Erased(WHO, on(3, 1), ACME, "grace", "She asked for it."),
     LoggedIn(WHO, on(3, 1), ACME),
     ApiRequested(WHO, on(3, 1), ACME, requests=10**12),

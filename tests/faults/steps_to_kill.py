@@ -80,7 +80,8 @@ class Scene:
     async def take(self, step: "Take") -> None:
         """Take a step as a worker that has just been started."""
         async with connecting(_settings(self.dsn).postgres) as pool:
-            worker = worker_of(_settings(self.dsn), POLICY, pool, MovableClock(self.now))
+            clock = MovableClock(self.now)
+            worker = worker_of(_settings(self.dsn), POLICY, pool, clock, clock.of_machine)
             await step(worker, self)
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
@@ -151,7 +152,8 @@ async def prepare(step: Step, dsn: str) -> None:
         await migrate(pool)
         async with transaction(pool) as conn:
             await register(conn, FORMER, now=at(0))
-        await step.prepare(worker_of(_settings(dsn), FORMER, pool, clock), clock)
+        worker = worker_of(_settings(dsn), FORMER, pool, clock, clock.of_machine)
+        await step.prepare(worker, clock)
 
 
 def _in_order(*lines: Line) -> list[Line]:

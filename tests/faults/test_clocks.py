@@ -5,10 +5,11 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from acceptance.stage import environment
 from faults.fleet import chance_of_this_run, require_as_simulated, settings_of, staging
 from faults.postgres_faults import PostgresServer, postgres_server
 from faults.telling import pieces, settled, told
-from faults.workers import ClockFile, FaultStage, lines
+from faults.workers import ClockFile, FaultStage, eventually, lines, send
 from faults.workload import Wave, Workload, workload
+from marketplace_worker.app import system_clock
 from marketplace_worker.settings import Settings
 
 pytestmark = pytest.mark.faults
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.faults
 ORGANIZATIONS = 32
 PIECE = 60
 JUMP = timedelta(minutes=10)
+YEAR = timedelta(days=365)
 OWN_CLOCKS = {"behind": -JUMP, "right": timedelta(0), "ahead": JUMP}
 
 LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -71,8 +74,9 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """
-    Three workers of the product as it is, ten minutes apart from one another.  The database's clock
-    jumps back ten minutes after each deadline and before every other piece, and forth again.
+    Three workers, whose own clocks go with the database's, but ten minutes apart from one another.
+    The database's jumps back ten minutes after each deadline and before every other piece, and
+    forth again.
     """
     workload_ = _with_some_who_return_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
     clock = stage.clock_file = RememberedClock(server.folder / "clock")
@@ -81,7 +85,8 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     async with AsyncExitStack() as stack:
         for name, wrong_by in OWN_CLOCKS.items():
             log = tmp_path / f"{name}.log"
-            await stack.enter_async_context(_worker(stage.settings, log, wrong_by))
+            beside = _beside(clock.path, wrong_by)
+            await stack.enter_async_context(_worker(stage.settings, log, wrong_by, beside))
         async for _ in story:
             await settled(stage)
             now = clock.now
@@ -121,9 +126,91 @@ def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
     return replace(workload_, waves=[Wave(at(0.9), messages), *workload_.waves])
 
 
+async def test_a_databases_clock_a_year_ahead_takes_nothing_and_lets_nothing_go(
+    stage: FaultStage, server: PostgresServer, tmp_path: Path
+) -> None:
+    """
+    The product as it is, without a limit on steps: neither a worker that sees the jump nor one that
+    is started after it takes a step, and what is seconds old stays.
+    """
+    began = system_clock()
+    clock = stage.clock_file = ClockFile(server.folder / "clock")
+    clock.move(began)
+    await server.take_time_from(clock.path)
+    names = [f"org-{number}" for number in range(PIECE)]
+    off = {"cancellationReason": "billing-disabled"}
+    told_ = [
+        line
+        for name in names
+        for line in (
+            created(0, name, tier="plus"),
+            linked(0.1, name, "gcp", f"ent-{name}"),
+            google(0.2, "ENTITLEMENT_ACTIVE", f"ent-{name}", {"usageReportingId": "x"}),
+            google(0.5, "ENTITLEMENT_CANCELLED", f"ent-{name}", off),
+        )
+    ]
+    messages = [(line["topic"], b"", json.dumps(line["value"]).encode()) for line in told_]
+    logs = [tmp_path / "before.log", tmp_path / "after.log"]
+    kept = (
+        "SELECT (SELECT count(*) FROM journal WHERE source <> 'clock') AS journal,"
+        " (SELECT count(*) FROM dead_letters) AS dead_letters"
+    )
+    async with _worker(stage.settings, logs[0], timedelta(0), PRODUCT):
+        await send(stage, [*messages, ("identity.logins", b"k", b"no JSON")], at=began)
+        await eventually(stage.all_committed, pause_s=0.05)
+        before = await stage.pool.fetchrow(kept)
+
+        clock.move(began + YEAR)
+        await eventually(partial(_logged, logs[0], "guard_tripped"), pause_s=0.05)
+        async with _worker(stage.settings, logs[1], timedelta(0), PRODUCT):
+            await eventually(partial(_logged, logs[1], "retention_stopped"), pause_s=0.05)
+
+    assert set((await stage.states()).values()) == {"canceled"}
+    (tripped,) = lines(logs[0], "guard_tripped")
+    assert (tripped["guard"], tripped["by_clock"]) == ("steps", True)
+    assert lines(logs[1], "guard_tripped") == []
+    after = await stage.pool.fetchrow(kept)
+    assert before is not None
+    assert after is not None
+    assert (before["journal"], before["dead_letters"]) == (len(messages), 1)
+    assert after["journal"] >= before["journal"]  # there may be notices
+    assert after["dead_letters"] == 1
+
+
+async def _logged(log: Path, event: str) -> bool:
+    return bool(lines(log, event))
+
+
+PRODUCT = ("-m", "marketplace_worker", "run")
+"""The worker as it is."""
+
+
+def _beside(clock_file: Path, wrong_by: timedelta) -> tuple[str, ...]:
+    """The same, whose own clock goes with a file, and is wrong."""
+    script = f"""
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+import uvloop
+from marketplace_worker.app import run
+from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.settings import load_settings
+
+def own_clock():
+    moment = datetime.fromisoformat(Path({str(clock_file)!r}).read_text())
+    return moment + timedelta(seconds={wrong_by.total_seconds()})
+
+set_up_logs(sys.stdout)
+uvloop.run(run(load_settings(), own_clock=own_clock))
+"""
+    return ("-c", script)
+
+
 @asynccontextmanager
-async def _worker(settings: Settings, log: Path, wrong_by: timedelta) -> AsyncIterator[None]:
-    """`marketplace-worker run`, in a process whose clock is wrong."""
+async def _worker(
+    settings: Settings, log: Path, wrong_by: timedelta, command: Sequence[str]
+) -> AsyncIterator[None]:
+    """A worker in a process whose clock is wrong."""
     if LIBFAKETIME is None:
         pytest.fail("needs libfaketime: apt-get install faketime", pytrace=False)
     own_clock = {
@@ -133,7 +220,7 @@ async def _worker(settings: Settings, log: Path, wrong_by: timedelta) -> AsyncIt
     }
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "marketplace_worker", "run",
+            sys.executable, *command,
             env={**os.environ, **environment(settings), **own_clock},
             stdout=output, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip

@@ -22,12 +22,15 @@ from marketplace_worker.store.database import Connection
 def main(clock_file: Path, loops: Collection[Loop]) -> None:
     """Work until SIGTERM, by the moment that stands in the file."""
 
+    def own_clock() -> datetime:
+        return datetime.fromisoformat(clock_file.read_text())
+
     async def clock(_: Connection) -> datetime:
-        return datetime.fromisoformat(clock_file.read_text())  # noqa: ASYNC240 - at once
+        return own_clock()
 
     settings = load_settings()
     set_up_logs(sys.stdout, settings.log_level)
-    uvloop.run(run(settings, loops, clock=clock))
+    uvloop.run(run(settings, loops, clock=clock, own_clock=own_clock))
 
 
 def work(

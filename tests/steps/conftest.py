@@ -15,6 +15,7 @@ from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Ingest, Postgres, Topics
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.intake import Intake
+from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
@@ -42,6 +43,7 @@ async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker
             pool=pool,
             policies=PolicyBook(Policy()),
             clock=clock,
+            own_clock=OwnClock(clock.of_machine),
             hash_email=email_hasher(b"sixteen characters"),
             feeds=feeds(topics),
             topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),

@@ -25,8 +25,9 @@ RETENTION = Retention(journal_days=4_900, dead_letters_days=4_880)
 
 
 async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:
-    """How many rows each batch let go on a day, until there was nothing more."""
+    """How many rows each batch let go on a day, until there was nothing more; Kafka is in use."""
     clock.now = at(day)
+    await ingest(records(login(day, "somebody")), worker)
     gone = []
     while rows := await retain(worker, RETENTION):
         gone.append(rows)

@@ -30,14 +30,13 @@ from marketplace_worker.lifecycle.events import (
     Event,
     EventKind,
 )
-from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.facts import ClockMoved, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.guard import (
     Answers,
     Verdict,
     Watch,
-    control_plane_limit,
-    limit,
 )
+from marketplace_worker.lifecycle.limits import control_plane_limit, limit
 from marketplace_worker.lifecycle.notes import Ended
 from marketplace_worker.lifecycle.own_details import (
     GuardReleasedDetails,
@@ -49,6 +48,7 @@ from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     GuardSide,
+    Identity,
     Initiator,
     OrganizationId,
     PlanType,
@@ -308,6 +308,39 @@ def test_a_trip_says_what_was_counted_of_at_most_how_many() -> None:
     assert (watch.safeguards.trip.at, watch.safeguards.trip.by) == (DAY_0, None)
     assert watch.safeguards.requests_trip is not None
     assert watch.safeguards.requests_trip.event == second.id
+
+
+def moved(ahead: timedelta) -> ClockMoved:
+    """The clock of decisions is so far ahead now."""
+    return ClockMoved(Identity("clock", f"{ahead}"), DAY_0, ahead)
+
+
+def test_a_clock_that_runs_ahead_by_more_than_an_hour_trips_the_guard_for_steps() -> None:
+    """By exactly an hour it does not, nor where it goes back; what is known may stay so."""
+    watch = Watch()
+    for ahead, tripped_ in (
+        (HOUR, False), (HOUR + MINUTE, True), (2 * HOUR, False), (10 * DAY, True),
+        (timedelta(0), False), (-DAY, False), (timedelta(0), True),
+    ):  # fmt: skip
+        assert watch.move_clock(moved(ahead), now=DAY_0) is tripped_, ahead
+    first, *others = watch.events
+    assert first.details == GuardTrippedDetails(GuardSide.STEPS, None, None, None, "clock")
+    assert {event.details for event in others} == {
+        GuardTrippedDetails(GuardSide.STEPS, None, None, None, "clock", added_to=first.id)
+    }
+    assert watch.safeguards.requests_trip is None
+
+
+def test_that_a_clock_jumped_is_known_until_the_guard_for_steps_is_released() -> None:
+    """Altogether: a release for some steps, or of requests, leaves it."""
+    watch = Watch()
+    watch.trip(tripped(), now=DAY_0)
+    watch.move_clock(moved(DAY), now=DAY_0 + MINUTE)
+    for word in (released(steps=2), released(guard=GuardSide.REQUESTS)):
+        watch.release(word, now=DAY_0 + HOUR)
+        assert watch.safeguards.clock_jumped_at == DAY_0 + MINUTE
+    watch.release(released(), now=DAY_0 + HOUR)
+    assert watch.safeguards.clock_jumped_at is None
 
 
 # --- a fleet --------------------------------------------------------------------------------------

@@ -125,13 +125,19 @@ def _print_status(status: GuardStatus) -> None:
 def _trip(trip: Trip | None, allowance: str) -> dict[str, Cell]:
     if trip is None:
         return {}
-    by = trip.by or (f"its limit ({trip.which})" if trip.which else "its limit")
+    by = trip.by or _by_itself(trip)
     shown: dict[str, Cell] = {"since": trip.at, "by": by, "reason": trip.reason}
     if trip.request_id is not None:
         shown |= {"by the request": trip.request_id}
     if trip.allowance:
         shown |= {allowance: trip.allowance}
     return shown
+
+
+def _by_itself(trip: Trip) -> str:
+    if trip.limit is None:
+        return "the database's clock, which ran ahead"
+    return f"its limit ({trip.which})" if trip.which else "its limit"
 
 
 def _counted(each: Counted) -> str:

@@ -11,7 +11,7 @@ import typer
 import uvloop
 from pydantic import TypeAdapter, ValidationError
 
-from marketplace_worker.app import read_policy, worker_of
+from marketplace_worker.app import read_policy, system_clock, worker_of
 from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.sight import Inspector
@@ -88,7 +88,7 @@ async def operating(settings: Settings) -> AsyncIterator[Worker]:
     policy = read_policy(settings.policy_file)
     async with connecting(settings.postgres) as pool:
         await require_current_schema(pool)
-        yield worker_of(settings, policy, pool, database_clock)
+        yield worker_of(settings, policy, pool, database_clock, system_clock)
 
 
 def by_operator() -> Identity:

@@ -31,7 +31,7 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
     event_id,
 )
-from marketplace_worker.lifecycle.guard import BY_HARMFUL_STEPS
+from marketplace_worker.lifecycle.limits import BY_HARMFUL_STEPS
 from marketplace_worker.lifecycle.own_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,

@@ -261,14 +261,19 @@ class GuardTrippedData(Written):
     ]
     counted: Annotated[
         Count | None,
-        Field(description="What the last hour held; null where an operator tripped it."),
+        Field(description="What the last hour held; null where no limit tripped it."),
     ]
     limit: Annotated[
         Count | None,
-        Field(description="How many an hour may hold; null where an operator tripped it."),
+        Field(description="How many an hour may hold; null where no limit tripped it."),
     ]
-    by: Annotated[Name | None, Field(description="The operator; null: a limit.")]
-    reason: Name
+    by: Annotated[
+        Name | None,
+        Field(
+            description="The operator; null: a limit, or the clock of decisions, which ran ahead."
+        ),
+    ]
+    reason: Annotated[Name, Field(description="Why; `clock` where that clock ran ahead.")]
     which: Which
     request_id: TrippingRequest
     added_to: Annotated[

@@ -96,7 +96,9 @@ async def _perform(
         settings = load_settings(None, environment)
         await standalone.prepare(settings)
         stop = asyncio.Event()
-        worker = asyncio.create_task(run(settings, clock=clock.of_worker, stop=stop))
+        worker = asyncio.create_task(
+            run(settings, clock=clock.of_worker, own_clock=clock, stop=stop)
+        )
         play = asyncio.create_task(_play(settings, story, clock, console))
         try:
             await asyncio.wait({worker, play}, return_when=asyncio.FIRST_COMPLETED)

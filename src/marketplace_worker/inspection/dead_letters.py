@@ -9,6 +9,7 @@ from marketplace_worker.errors import Malformed, Unavailable, machine_refusals_n
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockMoved,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -163,7 +164,7 @@ def _named(fact: Fact) -> str:
             return f"support.{request} {organization or ''}".rstrip()
         case Unrecognized(event_type=event_type):
             return event_type
-        case GuardTripped() | GuardReleased():
+        case GuardTripped() | GuardReleased() | ClockMoved():
             return fact.kind
         case _:
             return f"{fact.kind} {fact.organization}"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
 from marketplace_worker.lifecycle.forecast import Forthcoming, first_trip, forecast, going_on
-from marketplace_worker.lifecycle.guard import control_plane_limit, limit
+from marketplace_worker.lifecycle.limits import control_plane_limit, limit
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.store import organizations, safeguards

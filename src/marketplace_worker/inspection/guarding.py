@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
 from marketplace_worker.lifecycle.explain.values import Withheld
-from marketplace_worker.lifecycle.guard import control_plane_limit, limit
+from marketplace_worker.lifecycle.limits import control_plane_limit, limit
 from marketplace_worker.lifecycle.safeguards import WINDOW, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId

@@ -10,6 +10,7 @@ from marketplace_worker.contract.feeds import source_of
 from marketplace_worker.inspection.sight import Inspector, look
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockMoved,
     CommitmentLinked,
     Created,
     DeadlineCame,
@@ -150,7 +151,7 @@ def actor_of(fact: Fact) -> str:
             return f"support {requested_by}"
         case GuardTripped(by=by) | GuardReleased(by=by) | Erased(by=by):
             return f"operator {by}"
-        case DeadlineCame():
+        case DeadlineCame() | ClockMoved():
             return "system"
         case LoggedIn() | ApiRequested():
             return "user"
@@ -201,6 +202,8 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
             return fact.kind, _given(
                 guard=fact.guard, reason=fact.reason, steps=fact.steps, requests=fact.requests
             )
+        case ClockMoved(ahead=ahead):
+            return fact.kind, {"ahead": ahead}
         case Unrecognized(event_type=event_type):
             return event_type, {}
         case OwnerChanged() | DeadlineCame() | LoggedIn() | ApiRequested():

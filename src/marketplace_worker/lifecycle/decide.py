@@ -20,6 +20,7 @@ from marketplace_worker.lifecycle.events import (
 from marketplace_worker.lifecycle.facts import (
     Activity,
     ApiRequested,
+    ClockMoved,
     CommitmentLinked,
     Created,
     DeadlineCame,
@@ -60,8 +61,8 @@ class Outcome(StrEnum):
     STALE = "stale"
     """It changed nothing in the fold: old news, or said before."""
     NO_CHANGE = "no_change"
-    """A kind that never changes a status, activity that changed nothing, or what is said of an
-    organization that was erased."""
+    """A kind that never changes a status, activity that changed nothing, a clock that went back, or
+    what is said of an organization that was erased."""
     UNKNOWN_KIND = "unknown_kind"
     KEPT = "kept"
     """Of an organization that was not created yet; applied when it is."""
@@ -161,6 +162,9 @@ class _Deciding:
             case GuardReleased():
                 released = self.watch.release(fact, now=self.now)
                 return Outcome.APPLIED if released else Outcome.REFUSED, None, ()
+            case ClockMoved():
+                tripped = self.watch.move_clock(fact, now=self.now)
+                return Outcome.APPLIED if tripped else Outcome.NO_CHANGE, None, ()
             case Unrecognized():
                 return Outcome.UNKNOWN_KIND, None, ()
 

@@ -4,7 +4,7 @@ A fact is what a translator makes of one inbound message.  It carries no decisio
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from marketplace_worker.lifecycle.notes import Attention, Note
@@ -180,6 +180,18 @@ class GuardReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockMoved:
+    """The clock of decisions is `ahead` of a worker's own, and it was not when both were compared
+    last (lifecycle.md section 8).
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    ahead: timedelta
+    kind: Literal["clock_moved"] = "clock_moved"
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """An operator has all that is personal of a deactivated organization erased
     (docs/personal-data.md).
@@ -240,6 +252,7 @@ Fact = (
     | SupportRequested
     | GuardTripped
     | GuardReleased
+    | ClockMoved
     | Erased
     | DeadlineCame
     | Activity

@@ -14,8 +14,8 @@ from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
 from marketplace_worker.lifecycle.explain.values import Postponed, Withheld
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import control_plane_limit, limit
 from marketplace_worker.lifecycle.inactivity import Feeds, Heard
+from marketplace_worker.lifecycle.limits import control_plane_limit, limit
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Policies
 from marketplace_worker.lifecycle.safeguards import WINDOW, Harm, Safeguards

@@ -6,10 +6,8 @@ own: it also remembers on which day a feed was called silent (section 5).
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
-from math import floor
 from uuid import UUID
 
 from marketplace_worker.lifecycle.events import (
@@ -19,8 +17,17 @@ from marketplace_worker.lifecycle.events import (
     EventKind,
     event_id,
 )
-from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.facts import ClockMoved, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.inactivity import Feeds
+from marketplace_worker.lifecycle.limits import (
+    BY_CONTROL_PLANE_STEPS,
+    BY_HARMFUL_STEPS,
+    control_plane_limit,
+    limit,
+    trip_by_request,
+    with_one_request,
+    with_one_step,
+)
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.own_details import (
     GuardReleasedDetails,
@@ -31,39 +38,17 @@ from marketplace_worker.lifecycle.own_details import (
 from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Inactivity
 from marketplace_worker.lifecycle.safeguards import (
     WINDOW,
-    Harm,
-    Requested,
     Safeguards,
     Trip,
+    clock_moved,
     steps_of,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.unread import UnreadableFeed
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide, RequestLimit
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide
 
-BY_HARMFUL_STEPS = "the limit of harmful steps within an hour is reached"
-BY_CONTROL_PLANE_STEPS = "the limit of entries into control_plane_loss within an hour is reached"
-BY_REQUESTS = {
-    RequestLimit.PER_HOUR: "the limit of requested deactivations within an hour is reached",
-    RequestLimit.PER_PERSON: (
-        "the limit of deactivations that one person requests within an hour is reached"
-    ),
-}
-"""The reasons of a trip by a limit."""
-
-
-def limit(guard: Guard, population: int) -> int:
-    """How many harmful steps an hour may hold; `population`: organizations not deactivated."""
-    return _limit(guard.minimum, guard.fraction, population)
-
-
-def control_plane_limit(guard: Guard, population: int) -> int:
-    """How many entries into `control_plane_loss` an hour may hold."""
-    return _limit(guard.minimum, guard.control_plane_fraction, population)
-
-
-def _limit(minimum: int, fraction: float, population: int) -> int:
-    return max(minimum, floor(Decimal(str(fraction)) * population))
+BY_CLOCK = "clock"
+"""The reason of a trip because the clock of decisions ran ahead (lifecycle.md section 8)."""
 
 
 class Verdict(StrEnum):
@@ -202,7 +187,7 @@ class Watch:
         steps = steps_of(recent)
         most = (limit if harmful else control_plane_limit)(guard, population)
         if steps < most:
-            recent = _with_one_step(recent, now)
+            recent = with_one_step(recent, now)
         if harmful:
             self.safeguards = replace(self.safeguards, recent=recent)
         else:
@@ -226,10 +211,10 @@ class Watch:
                 return Verdict.GRANTED
             return _refused_by(trip)
         counted = self.safeguards.requested_since(now - WINDOW)
-        trip = _trip_by_request(counted, person, guard, now, request_id)
+        trip = trip_by_request(counted, person, guard, now, request_id)
         requested = tuple(each for each in self.safeguards.requested if each.at > now - WINDOW)
         if trip is None:
-            requested = _with_one_request(requested, person, now)
+            requested = with_one_request(requested, person, now)
             self.safeguards = replace(self.safeguards, requested=requested)
             return Verdict.GRANTED
         event = self._emit_tripped(GuardSide.REQUESTS, trip, request_id)
@@ -254,6 +239,25 @@ class Watch:
         )
         self.safeguards = replace(self.safeguards, trip=steps, requests_trip=requests)
 
+    def move_clock(self, fact: ClockMoved, *, now: datetime) -> bool:
+        """The clock of decisions moved: where it ran ahead of the workers' own, trip the guard for
+        steps; False where it went back.  A trip that stands stays, and lets nothing more through.
+        """
+        before = self.safeguards
+        if not clock_moved(before.clock_ahead, fact.ahead):
+            return False
+        self.safeguards = replace(before, clock_ahead=fact.ahead)
+        if fact.ahead < before.clock_ahead:
+            return False
+        trip = Trip(now, None, BY_CLOCK)
+        added_to = before.trip.event if before.trip is not None else None
+        event = self._emit_tripped(GuardSide.STEPS, trip, fact.identity.id, added_to=added_to)
+        stands = before.trip or replace(trip, event=event)
+        self.safeguards = replace(
+            self.safeguards, trip=replace(stands, allowance=0), clock_jumped_at=now
+        )
+        return True
+
     def release(self, fact: GuardReleased, *, now: datetime) -> bool:
         """An operator releases the sides that are named and tripped; False where none is.
 
@@ -263,7 +267,10 @@ class Watch:
         requests = self.safeguards.requests_trip if fact.guard is not GuardSide.STEPS else None
         if steps is not None:
             trip = _released(steps, fact.steps)
-            self.safeguards = replace(self.safeguards, trip=trip, recent=(), control_plane=())
+            jumped_at = self.safeguards.clock_jumped_at if trip is not None else None
+            self.safeguards = replace(
+                self.safeguards, trip=trip, recent=(), control_plane=(), clock_jumped_at=jumped_at
+            )
         if requests is not None:
             trip = _released(requests, fact.requests)
             self.safeguards = replace(self.safeguards, requests_trip=trip, requested=())
@@ -347,35 +354,6 @@ class Watch:
                 details=details,
             )
         )
-
-
-def _with_one_step(counted: tuple[Harm, ...], now: datetime) -> tuple[Harm, ...]:
-    earlier = tuple(harm for harm in counted if harm.at != now)
-    return (*earlier, Harm(now, steps_of(harm for harm in counted if harm.at == now) + 1))
-
-
-def _with_one_request(
-    counted: tuple[Requested, ...], person: str, now: datetime
-) -> tuple[Requested, ...]:
-    same = sum(each.requests for each in counted if (each.at, each.by) == (now, person))
-    others = tuple(each for each in counted if (each.at, each.by) != (now, person))
-    return (*others, Requested(now, person, same + 1))
-
-
-def _trip_by_request(
-    counted: dict[str, int], person: str, guard: Guard, now: datetime, request_id: str
-) -> Trip | None:
-    """The trip that one more request would be, by the fleet's limit or the person's."""
-    for which, requests, most in (
-        (RequestLimit.PER_HOUR, sum(counted.values()), guard.requested_per_hour),
-        (RequestLimit.PER_PERSON, counted.get(person, 0), guard.requested_per_person),
-    ):
-        if requests >= most:
-            reason = BY_REQUESTS[which]
-            return Trip(
-                now, None, reason, counted=requests, limit=most, which=which, request_id=request_id
-            )
-    return None
 
 
 def _refused_by(trip: Trip) -> Verdict:

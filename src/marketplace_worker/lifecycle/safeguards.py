@@ -10,6 +10,9 @@ from marketplace_worker.lifecycle.vocabulary import ActivityFeed, RequestLimit
 WINDOW = timedelta(hours=1)
 """Over how long steps and requests are counted."""
 
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""By how much the clock of decisions and a worker's own may part before that is a jump."""
+
 
 @dataclass(frozen=True, slots=True)
 class Harm:
@@ -36,8 +39,9 @@ class Requested:
 class Trip:
     """One side of the guard lets nothing through since `at`.
 
-    `by` is the operator, or None: a limit, and then `counted` is what the hour held of at most
-    `limit`; for requests also `which` limit, and the request that would have gone past.
+    `by` is the operator, or None: the clock jumped, or a limit was reached.  By a limit, `counted`
+    is what the hour held of at most `limit`; for requests also `which` limit, and the request that
+    would have gone past.
     `allowance`: how many an operator lets through all the same.  `event`: the `guard.tripped` that
     said so; None: not known.
     """
@@ -61,7 +65,9 @@ class Safeguards:
     `control_plane_loss`; `trip`: that of the guard for steps.  `requested` and `requests_trip`: the
     same of requested deactivations.  `sequence` is that of the worker's newest event; 0: none yet.
     `silences`: the newest day on which each feed was called silent; `unreadable`: that on which
-    records of it that name nobody were said to put decisions off.
+    records of it that name nobody were said to put decisions off.  `clock_ahead`: by how much the
+    clock of decisions was ahead of a worker's own when they last parted; `clock_jumped_at`: when it
+    ran ahead, until an operator releases the guard for steps.
     """
 
     recent: tuple[Harm, ...] = ()
@@ -72,6 +78,8 @@ class Safeguards:
     requested: tuple[Requested, ...] = ()
     requests_trip: Trip | None = None
     unreadable: tuple[tuple[ActivityFeed, date], ...] = ()
+    clock_ahead: timedelta = timedelta(0)
+    clock_jumped_at: datetime | None = None
 
     def harm_since(self, since: datetime) -> int:
         """How many harmful steps were taken after a moment."""
@@ -88,6 +96,11 @@ class Safeguards:
             if each.at > since:
                 counted[each.by] = counted.get(each.by, 0) + each.requests
         return counted
+
+
+def clock_moved(known: timedelta, ahead: timedelta) -> bool:
+    """Whether a clock that was `known` ahead of another has moved against it, forth or back."""
+    return abs(ahead - known) > CLOCK_TOLERANCE
 
 
 def steps_of(counted: Iterable[Harm]) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from marketplace_worker.lifecycle.guard import limit
+from marketplace_worker.lifecycle.limits import limit
 from marketplace_worker.lifecycle.policy import Guard
 from marketplace_worker.lifecycle.safeguards import WINDOW
 from marketplace_worker.operations import metrics

@@ -8,6 +8,7 @@ import structlog
 from marketplace_worker.errors import Unavailable, machine_refusals_named
 from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.steps.comparing import compare_clocks
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, organizations
 from marketplace_worker.store.database import transaction
@@ -24,6 +25,9 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
     Safe in many workers at once: each takes others.  The deadline is derived anew from what is
     stored now, so that one which outlived its reason does nothing (docs/architecture.md).
 
+    Nothing is fired by a clock that has moved since it was compared with this machine's: that is
+    done first, and trips the guard where it ran ahead (lifecycle.md section 8).
+
     An organization that we fail on ourselves is found by halving the batch, logged at `error` and
     postponed: it does not hold up the fleet.
 
@@ -34,7 +38,8 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
     claimed: list[OrganizationId] = []
     try:
         with machine_refusals_named():
-            await _fire_due(worker, limit, claimed)
+            while not await _fire_due(worker, limit, claimed):
+                await compare_clocks(worker)
     except Unavailable:
         raise
     except Exception:
@@ -49,14 +54,18 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
     return len(claimed)
 
 
-async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -> None:
-    """The same, or nothing; `claimed` tells which organizations it was about."""
+async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -> bool:
+    """The same, or nothing; `claimed` tells which organizations it was about.  False: the clocks
+    have to be compared first.
+    """
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        now = await worker.clock(conn)
+        now = await worker.own_clock.moment(conn, worker.clock)
+        if now is None:
+            return False
         due = await organizations.claim_due(conn, now=now, limit=limit)
         if not due:
-            return
+            return True
         claimed += [each.id for each in due]
         near = await neighbourhood.of_claimed(
             conn, [each.read() for each in due], worker.policies.current, now=now
@@ -76,3 +85,4 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
         events=len(tally.events),
         took_ms=round((perf_counter() - began) * 1000, 1),
     )
+    return True

@@ -39,6 +39,7 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.steps import log_lines
 from marketplace_worker.steps.cancellations import CancellationAlarm, MassCancellation
 from marketplace_worker.steps.intake import Intake
+from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.store import (
     decisions,
     journal,
@@ -69,9 +70,10 @@ class OutboundTopics:
 class Worker:
     """What every step works with.
 
-    `clock` tells the moment of a decision, read once a transaction; `feeds` says what each
-    inbound topic carries; `intake` is what this worker knows of the topics that it takes in.
-    `promised` are set when messages were promised, one for each relay in the same process.
+    `clock` tells the moment of a decision, read once a transaction; `own_clock` is this machine's,
+    beside it.  `feeds` says what each inbound topic carries; `intake` is what this worker knows of
+    the topics that it takes in.  `promised` are set when messages were promised, one for each relay
+    in the same process.
     """
 
     pool: Pool
@@ -81,6 +83,7 @@ class Worker:
     feeds: Mapping[str, Feed]
     topics: OutboundTopics
     intake: Intake
+    own_clock: OwnClock
     promised: list[asyncio.Event] = field(default_factory=list)
     alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
 

@@ -20,6 +20,7 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested, Unrecognized
 from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
+from marketplace_worker.lifecycle.guard import BY_CLOCK
 from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.own_details import (
@@ -48,6 +49,7 @@ def log_events(events: Sequence[Event]) -> None:
                     limit=details.limit,
                     which=details.which,
                     by_operator=details.by is not None,
+                    by_clock=details.by is None and details.reason == BY_CLOCK,
                     added_to=details.added_to and str(details.added_to),
                     causation_id=event.causation_id,
                 )

@@ -3,15 +3,23 @@
 The rows are folded into checkpoints first, so that the journal can still be folded again.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from time import perf_counter
 
 import structlog
 
+from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE
 from marketplace_worker.settings import Retention
+from marketplace_worker.steps.comparing import compare_clocks
 from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.store import dead_letters, possible_use, refolding
+from marketplace_worker.store import (
+    activity,
+    dead_letters,
+    possible_use,
+    refolding,
+    safeguards,
+)
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.folding import Refolded
 from marketplace_worker.store.refolding import Kin
@@ -37,29 +45,46 @@ class Tampered(Exception):
     """Rows are not as they were written: nothing is let go before somebody has looked."""
 
 
+class ClockJumped(Exception):
+    """The clock of decisions ran ahead: nothing is let go by it before somebody has looked."""
+
+
 async def retain(worker: Worker, retention: Retention) -> int:
     """Let go one small batch, in one transaction; returns of how many rows.
 
     One worker at a time does it; the others find nothing to do.  Rows that are not as they were
-    written stay, with all that are younger, and are logged at `error`.
+    written stay, with all that are younger, and are logged at `error`.  So does everything where
+    the clock of decisions ran ahead, until an operator releases the guard for steps.
 
     Raises:
         Unavailable: Postgres is away; nothing was let go.
     """
     try:
-        return await _retain(worker, retention)
+        gone = await _retain(worker, retention)
+        while gone is None:
+            await compare_clocks(worker)
+            gone = await _retain(worker, retention)
+    except ClockJumped as found:
+        command = "marketplace-worker guard status"
+        log.error("retention_stopped", reason=str(found), see=command)  # noqa: TRY400 - no bug
+        return 0
     except Tampered as found:
         command = "marketplace-worker replay --verify"
         log.error("retention_stopped", reason=str(found), see=command)  # noqa: TRY400 - no bug
         return 0
+    return gone
 
 
-async def _retain(worker: Worker, retention: Retention) -> int:
+async def _retain(worker: Worker, retention: Retention) -> int | None:
+    """The same; None: the clocks have to be compared first."""
     began = perf_counter()
     async with transaction(worker.pool) as conn:
         if not await refolding.lead(conn):
             return 0
-        now = await worker.clock(conn)
+        now = await worker.own_clock.moment(conn, worker.clock)
+        if now is None:
+            return None
+        now = await _latest(conn, now, worker)
         letters = await dead_letters.let_go(
             conn, before=now - timedelta(days=retention.dead_letters_days), limit=ROWS_MAX
         )
@@ -89,6 +114,21 @@ async def _retain(worker: Worker, retention: Retention) -> int:
             took_ms=round((perf_counter() - began) * 1000, 1),
         )
     return len(rows) + letters + unread
+
+
+async def _latest(conn: Connection, now: datetime, worker: Worker) -> datetime:
+    """From when is counted back: by the clock of decisions, as far as this machine's and the newest
+    record of a feed of activity allow.  No clock that is wrong by itself makes anything old.
+
+    Raises:
+        ClockJumped: it ran ahead, and nobody has looked at it since.
+    """
+    jumped_at = (await safeguards.read(conn)).clock_jumped_at
+    if jumped_at is not None:
+        raise ClockJumped(f"the database's clock ran ahead, to {jumped_at.isoformat()}")
+    own = worker.own_clock.read()
+    recorded_at = await activity.newest_record_at(conn, until=own + CLOCK_TOLERANCE)
+    return min(now, own, recorded_at or own)
 
 
 async def _let_go(conn: Connection, kin: Kin, refolded: Refolded) -> None:

@@ -88,6 +88,14 @@ async def save_progress(conn: Connection, progress: Mapping[Place, Progress]) ->
     )
 
 
+async def newest_record_at(conn: Connection, *, until: datetime) -> datetime | None:
+    """When the newest record of activity was written to Kafka, of those written up to a moment;
+    None: no partition was read yet.
+    """
+    newest: datetime | None = await conn.fetchval(SQL["newest_record_at"], until)
+    return newest
+
+
 async def count(conn: Connection, counted: Collection[Counted]) -> None:
     """Add what a batch heard; the newest moment of each feed stays, whatever the order."""
     rows = sorted(counted, key=lambda each: each.organization)

@@ -25,6 +25,12 @@ FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[])
     AS new (topic, partition, next_offset, newest_at)
 WHERE activity_offsets.topic = new.topic AND activity_offsets.partition = new.partition;
 
+-- name: newest_record_at
+-- When Kafka was written to last, as far as its records' times can be believed; null: none is known.
+-- One row a partition, all of which are read.
+-- $1 until timestamptz
+SELECT max(newest_at) FROM activity_offsets WHERE newest_at > 'epoch' AND newest_at <= $1;
+
 -- name: count
 -- One row an organization, whatever the batch held of it; greatest() passes over null.
 -- $1 organization_ids text[], sorted and distinct.  $2 last_login_at timestamptz[].

@@ -16,6 +16,7 @@ from marketplace_worker.contract.documents import (
 )
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import (
+    ClockMoved,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -273,7 +274,7 @@ def _state(value: str | None) -> State | None:
 
 def _organization(fact: Fact) -> OrganizationId | None:
     match fact:
-        case Notified() | Unrecognized() | GuardTripped() | GuardReleased():
+        case Notified() | Unrecognized() | GuardTripped() | GuardReleased() | ClockMoved():
             return None
         case _:
             return fact.organization

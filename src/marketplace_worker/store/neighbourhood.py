@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockMoved,
     CommitmentLinked,
     Created,
     DeadlineCame,
@@ -92,7 +93,7 @@ class Subjects:
                 self.locked_emails.add(owner)
             case SupportRequested():
                 self._add_request(fact)
-            case GuardTripped() | GuardReleased():
+            case GuardTripped() | GuardReleased() | ClockMoved():
                 self.safeguards = True
             case (
                 TierChanged(organization=organization)

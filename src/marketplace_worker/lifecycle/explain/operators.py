@@ -300,7 +300,7 @@ def _far(at: datetime, now: datetime) -> str:
 
 
 def _trip(trip: Trip) -> str:
-    by = trip.by or "a limit"
+    by = trip.by or ("the database's clock" if trip.limit is None else "a limit")
     return f"The guard for steps is tripped since {moment(trip.at)}, by {by}: {trip.reason}."
 
 

@@ -1,0 +1,64 @@
+"""How much the guard lets through within an hour, and what the hour has held (section 8)."""
+
+from datetime import datetime
+from decimal import Decimal
+from math import floor
+
+from marketplace_worker.lifecycle.policy import Guard
+from marketplace_worker.lifecycle.safeguards import Harm, Requested, Trip, steps_of
+from marketplace_worker.lifecycle.vocabulary import RequestLimit
+
+BY_HARMFUL_STEPS = "the limit of harmful steps within an hour is reached"
+BY_CONTROL_PLANE_STEPS = "the limit of entries into control_plane_loss within an hour is reached"
+BY_REQUESTS = {
+    RequestLimit.PER_HOUR: "the limit of requested deactivations within an hour is reached",
+    RequestLimit.PER_PERSON: (
+        "the limit of deactivations that one person requests within an hour is reached"
+    ),
+}
+"""The reasons of a trip by a limit."""
+
+
+def limit(guard: Guard, population: int) -> int:
+    """How many harmful steps an hour may hold; `population`: organizations not deactivated."""
+    return _limit(guard.minimum, guard.fraction, population)
+
+
+def control_plane_limit(guard: Guard, population: int) -> int:
+    """How many entries into `control_plane_loss` an hour may hold."""
+    return _limit(guard.minimum, guard.control_plane_fraction, population)
+
+
+def _limit(minimum: int, fraction: float, population: int) -> int:
+    return max(minimum, floor(Decimal(str(fraction)) * population))
+
+
+def with_one_step(counted: tuple[Harm, ...], now: datetime) -> tuple[Harm, ...]:
+    """What was counted, with one step more."""
+    earlier = tuple(harm for harm in counted if harm.at != now)
+    return (*earlier, Harm(now, steps_of(harm for harm in counted if harm.at == now) + 1))
+
+
+def with_one_request(
+    counted: tuple[Requested, ...], person: str, now: datetime
+) -> tuple[Requested, ...]:
+    """What was counted, with one request more of a person."""
+    same = sum(each.requests for each in counted if (each.at, each.by) == (now, person))
+    others = tuple(each for each in counted if (each.at, each.by) != (now, person))
+    return (*others, Requested(now, person, same + 1))
+
+
+def trip_by_request(
+    counted: dict[str, int], person: str, guard: Guard, now: datetime, request_id: str
+) -> Trip | None:
+    """The trip that one more request would be, by the fleet's limit or the person's."""
+    for which, requests, most in (
+        (RequestLimit.PER_HOUR, sum(counted.values()), guard.requested_per_hour),
+        (RequestLimit.PER_PERSON, counted.get(person, 0), guard.requested_per_person),
+    ):
+        if requests >= most:
+            reason = BY_REQUESTS[which]
+            return Trip(
+                now, None, reason, counted=requests, limit=most, which=which, request_id=request_id
+            )
+    return None

@@ -1,0 +1,37 @@
+"""Compares the clock of decisions with this machine's; where it ran ahead, the guard is tripped."""
+
+from uuid import uuid4
+
+from marketplace_worker.lifecycle.facts import ClockMoved
+from marketplace_worker.lifecycle.safeguards import clock_moved
+from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.store import neighbourhood
+from marketplace_worker.store.database import transaction
+from marketplace_worker.store.neighbourhood import Subjects
+
+CLOCK = "clock"
+"""The source of what is decided because a clock moved."""
+
+
+async def compare_clocks(worker: Worker) -> None:
+    """Compare both clocks, and decide on what is found, in one transaction.
+
+    All workers share what is known of the clock of decisions: of those that see one jump, the first
+    trips the guard, and the others find it tripped.
+
+    Raises:
+        Unavailable: Postgres is away; nothing was decided.
+    """
+    async with transaction(worker.pool) as conn:
+        near = await neighbourhood.lock(conn, Subjects(safeguards=True))
+        reading = await worker.own_clock.beside(conn, worker.clock)
+        tally = await Tally.begin(conn, near, worker, now=reading.now)
+        known = near.fleet.safeguards.clock_ahead
+        ahead = reading.ahead(known)
+        if clock_moved(known, ahead):
+            fact = ClockMoved(Identity(CLOCK, str(uuid4())), reading.now, ahead)
+            await tally.decide(fact, position=CLOCK)
+            await tally.write(conn, worker.topics)
+    tally.tell()
+    worker.own_clock.known = tally.fleet.safeguards.clock_ahead
