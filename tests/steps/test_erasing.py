@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from acceptance.scenario import at, created, event
+from acceptance.scenario import at, created, event, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.inspection.history import history
+from marketplace_worker.inspection.history import Line, history
 from marketplace_worker.inspection.organizations import report
 from marketplace_worker.inspection.replaying import as_of
 from marketplace_worker.inspection.sight import Inspector
@@ -20,9 +21,12 @@ from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     SupportRequestKind,
 )
+from marketplace_worker.record import Record
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
+from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import Pool
+from marketplace_worker.store.neighbourhood import Neighbourhood
 from steps.stories import (
     bought,
     canceled,
@@ -180,7 +184,7 @@ async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
     assert "email.lock_violated" not in json.dumps(await said(worker, "acme"))
 
 
-async def test_only_who_is_closed_can_be_erased_and_only_once(
+async def test_only_who_is_closed_can_be_erased(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """Refused, and nothing is touched: also under a legal hold, but not under a commercial one."""
@@ -196,6 +200,163 @@ async def test_only_who_is_closed_can_be_erased_and_only_once(
     assert await erase(erased(4), worker) is Outcome.APPLIED
     assert await erase(erased(5), worker) is Outcome.REFUSED
 
+    assert await differences(inspector) == []
+
+
+async def test_an_erasure_may_be_repeated(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """It changes and says nothing more, and removes what has come since."""
+    await closed(worker, clock)
+    await erase(erased(1), worker)
+    document, before = await stored(worker, "acme"), await outgoing(worker)
+    clock.now = at(201)
+    letter = Record("organizations.changes", 0, 900, clock.now, b"acme", b"no JSON of Jo Doe")
+    await ingest([letter], worker)
+    await worker.pool.execute("INSERT INTO activity VALUES ('acme', now(), NULL, 1, 0)")
+
+    again = replace(erased(2), repeatable=True)
+    assert await erase(again, worker) is Outcome.NO_CHANGE
+
+    assert await stored(worker, "acme") == document
+    assert await outgoing(worker) == before
+    for table in ("activity", "dead_letters"):
+        assert await worker.pool.fetchval(f"SELECT count(*) FROM {table}") == (table == "activity")
+    assert await differences(inspector) == []
+    told = [each for each in await history(inspector, ACME) if each.what == "organization.erased"]
+    assert [each.actor for each in told if each.line is Line.FACT] == ["operator Olga"] * 2
+
+
+async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_are_kept(
+    worker: Worker, clock: MovableClock, inspector: Inspector, owner: Pool
+) -> None:
+    """Neither a hash of an email, nor an account, nor Support's words, nor when it was in use; what
+    others share with it goes on.
+    """
+    await closed(worker, clock)
+    await erase(erased(), worker)
+    left = await everything(owner)
+    late = [
+        created(201, "acme", owner="late@acme.example"),
+        linked(202, "acme", "first of acme", "late account"),
+        bought(203, "first of acme", "late account"),
+        ended(204, "first of acme", "late account"),
+        login(205, "acme"),
+        use(206, "acme"),
+        support(207, "extend_grace", "acme", days=1, reason="late words", requested_by="Late Doe"),
+        support(208, "unlock_email", "acme", email="late@acme.example", reason="late words"),
+    ]
+    for number, each in enumerate(late):
+        if "source" in each["value"]:
+            each["value"]["id"] = f"late-{number}"  # it has the data in it, else
+    await tell(worker, clock, *late)
+
+    kept = await everything(owner)
+    hashed = worker.hash_email("late@acme.example")
+    for personal in (hashed, "late account", "late words", "Late Doe", "late@"):
+        assert personal not in kept, personal
+    rows = await worker.pool.fetch(
+        "SELECT kind, outcome, fact IS NULL AS gone FROM journal WHERE occurred_at > $1", at(200.5)
+    )
+    assert [tuple(row) for row in rows] == [
+        ("organization.created", "no_change", True),
+        ("organization.subscription_linked", "no_change", True),
+        ("notified", "stale", True),
+        ("notified", "stale", True),
+        ("support_requested", "refused", True),
+        ("support_requested", "refused", True),
+    ]
+    used = "SELECT count(*) FROM activity WHERE organization_id = 'acme' AND logins + requests > 0"
+    assert await worker.pool.fetchval(used) == 0
+    assert "login_days (acme" not in kept
+    assert left.count("first of acme") < kept.count("first of acme")
+    assert (await kinds(worker, "acme"))[-1] == "support_request.rejected"
+    assert await differences(inspector) == []
+    await tell(worker, clock, support(209, "extend_grace", "acme", days=1), login(210, "globex"))
+    assert await differences(inspector) == []
+
+
+async def everything(owner: Pool) -> str:
+    """All rows of all tables that are not on their way out."""
+    names = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    rows: list[str] = []
+    for name in sorted({row["tablename"] for row in names} - {"outbox"}):
+        found = await owner.fetch(f"SELECT each::text AS row FROM {name} AS each")
+        rows += [f"{name} {row['row']}" for row in found]
+    return "\n".join(rows)
+
+
+async def test_a_subscription_that_was_of_who_was_erased_is_kept_for_whoever_has_it_next(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """What was said of it meanwhile counts, without the account; what is said later is all kept."""
+    await closed(worker, clock)
+    await tell(worker, clock, created(100, "next"))
+    await erase(erased(), worker)
+    await tell(
+        worker, clock,
+        bought(201, "second of acme", "late account"),
+        linked(202, "acme", "second of acme"),
+        ended(203, "first of acme", "late account"),
+        linked(204, "next", "first of acme", "account of next"),
+    )  # fmt: skip
+    assert (await states(worker))["next"] == "canceled"
+    await tell(worker, clock, ended(205, "first of acme", "account of next"))
+    facts = await worker.pool.fetch(
+        "SELECT fact IS NOT NULL AS kept FROM journal WHERE occurred_at > $1 ORDER BY id", at(202.5)
+    )
+    assert [row["kept"] for row in facts] == [False, True, True]
+    assert await differences(inspector) == []
+
+
+async def test_what_late_news_of_an_erased_plan_makes_of_others_can_be_folded_again(
+    worker: Worker, clock: MovableClock, inspector: Inspector
+) -> None:
+    """Of a plan that another organization's continues, the news is kept, but not the account."""
+    renewal = {
+        "id": "heir of acme", "intent": "RENEW", "previousAgreementId": "first of acme"
+    }  # fmt: skip
+    await tell(
+        worker, clock,
+        created(0, "acme"), created(0, "heir"),
+        bought(0.1, "first of acme", "account of acme"),
+        linked(0.2, "acme", "first of acme"),
+        support(1, "deactivate_organization", "acme"),
+    )  # fmt: skip
+    await erase(erased(), worker)
+    await tell(
+        worker, clock,
+        linked(201, "heir", "heir of acme", "account of heir"),
+        eventbridge(202, "Purchase Agreement Created", renewal),
+        ended(203, "first of acme", "late account"),
+    )  # fmt: skip
+    assert await differences(inspector) == []
+    kept = await worker.pool.fetch("SELECT fact::text FROM journal WHERE fact IS NOT NULL")
+    assert not [row["fact"] for row in kept if "late account" in row["fact"]]
+
+
+async def test_what_an_earlier_version_kept_of_late_messages_is_erased_by_a_second_erasure(
+    worker: Worker, clock: MovableClock, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And folds to the same before it and after it; so does a second erasure that it refused."""
+    await closed(worker, clock)
+    await erase(erased(1), worker)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Neighbourhood, "is_late", lambda *_: False)
+        await tell(
+            worker, clock,
+            created(201, "acme", owner="late@acme.example"),
+            bought(202, "first of acme", "late account"),
+            support(203, "extend_grace", "acme", days=1, reason="late words"),
+        )  # fmt: skip
+    assert await erase(erased(2), worker) is Outcome.REFUSED
+    assert await differences(inspector) == []
+
+    assert await erase(replace(erased(3), repeatable=True), worker) is Outcome.NO_CHANGE
+
+    kept = await worker.pool.fetch("SELECT fact::text FROM journal WHERE fact IS NOT NULL")
+    texts = [row["fact"] for row in kept]
+    assert not [each for each in texts if "late" in each.replace("related", "")]
     assert await differences(inspector) == []
 
 

@@ -31,7 +31,7 @@ def erase_command(
     config: Config = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
 ) -> None:
-    """Erase for good what is personal of an organization that is deactivated."""
+    """Erase for good what is personal of an organization that is deactivated; may be repeated."""
     name, why = name_of(by), reason_of(reason)
     if not yes:
         typer.confirm(
@@ -41,8 +41,8 @@ def erase_command(
         )
     if go(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
         raise Misconfigured(
-            f"{visible(organization)} is not deactivated, is under a legal hold, or is erased "
-            "already: only what is closed can be erased (see `marketplace-worker org show`)"
+            f"{visible(organization)} is not deactivated, or is under a legal hold: only what is "
+            "closed can be erased (see `marketplace-worker org show`)"
         )
     printed(f"erased: {visible(organization)}")
 
@@ -51,5 +51,6 @@ async def _erase(settings: Settings, organization: str, by: str, reason: str) ->
     async with operating(settings) as worker:
         async with transaction(worker.pool) as conn:
             now = await worker.clock(conn)
-        fact = Erased(by_operator(), now, OrganizationId(organization), by, reason)
+        who = OrganizationId(organization)
+        fact = Erased(by_operator(), now, who, by, reason, repeatable=True)
         return await erase(fact, worker)

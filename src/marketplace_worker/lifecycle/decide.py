@@ -62,7 +62,7 @@ class Outcome(StrEnum):
     """It changed nothing in the fold: old news, or said before."""
     NO_CHANGE = "no_change"
     """A kind that never changes a status, activity that changed nothing, a clock that went back, or
-    what is said of an organization that was erased."""
+    what is said of an organization that was erased, a second erasure among it."""
     UNKNOWN_KIND = "unknown_kind"
     KEPT = "kept"
     """Of an organization that was not created yet; applied when it is."""
@@ -262,6 +262,8 @@ class _Deciding:
     def _erase(self, fact: Erased) -> _Decided:
         before = self.fleet.organization(fact.organization)
         case = self._case(before, self.fleet)
+        if before.erased_at is not None and fact.repeatable:
+            return Outcome.NO_CHANGE, None, (settled(case),)
         closed = before.state is State.DEACTIVATED and before.erased_at is None
         if not closed or HoldKind.LEGAL in before.holds_standing(case.now):
             return Outcome.REFUSED, None, ()

@@ -195,6 +195,9 @@ class ClockMoved:
 class Erased:
     """An operator has all that is personal of a deactivated organization erased
     (docs/personal-data.md).
+
+    `repeatable`: also where it was erased before.  Earlier versions refused that, and the journal
+    has what they refused.
     """
 
     identity: Identity
@@ -202,6 +205,7 @@ class Erased:
     organization: OrganizationId
     by: str
     reason: str
+    repeatable: bool = False
     kind: Literal["organization.erased"] = "organization.erased"
 
 

@@ -10,6 +10,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Answers
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
@@ -21,12 +22,14 @@ class Readings:
     `seen`: when the organizations that it looked at were last in use, and which of their earlier
     logins proved a plan; one that never was in use is left out.  `answers`: what it was told of the
     whole fleet.  `crowded`: which billing accounts of the plans that it looked at were known to be
-    crowded (`Fleet.is_crowded`).
+    crowded (`Fleet.is_crowded`).  `answered`: the fact came late, of an organization that was
+    erased, which refused it by an event; the fact itself is not kept.
     """
 
     seen: Mapping[OrganizationId, LastSeen] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
     crowded: tuple[Account, ...] = ()
+    answered: bool = False
 
 
 def readings_of(decision: Decision, fleet: Fleet) -> Readings:
@@ -55,6 +58,12 @@ def _crowded(decision: Decision, fleet: Fleet) -> tuple[Account, ...]:
     plans += [decision.subscription] if decision.subscription is not None else []
     told = {(each.key.marketplace, account) for each in plans for _, account in each.accounts}
     return tuple(sorted(told & fleet.crowded))
+
+
+def answer_again(organization: Organization, *, now: datetime) -> Organization:
+    """An erased organization as it is after it refused a request at `now` that was not kept."""
+    decided_at = max(now, organization.decided_at or now)
+    return replace(organization, sequence=organization.sequence + 1, decided_at=decided_at)
 
 
 def take_again(

@@ -122,16 +122,19 @@ class Counting:
         """
         if self._counted:
             await activity.count(conn, self._counted.values())
+        if self._heard:
             await activity.hear(conn, self._heard)
-            if await organizations.watching(conn, self.organizations - locked):
-                raise WatchedMeanwhile
+        if self._counted and await organizations.watching(conn, self.organizations - locked):
+            raise WatchedMeanwhile
         if self._records:
             await possible_use.count(conn, self._records)
         if self.progress:
             await activity.save_progress(conn, self.progress)
 
     async def _watched(self, conn: Connection) -> Self:
-        """With who watches."""
+        """With who watches; of those that are erased nothing is counted any more."""
+        for each in await organizations.erased(conn, self.organizations) if self._counted else ():
+            del self._counted[each]
         if self._counted:
             self.watching = await organizations.watching(conn, self.organizations)
         return self

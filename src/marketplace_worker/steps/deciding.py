@@ -21,6 +21,7 @@ from marketplace_worker.lifecycle.events import WORKER, Event, Snapshot, Support
 from marketplace_worker.lifecycle.facts import (
     DeadlineCame,
     Fact,
+    Notified,
     SubscriptionLinked,
     SupportRequested,
 )
@@ -30,7 +31,7 @@ from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import readings_of
+from marketplace_worker.lifecycle.recall import Readings, readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
@@ -45,6 +46,7 @@ from marketplace_worker.store import (
     journal,
     neighbourhood,
     outbox,
+    refolding,
     safeguards,
     subscriptions,
 )
@@ -110,6 +112,7 @@ class Tally:
     _safeguards_changed: bool = False
     _snapshots: dict[OrganizationId, tuple[Snapshot, Trace | None]] = field(default_factory=dict)
     _traces: dict[UUID, Trace] = field(default_factory=dict)
+    _late: set[SubscriptionKey] = field(default_factory=set)
     _subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     _due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
     _mass_cancellation: MassCancellation | None = None
@@ -142,11 +145,13 @@ class Tally:
         wait for all of them, and who sends no heartbeat meanwhile is thrown out of its group.
         """
         await asyncio.sleep(0)
-        safeguards_before = self.fleet.safeguards
+        safeguards_before, is_late = self.fleet.safeguards, self.near.is_late(fact)
+        if isinstance(fact, Notified) and is_late:
+            fact = replace(fact, note=replace(fact.note, billing_account=None))
         decision = take(fact, self.fleet, self.policies, now=self.now)
+        is_late = is_late and all(each.organization.erased_at for each in decision.settled)
         if not isinstance(fact, DeadlineCame) or _came_to_anything(decision):
-            readings = readings_of(decision, self.fleet)
-            self.entries.append(journal.Entry(fact, decision.outcome, position, readings))
+            self.entries.append(self._entry(fact, decision, position, is_late=is_late))
         self.events += decision.events
         if trace is not None:
             self._traces.update((event.id, trace) for event in decision.events)
@@ -162,10 +167,27 @@ class Tally:
         if decision.said:
             version = self.policies.current.version
             self.decided.append(Decided(fact.identity, WORKER, None, None, version, decision.said))
+        if is_late:
+            late = fact.identity
+            self.decided = [replace(d, events=()) if d.cause == late else d for d in self.decided]
         if isinstance(fact, SupportRequested):
             answers = (e for e in decision.events if isinstance(e.details, SupportDetails))
             self._answers += ((fact, answer) for answer in answers)
         return decision
+
+    def _entry(
+        self, fact: Fact, decision: Decision, position: str, *, is_late: bool
+    ) -> journal.Entry:
+        """The fact's row of the journal; of one that comes late what it said is not kept, and of a
+        subscription's news not how to fold it again.
+        """
+        if not is_late:
+            readings = readings_of(decision, self.fleet)
+            return journal.Entry(fact, decision.outcome, position, readings)
+        if isinstance(fact, Notified):
+            self._late.add(fact.subscription)
+        readings = Readings(answered=any(each.events for each in decision.settled))
+        return journal.Entry(fact, decision.outcome, position, readings, is_late=True)
 
     def _notable(self, subscription: Subscription, fact: SubscriptionLinked) -> list[NotableLink]:
         """What a person should look at of a link, and of those that come after it."""
@@ -225,6 +247,7 @@ class Tally:
         if self.entries:
             version = self.policies.current.version
             await journal.append(conn, self.entries, decided_at=self.now, policy_version=version)
+            await self._save_late(conn)
         if self.decided:
             await decisions.append(conn, self.decided, decided_at=self.now)
             if any(each.canceled for each in self.decided):
@@ -232,6 +255,21 @@ class Tally:
                 self._mass_cancellation = await self.alarm.check(conn, guard, now=self.now)
         if messages:
             await outbox.append(conn, messages, written_at=self.now)
+
+    async def _save_late(self, conn: Connection) -> None:
+        """Let folding begin anew for subscriptions whose news is not kept: nobody's decisions read
+        them but those of who is erased.
+        """
+        if self._late:
+            late = [self.fleet.subscription(each) for each in sorted(self._late)]
+            chains = [(each.key.marketplace.value, each.key.subscription_id) for each in late]
+            await refolding.save_checkpoints(
+                conn,
+                late,
+                await journal.heads(conn, chains),
+                journal_id=await refolding.last_row(conn),
+                decided_at=self.now,
+            )
 
     async def _record_crowded(self, conn: Connection) -> None:
         """Let the other workers know the accounts that became crowded."""

@@ -21,6 +21,9 @@ ATTEMPTS_MAX = 5
 async def erase(fact: Erased, worker: Worker) -> Outcome:
     """Decide on it, and erase, in one transaction; refused where the organization is not closed.
 
+    It may be repeated, for what came late: of that only dead letters, and what earlier versions
+    kept, are left to be erased.
+
     What was folded together with it can be folded from now on: its rows are empty.
 
     Raises:
@@ -47,7 +50,7 @@ async def _erase(
     tally = await Tally.begin(conn, near, worker)
     decision = await tally.decide(fact, position="operator")
     await tally.write(conn, worker.topics)
-    if decision.outcome is Outcome.APPLIED:
+    if decision.outcome is not Outcome.REFUSED:
         own = await refolding.own(conn, fact.organization)
         await _forget_accounts(conn, near, own)
         fleet = near.fleet

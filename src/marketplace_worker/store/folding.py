@@ -18,7 +18,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies, Policy
-from marketplace_worker.lifecycle.recall import take_again
+from marketplace_worker.lifecycle.recall import answer_again, take_again
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.store.chain import BEGINNING, content_hash, link
 from marketplace_worker.store.journal import Chain, Row
@@ -133,7 +133,7 @@ class _Folding:
             return
         row = entry.row
         if row.fact is None:
-            self.refolded.damages.append(Damage(entry, "its fact is gone, and nobody erased it"))
+            self._take_without_fact(entry)
             return
         if row.policy_version not in self.known:
             self.refolded.damages.append(Damage(entry, "its policy is not known any more"))
@@ -153,6 +153,21 @@ class _Folding:
             events = json.loads(events_to_json(settled.events))
             states = (settled.before.state.value, settled.organization.state.value)
             self.refolded.decided[entry.identity, settled.organization.id] = (*states, events)
+
+    def _take_without_fact(self, entry: Entry) -> None:
+        """What is said of an organization that is erased is not kept; it changes nothing, but for
+        what answers it.
+        """
+        id_ = OrganizationId(entry.row.organization or "")
+        organization = self.refolded.fleet.organization(id_)
+        if organization.erased_at is None:
+            self.refolded.damages.append(Damage(entry, "its fact is gone, and nobody erased it"))
+            return
+        self.refolded.rows += 1
+        if readings_from_json(entry.row.readings).answered:
+            self.refolded.fleet.put(answer_again(organization, now=entry.decided_at))
+            state = organization.state.value
+            self.refolded.decided[entry.identity, id_] = (state, state, [])
 
     def _covered(self, entry: Entry) -> bool:
         """A row of no chain is of those of whom it made something, which were cut at once."""

@@ -41,12 +41,16 @@ SQL = queries("journal")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A fact that was decided on, and what it was told.  `position`: where the record stood."""
+    """A fact that was decided on, and what it was told.  `position`: where the record stood.
+
+    `is_late`: it is about an organization that was erased, so what it says is not kept.
+    """
 
     fact: Fact
     outcome: Outcome
     position: str
     readings: Readings
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +114,9 @@ async def append(
         [entry.fact.occurred_at for entry in entries],
         [row.outcome for row in rows],
         [row.position for row in rows],
-        [row.fact for row in rows],
+        [None if entry.is_late else row.fact for entry, row in zip(entries, rows, strict=True)],
         [row.readings for row in rows],
-        [each.salt for each in seals],
+        [None if entry.is_late else each.salt for entry, each in zip(entries, seals, strict=True)],
         [each.content_hash for each in seals],
         [each.previous_hash for each in seals],
         [each.hash for each in seals],

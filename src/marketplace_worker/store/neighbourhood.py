@@ -140,12 +140,45 @@ class Neighbourhood:
     """What a batch may look up and change; lives as long as its transaction.
 
     `fleet` is all that was loaded; of its organizations only those in `locked` may be changed, and
-    its safeguards only where `safeguards_locked`.
+    its safeguards only where `safeguards_locked`.  `plans_of_erased`: the subscriptions that only
+    organizations had that are erased.
     """
 
     fleet: Fleet = field(default_factory=Fleet)
     locked: set[OrganizationId] = field(default_factory=set)
     safeguards_locked: bool = False
+    plans_of_erased: set[SubscriptionKey] = field(default_factory=set)
+
+    def is_late(self, fact: Fact) -> bool:
+        """Whether a fact is about an organization that is erased, or a subscription of nobody else:
+        what it says is not kept (docs/personal-data.md).
+        """
+        match fact:
+            case Notified(subscription=key):
+                return key in self.plans_of_erased and all(
+                    self._is_erased(link.organization)
+                    for link in self.fleet.subscription(key).links
+                )
+            case Erased() | GuardTripped() | GuardReleased() | ClockMoved() | Unrecognized():
+                return False
+            case _:
+                return fact.organization is not None and self._is_erased(fact.organization)
+
+    def _is_erased(self, organization: OrganizationId) -> bool:
+        return self.fleet.organization(organization).erased_at is not None
+
+    async def find_plans_of_erased(
+        self, conn: Connection, named: AbstractSet[SubscriptionKey]
+    ) -> None:
+        """Find the subscriptions among `named` that only organizations had that are erased; whoever
+        ever had one is locked.
+        """
+        if not any(map(self._is_erased, self.locked)):
+            return
+        links = await subscriptions.links_of(conn, named)
+        self.plans_of_erased = {key for id_, key in links if self._is_erased(id_)} - {
+            key for id_, key in links if not self._is_erased(id_)
+        }
 
     async def load_plans(self, conn: Connection) -> None:
         """Add the plans of the locked organizations with their families, without a lock: to change
@@ -229,6 +262,7 @@ async def lock(
         ids |= await subscriptions.holders(conn, [each.key for each in families])
     await _lock_organizations(conn, near, ids, subjects)
     if near.locked:
+        await near.find_plans_of_erased(conn, subjects.subscriptions)
         await near.load_plans(conn)
         await near.lock_activity(conn, counted, subjects.linked)
     if subjects.safeguards:

@@ -41,6 +41,11 @@ async def watching(conn: Connection, ids: Collection[OrganizationId]) -> set[Org
     return _ids(await conn.fetch(SQL["watching"], sorted(ids)))
 
 
+async def erased(conn: Connection, ids: Collection[OrganizationId]) -> set[OrganizationId]:
+    """Which of these were erased."""
+    return _ids(await conn.fetch(SQL["erased"], sorted(ids)))
+
+
 async def meeting(
     conn: Connection,
     locked_emails: Collection[EmailHash],

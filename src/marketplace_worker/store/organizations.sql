@@ -66,6 +66,13 @@ SELECT organization_id
 FROM organizations
 WHERE watches_activity AND organization_id = ANY($1::text[]);
 
+-- name: erased
+-- Along organizations_erased, which has nobody else.
+-- $1 organization_ids text[]
+SELECT organization_id
+FROM organizations
+WHERE document ->> 'erased_at' IS NOT NULL AND organization_id = ANY($1::text[]);
+
 -- name: meeting
 -- Who has a part in the emails that a batch is about: whose deactivation locked one of them; and
 -- who has the same owner as an organization that is to be reactivated, as stored or as told.
