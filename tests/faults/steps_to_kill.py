@@ -160,6 +160,9 @@ def _in_order(*lines: Line) -> list[Line]:
     return sorted(lines, key=lambda each: str(each["at"]))
 
 
+RETAINED_AT = at(4 + 731)
+"""When the batch is as old as retention keeps it."""
+
 # --- a batch of everything ------------------------------------------------------------------------
 
 BEFORE = _in_order(
@@ -366,6 +369,14 @@ async def _waiting(worker: Worker) -> Sequence[int]:
         return await dead_letters.waiting(conn)
 
 
+async def _promised_long_ago(worker: Worker, clock: MovableClock) -> None:
+    """As old as retention keeps it, also by the newest record in Kafka."""
+    await _promised(worker, clock)
+    clock.now = RETAINED_AT
+    value = json.dumps(login(4 + 731, "somebody")["value"]).encode()
+    await ingest([Record("identity.logins", 9, 1, clock.now, b"somebody", value)], worker)
+
+
 async def _retained(worker: Worker, _: Scene) -> None:
     while await retain(worker, Retention()):
         pass
@@ -435,7 +446,7 @@ STEPS = {
     "guard release": Step(_release, at(DUE_DAY + 0.1), _until_withheld, typed=True),
     "redrive": Step(_redriven, at(4), _promised_and_mended, typed=True),
     "discard": Step(_discarded, at(4), _promised_and_mended, typed=True),
-    "retention": Step(_retained, at(4 + 731), _promised),
+    "retention": Step(_retained, RETAINED_AT, _promised_long_ago),
     "erase": Step(_erased, at(4), _before, typed=True),
     "a flood of unreadable input": Step(_flooded, at(4), _before),
     "intake resume": Step(_resumed, at(4), _until_stopped, typed=True),

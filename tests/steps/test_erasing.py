@@ -90,7 +90,7 @@ async def test_an_erasure_that_is_not_committed_is_not_told(
     await closed(worker, clock)
     await owner.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE 'no commit'; END $$;"
+        " $$ BEGIN RAISE 'no commit' USING ERRCODE = 'serialization_failure'; END $$;"
         "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON journal"
         " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
     )

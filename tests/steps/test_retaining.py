@@ -24,10 +24,15 @@ RETENTION = Retention(journal_days=4_900, dead_letters_days=4_880)
 """Counted back from day 5,000: the journal up to day 100, dead letters up to day 120."""
 
 
-async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:
-    """How many rows each batch let go on a day, until there was nothing more; Kafka is in use."""
+async def now_is(worker: Worker, clock: MovableClock, day: float) -> None:
+    """It is that day, also by what Kafka has."""
     clock.now = at(day)
     await ingest(records(login(day, "somebody")), worker)
+
+
+async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:
+    """How many rows each batch let go on a day, until there was nothing more."""
+    await now_is(worker, clock, day)
     gone = []
     while rows := await retain(worker, RETENTION):
         gone.append(rows)
@@ -111,7 +116,7 @@ async def test_what_was_tampered_with_is_not_let_go(
     """It is the evidence; an operator is told."""
     await tell(worker, clock, *canceled("acme"))
     await owner.execute("UPDATE journal SET outcome = 'stale'")
-    clock.now = at(LATER)
+    await now_is(worker, clock, LATER)
 
     with structlog.testing.capture_logs() as lines:
         assert await retain(worker, RETENTION) == 0
@@ -123,7 +128,7 @@ async def test_what_was_tampered_with_is_not_let_go(
 async def test_one_worker_at_a_time_lets_go(worker: Worker, clock: MovableClock) -> None:
     """The others find nothing to do, and wait for nobody."""
     await tell(worker, clock, *canceled("acme"))
-    clock.now = at(LATER)
+    await now_is(worker, clock, LATER)
 
     async with worker.pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(73021, 0)")

@@ -8,7 +8,7 @@ import structlog
 from marketplace_worker.errors import Unavailable, machine_refusals_named
 from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.steps.comparing import compare_clocks
+from marketplace_worker.steps.comparing_clocks import compare_clocks
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, organizations
 from marketplace_worker.store.database import transaction

@@ -11,7 +11,7 @@ import structlog
 
 from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE
 from marketplace_worker.settings import Retention
-from marketplace_worker.steps.comparing import compare_clocks
+from marketplace_worker.steps.comparing_clocks import compare_clocks
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store import (
     activity,
@@ -118,7 +118,7 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
 
 async def _latest(conn: Connection, now: datetime, worker: Worker) -> datetime:
     """From when is counted back: by the clock of decisions, as far as this machine's and the newest
-    record of a feed of activity allow.  No clock that is wrong by itself makes anything old.
+    record that was read from Kafka allow.  No clock that is wrong by itself makes anything old.
 
     Raises:
         ClockJumped: it ran ahead, and nobody has looked at it since.

@@ -89,7 +89,7 @@ async def save_progress(conn: Connection, progress: Mapping[Place, Progress]) ->
 
 
 async def newest_record_at(conn: Connection, *, until: datetime) -> datetime | None:
-    """When the newest record of activity was written to Kafka, of those written up to a moment;
+    """When the newest record that was read was written to Kafka, of those written up to a moment;
     None: no partition was read yet.
     """
     newest: datetime | None = await conn.fetchval(SQL["newest_record_at"], until)
