@@ -37,6 +37,7 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockCorrected,
     ClockMoved,
     CommitmentLinked,
     Created,
@@ -299,6 +300,8 @@ FACTS: list[Fact] = [
     GuardTripped(WHO, on(3, 1), "grace", "Not today."),
     GuardReleased(WHO, on(3, 1), "grace", "All is well.", steps=20),
     GuardReleased(WHO, on(3, 1), "grace", "All is well.", requests=5, guard=GuardSide.REQUESTS),
+    ClockCorrected(WHO, on(3, 1), ACME, on(3, 2), timedelta(days=1), "grace", "It was wrong."),
+    ClockCorrected(WHO, on(3, 1), None, on(3, 2), timedelta(days=1), "grace", "It was wrong."),
     ClockMoved(WHO, on(3, 1), timedelta(days=365, microseconds=1)),
     Erased(WHO, on(3, 1), ACME, "grace", "She asked for it."),
     LoggedIn(WHO, on(3, 1), ACME),

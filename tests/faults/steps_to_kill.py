@@ -32,6 +32,7 @@ from marketplace_worker.errors import MessageRefused
 from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
+from marketplace_worker.lifecycle.reanchoring import WrongTime
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Beginning, Outgoing, Record
 from marketplace_worker.settings import (
@@ -50,6 +51,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.positions import report_jumps
+from marketplace_worker.steps.reanchoring import Order, correct
 from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.retaining import retain
@@ -377,6 +379,21 @@ async def _promised_long_ago(worker: Worker, clock: MovableClock) -> None:
     await ingest([Record("identity.logins", 9, 1, clock.now, b"somebody", value)], worker)
 
 
+YEAR = timedelta(days=365)
+
+
+async def _promised_and_gone_wrong(worker: Worker, clock: MovableClock) -> None:
+    """What is due is fired by a clock that is a year ahead, and right again then."""
+    await _promised(worker, clock)
+    clock.now = at(4) + YEAR
+    await fire_due(worker, limit=100)
+    clock.now = at(5)
+
+
+async def _corrected(worker: Worker, _: Scene) -> None:
+    await correct(worker, WrongTime(at(4) + YEAR, YEAR), Order("o", "jo", "because"))
+
+
 async def _retained(worker: Worker, _: Scene) -> None:
     while await retain(worker, Retention()):
         pass
@@ -446,6 +463,7 @@ STEPS = {
     "guard release": Step(_release, at(DUE_DAY + 0.1), _until_withheld, typed=True),
     "redrive": Step(_redriven, at(4), _promised_and_mended, typed=True),
     "discard": Step(_discarded, at(4), _promised_and_mended, typed=True),
+    "a clock corrected": Step(_corrected, at(5), _promised_and_gone_wrong),
     "retention": Step(_retained, RETAINED_AT, _promised_long_ago),
     "erase": Step(_erased, at(4), _before, typed=True),
     "a flood of unreadable input": Step(_flooded, at(4), _before),

@@ -10,6 +10,7 @@ from marketplace_worker.contract.feeds import source_of
 from marketplace_worker.inspection.sight import Inspector, look
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockCorrected,
     ClockMoved,
     CommitmentLinked,
     Created,
@@ -149,7 +150,7 @@ def actor_of(fact: Fact) -> str:
             return f"marketplace {key.marketplace}"
         case SupportRequested(requested_by=requested_by):
             return f"support {requested_by}"
-        case GuardTripped(by=by) | GuardReleased(by=by) | Erased(by=by):
+        case GuardTripped(by=by) | GuardReleased(by=by) | Erased(by=by) | ClockCorrected(by=by):
             return f"operator {by}"
         case DeadlineCame() | ClockMoved():
             return "system"
@@ -202,6 +203,8 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
             return fact.kind, _given(
                 guard=fact.guard, reason=fact.reason, steps=fact.steps, requests=fact.requests
             )
+        case ClockCorrected():
+            return fact.kind, {"reason": fact.reason, "since": fact.since, "ahead": fact.ahead}
         case ClockMoved(ahead=ahead):
             return fact.kind, {"ahead": ahead}
         case Unrecognized(event_type=event_type):

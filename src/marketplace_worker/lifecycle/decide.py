@@ -20,6 +20,7 @@ from marketplace_worker.lifecycle.events import (
 from marketplace_worker.lifecycle.facts import (
     Activity,
     ApiRequested,
+    ClockCorrected,
     ClockMoved,
     CommitmentLinked,
     Created,
@@ -42,6 +43,12 @@ from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.reanchoring import (
+    WrongTime,
+    announced_wrongly,
+    reanchored,
+    reanchored_safeguards,
+)
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, settle, settled
 from marketplace_worker.lifecycle.states import State
@@ -162,6 +169,8 @@ class _Deciding:
             case GuardReleased():
                 released = self.watch.release(fact, now=self.now)
                 return Outcome.APPLIED if released else Outcome.REFUSED, None, ()
+            case ClockCorrected():
+                return self._correct(fact)
             case ClockMoved():
                 tripped = self.watch.move_clock(fact, now=self.now)
                 return Outcome.APPLIED if tripped else Outcome.NO_CHANGE, None, ()
@@ -269,6 +278,21 @@ class _Deciding:
             return Outcome.REFUSED, None, ()
         case.erase()
         return Outcome.APPLIED, None, (settled(case),)
+
+    def _correct(self, fact: ClockCorrected) -> _Decided:
+        """What it was by the wrong clock is gone: it is looked at as it really stands now."""
+        wrong = WrongTime(fact.since, fact.ahead)
+        if fact.organization is None:
+            before = self.watch.safeguards
+            self.watch.safeguards = reanchored_safeguards(before, wrong)
+            changed = self.watch.safeguards != before
+            return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, ()
+        stood = self.fleet.organization(fact.organization)
+        case = self._case(reanchored(stood, wrong), self.fleet)
+        case.before = stood
+        if announced_wrongly(stood, wrong):
+            case.withdraw_notice()
+        return Outcome.APPLIED, None, (settle(case),)
 
     # --- Support ---
 

@@ -192,6 +192,22 @@ class ClockMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockCorrected:
+    """The clock of decisions was `ahead`, and said `since` and later: an operator has what was
+    decided of an organization then (None: what the guard counted) moved to when it really was.
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId | None
+    since: datetime
+    ahead: timedelta
+    by: str
+    reason: str
+    kind: Literal["clock_corrected"] = "clock_corrected"
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """An operator has all that is personal of a deactivated organization erased
     (docs/personal-data.md).
@@ -257,6 +273,7 @@ Fact = (
     | GuardTripped
     | GuardReleased
     | ClockMoved
+    | ClockCorrected
     | Erased
     | DeadlineCame
     | Activity

@@ -48,7 +48,7 @@ class CancellationAlarm:
         """
         if self._reported_at is not None and self._reported_at > now - WINDOW:
             return None
-        canceled = await decisions.canceled_since(conn, now - WINDOW)
+        canceled = await decisions.canceled_since(conn, now - WINDOW, until=now)
         if canceled <= guard.minimum:
             return None
         most = limit(guard, await self._fleet(conn, now))

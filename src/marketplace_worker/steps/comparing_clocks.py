@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import structlog
+
 from marketplace_worker.lifecycle.facts import ClockMoved
 from marketplace_worker.lifecycle.safeguards import clock_moved
 from marketplace_worker.lifecycle.vocabulary import Identity
@@ -9,6 +11,8 @@ from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.neighbourhood import Subjects
+
+log = structlog.get_logger(__name__)
 
 CLOCK = "clock"
 """The source of what is decided because a clock moved."""
@@ -33,5 +37,12 @@ async def compare_clocks(worker: Worker) -> None:
             fact = ClockMoved(Identity(CLOCK, str(uuid4())), reading.now, ahead)
             await tally.decide(fact, position=CLOCK)
             await tally.write(conn, worker.topics)
+    if tally.entries:
+        log.warning(
+            "clock_moved",
+            clock_at=reading.now.isoformat(),
+            own_clock_at=reading.before.isoformat(),
+            ahead_s=round(ahead.total_seconds()),
+        )
     tally.tell()
     worker.own_clock.known = tally.fleet.safeguards.clock_ahead

@@ -46,6 +46,9 @@ async def append(conn: Connection, decided: Sequence[Decided], *, decided_at: da
     )
 
 
-async def canceled_since(conn: Connection, since: datetime) -> int:
-    """How many organizations were canceled after a moment, as far as it is committed."""
-    return int(await conn.fetchval(SQL["canceled_since"], since))
+async def canceled_since(conn: Connection, since: datetime, *, until: datetime) -> int:
+    """How many organizations were canceled after a moment, as far as it is committed.
+
+    By a clock that was ahead of `until` some may have been canceled later: they do not count.
+    """
+    return int(await conn.fetchval(SQL["canceled_since"], since, until))

@@ -17,8 +17,9 @@ FROM unnest(
 ORDER BY place;
 
 -- name: canceled_since
--- Cancellations after a moment, of the whole fleet; by the index decisions_of_cancellations alone.
--- $1 since timestamptz
+-- Cancellations after a moment and up to another, of the whole fleet; by the index decisions_of_cancellations alone.
+-- $1 since timestamptz.  $2 until timestamptz
 SELECT count(*)
 FROM decisions
-WHERE state = 'canceled' AND state_before = 'active' AND decided_at > $1;
+WHERE state = 'canceled' AND state_before = 'active' AND decided_at > $1
+  AND decided_at <= $2;

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClockCorrected,
     ClockMoved,
     CommitmentLinked,
     Created,
@@ -93,7 +94,9 @@ class Subjects:
                 self.locked_emails.add(owner)
             case SupportRequested():
                 self._add_request(fact)
-            case GuardTripped() | GuardReleased() | ClockMoved():
+            case ClockCorrected(organization=organization) if organization is not None:
+                self.organizations.add(organization)
+            case GuardTripped() | GuardReleased() | ClockMoved() | ClockCorrected():
                 self.safeguards = True
             case (
                 TierChanged(organization=organization)
@@ -159,7 +162,14 @@ class Neighbourhood:
                     self._is_erased(link.organization)
                     for link in self.fleet.subscription(key).links
                 )
-            case Erased() | GuardTripped() | GuardReleased() | ClockMoved() | Unrecognized():
+            case (
+                Erased()
+                | GuardTripped()
+                | GuardReleased()
+                | ClockMoved()
+                | ClockCorrected()
+                | Unrecognized()
+            ):
                 return False
             case _:
                 return fact.organization is not None and self._is_erased(fact.organization)

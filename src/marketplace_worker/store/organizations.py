@@ -123,6 +123,23 @@ async def due_until(
     return [OrganizationId(row["organization_id"]) for row in rows]
 
 
+async def decided_from(
+    conn: Connection, since: datetime, *, after: OrganizationId | None = None, limit: int
+) -> Sequence[Organization]:
+    """Those of which anything was decided from a moment on, or that are to be looked at from then
+    on; at most `limit` after one, in the order of the database, without a lock.
+    """
+    rows = await conn.fetch(SQL["decided_from"], since, after or "", limit)
+    return [organization_from_json(row["document"]) for row in rows]
+
+
+async def hasten(
+    conn: Connection, ids: Collection[OrganizationId], *, since: datetime, now: datetime
+) -> None:
+    """Have those of these that were to be looked at from a moment on looked at now."""
+    await conn.execute(SQL["hasten"], sorted(ids), since, now)
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """An organization whose moment has come, locked; `read` may fail on what is stored."""

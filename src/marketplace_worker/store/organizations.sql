@@ -135,6 +135,38 @@ WHERE (next_due_at <= $1 OR withheld) AND organization_id > $2
 ORDER BY organization_id
 LIMIT $3;
 
+-- name: decided_from
+-- Those of which anything was decided from a moment on, or that are to be looked at from then on.
+-- Reads all rows, page by page: rare, and an operator's.
+-- $1 since timestamptz.  $2 after_id text.  $3 limit bigint
+SELECT organization_id, document
+FROM organizations
+WHERE organization_id > $2
+  AND (
+      next_due_at >= $1
+      OR greatest(
+          (document ->> 'decided_at')::timestamptz,
+          (document ->> 'entered_at')::timestamptz,
+          (document ->> 'dwells_from')::timestamptz,
+          (document ->> 'withheld_at')::timestamptz,
+          (document ->> 'postponed_until')::timestamptz
+      ) >= $1
+  )
+ORDER BY organization_id
+LIMIT $3;
+
+-- name: hasten
+-- Those that were to be looked at from a moment on are looked at now; in the order of the key.
+-- $1 organization_ids text[].  $2 since timestamptz.  $3 now timestamptz
+WITH late AS (
+    SELECT organization_id FROM organizations
+    WHERE organization_id = ANY($1::text[]) AND next_due_at >= $2
+    ORDER BY organization_id
+    FOR UPDATE
+)
+UPDATE organizations SET next_due_at = $3 FROM late
+WHERE organizations.organization_id = late.organization_id;
+
 -- name: postpone
 -- Only where it is still due: meanwhile another worker may have moved it.
 -- $1 organization_id text.  $2 now timestamptz.  $3 next_due_at timestamptz

@@ -1,0 +1,105 @@
+"""What `recover --clock-ran-ahead FROM TO` does: corrects what a wrong clock decided."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from marketplace_worker.cli.options import go, operating
+from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
+from marketplace_worker.contract.fields import read_time
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.reanchoring import WrongTime
+from marketplace_worker.settings import Settings
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
+from marketplace_worker.store.database import transaction
+
+SHOWN_MAX = 100
+"""How many organizations are printed; `--json` has all."""
+
+
+def recover_from_wrong_clock(
+    settings: Settings, span: tuple[str, str], order: Order | None, *, as_json: bool
+) -> None:
+    """List what was decided by the wrong clock; with an order, also correct it.
+
+    Raises:
+        Misconfigured: the times are none, or the clock is still ahead.
+    """
+    began, went_to = (_moment(each) for each in span)
+    if went_to <= began:
+        raise Misconfigured("--clock-ran-ahead: the clock ran ahead FROM a time TO a later one")
+    found = go(_recover(settings, WrongTime(went_to, went_to - began), order))
+    if as_json:
+        print_json({"executed": order is not None, "corrections": [asdict(each) for each in found]})
+    else:
+        _print(found, executed=order is not None)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return read_time(text)
+    except ValueError:
+        raise Misconfigured(
+            "--clock-ran-ahead: FROM and TO must be times with an offset, such as "
+            "2026-11-30T18:00:00Z"
+        ) from None
+
+
+async def _recover(
+    settings: Settings, wrong: WrongTime, order: Order | None
+) -> Sequence[Correction]:
+    async with operating(settings) as worker:
+        await _require_right_clock(worker, wrong)
+        found = [each async for page in corrections(worker.pool, wrong) for each in page]
+        if order is not None:
+            await correct(worker, wrong, order)
+    return found
+
+
+async def _require_right_clock(worker: Worker, wrong: WrongTime) -> None:
+    async with transaction(worker.pool) as conn:
+        now = await worker.clock(conn)
+    if now >= wrong.since:
+        raise Misconfigured(
+            f"--clock-ran-ahead: the database's clock says {now.isoformat()}, which is not before "
+            f"TO ({wrong.since.isoformat()}): set it right first; if it is right, that time has "
+            "passed, and nothing waits for it any more"
+        )
+
+
+def _print(found: Sequence[Correction], *, executed: bool) -> None:
+    print_facts(
+        {
+            "corrected" if executed else "to be corrected": len(found),
+            "notices withdrawn, and given anew in their time": sum(e.announced for e in found),
+            "entered their state by the wrong clock": sum(each.stepped for each in found),
+        }
+    )
+    if found:
+        printed("")
+        print_table(
+            ("organization", "state", "entered by it", "notice withdrawn", "decided at (UTC)"),
+            (
+                (
+                    each.organization,
+                    each.state,
+                    "yes" if each.stepped else "",
+                    "yes" if each.announced else "",
+                    each.decided_at,
+                )
+                for each in sorted(found, key=_by_harm)[:SHOWN_MAX]
+            ),
+        )
+    if len(found) > SHOWN_MAX:
+        printed(f"… and {len(found) - SHOWN_MAX} more: --json has all")
+    printed("")
+    if not executed:
+        printed("nothing was decided; with --execute, --by and --reason it is")
+        return
+    printed("Next: look at those that entered their state by the wrong clock (org explain ORG);")
+    printed("Support can reinstate or reactivate them.  Then replay --verify; guard release.")
+
+
+def _by_harm(correction: Correction) -> tuple[bool, str]:
+    return not correction.stepped, correction.organization
