@@ -30,7 +30,7 @@ from faults.fault_points import passing
 from marketplace_worker.app import _register, worker_of
 from marketplace_worker.errors import MessageRefused
 from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
+from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.reanchoring import WrongTime
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId

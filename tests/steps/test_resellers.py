@@ -9,7 +9,7 @@ from acceptance.scenario import created
 from acceptance.stage import MovableClock
 from marketplace_worker.inspection.replaying import Difference, verify
 from marketplace_worker.inspection.sight import Inspector
-from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
+from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.settings import Retention
 from marketplace_worker.steps.deciding import Worker

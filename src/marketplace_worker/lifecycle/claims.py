@@ -3,6 +3,7 @@
 How the plans of an organization lie over one another is told by `coverage`.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -173,22 +174,37 @@ def _later(ends_at: datetime, policy: Policy) -> datetime:
 def commitment_claims(organization: Organization, others: Iterable[Claim]) -> list[Claim]:
     """A commitment counts from its beginning, and from its link where a plan was active then.
 
-    Which commitments began early depends on one another: looked at until nothing changes.
+    One that counts from its link may make another count from its own, which is later: so they are
+    gone through in the order of their links, with all that has begun by then.
     """
     commitments = [each for each in organization.commitments if organization.keeps(each.told_at)]
     claims = {each.commitment_id: _commitment_claim(each, each.starts_at) for each in commitments}
-    settled = False
-    while not settled:
-        settled = True
-        for each in commitments:
-            claim = claims[each.commitment_id]
-            if each.linked_at < claim.starts_at and any(
-                other.covers(Moment(each.linked_at, Trigger.NEWS))
-                for other in (*others, *claims.values())
-            ):
-                claims[each.commitment_id] = _commitment_claim(each, each.linked_at)
-                settled = False
+    begun = _Begun(sorted((*others, *claims.values()), key=lambda claim: claim.starts_at))
+    for each in sorted(commitments, key=lambda each: each.linked_at):
+        if each.linked_at < each.starts_at and begun.any_covers(each.linked_at):
+            early = claims[each.commitment_id] = _commitment_claim(each, each.linked_at)
+            begun.add(early)
     return list(claims.values())
+
+
+class _Begun:
+    """Claims in the order in which they begin; asked at one moment after the other."""
+
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self._to_come = deque(claims)
+        self._longest: dict[bool, Claim] = {}
+
+    def add(self, claim: Claim) -> None:
+        """With one more that has begun."""
+        longest = self._longest.get(claim.ends_by_itself)
+        if longest is None or longest.ends_at < claim.ends_at:
+            self._longest[claim.ends_by_itself] = claim
+
+    def any_covers(self, at: datetime) -> bool:
+        """Whether any was active for news of that moment."""
+        while self._to_come and self._to_come[0].starts_at <= at:
+            self.add(self._to_come.popleft())
+        return any(claim.covers(Moment(at, Trigger.NEWS)) for claim in self._longest.values())
 
 
 def next_commitment_at(organization: Organization, now: datetime) -> datetime | None:

@@ -4,10 +4,11 @@ The last-plan rule of lifecycle.md section 2 is read off here, and so are `cance
 section 4, which plans count only once their reinstatement is completed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby, pairwise
+from operator import attrgetter
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, Waited
 from marketplace_worker.lifecycle.claims import (
@@ -198,7 +199,8 @@ def coverage(
         for claim in _subscription_claims(attachment, fleet, policy)
     ]
     if organization.state.in_cancellation:
-        told = [_judged(claim, organization, policy) for claim in told]
+        said_by_support = _said_by_support(organization)
+        told = [_judged(claim, organization, policy, said_by_support) for claim in told]
         told += matched_claims(organization.id, fleet, policy, now)
     others = [
         grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
@@ -214,28 +216,17 @@ def attach(subscription: Subscription, organization: Organization, fleet: Fleet)
 
     Its plan type and its floor are what was told while it was this organization's.
     """
-    links = fleet.links_of(subscription)
-    holdings = tuple(_holdings(links, organization))
-    course, until = fleet.course_of(subscription), holdings[-1].until
+    tenures = fleet.tenures_of(subscription)[organization.id]
+    holdings = tuple(
+        Holding(each.since, each.until, organization.keeps(each.linked_at)) for each in tenures
+    )
+    links, course = fleet.links_of(subscription), fleet.course_of(subscription)
+    until = tenures[-1].until
     if until is None:
         return Attachment(subscription, course, links, holdings, course.floor)
-    last = max(n for n, link in enumerate(links) if link.organization == organization.id)
-    by_then = fold(subscription.up_to(until), links[: last + 1])
-    course = replace(course, plan_type=by_then.plan_type)
+    by_then = fold(subscription.up_to(until), links[:1])
+    course = replace(course, plan_type=tenures[-1].plan_type or by_then.plan_type)
     return Attachment(subscription, course, links, holdings, by_then.floor)
-
-
-def _holdings(links: Sequence[Link], organization: Organization) -> Iterator[Holding]:
-    """Each time that it was the organization's: links to the same one again move nothing."""
-    runs = [list(run) for _, run in groupby(links, key=lambda link: link.organization)]
-    for number, (run, following) in enumerate(pairwise([*runs, None])):
-        assert run is not None
-        if run[0].organization == organization.id:
-            yield Holding(
-                since=run[0].occurred_at if number else None,
-                until=following[0].occurred_at if following else None,
-                kept=organization.keeps(run[-1].occurred_at),
-            )
 
 
 def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -> Iterator[Claim]:
@@ -262,11 +253,25 @@ def matched_claims(
     return [
         replace(claim, waits_for=CompletedBy.SIGN_IN)
         for subscription in fleet.matching(organization, at)
-        for claim in claims_of(subscription, fold(subscription, ()), fleet, policy)
+        for claim in claims_of(subscription, fleet.unlinked_course_of(subscription), fleet, policy)
     ]
 
 
-def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
+def _said_by_support(organization: Organization) -> Mapping[SubscriptionKey, datetime]:
+    """When Support last said of each plan that it is the organization's."""
+    said: dict[SubscriptionKey, datetime] = {}
+    for proof in organization.proofs:
+        if proof.by is CompletedBy.SUPPORT:
+            said[proof.subscription] = max(said.get(proof.subscription, proof.at), proof.at)
+    return said
+
+
+def _judged(
+    claim: Claim,
+    organization: Organization,
+    policy: Policy,
+    said_by_support: Mapping[SubscriptionKey, datetime],
+) -> Claim:
     """Azure's plan that began after the cancellation waits for Support, where policy says so.
 
     After the `canceled_at` that was decided, whichever way old news moves it since: positive proof
@@ -277,11 +282,7 @@ def _judged(claim: Claim, organization: Organization, policy: Policy) -> Claim:
     if key is None or key.marketplace is not Marketplace.AZURE or claim.starts_at == claim.ends_at:
         return claim
     in_time = claim.starts_at <= cancellation.decided_canceled_at
-    proved = any(
-        proof.by is CompletedBy.SUPPORT and proof.subscription == key
-        for proof in organization.proofs
-        if proof.at >= claim.starts_at
-    )
+    proved = key in said_by_support and said_by_support[key] >= claim.starts_at
     by_itself = policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
     return (
         claim if by_itself or proved or in_time else replace(claim, waits_for=CompletedBy.SUPPORT)
@@ -315,5 +316,5 @@ def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> lis
 
 
 def _holder(links: Sequence[Link], at: datetime) -> OrganizationId:
-    held = [link for link in links if link.occurred_at <= at]
-    return (held[-1] if held else links[0]).organization
+    by_then = bisect_right(links, at, key=attrgetter("occurred_at"))
+    return links[max(by_then - 1, 0)].organization

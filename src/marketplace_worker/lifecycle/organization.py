@@ -4,7 +4,7 @@ Facts change only the registers; only `settle` moves the state.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -24,6 +24,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     PlanType,
     SubscriptionKey,
     Tier,
+    by_key,
 )
 
 _T = TypeVar("_T")
@@ -309,21 +310,15 @@ class Organization:
         )
         return replace(self, commitments=tuple(by_id[key] for key in sorted(by_id)))
 
-    def reported_of(self, subscription: SubscriptionKey) -> Reported:
-        """Which of a subscription's ends had their final report called for."""
-        none = Reported(subscription)
-        return next((each for each in self.reported if each.subscription == subscription), none)
-
-    def reported_ends(
-        self, subscription: SubscriptionKey, ends: Sequence[datetime]
-    ) -> "Organization":
-        """With all these ends of a subscription reported."""
-        before = self.reported_of(subscription)
-        after = before.with_all(ends)
+    def reported_ends(self, ends: Mapping[SubscriptionKey, Sequence[datetime]]) -> "Organization":
+        """With all these ends of subscriptions reported."""
+        before = {each.subscription: each for each in self.reported}
+        after = before | {
+            key: before.get(key, Reported(key)).with_all(told) for key, told in ends.items() if told
+        }
         if after == before:
             return self
-        by_key = {each.subscription: each for each in (*self.reported, after)}
-        return replace(self, reported=tuple(by_key[key] for key in sorted(by_key)))
+        return replace(self, reported=tuple(after[key] for key in sorted(after, key=by_key)))
 
     def erased(self, at: datetime) -> "Organization":
         """Without all that is a customer's own; what is left says that it was, and is no more, and
@@ -345,21 +340,31 @@ class Organization:
         said = dict(self.unreadable) | dict.fromkeys(feeds, day)
         return replace(self, unreadable=tuple(sorted(said.items())))
 
-    def proved(self, proof: Proof) -> "Organization":
-        """With one more proof that a plan is its own; of the sign-ins of one UTC day, as of all
+    def proved(self, *new: Proof) -> "Organization":
+        """With more proofs that plans are its own; of the sign-ins of one UTC day, as of all
         logins, the first and the last stay.
         """
-        day = [each for each in (*self.proofs, proof) if _of_one_day(each, proof)]
-        ends = (min(day, key=lambda each: each.at), max(day, key=lambda each: each.at))
-        kept = (each for each in (*self.proofs, proof) if each not in day or each in ends)
-        return replace(self, proofs=tuple(kept))
+        if not new:
+            return self
+        days: dict[object, list[Proof]] = {_day(proof): [] for proof in new}
+        proofs = (*self.proofs, *new)
+        for proof in proofs:
+            days.get(_day(proof), []).append(proof)
+        ends = {
+            day: (min(told, key=lambda each: each.at), max(told, key=lambda each: each.at))
+            for day, told in days.items()
+        }
+        return replace(
+            self,
+            proofs=tuple(each for each in proofs if each in ends.get(_day(each), (each,))),
+        )
 
 
-def _of_one_day(proof: Proof, other: Proof) -> bool:
-    """Whether both are sign-ins of one UTC day that prove the same plan."""
-    if CompletedBy.SUPPORT in {proof.by, other.by}:
-        return proof is other
-    return proof.subscription == other.subscription and proof.at.date() == other.at.date()
+def _day(proof: Proof) -> object:
+    """What the sign-ins of one UTC day that prove the same plan have in common."""
+    if proof.by is CompletedBy.SUPPORT:
+        return proof
+    return proof.subscription, proof.at.date()
 
 
 def _newer(before: Told[_T] | None, told: Told[_T]) -> Told[_T]:

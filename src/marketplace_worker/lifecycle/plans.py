@@ -19,10 +19,17 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 KEPT_MAX = 500
 """How many notifications, and links, a register keeps, the newest: repeated without end, they must
 not make every look slower."""
+
+
+AccountHistory = tuple[tuple[datetime, str, bool], ...]
+"""From when on a subscription had which billing account, in order, and whether any was told by
+then: before that it counts as having had the first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +93,23 @@ class Subscription:
         by_then = [account for moment, account in self.accounts if moment <= at]
         return by_then[-1] if by_then else min(self.accounts, default=(at, None))[1]
 
+    @property
+    def account_history(self) -> AccountHistory:
+        """The same as a function of time."""
+        accounts = self.accounts
+        if not accounts:
+            return ()
+        history = [(BEGINNING, min(accounts)[1], False)]
+        newest = 0
+        for at, place in sorted((at, place) for place, (at, _) in enumerate(accounts)):
+            newest = max(newest, place)
+            if (accounts[newest][1], True) != history[-1][1:]:
+                history.append((at, accounts[newest][1], True))
+        return tuple(history)
+
     def up_to(self, at: datetime) -> "Subscription":
         """As it was told by then."""
         return replace(self, notes=tuple(note for note in self.notes if note.occurred_at <= at))
-
-    def account_known_by(self, at: datetime) -> bool:
-        """Whether any account was told by then."""
-        return any(moment <= at for moment, _ in self.accounts)
 
     @property
     def predecessor(self) -> SubscriptionKey | None:
@@ -137,6 +154,36 @@ def inherit(links: Sequence[Link], bought_at: datetime) -> list[Link]:
 def preceding(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
     """Those links, and of the earlier ones what comes before the first of them."""
     return (*(each for each in earlier if not links or each.order < links[0].order), *links)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """For how long a subscription was an organization's, by its links.
+
+    `since` is None where it was linked to nobody before; `until`: when it was linked to another.
+    `linked_at`: when it was linked to the organization last, up to then; `plan_type`: what was told
+    of that by then, for whomever.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    linked_at: datetime
+    plan_type: PlanType | None
+
+
+def tenures(links: Sequence[Link]) -> dict[OrganizationId, list[Tenure]]:
+    """Whose a subscription with these links was; links to the same one again move nothing."""
+    found: dict[OrganizationId, list[Tenure]] = {}
+    plan_type: PlanType | None = None
+    since: datetime | None = None
+    for link, following in zip(links, (*links[1:], None), strict=False):
+        plan_type = link.plan_type or plan_type
+        if following is None or following.organization != link.organization:
+            until = following.occurred_at if following else None
+            tenure = Tenure(since, until, link.occurred_at, plan_type)
+            found.setdefault(link.organization, []).append(tenure)
+            since = until
+    return found
 
 
 def decisive(reports: Sequence[Note]) -> Sequence[Note]:

@@ -26,7 +26,7 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
-from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.organization import Organization, Reported
 from marketplace_worker.lifecycle.outlook import Outlook
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
@@ -348,10 +348,13 @@ def _looks(case: Case) -> list[datetime]:
 
 def _call_for_final_reports(case: Case) -> None:
     """The marketplace still takes the last usage for a while, once per end (section 9)."""
-    for attachment in case.covered.attachments:
-        key = attachment.subscription.key
-        ends = usage_closed_at(attachment, case.organization.id)
-        for closed_at in case.organization.reported_of(key).missing(ends):
+    called = {each.subscription: each for each in case.organization.reported}
+    ends = {
+        each.subscription.key: usage_closed_at(each, case.organization.id)
+        for each in case.covered.attachments
+    }
+    for key, all_closed_at in ends.items():
+        for closed_at in called.get(key, Reported(key)).missing(all_closed_at):
             details = MeteringDetails(key, closed_at + final_report_window(key.marketplace))
             case.say([(EventKind.METERING_FINAL_REPORT_DUE, details)], effective_at=case.now)
-        case.become(case.organization.reported_ends(key, ends))
+    case.become(case.organization.reported_ends(ends))

@@ -206,12 +206,12 @@ def _not_on_its_way_down(case: Case) -> Answer:
 
 def _reinstate(case: Case, request: SupportRequested) -> Answer:
     """Every plan that is pending is proved (section 11)."""
-    proved = case.organization
-    for claim in case.covered.waiting:
-        if claim.revives(case.moment):
-            assert claim.subscription is not None
-            proved = proved.proved(Proof(claim.subscription, case.now, CompletedBy.SUPPORT))
-    case.become(proved)
+    proofs = [
+        Proof(claim.subscription, case.now, CompletedBy.SUPPORT)
+        for claim in case.covered.waiting
+        if claim.subscription is not None and claim.revives(case.moment)
+    ]
+    case.become(case.organization.proved(*proofs))
     if request.grant_until is not None:
         grant = Grant(request.identity.id, case.now, request.grant_until)
         grants = (*case.organization.grants, grant)

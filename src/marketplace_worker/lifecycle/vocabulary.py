@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import NewType
 
 OrganizationId = NewType("OrganizationId", str)
@@ -128,6 +129,10 @@ class SubscriptionKey:
 
     def __str__(self) -> str:
         return f"{self.marketplace}:{self.subscription_id}"
+
+
+by_key = attrgetter("marketplace", "subscription_id")
+"""The same order, for many keys to be sorted by: without a call for each two that are compared."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -19,8 +19,8 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested, Unrecognized
-from marketplace_worker.lifecycle.fleet import HOLDERS_MAX
 from marketplace_worker.lifecycle.guard import BY_CLOCK
+from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.index import Account
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.own_details import (

@@ -1,0 +1,175 @@
+"""Twice the neighbourhood, at most twice the work (lifecycle.md section 10, invariant 12).
+
+Work is counted in the interpreter's instructions, so the machine does not matter.  What processor
+time that takes: `python -m benchmarks growing`.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import pytest
+from growing import ACCOUNT, GROWING, NOW, Grown
+from stories import FEEDS, HASH
+from world import heard, moment, note
+
+from marketplace_worker.lifecycle.decide import take
+from marketplace_worker.lifecycle.holders import HOLDERS_MAX
+from marketplace_worker.lifecycle.notes import Activated
+from marketplace_worker.lifecycle.plans import KEPT_MAX, Link, Subscription
+from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
+from marketplace_worker.record import Record
+from marketplace_worker.translate import translate
+
+FEW = 50
+PARTS = 40
+
+
+Tracer = Callable[..., Any]
+
+
+def counted(work: Callable[[], object]) -> int:
+    """How many instructions of Python work executes."""
+    count = 0
+
+    def on_call(frame: FrameType, _event: str, _argument: object) -> Tracer:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return on_instruction
+
+    def on_instruction(_frame: FrameType, event: str, _argument: object) -> Tracer:
+        nonlocal count
+        count += event == "opcode"
+        return on_instruction
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_decision_costs_at_most_twice_as_much_in_a_neighbourhood_twice_as_large(
+    name: str,
+) -> None:
+    """Of an account with more organizations than `FEW * 2` nothing is looked at at all."""
+    few, many = (GROWING[name](count) for count in (FEW, 2 * FEW))
+    assert counted(many.decide) <= 2 * counted(few.decide)
+
+
+def test_the_registers_bounds_leave_room_for_twice_as_many() -> None:
+    """Else the larger neighbourhood would be cut, and any growth would pass."""
+    assert 2 * FEW <= HOLDERS_MAX
+    assert 2 * FEW < KEPT_MAX
+
+
+# --- a large account ------------------------------------------------------------------------------
+
+
+def taken_by(organizations: int) -> Grown:
+    """So many organizations have a plan of one account each; the first one's is heard of again."""
+    grown = GROWING["organizations_of_an_owner"](0)
+    for n in range(organizations):
+        key = SubscriptionKey(Marketplace.AWS, f"s-{n}")
+        links = (Link(moment(2), f"l-{n}", OrganizationId(f"o-{n}"), billing_account=ACCOUNT),)
+        grown.fleet.put(Subscription(key, (note(1, Activated()),), links))
+    fact = heard(
+        SubscriptionKey(Marketplace.AWS, "s-0"),
+        replace(note(40, Activated()), billing_account=ACCOUNT),
+    )
+    take(
+        replace(fact, identity=replace(fact.identity, id="first")),
+        grown.fleet,
+        grown.policies,
+        now=NOW,
+    )
+    return replace(grown, fact=fact)
+
+
+def test_how_large_an_account_is_that_proves_nothing_does_not_matter() -> None:
+    """Nothing in it has to be decided on together (lifecycle.md section 11)."""
+    few, many = taken_by(2 * HOLDERS_MAX), taken_by(20 * HOLDERS_MAX)
+    assert counted(many.decide) == counted(few.decide)
+
+
+def test_what_one_fact_changes_is_all_that_is_derived_anew() -> None:
+    """Else a batch of facts about strangers would cost as if they knew one another."""
+    few, many = (GROWING["plans_of_an_organization"](count) for count in (FEW, 2 * FEW))
+    stranger = heard(SubscriptionKey(Marketplace.GCP, "stranger"), note(50, Activated()))
+
+    def one_after_the_other(grown: Grown) -> int:
+        grown.decide()
+        return counted(lambda: take(stranger, grown.fleet, grown.policies, now=NOW)) + counted(
+            grown.decide
+        )
+
+    for grown in (few, many):
+        after_a_stranger, again = one_after_the_other(grown), counted(grown.decide)
+        assert after_a_stranger < 1.2 * again
+
+
+# --- the parts of a value -------------------------------------------------------------------------
+
+
+def notification(number: int) -> dict[str, object]:
+    """One of AWS's, as EventBridge has it."""
+    return {
+        "id": f"id-{number}",
+        "source": "aws.agreement-marketplace",
+        "detail-type": "License Updated - Manufacturer",
+        "time": "2026-01-01T00:00:00Z",
+        "detail": {"agreement": {"id": f"agmt-{number}"}},
+    }
+
+
+def in_sqs(count: int) -> object:
+    """Each in SNS in SQS, as Lambda gets them."""
+    return {
+        "Records": [
+            {
+                "body": json.dumps(
+                    {
+                        "Type": "Notification",
+                        "MessageId": f"m-{n}",
+                        "TopicArn": "t",
+                        "Message": json.dumps(notification(n)),
+                    }
+                )
+            }
+            for n in range(count)
+        ]
+    }
+
+
+VALUES: dict[str, Callable[[int], object]] = {
+    "a list": lambda count: [notification(n) for n in range(count)],
+    "of SQS": in_sqs,
+    "beside much else": lambda count: {
+        "junk": [{"n": n} for n in range(count)],
+        "event": notification(1),
+    },
+    "in fields of any name": lambda count: {f"f-{n}": {"n": {"n": n}} for n in range(count)},
+    "in texts that are none": lambda count: {f"f-{n}": "[" for n in range(count)},
+    "in one another": lambda count: [[[[notification(n)]]] for n in range(count)],
+    "a long text": lambda count: {**notification(1), "text": "x" * count},
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_value_of_twice_as_many_parts_is_read_with_twice_the_work(name: str) -> None:
+    """Also one in which nothing is found."""
+    few, many = (
+        Record("marketplace.aws.notifications", 0, 0, moment(1), None,
+               json.dumps(VALUES[name](count)).encode())
+        for count in (PARTS, 2 * PARTS)
+    )  # fmt: skip
+    work = [
+        counted(lambda record=record: translate(record, FEEDS[record.topic], HASH))  # type: ignore[misc]
+        for record in (few, many)
+    ]
+    assert work[1] <= 2 * work[0]
