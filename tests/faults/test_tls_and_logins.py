@@ -20,6 +20,7 @@ from acceptance.stage import command, until, worker_process
 from acceptance.watched import ask
 from certificates import Authority, Certificate
 from faults.token_server import CLIENT, SECRET, TokenServer, token_server
+from faults.workers import lines
 from marketplace_worker.app import run
 from marketplace_worker.embedded import apache_kafka, process
 from marketplace_worker.errors import Misconfigured, Unavailable
@@ -313,6 +314,31 @@ async def test_a_certificate_that_is_renewed_is_read_from_its_file(
         files["ssl_cert_file"].write_bytes(ours.certificate.read_bytes())
         files["ssl_key_file"].write_bytes(ours.key.read_bytes())
         await stack.enter_async_context(producing(kafka, guarded.settings.relay))
+
+
+async def test_connections_are_made_anew_where_a_certificate_is_renewed(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    """Once Kafka accepts the new one; until then the old connections stay, and /readyz says so."""
+    files = {"ssl_cert_file": tmp_path / "certificate", "ssl_key_file": tmp_path / "key"}
+
+    def write(issued: Certificate) -> None:
+        files["ssl_cert_file"].write_bytes(issued.certificate.read_bytes())
+        files["ssl_key_file"].write_bytes(issued.key.read_bytes())
+
+    write(guarded.authority.issue("first"))
+    settings, log = guarded.worker(guarded.tls(**files)), tmp_path / "log"
+    says = partial(_says, settings)
+    async with worker_process(settings, log):
+        await until(partial(says, 200))
+        write(guarded.stranger.issue("strange"))
+        await until(partial(says, 503, "look at Kafka for facts: ", "does not accept our cert"))
+        assert not lines(log, "partitions_revoked", "consumer_renewed")
+        write(guarded.authority.issue("second"))
+        await until(partial(says, 200))
+    renewed = lines(log, "consumer_renewed")
+    assert {line["consumer"] for line in renewed} == {"facts", "activity"}
+    assert {line["reason"] for line in renewed} == {"the credentials have changed"}
 
 
 async def _rotate(guarded: Guarded, password: str) -> None:
