@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, Self
 from uuid import UUID
 
 from rich import box
@@ -82,6 +83,36 @@ def print_json(value: object) -> None:
     """Print one JSON document."""
     document = json.dumps(as_data(value), indent=2, ensure_ascii=False)
     sys.stdout.write(f"{escaped_json(document)}\n")
+
+
+class JsonList:
+    """A list that is printed at the end of a JSON document, in a file until then: it may be longer
+    than memory is, and a command that fails prints nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._file = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed on leaving
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, value: object) -> None:
+        """Add an element."""
+        line = json.dumps(as_data(value), ensure_ascii=False)
+        self._file.write(f"{escaped_json(line)}\n")
+
+    def print(self, before: Mapping[str, object]) -> None:
+        """Print the document: other members first, then this list, an element a line."""
+        members = json.dumps(as_data(before), indent=2, ensure_ascii=False).removesuffix("\n}")
+        sys.stdout.write(f'{escaped_json(members)},\n  "{self._name}": [')
+        self._file.seek(0)
+        for number, line in enumerate(self._file):
+            sys.stdout.write(f"{',' if number else ''}\n    {line.rstrip()}")
+        sys.stdout.write("\n  ]\n}\n")
 
 
 def as_data(value: object) -> Any:  # noqa: ANN401 - whatever JSON has

@@ -1,7 +1,7 @@
 """The commands that do something about dead letters: take them in once more, or discard them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from marketplace_worker.cli.options import (
 )
 from marketplace_worker.cli.printing import (
     Cell,
+    JsonList,
     print_facts,
     print_json,
     print_table,
@@ -29,7 +30,7 @@ from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import Prospect, Reader, Would
 from marketplace_worker.settings import Settings, load_settings
-from marketplace_worker.steps.redriving import Became, Redrive, discard
+from marketplace_worker.steps.redriving import Became, Redrive, Result, discard
 from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Meaning, Status
 from marketplace_worker.terminal import visible
 
@@ -84,25 +85,39 @@ def redrive_command(
     if sum((bool(ids), group is not None, everything)) != 1:
         raise Misconfigured("which dead letters? Their ids, or --group, or --all: one of these")
     chosen = _Chosen(frozenset(ids or ()), group, (Status.WAITING, Status.DISCARDED))
-    if dry_run:
-        _print_prospects(go(_prospects(load_settings(config), chosen)), as_json=as_json)
-        return
-    redrive = go(_redrive(load_settings(config), chosen, _action(by, reason), rate))
-    if as_json:
-        print_json(
-            {
-                **{each.value: redrive.became[each] for each in Became},
-                "outcomes": dict(redrive.applied),
-                "duplicates": redrive.duplicates,
-                "activity": redrive.activity,
-                "results": [
-                    {"id": r.id, "position": r.position, "became": r.became, **_refusal(r.refusal)}
-                    for r in redrive.results
-                ],
-            }
-        )
-        return
-    _print_redriven(redrive)
+    settings = load_settings(config)
+    with JsonList("would" if dry_run else "results") as document:
+        shown = _Shown(document if as_json else None)
+        if dry_run:
+            _print_prospects(go(_prospects(settings, chosen, shown)), shown)
+        else:
+            done = go(_redrive(settings, chosen, _action(by, reason), rate, shown))
+            _print_redriven(done, shown)
+
+
+class _Shown:
+    """What is printed of each dead letter: all of them as JSON, else a table of the first."""
+
+    def __init__(self, document: JsonList | None) -> None:
+        self.document = document
+        self.rows: list[tuple[Cell, ...]] = []
+        self.count = 0
+
+    def add(self, row: tuple[Cell, ...], data: Mapping[str, object]) -> None:
+        """Add one, with its row of the table and what JSON has of it."""
+        self.count += 1
+        if self.document is not None:
+            self.document.append(data)
+        elif len(self.rows) < SHOWN_MAX:
+            self.rows.append(row)
+
+    def print_table(self, head: Sequence[str]) -> None:
+        """Print the first, and how many more there are."""
+        if self.rows:
+            printed("")
+            print_table(head, self.rows)
+        if self.count > len(self.rows):
+            printed(f"… and {self.count - len(self.rows)} more: --json has all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,30 +153,71 @@ async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
     return ids
 
 
-async def _redrive(settings: Settings, chosen: _Chosen, action: Action, rate: int) -> Redrive:
+async def _redrive(
+    settings: Settings, chosen: _Chosen, action: Action, rate: int, shown: _Shown
+) -> Redrive:
     ids = await _choose(settings, chosen)
+
+    def report(result: Result) -> None:
+        if shown.document is None and result.became is Became.REDRIVEN:
+            return
+        reason = str(result.refusal) if result.refusal else ""
+        shown.add(
+            (result.id, result.position, result.became, reason),
+            {
+                "id": result.id,
+                "position": result.position,
+                "became": result.became,
+                **_refusal(result.refusal),
+            },
+        )
+
     async with operating(settings) as worker:
-        redrive = Redrive(worker, action, chosen.statuses if chosen.ids else (Status.WAITING,))
+        statuses = chosen.statuses if chosen.ids else (Status.WAITING,)
+        redrive = Redrive(worker, action, statuses, report)
         if ids:
             await redrive.take(ids, rate=rate)
         return redrive
 
 
-async def _prospects(settings: Settings, chosen: _Chosen) -> Sequence[Prospect]:
+async def _prospects(settings: Settings, chosen: _Chosen, shown: _Shown) -> Counter[Would]:
     reader = Reader(
         feeds(settings.topics), email_hasher(settings.email_key.get_secret_value().encode())
     )
     ids = await _choose(settings, chosen)
+    would: Counter[Would] = Counter()
     async with inspecting(settings) as inspector:
-        return await inspection.prospects(inspector, ids, reader)
+        async for each in inspection.prospects(inspector, ids, reader):
+            would[each.would] += 1
+            shown.add(
+                (each.head.id, position_of(each.head), each.would, _prospect(each)),
+                {
+                    "id": each.head.id,
+                    "position": each.head.position,
+                    "would": each.would,
+                    **_refusal(each.refusal),
+                    "facts": [{"fact": fact, "taken_before": known} for fact, known in each.facts],
+                },
+            )
+    return would
 
 
 _NOTHING = "nothing to do: none of these waits"
 
 
-def _print_redriven(redrive: Redrive) -> None:
+def _print_redriven(redrive: Redrive, shown: _Shown) -> None:
     became = redrive.became
-    if not redrive.results:
+    if shown.document is not None:
+        shown.document.print(
+            {
+                **{each.value: became[each] for each in Became},
+                "outcomes": dict(redrive.applied),
+                "duplicates": redrive.duplicates,
+                "activity": redrive.activity,
+            }
+        )
+        return
+    if not became.total():
         printed(_NOTHING)
         return
     outcomes = [f"{count} {outcome}" for outcome, count in sorted(redrive.applied.items())]
@@ -174,47 +230,23 @@ def _print_redriven(redrive: Redrive) -> None:
             **_still(became[Became.REFUSED], became[Became.FAILED], became[Became.LEFT]),
         }
     )
-    still = [each for each in redrive.results if each.became is not Became.REDRIVEN]
-    _print_some(
-        ("id", "position", "became", "reason"),
-        [(r.id, r.position, r.became, str(r.refusal) if r.refusal else "") for r in still],
-    )
+    shown.print_table(("id", "position", "became", "reason"))
 
 
-def _print_prospects(found: Sequence[Prospect], *, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "dry_run": True,
-                "would": [
-                    {
-                        "id": each.head.id,
-                        "position": each.head.position,
-                        "would": each.would,
-                        **_refusal(each.refusal),
-                        "facts": [
-                            {"fact": fact, "taken_before": known} for fact, known in each.facts
-                        ],
-                    }
-                    for each in found
-                ],
-            }
-        )
+def _print_prospects(would: Counter[Would], shown: _Shown) -> None:
+    if shown.document is not None:
+        shown.document.print({"dry_run": True})
         return
-    if not found:
+    if not would.total():
         printed(_NOTHING)
         return
-    would = Counter(each.would for each in found)
     print_facts(
         {
             "would be redriven": would[Would.TAKE],
             **_still(would[Would.REFUSE], would[Would.FAIL], would[Would.LEAVE]),
         }
     )
-    _print_some(
-        ("id", "position", "would", "facts, or reason"),
-        [(p.head.id, position_of(p.head), p.would, _prospect(p)) for p in found],
-    )
+    shown.print_table(("id", "position", "would", "facts, or reason"))
     printed("")
     printed("nothing was written")
 
@@ -240,14 +272,6 @@ def _refusal(refusal: Malformed | None) -> dict[str, str | None]:
         "field": None if refusal is None else refusal.field,
         "reason": None if refusal is None else refusal.reason,
     }
-
-
-def _print_some(head: Sequence[str], rows: Sequence[Iterable[Cell]]) -> None:
-    if rows:
-        printed("")
-        print_table(head, (tuple(row) for row in rows[:SHOWN_MAX]))
-    if len(rows) > SHOWN_MAX:
-        printed(f"… and {len(rows) - SHOWN_MAX} more: --json has all")
 
 
 # --- discarding -----------------------------------------------------------------------------------

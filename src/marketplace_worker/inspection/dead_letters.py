@@ -1,6 +1,6 @@
 """What waits in the dead letters, by reason and one by one, and what a redrive would make of it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -97,9 +97,13 @@ async def heads(inspector: Inspector, ids: Collection[int]) -> Mapping[int, Head
         return {each.id: each for each in await dead_letters.heads(conn, ids)}
 
 
-async def prospects(inspector: Inspector, ids: Sequence[int], reader: Reader) -> Sequence[Prospect]:
-    """What a redrive would make of these, in the order of refusal; reads, and writes nothing."""
-    found: list[Prospect] = []
+async def prospects(
+    inspector: Inspector, ids: Sequence[int], reader: Reader
+) -> AsyncIterator[Prospect]:
+    """What a redrive would make of these, in the order of refusal; reads, and writes nothing.
+
+    Of all of them only the identities that they tell stay in memory.
+    """
     known: set[Identity] = set()
     in_order = sorted(ids)
     for begin in range(0, len(in_order), PAGE):
@@ -108,8 +112,8 @@ async def prospects(inspector: Inspector, ids: Sequence[int], reader: Reader) ->
             said = [(each, _read(each, reader)) for each in letters]
             asked = {fact.identity for _, what in said for fact in _facts(what)}
             known |= await journal.known(conn, asked)
-        found += (_prospect(letter, what, known) for letter, what in said)
-    return found
+        for letter, what in said:
+            yield _prospect(letter, what, known)
 
 
 Said = Sequence[Fact | Malformed] | Exception | None

@@ -71,27 +71,27 @@ class Result:
     refusal: Malformed | None = None
 
 
+def _unreported(_: Result) -> None:
+    """For who looks only at what a redrive counts."""
+
+
 @dataclass(slots=True)
 class Redrive:
     """A redrive, and what came of it so far.
 
-    `statuses`: what a dead letter may be, to be taken.  `results` stand in the order in which they
-    were taken: that of refusal.  `applied`, `duplicates` and `activity` are as for a batch of
-    ingest.
+    `statuses`: what a dead letter may be, to be taken.  `report` is given each result, in the order
+    in which they were taken: that of refusal.  They are not kept: there may be a hundred thousand.
+    `became` counts them.  `applied`, `duplicates` and `activity` are as for a batch of ingest.
     """
 
     worker: Worker
     action: Action
     statuses: Collection[Status] = (Status.WAITING,)
-    results: list[Result] = field(default_factory=list)
+    report: Callable[[Result], None] = _unreported
+    became: Counter[Became] = field(default_factory=Counter)
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     activity: int = 0
-
-    @property
-    def became(self) -> Counter[Became]:
-        """How many became what."""
-        return Counter(each.became for each in self.results)
 
     async def take(self, ids: Collection[int], *, rate: int) -> None:
         """Take these in, in the order of refusal, at most `rate` a second.
@@ -100,20 +100,19 @@ class Redrive:
         that run at once share the work.  One log line says what came of it, also if broken off.
 
         Raises:
-            Unavailable: Postgres is away; `results` are those of before.
+            Unavailable: Postgres is away; what was reported before is done.
         """
         clock = asyncio.get_running_loop().time
         began, todo = clock(), iter(sorted(ids))
         try:
             while batch := list(islice(todo, min(LETTERS_MAX, rate))):
-                await asyncio.sleep(began + len(self.results) / rate - clock())
+                await asyncio.sleep(began + self.became.total() / rate - clock())
                 await self._halving(batch)
         finally:
-            became = self.became
             log.info(
                 "dead_letters_redriven",
                 asked=len(ids),
-                **{each.value: became[each] for each in Became},
+                **{each.value: self.became[each] for each in Became},
                 outcomes=dict(self.applied),
                 duplicates=self.duplicates,
                 activity=self.activity,
@@ -146,12 +145,11 @@ class Redrive:
             await self._settle(conn, ours, again, taken.tally.now)
         taken.tell()
         known = {each.head.id for each in ours}
-        self.results += (
-            _result(each, Became.REFUSED, again[each.head.id].refusal)
-            if each.head.id in again
-            else _result(each, Became.REDRIVEN if each.head.id in known else Became.LEFT)
-            for each in letters
-        )
+        for each in letters:
+            if each.head.id in again:
+                self._add_result(each, Became.REFUSED, again[each.head.id].refusal)
+            else:
+                self._add_result(each, Became.REDRIVEN if each.head.id in known else Became.LEFT)
         self._add(taken)
 
     async def _settle(
@@ -184,7 +182,15 @@ class Redrive:
             await self._settle(conn, letters, again, await self.worker.clock(conn))
         for each in letters:
             log.error("record_failed", position=each.head.position, exc_info=bug)
-            self.results.append(_result(each, Became.FAILED, again[id_].refusal))
+            self._add_result(each, Became.FAILED, again[id_].refusal)
+
+    def _add_result(
+        self, letter: DeadLetter, became: Became, refusal: Malformed | None = None
+    ) -> None:
+        self.became[became] += 1
+        # The traceback of a refusal holds all that was read of the record.
+        bare = None if refusal is None else refusal.with_traceback(None)
+        self.report(Result(letter.head.id, letter.head.position, became, bare))
 
     def _add(self, taken: Taken) -> None:
         self.applied += taken.applied
@@ -255,7 +261,3 @@ def _matched(letters: Iterable[DeadLetter], refused: Iterable[Refused]) -> dict[
         for each in letters
         if (place := (_place(each.record), each.head.part)) in still
     }
-
-
-def _result(letter: DeadLetter, became: Became, refusal: Malformed | None = None) -> Result:
-    return Result(letter.head.id, letter.head.position, became, refusal)
