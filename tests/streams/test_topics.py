@@ -1,9 +1,11 @@
 """The topics are created once, and a start without them is refused with a sentence."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import (
     ConfigResource,
     ConfigResourceType,
@@ -12,7 +14,13 @@ from aiokafka.admin.config_resource import (
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.rights import Right, to_read, to_write
-from marketplace_worker.streams.topics import Presence, create_topics, require_access
+from marketplace_worker.streams.topics import (
+    Doubt,
+    Presence,
+    create_topics,
+    find_doubts,
+    require_access,
+)
 from streams.streaming import PATIENCE_S
 
 pytestmark = pytest.mark.broker
@@ -26,6 +34,17 @@ def every(topics: Topics) -> set[str]:
 def rights(settings: Settings) -> list[Right]:
     """What a worker with all loops needs."""
     return [*to_read(settings.kafka, settings.topics), *to_write(settings.topics)]
+
+
+@asynccontextmanager
+async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Who makes topics in another way than we do."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def compacted(admin: AIOKafkaAdminClient, names: set[str]) -> set[str]:
@@ -51,6 +70,45 @@ async def test_creating_the_topics_twice_is_harmless(settings: Settings) -> None
     assert {each.topic for each in first} == every(topics)
     assert {each.presence for each in first} == {Presence.CREATED}
     assert {each.presence for each in again} == {Presence.EXISTED}
+
+
+async def test_topics_that_may_lose_something_are_named(settings: Settings) -> None:
+    """Inbound ones that are compacted or kept for hours; snapshots that are not compacted.  Others
+    than ours may have made them.
+    """
+    kafka, topics = settings.kafka, settings.topics
+    odd = {
+        topics.logins: {"cleanup.policy": "compact"},
+        topics.support_requests: {"cleanup.policy": "delete", "retention.ms": "7200000"},
+        topics.state: {"cleanup.policy": "delete"},
+    }
+    async with administrator(settings) as admin:
+        await admin.create_topics(
+            [NewTopic(name, 1, 1, topic_configs=configs) for name, configs in odd.items()]
+        )
+    await create_topics(kafka, topics, partitions=1, replication_factor=1)
+
+    inbound = (*topics.facts, *topics.activity)
+    doubts = await find_doubts(kafka, inbound, topics.state)
+
+    assert {each.topic for each in doubts} == set(odd)
+    said = {each.topic: each.sentence for each in doubts}
+    assert said[topics.logins].startswith("is compacted: ")
+    assert said[topics.support_requests].startswith("keeps its records for 2 h only: ")
+    assert said[topics.state].startswith("is not compacted: ")
+
+
+async def test_topics_as_we_make_them_leave_no_doubt(settings: Settings) -> None:
+    """Nobody is warned of what `topics create` made; a Kafka that is away is no reason either."""
+    kafka, topics = settings.kafka, settings.topics
+    await create_topics(kafka, topics, partitions=1, replication_factor=1)
+
+    found: list[Doubt] = []
+    found += await find_doubts(kafka, (*topics.facts, *topics.activity), topics.state)
+    nowhere = kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
+    found += await find_doubts(nowhere, topics.facts, topics.state)
+
+    assert found == []
 
 
 async def test_only_the_snapshots_are_compacted(settings: Settings, topics: Topics) -> None:

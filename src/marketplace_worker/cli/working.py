@@ -10,13 +10,14 @@ from marketplace_worker import demo as demonstration
 from marketplace_worker import standalone
 from marketplace_worker.app import Loop, run
 from marketplace_worker.cli.options import Config, go
+from marketplace_worker.cli.printing import printed
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.operations.line_writer import never_waiting
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import Migration, migrate
-from marketplace_worker.streams.topics import create_topics
+from marketplace_worker.streams.topics import create_topics, find_doubts
 
 EMBEDDED_FOLDER = "marketplace-worker-data"
 
@@ -94,7 +95,11 @@ def create_topics_command(
         replication_factor=replication_factor,
     )
     for each in go(creation):
-        typer.echo(f"{each.presence} {each.topic}")
+        printed(f"{each.presence} {each.topic}")
+    topics = settings.topics
+    inbound = (*topics.facts, *topics.activity)
+    for doubt in go(find_doubts(settings.kafka, inbound, topics.state)):
+        printed(f"warning: {doubt.topic} {doubt.sentence}")
 
 
 def demo_command() -> None:

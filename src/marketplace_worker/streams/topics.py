@@ -1,19 +1,23 @@
 """The topics: created once by an operator, looked for at every start."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     BrokerNotAvailableError,
     BrokerResponseError,
     KafkaError,
+    LeaderNotAvailableError,
     NoError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
@@ -25,6 +29,15 @@ from marketplace_worker.streams.rights import Operation, Resource, Right, not_al
 from marketplace_worker.streams.security import client_arguments
 
 CONTROLLER_PAUSE_S = 0.1
+
+RETENTION_MIN_MS = 3 * 24 * 3_600_000
+"""As long as an outage over a weekend may last."""
+
+_NOT_KNOWN_YET = {UnknownTopicOrPartitionError, LeaderNotAvailableError}
+
+_POLICY, _RETENTION = "cleanup.policy", "retention.ms"
+
+log = structlog.get_logger(__name__)
 
 
 class Presence(StrEnum):
@@ -40,6 +53,14 @@ class TopicCreation:
 
     topic: str
     presence: Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A setting of a topic in Kafka that may lose something, as a sentence without its subject."""
+
+    topic: str
+    sentence: str
 
 
 async def create_topics(
@@ -66,7 +87,9 @@ async def create_topics(
     async with administering(kafka) as admin:
         await _controlled(admin, within_s=kafka.request_timeout_ms / 1000)
         response = await admin.create_topics(wanted)
-    codes = {name: for_code(code) for name, code, *_ in response.topic_errors}
+        codes = {name: for_code(code) for name, code, *_ in response.topic_errors}
+        made = [name for name, error in codes.items() if error is NoError]
+        await _known(admin, made, within_s=kafka.request_timeout_ms / 1000)
     refused = [name for name, error in codes.items() if error is TopicAuthorizationFailedError]
     if refused:
         rights = [Right(Operation.CREATE, Resource.TOPIC, name) for name in refused]
@@ -99,6 +122,59 @@ async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
         raise Misconfigured("; ".join(sentences))
 
 
+async def find_doubts(kafka: Kafka, inbound: Collection[str], state: str | None) -> Sequence[Doubt]:
+    """What Kafka's settings of these topics may cost, in their order; nothing where it does not
+    let us read them, or does not answer: it is no reason not to start.
+
+    `state` is the topic of snapshots, None where nobody writes it.
+    """
+    doubts: list[Doubt] = []
+    try:
+        async with _administering(kafka) as admin:
+            for topic in inbound:
+                doubts += _doubts_inbound(topic, await _settings_of(admin, topic))
+            if state is not None:
+                doubts += _doubts_state(state, await _settings_of(admin, state))
+    except (Misconfigured, Unavailable) as error:
+        log.info("topic_settings_unread", reason=str(error))
+    return doubts
+
+
+async def _settings_of(admin: AIOKafkaAdminClient, topic: str) -> Mapping[str, str]:
+    """All of them, but for what Kafka does not let us read."""
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    (code, _, _, _, entries), *_ = response.resources
+    if for_code(code) is not NoError:
+        log.info("topic_settings_unread", topic=topic, reason=for_code(code).__name__)
+        return {}
+    return {name: value for name, value, *_ in entries if value is not None}
+
+
+def _doubts_inbound(topic: str, told: Mapping[str, str]) -> Iterator[Doubt]:
+    if "compact" in told.get(_POLICY, ""):
+        yield Doubt(
+            topic,
+            "is compacted: of each key Kafka keeps the last record alone, so news that is not "
+            f"taken in yet is lost; set {_POLICY}=delete",
+        )
+    retained_ms = int(told.get(_RETENTION, "-1"))
+    if 0 <= retained_ms < RETENTION_MIN_MS:
+        yield Doubt(
+            topic,
+            f"keeps its records for {retained_ms / 3_600_000:g} h only: what a longer outage "
+            f"leaves unread is lost; set {_RETENTION} to {RETENTION_MIN_MS} or more",
+        )
+
+
+def _doubts_state(topic: str, told: Mapping[str, str]) -> Iterator[Doubt]:
+    if "compact" not in told.get(_POLICY, "compact"):
+        yield Doubt(
+            topic,
+            "is not compacted: snapshots of organizations that do not change leave it by their "
+            f"age; set {_POLICY}=compact",
+        )
+
+
 def _all(topics: Topics) -> tuple[str, ...]:
     return (*topics.facts, *topics.activity, *topics.outbound)
 
@@ -111,6 +187,19 @@ def _creation(name: str, error: type[BrokerResponseError]) -> TopicCreation:
     if error.retriable:
         raise Unavailable(f"Kafka did not create the topic {name}: {error.__name__}")
     raise Misconfigured(f"Kafka refused the topic {name}: {error.__name__}")
+
+
+async def _known(admin: AIOKafkaAdminClient, names: Sequence[str], *, within_s: float) -> None:
+    """Wait until Kafka tells of topics that it has just made: who asks at once may be told that
+    there is none.  It is no failure where that lasts.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while names:
+                told = await admin.describe_topics(list(names))
+                if not {for_code(each["error_code"]) for each in told} & _NOT_KNOWN_YET:
+                    return
+                await asyncio.sleep(CONTROLLER_PAUSE_S)
 
 
 async def _controlled(admin: AIOKafkaAdminClient, *, within_s: float) -> None:
