@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 from marketplace_worker.errors import Misconfigured
@@ -17,16 +17,15 @@ TIMEOUT_S = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of `migrations/`: `0001_first.sql` is version 1."""
+    """One file of `migrations/`: `0001_first.sql` is version 1.
+
+    `checksum` is the SHA-256 of its text: an applied file must never change.
+    """
 
     version: int
     name: str
     sql: str
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the text: an applied file must never change."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
+    checksum: str
 
 
 def migrations() -> Sequence[Migration]:
@@ -35,10 +34,25 @@ def migrations() -> Sequence[Migration]:
     files = sorted(
         (each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda e: e.name
     )
+    texts = ((file.name, file.read_text(encoding="utf-8")) for file in files)
     return [
-        Migration(int(file.name.split("_")[0]), file.name, file.read_text(encoding="utf-8"))
-        for file in files
+        Migration(int(name.split("_")[0]), name, sql, hashlib.sha256(sql.encode()).hexdigest())
+        for name, sql in texts
     ]
+
+
+def _amended(migration: Migration, applied_checksum: str) -> Migration | None:
+    """What brings a database to the text of a migration that had had another one when it was
+    applied; None where that text is not known.
+
+    Some were changed between two releases.  `amendments/` has what each earlier text lacks, by the
+    beginning of its checksum.
+    """
+    name = migration.name.replace(".sql", f".{applied_checksum[:8]}.sql")
+    file = resources.files(__package__).joinpath("migrations", "amendments", name)
+    if not file.is_file():
+        return None
+    return replace(migration, sql=file.read_text(encoding="utf-8"))
 
 
 async def migrate(pool: Pool) -> Sequence[Migration]:
@@ -95,8 +109,9 @@ async def _require_utf8(conn: Connection) -> None:
 
 
 async def _missing(conn: Connection) -> Sequence[Migration]:
-    """What this database has not had yet."""
+    """What this database has not had yet, or has had with an earlier text."""
     known = {each.version: each for each in migrations()}
+    amended = []
     applied = await conn.fetch(SQL["applied"])
     for row in applied:
         ours = known.pop(row["version"], None)
@@ -105,9 +120,13 @@ async def _missing(conn: Connection) -> Sequence[Migration]:
                 f"the database has had {row['name']}, which this version of marketplace-worker "
                 "does not know: run the newer version"
             )
-        if ours.checksum != row["checksum"]:
+        if ours.checksum == row["checksum"]:
+            continue
+        amendment = _amended(ours, row["checksum"])
+        if amendment is None:
             raise Misconfigured(
                 f"{ours.name} is not the file that was applied to this database: "
                 "restore the file, and make the change in a new one"
             )
-    return [known[version] for version in sorted(known)]
+        amended.append(amendment)
+    return sorted([*known.values(), *amended], key=lambda each: each.version)

@@ -32,4 +32,6 @@ SELECT version, name, checksum FROM schema_migrations ORDER BY version;
 
 -- name: record
 -- $1 version integer.  $2 name text.  $3 checksum text
-INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3);
+-- One that was applied with an earlier text has now what that lacked.
+INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)
+ON CONFLICT (version) DO UPDATE SET checksum = excluded.checksum;

@@ -1,0 +1,58 @@
+"""A database that any commit since 0.1 left verifies without difference after `migrate`."""
+
+import gzip
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from marketplace_worker.inspection.replaying import verify
+from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.settings import Postgres
+from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store.migrations import migrate, require_current_schema
+from marketplace_worker.store.policies import PolicyBook
+
+LEFT = sorted((Path(__file__).parent / "fixtures/left").glob("*.sql.gz"))
+
+ROLE = """DO $$ BEGIN
+    CREATE ROLE marketplace_worker_app NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
+"""The database's roles are the server's, and not in the file."""
+
+
+@pytest.fixture(params=LEFT, ids=lambda file: file.name.partition(".")[0])
+async def left(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Pool]:
+    """Connections of the owner of a database that an old commit left."""
+    # One connection by itself: the file sets what must not outlive it.
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        await connection.execute(ROLE)
+        await connection.execute(gzip.decompress(request.param.read_bytes()).decode())
+    finally:
+        await connection.close()
+    async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=2) as owner:
+        yield owner
+
+
+async def test_a_database_that_any_commit_left_verifies_after_the_migration(
+    left: Pool, postgres_dsn: str
+) -> None:
+    """Also one between two releases, whose migrations were written anew since; and once more after
+    a second `migrate`, which has nothing to do.
+    """
+    organizations = await left.fetchval("SELECT count(*) FROM organizations")
+    assert organizations > 20
+
+    assert await migrate(left)
+    assert await migrate(left) == []
+
+    async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
+        await require_current_schema(pool)
+        now = await pool.fetchval("SELECT now()")
+        pages = [page async for page in verify(Inspector(pool, PolicyBook(Policy()), now))]
+    assert [each for page in pages for each in page.differences] == []
+    assert sum(page.organizations for page in pages) >= organizations
