@@ -130,7 +130,7 @@ async def find_doubts(kafka: Kafka, inbound: Collection[str], state: str | None)
     """
     doubts: list[Doubt] = []
     try:
-        async with _administering(kafka) as admin:
+        async with administering(kafka) as admin:
             for topic in inbound:
                 doubts += _doubts_inbound(topic, await _settings_of(admin, topic))
             if state is not None:
