@@ -57,7 +57,7 @@ from marketplace_worker.streams.jumps import holds_record
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.rights import Right, to_read, to_write
-from marketplace_worker.streams.topics import find_doubts, require_access
+from marketplace_worker.streams.topics import report_doubts, require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
 """How many new values before the youngest are looked through, and how often before older ones."""
@@ -167,7 +167,8 @@ async def _work(
         cutting = asyncio.create_task(_cut_off(pool, stop))
         stack.callback(cutting.cancel)
         await require_current_schema(pool)
-        await _require_topics(settings, loops)
+        await require_access(settings.kafka, rights := _rights(settings, loops))
+        await report_doubts(settings.kafka, settings.topics.state, rights)
         worker = worker_of(settings, policy, pool, *clocks)
         await _register(policy, worker)
         tasks += await stack.enter_async_context(_tasks(settings, worker, loops, health, stop))
@@ -206,18 +207,6 @@ async def _cut_off(pool: Pool, stop: Stop) -> None:
     await stop.ordered.wait()
     await asyncio.sleep(stop.work_left_s() + CANCEL_TIMEOUT_S)
     pool.terminate()
-
-
-async def _require_topics(settings: Settings, loops: Collection[Loop]) -> None:
-    """Refuse to start without topics and rights; warn of settings of theirs that may lose news."""
-    rights = _rights(settings, loops)
-    await require_access(settings.kafka, rights)
-    if rights:
-        topics = settings.topics
-        inbound = (*topics.facts, *topics.activity) if Loop.INGEST in loops else ()
-        state = topics.state if Loop.RELAY in loops else None
-        for doubt in await find_doubts(settings.kafka, inbound, state):
-            log.warning("topic_settings_doubtful", topic=doubt.topic, reason=doubt.sentence)
 
 
 def _rights(settings: Settings, loops: Collection[Loop]) -> Sequence[Right]:

@@ -88,8 +88,7 @@ async def test_topics_that_may_lose_something_are_named(settings: Settings) -> N
         )
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
 
-    inbound = (*topics.facts, *topics.activity)
-    doubts = await find_doubts(kafka, inbound, topics.state)
+    doubts = await find_doubts(kafka, topics.state, rights(settings))
 
     assert {each.topic for each in doubts} == set(odd)
     said = {each.topic: each.sentence for each in doubts}
@@ -104,9 +103,9 @@ async def test_topics_as_we_make_them_leave_no_doubt(settings: Settings) -> None
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
 
     found: list[Doubt] = []
-    found += await find_doubts(kafka, (*topics.facts, *topics.activity), topics.state)
+    found += await find_doubts(kafka, topics.state, rights(settings))
     nowhere = kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
-    found += await find_doubts(nowhere, topics.facts, topics.state)
+    found += await find_doubts(nowhere, topics.state, rights(settings))
 
     assert found == []
 

@@ -17,6 +17,7 @@ from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import Migration, migrate
+from marketplace_worker.streams.rights import to_read, to_write
 from marketplace_worker.streams.topics import create_topics, find_doubts
 
 EMBEDDED_FOLDER = "marketplace-worker-data"
@@ -96,9 +97,8 @@ def create_topics_command(
     )
     for each in go(creation):
         printed(f"{each.presence} {each.topic}")
-    topics = settings.topics
-    inbound = (*topics.facts, *topics.activity)
-    for doubt in go(find_doubts(settings.kafka, inbound, topics.state)):
+    rights = (*to_read(settings.kafka, settings.topics), *to_write(settings.topics))
+    for doubt in go(find_doubts(settings.kafka, settings.topics.state, rights)):
         printed(f"warning: {doubt.topic} {doubt.sentence}")
 
 

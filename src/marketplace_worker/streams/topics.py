@@ -122,22 +122,30 @@ async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
         raise Misconfigured("; ".join(sentences))
 
 
-async def find_doubts(kafka: Kafka, inbound: Collection[str], state: str | None) -> Sequence[Doubt]:
-    """What Kafka's settings of these topics may cost, in their order; nothing where it does not
-    let us read them, or does not answer: it is no reason not to start.
-
-    `state` is the topic of snapshots, None where nobody writes it.
+async def find_doubts(kafka: Kafka, state: str, rights: Collection[Right]) -> Sequence[Doubt]:
+    """What Kafka's settings of the topics that we read, and of `state` where we write it, may cost;
+    nothing where it does not let us read them, or does not answer: it is no reason not to start.
     """
+    used = [right for right in rights if right.resource is Resource.TOPIC]
     doubts: list[Doubt] = []
+    if not used:
+        return doubts
     try:
         async with administering(kafka) as admin:
-            for topic in inbound:
-                doubts += _doubts_inbound(topic, await _settings_of(admin, topic))
-            if state is not None:
-                doubts += _doubts_state(state, await _settings_of(admin, state))
+            for right in used:
+                if right.operation is Operation.READ:
+                    doubts += _doubts_inbound(right.name, await _settings_of(admin, right.name))
+                elif right.name == state:
+                    doubts += _doubts_state(state, await _settings_of(admin, state))
     except (Misconfigured, Unavailable) as error:
         log.info("topic_settings_unread", reason=str(error))
     return doubts
+
+
+async def report_doubts(kafka: Kafka, state: str, rights: Collection[Right]) -> None:
+    """Log what `find_doubts` finds."""
+    for doubt in await find_doubts(kafka, state, rights):
+        log.warning("topic_settings_doubtful", topic=doubt.topic, reason=doubt.sentence)
 
 
 async def _settings_of(admin: AIOKafkaAdminClient, topic: str) -> Mapping[str, str]:
