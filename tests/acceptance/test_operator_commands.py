@@ -10,6 +10,7 @@ import shlex
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
+from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
@@ -717,10 +719,47 @@ async def test_erase_asks_and_refuses_what_is_not_closed(
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     status, _, _ = await typed("org", "erase", "acme", *words)
     assert status == 1
-    status, out, _ = await typed("org", "erase", "acme", *words, "--yes")
-    assert (status, out) == (0, "erased: acme\n")
+    for _ in range(2):
+        status, out, _ = await typed("org", "erase", "acme", *words, "--yes")
+        assert (status, out) == (0, "erased: acme\n")
 
     assert (await document(typed, "org", "show", "acme"))["erased_at"] is not None
     assert "Olga" in await printed(typed, "org", "history", "acme")
     assert "acme" in await printed(typed, "org", "explain", "acme")
     assert "0 differences" in await printed(typed, "replay", "--verify")
+
+
+async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_when_told(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """With times, a clock that is right again, and who and why; typed again it finds nothing."""
+    recover = ("recover", "--clock-ran-ahead")
+    for span in (("x", "y"), ("2026-01-02", "2027-01-02"), (TO, FROM)):
+        status, _, err = await typed(*recover, *span)
+        assert (status, "--clock-ran-ahead" in err) == (2, True)
+    await tell(worker, clock, *canceled("acme"))
+    clock.now = at(1.5) + timedelta(days=365)
+    await fire_due(worker, limit=10)
+    status, _, err = await typed(*recover, FROM, TO)
+    assert (status, "set it right first" in err) == (2, True)
+
+    clock.now = at(1.6)
+    status, _, err = await typed(*recover, FROM, TO, "--execute")
+    assert (status, "--by and --reason" in err) == (2, True)
+    status, out, _ = await typed(*recover, FROM, TO)
+    assert (status, "acme" in out, "nothing was decided" in out) == (0, True, True)
+    status, out, _ = await typed(*recover, FROM, TO, "--json")
+    (listed,) = json.loads(out)["corrections"]
+    assert (listed["organization"], listed["stepped"]) == ("acme", True)
+
+    words = ("--execute", "--by", "Olga", "--reason", "the clock was wrong")
+    status, out, _ = await typed(*recover, FROM, TO, *words)
+    assert (status, "corrected" in out) == (0, True)
+    status, out, _ = await typed(*recover, FROM, TO, "--json")
+    assert json.loads(out) == {"executed": False, "corrections": []}
+    status, out, _ = await typed("org", "history", "acme")
+    assert "clock_corrected" in out
+    assert (await typed("replay", "--verify"))[0] == 0
+
+
+FROM, TO = at(1.5).isoformat(), (at(1.5) + timedelta(days=365)).isoformat()

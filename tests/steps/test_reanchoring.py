@@ -19,8 +19,8 @@ from steps.stories import canceled, day_of, kinds, said, states, tell, wait
 from steps.test_replaying import differences
 
 YEAR = timedelta(days=365)
-WRONG = WrongTime(at(4.5) + YEAR, YEAR)
-"""On day 4.5 the clock ran a year ahead."""
+WRONG = WrongTime.between(at(4.51), at(4.51) + YEAR)
+"""On day 4.5 the clock ran a year ahead, and some minutes later it was seen."""
 ORDER = Order("o-1", "Olga", "the clock was wrong")
 
 

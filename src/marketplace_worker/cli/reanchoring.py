@@ -29,7 +29,7 @@ def recover_from_wrong_clock(
     began, went_to = (_moment(each) for each in span)
     if went_to <= began:
         raise Misconfigured("--clock-ran-ahead: the clock ran ahead FROM a time TO a later one")
-    found = go(_recover(settings, WrongTime(went_to, went_to - began), order))
+    found = go(_recover(settings, WrongTime.between(began, went_to), order))
     if as_json:
         print_json({"executed": order is not None, "corrections": [asdict(each) for each in found]})
     else:
@@ -63,7 +63,7 @@ async def _require_right_clock(worker: Worker, wrong: WrongTime) -> None:
     if now >= wrong.since:
         raise Misconfigured(
             f"--clock-ran-ahead: the database's clock says {now.isoformat()}, which is not before "
-            f"TO ({wrong.since.isoformat()}): set it right first; if it is right, that time has "
+            f"{wrong.since.isoformat()}: set it right first; if it is right, that time has "
             "passed, and nothing waits for it any more"
         )
 

@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.safeguards import Safeguards
+from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE, Safeguards
 from marketplace_worker.lifecycle.states import State
 
 _F = TypeVar("_F")
@@ -23,6 +23,16 @@ class WrongTime:
 
     since: datetime
     ahead: timedelta
+
+    @classmethod
+    def between(cls, began: datetime, went_to: datetime) -> "WrongTime":
+        """The clock was right up to `began`, and said `went_to` when it was seen to be wrong.
+
+        It may have been wrong for a while before somebody saw it: an hour, or a tenth of a jump
+        that is shorter than ten.
+        """
+        ahead = went_to - began
+        return cls(went_to - min(CLOCK_TOLERANCE, ahead / 10), ahead)
 
     def holds(self, at: datetime | None) -> bool:
         """Whether a moment of a decision is of that time."""
