@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults require-programs attacks test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults require-programs attacks test-pythons test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -59,6 +59,9 @@ require-programs:
 attacks: $(READY) $(KAFKA_JARS) ## Attack the worker as an outsider would, a script an attack (long; needs mvn)
 	@for each in $(filter-out tests/attacks/outsider.py,$(wildcard tests/attacks/*.py)); do \
 		echo "=== $$each"; $(VENV)/python $$each || exit 1; done
+
+test-pythons: $(READY) ## Run the pure tests on every Python of 3.11 to 3.14 that is here
+	@tests/pythons.sh $(ARGS)
 
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
 	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)

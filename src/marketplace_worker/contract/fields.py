@@ -26,7 +26,7 @@ timeline to that would leave the calendar."""
 
 _EARLIEST_YEAR = 1970
 _RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
     r"([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
 )
 """With two mistakes that producers make: a blank for the T, and an offset without a colon."""
@@ -55,6 +55,10 @@ def _not_blank(text: str) -> str:
     if not normalized(text):
         raise PydanticCustomError("blank", "must not be blank")
     return text
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def read_time(value: object) -> datetime:
@@ -90,6 +94,9 @@ Prose = Annotated[
     Field(json_schema_extra={"pattern": "^[^\\u0000]*$"}),
 ]
 """What a person wrote: not empty, at most `PROSE_BYTES_MAX` bytes."""
+
+Whole = BeforeValidator(_whole)
+"""Of a number: to JSON Schema `3.0` is an integer, as it is to every reader of JavaScript."""
 
 Email = Annotated[Text, AfterValidator(_not_blank)]
 """An address in clear; it leaves this package only as its keyed hash."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from marketplace_worker.contract.fields import Email, Prose, Text, Time
+from marketplace_worker.contract.fields import Email, Prose, Text, Time, Whole
 from marketplace_worker.lifecycle.vocabulary import (
     HoldKind,
     Marketplace,
@@ -54,7 +54,7 @@ class LoggedInData(Data):
 class ApiRequestsData(Data):
     """The organization's API keys made requests; without a number: one."""
 
-    requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX)] | None = 1
+    requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX), Whole] | None = 1
 
 
 class CreatedData(Data):
@@ -138,7 +138,7 @@ class ReleaseHoldData(SupportData):
 class ExtendGraceData(SupportData):
     """Put the coming steps of a cancellation off."""
 
-    days: Annotated[int, Field(ge=1), AfterValidator(_at_most_days_max)]
+    days: Annotated[int, Field(ge=1), Whole, AfterValidator(_at_most_days_max)]
 
 
 SUPPORT_DATA: dict[SupportRequestKind, type[SupportData]] = {

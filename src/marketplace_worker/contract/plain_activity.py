@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from pydantic_core import PydanticCustomError
 
+from marketplace_worker import json_reading
 from marketplace_worker.contract.cloudevents import (
     CLOUDEVENTS_CONTENT_TYPE,
     TYPE_PREFIX,
@@ -71,10 +72,12 @@ def read_plain_activity(record: Record, *, carries: str) -> Activity | None:
     # Without a backslash nothing is escaped: no NUL, no surrogate, and no quote within a string.
     if not value or b"\\" in value or record.headers[:1] not in _STRUCTURED:
         return None
+    if json_reading.may_be_deep(value):
+        return None
     try:
         event = _DECODER.decode(value)
         at = read_time(event.time)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, PydanticCustomError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, PydanticCustomError):
         return None
     if value.count(b'"') != 2 * _strings(event) or event.subject == WORKER:
         return None

@@ -205,6 +205,8 @@ def parse_time(text: str) -> datetime | None:
         return None
     clock = "".join(text[10:].split()).upper()
     separator = "" if not clock or clock.startswith("T") else "T"
+    if clock.removeprefix("T").startswith("24"):
+        return None  # which Python 3.14 reads as the next day, and those before it not at all
     try:
         moment = datetime.fromisoformat(text[:10] + separator + clock)
     except ValueError:
