@@ -33,6 +33,7 @@ from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.own_clock import OwnClock
+from marketplace_worker.steps.pacing import Pace
 from marketplace_worker.steps.positions import report_jumps
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
@@ -291,10 +292,10 @@ async def _tasks(
             let_go = partial(retain, worker, settings.retention)
             await repeat(Loop.RETENTION, let_go, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
-            handle = partial(ingest, worker=worker)
+            facts, activity = (partial(ingest, worker=worker, pace=Pace()) for _ in range(2))
             oversight = _oversight(settings, worker, health, stop)
             consumers = await stack.enter_async_context(
-                consuming(settings, facts=handle, activity=handle, oversight=oversight)
+                consuming(settings, facts=facts, activity=activity, oversight=oversight)
             )
             for each in consumers.both:
                 see = partial(look_at_reader, each, health)

@@ -30,6 +30,10 @@ class MessageRefused(Exception):
     """Kafka refuses this one message and would refuse it again: hold it, and send the others."""
 
 
+class TookTooLong(Unavailable):
+    """Postgres gave a statement up that took too long; less of the same may be done in time."""
+
+
 class Misconfigured(Exception):
     """The settings or the database do not allow a start; the message says what to do."""
 

@@ -73,7 +73,7 @@ async def test_while_postgres_is_read_only_locked_or_stands_still_everything_wai
 
         async with server.holding("LOCK TABLE journal IN ACCESS EXCLUSIVE MODE"):
             await told(story, 1)
-            await workers.ingest_waits("QueryCanceledError: canceling statement due to")
+            await workers.ingest_waits("LockNotAvailableError: canceling statement due to")
         await settled(stage)
 
         async with server.holding("SELECT FROM organizations FOR UPDATE"):

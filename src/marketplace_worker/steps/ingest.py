@@ -8,24 +8,28 @@ from time import perf_counter
 
 import structlog
 
-from marketplace_worker.errors import Unavailable, machine_refusals_named
+from marketplace_worker.errors import TookTooLong, Unavailable, machine_refusals_named
 from marketplace_worker.record import Record
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.pacing import Pace
 from marketplace_worker.steps.taking import Batch, failed_on, read, take, while_watched
 from marketplace_worker.store.database import transaction
 
 log = structlog.get_logger(__name__)
 
 
-async def ingest(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
+async def ingest(
+    records: Sequence[Record], worker: Worker, pace: Pace | None = None
+) -> AbstractSet[str]:
     """Take in a batch; when this returns, its offsets may be committed, but for some topics.
 
     Returns the topics that are stopped (`steps/intake.py`): all their records must be given again,
     also where some were taken.
 
     A record on which we fail ourselves is found by halving the batch, kept in the dead letters with
-    what went wrong, and logged at `error`: it stops nothing and is not lost.
+    what went wrong, and logged at `error`: it stops nothing and is not lost.  So is one over which
+    Postgres takes too long again and again; `pace` remembers that from one call to the next.
 
     Raises:
         Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; what was
@@ -37,7 +41,29 @@ async def ingest(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
     bounded = worker.intake.bounded
     received = [bounded(record.received(now)) for record in records if record.topic not in stopped]
     came_too = {record.topic for record in records} & stopped
-    return came_too | await _take_all(received, worker)
+    return came_too | await _take_in_parts(received, worker, pace or Pace())
+
+
+async def _take_in_parts(records: Sequence[Record], worker: Worker, pace: Pace) -> AbstractSet[str]:
+    """Take as much at once as Postgres has time for: everything, as a rule."""
+    stopped: AbstractSet[str] = frozenset()
+    rest = pace.begin(records)
+    while rest:
+        part, rest = rest[: pace.rows], rest[pace.rows :]
+        try:
+            stopped |= await _take_all(part, worker)
+        except TookTooLong as slow:
+            if not pace.took_too_long(part):
+                raise
+            log.exception("record_failed", position=part[0].position)
+            stopped |= await _take_or_stop(part, failed_on(part[0], slow), worker)
+        rest = [record for record in rest if record.topic not in stopped]
+        if rest:
+            pace.took([record for record in part if record.topic not in stopped])
+        if rest and pace.is_spent:
+            raise Unavailable("Postgres takes its time: the batch is taken in parts")
+    pace.end()
+    return stopped
 
 
 async def _take_all(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:

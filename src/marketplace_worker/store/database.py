@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 
-from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.errors import Misconfigured, TookTooLong, Unavailable
 from marketplace_worker.settings import Postgres, SslMode
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
             server_settings={
                 "application_name": "marketplace-worker",
                 "statement_timeout": str(postgres.statement_timeout_ms),
+                "lock_timeout": str(_lock_timeout_ms(postgres)),
                 "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
                 "timezone": "UTC",
             },
@@ -133,6 +134,11 @@ async def renew_connections(pool: Pool, postgres: Postgres) -> None:
             f"{type(error).__name__}"
         ) from None
     await pool.expire_connections()
+
+
+def _lock_timeout_ms(postgres: Postgres) -> int:
+    """So that what waits for a lock is told from what is slow itself."""
+    return postgres.statement_timeout_ms * 9 // 10
 
 
 async def _assume_role(connection: Connection) -> None:
@@ -210,6 +216,8 @@ async def _transaction(
     except asyncpg.UniqueViolationError as error:
         # Another worker took the same message at the same moment; the journal knows it now.
         raise Unavailable(f"Postgres: {error}") from error
+    except asyncpg.QueryCanceledError as error:
+        raise TookTooLong(f"Postgres: {type(error).__name__}: {error}") from error
     except asyncpg.ReadOnlySQLTransactionError as error:
         # This server was made a standby: where the DSN names several, another is the primary now,
         # and only a new connection asks which.

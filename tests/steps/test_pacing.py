@@ -1,0 +1,94 @@
+"""What Postgres takes too long over is taken in smaller parts, until it is found."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from acceptance.scenario import at, created
+from acceptance.stage import MovableClock
+from marketplace_worker.errors import TookTooLong, Unavailable
+from marketplace_worker.settings import Postgres
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.steps.pacing import TIMES, Pace
+from marketplace_worker.store.database import Pool, connecting
+from steps.stories import records, states
+
+BATCH = [f"org-{number}" for number in range(30)]
+
+SLOW_WHERE = """
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN PERFORM pg_sleep(60); RETURN NEW; END$$;
+CREATE TRIGGER slow BEFORE INSERT ON journal FOR EACH ROW WHEN (%s) EXECUTE FUNCTION wait()
+"""
+
+
+@pytest.fixture
+async def hurried(worker: Worker, postgres_dsn: str) -> AsyncIterator[Worker]:
+    """A worker whose statements have little more than half a second."""
+    settings = Postgres(dsn=SecretStr(postgres_dsn), statement_timeout_ms=600)
+    async with connecting(settings) as pool:
+        yield replace(worker, pool=pool)
+
+
+async def _taken(worker: Worker, pace: Pace) -> int:
+    """Take the batch as often as it comes again; how often it took too long."""
+    slow = 0
+    for _ in range(20):
+        try:
+            await ingest(records(*(created(0, each) for each in BATCH)), worker, pace)
+        except TookTooLong:
+            slow += 1
+        else:
+            return slow
+    pytest.fail("the batch comes again without end")
+
+
+async def test_a_record_over_which_postgres_takes_too_long_is_parked_and_its_neighbours_are_taken(
+    hurried: Worker, owner: Pool, clock: MovableClock
+) -> None:
+    """As one on which we fail; it can be redriven when the cause is mended."""
+    clock.now = at(1)
+    await owner.execute(SLOW_WHERE % "NEW.message_id LIKE '%org-17-%'")
+    pace = Pace()
+    with capture_logs() as logs:
+        slow = await _taken(hurried, pace)
+    assert slow <= 3 * TIMES
+    assert set(await states(hurried)) == set(BATCH) - {"org-17"}
+    letters = await hurried.pool.fetch("SELECT reason, value FROM dead_letters")
+    assert [each["reason"] for each in letters] == ["marketplace-worker failed on it: TookTooLong"]
+    assert letters[0]["value"] is not None
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["record_failed"]
+    assert pace.rows > 1, "what comes next is taken in larger parts"
+
+
+async def test_where_only_the_whole_takes_too_long_its_parts_are_taken(
+    hurried: Worker, owner: Pool, clock: MovableClock
+) -> None:
+    """Nothing is parked."""
+    clock.now = at(1)
+    a_bit = SLOW_WHERE.replace("pg_sleep(60)", "pg_sleep(0.03)")
+    await owner.execute(a_bit % "true")
+    assert await _taken(hurried, Pace()) >= TIMES
+    assert set(await states(hurried)) == set(BATCH)
+    assert await hurried.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+
+async def test_who_waits_for_a_lock_is_not_to_blame(
+    hurried: Worker, owner: Pool, clock: MovableClock
+) -> None:
+    """However long somebody holds it; the batch is taken when it is free."""
+    clock.now = at(1)
+    pace = Pace()
+    batch = records(*(created(0, each) for each in BATCH))
+    async with owner.acquire() as stranger, stranger.transaction():
+        await stranger.execute("LOCK journal")
+        for _ in range(4 * TIMES):
+            with pytest.raises(Unavailable, match="lock timeout"):
+                await ingest(batch, hurried, pace)
+    await ingest(batch, hurried, pace)
+    assert set(await states(hurried)) == set(BATCH)
+    assert await hurried.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
