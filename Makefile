@@ -3,6 +3,7 @@
 
 UV_VERSION := 0.13.9
 VENV := .venv/bin
+UV := $(VENV)/python .ci/uv.py
 READY := .venv/.ready
 KAFKA_JARS := .cache/kafka/.fetched
 FUZZER := .venv/.fuzzer
@@ -96,19 +97,25 @@ docs: $(READY) ## Write docs/states.md anew from the core
 	@$(VENV)/python tests/tidy/states_page.py docs/states.md
 
 lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what still fits
-	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) --all-extras --group dev \
+	@$(UV) pip compile pyproject.toml $(LOCKED) --all-extras --group dev \
 		-o requirements.lock $(ARGS)
-	@$(VENV)/uv pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
-	@$(VENV)/uv pip compile --group fuzz $(LOCKED) -c requirements.lock -o tests/fuzz/requirements.lock
-	@echo hatchling | $(VENV)/uv pip compile - $(LOCKED) -c requirements.lock -o deploy/build.lock
+	@$(UV) pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
+	@$(UV) pip compile --group fuzz $(LOCKED) -c requirements.lock -o tests/fuzz/requirements.lock
+	@echo hatchling | $(UV) pip compile - $(LOCKED) -c requirements.lock -o deploy/build.lock
 
 clean: ## Remove all that was made
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# An environment names its own place in each of its scripts: one that was moved is made anew.
+ifneq ($(shell grep -sc ' -m venv $(CURDIR)/.venv$$' .venv/pyvenv.cfg),1)
+.PHONY: $(READY)
+endif
+
 # The first Python that is new enough and can make environments; then exactly what is locked.
 $(READY): requirements.lock pyproject.toml
-	@if ! $(VENV)/python -c 'import pip' 2>/dev/null; then \
+	@if ! grep -qs ' -m venv $(CURDIR)/.venv$$' .venv/pyvenv.cfg \
+		|| ! $(VENV)/python -c 'import pip' 2>/dev/null; then \
 		for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 none; do \
 			if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 			then break; fi; \
@@ -122,12 +129,12 @@ $(READY): requirements.lock pyproject.toml
 	fi
 	@echo 'Installing what requirements.lock says into .venv ...'
 	@$(VENV)/python -m pip install --quiet --no-cache-dir uv==$(UV_VERSION)
-	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements.lock
-	@$(VENV)/uv pip install --quiet --python $(VENV)/python --no-deps --no-build-isolation -e .
+	@$(UV) pip install --quiet --python $(VENV)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(VENV)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(FUZZER): $(READY) tests/fuzz/requirements.lock
-	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes \
+	@$(UV) pip install --quiet --python $(VENV)/python --require-hashes \
 		-r tests/fuzz/requirements.lock
 	@touch $@
 
