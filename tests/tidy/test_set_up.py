@@ -1,4 +1,4 @@
-"""The first set-up, where a company has an index and an authority of its own, and after a move."""
+"""The first set-up, behind a company's index and authority, and after a move."""
 
 import io
 import os
@@ -15,9 +15,9 @@ from pathlib import Path
 from runpy import run_path
 
 import pytest
+from pages import ROOT
 
 from certificates import Authority
-from pages import ROOT
 
 UV = ROOT / ".ci/uv.py"
 
