@@ -756,7 +756,7 @@ async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_whe
     status, out, _ = await typed(*recover, FROM, TO, *words)
     assert (status, "corrected" in out) == (0, True)
     status, out, _ = await typed(*recover, FROM, TO, "--json")
-    assert json.loads(out) == {"executed": False, "corrections": []}
+    assert json.loads(out) == {"executed": False, "corrections": [], "ended_holds": []}
     status, out, _ = await typed("org", "history", "acme")
     assert "clock_corrected" in out
     assert (await typed("replay", "--verify"))[0] == 0

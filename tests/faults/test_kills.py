@@ -42,6 +42,7 @@ ONLY_LOOKED_AT = {
     "dead_letters.waiting_of_group",
     "intake.history",
     "journal.history",
+    "journal.holds_ended",
     "migrations.exists",
     "organizations.columns",
     "organizations.due_until",

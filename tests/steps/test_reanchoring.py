@@ -15,7 +15,9 @@ from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
-from steps.stories import canceled, day_of, kinds, said, states, tell, wait
+from marketplace_worker.store import journal
+from marketplace_worker.store.database import transaction
+from steps.stories import canceled, day_of, kinds, said, states, support, tell, wait
 from steps.test_replaying import differences
 
 YEAR = timedelta(days=365)
@@ -132,3 +134,21 @@ async def test_what_the_guard_counted_is_moved_too(
     assert "2027" not in document
     fact = GuardReleased(Identity("operator", "r"), clock.now, "Olga", "mended")
     await operate(fact, worker)
+
+
+async def test_holds_that_ended_by_the_wrong_clock_are_listed(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """Not those that were released or replaced, have expired since, or stand."""
+    asked = [created(0, name, tier="plus") for name in ("ended", "released", "stands", "expired")]
+    for name, until in (("ended", 100), ("released", 100), ("stands", 900), ("expired", 4.2)):
+        line = support(1, "place_hold", name, kind="legal", expires_at=at(until).isoformat())
+        asked.append(line)
+    await tell(worker, clock, *asked, support(2, "release_hold", "released", kind="legal"))
+    clock.now = at(4.5) + YEAR
+    await fire_due(worker, limit=10)
+    clock.now = at(4.75)
+
+    async with transaction(worker.pool) as conn:
+        ended = await journal.holds_ended(conn, after=clock.now)
+    assert [(each.organization, each.expires_at) for each in ended] == [("ended", at(100))]

@@ -12,7 +12,9 @@ from marketplace_worker.lifecycle.reanchoring import WrongTime
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
+from marketplace_worker.store import journal
 from marketplace_worker.store.database import transaction
+from marketplace_worker.store.journal import EndedHold
 
 SHOWN_MAX = 100
 """How many organizations are printed; `--json` has all."""
@@ -29,11 +31,17 @@ def recover_from_wrong_clock(
     began, went_to = (_moment(each) for each in span)
     if went_to <= began:
         raise Misconfigured("--clock-ran-ahead: the clock ran ahead FROM a time TO a later one")
-    found = go(_recover(settings, WrongTime.between(began, went_to), order))
+    found, holds = go(_recover(settings, WrongTime.between(began, went_to), order))
     if as_json:
-        print_json({"executed": order is not None, "corrections": [asdict(each) for each in found]})
+        print_json(
+            {
+                "executed": order is not None,
+                "corrections": [asdict(each) for each in found],
+                "ended_holds": [asdict(each) for each in holds],
+            }
+        )
     else:
-        _print(found, executed=order is not None)
+        _print(found, holds, executed=order is not None)
 
 
 def _moment(text: str) -> datetime:
@@ -48,16 +56,19 @@ def _moment(text: str) -> datetime:
 
 async def _recover(
     settings: Settings, wrong: WrongTime, order: Order | None
-) -> Sequence[Correction]:
+) -> tuple[Sequence[Correction], Sequence[EndedHold]]:
     async with operating(settings) as worker:
-        await _require_right_clock(worker, wrong)
+        now = await _right_now(worker, wrong)
         found = [each async for page in corrections(worker.pool, wrong) for each in page]
         if order is not None:
             await correct(worker, wrong, order)
-    return found
+        async with transaction(worker.pool) as conn:
+            holds = await journal.holds_ended(conn, after=now)
+    return found, holds
 
 
-async def _require_right_clock(worker: Worker, wrong: WrongTime) -> None:
+async def _right_now(worker: Worker, wrong: WrongTime) -> datetime:
+    """The database's time; raises `Misconfigured` where it is not right again."""
     async with transaction(worker.pool) as conn:
         now = await worker.clock(conn)
     if now >= wrong.since:
@@ -66,14 +77,16 @@ async def _require_right_clock(worker: Worker, wrong: WrongTime) -> None:
             f"{wrong.since.isoformat()}: set it right first; if it is right, that time has "
             "passed, and nothing waits for it any more"
         )
+    return now
 
 
-def _print(found: Sequence[Correction], *, executed: bool) -> None:
+def _print(found: Sequence[Correction], holds: Sequence[EndedHold], *, executed: bool) -> None:
     print_facts(
         {
             "corrected" if executed else "to be corrected": len(found),
             "notices withdrawn, and given anew in their time": sum(e.announced for e in found),
             "entered their state by the wrong clock": sum(each.stepped for each in found),
+            "holds that ended by the wrong clock": len(holds),
         }
     )
     if found:
@@ -93,12 +106,19 @@ def _print(found: Sequence[Correction], *, executed: bool) -> None:
         )
     if len(found) > SHOWN_MAX:
         printed(f"… and {len(found) - SHOWN_MAX} more: --json has all")
+    if holds:
+        printed("")
+        print_table(
+            ("organization", "hold that ended", "was to stand up to (UTC)"),
+            ((each.organization, each.kind, each.expires_at) for each in holds),
+        )
     printed("")
     if not executed:
         printed("nothing was decided; with --execute, --by and --reason it is")
         return
     printed("Next: look at those that entered their state by the wrong clock (org explain ORG);")
-    printed("Support can reinstate or reactivate them.  Then replay --verify; guard release.")
+    printed("Support can reinstate or reactivate them, and places holds that ended again.")
+    printed("Then replay --verify; guard release.")
 
 
 def _by_harm(correction: Correction) -> tuple[bool, str]:

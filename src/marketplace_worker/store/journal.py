@@ -27,6 +27,7 @@ from marketplace_worker.lifecycle.facts import (
 from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
+    HoldKind,
     Identity,
     OrganizationId,
     SubscriptionKey,
@@ -233,6 +234,23 @@ def _seals(rows: Iterable[Row], newest: dict[Chain, bytes]) -> list[Seal]:
         if row.chain is not None:
             newest[row.chain] = seals[-1].hash
     return seals
+
+
+@dataclass(frozen=True, slots=True)
+class EndedHold:
+    """A hold that was to stand up to `expires_at`, and does not."""
+
+    organization: OrganizationId
+    kind: HoldKind
+    expires_at: datetime
+
+
+async def holds_ended(conn: Connection, *, after: datetime) -> Sequence[EndedHold]:
+    """The holds that expire after a moment and do not stand, though nobody has released them."""
+    return [
+        EndedHold(OrganizationId(row["organization_id"]), HoldKind(row["hold"]), row["expires_at"])
+        for row in await conn.fetch(SQL["holds_ended"], after)
+    ]
 
 
 async def history(

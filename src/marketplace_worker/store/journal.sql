@@ -73,6 +73,32 @@ FROM unnest(
 )
 ORDER BY place;
 
+-- name: holds_ended
+-- Holds that Support placed, that expire after a moment, and that do not stand, though nobody has
+-- released or replaced them.  Reads the whole journal: rare, and an operator's.
+-- $1 after timestamptz
+SELECT
+    placed.organization_id, placed.fact ->> 'hold' AS hold,
+    (placed.fact ->> 'expires_at')::timestamptz AS expires_at
+FROM journal AS placed
+JOIN organizations USING (organization_id)
+WHERE placed.kind = 'support_requested' AND placed.outcome = 'applied'
+  AND placed.fact ->> 'request' = 'place_hold'
+  AND (placed.fact ->> 'expires_at')::timestamptz > $1
+  AND organizations.state <> 'deactivated'
+  AND NOT EXISTS (
+      SELECT FROM jsonb_array_elements(organizations.document -> 'holds') AS hold
+      WHERE hold ->> 'kind' = placed.fact ->> 'hold'
+  )
+  AND NOT EXISTS (
+      SELECT FROM journal AS later
+      WHERE later.organization_id = placed.organization_id AND later.id > placed.id
+        AND later.outcome = 'applied'
+        AND later.fact ->> 'request' IN ('place_hold', 'release_hold')
+        AND later.fact ->> 'hold' = placed.fact ->> 'hold'
+  )
+ORDER BY placed.organization_id, expires_at;
+
 -- name: history
 -- What happened to an organization: the facts that name it or one of its subscriptions, and those
 -- that made anything of it; each with what it made of it, if anything.
