@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults require-programs attacks test-pythons test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -56,6 +56,9 @@ require-programs:
 			"(on Debian: apt-get install$$missing)." >&2; \
 		exit 1; \
 	}
+
+test-long: $(READY) ## Try a million of what else is tried by the dozen (long)
+	@$(VENV)/pytest -m long tests/long $(ARGS)
 
 attacks: $(READY) $(KAFKA_JARS) ## Attack the worker as an outsider would, a script an attack (long; needs mvn)
 	@for each in $(filter-out tests/attacks/outsider.py,$(wildcard tests/attacks/*.py)); do \
