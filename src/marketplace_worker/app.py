@@ -28,6 +28,7 @@ from marketplace_worker.operations.stop import Stop
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.settings.credentials import Credentials
+from marketplace_worker.steps.comparing import compared
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
@@ -56,8 +57,9 @@ from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.jumps import holds_record
 from marketplace_worker.streams.producer import Publisher, producing
+from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.renewing import Renewal
-from marketplace_worker.streams.rights import Right, to_read, to_write
+from marketplace_worker.streams.rights import Right, to_read, to_read_back, to_write
 from marketplace_worker.streams.topics import report_doubts, require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
@@ -215,6 +217,7 @@ def _rights(settings: Settings, loops: Collection[Loop]) -> Sequence[Right]:
     return (
         *(to_read(settings.kafka, settings.topics) if Loop.INGEST in loops else ()),
         *(to_write(settings.topics) if Loop.RELAY in loops else ()),
+        *(to_read_back(settings.topics) if Loop.RELAY in loops else ()),
     )
 
 
@@ -273,15 +276,16 @@ async def _tasks(
         renew = partial(keep_connections_current, worker.pool, settings.postgres, credentials)
         await repeat("look at Postgres's credentials", renew, LOOK_EVERY_S)
         if Loop.RELAY in loops:
-            poll_s = settings.relay.poll_interval_ms / 1000
+            compare = await compared(worker, partial(read_back, settings))
+            await repeat("compare", compare, LOOK_EVERY_S)
             for topic in settings.topics.outbound:
                 publisher = await stack.enter_async_context(
                     producing(settings.kafka, settings.relay)
                 )
                 name = f"{Loop.RELAY} {topic}"
                 send = partial(_send, worker.pool, publisher, settings, health.sign(name), topic)
-                worker.promised.append(asyncio.Event())
-                await repeat(name, send, poll_s, worker.promised[-1])
+                worker.promised.append(wake := asyncio.Event())
+                await repeat(name, send, settings.relay.poll_interval_ms / 1000, wake)
             name = f"{Loop.RELAY} former topics"
             send = partial(_send_former, worker.pool, settings, health.sign(name))
             await repeat(name, send, FORMER_TOPICS_EVERY_S)

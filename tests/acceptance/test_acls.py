@@ -26,8 +26,9 @@ from acceptance.stage import PATIENCE_S, command, until, worker_process
 from acceptance.watched import ask
 from acls import Acl
 from marketplace_worker import app
+from marketplace_worker.contract.published import numbered
 from marketplace_worker.embedded import apache_kafka, process
-from marketplace_worker.errors import Misconfigured
+from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.store.database import connecting
@@ -36,6 +37,7 @@ from marketplace_worker.streams import renewing
 from marketplace_worker.streams.authorized import ask as ask_for_rights
 from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import producing
+from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.rights import Operation, Resource, Right, to_read, to_write
 from marketplace_worker.streams.topics import Presence, create_topics, require_access
 from streams.streaming import UNWATCHED
@@ -271,7 +273,11 @@ async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_says_wh
     assert command in str(told.value)
     assert str(told.value).count("--operation") == 1
 
-    if acl.operation == "Read":
+    if acl.name in numbered(settings.topics) and acl.operation == "Read":
+        with pytest.raises(Unavailable) as read:
+            _ = [records async for records in read_back(settings)]
+        refusals = [str(read.value)]
+    elif acl.operation == "Read":
         with pytest.raises(Misconfigured) as told:
             async with _reading(settings):
                 pass

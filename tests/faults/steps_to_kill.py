@@ -5,10 +5,11 @@ Each is taken on a copy of a database that was prepared once, so all points of a
 
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -29,7 +30,7 @@ from acceptance.stage import MovableClock
 from faults.fault_points import passing
 from marketplace_worker.app import _register, worker_of
 from marketplace_worker.errors import MessageRefused
-from marketplace_worker.lifecycle.facts import Erased, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.facts import ClosureJudged, Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.reanchoring import WrongTime
@@ -44,6 +45,8 @@ from marketplace_worker.settings import (
     Settings,
     Topics,
 )
+from marketplace_worker.steps import recovering
+from marketplace_worker.steps.comparing import Comparison
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
@@ -52,6 +55,7 @@ from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.positions import report_jumps
 from marketplace_worker.steps.reanchoring import Order, correct
+from marketplace_worker.steps.recovering import Operator
 from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.retaining import retain
@@ -405,6 +409,56 @@ async def _erased(worker: Worker, scene: Scene) -> None:
     await erase(Erased(identity, scene.now, stopped, "jo", "because"), worker)
 
 
+async def _published_more(_: int | None = None) -> AsyncIterator[Sequence[Record]]:
+    """What the topics hold, and the database does not: a restore has lost it."""
+    told = {"state": "deactivated", "recoverable": False, "reason": "customer"}
+    yield [
+        _said("goes", "organization.deactivated", 90, told | {"cause": "marketplace_cancellation"}),
+        _said("worker", "guard.tripped", 70, {}),
+        _said("never heard of before", "organization.canceled", 80, {"state": "canceled"}),
+    ]
+
+
+def _said(subject: str, kind: str, sequence: int, data: dict[str, Any]) -> Record:
+    event = {
+        "id": f"{subject} {sequence}",
+        "source": "/marketplace-worker",
+        "type": f"io.marketplace-worker.{kind}.v1",
+        "subject": subject,
+        "time": at(3).isoformat(),
+        "sequence": f"{sequence:020}",
+        "data": data,
+    }
+    value = json.dumps(event).encode()
+    return Record("organizations.lifecycle", 0, sequence, at(3), subject.encode(), value)
+
+
+async def _compared(worker: Worker, _: Scene) -> None:
+    await Comparison(worker, _published_more).compare()
+
+
+async def _recovered(worker: Worker, _: Scene) -> None:
+    operator = Operator("recover", "jo", "because")
+    await recovering.withhold(worker)
+    await recovering.gather(worker, _published_more)
+    await recovering.begin(worker, operator)
+    async for page in recovering.pages(worker):
+        for each in page:
+            if each.is_behind:
+                await recovering.raise_numbers(worker, [each], operator.id)
+    await recovering.complete(worker, operator)
+
+
+async def _until_recovered(worker: Worker, clock: MovableClock) -> None:
+    await _before(worker, clock)
+    await _recovered(worker, Scene("", clock.now, Path()))
+
+
+async def _judged(worker: Worker, scene: Scene) -> None:
+    identity, goes = Identity("operator", "judge"), OrganizationId("goes")
+    await recovering.judge(worker, ClosureJudged(identity, scene.now, goes, True, "jo", "why"))
+
+
 FLOOD = (
     *(line(4, "marketplace.gcp.notifications", "no notification") for _ in range(3)),
     created(4, "beside the flood", tier="plus"),
@@ -465,6 +519,9 @@ STEPS = {
     "discard": Step(_discarded, at(4), _promised_and_mended, typed=True),
     "a clock corrected": Step(_corrected, at(5), _promised_and_gone_wrong),
     "retention": Step(_retained, RETAINED_AT, _promised_long_ago),
+    "compare": Step(_compared, at(4), _before),
+    "recover": Step(_recovered, at(4), _before, typed=True),
+    "judge a closure": Step(_judged, at(4), _until_recovered, typed=True),
     "erase": Step(_erased, at(4), _before, typed=True),
     "a flood of unreadable input": Step(_flooded, at(4), _before),
     "intake resume": Step(_resumed, at(4), _until_stopped, typed=True),

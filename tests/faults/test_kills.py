@@ -53,6 +53,7 @@ ONLY_LOOKED_AT = {
     "outbox.topics",
     "refolding.alone",
     "refolding.decided",
+    "refolding.rows_about",
     "subscriptions.links_of",
     "subscriptions.page",
 }

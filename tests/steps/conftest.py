@@ -1,6 +1,7 @@
 """A worker on a database of a test's own, with a clock that the test moves."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -31,8 +32,15 @@ def clock() -> MovableClock:
 @pytest.fixture
 async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
     """What the steps work with."""
+    async with working_on(postgres_dsn, clock) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def working_on(dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
+    """The same on some database, which need not be empty."""
     topics = Topics()
-    settings = Postgres(dsn=SecretStr(postgres_dsn))
+    settings = Postgres(dsn=SecretStr(dsn))
     async with connecting(settings) as pool:
         await migrate(pool)
     # Anew: now there is a role to work as.

@@ -9,15 +9,20 @@ from datetime import timedelta
 from states_world import ACCOUNT, ACME, BETA, DAY, OWNER, World
 
 from marketplace_worker.lifecycle.decide import deadline_of
+from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
+    ClosureJudged,
     CommitmentLinked,
+    EpochBegan,
+    EpochCompleted,
     Erased,
     Fact,
     GuardReleased,
     GuardTripped,
     LoggedIn,
     OwnerChanged,
+    PublishedBefore,
     TierChanged,
     Unrecognized,
 )
@@ -361,7 +366,52 @@ DEADLINES = Group(
     ),
 )
 
-GROUPS = (AWS, AZURE, PLANS_LINKED, PRODUCT, COMING_AND_GOING, TIME_AND_EMAIL, DEADLINES)
+
+def _published(world: World) -> Fact:
+    number = world.acme.sequence + 10
+    return PublishedBefore(world.identity(), world.now, ACME, number, world.acme.revision)
+
+
+def _published_closed(world: World) -> PublishedBefore:
+    number, cause = world.acme.sequence + 10, DeactivationCause.MARKETPLACE_CANCELLATION
+    return PublishedBefore(world.identity(), world.now, ACME, number, world.acme.revision, cause)
+
+
+def _judge(*, stands: bool) -> Hear:
+    def hear(world: World) -> Fact:
+        world.tell(_published_closed(world))
+        return ClosureJudged(world.identity(), world.now, ACME, stands, "olga", "looked at")
+
+    return hear
+
+
+def _reinstate_in_doubt(world: World) -> Fact:
+    world.tell(_published_closed(world))
+    return world.request(ASK.REINSTATE_ORGANIZATION, grant_until=world.now + 30 * DAY)
+
+
+def _due_in_doubt(world: World) -> Fact | None:
+    world.tell(_published_closed(world))
+    return _what_is_due(world)
+
+
+RESTORED = Group(
+    "After a restore",
+    "What the topics hold and the database has lost. The last four follow upon a deactivation that "
+    "was published.",
+    (
+        Heard("more was published", _published),
+        Heard("a deactivation was published", _published_closed),
+        Heard("then: an operator says that it stands", _judge(stands=True)),
+        Heard("then: an operator says that it does not", _judge(stands=False)),
+        Heard("then: `reinstate_organization`", _reinstate_in_doubt),
+        Heard("then: what is next comes due", _due_in_doubt),
+    ),
+)
+
+GROUPS = (
+    AWS, AZURE, PLANS_LINKED, PRODUCT, COMING_AND_GOING, TIME_AND_EMAIL, DEADLINES, RESTORED,
+)  # fmt: skip
 
 
 # --- what concerns no organization ----------------------------------------------------------------
@@ -369,6 +419,15 @@ GROUPS = (AWS, AZURE, PLANS_LINKED, PRODUCT, COMING_AND_GOING, TIME_AND_EMAIL, D
 
 def _trip(world: World) -> Fact:
     return GuardTripped(world.identity(), world.now, "olga", "a faulty import")
+
+
+def _begin_epoch(world: World) -> Fact:
+    return EpochBegan(world.identity(), world.now, "olga", "restored", sequence=70)
+
+
+def _complete_epoch(world: World) -> Fact:
+    world.tell(_begin_epoch(world))
+    return EpochCompleted(world.identity(), world.now, "olga", "restored")
 
 
 def _release_guard(steps: int | None) -> Hear:
@@ -382,6 +441,8 @@ FLEET_WIDE = (
     Heard("an operator trips the guard", _trip),
     Heard("an operator releases 10 steps", _release_guard(10)),
     Heard("an operator releases it altogether", _release_guard(None)),
+    Heard("an operator recovers from a restore", _begin_epoch),
+    Heard("that is complete", _complete_epoch),
     Heard(
         "`unlock_email` of an address that nobody knows",
         lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=EmailHash("2" * 64)),

@@ -5,12 +5,12 @@ tests/acceptance/test_acls.py has a real one go by it.
 
 import acls
 from marketplace_worker.settings import Kafka, Topics
-from marketplace_worker.streams.rights import Right, to_read, to_write
+from marketplace_worker.streams.rights import Right, to_read, to_read_back, to_write
 
 TOPICS = Topics()
 INBOUND = {*TOPICS.facts, *TOPICS.activity}
 KAFKA = Kafka(bootstrap_servers="kafka-1:9092")
-RIGHTS = (*to_read(KAFKA, TOPICS), *to_write(TOPICS))
+RIGHTS = (*to_read(KAFKA, TOPICS), *to_write(TOPICS), *to_read_back(TOPICS))
 
 
 def words(right: Right) -> str:

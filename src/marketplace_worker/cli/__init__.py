@@ -46,7 +46,7 @@ cli.add_typer(dead_letters_cli, name="dead-letters")
 cli.add_typer(intake_cli, name="intake")
 cli.add_typer(policy_cli, name="policy")
 cli.command("replay")(replay_command)
-cli.command("recover", hidden=True)(recover_command)
+cli.command("recover")(recover_command)
 cli.command("simulate")(simulate_command)
 cli.command("demo")(demo_command)
 

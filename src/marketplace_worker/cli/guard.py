@@ -36,6 +36,10 @@ from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.store.database import transaction
 
+SET_BACK = (
+    "the database was set back, and holds less than was published: type `marketplace-worker "
+    "recover --from-restore` first (docs/runbook.md)"
+)
 NUMBER_MAX = 1_000_000
 
 guard_cli = typer.Typer(help="The guard against mass harm.", no_args_is_help=True)
@@ -62,6 +66,7 @@ async def _status(settings: Settings) -> GuardStatus:
 def _as_data(status: GuardStatus) -> dict[str, object]:
     return {
         "organizations": status.fleet,
+        "database_set_back_at": status.set_back_at,
         "steps": {
             "tripped": status.trip is not None,
             "trip": status.trip,
@@ -88,6 +93,9 @@ def _as_data(status: GuardStatus) -> dict[str, object]:
 
 
 def _print_status(status: GuardStatus) -> None:
+    if status.set_back_at is not None:
+        printed(f"{SET_BACK}; until then nothing harmful is done")
+        printed("")
     print_facts(
         {
             "guard for steps": "not tripped"
@@ -180,6 +188,8 @@ def release_command(
         lambda now: GuardReleased(by_operator(), now, name, why, number, asked, guard),
     )
     decision = go(operation)
+    if decision.safeguards.set_back_at is not None:
+        raise Misconfigured(SET_BACK)
     if decision.outcome is Outcome.REFUSED:
         raise Misconfigured(
             f"the guard{_SIDES[guard]} is not tripped: there is nothing to release (see "

@@ -6,7 +6,8 @@ characters that a terminal would act on.
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -16,6 +17,13 @@ from uuid import UUID
 
 from rich import box
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -77,6 +85,28 @@ def print_section(title: str, lines: Iterable[str]) -> None:
         printed("")
         _print(Text(title, style="bold"))
         _print(grid)
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal; yields what moves it on, by so many.
+
+    `total` may be an estimate; None: nobody knows.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn(what), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn(),
+        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(what, total=total)
+
+        def move(by: int) -> None:
+            done = bar.tasks[0].completed + by
+            # An estimate that was too low: there is always more to come until the end.
+            bar.update(task, completed=done, total=total and max(total, done))
+
+        yield move
 
 
 def print_json(value: object) -> None:

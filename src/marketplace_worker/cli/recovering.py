@@ -1,24 +1,44 @@
 """The command for afterwards: the database was set back, or its clock was wrong."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, name_of, reason_of
+from marketplace_worker.cli.options import (
+    AsJson,
+    Config,
+    by_operator,
+    go,
+    name_of,
+    operating,
+    reason_of,
+)
+from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
 from marketplace_worker.cli.reanchoring import recover_from_wrong_clock
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.settings import load_settings
+from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.lifecycle.facts import ClosureJudged
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.steps import recovering
 from marketplace_worker.steps.reanchoring import Order
+from marketplace_worker.steps.recovering import Operator
+from marketplace_worker.store.database import transaction
+from marketplace_worker.store.published import Gap
+from marketplace_worker.streams.reading_back import read_back
+from marketplace_worker.streams.rights import to_read_back
+from marketplace_worker.streams.topics import require_access
 
+SHOWN_MAX = 100
+"""How many organizations are printed; `--json` has all."""
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Who recovers, and why; both are kept with what is decided."""
-
-    by: str
-    reason: str
+Judged = Annotated[str | None, typer.Option(metavar="ORG", help="It was closed, and stays so.")]
+Cleared = Annotated[str | None, typer.Option(metavar="ORG", help="It goes on as it is stored.")]
 
 
 def recover_command(
@@ -34,6 +54,8 @@ def recover_command(
             help="After the database's clock ran ahead, from a time to another, and was set right.",
         ),
     ] = None,
+    closed: Judged = None,
+    not_closed: Cleared = None,
     by: Annotated[str | None, typer.Option(help="Your name; it is kept and published.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; it is kept and published.")] = None,
     execute: Annotated[
@@ -42,19 +64,180 @@ def recover_command(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Mend what a restore or a wrong clock of the database did; without --execute, only say it."""
+    """Mend what a restore or a wrong clock of the database did; without --execute, only say it.
+
+    --from-restore reads all that was published, lets the numbers of each organization go on from
+    there, trips the guard, and lists who stands otherwise than was published.  One that was
+    published as deactivated waits until you say --closed ORG or --not-closed ORG.
+    """
+    ways = (from_restore, clock_ran_ahead is not None, closed is not None, not_closed is not None)
+    if sum(ways) != 1:
+        raise Misconfigured(
+            "recover: from what? --from-restore, --clock-ran-ahead FROM TO, --closed ORG or "
+            "--not-closed ORG: one of these"
+        )
     operator = _operator(by, reason) if execute else None
     settings = load_settings(config)
-    if clock_ran_ahead is not None and not from_restore:
-        order = Order(str(uuid4()), operator.by, operator.reason) if operator else None
+    if clock_ran_ahead is not None:
+        order = Order(operator.id, operator.by, operator.reason) if operator else None
         recover_from_wrong_clock(settings, clock_ran_ahead, order, as_json=as_json)
         return
     if from_restore:
-        raise Misconfigured("recover: --from-restore is not in this version")
-    raise Misconfigured(f"recover: from what? ({operator}, {settings.http_port}, {as_json})")
+        found = go(_from_restore(settings, operator))
+        _print_as_json(found) if as_json else _print(found)
+        return
+    _judge(
+        settings, OrganizationId(closed or not_closed or ""), operator, stands=closed is not None
+    )
 
 
 def _operator(by: str | None, reason: str | None) -> Operator:
     if by is None or reason is None:
         raise Misconfigured("--by and --reason: who does it and why is kept (with --execute)")
-    return Operator(name_of(by), reason_of(reason))
+    return Operator(str(uuid4()), name_of(by), reason_of(reason))
+
+
+# --- from a restore -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was read of how many `organizations`; how many are `behind` what was published, and
+    those that stand otherwise.
+    """
+
+    executed: bool
+    organizations: int = 0
+    behind: int = 0
+    otherwise: list[Gap] = field(default_factory=list)
+
+    @property
+    def in_doubt(self) -> list[Gap]:
+        """Those that a person must judge."""
+        return [each for each in self.otherwise if each.lost or each.in_doubt]
+
+
+async def _from_restore(settings: Settings, operator: Operator | None) -> _Found:
+    await require_access(settings.kafka, to_read_back(settings.topics))
+    found = _Found(executed=operator is not None)
+    async with operating(settings) as worker:
+        if operator is not None:
+            await recovering.withhold(worker)
+        found.organizations = await recovering.gather(worker, partial(read_back, settings))
+        if operator is not None:
+            await recovering.begin(worker, operator)
+        async for page in recovering.pages(worker):
+            behind = [each for each in page if each.is_behind]
+            found.behind += len(behind)
+            found.otherwise += [each for each in page if each.stands_otherwise]
+            if operator is not None and behind:
+                await recovering.raise_numbers(worker, behind, operator.id)
+        if operator is not None:
+            await recovering.complete(worker, operator)
+        else:
+            await recovering.forget(worker)
+    return found
+
+
+def _print_as_json(found: _Found) -> None:
+    print_json(
+        {
+            "executed": found.executed,
+            "published": found.organizations,
+            "behind": found.behind,
+            "otherwise": [
+                {
+                    "organization_id": each.told.organization,
+                    "published": _published(each),
+                    "stored": _stored(each),
+                    "waits_for_judgement": each.lost or each.in_doubt,
+                }
+                for each in found.otherwise
+            ],
+        }
+    )
+
+
+def _print(found: _Found) -> None:
+    print_facts(
+        {
+            "organizations on the topics": found.organizations,
+            "raised" if found.executed else "behind what was published": found.behind,
+            "stand otherwise than published": len(found.otherwise),
+            "published as deactivated, to be judged": len(found.in_doubt),
+        }
+    )
+    in_doubt_first = sorted(found.otherwise, key=lambda each: not (each.lost or each.in_doubt))
+    if in_doubt_first:
+        printed("")
+        print_table(
+            ("organization", "published", "stored", ""),
+            (
+                (
+                    each.told.organization,
+                    _published(each),
+                    _stored(each),
+                    "to be judged" if each.lost or each.in_doubt else "",
+                )
+                for each in in_doubt_first[:SHOWN_MAX]
+            ),
+        )
+    if len(in_doubt_first) > SHOWN_MAX:
+        printed(f"… and {len(in_doubt_first) - SHOWN_MAX} more: --json has all")
+    printed("")
+    for line in _what_next(found):
+        printed(line)
+
+
+def _published(gap: Gap) -> str:
+    if gap.told.erased:
+        return "erased"
+    return gap.told.state or "nothing"
+
+
+def _stored(gap: Gap) -> str:
+    if gap.erased:
+        return "erased"
+    return gap.state or "nothing"
+
+
+def _what_next(found: _Found) -> Sequence[str]:
+    if not found.executed:
+        return ["nothing was decided; with --execute, --by and --reason it is"]
+    return [
+        "the guard is tripped.  Next (docs/runbook.md):",
+        "1. start the workers, and wait until they have taken in what waits (their lag is 0)",
+        "2. of each to be judged: recover --closed ORG --execute, or --not-closed ORG --execute",
+        "3. marketplace-worker replay --verify; guard status; guard release, first for one step",
+    ]
+
+
+# --- a person judges ------------------------------------------------------------------------------
+
+
+def _judge(
+    settings: Settings, organization: OrganizationId, operator: Operator | None, *, stands: bool
+) -> None:
+    if operator is None:
+        become = "be deactivated, as published" if stands else "go on as it is stored"
+        printed(
+            f"{organization} would {become}; nothing was decided: say --execute, --by and --reason"
+        )
+        return
+
+    def judged(now: datetime) -> ClosureJudged:
+        return ClosureJudged(by_operator(), now, organization, stands, operator.by, operator.reason)
+
+    if go(_judged(settings, judged)) is Outcome.REFUSED:
+        raise Misconfigured(
+            f"{organization} waits for no such judgement, or was not created yet: let the workers "
+            "take in what waits first (see `marketplace-worker org show`)"
+        )
+    printed(f"{organization}: {'deactivated' if stands else 'goes on as it is stored'}")
+
+
+async def _judged(settings: Settings, fact_at: Callable[[datetime], ClosureJudged]) -> Outcome:
+    async with operating(settings) as worker:
+        async with transaction(worker.pool) as conn:
+            fact = fact_at(await worker.clock(conn))
+        return await recovering.judge(worker, fact)

@@ -1,21 +1,25 @@
 """The command that folds the journal again: to verify what is stored, or to look back."""
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 
 from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.organizations import show
-from marketplace_worker.cli.printing import print_json, print_table, printed
+from marketplace_worker.cli.printing import print_json, print_table, printed, progress
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection.organizations import Report, report_of
-from marketplace_worker.inspection.replaying import Verification, as_of, verify
+from marketplace_worker.inspection.replaying import Verification, as_of, rows_about, verify
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
 
 SHOWN_MAX = 100
-"""How many differences are printed; `--json` has all."""
+"""How many differences are printed; `--json` has the first `KEPT_MAX`."""
+
+KEPT_MAX = 10_000
+"""How many are kept in memory: of a journal that is not the database's there may be millions."""
 
 
 def replay_command(
@@ -48,11 +52,12 @@ def replay_command(
     if as_json:
         print_json(
             {
-                "organizations": found.organizations,
-                "subscriptions": found.subscriptions,
-                "rows_folded": found.rows,
-                "rows_only_checked": found.covered,
-                "differences": found.differences,
+                "organizations": found.whole.organizations,
+                "subscriptions": found.whole.subscriptions,
+                "rows_folded": found.whole.rows,
+                "rows_only_checked": found.whole.covered,
+                "differences": found.whole.differences,
+                "differences_in_all": found.differences,
             }
         )
     else:
@@ -70,21 +75,38 @@ async def _as_of(settings: Settings, organization: str, time: str) -> Report:
         return report_of(await as_of(inspector, OrganizationId(organization), at))
 
 
-async def _verify(settings: Settings, organization: str | None) -> Verification:
+@dataclass(slots=True)
+class _Found:
+    """What all pages came to; of the differences, the first and how many there are."""
+
+    whole: Verification = field(default_factory=Verification)
+    differences: int = 0
+
+    def add(self, page: Verification) -> None:
+        self.whole.organizations += page.organizations
+        self.whole.subscriptions += page.subscriptions
+        self.whole.rows += page.rows
+        self.whole.covered += page.covered
+        self.differences += len(page.differences)
+        room = KEPT_MAX - len(self.whole.differences)
+        self.whole.differences += page.differences[:room]
+
+
+async def _verify(settings: Settings, organization: str | None) -> _Found:
     only = None if organization is None else OrganizationId(organization)
-    found = Verification()
+    found = _Found()
     async with inspecting(settings) as inspector:
-        async for page in verify(inspector, only):
-            found.organizations += page.organizations
-            found.subscriptions += page.subscriptions
-            found.rows += page.rows
-            found.covered += page.covered
-            found.differences += page.differences
+        total = await rows_about(inspector) if only is None else None
+        with progress("rows of the journal", total) as move:
+            async for page in verify(inspector, only):
+                found.add(page)
+                move(page.rows + page.covered)
     return found
 
 
-def _print(found: Verification) -> None:
-    if found.differences:
+def _print(found: _Found) -> None:
+    whole = found.whole
+    if whole.differences:
         print_table(
             ("where", "what", "stored", "folded"),
             (
@@ -94,13 +116,13 @@ def _print(found: Verification) -> None:
                     each.stored,
                     each.folded,
                 )
-                for each in found.differences[:SHOWN_MAX]
+                for each in whole.differences[:SHOWN_MAX]
             ),
             widest="stored",
         )
         printed("")
     printed(
-        f"{len(found.differences)} differences: {found.organizations} organizations, "
-        f"{found.subscriptions} subscriptions; {found.rows} rows folded again, "
-        f"{found.covered} only checked"
+        f"{found.differences} differences: {whole.organizations} organizations, "
+        f"{whole.subscriptions} subscriptions; {whole.rows} rows folded again, "
+        f"{whole.covered} only checked"
     )

@@ -10,6 +10,8 @@ from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockMoved,
+    EpochBegan,
+    EpochCompleted,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -168,7 +170,7 @@ def _named(fact: Fact) -> str:
             return f"support.{request} {organization or ''}".rstrip()
         case Unrecognized(event_type=event_type):
             return event_type
-        case GuardTripped() | GuardReleased() | ClockMoved():
+        case GuardTripped() | GuardReleased() | ClockMoved() | EpochBegan() | EpochCompleted():
             return fact.kind
         case _:
             return f"{fact.kind} {fact.organization}"

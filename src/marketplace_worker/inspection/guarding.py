@@ -42,7 +42,8 @@ class GuardStatus:
 
     `trip`: of the guard for steps; `requests_trip`: of that for requested deactivations.
     `by_one_person`: most of one person's requests.  `fleet`: the organizations that are not
-    deactivated.  `withheld`: by when they were due.
+    deactivated.  `set_back_at`: since when the database is known to hold less than was published.
+    `withheld`: by when they were due.
     """
 
     trip: Trip | None
@@ -52,6 +53,7 @@ class GuardStatus:
     requested: Counted
     by_one_person: Counted
     fleet: int
+    set_back_at: datetime | None
     withheld: Sequence[WithheldStep]
 
 
@@ -79,6 +81,7 @@ async def guard_status(inspector: Inspector) -> GuardStatus:
         requested=Counted(sum(requested), rules.requested_per_hour),
         by_one_person=Counted(max(requested, default=0), rules.requested_per_person),
         fleet=fleet,
+        set_back_at=guard.set_back_at,
         withheld=withheld,
     )
 

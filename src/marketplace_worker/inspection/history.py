@@ -12,9 +12,12 @@ from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
     ClockMoved,
+    ClosureJudged,
     CommitmentLinked,
     Created,
     DeadlineCame,
+    EpochBegan,
+    EpochCompleted,
     Erased,
     Fact,
     GuardReleased,
@@ -22,6 +25,7 @@ from marketplace_worker.lifecycle.facts import (
     LoggedIn,
     Notified,
     OwnerChanged,
+    PublishedBefore,
     SubscriptionLinked,
     SupportRequested,
     TierChanged,
@@ -150,9 +154,17 @@ def actor_of(fact: Fact) -> str:
             return f"marketplace {key.marketplace}"
         case SupportRequested(requested_by=requested_by):
             return f"support {requested_by}"
-        case GuardTripped(by=by) | GuardReleased(by=by) | Erased(by=by) | ClockCorrected(by=by):
+        case (
+            GuardTripped(by=by)
+            | GuardReleased(by=by)
+            | Erased(by=by)
+            | ClockCorrected(by=by)
+            | EpochBegan(by=by)
+            | EpochCompleted(by=by)
+            | ClosureJudged(by=by)
+        ):
             return f"operator {by}"
-        case DeadlineCame() | ClockMoved():
+        case DeadlineCame() | ClockMoved() | PublishedBefore():
             return "system"
         case LoggedIn() | ApiRequested():
             return "user"
@@ -197,7 +209,12 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
                 "starts_at": fact.starts_at,
                 "ends_at": fact.ends_at,
             }
-        case GuardTripped(reason=reason) | Erased(reason=reason):
+        case (
+            GuardTripped(reason=reason)
+            | Erased(reason=reason)
+            | EpochBegan(reason=reason)
+            | EpochCompleted(reason=reason)
+        ):
             return fact.kind, {"reason": reason}
         case GuardReleased():
             return fact.kind, _given(
@@ -207,10 +224,21 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
             return fact.kind, {"reason": fact.reason, "since": fact.since, "ahead": fact.ahead}
         case ClockMoved(ahead=ahead):
             return fact.kind, {"ahead": ahead}
+        case PublishedBefore() | ClosureJudged():
+            return fact.kind, _about_restore(fact)
         case Unrecognized(event_type=event_type):
             return event_type, {}
         case OwnerChanged() | DeadlineCame() | LoggedIn() | ApiRequested():
             return fact.kind, {}
+
+
+def _about_restore(fact: PublishedBefore | ClosureJudged) -> Mapping[str, Any]:
+    """What the topics said, or a person of it."""
+    if isinstance(fact, ClosureJudged):
+        return {"stands": fact.stands, "reason": fact.reason}
+    return _given(
+        sequence=fact.sequence, revision=fact.revision, deactivated_for=fact.deactivated_for
+    )
 
 
 def _about_link(link: NotableLink | None) -> Mapping[str, Any]:

@@ -57,27 +57,61 @@ async def verify(
 ) -> AsyncIterator[Verification]:
     """Compare all, or one organization with all that belongs to it; yields each page's finding.
 
-    Each page is of one moment, so workers may go on meanwhile.
+    Each page is of one moment, so workers may go on meanwhile.  In memory is one page with all that
+    belongs to it; and of what was looked at with a page, what is still to come (`ahead`).
     """
-    done: set[OrganizationId | SubscriptionKey] = set()
     if only is not None:
-        yield await _verify_page(inspector, [only], [], done)
+        yield (await _verify_page(inspector, {only}, set())).verification
         return
-    after: OrganizationId | None = None
-    while ids := await _page_of_organizations(inspector, after):
-        after = ids[-1]
-        if fresh := [each for each in ids if each not in done]:
-            yield await _verify_page(inspector, fresh, [], done)
-    last: SubscriptionKey | None = None
-    while keys := await _page_of_subscriptions(inspector, last):
-        last = keys[-1]
-        if alone := [each for each in keys if each not in done]:
-            yield await _verify_page(inspector, [], alone, done)
+    async for page in _verify_organizations(inspector):
+        yield page
+    async for page in _verify_subscriptions(inspector):
+        yield page
     row = 0
     while entries := await _page_alone(inspector, row):
         row = entries[-1].id
         found = [Difference(_row(each), what) for each in entries for what in unsealed(each)]
         yield Verification(rows=len(entries), differences=found)
+
+
+async def rows_about(inspector: Inspector) -> int | None:
+    """About how many rows the journal has, as Postgres estimates; None: it does not know yet."""
+    async with one_moment(inspector.pool) as conn:
+        return await refolding.rows_about(conn)
+
+
+async def _verify_organizations(inspector: Inspector) -> AsyncIterator[Verification]:
+    ahead: set[OrganizationId] = set()
+    after: OrganizationId | None = None
+    while ids := await _page_of_organizations(inspector, after):
+        after = ids[-1]
+        if fresh := set(ids) - ahead:
+            page = await _verify_page(inspector, fresh, set())
+            ahead |= page.kin.organizations
+            yield page.verification
+        ahead -= set(ids)
+
+
+async def _verify_subscriptions(inspector: Inspector) -> AsyncIterator[Verification]:
+    """Those that belong to no organization; the others were looked at with theirs."""
+    ahead: set[SubscriptionKey] = set()
+    last: SubscriptionKey | None = None
+    while keys := await _page_of_subscriptions(inspector, last):
+        last = keys[-1]
+        if fresh := await _of_nobody(inspector, set(keys) - ahead):
+            page = await _verify_page(inspector, set(), fresh)
+            ahead |= page.kin.subscriptions
+            yield page.verification
+        ahead -= set(keys)
+
+
+async def _of_nobody(inspector: Inspector, keys: set[SubscriptionKey]) -> set[SubscriptionKey]:
+    """Whom no organization leads to: what belongs together does so from either side."""
+    async with one_moment(inspector.pool) as conn:
+        found = await refolding.kin(conn, [], keys)
+        if not found.organizations:
+            return keys
+        return keys - (await refolding.kin(conn, found.organizations)).subscriptions
 
 
 async def _page_of_organizations(
@@ -99,28 +133,34 @@ async def _page_alone(inspector: Inspector, after: int) -> list[Entry]:
         return await refolding.read_alone(conn, after=after, limit=PAGE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What was looked at together, and what was found."""
+
+    kin: Kin
+    verification: Verification
+
+
 async def _verify_page(
-    inspector: Inspector,
-    ids: list[OrganizationId],
-    keys: list[SubscriptionKey],
-    done: set[OrganizationId | SubscriptionKey],
-) -> Verification:
+    inspector: Inspector, ids: set[OrganizationId], keys: set[SubscriptionKey]
+) -> _Page:
     async with one_moment(inspector.pool) as conn:
-        kin = await refolding.kin(conn, ids, keys)
+        kin = await refolding.kin(conn, sorted(ids), sorted(keys))
         refolded = await refolding.refold(conn, kin)
         found = [Difference(_row(each.entry), each.what) for each in refolded.damages]
         found += await _compare_organizations(conn, kin, refolded)
         found += await _forgotten(conn, inspector, kin)
         found += await _compare_subscriptions(conn, kin, refolded)
         found += _compare_history(await refolding.decided(conn, kin.organizations), refolded)
-    new_organizations, new_subscriptions = kin.organizations - done, kin.subscriptions - done
-    done |= kin.organizations | kin.subscriptions
-    return Verification(
-        len(new_organizations),
-        len(new_subscriptions),
-        refolded.rows,
-        len(refolded.covered),
-        found,
+    return _Page(
+        kin,
+        Verification(
+            len(kin.organizations),
+            len(kin.subscriptions),
+            refolded.rows,
+            len(refolded.covered),
+            found,
+        ),
     )
 
 

@@ -199,17 +199,27 @@ class Case(Outlook):
             notice=None,
             withheld_at=None,
             postponed_until=None,
-            cancellation=before.cancellation if not cause.recoverable else None,
+            cancellation=None if cause.recoverable else before.cancellation or self._lost(),
             deactivation_cause=cause,
             locked_email=before.owner.value,
+            published_closed=None,
         )
         self.become(closed)
         announced = before.notice.correlation_id if before.notice else None
         story = _story(before) or announced
         said = effects.of_deactivation(cause, before.state, removed, before.owner.value)
         self.say(said, effective_at=at, story=story)
-        if cause is DeactivationCause.SUPPORT_REQUEST:
-            self._say_withdrawn(before.notice, story)
+        notice = before.notice
+        if cause is DeactivationCause.SUPPORT_REQUEST or (
+            notice is not None and notice.step is not State.DEACTIVATED
+        ):
+            self._say_withdrawn(notice, story)
+
+    def _lost(self) -> Cancellation:
+        """Of a cancellation that ran its course, and that a restore has lost: all that is known."""
+        sequence = self.organization.sequence + 1
+        story = str(event_id(self.organization.id, sequence, EventKind.DEACTIVATED))
+        return Cancellation(self.now, story, self.policies.current.version)
 
     def _removed(self) -> SubscriptionsDetails:
         organization = self.organization
@@ -325,8 +335,10 @@ def _story(organization: Organization) -> str | None:
 def _with_the_reason_of(cause: DeactivationCause, before: Organization) -> Organization:
     """What is deactivated for another reason than its cancellation is not in one any more."""
     match cause:
-        case DeactivationCause.MARKETPLACE_CANCELLATION:
+        case DeactivationCause.MARKETPLACE_CANCELLATION if before.cancellation is not None:
             return before
+        case DeactivationCause.MARKETPLACE_CANCELLATION:
+            reason, initiator = StateReason.UNKNOWN, Initiator.SYSTEM
         case DeactivationCause.INACTIVITY:
             reason, initiator = StateReason.INACTIVITY, Initiator.SYSTEM
         case DeactivationCause.SUPPORT_REQUEST:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from marketplace_worker.lifecycle import support
+from marketplace_worker.lifecycle import restoring, support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.claims import Trigger
 from marketplace_worker.lifecycle.events import (
@@ -22,9 +22,12 @@ from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
     ClockMoved,
+    ClosureJudged,
     CommitmentLinked,
     Created,
     DeadlineCame,
+    EpochBegan,
+    EpochCompleted,
     Erased,
     Fact,
     GuardReleased,
@@ -32,6 +35,7 @@ from marketplace_worker.lifecycle.facts import (
     LoggedIn,
     Notified,
     OwnerChanged,
+    PublishedBefore,
     SubscriptionLinked,
     SupportRequested,
     TierChanged,
@@ -63,8 +67,8 @@ class Outcome(StrEnum):
 
     APPLIED = "applied"
     REFUSED = "refused"
-    """A request that was not granted: of Support, to release a guard that is not tripped, or to
-    erase what is not deactivated or is under a legal hold."""
+    """A request that was not granted: of Support, to release a guard that is not tripped, to erase
+    what is not deactivated or is under a legal hold, or to judge what is not in doubt."""
     STALE = "stale"
     """It changed nothing in the fold: old news, or said before."""
     NO_CHANGE = "no_change"
@@ -163,17 +167,12 @@ class _Deciding:
                     self.fleet.organization(id_), self.fleet, trigger=Trigger.DEADLINE
                 )
                 return Outcome.APPLIED, None, (settle(case),)
-            case GuardTripped():
-                self.watch.trip(fact, now=self.now)
-                return Outcome.APPLIED, None, ()
-            case GuardReleased():
-                released = self.watch.release(fact, now=self.now)
-                return Outcome.APPLIED if released else Outcome.REFUSED, None, ()
+            case GuardTripped() | GuardReleased() | EpochBegan() | EpochCompleted() | ClockMoved():
+                return self._guarded(fact), None, ()
             case ClockCorrected():
                 return self._correct(fact)
-            case ClockMoved():
-                tripped = self.watch.move_clock(fact, now=self.now)
-                return Outcome.APPLIED if tripped else Outcome.NO_CHANGE, None, ()
+            case PublishedBefore() | ClosureJudged():
+                return self._restored(fact)
             case Unrecognized():
                 return Outcome.UNKNOWN_KIND, None, ()
 
@@ -293,6 +292,35 @@ class _Deciding:
         if announced_wrongly(stood, wrong):
             case.withdraw_notice()
         return Outcome.APPLIED, None, (settle(case),)
+
+    def _restored(self, fact: PublishedBefore | ClosureJudged) -> _Decided:
+        case = self._case(self.fleet.organization(fact.organization), self.fleet)
+        match fact:
+            case PublishedBefore():
+                case.become(restoring.raised(case.organization, fact))
+                return Outcome.APPLIED, None, (settled(case),)
+            case ClosureJudged():
+                judged = restoring.judge_closure(case, fact)
+                looked_at = settle(case) if judged else settled(case)
+                return Outcome.APPLIED if judged else Outcome.REFUSED, None, (looked_at,)
+
+    def _guarded(
+        self, fact: GuardTripped | GuardReleased | EpochBegan | EpochCompleted | ClockMoved
+    ) -> Outcome:
+        match fact:
+            case ClockMoved():
+                if not self.watch.move_clock(fact, now=self.now):
+                    return Outcome.NO_CHANGE
+            case GuardTripped():
+                self.watch.trip(fact, now=self.now)
+            case GuardReleased():
+                if not self.watch.release(fact, now=self.now):
+                    return Outcome.REFUSED
+            case EpochBegan():
+                restoring.begin_epoch(self.watch, fact, now=self.now)
+            case EpochCompleted():
+                restoring.complete_epoch(self.watch)
+        return Outcome.APPLIED
 
     # --- Support ---
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.notes import Attention, Note
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -208,6 +209,61 @@ class ClockCorrected:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochBegan:
+    """An operator recovers from a restore: the topics hold more than the database knows.  Nothing
+    harmful is done from here on; `sequence` is that of the worker's newest event on the topics.
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    by: str
+    reason: str
+    sequence: int
+    kind: Literal["epoch_began"] = "epoch_began"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCompleted:
+    """Every organization of the topics was raised: the guard may be released from here on."""
+
+    identity: Identity
+    occurred_at: datetime
+    by: str
+    reason: str
+    kind: Literal["epoch_completed"] = "epoch_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBefore:
+    """The topics hold more of an organization than the database does: its newest event and snapshot
+    there, and why it was deactivated, where that is what they said of it last.
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    sequence: int
+    revision: int
+    deactivated_for: DeactivationCause | None = None
+    kind: Literal["published_before"] = "published_before"
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureJudged:
+    """A person decided on an organization that was published as deactivated though the database
+    does not know it: `stands`, or it goes on as it is stored.
+    """
+
+    identity: Identity
+    occurred_at: datetime
+    organization: OrganizationId
+    stands: bool
+    by: str
+    reason: str
+    kind: Literal["closure_judged"] = "closure_judged"
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """An operator has all that is personal of a deactivated organization erased
     (docs/personal-data.md).
@@ -274,6 +330,10 @@ Fact = (
     | GuardReleased
     | ClockMoved
     | ClockCorrected
+    | EpochBegan
+    | EpochCompleted
+    | PublishedBefore
+    | ClosureJudged
     | Erased
     | DeadlineCame
     | Activity

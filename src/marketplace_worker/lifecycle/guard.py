@@ -17,7 +17,7 @@ from marketplace_worker.lifecycle.events import (
     EventKind,
     event_id,
 )
-from marketplace_worker.lifecycle.facts import ClockMoved, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.facts import ClockMoved, EpochBegan, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.inactivity import Feeds
 from marketplace_worker.lifecycle.limits import (
     BY_CONTROL_PLANE_STEPS,
@@ -58,6 +58,7 @@ class Verdict(StrEnum):
     PER_HOUR = "per_hour"
     PER_PERSON = "per_person"
     BY_OPERATOR = "by_operator"
+    SET_BACK = "set_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,9 @@ class Watch:
         if self.recalled is not None:
             permitted = self.recalled.permitted is not False
         else:
-            permitted = self._permits(step, guard, population, now, causation_id)
+            permitted = self.safeguards.set_back_at is None and self._permits(
+                step, guard, population, now, causation_id
+            )
         self.answers = replace(self.answers, permitted=permitted)
         return permitted
 
@@ -114,6 +117,7 @@ class Watch:
         else:
             trip = self.safeguards.trip
             is_open = trip is None or trip.allowance > 0
+            is_open = is_open and self.safeguards.set_back_at is None
         self.answers = replace(self.answers, permitted=is_open)
         return is_open
 
@@ -203,6 +207,8 @@ class Watch:
     # --- requests ---
 
     def _grants(self, person: str, guard: Guard, now: datetime, request_id: str) -> Verdict:
+        if self.safeguards.set_back_at is not None:
+            return Verdict.SET_BACK
         trip = self.safeguards.requests_trip
         if trip is not None:
             if trip.allowance > 0:
@@ -224,7 +230,7 @@ class Watch:
 
     # --- operators ---
 
-    def trip(self, fact: GuardTripped, *, now: datetime) -> None:
+    def trip(self, fact: GuardTripped | EpochBegan, *, now: datetime) -> None:
         """An operator trips both sides.  A side that is tripped already keeps its trip, and lets
         nothing more through.
         """
@@ -259,10 +265,11 @@ class Watch:
         return True
 
     def release(self, fact: GuardReleased, *, now: datetime) -> bool:
-        """An operator releases the sides that are named and tripped; False where none is.
-
-        What was counted on a side is forgotten, or the next one would trip it again.
+        """An operator releases the sides that are named and tripped; False where none is, or the
+        database is set back.  What was counted is forgotten, or the next one would trip it again.
         """
+        if self.safeguards.set_back_at is not None:
+            return False
         steps = self.safeguards.trip if fact.guard is not GuardSide.REQUESTS else None
         requests = self.safeguards.requests_trip if fact.guard is not GuardSide.STEPS else None
         if steps is not None:

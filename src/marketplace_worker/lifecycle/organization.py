@@ -145,7 +145,9 @@ class Organization:
     it was said of a feed that its unreadable records may be its use.  `erased_at`: when all that
     was personal of it was erased.  `decided_at`: when anything was said of it last; its time never
     goes back before that, whatever a clock does.  `sequence` is that of its newest event,
-    `revision` that of its newest snapshot; 0: none yet.
+    `revision` that of its newest snapshot; 0: none yet.  `published_closed`: for what it was
+    deactivated as the topics have it, where a restore has lost that: until a person has judged it,
+    no step is taken and no reinstatement accepted.
     """
 
     id: OrganizationId
@@ -177,6 +179,7 @@ class Organization:
     decided_at: datetime | None = None
     sequence: int = 0
     revision: int = 0
+    published_closed: DeactivationCause | None = None
 
     def __post_init__(self) -> None:
         """What can never be, whatever arrives (the database repeats it as CHECK constraints)."""

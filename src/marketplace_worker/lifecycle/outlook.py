@@ -52,13 +52,16 @@ class Outlook:
 
     @property
     def stands_still(self) -> bool:
-        """Whether no step may be taken and no notice written: under a hold, while pending, or where
-        no plan has ended after all, since a commitment is told again with a later beginning.
+        """Whether no step may be taken and no notice written: under a hold, while pending, where it
+        was published as deactivated already, or where no plan has ended after all, since a
+        commitment is told again with a later beginning.
         """
         return self._stands_still(self.organization)
 
     def _stands_still(self, organization: Organization) -> bool:
         if organization.held(self.now) or organization.pending is not None:
+            return True
+        if organization.published_closed is not None:
             return True
         return organization.state.in_cancellation and self.covered.only_to_come(self.now)
 

@@ -68,6 +68,10 @@ class Safeguards:
     records of it that name nobody were said to put decisions off.  `clock_ahead`: by how much the
     clock of decisions was ahead of a worker's own when they last parted; `clock_jumped_at`: when it
     ran ahead, until an operator releases the guard for steps.
+
+    `set_back_at`: when the database was found to hold less than the topics; until it is recovered
+    nothing harmful is done, and the guard is not released.  `epoch`: how often it was recovered;
+    `epoch_open`: that recovery is under way.
     """
 
     recent: tuple[Harm, ...] = ()
@@ -80,6 +84,9 @@ class Safeguards:
     unreadable: tuple[tuple[ActivityFeed, date], ...] = ()
     clock_ahead: timedelta = timedelta(0)
     clock_jumped_at: datetime | None = None
+    set_back_at: datetime | None = None
+    epoch: int = 0
+    epoch_open: bool = False
 
     def harm_since(self, since: datetime) -> int:
         """How many harmful steps were taken after a moment."""

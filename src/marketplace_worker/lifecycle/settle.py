@@ -119,6 +119,8 @@ def _act(case: Case, request: SupportRequested) -> support.Answer:
 
 
 def _cancel_without_a_plan(case: Case) -> None:
+    if case.organization.published_closed is not None:
+        return
     if case.organization.state is State.ACTIVE:
         last_end = case.covered.last_end(case.now)
         if last_end is not None and not case.covered.active(case.moment):
@@ -128,7 +130,10 @@ def _cancel_without_a_plan(case: Case) -> None:
 def _follow_the_plans(case: Case, *, asked: bool) -> None:
     """Cancel, reinstate, wait for what completes it, or let the cancellation follow old news."""
     _cancel_without_a_plan(case)
-    if not case.organization.state.in_cancellation:
+    if (
+        not case.organization.state.in_cancellation
+        or case.organization.published_closed is not None
+    ):
         return
     prove_by_sign_ins(case)
     last_end = case.covered.last_end(case.now)

@@ -75,6 +75,7 @@ _REFUSED_BY = {
         "One person requested more deactivations within an hour than the guard allows."
     ),
     Verdict.BY_OPERATOR: "An operator has tripped the guard.",
+    Verdict.SET_BACK: "The worker's database was set back, and is not recovered yet.",
 }
 _ASK_AGAIN = (
     "No requested deactivation is done, whoever asks, until an operator releases the guard; then "
@@ -162,6 +163,8 @@ def _judge_reactivation(case: Case) -> Answer | None:
 
 
 def _judge_reinstatement(case: Case, request: SupportRequested) -> Answer | None:
+    if case.organization.published_closed is not None:
+        return _PERHAPS_CLOSED
     if not case.organization.state.in_cancellation:
         return _not_on_its_way_down(case)
     plan = case.covered.pending(case.moment) or case.covered.reviving(case.moment)
@@ -180,6 +183,8 @@ def _judge_release(case: Case, request: SupportRequested) -> Answer | None:
 
 
 def _judge_extension(case: Case, request: SupportRequested) -> Answer | None:
+    if case.organization.published_closed is not None:
+        return _PERHAPS_CLOSED
     cancellation = case.organization.cancellation
     if cancellation is None or not case.organization.state.in_cancellation:
         return _not_on_its_way_down(case)
@@ -191,6 +196,13 @@ def _judge_extension(case: Case, request: SupportRequested) -> Answer | None:
             f"At most {max(left.days, 0)} more days can be given to this cancellation.",
         )
     return None
+
+
+_PERHAPS_CLOSED = Answer(
+    Refusal.NOT_REINSTATABLE,
+    "The organization was published as deactivated, and a restore has lost why: an operator must "
+    "judge that first.",
+)
 
 
 def _not_on_its_way_down(case: Case) -> Answer:

@@ -52,6 +52,10 @@ GUARD_TRIPPED = Gauge(
 )
 for _side in (GuardSide.STEPS, GuardSide.REQUESTS):
     GUARD_TRIPPED.labels(_side)  # 0 until it is known otherwise
+SET_BACK = Gauge(
+    "marketplace_worker_database_set_back",
+    "1 while the database was found to hold less than was published, and is not recovered",
+)
 MASS_CANCELLATIONS = Counter(
     "marketplace_worker_mass_cancellations",
     "Hours in which more organizations were canceled than the guard lets harmful steps through",
@@ -115,6 +119,7 @@ def guard_stands(safeguards: Safeguards) -> None:
     """Show the guard as it was found."""
     GUARD_TRIPPED.labels(GuardSide.STEPS).set(safeguards.trip is not None)
     GUARD_TRIPPED.labels(GuardSide.REQUESTS).set(safeguards.requests_trip is not None)
+    SET_BACK.set(safeguards.set_back_at is not None)
 
 
 def _sides(guard: GuardSide) -> tuple[GuardSide, ...]:

@@ -17,6 +17,8 @@ from marketplace_worker.contract.documents import (
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import (
     ClockMoved,
+    EpochBegan,
+    EpochCompleted,
     Fact,
     GuardReleased,
     GuardTripped,
@@ -296,7 +298,9 @@ def _state(value: str | None) -> State | None:
 
 def _organization(fact: Fact) -> OrganizationId | None:
     match fact:
-        case Notified() | Unrecognized() | GuardTripped() | GuardReleased() | ClockMoved():
+        case Notified() | Unrecognized() | ClockMoved():
+            return None
+        case GuardTripped() | GuardReleased() | EpochBegan() | EpochCompleted():
             return None
         case _:
             return fact.organization

@@ -14,9 +14,12 @@ from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
     ClockMoved,
+    ClosureJudged,
     CommitmentLinked,
     Created,
     DeadlineCame,
+    EpochBegan,
+    EpochCompleted,
     Erased,
     Fact,
     GuardReleased,
@@ -24,6 +27,7 @@ from marketplace_worker.lifecycle.facts import (
     LoggedIn,
     Notified,
     OwnerChanged,
+    PublishedBefore,
     SubscriptionLinked,
     SupportRequested,
     TierChanged,
@@ -49,6 +53,7 @@ from marketplace_worker.store import (
     activity,
     organizations,
     possible_use,
+    published,
     safeguards,
     subscriptions,
 )
@@ -62,7 +67,7 @@ class Subjects:
     `accounts`: the billing accounts that it tells.  `owners`: the emails that it tells.
     `locked_emails`: those whose locks it may meet.  `reactivated`: whom it may bring back, if
     nobody else has the email.  `linked`: to whom it links a subscription.  `safeguards`: whether
-    it may ask the guard, or have the worker itself speak.
+    it may ask the guard, or have the worker itself speak; `harm`: whether it asks for any.
     """
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
@@ -73,6 +78,7 @@ class Subjects:
     reactivated: set[OrganizationId] = field(default_factory=set)
     linked: set[OrganizationId] = field(default_factory=set)
     safeguards: bool = False
+    harm: bool = False
 
     def add(self, fact: Fact) -> None:
         """With all that one fact names, predecessors included."""
@@ -96,6 +102,8 @@ class Subjects:
                 self._add_request(fact)
             case ClockCorrected(organization=organization) if organization is not None:
                 self.organizations.add(organization)
+            case EpochBegan() | EpochCompleted():
+                self.safeguards = True
             case GuardTripped() | GuardReleased() | ClockMoved() | ClockCorrected():
                 self.safeguards = True
             case (
@@ -103,6 +111,8 @@ class Subjects:
                 | CommitmentLinked(organization=organization)
                 | DeadlineCame(organization=organization)
                 | Erased(organization=organization)
+                | PublishedBefore(organization=organization)
+                | ClosureJudged(organization=organization)
                 | LoggedIn(organization=organization)
                 | ApiRequested(organization=organization)
             ):
@@ -122,6 +132,7 @@ class Subjects:
                 self.reactivated.add(fact.organization)
         if fact.email is not None:
             self.locked_emails.add(fact.email)
+        self.harm |= fact.request is SupportRequestKind.DEACTIVATE_ORGANIZATION
         # The worker may have to answer an unlock itself, and the guard counts deactivations.
         speaks = fact.request in {
             SupportRequestKind.UNLOCK_EMAIL,
@@ -168,6 +179,10 @@ class Neighbourhood:
                 | GuardReleased()
                 | ClockMoved()
                 | ClockCorrected()
+                | EpochBegan()
+                | EpochCompleted()
+                | PublishedBefore()
+                | ClosureJudged()
                 | Unrecognized()
             ):
                 return False
@@ -275,6 +290,8 @@ async def lock(
         await near.find_plans_of_erased(conn, subjects.subscriptions)
         await near.load_plans(conn)
         await near.lock_activity(conn, counted, subjects.linked)
+    if subjects.harm:
+        await published.require_compared(conn)
     if subjects.safeguards:
         await near.lock_safeguards(conn)
     return near
@@ -313,6 +330,7 @@ async def of_claimed(
     near_harm = sum(_one_step_from_harm(each) for each in claimed)
     near_loss = sum(each.state is State.CANCELED for each in claimed)
     if near_harm or near_loss:
+        await published.require_compared(conn)
         await near.lock_safeguards(conn)
         guard, since = near.fleet.safeguards, now - WINDOW
         # Each limit is the policy's minimum at least: up to that nobody need be counted.

@@ -213,6 +213,12 @@ async def last_row(conn: Connection) -> int:
     return int(await conn.fetchval(SQL["last_row"]))
 
 
+async def rows_about(conn: Connection) -> int | None:
+    """About how many rows there are; None: Postgres does not know yet."""
+    estimate = int(await conn.fetchval(SQL["rows_about"]))
+    return estimate if estimate > 0 else None
+
+
 async def own(conn: Connection, organization: OrganizationId) -> set[SubscriptionKey]:
     """The subscriptions that were an organization's, and never another's."""
     return {

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from marketplace_worker.contract.published import numbered
 from marketplace_worker.settings import Kafka, Topics
 
 
@@ -56,6 +57,11 @@ def to_read(kafka: Kafka, topics: Topics) -> Sequence[Right]:
 def to_write(topics: Topics) -> Sequence[Right]:
     """What the loop `relay` needs; that the producer is idempotent needs nothing more."""
     return tuple(Right(Operation.WRITE, Resource.TOPIC, name) for name in topics.outbound)
+
+
+def to_read_back(topics: Topics) -> Sequence[Right]:
+    """What it needs beside, to see that the database holds what was published."""
+    return tuple(Right(Operation.READ, Resource.TOPIC, name) for name in numbered(topics))
 
 
 def not_allowed(kafka: Kafka, lacking: Iterable[Right]) -> str:

@@ -1,0 +1,130 @@
+"""Reads back what we have published: how far the numbers of an organization have gone, and how it
+was said to stand.
+
+Every outgoing record with a number of its own is told from its `source`; a topic that is added to
+`numbered` has its reader here.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from marketplace_worker.contract.cloudevents import event_type
+from marketplace_worker.contract.outbound_events import SOURCE, STATE_SOURCE
+from marketplace_worker.lifecycle.events import DeactivationCause, EventKind
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Topics
+
+NUMBER_MAX = 2**62
+"""No number of ours is as large: what is, is not ours."""
+
+
+def numbered(topics: Topics) -> tuple[str, ...]:
+    """The topics whose records bear a number of their subject: all of ours but dead letters."""
+    return (topics.lifecycle, topics.state)
+
+
+CLOSED = event_type(EventKind.DEACTIVATED)
+REOPENED = event_type(EventKind.REACTIVATED)
+ERASED = event_type(EventKind.ERASED)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What records say of one organization, or (as `worker`) of the worker itself.
+
+    `sequence` and `revision`: of its newest event and snapshot; 0: none.  `state`: how it stood by
+    the newest of both, and `deactivated_for` what, if it was.  `closed_by`, `closed_at`,
+    `closed_sequence`: the newest event of a deactivation that none after it, a reactivation with
+    the number `reopened_sequence`, has undone.
+    """
+
+    organization: OrganizationId
+    sequence: int = 0
+    revision: int = 0
+    state: State | None = None
+    erased: bool = False
+    deactivated_for: DeactivationCause | None = None
+    closed_by: str | None = None
+    closed_at: datetime | None = None
+    closed_sequence: int = 0
+    reopened_sequence: int = 0
+
+    def with_later(self, later: "Published") -> "Published":
+        """What both say; of one number that was used twice, the later record's."""
+        newer = later if later.sequence >= self.sequence else self
+        closed = later if later.closed_sequence >= self.closed_sequence else self
+        reopened = max(self.reopened_sequence, later.reopened_sequence)
+        stands = closed.closed_sequence > reopened
+        return replace(
+            newer,
+            revision=max(self.revision, later.revision),
+            erased=self.erased or later.erased,
+            deactivated_for=newer.deactivated_for or (closed.deactivated_for if stands else None),
+            closed_by=closed.closed_by if stands else None,
+            closed_at=closed.closed_at if stands else None,
+            closed_sequence=closed.closed_sequence if stands else 0,
+            reopened_sequence=reopened,
+        )
+
+
+_PUBLISHED = TypeAdapter(Published)
+
+
+def read_published(record: Record) -> Published | None:
+    """What one record says; None where it is none of ours, or bears no number."""
+    if record.value is None:
+        key = (record.key or b"").decode(errors="replace")
+        return Published(OrganizationId(key), erased=True) if key else None
+    try:
+        event = json.loads(record.value)
+        return _read(event, event["source"], int(event["sequence"]))
+    except (ValueError, TypeError, KeyError, AttributeError, ValidationError, RecursionError):
+        return None
+
+
+def _read(event: dict[str, Any], source: str, number: int) -> Published | None:
+    if not 0 < number < NUMBER_MAX:
+        return None
+    data, kind = event["data"], event["type"]
+    state = data.get("state")
+    told = {"organization": event["subject"], "state": state}
+    if state == State.DEACTIVATED:
+        told["deactivated_for"] = _cause(data)
+    if source == STATE_SOURCE:
+        told |= {"revision": number, "sequence": data["last_event_sequence"]}
+    elif source == SOURCE:
+        told |= {"sequence": number, "erased": kind == ERASED}
+        if kind == CLOSED:
+            told |= {
+                "closed_by": event["id"],
+                "closed_at": event["time"],
+                "closed_sequence": number,
+            }
+        elif kind == REOPENED:
+            told |= {"reopened_sequence": number}
+    else:
+        return None
+    return _PUBLISHED.validate_python(told)
+
+
+def _cause(data: dict[str, Any]) -> str:
+    """Only the event of the deactivation names the cause; all others, what shows it."""
+    if not data["recoverable"]:
+        return DeactivationCause.MARKETPLACE_CANCELLATION
+    return DeactivationCause(data["reason"])
+
+
+def published_to_json(published: Published) -> str:
+    """Write down what was read, while a recovery goes on."""
+    return _PUBLISHED.dump_json(published).decode()
+
+
+def published_from_json(text: str) -> Published:
+    """Read it as it was written."""
+    return _PUBLISHED.validate_json(text)

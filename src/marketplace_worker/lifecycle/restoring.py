@@ -1,0 +1,68 @@
+"""After a restore: the topics hold more than the database, and what that means for what we decide.
+
+Numbers that were published are not used again, and who was closed is not opened by a database that
+has forgotten it (docs/delivery.md).
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.facts import ClosureJudged, EpochBegan, PublishedBefore
+from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.states import State
+
+
+def begin_epoch(watch: Watch, fact: EpochBegan, *, now: datetime) -> None:
+    """Trip the guard, as an event with a number that was not published before."""
+    before = watch.safeguards
+    watch.safeguards = replace(
+        before,
+        sequence=max(before.sequence, fact.sequence),
+        set_back_at=before.set_back_at or now,
+        epoch=before.epoch if before.epoch_open else before.epoch + 1,
+        epoch_open=True,
+    )
+    watch.trip(fact, now=now)
+
+
+def complete_epoch(watch: Watch) -> None:
+    """The guard, which stays tripped, may be released from here on."""
+    watch.safeguards = replace(watch.safeguards, set_back_at=None, epoch_open=False)
+
+
+def raised(organization: Organization, fact: PublishedBefore) -> Organization:
+    """With numbers that go on from what was published; and, where it was published as deactivated
+    and is not so here, waiting for a person.
+    """
+    known = organization.state is State.DEACTIVATED
+    return replace(
+        organization,
+        sequence=max(organization.sequence, fact.sequence),
+        revision=max(organization.revision, fact.revision),
+        published_closed=organization.published_closed if known else fact.deactivated_for,
+    )
+
+
+def judge_closure(case: Case, fact: ClosureJudged) -> bool:
+    """Do as the person says; False where there is nothing to judge, or too little known to close.
+
+    What goes on dwells in its state anew and is given its notices anew, as after a hold.
+    """
+    cause = case.organization.published_closed
+    if cause is None or not case.organization.exists:
+        return False
+    if fact.stands:
+        case.deactivate(cause, case.now)
+        return True
+    in_cancellation = case.organization.state.in_cancellation
+    case.become(
+        replace(
+            case.organization,
+            published_closed=None,
+            dwells_from=case.now if in_cancellation else case.organization.dwells_from,
+        )
+    )
+    case.withdraw_notice()
+    return True

@@ -1,0 +1,150 @@
+"""What the topics say, beside what is stored; and for which life of the server the two were
+compared.  The SQL is in published.sql.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from marketplace_worker.contract.published import (
+    Published,
+    published_from_json,
+    published_to_json,
+)
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.lifecycle.events import WORKER
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.queries import queries
+
+SQL = queries("published")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An organization of which the topics and the database do not say the same.
+
+    `state`, `sequence`, `revision` and `erased` are as stored; no state: it is not known there.
+    `lost`: it was closed, or erased, and the database knows nothing of that.  `in_doubt`: that is
+    written down already, and waits for a person.
+    """
+
+    told: Published
+    state: State | None
+    sequence: int
+    revision: int
+    erased: bool
+    lost: bool
+    in_doubt: bool
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether anything has to be written down of it."""
+        behind = self.told.sequence > self.sequence or self.told.revision > self.revision
+        return behind or (self.lost and not self.in_doubt)
+
+    @property
+    def stands_otherwise(self) -> bool:
+        """Whether it was said to stand otherwise than it does here."""
+        told = self.told
+        erased = told.erased and not self.erased
+        return erased or self.lost or (told.state is not None and told.state is not self.state)
+
+
+async def gather(conn: Connection, told: Iterable[Published]) -> None:
+    """Add what some records say, in their order, to what those before them said."""
+    by_id: dict[OrganizationId, list[Published]] = {}
+    for each in told:
+        by_id.setdefault(each.organization, []).append(each)
+    ids = sorted(by_id)
+    known = {each.organization: each for each in await _read(conn, ids)}
+    merged = []
+    for id_ in ids:
+        before = known.get(id_, Published(id_))
+        for each in by_id[id_]:
+            before = before.with_later(each)
+        merged.append(before)
+    await conn.execute(
+        SQL["save"],
+        ids,
+        [each.sequence for each in merged],
+        [each.revision for each in merged],
+        [published_to_json(each) for each in merged],
+    )
+
+
+async def _read(conn: Connection, ids: Collection[OrganizationId]) -> list[Published]:
+    rows = await conn.fetch(SQL["read"], sorted(ids))
+    return [published_from_json(row["document"]) for row in rows]
+
+
+async def of_the_worker(conn: Connection) -> int:
+    """The number of the newest event that the worker published of itself; 0: none."""
+    return max((each.sequence for each in await _read(conn, [WORKER])), default=0)
+
+
+async def count(conn: Connection) -> int:
+    """Of how many the topics say anything."""
+    return int(await conn.fetchval(SQL["count"]))
+
+
+async def gaps(
+    conn: Connection, *, after: OrganizationId | None = None, limit: int
+) -> Sequence[Gap]:
+    """Where both do not say the same, in the order of the database, at most `limit` after one."""
+    return [_gap(row) for row in await conn.fetch(SQL["page"], after or "", limit)]
+
+
+def _gap(row: asyncpg.Record) -> Gap:
+    return Gap(
+        told=published_from_json(row["document"]),
+        state=State(row["state"]) if row["created"] else None,
+        sequence=row["sequence"],
+        revision=row["revision"],
+        erased=row["erased"],
+        lost=row["lost"],
+        in_doubt=row["in_doubt"],
+    )
+
+
+async def forget(conn: Connection) -> None:
+    """Keep nothing of what was read."""
+    await conn.execute(SQL["forget"])
+
+
+async def beyond(conn: Connection, told: Collection[Published]) -> list[OrganizationId]:
+    """Those of these of which more was published than is stored, in order."""
+    rows = await conn.fetch(
+        SQL["beyond"],
+        [each.organization for each in told],
+        [each.sequence for each in told],
+        [each.revision for each in told],
+    )
+    return [OrganizationId(row["organization_id"]) for row in rows]
+
+
+async def server_started_at(conn: Connection) -> datetime:
+    """Since when the server runs that answers: another server, or another life, has another."""
+    started_at: datetime = await conn.fetchval(SQL["server_started_at"])
+    return started_at
+
+
+async def require_compared(conn: Connection) -> None:
+    """Let nothing harmful be decided by a server that may have been set back.
+
+    Raises:
+        Unavailable: nobody has compared it with what was published since it was started.
+    """
+    if not await conn.fetchval(SQL["is_compared"]):
+        raise Unavailable(
+            "Postgres was started anew: before any step is taken, a worker with the loop relay "
+            "compares it with what was published"
+        )
+
+
+async def compared(conn: Connection, server_started_at: datetime) -> None:
+    """Write down that it was."""
+    await conn.execute(SQL["compared"], server_started_at)

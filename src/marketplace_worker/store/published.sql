@@ -1,0 +1,93 @@
+-- What the topics say of each organization, beside what the database holds.
+
+-- name: read
+-- $1 organization_ids text[]
+SELECT document FROM published WHERE organization_id = ANY($1::text[]);
+
+-- name: save
+-- $1 organization_ids text[], sorted and distinct.  $2 sequences bigint[].  $3 revisions bigint[].
+-- $4 documents text[]
+INSERT INTO published (organization_id, sequence, revision, document)
+SELECT organization_id, sequence, revision, document::jsonb
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
+    AS new (organization_id, sequence, revision, document)
+ON CONFLICT (organization_id) DO UPDATE
+SET sequence = excluded.sequence, revision = excluded.revision, document = excluded.document;
+
+-- name: page
+-- Those of which the topics hold more than the database, or say another state; along both keys.
+-- `lost`: what closed it is not known here: no such event is in the history (its number may have
+-- been used again since), and nobody has judged it since.
+-- $1 after_id text.  $2 limit bigint
+SELECT
+    told.document, coalesce(stored.created, false) AS created, stored.state,
+    coalesce(stored.sequence, 0) AS sequence,
+    coalesce((stored.document ->> 'revision')::bigint, 0) AS revision,
+    stored.document ->> 'erased_at' IS NOT NULL AS erased,
+    stored.document ->> 'published_closed' IS NOT NULL AS in_doubt,
+    closure.lost
+FROM published AS told
+LEFT JOIN organizations AS stored USING (organization_id)
+CROSS JOIN LATERAL (
+    SELECT stored.state IS DISTINCT FROM 'deactivated' AND (
+        (told.document ->> 'erased')::boolean
+        OR told.document ->> 'state' = 'deactivated'
+        AND told.sequence > coalesce(stored.sequence, 0)
+        OR told.document ->> 'closed_by' IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM decisions
+            WHERE decisions.organization_id = told.organization_id
+              AND decisions.events @> jsonb_build_array(
+                  jsonb_build_object('id', told.document ->> 'closed_by')
+              )
+        )
+        AND NOT EXISTS (
+            SELECT FROM journal
+            WHERE journal.organization_id = told.organization_id
+              AND journal.kind = 'closure_judged'
+              AND journal.decided_at > (told.document ->> 'closed_at')::timestamptz
+        )
+    ) AS lost
+) AS closure
+WHERE told.organization_id > $1 AND told.organization_id <> 'worker'
+  AND (
+      told.sequence > coalesce(stored.sequence, 0)
+      OR told.revision > coalesce((stored.document ->> 'revision')::bigint, 0)
+      OR told.document ->> 'state' <> coalesce(stored.state, '')
+      OR (told.document ->> 'erased')::boolean AND stored.document ->> 'erased_at' IS NULL
+      OR closure.lost
+  )
+ORDER BY told.organization_id
+LIMIT $2;
+
+-- name: count
+SELECT count(*) FROM published;
+
+-- name: forget
+-- All of it; it is what the topics hold.
+DELETE FROM published;
+
+-- name: beyond
+-- Those of some organizations of which more was published than is stored.  (The worker's own numbers
+-- stand in the safeguards.)
+-- $1 organization_ids text[].  $2 sequences bigint[].  $3 revisions bigint[]
+SELECT told.organization_id
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS told (organization_id, sequence, revision)
+LEFT JOIN organizations AS stored USING (organization_id)
+WHERE CASE
+    WHEN told.organization_id = 'worker'
+    THEN told.sequence > (SELECT coalesce((document ->> 'sequence')::bigint, 0) FROM safeguards)
+    ELSE told.sequence > coalesce(stored.sequence, 0)
+      OR told.revision > coalesce((stored.document ->> 'revision')::bigint, 0)
+END
+ORDER BY told.organization_id;
+
+-- name: server_started_at
+SELECT pg_postmaster_start_time();
+
+-- name: is_compared
+SELECT server_started_at = pg_postmaster_start_time() FROM comparison;
+
+-- name: compared
+-- $1 server_started_at timestamptz
+UPDATE comparison SET server_started_at = $1;

@@ -1,0 +1,103 @@
+"""Reads what we have written, outside of any group: nothing is committed, nobody else is moved."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+from marketplace_worker.contract.published import numbered
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings
+from marketplace_worker.streams import connections, record_batches
+from marketplace_worker.streams.batch import to_record
+from marketplace_worker.streams.record_batches import Unreadable
+from marketplace_worker.streams.rights import Operation, explained
+from marketplace_worker.streams.security import client_arguments
+
+BATCH_RECORDS_MAX = 1_000
+
+WAIT_MS = 200
+"""How long one read waits for Kafka to answer."""
+
+ReadBack = Callable[[int | None], AsyncIterator[Sequence[Record]]]
+"""Yields what our topics hold, in order by partition: of each partition the newest so many, or
+(None) all, up to where it ended at the call."""
+
+
+async def read_back(
+    settings: Settings, newest: int | None = None
+) -> AsyncIterator[Sequence[Record]]:
+    """As `ReadBack`.
+
+    Raises:
+        Unavailable: Kafka does not answer, does not let us read them, or cannot read a batch
+            itself: then nothing can be said of what is behind it.
+    """
+    kafka = settings.kafka
+    try:
+        async with _consuming(settings) as consumer:
+            ends = await _ends(consumer, newest)
+            silent_s = 0.0
+            while ends:
+                found = await consumer.getmany(
+                    *ends, timeout_ms=WAIT_MS, max_records=BATCH_RECORDS_MAX
+                )
+                records = [raw for raws in found.values() for raw in raws]
+                for raw in records:
+                    if isinstance(raw, Unreadable):
+                        where = f"{raw.topic}/{raw.partition}/{raw.offset}"
+                        raise Unavailable(f"what was published cannot be read at {where}")
+                if records:
+                    yield [
+                        to_record(raw)
+                        for raw in records
+                        if raw.offset < ends[TopicPartition(raw.topic, raw.partition)]
+                    ]
+                left = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
+                silent_s = 0.0 if records or len(left) < len(ends) else silent_s + WAIT_MS / 1000
+                if silent_s * 1000 > kafka.request_timeout_ms:
+                    raise Unavailable(f"Kafka does not give what was published on {left[0].topic}")
+                ends = {tp: ends[tp] for tp in left}
+    except (KafkaError, OSError) as error:
+        reason = explained(kafka, error, Operation.READ) if str(error) else "no answer in time"
+        raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {reason}") from error
+
+
+@asynccontextmanager
+async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    connections.install()
+    record_batches.install(settings.ingest.batch_bytes_max)
+    kafka = settings.kafka
+    consumer = AIOKafkaConsumer(
+        *numbered(settings.topics),
+        **client_arguments(kafka),
+        group_id=None,
+        enable_auto_commit=False,
+        request_timeout_ms=kafka.request_timeout_ms,
+    )
+    try:
+        async with asyncio.timeout(kafka.request_timeout_ms / 1000):
+            await consumer.start()
+        # aiokafka passes over a topic of which Kafka tells nothing.
+        untold = set(numbered(settings.topics)) - {tp.topic for tp in consumer.assignment()}
+        for topic in untold & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
+            raise TopicAuthorizationFailedError(topic)
+        if untold:
+            raise Unavailable(f"Kafka tells nothing of the topic {min(untold)}")
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _ends(consumer: AIOKafkaConsumer, newest: int | None) -> dict[TopicPartition, int]:
+    """Where each partition that holds anything ends; the consumer stands where to begin."""
+    partitions = list(consumer.assignment())
+    ends = await consumer.end_offsets(partitions)
+    begins = await consumer.beginning_offsets(partitions)
+    for tp in partitions:
+        first = begins[tp] if newest is None else max(begins[tp], ends[tp] - newest)
+        consumer.seek(tp, first)
+    return {tp: end for tp, end in ends.items() if begins[tp] < end}

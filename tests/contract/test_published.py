@@ -1,0 +1,143 @@
+"""What we have published says, when it is read back, how far its numbers have gone."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from acceptance.scenario import at
+from marketplace_worker.contract.published import (
+    Published,
+    numbered,
+    published_from_json,
+    published_to_json,
+    read_published,
+)
+from marketplace_worker.lifecycle.events import DeactivationCause
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Topics
+
+ACME = OrganizationId("acme")
+
+
+def record(value: object, key: bytes | None = b"acme") -> Record:
+    """One that holds this."""
+    given = value if isinstance(value, bytes | None) else json.dumps(value).encode()
+    return Record("organizations.lifecycle", 0, 0, at(0), key, given)
+
+
+def said(name: str, sequence: object, **data: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON's
+    """An event of acme, or (`organization.state`) a snapshot, as far as it is read."""
+    snapshot = "/state" if name == "organization.state" else ""
+    return {
+        "id": f"{name} {sequence}",
+        "source": f"/marketplace-worker{snapshot}",
+        "type": f"io.marketplace-worker.{name}.v1",
+        "subject": "acme",
+        "time": "2026-11-30T00:00:00Z",
+        "sequence": sequence,
+        "data": {"state": "active", "recoverable": True, "reason": None, **data},
+    }
+
+
+CLOSED = said(
+    "organization.deactivated",
+    "00000000000000000017",
+    state="deactivated",
+    recoverable=False,
+    reason="customer",
+    cause="marketplace_cancellation",
+)
+
+
+def read(*values: object) -> Published:
+    """What these say together, in their order."""
+    whole = Published(ACME)
+    for each in map(read_published, map(record, values)):
+        assert each is not None
+        whole = whole.with_later(each)
+    return whole
+
+
+def test_every_topic_that_bears_numbers_is_read_back() -> None:
+    """Dead letters bear none.  A topic that is added to what we write is added there, or here."""
+    topics = Topics()
+    assert {*numbered(topics), topics.dead_letters} == set(topics.outbound)
+
+
+def test_an_event_and_a_snapshot_count_apart() -> None:
+    """A snapshot says with which event it stood so."""
+    snapshot = said("organization.state", "9", state="suspended", last_event_sequence=12)
+
+    assert read(said("organization.canceled", "11", state="canceled"), snapshot) == Published(
+        ACME, sequence=12, revision=9, state=State.SUSPENDED
+    )
+    assert read(snapshot, said("organization.reinstated", "13")).state is State.ACTIVE
+    assert read(snapshot, said("organization.canceled", "11", state="canceled")).revision == 9
+
+
+def test_a_deactivation_stands_until_a_reactivation_that_came_after_it() -> None:
+    """Whatever else is said, also under numbers that were used again."""
+    effect = said("email.locked", "18", state="deactivated", recoverable=False, reason="customer")
+    used_again = said("organization.notice_given", "19", state="suspended")
+    back = said("organization.reactivated", "20")
+
+    closed = read(CLOSED, effect)
+    assert closed.deactivated_for is DeactivationCause.MARKETPLACE_CANCELLATION
+    assert read(CLOSED, effect, used_again).closed_by == CLOSED["id"]
+    assert read(CLOSED, effect, used_again).deactivated_for is closed.deactivated_for
+    assert read(CLOSED, back).closed_by is None
+    assert read(back, CLOSED).closed_by is None
+    assert read(said("organization.reactivated", "16"), CLOSED).closed_by == CLOSED["id"]
+
+
+@pytest.mark.parametrize("cause", DeactivationCause)
+def test_a_snapshot_shows_for_what_it_was_deactivated(cause: DeactivationCause) -> None:
+    """It does not name the cause."""
+    recoverable = cause is not DeactivationCause.MARKETPLACE_CANCELLATION
+    reason = cause.value if recoverable else "non_payment"
+    data = {"state": "deactivated", "recoverable": recoverable, "reason": reason}
+
+    assert (
+        read(said("organization.state", "3", last_event_sequence=9, **data)).deactivated_for
+        is cause
+    )
+
+
+def test_who_was_erased_is_known_by_a_tombstone_or_by_its_event() -> None:
+    """The one is compacted away some day, the other let go."""
+    event = said("organization.erased", "30") | {"data": {"organization_id": "acme"}}
+
+    assert read_published(record(None)) == Published(ACME, erased=True)
+    assert read(event) == Published(ACME, sequence=30, erased=True)
+    assert read(CLOSED, event, said("organization.created", "9")).erased
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"no JSON",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        said("organization.canceled", "-1"),
+        said("organization.canceled", str(2**70)),
+        said("organization.canceled", "many"),
+        said("organization.canceled", "5") | {"source": "/somebody-else"},
+        said("organization.canceled", "5") | {"data": None},
+        said("organization.state", "5", last_event_sequence="many"),
+    ],
+    ids=repr,
+)
+def test_what_is_not_ours_says_nothing(value: object) -> None:
+    """Nobody else should write there; a number that was made up would be raised to."""
+    assert read_published(record(value)) is None
+
+
+def test_what_was_read_is_kept_as_it_was() -> None:
+    """A recovery goes on from there."""
+    whole = replace(read(CLOSED), revision=4)
+    assert published_from_json(published_to_json(whole)) == whole

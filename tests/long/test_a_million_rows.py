@@ -1,0 +1,90 @@
+"""`replay --verify` over a million rows: as much memory as over fewer, and a bar that moves."""
+
+import asyncio
+import os
+import pty
+import sys
+import time
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from acceptance.stage import MovableClock, environment
+from long.many_rows import copy, one_life
+from marketplace_worker.settings import UNKEYED_EMAIL_KEY, Kafka, Postgres, Settings
+from steps.conftest import working_on
+
+pytestmark = pytest.mark.long
+
+ROWS_EACH = 100
+SMALL, LARGE = 500, 10_000
+"""Organizations: 50,000 rows, and a million."""
+
+MORE_KIB_MAX = 24 * 1024
+"""How much more memory twenty times as many rows may take: what the allocator keeps."""
+
+
+async def test_a_million_rows_are_verified_in_as_much_memory_as_fewer(postgres_dsn: str) -> None:
+    """What is in memory is a page with its kin, however long the journal."""
+    clock = MovableClock()
+    async with working_on(postgres_dsn, clock) as worker:
+        await one_life(worker, clock, rows=ROWS_EACH)
+        connection = await asyncpg.connect(postgres_dsn)
+        rows = await copy(worker, connection, 1, SMALL)
+        few = await _verified(postgres_dsn, rows)
+        rows += await copy(worker, connection, SMALL, LARGE)
+        await connection.execute("ANALYZE")
+        await connection.close()
+        many = await _verified(postgres_dsn, rows)
+
+    print(f"{few} KiB at the small one, {many} KiB at {rows} rows")
+    assert rows >= 1_000_000 * 0.95
+    assert many < few + MORE_KIB_MAX
+
+
+async def _verified(dsn: str, rows: int) -> int:
+    """The most memory that the command took, in KiB; it found no difference, and its bar moved."""
+    settings = Settings(
+        kafka=Kafka(bootstrap_servers="localhost:1"),
+        postgres=Postgres(dsn=SecretStr(dsn)),
+        email_key=SecretStr(UNKEYED_EMAIL_KEY),
+    )
+    return await asyncio.to_thread(_run, settings, rows)
+
+
+def _run(settings: Settings, rows: int) -> int:
+    parent, terminal = pty.openpty()
+    read, output = os.pipe()
+    began = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(output, 1)
+        os.dup2(terminal, 2)
+        command = [sys.executable, "-m", "marketplace_worker", "replay", "--verify"]
+        variables = {**os.environ, **environment(settings), "TERM": "xterm", "COLUMNS": "80"}
+        os.execve(sys.executable, command, variables)
+    os.close(terminal)
+    os.close(output)
+    bar = _drained(parent)
+    said = _drained(read)
+    _, status, usage = os.wait4(pid, 0)
+    print(f"{rows} rows in {time.monotonic() - began:.0f} s: {said}")
+    assert os.waitstatus_to_exitcode(status) == 0, said
+    assert said.startswith("0 differences")
+    assert "rows of the journal" in bar
+    return int(usage.ru_maxrss)
+
+
+def _drained(descriptor: int) -> str:
+    parts = []
+    while True:
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError:  # Linux says so at the end of a terminal
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts).decode(errors="replace")

@@ -1,0 +1,391 @@
+"""After a restore: what was published counts, though the database has forgotten it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+
+import servers
+from acceptance.scenario import at, created
+from acceptance.stage import MovableClock
+from marketplace_worker.errors import Unavailable
+from marketplace_worker.inspection.replaying import Difference, verify
+from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.lifecycle.decide import Outcome
+from marketplace_worker.lifecycle.events import DeactivationCause
+from marketplace_worker.lifecycle.facts import ClosureJudged, GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.record import Record
+from marketplace_worker.steps import recovering
+from marketplace_worker.steps.comparing import Comparison
+from marketplace_worker.steps.deadlines import fire_due
+from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.operating import operate
+from marketplace_worker.steps.recovering import Operator
+from marketplace_worker.store import organizations, safeguards
+from marketplace_worker.store.database import transaction
+from marketplace_worker.store.published import Gap
+from steps.conftest import working_on
+from steps.stories import canceled, kinds, linked, said, states, support, tell, wait
+
+BACKUP = 5
+LOST = 45
+"""Days: what was decided between them is only on the topics."""
+
+OPERATOR = Operator("typed", "olga", "restored")
+
+
+@dataclass
+class Restored:
+    """A worker on a database that was set back, its clock, and what was published before that."""
+
+    worker: Worker
+    clock: MovableClock
+    records: Sequence[Record]
+
+    async def read_back(self, newest: int | None) -> AsyncIterator[Sequence[Record]]:
+        """What the topics hold: as `ReadBack`, in batches of three."""
+        records = self.records[-newest:] if newest else self.records
+        for first in range(0, len(records), 3):
+            yield records[first : first + 3]
+
+    async def compare(self) -> None:
+        """As a worker does that was just started."""
+        await Comparison(self.worker, self.read_back).compare()
+
+    async def recover(self) -> list[Gap]:
+        """As the command does; returns who stands otherwise than published."""
+        otherwise = []
+        await recovering.withhold(self.worker)
+        await recovering.gather(self.worker, self.read_back)
+        await recovering.begin(self.worker, OPERATOR)
+        async for page in recovering.pages(self.worker):
+            otherwise += [each for each in page if each.stands_otherwise]
+            behind = [each for each in page if each.is_behind]
+            if behind:
+                await recovering.raise_numbers(self.worker, behind, OPERATOR.id)
+        await recovering.complete(self.worker, OPERATOR)
+        return otherwise
+
+    async def release(self) -> Outcome:
+        """An operator releases the guard."""
+        identity = Identity("operator", uuid4().hex)
+        fact = GuardReleased(identity, self.clock.now, "olga", "looked at")
+        return (await operate(fact, self.worker)).outcome
+
+    async def judge(self, organization: str, *, stands: bool) -> Outcome:
+        """An operator says whether an organization was closed."""
+        identity, id_ = Identity("operator", uuid4().hex), OrganizationId(organization)
+        fact = ClosureJudged(identity, self.clock.now, id_, stands, "olga", "asked the customer")
+        return await recovering.judge(self.worker, fact)
+
+    async def organization(self, organization: str) -> Organization:
+        """As it is stored."""
+        async with transaction(self.worker.pool) as conn:
+            found = await organizations.read(conn, [OrganizationId(organization)])
+        return found[0]
+
+    async def differences(self) -> list[Difference]:
+        """What `replay --verify` finds."""
+        inspector = Inspector(self.worker.pool, self.worker.policies, self.clock.now)
+        return [each async for page in verify(inspector) for each in page.differences]
+
+
+async def published(worker: Worker) -> list[Record]:
+    """All that was promised, as the relay sends it, on one partition of each topic."""
+    rows = await worker.pool.fetch("SELECT id, topic, key, value FROM outbox ORDER BY id")
+    return [
+        Record(row["topic"], 0, offset, at(0), row["key"], row["value"])
+        for offset, row in enumerate(rows)
+    ]
+
+
+async def before_the_backup(worker: Worker, clock: MovableClock) -> None:
+    """Four are canceled, and have lost their control plane."""
+    for organization in ("acme", "globex", "initech", "umbrella"):
+        await tell(worker, clock, *canceled(organization))
+    await wait(worker, clock, BACKUP)
+
+
+async def after_the_backup(worker: Worker, clock: MovableClock) -> None:
+    """Acme is closed by its cancellation, umbrella by Support; initech is back; hooli is new."""
+    await tell(
+        worker,
+        clock,
+        linked(BACKUP + 0.1, "initech", "second of initech"),
+        created(BACKUP + 0.2, "hooli"),
+        support(BACKUP + 0.3, "deactivate_organization", "umbrella"),
+        support(BACKUP + 0.4, "place_hold", "globex", kind="legal"),
+    )
+    await wait(worker, clock, LOST)
+    identity = Identity("operator", "kill switch")
+    await operate(GuardTripped(identity, clock.now, "olga", "something is wrong"), worker)
+
+
+@asynccontextmanager
+async def lived(server: str, clock: MovableClock) -> AsyncIterator[tuple[Restored, Worker]]:
+    """A backup that was restored; and the worker that went on from it and was lost."""
+    name = f"restored_{uuid4().hex}"
+    async with AsyncExitStack() as stack:
+        lost = await stack.enter_async_context(servers.fresh_database(server, f"lost_{name}"))
+        async with working_on(lost, clock) as worker:
+            await before_the_backup(worker, clock)
+        copy = servers.fresh_database(server, name, f"lost_{name}")
+        dsn = await stack.enter_async_context(copy)
+        worker = await stack.enter_async_context(working_on(lost, clock))
+        await after_the_backup(worker, clock)
+        records = await published(worker)
+        restored = await stack.enter_async_context(working_on(dsn, clock))
+        yield Restored(restored, clock, records), worker
+
+
+@pytest.fixture
+async def both(postgres_server: str, clock: MovableClock) -> AsyncIterator[tuple[Restored, Worker]]:
+    """The restored one and the lost one."""
+    async with lived(postgres_server, clock) as both:
+        yield both
+
+
+@pytest.fixture
+def restored(both: tuple[Restored, Worker]) -> Restored:
+    """A worker on the restored database."""
+    return both[0]
+
+
+async def test_a_number_that_was_published_is_never_used_again(
+    both: tuple[Restored, Worker],
+) -> None:
+    """Else subscribers take what is new for what they know, and drop it; of the worker too."""
+    restored, lost = both
+    subjects = ("acme", "globex", "initech", "umbrella", "worker")
+    before = {each: (await said(lost, each))[-1]["sequence"] for each in subjects}
+    old = {each: len(await said(restored.worker, each)) for each in subjects}
+
+    await restored.recover()
+    await restored.judge("umbrella", stands=True)
+    lines = (
+        linked(LOST + 1, "initech", "third of initech"),
+        support(LOST + 1, "place_hold", "globex", kind="legal"),
+    )
+    await tell(restored.worker, restored.clock, *lines)
+
+    for each in ("globex", "initech", "umbrella", "worker"):
+        new = (await said(restored.worker, each))[old[each] :]
+        assert new, each
+        assert min(event["sequence"] for event in new) > before[each], each
+    assert (await restored.organization("acme")).sequence == int(before["acme"])
+
+
+async def test_the_journal_still_folds_to_what_is_stored(restored: Restored) -> None:
+    """What recovery decides is written down like all else."""
+    await restored.recover()
+    await restored.judge("acme", stands=True)
+    await restored.judge("umbrella", stands=False)
+    await tell(restored.worker, restored.clock, linked(LOST + 1, "initech", "third of initech"))
+    await restored.release()
+    await wait(restored.worker, restored.clock, LOST + 60)
+
+    assert await restored.differences() == []
+
+
+async def test_everyone_who_stands_otherwise_than_published_is_listed(restored: Restored) -> None:
+    """So that a person can look; also who is not known at all."""
+    otherwise = await restored.recover()
+
+    assert {each.told.organization: (each.told.state, each.state) for each in otherwise} == {
+        "acme": (State.DEACTIVATED, State.CONTROL_PLANE_LOSS),
+        "umbrella": (State.DEACTIVATED, State.CONTROL_PLANE_LOSS),
+        "initech": (State.ACTIVE, State.CONTROL_PLANE_LOSS),
+        "hooli": (State.ACTIVE, None),
+    }
+    assert {each.told.organization for each in otherwise if each.lost} == {"acme", "umbrella"}
+
+
+async def test_who_was_published_as_deactivated_waits_for_a_person(restored: Restored) -> None:
+    """Its data may be gone: no step is taken, and no reinstatement accepted."""
+    await restored.recover()
+    await restored.release()
+    worker, clock = restored.worker, restored.clock
+    await tell(
+        worker,
+        clock,
+        linked(LOST + 1, "acme", "second of acme"),
+        support(LOST + 1.1, "reinstate_organization", "acme"),
+    )
+    await wait(worker, clock, LOST + 100)
+
+    assert (await states(worker))["acme"] == State.CONTROL_PLANE_LOSS
+    assert (await kinds(worker, "acme"))[-1] == "support_request.rejected"
+    assert (await said(worker, "acme"))[-1]["data"]["code"] == "not_reinstatable"
+
+
+async def test_a_person_who_judges_that_it_was_closed_has_it_closed(restored: Restored) -> None:
+    """For what was published, whatever the way there."""
+    await restored.recover()
+
+    assert await restored.judge("acme", stands=True) is Outcome.APPLIED
+    assert await restored.judge("umbrella", stands=True) is Outcome.APPLIED
+    assert await restored.judge("acme", stands=True) is Outcome.REFUSED
+
+    acme, umbrella = [await restored.organization(each) for each in ("acme", "umbrella")]
+    assert acme.deactivation_cause is DeactivationCause.MARKETPLACE_CANCELLATION
+    assert umbrella.deactivation_cause is DeactivationCause.SUPPORT_REQUEST
+    assert "organization.deactivated" in await kinds(restored.worker, "acme")
+
+
+async def test_a_person_who_judges_that_it_was_not_lets_it_go_on(restored: Restored) -> None:
+    """With a dwell and a notice of its own, so that nothing fires at once."""
+    await restored.recover()
+    await restored.release()
+
+    assert await restored.judge("acme", stands=False) is Outcome.APPLIED
+    await wait(restored.worker, restored.clock, LOST + 0.9)
+    assert (await states(restored.worker))["acme"] == State.CONTROL_PLANE_LOSS
+    await wait(restored.worker, restored.clock, LOST + 4)
+    assert (await states(restored.worker))["acme"] == State.SUSPENDED
+
+
+async def test_recovery_trips_the_guard_and_a_release_waits_for_it(restored: Restored) -> None:
+    """A kill switch that was on was forgotten by the database; nobody knows but the topics."""
+    await recovering.withhold(restored.worker)
+    assert await restored.release() is Outcome.REFUSED
+
+    await restored.recover()
+    await wait(restored.worker, restored.clock, LOST + 10)
+    assert (await states(restored.worker))["globex"] == State.CONTROL_PLANE_LOSS
+    assert "guard.tripped" in await kinds(restored.worker, "worker")
+    assert await restored.release() is Outcome.APPLIED
+    await wait(restored.worker, restored.clock, LOST + 15)
+    assert (await states(restored.worker))["globex"] == State.SUSPENDED
+
+
+async def test_a_recovery_that_was_broken_off_goes_on(restored: Restored) -> None:
+    """Raised once, and one epoch: whatever was done before."""
+    worker = restored.worker
+    await recovering.withhold(worker)
+    await recovering.gather(worker, restored.read_back)
+    await recovering.begin(worker, OPERATOR)
+    async for page in recovering.pages(worker):
+        first = next(each for each in page if each.is_behind)
+        await recovering.raise_numbers(worker, [first], OPERATOR.id)
+    numbers = (await restored.organization(first.told.organization)).sequence
+    assert await restored.release() is Outcome.REFUSED
+
+    again = Operator("typed again", "olga", "restored")
+    await recovering.gather(worker, restored.read_back)
+    await recovering.begin(worker, again)
+    async for page in recovering.pages(worker):
+        behind = [each for each in page if each.is_behind]
+        assert first.told.organization not in {each.told.organization for each in behind}
+        await recovering.raise_numbers(worker, behind, again.id)
+    await recovering.complete(worker, again)
+
+    assert (await restored.organization(first.told.organization)).sequence == numbers
+    async with transaction(worker.pool) as conn:
+        assert (await safeguards.read(conn)).epoch == 1
+    assert await worker.pool.fetchval("SELECT count(*) FROM published") == 0
+    assert await restored.release() is Outcome.APPLIED
+    assert await restored.differences() == []
+
+
+async def test_a_deactivation_is_seen_behind_numbers_that_were_used_again(
+    restored: Restored,
+) -> None:
+    """A worker went on for a while before anybody noticed, and published over it."""
+    worker, clock = restored.worker, restored.clock
+    published_after = len(restored.records)
+    lines = (support(LOST + n / 100, "place_hold", "umbrella", kind="legal") for n in range(60))
+    await tell(worker, clock, *lines)
+    restored.records = [*restored.records, *(await published(worker))[-120:]]
+    assert len(restored.records) > published_after
+
+    otherwise = await restored.recover()
+
+    assert "umbrella" in {each.told.organization for each in otherwise if each.lost}
+    assert (await restored.organization("umbrella")).published_closed is not None
+
+
+async def test_a_worker_notices_by_itself_and_does_no_harm(restored: Restored) -> None:
+    """No step, no requested deactivation, no release, until the recovery; all else goes on."""
+    worker, clock = restored.worker, restored.clock
+    await restored.compare()
+    await wait(worker, clock, LOST + 10)
+    await tell(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
+
+    assert (await states(worker))["globex"] == State.CONTROL_PLANE_LOSS
+    assert (await said(worker, "initech"))[-1]["data"]["code"] == "guard_tripped"
+    assert "organization.notice_given" in await kinds(worker, "globex")
+    assert await restored.release() is Outcome.REFUSED
+
+
+async def test_what_goes_on_once_it_was_noticed_has_numbers_of_its_own(
+    both: tuple[Restored, Worker],
+) -> None:
+    """A reinstatement of that hour is not taken for what subscribers know."""
+    restored, lost = both
+    before = {each: (await said(lost, each))[-1]["sequence"] for each in ("globex", "initech")}
+    old = {each: len(await said(restored.worker, each)) for each in before}
+    await restored.compare()
+    await wait(restored.worker, restored.clock, LOST + 10)
+    lines = (
+        linked(LOST + 10, "initech", "a third"),
+        support(LOST + 10, "place_hold", "globex", kind="legal"),
+    )
+    await tell(restored.worker, restored.clock, *lines)
+
+    for each, newest in before.items():
+        new = (await said(restored.worker, each))[old[each] :]
+        assert new
+        assert min(event["sequence"] for event in new) > newest
+    assert (await restored.organization("acme")).published_closed is not None
+    assert await restored.differences() == []
+
+
+async def test_a_database_that_holds_what_was_published_is_left_alone(
+    both: tuple[Restored, Worker],
+) -> None:
+    """Records that are sent again, or wait, are no loss."""
+    restored, lost = both
+    whole = Restored(lost, restored.clock, restored.records)
+
+    await whole.compare()
+
+    async with transaction(lost.pool) as conn:
+        assert (await safeguards.read(conn)).set_back_at is None
+
+
+async def test_no_harm_is_done_by_a_server_that_nobody_has_compared(restored: Restored) -> None:
+    """It may have been promoted a moment ago; who asks in that moment waits."""
+    worker, clock = restored.worker, restored.clock
+    await worker.pool.execute("UPDATE comparison SET server_started_at = '2000-01-01'")
+    clock.now = at(LOST + 10)
+
+    with pytest.raises(Unavailable, match="compare"):
+        await fire_due(worker, limit=100)
+    with pytest.raises(Unavailable, match="compare"):
+        await tell(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
+    await tell(worker, clock, created(LOST + 10, "soylent"))
+
+    await restored.compare()
+    await fire_due(worker, limit=100)
+
+
+async def test_a_worker_compares_once_a_life_of_the_server(restored: Restored) -> None:
+    """It reads topics for that."""
+    reads = 0
+
+    async def read_back(newest: int | None) -> AsyncIterator[Sequence[Record]]:
+        nonlocal reads
+        reads += 1
+        async for records in restored.read_back(newest):
+            yield records
+
+    compare = Comparison(restored.worker, read_back).compare
+    await compare()
+    await compare()
+
+    assert reads == 1
