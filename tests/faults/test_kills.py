@@ -54,6 +54,7 @@ ONLY_LOOKED_AT = {
     "refolding.alone",
     "refolding.decided",
     "refolding.rows_about",
+    "sessions.server_process",
     "subscriptions.links_of",
     "subscriptions.page",
 }

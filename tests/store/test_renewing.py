@@ -13,8 +13,9 @@ from marketplace_worker.errors import Unavailable
 from marketplace_worker.settings import Postgres, SecretFile
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.steps.watching import keep_connections_current
-from marketplace_worker.store.database import APPLICATION_ROLE, Pool, connecting
+from marketplace_worker.store.database import Pool, connecting
 from marketplace_worker.store.migrations import migrate
+from marketplace_worker.store.sessions import APPLICATION_ROLE
 
 
 def dsn_of(user: str, dsn: str) -> str:
@@ -57,7 +58,7 @@ async def test_connections_are_made_anew_when_the_dsns_file_changes(
             assert await users(pool) == {before}
 
             file.write_text(dsn_of("nobody_there", postgres_dsn))
-            with pytest.raises(Unavailable, match="now opens no connection: Invalid"):
+            with pytest.raises(Unavailable, match="now opens no connection: Postgres at"):
                 await keep_connections_current(pool, postgres, credentials)
             file.write_text("")
             await keep_connections_current(pool, postgres, credentials)

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.settings import Postgres
+from marketplace_worker.store import sessions
 from marketplace_worker.store.database import Pool, connecting
-from marketplace_worker.store.migrations import require_current_schema
+from marketplace_worker.store.migrations import migrate, require_current_schema
 
 
 @pytest.fixture
@@ -123,5 +124,29 @@ async def test_a_user_of_the_workers_own_needs_no_more_than_the_role(
 async def test_a_user_without_the_role_is_told_what_to_grant(user: Postgres) -> None:
     """Before anything is done with another's rights."""
     with pytest.raises(Misconfigured, match="GRANT marketplace_worker_app TO"):
+        async with connecting(user):
+            pass
+
+
+async def test_who_does_not_own_the_tables_is_told_that_he_cannot_migrate(
+    owner: Pool, user: Postgres
+) -> None:
+    """Only a person can mend it: it is no server that is away."""
+    await owner.execute(f"GRANT marketplace_worker_app TO {name_of(user)}")
+    async with connecting(user) as pool:
+        with pytest.raises(
+            Misconfigured, match=r"may not migrate this database .permission denied"
+        ):
+            await migrate(pool)
+
+
+async def test_a_session_that_works_as_another_is_refused(
+    owner: Pool, user: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rights would be another's, whatever was asked for."""
+    await owner.execute(f"GRANT marketplace_worker_app TO {name_of(user)}")
+    undone = sessions.SQL["begin"].replace("set_config('role', $4, false)", "$4")
+    monkeypatch.setitem(sessions.SQL, "begin", undone)
+    with pytest.raises(Misconfigured, match=f"works as {name_of(user)} and not as marketplace"):
         async with connecting(user):
             pass

@@ -28,10 +28,21 @@ class Postgres(Group):
         None, description="PEM file of the authorities to trust, for verify-ca and verify-full."
     )
 
+    ssl_cert_file: FilePath | None = Field(
+        None, description="PEM file of our own certificate, where Postgres asks for one."
+    )
+    ssl_key_file: FilePath | None = Field(
+        None, description="PEM file of the certificate's key, not encrypted."
+    )
+
     @model_validator(mode="after")
-    def _root_is_used(self) -> Self:
+    def _files_are_used(self) -> Self:
         if self.ssl_root_cert_file and self.sslmode not in {"verify-ca", "verify-full"}:
             raise ValueError("ssl_root_cert_file needs sslmode verify-ca or verify-full")
+        if (self.ssl_cert_file is None) is not (self.ssl_key_file is None):
+            raise ValueError("ssl_cert_file and ssl_key_file go together")
+        if self.ssl_cert_file and self.sslmode in {None, "disable"}:
+            raise ValueError("ssl_cert_file needs an sslmode that encrypts")
         return self
 
     pool_connections_max: int = Field(

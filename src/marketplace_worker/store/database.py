@@ -1,18 +1,18 @@
 """Connections, transactions, the clock, and which of Postgres's refusals mean "try it again"."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 
-from marketplace_worker.errors import Misconfigured, TookTooLong, Unavailable
-from marketplace_worker.settings import Postgres, SslMode
+from marketplace_worker.errors import TookTooLong, Unavailable
+from marketplace_worker.settings import Postgres
+from marketplace_worker.store.dsn import Refused
+from marketplace_worker.store.sessions import open_session, require_own_sessions
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -29,12 +29,6 @@ CONNECT_TIMEOUT_S = 10.0
 
 CLOSE_TIMEOUT_S = 0.5
 """Who opens the pool closes it when all that uses it has ended, or was given up."""
-
-IDLE_IN_TRANSACTION_MS = 300_000
-"""Longer than the relay can wait for Kafka: it leads its shard by an open transaction."""
-
-APPLICATION_ROLE = "marketplace_worker_app"
-"""Whom every connection works as; the migrations make it and say what it may do."""
 
 _OURS = (
     asyncpg.CardinalityViolationError,
@@ -69,53 +63,18 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
         Unavailable: Postgres does not answer.
         Misconfigured: it refuses who we are or what we ask for.
     """
-    try:
-        pool = await asyncpg.create_pool(
-            connect=partial(_connect, postgres),
-            min_size=1,
-            max_size=postgres.pool_connections_max,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=postgres.statement_timeout_ms / 1000 + 5,
-            init=_assume_role,
-            reset=_keep,
-            server_settings={
-                "application_name": "marketplace-worker",
-                "statement_timeout": str(postgres.statement_timeout_ms),
-                "lock_timeout": str(_lock_timeout_ms(postgres)),
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-                "timezone": "UTC",
-            },
-        )
-    except (
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.ClientConfigurationError,
-    ) as error:
-        raise Misconfigured(f"postgres.dsn: {error}") from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise Misconfigured(
-            f"postgres.dsn: {error}: its user must be a member of {APPLICATION_ROLE} "
-            f"(GRANT {APPLICATION_ROLE} TO …)"
-        ) from error
-    except ValueError:
-        # Its message may hold a part of the password.
-        raise Misconfigured("postgres.dsn is no valid URL (is a / or # in it escaped?)") from None
-    except _PASSING as error:
-        raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
+    await require_own_sessions(postgres)
+    pool = await asyncpg.create_pool(
+        min_size=1,
+        max_size=postgres.pool_connections_max,
+        command_timeout=postgres.statement_timeout_ms / 1000 + 5,
+        connect=partial(_open, postgres),
+        reset=_keep,
+    )
     try:
         yield pool
     finally:
         await _close(pool)
-
-
-async def _connect(
-    postgres: Postgres,
-    *_: object,
-    **arguments: Any,  # noqa: ANN401 - asyncpg's own
-) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection by what the files of the settings hold now."""
-    current = {"dsn": postgres.dsn.get_secret_value(), "ssl": _tls(postgres)}
-    return await asyncpg.connect(**arguments | current)
 
 
 async def renew_connections(pool: Pool, postgres: Postgres) -> None:
@@ -125,27 +84,18 @@ async def renew_connections(pool: Pool, postgres: Postgres) -> None:
         Unavailable: it opens none.
     """
     try:
-        connection = await _connect(postgres, timeout=CONNECT_TIMEOUT_S)
-        await connection.close(timeout=CLOSE_TIMEOUT_S)
-    except (ValueError, Misconfigured, *_PASSING) as error:
-        # Its message may hold a part of the password.
+        connection = await open_session(postgres)
+    except (Refused, Unavailable) as error:
         raise Unavailable(
-            f"Postgres: what its settings' files hold now opens no connection: "
-            f"{type(error).__name__}"
-        ) from None
+            f"what the files of Postgres's settings hold now opens no connection: {error}"
+        ) from error
+    await connection.close(timeout=CLOSE_TIMEOUT_S)
     await pool.expire_connections()
 
 
-def _lock_timeout_ms(postgres: Postgres) -> int:
-    """So that what waits for a lock is told from what is slow itself."""
-    return postgres.statement_timeout_ms * 9 // 10
-
-
-async def _assume_role(connection: Connection) -> None:
-    """Before the first migration there is no such role, nor anything to be done as it."""
-    await connection.execute(
-        "SELECT set_config('role', $1, false) WHERE to_regrole($1) IS NOT NULL", APPLICATION_ROLE
-    )
+async def _open(postgres: Postgres, *_: object, **arguments: Any) -> Any:  # noqa: ANN401 - asyncpg's
+    """What the pool connects by; its own idea of where to is not asked."""
+    return await open_session(postgres, **arguments)
 
 
 async def _close(pool: Pool) -> None:
@@ -159,22 +109,6 @@ async def _close(pool: Pool) -> None:
 
 async def _keep(_: Connection) -> None:
     """Keep a released connection as it is: no session state is used, so a round trip is saved."""
-
-
-def _tls(postgres: Postgres) -> ssl.SSLContext | SslMode | None:
-    root = postgres.ssl_root_cert_file
-    if root is None:
-        return postgres.sslmode
-    return _context(root, hostname=postgres.sslmode == "verify-full")
-
-
-def _context(root: Path, *, hostname: bool) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=str(root))
-    except ssl.SSLError as error:
-        raise Misconfigured(f"postgres.ssl_root_cert_file: {error}") from error
-    context.check_hostname = hostname
-    return context
 
 
 @asynccontextmanager
@@ -213,6 +147,9 @@ async def _transaction(
             in_block = True
             yield connection
             in_block = False
+    except Refused as error:
+        # Who was let in before may be again: passwords and certificates are renewed on disk.
+        raise Unavailable(str(error)) from error
     except asyncpg.UniqueViolationError as error:
         # Another worker took the same message at the same moment; the journal knows it now.
         raise Unavailable(f"Postgres: {error}") from error

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
+import asyncpg
+
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.store.database import Connection, Pool, transaction
 from marketplace_worker.store.queries import queries
@@ -60,19 +62,29 @@ async def migrate(pool: Pool) -> Sequence[Migration]:
 
     Raises:
         Misconfigured: an applied migration is not the one we know, or the database cannot hold
-            every text.
+            every text, or who logged in may not change the schema.
         Unavailable: Postgres is away.
     """
     async with transaction(pool) as conn:
-        await conn.execute(SQL["as_owner"])
-        await _require_utf8(conn)
-        await conn.execute(SQL["unbound"])
-        await conn.execute(SQL["lock"], timeout=TIMEOUT_S)
-        await conn.execute(SQL["prepare"])
-        missing = await _missing(conn)
-        for migration in missing:
-            await conn.execute(migration.sql, timeout=TIMEOUT_S)
-            await conn.execute(SQL["record"], migration.version, migration.name, migration.checksum)
+        try:
+            return await _apply_missing(conn)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise Misconfigured(
+                f"the user of postgres.dsn may not migrate this database ({error}): log in as the "
+                "owner of its tables, who may make a role or is a member of marketplace_worker_app"
+            ) from error
+
+
+async def _apply_missing(conn: Connection) -> Sequence[Migration]:
+    await conn.execute(SQL["as_owner"])
+    await _require_utf8(conn)
+    await conn.execute(SQL["unbound"])
+    await conn.execute(SQL["lock"], timeout=TIMEOUT_S)
+    await conn.execute(SQL["prepare"])
+    missing = await _missing(conn)
+    for migration in missing:
+        await conn.execute(migration.sql, timeout=TIMEOUT_S)
+        await conn.execute(SQL["record"], migration.version, migration.name, migration.checksum)
     return missing
 
 

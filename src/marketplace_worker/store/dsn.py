@@ -1,0 +1,169 @@
+"""What a DSN says, in the words of libpq, and what of it asyncpg does not know.
+
+asyncpg takes an unknown parameter for a setting of the server, which refuses it; so what is libpq's
+own is kept, done without harm, or refused by name.
+"""
+
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.settings import Postgres
+
+CONNECT_TIMEOUT_S = 10.0
+
+_WITHOUT_EFFECT: Mapping[str, Sequence[str]] = {
+    "application_name": (),  # ours
+    "fallback_application_name": (),
+    "channel_binding": ("disable", "prefer"),
+    "gssencmode": ("disable", "prefer"),
+    "gssdelegation": ("0",),
+    "load_balance_hosts": ("disable", "random"),  # the primary is looked for; all are asked
+    "client_encoding": ("utf8", "utf-8", "auto"),
+    "sslcompression": ("0",),
+    "sslcertmode": ("allow",),
+    "sslsni": ("1",),
+    "replication": ("false", "off", "no", "0"),
+    "min_protocol_version": ("3.0",),
+    "max_protocol_version": ("3.0", "3.2", "latest"),
+}
+"""By libpq's name, the values for which asyncpg does what is asked for without being told; none
+where any value is good.
+"""
+
+_NOT_KEPT = (
+    "hostaddr", "oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope",
+    "require_auth", "requirepeer", "requiressl", "scram_client_key", "scram_server_key",
+    "sslcrldir", "sslkeylogfile", "servicefile",
+)  # fmt: skip
+
+_KEEPALIVES: Mapping[str, tuple[str, int]] = {
+    "keepalives_idle": ("TCP_KEEPIDLE", 1),
+    "keepalives_interval": ("TCP_KEEPINTVL", 1),
+    "keepalives_count": ("TCP_KEEPCNT", 1),
+    "tcp_user_timeout": ("TCP_USER_TIMEOUT", 1),
+}
+
+
+class Refused(Misconfigured):
+    """Postgres and we do not come together until a person has changed something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, and how.
+
+    Args:
+        dsn: as asyncpg understands it; it has the password.
+        hosts: for messages.
+        connect_timeout_s: for each connection.
+        socket_options: for its socket; level, name and value.
+    """
+
+    dsn: str
+    hosts: str
+    connect_timeout_s: float
+    socket_options: tuple[tuple[int, int, int], ...]
+
+
+def read_target(postgres: Postgres) -> Target:
+    """What is set, as it stands on disk now.
+
+    Raises:
+        Refused: the DSN asks for what cannot be kept, or cannot be read.
+        Unavailable: the file that holds it cannot be read.
+    """
+    try:
+        parts = urlsplit(postgres.dsn.get_secret_value())
+        given = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
+        hosts = parts.netloc.rpartition("@")[2] or given.get("host", "")
+    except ValueError:
+        # Its message may hold a part of the password.
+        raise unreadable() from None
+    kept = {name: value for name, value in given.items() if not _is_dropped(name, value)}
+    timeout_s = _seconds(kept.pop("connect_timeout", None))
+    options = tuple(_socket_options(kept))
+    kept |= _tls(postgres, kept)
+    return Target(parts._replace(query=urlencode(kept)).geturl(), hosts, timeout_s, options)
+
+
+def unreadable() -> Refused:
+    """For a DSN that is none."""
+    return Refused("postgres.dsn is no valid URL (is a / or # in it escaped?)")
+
+
+def _is_dropped(name: str, value: str) -> bool:
+    """Whether it asks for nothing that asyncpg does not do; raises where it asks for more."""
+    if name in _NOT_KEPT:
+        raise _refused(name, value)
+    if name not in _WITHOUT_EFFECT:
+        return False
+    good = _WITHOUT_EFFECT[name]
+    if good and value.lower() not in good:
+        raise _refused(name, value)
+    return True
+
+
+def _refused(name: str, value: str) -> Refused:
+    if name == "channel_binding":
+        return Refused(
+            f"postgres.dsn: channel_binding={value} cannot be kept (asyncpg does not know it): "
+            "leave it out, and set sslmode=verify-full, which keeps others from standing between"
+        )
+    shown = "" if name.startswith(("oauth_", "scram_")) else f"={value}"
+    return Refused(
+        f"postgres.dsn: {name}{shown} cannot be kept (asyncpg does not know it): leave it out"
+    )
+
+
+def _seconds(value: str | None) -> float:
+    """How long a connection may take; 0 is libpq's for ever, for which we have no time."""
+    try:
+        return float(value or 0) if float(value or 0) > 0 else CONNECT_TIMEOUT_S
+    except ValueError:
+        raise Refused("postgres.dsn: connect_timeout must be a number of seconds") from None
+
+
+def _socket_options(kept: dict[str, str]) -> Sequence[tuple[int, int, int]]:
+    """What is to be set on the socket; takes it out of what is kept."""
+    named = {name: kept.pop(name) for name in ("keepalives", *_KEEPALIVES) if name in kept}
+    try:
+        numbers = {name: int(value) for name, value in named.items()}
+    except ValueError:
+        raise Refused(f"postgres.dsn: {', '.join(named)} must be whole numbers") from None
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(numbers.pop("keepalives", 1) != 0))]
+    for name, number in numbers.items():
+        option = getattr(socket, _KEEPALIVES[name][0], None)
+        if number > 0 and option is not None:  # 0 is the system's own
+            options.append((socket.IPPROTO_TCP, option, number))
+    return options
+
+
+def _tls(postgres: Postgres, given: Mapping[str, str]) -> Mapping[str, str]:
+    """What the settings say in place of the DSN."""
+    ours = {
+        "sslmode": postgres.sslmode,
+        "sslrootcert": postgres.ssl_root_cert_file,
+        "sslcert": postgres.ssl_cert_file,
+        "sslkey": postgres.ssl_key_file,
+    }
+    said = {name: str(value) for name, value in ours.items() if value is not None}
+    if said.get("sslrootcert", given.get("sslrootcert")) == "system":
+        system = ssl.get_default_verify_paths().cafile
+        if system is None:
+            raise Refused(
+                "postgres.dsn: sslrootcert=system: this system has no file of authorities; "
+                "set postgres.ssl_root_cert_file"
+            )
+        said |= {"sslrootcert": system, "sslmode": "verify-full"}
+    for name in ("sslrootcert", "sslcert", "sslkey"):
+        path = said.get(name, given.get(name))
+        if path is not None and not Path(path).is_file():
+            raise Refused(f"postgres.dsn: {name}: there is no file {path}")
+    return said

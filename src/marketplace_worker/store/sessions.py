@@ -1,0 +1,226 @@
+"""One connection to Postgres: made by what stands on disk now, and ready to work; or why not."""
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from marketplace_worker import tls
+from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.settings import Postgres
+from marketplace_worker.store.dsn import Refused, Target, read_target, unreadable
+from marketplace_worker.store.queries import queries
+
+if TYPE_CHECKING:
+    Session = asyncpg.Connection[asyncpg.Record]
+else:
+    Session = Any
+
+SQL = queries("sessions")
+
+APPLICATION_ROLE = "marketplace_worker_app"
+"""Whom every connection works as; the migrations make it and say what it may do."""
+
+IDLE_IN_TRANSACTION_MS = 300_000
+"""Longer than the relay can wait for Kafka: it leads its shard by an open transaction."""
+
+CLOSE_TIMEOUT_S = 1.0
+
+POOLER_ROUNDS = 5
+POOLER_TIMEOUT_S = 5.0
+"""How long two sessions may wait for servers of their own; a pooler that gives each its own may
+have no second one free.
+"""
+
+NAMES = tls.Names(
+    ca="postgres.ssl_root_cert_file", certificate="postgres.ssl_cert_file", host="postgres.dsn"
+)
+
+_ONLY_A_PERSON = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.CantChangeRuntimeParamError,
+)
+"""Refusals that no waiting mends; the fourth and the rest are of settings of the server."""
+
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+_POOLERS_REFUSAL = re.compile(r"unsupported startup parameter|no such (database|user)")
+"""What PgBouncer says, under a code that it also uses for servers that are away."""
+
+
+async def open_session(postgres: Postgres, **arguments: Any) -> Session:  # noqa: ANN401 - asyncpg's
+    """A connection that works as `APPLICATION_ROLE`, with our time-outs.
+
+    Raises:
+        Unavailable: Postgres does not answer, or what is on disk cannot be read now.
+        Refused: it refuses who we are or what we ask for, or cannot keep it.
+    """
+    connection = await _connect(postgres, **arguments)
+    try:
+        await _make_ready(postgres, connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def require_own_sessions(postgres: Postgres) -> None:
+    """Refuse a pooler that gives each transaction, and not each client, a session of the server:
+    role, time-outs and locks of one would be those of others.
+
+    Seen by who answers: where it is not who was reached there is a pooler, and where one process
+    answers two clients that are both there, it is shared.  Raises as `open_session` does.
+    """
+    async with _session(postgres) as first:
+        if await _answering(first) == first.get_server_pid():
+            return
+        try:
+            async with asyncio.timeout(POOLER_TIMEOUT_S), _session(postgres) as second:
+                shared = await _share(first, second)
+        except (TimeoutError, Unavailable):
+            return
+    if shared:
+        raise _pooled()
+
+
+@asynccontextmanager
+async def _session(postgres: Postgres) -> AsyncIterator[Session]:
+    connection = await _connect(postgres)
+    try:
+        yield connection
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
+        raise _pooled() from None  # prepared by one process, and asked of another
+    except _AWAY as error:
+        raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
+    finally:
+        with contextlib.suppress(*_AWAY):
+            await connection.close(timeout=CLOSE_TIMEOUT_S)
+
+
+async def _answering(session: Session) -> int:
+    return int(await session.fetchval(SQL["server_process"]))
+
+
+async def _share(first: Session, second: Session) -> bool:
+    for _ in range(POOLER_ROUNDS):
+        before = await _answering(first)
+        try:
+            async with second.transaction():
+                if before == await _answering(second) or before != await _answering(first):
+                    return True
+        except asyncpg.PostgresError as error:
+            if "statement pooling" in str(error):
+                return True
+            raise
+    return False
+
+
+def _pooled() -> Refused:
+    return Refused(
+        "postgres.dsn leads to a pooler in transaction mode (PgBouncer: pool_mode=transaction): "
+        "the worker needs sessions of its own; set pool_mode=session for its database or user, or "
+        "name Postgres itself"
+    )
+
+
+async def _connect(postgres: Postgres, **arguments: Any) -> Session:  # noqa: ANN401 - asyncpg's
+    target = read_target(postgres)
+    try:
+        connection: Session = await asyncpg.connect(
+            **{**arguments, "dsn": target.dsn, "timeout": target.connect_timeout_s}
+        )
+    except Exception as error:
+        raise _named(target, error) from error
+    # There is no public way to the socket; asyncpg is asked for nothing else there.
+    transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - as said above
+    link = transport.get_extra_info("socket")
+    if link is not None and link.family != socket.AF_UNIX:
+        for level, option, value in target.socket_options:
+            link.setsockopt(level, option, value)
+    return connection
+
+
+def _lock_timeout_ms(postgres: Postgres) -> int:
+    """So that what waits for a lock is told from what is slow itself."""
+    return postgres.statement_timeout_ms * 9 // 10
+
+
+async def _make_ready(postgres: Postgres, connection: Session) -> None:
+    wanted_ms = (postgres.statement_timeout_ms, _lock_timeout_ms(postgres), IDLE_IN_TRANSACTION_MS)
+    try:
+        await connection.execute(SQL["begin"], *map(str, wanted_ms), APPLICATION_ROLE)
+        found = await connection.fetchrow(SQL["read_back"], APPLICATION_ROLE)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Refused(
+            f"postgres.dsn: {error}: its user must be a member of {APPLICATION_ROLE} "
+            f"(GRANT {APPLICATION_ROLE} TO …)"
+        ) from error
+    except _AWAY as error:
+        raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
+    assert found is not None
+    kept = (
+        found["statement_timeout_ms"],
+        found["lock_timeout_ms"],
+        found["idle_in_transaction_ms"],
+    )
+    if kept != wanted_ms or found["timezone"] != "UTC":
+        raise Refused(
+            "postgres.dsn: what is between us and Postgres does not keep the session's settings "
+            f"(statement_timeout is {kept[0]} ms, lock_timeout {kept[1]} ms, "
+            f"idle_in_transaction_session_timeout {kept[2]} ms, timezone {found['timezone']}): "
+            "name Postgres itself"
+        )
+    if found["works_as"] not in {None, APPLICATION_ROLE}:
+        raise Refused(
+            f"postgres.dsn: the session works as {found['works_as']} and not as "
+            f"{APPLICATION_ROLE}, whatever was asked for: name Postgres itself"
+        )
+    if found["synchronous_commit"] == "off":
+        raise Refused(
+            "postgres.dsn: synchronous_commit is off: a crash of Postgres would lose what Kafka "
+            "was told is done; ALTER ROLE … SET synchronous_commit = on (docs/operating.md)"
+        )
+
+
+def _named(target: Target, error: Exception) -> Misconfigured | Unavailable:
+    """Why there is no connection, in words."""
+    where = f"Postgres at {target.hosts}"
+    named = f"{where} (postgres.dsn)"
+    if distrust := tls.refusal_of(error, NAMES):
+        return Refused(f"{where}: {distrust}")
+    match error:
+        case ssl.SSLError() if error.library != "SSL":
+            return Refused(
+                f"{NAMES.ca}, {NAMES.certificate} or its key cannot be used ({error.reason})"
+            )
+        case ssl.SSLError():
+            return Unavailable(f"{where}: {type(error).__name__}: {error}")
+        case asyncpg.PostgresError() if "client certificate" in str(error):
+            return Refused(f"{named}: {error}: set postgres.ssl_cert_file and ssl_key_file")
+        case asyncpg.InsufficientPrivilegeError():
+            return Refused(f"{named}: {error}: GRANT CONNECT ON DATABASE … TO its user")
+        case asyncpg.ProtocolViolationError() if _POOLERS_REFUSAL.search(str(error)):
+            return Refused(f"{named}: {error} (PgBouncer says so)")
+        case _ if isinstance(error, _ONLY_A_PERSON):
+            return Refused(f"{named}: {error}")
+        case ConnectionError() if "rejected SSL upgrade" in str(error):
+            return Refused(f"{where} does not speak TLS: set postgres.sslmode as it wants it")
+        case socket.gaierror():
+            return Unavailable(f"{where}: no address is known for that name ({error.strerror})")
+        case ConnectionRefusedError():
+            return Unavailable(f"{where}: ConnectionRefusedError: nobody listens there")
+        case ValueError():
+            return unreadable()
+        case _:
+            return Unavailable(f"{where}: {type(error).__name__}: {error}")

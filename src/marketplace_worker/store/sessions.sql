@@ -1,0 +1,29 @@
+-- What a connection is made ready with, and whether it is one of its own.
+
+-- name: server_process
+-- Who answers: not who was reached, where a pooler is between.
+SELECT pg_backend_pid();
+
+-- name: begin
+-- $1 statement_timeout text (ms).  $2 lock_timeout text (ms).
+-- $3 idle_in_transaction_session_timeout text (ms).  $4 role text
+-- Here and not at the start of the session: poolers refuse such settings there, or pass over them.
+-- Before the first migration there is no such role, nor anything to be done as it.
+SELECT set_config('application_name', 'marketplace-worker', false),
+       set_config('statement_timeout', $1, false),
+       set_config('lock_timeout', $2, false),
+       set_config('idle_in_transaction_session_timeout', $3, false),
+       set_config('timezone', 'UTC', false),
+       CASE WHEN to_regrole($4) IS NOT NULL THEN set_config('role', $4, false) END;
+
+-- name: read_back
+-- $1 role text
+SELECT (extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::integer
+           AS statement_timeout_ms,
+       (extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::integer
+           AS lock_timeout_ms,
+       (extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval)
+           * 1000)::integer AS idle_in_transaction_ms,
+       current_setting('timezone') AS timezone,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       CASE WHEN to_regrole($1) IS NOT NULL THEN current_user END AS works_as;

@@ -1,0 +1,188 @@
+"""Debian's Postgres with TLS: whom a worker trusts, how it logs in, and what is refused by name."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+import servers
+from acceptance.stage import until
+from certificates import Authority
+from faults.debian_postgres import CERTIFIED, TlsServer, tls_server
+from marketplace_worker.embedded import process
+from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.settings import Postgres, SecretFile
+from marketplace_worker.store.database import connecting, transaction
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TlsServer]:
+    """One for all tests."""
+    async with AsyncExitStack() as stack:
+        folder = await stack.enter_async_context(
+            servers.own_folder(tmp_path_factory.mktemp("postgres"))
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        authority = Authority(tmp_path_factory.mktemp("authority"))
+        server = await stack.enter_async_context(tls_server(folder, authority))
+        await until(lambda: _answers(server))
+        await server.execute(f"CREATE USER {CERTIFIED}", "CREATE USER renewed PASSWORD 'first'")
+        yield server
+
+
+async def _answers(server: TlsServer) -> bool:
+    try:
+        await server.execute("SELECT 1")
+    except (OSError, asyncpg.PostgresError):
+        return False
+    return True
+
+
+def settings(server: TlsServer, dsn: str | SecretStr = "", **changes: Any) -> Postgres:  # noqa: ANN401 - settings
+    """Of a worker that trusts the server's authority alone; checked as when they are loaded."""
+    own = {"sslmode": "verify-full", "ssl_root_cert_file": server.authority.certificate}
+    secret = dsn if isinstance(dsn, SecretStr) else SecretStr(dsn or server.dsn())
+    return Postgres(**{"dsn": secret, **own, **changes})
+
+
+async def refusal(postgres: Postgres) -> str:
+    """What a start says, which only a person can mend."""
+    with pytest.raises(Misconfigured) as told:
+        async with connecting(postgres):
+            pass
+    return str(told.value)
+
+
+async def encrypted(postgres: Postgres) -> bool:
+    """Whether the worker's connections are."""
+    async with connecting(postgres) as pool:
+        mine = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        return bool(await pool.fetchval(mine))
+
+
+async def test_a_server_that_is_who_it_says_is_connected_to(server: TlsServer) -> None:
+    """By the settings, and by a DSN that says the same."""
+    assert await encrypted(settings(server))
+    root = server.authority.certificate
+    written = f"{server.dsn()}?sslmode=verify-full&sslrootcert={root}"
+    assert await encrypted(Postgres(dsn=SecretStr(written)))
+
+
+async def test_a_server_of_a_stranger_is_refused_by_name(server: TlsServer, tmp_path: Path) -> None:
+    """It was called no valid URL."""
+    stranger = Authority(tmp_path / "stranger")
+    said = await refusal(settings(server, ssl_root_cert_file=stranger.certificate))
+    assert "its certificate is from an authority that is not in postgres.ssl_root_cert_file" in said
+    assert f"Postgres at {process.LOOPBACK}:{server.port}: " in said
+
+
+async def test_a_server_for_another_name_is_refused_by_name(server: TlsServer) -> None:
+    """Its certificate is for 127.0.0.1 alone; with verify-ca that is not asked."""
+    elsewhere = server.dsn(host="localhost")
+    said = await refusal(settings(server, elsewhere))
+    assert "its certificate is for another host name: set postgres.dsn to the name" in said
+    assert await encrypted(settings(server, elsewhere, sslmode="verify-ca"))
+
+
+async def test_an_expired_certificate_is_refused_by_name(server: TlsServer) -> None:
+    """Of the server."""
+    expired = server.authority.issue("expired", process.LOOPBACK, expired=True)
+    await server.show(expired)
+    try:
+
+        async def is_shown() -> bool:
+            try:
+                async with connecting(settings(server)):
+                    return False
+            except Misconfigured as refused:
+                return "its certificate has expired" in str(refused)
+
+        await until(is_shown)
+    finally:
+        await server.show(server.authority.issue("postgres", process.LOOPBACK))
+
+
+async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: TlsServer) -> None:
+    """With Postgres's own words; the password is not shown."""
+    wrong = server.dsn().replace(server.password, "no-such")
+    said = await refusal(settings(server, wrong))
+    assert '(postgres.dsn): password authentication failed for user "postgres"' in said
+    assert "no-such" not in said
+    said = await refusal(settings(server, sslmode="disable", ssl_root_cert_file=None))
+    assert "no encryption" in said
+
+
+async def test_a_server_without_tls_is_named(server: TlsServer, postgres_dsn: str) -> None:
+    """The one in the wheel has none."""
+    assert "does not speak TLS: set postgres.sslmode" in await refusal(
+        settings(server, postgres_dsn)
+    )
+
+
+async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
+    server: TlsServer, tmp_path: Path
+) -> None:
+    """By the settings; a DSN has the same in libpq's words."""
+    ours = server.authority.issue(CERTIFIED)
+    own = {"ssl_cert_file": ours.certificate, "ssl_key_file": ours.key}
+    assert await encrypted(settings(server, server.dsn(CERTIFIED), **own))
+    said = await refusal(settings(server, server.dsn(CERTIFIED)))
+    assert "set postgres.ssl_cert_file and ssl_key_file" in said
+    strange = Authority(tmp_path / "stranger").issue(CERTIFIED)
+    shown = {"ssl_cert_file": strange.certificate, "ssl_key_file": strange.key}
+    said = await refusal(settings(server, server.dsn(CERTIFIED), **shown))
+    assert "it does not accept our certificate, postgres.ssl_cert_file" in said
+    other = server.authority.issue("somebody")
+    shown = {"ssl_cert_file": other.certificate, "ssl_key_file": other.key}
+    said = await refusal(settings(server, server.dsn(CERTIFIED), **shown))
+    assert "certificate authentication failed" in said
+
+
+async def test_a_certificate_that_is_renewed_is_read_from_its_file(
+    server: TlsServer, tmp_path: Path
+) -> None:
+    """By the next connection, as Kafka's."""
+    ours, files = server.authority.issue(CERTIFIED), {}
+    for name, issued in (("ssl_cert_file", ours.certificate), ("ssl_key_file", ours.key)):
+        files[name] = tmp_path / name
+        files[name].write_bytes(issued.read_bytes())
+        files[name].chmod(0o600)
+    async with connecting(settings(server, server.dsn(CERTIFIED), **files)) as pool:
+        await pool.expire_connections()
+        files["ssl_cert_file"].write_text("-----BEGIN CERTIFICATE-----\n")
+        with pytest.raises(Unavailable):
+            async with transaction(pool):
+                pass
+        renewed = server.authority.issue(CERTIFIED)
+        files["ssl_cert_file"].write_bytes(renewed.certificate.read_bytes())
+        files["ssl_key_file"].write_bytes(renewed.key.read_bytes())
+        async with transaction(pool) as conn:
+            assert await conn.fetchval("SELECT current_user") == CERTIFIED
+
+
+async def test_a_dsn_that_is_renewed_is_read_from_its_file(
+    server: TlsServer, tmp_path: Path
+) -> None:
+    """By the next connection; until then the worker waits, and says why."""
+    file = tmp_path / "dsn"
+    renewed = server.dsn("renewed").replace("renewed@", "renewed:{}@")
+    file.write_text(renewed.format("first"))
+    async with connecting(settings(server, SecretFile(file))) as pool:
+        await server.execute("ALTER USER renewed PASSWORD 'second'")
+        await pool.expire_connections()
+        with pytest.raises(Unavailable, match=r"password authentication failed for user .renewed"):
+            async with transaction(pool):
+                pass
+        file.write_text("")
+        with pytest.raises(Unavailable, match="dsn is empty"):
+            async with transaction(pool):
+                pass
+        file.write_text(renewed.format("second") + "\n")
+        async with transaction(pool) as conn:
+            assert await conn.fetchval("SELECT current_user") == "renewed"
