@@ -22,10 +22,9 @@ from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations import metrics
-from marketplace_worker.operations.health import Health, Sign
+from marketplace_worker.operations.health import Health
 from marketplace_worker.operations.serving import serving
 from marketplace_worker.operations.stop import Stop
-from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.steps.comparing import compared
@@ -36,7 +35,7 @@ from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.steps.pacing import Pace
 from marketplace_worker.steps.positions import report_jumps
-from marketplace_worker.steps.relay import relay
+from marketplace_worker.steps.relaying import FORMER_TOPICS_EVERY_S, Relays
 from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
 from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
 from marketplace_worker.steps.watching import (
@@ -48,15 +47,15 @@ from marketplace_worker.steps.watching import (
     silence_max_s,
     watch,
 )
-from marketplace_worker.store import outbox, policies, safeguards
+from marketplace_worker.store import policies, safeguards
 from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
+from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.streams.consumer import Oversight
 from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.jumps import holds_record
-from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.rights import Right, to_read, to_read_back, to_write
@@ -64,9 +63,6 @@ from marketplace_worker.streams.topics import report_doubts, require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
 """How many new values before the youngest are looked through, and how often before older ones."""
-
-FORMER_TOPICS_EVERY_S = 60.0
-"""How often to look for promises to topics that the settings do not name any more."""
 
 log = structlog.get_logger(__name__)
 
@@ -269,7 +265,8 @@ async def _tasks(
             loop = repeating(name, step, idle_s=idle_s, sign=sign, stop=stop, wake=wake)
             tasks.append(await stack.enter_async_context(loop))
 
-        look = partial(look_at_postgres, worker.pool, health)
+        floors = Floors()
+        look = partial(look_at_postgres, worker.pool, health, floors)
         await look()
         await repeat("look at Postgres", look, LOOK_EVERY_S)
         credentials = Credentials(settings.postgres)
@@ -278,17 +275,16 @@ async def _tasks(
         if Loop.RELAY in loops:
             compare = await compared(worker, partial(read_back, settings))
             await repeat("compare", compare, LOOK_EVERY_S)
+            relays = Relays(worker.pool, settings, floors)
             for topic in settings.topics.outbound:
-                publisher = await stack.enter_async_context(
-                    producing(settings.kafka, settings.relay)
-                )
-                name = f"{Loop.RELAY} {topic}"
-                send = partial(_send, worker.pool, publisher, settings, health.sign(name), topic)
-                worker.promised.append(wake := asyncio.Event())
-                await repeat(name, send, settings.relay.poll_interval_ms / 1000, wake)
+                name, promised = f"{Loop.RELAY} {topic}", asyncio.Event()
+                publisher = await stack.enter_async_context(relays.publisher())
+                send = partial(relays.send, topic, publisher, health.sign(name))
+                worker.promised.append(promised)
+                await repeat(name, send, settings.relay.poll_interval_ms / 1000, promised)
             name = f"{Loop.RELAY} former topics"
-            send = partial(_send_former, worker.pool, settings, health.sign(name))
-            await repeat(name, send, FORMER_TOPICS_EVERY_S)
+            send_former = partial(relays.send_former, health.sign(name))
+            await repeat(name, send_former, FORMER_TOPICS_EVERY_S)
         if Loop.DEADLINES in loops:
             fire = partial(fire_due, worker, limit=settings.deadlines.batch_rows_max)
             await repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
@@ -337,40 +333,6 @@ async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
         with suppress(Unavailable):
             await require_access(settings.kafka, to_read(settings.kafka, settings.topics))
         raise
-
-
-async def _send(
-    pool: Pool, publisher: Publisher, settings: Settings, sign: Sign, topic: str
-) -> int:
-    """Relay a topic, connected: Kafka is looked for before a shard is led, not while it is."""
-    await publisher.start()
-
-    async def publish(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
-        sign.give()  # one shard of many, each with its own wait for Kafka
-        return await publisher.publish(messages)
-
-    return await relay(
-        pool,
-        publish,
-        topic,
-        limit=settings.relay.batch_rows_max,
-        # It may have to find Kafka anew while it leads, and sends twice what is refused.
-        publish_max_s=2
-        * (settings.kafka.request_timeout_ms + settings.relay.acknowledge_timeout_ms)
-        / 1000,
-    )
-
-
-async def _send_former(pool: Pool, settings: Settings, sign: Sign) -> int:
-    """Relay what was promised to topics that the settings do not name, for they name others now."""
-    async with transaction(pool) as conn:
-        former = await outbox.topics(conn) - set(settings.topics.outbound)
-    sent = 0
-    if former:
-        async with producing(settings.kafka, settings.relay) as publisher:
-            for topic in sorted(former):
-                sent += await _send(pool, publisher, settings, sign, topic)
-    return sent
 
 
 async def _until_stopped(stop: Stop, tasks: Collection[asyncio.Task[None]]) -> None:

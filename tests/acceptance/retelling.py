@@ -45,6 +45,7 @@ from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.store import activity, policies, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
+from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams import consumer
 from marketplace_worker.streams.consuming import consuming
@@ -243,6 +244,7 @@ class Teller:
                 self.pool,
                 self.publisher.publish,
                 topic,
+                Floors(),
                 limit=self.settings.relay.batch_rows_max,
                 publish_max_s=30,
             ):

@@ -62,6 +62,7 @@ from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store import dead_letters, intake
 from marketplace_worker.store.database import connecting, transaction
 from marketplace_worker.store.dead_letters import Action
+from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
 from steps.stories import Line, bought, canceled, ended, linked, records, wait
@@ -311,7 +312,9 @@ async def _promised(worker: Worker, clock: MovableClock) -> None:
 
 async def _sent(worker: Worker, scene: Scene) -> None:
     for topic in Topics().outbound:
-        while await relay(worker.pool, scene.publish, topic, limit=5, publish_max_s=5):
+        while await relay(
+            worker.pool, scene.publish, topic, Floors(look_every_s=0), limit=5, publish_max_s=5
+        ):
             pass
 
 
@@ -324,7 +327,9 @@ async def _refused(worker: Worker, scene: Scene) -> None:
 
     for topic in Topics().outbound:
         for _ in range(8):
-            await relay(worker.pool, refuses, topic, limit=2, publish_max_s=5)
+            await relay(
+                worker.pool, refuses, topic, Floors(look_every_s=0), limit=2, publish_max_s=5
+            )
     await worker.pool.execute("UPDATE outbox SET held_until = now() WHERE held_until < 'infinity'")
     await _sent(worker, scene)
 

@@ -11,10 +11,11 @@ from acceptance.scenario import at, created
 from acceptance.scenario import linked as linked_at
 from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.policy import Policy, Timeline
+from marketplace_worker.steps import sweeping
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.store import policies
+from marketplace_worker.store import organizations, policies
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook
 from steps import stories
@@ -199,3 +200,33 @@ async def test_an_organization_goes_by_the_policy_that_it_was_canceled_under(
     assert await states(worker) == {"a": "control_plane_loss"}
     versions = "SELECT policy_version FROM decisions ORDER BY id DESC LIMIT 1"
     assert await worker.pool.fetchval(versions) == "default"
+
+
+async def test_what_is_due_is_looked_for_behind_what_was_done_and_then_from_the_beginning(
+    worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done stays in the index while a snapshot is held; a row that another worker had in
+    hand and gave back is found all the same.
+    """
+    await canceled(worker, clock, "a", "b")
+    clock.now = at(2)
+    async with transaction(worker.pool) as other:
+        await organizations.claim_due(other, since=at(0), now=at(2), limit=1)
+        assert await fire_due(worker, limit=10) == 1
+        clock.now = at(2) + timedelta(hours=1)
+        assert await fire_due(worker, limit=10) == 0
+    assert worker.deadlines.since(clock.now) > at(2), "the one that was in hand is passed over"
+    assert await fire_due(worker, limit=10) == 0
+    monkeypatch.setattr(sweeping, "FROM_THE_BEGINNING_EVERY_S", 0.0)
+    assert await fire_due(worker, limit=10) == 1
+
+
+async def test_a_clock_that_goes_back_has_all_looked_through(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """What is due by then may lie before what was done."""
+    clock.now = at(9)
+    assert await fire_due(worker, limit=10) == 0
+    await canceled(worker, clock, "a")
+    clock.now = at(2)
+    assert await fire_due(worker, limit=10) == 1

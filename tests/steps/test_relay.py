@@ -1,6 +1,7 @@
 """What was promised is sent in order, and forgotten only when it was acknowledged."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from functools import partial
 from string import ascii_letters
@@ -15,7 +16,9 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.relay import FROZEN_AFTER_S, SHARDS_OF_MANY, relay
 from marketplace_worker.store import outbox
-from marketplace_worker.store.database import transaction
+from marketplace_worker.store.database import Pool, transaction
+from marketplace_worker.store.floors import Floors
+from marketplace_worker.store.queries import queries
 
 
 async def promise(worker: Worker, *messages: Outgoing) -> None:
@@ -37,7 +40,7 @@ async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
         return [None, None, TimeoutError(), TimeoutError()][: len(messages)]
 
     with pytest.raises(Unavailable, match="did not acknowledge 2 messages"):
-        await relay(worker.pool, takes_two, "t", limit=100, publish_max_s=5)
+        await relay(worker.pool, takes_two, "t", Floors(), limit=100, publish_max_s=5)
 
     left = await worker.pool.fetch("SELECT value FROM outbox ORDER BY id")
     assert [row["value"] for row in left] == [b"a2", b"a3"]
@@ -56,7 +59,7 @@ async def test_several_relays_send_each_message_once_and_each_key_in_order(worke
 
     async def until_empty() -> None:
         while await worker.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-            await relay(worker.pool, takes_all, "t", limit=7, publish_max_s=5)
+            await relay(worker.pool, takes_all, "t", Floors(), limit=7, publish_max_s=5)
 
     await asyncio.gather(*(until_empty() for _ in range(3)))
 
@@ -74,7 +77,7 @@ async def test_a_kafka_that_fails_altogether_leaves_everything_promised(worker: 
         raise Unavailable("Kafka is away")
 
     with pytest.raises(Unavailable):
-        await relay(worker.pool, away, "t", limit=10, publish_max_s=5)
+        await relay(worker.pool, away, "t", Floors(), limit=10, publish_max_s=5)
 
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
@@ -91,7 +94,9 @@ async def test_a_few_messages_are_sent_at_once_whichever_their_shards(worker: Wo
     """Each transaction is a wait for the disk, and for Kafka."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
-    count = await relay(worker.pool, partial(takes, batches), "t", limit=52, publish_max_s=5)
+    count = await relay(
+        worker.pool, partial(takes, batches), "t", Floors(), limit=52, publish_max_s=5
+    )
     assert count == 52
     assert batches == [set(range(outbox.SHARDS))]
 
@@ -100,7 +105,7 @@ async def test_of_many_messages_each_relay_leads_a_few_shards_at_a_time(worker: 
     """So that others have something to do."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
-    await relay(worker.pool, partial(takes, batches), "t", limit=51, publish_max_s=5)
+    await relay(worker.pool, partial(takes, batches), "t", Floors(), limit=51, publish_max_s=5)
     assert [len(shards) for shards in batches] == [SHARDS_OF_MANY] * 4
     assert set().union(*batches) == set(range(outbox.SHARDS))
 
@@ -114,8 +119,10 @@ async def test_a_relay_that_is_frozen_amid_a_transaction_loses_its_shards(worker
         return [None for _ in messages]
 
     with pytest.raises(Unavailable):
-        await relay(worker.pool, freezes, "t", limit=10, publish_max_s=0.2 - FROZEN_AFTER_S)
-    sent = await relay(worker.pool, partial(takes, []), "t", limit=10, publish_max_s=5)
+        await relay(
+            worker.pool, freezes, "t", Floors(), limit=10, publish_max_s=0.2 - FROZEN_AFTER_S
+        )
+    sent = await relay(worker.pool, partial(takes, []), "t", Floors(), limit=10, publish_max_s=5)
     assert sent == 1
     timeout = await worker.pool.fetchval("SHOW idle_in_transaction_session_timeout")
     assert timeout == "5min", "only the relay's transactions end so soon"
@@ -131,7 +138,7 @@ async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
         return [ValueError("too large") if each.key == b"a" else None for each in messages]
 
     with pytest.raises(Unavailable, match="too large"):
-        await relay(worker.pool, never_takes_a, "t", limit=10, publish_max_s=5)
+        await relay(worker.pool, never_takes_a, "t", Floors(), limit=10, publish_max_s=5)
 
     assert [row["key"] for row in await worker.pool.fetch("SELECT key FROM outbox")] == [b"a"]
 
@@ -172,25 +179,25 @@ async def test_a_message_that_kafka_refuses_holds_back_its_key_alone(worker: Wor
     kafka = Refusing(first)
 
     with capture_logs() as logs:
-        sent = await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+        sent = await relay(worker.pool, kafka.publish, "t", Floors(), limit=100, publish_max_s=5)
     assert (sent, kafka.taken) == (3, others)
     (line,) = [line for line in logs if line["event"] == "message_refused"]
     assert (line["log_level"], line["key"], line["pause_s"]) == ("error", "a", 1.0)
 
     later = message("a", 2)
     await promise(worker, later, message("b", 3))
-    await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+    await relay(worker.pool, kafka.publish, "t", Floors(), limit=100, publish_max_s=5)
     assert kafka.taken[3:] == [message("b", 3)], "what comes later waits behind it"
 
     await due_now(worker)
     with capture_logs() as logs:
-        await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+        await relay(worker.pool, kafka.publish, "t", Floors(), limit=100, publish_max_s=5)
     (line,) = [line for line in logs if line["event"] == "message_refused"]
     assert (line["refusals"], line["pause_s"]) == (2, 2.0), "the pause grows"
 
     kafka.refused.clear()
     await due_now(worker)
-    while await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5):
+    while await relay(worker.pool, kafka.publish, "t", Floors(), limit=100, publish_max_s=5):
         pass
     assert [each for each in kafka.taken if each.key == b"a"] == [first, behind, later]
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 0
@@ -201,7 +208,7 @@ async def test_a_refused_message_without_a_key_holds_back_nothing(worker: Worker
     refused, other = Outgoing("t", None, b"1"), Outgoing("t", None, b"2")
     await promise(worker, refused, other)
     kafka = Refusing(refused)
-    await relay(worker.pool, kafka.publish, "t", limit=100, publish_max_s=5)
+    await relay(worker.pool, kafka.publish, "t", Floors(), limit=100, publish_max_s=5)
     assert kafka.taken == [other]
 
 
@@ -211,9 +218,9 @@ async def test_what_is_held_makes_no_room_scarce(worker: Worker) -> None:
     await promise(worker, refused, *(message("a", number) for number in range(1, 30)))
     kafka = Refusing(refused)
     for _ in range(8):
-        await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5)
+        await relay(worker.pool, kafka.publish, "t", Floors(), limit=5, publish_max_s=5)
     await promise(worker, message("b", 0))
-    await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5)
+    await relay(worker.pool, kafka.publish, "t", Floors(), limit=5, publish_max_s=5)
     assert kafka.taken == [message("b", 0)]
 
 
@@ -223,10 +230,10 @@ async def test_a_clock_that_went_back_does_not_hold_a_refused_message_for_a_year
     """It was a year ahead when Kafka refused it."""
     await promise(worker, message("a", 0))
     kafka = Refusing(message("a", 0))
-    await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5)
+    await relay(worker.pool, kafka.publish, "t", Floors(), limit=5, publish_max_s=5)
     await worker.pool.execute("UPDATE outbox SET held_until = held_until + interval '1 year'")
     kafka.refused.clear()
-    assert await relay(worker.pool, kafka.publish, "t", limit=5, publish_max_s=5) == 1
+    assert await relay(worker.pool, kafka.publish, "t", Floors(), limit=5, publish_max_s=5) == 1
 
 
 async def test_relays_of_different_topics_do_not_wait_for_one_another(worker: Worker) -> None:
@@ -241,9 +248,92 @@ async def test_relays_of_different_topics_do_not_wait_for_one_another(worker: Wo
         return [None for _ in messages]
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(relay(worker.pool, slow, "t", limit=5, publish_max_s=5))
+        tasks.create_task(relay(worker.pool, slow, "t", Floors(), limit=5, publish_max_s=5))
         await waits.wait()
         kafka = Refusing()
-        await relay(worker.pool, kafka.publish, "elsewhere", limit=5, publish_max_s=5)
+        await relay(worker.pool, kafka.publish, "elsewhere", Floors(), limit=5, publish_max_s=5)
         goes_on.set()
     assert kafka.taken == [there]
+
+
+# --- a snapshot that is held elsewhere ------------------------------------------------------------
+
+
+async def send_all(worker: Worker, kafka: Refusing, floors: Floors) -> None:
+    """Turn until nothing is left, and twice more: only then is it known what is settled."""
+    for _ in range(3):
+        while await relay(worker.pool, kafka.publish, "t", floors, limit=1_000, publish_max_s=5):
+            pass
+
+
+async def pages_read(pool: Pool, floors: Floors, name: str) -> int:
+    """How many pages a look at the outbox goes through."""
+    async with pool.acquire() as conn:
+        seen = await floors.look(conn)
+        bounds = [floors.of(seen, "t", shard) for shard in range(outbox.SHARDS)]
+        values = {
+            "waiting": f"'t', '{{{','.join(map(str, bounds))}}}', 1000",
+            "oldest": f"{floors.of(seen, '', outbox.WHOLE)}",
+        }[name]
+        # Of so few rows Postgres would read all.
+        await conn.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        await conn.execute(f"PREPARE asked AS {queries('outbox')[name]}")
+        try:
+            plan = json.loads(
+                await conn.fetchval(
+                    f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked({values})"
+                )
+            )
+        finally:
+            await conn.execute("DEALLOCATE asked")
+            await conn.execute("RESET enable_seqscan; RESET enable_bitmapscan")
+    return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+
+
+async def test_what_was_sent_while_a_snapshot_is_held_is_passed_over(
+    worker: Worker, owner: Pool
+) -> None:
+    """A backup runs, or somebody forgot a transaction: what is deleted stays in the indexes."""
+    floors, kafka = Floors(look_every_s=0), Refusing()
+    async with owner.acquire() as conn, conn.transaction(isolation="repeatable_read"):
+        await conn.fetchval("SELECT count(*) FROM outbox")
+        for number in range(4):
+            await promise(worker, *(message(f"{number} {key}", 0) for key in range(1_000)))
+            await send_all(worker, kafka, floors)
+        for name in ("waiting", "oldest"):
+            for _ in range(3):
+                async with transaction(worker.pool) as other:
+                    await outbox.oldest_s(other, floors)
+            without = await pages_read(worker.pool, Floors(), name)
+            assert without > 60, "it is all of the table"
+            assert await pages_read(worker.pool, floors, name) < without / 4
+    assert len(kafka.taken) == 4_000
+
+
+async def test_an_id_that_was_taken_before_others_were_sent_still_comes(worker: Worker) -> None:
+    """Ids are handed out before the commit: nothing is passed over that may yet be written."""
+    floors, kafka = Floors(look_every_s=0), Refusing()
+    late = message("a", 0)
+    async with transaction(worker.pool) as conn:
+        await outbox.append(conn, [late], written_at=at(0))
+        await promise(worker, *(message(key, 0) for key in "bcdefgh" * 5))
+        await send_all(worker, kafka, floors)
+        await send_all(worker, kafka, floors)
+        assert late not in kafka.taken
+    await send_all(worker, kafka, floors)
+    assert kafka.taken[-1] == late
+
+
+async def test_ids_that_are_handed_out_again_are_not_passed_over(
+    worker: Worker, owner: Pool
+) -> None:
+    """As after a restore, or a failover to a standby that lagged behind."""
+    floors, kafka = Floors(look_every_s=0), Refusing()
+    await promise(worker, *(message(key, 0) for key in ascii_letters))
+    await send_all(worker, kafka, floors)
+    await send_all(worker, kafka, floors)
+    await owner.execute("ALTER SEQUENCE outbox_id_seq RESTART WITH 1")
+    again = message("a", 1)
+    await promise(worker, again)
+    await send_all(worker, kafka, floors)
+    assert kafka.taken[-1] == again

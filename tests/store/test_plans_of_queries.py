@@ -121,7 +121,7 @@ ACTIVITY = {
 """For every batch of logins and API usage."""
 
 TICKS = {
-    "organizations.claim_due": Asked(("2026-01-01", str(BATCH)), BATCH),
+    "organizations.claim_due": Asked(("2025-01-01", "2026-01-01", str(BATCH)), BATCH),
     "organizations.population": Asked(
         rows=ROWS, index_only=True
     ),  # counts the fleet: no less will do
@@ -129,14 +129,14 @@ TICKS = {
     "organizations.lock_withheld": Asked(rows=15),
     "organizations.wake_withheld": Asked(("2026-01-01",), 15),
     "outbox.topics": Asked(rows=ROWS // 10),  # all that is held: there should be nothing
-    "outbox.waiting": Asked(("t", "16", str(BATCH)), BATCH + 1, index_only=True),
-    "outbox.next_batch": Asked(("t", "{3}", str(BATCH), str(BATCH)), BATCH),
+    "outbox.waiting": Asked(("t", _array("0" * 16), str(BATCH)), BATCH + 1, index_only=True),
+    "outbox.next_batch": Asked(("t", "{3}", "{0}", str(BATCH), str(BATCH)), BATCH),
     "outbox.due": Asked(("refusing", "{3}", "20"), 60),
     "outbox.hold": Asked((_keys(""), NUMBERS, NUMBERS), BATCH),
     "outbox.hold_behind": Asked((_keys(""),), BATCH),
     "outbox.release": Asked(("{11}",), 5),
     "outbox.forget": Asked((_keys(""),), BATCH),
-    "outbox.oldest_s": Asked(),
+    "outbox.oldest": Asked(("0",)),
     "outbox.held": Asked(rows=ROWS // 20),
 }
 """For every turn of a loop, whether there is anything to do or not."""

@@ -7,7 +7,7 @@ from marketplace_worker.store.queries import queries
 
 TABLES = ("activity", "dead_letters", "decisions", "intake", "journal", "migrations",
           "organizations", "outbox", "policies", "possible_use", "refolding", "safeguards",
-          "subscriptions")  # fmt: skip
+          "snapshots", "subscriptions")  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES)

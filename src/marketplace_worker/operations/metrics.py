@@ -77,6 +77,11 @@ LAG = Gauge(
     "Records of this worker's partitions that are not taken yet, as Kafka last told",
     ["consumer"],
 )
+OLDEST_XMIN_AGE = Gauge(
+    "marketplace_worker_oldest_xmin_age_transactions",
+    "Transactions since the oldest snapshot that is still held in the database: what was deleted "
+    "since stays in its tables and indexes",
+)
 LOG_LINES_DROPPED = Counter(
     "marketplace_worker_log_lines_dropped", "Log lines that nobody read in time"
 )

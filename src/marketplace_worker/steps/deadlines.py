@@ -63,8 +63,10 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
         now = await worker.own_clock.moment(conn, worker.clock)
         if now is None:
             return False
-        due = await organizations.claim_due(conn, now=now, limit=limit)
+        since = worker.deadlines.since(now)
+        due = await organizations.claim_due(conn, since=since, now=now, limit=limit)
         if not due:
+            worker.deadlines.done_all(now)
             return True
         claimed += [each.id for each in due]
         near = await neighbourhood.of_claimed(
@@ -78,6 +80,7 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
             )
 
         await tally.write(conn, worker.topics)
+    worker.deadlines.done(due[-1].due_at)
     tally.tell()
     log.info(
         "deadlines_fired",

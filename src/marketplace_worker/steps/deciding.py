@@ -41,6 +41,7 @@ from marketplace_worker.steps import log_lines
 from marketplace_worker.steps.cancellations import CancellationAlarm, MassCancellation
 from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.own_clock import OwnClock
+from marketplace_worker.steps.sweeping import Sweep
 from marketplace_worker.store import (
     decisions,
     journal,
@@ -76,6 +77,7 @@ class Worker:
     beside it.  `feeds` says what each inbound topic carries; `intake` is what this worker knows of
     the topics that it takes in.  `promised` are set when messages were promised, one for each relay
     in the same process.
+    `deadlines` is how far it has come in what is due.
     """
 
     pool: Pool
@@ -88,6 +90,7 @@ class Worker:
     own_clock: OwnClock
     promised: list[asyncio.Event] = field(default_factory=list)
     alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
+    deadlines: Sweep = field(default_factory=Sweep)
 
 
 @dataclass(slots=True)

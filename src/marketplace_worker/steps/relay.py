@@ -14,6 +14,7 @@ from marketplace_worker.errors import MessageRefused, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.store import outbox
 from marketplace_worker.store.database import Connection, Pool, transaction
+from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.outbox import Batch, Unsent
 
 log = structlog.get_logger(__name__)
@@ -45,10 +46,17 @@ KEY_CHARACTERS_MAX = 100
 
 
 async def relay(
-    pool: Pool, publish: Publish, topic: str, *, limit: int, publish_max_s: float
+    pool: Pool,
+    publish: Publish,
+    topic: str,
+    floors: Floors,
+    *,
+    limit: int,
+    publish_max_s: float,
 ) -> int:
     """Send some messages of a topic, of each shard that no other relay leads, up to `limit` at a
-    time; returns how many.  `publish` takes `publish_max_s` at most.
+    time; returns how many.  `publish` takes `publish_max_s` at most; `floors` is kept from one
+    call to the next.
 
     Only what was acknowledged is deleted, in the transaction that leads the shards: a crash in
     between sends a message again, under the same id, and never loses one.  What Kafka refuses for
@@ -59,7 +67,7 @@ async def relay(
             shards cannot get rid of does not keep the others waiting.
     """
     async with transaction(pool) as conn:
-        waiting = await outbox.waiting(conn, topic, limit=limit)
+        waiting = await outbox.waiting(conn, topic, floors, limit=limit)
     many = waiting.messages > limit
     at_once = SHARDS_OF_MANY if many else outbox.SHARDS
     shards = range(outbox.SHARDS) if many else sorted({*waiting.shards, *waiting.due})
@@ -68,6 +76,7 @@ async def relay(
         pool,
         publish,
         topic,
+        floors,
         limit=limit,
         of_each=max(1, limit // at_once) if many else limit,
         silent_max_s=publish_max_s + FROZEN_AFTER_S,
@@ -86,6 +95,7 @@ async def _relay_shards(
     pool: Pool,
     publish: Publish,
     topic: str,
+    floors: Floors,
     shards: Sequence[int],
     *,
     limit: int,
@@ -101,7 +111,7 @@ async def _relay_shards(
     """
     async with transaction(pool) as conn:
         led = await outbox.lead(conn, topic, shards, silent_max_s=silent_max_s)
-        batch = await outbox.next_batch(conn, topic, led, of_each=of_each, limit=limit)
+        batch = await outbox.next_batch(conn, topic, led, floors, of_each=of_each, limit=limit)
         sent, failures = await _send(conn, publish, topic, batch, of_held=False)
         due = await outbox.due(conn, topic, led, of_each=DUE_ROWS_MAX)
         sent_at_last, failures_again = await _send(conn, publish, topic, due, of_held=True)

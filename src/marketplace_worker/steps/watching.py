@@ -18,7 +18,9 @@ from marketplace_worker.settings import Postgres, Settings
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.store import outbox
 from marketplace_worker.store.database import Pool, renew_connections, transaction
+from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
+from marketplace_worker.store.snapshots import oldest_xmin_age
 
 LOOK_EVERY_S = 2.0
 TICK_S = 0.5
@@ -80,13 +82,14 @@ def _awaits(awaited: object) -> Iterator[str]:
         awaited = awaited.cr_await
 
 
-async def look_at_postgres(pool: Pool, health: Health) -> int:
-    """See whether Postgres answers and has our schema, and how the promises stand."""
+async def look_at_postgres(pool: Pool, health: Health, floors: Floors) -> int:
+    """See whether Postgres answers and has our schema, and how the promises stand there."""
     try:
         await require_current_schema(pool)
         async with transaction(pool) as conn:
-            metrics.OUTBOX_AGE.set(await outbox.oldest_s(conn))
+            metrics.OUTBOX_AGE.set(await outbox.oldest_s(conn, floors))
             metrics.OUTBOX_REFUSED.set(await outbox.held(conn))
+            metrics.OLDEST_XMIN_AGE.set(await oldest_xmin_age(conn))
     except Unavailable:
         health.looked_at("Postgres", lacks="does not answer, or has no connection free")
     except Misconfigured as error:

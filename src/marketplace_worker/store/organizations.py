@@ -146,16 +146,24 @@ class Due:
 
     id: OrganizationId
     document: str
+    due_at: datetime
 
     def read(self) -> Organization:
         """The organization as it was saved."""
         return organization_from_json(self.document)
 
 
-async def claim_due(conn: Connection, *, now: datetime, limit: int) -> Sequence[Due]:
-    """Lock organizations whose moment has come and that no other worker has; at most `limit`."""
-    rows = await conn.fetch(SQL["claim_due"], now, limit)
-    return [Due(OrganizationId(row["organization_id"]), row["document"]) for row in rows]
+async def claim_due(
+    conn: Connection, *, since: datetime, now: datetime, limit: int
+) -> Sequence[Due]:
+    """Lock organizations whose moment has come, at `since` or later, and that no other worker has;
+    at most `limit`, those first that are due for longest.
+    """
+    rows = await conn.fetch(SQL["claim_due"], since, now, limit)
+    return [
+        Due(OrganizationId(row["organization_id"]), row["document"], row["next_due_at"])
+        for row in rows
+    ]
 
 
 async def postpone(

@@ -27,12 +27,12 @@ WHERE organization_id = ANY($1::text[]);
 -- name: claim_due
 -- Those whose moment has come, each for one worker only: the lock is the claim, and a crash gives
 -- it back.  Nothing waits here, so the order of locking does not matter.
--- $1 now timestamptz.  $2 limit bigint
-SELECT organization_id, document
+-- $1 since timestamptz.  $2 now timestamptz.  $3 limit bigint
+SELECT organization_id, document, next_due_at
 FROM organizations
-WHERE next_due_at <= $1
+WHERE next_due_at BETWEEN $1 AND $2
 ORDER BY next_due_at, organization_id
-LIMIT $2
+LIMIT $3
 FOR UPDATE SKIP LOCKED;
 
 -- name: save

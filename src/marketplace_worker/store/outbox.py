@@ -11,6 +11,7 @@ import asyncpg
 
 from marketplace_worker.record import MESSAGE_BYTES_MAX, Headers, Outgoing, written_out
 from marketplace_worker.store.database import Connection
+from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.queries import queries
 
 SQL = queries("outbox")
@@ -18,6 +19,10 @@ SQL = queries("outbox")
 SHARDS = 16
 """Into how many parts, each led by one relay at a time, the outbox is divided.  A row's shard is
 written with it, so no setting can orphan one."""
+
+
+WHOLE = -1
+"""Stands, with no topic, for all of the outbox where a bound is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,15 @@ async def topics(conn: Connection) -> set[str]:
     return {row["topic"] for row in await conn.fetch(SQL["topics"])}
 
 
-async def waiting(conn: Connection, topic: str, *, limit: int) -> Waiting:
+async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -> Waiting:
     """What of a topic is to be sent, whoever leads its shards; counted up to one above `limit`."""
-    row = await conn.fetchrow(SQL["waiting"], topic, SHARDS, limit)
+    seen = await floors.look(conn)
+    bounds = [floors.of(seen, topic, shard) for shard in range(SHARDS)]
+    row = await conn.fetchrow(SQL["waiting"], topic, bounds, limit)
     assert row is not None
+    if not row["messages"]:
+        for shard in range(SHARDS):
+            floors.keep(seen, topic, shard, None)
     return Waiting(row["messages"], row["shards"] or [], row["due"])
 
 
@@ -92,12 +102,18 @@ async def lead(
 
 
 async def next_batch(
-    conn: Connection, topic: str, shards: Sequence[int], *, of_each: int, limit: int
+    conn: Connection, topic: str, shards: Sequence[int], floors: Floors, *, of_each: int, limit: int
 ) -> Batch:
     """The oldest messages in line of some shards of a topic, at most `limit` in all, in the order
     in which they were promised; only for who leads these shards.
     """
-    rows = await conn.fetch(SQL["next_batch"], topic, shards, of_each, limit)
+    seen = await floors.look(conn)
+    bounds = [floors.of(seen, topic, shard) for shard in shards]
+    rows = await conn.fetch(SQL["next_batch"], topic, shards, bounds, of_each, limit)
+    lowest = {row["shard"]: row["id"] for row in reversed(rows)}
+    known = shards if len(rows) < limit else lowest.keys()
+    for shard in known:
+        floors.keep(seen, topic, shard, lowest.get(shard))
     return Batch(
         [Unsent(row["id"], _message(row)) for row in rows if not row["behind"]],
         [row["id"] for row in rows if row["behind"]],
@@ -145,9 +161,12 @@ async def forget(conn: Connection, ids: Collection[int]) -> None:
     await conn.execute(SQL["forget"], list(ids))
 
 
-async def oldest_s(conn: Connection) -> float:
+async def oldest_s(conn: Connection, floors: Floors) -> float:
     """How long the oldest promise in line has waited to be sent, in seconds; 0 if none waits."""
-    return float(await conn.fetchval(SQL["oldest_s"]) or 0.0)
+    seen = await floors.look(conn)
+    row = await conn.fetchrow(SQL["oldest"], floors.of(seen, "", WHOLE))
+    floors.keep(seen, "", WHOLE, row["id"] if row else None)
+    return float(row["age_s"]) if row else 0.0
 
 
 async def held(conn: Connection) -> int:

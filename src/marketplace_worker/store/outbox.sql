@@ -42,14 +42,30 @@ FROM unnest($2::integer[]) AS asked (shard)
 WHERE pg_try_advisory_xact_lock(hashtextextended($1, shard))
     AND pg_try_advisory_xact_lock_shared(73019, shard);
 
+-- name: last_id
+-- Of which server this is the outbox, and the highest id that was handed out in it.
+SELECT pg_postmaster_start_time() AS server, last_value AS id FROM outbox_id_seq;
+
+-- name: promising
+-- The transactions that may have taken an id and not written it yet, or not committed it.  Each
+-- locks the table before it takes one.
+SELECT DISTINCT virtualtransaction
+FROM pg_locks
+WHERE locktype = 'relation'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND relation = 'outbox'::regclass
+    AND mode = 'RowExclusiveLock'
+    AND granted
+    AND pid IS DISTINCT FROM pg_backend_pid();
+
 -- name: waiting
 -- How many messages of a topic are in line, one more than the limit at most, and in which shards
 -- these are; and the shards of those that are held until now.
 -- One that is held for longer than any pause is due as well: the clock has gone back since.
--- $1 topic text.  $2 shards integer, how many there are.  $3 limit bigint
+-- $1 topic text.  $2 floors bigint[], of each shard: below it nothing is in line.  $3 limit bigint
 SELECT messages, shards, ARRAY(
     SELECT shard::integer
-    FROM generate_series(0, $2 - 1) AS of_topic (shard)
+    FROM generate_series(0, cardinality($2::bigint[]) - 1) AS of_topic (shard)
     WHERE EXISTS (
         SELECT FROM outbox
         WHERE topic = $1
@@ -66,12 +82,15 @@ SELECT messages, shards, ARRAY(
 FROM (
     SELECT count(*) AS messages, array_agg(DISTINCT shard) AS shards
     FROM (
-        SELECT of_topic.shard
-        FROM generate_series(0, $2 - 1) AS of_topic (shard)
+        SELECT of_topic.place - 1 AS shard
+        FROM unnest($2::bigint[]) WITH ORDINALITY AS of_topic (floor, place)
         CROSS JOIN LATERAL (
             SELECT FROM outbox
-            WHERE topic = $1 AND outbox.shard = of_topic.shard AND held_until IS NULL
-            ORDER BY id
+            WHERE (topic, outbox.shard, id)
+                    >= ($1, (of_topic.place - 1)::smallint, of_topic.floor)
+                AND (topic, outbox.shard, id) < ($1, of_topic.place::smallint, 0::bigint)
+                AND held_until IS NULL
+            ORDER BY topic, outbox.shard, id
             LIMIT $3 + 1
         ) AS first
         LIMIT $3 + 1
@@ -82,22 +101,25 @@ FROM (
 -- The oldest in line of each of these shards of a topic, and whether a message of their key is
 -- held.  No SKIP LOCKED: one transaction leads a shard, and skipping a locked row would send an
 -- organization's second message before the first.
--- $1 topic text.  $2 shards smallint[].  $3 limit bigint, of each.  $4 limit bigint, of all: the
--- oldest
-SELECT unsent.id, topic, key, value, headers, EXISTS (
+-- The three columns are compared as one, so that no other index will do than the one that they are.
+-- $1 topic text.  $2 shards smallint[].  $3 floors bigint[], of each: below it nothing is in line.
+-- $4 limit bigint, of each.  $5 limit bigint, of all: the oldest
+SELECT unsent.id, unsent.shard, topic, key, value, headers, EXISTS (
     SELECT FROM outbox AS held
     WHERE held.topic = $1 AND sha256(held.key) = sha256(unsent.key) AND held.held_until IS NOT NULL
 ) AS behind
-FROM unnest($2::smallint[]) AS led (shard)
+FROM unnest($2::smallint[], $3::bigint[]) AS led (shard, floor)
 CROSS JOIN LATERAL (
-    SELECT id, topic, key, value, headers
+    SELECT id, outbox.shard, topic, key, value, headers
     FROM outbox
-    WHERE topic = $1 AND outbox.shard = led.shard AND held_until IS NULL
-    ORDER BY id
-    LIMIT $3
+    WHERE (topic, outbox.shard, id) >= ($1, led.shard, led.floor)
+        AND (topic, outbox.shard, id) < ($1, (led.shard + 1)::smallint, 0::bigint)
+        AND held_until IS NULL
+    ORDER BY topic, outbox.shard, id
+    LIMIT $4
 ) AS unsent
 ORDER BY unsent.id
-LIMIT $4;
+LIMIT $5;
 
 -- name: due
 -- What is held until now, of each of these shards of a topic what is due for longest; and whether a
@@ -170,13 +192,13 @@ WHERE sent.id = ANY($1::bigint[])
 -- $1 ids bigint[] that Kafka acknowledged, and no others
 DELETE FROM outbox WHERE id = ANY($1::bigint[]);
 
--- name: oldest_s
--- How long ago the oldest promise in line was written, in seconds; null if there is none.  By the
--- primary key: of all shards the lowest id, which is the oldest but for what was written at the
--- same time.
-SELECT extract(epoch FROM clock_timestamp() - written_at)::float8
+-- name: oldest
+-- The oldest promise in line, and how long ago it was written, in seconds.  By the primary key: of
+-- all shards the lowest id, which is the oldest but for what was written at the same time.
+-- $1 floor bigint: below it nothing is in line
+SELECT id, extract(epoch FROM clock_timestamp() - written_at)::float8 AS age_s
 FROM outbox
-WHERE held_until IS NULL
+WHERE id >= $1 AND held_until IS NULL
 ORDER BY id
 LIMIT 1;
 

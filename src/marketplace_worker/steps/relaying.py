@@ -1,0 +1,69 @@
+"""Relays every topic that anything was promised to, each by a producer of its own."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from marketplace_worker.operations.health import Sign
+from marketplace_worker.record import Outgoing
+from marketplace_worker.settings import Settings
+from marketplace_worker.steps.relay import relay
+from marketplace_worker.store import outbox
+from marketplace_worker.store.database import Pool, transaction
+from marketplace_worker.store.floors import Floors
+from marketplace_worker.streams.producer import Publisher, producing
+
+FORMER_TOPICS_EVERY_S = 60.0
+"""How often to look for promises to topics that the settings do not name any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relays:
+    """What the relays of one process share."""
+
+    pool: Pool
+    settings: Settings
+    floors: Floors
+
+    def publisher(self) -> AbstractAsyncContextManager[Publisher]:
+        """A connected producer, for one topic: what keeps it waiting keeps no other topic."""
+        return producing(self.settings.kafka, self.settings.relay)
+
+    async def send(self, topic: str, publisher: Publisher, sign: Sign) -> int:
+        """Relay a topic, connected: Kafka is looked for before a shard is led, not while it is.
+
+        Raises:
+            Unavailable: as `relay` does.
+        """
+        await publisher.start()
+
+        async def publish(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+            sign.give()  # one shard of many, each with its own wait for Kafka
+            return await publisher.publish(messages)
+
+        kafka, own = self.settings.kafka, self.settings.relay
+        return await relay(
+            self.pool,
+            publish,
+            topic,
+            self.floors,
+            limit=own.batch_rows_max,
+            # It may have to find Kafka anew while it leads, and sends twice what is refused.
+            publish_max_s=2 * (kafka.request_timeout_ms + own.acknowledge_timeout_ms) / 1000,
+        )
+
+    async def send_former(self, sign: Sign) -> int:
+        """Relay what was promised to topics that the settings do not name, for they name others
+        now.
+
+        Raises:
+            Unavailable: as `relay` does.
+        """
+        async with transaction(self.pool) as conn:
+            former = await outbox.topics(conn) - set(self.settings.topics.outbound)
+        sent = 0
+        if former:
+            async with self.publisher() as publisher:
+                for topic in sorted(former):
+                    sent += await self.send(topic, publisher, sign)
+        return sent

@@ -1,0 +1,11 @@
+"""Snapshots that are held in the database, by whomever.  The SQL is in snapshots.sql."""
+
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.queries import queries
+
+SQL = queries("snapshots")
+
+
+async def oldest_xmin_age(conn: Connection) -> int:
+    """How many transactions have begun since the oldest snapshot that is still held."""
+    return int(await conn.fetchval(SQL["oldest_xmin_age"]) or 0)
