@@ -47,7 +47,7 @@ from marketplace_worker.store import activity, policies, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
-from marketplace_worker.streams import consumer
+from marketplace_worker.streams import joining
 from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.topics import create_topics
@@ -131,7 +131,7 @@ class Teller:
             teller = cls(settings, pool, sending, hearing, publisher, clock, worker)
             take = teller._take
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(consumer, "IDLE_WAIT_MS", 5)
+                patch.setattr(joining, "IDLE_WAIT_MS", 5)
                 async with consuming(settings, facts=take, activity=take, oversight=UNWATCHED):
                     yield teller
 
