@@ -22,6 +22,7 @@ EVERYDAY = (
     "deadlines",
     "simulate",
     "parts",
+    "neighbourhoods",
     "latency",
     "footprint",
 )

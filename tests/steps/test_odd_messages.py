@@ -1,5 +1,6 @@
 """What a person should hear of though it was handled: other types, contradictions, huge values."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,14 @@ from structlog.testing import capture_logs
 
 from acceptance.scenario import at, azure, created, event, eventbridge
 from acceptance.stage import MovableClock
+from marketplace_worker.lifecycle.facts import Created
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Ingest, Topics
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.redriving import Redrive
+from marketplace_worker.steps.taking import READ_AT_ONCE_BYTES_MAX, read_batch
 from marketplace_worker.store import outbox
 from marketplace_worker.store.dead_letters import Action
 from steps.stories import Line, login, records
@@ -188,3 +191,26 @@ async def test_what_was_left_out_is_refused_again_by_a_redrive(
     row = await worker.pool.fetchrow("SELECT * FROM dead_letters")
     assert row is not None
     assert (row["status"], row["reason"], row["attempts"]) == ("waiting", before, 2)
+
+
+@pytest.mark.parametrize(("padding", "turns"), [(0, False), (READ_AT_ONCE_BYTES_MAX, True)])
+async def test_the_event_loop_goes_on_while_a_large_value_is_read(
+    worker: Worker, padding: int, *, turns: bool
+) -> None:
+    """Heartbeats and probes wait for nobody's megabyte; small values are not worth a thread."""
+    (record,) = records(created(1, "acme"))
+    large = structs.replace(record, value=(record.value or b"") + b" " * padding)
+    count = 0
+
+    async def turn() -> None:
+        nonlocal count
+        while True:
+            count += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(turn())
+    batch = await read_batch([large], worker)
+    turning.cancel()
+
+    assert [type(said.what) for said in batch.said] == [Created]
+    assert (count > 0) is turns

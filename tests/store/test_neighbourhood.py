@@ -191,6 +191,18 @@ async def test_two_halves_of_a_match_that_are_told_at_once_meet(
     assert FIRST in (await other).fleet.subscriptions
 
 
+async def test_nobody_waits_for_others_of_an_account_that_is_crowded(pool: Pool) -> None:
+    """Else all workers would take in a reseller's customers one after the other."""
+    mine, others = of_account(FIRST, "a reseller"), of_account(SECOND, "a reseller")
+    async with transaction(pool) as conn:
+        await neighbourhood.lock(conn, neighbourhood.subjects_of([mine, others]))
+        await subscriptions.record_crowded(conn, {(Marketplace.AWS, "a reseller")})
+
+    async with transaction(pool) as conn, asyncio.timeout(30):
+        await neighbourhood.lock(conn, neighbourhood.subjects_of([mine]))
+        await lock(pool, [others])
+
+
 async def test_a_batch_may_tell_of_more_accounts_than_the_server_has_other_locks(
     pool: Pool,
 ) -> None:

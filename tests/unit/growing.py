@@ -3,6 +3,7 @@
 `test_growth.py` counts what a decision on it does; `python -m benchmarks growing` measures it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -288,4 +289,51 @@ GROWING: Mapping[str, Callable[[int], Grown]] = {
         operations_of_a_subscription,
         organizations_of_an_owner,
     )
+}
+
+
+# --- the parts of a value -------------------------------------------------------------------------
+
+
+def notification(number: int) -> dict[str, object]:
+    """One of AWS's, as EventBridge has it."""
+    return {
+        "id": f"id-{number}",
+        "source": "aws.agreement-marketplace",
+        "detail-type": "License Updated - Manufacturer",
+        "time": "2026-01-01T00:00:00Z",
+        "detail": {"agreement": {"id": f"agmt-{number}"}},
+    }
+
+
+def in_sqs(count: int) -> object:
+    """Each in SNS in SQS, as Lambda gets them."""
+    return {
+        "Records": [
+            {
+                "body": json.dumps(
+                    {
+                        "Type": "Notification",
+                        "MessageId": f"m-{n}",
+                        "TopicArn": "t",
+                        "Message": json.dumps(notification(n)),
+                    }
+                )
+            }
+            for n in range(count)
+        ]
+    }
+
+
+VALUES: dict[str, Callable[[int], object]] = {
+    "a list": lambda count: [notification(n) for n in range(count)],
+    "of SQS": in_sqs,
+    "beside much else": lambda count: {
+        "junk": [{"n": n} for n in range(count)],
+        "event": notification(1),
+    },
+    "in fields of any name": lambda count: {f"f-{n}": {"n": {"n": n}} for n in range(count)},
+    "in texts that are none": lambda count: {f"f-{n}": "[" for n in range(count)},
+    "in one another": lambda count: [[[[notification(n)]]] for n in range(count)],
+    "a long text": lambda count: {**notification(1), "text": "x" * count},
 }

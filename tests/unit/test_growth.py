@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from growing import ACCOUNT, GROWING, NOW, Grown
+from growing import ACCOUNT, GROWING, NOW, VALUES, Grown
 from stories import FEEDS, HASH
 from world import heard, moment, note
 
@@ -114,50 +114,6 @@ def test_what_one_fact_changes_is_all_that_is_derived_anew() -> None:
 
 
 # --- the parts of a value -------------------------------------------------------------------------
-
-
-def notification(number: int) -> dict[str, object]:
-    """One of AWS's, as EventBridge has it."""
-    return {
-        "id": f"id-{number}",
-        "source": "aws.agreement-marketplace",
-        "detail-type": "License Updated - Manufacturer",
-        "time": "2026-01-01T00:00:00Z",
-        "detail": {"agreement": {"id": f"agmt-{number}"}},
-    }
-
-
-def in_sqs(count: int) -> object:
-    """Each in SNS in SQS, as Lambda gets them."""
-    return {
-        "Records": [
-            {
-                "body": json.dumps(
-                    {
-                        "Type": "Notification",
-                        "MessageId": f"m-{n}",
-                        "TopicArn": "t",
-                        "Message": json.dumps(notification(n)),
-                    }
-                )
-            }
-            for n in range(count)
-        ]
-    }
-
-
-VALUES: dict[str, Callable[[int], object]] = {
-    "a list": lambda count: [notification(n) for n in range(count)],
-    "of SQS": in_sqs,
-    "beside much else": lambda count: {
-        "junk": [{"n": n} for n in range(count)],
-        "event": notification(1),
-    },
-    "in fields of any name": lambda count: {f"f-{n}": {"n": {"n": n}} for n in range(count)},
-    "in texts that are none": lambda count: {f"f-{n}": "[" for n in range(count)},
-    "in one another": lambda count: [[[[notification(n)]]] for n in range(count)],
-    "a long text": lambda count: {**notification(1), "text": "x" * count},
-}
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -13,7 +13,7 @@ from marketplace_worker.record import Record
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.pacing import Pace
-from marketplace_worker.steps.taking import Batch, failed_on, read, take, while_watched
+from marketplace_worker.steps.taking import Batch, failed_on, read_batch, take, while_watched
 from marketplace_worker.store.database import transaction
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ async def _take_all(records: Sequence[Record], worker: Worker) -> AbstractSet[st
         return frozenset()
     try:
         with machine_refusals_named():
-            return await _take_or_stop(records, read(records, worker), worker)
+            return await _take_or_stop(records, await read_batch(records, worker), worker)
     except Unavailable:
         raise
     except Exception as bug:  # here our own bugs meet the input that shows them

@@ -29,7 +29,7 @@ from marketplace_worker.steps.taking import (
     Taken,
     failed_on,
     promise,
-    read,
+    read_batch,
     take,
     while_watched,
 )
@@ -137,7 +137,7 @@ class Redrive:
         async with transaction(self.worker.pool) as conn:
             letters = await dead_letters.lock(conn, ids, self.statuses)
             ours = [each for each in letters if each.record.topic in self.worker.feeds]
-            batch = read(_records(ours), self.worker)
+            batch = await read_batch(_records(ours), self.worker)
             counted = {each.record for each in ours if each.head.counted}
             counting = await Counting.of_dead_letters(conn, batch.said, counted)
             taken = await take(conn, batch, counting, self.worker)

@@ -25,11 +25,13 @@ async def lock_families(
 
     A family is all that they continue, that continues them or that shares a billing account with
     them.  Those never heard of begin now.  `accounts` are those of which the batch tells: nobody
-    else can tell of them until the transaction ends.  A family may grow while its locks are waited
-    for; it cannot once all are held, so it is looked at again until it is whole.
+    else can tell of them until the transaction ends, but of crowded ones.  A family may grow while
+    its locks are waited for; it cannot once all are held, so it is looked at again until it is
+    whole.
     """
     if accounts:
-        await conn.execute(SQL["lock_accounts"], sorted({_number(each) for each in accounts}))
+        numbers = [_number(each) for each in sorted(accounts)]
+        await conn.execute(SQL["lock_accounts"], numbers, *_account_columns(accounts))
     blank = [subscription_to_json(Subscription(key)) for key in sorted(keys)]
     await conn.execute(SQL["ensure"], *_columns(keys), blank)
     locked: set[SubscriptionKey] = set()

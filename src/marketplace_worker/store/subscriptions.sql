@@ -12,10 +12,18 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS new (marketplace, subscriptio
 ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 
 -- name: lock_accounts
--- Until the transaction ends.  A row that is there is locked, though never changed.
--- $1 numbers integer[], sorted
+-- Until the transaction ends.  A row that is there is locked, though never changed.  Nothing in a
+-- crowded account is decided on together, so all that is told of one need not wait for one another.
+-- $1 numbers integer[].  $2 marketplaces text[].  $3 billing_accounts text[]
 INSERT INTO account_locks (number)
-SELECT number FROM unnest($1::integer[]) AS told (number)
+SELECT DISTINCT told.number
+FROM unnest($1::integer[], $2::text[], $3::text[]) AS told (number, marketplace, billing_account)
+WHERE NOT EXISTS (
+    SELECT FROM crowded_accounts AS crowded
+    WHERE crowded.marketplace = told.marketplace
+      AND crowded.billing_account = told.billing_account
+)
+ORDER BY told.number
 ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
