@@ -18,6 +18,7 @@ from world import heard, moment, note
 
 from marketplace_worker.lifecycle.decide import take
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
+from marketplace_worker.lifecycle.linking import notable_links
 from marketplace_worker.lifecycle.notes import Activated
 from marketplace_worker.lifecycle.plans import KEPT_MAX, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
@@ -66,6 +67,20 @@ def test_the_registers_bounds_leave_room_for_twice_as_many() -> None:
     """Else the larger neighbourhood would be cut, and any growth would pass."""
     assert 2 * FEW <= HOLDERS_MAX
     assert 2 * FEW < KEPT_MAX
+
+
+def test_twice_the_links_are_looked_through_with_twice_the_work() -> None:
+    """Each of them may contradict what was known of the account by then."""
+
+    def looked_through(count: int) -> int:
+        links = tuple(
+            Link(moment(n), f"l-{n}", OrganizationId(f"o-{n}"), billing_account=f"{n % 3}")
+            for n in range(count)
+        )
+        register = Subscription(SubscriptionKey(Marketplace.AWS, "s"), links=links)
+        return counted(lambda: list(notable_links(register, links)))
+
+    assert looked_through(2 * FEW) <= 2 * looked_through(FEW)
 
 
 # --- a large account ------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 """Which links of a subscription a person should look at (lifecycle.md section 2)."""
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 
 from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey, marketplace_id
@@ -24,10 +27,15 @@ class NotableLink:
 
 def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator[NotableLink]:
     """The notable ones among the links in force, which stand in their order."""
+    by_notes = replace(subscription, links=()).accounts
+    by_links = deque(subscription.links if subscription.accounts else ())
+    known: str | None = None
     holder: OrganizationId | None = None
     for link in links:
+        while by_links and by_links[0].order < link.order:
+            known = by_links.popleft().billing_account or known
         taken_from = holder if holder != link.organization else None
-        contradicts = account_contradicts(subscription, link)
+        contradicts = _contradicts(link, known or _told_by_then(by_notes, link.occurred_at))
         if taken_from is not None or contradicts:
             yield NotableLink(
                 subscription.key,
@@ -40,10 +48,14 @@ def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator
         holder = link.organization
 
 
-def account_contradicts(subscription: Subscription, link: Link) -> bool:
+def _told_by_then(accounts: Sequence[tuple[datetime, str]], at: datetime) -> str | None:
+    """The account as notifications told it by then, or else first."""
+    by_then = bisect_right(accounts, at, key=itemgetter(0))
+    return accounts[by_then - 1][1] if by_then else min(accounts, default=(at, None))[1]
+
+
+def _contradicts(link: Link, known: str | None) -> bool:
     """Whether the marketplace, or the links before this one, name another billing account."""
-    if link.billing_account is None:
+    if link.billing_account is None or known is None:
         return False
-    earlier = tuple(each for each in subscription.links if each.order < link.order)
-    known = replace(subscription, links=earlier).account_at(link.occurred_at)
-    return known is not None and known != marketplace_id(link.billing_account)
+    return marketplace_id(known) != marketplace_id(link.billing_account)
