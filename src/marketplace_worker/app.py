@@ -36,7 +36,7 @@ from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.steps.pacing import Pace
 from marketplace_worker.steps.positions import report_jumps
 from marketplace_worker.steps.relaying import FORMER_TOPICS_EVERY_S, Relays
-from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating
+from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating, unless_ordered
 from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
 from marketplace_worker.steps.watching import (
     LOOK_EVERY_S,
@@ -302,7 +302,8 @@ async def _tasks(
                 await see()
                 await repeat(f"look at {each.name}", see, LOOK_EVERY_S)
                 renewal = Renewal(each, settings.kafka)
-                await repeat(f"look at Kafka for {each.name}", renewal.look, LOOK_EVERY_S)
+                renew = partial(unless_ordered, stop, renewal.look)
+                await repeat(f"look at Kafka for {each.name}", renew, LOOK_EVERY_S)
             failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
             stack.callback(failing.cancel)
             tasks.append(failing)

@@ -8,7 +8,7 @@ import pytest
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.operations.health import Sign
 from marketplace_worker.operations.stop import Stop
-from marketplace_worker.steps.repeating import repeating
+from marketplace_worker.steps.repeating import repeating, unless_ordered
 
 LONG_S = 60.0
 
@@ -86,3 +86,35 @@ async def test_a_loop_ends_when_it_is_told_to(finds: int) -> None:
     """At rest or not."""
     steps = Steps(lambda _: finds)
     await loop(steps, lambda _: steps.until(1))
+
+
+async def test_a_stop_does_not_wait_for_the_answer_to_a_question() -> None:
+    """Kafka may be silent just then, and what is under way elsewhere needs the time."""
+    asked, given_up = asyncio.Event(), asyncio.Event()
+
+    async def ask() -> int:
+        asked.set()
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            given_up.set()
+        return 0
+
+    with Stop(asyncio.Event(), within_s=5.0) as stop:
+        asking = asyncio.create_task(unless_ordered(stop, ask))
+        await asyncio.wait_for(asked.wait(), timeout=10)
+        stop.order()
+        assert await asyncio.wait_for(asking, timeout=10) == 0
+    assert given_up.is_set()
+
+
+async def test_a_question_that_is_answered_is_answered() -> None:
+    """With what there was, or with its failure."""
+
+    async def fail() -> int:
+        raise Unavailable("away")
+
+    with Stop(asyncio.Event(), within_s=5.0) as stop:
+        assert await unless_ordered(stop, Steps(lambda _: 3)) == 3
+        with pytest.raises(Unavailable):
+            await unless_ordered(stop, fail)

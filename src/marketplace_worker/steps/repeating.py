@@ -54,6 +54,19 @@ async def repeating(
             await asyncio.wait({task}, timeout=CANCEL_TIMEOUT_S)
 
 
+async def unless_ordered(stop: Stop, step: Step) -> int:
+    """Take a step that asks only: a stop cancels it instead of waiting for an answer."""
+    asking = asyncio.ensure_future(step())
+    ordered = asyncio.create_task(stop.ordered.wait())
+    try:
+        await asyncio.wait({asking, ordered}, return_when=asyncio.FIRST_COMPLETED)
+        return asking.result() if asking.done() else 0
+    finally:
+        ordered.cancel()
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=CANCEL_TIMEOUT_S)
+
+
 async def _repeat(
     loop: str, step: Step, *, idle_s: float, sign: Sign, stop: asyncio.Event, wake: asyncio.Event
 ) -> None:

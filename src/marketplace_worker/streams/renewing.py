@@ -4,6 +4,7 @@ aiokafka learns the brokers' addresses and its credentials once.  Where all brok
 the same bootstrap servers, or a certificate was renewed, only a new client finds them.
 """
 
+import math
 import time
 from typing import Protocol
 
@@ -78,6 +79,7 @@ class Renewal:
                     reason="the credentials have changed" if renewed else "lost its coordinator",
                 )
                 self._credentials.use()
+                self._reached_at = -math.inf  # it counts as lost until it has joined again
                 await consumer.renew(readable)
                 self._reached_at = time.monotonic()
             elif readable:
