@@ -74,7 +74,7 @@ SILENCE = Gauge(
 )
 LAG = Gauge(
     "marketplace_worker_lag_records",
-    "Records of this worker's partitions that are not taken yet, as Kafka last told",
+    "Records that are not taken yet, of this worker's partitions and of those that nobody reads",
     ["consumer"],
 )
 OLDEST_XMIN_AGE = Gauge(
