@@ -27,14 +27,14 @@ Type = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Type:
     """Type a command: exit status, standard output, standard error."""
 
     def type_(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         return int(ended.value.code or 0), out, err
 
     return type_
