@@ -82,6 +82,19 @@ async def test_a_kafka_that_fails_altogether_leaves_everything_promised(worker: 
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 
+async def test_the_first_promise_of_a_new_database_is_sent_however_long_it_was_watched(
+    worker: Worker,
+) -> None:
+    """Postgres calls the first id of a sequence its last value also before it is handed out."""
+    floors = Floors(look_every_s=0)
+    for _ in range(3):
+        assert (
+            await relay(worker.pool, partial(takes, []), "t", floors, limit=9, publish_max_s=5) == 0
+        )
+    await promise(worker, message("a", 0))
+    assert await relay(worker.pool, partial(takes, []), "t", floors, limit=9, publish_max_s=5) == 1
+
+
 async def takes(
     batches: list[set[int]], messages: Sequence[Outgoing]
 ) -> Sequence[Exception | None]:

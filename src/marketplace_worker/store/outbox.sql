@@ -43,8 +43,10 @@ WHERE pg_try_advisory_xact_lock(hashtextextended($1, shard))
     AND pg_try_advisory_xact_lock_shared(73019, shard);
 
 -- name: last_id
--- Of which server this is the outbox, and the highest id that was handed out in it.
-SELECT pg_postmaster_start_time() AS server, last_value AS id FROM outbox_id_seq;
+-- Of which server this is the outbox, and the highest id that was handed out in it: a sequence that
+-- was never asked has its first one as its last value.
+SELECT pg_postmaster_start_time() AS server, last_value - (NOT is_called)::integer AS id
+FROM outbox_id_seq;
 
 -- name: promising
 -- The transactions that may have taken an id and not written it yet, or not committed it.  Each
