@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from acceptance.scenario import created
+from acceptance.scenario import created, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.inspection.replaying import Difference, verify
 from marketplace_worker.inspection.sight import Inspector
@@ -136,6 +136,31 @@ async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
     before = await worker.pool.fetchval(rows)
     await tell(worker, clock, bought(1, "new", RESELLER))
     assert await worker.pool.fetchval(rows) == before, "nobody need find it through the account"
+
+
+async def test_nobody_loads_or_locks_all_that_was_bought_in_an_account_that_nobody_holds(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """It matches nobody; the first sign-up looks at all of it."""
+    await tell_at_once(worker, clock, [bought(0, f"agmt-{n}", RESELLER) for n in range(30)])
+    clock.now = records(bought(1, "new", RESELLER))[0].recorded_at
+    renewed = {"id": "agmt-3", "intent": "RENEW", "previousAgreementId": "agmt-of-another"}
+    renewal = eventbridge(1, "Purchase Agreement Created", renewed)
+
+    async def loaded(line: Line) -> int:
+        async with transaction(worker.pool) as conn:
+            subjects = neighbourhood.subjects_of(facts(worker, line))
+            near = await neighbourhood.lock(conn, subjects)
+        return len(near.fleet.subscriptions)
+
+    assert await loaded(bought(1, "agmt-7", RESELLER)) == 1
+    assert await loaded(bought(1, "new", RESELLER)) == 1
+    assert await loaded(linked(1, "customer", "agmt-7")) == 30
+    assert await loaded(linked(1, "customer", "another", RESELLER)) > 30
+    assert await loaded(renewal) > 30, "who holds the other holds this one too"
+
+    await tell(worker, clock, linked(1, "customer", "agmt-7"))
+    assert await loaded(bought(1, "agmt-8", RESELLER)) >= 30
 
 
 async def test_what_comes_to_a_crowded_account_later_can_be_folded_again(

@@ -79,7 +79,10 @@ FACTS = {
         ("{email-77,email-78}", "{org-77}", "{email-79}"), 5
     ),
     "subscriptions.ensure": Asked((AWS, _keys("new-"), DOCUMENTS), BATCH),
-    "subscriptions.family": Asked((AWS, AGREEMENTS, AWS, _keys("account-")), 25 * BATCH),
+    "subscriptions.family": Asked(
+        (AWS, AGREEMENTS, AWS, _keys("account-"), AWS, AGREEMENTS, AWS, _keys("account-")),
+        30 * BATCH,
+    ),
     "subscriptions.crowded": Asked((AWS, _keys("crowded-")), BATCH, index_only=True),
     "subscriptions.lock": Asked((AWS, AGREEMENTS), BATCH),
     "subscriptions.read": Asked((AWS, AGREEMENTS), BATCH),

@@ -58,13 +58,15 @@ from marketplace_worker.store import (
     subscriptions,
 )
 from marketplace_worker.store.database import Connection
+from marketplace_worker.store.subscriptions import Named
 
 
 @dataclass(slots=True)
 class Subjects:
     """What a batch of facts names.
 
-    `accounts`: the billing accounts that it tells.  `owners`: the emails that it tells.
+    `told_accounts`: the billing accounts that it tells, and of which subscription.  `attached`: the
+    subscriptions that it may give to an organization.  `owners`: the emails that it tells.
     `locked_emails`: those whose locks it may meet.  `reactivated`: whom it may bring back, if
     nobody else has the email.  `linked`: to whom it links a subscription.  `safeguards`: whether
     it may ask the guard, or have the worker itself speak; `harm`: whether it asks for any.
@@ -72,13 +74,25 @@ class Subjects:
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
     organizations: set[OrganizationId] = field(default_factory=set)
-    accounts: set[Account] = field(default_factory=set)
+    told_accounts: set[tuple[SubscriptionKey, Account]] = field(default_factory=set)
+    attached: set[SubscriptionKey] = field(default_factory=set)
     owners: set[EmailHash] = field(default_factory=set)
     locked_emails: set[EmailHash] = field(default_factory=set)
     reactivated: set[OrganizationId] = field(default_factory=set)
     linked: set[OrganizationId] = field(default_factory=set)
     safeguards: bool = False
     harm: bool = False
+
+    @property
+    def accounts(self) -> set[Account]:
+        """The billing accounts that it tells."""
+        return {account for _, account in self.told_accounts}
+
+    @property
+    def named(self) -> Named:
+        """The subscriptions that it names, and what is to be known of them to find their kin."""
+        of_attached = {account for key, account in self.told_accounts if key in self.attached}
+        return Named(self.subscriptions, self.accounts, self.attached, of_attached)
 
     def add(self, fact: Fact) -> None:
         """With all that one fact names, predecessors included."""
@@ -87,8 +101,10 @@ class Subjects:
                 self._add_subscription(key, note.billing_account)
                 if isinstance(note.change, Pended) and note.change.successor_of is not None:
                     self.subscriptions.add(note.change.successor_of)
+                    self.attached.add(key)
             case SubscriptionLinked(subscription=key, organization=organization):
                 self._add_subscription(key, fact.billing_account)
+                self.attached.add(key)
                 self.organizations.add(organization)
                 self.linked.add(organization)
             case (
@@ -123,7 +139,7 @@ class Subjects:
     def _add_subscription(self, key: SubscriptionKey, account: str | None) -> None:
         self.subscriptions.add(key)
         if account is not None:
-            self.accounts.add((key.marketplace, marketplace_id(account)))
+            self.told_accounts.add((key, (key.marketplace, marketplace_id(account))))
 
     def _add_request(self, fact: SupportRequested) -> None:
         if fact.organization is not None:
@@ -279,9 +295,7 @@ async def lock(
     near = Neighbourhood()
     ids = set(subjects.organizations)
     if subjects.subscriptions:
-        families = await subscriptions.lock_families(
-            conn, subjects.subscriptions, subjects.accounts
-        )
+        families = await subscriptions.lock_families(conn, subjects.named)
         near.fleet.put(*families)
         await near.load_crowded(conn, families, subjects.accounts)
         ids |= await subscriptions.holders(conn, [each.key for each in families])

@@ -4,6 +4,8 @@ The SQL is in subscriptions.sql.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from zlib import crc32
 
 import asyncpg
@@ -18,25 +20,36 @@ from marketplace_worker.store.queries import queries
 SQL = queries("subscriptions")
 
 
-async def lock_families(
-    conn: Connection, keys: Collection[SubscriptionKey], accounts: Collection[Account] = ()
-) -> Sequence[Subscription]:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Subscriptions that a batch names, and billing accounts of which it tells.
+
+    `attached`: those that it may give to an organization, by a link or as the successor of one that
+    is linked; `accounts_of_attached`: the accounts that it tells of these.
+    """
+
+    keys: AbstractSet[SubscriptionKey]
+    accounts: AbstractSet[Account] = frozenset()
+    attached: AbstractSet[SubscriptionKey] = frozenset()
+    accounts_of_attached: AbstractSet[Account] = frozenset()
+
+
+async def lock_families(conn: Connection, named: Named) -> Sequence[Subscription]:
     """Lock these, and those of the billing accounts, with their families, and read them.
 
     A family is all that they continue, that continues them or that shares a billing account with
-    them.  Those never heard of begin now.  `accounts` are those of which the batch tells: nobody
-    else can tell of them until the transaction ends, but of crowded ones.  A family may grow while
-    its locks are waited for; it cannot once all are held, so it is looked at again until it is
-    whole.
+    them, which somebody holds.  Those never heard of begin now.  Nobody else can tell of the
+    accounts until the transaction ends, but of crowded ones.  A family may grow while its locks are
+    waited for; it cannot once all are held, so it is looked at again until it is whole.
     """
-    if accounts:
-        numbers = [_number(each) for each in sorted(accounts)]
-        await conn.execute(SQL["lock_accounts"], numbers, *_account_columns(accounts))
-    blank = [subscription_to_json(Subscription(key)) for key in sorted(keys)]
-    await conn.execute(SQL["ensure"], *_columns(keys), blank)
+    if named.accounts:
+        numbers = [_number(each) for each in sorted(named.accounts)]
+        await conn.execute(SQL["lock_accounts"], numbers, *_account_columns(named.accounts))
+    blank = [subscription_to_json(Subscription(key)) for key in sorted(named.keys)]
+    await conn.execute(SQL["ensure"], *_columns(named.keys), blank)
     locked: set[SubscriptionKey] = set()
     rows: Sequence[asyncpg.Record] = ()
-    while (family := await _family(conn, keys, accounts)) != locked:
+    while (family := await _family(conn, named)) != locked:
         rows = await conn.fetch(SQL["lock"], *_columns(family))
         locked = family
     return [subscription_from_json(row["document"]) for row in rows]
@@ -49,10 +62,10 @@ def _number(account: Account) -> int:
 
 
 async def read_families(
-    conn: Connection, keys: Collection[SubscriptionKey]
+    conn: Connection, keys: AbstractSet[SubscriptionKey]
 ) -> Sequence[Subscription]:
     """Read these with their families, without a lock."""
-    family = await _family(conn, keys)
+    family = await _family(conn, Named(keys))
     rows = await conn.fetch(SQL["read"], *_columns(family))
     return [subscription_from_json(row["document"]) for row in rows]
 
@@ -102,11 +115,15 @@ async def record_crowded(conn: Connection, accounts: Collection[Account]) -> set
     return _accounts(await conn.fetch(SQL["crowd"], *_account_columns(accounts)))
 
 
-async def _family(
-    conn: Connection, keys: Collection[SubscriptionKey], accounts: Collection[Account] = ()
-) -> set[SubscriptionKey]:
-    told = _account_columns(accounts)
-    return _keys(await conn.fetch(SQL["family"], *_columns(keys), *told))
+async def _family(conn: Connection, named: Named) -> set[SubscriptionKey]:
+    rows = await conn.fetch(
+        SQL["family"],
+        *_columns(named.keys),
+        *_account_columns(named.accounts),
+        *_columns(named.attached),
+        *_account_columns(named.accounts_of_attached),
+    )
+    return _keys(rows)
 
 
 async def holders(conn: Connection, keys: Collection[SubscriptionKey]) -> set[OrganizationId]:

@@ -28,10 +28,16 @@ ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
 -- Those subscriptions, and those of these billing accounts, with all that they continue, all that
--- continues them, and all that shares a billing account with any of them, unless it is crowded.  A
--- row is a subscription or an account, so that each account is gone through once.
+-- continues them, and all that shares a billing account with any of them.  A row is a subscription
+-- or an account, so that each account is gone through once.  An account that is crowded proves
+-- nothing, and one that nobody holds matches nobody, however much was bought in it: these are not
+-- gone through.  Somebody may hold one in which a subscription was ever linked, or continues
+-- another, or will by the batch that asks.  (The limit has that asked once an account, and not for
+-- each of its subscriptions.)
 -- $1 marketplaces text[].  $2 subscription_ids text[].  $3 marketplaces text[].
--- $4 billing_accounts text[]
+-- $4 billing_accounts text[].  Of what the batch links, or says to continue another:
+-- $5 marketplaces text[].  $6 subscription_ids text[].  $7 marketplaces text[].
+-- $8 billing_accounts text[]
 WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
     (
         SELECT marketplace, subscription_id, NULL::text
@@ -61,14 +67,43 @@ WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
           AND self.subscription_id = family.subscription_id
         UNION ALL
         SELECT peer.marketplace, peer.subscription_id, NULL::text
-        FROM billing_accounts AS peer
+        FROM (
+            SELECT
+            FROM billing_accounts AS member
+            LEFT JOIN LATERAL (
+                SELECT true AS linked
+                FROM links
+                WHERE links.marketplace = member.marketplace
+                  AND links.subscription_id = member.subscription_id
+                LIMIT 1
+            ) AS holder ON true
+            LEFT JOIN LATERAL (
+                SELECT predecessor_id
+                FROM subscriptions AS self
+                WHERE self.marketplace = member.marketplace
+                  AND self.subscription_id = member.subscription_id
+                LIMIT 1
+            ) AS self ON true
+            WHERE member.marketplace = family.marketplace
+              AND member.billing_account = family.billing_account
+              AND (
+                  linked
+                  OR predecessor_id IS NOT NULL
+                  OR (member.marketplace, member.subscription_id)
+                      IN (SELECT * FROM unnest($5::text[], $6::text[]))
+                  OR (member.marketplace, member.billing_account)
+                      IN (SELECT * FROM unnest($7::text[], $8::text[]))
+              )
+              AND NOT EXISTS (
+                  SELECT FROM crowded_accounts AS crowded
+                  WHERE crowded.marketplace = family.marketplace
+                    AND crowded.billing_account = family.billing_account
+              )
+            LIMIT 1
+        ) AS held
+        CROSS JOIN billing_accounts AS peer
         WHERE peer.marketplace = family.marketplace
           AND peer.billing_account = family.billing_account
-          AND NOT EXISTS (
-              SELECT FROM crowded_accounts AS crowded
-              WHERE crowded.marketplace = family.marketplace
-                AND crowded.billing_account = family.billing_account
-          )
     ) AS kin (marketplace, subscription_id, billing_account)
 )
 SELECT marketplace, subscription_id FROM family WHERE subscription_id IS NOT NULL;
