@@ -11,8 +11,9 @@ from faults.fleet import chance_of_this_run, require_as_simulated
 from faults.nursery import Nursery
 from faults.telling import pieces, settled, told
 from faults.workers import FaultStage
-from faults.workload import workload
+from faults.workload import of_one_account, workload
 from faults.yardstick import expected, measured, require_equal
+from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 
 pytestmark = pytest.mark.faults
 
@@ -67,6 +68,24 @@ async def test_workers_come_and_go_and_no_partition_stays_unowned(
             await crew.owns_all()
         await told(story)
         await require_as_simulated(stage, workload_)
+
+
+async def test_two_workers_take_in_one_account_of_many_organizations(
+    stage: FaultStage, nursery: Nursery, tmp_path: Path
+) -> None:
+    """
+    All is bought before anybody signs up, so that nobody can say yet that the account is a
+    reseller's, and each sign-up concerns all purchases until it is known to be one.
+    """
+    workload_ = of_one_account(3 * HOLDERS_MAX)
+    async with Crew.of(stage, tmp_path, nursery) as crew:
+        both = [await crew.add(), await crew.add()]
+        await crew.joined(*both)
+        await told(pieces(stage, workload_, of=400))
+        await require_as_simulated(stage, workload_)
+        assert crew.records() == stage.sent, "no partition moved: what is taken in comes once"
+        (said,) = crew.lines("billing_account_crowded")
+    assert said["billing_account"] == "one account"
 
 
 async def test_thirty_kills_at_random_under_load_lose_nothing(

@@ -96,6 +96,28 @@ def workload(chance: random.Random, organizations: int) -> Workload:
     )
 
 
+def of_one_account(organizations: int) -> Workload:
+    """All buy with one billing account before any of them signs up; every tenth leaves later."""
+    bought, signed_up, ended = list[Message](), list[Message](), list[Message]()
+    for number in range(organizations):
+        name = f"org-{number:05}"
+        agreed = {"id": f"agmt-{name}"}
+        told = eventbridge(0.2, "License Updated", agreed, account="one account")
+        bought.append(_message(told, name))
+        for each in (created(0, name, tier="plus"), linked(0.1, name, "aws", agreed["id"], "payg")):
+            signed_up.append(_message(each, name))
+        if number % 10 == 0:
+            told = eventbridge(
+                3.2,
+                "Purchase Agreement Ended",
+                agreed | {"status": "CANCELLED"},
+                account="one account",
+            )
+            ended.append(_message(told, name))
+    waves = zip((1.0, 3.0, 3.5), (bought, signed_up, ended), strict=True)
+    return Workload([Wave(at(day), each) for day, each in waves], refused=0, until=at(5))
+
+
 def _mixed(stories: Sequence[Sequence[Message]], chance: random.Random) -> list[Message]:
     """Each organization's messages in their own order, the organizations mixed."""
     turns = [number for number, story in enumerate(stories) for _ in story]
