@@ -17,6 +17,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.taking import read
 from marketplace_worker.store import neighbourhood
 from marketplace_worker.store.database import Connection, transaction
+from marketplace_worker.store.subjects import subjects_of
 from steps.stories import (
     Line,
     bought,
@@ -46,7 +47,7 @@ BOUGHT = bought(2, "second", "the customer")
 async def decide(conn: Connection, worker: Worker, line: Line) -> None:
     """As `ingest` does, in a transaction that is still open when it returns."""
     (fact,) = facts(worker, line)
-    near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
+    near = await neighbourhood.lock(conn, subjects_of([fact]))
     tally = await Tally.begin(conn, near, worker)
     await tally.decide(fact, "here")
     await tally.write(conn, worker.topics)
@@ -330,5 +331,5 @@ async def test_logins_of_who_never_had_a_plan_are_not_read(
         (linked(3, "acme", "first of acme", "account of acme"), (at(1), at(2))),
     ):
         async with transaction(worker.pool) as conn:
-            near = await neighbourhood.lock(conn, neighbourhood.subjects_of(facts(worker, line)))
+            near = await neighbourhood.lock(conn, subjects_of(facts(worker, line)))
         assert near.fleet.last_seen(acme) == LastSeen(at(2), None, kept)

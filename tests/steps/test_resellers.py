@@ -17,6 +17,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store import neighbourhood
 from marketplace_worker.store.database import transaction
+from marketplace_worker.store.subjects import subjects_of
 from steps.stories import (
     Line,
     bought,
@@ -125,7 +126,7 @@ async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
 
     for line in (bought(1, "agmt-of-7", RESELLER), linked(1, "customer-7", "new", RESELLER)):
         async with transaction(worker.pool) as conn:
-            subjects = neighbourhood.subjects_of(facts(worker, line))
+            subjects = subjects_of(facts(worker, line))
             near = await neighbourhood.lock(conn, subjects)
         assert near.fleet.subscriptions.keys() <= {
             SubscriptionKey(Marketplace.AWS, id_) for id_ in ("agmt-of-7", "new")
@@ -149,7 +150,7 @@ async def test_nobody_loads_or_locks_all_that_was_bought_in_an_account_that_nobo
 
     async def loaded(line: Line) -> int:
         async with transaction(worker.pool) as conn:
-            subjects = neighbourhood.subjects_of(facts(worker, line))
+            subjects = subjects_of(facts(worker, line))
             near = await neighbourhood.lock(conn, subjects)
         return len(near.fleet.subscriptions)
 

@@ -46,6 +46,7 @@ from marketplace_worker.store import (
 from marketplace_worker.store.activity import Counted
 from marketplace_worker.store.database import Connection, Pool, one_moment, transaction
 from marketplace_worker.store.neighbourhood import Neighbourhood
+from marketplace_worker.store.subjects import subjects_of
 from store.locks import waits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,7 +111,7 @@ async def put(pool: Pool, *stored: Organization) -> None:
 async def lock(pool: Pool, facts: Sequence[Fact]) -> Neighbourhood:
     """Lock what these facts may change, and let it go at once."""
     async with transaction(pool) as conn:
-        return await neighbourhood.lock(conn, neighbourhood.subjects_of(facts))
+        return await neighbourhood.lock(conn, subjects_of(facts))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ async def test_who_may_concern_the_same_organization_waits(
     await lock(pool, [*mine, *others])
 
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, neighbourhood.subjects_of(mine))
+        await neighbourhood.lock(conn, subjects_of(mine))
         other = asyncio.create_task(lock(pool, others))
         assert await waits(pool, other)
     await other
@@ -149,7 +150,7 @@ async def test_a_successor_and_the_link_of_its_unknown_predecessor_meet(pool: Po
     the second would be nobody's until its next news.
     """
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, neighbourhood.subjects_of([heard(SECOND, RENEWED)]))
+        await neighbourhood.lock(conn, subjects_of([heard(SECOND, RENEWED)]))
         await _save_renewal(conn)
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
@@ -162,7 +163,7 @@ async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(po
     await lock(pool, [heard(FIRST, Note(NOW, 1, "a", Activated()))])
 
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, neighbourhood.subjects_of([heard(SECOND, RENEWED)]))
+        await neighbourhood.lock(conn, subjects_of([heard(SECOND, RENEWED)]))
         await _save_renewal(conn)
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
@@ -183,7 +184,7 @@ async def test_two_halves_of_a_match_that_are_told_at_once_meet(
     if locked_before:
         await lock(pool, [fact])
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
+        near = await neighbourhood.lock(conn, subjects_of([fact]))
         await subscriptions.save(conn, [near.fleet.subscription(FIRST).heard(fact.note)])
         other = asyncio.create_task(lock(pool, [linked(SECOND, "customer")]))
         assert await waits(pool, other)
@@ -195,11 +196,11 @@ async def test_nobody_waits_for_others_of_an_account_that_is_crowded(pool: Pool)
     """Else all workers would take in a reseller's customers one after the other."""
     mine, others = of_account(FIRST, "a reseller"), of_account(SECOND, "a reseller")
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, neighbourhood.subjects_of([mine, others]))
+        await neighbourhood.lock(conn, subjects_of([mine, others]))
         await subscriptions.record_crowded(conn, {(Marketplace.AWS, "a reseller")})
 
     async with transaction(pool) as conn, asyncio.timeout(30):
-        await neighbourhood.lock(conn, neighbourhood.subjects_of([mine]))
+        await neighbourhood.lock(conn, subjects_of([mine]))
         await lock(pool, [others])
 
 
@@ -219,9 +220,7 @@ async def test_who_shares_a_billing_account_with_a_subscription_is_locked_with_i
     """Acme may be the match of what nobody linked.  An account is one marketplace's own."""
     mine, same_name = of_account(FIRST, "customer"), of_account(AZURE, "customer")
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(
-            conn, neighbourhood.subjects_of([linked(FIRST), linked(AZURE)])
-        )
+        near = await neighbourhood.lock(conn, subjects_of([linked(FIRST), linked(AZURE)]))
         first, azure = near.fleet.subscription(FIRST), near.fleet.subscription(AZURE)
         links = Link(NOW, "l", ACME), Link(NOW, "l", BETA)
         await subscriptions.save(
@@ -246,7 +245,7 @@ async def test_a_plan_that_a_proof_linked_leads_to_its_organization(pool: Pool) 
 async def test_of_who_is_decided_on_nothing_more_is_counted(pool: Pool) -> None:
     """Any news may make an organization watch its activity: a login must not slip by meanwhile."""
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(conn, neighbourhood.subjects_of([linked(FIRST)]))
+        near = await neighbourhood.lock(conn, subjects_of([linked(FIRST)]))
         other = asyncio.create_task(_count_login(pool))
         assert await waits(pool, other)
     await other
@@ -296,7 +295,7 @@ async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -
 
     async with transaction(pool) as conn:
         mine = asked(SupportRequestKind.REACTIVATE_ORGANIZATION, BETA)
-        await neighbourhood.lock(conn, neighbourhood.subjects_of([mine]))
+        await neighbourhood.lock(conn, subjects_of([mine]))
         others = asked(SupportRequestKind.REACTIVATE_ORGANIZATION, ACME)
         other = asyncio.create_task(lock(pool, [others]))
         assert await waits(pool, other)
@@ -365,7 +364,7 @@ async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> No
     await _acme_has(pool, FIRST)
     await put(pool, organization(ACME))
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, neighbourhood.subjects_of([linked(FIRST)]))
+        await neighbourhood.lock(conn, subjects_of([linked(FIRST)]))
 
         async with one_moment(pool) as looking:
             fleet = await neighbourhood.read(
@@ -379,9 +378,7 @@ async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> No
 
 async def _acme_has(pool: Pool, *keys: SubscriptionKey) -> None:
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(
-            conn, neighbourhood.subjects_of([linked(key) for key in keys])
-        )
+        near = await neighbourhood.lock(conn, subjects_of([linked(key) for key in keys]))
         await subscriptions.save(
             conn, [near.fleet.subscription(key).linked(Link(NOW, "l", ACME)) for key in keys]
         )

@@ -10,7 +10,7 @@ from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.neighbourhood import Subjects
+from marketplace_worker.store.subjects import Subjects
 
 log = structlog.get_logger(__name__)
 

@@ -11,8 +11,9 @@ from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import journal, neighbourhood, refolding, subscriptions
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.neighbourhood import Neighbourhood, Subjects
+from marketplace_worker.store.neighbourhood import Neighbourhood
 from marketplace_worker.store.refolding import Kin
+from marketplace_worker.store.subjects import Subjects
 
 ATTEMPTS_MAX = 5
 """How often is looked anew because what belongs to the organization grew while it was locked."""

@@ -6,6 +6,7 @@ from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, organizations
 from marketplace_worker.store.database import transaction
+from marketplace_worker.store.subjects import subjects_of
 
 
 async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decision:
@@ -21,7 +22,7 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
     async with transaction(worker.pool) as conn:
         if releases_steps:
             await organizations.lock_withheld(conn)
-        near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
+        near = await neighbourhood.lock(conn, subjects_of([fact]))
         tally = await Tally.begin(conn, near, worker)
 
         decision = await tally.decide(fact, position="operator")

@@ -23,6 +23,7 @@ from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, organizations
 from marketplace_worker.store.database import Pool, transaction
+from marketplace_worker.store.subjects import subjects_of
 
 PAGE = 200
 """How many organizations are corrected in one transaction."""
@@ -125,7 +126,7 @@ async def _correct_page(
             )
             for each in found
         ]  # fmt: skip
-        near = await neighbourhood.lock(conn, neighbourhood.subjects_of(facts))
+        near = await neighbourhood.lock(conn, subjects_of(facts))
         tally = await Tally.begin(conn, near, worker)
         for fact in facts:
             if _is_wrong_still(fact.organization, near.fleet, wrong):

@@ -21,6 +21,7 @@ from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import neighbourhood, published, safeguards
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.published import Gap
+from marketplace_worker.store.subjects import Subjects, subjects_of
 from marketplace_worker.streams.reading_back import ReadBack
 
 ROWS_MAX = 500
@@ -100,7 +101,7 @@ async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> No
     """
     async with transaction(worker.pool) as conn:
         ids = {each.told.organization for each in behind}
-        near = await neighbourhood.lock(conn, neighbourhood.Subjects(organizations=ids))
+        near = await neighbourhood.lock(conn, Subjects(organizations=ids))
         tally = await Tally.begin(conn, near, worker)
         for each in behind:
             told = each.told
@@ -145,7 +146,7 @@ async def forget(worker: Worker) -> None:
 async def judge(worker: Worker, fact: ClosureJudged) -> Outcome:
     """Decide on an organization that was published as deactivated, as a person says."""
     async with transaction(worker.pool) as conn:
-        near = await neighbourhood.lock(conn, neighbourhood.subjects_of([fact]))
+        near = await neighbourhood.lock(conn, subjects_of([fact]))
         tally = await Tally.begin(conn, near, worker)
         decision = await tally.decide(fact, position="operator")
         await tally.write(conn, worker.topics)

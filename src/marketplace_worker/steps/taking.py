@@ -28,6 +28,7 @@ from marketplace_worker.store import dead_letters, journal, neighbourhood, outbo
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Refused
 from marketplace_worker.store.possible_use import Unreadable
+from marketplace_worker.store.subjects import subjects_of
 from marketplace_worker.translate import translate_traced
 
 ID_BYTES_MAX = 1_024
@@ -136,7 +137,7 @@ async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worke
         WatchedMeanwhile: the transaction must be taken again, for activity was counted that an
             organization had begun to watch.
     """
-    subjects = neighbourhood.subjects_of(_named(batch, counting))
+    subjects = subjects_of(_named(batch, counting))
     near = await neighbourhood.lock(conn, subjects, counting.organizations)
     decided_on = _decided_on(batch, counting, near.locked)
     known = await journal.known(conn, {fact.identity for _, fact in decided_on})
