@@ -1,13 +1,16 @@
 """Every statement is one that this schema can run."""
 
+from importlib import resources
+
 import pytest
 
 from marketplace_worker.store.database import Pool
 from marketplace_worker.store.queries import queries
 
-TABLES = ("activity", "dead_letters", "decisions", "intake", "journal", "migrations",
-          "organizations", "outbox", "policies", "possible_use", "refolding", "safeguards",
-          "snapshots", "subscriptions")  # fmt: skip
+STORE = resources.files("marketplace_worker.store")
+TABLES = sorted(
+    each.name.removesuffix(".sql") for each in STORE.iterdir() if each.name.endswith(".sql")
+)
 
 
 @pytest.mark.parametrize("table", TABLES)

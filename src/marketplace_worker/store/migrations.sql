@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 -- name: unbound
 -- A large index takes longer than any statement of the worker may.
-SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true);
 
 -- name: lock
 -- One migrating process at a time, for this transaction.  (An arbitrary number of our own.)
