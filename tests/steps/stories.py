@@ -39,6 +39,12 @@ async def tell(worker: Worker, clock: MovableClock, *lines: Line) -> None:
         await ingest([record], worker)
 
 
+async def now_is(worker: Worker, clock: MovableClock, day: float) -> None:
+    """It is that day, also by what Kafka has: somebody signs in."""
+    clock.now = at(day)
+    await ingest(records(login(day, "somebody")), worker)
+
+
 async def wait(worker: Worker, clock: MovableClock, until: float) -> None:
     """Let every deadline up to that day come at its own time."""
     first = "SELECT min(next_due_at) FROM organizations"

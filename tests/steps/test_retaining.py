@@ -16,18 +16,12 @@ from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store.database import Pool
-from steps.stories import canceled, login, records, states, support, tell, wait
+from steps.stories import canceled, login, now_is, records, states, support, tell, wait
 from steps.test_replaying import differences, lives
 
 LATER = 5_000
 RETENTION = Retention(journal_days=4_900, dead_letters_days=4_880)
 """Counted back from day 5,000: the journal up to day 100, dead letters up to day 120."""
-
-
-async def now_is(worker: Worker, clock: MovableClock, day: float) -> None:
-    """It is that day, also by what Kafka has."""
-    clock.now = at(day)
-    await ingest(records(login(day, "somebody")), worker)
 
 
 async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:

@@ -26,7 +26,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store.database import Pool
-from steps.stories import day_of, login, records, states, support, tell, use, wait
+from steps.stories import day_of, login, now_is, records, states, support, tell, use, wait
 from store.fixtures import ENDED_AT, guid, load_c03285b
 
 
@@ -218,7 +218,7 @@ async def test_rows_of_either_spelling_are_let_go(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(retaining, "ROWS_MAX", 3)
         for day in (62, 75, 90, 200):
-            clock.now = at(day)
+            await now_is(worker, clock, day)
             while await retain(worker, Retention(journal_days=30, dead_letters_days=30)):
                 pass
             assert await differences(inspector) == []

@@ -40,12 +40,16 @@ async def read_back(
     try:
         async with _consuming(settings) as consumer:
             ends = await _ends(consumer, newest)
-            silent_s = 0.0
+            silent_s, asked = 0.0, set(ends)
             while ends:
                 found = await consumer.getmany(
                     *ends, timeout_ms=WAIT_MS, max_records=BATCH_RECORDS_MAX
                 )
                 records = [raw for raws in found.values() for raw in raws]
+                # Tansu says of a partition that it ends amid its last batch, until it is read.
+                read = {tp: end for tp in asked if (end := consumer.highwater(tp)) is not None}
+                ends |= {tp: max(end, ends[tp]) for tp, end in read.items() if tp in ends}
+                asked -= read.keys()
                 for raw in records:
                     if isinstance(raw, Unreadable):
                         where = f"{raw.topic}/{raw.partition}/{raw.offset}"
