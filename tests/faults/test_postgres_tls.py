@@ -51,9 +51,9 @@ def settings(server: TlsServer, dsn: str | SecretStr = "", **changes: Any) -> Po
     return Postgres(**{"dsn": secret, **own, **changes})
 
 
-async def refusal(postgres: Postgres) -> str:
-    """What a start says, which only a person can mend."""
-    with pytest.raises(Misconfigured) as told:
+async def refusal(postgres: Postgres, *others: type[Exception]) -> str:
+    """What a start says, which only a person can mend; or one of these others."""
+    with pytest.raises((Misconfigured, *others)) as told:
         async with connecting(postgres):
             pass
     return str(told.value)
@@ -136,8 +136,9 @@ async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
     assert "set postgres.ssl_cert_file and ssl_key_file" in said
     strange = Authority(tmp_path / "stranger").issue(CERTIFIED)
     shown = {"ssl_cert_file": strange.certificate, "ssl_key_file": strange.key}
-    said = await refusal(settings(server, server.dsn(CERTIFIED), **shown))
-    assert "it does not accept our certificate, postgres.ssl_cert_file" in said
+    # The server closes the connection as it says so; which of the two comes first is chance.
+    said = await refusal(settings(server, server.dsn(CERTIFIED), **shown), Unavailable)
+    assert "does not accept our certificate, postgres.ssl_cert_file" in said
     other = server.authority.issue("somebody")
     shown = {"ssl_cert_file": other.certificate, "ssl_key_file": other.key}
     said = await refusal(settings(server, server.dsn(CERTIFIED), **shown))

@@ -216,11 +216,23 @@ def _named(target: Target, error: Exception) -> Misconfigured | Unavailable:
             return Refused(f"{named}: {error}")
         case ConnectionError() if "rejected SSL upgrade" in str(error):
             return Refused(f"{where} does not speak TLS: set postgres.sslmode as it wants it")
-        case socket.gaierror():
-            return Unavailable(f"{where}: no address is known for that name ({error.strerror})")
-        case ConnectionRefusedError():
-            return Unavailable(f"{where}: ConnectionRefusedError: nobody listens there")
         case ValueError():
             return unreadable()
         case _:
-            return Unavailable(f"{where}: {type(error).__name__}: {error}")
+            return Unavailable(f"{where}: {_unreached(error)}")
+
+
+def _unreached(error: Exception) -> str:
+    match error:
+        case socket.gaierror():
+            return f"no address is known for that name ({error.strerror})"
+        case ConnectionRefusedError():
+            return "ConnectionRefusedError: nobody listens there"
+        case asyncpg.ConnectionDoesNotExistError() | ConnectionResetError():
+            # In TLS 1.3 a certificate is refused after the handshake; that may reach us too late.
+            return (
+                f"{type(error).__name__}: it closed the connection: it is ending, or it asks for "
+                f"certificates and does not accept our certificate, {NAMES.certificate}"
+            )
+        case _:
+            return f"{type(error).__name__}: {error}"
