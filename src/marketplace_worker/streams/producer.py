@@ -67,6 +67,10 @@ class NotSent(Exception):
     """
 
 
+class TopicUnknown(NotSent):
+    """There is no such topic, or the brokers that the producer knows are gone."""
+
+
 class Publisher:
     """Sends messages; made by `producing`.  Several tasks may use it at once."""
 
@@ -136,7 +140,7 @@ class Publisher:
             async with asyncio.timeout(self._relay.acknowledge_timeout_ms / 1000):
                 await _send(producer, self._kafka, messages, sent)
                 await _settled(sent)
-            clean = not any(map(_spoils, sent))
+            clean = not any(map(_spoils, sent)) and not _knows_no_topic(sent)
         except TimeoutError:
             pass
         finally:
@@ -259,7 +263,7 @@ async def _send(
     blocked: set[tuple[str, bytes | None]] = set()
     for message in messages:
         if message.topic in unknown:
-            sent.append(NotSent(unknown[message.topic]))
+            sent.append(unknown[message.topic])
             continue
         if (message.topic, message.key) in blocked:
             sent.append(NotSent("an earlier message of its key failed"))
@@ -286,28 +290,33 @@ async def _send(
 
 async def _unknown(
     producer: AIOKafkaProducer, kafka: Kafka, topics: Iterable[str]
-) -> Mapping[str, str]:
+) -> Mapping[str, NotSent]:
     """The topics of which Kafka tells nothing, with why; a message for one would hold up all."""
 
-    async def why_unknown(topic: str) -> str:
+    async def why_unknown(topic: str) -> NotSent | None:
         try:
             async with asyncio.timeout(TOPIC_KNOWN_WITHIN_S):
                 await producer.partitions_for(topic)
         except TopicAuthorizationFailedError as error:
-            return explained(kafka, error, Operation.WRITE)
+            return NotSent(explained(kafka, error, Operation.WRITE))
         except (KafkaError, TimeoutError):
-            return f"Kafka tells nothing of the topic {topic}"
-        return ""
+            return TopicUnknown(f"Kafka tells nothing of the topic {topic}")
+        return None
 
     named = tuple(topics)
     found = await asyncio.gather(*(why_unknown(topic) for topic in named))
-    return {topic: why for topic, why in zip(named, found, strict=True) if why}
+    return {topic: why for topic, why in zip(named, found, strict=True) if why is not None}
 
 
 async def _settled(sent: Sequence[asyncio.Future[Any] | Exception]) -> None:
     futures = [each for each in sent if isinstance(each, asyncio.Future)]
     if futures:
         await asyncio.wait(futures)
+
+
+def _knows_no_topic(sent: Sequence[asyncio.Future[Any] | Exception]) -> bool:
+    """Whether the producer may know only brokers that are gone: all were for unknown topics."""
+    return bool(sent) and all(isinstance(each, TopicUnknown) for each in sent)
 
 
 def _spoils(each: asyncio.Future[Any] | Exception) -> bool:
