@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 import servers
 from marketplace_worker.embedded import apache_kafka, kafka
@@ -137,7 +138,11 @@ async def test_a_folder_serves_one_at_a_time(tmp_path: Path) -> None:
 
 
 async def round_trip(bootstrap: str, *, idempotent: bool) -> list[bytes]:
-    """Send two records and read the first two of that topic."""
+    """Send two records and read the first two of that topic, which is made if it is not there."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic("round-trip", 1, 1)])
+    await admin.close()
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap, enable_idempotence=idempotent
     ) as producer:
