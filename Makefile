@@ -66,7 +66,7 @@ attacks: $(READY) $(KAFKA_JARS) ## Attack the worker as an outsider would, a scr
 	@for each in $(filter-out tests/attacks/outsider.py,$(wildcard tests/attacks/*.py)); do \
 		echo "=== $$each"; $(VENV)/python $$each || exit 1; done
 
-test-pythons: $(READY) ## Run the pure tests on every Python of 3.11 to 3.14 that is here
+test-pythons: $(READY) ## Run the pure tests on every other Python of 3.11 to 3.14 that is here
 	@tests/pythons.sh $(ARGS)
 
 test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
