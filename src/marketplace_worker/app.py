@@ -41,8 +41,8 @@ from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
 from marketplace_worker.steps.watching import (
     LOOK_EVERY_S,
     keep_connections_current,
-    look_at_postgres,
     look_at_reader,
+    probe_postgres,
     reading_sign,
     silence_max_s,
     watch,
@@ -266,7 +266,7 @@ async def _tasks(
             tasks.append(await stack.enter_async_context(loop))
 
         floors = Floors()
-        look = partial(look_at_postgres, worker.pool, health, floors)
+        look = partial(probe_postgres, worker.pool, health, floors)
         await look()
         await repeat("look at Postgres", look, LOOK_EVERY_S)
         credentials = Credentials(settings.postgres)

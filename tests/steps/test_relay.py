@@ -282,7 +282,7 @@ async def send_all(worker: Worker, kafka: Refusing, floors: Floors) -> None:
 async def pages_read(pool: Pool, floors: Floors, name: str) -> int:
     """How many pages a look at the outbox goes through."""
     async with pool.acquire() as conn:
-        seen = await floors.look(conn)
+        seen = await floors.observe(conn)
         bounds = [floors.of(seen, "t", shard) for shard in range(outbox.SHARDS)]
         values = {
             "waiting": f"'t', '{{{','.join(map(str, bounds))}}}', 1000",

@@ -1,6 +1,6 @@
 """Neighbourhoods of any size, each with one fact to be decided on in it: what may grow, grows.
 
-`test_growth.py` counts what a decision on it does; `python -m benchmarks growing` measures it.
+`test_growth.py` counts what a decision does; `python -m benchmarks neighbourhoods` measures it.
 """
 
 import json

@@ -23,7 +23,7 @@ from marketplace_worker.cli.replay import replay_command
 from marketplace_worker.cli.simulating import simulate_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
-from marketplace_worker.operations.line_writer import say_last
+from marketplace_worker.operations.line_writer import write_last
 from marketplace_worker.terminal import visible
 
 __all__ = ["cli", "main"]
@@ -53,7 +53,7 @@ cli.command("demo")(demo_command)
 
 def main() -> None:
     """Run a command; the operator's mistakes and absent servers end in a sentence, not a trace."""
-    sys.excepthook = _say_bug
+    sys.excepthook = _report_bug
     try:
         cli()
     except Misconfigured as error:
@@ -64,10 +64,10 @@ def main() -> None:
 
 def _said(error: Exception, *, status: int) -> int:
     lines = f"marketplace-worker: {error}".splitlines()
-    return say_last("".join(f"{visible(line)}\n" for line in lines), status=status)
+    return write_last("".join(f"{visible(line)}\n" for line in lines), status=status)
 
 
-def _say_bug(
+def _report_bug(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    say_last("".join(format_exception(kind, error, traceback)), status=1)
+    write_last("".join(format_exception(kind, error, traceback)), status=1)

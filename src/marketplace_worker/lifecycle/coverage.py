@@ -199,8 +199,8 @@ def coverage(
         for claim in _subscription_claims(attachment, fleet, policy)
     ]
     if organization.state.in_cancellation:
-        said_by_support = _said_by_support(organization)
-        told = [_judged(claim, organization, policy, said_by_support) for claim in told]
+        proved_by_support = _proved_by_support(organization)
+        told = [_judged(claim, organization, policy, proved_by_support) for claim in told]
         told += matched_claims(organization.id, fleet, policy, now)
     others = [
         grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
@@ -257,7 +257,7 @@ def matched_claims(
     ]
 
 
-def _said_by_support(organization: Organization) -> Mapping[SubscriptionKey, datetime]:
+def _proved_by_support(organization: Organization) -> Mapping[SubscriptionKey, datetime]:
     """When Support last said of each plan that it is the organization's."""
     said: dict[SubscriptionKey, datetime] = {}
     for proof in organization.proofs:
@@ -270,7 +270,7 @@ def _judged(
     claim: Claim,
     organization: Organization,
     policy: Policy,
-    said_by_support: Mapping[SubscriptionKey, datetime],
+    proved_by_support: Mapping[SubscriptionKey, datetime],
 ) -> Claim:
     """Azure's plan that began after the cancellation waits for Support, where policy says so.
 
@@ -282,7 +282,7 @@ def _judged(
     if key is None or key.marketplace is not Marketplace.AZURE or claim.starts_at == claim.ends_at:
         return claim
     in_time = claim.starts_at <= cancellation.decided_canceled_at
-    proved = key in said_by_support and said_by_support[key] >= claim.starts_at
+    proved = key in proved_by_support and proved_by_support[key] >= claim.starts_at
     by_itself = policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
     return (
         claim if by_itself or proved or in_time else replace(claim, waits_for=CompletedBy.SUPPORT)

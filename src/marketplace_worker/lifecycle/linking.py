@@ -35,7 +35,7 @@ def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator
         while by_links and by_links[0].order < link.order:
             known = by_links.popleft().billing_account or known
         taken_from = holder if holder != link.organization else None
-        contradicts = _contradicts(link, known or _told_by_then(by_notes, link.occurred_at))
+        contradicts = _contradicts(link, known or _account_by_then(by_notes, link.occurred_at))
         if taken_from is not None or contradicts:
             yield NotableLink(
                 subscription.key,
@@ -48,7 +48,7 @@ def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator
         holder = link.organization
 
 
-def _told_by_then(accounts: Sequence[tuple[datetime, str]], at: datetime) -> str | None:
+def _account_by_then(accounts: Sequence[tuple[datetime, str]], at: datetime) -> str | None:
     """The account as notifications told it by then, or else first."""
     by_then = bisect_right(accounts, at, key=itemgetter(0))
     return accounts[by_then - 1][1] if by_then else min(accounts, default=(at, None))[1]

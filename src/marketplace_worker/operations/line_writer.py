@@ -108,7 +108,7 @@ def never_waiting(stream: TextIO) -> Iterator[LineWriter]:
         lines.close()
 
 
-def say_last(sentence: str, *, status: int) -> int:
+def write_last(sentence: str, *, status: int) -> int:
     """Write a sentence to standard error; returns the exit status.
 
     Where nobody reads it, the process ends here.

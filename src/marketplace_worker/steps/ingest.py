@@ -41,10 +41,10 @@ async def ingest(
     bounded = worker.intake.bounded
     received = [bounded(record.received(now)) for record in records if record.topic not in stopped]
     came_too = {record.topic for record in records} & stopped
-    return came_too | await _take_in_parts(received, worker, pace or Pace())
+    return came_too | await _ingest_parts(received, worker, pace or Pace())
 
 
-async def _take_in_parts(records: Sequence[Record], worker: Worker, pace: Pace) -> AbstractSet[str]:
+async def _ingest_parts(records: Sequence[Record], worker: Worker, pace: Pace) -> AbstractSet[str]:
     """Take as much at once as Postgres has time for: everything, as a rule."""
     stopped: AbstractSet[str] = frozenset()
     rest = pace.begin(records)
@@ -53,13 +53,13 @@ async def _take_in_parts(records: Sequence[Record], worker: Worker, pace: Pace) 
         try:
             stopped |= await _take_all(part, worker)
         except TookTooLong as slow:
-            if not pace.took_too_long(part):
+            if not pace.record_timeout(part):
                 raise
             log.exception("record_failed", position=part[0].position)
             stopped |= await _take_or_stop(part, failed_on(part[0], slow), worker)
         rest = [record for record in rest if record.topic not in stopped]
         if rest:
-            pace.took([record for record in part if record.topic not in stopped])
+            pace.record_applied([record for record in part if record.topic not in stopped])
         if rest and pace.is_spent:
             raise Unavailable("Postgres takes its time: the batch is taken in parts")
     pace.end()

@@ -48,7 +48,7 @@ class Pace:
         """Whether the turn has taken so long that the consumer must give a sign of life."""
         return monotonic() - self._turn_began > TURN_S_MAX
 
-    def took(self, part: Sequence[Record]) -> None:
+    def record_applied(self, part: Sequence[Record]) -> None:
         """Part of the batch was taken."""
         self._taken.update(record.own_id for record in part)
 
@@ -59,7 +59,7 @@ class Pace:
         if self.rows >= self._size:
             self.rows, self._times = sys.maxsize, 0
 
-    def took_too_long(self, part: Sequence[Record]) -> bool:
+    def record_timeout(self, part: Sequence[Record]) -> bool:
         """Postgres took too long over a part; whether it is one record that is to be parked."""
         self._times += 1
         if self._times < TIMES:

@@ -82,7 +82,7 @@ def _awaits(awaited: object) -> Iterator[str]:
         awaited = awaited.cr_await
 
 
-async def look_at_postgres(pool: Pool, health: Health, floors: Floors) -> int:
+async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
     """See whether Postgres answers and has our schema, and how the promises stand there."""
     try:
         await require_current_schema(pool)

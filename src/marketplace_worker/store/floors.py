@@ -45,7 +45,7 @@ class Floors:
         self._looking = False
         self._looked_at = self._forgotten_at = time.monotonic()
 
-    async def look(self, conn: Connection) -> Seen:
+    async def observe(self, conn: Connection) -> Seen:
         """See what is settled by now; for what is asked on this connection after it.
 
         Another server, after a failover or a restore, may hand out the same ids again: nothing is

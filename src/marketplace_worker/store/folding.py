@@ -133,7 +133,7 @@ class _Folding:
             return
         row = entry.row
         if row.fact is None:
-            self._take_without_fact(entry)
+            self._fold_without_fact(entry)
             return
         if row.policy_version not in self.known:
             self.refolded.damages.append(Damage(entry, "its policy is not known any more"))
@@ -154,7 +154,7 @@ class _Folding:
             states = (settled.before.state.value, settled.organization.state.value)
             self.refolded.decided[entry.identity, settled.organization.id] = (*states, events)
 
-    def _take_without_fact(self, entry: Entry) -> None:
+    def _fold_without_fact(self, entry: Entry) -> None:
         """What is said of an organization that is erased is not kept; it changes nothing, but for
         what answers it.
         """

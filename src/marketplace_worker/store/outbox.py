@@ -80,7 +80,7 @@ async def topics(conn: Connection) -> set[str]:
 
 async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -> Waiting:
     """What of a topic is to be sent, whoever leads its shards; counted up to one above `limit`."""
-    seen = await floors.look(conn)
+    seen = await floors.observe(conn)
     bounds = [floors.of(seen, topic, shard) for shard in range(SHARDS)]
     row = await conn.fetchrow(SQL["waiting"], topic, bounds, limit)
     assert row is not None
@@ -107,7 +107,7 @@ async def next_batch(
     """The oldest messages in line of some shards of a topic, at most `limit` in all, in the order
     in which they were promised; only for who leads these shards.
     """
-    seen = await floors.look(conn)
+    seen = await floors.observe(conn)
     bounds = [floors.of(seen, topic, shard) for shard in shards]
     rows = await conn.fetch(SQL["next_batch"], topic, shards, bounds, of_each, limit)
     lowest = {row["shard"]: row["id"] for row in reversed(rows)}
@@ -163,7 +163,7 @@ async def forget(conn: Connection, ids: Collection[int]) -> None:
 
 async def oldest_s(conn: Connection, floors: Floors) -> float:
     """How long the oldest promise in line has waited to be sent, in seconds; 0 if none waits."""
-    seen = await floors.look(conn)
+    seen = await floors.observe(conn)
     row = await conn.fetchrow(SQL["oldest"], floors.of(seen, "", WHOLE))
     floors.keep(seen, "", WHOLE, row["id"] if row else None)
     return float(row["age_s"]) if row else 0.0
