@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "MARKETPLACE_WORKER_"
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _TEST = re.compile(r"\btests/[\w/]+\.py(?:::test_\w+)?")
 _SETTING = re.compile(rf"\b{PREFIX}[A-Z0-9_]*[A-Z0-9]\b")
 
@@ -20,12 +22,21 @@ def every_page() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
 
 
-def links(page: Path) -> Iterator[Path]:
-    """The files that a page links to."""
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """The files and the headings that a page links to; the heading is empty where none is named."""
     for target in _LINK.findall(page.read_text(encoding="utf-8")):
-        path = target.partition("#")[0]
-        if path and "://" not in path:
-            yield page.parent / path
+        path, _, heading = target.partition("#")
+        if "://" not in target:
+            yield (page.parent / path if path else page), heading
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and GitLab name them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in _HEADING.findall(text)
+    }
 
 
 def named_tests(text: str) -> set[str]:

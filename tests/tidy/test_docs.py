@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pages import (
     ROOT,
+    anchors,
     every_page,
     links,
     named_settings,
@@ -45,13 +46,16 @@ def test_what_an_operator_copies_names_only_settings_that_exist(path: Path) -> N
 
 @pytest.mark.parametrize("page", every_page(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
-    """A page that moved takes its links along."""
-    assert [str(target) for target in links(page) if not target.exists()] == []
+    """A page that moved takes its links along, and so does a heading."""
+    for target, heading in links(page):
+        assert target.exists(), target
+        if heading and target.suffix == ".md":
+            assert heading in anchors(target), f"{target.name}#{heading}"
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
     """The table of pages is whole."""
-    reached = {target.resolve() for target in links(ROOT / "README.md")}
+    reached = {target.resolve() for target, _ in links(ROOT / "README.md")}
     assert {page for page in every_page() if page.name != "README.md"} <= reached
 
 
