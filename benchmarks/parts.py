@@ -27,7 +27,7 @@ from marketplace_worker.app import feeds, little_garbage
 from marketplace_worker.contract import documents, inbound
 from marketplace_worker.contract.cloudevents import read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
-from marketplace_worker.contract.feeds import NAMES, Feed
+from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.policy_file import load_policy
@@ -120,7 +120,7 @@ def _reading(stage: Stage, options: Options) -> list[Row]:
         ),
         "notifications": (news, {"ours": _translated, "floor": _loaded}),
     }
-    carries = NAMES[Feed.API_REQUESTS]
+    carries = NAME_PREFIXES[Feed.API_REQUESTS]
     assert all(read_plain_activity(_record(each), carries=carries) for each in uses)
     return [
         row(
@@ -154,7 +154,9 @@ def _loaded(record: Record) -> object:
 def _read_by_pydantic(record: Record) -> object:
     (event,) = read_cloudevents(record)
     assert not isinstance(event, Malformed)
-    return inbound.read(event, record, carries=NAMES[FEEDS[record.topic]], hash_email=HASH)
+    return inbound.read_fact(
+        event, record, carries=NAME_PREFIXES[FEEDS[record.topic]], hash_email=HASH
+    )
 
 
 # --- deciding and what comes of it ----------------------------------------------------------------

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from marketplace_worker.errors import Malformed
 from marketplace_worker.json_reading import (
-    BEGINNINGS,
-    BEGINNINGS_OF_TEXT,
+    JSON_STARTS,
+    JSON_TEXT_STARTS,
     WHOLE,
     decode_base64,
     parse_json,
@@ -52,7 +52,7 @@ _IN_BASE64 = frozenset({"data", "data_base64"})
 Fields = Mapping[str, object]
 
 
-class Likeness(IntEnum):
+class Match(IntEnum):
     """Whether an object is what a topic carries.
 
     `MAYBE` stands for itself only where nothing lies in it that surely is.
@@ -63,7 +63,7 @@ class Likeness(IntEnum):
     SURE = 2
 
 
-Recognize = Callable[[Fields], Likeness]
+Recognizer = Callable[[Fields], Match]
 
 
 class Part(NamedTuple):
@@ -73,8 +73,8 @@ class Part(NamedTuple):
     path: str
 
 
-class Letter(Struct, frozen=True):
-    """What was found, and what was said of it around it.
+class Payload(Struct, frozen=True):
+    """An object that a topic carries, and what the envelopes around it say of it.
 
     `resource`: what a router read at the source; of several, the outermost.  `sns`, `pubsub` and
     `event` (CloudEvents): the nearest of these.  `place`: its index, where there are several.
@@ -91,33 +91,33 @@ class Letter(Struct, frozen=True):
     place: str = ""
 
     @property
-    def own_id(self) -> str:
+    def positional_id(self) -> str:
         """The identity of one that brings none: the record's, with its index where there are
         several.
         """
-        return self.record.own_id + self.place
+        return self.record.positional_id + self.place
 
     def at(self, field: str) -> str:
         """The path of one of its fields in the value."""
         return _at(self.path, field)
 
 
-Found = Sequence[Letter | Malformed]
+Found = Sequence[Payload | Malformed]
 
 
-def unwrap(record: Record, recognize: Recognize) -> Found:
+def unwrap(record: Record, recognize: Recognizer) -> Found:
     """What a record carries: of several, each is found or refused by itself.
 
     Raises:
         Malformed: nothing in the value can be read; names the field, or `value` for the whole.
     """
     parsed = parse_value(record)
-    if isinstance(parsed, dict) and recognize(parsed) is Likeness.SURE:
-        return (Letter(record, parsed),)
-    return _Unwrapping(recognize).open(parsed, Letter(record, {}), WHOLE)
+    if isinstance(parsed, dict) and recognize(parsed) is Match.SURE:
+        return (Payload(record, parsed),)
+    return _Unwrapping(recognize).open(parsed, Payload(record, {}), WHOLE)
 
 
-def is_whole(record: Record, recognize: Recognize) -> bool:
+def is_whole(record: Record, recognize: Recognizer) -> bool:
     """Whether the value itself is what is looked for, without an envelope but JSON in JSON text."""
     try:
         parsed = parse_value(record)
@@ -125,7 +125,7 @@ def is_whole(record: Record, recognize: Recognize) -> bool:
             parsed = parse_json(parsed, field=WHOLE)
     except Malformed:
         return False
-    return isinstance(parsed, dict) and recognize(parsed) is not Likeness.NONE
+    return isinstance(parsed, dict) and recognize(parsed) is not Match.NONE
 
 
 # --- envelopes ------------------------------------------------------------------------------------
@@ -138,15 +138,15 @@ class _Unfinished(Malformed):
 class _Unwrapping:
     """The unwrapping of one value, and what of its bounds is used up."""
 
-    def __init__(self, recognize: Recognize) -> None:
+    def __init__(self, recognize: Recognizer) -> None:
         self._recognize = recognize
         self._objects = 0
         self._records = 0
         self._text = 0
         self._spent = False
 
-    def open(self, held: object, around: Letter, path: str, depth: int = 0) -> Found:
-        """What lies in the content of an envelope.  `around` is what was said until here."""
+    def open(self, held: object, around: Payload, path: str, depth: int = 0) -> Found:
+        """What lies in the content of an envelope.  `around`: what the outer ones say."""
         while isinstance(held, str):
             if depth == ENVELOPES_MAX:
                 raise Malformed("too many envelopes in one another", field=path)
@@ -163,7 +163,7 @@ class _Unwrapping:
         self._text += len(text)
         if self._text > TEXT_MAX:
             raise self._exhausted(f"holds more than {TEXT_MAX} characters of text in text")
-        if text.lstrip().startswith(BEGINNINGS_OF_TEXT):
+        if text.lstrip().startswith(JSON_TEXT_STARTS):
             return parse_json(text.lstrip(), field=path)
         in_base64 = path.rpartition(".")[2].lower() in _IN_BASE64
         try:
@@ -174,17 +174,17 @@ class _Unwrapping:
             raise Malformed("is not JSON", field=path) from None
         if not held:
             raise Malformed("is empty", field=path)
-        if in_base64 or held.lstrip().startswith(BEGINNINGS):
+        if in_base64 or held.lstrip().startswith(JSON_STARTS):
             return parse_json_or_base64(held, field=path)
         raise Malformed("is not JSON", field=path)
 
-    def _open_object(self, fields: Fields, around: Letter, path: str, depth: int) -> Found:
+    def _open_object(self, fields: Fields, around: Payload, path: str, depth: int) -> Found:
         self._objects += 1
         if self._objects > OBJECTS_MAX:
             raise self._exhausted(f"holds more than {OBJECTS_MAX} objects")
-        likeness = self._recognize(fields)
+        recognized = self._recognize(fields)
         inner = "" if path == WHOLE else path
-        itself = replace(around, fields=fields, path=inner, is_sure=likeness is Likeness.SURE)
+        itself = replace(around, fields=fields, path=inner, is_sure=recognized is Match.SURE)
         if itself.is_sure:
             return (itself,)
         if depth == ENVELOPES_MAX:
@@ -192,12 +192,12 @@ class _Unwrapping:
         try:
             found = self._inside(fields, around, inner, depth + 1)
         except Malformed:
-            if likeness is Likeness.NONE:
+            if recognized is Match.NONE:
                 raise
             return (itself,)
-        return found if likeness is Likeness.NONE or _holds_sure(found) else (itself,)
+        return found if recognized is Match.NONE or _holds_sure(found) else (itself,)
 
-    def _inside(self, fields: Fields, around: Letter, path: str, depth: int) -> Found:
+    def _inside(self, fields: Fields, around: Payload, path: str, depth: int) -> Found:
         """What lies in the field that is known to hold it, else in any other."""
         spelled: dict[str, str] = {}
         for name, value in fields.items():
@@ -224,12 +224,12 @@ class _Unwrapping:
         return _the_one_of(found, path)
 
     def _anywhere(
-        self, fields: Fields, around: Letter, path: str, depth: int, *, but: Sequence[str]
+        self, fields: Fields, around: Payload, path: str, depth: int, *, but: Sequence[str]
     ) -> Sequence[Found]:
         """What a forwarding program holds under names of its own, which are not ours to repeat."""
         found: list[Found] = []
         for name, value in fields.items():
-            is_text = isinstance(value, str) and value.lstrip().startswith(BEGINNINGS_OF_TEXT)
+            is_text = isinstance(value, str) and value.lstrip().startswith(JSON_TEXT_STARTS)
             if name in but or not (is_text or isinstance(value, dict | list)):
                 continue
             try:
@@ -242,7 +242,7 @@ class _Unwrapping:
                 found.append(held)
         return found
 
-    def _open_list(self, held: list[object], around: Letter, path: str, depth: int) -> Found:
+    def _open_list(self, held: list[object], around: Payload, path: str, depth: int) -> Found:
         """Each of several by itself."""
         if not held:
             raise Malformed("holds no record", field=path)
@@ -253,13 +253,13 @@ class _Unwrapping:
             raise _Unfinished("holds several records, beside one resource", field=path)
         if depth == ENVELOPES_MAX:
             raise Malformed("too many envelopes in one another", field=path)
-        found: list[Letter | Malformed] = []
+        found: list[Payload | Malformed] = []
         inner = "" if path == WHOLE else path
         for index, each in enumerate(held):
             place = f"{around.place}/{index}" if len(held) > 1 else around.place
-            said = replace(around, sns=None, pubsub=None, place=place)
+            inside = replace(around, sns=None, pubsub=None, place=place)
             try:
-                found += self.open(each, said, _at(inner, str(index)), depth + 1)
+                found += self.open(each, inside, _at(inner, str(index)), depth + 1)
             except Malformed as refused:
                 if self._spent:
                     raise
@@ -272,8 +272,8 @@ class _Unwrapping:
 
 
 def _with_attributes_of(
-    fields: Fields, around: Letter, path: str, spelled: Mapping[str, str], known: str
-) -> Letter:
+    fields: Fields, around: Payload, path: str, spelled: Mapping[str, str], known: str
+) -> Payload:
     """What an envelope says of its content, with what was said around it."""
     part = Part(fields, path)
     match known:
@@ -293,14 +293,14 @@ def _with_attributes_of(
 def _the_one_of(found: Sequence[Found], path: str) -> Found:
     """What is surely looked for, of what stands side by side; the same, told twice, is one."""
     sure = [held for held in found if _holds_sure(held)]
-    told = [[each.fields for each in held if isinstance(each, Letter)] for held in sure]
+    told = [[each.fields for each in held if isinstance(each, Payload)] for held in sure]
     if any(each != told[0] for each in told):
         raise _Unfinished("several notifications in one value", field=path or WHOLE)
     return (sure or found)[0]
 
 
 def _holds_sure(found: Found) -> bool:
-    return any(isinstance(each, Letter) and each.is_sure for each in found)
+    return any(isinstance(each, Payload) and each.is_sure for each in found)
 
 
 def _at(path: str, name: str) -> str:

@@ -12,8 +12,8 @@ from marketplace_worker.record import Record
 WHOLE = "value"
 """The field of a refusal that is about the value as a whole."""
 
-BEGINNINGS = (b"{", b"[", b'"', b"\xef\xbb\xbf")
-BEGINNINGS_OF_TEXT = ("{", "[", '"', "\ufeff")
+JSON_STARTS = (b"{", b"[", b'"', b"\xef\xbb\xbf")
+JSON_TEXT_STARTS = ("{", "[", '"', "\ufeff")
 """How JSON begins that may hold anything, as bytes and as text."""
 
 DEPTH_MAX = 100
@@ -119,7 +119,7 @@ def parse_json_or_base64(raw: bytes, *, field: str) -> object:
             held = decode_base64(raw.decode("ascii"), field=field)
         except (UnicodeDecodeError, Malformed):
             raise refusal from None
-        if not held.lstrip().startswith(BEGINNINGS):
+        if not held.lstrip().startswith(JSON_STARTS):
             raise refusal from None
         return parse_json(held, field=field)
 

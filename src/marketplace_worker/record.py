@@ -32,7 +32,7 @@ class Record(Struct, frozen=True):
     """The bytes of a record and where they stood.
 
     `left_out_bytes` is how many bytes the value had where it is too large to be taken in: then it
-    is only where Kafka has it, and so are the `left_out_behind` next records of its batch.
+    is only where Kafka has it, and so are the `omitted_after` next records of its batch.
     `recorded_at` is the record's own timestamp (UTC), by the clock of its producer; `EPOCH` where
     it brings none.  `received_at` is when it was taken in, by our clock; None where nothing hangs
     on it.  `value` is None for a tombstone.
@@ -47,30 +47,30 @@ class Record(Struct, frozen=True):
     headers: Headers = ()
     received_at: datetime | None = None
     left_out_bytes: int | None = None
-    left_out_behind: int = 0
+    omitted_after: int = 0
 
     @property
-    def happened_by(self) -> datetime:
+    def latest_event_time(self) -> datetime:
         """The latest moment at which what it tells can have happened (UTC).
 
         That is its own time; but what brings none, or one further ahead than clocks are apart,
         happened by the time it was received: else it would be newer than all that follows.  What
         is ahead by less keeps its order among its neighbours.
         """
-        if self.received_at is None or self._is_believed(self.received_at):
+        if self.received_at is None or self._is_trusted(self.received_at):
             return self.recorded_at
         return self.received_at
 
     def received(self, at: datetime) -> "Record":
         """The same record, taken in at that moment (UTC); itself where its own time is believed."""
-        return self if self._is_believed(at) else replace(self, received_at=at)
+        return self if self._is_trusted(at) else replace(self, received_at=at)
 
     def bounded(self, value_bytes_max: int) -> "Record":
         """The same record, without a value that is larger."""
         size = len(self.value or b"")
         return replace(self, value=None, left_out_bytes=size) if size > value_bytes_max else self
 
-    def _is_believed(self, received_at: datetime) -> bool:
+    def _is_trusted(self, received_at: datetime) -> bool:
         return EPOCH < self.recorded_at <= received_at + CLOCKS_APART_MAX
 
     @property
@@ -79,7 +79,7 @@ class Record(Struct, frozen=True):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
     @property
-    def own_id(self) -> str:
+    def positional_id(self) -> str:
         """The identity of an input that brings none: its position and its time.
 
         The time makes it another one's where a topic was made anew and counts from 0 again.
@@ -99,24 +99,24 @@ class Outgoing(Struct, frozen=True):
     headers: Headers = ()
 
     @property
-    def bytes_at_most(self) -> int:
+    def size_bytes(self) -> int:
         """How many bytes it takes in Kafka: key, value and headers, or some more."""
         return (
             len(self.key or b"")
             + len(self.value or b"")
             + sum(
-                len(written_out(name).encode()) + len(value or b"") + HEADER_LENGTHS_BYTES_MAX
+                len(header_name_text(name).encode()) + len(value or b"") + HEADER_LENGTHS_BYTES_MAX
                 for name, value in self.headers
             )
         )
 
 
-def written_out(name: str) -> str:
+def header_name_text(name: str) -> str:
     """A header's name as it goes out: bytes that are not UTF-8 as a backslash and their number."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-class Beginning(Struct, frozen=True):
+class StartOffset(Struct, frozen=True):
     """Where a partition began to be read, at a start or because it could not be read on.
 
     `refused` is where it was to be read on, if Kafka has nothing there: before its first record, or

@@ -26,30 +26,30 @@ from marketplace_worker.translate import EmailHasher, translate_traced
 HORIZON = timedelta(days=3_653)
 """How far the clock runs on after the last message, where nothing else is said: ten years."""
 
-_Look = tuple[datetime, OrganizationId]
+_DueEntry = tuple[datetime, OrganizationId]
 
-Refuse = Callable[[Record, Malformed], None]
-"""Is told of each message that would go to the dead letters."""
+OnRefused = Callable[[Record, Malformed], None]
+"""Called with each message that would go to the dead letters."""
 
 
 @dataclass(slots=True)
 class Simulation:
     """A fleet, its clock and what is due.  Time only goes on as `run` is told.
 
-    An idle look, at what only waits, is taken when its time comes; it puts no end off.  `traces`:
-    of each event whose message came in one, by the event's id.
+    Idle re-checks of what only waits run when they are due; they do not extend the simulation.
+    `traces`: of each event whose message came in one, by the event's id.
     """
 
     policy: Policy
     feeds: Mapping[str, Feed]
     hash_email: EmailHasher
-    refuse: Refuse
+    refuse: OnRefused
     fleet: Fleet = field(default_factory=Fleet)
     traces: dict[UUID, Trace] = field(default_factory=dict)
     _seen: set[Identity] = field(default_factory=set)
     _due_at: dict[OrganizationId, datetime] = field(default_factory=dict)
-    _looks: list[_Look] = field(default_factory=list)
-    _awaited: list[_Look] = field(default_factory=list)
+    _due: list[_DueEntry] = field(default_factory=list)
+    _due_not_idle: list[_DueEntry] = field(default_factory=list)
 
     def run(self, records: Iterable[Record], until: datetime | None = None) -> Iterator[Event]:
         """Yield the outgoing events in the order in which they would be written.
@@ -63,17 +63,17 @@ class Simulation:
                 break
             now = record.recorded_at
             yield from self._deadlines(before=now)
-            yield from self._hear(record)
+            yield from self._process(record)
         end = until or (now + HORIZON if now else None)
         if end is not None:
             yield from self._deadlines(before=end + timedelta.resolution, to_the_end=until is None)
 
-    def _hear(self, record: Record) -> Iterator[Event]:
+    def _process(self, record: Record) -> Iterator[Event]:
         parts = list(translate_traced(record, self.feeds[record.topic], self.hash_email))
         feed = activity_feed(record.topic, self.feeds)
         if feed is not None:
             refused = any(isinstance(said, Malformed) for said, _ in parts)
-            self._read_of_activity(feed, record, refused=refused)
+            self._count_activity(feed, record, refused=refused)
         for said, trace in parts:
             match said:
                 case Malformed():
@@ -85,14 +85,14 @@ class Simulation:
                 case _:
                     yield from self._decide(said, record.recorded_at, trace)
 
-    def _read_of_activity(self, feed: ActivityFeed, record: Record, *, refused: bool) -> None:
+    def _count_activity(self, feed: ActivityFeed, record: Record, *, refused: bool) -> None:
         """Of what cannot be read, all parts of one record are one possible use."""
         unread = self.fleet.feeds.unread
-        unread.came(feed, record.happened_by)
+        unread.came(feed, record.latest_event_time)
         if refused:
             key = organization_of_key(record.key)
             known = key is not None and self.fleet.organization(key).exists
-            unread.refused(feed, record.happened_by, key, known=known)
+            unread.refused(feed, record.latest_event_time, key, known=known)
 
     def _decide(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if fact.identity in self._seen:
@@ -100,7 +100,7 @@ class Simulation:
         self._seen.add(fact.identity)
         decision = take(fact, self.fleet, Policies(self.policy), now=now)
         for settled in decision.settled:
-            self._note(settled, now)
+            self._schedule(settled, now)
         if trace is not None:
             self.traces.update((event.id, trace) for event in decision.events)
         yield from decision.events
@@ -108,29 +108,29 @@ class Simulation:
     def _deadlines(self, *, before: datetime, to_the_end: bool = False) -> Iterator[Event]:
         """Each moment that comes before `before`, at its own time.
 
-        `to_the_end`: only as long as one of them is more than an idle look.
+        `to_the_end`: stop once only idle re-checks are left.
         """
-        while (look := self._next(self._looks)) is not None and look[0] < before:
-            awaited = self._next(self._awaited)
+        while (entry := self._next(self._due)) is not None and entry[0] < before:
+            awaited = self._next(self._due_not_idle)
             if to_the_end and (awaited is None or awaited[0] >= before):
                 return
-            now, organization = heapq.heappop(self._looks)
+            now, organization = heapq.heappop(self._due)
             yield from self._decide(deadline_of(self.fleet.organization(organization), now), now)
 
-    def _next(self, looks: list[_Look]) -> _Look | None:
+    def _next(self, entries: list[_DueEntry]) -> _DueEntry | None:
         """The first that still counts: what stood there for an organization before does not."""
-        while looks and self._due_at.get(looks[0][1]) != looks[0][0]:
-            heapq.heappop(looks)
-        return looks[0] if looks else None
+        while entries and self._due_at.get(entries[0][1]) != entries[0][0]:
+            heapq.heappop(entries)
+        return entries[0] if entries else None
 
-    def _note(self, settled: Settled, now: datetime) -> None:
-        """Remember when to look again; what old news made due in the past is due now."""
+    def _schedule(self, settled: Settled, now: datetime) -> None:
+        """Remember when the organization is due; what is due in the past is due now."""
         organization = settled.organization.id
         if settled.due_at is None:
             self._due_at.pop(organization, None)
             return
-        look = (max(settled.due_at, now), organization)
-        self._due_at[organization] = look[0]
-        heapq.heappush(self._looks, look)
+        entry = (max(settled.due_at, now), organization)
+        self._due_at[organization] = entry[0]
+        heapq.heappush(self._due, entry)
         if not settled.idle:
-            heapq.heappush(self._awaited, look)
+            heapq.heappush(self._due_not_idle, entry)

@@ -8,12 +8,12 @@ from typing import NamedTuple, TypeVar
 
 from marketplace_worker import envelopes, json_reading
 from marketplace_worker.contract import cloudevents, inbound
-from marketplace_worker.contract.feeds import NAMES, Feed
+from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.tracing import Trace, trace_of
-from marketplace_worker.envelopes import Fields, Letter, Likeness, Recognize
+from marketplace_worker.envelopes import Fields, Match, Payload, Recognizer
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Activity, Fact, Notified, Unrecognized
+from marketplace_worker.lifecycle.facts import ActivityFact, Fact, Notified, Unrecognized
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.marketplaces import aws, azure, gcp
 from marketplace_worker.record import Record
@@ -23,7 +23,7 @@ Part = TypeVar("Part")
 EmailHasher = Callable[[str], EmailHash]
 
 REFUSED_MAX = 10
-"""How many refused parts of one value are told one by one: the dead letter of each has a copy of
+"""How many refused parts of one value are told one by one: the dead payload of each has a copy of
 the whole value, which may be a megabyte.
 """
 
@@ -31,13 +31,13 @@ the whole value, which may be a megabyte.
 class Translated(NamedTuple):
     """One thing that a record says, or the refusal of that part; and the trace that it came in."""
 
-    what: Fact | Activity | Malformed
+    what: Fact | ActivityFact | Malformed
     trace: Trace | None = None
 
 
 def translate(
     record: Record, feed: Feed, hash_email: EmailHasher
-) -> Sequence[Fact | Activity | Malformed]:
+) -> Sequence[Fact | ActivityFact | Malformed]:
     """Read one record: a fact for each thing that it says, a `Malformed` for each part refused.
 
     Total: whatever the bytes are, nothing is raised for them.
@@ -52,24 +52,24 @@ def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Seq
         _check_header_names(record)
         match feed:
             case Feed.AWS:
-                return _notifications(record, _AWS, aws.translate)
+                return _translate_notifications(record, _AWS, aws.translate)
             case Feed.GCP:
-                return _notifications(record, _GCP, gcp.translate)
+                return _translate_notifications(record, _GCP, gcp.translate)
             case Feed.AZURE:
-                return _notifications(record, _AZURE, azure.translate)
+                return _translate_notifications(record, _AZURE, azure.translate)
             case Feed.LOGINS | Feed.API_REQUESTS:
-                carries = NAMES[feed]
+                carries = NAME_PREFIXES[feed]
                 if activity := read_plain_activity(record, carries=carries):
                     return (Translated(activity, trace_of(record)),)
-                return _events(record, carries, hash_email)
+                return _translate_events(record, carries, hash_email)
             case Feed.ORGANIZATION_CHANGES | Feed.SUPPORT_REQUESTS:
-                return _events(record, NAMES[feed], hash_email)
+                return _translate_events(record, NAME_PREFIXES[feed], hash_email)
     except Malformed as refusal:
         return (Translated(refusal),)
 
 
 def _check_size(record: Record) -> None:
-    if record.left_out_behind:
+    if record.omitted_after:
         reason = (
             "stands in a record batch that is larger than ingest.batch_bytes_max: from this record "
             "on it was not read, and stays in Kafka"
@@ -90,47 +90,49 @@ def _check_header_names(record: Record) -> None:
             raise Malformed("the header's name is not UTF-8", field=f"headers[{place}]")
 
 
-def _events(record: Record, carries: str, hash_email: EmailHasher) -> Sequence[Translated]:
+def _translate_events(
+    record: Record, carries: str, hash_email: EmailHasher
+) -> Sequence[Translated]:
     def read(event: cloudevents.CloudEvent) -> Translated:
-        fact = inbound.read(event, record, carries=carries, hash_email=hash_email)
+        fact = inbound.read_fact(event, record, carries=carries, hash_email=hash_email)
         return Translated(fact, trace_of(record, event.attributes))
 
-    return _each(cloudevents.read_cloudevents(record), read)
+    return _translate_parts(cloudevents.read_cloudevents(record), read)
 
 
-def _notifications(
+def _translate_notifications(
     record: Record,
-    recognize: Recognize,
-    translator: Callable[[Letter], Notified | Unrecognized],
+    recognize: Recognizer,
+    translator: Callable[[Payload], Notified | Unrecognized],
 ) -> Sequence[Translated]:
-    if record.headers and cloudevents.is_binary_of_ours(record):
+    if record.headers and cloudevents.has_own_type_in_headers(record):
         raise Malformed(_ON_ANOTHER_TOPIC, field="type")
 
-    def read(letter: Letter) -> Translated:
-        if cloudevents.is_of_ours(letter.fields):
-            raise Malformed(_ON_ANOTHER_TOPIC, field=letter.at("type"))
-        around = letter.event.fields if letter.event else None
-        return Translated(translator(letter), trace_of(record, around))
+    def read(payload: Payload) -> Translated:
+        if cloudevents.is_own_type(payload.fields):
+            raise Malformed(_ON_ANOTHER_TOPIC, field=payload.at("type"))
+        around = payload.event.fields if payload.event else None
+        return Translated(translator(payload), trace_of(record, around))
 
-    return _each(envelopes.unwrap(record, recognize), read)
+    return _translate_parts(envelopes.unwrap(record, recognize), read)
 
 
 _ON_ANOTHER_TOPIC = "is a type of ours that this topic does not carry: it carries notifications"
 
 
-def _or_of_ours(recognize: Recognize) -> Recognize:
+def _or_own_type(recognize: Recognizer) -> Recognizer:
     """A CloudEvent of ours holds no notification, whatever its data looks like."""
 
-    def recognize_both(fields: Fields) -> Likeness:
-        return Likeness.SURE if cloudevents.is_of_ours(fields) else recognize(fields)
+    def recognize_both(fields: Fields) -> Match:
+        return Match.SURE if cloudevents.is_own_type(fields) else recognize(fields)
 
     return recognize_both
 
 
-_AWS, _GCP, _AZURE = map(_or_of_ours, (aws.likeness, gcp.likeness, azure.likeness))
+_AWS, _GCP, _AZURE = map(_or_own_type, (aws.recognize, gcp.recognize, azure.recognize))
 
 
-def _each(
+def _translate_parts(
     parts: Iterable[Part | Malformed], read: Callable[[Part], Translated]
 ) -> Sequence[Translated]:
     """Each part is taken or refused by itself.

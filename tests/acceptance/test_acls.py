@@ -26,7 +26,7 @@ from acceptance.stage import PATIENCE_S, command, until, worker_process
 from acceptance.watched import ask
 from acls import Acl
 from marketplace_worker import app
-from marketplace_worker.contract.published import numbered
+from marketplace_worker.contract.published import numbered_topics
 from marketplace_worker.embedded import apache_kafka, process
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
@@ -273,7 +273,7 @@ async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_says_wh
     assert command in str(told.value)
     assert str(told.value).count("--operation") == 1
 
-    if acl.name in numbered(settings.topics) and acl.operation == "Read":
+    if acl.name in numbered_topics(settings.topics) and acl.operation == "Read":
         with pytest.raises(Unavailable) as read:
             _ = [records async for records in read_back(settings)]
         refusals = [str(read.value)]

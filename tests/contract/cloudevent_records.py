@@ -8,8 +8,8 @@ import pytest
 
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
-from marketplace_worker.contract.feeds import NAMES, Feed
-from marketplace_worker.contract.inbound import read
+from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
+from marketplace_worker.contract.inbound import read_fact
 from marketplace_worker.contract.inbound_examples import inbound_examples
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact
@@ -48,7 +48,7 @@ def read_all(given: Record) -> list[Fact | Malformed]:
             if isinstance(event, Malformed):
                 said.append(event)
             else:
-                said.append(read(event, given, carries="", hash_email=HASH))
+                said.append(read_fact(event, given, carries="", hash_email=HASH))
     except Malformed as refused:
         said.append(refused)
     return said
@@ -64,7 +64,7 @@ def read_record(given: Record) -> Fact:
 
 def feed_of(name: str) -> Feed:
     """Which topic carries a name."""
-    return next(feed for feed, begins in NAMES.items() if name.startswith(begins))
+    return next(feed for feed, begins in NAME_PREFIXES.items() if name.startswith(begins))
 
 
 def an_event(name: str = "organization.tier_changed", /, **changed: object) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from marketplace_worker.contract.asyncapi import CHANNELS, document
-from marketplace_worker.contract.openness import relocated
+from marketplace_worker.contract.schema_rewriting import relocated
 from marketplace_worker.contract.schemas import inbound_schemas, outbound_schemas
 from marketplace_worker.lifecycle.events import EventKind
 

@@ -177,16 +177,16 @@ def test_one_of_several_without_an_identity_has_its_index() -> None:
     finds its neighbours again.
     """
     nameless = {**AZURE, "id": None}
-    own_id = record(b"").own_id
+    positional_id = record(b"").positional_id
     assert isinstance(alone := only(Feed.AZURE, [nameless]), Notified)
-    assert alone.identity.id == own_id
+    assert alone.identity.id == positional_id
     for second in ({"hello": "world"}, {"Records": [AZURE, AZURE]}, AZURE):
         third = said(Feed.AZURE, [nameless, second, nameless])[-1]
         assert isinstance(third, Notified)
-        assert third.identity.id == f"{own_id}/2"
+        assert third.identity.id == f"{positional_id}/2"
     *_, last = said(Feed.AZURE, [AZURE, {"Records": [AZURE, nameless]}])
     assert isinstance(last, Notified)
-    assert last.identity.id == f"{own_id}/1/1"
+    assert last.identity.id == f"{positional_id}/1/1"
 
 
 def test_of_two_forwarded_beside_one_another_none_is_chosen() -> None:

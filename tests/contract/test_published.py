@@ -8,8 +8,8 @@ import pytest
 
 from acceptance.scenario import at
 from marketplace_worker.contract.published import (
-    Published,
-    numbered,
+    PublishedSummary,
+    numbered_topics,
     published_from_json,
     published_to_json,
     read_published,
@@ -43,7 +43,7 @@ def said(name: str, sequence: object, **data: Any) -> dict[str, Any]:  # noqa: A
     }
 
 
-CLOSED = said(
+DEACTIVATED_TYPE = said(
     "organization.deactivated",
     "00000000000000000017",
     state="deactivated",
@@ -53,9 +53,9 @@ CLOSED = said(
 )
 
 
-def read(*values: object) -> Published:
+def read(*values: object) -> PublishedSummary:
     """What these say together, in their order."""
-    whole = Published(ACME)
+    whole = PublishedSummary(ACME)
     for each in map(read_published, map(record, values)):
         assert each is not None
         whole = whole.with_later(each)
@@ -65,16 +65,16 @@ def read(*values: object) -> Published:
 def test_every_topic_that_bears_numbers_is_read_back() -> None:
     """Dead letters bear none.  A topic that is added to what we write is added there, or here."""
     topics = Topics()
-    assert {*numbered(topics), topics.dead_letters} == set(topics.outbound)
+    assert {*numbered_topics(topics), topics.dead_letters} == set(topics.outbound)
 
 
 def test_an_event_and_a_snapshot_count_apart() -> None:
     """A snapshot says with which event it stood so."""
     snapshot = said("organization.state", "9", state="suspended", last_event_sequence=12)
 
-    assert read(said("organization.canceled", "11", state="canceled"), snapshot) == Published(
-        ACME, sequence=12, revision=9, state=State.SUSPENDED
-    )
+    assert read(
+        said("organization.canceled", "11", state="canceled"), snapshot
+    ) == PublishedSummary(ACME, sequence=12, revision=9, state=State.SUSPENDED)
     assert read(snapshot, said("organization.reinstated", "13")).state is State.ACTIVE
     assert read(snapshot, said("organization.canceled", "11", state="canceled")).revision == 9
 
@@ -85,13 +85,16 @@ def test_a_deactivation_stands_until_a_reactivation_that_came_after_it() -> None
     used_again = said("organization.notice_given", "19", state="suspended")
     back = said("organization.reactivated", "20")
 
-    closed = read(CLOSED, effect)
+    closed = read(DEACTIVATED_TYPE, effect)
     assert closed.deactivated_for is DeactivationCause.MARKETPLACE_CANCELLATION
-    assert read(CLOSED, effect, used_again).closed_by == CLOSED["id"]
-    assert read(CLOSED, effect, used_again).deactivated_for is closed.deactivated_for
-    assert read(CLOSED, back).closed_by is None
-    assert read(back, CLOSED).closed_by is None
-    assert read(said("organization.reactivated", "16"), CLOSED).closed_by == CLOSED["id"]
+    assert read(DEACTIVATED_TYPE, effect, used_again).closed_by == DEACTIVATED_TYPE["id"]
+    assert read(DEACTIVATED_TYPE, effect, used_again).deactivated_for is closed.deactivated_for
+    assert read(DEACTIVATED_TYPE, back).closed_by is None
+    assert read(back, DEACTIVATED_TYPE).closed_by is None
+    assert (
+        read(said("organization.reactivated", "16"), DEACTIVATED_TYPE).closed_by
+        == DEACTIVATED_TYPE["id"]
+    )
 
 
 @pytest.mark.parametrize("cause", DeactivationCause)
@@ -111,9 +114,9 @@ def test_who_was_erased_is_known_by_a_tombstone_or_by_its_event() -> None:
     """The one is compacted away some day, the other let go."""
     event = said("organization.erased", "30") | {"data": {"organization_id": "acme"}}
 
-    assert read_published(record(None)) == Published(ACME, erased=True)
-    assert read(event) == Published(ACME, sequence=30, erased=True)
-    assert read(CLOSED, event, said("organization.created", "9")).erased
+    assert read_published(record(None)) == PublishedSummary(ACME, erased=True)
+    assert read(event) == PublishedSummary(ACME, sequence=30, erased=True)
+    assert read(DEACTIVATED_TYPE, event, said("organization.created", "9")).erased
 
 
 @pytest.mark.parametrize(
@@ -139,5 +142,5 @@ def test_what_is_not_ours_says_nothing(value: object) -> None:
 
 def test_what_was_read_is_kept_as_it_was() -> None:
     """A recovery goes on from there."""
-    whole = replace(read(CLOSED), revision=4)
+    whole = replace(read(DEACTIVATED_TYPE), revision=4)
     assert published_from_json(published_to_json(whole)) == whole

@@ -17,8 +17,8 @@ from marketplace_worker.contract.examples import (
 )
 from marketplace_worker.contract.export import differing_files, export, exported_files, main
 from marketplace_worker.contract.inbound_examples import MARKETPLACE_EXAMPLES, inbound_examples
-from marketplace_worker.contract.openness import GROWS, MAY_GROW, MAY_NOT_GROW
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.contract.schema_rewriting import GROWS, MAY_GROW, MAY_NOT_GROW
 from marketplace_worker.contract.schemas import (
     DESCRIPTIONS,
     data_schemas,

@@ -35,7 +35,7 @@ from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.reanchoring import WrongTime
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
-from marketplace_worker.record import Beginning, Outgoing, Record
+from marketplace_worker.record import Outgoing, Record, StartOffset
 from marketplace_worker.settings import (
     UNKEYED_EMAIL_KEY,
     Ingest,
@@ -486,11 +486,11 @@ async def _resumed(worker: Worker, scene: Scene) -> None:
         await intake.resume(conn, topic, by="jo", because="because", now=scene.now)
 
 
-JUMPED = Beginning(Topics().organization_changes, 0, 500, 400)
+JUMPED = StartOffset(Topics().organization_changes, 0, 500, 400)
 
 
 async def _jumped(worker: Worker, _: Scene) -> None:
-    async def holds_record(_beginning: Beginning, _since: int) -> bool:
+    async def holds_record(_beginning: StartOffset, _since: int) -> bool:
         return True
 
     await report_jumps([JUMPED], worker, holds_record)

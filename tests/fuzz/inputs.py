@@ -13,7 +13,7 @@ from typing import Any
 import hostile
 from fuzz.law import record
 from marketplace_worker.contract.cloudevents import TYPE_PREFIX
-from marketplace_worker.contract.feeds import NAMES, Feed
+from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.record import Record
 
 TESTS = Path(__file__).parents[1]
@@ -55,7 +55,9 @@ def seeds() -> Iterator[bytes]:
         event = json.loads(path.read_bytes())
         if "specversion" in event:
             name = event["type"].removeprefix(TYPE_PREFIX)
-            number = next(FEEDS.index(feed) for feed, of in NAMES.items() if name.startswith(of))
+            number = next(
+                FEEDS.index(feed) for feed, of in NAME_PREFIXES.items() if name.startswith(of)
+            )
             yield _bytes(number, event)
             yield from (_bytes(number, each) for each in _hopped(event))
             yield _in_binary_mode(number, event)

@@ -17,7 +17,7 @@ from marketplace_worker.contract.cloudevents import (
     read_cloudevents,
 )
 from marketplace_worker.contract.emails import email_hasher
-from marketplace_worker.contract.feeds import NAMES, Feed
+from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.contract.inbound import is_reserved
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.plain_activity import read_plain_activity
@@ -70,7 +70,7 @@ def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
     """Fail where the law is broken; returns what was read."""
     said = translate(given, feed, _HASH)
     assert said, "neither taken nor refused"
-    if feed in NAMES:
+    if feed in NAME_PREFIXES:
         _check_plain(given, feed)
         _check_plain(structs.replace(given, headers=()), feed)
         _check_plain(structs.replace(given, headers=STRUCTURED), feed)
@@ -84,11 +84,11 @@ def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
 
 def _check_plain(given: Record, feed: Feed) -> None:
     """What is read as plain activity is what it would be read as anyway."""
-    activity = read_plain_activity(given, carries=NAMES[feed])
+    activity = read_plain_activity(given, carries=NAME_PREFIXES[feed])
     if activity is not None:
         (event,) = read_cloudevents(given)
         assert isinstance(event, CloudEvent)
-        read = inbound.read(event, given, carries=NAMES[feed], hash_email=_HASH)
+        read = inbound.read_fact(event, given, carries=NAME_PREFIXES[feed], hash_email=_HASH)
         assert activity == read
 
 
@@ -101,9 +101,9 @@ def _check_refusal(refusal: Malformed) -> None:
 
 def _check_fact(fact: Fact, given: Record, feed: Feed) -> None:
     assert not isinstance(fact, GuardTripped | GuardReleased | Erased), "only an operator says so"
-    assert fact.occurred_at <= given.happened_by
+    assert fact.occurred_at <= given.latest_event_time
     assert fact.identity.id
-    source = feed.value if feed not in NAMES else None
+    source = feed.value if feed not in NAME_PREFIXES else None
     assert source == fact.identity.source or not (source or is_reserved(fact.identity.source))
     _check_indexed(fact.identity.source, fact.identity.id)
     if isinstance(fact, Notified | SubscriptionLinked):

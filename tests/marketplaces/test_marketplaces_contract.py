@@ -48,7 +48,7 @@ ABOUT: Mapping[str, Callable[[object], Json]] = {
     "azure": lambda subject: azure_body(subscriptionId=subject),
 }
 SUBJECT_FIELD = {"aws": "detail.agreement.id", "gcp": "entitlement.id", "azure": "subscriptionId"}
-OWN_ID = record(None).own_id
+OWN_ID = record(None).positional_id
 CALENDAR_ENDS = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
 ID_FIELD = {"aws": "id", "gcp": "eventId", "azure": "id"}
 TIME_FIELD = {"aws": "time", "gcp": "entitlement.updateTime", "azure": "timeStamp"}

@@ -137,7 +137,7 @@ def test_each_record_of_a_value_is_taken_or_refused_by_itself() -> None:
     value = sqs(MESSAGE, {"hello": "world"}, sns(MESSAGE), EVENT, {**MESSAGE, "product-code": 1})
     first, second, third, fourth, fifth = items("aws", value)
     assert isinstance(first, Notified)
-    assert first.identity.id == f"{record(value).own_id}/0"
+    assert first.identity.id == f"{record(value).positional_id}/0"
     assert isinstance(second, Malformed)
     assert second.field == "Records.1.body"
     assert third == notified("aws", sns(MESSAGE))

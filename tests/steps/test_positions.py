@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 from acceptance.scenario import at, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Unavailable
-from marketplace_worker.record import Beginning
+from marketplace_worker.record import StartOffset
 from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
@@ -37,12 +37,12 @@ async def read(worker: Worker, clock: MovableClock) -> int:
     return 8
 
 
-async def holds(_beginning: Beginning, _since: int) -> bool:
+async def holds(_beginning: StartOffset, _since: int) -> bool:
     """Kafka has something there."""
     return True
 
 
-async def holds_nothing(_beginning: Beginning, _since: int) -> bool:
+async def holds_nothing(_beginning: StartOffset, _since: int) -> bool:
     """Only marks of transactions."""
     return False
 
@@ -59,8 +59,8 @@ async def test_what_is_read_on_or_again_is_no_jump(
     worker: Worker, read: int, logs: list[EventDict], offset: int
 ) -> None:
     """Also where the group lost its offsets: what comes again is known."""
-    await report_jumps([Beginning(TOPIC, 0, offset)], worker, holds)
-    await report_jumps([Beginning(TOPIC, 0, read)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, offset)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, read)], worker, holds)
     assert jumps(logs) == []
 
 
@@ -68,7 +68,7 @@ async def test_a_partition_of_which_nothing_was_read_may_begin_anywhere(
     worker: Worker, logs: list[EventDict]
 ) -> None:
     """A worker that is new to an old topic has missed nothing that it was to have."""
-    await report_jumps([Beginning(TOPIC, 0, 500)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, 500)], worker, holds)
     assert jumps(logs) == []
 
 
@@ -78,7 +78,7 @@ async def test_what_was_deleted_unread_is_reported_once(
     """Also where the worker starts again before anything more has come to that partition."""
     before = _count("deleted")
     for _ in range(2):
-        await report_jumps([Beginning(TOPIC, 0, 500, read)], worker, holds_nothing)
+        await report_jumps([StartOffset(TOPIC, 0, 500, read)], worker, holds_nothing)
     assert jumps(logs) == [(read, 500, "deleted")]
     assert _count("deleted") - before == 1
 
@@ -87,8 +87,8 @@ async def test_what_was_deleted_of_a_partition_of_which_nothing_was_read_yet(
     worker: Worker, logs: list[EventDict]
 ) -> None:
     """The group has an offset there, be it from before an update."""
-    await report_jumps([Beginning(TOPIC, 1, 500, 20)], worker, holds_nothing)
-    await report_jumps([Beginning(TOPIC, 1, 600)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 1, 500, 20)], worker, holds_nothing)
+    await report_jumps([StartOffset(TOPIC, 1, 600)], worker, holds)
     assert jumps(logs) == [(20, 500, "deleted"), (500, 600, "skipped")]
 
 
@@ -96,13 +96,13 @@ async def test_a_group_that_stands_further_than_the_database_is_reported(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
     """Somebody moved it, or the database is an older one; what lies between is asked of Kafka."""
-    asked: list[tuple[Beginning, int]] = []
+    asked: list[tuple[StartOffset, int]] = []
 
-    async def ask(beginning: Beginning, since: int) -> bool:
+    async def ask(beginning: StartOffset, since: int) -> bool:
         asked.append((beginning, since))
         return True
 
-    beginning = Beginning(TOPIC, 0, 500)
+    beginning = StartOffset(TOPIC, 0, 500)
     await report_jumps([beginning], worker, ask)
     assert asked == [(beginning, read)]
     assert jumps(logs) == [(read, 500, "skipped")]
@@ -114,8 +114,8 @@ async def test_marks_of_transactions_are_no_loss(
     """The group stands behind the mark, the database behind the record before it; Kafka is asked
     once, for from then on the partition was read up to there.
     """
-    await report_jumps([Beginning(TOPIC, 0, read + 1)], worker, holds_nothing)
-    await report_jumps([Beginning(TOPIC, 0, read + 1)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, read + 1)], worker, holds_nothing)
+    await report_jumps([StartOffset(TOPIC, 0, read + 1)], worker, holds)
     assert jumps(logs) == []
 
 
@@ -123,7 +123,7 @@ async def test_a_partition_that_ends_before_what_was_read_is_reported(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
     """An unclean election cut it off, or it was made anew: others may have lost what we had."""
-    await report_jumps([Beginning(TOPIC, 0, 0, read)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, 0, read)], worker, holds)
     assert jumps(logs) == [(read, 0, "cut_off")]
 
 
@@ -131,7 +131,7 @@ async def test_a_group_that_was_moved_back_before_the_first_record_has_lost_noth
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
     """What Kafka no longer has of it was taken in."""
-    await report_jumps([Beginning(TOPIC, 0, read - 3, 0)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, read - 3, 0)], worker, holds)
     assert jumps(logs) == []
 
 
@@ -140,13 +140,13 @@ async def test_where_kafka_cannot_be_asked_it_is_asked_again(
 ) -> None:
     """Nothing is handled until then (streams/jumps.py), so that nothing is forgotten."""
 
-    async def away(_beginning: Beginning, _since: int) -> bool:
+    async def away(_beginning: StartOffset, _since: int) -> bool:
         raise Unavailable("Kafka does not answer")
 
     with pytest.raises(Unavailable):
-        await report_jumps([Beginning(TOPIC, 0, 500)], worker, away)
+        await report_jumps([StartOffset(TOPIC, 0, 500)], worker, away)
     assert jumps(logs) == []
-    await report_jumps([Beginning(TOPIC, 0, 500)], worker, holds)
+    await report_jumps([StartOffset(TOPIC, 0, 500)], worker, holds)
     assert jumps(logs) == [(read, 500, "skipped")]
 
 

@@ -12,7 +12,7 @@ from aiokafka import (
     TopicPartition,
 )
 
-from marketplace_worker.record import Beginning, Record
+from marketplace_worker.record import Record, StartOffset
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams.consumer import Oversight
 from marketplace_worker.streams.consuming import Consumers, consuming
@@ -55,7 +55,7 @@ async def ignore(_records: Sequence[Record]) -> AbstractSet[str]:
     return frozenset()
 
 
-async def unasked(_begun: Sequence[Beginning]) -> None:
+async def unasked(_begun: Sequence[StartOffset]) -> None:
     """Nobody asks where partitions began."""
 
 

@@ -86,7 +86,7 @@ def test_a_record_that_is_alone_too_large_has_its_key() -> None:
     (alone,) = read(batch([b"x" * 8 * MIB], ZSTD))
     record = to_record(alone)
     assert (record.key, record.value, record.left_out_bytes) == (b"key 0", None, 8 * MIB)
-    assert record.left_out_behind == 0
+    assert record.omitted_after == 0
 
 
 def test_where_not_even_the_beginning_can_be_had_the_first_stands_for_all() -> None:

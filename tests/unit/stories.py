@@ -48,7 +48,7 @@ from marketplace_worker.lifecycle.own_details import (
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.record import Record
-from marketplace_worker.simulate import HORIZON, Refuse, Simulation
+from marketplace_worker.simulate import HORIZON, OnRefused, Simulation
 
 __all__ = ["DAY_0", "FEEDS", "HASH", "check_story", "moment", "policy", "simulation", "tell"]
 
@@ -133,7 +133,9 @@ def _is_the_tests_own_fault(record: Record, refusal: Malformed) -> None:
     assert record.value == UNREADABLE, str(refusal)
 
 
-def simulation(policy: Policy | None = None, refuse: Refuse = _is_the_tests_own_fault) -> "Workers":
+def simulation(
+    policy: Policy | None = None, refuse: OnRefused = _is_the_tests_own_fault
+) -> "Workers":
     """An empty fleet; `refuse` is told of each message that cannot be read."""
     return Workers(policy or Policy(), FEEDS, HASH, refuse)
 
@@ -155,7 +157,7 @@ class Workers(Simulation):
         self._seen.add(fact.identity)
         decision = take(fact, self.fleet, Policies(self.policy, self.pinned), now=now)
         for settled in decision.settled:
-            self._note(settled, now)
+            self._schedule(settled, now)
         if trace is not None:
             self.traces.update((event.id, trace) for event in decision.events)
         yield from decision.events
@@ -201,7 +203,7 @@ def _operated(
         for each in list(current.fleet.organizations.values()):
             if each.withheld_at is not None:
                 outlook = Outlook(each, current.fleet, Policies(current.policy), now)
-                current._note(Settled(each, each, (), now, idle=False, outlook=outlook), now)
+                current._schedule(Settled(each, each, (), now, idle=False, outlook=outlook), now)
 
 
 def _load(current: "Workers", newer: Policy) -> None:

@@ -19,13 +19,13 @@ def recorded(at: datetime, received_at: datetime | None = RECEIVED_AT) -> Record
 @pytest.mark.parametrize("ago", [timedelta(0), SECOND, timedelta(days=9_000)])
 def test_a_record_is_believed_where_its_time_has_passed(ago: timedelta) -> None:
     """It waited in the topic, for however long."""
-    assert recorded(RECEIVED_AT - ago).happened_by == RECEIVED_AT - ago
+    assert recorded(RECEIVED_AT - ago).latest_event_time == RECEIVED_AT - ago
 
 
 @pytest.mark.parametrize("ahead", [SECOND, timedelta(hours=1)])
 def test_clocks_may_differ_a_little(ahead: timedelta) -> None:
     """Dated back to one moment, the records of a batch would lose their order."""
-    assert recorded(RECEIVED_AT + ahead).happened_by == RECEIVED_AT + ahead
+    assert recorded(RECEIVED_AT + ahead).latest_event_time == RECEIVED_AT + ahead
 
 
 @pytest.mark.parametrize(
@@ -38,19 +38,19 @@ def test_clocks_may_differ_a_little(ahead: timedelta) -> None:
 )
 def test_a_record_from_the_future_happened_when_it_was_received(at: datetime) -> None:
     """Else it would be the newest for ever, and silence all that follows."""
-    assert recorded(at).happened_by == RECEIVED_AT
+    assert recorded(at).latest_event_time == RECEIVED_AT
 
 
 def test_a_record_without_a_time_happened_when_it_was_received() -> None:
     """1970-01-01 is the zero of somebody's clock, and no time."""
-    assert recorded(EPOCH).happened_by == RECEIVED_AT
-    assert recorded(EPOCH + SECOND).happened_by == EPOCH + SECOND
+    assert recorded(EPOCH).latest_event_time == RECEIVED_AT
+    assert recorded(EPOCH + SECOND).latest_event_time == EPOCH + SECOND
 
 
 @pytest.mark.parametrize("at", [EPOCH, RECEIVED_AT, datetime.max.replace(tzinfo=UTC)])
 def test_where_nobody_said_when_it_was_received_its_own_time_counts(at: datetime) -> None:
     """So in a scenario, where a message is received at its time."""
-    assert recorded(at, received_at=None).happened_by == at
+    assert recorded(at, received_at=None).latest_event_time == at
 
 
 @pytest.mark.parametrize("at", [EPOCH, RECEIVED_AT, datetime.max.replace(tzinfo=UTC)])
@@ -58,4 +58,4 @@ def test_a_record_is_the_same_whenever_it_is_received(at: datetime) -> None:
     """It comes again after a crash, and must then be known."""
     first = recorded(at)
     again = replace(first, received_at=RECEIVED_AT + timedelta(days=1))
-    assert again.own_id == first.own_id
+    assert again.positional_id == first.positional_id

@@ -103,7 +103,7 @@ def went(story: Story, at: datetime = DAY_0, policy: Policy | None = None) -> We
         if record.recorded_at > at and present is None:
             present = _organizations(simulation)
         events += simulation._deadlines(before=record.recorded_at)
-        events += simulation._hear(record)
+        events += simulation._process(record)
     present = present or _organizations(simulation)
     last = told[-1].recorded_at
     events += simulation._deadlines(before=last + 2 * DAY)  # what is pending is looked at daily

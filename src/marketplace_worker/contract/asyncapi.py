@@ -12,8 +12,8 @@ from typing import Literal
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, message_title
 from marketplace_worker.contract.fields import PROSE_BYTES_MAX, TEXT_BYTES_MAX
 from marketplace_worker.contract.inbound_data import INBOUND_DATA
-from marketplace_worker.contract.openness import JsonObject, relocated
 from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_NAME
+from marketplace_worker.contract.schema_rewriting import JsonObject, relocated
 from marketplace_worker.contract.schemas import (
     DESCRIPTIONS,
     MARKETPLACE_DESCRIPTIONS,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from marketplace_worker import envelopes, json_reading
 from marketplace_worker.contract.fields import Text, Time, first_problem
-from marketplace_worker.envelopes import Fields, Letter, Likeness
+from marketplace_worker.envelopes import Fields, Match, Payload
 from marketplace_worker.errors import Malformed
 from marketplace_worker.record import Record
 
@@ -93,15 +93,15 @@ class CloudEvent:
         return f"{self.path}.{field}" if self.path else field
 
 
-def is_of_ours(fields: Fields) -> bool:
+def is_own_type(fields: Fields) -> bool:
     """Whether an object is a CloudEvent of one of our types, whatever else is wrong with it."""
-    return _is_ours(fields.get("type"))
+    return _is_own_type(fields.get("type"))
 
 
-def is_binary_of_ours(record: Record) -> bool:
+def has_own_type_in_headers(record: Record) -> bool:
     """Whether the headers are those of a CloudEvent of one of our types."""
     try:
-        return _is_ours(_attributes(record).get("type"))
+        return _is_own_type(_attributes(record).get("type"))
     except Malformed:
         return False
 
@@ -125,7 +125,7 @@ def read_cloudevents(record: Record) -> Sequence[CloudEvent | Malformed]:
             )
     elif any(name in _BINARY_HEADERS for name, _ in record.headers):
         return _binary(record)
-    return [_structured(each) for each in envelopes.unwrap(record, _likeness)]
+    return [_structured(each) for each in envelopes.unwrap(record, _recognize)]
 
 
 def subject_of(record: Record) -> str | None:
@@ -141,33 +141,33 @@ def subject_of(record: Record) -> str | None:
 def _binary(record: Record) -> Sequence[CloudEvent | Malformed]:
     attributes = _attributes(record)
     event = CloudEvent(_envelope(attributes), encoded=record.value, attributes=attributes)
-    if _is_ours(event.envelope.type) or envelopes.is_whole(record, _likeness):
+    if _is_own_type(event.envelope.type) or envelopes.is_whole(record, _recognize):
         return (event,)
     try:
-        return [_structured(each) for each in envelopes.unwrap(record, _only_ours)]
+        return [_structured(each) for each in envelopes.unwrap(record, _recognize_own)]
     except Malformed:
         return (event,)
 
 
-def _is_ours(type_: object) -> bool:
+def _is_own_type(type_: object) -> bool:
     return isinstance(type_, str) and type_.startswith(TYPE_PREFIX)
 
 
-def _likeness(fields: Fields) -> Likeness:
-    if is_of_ours(fields):
-        return Likeness.SURE
-    return Likeness.MAYBE if "specversion" in fields else Likeness.NONE
+def _recognize(fields: Fields) -> Match:
+    if is_own_type(fields):
+        return Match.SURE
+    return Match.MAYBE if "specversion" in fields else Match.NONE
 
 
-def _only_ours(fields: Fields) -> Likeness:
-    return Likeness.SURE if is_of_ours(fields) else Likeness.NONE
+def _recognize_own(fields: Fields) -> Match:
+    return Match.SURE if is_own_type(fields) else Match.NONE
 
 
-def _structured(letter: Letter | Malformed) -> CloudEvent | Malformed:
-    if isinstance(letter, Malformed):
-        return letter
+def _structured(payload: Payload | Malformed) -> CloudEvent | Malformed:
+    if isinstance(payload, Malformed):
+        return payload
     try:
-        return _event(letter.fields, letter.path)
+        return _event(payload.fields, payload.path)
     except Malformed as refusal:
         return refusal
 

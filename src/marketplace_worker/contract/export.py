@@ -13,8 +13,8 @@ from pathlib import Path
 
 from marketplace_worker.contract.asyncapi import document
 from marketplace_worker.contract.inbound_examples import MARKETPLACE_EXAMPLES, inbound_examples
-from marketplace_worker.contract.openness import JsonObject
 from marketplace_worker.contract.outbound_events import STATE_NAME
+from marketplace_worker.contract.schema_rewriting import JsonObject
 from marketplace_worker.contract.schemas import (
     data_schemas,
     inbound_schemas,

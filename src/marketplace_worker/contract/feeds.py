@@ -18,7 +18,7 @@ class Feed(StrEnum):
     SUPPORT_REQUESTS = "support_requests"
 
 
-NAMES = {
+NAME_PREFIXES = {
     Feed.LOGINS: "identity.",
     Feed.API_REQUESTS: "usage.",
     Feed.ORGANIZATION_CHANGES: "organization.",
@@ -26,7 +26,7 @@ NAMES = {
 }
 """How the names begin that each feed of CloudEvents carries."""
 
-_SPACES = tuple(NAMES.values())
+_SPACES = tuple(NAME_PREFIXES.values())
 
 
 def identity_of(source: str, id_: str, *, carries: str) -> Identity:
@@ -36,7 +36,7 @@ def identity_of(source: str, id_: str, *, carries: str) -> Identity:
     request of Support, which would then pass for a duplicate.  Support's has the bare source, but
     where that looks like one of another topic.
     """
-    is_bare = carries == NAMES[Feed.SUPPORT_REQUESTS] and not source.startswith(_SPACES)
+    is_bare = carries == NAME_PREFIXES[Feed.SUPPORT_REQUESTS] and not source.startswith(_SPACES)
     return Identity(source if is_bare else f"{carries}{source}", id_)
 
 

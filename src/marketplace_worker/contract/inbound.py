@@ -71,7 +71,7 @@ def is_reserved(source: str) -> bool:
     return source.strip().casefold() in RESERVED_SOURCES
 
 
-def read(
+def read_fact(
     event: CloudEvent, record: Record, *, carries: str, hash_email: Callable[[str], EmailHash]
 ) -> Fact:
     """What an inbound CloudEvent says, on a topic that carries the names that begin with `carries`.
@@ -88,7 +88,7 @@ def read(
         raise Malformed("is reserved, and no CloudEvent's", field=event.at("source"))
     _refuse_type_of_another_topic(event, carries)
     identity = identity_of(envelope.source, envelope.id, carries=carries)
-    occurred_at = min(envelope.time or record.happened_by, record.happened_by)
+    occurred_at = min(envelope.time or record.latest_event_time, record.latest_event_time)
     translator = _TRANSLATORS.get(envelope.type)
     request = _REQUESTS.get(envelope.type)
     if translator is None and request is None:
@@ -102,13 +102,13 @@ def read(
         reason = "is the worker's own name, and no organization's"
         raise Malformed(reason, field=event.at("subject"))
     if request is not None:
-        asked = SupportRequested(
+        request_fact = SupportRequested(
             identity, occurred_at, organization, request, requested_by="", reason=""
         )
-        return _request(event, asked, record.key, hash_email)
+        return _read_request(event, request_fact, record.key, hash_email)
     assert translator is not None
     assert organization is not None
-    return translator(event, _Head(identity, occurred_at, organization, hash_email))
+    return translator(event, _EventHeader(identity, occurred_at, organization, hash_email))
 
 
 def _refuse_type_of_another_topic(event: CloudEvent, carries: str) -> None:
@@ -132,7 +132,7 @@ _OUTBOUND_TYPES = frozenset(event_type(name) for name in (*EventKind, STATE_NAME
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class _EventHeader:
     """What an envelope tells of every fact."""
 
     identity: Identity
@@ -146,64 +146,66 @@ class _Translator(Generic[D]):
     """One type: the shape of its data, and the fact that it becomes."""
 
     data: TypeAdapter[D]
-    fact: Callable[[_Head, D], Fact]
+    fact: Callable[[_EventHeader, D], Fact]
     empty: object = None
     """What data that is absent counts as."""
 
-    def __call__(self, event: CloudEvent, head: _Head) -> Fact:
+    def __call__(self, event: CloudEvent, header: _EventHeader) -> Fact:
         raw = event.read_data()
         try:
             data = self.data.validate_python(self.empty if raw is None else raw)
         except ValidationError as error:
             field, reason = first_problem(error, within=event.at("data"))
             raise Malformed(reason, field=field) from None
-        return self.fact(head, data)
+        return self.fact(header, data)
 
 
-def _logged_in(head: _Head, _data: LoggedInData) -> LoggedIn:
-    return LoggedIn(head.identity, head.occurred_at, head.organization)
+def _logged_in(header: _EventHeader, _data: LoggedInData) -> LoggedIn:
+    return LoggedIn(header.identity, header.occurred_at, header.organization)
 
 
-def _api_requested(head: _Head, data: ApiRequestsData) -> ApiRequested:
-    return ApiRequested(head.identity, head.occurred_at, head.organization, data.requests or 1)
+def _api_requested(header: _EventHeader, data: ApiRequestsData) -> ApiRequested:
+    return ApiRequested(
+        header.identity, header.occurred_at, header.organization, data.requests or 1
+    )
 
 
-def _created(head: _Head, data: CreatedData) -> Created:
+def _created(header: _EventHeader, data: CreatedData) -> Created:
     return Created(
-        head.identity,
-        head.occurred_at,
-        head.organization,
+        header.identity,
+        header.occurred_at,
+        header.organization,
         tier=data.tier,
-        owner=head.hash_email(data.owner_email),
+        owner=header.hash_email(data.owner_email),
         billing_cycle_anchor=data.billing_cycle_anchor,
     )
 
 
-def _tier_changed(head: _Head, data: TierChangedData) -> TierChanged:
-    return TierChanged(head.identity, head.occurred_at, head.organization, data.tier)
+def _tier_changed(header: _EventHeader, data: TierChangedData) -> TierChanged:
+    return TierChanged(header.identity, header.occurred_at, header.organization, data.tier)
 
 
-def _owner_changed(head: _Head, data: OwnerChangedData) -> OwnerChanged:
-    owner = head.hash_email(data.owner_email)
-    return OwnerChanged(head.identity, head.occurred_at, head.organization, owner)
+def _owner_changed(header: _EventHeader, data: OwnerChangedData) -> OwnerChanged:
+    owner = header.hash_email(data.owner_email)
+    return OwnerChanged(header.identity, header.occurred_at, header.organization, owner)
 
 
-def _subscription_linked(head: _Head, data: SubscriptionLinkedData) -> SubscriptionLinked:
+def _subscription_linked(header: _EventHeader, data: SubscriptionLinkedData) -> SubscriptionLinked:
     return SubscriptionLinked(
-        head.identity,
-        head.occurred_at,
-        head.organization,
+        header.identity,
+        header.occurred_at,
+        header.organization,
         SubscriptionKey(data.marketplace, data.subscription_id),
         billing_account=data.billing_account,
         plan_type=data.plan_type,
     )
 
 
-def _commitment_linked(head: _Head, data: CommitmentLinkedData) -> CommitmentLinked:
+def _commitment_linked(header: _EventHeader, data: CommitmentLinkedData) -> CommitmentLinked:
     return CommitmentLinked(
-        head.identity,
-        head.occurred_at,
-        head.organization,
+        header.identity,
+        header.occurred_at,
+        header.organization,
         commitment_id=data.commitment_id,
         starts_at=data.starts_at,
         ends_at=data.ends_at,
@@ -236,9 +238,9 @@ _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 _PROSE: TypeAdapter[str] = TypeAdapter(Prose)
 
 
-def _request(
+def _read_request(
     event: CloudEvent,
-    asked: SupportRequested,
+    request_fact: SupportRequested,
     key: bytes | None,
     hash_email: Callable[[str], EmailHash],
 ) -> SupportRequested:
@@ -246,19 +248,19 @@ def _request(
     raw: object = None
     try:
         raw = event.read_data()
-        data = _REQUEST_DATA[asked.request].validate_python(raw)
+        data = _REQUEST_DATA[request_fact.request].validate_python(raw)
     except Malformed as error:
         problem = f"{error.field} {error.reason}"
     except ValidationError as error:
         problem = " ".join(first_problem(error, within="data"))
     else:
-        if asked.organization is None or _is_key_of(asked.organization, key):
-            return _with_details(asked, data, hash_email)
+        if request_fact.organization is None or _is_key_of(request_fact.organization, key):
+            return _with_details(request_fact, data, hash_email)
         problem = "key must be the organization's id: requests about one keep their order by it"
     return replace(
-        asked,
-        requested_by=_kept(raw, "requested_by", _TEXT),
-        reason=_kept(raw, "reason", _PROSE),
+        request_fact,
+        requested_by=_valid_or_empty(raw, "requested_by", _TEXT),
+        reason=_valid_or_empty(raw, "reason", _PROSE),
         problem=f"{problem}.",
     )
 
@@ -282,25 +284,27 @@ def organization_of_key(key: bytes | None) -> OrganizationId | None:
 
 
 def _with_details(
-    asked: SupportRequested, data: SupportData, hash_email: Callable[[str], EmailHash]
+    request_fact: SupportRequested, data: SupportData, hash_email: Callable[[str], EmailHash]
 ) -> SupportRequested:
-    asked = replace(asked, requested_by=data.requested_by, reason=data.reason, ticket=data.ticket)
+    request_fact = replace(
+        request_fact, requested_by=data.requested_by, reason=data.reason, ticket=data.ticket
+    )
     match data:
         case ReinstateData():
-            return replace(asked, grant_until=data.grant_until)
+            return replace(request_fact, grant_until=data.grant_until)
         case UnlockEmailData():
-            return replace(asked, email=hash_email(data.email))
+            return replace(request_fact, email=hash_email(data.email))
         case PlaceHoldData():
-            return replace(asked, hold=data.kind, expires_at=data.expires_at)
+            return replace(request_fact, hold=data.kind, expires_at=data.expires_at)
         case ReleaseHoldData():
-            return replace(asked, hold=data.kind)
+            return replace(request_fact, hold=data.kind)
         case ExtendGraceData():
-            return replace(asked, days=data.days)
+            return replace(request_fact, days=data.days)
         case _:
-            return asked
+            return request_fact
 
 
-def _kept(raw: object, field: str, text: TypeAdapter[str]) -> str:
+def _valid_or_empty(raw: object, field: str, text: TypeAdapter[str]) -> str:
     """A field of invalid data where at least this one can be used; "" otherwise."""
     try:
         return text.validate_python(raw.get(field) if isinstance(raw, dict) else None, strict=True)

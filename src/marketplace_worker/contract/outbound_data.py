@@ -48,13 +48,13 @@ Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class Written(BaseModel):
+class ClosedModel(BaseModel):
     """What all that we write has in common."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class CapabilitiesData(Written):
+class CapabilitiesData(ClosedModel):
     """What downstream services enforce: manage (control plane), data plane, API keys, log in."""
 
     manage: bool
@@ -63,14 +63,14 @@ class CapabilitiesData(Written):
     login: bool
 
 
-class StepData(Written):
+class StepData(ClosedModel):
     """A step of a cancellation and when it comes, as things stand."""
 
     state: State
     at: Utc
 
 
-class AnyStandingData(Written):
+class AnyStandingData(ClosedModel):
     """Where an organization stands once the event has happened, or that there is none."""
 
     organization_id: Name
@@ -155,7 +155,7 @@ class NoticeWithdrawnData(StandingData):
     at: Utc
 
 
-class SubscriptionData(Written):
+class SubscriptionData(ClosedModel):
     """One marketplace subscription."""
 
     marketplace: Marketplace
@@ -203,13 +203,13 @@ class MeteringData(StandingData):
     deadline: Utc
 
 
-class ErasedData(Written):
+class ErasedData(ClosedModel):
     """Which organization it was, and nothing else."""
 
     organization_id: Name
 
 
-class AnswerData(Written):
+class AnswerData(ClosedModel):
     """What Support is answered."""
 
     request_id: Annotated[Name, Field(description="The `id` of the request's own CloudEvent.")]
@@ -249,7 +249,7 @@ TrippingRequest = Annotated[
 ]
 
 
-class GuardTrippedData(Written):
+class GuardTrippedData(ClosedModel):
     """Who or what tripped the guard, and what it had counted."""
 
     guard: Annotated[
@@ -285,7 +285,7 @@ class GuardTrippedData(Written):
     ]
 
 
-class GuardReleasedData(Written):
+class GuardReleasedData(ClosedModel):
     """Who released the guard, and how far; and what had tripped it, where it was one trip."""
 
     guard: Annotated[GuardSide, Field(description="What is released.")]
@@ -305,7 +305,7 @@ class GuardReleasedData(Written):
     request_id: TrippingRequest
 
 
-class SilentFeedData(Written):
+class SilentFeedData(ClosedModel):
     """Which feed is silent."""
 
     feed: ActivityFeed
@@ -315,7 +315,7 @@ class SilentFeedData(Written):
     ]
 
 
-class UnreadableFeedData(Written):
+class UnreadableFeedData(ClosedModel):
     """Which feed had records that could not be read, and whose use they may be."""
 
     feed: ActivityFeed
@@ -326,7 +326,7 @@ class UnreadableFeedData(Written):
     ]
 
 
-class PlanData(Written):
+class PlanData(ClosedModel):
     """One plan; `name`: the marketplace and the subscription, or `commitment:` or `grant:` and
     its id.
     """

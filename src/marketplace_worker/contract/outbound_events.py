@@ -9,11 +9,11 @@ from pydantic.json_schema import SkipJsonSchema
 from marketplace_worker.contract.cloudevents import event_type, message_title, schema_id
 from marketplace_worker.contract.outbound_data import (
     OWN_DATA,
+    ClosedModel,
     Name,
     StandingData,
     StateData,
     Utc,
-    Written,
 )
 from marketplace_worker.lifecycle.events import EventKind
 
@@ -24,7 +24,7 @@ STATE_SOURCE = "/marketplace-worker/state"
 STATE_NAME = "organization.state"
 
 
-Passed = Annotated[
+TraceAttribute = Annotated[
     Name | SkipJsonSchema[None],
     Field(
         exclude_if=lambda told: told is None,
@@ -34,7 +34,7 @@ Passed = Annotated[
 ]
 
 
-class PublishedEvent(Written):
+class PublishedEvent(ClosedModel):
     """The envelope of everything that we publish."""
 
     specversion: Literal["1.0"]
@@ -53,8 +53,8 @@ class PublishedEvent(Written):
     causationid: Annotated[
         Name, Field(description="The id of the inbound message that caused it, or `deadline`.")
     ]
-    traceparent: Passed = None
-    tracestate: Passed = None
+    traceparent: TraceAttribute = None
+    tracestate: TraceAttribute = None
 
 
 class PublishedLifecycleEvent(PublishedEvent):
@@ -103,7 +103,7 @@ _OWN_ENVELOPES: dict[EventKind, type[PublishedEvent]] = {
 }
 
 
-def _only(value: str) -> Any:  # noqa: ANN401 - a type that is made at run time
+def _constant_type(value: str) -> Any:  # noqa: ANN401 - a type that is made at run time
     return Literal[value]
 
 
@@ -115,8 +115,8 @@ def _model(
     model: type[PublishedEvent] = create_model(
         message_title(name),
         __base__=envelope,
-        type=(_only(event_type(name)), ...),
-        dataschema=(_only(schema_id(name)), ...),
+        type=(_constant_type(event_type(name)), ...),
+        dataschema=(_constant_type(schema_id(name)), ...),
         data=(data, ...),
     )
     return model

@@ -23,7 +23,7 @@ from marketplace_worker.contract.fields import TEXT_BYTES_MAX, read_time
 from marketplace_worker.contract.inbound import is_reserved
 from marketplace_worker.contract.inbound_data import REQUESTS_MAX
 from marketplace_worker.lifecycle.events import WORKER
-from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
+from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Record
 
@@ -64,7 +64,7 @@ class _Event(Struct, frozen=True, gc=False):
 _DECODER = msgspec.json.Decoder(_Event)
 
 
-def read_plain_activity(record: Record, *, carries: str) -> Activity | None:
+def read_plain_activity(record: Record, *, carries: str) -> ActivityFact | None:
     """The login or the API usage that a record plainly tells, where its topic carries such a name;
     None for all that it may be else.
     """
@@ -84,7 +84,7 @@ def read_plain_activity(record: Record, *, carries: str) -> Activity | None:
     if is_reserved(event.source) or not event.type.startswith(carries, len(TYPE_PREFIX)):
         return None
     identity = identity_of(event.source, event.id, carries=carries)
-    return _fact(event, identity, min(at, record.happened_by))
+    return _fact(event, identity, min(at, record.latest_event_time))
 
 
 def _strings(event: _Event) -> int:
@@ -96,7 +96,7 @@ def _strings(event: _Event) -> int:
     return 2 * pairs + keys_of_others
 
 
-def _fact(event: _Event, identity: Identity, at: datetime) -> Activity | None:
+def _fact(event: _Event, identity: Identity, at: datetime) -> ActivityFact | None:
     organization = OrganizationId(event.subject)
     if event.type == _API_REQUESTS:
         requests = 1 if event.data.requests is UNSET else event.data.requests

@@ -2,7 +2,7 @@
 was said to stand.
 
 Every outgoing record with a number of its own is told from its `source`; a topic that is added to
-`numbered` has its reader here.
+`numbered_topics` has its reader here.
 """
 
 import json
@@ -24,18 +24,18 @@ NUMBER_MAX = 2**62
 """No number of ours is as large: what is, is not ours."""
 
 
-def numbered(topics: Topics) -> tuple[str, ...]:
+def numbered_topics(topics: Topics) -> tuple[str, ...]:
     """The topics whose records bear a number of their subject: all of ours but dead letters."""
     return (topics.lifecycle, topics.state)
 
 
-CLOSED = event_type(EventKind.DEACTIVATED)
-REOPENED = event_type(EventKind.REACTIVATED)
-ERASED = event_type(EventKind.ERASED)
+DEACTIVATED_TYPE = event_type(EventKind.DEACTIVATED)
+REACTIVATED_TYPE = event_type(EventKind.REACTIVATED)
+ERASED_TYPE = event_type(EventKind.ERASED)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedSummary:
     """What records say of one organization, or (as `worker`) of the worker itself.
 
     `sequence` and `revision`: of its newest event and snapshot; 0: none.  `state`: how it stood by
@@ -55,7 +55,7 @@ class Published:
     closed_sequence: int = 0
     reopened_sequence: int = 0
 
-    def with_later(self, later: "Published") -> "Published":
+    def with_later(self, later: "PublishedSummary") -> "PublishedSummary":
         """What both say; of one number that was used twice, the later record's."""
         newer = later if later.sequence >= self.sequence else self
         closed = later if later.closed_sequence >= self.closed_sequence else self
@@ -73,14 +73,14 @@ class Published:
         )
 
 
-_PUBLISHED = TypeAdapter(Published)
+_SUMMARY = TypeAdapter(PublishedSummary)
 
 
-def read_published(record: Record) -> Published | None:
+def read_published(record: Record) -> PublishedSummary | None:
     """What one record says; None where it is none of ours, or bears no number."""
     if record.value is None:
         key = (record.key or b"").decode(errors="replace")
-        return Published(OrganizationId(key), erased=True) if key else None
+        return PublishedSummary(OrganizationId(key), erased=True) if key else None
     try:
         event = json.loads(record.value)
         return _read(event, event["source"], int(event["sequence"]))
@@ -88,7 +88,7 @@ def read_published(record: Record) -> Published | None:
         return None
 
 
-def _read(event: dict[str, Any], source: str, number: int) -> Published | None:
+def _read(event: dict[str, Any], source: str, number: int) -> PublishedSummary | None:
     if not 0 < number < NUMBER_MAX:
         return None
     data, kind = event["data"], event["type"]
@@ -99,18 +99,18 @@ def _read(event: dict[str, Any], source: str, number: int) -> Published | None:
     if source == STATE_SOURCE:
         told |= {"revision": number, "sequence": data["last_event_sequence"]}
     elif source == SOURCE:
-        told |= {"sequence": number, "erased": kind == ERASED}
-        if kind == CLOSED:
+        told |= {"sequence": number, "erased": kind == ERASED_TYPE}
+        if kind == DEACTIVATED_TYPE:
             told |= {
                 "closed_by": event["id"],
                 "closed_at": event["time"],
                 "closed_sequence": number,
             }
-        elif kind == REOPENED:
+        elif kind == REACTIVATED_TYPE:
             told |= {"reopened_sequence": number}
     else:
         return None
-    return _PUBLISHED.validate_python(told)
+    return _SUMMARY.validate_python(told)
 
 
 def _cause(data: dict[str, Any]) -> str:
@@ -120,11 +120,11 @@ def _cause(data: dict[str, Any]) -> str:
     return DeactivationCause(data["reason"])
 
 
-def published_to_json(published: Published) -> str:
+def published_to_json(published: PublishedSummary) -> str:
     """Write down what was read, while a recovery goes on."""
-    return _PUBLISHED.dump_json(published).decode()
+    return _SUMMARY.dump_json(published).decode()
 
 
-def published_from_json(text: str) -> Published:
+def published_from_json(text: str) -> PublishedSummary:
     """Read it as it was written."""
-    return _PUBLISHED.validate_json(text)
+    return _SUMMARY.validate_json(text)

@@ -26,15 +26,15 @@ from marketplace_worker.contract.examples import (
 from marketplace_worker.contract.fields import Text, Time
 from marketplace_worker.contract.inbound_data import INBOUND_DATA, Data
 from marketplace_worker.contract.inbound_examples import MARKETPLACE_EXAMPLES, inbound_examples
-from marketplace_worker.contract.openness import (
-    JsonObject,
-    definition,
-    opened,
-    with_data_named,
-    with_growth_said,
-)
 from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_MODEL, STATE_NAME
+from marketplace_worker.contract.schema_rewriting import (
+    JsonObject,
+    definition,
+    with_additions_allowed,
+    with_data_named,
+    with_growth_described,
+)
 from marketplace_worker.lifecycle.events import Event, EventKind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -174,7 +174,11 @@ def outbound_schemas(*, closed: bool = False) -> dict[str, JsonObject]:
         )
         for name, model, description in [*written, (STATE_NAME, STATE_MODEL, STATE_DESCRIPTION)]
     }
-    return schemas if closed else {name: opened(schema) for name, schema in schemas.items()}
+    return (
+        schemas
+        if closed
+        else {name: with_additions_allowed(schema) for name, schema in schemas.items()}
+    )
 
 
 def data_schemas(events: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
@@ -224,7 +228,7 @@ def _event(
     name: str, schema: JsonObject, *, description: str, examples: list[JsonObject]
 ) -> JsonObject:
     title = message_title(name)
-    told = with_growth_said(with_data_named(schema, f"{title}Data"))
+    told = with_growth_described(with_data_named(schema, f"{title}Data"))
     return _named(event_schema_id(name), title, told, description=description, examples=examples)
 
 

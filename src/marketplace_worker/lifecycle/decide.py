@@ -18,7 +18,7 @@ from marketplace_worker.lifecycle.events import (
     request_story,
 )
 from marketplace_worker.lifecycle.facts import (
-    Activity,
+    ActivityFact,
     ApiRequested,
     ClockCorrected,
     ClockMoved,
@@ -259,7 +259,7 @@ class _Deciding:
                 told.append(settled(case))
         return told
 
-    def _used(self, fact: Activity) -> _Decided:
+    def _used(self, fact: ActivityFact) -> _Decided:
         case = self._case(self.fleet.organization(fact.organization), self.fleet)
         if isinstance(fact, LoggedIn):
             case.signed_in_at = fact.occurred_at

@@ -312,7 +312,7 @@ class ApiRequested:
         return ActivityFeed.API_REQUESTS
 
 
-Activity = LoggedIn | ApiRequested
+ActivityFact = LoggedIn | ApiRequested
 """Coalesced to one maximum per organization and feed (docs/architecture.md); a fact like any other
 only where an organization waits for it (`Organization.watches_activity`).
 """
@@ -336,6 +336,6 @@ Fact = (
     | ClosureJudged
     | Erased
     | DeadlineCame
-    | Activity
+    | ActivityFact
 )
 """What the journal keeps and the lifecycle decides on."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from marketplace_worker.lifecycle.facts import Activity, ApiRequested, LoggedIn
+from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.holders import Interval
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.index import (
@@ -48,7 +48,7 @@ class Fleet(Registers):
         """When the organization was last in use."""
         return self.seen.get(organization) or LastSeen()
 
-    def heard(self, activity: Activity) -> None:
+    def heard(self, activity: ActivityFact) -> None:
         """An organization is in use, and a feed is alive."""
         seen, at = self.last_seen(activity.organization), activity.occurred_at
         match activity:

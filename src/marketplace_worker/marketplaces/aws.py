@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta
 
-from marketplace_worker.envelopes import Fields, Letter, Likeness
+from marketplace_worker.envelopes import Fields, Match, Payload
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import (
@@ -30,12 +30,12 @@ from marketplace_worker.lifecycle.vocabulary import (
     SubscriptionKey,
 )
 from marketplace_worker.marketplaces import wire
-from marketplace_worker.marketplaces.wire import CaselessNode, Node, Row
+from marketplace_worker.marketplaces.wire import CaselessNode, Node, RankedChange
 
 _SOURCE = "aws.agreement-marketplace"
 _LAST_USAGE_WINDOW = timedelta(hours=1)
 _ABSENT = (None, "")
-_OF_A_MESSAGE = ("product-code", "ProductCode", "customer-identifier", "CustomerIdentifier")
+_MESSAGE_FIELDS = ("product-code", "ProductCode", "customer-identifier", "CustomerIdentifier")
 _CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 _KNOWN_WITHOUT_EFFECT = frozenset(
     {
@@ -52,32 +52,32 @@ _KNOWN_WITHOUT_EFFECT = frozenset(
 )
 
 
-def likeness(fields: Fields) -> Likeness:
+def recognize(fields: Fields) -> Match:
     """Whether an object is an EventBridge event, a message of SNS, or a question of its own."""
     if fields.get("detail-type") not in _ABSENT or fields.get("Type") in _CONFIRMATIONS:
-        return Likeness.SURE
+        return Match.SURE
     if fields.get("action") in _ABSENT:
-        return Likeness.NONE
-    return Likeness.SURE if any(name in fields for name in _OF_A_MESSAGE) else Likeness.MAYBE
+        return Match.NONE
+    return Match.SURE if any(name in fields for name in _MESSAGE_FIELDS) else Match.MAYBE
 
 
-def translate(letter: Letter) -> Notified | Unrecognized:
+def translate(payload: Payload) -> Notified | Unrecognized:
     """What an object of the AWS topic says; `Malformed` names the field at fault."""
-    node = Node(letter.fields, letter.path)
+    node = Node(payload.fields, payload.path)
     if node.has("detail-type"):
-        return _from_event(node, letter)
+        return _from_event(node, payload)
     if node.has("action"):
-        return _from_message(node, letter)
-    return _from_confirmation(node, letter)
+        return _from_message(node, payload)
+    return _from_confirmation(node, payload)
 
 
-def _from_confirmation(question: Node, letter: Letter) -> Unrecognized:
+def _from_confirmation(question: Node, payload: Payload) -> Unrecognized:
     """SNS asks to confirm a topic's subscription: about no subscription of ours."""
     return Unrecognized(
         identity=Identity(
-            Marketplace.AWS, wire.real_id(question.text("MessageId")) or letter.own_id
+            Marketplace.AWS, wire.usable_id(question.text("MessageId")) or payload.positional_id
         ),
-        occurred_at=wire.occurred_at(letter.record, question.time("Timestamp")),
+        occurred_at=wire.occurred_at(payload.record, question.time("Timestamp")),
         event_type=question.required("Type"),
     )
 
@@ -85,26 +85,26 @@ def _from_confirmation(question: Node, letter: Letter) -> Unrecognized:
 # --- EventBridge ----------------------------------------------------------------------------------
 
 
-def _from_event(event: Node, letter: Letter) -> Notified | Unrecognized:
-    identity = Identity(Marketplace.AWS, wire.real_id(event.text("id")) or letter.own_id)
-    occurred_at = wire.occurred_at(letter.record, event.time("time"))
+def _from_event(event: Node, payload: Payload) -> Notified | Unrecognized:
+    identity = Identity(Marketplace.AWS, wire.usable_id(event.text("id")) or payload.positional_id)
+    occurred_at = wire.occurred_at(payload.record, event.time("time"))
     # The role after " - " tells whose copy it is, and nothing of the agreement.
     detail_type = event.required("detail-type")
     kind = detail_type.partition(" - ")[0].strip() or detail_type
     if event.text("source") not in {_SOURCE, None}:
-        return Unrecognized(identity, occurred_at, event_type=wire.named(kind))
+        return Unrecognized(identity, occurred_at, event_type=wire.bounded_name(kind))
 
-    detail = event.opened("detail")
+    detail = event.json_child("detail")
     agreement = detail.child("agreement")
     subscription = SubscriptionKey(Marketplace.AWS, agreement.required("id"))
-    row = _event_row(kind, agreement, occurred_at)
-    entitlements = _Entitlements.of(Node.of(letter.resource))
+    ranked = _event_change(kind, agreement, occurred_at)
+    entitlements = _Entitlements.of(Node.of(payload.resource))
     note = Note(
         occurred_at=occurred_at,
-        rank=row.rank,
+        rank=ranked.rank,
         id=identity.id,
-        change=row.change,
-        plan_type=entitlements.plan_type or _plan_type_of(row.change, agreement),
+        change=ranked.change,
+        plan_type=entitlements.plan_type or _plan_type_of(ranked.change, agreement),
         # Cancellation requests have flat ids.
         billing_account=entitlements.billing_account
         or detail.child("acceptor").text("accountId")
@@ -113,7 +113,7 @@ def _from_event(event: Node, letter: Letter) -> Notified | Unrecognized:
         auto_renews=agreement.flag("autoRenewalEnabled"),
         licence=_licence(detail),
     )
-    return Notified(identity, subscription, note, wire.named(kind), row.attention)
+    return Notified(identity, subscription, note, wire.bounded_name(kind), ranked.attention)
 
 
 def _licence(detail: Node) -> str | None:
@@ -124,42 +124,42 @@ def _licence(detail: Node) -> str | None:
     return (licences or tokens)[-1] or None
 
 
-def _event_row(kind: str, agreement: Node, occurred_at: datetime) -> Row:
+def _event_change(kind: str, agreement: Node, occurred_at: datetime) -> RankedChange:
     """The EventBridge table of marketplaces.md section 1."""
     match kind:
         case "Purchase Agreement Created":
-            return Row(1, Pended(successor_of=_predecessor(agreement)))
+            return RankedChange(1, Pended(successor_of=_predecessor(agreement)))
         case "Purchase Agreement Amended":
-            return Row(2, _amended(agreement))
+            return RankedChange(2, _amended(agreement))
         case "License Updated":
-            return Row(3, Activated())
+            return RankedChange(3, Activated())
         case "License Deprovisioned":
-            return Row(4, _last_usage(occurred_at))
+            return RankedChange(4, _last_usage(occurred_at))
         case "Purchase Agreement Ended":
-            return _ended_row(agreement.text("status") or "")
+            return _ended_change(agreement.text("status") or "")
         case "Agreement Cancellation Request Approved":
-            return Row(7, VendorCancellationApproved())
+            return RankedChange(7, VendorCancellationApproved())
         case "Purchase Agreement Advisory Issued" | "Purchase Agreement Advisory Resolved":
-            return Row(8, Unchanged(), Attention.ADVISORY)
+            return RankedChange(8, Unchanged(), Attention.ADVISORY)
         case _ if kind in _KNOWN_WITHOUT_EFFECT:
-            return Row(9, Unchanged())
+            return RankedChange(9, Unchanged())
         case _:
-            return Row(9, Unchanged(), Attention.UNKNOWN_KIND)
+            return RankedChange(9, Unchanged(), Attention.UNKNOWN_KIND)
 
 
-def _ended_row(status: str) -> Row:
+def _ended_change(status: str) -> RankedChange:
     """An agreement's end, by its status; one that is not in the table deserves a look."""
     match status.upper():
         case "CANCELLED":
-            return Row(5, wire.ended_for_good(Reason.CUSTOMER))
+            return RankedChange(5, wire.ended_for_good(Reason.CUSTOMER))
         case "TERMINATED":
-            return Row(5, wire.ended_for_good(Reason.NON_PAYMENT))
+            return RankedChange(5, wire.ended_for_good(Reason.NON_PAYMENT))
         case "EXPIRED":
-            return Row(5, wire.ended_for_good(Reason.COMMIT_EXPIRED))
+            return RankedChange(5, wire.ended_for_good(Reason.COMMIT_EXPIRED))
         case "RENEWED" | "REPLACED" | "SUPERSEDED":
-            return Row(6, Superseded())
+            return RankedChange(6, Superseded())
         case _:
-            return Row(6, Unchanged(), Attention.UNKNOWN_KIND)
+            return RankedChange(6, Unchanged(), Attention.UNKNOWN_KIND)
 
 
 def _predecessor(agreement: Node) -> SubscriptionKey | None:
@@ -202,57 +202,61 @@ def _plan_type_of(change: Change, agreement: Node) -> PlanType | None:
 # --- SNS ------------------------------------------------------------------------------------------
 
 
-def _from_message(message: Node, letter: Letter) -> Notified:
-    sns = CaselessNode.of(letter.sns) or CaselessNode({})
-    identity = Identity(Marketplace.AWS, wire.real_id(sns.text("MessageId")) or letter.own_id)
-    occurred_at = wire.occurred_at(letter.record, sns.time("Timestamp"))
+def _from_message(message: Node, payload: Payload) -> Notified:
+    sns = CaselessNode.of(payload.sns) or CaselessNode({})
+    identity = Identity(
+        Marketplace.AWS, wire.usable_id(sns.text("MessageId")) or payload.positional_id
+    )
+    occurred_at = wire.occurred_at(payload.record, sns.time("Timestamp"))
     action = message.required("action")
-    entitlements = _Entitlements.of(Node.of(letter.resource))
-    row = _message_row(action, entitlements, occurred_at)
+    entitlements = _Entitlements.of(Node.of(payload.resource))
+    ranked = _message_change(action, entitlements, occurred_at)
     plan_type = entitlements.plan_type
     if action == "entitlement-updated":
         plan_type = PlanType.COMMIT
     note = Note(
         occurred_at=occurred_at,
-        rank=row.rank,
+        rank=ranked.rank,
         id=identity.id,
-        change=row.change,
+        change=ranked.change,
         plan_type=plan_type or (PlanType.PAYG if action == "subscribe-success" else None),
         plan_type_settled=plan_type is not None,
         billing_account=entitlements.billing_account,
     )
     subscription = SubscriptionKey(Marketplace.AWS, _subscription_id(message))
-    return Notified(identity, subscription, note, wire.named(action), row.attention)
+    return Notified(identity, subscription, note, wire.bounded_name(action), ranked.attention)
 
 
-def _message_row(action: str, entitlements: "_Entitlements", occurred_at: datetime) -> Row:
+def _message_change(
+    action: str, entitlements: "_Entitlements", occurred_at: datetime
+) -> RankedChange:
     """The SNS table of marketplaces.md section 1, its rows counted on from EventBridge's."""
     match action:
         case "subscribe-fail":
-            return Row(10, wire.ended_for_now(Reason.NON_PAYMENT))
+            return RankedChange(10, wire.ended_for_now(Reason.NON_PAYMENT))
         case "subscribe-success":
-            return Row(11, Activated())
+            return RankedChange(11, Activated())
         case "unsubscribe-pending":
-            return Row(12, _last_usage(occurred_at))
+            return RankedChange(12, _last_usage(occurred_at))
         case "unsubscribe-success":
-            return Row(13, wire.ended_for_now(Reason.UNKNOWN))
+            return RankedChange(13, wire.ended_for_now(Reason.UNKNOWN))
         case "entitlement-updated":
             match entitlements.in_force_at(occurred_at):
                 case True:
-                    return Row(14, Activated())
+                    return RankedChange(14, Activated())
                 case False:
-                    return Row(14, wire.ended_for_now(Reason.COMMIT_EXPIRED))
+                    return RankedChange(14, wire.ended_for_now(Reason.COMMIT_EXPIRED))
                 case None:
-                    return Row(14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ)
+                    return RankedChange(14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ)
         case _:
-            return Row(15, Unchanged(), Attention.UNKNOWN_KIND)
+            return RankedChange(15, Unchanged(), Attention.UNKNOWN_KIND)
 
 
 def _subscription_id(message: Node) -> str:
     """`PRODUCT_CODE/CUSTOMER_IDENTIFIER`, also in the spelling of the docs of 2021."""
     product = message.text("ProductCode") or message.required("product-code")
     customer = message.text("CustomerIdentifier") or message.required("customer-identifier")
-    return wire.keepable(f"{product}/{customer}", field=message.at("customer-identifier"))
+    return wire.storable_text(f"{product}/{customer}", field=message.at("customer-identifier"))
 
 
 # --- the resource: GetEntitlements ----------------------------------------------------------------
@@ -297,16 +301,16 @@ class _Entitlements:
 
 
 def _expiry(entitlement: Node) -> datetime | None:
-    """When an entitlement expires, told as text or in seconds; None: never.
+    """When an entitlement expires; the field is text or a number of seconds.  None: never.
 
     An unreadable one is refused: neither answer may be guessed.
     """
     field = entitlement.at("ExpirationDate")
-    told = entitlement.value("ExpirationDate")
-    if told is None:
+    raw = entitlement.value("ExpirationDate")
+    if raw is None:
         return None
-    if isinstance(told, int | float) and not isinstance(told, bool):
-        return wire.seconds_since_epoch(told, field=field)
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return wire.seconds_since_epoch(raw, field=field)
     expires_at = entitlement.time("ExpirationDate")
     if expires_at is None:
         raise Malformed("is not a time", field=field)

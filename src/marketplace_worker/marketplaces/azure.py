@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TypeVar
 
-from marketplace_worker.envelopes import Fields, Letter, Likeness
+from marketplace_worker.envelopes import Fields, Match, Payload
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -21,7 +21,7 @@ from marketplace_worker.lifecycle.notes import (
 )
 from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace, PlanType, SubscriptionKey
 from marketplace_worker.marketplaces import wire
-from marketplace_worker.marketplaces.wire import CaselessNode, Row
+from marketplace_worker.marketplaces.wire import CaselessNode, RankedChange
 
 _T = TypeVar("_T")
 
@@ -48,23 +48,23 @@ _TERM_UNIT = re.compile(
 )
 
 
-def likeness(fields: Fields) -> Likeness:
+def recognize(fields: Fields) -> Match:
     """Whether an object is a webhook's body, or the accelerator's push for a landing page."""
     node = CaselessNode(fields)
     has_action, has_subject = node.has("action"), node.has("subscriptionId")
     if (has_action and has_subject) or _is_of_a_landing_page(node):
-        return Likeness.SURE
-    return Likeness.MAYBE if has_action or has_subject else Likeness.NONE
+        return Match.SURE
+    return Match.MAYBE if has_action or has_subject else Match.NONE
 
 
-def translate(letter: Letter) -> Notified | Unrecognized:
+def translate(payload: Payload) -> Notified | Unrecognized:
     """What an object of the Azure topic says; `Malformed` names the field at fault."""
-    node = CaselessNode(letter.fields, letter.path)
+    node = CaselessNode(payload.fields, payload.path)
     if node.has("action") or not _is_of_a_landing_page(node):
-        return _notified(node, letter)
+        return _from_webhook(node, payload)
     return Unrecognized(
-        identity=Identity(Marketplace.AZURE, letter.own_id),
-        occurred_at=letter.record.happened_by,
+        identity=Identity(Marketplace.AZURE, payload.positional_id),
+        occurred_at=payload.record.latest_event_time,
         event_type=_LANDING_PAGE,
     )
 
@@ -85,23 +85,25 @@ def _is_of_a_landing_page(node: CaselessNode) -> bool:
 # --- the webhook ----------------------------------------------------------------------------------
 
 
-def _notified(body: CaselessNode, letter: Letter) -> Notified:
-    told_action = body.required("action")
-    action = _ACTIONS.get(told_action.lower(), told_action)
+def _from_webhook(body: CaselessNode, payload: Payload) -> Notified:
+    raw_action = body.required("action")
+    action = _ACTIONS.get(raw_action.lower(), raw_action)
     subscription = SubscriptionKey(Marketplace.AZURE, body.required("subscriptionId"))
-    operation = _operation(action, body)
-    identity = Identity(Marketplace.AZURE, _report(operation, subscription, body) or letter.own_id)
-    row = _row(action, body)
+    operation = _operation_id(action, body)
+    identity = Identity(
+        Marketplace.AZURE, _report_id(operation, subscription, body) or payload.positional_id
+    )
+    ranked = _ranked_change(action, body)
     progress = _progress(body.text("status"))
     # The resource was read now, the snapshot is from before the change.
-    told = (CaselessNode.of(letter.resource), body.child("subscription"))
+    told = (CaselessNode.of(payload.resource), body.child("subscription"))
     snapshots = [snapshot for snapshot in told if snapshot is not None]
     terms = [snapshot.child("term") for snapshot in snapshots]
     note = Note(
-        occurred_at=wire.occurred_at(letter.record, body.time("timeStamp")),
-        rank=row.rank,
+        occurred_at=wire.occurred_at(payload.record, body.time("timeStamp")),
+        rank=ranked.rank,
         id=identity.id,
-        change=row.change,
+        change=ranked.change,
         plan_type=_first(_plan_type(term.text("termUnit")) for term in terms),
         term_ends_at=_first(term.end_time("endDate") for term in terms),
         auto_renews=_first(snapshot.flag("autoRenew") for snapshot in snapshots),
@@ -110,19 +112,21 @@ def _notified(body: CaselessNode, letter: Letter) -> Notified:
         term_started=_first(_started(term) for term in terms),
         closes_usage=action == "Unsubscribe",
     )
-    attention = row.attention
+    attention = ranked.attention
     if note.takes_away and progress is Progress.RUNNING:
         attention = Attention.OPERATION_NOT_FINAL
-    return Notified(identity, subscription, note, wire.named(action), attention)
+    return Notified(identity, subscription, note, wire.bounded_name(action), attention)
 
 
-def _operation(action: str, body: CaselessNode) -> str | None:
+def _operation_id(action: str, body: CaselessNode) -> str | None:
     """Which operation of its subscription a webhook reports; None where it has no id."""
-    id_ = wire.real_id(body.text("id"))
-    return None if id_ is None else wire.keepable(f"{id_}:{action}", field=body.at("id"))
+    id_ = wire.usable_id(body.text("id"))
+    return None if id_ is None else wire.storable_text(f"{id_}:{action}", field=body.at("id"))
 
 
-def _report(operation: str | None, subscription: SubscriptionKey, body: CaselessNode) -> str | None:
+def _report_id(
+    operation: str | None, subscription: SubscriptionKey, body: CaselessNode
+) -> str | None:
     """The identity of one report of an operation: `id:action:subscriptionId:status:timeStamp`.
 
     Azure reports an operation several times under one id, and some senders give the same id to
@@ -132,7 +136,7 @@ def _report(operation: str | None, subscription: SubscriptionKey, body: Caseless
         return None
     status, timestamp = body.text("status") or "", body.text("timeStamp") or ""
     report = f"{operation}:{subscription.subscription_id}:{status}:{timestamp}"
-    return wire.keepable(report, field=body.at("id"))
+    return wire.storable_text(report, field=body.at("id"))
 
 
 def _progress(status: str | None) -> Progress:
@@ -140,21 +144,21 @@ def _progress(status: str | None) -> Progress:
     return Progress.SUCCEEDED if status is None else _FINAL.get(status.lower(), Progress.RUNNING)
 
 
-def _row(action: str, body: CaselessNode) -> Row:
+def _ranked_change(action: str, body: CaselessNode) -> RankedChange:
     """The Azure table of marketplaces.md section 1."""
     match action:
         case "Subscribe" | "Renew":
-            return Row(1, Activated())
+            return RankedChange(1, Activated())
         case "ChangePlan" | "ChangeQuantity":
-            return Row(2, Unchanged())
+            return RankedChange(2, Unchanged())
         case "Suspend":
-            return Row(3, Suspended())
+            return RankedChange(3, Suspended())
         case "Reinstate":
-            return Row(4, Resumed(where="suspended"))
+            return RankedChange(4, Resumed(where="suspended"))
         case "Unsubscribe":
-            return Row(5, Unsubscribed(by_partner=_by_partner(body)))
+            return RankedChange(5, Unsubscribed(by_partner=_by_partner(body)))
         case _:
-            return Row(2, Unchanged(), Attention.UNKNOWN_KIND)
+            return RankedChange(2, Unchanged(), Attention.UNKNOWN_KIND)
 
 
 def _by_partner(body: CaselessNode) -> bool:

@@ -6,7 +6,7 @@ The only module that knows Google's words; the tables are those of marketplaces.
 import re
 from datetime import datetime
 
-from marketplace_worker.envelopes import Fields, Letter, Likeness
+from marketplace_worker.envelopes import Fields, Match, Payload
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -26,7 +26,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     SubscriptionKey,
 )
 from marketplace_worker.marketplaces import wire
-from marketplace_worker.marketplaces.wire import Node, ProtoNode, Row
+from marketplace_worker.marketplaces.wire import Node, ProtoNode, RankedChange
 
 _DURATION = r"P(?=\d|T\d)(\d+[YMWD])*(T(\d+[HMS])+)?"
 _IS_DURATION = re.compile(_DURATION, re.ASCII)
@@ -52,92 +52,92 @@ _REASONS = {
 """`cancellationReason` is "subject to change" by Google: what is not here is `unknown`."""
 
 
-def likeness(fields: Fields) -> Likeness:
+def recognize(fields: Fields) -> Match:
     """Whether an object is a message, rather than something else that has an `eventType`."""
     event_type = ProtoNode(fields).value("eventType")
     if event_type is None:
-        return Likeness.NONE
+        return Match.NONE
     if any(isinstance(fields.get(name), dict) for name in _SUBJECTS):
-        return Likeness.SURE
+        return Match.SURE
     is_named = isinstance(event_type, str) and event_type.startswith(("ENTITLEMENT_", "ACCOUNT_"))
-    return Likeness.MAYBE if is_named else Likeness.NONE
+    return Match.MAYBE if is_named else Match.NONE
 
 
-def translate(letter: Letter) -> Notified | Unrecognized:
+def translate(payload: Payload) -> Notified | Unrecognized:
     """What an object of the Google topic says; `Malformed` names the field at fault."""
-    message = ProtoNode(letter.fields, letter.path)
-    pubsub = ProtoNode.of(letter.pubsub)
+    message = ProtoNode(payload.fields, payload.path)
+    pubsub = ProtoNode.of(payload.pubsub)
     published_at = None if pubsub is None else pubsub.time("publishTime")
     if message.required("eventType").startswith("ACCOUNT_"):
-        return _from_account(message, letter, published_at)
-    return _from_entitlement(message, letter, published_at)
+        return _from_account(message, payload, published_at)
+    return _from_entitlement(message, payload, published_at)
 
 
 # --- messages -------------------------------------------------------------------------------------
 
 
 def _from_account(
-    message: ProtoNode, letter: Letter, published_at: datetime | None
+    message: ProtoNode, payload: Payload, published_at: datetime | None
 ) -> Unrecognized:
     """An account's event: it has no entitlement and changes nothing, but is counted."""
     account = message.child("account")
     told = account.time("updateTime") or published_at
     return Unrecognized(
-        identity=_identity(message, account.text("id"), letter),
-        occurred_at=wire.occurred_at(letter.record, told),
-        event_type=wire.named(message.required("eventType")),
+        identity=_identity(message, account.text("id"), payload),
+        occurred_at=wire.occurred_at(payload.record, told),
+        event_type=wire.bounded_name(message.required("eventType")),
     )
 
 
 def _from_entitlement(
-    message: ProtoNode, letter: Letter, published_at: datetime | None
+    message: ProtoNode, payload: Payload, published_at: datetime | None
 ) -> Notified:
     event_type = message.required("eventType")
     entitlement = message.child("entitlement")
     subscription = SubscriptionKey(Marketplace.GCP, entitlement.required("id"))
-    identity = _identity(message, subscription.subscription_id, letter)
+    identity = _identity(message, subscription.subscription_id, payload)
     told = entitlement.time("updateTime") or published_at
-    occurred_at = wire.occurred_at(letter.record, told)
-    resource = ProtoNode.of(letter.resource)
-    row = _row(event_type, resource or Node({}), occurred_at)
+    occurred_at = wire.occurred_at(payload.record, told)
+    resource = ProtoNode.of(payload.resource)
+    ranked = _ranked_change(event_type, resource or Node({}), occurred_at)
     note = Note(
         occurred_at=occurred_at,
-        rank=row.rank,
+        rank=ranked.rank,
         id=identity.id,
-        change=row.change,
+        change=ranked.change,
         plan_type=_plan_type(entitlement, resource),
         billing_account=_billing_account(resource),
         closes_usage=event_type == "ENTITLEMENT_CANCELLED",
     )
-    return Notified(identity, subscription, note, wire.named(event_type), row.attention)
+    return Notified(identity, subscription, note, wire.bounded_name(event_type), ranked.attention)
 
 
-def _identity(message: Node, subject: str | None, letter: Letter) -> Identity:
+def _identity(message: Node, subject: str | None, payload: Payload) -> Identity:
     """`eventType:eventId:subject`: one operation publishes several messages with one eventId."""
-    event_id = wire.real_id(message.text("eventId"))
+    event_id = wire.usable_id(message.text("eventId"))
     if event_id is None or subject is None:
-        return Identity(Marketplace.GCP, letter.own_id)
+        return Identity(Marketplace.GCP, payload.positional_id)
     id_ = f"{message.required('eventType')}:{event_id}:{subject}"
-    return Identity(Marketplace.GCP, wire.keepable(id_, field=message.at("eventId")))
+    return Identity(Marketplace.GCP, wire.storable_text(id_, field=message.at("eventId")))
 
 
-def _row(event_type: str, resource: Node, occurred_at: datetime) -> Row:
+def _ranked_change(event_type: str, resource: Node, occurred_at: datetime) -> RankedChange:
     """The Google table of marketplaces.md section 1."""
     match event_type:
         case "ENTITLEMENT_CREATION_REQUESTED" | "ENTITLEMENT_OFFER_ACCEPTED":
-            return Row(1, Pended())
+            return RankedChange(1, Pended())
         case _ if event_type in _IN_FORCE:
-            return Row(2, Activated())
+            return RankedChange(2, Activated())
         case "ENTITLEMENT_PENDING_CANCELLATION" | "ENTITLEMENT_CANCELLING":
-            return Row(3, Ending(_ends_at(resource, occurred_at)))
+            return RankedChange(3, Ending(_ends_at(resource, occurred_at)))
         case "ENTITLEMENT_CANCELLED":
-            return Row(4, _cancelled(resource))
+            return RankedChange(4, _cancelled(resource))
         case "ENTITLEMENT_DELETED":
-            return Row(5, wire.ended_for_good(Reason.UNKNOWN))
+            return RankedChange(5, wire.ended_for_good(Reason.UNKNOWN))
         case "ENTITLEMENT_OFFER_ENDED" | "ENTITLEMENT_PLAN_CHANGE_REQUESTED":
-            return Row(6, Unchanged())
+            return RankedChange(6, Unchanged())
         case _:
-            return Row(6, Unchanged(), Attention.UNKNOWN_KIND)
+            return RankedChange(6, Unchanged(), Attention.UNKNOWN_KIND)
 
 
 def _ends_at(resource: Node, occurred_at: datetime) -> datetime | None:
@@ -147,7 +147,7 @@ def _ends_at(resource: Node, occurred_at: datetime) -> datetime | None:
     tells nothing of the end that was announced now.
     """
     ends = [resource.time("subscriptionEndTime"), resource.time("offerEndTime")]
-    ends_at = wire.real_end(max((end for end in ends if end is not None), default=None))
+    ends_at = wire.usable_end(max((end for end in ends if end is not None), default=None))
     return None if ends_at is None or ends_at < occurred_at else ends_at
 
 

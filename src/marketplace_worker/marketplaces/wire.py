@@ -68,7 +68,7 @@ class Node:
             return None
         if not isinstance(found, str):
             raise Malformed("must be text", field=self.at(name))
-        return keepable(found.strip(), field=self.at(name)) or None
+        return storable_text(found.strip(), field=self.at(name)) or None
 
     def required(self, name: str) -> str:
         """A text that must be there."""
@@ -95,7 +95,7 @@ class Node:
 
     def end_time(self, name: str) -> datetime | None:
         """When something ends; None also for the year 9999, by which AWS says "never"."""
-        return real_end(self.time(name))
+        return usable_end(self.time(name))
 
     def child(self, name: str) -> Self:
         """An object; an absent one has no fields."""
@@ -106,7 +106,7 @@ class Node:
             raise Malformed("must be an object", field=self.at(name))
         return replace(self, fields=found, path=self.at(name))
 
-    def opened(self, name: str) -> Self:
+    def json_child(self, name: str) -> Self:
         """An object, or one as JSON text; an absent one has no fields."""
         found = self.value(name)
         if not isinstance(found, str):
@@ -148,7 +148,7 @@ class CaselessNode(Node):
         return next((found for found in spellings if found is not None and found != ""), None)
 
 
-def real_id(found: str | None) -> str | None:
+def usable_id(found: str | None) -> str | None:
     """An id that tells one message from another, as it is compared; None where it is absent or the
     zero UUID, which some senders put in the place of a missing one.
     """
@@ -177,7 +177,7 @@ def _after_underscore(capital: re.Match[str]) -> str:
     return f"_{capital[0].lower()}"
 
 
-def keepable(text: str, *, field: str) -> str:
+def storable_text(text: str, *, field: str) -> str:
     """The text, where it can be stored: bounded, no NUL (Postgres has none), no lone surrogate."""
     try:
         size = len(text.encode())
@@ -229,7 +229,7 @@ def seconds_since_epoch(seconds: float, *, field: str) -> datetime:
         raise Malformed("is a number that no time has", field=field) from None
 
 
-def real_end(moment: datetime | None) -> datetime | None:
+def usable_end(moment: datetime | None) -> datetime | None:
     """The moment; None for one in the year 9999, which means "never"."""
     return None if moment is None or moment.year == MAXYEAR else moment
 
@@ -244,14 +244,14 @@ def later(moment: datetime, by: timedelta) -> datetime | None:
 
 def occurred_at(record: Record, told: datetime | None) -> datetime:
     """The event time: as told, but never later than the record's (lifecycle.md section 11)."""
-    return record.happened_by if told is None else min(told, record.happened_by)
+    return record.latest_event_time if told is None else min(told, record.latest_event_time)
 
 
 # --- rows of the tables ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RankedChange:
     """What a row of a table of marketplaces.md section 1 says; `rank` is its number there."""
 
     rank: int
@@ -278,6 +278,6 @@ def ended_for_now(reason: Reason) -> Ended:
     return Ended(reason, _INITIATORS[reason], terminal=False)
 
 
-def named(notification: str) -> str:
+def bounded_name(notification: str) -> str:
     """The marketplace's own word for a notification, cut to what the journal takes."""
     return notification[:NAME_MAX]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from marketplace_worker.settings.group import Group
+from marketplace_worker.settings.group import SettingsGroup
 from marketplace_worker.settings.kafka import Kafka
 from marketplace_worker.settings.postgres import Postgres
 
@@ -18,7 +18,7 @@ EMAIL_KEY_LENGTH_MIN = 16
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
-class Topics(Group):
+class Topics(SettingsGroup):
     """The names of the topics; what is in them is in events.md section 1."""
 
     aws_notifications: Topic = Field(
@@ -74,7 +74,7 @@ class Topics(Group):
         return self
 
 
-class Ingest(Group):
+class Ingest(SettingsGroup):
     """How records are taken in."""
 
     batch_rows_max: int = Field(
@@ -134,7 +134,7 @@ class Ingest(Group):
         return self
 
 
-class Deadlines(Group):
+class Deadlines(SettingsGroup):
     """How due organizations are found."""
 
     poll_interval_ms: int = Field(
@@ -145,7 +145,7 @@ class Deadlines(Group):
     )
 
 
-class Relay(Group):
+class Relay(SettingsGroup):
     """How promised messages get from the outbox to Kafka."""
 
     poll_interval_ms: int = Field(
@@ -168,7 +168,7 @@ class Relay(Group):
     )
 
 
-class Retention(Group):
+class Retention(SettingsGroup):
     """How long is kept what no decision needs any more."""
 
     journal_days: int = Field(

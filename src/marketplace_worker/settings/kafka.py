@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, FilePath, SecretStr, model_validator
 
-from marketplace_worker.settings.group import Group
+from marketplace_worker.settings.group import SettingsGroup
 
 _PASSWORD = (("sasl_username", "sasl_password"), ())
 _NEEDED = {
@@ -19,7 +19,7 @@ _NEEDED = {
 _LOGIN = [name for lists in (_PASSWORD, *_NEEDED.values()) for names in lists for name in names]
 
 
-class Kafka(Group):
+class Kafka(SettingsGroup):
     """How to reach Kafka, and how a consumer group notices that a worker died."""
 
     bootstrap_servers: str = Field(

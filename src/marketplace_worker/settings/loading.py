@@ -47,7 +47,7 @@ def load_settings(
         return Settings(**_merged(_merged(groups, from_file), from_environment))
     except ValidationError as error:
         faults = [
-            _fault(each, file, from_file, from_environment)
+            _describe_error(each, file, from_file, from_environment)
             for each in error.errors(include_input=False, include_url=False)
         ]
     raise Misconfigured("; ".join(faults))
@@ -106,10 +106,10 @@ def _read(
     for name, value in variables.items():
         if value and name.upper() in secret:
             *above, last = name.upper().removeprefix(PREFIX).lower().split(DELIMITER)
-            _group(from_environment, above)[last] = value
+            _subtable(from_environment, above)[last] = value
     from_file = _read_file(file)
-    for source_of, said in ((file, from_file), ("the environment", from_environment)):
-        _open_files(said, source_of)
+    for source_of, values in ((file, from_file), ("the environment", from_environment)):
+        _open_files(values, source_of)
     return from_file, from_environment
 
 
@@ -129,17 +129,17 @@ def _field(path: Sequence[str]) -> Any:  # noqa: ANN401 - a type, or what stands
     return annotation
 
 
-def _group(said: dict[str, Any], above: Sequence[str]) -> dict[str, Any]:
+def _subtable(values: dict[str, Any], above: Sequence[str]) -> dict[str, Any]:
     """The table of a group, made where there is none."""
     for name in above:
-        said = said.setdefault(name, {})
-    return said
+        values = values.setdefault(name, {})
+    return values
 
 
-def _open_files(said: dict[str, Any], source: object) -> None:
+def _open_files(values: dict[str, Any], source: object) -> None:
     """Put each secret that is in a file where it would stand if it were given itself."""
     for *above, name in secrets():
-        group: Any = said
+        group: Any = values
         for each in above:
             group = group.get(each) if isinstance(group, dict) else None
         if not isinstance(group, dict) or name + FILE not in group:
@@ -191,7 +191,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _fault(
+def _describe_error(
     error: ErrorDetails,
     file: Path | None,
     from_file: Mapping[str, Any],
@@ -208,12 +208,12 @@ def _fault(
     sources = [
         source
         for source, values in ((_variable(path), from_environment), (str(file), from_file))
-        if path and _holds(values, path)
+        if path and _contains(values, path)
     ]
     return f"{name}: {what} (from {sources[0]})" if sources else f"{name}: {what}"
 
 
-def _holds(values: object, path: tuple[str, ...]) -> bool:
+def _contains(values: object, path: tuple[str, ...]) -> bool:
     for part in path:
         if not isinstance(values, Mapping) or part not in values:
             return False

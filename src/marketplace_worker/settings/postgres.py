@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
-from marketplace_worker.settings.group import Group
+from marketplace_worker.settings.group import SettingsGroup
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -15,7 +15,7 @@ def _is_postgres(dsn: SecretStr) -> SecretStr:
     return dsn
 
 
-class Postgres(Group):
+class Postgres(SettingsGroup):
     """How to reach the database."""
 
     dsn: Annotated[SecretStr, AfterValidator(_is_postgres)] = Field(

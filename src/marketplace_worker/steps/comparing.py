@@ -11,7 +11,7 @@ from datetime import datetime
 
 import structlog
 
-from marketplace_worker.contract.published import Published, read_published
+from marketplace_worker.contract.published import PublishedSummary, read_published
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -53,7 +53,7 @@ class Comparison:
             started_at = await published.server_started_at(conn)
         if started_at == self._server_started_at:
             return 0
-        told: dict[OrganizationId, Published] = {}
+        told: dict[OrganizationId, PublishedSummary] = {}
         async for records in self.read_back(NEWEST):
             _gather(told, records)
         beyond = await self._beyond(told)
@@ -68,13 +68,15 @@ class Comparison:
         self._server_started_at = started_at
         return 0
 
-    async def _beyond(self, told: Mapping[OrganizationId, Published]) -> list[OrganizationId]:
+    async def _beyond(
+        self, told: Mapping[OrganizationId, PublishedSummary]
+    ) -> list[OrganizationId]:
         """Those of which more was published than is stored; it is written down that there are."""
         async with transaction(self.worker.pool) as conn:
             beyond = await published.beyond(conn, told.values())
             stands = await safeguards.lock(conn)
             if beyond:
-                own = told.get(WORKER, Published(WORKER)).sequence
+                own = told.get(WORKER, PublishedSummary(WORKER)).sequence
                 stands = replace(
                     stands,
                     set_back_at=stands.set_back_at or await self.worker.clock(conn),
@@ -84,7 +86,7 @@ class Comparison:
         metrics.guard_stands(stands)
         return beyond
 
-    async def _raise(self, told: Sequence[Published], cause: str) -> None:
+    async def _raise(self, told: Sequence[PublishedSummary], cause: str) -> None:
         async with transaction(self.worker.pool) as conn:
             await published.gather(conn, told)
         async for page in recovering.pages(self.worker):
@@ -102,9 +104,9 @@ async def compared(worker: Worker, read_back: ReadBack) -> Callable[[], Awaitabl
     return compare
 
 
-def _gather(told: dict[OrganizationId, Published], records: Iterable[Record]) -> None:
+def _gather(told: dict[OrganizationId, PublishedSummary], records: Iterable[Record]) -> None:
     for record in records:
         each = read_published(record)
         if each is not None:
-            before = told.get(each.organization, Published(each.organization))
+            before = told.get(each.organization, PublishedSummary(each.organization))
             told[each.organization] = before.with_later(each)

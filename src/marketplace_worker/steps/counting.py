@@ -14,7 +14,7 @@ from msgspec import Struct
 from marketplace_worker.contract.feeds import Feed, activity_feed
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import Activity, ApiRequested, Fact, LoggedIn
+from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.inactivity import Heard
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
@@ -140,7 +140,7 @@ class Counting:
         return self
 
     def _came(self, feed: ActivityFeed, record: Record) -> None:
-        day = (feed, record.happened_by.date(), record.partition)
+        day = (feed, record.latest_event_time.date(), record.partition)
         self._records[day] = self._records.get(day, 0) + 1
 
     def _read(self, place: int, said: Said, *, fresh: bool) -> None:
@@ -156,7 +156,7 @@ class Counting:
             case _:
                 pass
 
-    def _add(self, place: int, record: Record, heard: Activity) -> None:
+    def _add(self, place: int, record: Record, heard: ActivityFact) -> None:
         self._places.add(place)
         at = heard.occurred_at
         counted = self._counted.get(heard.organization)

@@ -41,7 +41,7 @@ class Pace:
         self._turn_began, self._size = monotonic(), len(records)
         if not self._taken:
             return records
-        return [record for record in records if record.own_id not in self._taken]
+        return [record for record in records if record.positional_id not in self._taken]
 
     @property
     def is_spent(self) -> bool:
@@ -50,7 +50,7 @@ class Pace:
 
     def record_applied(self, part: Sequence[Record]) -> None:
         """Part of the batch was taken."""
-        self._taken.update(record.own_id for record in part)
+        self._taken.update(record.positional_id for record in part)
 
     def end(self) -> None:
         """The batch was taken as a whole: the next may be taken in larger parts."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 import structlog
 
 from marketplace_worker.operations import metrics
-from marketplace_worker.record import Beginning
+from marketplace_worker.record import StartOffset
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store import activity
 from marketplace_worker.store.activity import Place, Progress
@@ -16,7 +16,7 @@ from marketplace_worker.store.database import Connection, transaction
 
 log = structlog.get_logger(__name__)
 
-HoldsRecord = Callable[[Beginning, int], Awaitable[bool]]
+HoldsRecord = Callable[[StartOffset, int], Awaitable[bool]]
 """Whether Kafka has, or had, a record from an offset on up to a beginning."""
 
 
@@ -34,7 +34,7 @@ class Cause(StrEnum):
 
 
 async def report_jumps(
-    begun: Sequence[Beginning], worker: Worker, holds_record: HoldsRecord
+    begun: Sequence[StartOffset], worker: Worker, holds_record: HoldsRecord
 ) -> None:
     """Report each jump once, and keep from where on its partition is read.
 
@@ -61,7 +61,7 @@ async def report_jumps(
             await _read_on_from(conn, passed_over)
 
 
-async def _read_on_from(conn: Connection, begun: Sequence[Beginning]) -> None:
+async def _read_on_from(conn: Connection, begun: Sequence[StartOffset]) -> None:
     known = await activity.lock_progress(conn, {_place(each) for each in begun})
     moved = {
         _place(each): Progress(each.offset, known[_place(each)].newest_at)
@@ -72,11 +72,11 @@ async def _read_on_from(conn: Connection, begun: Sequence[Beginning]) -> None:
         await activity.save_progress(conn, moved)
 
 
-def _place(beginning: Beginning) -> Place:
+def _place(beginning: StartOffset) -> Place:
     return (beginning.topic, beginning.partition)
 
 
-def _report(beginning: Beginning, from_offset: int, cause: Cause) -> None:
+def _report(beginning: StartOffset, from_offset: int, cause: Cause) -> None:
     metrics.POSITION_JUMPS.labels(beginning.topic, cause).inc()
     log.error(
         "position_jumped",

@@ -192,7 +192,7 @@ def _pause_s(unsent: Unsent) -> float:
 def _named(unsent: Unsent) -> dict[str, object]:
     """Which message it is: by its row, and by its key, where the key is one of ours."""
     message = unsent.message
-    named = {"outbox_id": unsent.id, "topic": message.topic, "bytes": message.bytes_at_most}
+    named = {"outbox_id": unsent.id, "topic": message.topic, "bytes": message.size_bytes}
     headers = dict(message.headers)
     if DEAD_LETTER_POSITION[0] in headers:
         position = b"/".join(headers[name] or b"" for name in DEAD_LETTER_POSITION)

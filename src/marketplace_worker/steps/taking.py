@@ -242,7 +242,7 @@ async def _contradictions(
         for record, fact in repeated
         if fact.identity in taken
         and is_contradicted(
-            taken[fact.identity], fact, with_moments=fact.occurred_at != record.happened_by
+            taken[fact.identity], fact, with_moments=fact.occurred_at != record.latest_event_time
         )
     ]
 
@@ -298,7 +298,7 @@ def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> O
     theirs = tuple(each for each in record.headers if not each[0].startswith(OUR_HEADERS))
     left_out = (("dead-letter-value", _LEFT_OUT),) if record.left_out_bytes is not None else ()
     whole = Outgoing(topic, record.key, record.value, (*theirs, *headers, *left_out))
-    if whole.bytes_at_most <= MESSAGE_BYTES_MAX:
+    if whole.size_bytes <= MESSAGE_BYTES_MAX:
         return whole
     is_id = len(record.key or b"") <= ID_BYTES_MAX
     return Outgoing(

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import asyncpg
 
-from marketplace_worker.record import MESSAGE_BYTES_MAX, Headers, Outgoing, written_out
+from marketplace_worker.record import MESSAGE_BYTES_MAX, Headers, Outgoing, header_name_text
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.queries import queries
@@ -61,7 +61,7 @@ async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: 
     Each must be one that Kafka can take: what can be too large has a bounded form.
     """
     for message in messages:
-        assert message.bytes_at_most <= MESSAGE_BYTES_MAX, f"too large for {message.topic}"
+        assert message.size_bytes <= MESSAGE_BYTES_MAX, f"too large for {message.topic}"
     await conn.execute(
         SQL["append"],
         [crc32(message.key or b"") % SHARDS for message in messages],
@@ -181,7 +181,7 @@ def headers_to_json(headers: Headers) -> str:
     """
     return json.dumps(
         [
-            (written_out(name), None if value is None else b64encode(value).decode())
+            (header_name_text(name), None if value is None else b64encode(value).decode())
             for name, value in headers
         ]
     )

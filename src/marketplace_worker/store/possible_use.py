@@ -52,7 +52,7 @@ async def add(conn: Connection, unreadable: Iterable[Unreadable]) -> None:
         [each.record.offset for each in rows],
         [each.record.recorded_at for each in rows],
         [each.feed.value for each in rows],
-        [each.record.happened_by for each in rows],
+        [each.record.latest_event_time for each in rows],
         [each.organization for each in rows],
         [each.letters for each in rows],
     )

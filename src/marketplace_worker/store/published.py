@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from marketplace_worker.contract.published import (
-    Published,
+    PublishedSummary,
     published_from_json,
     published_to_json,
 )
@@ -32,7 +32,7 @@ class Gap:
     written down already, and waits for a person.
     """
 
-    told: Published
+    told: PublishedSummary
     state: State | None
     sequence: int
     revision: int
@@ -54,16 +54,16 @@ class Gap:
         return erased or self.lost or (told.state is not None and told.state is not self.state)
 
 
-async def gather(conn: Connection, told: Iterable[Published]) -> None:
+async def gather(conn: Connection, told: Iterable[PublishedSummary]) -> None:
     """Add what some records say, in their order, to what those before them said."""
-    by_id: dict[OrganizationId, list[Published]] = {}
+    by_id: dict[OrganizationId, list[PublishedSummary]] = {}
     for each in told:
         by_id.setdefault(each.organization, []).append(each)
     ids = sorted(by_id)
     known = {each.organization: each for each in await _read(conn, ids)}
     merged = []
     for id_ in ids:
-        before = known.get(id_, Published(id_))
+        before = known.get(id_, PublishedSummary(id_))
         for each in by_id[id_]:
             before = before.with_later(each)
         merged.append(before)
@@ -76,7 +76,7 @@ async def gather(conn: Connection, told: Iterable[Published]) -> None:
     )
 
 
-async def _read(conn: Connection, ids: Collection[OrganizationId]) -> list[Published]:
+async def _read(conn: Connection, ids: Collection[OrganizationId]) -> list[PublishedSummary]:
     rows = await conn.fetch(SQL["read"], sorted(ids))
     return [published_from_json(row["document"]) for row in rows]
 
@@ -115,7 +115,7 @@ async def forget(conn: Connection) -> None:
     await conn.execute(SQL["forget"])
 
 
-async def beyond(conn: Connection, told: Collection[Published]) -> list[OrganizationId]:
+async def beyond(conn: Connection, told: Collection[PublishedSummary]) -> list[OrganizationId]:
     """Those of these of which more was published than is stored, in order."""
     rows = await conn.fetch(
         SQL["beyond"],

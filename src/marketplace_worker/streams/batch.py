@@ -38,7 +38,7 @@ def to_record(raw: ConsumerRecord) -> Record:
         value=raw.value,
         headers=tuple(raw.headers),
         left_out_bytes=raw.left_out_bytes if is_left_out else None,
-        left_out_behind=raw.behind if is_left_out else 0,
+        omitted_after=raw.behind if is_left_out else 0,
     )
 
 

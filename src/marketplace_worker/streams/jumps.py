@@ -15,7 +15,7 @@ from aiokafka.consumer import subscription_state
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from marketplace_worker.errors import Unavailable
-from marketplace_worker.record import Beginning, Record
+from marketplace_worker.record import Record, StartOffset
 from marketplace_worker.settings import Kafka
 from marketplace_worker.streams.patience import Handler
 from marketplace_worker.streams.security import client_arguments
@@ -25,7 +25,7 @@ LOOK_TIMEOUT_S = 5.0
 
 FETCH_WAIT_MS = 500
 
-Began = Callable[[Sequence[Beginning]], Awaitable[None]]
+Began = Callable[[Sequence[StartOffset]], Awaitable[None]]
 """Asked once for each beginning; called again with it where it raised `Unavailable`."""
 
 
@@ -81,19 +81,19 @@ class _State(subscription_state.TopicPartitionState):  # type: ignore[misc]  # a
         self._begun, self._refused = (position, self._refused), None
         self.timestamp = None  # set by the first answer to a fetch from there
 
-    def beginning(self, partition: TopicPartition) -> Beginning | None:
+    def beginning(self, partition: TopicPartition) -> StartOffset | None:
         """Where it began, once Kafka has given something from there on."""
         if self._begun is None or self.timestamp is None:
             return None
-        return Beginning(partition.topic, partition.partition, *self._begun)
+        return StartOffset(partition.topic, partition.partition, *self._begun)
 
-    def settle(self, beginning: Beginning) -> None:
+    def settle(self, beginning: StartOffset) -> None:
         """Forget it, unless there is another by now."""
         if self._begun == (beginning.offset, beginning.refused):
             self._begun = None
 
 
-def _begun(consumer: AIOKafkaConsumer) -> list[tuple[_State, Beginning]]:
+def _begun(consumer: AIOKafkaConsumer) -> list[tuple[_State, StartOffset]]:
     assignment = consumer._subscription.subscription.assignment  # noqa: SLF001 - as in membership
     if assignment is None:
         return []
@@ -101,7 +101,7 @@ def _begun(consumer: AIOKafkaConsumer) -> list[tuple[_State, Beginning]]:
     return [(state, beginning) for state, beginning in states if beginning is not None]
 
 
-async def holds_record(kafka: Kafka, beginning: Beginning, since: int) -> bool:
+async def holds_record(kafka: Kafka, beginning: StartOffset, since: int) -> bool:
     """Whether Kafka has, or had, anything for us from an offset on up to where a partition began.
 
     What it has deleted was something.  A transaction's mark, and what compaction took out of the

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from marketplace_worker.contract.published import numbered
+from marketplace_worker.contract.published import numbered_topics
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
@@ -76,7 +76,7 @@ async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     record_batches.install(settings.ingest.batch_bytes_max)
     kafka = settings.kafka
     consumer = AIOKafkaConsumer(
-        *numbered(settings.topics),
+        *numbered_topics(settings.topics),
         **client_arguments(kafka),
         group_id=None,
         enable_auto_commit=False,
@@ -86,7 +86,7 @@ async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             await consumer.start()
         # aiokafka passes over a topic of which Kafka tells nothing.
-        untold = set(numbered(settings.topics)) - {tp.topic for tp in consumer.assignment()}
+        untold = set(numbered_topics(settings.topics)) - {tp.topic for tp in consumer.assignment()}
         for topic in untold & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
             raise TopicAuthorizationFailedError(topic)
         if untold:

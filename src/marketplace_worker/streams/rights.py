@@ -16,7 +16,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from marketplace_worker.contract.published import numbered
+from marketplace_worker.contract.published import numbered_topics
 from marketplace_worker.settings import Kafka, Topics
 
 
@@ -61,7 +61,7 @@ def to_write(topics: Topics) -> Sequence[Right]:
 
 def to_read_back(topics: Topics) -> Sequence[Right]:
     """What it needs beside, to see that the database holds what was published."""
-    return tuple(Right(Operation.READ, Resource.TOPIC, name) for name in numbered(topics))
+    return tuple(Right(Operation.READ, Resource.TOPIC, name) for name in numbered_topics(topics))
 
 
 def not_allowed(kafka: Kafka, lacking: Iterable[Right]) -> str:

@@ -33,37 +33,39 @@ MAY_NOT_GROW = "Does not grow within v1."
 _REF = "#/$defs/"
 
 
-def opened(schema: JsonObject) -> JsonObject:
+def with_additions_allowed(schema: JsonObject) -> JsonObject:
     """The schema with any further properties allowed, in every object that it describes."""
     return {
-        key: True if key == "additionalProperties" and value is False else _opened(value)
+        key: True
+        if key == "additionalProperties" and value is False
+        else _with_additions_allowed(value)
         for key, value in schema.items()
     }
 
 
-def _opened(part: object) -> object:
+def _with_additions_allowed(part: object) -> object:
     match part:
         case dict():
-            return opened(part)
+            return with_additions_allowed(part)
         case list():
-            return [_opened(each) for each in part]
+            return [_with_additions_allowed(each) for each in part]
         case _:
             return part
 
 
-def with_growth_said(schema: JsonObject) -> JsonObject:
+def with_growth_described(schema: JsonObject) -> JsonObject:
     """The schema with each enum's description saying whether it may grow.
 
     An enum that `GROWS` does not know is a decision that was not made: KeyError.
     """
     definitions = {
-        name: _with_growth_described(name, each) if "enum" in each else each
+        name: _described(name, each) if "enum" in each else each
         for name, each in schema.get("$defs", {}).items()
     }
     return {**schema, "$defs": definitions} if definitions else schema
 
 
-def _with_growth_described(name: str, enum: JsonObject) -> JsonObject:
+def _described(name: str, enum: JsonObject) -> JsonObject:
     growth = MAY_GROW if GROWS[name] else MAY_NOT_GROW
     return {**enum, "description": f"{enum['description']} {growth}"}
 
