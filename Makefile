@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -77,6 +77,9 @@ laws: $(READY) ## Try the laws of order with fresh seeds, for LAWS_MINUTES=10
 
 test-model: $(READY) ## Compare random stories with a naive model of the rules (ARGS: seconds, first seed)
 	@$(VENV)/python tests/exhaustive/model.py $(ARGS)
+
+test-differential: $(READY) ## Compare 1,000 scenarios with another commit; ARGS="--against REF"
+	@$(VENV)/python tests/exhaustive/differential.py $(ARGS)
 
 test-mutation: $(READY) ## Plant faults in the core, and see that its tests notice (long)
 	@$(VENV)/python tests/mutation/plant.py $(ARGS)
