@@ -100,8 +100,8 @@ def _aws(name: str, hear: Hear) -> Heard:
 
 AWS = Group(
     "AWS and Google",
-    "The plan is the one that is pending where one is, else the one that the organization began "
-    "with. A new subscription is one that nobody linked.",
+    '"Its plan" is the pending one if there is one, otherwise the organization\'s first. A new '
+    "subscription has no link.",
     (
         _aws("its plan ends", lambda world: world.note(world.plan, BY_CUSTOMER)),
         _aws(
@@ -117,7 +117,7 @@ AWS = Group(
                 SubscriptionKey(Marketplace.AWS, "a-4"), Activated(), account=ACCOUNT
             ),
         ),
-        _aws("a kind that we do not know", _unknown_kind),
+        _aws("a notification of an unknown kind", _unknown_kind),
     ),
 )
 
@@ -139,7 +139,7 @@ def _link_new_azure(world: World) -> Fact:
 
 AZURE = Group(
     "Azure",
-    "The same with a plan of Azure: what completes a reinstatement is another.",
+    "The same for a plan of Azure, whose reinstatement Support completes.",
     (
         _azure("`Suspend`", lambda world: world.note(world.plan, Suspended())),
         _azure("`Reinstate`", lambda world: world.note(world.plan, Resumed("suspended"))),
@@ -186,13 +186,13 @@ PLANS_LINKED = Group(
         Heard("a subscription that is active is linked", _link_active),
         Heard("one that has ended is linked", _link_ended),
         Heard("its plan is linked to another organization", _link_elsewhere),
-        Heard("a commitment in force is linked", _commitment(-1, 30)),
-        Heard("a commitment that begins later is linked", _commitment(20, 50)),
+        Heard("a commitment that has started is linked", _commitment(-1, 30)),
+        Heard("a commitment that starts later is linked", _commitment(20, 50)),
     ),
 )
 
 PRODUCT = Group(
-    "What the product, its users and an operator tell",
+    "The product, its users and operators",
     "The other organization has the same owner's email.",
     (
         Heard("`organization.created`", lambda world: world.created()),
@@ -202,7 +202,7 @@ PRODUCT = Group(
             lambda world: TierChanged(world.identity(), world.now, ACME, Tier.PLUS),
         ),
         Heard(
-            "a new owner",
+            "the owner changes",
             lambda world: OwnerChanged(world.identity(), world.now, ACME, EmailHash("1" * 64)),
         ),
         Heard("a login", lambda world: _used(world, LoggedIn(world.identity(), world.now, ACME))),
@@ -252,9 +252,9 @@ COMING_AND_GOING = Group(
     "",
     (
         Heard("`deactivate_organization`", lambda w: w.request(ASK.DEACTIVATE_ORGANIZATION)),
-        Heard("the same, the guard tripped", _deactivate_while_tripped),
+        Heard("the same while the guard is tripped", _deactivate_while_tripped),
         Heard("`reactivate_organization`", lambda w: w.request(ASK.REACTIVATE_ORGANIZATION)),
-        Heard("the same, its email unlocked before", _reactivate_unlocked),
+        Heard("the same, its email already unlocked", _reactivate_unlocked),
         Heard("the same, its email in use", _reactivate_in_use),
         Heard("`reinstate_organization`", lambda w: w.request(ASK.REINSTATE_ORGANIZATION)),
         Heard(
@@ -269,7 +269,7 @@ TIME_AND_EMAIL = Group(
     "",
     (
         Heard("`extend_grace`", lambda world: world.request(ASK.EXTEND_GRACE, days=10)),
-        Heard("by too much", lambda world: world.request(ASK.EXTEND_GRACE, days=91)),
+        Heard("the same, too many days", lambda world: world.request(ASK.EXTEND_GRACE, days=91)),
         Heard("`place_hold`", lambda w: w.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL)),
         Heard("`release_hold`", _release),
         Heard(
@@ -277,7 +277,7 @@ TIME_AND_EMAIL = Group(
             lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=OWNER),
         ),
         Heard(
-            "any, with invalid data",
+            "any request with invalid data",
             lambda w: w.request(ASK.EXTEND_GRACE, problem="days is missing."),
         ),
     ),
@@ -351,17 +351,17 @@ def _hold_expired(world: World) -> Fact | None:
 
 DEADLINES = Group(
     "Deadlines",
-    "What comes due next is a step where its notice stands (or none is needed), else the notice. "
-    "The last three are prepared by a fact an hour before.",
+    "The next deadline is that of a step if its notice stands or it needs none, otherwise that of "
+    "the notice. The last three columns are prepared by a fact an hour earlier.",
     (
-        Heard("too early", _too_early),
-        Heard("what is next comes due", _what_is_due),
-        Heard("the same, at the guard's limit", _at_the_limit),
-        Heard("the same, the guard tripped", _while_tripped),
-        Heard("the same, no login heard of anybody", _while_silent),
-        Heard("the same, a login of its own not readable", _while_unreadable),
-        Heard("its plan runs out", _run_out),
-        Heard("a commitment begins", _begun),
+        Heard("before it is due", _too_early),
+        Heard("the next deadline", _what_is_due),
+        Heard("the same at the guard's limit", _at_the_limit),
+        Heard("the same while the guard is tripped", _while_tripped),
+        Heard("the same, the login feed is silent", _while_silent),
+        Heard("the same, a login of the organization is unreadable", _while_unreadable),
+        Heard("the announced end of its plan", _run_out),
+        Heard("a commitment starts", _begun),
         Heard("a hold expires", _hold_expired),
     ),
 )
@@ -397,15 +397,15 @@ def _due_in_doubt(world: World) -> Fact | None:
 
 RESTORED = Group(
     "After a restore",
-    "What the topics hold and the database has lost. The last four follow upon a deactivation that "
-    "was published.",
+    "The topics hold what the database has lost. In the last four columns a deactivation was "
+    "published.",
     (
         Heard("more was published", _published),
         Heard("a deactivation was published", _published_closed),
-        Heard("then: an operator says that it stands", _judge(stands=True)),
-        Heard("then: an operator says that it does not", _judge(stands=False)),
-        Heard("then: `reinstate_organization`", _reinstate_in_doubt),
-        Heard("then: what is next comes due", _due_in_doubt),
+        Heard("then an operator confirms it", _judge(stands=True)),
+        Heard("then an operator overrules it", _judge(stands=False)),
+        Heard("then `reinstate_organization`", _reinstate_in_doubt),
+        Heard("then the next deadline", _due_in_doubt),
     ),
 )
 
@@ -440,15 +440,15 @@ def _release_guard(steps: int | None) -> Hear:
 FLEET_WIDE = (
     Heard("an operator trips the guard", _trip),
     Heard("an operator releases 10 steps", _release_guard(10)),
-    Heard("an operator releases it altogether", _release_guard(None)),
-    Heard("an operator recovers from a restore", _begin_epoch),
-    Heard("that is complete", _complete_epoch),
+    Heard("an operator releases it completely", _release_guard(None)),
+    Heard("an operator starts a recovery from a restore", _begin_epoch),
+    Heard("that recovery completes", _complete_epoch),
     Heard(
-        "`unlock_email` of an address that nobody knows",
+        "`unlock_email` of an unknown address",
         lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=EmailHash("2" * 64)),
     ),
     Heard(
-        "a message of a known shape and an unknown kind",
+        "a message with a known shape and an unknown kind",
         lambda world: Unrecognized(world.identity(), world.now, "io.example.other"),
     ),
 )
