@@ -79,7 +79,7 @@ class Simulation:
                 case Malformed():
                     self.refuse(record, said)
                 case LoggedIn() | ApiRequested():
-                    self.fleet.heard(said)
+                    self.fleet.record_activity(said)
                     if said.feed in self.fleet.organization(said.organization).watched_feeds:
                         yield from self._decide(said, record.recorded_at, trace)
                 case _:
@@ -87,12 +87,12 @@ class Simulation:
 
     def _count_activity(self, feed: ActivityFeed, record: Record, *, refused: bool) -> None:
         """Of what cannot be read, all parts of one record are one possible use."""
-        unread = self.fleet.feeds.unread
-        unread.came(feed, record.latest_event_time)
+        possible_use = self.fleet.feeds.possible_use
+        possible_use.count_record(feed, record.latest_event_time)
         if refused:
             key = organization_of_key(record.key)
             known = key is not None and self.fleet.organization(key).exists
-            unread.refused(feed, record.latest_event_time, key, known=known)
+            possible_use.count_unreadable(feed, record.latest_event_time, key, known=known)
 
     def _decide(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if fact.identity in self._seen:

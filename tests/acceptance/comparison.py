@@ -11,7 +11,7 @@ from typing import Any
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 Json = dict[str, Any]

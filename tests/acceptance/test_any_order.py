@@ -24,8 +24,8 @@ from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import FOREVER
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy, Reinstatement
+from marketplace_worker.lifecycle.subscription import FOREVER
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Ingest, Postgres, Topics
 from marketplace_worker.simulate import Simulation

@@ -87,12 +87,12 @@ from marketplace_worker.lifecycle.organization import (
     Reported,
     Told,
 )
-from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.recall import Readings
 from marketplace_worker.lifecycle.safeguards import Harm, Requested, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.unread import UnreadableFeed
+from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
+from marketplace_worker.lifecycle.unreadable import UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,

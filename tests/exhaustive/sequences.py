@@ -308,7 +308,7 @@ class Telling:
     def decide(self, world: World, fact: Fact, now: datetime, told: tuple[str, ...]) -> Count:
         """One decision; what it breaks is told with all that led to it."""
         if isinstance(fact, LoggedIn | ApiRequested):
-            world.fleet.heard(fact)
+            world.fleet.record_activity(fact)
         try:
             decision = world.decide(fact, now)
         except Exception as error:

@@ -7,12 +7,12 @@ from marketplace_worker.lifecycle.facts import Fact, GuardTripped, Unrecognized
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.steps.deciding import Tally
-from marketplace_worker.store.neighbourhood import Neighbourhood
+from marketplace_worker.store.working_set import WorkingSet
 
 
 def tally() -> Tally:
     """Of a batch that may trip the guard."""
-    return Tally(Neighbourhood(safeguards_locked=True), Policies(), at(0), [asyncio.Event()])
+    return Tally(WorkingSet(safeguards_locked=True), Policies(), at(0), [asyncio.Event()])
 
 
 def unheard_of(number: int) -> Fact:

@@ -26,7 +26,7 @@ from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import Pool
-from marketplace_worker.store.neighbourhood import Neighbourhood
+from marketplace_worker.store.working_set import WorkingSet
 from steps.stories import (
     bought,
     canceled,
@@ -342,7 +342,7 @@ async def test_what_an_earlier_version_kept_of_late_messages_is_erased_by_a_seco
     await closed(worker, clock)
     await erase(erased(1), worker)
     with monkeypatch.context() as earlier:
-        earlier.setattr(Neighbourhood, "is_late", lambda *_: False)
+        earlier.setattr(WorkingSet, "is_late", lambda *_: False)
         await tell(
             worker, clock,
             created(201, "acme", owner="late@acme.example"),

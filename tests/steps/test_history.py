@@ -7,7 +7,7 @@ from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.store import journal, neighbourhood, organizations
+from marketplace_worker.store import journal, organizations, working_set
 from marketplace_worker.store.database import one_moment
 from marketplace_worker.store.journal import Chapter
 from steps.stories import bought, canceled, ended, linked, login, support, tell, wait
@@ -19,7 +19,7 @@ async def history(worker: Worker, *, page: int = 100) -> list[Chapter]:
     """All of acme's, read in pages."""
     chapters: list[Chapter] = []
     async with one_moment(worker.pool) as conn:
-        fleet = await neighbourhood.read(conn, [ACME], Policy(), now=await worker.clock(conn))
+        fleet = await working_set.read(conn, [ACME], Policy(), now=await worker.clock(conn))
         held = [each.key for each in fleet.attached_to(ACME)]
         while True:
             after = chapters[-1].id if chapters else 0

@@ -10,14 +10,14 @@ from acceptance.stage import MovableClock
 from marketplace_worker.contract.documents import readings_from_json
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.counting import Counting
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.taking import read
-from marketplace_worker.store import neighbourhood
+from marketplace_worker.store import working_set
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.subjects import subjects_of
 from steps.stories import (
     Line,
     bought,
@@ -47,8 +47,8 @@ BOUGHT = bought(2, "second", "the customer")
 async def decide(conn: Connection, worker: Worker, line: Line) -> None:
     """As `ingest` does, in a transaction that is still open when it returns."""
     (fact,) = facts(worker, line)
-    near = await neighbourhood.lock(conn, subjects_of([fact]))
-    tally = await Tally.begin(conn, near, worker)
+    loaded = await working_set.lock_for(conn, scope_of([fact]))
+    tally = await Tally.begin(conn, loaded, worker)
     await tally.decide(fact, "here")
     await tally.write(conn, worker.topics)
 
@@ -331,5 +331,5 @@ async def test_logins_of_who_never_had_a_plan_are_not_read(
         (linked(3, "acme", "first of acme", "account of acme"), (at(1), at(2))),
     ):
         async with transaction(worker.pool) as conn:
-            near = await neighbourhood.lock(conn, subjects_of(facts(worker, line)))
-        assert near.fleet.last_seen(acme) == LastSeen(at(2), None, kept)
+            loaded = await working_set.lock_for(conn, scope_of(facts(worker, line)))
+        assert loaded.fleet.last_seen(acme) == LastSeen(at(2), None, kept)

@@ -10,14 +10,14 @@ from acceptance.stage import MovableClock
 from marketplace_worker.inspection.replaying import Difference, verify
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
+from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.settings import Retention
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retaining import retain
-from marketplace_worker.store import neighbourhood
+from marketplace_worker.store import working_set
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.subjects import subjects_of
 from steps.stories import (
     Line,
     bought,
@@ -126,12 +126,12 @@ async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
 
     for line in (bought(1, "agmt-of-7", RESELLER), linked(1, "customer-7", "new", RESELLER)):
         async with transaction(worker.pool) as conn:
-            subjects = subjects_of(facts(worker, line))
-            near = await neighbourhood.lock(conn, subjects)
-        assert near.fleet.subscriptions.keys() <= {
+            scope = scope_of(facts(worker, line))
+            loaded = await working_set.lock_for(conn, scope)
+        assert loaded.fleet.subscriptions.keys() <= {
             SubscriptionKey(Marketplace.AWS, id_) for id_ in ("agmt-of-7", "new")
         }
-        assert near.locked == {"customer-7"}
+        assert loaded.locked == {"customer-7"}
 
     rows = "SELECT count(*) FROM billing_accounts"
     before = await worker.pool.fetchval(rows)
@@ -150,9 +150,9 @@ async def test_nobody_loads_or_locks_all_that_was_bought_in_an_account_that_nobo
 
     async def loaded(line: Line) -> int:
         async with transaction(worker.pool) as conn:
-            subjects = subjects_of(facts(worker, line))
-            near = await neighbourhood.lock(conn, subjects)
-        return len(near.fleet.subscriptions)
+            scope = scope_of(facts(worker, line))
+            loaded = await working_set.lock_for(conn, scope)
+        return len(loaded.fleet.subscriptions)
 
     assert await loaded(bought(1, "agmt-7", RESELLER)) == 1
     assert await loaded(bought(1, "new", RESELLER)) == 1

@@ -16,7 +16,7 @@ from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.explain.values import Postponed, UnreadRecords
 from marketplace_worker.lifecycle.facts import Erased
 from marketplace_worker.lifecycle.forecast import Stopped
-from marketplace_worker.lifecycle.unread import DayRead, Unread
+from marketplace_worker.lifecycle.unreadable import DayCounts, PossibleUse
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Retention
@@ -49,7 +49,7 @@ async def refuse(worker: Worker, clock: MovableClock, *given: Record) -> None:
     await ingest(given, worker)
 
 
-async def unread(worker: Worker, *organizations: str) -> Unread:
+async def unread(worker: Worker, *organizations: str) -> PossibleUse:
     """What may be use, as a decision is told of it."""
     async with transaction(worker.pool) as conn:
         ids = [OrganizationId(each) for each in organizations]
@@ -88,7 +88,7 @@ async def test_a_record_counts_for_the_organization_of_its_key_and_else_for_its_
     found = await unread(worker, "acme", "nobody", "others")
 
     assert found.named == {(ACME, LOGINS): at(2.75), ("nobody", LOGINS): at(2.25)}
-    assert found.days[LOGINS] == {at(2).date(): DayRead(records=6, nameless=3)}
+    assert found.days[LOGINS] == {at(2).date(): DayCounts(records=6, nameless=3)}
 
 
 async def test_the_same_record_delivered_twice_is_one(worker: Worker, clock: MovableClock) -> None:
@@ -98,7 +98,7 @@ async def test_the_same_record_delivered_twice_is_one(worker: Worker, clock: Mov
     await refuse(worker, clock, first, second)
     await refuse(worker, clock, second)
 
-    assert (await unread(worker)).days[LOGINS] == {at(2).date(): DayRead(2, 2)}
+    assert (await unread(worker)).days[LOGINS] == {at(2).date(): DayCounts(2, 2)}
 
 
 async def test_a_list_is_one_record_and_each_login_in_it_counts(
@@ -115,7 +115,7 @@ async def test_a_list_is_one_record_and_each_login_in_it_counts(
     assert {row["organization_id"]: row["logins"] for row in rows} == {"acme": 1, "beta": 1}
     found = await unread(worker, "acme")
     assert found.named == {(ACME, LOGINS): at(3)}
-    assert found.days[LOGINS] == {at(3).date(): DayRead(1, 1)}
+    assert found.days[LOGINS] == {at(3).date(): DayCounts(1, 1)}
     assert await worker.pool.fetchval("SELECT letters FROM possible_use") == 2
 
 
@@ -138,7 +138,7 @@ async def test_what_was_redriven_counts_as_what_it_says(
 
     found = await unread(worker, "acme")
     assert found.named == {}
-    assert found.days[LOGINS] == {at(2).date(): DayRead(2, 1)}
+    assert found.days[LOGINS] == {at(2).date(): DayCounts(2, 1)}
     assert await worker.pool.fetchval("SELECT last_login_at FROM activity") == at(2)
 
 
@@ -152,7 +152,7 @@ async def test_what_is_discarded_goes_on_counting_unless_it_was_no_use(
     assert await discard([named, nameless], OLGA, worker) == 2
     found = await unread(worker, "acme")
     assert found.named == {(ACME, LOGINS): at(2)}
-    assert found.days[LOGINS] == {at(2).date(): DayRead(2, 2)}
+    assert found.days[LOGINS] == {at(2).date(): DayCounts(2, 2)}
 
     by_hand = Action("Piet", "a load test")
     assert await discard([named, nameless], by_hand, worker, Meaning.NO_USE) == 2
@@ -176,7 +176,7 @@ async def test_of_a_record_with_several_parts_all_must_be_dealt_with(
     first, second = await ids(worker)
     given = [first, second] if no_use_first else [second, first]
     for each in given:
-        assert (await unread(worker)).days[LOGINS] == {at(2).date(): DayRead(1, 1)}
+        assert (await unread(worker)).days[LOGINS] == {at(2).date(): DayCounts(1, 1)}
         await discard([each], OLGA, worker, Meaning.NO_USE)
         await discard([given[0]], OLGA, worker, Meaning.NO_USE)
 

@@ -13,10 +13,10 @@ from marketplace_worker.contract.documents import subscription_from_json
 from marketplace_worker.inspection.history import history
 from marketplace_worker.inspection.replaying import Difference, verify
 from marketplace_worker.inspection.sight import Inspector
-from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased, GuardReleased
-from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.projection import Projection, fold
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.settings import Retention
 from marketplace_worker.steps import retaining
@@ -130,7 +130,7 @@ async def test_news_in_either_spelling_is_of_the_one_subscription(
     assert (await states(worker))["both"] == "canceled"
 
 
-def without_usage(register: Subscription) -> Course:
+def without_usage(register: Subscription) -> Projection:
     """What a register comes to, but for the final reports."""
     return replace(fold(register, register.links), usage_closed_at=())
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from marketplace_worker.lifecycle.inactivity import Heard, LastSeen
+from marketplace_worker.lifecycle.inactivity import DayRange, LastSeen
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.store import activity
 from marketplace_worker.store.activity import Counted
@@ -18,12 +18,12 @@ ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
 LOGINS, API = ActivityFeed.LOGINS, ActivityFeed.API_REQUESTS
 
 
-def hour(at: datetime) -> Heard:
+def hour(at: datetime) -> DayRange:
     """A feed was heard for an hour."""
-    return Heard(at, at + HOUR)
+    return DayRange(at, at + HOUR)
 
 
-async def hear(pool: Pool, *heard: tuple[ActivityFeed, int, Heard]) -> None:
+async def hear(pool: Pool, *heard: tuple[ActivityFeed, int, DayRange]) -> None:
     """A batch of a partition was counted, for each."""
     for feed, partition, each in heard:
         async with transaction(pool) as conn:
@@ -46,7 +46,7 @@ async def test_a_day_of_a_feed_is_from_its_first_to_its_last_moment_over_all_par
         feeds = await activity.feeds(conn, since=(NOW - 9 * DAY).date())
 
     assert feeds.days == {
-        LOGINS: {NOW.date(): Heard(NOW - 2 * HOUR, NOW + 4 * HOUR)},
+        LOGINS: {NOW.date(): DayRange(NOW - 2 * HOUR, NOW + 4 * HOUR)},
         API: {(NOW - DAY).date(): hour(NOW - DAY)},
     }
 
@@ -60,9 +60,9 @@ async def test_the_last_day_of_a_feed_that_is_silent_is_found_however_long_ago_i
     async with transaction(pool) as conn:
         feeds = await activity.feeds(conn, since=(NOW - 30 * DAY).date())
 
-    assert feeds.last_heard_at(LOGINS) == NOW - 70 * DAY + HOUR
+    assert feeds.last_event_at(LOGINS) == NOW - 70 * DAY + HOUR
     assert len(feeds.days[LOGINS]) == 1
-    assert feeds.last_heard_at(API) is None
+    assert feeds.last_event_at(API) is None
 
 
 async def test_what_is_locked_is_counted_afterwards(pool: Pool) -> None:
@@ -105,7 +105,7 @@ async def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_the_ba
     ]  # fmt: skip
     seen = LastSeen()
     for at in logins:
-        seen = seen.logged_in(at)
+        seen = seen.with_login(at)
     batches = [logins] if in_one_batch else [[at] for at in logins]
     async with transaction(pool) as conn:
         for batch in batches:

@@ -13,9 +13,9 @@ from marketplace_worker.inspection.replaying import Verification, verify
 from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.notes import Progress
 from marketplace_worker.lifecycle.organization import Reported
-from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.safeguards import Safeguards
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey, marketplace_id
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store import safeguards
@@ -76,9 +76,9 @@ def one_each(left: Documents) -> dict[SubscriptionKey, Subscription]:
         told = subscription_from_json(json.dumps(document))
         one = merged.get(told.key, Subscription(told.key))
         for note in told.notes:
-            one = one.heard(note)
+            one = one.with_note(note)
         for link in told.links:
-            one = one.linked(link)
+            one = one.with_link(link)
         merged[told.key] = one
     return merged
 

@@ -153,10 +153,10 @@ OPERATORS = {
     "dead_letters.waiting_of_group": Asked(("group-7",), ROWS // 200, index_only=True),
     "journal.history": Asked(("org-77", "{aws}", "{agmt-77}", "0", "100"), 10),
     "organizations.due_until": Asked(("2025-12-03", "org-77", "100"), 100),
-    "refolding.decided": Asked((ORGANIZATIONS,), BATCH),
-    "refolding.kin": Asked(("{org-77}", "{aws}", "{agmt-77}"), 50),
-    "refolding.oldest": Asked(("2099-01-01", "100"), 100),
-    "refolding.rows": Asked(("{org-77}", "{aws}", "{agmt-77}", "100"), 10),
+    "replay.decided": Asked((ORGANIZATIONS,), BATCH),
+    "replay.group": Asked(("{org-77}", "{aws}", "{agmt-77}"), 50),
+    "replay.oldest": Asked(("2099-01-01", "100"), 100),
+    "replay.rows": Asked(("{org-77}", "{aws}", "{agmt-77}", "100"), 10),
 }
 """While a person waits, and for retention."""
 

@@ -219,7 +219,7 @@ PRODUCT = Group(
 
 
 def _used(world: World, fact: LoggedIn | ApiRequested) -> Fact:
-    world.fleet.heard(fact)
+    world.fleet.record_activity(fact)
     return fact
 
 
@@ -317,7 +317,9 @@ def _while_silent(world: World) -> Fact | None:
 
 def _while_unreadable(world: World) -> Fact | None:
     fact = _what_is_due(world)
-    world.fleet.feeds.unread.refused(ActivityFeed.LOGINS, world.now, ACME, known=True)
+    world.fleet.feeds.possible_use.count_unreadable(
+        ActivityFeed.LOGINS, world.now, ACME, known=True
+    )
     return fact
 
 

@@ -252,7 +252,7 @@ class Situation:
         world = World(self.only or marketplace or Marketplace.AWS)
         for days in range(-70, 120):
             for feed in ActivityFeed:
-                world.fleet.feeds.hear(feed, DAY_0 + days * DAY)
+                world.fleet.feeds.record(feed, DAY_0 + days * DAY)
         self.lead(world)
         return world
 

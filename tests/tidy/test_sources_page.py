@@ -11,7 +11,7 @@ RULES = (ROOT / "docs/rules/lifecycle.md").read_text(encoding="utf-8")
 
 _ROW = re.compile(r"^\| (?P<sentence>.+) \| (?P<rules>.+) \| (?P<modules>.+) \| (?P<tests>.+) \|$")
 _SECTION = re.compile(r"\[(\d+)\]")
-_MODULE = re.compile(r"`([a-z_]+/[a-z_]+\.py)`")
+_MODULE = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py)`")
 _REFERENCE = re.compile(r"^\[(\d+)\]: rules/lifecycle\.md#(\S+)$", re.MULTILINE)
 
 

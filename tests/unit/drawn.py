@@ -44,7 +44,7 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.inactivity import Feeds, Heard, LastSeen
+from marketplace_worker.lifecycle.inactivity import DayRange, Feeds, LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Change,
@@ -70,7 +70,6 @@ from marketplace_worker.lifecycle.organization import (
     Recovery,
     Told,
 )
-from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import (
     AzureReinstatement,
     Guard,
@@ -83,6 +82,7 @@ from marketplace_worker.lifecycle.policy import (
 )
 from marketplace_worker.lifecycle.safeguards import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,
@@ -176,9 +176,9 @@ def _subscription(draw: st.DrawFn, key: SubscriptionKey) -> Subscription:
         account = None if key.marketplace is Marketplace.AZURE else draw(ACCOUNTS)
         told = draw(CHANGES[key.marketplace])
         note = Note(draw(PAST), 1, f"n-{number}", told, draw(PLAN_TYPES), billing_account=account)
-        register = register.heard(_reported(draw, key, note))
+        register = register.with_note(_reported(draw, key, note))
     for number in range((0, 1, 1, 2)[draw(SMALL) % 4]):
-        register = register.linked(
+        register = register.with_link(
             Link(draw(PAST), f"l-{number}", draw(ORGANIZATIONS), draw(PLAN_TYPES), draw(ACCOUNTS))
         )
     return register
@@ -331,10 +331,10 @@ def _announced(draw: st.DrawFn, here: Organization) -> Organization:
 # --- fleets ---------------------------------------------------------------------------------------
 
 
-def _days(first: int, last: int) -> dict[date, Heard]:
+def _days(first: int, last: int) -> dict[date, DayRange]:
     """A feed, every third day: just as often as the policy wants it."""
     heard = [TODAY + day * DAY for day in range(first, last + 1, 3)]
-    return {moment.date(): Heard(moment, moment) for moment in heard}
+    return {moment.date(): DayRange(moment, moment) for moment in heard}
 
 
 HEARD = {

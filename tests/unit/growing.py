@@ -27,9 +27,9 @@ from marketplace_worker.lifecycle.notes import (
     Unchanged,
 )
 from marketplace_worker.lifecycle.organization import Commitment, Organization, Proof
-from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
@@ -95,7 +95,7 @@ def _fleet(*held: Organization | Subscription, sign_ins: tuple[float, ...] = ())
     fleet.put(*held)
     seen = LastSeen()
     for day in sign_ins:
-        seen = seen.logged_in(moment(day))
+        seen = seen.with_login(moment(day))
     for each in held:
         if isinstance(each, Organization):
             fleet.seen[each.id] = seen
@@ -141,7 +141,7 @@ def plans_that_a_sign_in_proves(count: int) -> Grown:
     """The same, and a user signs in."""
     grown = plans_that_nobody_linked(count)
     login = signed_in(50)
-    grown.fleet.heard(login)
+    grown.fleet.record_activity(login)
     return replace(grown, fact=login)
 
 

@@ -10,8 +10,7 @@ from datetime import datetime
 
 from world import Told, World
 
-from marketplace_worker.lifecycle.claims import Moment
-from marketplace_worker.lifecycle.course import fold
+from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import (
     WORKER,
     DeactivationCause,
@@ -25,6 +24,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.notes import Activated, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.projection import fold
 from marketplace_worker.lifecycle.settle import Settled
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (

@@ -41,10 +41,10 @@ from marketplace_worker.lifecycle.organization import (
     Recovery,
     Told,
 )
-from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy, Timeline
 from marketplace_worker.lifecycle.safeguards import Harm, Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     HoldKind,
@@ -104,7 +104,7 @@ def ripe(state: State, plan_type: PlanType | None, slack: timedelta) -> World:
         notice = Notice(step, TODAY - slack, TODAY - announced - slack)
         acme = replace(acme, notice=notice)
     link = Link(BEGAN, "l", ACME, plan_type, ACCOUNT)
-    register = told(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).linked(link)
+    register = told(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).with_link(link)
     world.fleet.put(acme, register)
     return world
 
@@ -168,7 +168,7 @@ def canceled_too_lately(world: World, margin: timedelta) -> None:
     """By the register: what was decided of it follows."""
     canceled_at = TODAY - offset_of(world.acme()) + margin
     link = world.fleet.subscription(ENTITLEMENT).links[0]
-    world.fleet.put(told(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).linked(link))
+    world.fleet.put(told(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).with_link(link))
 
 
 @obstacle(*DOWN)
@@ -241,7 +241,7 @@ def _only_the_floor(world: World, *changes: tuple[datetime, Change]) -> None:
     short = Timeline(HOUR, 2 * HOUR, 3 * HOUR)
     world.policies = Policies(replace(POLICY, payg=short, commit=short))
     kept = told(SAAS, (BEGAN, Activated()), *changes)
-    world.fleet.put(kept.linked(Link(BEGAN, "l-2", ACME)))
+    world.fleet.put(kept.with_link(Link(BEGAN, "l-2", ACME)))
 
 
 @obstacle(State.SUSPENDED)
@@ -290,7 +290,7 @@ def granted(world: World, margin: timedelta) -> None:
 def subscribed(world: World, _margin: timedelta) -> None:
     """At this very moment."""
     running = told(AGREEMENT, (TODAY, Activated()))
-    world.fleet.put(running.linked(Link(TODAY, "again", ACME)))
+    world.fleet.put(running.with_link(Link(TODAY, "again", ACME)))
 
 
 @obstacle()
@@ -298,7 +298,7 @@ def superseded_lately(world: World, margin: timedelta) -> None:
     """For seven days a plan that is to be continued counts."""
     ended_at = TODAY - POLICY.grace.successor_within + margin
     continued = told(AGREEMENT, (BEGAN, Activated()), (ended_at, Superseded()))
-    world.fleet.put(continued.linked(Link(BEGAN, "l-2", ACME)))
+    world.fleet.put(continued.with_link(Link(BEGAN, "l-2", ACME)))
 
 
 @obstacle(*DOWN)
@@ -312,7 +312,7 @@ def pending_until_a_sign_in(world: World, _margin: timedelta) -> None:
 def pending_until_support_says_so(world: World, _margin: timedelta) -> None:
     """Azure."""
     began = told(SAAS, (TODAY, Activated()))
-    world.fleet.put(began.linked(Link(TODAY, "l-3", ACME)))
+    world.fleet.put(began.with_link(Link(TODAY, "l-3", ACME)))
 
 
 @obstacle(*DOWN)

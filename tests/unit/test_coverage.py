@@ -20,8 +20,8 @@ from world import (
     note,
 )
 
-from marketplace_worker.lifecycle.claims import Moment
-from marketplace_worker.lifecycle.coverage import Coverage, usage_closed_at
+from marketplace_worker.lifecycle.coverage.combined import Coverage, usage_closed_at
+from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import CompletedBy, StateReason
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import (
@@ -64,8 +64,12 @@ def covered(*facts: Fact) -> Coverage:
 
 def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, Reason] | None:
     """When the last plan ended, seen from a day, of which type it was, and why."""
-    claim = coverage.last_end(DAY_0 + day * DAY)
-    return None if claim is None else ((claim.ends_at - DAY_0) / DAY, claim.plan_type, claim.reason)
+    interval = coverage.last_end(DAY_0 + day * DAY)
+    return (
+        None
+        if interval is None
+        else ((interval.ends_at - DAY_0) / DAY, interval.plan_type, interval.reason)
+    )
 
 
 def test_a_plan_counts_in_a_half_open_interval() -> None:
@@ -131,8 +135,8 @@ def test_a_commitment_counts_from_its_link_where_a_plan_was_active_then(
         heard(ENTITLEMENT, note(10, ENDED)),
         commitment(30, 60, linked=linked),
     )
-    (claim,) = [claim for claim in plans.claims if claim.plan == "commitment:c-1"]
-    assert claim.starts_at == DAY_0 + starts * DAY
+    (interval,) = [interval for interval in plans.intervals if interval.plan == "commitment:c-1"]
+    assert interval.starts_at == DAY_0 + starts * DAY
 
 
 def test_commitments_hand_over_to_one_another_in_any_order_of_their_names() -> None:
@@ -167,9 +171,9 @@ def test_a_superseded_plan_counts_until_its_successor_does(
     facts: list[Fact] = [link(AGREEMENT), heard(AGREEMENT, note(10, Superseded()))]
     if begins is not None:
         facts.append(heard(RENEWED, note(begins, Pended(successor_of=AGREEMENT))))
-    (claim,) = [claim for claim in covered(*facts).claims if claim.plan == "aws:a-1"]
-    assert claim.ends_at == DAY_0 + continued * DAY
-    assert claim.revives_until == DAY_0 + 10 * DAY
+    (interval,) = [interval for interval in covered(*facts).intervals if interval.plan == "aws:a-1"]
+    assert interval.ends_at == DAY_0 + continued * DAY
+    assert interval.revives_until == DAY_0 + 10 * DAY
 
 
 def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
@@ -206,8 +210,8 @@ def test_a_successor_that_never_counted_continues_nothing() -> None:
         heard(RENEWED, note(4, Pended(successor_of=AGREEMENT))),
         heard(AGREEMENT, note(5, Superseded())),
     ]
-    claims = covered(link(AGREEMENT), *facts).claims
-    assert [c.ends_at for c in claims if c.subscription == AGREEMENT] == [DAY_0 + 12 * DAY]
+    intervals = covered(link(AGREEMENT), *facts).intervals
+    assert [c.ends_at for c in intervals if c.subscription == AGREEMENT] == [DAY_0 + 12 * DAY]
 
 
 def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:

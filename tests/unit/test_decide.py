@@ -46,8 +46,8 @@ from marketplace_worker.lifecycle.notes import (
     Unchanged,
 )
 from marketplace_worker.lifecycle.organization import Reported
-from marketplace_worker.lifecycle.plans import Link
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Link
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     HoldKind,
@@ -295,9 +295,13 @@ def test_a_cancellation_that_follows_old_news_is_settled_at_the_same_look() -> N
     """The later end moves the deadlines, and the second look finds nothing more to do."""
     told = world(created(), link(SAAS), heard(SAAS, note(0, Suspended())))
     assert told.acme().cancellation is not None
-    ended = told.fleet.subscription(AGREEMENT).heard(note(5, Activated())).heard(note(5, ENDED, 2))
+    ended = (
+        told.fleet.subscription(AGREEMENT)
+        .with_note(note(5, Activated()))
+        .with_note(note(5, ENDED, 2))
+    )
     linked = Link(moment(5), "l", ACME)
-    told.fleet.put(ended.linked(linked), told.fleet.subscription(AZURE).linked(linked))
+    told.fleet.put(ended.with_link(linked), told.fleet.subscription(AZURE).with_link(linked))
     first = told.look(ACME, moment(6))
     assert EventKind.REINSTATEMENT_PENDING in [event.kind for event in first.events]
     acme = told.acme()

@@ -83,7 +83,7 @@ def test_a_forecast_is_in_order_and_overdue_things_happen_at_once(
 
 def silent(feeds: Feeds, day: int) -> bool:
     """Whether any feed is too silent to decide on inactivity that many days from today."""
-    return bool(feeds.silent(TODAY, Inactivity(), now=TODAY + day * DAY))
+    return bool(feeds.silent_feeds(TODAY, Inactivity(), now=TODAY + day * DAY))
 
 
 def test_feeds_that_go_on_are_not_silent_later() -> None:
@@ -91,7 +91,7 @@ def test_feeds_that_go_on_are_not_silent_later() -> None:
     feeds = Feeds()
     for day in range(-100, 1):
         for feed in ActivityFeed:
-            feeds.hear(feed, TODAY + day * DAY)
+            feeds.record(feed, TODAY + day * DAY)
     assert silent(feeds, 5)
     assert not silent(going_on(feeds, TODAY, TODAY + 50 * DAY), 5)
     assert not silent(going_on(feeds, TODAY, TODAY + 50 * DAY), 50)
@@ -105,7 +105,7 @@ def test_feeds_go_on_from_now_not_from_this_morning() -> None:
     feeds = Feeds()
     for day in range(-100, -2):
         for feed in ActivityFeed:
-            feeds.hear(feed, TODAY + day * DAY)
+            feeds.record(feed, TODAY + day * DAY)
     assert silent(going_on(feeds, TODAY + DAY / 2, TODAY + 9 * DAY), 5)
     assert not silent(going_on(feeds, TODAY, TODAY + 9 * DAY), 5)
 

@@ -20,7 +20,7 @@ from marketplace_worker.lifecycle.decide import take
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.linking import notable_links
 from marketplace_worker.lifecycle.notes import Activated
-from marketplace_worker.lifecycle.plans import KEPT_MAX, Link, Subscription
+from marketplace_worker.lifecycle.subscription import KEPT_MAX, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.record import Record
 from marketplace_worker.translate import translate

@@ -106,7 +106,7 @@ def test_a_feed_is_silent_where_a_gap_is_too_long(
     told = {ActivityFeed.LOGINS: logins, ActivityFeed.API_REQUESTS: requests}
     for feed, halves in told.items():
         for half in halves:
-            feeds.hear(feed, moment(half / 2))
+            feeds.record(feed, moment(half / 2))
     began_at = moment(anchor)
     cycle = began_at + (now - began_at) // MONTH * MONTH
     since = {ActivityFeed.LOGINS: now - MONTH, ActivityFeed.API_REQUESTS: cycle - MONTH}
@@ -115,7 +115,7 @@ def test_a_feed_is_silent_where_a_gap_is_too_long(
         for feed, halves in told.items()
         if longest_gap([moment(half / 2) for half in halves], since[feed], now) > 3 * DAY
     )
-    assert feeds.silent(began_at, RULES, now=now) == expected
+    assert feeds.silent_feeds(began_at, RULES, now=now) == expected
 
 
 # --- lives ----------------------------------------------------------------------------------------

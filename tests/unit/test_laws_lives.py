@@ -12,7 +12,7 @@ from laws import Witness
 from world import DAY, DAY_0, FAR, Shown, World
 
 from marketplace_worker.contract.outbound import encode
-from marketplace_worker.lifecycle.claims import Moment
+from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policies, Policy, Reinstatement

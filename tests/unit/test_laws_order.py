@@ -36,7 +36,6 @@ from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.notes import Activated, Change, Ended, Ending
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import (
     AzureReinstatement,
     Policies,
@@ -44,6 +43,7 @@ from marketplace_worker.lifecycle.policy import (
     Reinstatement,
 )
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
@@ -220,8 +220,8 @@ def test_each_end_is_reported_once_in_whatever_order_it_is_told(
     details = [event.details for event in world.events]
     reported = [d.deadline - HOUR for d in details if isinstance(d, MeteringDetails)]
     assert len(reported) == len(set(reported))
-    course = world.fleet.course_of(world.fleet.subscription(AGREEMENT))
-    ends = sorted(set(course.usage_closed_at))
+    projection = world.fleet.projection_of(world.fleet.subscription(AGREEMENT))
+    ends = sorted(set(projection.usage_closed_at))
     for end, following in pairwise([*ends, FAR]):
         assert len([at for at in reported if end <= at < following]) == 1
 
@@ -232,8 +232,12 @@ def excepted(world: World) -> World:
     """
     for each in list(world.fleet.organizations.values()):
         azure = any(
-            claim.subscription is not None and claim.subscription.marketplace is Marketplace.AZURE
-            for claim in (*world.covered(each.id, FAR).claims, *world.covered(each.id, FAR).waiting)
+            interval.subscription is not None
+            and interval.subscription.marketplace is Marketplace.AZURE
+            for interval in (
+                *world.covered(each.id, FAR).intervals,
+                *world.covered(each.id, FAR).waiting,
+            )
         )
         if azure:
             del world.fleet.organizations[each.id]

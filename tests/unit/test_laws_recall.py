@@ -8,7 +8,7 @@ from world import FAR, Told, World, shown
 from marketplace_worker.lifecycle.facts import DeadlineCame
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import Readings, readings_of, take_again
+from marketplace_worker.lifecycle.recall import Readings, readings_of, replay_decision
 
 
 @settings(max_examples=150, deadline=None)
@@ -38,7 +38,7 @@ def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
 
     fleet = Fleet()
     for each, readings in journal:
-        again = take_again(each.fact, fleet, policies, readings, now=each.now)
+        again = replay_decision(each.fact, fleet, policies, readings, now=each.now)
         assert again.outcome is each.decision.outcome, shown(each.fact)
         assert again.settled == each.decision.settled, shown(each.fact)
         assert again.subscription == each.decision.subscription, shown(each.fact)

@@ -72,7 +72,7 @@ def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_was_heard_fi
     """Section 5: over the 45 days up to the newest; the newest itself is always known."""
     seen = LastSeen()
     for each in logins:
-        seen = seen.logged_in(each)
+        seen = seen.with_login(each)
     assert seen == LastSeen(max(logins), None, kept_of(logins))
     assert seen.sign_ins == seen.logins
 

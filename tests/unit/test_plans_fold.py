@@ -6,7 +6,6 @@ from itertools import permutations
 import pytest
 from world import ACME, AGREEMENT, DAY, DAY_0, ENTITLEMENT, HOUR, RENEWED, SAAS, moment, note
 
-from marketplace_worker.lifecycle.course import Course, Span, Status, fold
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Change,
@@ -21,7 +20,8 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
     VendorCancellationApproved,
 )
-from marketplace_worker.lifecycle.plans import KEPT_MAX, Link, Subscription
+from marketplace_worker.lifecycle.projection import Projection, Span, SubscriptionStatus, fold
+from marketplace_worker.lifecycle.subscription import KEPT_MAX, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
 
 CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
@@ -33,24 +33,24 @@ RENEWAL_OFF = Ending(DAY_0 + 20 * DAY, reason=Reason.COMMIT_EXPIRED)
 LAST_HOUR = Ending(DAY_0 + 10 * DAY + HOUR, closes_usage=True)
 
 
-def course(*told: tuple[float, Change], key: SubscriptionKey = AGREEMENT) -> Course:
+def projection(*told: tuple[float, Change], key: SubscriptionKey = AGREEMENT) -> Projection:
     """What these notifications, by day, come to; it is the same in every order of arrival."""
     notes = [note(day, change, rank=number) for number, (day, change) in enumerate(told)]
-    courses = {read(order, key) for order in permutations(notes)}
-    assert len(courses) == 1, "the order of arrival matters"
-    return courses.pop()
+    projections = {read(order, key) for order in permutations(notes)}
+    assert len(projections) == 1, "the order of arrival matters"
+    return projections.pop()
 
 
-def read(notes: tuple[Note, ...], key: SubscriptionKey) -> Course:
+def read(notes: tuple[Note, ...], key: SubscriptionKey) -> Projection:
     """What they come to when they arrive in this order, each of them twice."""
     register = Subscription(key)
     for each in (*notes, *notes):
-        register = register.heard(each)
+        register = register.with_note(each)
     return fold(register, links=())
 
 
-def shown(found: Course) -> str:
-    """A course in one line: the status, and each interval with how it ended."""
+def shown(found: Projection) -> str:
+    """A projection in one line: the status, and each interval with how it ended."""
     return " ".join([found.status or "nothing", *(_shown(span) for span in found.spans)])
 
 
@@ -140,12 +140,12 @@ def _shown(span: Span) -> str:
 )
 def test_what_notifications_come_to(told: list[tuple[float, Change]], expected: str) -> None:
     """Each row of the tables of marketplaces.md section 1, in every order of arrival."""
-    assert shown(course(*told)) == expected
+    assert shown(projection(*told)) == expected
 
 
 def test_who_comes_back_after_the_last_hour_has_run_out_begins_anew() -> None:
     """The hour ended untold; the gap after it is a gap."""
-    found = course((0, Activated()), (10, LAST_HOUR), (12, Activated()))
+    found = projection((0, Activated()), (10, LAST_HOUR), (12, Activated()))
     assert [(s.starts_at, s.ends_at) for s in found.spans] == [
         (DAY_0, DAY_0 + 10 * DAY + HOUR),
         (DAY_0 + 12 * DAY, None),
@@ -154,7 +154,7 @@ def test_who_comes_back_after_the_last_hour_has_run_out_begins_anew() -> None:
 
 def test_who_comes_back_within_the_last_hour_was_never_away() -> None:
     """An `unsubscribe-pending` is no end yet."""
-    found = course((0, Activated()), (10, LAST_HOUR), (10.02, Activated()))
+    found = projection((0, Activated()), (10, LAST_HOUR), (10.02, Activated()))
     assert shown(found) == "active [0, ...)"
 
 
@@ -224,7 +224,7 @@ def test_a_contract_that_was_seen_once_stays_a_contract() -> None:
 
 def test_who_tells_no_plan_type_leaves_it_unknown() -> None:
     """Unknown is None, which takes the longest timeline."""
-    assert course((0, Activated())).plan_type is None
+    assert projection((0, Activated())).plan_type is None
 
 
 # --- floors and the last usage --------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_until_when_azure_wants_the_data_kept(
 ) -> None:
     """30 days after a Suspend until a Reinstate, and 7 days after an Unsubscribe."""
     expected = None if floor is None else DAY_0 + floor * DAY
-    assert course(*told, key=SAAS).floor == expected
+    assert projection(*told, key=SAAS).floor == expected
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_when_aws_begins_to_close_the_metering(
     """The first of the last hour, an end or a succession; once per end of a subscription that had
     counted as active.
     """
-    assert course(*told).usage_closed_at == tuple(DAY_0 + day * DAY for day in closed)
+    assert projection(*told).usage_closed_at == tuple(DAY_0 + day * DAY for day in closed)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_azure_takes_the_last_usage_after_an_unsubscription(
 def test_an_end_that_was_stored_before_calls_for_no_report(key: SubscriptionKey) -> None:
     """Google's and Azure's have none before 0.2.0; an update must not call for all at once."""
     end = UNSUBSCRIBED if key == SAAS else CUSTOMER
-    assert course((0, Activated()), (9, end), key=key).usage_closed_at == ()
+    assert projection((0, Activated()), (9, end), key=key).usage_closed_at == ()
 
 
 # --- reasons that were inferred -------------------------------------------------------------------
@@ -341,14 +341,14 @@ def test_an_inferred_reason_gives_way_to_one_that_is_told(
     told: list[tuple[float, Change]], expected: str
 ) -> None:
     """The announced end ran out on day 20, and nobody had said why (lifecycle.md section 11)."""
-    assert shown(course((0, Activated()), (9, RENEWAL_OFF), *told)) == expected
+    assert shown(projection((0, Activated()), (9, RENEWAL_OFF), *told)) == expected
 
 
 def test_who_tells_that_a_reason_is_unknown_is_its_initiator() -> None:
     """The marketplace told the end, and so is its initiator; inferred, it is the system's."""
     runs_out = (9, Ending(DAY_0 + 20 * DAY))
-    assert shown(course((0, Activated()), runs_out)) == "ending [0, 20) unknown/system"
-    told = course((0, Activated()), runs_out, (21, UNKNOWN))
+    assert shown(projection((0, Activated()), runs_out)) == "ending [0, 20) unknown/system"
+    told = projection((0, Activated()), runs_out, (21, UNKNOWN))
     assert shown(told) == "ended [0, 20) unknown/marketplace"
 
 
@@ -361,9 +361,9 @@ def licensed(*told: tuple[float, Change, str | None]) -> str:
         note(day, change, rank=number, licence=licence)
         for number, (day, change, licence) in enumerate(told)
     ]
-    courses = {read(order, AGREEMENT) for order in permutations(notes)}
-    assert len(courses) == 1, "the order of arrival matters"
-    return shown(courses.pop())
+    projections = {read(order, AGREEMENT) for order in permutations(notes)}
+    assert len(projections) == 1, "the order of arrival matters"
+    return shown(projections.pop())
 
 
 LAST_HOUR_OF_12 = Ending(DAY_0 + 12 * DAY + HOUR, closes_usage=True)
@@ -458,7 +458,7 @@ def test_no_customer_cancels_what_never_was_active(
     told = [note(0, Activated())] if told_before else []
     register = Subscription(SAAS)
     for each in (*told, note(9, UNSUBSCRIBED, term_started=started)):
-        register = register.heard(each)
+        register = register.with_note(each)
     links = (Link(moment(1), "l", ACME),) if linked else ()
     assert shown(fold(register, links)).endswith(expected)
 
@@ -468,19 +468,19 @@ def test_no_customer_cancels_what_never_was_active(
 
 def test_a_register_keeps_nothing_that_tells_nothing() -> None:
     """A subject may be talked about for years; what the fold does not need is in the journal."""
-    assert Subscription(AGREEMENT).heard(note(0, Unchanged())).notes == ()
+    assert Subscription(AGREEMENT).with_note(note(0, Unchanged())).notes == ()
 
 
 def test_a_register_keeps_what_tells_a_plan_type_though_no_status() -> None:
     """A ChangePlan changes no status, but may tell the term."""
     told = note(0, Unchanged(), plan_type=PlanType.COMMIT)
-    assert Subscription(AGREEMENT).heard(told).notes == (told,)
+    assert Subscription(AGREEMENT).with_note(told).notes == (told,)
 
 
 def test_the_status_of_an_announced_end_stays_ending() -> None:
     """Nobody has told the end; when it comes is in `ends_at`."""
-    found = course((0, Activated()), (9, RENEWAL_OFF))
-    assert (found.status, found.ends_at) == (Status.ENDING, DAY_0 + 20 * DAY)
+    found = projection((0, Activated()), (9, RENEWAL_OFF))
+    assert (found.status, found.ends_at) == (SubscriptionStatus.ENDING, DAY_0 + 20 * DAY)
 
 
 def test_a_register_keeps_the_newest_whatever_the_order_of_arrival() -> None:
@@ -492,20 +492,20 @@ def test_a_register_keeps_the_newest_whatever_the_order_of_arrival() -> None:
     register = Subscription(AGREEMENT)
 
     for told, link in zip(notes, links, strict=True):
-        register = register.heard(told).linked(link)
+        register = register.with_note(told).with_link(link)
 
     days = list(range(50, KEPT_MAX + 50))
     assert [each.occurred_at for each in register.notes] == [moment(day) for day in days]
     assert [each.occurred_at for each in register.links] == [moment(day) for day in days]
-    assert register.heard(note(1, Activated())) == register
+    assert register.with_note(note(1, Activated())) == register
 
 
 def test_what_changes_nothing_goes_before_what_does_where_a_register_is_full() -> None:
     """A renewal that forgot what it continues, or an agreement its licences, would end a plan."""
     bought = note(0, Pended(successor_of=RENEWED))
-    register = Subscription(AGREEMENT).heard(bought)
+    register = Subscription(AGREEMENT).with_note(bought)
     for day in range(1, KEPT_MAX + 50):
-        register = register.heard(note(day, Unchanged(), billing_account="111"))
+        register = register.with_note(note(day, Unchanged(), billing_account="111"))
     assert len(register.notes) == KEPT_MAX
     assert register.notes[0] == bought
     assert register.predecessor == RENEWED
@@ -514,10 +514,12 @@ def test_what_changes_nothing_goes_before_what_does_where_a_register_is_full() -
 def test_after_a_terminal_end_no_other_plan_type_is_taken_over() -> None:
     """Marketplaces section 1, *Terminal stays*: only one that was not known."""
     over = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-    ended = Subscription(SAAS).heard(note(0, Activated(), plan_type=PlanType.COMMIT))
-    ended = ended.heard(note(10, over)).heard(note(11, Unchanged(), plan_type=PlanType.PAYG))
+    ended = Subscription(SAAS).with_note(note(0, Activated(), plan_type=PlanType.COMMIT))
+    ended = ended.with_note(note(10, over)).with_note(
+        note(11, Unchanged(), plan_type=PlanType.PAYG)
+    )
     assert fold(ended, ()).plan_type is PlanType.COMMIT
-    unknown = Subscription(SAAS).heard(note(0, Activated())).heard(note(10, over))
+    unknown = Subscription(SAAS).with_note(note(0, Activated())).with_note(note(10, over))
     assert fold(unknown, ()).plan_type is None
-    known = unknown.heard(note(11, Unchanged(), plan_type=PlanType.PAYG))
+    known = unknown.with_note(note(11, Unchanged(), plan_type=PlanType.PAYG))
     assert fold(known, ()).plan_type is PlanType.PAYG

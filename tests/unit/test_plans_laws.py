@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import ACME, AGREEMENT, ENTITLEMENT, SAAS
 
-from marketplace_worker.lifecycle.course import Status, fold
 from marketplace_worker.lifecycle.notes import Note, Progress
-from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 
 KEYS = st.sampled_from([AGREEMENT, ENTITLEMENT, SAAS])
@@ -53,20 +53,21 @@ def test_a_register_comes_to_the_same_in_every_order_and_to_something_sensible(
     links = tuple(Link(data.draw(MOMENTS), "l", ACME) for _ in range(data.draw(st.integers(0, 1))))
     first, second = Subscription(key), Subscription(key)
     for each in told:
-        first = first.heard(each)
+        first = first.with_note(each)
     for each in data.draw(st.permutations([*told, *told])):
-        second = second.heard(each)
+        second = second.with_note(each)
     assert first == second
 
-    course = fold(first, links)
-    assert course == fold(second, links)
-    moments = [moment for span in course.spans for moment in (span.starts_at, span.ends_at)]
+    projection = fold(first, links)
+    assert projection == fold(second, links)
+    moments = [moment for span in projection.spans for moment in (span.starts_at, span.ends_at)]
     known = [moment for moment in moments if moment is not None]
     assert known == sorted(known)
     assert None not in moments[:-1]
-    counts_on = bool(course.spans) and course.spans[-1].ends_at is None
+    counts_on = bool(projection.spans) and projection.spans[-1].ends_at is None
     assert counts_on == (
-        course.status is Status.ACTIVE or (course.status is Status.ENDING and not course.ends_at)
+        projection.status is SubscriptionStatus.ACTIVE
+        or (projection.status is SubscriptionStatus.ENDING and not projection.ends_at)
     )
-    began = [span.starts_at for span in course.spans]
-    assert all(any(start <= at for start in began) for at in course.usage_closed_at)
+    began = [span.starts_at for span in projection.spans]
+    assert all(any(start <= at for start in began) for at in projection.usage_closed_at)

@@ -20,9 +20,9 @@ from world import (
     note,
 )
 
-from marketplace_worker.lifecycle.course import Status, fold
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
-from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
@@ -55,7 +55,7 @@ def told(*facts: object) -> World:
 # --- a link and the register ----------------------------------------------------------------------
 
 
-def linked(day: float, *notes: object) -> Status | None:
+def linked(day: float, *notes: object) -> SubscriptionStatus | None:
     """The status of a subscription that was linked on a day and notified about on others."""
     register = Subscription(AGREEMENT, tuple(notes))  # type: ignore[arg-type]
     return fold(register, (Link(DAY_0 + day * DAY, "l", ACME),)).status
@@ -63,20 +63,20 @@ def linked(day: float, *notes: object) -> Status | None:
 
 def test_a_linked_subscription_that_was_never_heard_of_counts_as_active() -> None:
     """The vendor's sign-up accepted it: that is word enough."""
-    assert linked(5) is Status.ACTIVE
-    assert linked(5, note(3, Unchanged(), plan_type=PlanType.PAYG)) is Status.ACTIVE
+    assert linked(5) is SubscriptionStatus.ACTIVE
+    assert linked(5, note(3, Unchanged(), plan_type=PlanType.PAYG)) is SubscriptionStatus.ACTIVE
 
 
 def test_a_linked_subscription_that_is_pending_counts_as_active() -> None:
     """AWS tells a Created first and often nothing more."""
-    assert linked(5, note(3, Pended())) is Status.ACTIVE
-    assert linked(5, note(5, Pended())) is Status.ACTIVE
-    assert linked(5, note(8, Pended())) is Status.ACTIVE
+    assert linked(5, note(3, Pended())) is SubscriptionStatus.ACTIVE
+    assert linked(5, note(5, Pended())) is SubscriptionStatus.ACTIVE
+    assert linked(5, note(8, Pended())) is SubscriptionStatus.ACTIVE
 
 
 def test_a_link_never_revives_an_end() -> None:
     """It is no part of the fold."""
-    assert linked(5, note(3, Activated()), note(4, ENDED)) is Status.ENDED
+    assert linked(5, note(3, Activated()), note(4, ENDED)) is SubscriptionStatus.ENDED
 
 
 def test_a_pending_subscription_counts_since_its_link() -> None:
@@ -101,7 +101,7 @@ def test_links_stand_in_their_own_order() -> None:
     )
     register = Subscription(AGREEMENT)
     for each in (third, first, second, first):
-        register = register.linked(each)
+        register = register.with_link(each)
     assert register.links == (first, second, third)
 
 
@@ -212,7 +212,7 @@ def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:
     """`decide` must be free to be called twice."""
     world = told(link(ENTITLEMENT))
     before = world.fleet.subscription(ENTITLEMENT)
-    changed = before.linked(Link(DAY_0 + 9 * DAY, "l", BETA))
+    changed = before.with_link(Link(DAY_0 + 9 * DAY, "l", BETA))
     view = world.fleet.with_subscription(changed)
     assert view.subscription(ENTITLEMENT) == changed
     assert [each.key for each in view.attached_to(BETA)] == [ENTITLEMENT]

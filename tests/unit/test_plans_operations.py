@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from stories import check_story
 from world import DAY, DAY_0, SAAS, moment, note
 
-from marketplace_worker.lifecycle.course import Course, Status, fold
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Change,
@@ -21,7 +20,8 @@ from marketplace_worker.lifecycle.notes import (
     Unchanged,
     Unsubscribed,
 )
-from marketplace_worker.lifecycle.plans import KEPT_MAX, Subscription
+from marketplace_worker.lifecycle.projection import Projection, SubscriptionStatus, fold
+from marketplace_worker.lifecycle.subscription import KEPT_MAX, Subscription
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
 RUNNING, FAILED, SUCCEEDED = Progress.RUNNING, Progress.FAILED, Progress.SUCCEEDED
@@ -36,19 +36,19 @@ def report(day: float, change: Change, progress: Progress, name: str = "op") -> 
     return replace(plain, operation=f"{name}:{change.kind}", progress=progress)
 
 
-def read(notes: Sequence[Note]) -> Course:
+def read(notes: Sequence[Note]) -> Projection:
     """What they come to when they arrive in this order, each of them twice."""
     register = Subscription(SAAS)
     for each in (*notes, *notes):
-        register = register.heard(each)
+        register = register.with_note(each)
     return fold(register, links=())
 
 
-def course(*notes: Note) -> Course:
+def projection(*notes: Note) -> Projection:
     """What they come to, after a Subscribe; it is the same in every order of arrival."""
-    courses = {read(order) for order in permutations((BEGAN, *notes))}
-    assert len(courses) == 1, "the order of arrival matters"
-    return courses.pop()
+    projections = {read(order) for order in permutations((BEGAN, *notes))}
+    assert len(projections) == 1, "the order of arrival matters"
+    return projections.pop()
 
 
 # --- what takes something away --------------------------------------------------------------------
@@ -57,44 +57,44 @@ def course(*notes: Note) -> Course:
 @pytest.mark.parametrize("change", TAKES_AWAY)
 def test_what_takes_away_changes_nothing_before_it_has_succeeded(change: Change) -> None:
     """A Suspend or Unsubscribe that is not final may still fail: no default leads to harm."""
-    assert course(report(9, change, RUNNING)) == course()
-    assert course(report(9, change, RUNNING), report(10, change, FAILED)) == course()
-    assert course(report(9, change, FAILED)) == course()
+    assert projection(report(9, change, RUNNING)) == projection()
+    assert projection(report(9, change, RUNNING), report(10, change, FAILED)) == projection()
+    assert projection(report(9, change, FAILED)) == projection()
 
 
 @pytest.mark.parametrize("change", TAKES_AWAY)
 def test_what_took_away_has_the_time_of_its_success(change: Change) -> None:
     """Not that of the report that it had begun."""
-    found = course(report(9, change, RUNNING), report(10, change, SUCCEEDED))
-    assert found == course(report(10, change, SUCCEEDED))
+    found = projection(report(9, change, RUNNING), report(10, change, SUCCEEDED))
+    assert found == projection(report(10, change, SUCCEEDED))
     assert [span.ends_at for span in found.spans] == [moment(10)]
 
 
 @pytest.mark.parametrize("change", TAKES_AWAY)
 def test_of_several_final_reports_the_newest_counts(change: Change) -> None:
     """Failed and then tried again with success; or the other way round."""
-    assert course(report(9, change, FAILED), report(10, change, SUCCEEDED)) == course(
+    assert projection(report(9, change, FAILED), report(10, change, SUCCEEDED)) == projection(
         report(10, change, SUCCEEDED)
     )
-    assert course(report(9, change, SUCCEEDED), report(10, change, FAILED)) == course()
+    assert projection(report(9, change, SUCCEEDED), report(10, change, FAILED)) == projection()
 
 
 @pytest.mark.parametrize("change", TAKES_AWAY)
 def test_at_one_time_what_takes_away_failed(change: Change) -> None:
     """The kinder of the two."""
-    assert course(report(9, change, FAILED), report(9, change, SUCCEEDED)) == course()
+    assert projection(report(9, change, FAILED), report(9, change, SUCCEEDED)) == projection()
 
 
 def test_another_operation_of_the_same_kind_is_judged_by_itself() -> None:
     """An Unsubscribe that failed says nothing of the next one."""
-    found = course(report(9, UNSUBSCRIBE, FAILED), report(12, UNSUBSCRIBE, SUCCEEDED, "op-2"))
-    assert (found.status, found.spans[0].ends_at) == (Status.ENDED, moment(12))
+    found = projection(report(9, UNSUBSCRIBE, FAILED), report(12, UNSUBSCRIBE, SUCCEEDED, "op-2"))
+    assert (found.status, found.spans[0].ends_at) == (SubscriptionStatus.ENDED, moment(12))
 
 
 def test_another_action_under_the_same_id_is_another_operation() -> None:
     """Some senders give one id to all that they send."""
-    found = course(report(9, SUSPEND, SUCCEEDED), report(12, UNSUBSCRIBE, FAILED))
-    assert found.status is Status.SUSPENDED
+    found = projection(report(9, SUSPEND, SUCCEEDED), report(12, UNSUBSCRIBE, FAILED))
+    assert found.status is SubscriptionStatus.SUSPENDED
 
 
 # --- what goes towards service --------------------------------------------------------------------
@@ -103,17 +103,19 @@ def test_another_action_under_the_same_id_is_another_operation() -> None:
 def test_what_goes_towards_service_counts_while_it_runs() -> None:
     """From its first report on, until it is known to have failed."""
     suspended = report(5, SUSPEND, SUCCEEDED, "op-0")
-    found = course(suspended, report(9, REINSTATE, RUNNING))
-    assert found.status is Status.ACTIVE
-    assert found == course(suspended, report(9, REINSTATE, RUNNING), report(10, REINSTATE, RUNNING))
-    assert found == course(suspended, report(9, REINSTATE, SUCCEEDED))
+    found = projection(suspended, report(9, REINSTATE, RUNNING))
+    assert found.status is SubscriptionStatus.ACTIVE
+    assert found == projection(
+        suspended, report(9, REINSTATE, RUNNING), report(10, REINSTATE, RUNNING)
+    )
+    assert found == projection(suspended, report(9, REINSTATE, SUCCEEDED))
 
 
 def test_a_reinstatement_that_failed_never_was() -> None:
     """Also its floor stands again: Azure wants the data kept for 30 days from the Suspend."""
     suspended = report(5, SUSPEND, SUCCEEDED, "op-0")
-    found = course(suspended, report(9, REINSTATE, RUNNING), report(10, REINSTATE, FAILED))
-    assert found == course(suspended)
+    found = projection(suspended, report(9, REINSTATE, RUNNING), report(10, REINSTATE, FAILED))
+    assert found == projection(suspended)
     assert found.floor == DAY_0 + 35 * DAY
 
 
@@ -121,7 +123,7 @@ def test_at_one_time_what_goes_towards_service_succeeded() -> None:
     """The kinder of the two."""
     suspended = report(5, SUSPEND, SUCCEEDED, "op-0")
     both = (report(9, REINSTATE, FAILED), report(9, REINSTATE, SUCCEEDED))
-    assert course(suspended, *both).status is Status.ACTIVE
+    assert projection(suspended, *both).status is SubscriptionStatus.ACTIVE
 
 
 def test_a_failed_operation_tells_no_plan_type_and_no_term() -> None:
@@ -136,15 +138,15 @@ def test_a_failed_operation_tells_no_plan_type_and_no_term() -> None:
         for day, progress in ((3, RUNNING), (4, FAILED), (4, SUCCEEDED))
     )
     end = report(9, UNSUBSCRIBE, SUCCEEDED)
-    assert course(begun, failed, end) == course(end)
-    assert course(begun, done, end) != course(end)
+    assert projection(begun, failed, end) == projection(end)
+    assert projection(begun, done, end) != projection(end)
 
 
 def test_a_change_of_plan_that_failed_tells_nothing_either() -> None:
     """It changes no status, but would tell the plan type."""
     told = replace(report(4, Unchanged(), RUNNING), plan_type=PlanType.COMMIT)
-    assert course(told).plan_type is PlanType.COMMIT
-    assert course(told, report(5, Unchanged(), FAILED)).plan_type is None
+    assert projection(told).plan_type is PlanType.COMMIT
+    assert projection(told, report(5, Unchanged(), FAILED)).plan_type is None
 
 
 def test_without_an_operation_each_report_is_one_of_its_own() -> None:
@@ -153,7 +155,7 @@ def test_without_an_operation_each_report_is_one_of_its_own() -> None:
         replace(report(9, UNSUBSCRIBE, progress), operation=None)
         for progress in (SUCCEEDED, FAILED)
     ]
-    assert course(*alone) == course(report(9, UNSUBSCRIBE, SUCCEEDED))
+    assert projection(*alone) == projection(report(9, UNSUBSCRIBE, SUCCEEDED))
 
 
 # --- the register ---------------------------------------------------------------------------------
@@ -161,12 +163,12 @@ def test_without_an_operation_each_report_is_one_of_its_own() -> None:
 
 def test_a_register_keeps_of_an_operation_only_what_decides() -> None:
     """Reported as running without end, it pushes nothing else out."""
-    register = Subscription(SAAS).heard(BEGAN)
+    register = Subscription(SAAS).with_note(BEGAN)
     for day in range(KEPT_MAX + 50):
-        register = register.heard(report(day, UNSUBSCRIBE, RUNNING))
+        register = register.with_note(report(day, UNSUBSCRIBE, RUNNING))
     assert register.notes == (BEGAN,)
     for day in range(KEPT_MAX + 50):
-        register = register.heard(report(day, UNSUBSCRIBE, FAILED))
+        register = register.with_note(report(day, UNSUBSCRIBE, FAILED))
     assert register.notes == (BEGAN, report(KEPT_MAX + 49, UNSUBSCRIBE, FAILED))
 
 
@@ -197,13 +199,13 @@ def reports(draw: st.DrawFn) -> list[Note]:
 @settings(max_examples=300, deadline=None)
 @given(reports(), st.data())
 def test_any_order_of_any_reports_comes_to_the_same(told: list[Note], data: st.DataObject) -> None:
-    """In the register as well as in the course, also where some arrive twice."""
+    """In the register as well as in the projection, also where some arrive twice."""
     again = data.draw(st.permutations([*told, *told]))
     first, second = Subscription(SAAS), Subscription(SAAS)
     for each in told:
-        first = first.heard(each)
+        first = first.with_note(each)
     for each in again:
-        second = second.heard(each)
+        second = second.with_note(each)
     assert first == second
     assert fold(first, ()) == fold(second, ())
 

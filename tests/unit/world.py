@@ -13,7 +13,7 @@ from typing import TypeVar
 from hypothesis.vendor.pretty import RepresentationPrinter
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.coverage import Coverage
+from marketplace_worker.lifecycle.coverage.combined import Coverage
 from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
 from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import (
@@ -138,7 +138,7 @@ class World:
     def tell(self, fact: Fact, now: datetime) -> Decision | None:
         """Decide on one fact, as the worker does; None: activity that nobody waits for."""
         if isinstance(fact, LoggedIn | ApiRequested):
-            self.fleet.heard(fact)
+            self.fleet.record_activity(fact)
             if fact.feed not in self.fleet.organization(fact.organization).watched_feeds:
                 return None
         return self.decide(fact, now)

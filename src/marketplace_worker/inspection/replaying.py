@@ -11,14 +11,14 @@ from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.sight import Inspector, Sight, look
 from marketplace_worker.lifecycle.explain.situation import case_of
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.settle import settled
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
-from marketplace_worker.store import organizations, policies, refolding, subscriptions
+from marketplace_worker.store import organizations, policies, replay, subscriptions
 from marketplace_worker.store.database import Connection, one_moment
-from marketplace_worker.store.folding import Decided, Entry, Refolded, unsealed
-from marketplace_worker.store.refolding import Kin
+from marketplace_worker.store.folding import Entry, RecordedDecision, ReplayResult, unsealed
+from marketplace_worker.store.replay import ReplayGroup
 
 PAGE = 200
 """How many organizations, with all that belongs to them, are in memory at once."""
@@ -77,7 +77,7 @@ async def verify(
 async def rows_about(inspector: Inspector) -> int | None:
     """About how many rows the journal has, as Postgres estimates; None: it does not know yet."""
     async with one_moment(inspector.pool) as conn:
-        return await refolding.rows_about(conn)
+        return await replay.rows_about(conn)
 
 
 async def _verify_organizations(inspector: Inspector) -> AsyncIterator[Verification]:
@@ -87,7 +87,7 @@ async def _verify_organizations(inspector: Inspector) -> AsyncIterator[Verificat
         after = ids[-1]
         if fresh := set(ids) - ahead:
             page = await _verify_page(inspector, fresh, set())
-            ahead |= page.kin.organizations
+            ahead |= page.group.organizations
             yield page.verification
         ahead -= set(ids)
 
@@ -100,7 +100,7 @@ async def _verify_subscriptions(inspector: Inspector) -> AsyncIterator[Verificat
         last = keys[-1]
         if fresh := await _of_nobody(inspector, set(keys) - ahead):
             page = await _verify_page(inspector, set(), fresh)
-            ahead |= page.kin.subscriptions
+            ahead |= page.group.subscriptions
             yield page.verification
         ahead -= set(keys)
 
@@ -108,10 +108,10 @@ async def _verify_subscriptions(inspector: Inspector) -> AsyncIterator[Verificat
 async def _of_nobody(inspector: Inspector, keys: set[SubscriptionKey]) -> set[SubscriptionKey]:
     """Whom no organization leads to: what belongs together does so from either side."""
     async with one_moment(inspector.pool) as conn:
-        found = await refolding.kin(conn, [], keys)
+        found = await replay.group_of(conn, [], keys)
         if not found.organizations:
             return keys
-        return keys - (await refolding.kin(conn, found.organizations)).subscriptions
+        return keys - (await replay.group_of(conn, found.organizations)).subscriptions
 
 
 async def _page_of_organizations(
@@ -130,14 +130,14 @@ async def _page_of_subscriptions(
 
 async def _page_alone(inspector: Inspector, after: int) -> list[Entry]:
     async with one_moment(inspector.pool) as conn:
-        return await refolding.read_alone(conn, after=after, limit=PAGE)
+        return await replay.read_alone(conn, after=after, limit=PAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
     """What was looked at together, and what was found."""
 
-    kin: Kin
+    group: ReplayGroup
     verification: Verification
 
 
@@ -145,34 +145,34 @@ async def _verify_page(
     inspector: Inspector, ids: set[OrganizationId], keys: set[SubscriptionKey]
 ) -> _Page:
     async with one_moment(inspector.pool) as conn:
-        kin = await refolding.kin(conn, sorted(ids), sorted(keys))
-        refolded = await refolding.refold(conn, kin)
-        found = [Difference(_row(each.entry), each.what) for each in refolded.damages]
-        found += await _compare_organizations(conn, kin, refolded)
-        found += await _forgotten(conn, inspector, kin)
-        found += await _compare_subscriptions(conn, kin, refolded)
-        found += _compare_history(await refolding.decided(conn, kin.organizations), refolded)
+        group = await replay.group_of(conn, sorted(ids), sorted(keys))
+        replayed = await replay.replay(conn, group)
+        found = [Difference(_row(each.entry), each.what) for each in replayed.damages]
+        found += await _compare_organizations(conn, group, replayed)
+        found += await _forgotten(conn, inspector, group)
+        found += await _compare_subscriptions(conn, group, replayed)
+        found += _compare_history(await replay.decided(conn, group.organizations), replayed)
     return _Page(
-        kin,
+        group,
         Verification(
-            len(kin.organizations),
-            len(kin.subscriptions),
-            refolded.rows,
-            len(refolded.covered),
+            len(group.organizations),
+            len(group.subscriptions),
+            replayed.rows,
+            len(replayed.covered),
             found,
         ),
     )
 
 
 async def _compare_organizations(
-    conn: Connection, kin: Kin, refolded: Refolded
+    conn: Connection, group: ReplayGroup, replayed: ReplayResult
 ) -> list[Difference]:
     found: list[Difference] = []
-    stored = {each.id: each for each in await organizations.read(conn, kin.organizations)}
-    for id_ in sorted(kin.organizations):
+    stored = {each.id: each for each in await organizations.read(conn, group.organizations)}
+    for id_ in sorted(group.organizations):
         here = stored.get(id_, Organization(id_))
-        found += _fields(id_, here, refolded.fleet.organization(id_))
-    beside = await organizations.columns(conn, kin.organizations)
+        found += _fields(id_, here, replayed.fleet.organization(id_))
+    beside = await organizations.columns(conn, group.organizations)
     for id_, columns in sorted(beside.items()):
         derived = organizations.columns_of(stored[id_])
         found += [
@@ -183,10 +183,12 @@ async def _compare_organizations(
     return found
 
 
-async def _forgotten(conn: Connection, inspector: Inspector, kin: Kin) -> list[Difference]:
+async def _forgotten(
+    conn: Connection, inspector: Inspector, group: ReplayGroup
+) -> list[Difference]:
     """Organizations that something is ahead of, and that nobody will look at."""
-    sight = await look(conn, inspector, sorted(kin.organizations))
-    beside = await organizations.columns(conn, kin.organizations)
+    sight = await look(conn, inspector, sorted(group.organizations))
+    beside = await organizations.columns(conn, group.organizations)
     found = []
     for each in sight.organizations:
         case = case_of(each, sight.fleet, sight.policies, now=sight.now)
@@ -197,14 +199,14 @@ async def _forgotten(conn: Connection, inspector: Inspector, kin: Kin) -> list[D
 
 
 async def _compare_subscriptions(
-    conn: Connection, kin: Kin, refolded: Refolded
+    conn: Connection, group: ReplayGroup, replayed: ReplayResult
 ) -> list[Difference]:
     found: list[Difference] = []
-    stored = {each.key: each for each in await subscriptions.read(conn, kin.subscriptions)}
-    links = await subscriptions.links_of(conn, kin.subscriptions)
-    for key in sorted(kin.subscriptions):
+    stored = {each.key: each for each in await subscriptions.read(conn, group.subscriptions)}
+    links = await subscriptions.links_of(conn, group.subscriptions)
+    for key in sorted(group.subscriptions):
         here = stored.get(key, Subscription(key))
-        found += _fields(str(key), here, refolded.fleet.subscription(key))
+        found += _fields(str(key), here, replayed.fleet.subscription(key))
         for link in here.links:
             if (link.organization, key) not in links:
                 found.append(Difference(str(key), "column link", "", link.organization))
@@ -221,16 +223,16 @@ def _fields(
 
 
 def _compare_history(
-    stored: Mapping[tuple[Identity, OrganizationId], Decided], refolded: Refolded
+    stored: Mapping[tuple[Identity, OrganizationId], RecordedDecision], replayed: ReplayResult
 ) -> Iterator[Difference]:
     """What each fact made of whom; a look that said nothing may be written down or not."""
     for (identity, id_), written in stored.items():
-        if identity in refolded.covered:
+        if identity in replayed.covered:
             continue
-        folded = refolded.decided.get((identity, id_))
+        folded = replayed.decided.get((identity, id_))
         if folded != written:
             yield Difference(id_, f"history of {identity.id}", str(written), str(folded))
-    for (identity, id_), folded in refolded.decided.items():
+    for (identity, id_), folded in replayed.decided.items():
         if folded[-1] and (identity, id_) not in stored:
             yield Difference(id_, f"history of {identity.id}", "", str(folded))
 
@@ -246,17 +248,17 @@ async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime
         Misconfigured: what was known then is folded away.
     """
     async with one_moment(inspector.pool) as conn:
-        kin = await refolding.kin(conn, [organization])
-        began = [each.decided_at for each in await refolding.checkpoints(conn, kin)]
+        group = await replay.group_of(conn, [organization])
+        began = [each.decided_at for each in await replay.checkpoints(conn, group)]
         if began and max(began) > at:
             raise Misconfigured(
                 f"--as-of: of {organization} is known only how it stood from "
                 f"{max(began):%Y-%m-%d %H:%M:%S} UTC on: what the journal had of the time before "
                 "is folded away"
             )
-        refolded = await refolding.refold(conn, kin, until=at)
+        replayed = await replay.replay(conn, group, until=at)
         known = await policies.read_all(conn)
-    version = refolded.entries[-1].row.policy_version if refolded.entries else None
+    version = replayed.entries[-1].row.policy_version if replayed.entries else None
     current = known[version] if version else inspector.policies.current
-    found = refolded.fleet.organization(organization)
-    return Sight([found], refolded.fleet, Policies(current, known), at)
+    found = replayed.fleet.organization(organization)
+    return Sight([found], replayed.fleet, Policies(current, known), at)

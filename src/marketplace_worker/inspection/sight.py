@@ -8,7 +8,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.store import neighbourhood
+from marketplace_worker.store import working_set
 from marketplace_worker.store.database import Connection, Pool
 from marketplace_worker.store.policies import PolicyBook
 
@@ -46,7 +46,7 @@ async def look(
     One that was never heard of is as if nothing had been told of it.
     """
     policy, now = inspector.policies.current, inspector.now
-    fleet = await neighbourhood.read(conn, {*ids, *around}, policy, now=now)
+    fleet = await working_set.read(conn, {*ids, *around}, policy, now=now)
     policies = await inspector.policies.policies_for(conn, fleet)
     return Sight([fleet.organization(each) for each in ids], fleet, policies, now)
 

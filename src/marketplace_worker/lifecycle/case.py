@@ -9,7 +9,7 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle import effects
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
-from marketplace_worker.lifecycle.claims import Claim
+from marketplace_worker.lifecycle.coverage.intervals import ActiveInterval
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
     DeactivationCause,
@@ -59,7 +59,7 @@ class Case(Outlook):
 
     # --- what is decided ---
 
-    def cancel(self, last_end: Claim) -> None:
+    def cancel(self, last_end: ActiveInterval) -> None:
         """The last plan has ended: the beginning of the way down."""
         story = str(
             event_id(self.organization.id, self.organization.sequence + 1, EventKind.CANCELED)
@@ -85,7 +85,7 @@ class Case(Outlook):
         self.say([(EventKind.CANCELED, details)], effective_at=last_end.ends_at)
         self._say_withdrawn(notice)
 
-    def follow(self, last_end: Claim) -> None:
+    def follow(self, last_end: ActiveInterval) -> None:
         """When or why the last plan ended is told anew; the deadlines follow (section 2)."""
         organization, cancellation = self.organization, self.organization.cancellation
         assert cancellation is not None
@@ -119,11 +119,11 @@ class Case(Outlook):
             cancellation = replace(cancellation, waited=waited)
             self.become(replace(self.organization, cancellation=cancellation))
 
-    def await_completion(self, claim: Claim) -> None:
+    def await_completion(self, interval: ActiveInterval) -> None:
         """A plan is active again; the clock stands still until the reinstatement is completed."""
-        assert claim.subscription is not None
-        assert claim.waits_for is not None
-        pending = Pending(claim.subscription, claim.waits_for, claim.starts_at)
+        assert interval.subscription is not None
+        assert interval.waits_for is not None
+        pending = Pending(interval.subscription, interval.waits_for, interval.starts_at)
         begins = self.organization.pending is None
         self.become(replace(self.organization, pending=pending))
         if begins:
@@ -142,7 +142,7 @@ class Case(Outlook):
         details = ReinstatementDetails(pending.subscription, pending.completed_by)
         self.say([(kind, details)], effective_at=self.now)
 
-    def reinstate(self, proof: Claim, initiator: Initiator) -> None:
+    def reinstate(self, proof: ActiveInterval, initiator: Initiator) -> None:
         """It has an active plan again: undo what was in force, and nothing else."""
         before = self.organization
         assert before.cancellation is not None

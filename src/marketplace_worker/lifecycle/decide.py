@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from marketplace_worker.lifecycle import restoring, support
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.claims import Trigger
+from marketplace_worker.lifecycle.coverage.intervals import Trigger
 from marketplace_worker.lifecycle.events import (
     WORKER,
     Event,
@@ -45,7 +45,6 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Answers, Watch
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.reanchoring import (
     WrongTime,
@@ -56,6 +55,7 @@ from marketplace_worker.lifecycle.reanchoring import (
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, settle, settled
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
 
 Telling = Created | TierChanged | OwnerChanged | CommitmentLinked
@@ -204,7 +204,7 @@ class _Deciding:
 
     def _notified(self, fact: Notified) -> _Decided:
         before = self.fleet.subscription(fact.subscription)
-        after = before.heard(fact.note)
+        after = before.with_note(fact.note)
         view = self.fleet.with_subscription(after)
         outcome = _outcome(fact, before, after, self.fleet, view)
         return outcome, after, self._settle_holders(after, view)
@@ -219,7 +219,7 @@ class _Deciding:
             fact.plan_type,
             fact.billing_account,
         )
-        after = self.fleet.subscription(fact.subscription).linked(link)
+        after = self.fleet.subscription(fact.subscription).with_link(link)
         view = self.fleet.with_subscription(after)
         settled = self._settle_holders(after, view)
         return _applied_or_kept(view.organization(fact.organization)), after, settled
@@ -388,7 +388,7 @@ def _outcome(
 
 def _read(subscription: Subscription, fleet: Fleet) -> object:
     """All that a register comes to."""
-    return fleet.course_of(subscription), subscription.predecessor, subscription.accounts
+    return fleet.projection_of(subscription), subscription.predecessor, subscription.accounts
 
 
 def _applied_or_kept(organization: Organization) -> Outcome:

@@ -1,6 +1,6 @@
 """The organizations and subscriptions at hand: what a decision may look up.
 
-Holds the whole fleet in `simulate`, and in the worker the neighbourhood of one batch.
+Holds the whole fleet in `simulate`, and in the worker the working set of one batch.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from marketplace_worker.lifecycle.index import (
     LINKED,
     LOCKED_EMAILS,
     OWNERS,
-    Account,
+    BillingAccount,
     Index,
     Memo,
     account_of,
 )
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import FOREVER, Subscription
 from marketplace_worker.lifecycle.registers import Registers
 from marketplace_worker.lifecycle.safeguards import Safeguards
+from marketplace_worker.lifecycle.subscription import FOREVER, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     OrganizationId,
@@ -48,16 +48,16 @@ class Fleet(Registers):
         """When the organization was last in use."""
         return self.seen.get(organization) or LastSeen()
 
-    def heard(self, activity: ActivityFact) -> None:
+    def record_activity(self, activity: ActivityFact) -> None:
         """An organization is in use, and a feed is alive."""
         seen, at = self.last_seen(activity.organization), activity.occurred_at
         match activity:
             case LoggedIn():
-                seen = seen.logged_in(at)
+                seen = seen.with_login(at)
             case ApiRequested():
-                seen = seen.requested(at)
+                seen = seen.with_request(at)
         self.seen[activity.organization] = seen
-        self.feeds.hear(activity.feed, at)
+        self.feeds.record(activity.feed, at)
 
     def with_subscription(self, changed: Subscription) -> "Fleet":
         """The same fleet with one register changed; the fleet itself stays as it is."""
@@ -92,13 +92,13 @@ class Fleet(Registers):
 
     def attached_to(self, organization: OrganizationId) -> list[Subscription]:
         """Every subscription that was ever linked to it, or inherited such a link, by key."""
-        keys = self._with_heirs(self._index.known(LINKED, organization))
+        keys = self._with_heirs(self._index.find(LINKED, organization))
         found = [self.subscription(key) for key in sorted(keys, key=by_key)]
         return [each for each in found if organization in self.tenures_of(each)]
 
     def ever_had_plans(self, organization: OrganizationId) -> bool:
         """Whether any subscription was ever linked to it, perhaps only by what it continues."""
-        return bool(self._index.known(LINKED, organization))
+        return bool(self._index.find(LINKED, organization))
 
     def holders(self, key: SubscriptionKey, at: datetime) -> set[OrganizationId]:
         """Every organization whose plans a change of this register may concern at that time.
@@ -115,7 +115,7 @@ class Fleet(Registers):
         found = {
             holder for each in concerned for holder in self.tenures_of(self.subscription(each))
         }
-        for account in self._accounts_told_of(key):
+        for account in self._accounts_of_subscription(key):
             if self.is_crowded(account):
                 continue
             holders = self._holders_of(account)
@@ -157,19 +157,23 @@ class Fleet(Registers):
                         if (starts_at := max(since, began_at)) < ends_at:
                             yield each, (starts_at, ends_at)
 
-    def _accounts_of(self, organization: OrganizationId) -> list[Account]:
+    def _accounts_of(self, organization: OrganizationId) -> list[BillingAccount]:
         """All billing accounts that any of its plans was ever told to have."""
         plans = self.attached_to(organization)
-        return sorted({account for each in plans for account in self._accounts_told_of(each.key)})
+        return sorted(
+            {account for each in plans for account in self._accounts_of_subscription(each.key)}
+        )
 
-    def _having(self, account: Account) -> list[Subscription]:
+    def _having(self, account: BillingAccount) -> list[Subscription]:
         """What was ever told to have it, by key."""
         return [
             self.subscription(key)
-            for key in sorted(self._index.known(ACCOUNTS, account), key=by_key)
+            for key in sorted(self._index.find(ACCOUNTS, account), key=by_key)
         ]
 
-    def _while_having(self, account: Account, subscription: Subscription) -> Iterator[Interval]:
+    def _while_having(
+        self, account: BillingAccount, subscription: Subscription
+    ) -> Iterator[Interval]:
         """When a subscription had a billing account."""
         history = self._account_history_of(subscription)
         for (since, name, _), following in zip(history, (*history[1:], None), strict=False):
@@ -184,13 +188,13 @@ class Fleet(Registers):
 
     def locking(self, email: EmailHash) -> list[Organization]:
         """The organizations whose deactivation locked an email, by id."""
-        found = map(self.organization, sorted(self._index.known(LOCKED_EMAILS, email)))
+        found = map(self.organization, sorted(self._index.find(LOCKED_EMAILS, email)))
         return [each for each in found if each.locked_email == email]
 
     def using(self, email: EmailHash) -> list[Organization]:
         """The organizations that are not deactivated and whose owner has an email, by id."""
         return [
             each
-            for each in map(self.organization, sorted(self._index.known(OWNERS, email)))
+            for each in map(self.organization, sorted(self._index.find(OWNERS, email)))
             if each.counts_in_the_fleet and each.owner is not None and each.owner.value == email
         ]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
-from marketplace_worker.lifecycle.claims import Trigger
+from marketplace_worker.lifecycle.coverage.intervals import Trigger
 from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
 from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
 from marketplace_worker.lifecycle.explain.values import Postponed, Withheld
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.inactivity import Feeds, Heard
+from marketplace_worker.lifecycle.inactivity import DayRange, Feeds
 from marketplace_worker.lifecycle.limits import control_plane_limit, limit
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Policies
@@ -146,8 +146,12 @@ def _plan_ends(
 ) -> Iterator[Forthcoming]:
     if organization.creation is None:
         return
-    claims = case_of(organization, fleet, policies, now=now).covered.claims
-    ends = {(claim.ends_at, claim.plan) for claim in claims if now < claim.ends_at <= until}
+    intervals = case_of(organization, fleet, policies, now=now).covered.intervals
+    ends = {
+        (interval.ends_at, interval.plan)
+        for interval in intervals
+        if now < interval.ends_at <= until
+    }
     for at, plan in sorted(ends):
         yield Forthcoming(organization.id, at, at, What.PLAN_ENDS, plan=plan)
 
@@ -185,9 +189,9 @@ def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
             begins = max(datetime.combine(day, time(0), UTC), now)
             ends = datetime.combine(day, time.max, UTC)
             known = heard.get(day)
-            heard[day] = Heard(min(known.first_at, begins) if known else begins, ends)
+            heard[day] = DayRange(min(known.first_at, begins) if known else begins, ends)
             day += timedelta(days=1)
-    return Feeds(days, feeds.unread)
+    return Feeds(days, feeds.possible_use)
 
 
 def first_trip(

@@ -44,7 +44,7 @@ from marketplace_worker.lifecycle.safeguards import (
     steps_of,
 )
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.unread import UnreadableFeed
+from marketplace_worker.lifecycle.unreadable import UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide
 
 BY_CLOCK = "clock"
@@ -143,9 +143,9 @@ class Watch:
         if self.recalled is not None:
             silent = self.recalled.silent or ()
         else:
-            silent = feeds.silent(anchor, rules, now=now)
+            silent = feeds.silent_feeds(anchor, rules, now=now)
             for feed in silent:
-                self._feed_is_silent(feed, feeds.last_heard_at(feed), now, causation_id)
+                self._feed_is_silent(feed, feeds.last_event_at(feed), now, causation_id)
         self.answers = replace(self.answers, silent=silent)
         return bool(silent)
 
@@ -165,7 +165,7 @@ class Watch:
         if self.recalled is not None:
             unreadable = self.recalled.unreadable or ()
         else:
-            unreadable = tuple(feeds.unreadable(organization.id, anchor, rules, now=now))
+            unreadable = tuple(feeds.unreadable_feeds(organization.id, anchor, rules, now=now))
             for each in unreadable:
                 own = organization.unreadable if each.organization else self.safeguards.unreadable
                 if dict(own).get(each.feed) != now.date():

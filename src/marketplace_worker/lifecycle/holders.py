@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 
-from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
+from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 HOLDERS_MAX = 100

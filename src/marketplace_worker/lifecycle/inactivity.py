@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from marketplace_worker.lifecycle.policy import Inactivity
-from marketplace_worker.lifecycle.unread import Unread, UnreadableFeed
+from marketplace_worker.lifecycle.unreadable import PossibleUse, UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 LOGINS_KEPT = timedelta(days=45)
@@ -33,7 +33,7 @@ class LastSeen:
         newest = set() if self.login_at is None else {self.login_at}
         return tuple(sorted(newest.union(self.logins)))
 
-    def logged_in(self, at: datetime) -> "LastSeen":
+    def with_login(self, at: datetime) -> "LastSeen":
         """With one more login, whenever it was."""
         newest = max(self.login_at or at, at)
         kept = {each for each in self.logins if first_kept(newest) <= each.date()}
@@ -42,11 +42,11 @@ class LastSeen:
             kept = (kept - of_the_day) | {min(of_the_day), max(of_the_day)}
         return replace(self, login_at=newest, logins=tuple(sorted(kept)))
 
-    def requested(self, at: datetime) -> "LastSeen":
+    def with_request(self, at: datetime) -> "LastSeen":
         """With one more API request, whenever it was."""
         return replace(self, request_at=max(self.request_at or at, at))
 
-    def after(self, moment: datetime) -> bool:
+    def used_after(self, moment: datetime) -> bool:
         """Whether it was in use later than that."""
         used = (self.login_at, self.request_at)
         return any(at is not None and moment < at for at in used)
@@ -85,36 +85,38 @@ def _left_at(
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DayRange:
     """The first and the last moment of one UTC day at which a feed was heard, by event time."""
 
     first_at: datetime
     last_at: datetime
 
-    def and_at(self, moment: datetime) -> "Heard":
+    def including(self, moment: datetime) -> "DayRange":
         """With one more moment of the same day."""
-        return Heard(min(self.first_at, moment), max(self.last_at, moment))
+        return DayRange(min(self.first_at, moment), max(self.last_at, moment))
 
 
 @dataclass(slots=True)
 class Feeds:
     """When each feed was heard, fleet-wide, day by day; and what of them could not be read."""
 
-    days: dict[ActivityFeed, dict[date, Heard]] = field(
+    days: dict[ActivityFeed, dict[date, DayRange]] = field(
         default_factory=lambda: {feed: {} for feed in ActivityFeed}
     )
-    unread: Unread = field(default_factory=Unread)
+    possible_use: PossibleUse = field(default_factory=PossibleUse)
 
-    def hear(self, feed: ActivityFeed, moment: datetime) -> None:
+    def record(self, feed: ActivityFeed, moment: datetime) -> None:
         """A feed carried an event of that moment (UTC)."""
         known = self.days[feed].get(moment.date())
-        self.days[feed][moment.date()] = known.and_at(moment) if known else Heard(moment, moment)
+        self.days[feed][moment.date()] = (
+            known.including(moment) if known else DayRange(moment, moment)
+        )
 
-    def last_heard_at(self, feed: ActivityFeed) -> datetime | None:
+    def last_event_at(self, feed: ActivityFeed) -> datetime | None:
         """The newest moment of a feed; None: it was never heard."""
         return max((heard.last_at for heard in self.days[feed].values()), default=None)
 
-    def silent(
+    def silent_feeds(
         self, anchor: datetime, rules: Inactivity, *, now: datetime
     ) -> tuple[ActivityFeed, ...]:
         """The feeds with too long a gap over the window that a decision looks at now.
@@ -133,7 +135,7 @@ class Feeds:
             if self._longest_gap(feed, since[feed], now) > rules.feed_max_gap
         )
 
-    def unreadable(
+    def unreadable_feeds(
         self, organization: OrganizationId, anchor: datetime, rules: Inactivity, *, now: datetime
     ) -> dict[UnreadableFeed, datetime]:
         """The feeds that may hide use of the organization within the window that a decision looks
@@ -141,12 +143,14 @@ class Feeds:
         """
         found: dict[UnreadableFeed, datetime] = {}
         for feed in ActivityFeed:
-            used_at = self.unread.named.get((organization, feed))
+            used_at = self.possible_use.named.get((organization, feed))
             if used_at is not None:
                 left_at = _left_at(feed, used_at, anchor, rules)
                 found[UnreadableFeed(feed, organization)] = left_at
             days = [
-                day for day, read in self.unread.days[feed].items() if read.counts_for_everybody
+                day
+                for day, read in self.possible_use.days[feed].items()
+                if read.counts_for_everybody
             ]
             if days:
                 ends_at = datetime.combine(max(days), time.max, UTC)

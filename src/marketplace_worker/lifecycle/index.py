@@ -7,10 +7,10 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Generic, TypeVar
 
-from marketplace_worker.lifecycle.course import Course
 from marketplace_worker.lifecycle.holders import Stake
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import AccountHistory, Link, Subscription, Tenure
+from marketplace_worker.lifecycle.projection import Projection
+from marketplace_worker.lifecycle.subscription import AccountHistory, Link, Subscription, Tenure
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Marketplace,
@@ -21,7 +21,7 @@ from marketplace_worker.lifecycle.vocabulary import (
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-Account = tuple[Marketplace, str]
+BillingAccount = tuple[Marketplace, str]
 """A customer's billing account at a marketplace."""
 
 
@@ -36,23 +36,23 @@ class Index:
     linked: dict[OrganizationId, set[SubscriptionKey]] = field(default_factory=dict)
     proofs: dict[SubscriptionKey, set[OrganizationId]] = field(default_factory=dict)
     successors: dict[SubscriptionKey, set[SubscriptionKey]] = field(default_factory=dict)
-    accounts: dict[Account, set[SubscriptionKey]] = field(default_factory=dict)
-    holding: dict[Account, set[SubscriptionKey]] = field(default_factory=dict)
+    accounts: dict[BillingAccount, set[SubscriptionKey]] = field(default_factory=dict)
+    holding: dict[BillingAccount, set[SubscriptionKey]] = field(default_factory=dict)
     owners: dict[EmailHash, set[OrganizationId]] = field(default_factory=dict)
     locked_emails: dict[EmailHash, set[OrganizationId]] = field(default_factory=dict)
     beneath: "Index | None" = None
 
-    def known(self, part: "Part[_K, _V]", key: _K) -> AbstractSet[_V]:
+    def find(self, part: "Part[_K, _V]", key: _K) -> AbstractSet[_V]:
         """What is under a key of one part, here and beneath."""
         here = part(self).get(key)
         if self.beneath is None:
             return here or frozenset()
-        beneath = self.beneath.known(part, key)
+        beneath = self.beneath.find(part, key)
         return beneath | here if here else beneath
 
     def add(self, part: "Part[_K, _V]", key: _K, value: _V) -> None:
         """Put one more under a key of one part."""
-        if self.beneath is None or value not in self.beneath.known(part, key):
+        if self.beneath is None or value not in self.beneath.find(part, key):
             part(self).setdefault(key, set()).add(value)
 
     def add_organization(self, organization: Organization) -> None:
@@ -75,17 +75,17 @@ class Index:
         may_be_held = bool(subscription.links) or predecessor is not None
         for account in accounts_of(subscription):
             self.add(ACCOUNTS, account, key)
-            if may_be_held or self.known(PROOFS, key):
+            if may_be_held or self.find(PROOFS, key):
                 self.add(HOLDING, account, key)
 
 
-def account_of(subscription: Subscription, at: datetime) -> Account | None:
+def account_of(subscription: Subscription, at: datetime) -> BillingAccount | None:
     """Its billing account as it was told by then, or else first."""
     account = subscription.account_at(at)
     return None if account is None else (subscription.key.marketplace, account)
 
 
-def accounts_of(subscription: Subscription) -> set[Account]:
+def accounts_of(subscription: Subscription) -> set[BillingAccount]:
     """All billing accounts that it was ever told to have."""
     return {(subscription.key.marketplace, account) for _, account in subscription.accounts}
 
@@ -127,16 +127,17 @@ class Memo(Generic[_K, _V]):
 class Derived:
     """What a register comes to in one fleet; None: nobody has asked yet.
 
-    `told_links` leave out what proofs made, `unlinked` is its course as if nobody had linked it.
+    `sign_up_links` leave out what proofs made, `unlinked` is its
+    projection as if nobody had linked it.
     `in_a_circle`: it continues, by way of others, itself.
     """
 
-    accounts: set[Account] | None = None
+    accounts: set[BillingAccount] | None = None
     account_history: AccountHistory | None = None
     links: tuple[Link, ...] | None = None
-    told_links: tuple[Link, ...] | None = None
-    course: Course | None = None
-    unlinked: Course | None = None
+    sign_up_links: tuple[Link, ...] | None = None
+    projection: Projection | None = None
+    unlinked: Projection | None = None
     tenures: Mapping[OrganizationId, Sequence[Tenure]] | None = None
     stakes: tuple[Stake, ...] | None = None
     in_a_circle: bool = False
@@ -148,7 +149,7 @@ Part = Callable[[Index], dict[_K, set[_V]]]
 LINKED: Part[OrganizationId, SubscriptionKey] = attrgetter("linked")
 PROOFS: Part[SubscriptionKey, OrganizationId] = attrgetter("proofs")
 SUCCESSORS: Part[SubscriptionKey, SubscriptionKey] = attrgetter("successors")
-ACCOUNTS: Part[Account, SubscriptionKey] = attrgetter("accounts")
-HOLDING: Part[Account, SubscriptionKey] = attrgetter("holding")
+ACCOUNTS: Part[BillingAccount, SubscriptionKey] = attrgetter("accounts")
+HOLDING: Part[BillingAccount, SubscriptionKey] = attrgetter("holding")
 OWNERS: Part[EmailHash, OrganizationId] = attrgetter("owners")
 LOCKED_EMAILS: Part[EmailHash, OrganizationId] = attrgetter("locked_emails")

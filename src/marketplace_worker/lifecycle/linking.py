@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import itemgetter
 
-from marketplace_worker.lifecycle.plans import Link, Subscription
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey, marketplace_id
 
 

@@ -1,6 +1,6 @@
 """What a marketplace's notification says of its subscription, whichever marketplace it is.
 
-The tables of marketplaces.md section 1 in our own words; `course.fold` reads them.
+The tables of marketplaces.md section 1 in our own words; `projection.fold` reads them.
 """
 
 from dataclasses import dataclass
@@ -170,7 +170,7 @@ class Note:
     closes_usage: bool = False
 
     @property
-    def takes_away(self) -> bool:
+    def is_destructive(self) -> bool:
         """Whether it would end or interrupt the plan, and so must wait for its success."""
         return isinstance(self.change, Suspended | Unsubscribed)
 
@@ -183,7 +183,7 @@ class Note:
             case Progress.SUCCEEDED:
                 return True
             case Progress.RUNNING:
-                return not self.takes_away
+                return not self.is_destructive
             case Progress.FAILED:
                 return False
 

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
 from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
 from marketplace_worker.lifecycle.facts import CommitmentLinked, Created, OwnerChanged, TierChanged
-from marketplace_worker.lifecycle.plans import KEPT_MAX
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import KEPT_MAX
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     EmailHash,

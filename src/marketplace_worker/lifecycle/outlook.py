@@ -6,8 +6,8 @@ Derived when asked for, and kept for as long as what it is derived from stays th
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from marketplace_worker.lifecycle.claims import Moment, Trigger, next_commitment_at
-from marketplace_worker.lifecycle.coverage import Attachment, Coverage, attached, coverage
+from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage, attached, coverage
+from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, next_commitment_at
 from marketplace_worker.lifecycle.deadlines import Clock, schedule
 from marketplace_worker.lifecycle.events import ScheduledStep, Standing
 from marketplace_worker.lifecycle.fleet import Fleet

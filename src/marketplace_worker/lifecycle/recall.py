@@ -9,7 +9,7 @@ from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Answers
 from marketplace_worker.lifecycle.inactivity import LastSeen
-from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -28,7 +28,7 @@ class Readings:
 
     seen: Mapping[OrganizationId, LastSeen] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
-    crowded: tuple[Account, ...] = ()
+    crowded: tuple[BillingAccount, ...] = ()
     answered: bool = False
 
 
@@ -49,7 +49,7 @@ def readings_of(decision: Decision, fleet: Fleet) -> Readings:
     return Readings(seen, decision.answers, _crowded(decision, fleet))
 
 
-def _crowded(decision: Decision, fleet: Fleet) -> tuple[Account, ...]:
+def _crowded(decision: Decision, fleet: Fleet) -> tuple[BillingAccount, ...]:
     if not fleet.crowded:
         return ()
     plans = [
@@ -60,13 +60,13 @@ def _crowded(decision: Decision, fleet: Fleet) -> tuple[Account, ...]:
     return tuple(sorted(told & fleet.crowded))
 
 
-def answer_again(organization: Organization, *, now: datetime) -> Organization:
+def replay_refusal(organization: Organization, *, now: datetime) -> Organization:
     """An erased organization as it is after it refused a request at `now` that was not kept."""
     decided_at = max(now, organization.decided_at or now)
     return replace(organization, sequence=organization.sequence + 1, decided_at=decided_at)
 
 
-def take_again(
+def replay_decision(
     fact: Fact, fleet: Fleet, policies: Policies, readings: Readings, *, now: datetime
 ) -> Decision:
     """Decide on a fact as it was decided on at `now`, and let the fleet hold it.

@@ -1,4 +1,4 @@
-"""The registers at hand, and what is derived from them: links, courses, holders of accounts.
+"""The registers at hand, and what is derived from them: links, projections, holders of accounts.
 
 What was derived is kept until something that it depends on changes; only this module knows what
 depends on what.
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.holders import CROWDED, HOLDERS_MAX, Holders, Stake, stakes_of
 from marketplace_worker.lifecycle.index import (
@@ -16,7 +15,7 @@ from marketplace_worker.lifecycle.index import (
     LINKED,
     PROOFS,
     SUCCESSORS,
-    Account,
+    BillingAccount,
     Derived,
     Index,
     Memo,
@@ -24,13 +23,14 @@ from marketplace_worker.lifecycle.index import (
     accounts_of,
 )
 from marketplace_worker.lifecycle.organization import Organization, Proof
-from marketplace_worker.lifecycle.plans import (
+from marketplace_worker.lifecycle.projection import Projection, fold
+from marketplace_worker.lifecycle.subscription import (
     AccountHistory,
     Link,
     Subscription,
     Tenure,
-    inherit,
-    preceding,
+    before_first_of,
+    inherited_links,
     tenures,
 )
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey, by_key
@@ -57,11 +57,13 @@ class Registers:
     organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
     subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     population: int = 0
-    crowded: set[Account] = field(default_factory=set)
+    crowded: set[BillingAccount] = field(default_factory=set)
     _index: Index = field(default_factory=Index)
     _beneath: "Registers | None" = None
     _read: Memo[SubscriptionKey, Derived] = field(default_factory=Memo, compare=False, repr=False)
-    _accounts: Memo[Account, Holders] = field(default_factory=Memo, compare=False, repr=False)
+    _accounts: Memo[BillingAccount, Holders] = field(
+        default_factory=Memo, compare=False, repr=False
+    )
     _proofs: Memo[OrganizationId, dict[SubscriptionKey, list[Proof]]] = field(
         default_factory=Memo, compare=False, repr=False
     )
@@ -118,11 +120,11 @@ class Registers:
         """Have derived anew what depends on these changes, and nothing else.
 
         The links of a subscription depend on what it continues, on the proofs of it and, where
-        there are any, on its course and on who held its accounts; who held an account depends on
-        the links that were told of what had it.
+        there are any, on its projection and on who held its accounts; who held an account depends
+        on the links that were told of what had it.
         """
         linked, proved = set[SubscriptionKey](), set[SubscriptionKey]()
-        accounts = set[Account]()
+        accounts = set[BillingAccount]()
         for change in changes:
             match change:
                 case Subscription() as before, Subscription() as after:
@@ -131,25 +133,27 @@ class Registers:
                         linked.add(after.key)
                     if before.account_history != after.account_history:
                         accounts |= accounts_of(before) | accounts_of(after)
-                    if self._index.known(PROOFS, after.key):
+                    if self._index.find(PROOFS, after.key):
                         proved.add(after.key)
                 case Organization() as before, Organization() as after:
                     if before.plans_taken_at != after.plans_taken_at:
-                        linked |= self._index.known(LINKED, after.id)
+                        linked |= self._index.find(LINKED, after.id)
                     if before.proofs != after.proofs:
                         differ = {*before.proofs}.symmetric_difference(after.proofs)
                         proved |= {each.subscription for each in differ}
         linked = self._with_heirs(linked)
-        accounts |= {each for key in linked | proved for each in self._accounts_told_of(key)}
+        accounts |= {
+            each for key in linked | proved for each in self._accounts_of_subscription(key)
+        }
         for account in accounts:
             if not self._is_known_to_be_crowded(account):
                 self._accounts.forget(account)
-                members = self._index.known(HOLDING, account)
-                proved |= {each for each in members if self._index.known(PROOFS, each)}
+                members = self._index.find(HOLDING, account)
+                proved |= {each for each in members if self._index.find(PROOFS, each)}
         for key in linked | self._with_heirs(proved):
             self._read.forget(key)
 
-    def _accounts_told_of(self, key: SubscriptionKey) -> set[Account]:
+    def _accounts_of_subscription(self, key: SubscriptionKey) -> set[BillingAccount]:
         reading = self._reading(key)
         if reading.accounts is None:
             reading.accounts = accounts_of(self.subscription(key))
@@ -159,7 +163,7 @@ class Registers:
 
     def successors(self, key: SubscriptionKey) -> list[Subscription]:
         """The subscriptions that say they continue this one, by key."""
-        known = self._index.known(SUCCESSORS, key)
+        known = self._index.find(SUCCESSORS, key)
         return [
             successor
             for successor in (self.subscription(each) for each in sorted(known, key=by_key))
@@ -172,14 +176,14 @@ class Registers:
         """
         return self._links_of(subscription.key, by_proof=True)
 
-    def course_of(self, subscription: Subscription) -> Course:
+    def projection_of(self, subscription: Subscription) -> Projection:
         """What its register comes to, with the links in force."""
         reading = self._reading(subscription.key)
-        if reading.course is None:
-            reading.course = fold(subscription, self.links_of(subscription))
-        return reading.course
+        if reading.projection is None:
+            reading.projection = fold(subscription, self.links_of(subscription))
+        return reading.projection
 
-    def unlinked_course_of(self, subscription: Subscription) -> Course:
+    def unlinked_projection_of(self, subscription: Subscription) -> Projection:
         """What its register comes to by itself, as if nobody had linked it."""
         reading = self._reading(subscription.key)
         if reading.unlinked is None:
@@ -222,12 +226,12 @@ class Registers:
                 if by_proof:
                     reading.links = links
                 else:
-                    reading.told_links = links
+                    reading.sign_up_links = links
         return links
 
     def _known_links(self, key: SubscriptionKey, *, by_proof: bool) -> tuple[Link, ...] | None:
         reading = self._reading(key)
-        return reading.links if by_proof else reading.told_links
+        return reading.links if by_proof else reading.sign_up_links
 
     def _with_inherited(
         self, subscription: Subscription, earlier: Sequence[Link], *, by_proof: bool
@@ -235,8 +239,8 @@ class Registers:
         """Its own links and those of what it continues."""
         links, bought_at = subscription.links, subscription.bought_at
         if earlier and bought_at is not None:
-            links = preceding(inherit(earlier, bought_at), links)
-        return preceding(self._proved(subscription.key), links) if by_proof else links
+            links = before_first_of(inherited_links(earlier, bought_at), links)
+        return before_first_of(self._proved(subscription.key), links) if by_proof else links
 
     def _proved(self, key: SubscriptionKey) -> list[Link]:
         """The links that proofs made, in order; one an organization, its first.
@@ -245,7 +249,7 @@ class Registers:
         """
         proofs = [
             (holder, proof)
-            for holder in sorted(self._index.known(PROOFS, key))
+            for holder in sorted(self._index.find(PROOFS, key))
             for proof in self._proofs_of(holder).get(key, ())
         ]
         first: dict[OrganizationId, Link] = {}
@@ -272,7 +276,7 @@ class Registers:
             return True
         subscription = self.subscription(proof.subscription)
         account = account_of(subscription, proof.at)
-        if account is None or not self.unlinked_course_of(subscription).counts_at(proof.at):
+        if account is None or not self.unlinked_projection_of(subscription).counts_at(proof.at):
             return False
         return self.is_crowded(account) or self.sole_holder(account, proof.at) == organization
 
@@ -281,7 +285,7 @@ class Registers:
         waiting = list(found)
         while waiting:
             key = waiting.pop()
-            for heir in self._index.known(SUCCESSORS, key):
+            for heir in self._index.find(SUCCESSORS, key):
                 if heir not in found and self.subscription(heir).predecessor == key:
                     found.add(heir)
                     waiting.append(heir)
@@ -289,13 +293,13 @@ class Registers:
 
     # --- billing accounts ---
 
-    def is_crowded(self, account: Account) -> bool:
+    def is_crowded(self, account: BillingAccount) -> bool:
         """Whether more organizations than `HOLDERS_MAX` ever had a subscription of it: it proves
         nothing, and no match is looked for in it.  That never changes back.
         """
         return account in self.crowded or self._holders_of(account).is_crowded
 
-    def sole_holder(self, account: Account, at: datetime) -> OrganizationId | None:
+    def sole_holder(self, account: BillingAccount, at: datetime) -> OrganizationId | None:
         """Whose account it was at that time; None: nobody's, that of several, or of too many.
 
         Where it was told by then whose it is, what was told later makes it nobody else's too.
@@ -310,24 +314,24 @@ class Registers:
             reading.account_history = subscription.account_history
         return reading.account_history
 
-    def _is_known_to_be_crowded(self, account: Account) -> bool:
+    def _is_known_to_be_crowded(self, account: BillingAccount) -> bool:
         """Without looking: so that who puts one more in need not go through all of it."""
         holders = self._accounts.get(account)
         return account in self.crowded or (holders is not None and holders.is_crowded)
 
-    def _holders_of(self, account: Account) -> Holders:
+    def _holders_of(self, account: BillingAccount) -> Holders:
         holders = self._accounts.get(account)
         return holders or self._accounts.keep(account, self._find_holders(account))
 
-    def _find_holders(self, account: Account) -> Holders:
+    def _find_holders(self, account: BillingAccount) -> Holders:
         linked, proved, counted = (set[OrganizationId]() for _ in range(3))
         stakes = []
-        for key in self._index.known(HOLDING, account):
+        for key in self._index.find(HOLDING, account):
             by_link = {link.organization for link in self._links_of(key, by_proof=False)}
-            by_proof = self._index.known(PROOFS, key)
+            by_proof = self._index.find(PROOFS, key)
             linked |= by_link
             proved |= by_proof
-            if account in self._accounts_told_of(key):
+            if account in self._accounts_of_subscription(key):
                 counted |= by_link | by_proof
             if len(counted) > HOLDERS_MAX:
                 return CROWDED

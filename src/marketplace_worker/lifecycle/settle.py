@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.claims import Trigger, next_commitment_at
-from marketplace_worker.lifecycle.course import final_report_window
-from marketplace_worker.lifecycle.coverage import usage_closed_at
+from marketplace_worker.lifecycle.coverage.combined import usage_closed_at
+from marketplace_worker.lifecycle.coverage.intervals import Trigger, next_commitment_at
 from marketplace_worker.lifecycle.deadlines import (
     Due,
     NoticeDue,
@@ -28,6 +27,7 @@ from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization, Reported
 from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.projection import final_report_window
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
@@ -165,7 +165,7 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
     if case.organization.state is State.ACTIVE:
         inactive, seen = _inactive_at(case), case.fleet.last_seen(case.organization.id)
         stands = inactive is not None and inactive <= notice.names
-        stands = stands and not seen.after(notice.given_at)
+        stands = stands and not seen.used_after(notice.given_at)
     else:
         stands = not case.covered.only_to_come(case.now)
     if not stands or case.organization.held(case.now):

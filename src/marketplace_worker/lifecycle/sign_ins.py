@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.claims import Moment, Trigger, claims_of
-from marketplace_worker.lifecycle.coverage import matched_claims
+from marketplace_worker.lifecycle.coverage.combined import matched_intervals
+from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, intervals_of
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization, Proof
@@ -39,11 +39,11 @@ def _proved_at(
     """With a proof of every plan that matched at that time."""
     required = policy.reinstatement.sign_in_required
     proofs = []
-    for claim in matched_claims(organization.id, fleet, policy, at):
-        begun = claim.starts_at < at if required else claim.starts_at <= at
-        if begun and claim.revives(Moment(at, Trigger.NEWS)):
-            assert claim.subscription is not None
-            proofs.append(Proof(claim.subscription, at, CompletedBy.SIGN_IN))
+    for interval in matched_intervals(organization.id, fleet, policy, at):
+        begun = interval.starts_at < at if required else interval.starts_at <= at
+        if begun and interval.revives(Moment(at, Trigger.NEWS)):
+            assert interval.subscription is not None
+            proofs.append(Proof(interval.subscription, at, CompletedBy.SIGN_IN))
     return organization.proved(*proofs)
 
 
@@ -57,9 +57,11 @@ def _unlinked(
     return [
         (since, until)
         for subscription, (began_at, ended_at) in fleet.ever_matching(organization)
-        for claim in claims_of(subscription, fleet.unlinked_course_of(subscription), fleet, policy)
-        if (since := max(claim.starts_at, began_at))
-        <= (until := min(claim.revives_until, ended_at))
+        for interval in intervals_of(
+            subscription, fleet.unlinked_projection_of(subscription), fleet, policy
+        )
+        if (since := max(interval.starts_at, began_at))
+        <= (until := min(interval.revives_until, ended_at))
     ]
 
 

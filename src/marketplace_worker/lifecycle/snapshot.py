@@ -1,7 +1,7 @@
 """The organization as a whole, as its snapshot shows it."""
 
-from marketplace_worker.lifecycle.claims import Moment
-from marketplace_worker.lifecycle.coverage import Attachment, Coverage
+from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage
+from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
 from marketplace_worker.lifecycle.outlook import Outlook
@@ -28,15 +28,15 @@ def snapshot(outlook: Outlook, *, revision: int, causation_id: str) -> Snapshot:
 
 
 def _plans(organization: Organization, covered: Coverage, at: Moment) -> tuple[PlanSummary, ...]:
-    active = {claim.plan for claim in covered.claims if claim.covers(at)}
+    active = {interval.plan for interval in covered.intervals if interval.covers(at)}
     subscriptions = [
         PlanSummary(
             name=str(attachment.subscription.key),
             marketplace=attachment.subscription.key.marketplace,
             status=_status(attachment),
             active=str(attachment.subscription.key) in active,
-            ends_at=attachment.course.ends_at,
-            plan_type=attachment.course.plan_type,
+            ends_at=attachment.projection.ends_at,
+            plan_type=attachment.projection.plan_type,
         )
         for attachment in covered.attachments
         if attachment.current
@@ -72,6 +72,6 @@ def _summary(
 
 
 def _status(attachment: Attachment) -> str:
-    status = attachment.course.status
+    status = attachment.projection.status
     assert status is not None, "an attached subscription counts as active at the least"
     return status

@@ -219,9 +219,9 @@ def _not_on_its_way_down(case: Case) -> Answer:
 def _reinstate(case: Case, request: SupportRequested) -> Answer:
     """Every plan that is pending is proved (section 11)."""
     proofs = [
-        Proof(claim.subscription, case.now, CompletedBy.SUPPORT)
-        for claim in case.covered.waiting
-        if claim.subscription is not None and claim.revives(case.moment)
+        Proof(interval.subscription, case.now, CompletedBy.SUPPORT)
+        for interval in case.covered.waiting
+        if interval.subscription is not None and interval.revives(case.moment)
     ]
     case.become(case.organization.proved(*proofs))
     if request.grant_until is not None:

@@ -113,7 +113,7 @@ def _from_webhook(body: CaselessNode, payload: Payload) -> Notified:
         closes_usage=action == "Unsubscribe",
     )
     attention = ranked.attention
-    if note.takes_away and progress is Progress.RUNNING:
+    if note.is_destructive and progress is Progress.RUNNING:
         attention = Attention.OPERATION_NOT_FINAL
     return Notified(identity, subscription, note, wire.bounded_name(action), attention)
 

@@ -6,11 +6,11 @@ import structlog
 
 from marketplace_worker.lifecycle.facts import ClockMoved
 from marketplace_worker.lifecycle.safeguards import clock_moved
+from marketplace_worker.lifecycle.scope import BatchScope
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import neighbourhood
+from marketplace_worker.store import working_set
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.subjects import Subjects
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +28,10 @@ async def compare_clocks(worker: Worker) -> None:
         Unavailable: Postgres is away; nothing was decided.
     """
     async with transaction(worker.pool) as conn:
-        near = await neighbourhood.lock(conn, Subjects(safeguards=True))
+        loaded = await working_set.lock_for(conn, BatchScope(safeguards=True))
         reading = await worker.own_clock.beside(conn, worker.clock)
-        tally = await Tally.begin(conn, near, worker, now=reading.now)
-        known = near.fleet.safeguards.clock_ahead
+        tally = await Tally.begin(conn, loaded, worker, now=reading.now)
+        known = loaded.fleet.safeguards.clock_ahead
         ahead = reading.ahead(known)
         if clock_moved(known, ahead):
             fact = ClockMoved(Identity(CLOCK, str(uuid4())), reading.now, ahead)

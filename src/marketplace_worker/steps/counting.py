@@ -15,7 +15,7 @@ from marketplace_worker.contract.feeds import Feed, activity_feed
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, Fact, LoggedIn
-from marketplace_worker.lifecycle.inactivity import Heard
+from marketplace_worker.lifecycle.inactivity import DayRange
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.store import activity, organizations, possible_use
@@ -50,7 +50,7 @@ class Counting:
     _places: set[int] = field(default_factory=set)
     _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, Counted] = field(default_factory=dict)
-    _heard: dict[FeedDay, Heard] = field(default_factory=dict)
+    _heard: dict[FeedDay, DayRange] = field(default_factory=dict)
     _records: dict[FeedDay, int] = field(default_factory=dict)
 
     @classmethod
@@ -169,4 +169,4 @@ class Counting:
                 counted.add_requests(at, requests)
         day = (heard.feed, at.date(), record.partition)
         before = self._heard.get(day)
-        self._heard[day] = before.and_at(at) if before else Heard(at, at)
+        self._heard[day] = before.including(at) if before else DayRange(at, at)

@@ -10,7 +10,7 @@ from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.comparing_clocks import compare_clocks
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import neighbourhood, organizations
+from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import transaction
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)
@@ -69,14 +69,14 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
             worker.deadlines.done_all(now)
             return True
         claimed += [each.id for each in due]
-        near = await neighbourhood.of_claimed(
+        loaded = await working_set.load_due(
             conn, [each.read() for each in due], worker.policies.current, now=now
         )
-        tally = await Tally.begin(conn, near, worker, now=now)
+        tally = await Tally.begin(conn, loaded, worker, now=now)
 
         for organization in claimed:
             await tally.decide(
-                deadline_of(near.fleet.organization(organization), now), position="deadline"
+                deadline_of(loaded.fleet.organization(organization), now), position="deadline"
             )
 
         await tally.write(conn, worker.topics)

@@ -1,6 +1,6 @@
 """Folds facts over what was loaded for them, and writes down all that came of it.
 
-What the steps that decide share: from facts and a neighbourhood to rows and promises.
+What the steps that decide share: from facts and a working set to rows and promises.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.recall import Readings, readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.lifecycle.snapshot import snapshot
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
@@ -45,16 +45,16 @@ from marketplace_worker.steps.sweeping import Sweep
 from marketplace_worker.store import (
     decisions,
     journal,
-    neighbourhood,
     outbox,
-    refolding,
+    replay,
     safeguards,
     subscriptions,
+    working_set,
 )
 from marketplace_worker.store.database import Clock, Connection, Pool
 from marketplace_worker.store.decisions import Decided
-from marketplace_worker.store.neighbourhood import Neighbourhood
 from marketplace_worker.store.policies import PolicyBook
+from marketplace_worker.store.working_set import WorkingSet
 from marketplace_worker.translate import EmailHasher
 
 _HEADERS = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
@@ -97,11 +97,11 @@ class Worker:
 class Tally:
     """What one transaction decided; lives as long as it.
 
-    `near` is what was loaded and locked; it changes as facts are taken.  Traces are no part of what
-    is decided: they go by beside it, from the message to the events that it caused.
+    `loaded` is what was loaded and locked; it changes as facts are taken.  Traces are no part of
+    what is decided: they go by beside it, from the message to the events that it caused.
     """
 
-    near: Neighbourhood
+    loaded: WorkingSet
     policies: Policies
     now: datetime
     promised: Sequence[asyncio.Event]
@@ -111,7 +111,7 @@ class Tally:
     events: list[Event] = field(default_factory=list)
     _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
     _links: list[NotableLink] = field(default_factory=list)
-    _crowded_now: set[Account] = field(default_factory=set)
+    _crowded_now: set[BillingAccount] = field(default_factory=set)
     _safeguards_changed: bool = False
     _snapshots: dict[OrganizationId, tuple[Snapshot, Trace | None]] = field(default_factory=dict)
     _traces: dict[UUID, Trace] = field(default_factory=dict)
@@ -122,22 +122,22 @@ class Tally:
 
     @classmethod
     async def begin(
-        cls, conn: Connection, near: Neighbourhood, worker: Worker, *, now: datetime | None = None
+        cls, conn: Connection, loaded: WorkingSet, worker: Worker, *, now: datetime | None = None
     ) -> "Tally":
         """With the policies that the loaded organizations are pinned to.
 
         The moment of all decisions is `now`, or that at which all locks are held.
         """
-        if near.safeguards_locked:
-            metrics.guard_stands(near.fleet.safeguards)
-        policies = await worker.policies.policies_for(conn, near.fleet)
+        if loaded.safeguards_locked:
+            metrics.guard_stands(loaded.fleet.safeguards)
+        policies = await worker.policies.policies_for(conn, loaded.fleet)
         now = now or await worker.clock(conn)
-        return cls(near, policies, now, worker.promised, worker.alarm)
+        return cls(loaded, policies, now, worker.promised, worker.alarm)
 
     @property
     def fleet(self) -> Fleet:
         """What was loaded, as decided so far."""
-        return self.near.fleet
+        return self.loaded.fleet
 
     # --- deciding ---
 
@@ -148,7 +148,7 @@ class Tally:
         wait for all of them, and who sends no heartbeat meanwhile is thrown out of its group.
         """
         await asyncio.sleep(0)
-        safeguards_before, is_late = self.fleet.safeguards, self.near.is_late(fact)
+        safeguards_before, is_late = self.fleet.safeguards, self.loaded.is_about_erased(fact)
         if isinstance(fact, Notified) and is_late:
             fact = replace(fact, note=replace(fact.note, billing_account=None))
         decision = take(fact, self.fleet, self.policies, now=self.now)
@@ -159,7 +159,9 @@ class Tally:
         if trace is not None:
             self._traces.update((event.id, trace) for event in decision.events)
         if decision.safeguards != safeguards_before:
-            assert self.near.safeguards_locked, "what all workers share is locked before it changes"
+            assert self.loaded.safeguards_locked, (
+                "what all workers share is locked before it changes"
+            )
             self._safeguards_changed = True
         if decision.subscription is not None:
             self._subscriptions[decision.subscription.key] = decision.subscription
@@ -202,7 +204,7 @@ class Tally:
     ) -> None:
         organization = settled.organization
         id_, seen = organization.id, self.fleet.seen.get(organization.id)
-        assert id_ in self.near.locked, "an organization is locked before it is decided on"
+        assert id_ in self.loaded.locked, "an organization is locked before it is decided on"
         assert seen is not None or not organization.watches_activity, (
             "who begins to watch activity has seen all of it"
         )
@@ -243,7 +245,7 @@ class Tally:
         """
         messages = [*self._lifecycle_messages(topics), *self._snapshot_messages(topics)]
         changed = [self.fleet.organization(each) for each in self._due_at]
-        await neighbourhood.save(conn, list(self._subscriptions.values()), changed, self._due_at)
+        await working_set.save(conn, list(self._subscriptions.values()), changed, self._due_at)
         await self._record_crowded(conn)
         if self._safeguards_changed:
             await safeguards.save(conn, self.fleet.safeguards)
@@ -266,11 +268,11 @@ class Tally:
         if self._late:
             late = [self.fleet.subscription(each) for each in sorted(self._late)]
             chains = [(each.key.marketplace.value, each.key.subscription_id) for each in late]
-            await refolding.save_checkpoints(
+            await replay.save_checkpoints(
                 conn,
                 late,
                 await journal.heads(conn, chains),
-                journal_id=await refolding.last_row(conn),
+                journal_id=await replay.last_row(conn),
                 decided_at=self.now,
             )
 

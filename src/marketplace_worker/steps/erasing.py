@@ -6,14 +6,14 @@ from dataclasses import replace
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased
-from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.scope import BatchScope
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import journal, neighbourhood, refolding, subscriptions
+from marketplace_worker.store import journal, replay, subscriptions, working_set
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.neighbourhood import Neighbourhood
-from marketplace_worker.store.refolding import Kin
-from marketplace_worker.store.subjects import Subjects
+from marketplace_worker.store.replay import ReplayGroup
+from marketplace_worker.store.working_set import WorkingSet
 
 ATTEMPTS_MAX = 5
 """How often is looked anew because what belongs to the organization grew while it was locked."""
@@ -33,48 +33,49 @@ async def erase(fact: Erased, worker: Worker) -> Outcome:
     """
     for _ in range(ATTEMPTS_MAX):
         async with transaction(worker.pool) as conn:
-            kin = await refolding.kin(conn, [fact.organization])
-            near = await neighbourhood.lock(
-                conn, Subjects(set(kin.subscriptions), {*kin.organizations, fact.organization})
+            group = await replay.group_of(conn, [fact.organization])
+            loaded = await working_set.lock_for(
+                conn,
+                BatchScope(set(group.subscriptions), {*group.organizations, fact.organization}),
             )
-            if kin != await refolding.kin(conn, [fact.organization]):
+            if group != await replay.group_of(conn, [fact.organization]):
                 continue
-            tally, outcome = await _erase(conn, fact, near, kin, worker)
+            tally, outcome = await _erase(conn, fact, loaded, group, worker)
         tally.tell()
         return outcome
     raise Unavailable(f"what belongs to {fact.organization} grows faster than it is locked")
 
 
 async def _erase(
-    conn: Connection, fact: Erased, near: Neighbourhood, kin: Kin, worker: Worker
+    conn: Connection, fact: Erased, loaded: WorkingSet, group: ReplayGroup, worker: Worker
 ) -> tuple[Tally, Outcome]:
-    tally = await Tally.begin(conn, near, worker)
+    tally = await Tally.begin(conn, loaded, worker)
     decision = await tally.decide(fact, position="operator")
     await tally.write(conn, worker.topics)
     if decision.outcome is not Outcome.REFUSED:
-        own = await refolding.own(conn, fact.organization)
-        await _forget_accounts(conn, near, own)
-        fleet = near.fleet
-        await refolding.save_checkpoints(
+        own = await replay.own(conn, fact.organization)
+        await _forget_accounts(conn, loaded, own)
+        fleet = loaded.fleet
+        await replay.save_checkpoints(
             conn,
             [
-                *(fleet.organization(each) for each in kin.organizations),
-                *(fleet.subscription(each) for each in kin.subscriptions),
+                *(fleet.organization(each) for each in group.organizations),
+                *(fleet.subscription(each) for each in group.subscriptions),
             ],
-            await journal.heads(conn, kin.chains),
-            journal_id=await refolding.last_row(conn),
+            await journal.heads(conn, group.chains),
+            journal_id=await replay.last_row(conn),
             decided_at=tally.now,
         )
-        await refolding.erase(conn, fact.organization, own)
+        await replay.erase(conn, fact.organization, own)
     return tally, decision.outcome
 
 
 async def _forget_accounts(
-    conn: Connection, near: Neighbourhood, own: Collection[SubscriptionKey]
+    conn: Connection, loaded: WorkingSet, own: Collection[SubscriptionKey]
 ) -> None:
     """Its subscriptions stay, as nobody else's; which account of the customer paid does not."""
-    emptied = [_without_accounts(near.fleet.subscription(each)) for each in own]
-    near.fleet.put(*emptied)
+    emptied = [_without_accounts(loaded.fleet.subscription(each)) for each in own]
+    loaded.fleet.put(*emptied)
     if emptied:
         await subscriptions.save(conn, emptied)
 

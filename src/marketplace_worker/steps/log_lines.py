@@ -21,7 +21,7 @@ from marketplace_worker.lifecycle.events import (
 from marketplace_worker.lifecycle.facts import Fact, Notified, SupportRequested, Unrecognized
 from marketplace_worker.lifecycle.guard import BY_CLOCK
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
-from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.own_details import (
     GuardReleasedDetails,
@@ -155,7 +155,7 @@ def log_links(links: Iterable[NotableLink]) -> None:
             line.warning("link_needs_attention", attention="billing_account_contradicts")
 
 
-def log_crowded(accounts: Iterable[Account]) -> None:
+def log_crowded(accounts: Iterable[BillingAccount]) -> None:
     """A line for each billing account that is too many organizations' to prove anything."""
     for marketplace, account in sorted(accounts):
         log.warning(

@@ -2,11 +2,11 @@
 
 from marketplace_worker.lifecycle.decide import Decision, Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import neighbourhood, organizations
+from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.subjects import subjects_of
 
 
 async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decision:
@@ -22,8 +22,8 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
     async with transaction(worker.pool) as conn:
         if releases_steps:
             await organizations.lock_withheld(conn)
-        near = await neighbourhood.lock(conn, subjects_of([fact]))
-        tally = await Tally.begin(conn, near, worker)
+        loaded = await working_set.lock_for(conn, scope_of([fact]))
+        tally = await Tally.begin(conn, loaded, worker)
 
         decision = await tally.decide(fact, position="operator")
 

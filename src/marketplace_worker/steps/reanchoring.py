@@ -18,12 +18,12 @@ from marketplace_worker.lifecycle.reanchoring import (
     reanchored_safeguards,
     stepped_wrongly,
 )
+from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import neighbourhood, organizations
+from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import Pool, transaction
-from marketplace_worker.store.subjects import subjects_of
 
 PAGE = 200
 """How many organizations are corrected in one transaction."""
@@ -126,10 +126,10 @@ async def _correct_page(
             )
             for each in found
         ]  # fmt: skip
-        near = await neighbourhood.lock(conn, subjects_of(facts))
-        tally = await Tally.begin(conn, near, worker)
+        loaded = await working_set.lock_for(conn, scope_of(facts))
+        tally = await Tally.begin(conn, loaded, worker)
         for fact in facts:
-            if _is_wrong_still(fact.organization, near.fleet, wrong):
+            if _is_wrong_still(fact.organization, loaded.fleet, wrong):
                 await tally.decide(fact, position="operator")
         await tally.write(conn, worker.topics)
     tally.tell()

@@ -16,12 +16,12 @@ from marketplace_worker.lifecycle.facts import (
     EpochCompleted,
     PublishedBefore,
 )
+from marketplace_worker.lifecycle.scope import BatchScope, scope_of
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.store import neighbourhood, published, safeguards
+from marketplace_worker.store import published, safeguards, working_set
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.published import Gap
-from marketplace_worker.store.subjects import Subjects, subjects_of
 from marketplace_worker.streams.reading_back import ReadBack
 
 ROWS_MAX = 500
@@ -101,8 +101,8 @@ async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> No
     """
     async with transaction(worker.pool) as conn:
         ids = {each.told.organization for each in behind}
-        near = await neighbourhood.lock(conn, Subjects(organizations=ids))
-        tally = await Tally.begin(conn, near, worker)
+        loaded = await working_set.lock_for(conn, BatchScope(organizations=ids))
+        tally = await Tally.begin(conn, loaded, worker)
         for each in behind:
             told = each.told
             lost_for = told.deactivated_for or DeactivationCause.MARKETPLACE_CANCELLATION
@@ -146,8 +146,8 @@ async def forget(worker: Worker) -> None:
 async def judge(worker: Worker, fact: ClosureJudged) -> Outcome:
     """Decide on an organization that was published as deactivated, as a person says."""
     async with transaction(worker.pool) as conn:
-        near = await neighbourhood.lock(conn, subjects_of([fact]))
-        tally = await Tally.begin(conn, near, worker)
+        loaded = await working_set.lock_for(conn, scope_of([fact]))
+        tally = await Tally.begin(conn, loaded, worker)
         decision = await tally.decide(fact, position="operator")
         await tally.write(conn, worker.topics)
     tally.tell()
@@ -155,6 +155,6 @@ async def judge(worker: Worker, fact: ClosureJudged) -> Outcome:
 
 
 async def _lock_safeguards(conn: Connection, worker: Worker) -> Tally:
-    near = neighbourhood.Neighbourhood()
-    await near.lock_safeguards(conn)
-    return await Tally.begin(conn, near, worker)
+    loaded = working_set.WorkingSet()
+    await loaded.lock_safeguards(conn)
+    return await Tally.begin(conn, loaded, worker)

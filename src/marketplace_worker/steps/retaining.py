@@ -17,12 +17,12 @@ from marketplace_worker.store import (
     activity,
     dead_letters,
     possible_use,
-    refolding,
+    replay,
     safeguards,
 )
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.folding import Refolded
-from marketplace_worker.store.refolding import Kin
+from marketplace_worker.store.folding import ReplayResult
+from marketplace_worker.store.replay import ReplayGroup
 
 SEEDS = 100
 """From how many old rows is gone on to all that belongs with them."""
@@ -79,7 +79,7 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
     """The same; None: the clocks have to be compared first."""
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        if not await refolding.lead(conn):
+        if not await replay.lead(conn):
             return 0
         now = await worker.own_clock.moment(conn, worker.clock)
         if now is None:
@@ -91,25 +91,25 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
         window = worker.policies.current.inactivity.longest_window + MARGIN
         unread = await possible_use.let_go(conn, before=now - window, limit=ROWS_MAX)
         before = now - timedelta(days=retention.journal_days)
-        seeds = await refolding.oldest(conn, before=before, limit=SEEDS)
-        kin = await refolding.kin(
+        seeds = await replay.oldest(conn, before=before, limit=SEEDS)
+        group = await replay.group_of(
             conn,
             {each.organization for each in seeds if each.organization is not None},
             {each.subscription for each in seeds if each.subscription is not None},
         )
-        refolded = await refolding.refold(conn, kin, until=before, limit=ROWS_MAX)
-        if refolded.damages:
-            first = refolded.damages[0]
+        replayed = await replay.replay(conn, group, until=before, limit=ROWS_MAX)
+        if replayed.damages:
+            first = replayed.damages[0]
             raise Tampered(f"row {first.entry.id} of the journal: {first.what}")
-        await _let_go(conn, kin, refolded)
+        await _let_go(conn, group, replayed)
         alone = {s.id for s in seeds if s.organization is None and s.subscription is None}
-        rows = alone | {each.id for each in refolded.entries}
-        await refolding.retire(conn, rows)
+        rows = alone | {each.id for each in replayed.entries}
+        await replay.retire(conn, rows)
     if rows or letters:
         log.info(
             "batch_retired",
             rows=len(rows),
-            organizations=len(kin.organizations),
+            organizations=len(group.organizations),
             dead_letters=letters,
             took_ms=round((perf_counter() - began) * 1000, 1),
         )
@@ -131,17 +131,17 @@ async def _latest(conn: Connection, now: datetime, worker: Worker) -> datetime:
     return min(now, own, recorded_at or own)
 
 
-async def _let_go(conn: Connection, kin: Kin, refolded: Refolded) -> None:
+async def _let_go(conn: Connection, group: ReplayGroup, replayed: ReplayResult) -> None:
     """From now on folding begins after these rows."""
-    if not refolded.entries:
+    if not replayed.entries:
         return
-    fleet, last = refolded.fleet, refolded.entries[-1]
-    organizations = (fleet.organization(each) for each in kin.organizations)
-    subscriptions = (fleet.subscription(each) for each in kin.subscriptions)
-    await refolding.save_checkpoints(
+    fleet, last = replayed.fleet, replayed.entries[-1]
+    organizations = (fleet.organization(each) for each in group.organizations)
+    subscriptions = (fleet.subscription(each) for each in group.subscriptions)
+    await replay.save_checkpoints(
         conn,
         chain(organizations, subscriptions),
-        refolded.heads,
+        replayed.heads,
         journal_id=last.id,
         decided_at=last.decided_at,
     )

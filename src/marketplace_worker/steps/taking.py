@@ -19,16 +19,16 @@ from marketplace_worker.contract.feeds import activity_feed
 from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
+from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import MESSAGE_BYTES_MAX, Outgoing, Record
 from marketplace_worker.steps.counting import Counting, Said, WatchedMeanwhile
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.steps.log_lines import log_contradictions
-from marketplace_worker.store import dead_letters, journal, neighbourhood, outbox, possible_use
+from marketplace_worker.store import dead_letters, journal, outbox, possible_use, working_set
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Refused
 from marketplace_worker.store.possible_use import Unreadable
-from marketplace_worker.store.subjects import subjects_of
 from marketplace_worker.translate import translate_traced
 
 ID_BYTES_MAX = 1_024
@@ -137,18 +137,18 @@ async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worke
         WatchedMeanwhile: the transaction must be taken again, for activity was counted that an
             organization had begun to watch.
     """
-    subjects = subjects_of(_named(batch, counting))
-    near = await neighbourhood.lock(conn, subjects, counting.organizations)
-    decided_on = _decided_on(batch, counting, near.locked)
+    scope = scope_of(_named(batch, counting))
+    loaded = await working_set.lock_for(conn, scope, counting.organizations)
+    decided_on = _decided_on(batch, counting, loaded.locked)
     known = await journal.known(conn, {fact.identity for _, fact in decided_on})
-    tally = await Tally.begin(conn, near, worker)
+    tally = await Tally.begin(conn, loaded, worker)
     taken = Taken(tally, counting.count, duplicates=counting.duplicates)
 
     repeated = await _decide(decided_on, known, taken)
 
     await tally.write(conn, worker.topics)
     taken.contradictions = await _contradictions(conn, repeated)
-    await counting.write(conn, near.locked)
+    await counting.write(conn, loaded.locked)
     refused = [
         Refused(said.record, said.part, said.what, counted=counting.passed(place))
         for place, said in enumerate(batch.said)
@@ -214,7 +214,7 @@ async def _decide(
     repeated = []
     for said, fact in decided_on:
         if isinstance(fact, LoggedIn | ApiRequested):
-            tally.fleet.heard(fact)
+            tally.fleet.record_activity(fact)
             if fact.feed not in tally.fleet.organization(fact.organization).watched_feeds:
                 continue
         if fact.identity in known:

@@ -6,7 +6,13 @@ from datetime import date, datetime
 
 import asyncpg
 
-from marketplace_worker.lifecycle.inactivity import LOGINS_KEPT, Feeds, Heard, LastSeen, first_kept
+from marketplace_worker.lifecycle.inactivity import (
+    LOGINS_KEPT,
+    DayRange,
+    Feeds,
+    LastSeen,
+    first_kept,
+)
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.store.database import Connection
@@ -31,7 +37,7 @@ class Counted:
     last_request_at: datetime | None = None
     logins: int = 0
     requests: int = 0
-    login_days: dict[date, Heard] = field(default_factory=dict)
+    login_days: dict[date, DayRange] = field(default_factory=dict)
 
     def add_login(self, at: datetime) -> None:
         """One more login."""
@@ -39,7 +45,7 @@ class Counted:
         self.last_login_at = max(self.last_login_at or at, at)
         day = at.date()
         known = self.login_days.get(day)
-        self.login_days[day] = known.and_at(at) if known else Heard(at, at)
+        self.login_days[day] = known.including(at) if known else DayRange(at, at)
 
     def add_requests(self, at: datetime, requests: int) -> None:
         """So many more API requests, at one moment."""
@@ -163,7 +169,7 @@ def _seen(rows: Iterable[asyncpg.Record]) -> dict[OrganizationId, LastSeen]:
     }
 
 
-async def hear(conn: Connection, days: Mapping[FeedDay, Heard]) -> None:
+async def hear(conn: Connection, days: Mapping[FeedDay, DayRange]) -> None:
     """Remember when each feed was heard, whatever the order."""
     in_order = sorted(days)
     await conn.execute(
@@ -181,7 +187,7 @@ async def feeds(conn: Connection, *, since: date) -> Feeds:
     found = Feeds()
     for row in await conn.fetch(SQL["feeds"], since, [feed.value for feed in ActivityFeed]):
         days = found.days[ActivityFeed(row["feed"])]
-        days[row["day"]] = Heard(row["first_at"], row["last_at"])
+        days[row["day"]] = DayRange(row["first_at"], row["last_at"])
     return found
 
 

@@ -16,9 +16,9 @@ from marketplace_worker.contract.documents import (
 )
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policies, Policy
-from marketplace_worker.lifecycle.recall import answer_again, take_again
+from marketplace_worker.lifecycle.recall import replay_decision, replay_refusal
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.store.chain import BEGINNING, content_hash, link
 from marketplace_worker.store.journal import Chain, Row
@@ -61,17 +61,17 @@ class Damage:
     what: str
 
 
-Decided = tuple[str | None, str | None, Any]
+RecordedDecision = tuple[str | None, str | None, Any]
 """State before, state after, and the events as the history has them."""
 
 
 @dataclass(slots=True)
-class Refolded:
+class ReplayResult:
     """What the journal comes to.  `decided`: what each fact made of whom."""
 
     fleet: Fleet = field(default_factory=Fleet)
     heads: dict[Chain, bytes] = field(default_factory=dict)
-    decided: dict[tuple[Identity, OrganizationId], Decided] = field(default_factory=dict)
+    decided: dict[tuple[Identity, OrganizationId], RecordedDecision] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
     rows: int = 0
     covered: set[Identity] = field(default_factory=set)
@@ -80,23 +80,23 @@ class Refolded:
 
 def fold(
     began: Iterable[Checkpoint], entries: Sequence[Entry], known: Mapping[str, Policy]
-) -> Refolded:
+) -> ReplayResult:
     """Fold rows in their order; those up to the checkpoint of their chain are only checked."""
-    folding = _Folding(Refolded(), {each.chain: each for each in began}, known)
+    folding = _Folding(ReplayResult(), {each.chain: each for each in began}, known)
     for each in folding.began.values():
-        folding.refolded.fleet.put(each.value)
+        folding.replayed.fleet.put(each.value)
     for entry in entries:
         folding.check(entry)
         folding.take(entry)
     for chain, checkpoint in folding.began.items():
-        folding.refolded.heads.setdefault(chain, checkpoint.head)
-    folding.refolded.entries = entries
-    return folding.refolded
+        folding.replayed.heads.setdefault(chain, checkpoint.head)
+    folding.replayed.entries = entries
+    return folding.replayed
 
 
 @dataclass(slots=True)
 class _Folding:
-    refolded: Refolded
+    replayed: ReplayResult
     began: dict[Chain, Checkpoint]
     known: Mapping[str, Policy]
 
@@ -105,21 +105,21 @@ class _Folding:
         if entry.hash is None:
             return  # of an earlier version
         for what in unsealed(entry):
-            self.refolded.damages.append(Damage(entry, what))
+            self.replayed.damages.append(Damage(entry, what))
         chain = entry.row.chain
         if chain is None:
             return
         before = self._before(chain, entry)
         if before is not None and before != entry.previous_hash:
-            self.refolded.damages.append(
+            self.replayed.damages.append(
                 Damage(entry, "the row before it in its chain is gone or another")
             )
-        self.refolded.heads[chain] = entry.hash
+        self.replayed.heads[chain] = entry.hash
 
     def _before(self, chain: Chain, entry: Entry) -> bytes | None:
         """What must stand before it; None: that was retired, and is not known."""
-        if chain in self.refolded.heads:
-            return self.refolded.heads[chain]
+        if chain in self.replayed.heads:
+            return self.replayed.heads[chain]
         subject = entry.row.subject
         checkpoint = self.began.get(subject) if subject is not None else None
         if checkpoint is None:
@@ -129,45 +129,45 @@ class _Folding:
     def take(self, entry: Entry) -> None:
         """Decide on it as it was decided on, unless its checkpoint has it."""
         if self._covered(entry):
-            self.refolded.covered.add(entry.identity)
+            self.replayed.covered.add(entry.identity)
             return
         row = entry.row
         if row.fact is None:
             self._fold_without_fact(entry)
             return
         if row.policy_version not in self.known:
-            self.refolded.damages.append(Damage(entry, "its policy is not known any more"))
+            self.replayed.damages.append(Damage(entry, "its policy is not known any more"))
             return
-        decision = take_again(
+        decision = replay_decision(
             fact_from_json(row.fact),
-            self.refolded.fleet,
+            self.replayed.fleet,
             Policies(self.known[row.policy_version], self.known),
             readings_from_json(row.readings),
             now=entry.decided_at,
         )
-        self.refolded.rows += 1
+        self.replayed.rows += 1
         if decision.outcome.value != row.outcome:
             what = f"it came to {row.outcome}, and comes to {decision.outcome} now"
-            self.refolded.damages.append(Damage(entry, what))
+            self.replayed.damages.append(Damage(entry, what))
         for settled in decision.settled:
             events = json.loads(events_to_json(settled.events))
             states = (settled.before.state.value, settled.organization.state.value)
-            self.refolded.decided[entry.identity, settled.organization.id] = (*states, events)
+            self.replayed.decided[entry.identity, settled.organization.id] = (*states, events)
 
     def _fold_without_fact(self, entry: Entry) -> None:
         """What is said of an organization that is erased is not kept; it changes nothing, but for
         what answers it.
         """
         id_ = OrganizationId(entry.row.organization or "")
-        organization = self.refolded.fleet.organization(id_)
+        organization = self.replayed.fleet.organization(id_)
         if organization.erased_at is None:
-            self.refolded.damages.append(Damage(entry, "its fact is gone, and nobody erased it"))
+            self.replayed.damages.append(Damage(entry, "its fact is gone, and nobody erased it"))
             return
-        self.refolded.rows += 1
+        self.replayed.rows += 1
         if readings_from_json(entry.row.readings).answered:
-            self.refolded.fleet.put(answer_again(organization, now=entry.decided_at))
+            self.replayed.fleet.put(replay_refusal(organization, now=entry.decided_at))
             state = organization.state.value
-            self.refolded.decided[entry.identity, id_] = (state, state, [])
+            self.replayed.decided[entry.identity, id_] = (state, state, [])
 
     def _covered(self, entry: Entry) -> bool:
         """A row of no chain is of those of whom it made something, which were cut at once."""

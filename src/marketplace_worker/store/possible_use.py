@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from marketplace_worker.lifecycle.unread import DayRead, Unread
+from marketplace_worker.lifecycle.unreadable import DayCounts, PossibleUse
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.store.activity import FeedDay
@@ -65,16 +65,16 @@ async def forget(conn: Connection, ids: Collection[int]) -> None:
 
 async def read(
     conn: Connection, organizations: Collection[OrganizationId], *, since: date
-) -> Unread:
+) -> PossibleUse:
     """What may be use of these organizations, or of anybody, from a day on."""
-    found = Unread()
+    found = PossibleUse()
     midnight = datetime.combine(since, time.min, UTC)
     for row in await conn.fetch(SQL["named"], sorted(organizations), midnight):
         named = (OrganizationId(row["organization_id"]), ActivityFeed(row["feed"]))
         found.named[named] = row["used_at"]
     for row in await conn.fetch(SQL["days"], since, [feed.value for feed in ActivityFeed]):
         days = found.days[ActivityFeed(row["feed"])]
-        days[row["day"]] = DayRead(row["records"], row["nameless"])
+        days[row["day"]] = DayCounts(row["records"], row["nameless"])
     return found
 
 

@@ -5,14 +5,14 @@ The SQL is in subscriptions.sql.
 
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from zlib import crc32
 
 import asyncpg
 
 from marketplace_worker.contract.documents import subscription_from_json, subscription_to_json
-from marketplace_worker.lifecycle.index import Account
-from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.index import BillingAccount
+from marketplace_worker.lifecycle.scope import FamilySeeds
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
@@ -20,21 +20,7 @@ from marketplace_worker.store.queries import queries
 SQL = queries("subscriptions")
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Subscriptions that a batch names, and billing accounts of which it tells.
-
-    `attached`: those that it may give to an organization, by a link or as the successor of one that
-    is linked; `accounts_of_attached`: the accounts that it tells of these.
-    """
-
-    keys: AbstractSet[SubscriptionKey]
-    accounts: AbstractSet[Account] = frozenset()
-    attached: AbstractSet[SubscriptionKey] = frozenset()
-    accounts_of_attached: AbstractSet[Account] = frozenset()
-
-
-async def lock_families(conn: Connection, named: Named) -> Sequence[Subscription]:
+async def lock_families(conn: Connection, named: FamilySeeds) -> Sequence[Subscription]:
     """Lock these, and those of the billing accounts, with their families, and read them.
 
     A family is all that they continue, that continues them or that shares a billing account with
@@ -55,7 +41,7 @@ async def lock_families(conn: Connection, named: Named) -> Sequence[Subscription
     return [subscription_from_json(row["document"]) for row in rows]
 
 
-def _number(account: Account) -> int:
+def _number(account: BillingAccount) -> int:
     """What stands for it in `account_locks`, signed 32 bits; two that share one wait in vain."""
     marketplace, name = account
     return crc32(f"{marketplace}:{name}".encode()) - 2**31
@@ -65,7 +51,7 @@ async def read_families(
     conn: Connection, keys: AbstractSet[SubscriptionKey]
 ) -> Sequence[Subscription]:
     """Read these with their families, without a lock."""
-    family = await _family(conn, Named(keys))
+    family = await _family(conn, FamilySeeds(keys))
     rows = await conn.fetch(SQL["read"], *_columns(family))
     return [subscription_from_json(row["document"]) for row in rows]
 
@@ -101,21 +87,23 @@ async def links_of(
     }
 
 
-async def crowded(conn: Connection, accounts: Collection[Account]) -> set[Account]:
+async def crowded(conn: Connection, accounts: Collection[BillingAccount]) -> set[BillingAccount]:
     """Those of these that are known to be crowded (`Fleet.is_crowded`)."""
     if not accounts:
         return set()
     return _accounts(await conn.fetch(SQL["crowded"], *_account_columns(accounts)))
 
 
-async def record_crowded(conn: Connection, accounts: Collection[Account]) -> set[Account]:
+async def record_crowded(
+    conn: Connection, accounts: Collection[BillingAccount]
+) -> set[BillingAccount]:
     """Let these be known to be crowded; returns those that were not.  Their subscriptions are
     locked.
     """
     return _accounts(await conn.fetch(SQL["crowd"], *_account_columns(accounts)))
 
 
-async def _family(conn: Connection, named: Named) -> set[SubscriptionKey]:
+async def _family(conn: Connection, named: FamilySeeds) -> set[SubscriptionKey]:
     rows = await conn.fetch(
         SQL["family"],
         *_columns(named.keys),
@@ -175,12 +163,12 @@ def _columns(keys: Collection[SubscriptionKey]) -> tuple[list[str], list[str]]:
     return [key.marketplace.value for key in in_order], [key.subscription_id for key in in_order]
 
 
-def _account_columns(accounts: Collection[Account]) -> tuple[list[str], list[str]]:
+def _account_columns(accounts: Collection[BillingAccount]) -> tuple[list[str], list[str]]:
     in_order = sorted(accounts)
     return [marketplace.value for marketplace, _ in in_order], [name for _, name in in_order]
 
 
-def _accounts(rows: Iterable[asyncpg.Record]) -> set[Account]:
+def _accounts(rows: Iterable[asyncpg.Record]) -> set[BillingAccount]:
     return {(Marketplace(row["marketplace"]), row["billing_account"]) for row in rows}
 
 

@@ -47,7 +47,7 @@ WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
         FROM unnest($3::text[], $4::text[]) AS told (marketplace, billing_account)
     )
     UNION
-    SELECT kin.marketplace, kin.subscription_id, kin.billing_account
+    SELECT related.marketplace, related.subscription_id, related.billing_account
     FROM family
     CROSS JOIN LATERAL (
         SELECT heir.marketplace, heir.subscription_id, NULL::text
@@ -104,7 +104,7 @@ WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
         CROSS JOIN billing_accounts AS peer
         WHERE peer.marketplace = family.marketplace
           AND peer.billing_account = family.billing_account
-    ) AS kin (marketplace, subscription_id, billing_account)
+    ) AS related (marketplace, subscription_id, billing_account)
 )
 SELECT marketplace, subscription_id FROM family WHERE subscription_id IS NOT NULL;
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from marketplace_worker.lifecycle.events import CompletedBy
-from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey, SupportRequestKind
 
 
@@ -36,7 +36,7 @@ class NewSubscription:
     `completed_by`: what completes the reinstatement; None: it comes at once.
     """
 
-    account: Account
+    account: BillingAccount
     completed_by: CompletedBy | None
     kind: Literal["new_subscription"] = "new_subscription"
 

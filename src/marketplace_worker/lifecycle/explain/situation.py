@@ -9,8 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from marketplace_worker.lifecycle.cancellation import Notice
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.claims import Claim, Moment, Trigger, next_commitment_at
-from marketplace_worker.lifecycle.coverage import Coverage
+from marketplace_worker.lifecycle.coverage.combined import Coverage
+from marketplace_worker.lifecycle.coverage.intervals import (
+    ActiveInterval,
+    Moment,
+    Trigger,
+    next_commitment_at,
+)
 from marketplace_worker.lifecycle.deadlines import (
     Clock,
     Due,
@@ -49,10 +54,10 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import Watch
 from marketplace_worker.lifecycle.inactivity import LastSeen, inactive_at
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import FOREVER
 from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, settle
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import FOREVER
 from marketplace_worker.lifecycle.vocabulary import Tier
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -114,7 +119,9 @@ def _email_in_use(case: Case) -> bool:
 
 
 def _on_file(covered: Coverage, now: Moment) -> tuple[PlanOnFile, ...]:
-    active = sorted((claim.plan, claim.ends_at) for claim in covered.claims if claim.covers(now))
+    active = sorted(
+        (interval.plan, interval.ends_at) for interval in covered.intervals if interval.covers(now)
+    )
     return tuple(PlanOnFile(plan, at if at < FOREVER else None) for plan, at in active)
 
 
@@ -171,9 +178,9 @@ def _overdue(case: Case, looked: Organization) -> Next:
     return _ends(ended)
 
 
-def _ends(claim: Claim) -> PlanEnds:
-    superseded = claim.revives_until < claim.ends_at
-    return PlanEnds(claim.plan, claim.ends_at, claim.reason, superseded)
+def _ends(interval: ActiveInterval) -> PlanEnds:
+    superseded = interval.revives_until < interval.ends_at
+    return PlanEnds(interval.plan, interval.ends_at, interval.reason, superseded)
 
 
 def _next_of_active(case: Case) -> Next:
@@ -203,12 +210,12 @@ def _sooner(at: datetime, other: datetime | None) -> bool:
     return other is None or at <= other
 
 
-def _last_of_cover(covered: Coverage, now: Moment) -> Claim | None:
+def _last_of_cover(covered: Coverage, now: Moment) -> ActiveInterval | None:
     """The plan with whose end no plan is active any more; None: no end is known."""
-    last: Claim | None = None
+    last: ActiveInterval | None = None
     at = now
-    while covering := [claim for claim in covered.claims if claim.covers(at)]:
-        last = max(covering, key=lambda claim: claim.ends_at)
+    while covering := [interval for interval in covered.intervals if interval.covers(at)]:
+        last = max(covering, key=lambda interval: interval.ends_at)
         at = Moment(last.ends_at)
         if at.at == FOREVER:
             return None
@@ -240,21 +247,23 @@ def _next_of_cancellation(case: Case) -> Next:
     return _comes(case, due, announced, terms)
 
 
-def next_beginning(covered: Coverage, now: datetime) -> Claim | None:
+def next_beginning(covered: Coverage, now: datetime) -> ActiveInterval | None:
     """The plan that begins first of those that are to begin by themselves."""
-    coming = (claim for claim in covered.claims if now < claim.starts_at < claim.ends_at)
-    return min(coming, key=lambda claim: (claim.starts_at, claim.plan), default=None)
+    coming = (
+        interval for interval in covered.intervals if now < interval.starts_at < interval.ends_at
+    )
+    return min(coming, key=lambda interval: (interval.starts_at, interval.plan), default=None)
 
 
 def _awaits(case: Case, step: State) -> AwaitsCompletion:
-    pending, claim = case.organization.pending, case.covered.pending(case.moment)
+    pending, interval = case.organization.pending, case.covered.pending(case.moment)
     assert pending is not None
-    assert claim is not None, "what is pending has just been looked at"
+    assert interval is not None, "what is pending has just been looked at"
     return AwaitsCompletion(
         pending.subscription,
         pending.completed_by,
-        claim.starts_at,
-        claim.ends_at if claim.ends_at < FOREVER else None,
+        interval.starts_at,
+        interval.ends_at if interval.ends_at < FOREVER else None,
         step,
     )
 
@@ -288,15 +297,15 @@ def _comes(case: Case, due: Due, announced: "_Announced | None", terms: tuple[Te
 def _silent(case: Case) -> tuple[SilentFeed, ...]:
     creation, feeds = case.organization.creation, case.fleet.feeds
     assert creation is not None
-    silent = feeds.silent(creation.billing_cycle_anchor, case.policy.inactivity, now=case.now)
-    return tuple(SilentFeed(feed, feeds.last_heard_at(feed)) for feed in silent)
+    silent = feeds.silent_feeds(creation.billing_cycle_anchor, case.policy.inactivity, now=case.now)
+    return tuple(SilentFeed(feed, feeds.last_event_at(feed)) for feed in silent)
 
 
 def _unread(case: Case) -> tuple[UnreadRecords, ...]:
     organization, rules = case.organization, case.policy.inactivity
     assert organization.creation is not None
     anchor = organization.creation.billing_cycle_anchor
-    found = case.fleet.feeds.unreadable(organization.id, anchor, rules, now=case.now)
+    found = case.fleet.feeds.unreadable_feeds(organization.id, anchor, rules, now=case.now)
     return tuple(
         UnreadRecords(each.feed, each.organization is not None, until)
         for each, until in found.items()

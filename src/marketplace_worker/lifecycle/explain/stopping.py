@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.course import Status, fold
-from marketplace_worker.lifecycle.coverage import Attachment
+from marketplace_worker.lifecycle.coverage.combined import Attachment
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.explain.remedies import (
     Activity,
@@ -35,6 +34,7 @@ from marketplace_worker.lifecycle.explain.values import (
 )
 from marketplace_worker.lifecycle.notes import Activated, Note
 from marketplace_worker.lifecycle.policy import AzureReinstatement
+from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
@@ -123,14 +123,18 @@ def _may_come_back(case: Case) -> tuple[SubscriptionKey, ...]:
 
 def _ended_for_now(attachment: Attachment) -> bool:
     """Whether it is over, and the marketplace saying that it is active would count."""
-    if attachment.course.status not in {Status.SUSPENDED, Status.ENDED, Status.ENDING}:
+    if attachment.projection.status not in {
+        SubscriptionStatus.SUSPENDED,
+        SubscriptionStatus.ENDED,
+        SubscriptionStatus.ENDING,
+    }:
         return False
     register = attachment.subscription
     last_at = max((note.occurred_at for note in register.notes), default=None)
     if last_at is None:
         return False
-    revived = register.heard(Note(last_at, _RANK_MAX, "if it were active again", Activated()))
-    return fold(revived, attachment.links).status is Status.ACTIVE
+    revived = register.with_note(Note(last_at, _RANK_MAX, "if it were active again", Activated()))
+    return fold(revived, attachment.links).status is SubscriptionStatus.ACTIVE
 
 
 def _matching(case: Case) -> Iterator[Stopper]:

@@ -23,11 +23,11 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
     VendorCancellationApproved,
 )
-from marketplace_worker.lifecycle.plans import Link, Subscription
 from marketplace_worker.lifecycle.policy import (
     AZURE_KEEPS_AFTER_SUSPEND,
     AZURE_KEEPS_AFTER_UNSUBSCRIBE,
 )
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanType, Reason
 
 _T = TypeVar("_T")
@@ -42,7 +42,7 @@ def final_report_window(marketplace: Marketplace) -> timedelta:
             return timedelta(hours=24)
 
 
-class Status(StrEnum):
+class SubscriptionStatus(StrEnum):
     """What a subscription's notifications come to (marketplaces.md section 1)."""
 
     PENDING = "pending"
@@ -76,7 +76,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Projection:
     """What a register comes to: the outcome of the fold.
 
     `floor`: until when the marketplace wants the data kept (lifecycle.md section 3, 4).
@@ -84,7 +84,7 @@ class Course:
     that had counted as active.
     """
 
-    status: Status | None = None
+    status: SubscriptionStatus | None = None
     spans: tuple[Span, ...] = ()
     ends_at: datetime | None = None
     plan_type: PlanType | None = None
@@ -106,7 +106,7 @@ class Course:
         )
 
 
-def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
+def fold(subscription: Subscription, links: tuple[Link, ...]) -> Projection:
     """Read a register from its beginning.
 
     `links` are the links in force, in order: the register's own, or those that it inherits from its
@@ -133,7 +133,7 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Course:
         folding.apply(note)
     if linked_at is not None:
         folding.link(linked_at)
-    return folding.course(plan_type=_newest(link.plan_type for link in links))
+    return folding.projection(plan_type=_newest(link.plan_type for link in links))
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class _Folding:
 
     every_end_closes_usage: bool
     vendor_approved_at: datetime | None
-    status: Status | None = None
+    status: SubscriptionStatus | None = None
     terminal: bool = False
     open_since: datetime | None = None
     spans: list[Span] = field(default_factory=list)
@@ -161,7 +161,7 @@ class _Folding:
     term_started: bool | None = None
 
     def link(self, at: datetime) -> None:
-        if self.status in {None, Status.PENDING}:
+        if self.status in {None, SubscriptionStatus.PENDING}:
             self._activate(at)
 
     def apply(self, note: Note) -> None:
@@ -173,11 +173,11 @@ class _Folding:
             self._apply_change(note.change, note)
             self._remember(note)
 
-    def course(self, plan_type: PlanType | None) -> Course:
+    def projection(self, plan_type: PlanType | None) -> Projection:
         self._run_out(until=None)
         if self.open_since is not None:
             self.spans.append(Span(self.open_since))
-        return Course(
+        return Projection(
             status=self.status,
             spans=tuple(self.spans),
             ends_at=self.runs_out_at,
@@ -190,7 +190,7 @@ class _Folding:
         at = note.occurred_at
         match change:
             case Pended():
-                self.status = self.status or Status.PENDING
+                self.status = self.status or SubscriptionStatus.PENDING
             case Activated():
                 self._activate(at)
                 self.was_activated = True
@@ -203,7 +203,7 @@ class _Folding:
                     self._begin_to_end(change, note)
             case Suspended():
                 self._close(at, Reason.NON_PAYMENT, Initiator.MARKETPLACE)
-                self.status = Status.SUSPENDED
+                self.status = SubscriptionStatus.SUSPENDED
                 self.floor = at + AZURE_KEEPS_AFTER_SUSPEND
             case Ended(reason=reason, initiator=initiator, terminal=terminal):
                 if reason is Reason.CUSTOMER and self._vendor_approved(at):
@@ -212,7 +212,7 @@ class _Folding:
                 self.terminal = terminal
             case Unsubscribed():
                 reason, initiator = self._why_unsubscribed(note, change)
-                self.usage_open &= self.status is not Status.SUSPENDED
+                self.usage_open &= self.status is not SubscriptionStatus.SUSPENDED
                 self._end(note, reason, initiator)
                 self.terminal = True
                 self.floor = max(self.floor or at, at + AZURE_KEEPS_AFTER_UNSUBSCRIBE)
@@ -226,7 +226,7 @@ class _Folding:
         match note.change:
             case Superseded():
                 self._supersede(note)
-            case Ended() if self.status is not Status.SUPERSEDED:
+            case Ended() if self.status is not SubscriptionStatus.SUPERSEDED:
                 self._apply_change(replace(note.change, terminal=True), note)
             case Unsubscribed():
                 self._close(note.occurred_at, *self._why_unsubscribed(note, note.change))
@@ -234,7 +234,7 @@ class _Folding:
                 pass
 
     def _activate(self, at: datetime) -> None:
-        self.status = Status.ACTIVE
+        self.status = SubscriptionStatus.ACTIVE
         self.runs_out_at = None
         self.usage_open = True
         self._open(at)
@@ -246,7 +246,7 @@ class _Folding:
 
     def _begin_to_end(self, change: Ending, note: Note) -> None:
         self._open(note.occurred_at)
-        self.status = Status.ENDING
+        self.status = SubscriptionStatus.ENDING
         self.runs_out_at = change.ends_at
         self.runs_out_for = change.reason
         if change.closes_usage:
@@ -263,7 +263,7 @@ class _Folding:
     def _end(self, note: Note, reason: Reason, initiator: Initiator) -> None:
         self._close(note.occurred_at, reason, initiator)
         self._close_usage(note)
-        self.status = Status.ENDED
+        self.status = SubscriptionStatus.ENDED
         self.runs_out_at = None
 
     def _supersede(self, note: Note) -> None:
@@ -275,7 +275,7 @@ class _Folding:
             reason=Reason.UNKNOWN,
             initiator=Initiator.SYSTEM,
         )
-        self.status = Status.SUPERSEDED
+        self.status = SubscriptionStatus.SUPERSEDED
         self.terminal = True
         self.runs_out_at = None
 
@@ -304,7 +304,11 @@ class _Folding:
     def _run_out(self, until: datetime | None) -> None:
         """An end that was announced comes untold (lifecycle.md section 11)."""
         announced = self.runs_out_at
-        if self.status is not Status.ENDING or announced is None or self.open_since is None:
+        if (
+            self.status is not SubscriptionStatus.ENDING
+            or announced is None
+            or self.open_since is None
+        ):
             return
         if until is None or announced <= until:
             ends_at = max(announced, self.open_since)
@@ -317,7 +321,7 @@ class _Folding:
     def _why_unsubscribed(self, note: Note, change: Unsubscribed) -> tuple[Reason, Initiator]:
         """Azure's reasons, in their order (marketplaces.md section 1, Unsubscribe)."""
         term_ends_at = note.term_ends_at or self.term_ends_at
-        if self.status is Status.SUSPENDED:
+        if self.status is SubscriptionStatus.SUSPENDED:
             return Reason.NON_PAYMENT, Initiator.MARKETPLACE
         if change.by_partner:
             return Reason.VENDOR, Initiator.VENDOR

@@ -11,21 +11,21 @@ from datetime import datetime
 from operator import attrgetter
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, Waited
-from marketplace_worker.lifecycle.claims import (
-    Claim,
+from marketplace_worker.lifecycle.coverage.intervals import (
+    ActiveInterval,
     Moment,
-    claims_of,
-    commitment_claims,
-    grant_claim,
-    moved_away,
-    moved_here,
+    commitment_intervals,
+    ending_at_move,
+    grant_interval,
+    intervals_of,
+    starting_at_link,
 )
-from marketplace_worker.lifecycle.course import Course, fold
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
+from marketplace_worker.lifecycle.projection import Projection, fold
+from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
     OrganizationId,
@@ -55,7 +55,7 @@ class Attachment:
     """
 
     subscription: Subscription
-    course: Course
+    projection: Projection
     links: tuple[Link, ...]
     holdings: tuple[Holding, ...]
     floor: datetime | None
@@ -70,37 +70,37 @@ class Attachment:
 class Coverage:
     """All plans of one organization.
 
-    `claims` are of confirmed plans; `waiting` of those whose reinstatement is not completed.
+    `intervals` are of confirmed plans; `waiting` of those whose reinstatement is not completed.
     """
 
     attachments: tuple[Attachment, ...]
-    claims: tuple[Claim, ...]
-    waiting: tuple[Claim, ...] = ()
+    intervals: tuple[ActiveInterval, ...]
+    waiting: tuple[ActiveInterval, ...] = ()
 
     def active(self, moment: Moment) -> bool:
         """Whether any plan counts as active."""
-        return any(claim.covers(moment) for claim in self.claims)
+        return any(interval.covers(moment) for interval in self.intervals)
 
-    def reviving(self, moment: Moment) -> Claim | None:
+    def reviving(self, moment: Moment) -> ActiveInterval | None:
         """A plan that proves, at that moment, that the organization is active again."""
-        return _longest(claim for claim in self.claims if claim.revives(moment))
+        return _longest(interval for interval in self.intervals if interval.revives(moment))
 
-    def pending(self, moment: Moment) -> Claim | None:
+    def pending(self, moment: Moment) -> ActiveInterval | None:
         """A plan that would prove it, once its reinstatement is completed."""
-        return _longest(claim for claim in self.waiting if claim.revives(moment))
+        return _longest(interval for interval in self.waiting if interval.revives(moment))
 
-    def last_end(self, at: datetime) -> Claim | None:
+    def last_end(self, at: datetime) -> ActiveInterval | None:
         """The plan that ended last, of those that had begun: its end is `canceled_at`.
 
         Of several at one instant, the one with the longest timeline.  None where no plan had begun:
         such an organization is not canceled.
         """
-        begun = (claim for claim in self.claims if claim.starts_at <= at)
+        begun = (interval for interval in self.intervals if interval.starts_at <= at)
         return max(begun, key=_lateness, default=None)
 
     def only_to_come(self, at: datetime) -> bool:
         """Whether it has plans, and each is still to begin: then none has ended."""
-        return bool(self.claims) and all(at < claim.starts_at for claim in self.claims)
+        return bool(self.intervals) and all(at < interval.starts_at for interval in self.intervals)
 
     def next_change(self, after: Moment) -> datetime | None:
         """When a plan next begins or ends by itself.
@@ -109,11 +109,11 @@ class Coverage:
         """
         changes = [
             (at, by_itself)
-            for claim in (*self.claims, *self.waiting)
+            for interval in (*self.intervals, *self.waiting)
             for at, by_itself in (
-                (claim.starts_at, False),
-                (claim.revives_until, claim.ends_by_itself),
-                (claim.ends_at, claim.ends_by_itself),
+                (interval.starts_at, False),
+                (interval.revives_until, interval.ends_by_itself),
+                (interval.ends_at, interval.ends_by_itself),
             )
         ]
         coming = (at for at, by_itself in changes if after.is_before(at, by_itself=by_itself))
@@ -127,9 +127,9 @@ class Coverage:
         matched by its account and is another's by now, it is what was known before, up to now.
         """
         waiting = [
-            Waited(claim.subscription, claim.starts_at, claim.revives_until)
-            for claim in self.waiting
-            if claim.subscription is not None
+            Waited(interval.subscription, interval.starts_at, interval.revives_until)
+            for interval in self.waiting
+            if interval.subscription is not None
         ]
         known = {each.subscription for each in waiting}
         known |= {each.subscription.key for each in self.attachments}
@@ -167,13 +167,13 @@ class Coverage:
         return tuple(each.subscription.key for each in self.attachments if each.current)
 
 
-def _longest(claims: Iterable[Claim]) -> Claim | None:
-    return max(claims, key=lambda claim: (claim.ends_at, claim.plan), default=None)
+def _longest(intervals: Iterable[ActiveInterval]) -> ActiveInterval | None:
+    return max(intervals, key=lambda interval: (interval.ends_at, interval.plan), default=None)
 
 
-def _lateness(claim: Claim) -> tuple[datetime, int, str]:
+def _lateness(interval: ActiveInterval) -> tuple[datetime, int, str]:
     longest_first = {None: 2, PlanType.COMMIT: 1, PlanType.PAYG: 0}
-    return (claim.ends_at, longest_first[claim.plan_type], claim.plan)
+    return (interval.ends_at, longest_first[interval.plan_type], interval.plan)
 
 
 def attached(organization: Organization, fleet: Fleet) -> tuple[Attachment, ...]:
@@ -194,20 +194,20 @@ def coverage(
 ) -> Coverage:
     """Lay all plans of an organization over one another; `attachments`: what `attached` found."""
     told = [
-        claim
+        interval
         for attachment in attachments
-        for claim in _subscription_claims(attachment, fleet, policy)
+        for interval in _subscription_intervals(attachment, fleet, policy)
     ]
     if organization.state.in_cancellation:
         proved_by_support = _proved_by_support(organization)
-        told = [_judged(claim, organization, policy, proved_by_support) for claim in told]
-        told += matched_claims(organization.id, fleet, policy, now)
+        told = [_judged(interval, organization, policy, proved_by_support) for interval in told]
+        told += matched_intervals(organization.id, fleet, policy, now)
     others = [
-        grant_claim(each) for each in organization.grants if organization.keeps(each.starts_at)
+        grant_interval(each) for each in organization.grants if organization.keeps(each.starts_at)
     ]
-    confirmed = [claim for claim in told if claim.waits_for is None] + others
-    confirmed += commitment_claims(organization, confirmed)
-    waiting = tuple(claim for claim in told if claim.waits_for is not None)
+    confirmed = [interval for interval in told if interval.waits_for is None] + others
+    confirmed += commitment_intervals(organization, confirmed)
+    waiting = tuple(interval for interval in told if interval.waits_for is not None)
     return Coverage(attachments, tuple(_since_recovery(organization, confirmed)), waiting)
 
 
@@ -220,40 +220,44 @@ def attach(subscription: Subscription, organization: Organization, fleet: Fleet)
     holdings = tuple(
         Holding(each.since, each.until, organization.keeps(each.linked_at)) for each in tenures
     )
-    links, course = fleet.links_of(subscription), fleet.course_of(subscription)
+    links, projection = fleet.links_of(subscription), fleet.projection_of(subscription)
     until = tenures[-1].until
     if until is None:
-        return Attachment(subscription, course, links, holdings, course.floor)
+        return Attachment(subscription, projection, links, holdings, projection.floor)
     by_then = fold(subscription.up_to(until), links[:1])
-    course = replace(course, plan_type=tenures[-1].plan_type or by_then.plan_type)
-    return Attachment(subscription, course, links, holdings, by_then.floor)
+    projection = replace(projection, plan_type=tenures[-1].plan_type or by_then.plan_type)
+    return Attachment(subscription, projection, links, holdings, by_then.floor)
 
 
-def _subscription_claims(attachment: Attachment, fleet: Fleet, policy: Policy) -> Iterator[Claim]:
-    """What it claims for the organization, for as long as it was the organization's."""
-    claims = list(claims_of(attachment.subscription, attachment.course, fleet, policy))
+def _subscription_intervals(
+    attachment: Attachment, fleet: Fleet, policy: Policy
+) -> Iterator[ActiveInterval]:
+    """The intervals in which it makes the organization active, while it was the organization's."""
+    intervals = list(intervals_of(attachment.subscription, attachment.projection, fleet, policy))
     for holding in attachment.holdings:
         if not holding.kept:
             continue
-        here = claims if holding.since is None else moved_here(claims, holding.since)
-        for claim in here:
+        here = intervals if holding.since is None else starting_at_link(intervals, holding.since)
+        for interval in here:
             if holding.until is None:
-                yield claim
-            elif claim.starts_at <= holding.until:
-                yield moved_away(claim, holding.until)
+                yield interval
+            elif interval.starts_at <= holding.until:
+                yield ending_at_move(interval, holding.until)
 
 
 # --- what waits to be completed -------------------------------------------------------------------
 
 
-def matched_claims(
+def matched_intervals(
     organization: OrganizationId, fleet: Fleet, policy: Policy, at: datetime
-) -> list[Claim]:
+) -> list[ActiveInterval]:
     """What nobody had linked by then, and whose billing account was its own (section 4)."""
     return [
-        replace(claim, waits_for=CompletedBy.SIGN_IN)
+        replace(interval, waits_for=CompletedBy.SIGN_IN)
         for subscription in fleet.matching(organization, at)
-        for claim in claims_of(subscription, fleet.unlinked_course_of(subscription), fleet, policy)
+        for interval in intervals_of(
+            subscription, fleet.unlinked_projection_of(subscription), fleet, policy
+        )
     ]
 
 
@@ -267,39 +271,47 @@ def _proved_by_support(organization: Organization) -> Mapping[SubscriptionKey, d
 
 
 def _judged(
-    claim: Claim,
+    interval: ActiveInterval,
     organization: Organization,
     policy: Policy,
     proved_by_support: Mapping[SubscriptionKey, datetime],
-) -> Claim:
+) -> ActiveInterval:
     """Azure's plan that began after the cancellation waits for Support, where policy says so.
 
     After the `canceled_at` that was decided, whichever way old news moves it since: positive proof
     only (lifecycle.md section 11).  An interval of no length brings nobody back, and waits not.
     """
-    key, cancellation = claim.subscription, organization.cancellation
+    key, cancellation = interval.subscription, organization.cancellation
     assert cancellation is not None
-    if key is None or key.marketplace is not Marketplace.AZURE or claim.starts_at == claim.ends_at:
-        return claim
-    in_time = claim.starts_at <= cancellation.decided_canceled_at
-    proved = key in proved_by_support and proved_by_support[key] >= claim.starts_at
+    if (
+        key is None
+        or key.marketplace is not Marketplace.AZURE
+        or interval.starts_at == interval.ends_at
+    ):
+        return interval
+    in_time = interval.starts_at <= cancellation.decided_canceled_at
+    proved = key in proved_by_support and proved_by_support[key] >= interval.starts_at
     by_itself = policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
     return (
-        claim if by_itself or proved or in_time else replace(claim, waits_for=CompletedBy.SUPPORT)
+        interval
+        if by_itself or proved or in_time
+        else replace(interval, waits_for=CompletedBy.SUPPORT)
     )
 
 
 # --- reading it off -------------------------------------------------------------------------------
 
 
-def _since_recovery(organization: Organization, claims: Iterable[Claim]) -> Iterator[Claim]:
+def _since_recovery(
+    organization: Organization, intervals: Iterable[ActiveInterval]
+) -> Iterator[ActiveInterval]:
     """A plan linked while the organization was deactivated counts from the reactivation on."""
     recovery = organization.recovery
-    for claim in claims:
+    for interval in intervals:
         if recovery is None:
-            yield claim
-        elif claim.ends_at > recovery.reactivated_at:
-            yield replace(claim, starts_at=max(claim.starts_at, recovery.reactivated_at))
+            yield interval
+        elif interval.ends_at > recovery.reactivated_at:
+            yield replace(interval, starts_at=max(interval.starts_at, recovery.reactivated_at))
 
 
 def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> list[datetime]:
@@ -309,7 +321,7 @@ def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> lis
     """
     own = {
         closed_at
-        for closed_at in attachment.course.usage_closed_at
+        for closed_at in attachment.projection.usage_closed_at
         if _holder(attachment.links, closed_at) == organization
     }
     return sorted(own)

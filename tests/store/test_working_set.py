@@ -23,10 +23,11 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Note, Pended
 from marketplace_worker.lifecycle.organization import Creation, Organization, Proof, Told
-from marketplace_worker.lifecycle.plans import Link
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.safeguards import Harm, Safeguards
+from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Link
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Identity,
@@ -38,15 +39,14 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 from marketplace_worker.store import (
     activity,
-    neighbourhood,
     organizations,
     safeguards,
     subscriptions,
+    working_set,
 )
 from marketplace_worker.store.activity import Counted
 from marketplace_worker.store.database import Connection, Pool, one_moment, transaction
-from marketplace_worker.store.neighbourhood import Neighbourhood
-from marketplace_worker.store.subjects import subjects_of
+from marketplace_worker.store.working_set import WorkingSet
 from store.locks import waits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,13 +105,13 @@ async def put(pool: Pool, *stored: Organization) -> None:
     """Have organizations in the database."""
     async with transaction(pool) as conn:
         await organizations.lock(conn, [each.id for each in stored])
-        await neighbourhood.save(conn, [], stored, {each.id: None for each in stored})
+        await working_set.save(conn, [], stored, {each.id: None for each in stored})
 
 
-async def lock(pool: Pool, facts: Sequence[Fact]) -> Neighbourhood:
+async def lock(pool: Pool, facts: Sequence[Fact]) -> WorkingSet:
     """Lock what these facts may change, and let it go at once."""
     async with transaction(pool) as conn:
-        return await neighbourhood.lock(conn, subjects_of(facts))
+        return await working_set.lock_for(conn, scope_of(facts))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_who_may_concern_the_same_organization_waits(
     await lock(pool, [*mine, *others])
 
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, subjects_of(mine))
+        await working_set.lock_for(conn, scope_of(mine))
         other = asyncio.create_task(lock(pool, others))
         assert await waits(pool, other)
     await other
@@ -150,7 +150,7 @@ async def test_a_successor_and_the_link_of_its_unknown_predecessor_meet(pool: Po
     the second would be nobody's until its next news.
     """
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, subjects_of([heard(SECOND, RENEWED)]))
+        await working_set.lock_for(conn, scope_of([heard(SECOND, RENEWED)]))
         await _save_renewal(conn)
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
@@ -163,7 +163,7 @@ async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(po
     await lock(pool, [heard(FIRST, Note(NOW, 1, "a", Activated()))])
 
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, subjects_of([heard(SECOND, RENEWED)]))
+        await working_set.lock_for(conn, scope_of([heard(SECOND, RENEWED)]))
         await _save_renewal(conn)
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
@@ -184,8 +184,8 @@ async def test_two_halves_of_a_match_that_are_told_at_once_meet(
     if locked_before:
         await lock(pool, [fact])
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(conn, subjects_of([fact]))
-        await subscriptions.save(conn, [near.fleet.subscription(FIRST).heard(fact.note)])
+        loaded = await working_set.lock_for(conn, scope_of([fact]))
+        await subscriptions.save(conn, [loaded.fleet.subscription(FIRST).with_note(fact.note)])
         other = asyncio.create_task(lock(pool, [linked(SECOND, "customer")]))
         assert await waits(pool, other)
 
@@ -196,11 +196,11 @@ async def test_nobody_waits_for_others_of_an_account_that_is_crowded(pool: Pool)
     """Else all workers would take in a reseller's customers one after the other."""
     mine, others = of_account(FIRST, "a reseller"), of_account(SECOND, "a reseller")
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, subjects_of([mine, others]))
+        await working_set.lock_for(conn, scope_of([mine, others]))
         await subscriptions.record_crowded(conn, {(Marketplace.AWS, "a reseller")})
 
     async with transaction(pool) as conn, asyncio.timeout(30):
-        await neighbourhood.lock(conn, subjects_of([mine]))
+        await working_set.lock_for(conn, scope_of([mine]))
         await lock(pool, [others])
 
 
@@ -220,18 +220,21 @@ async def test_who_shares_a_billing_account_with_a_subscription_is_locked_with_i
     """Acme may be the match of what nobody linked.  An account is one marketplace's own."""
     mine, same_name = of_account(FIRST, "customer"), of_account(AZURE, "customer")
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(conn, subjects_of([linked(FIRST), linked(AZURE)]))
-        first, azure = near.fleet.subscription(FIRST), near.fleet.subscription(AZURE)
+        loaded = await working_set.lock_for(conn, scope_of([linked(FIRST), linked(AZURE)]))
+        first, azure = loaded.fleet.subscription(FIRST), loaded.fleet.subscription(AZURE)
         links = Link(NOW, "l", ACME), Link(NOW, "l", BETA)
         await subscriptions.save(
             conn,
-            [first.heard(mine.note).linked(links[0]), azure.heard(same_name.note).linked(links[1])],
+            [
+                first.with_note(mine.note).with_link(links[0]),
+                azure.with_note(same_name.note).with_link(links[1]),
+            ],
         )
 
-    near = await lock(pool, [of_account(SECOND, "customer")])
+    loaded = await lock(pool, [of_account(SECOND, "customer")])
 
-    assert near.locked == {ACME}
-    assert near.fleet.subscriptions.keys() == {FIRST, SECOND}
+    assert loaded.locked == {ACME}
+    assert loaded.fleet.subscriptions.keys() == {FIRST, SECOND}
 
 
 async def test_a_plan_that_a_proof_linked_leads_to_its_organization(pool: Pool) -> None:
@@ -245,12 +248,12 @@ async def test_a_plan_that_a_proof_linked_leads_to_its_organization(pool: Pool) 
 async def test_of_who_is_decided_on_nothing_more_is_counted(pool: Pool) -> None:
     """Any news may make an organization watch its activity: a login must not slip by meanwhile."""
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(conn, subjects_of([linked(FIRST)]))
+        loaded = await working_set.lock_for(conn, scope_of([linked(FIRST)]))
         other = asyncio.create_task(_count_login(pool))
         assert await waits(pool, other)
     await other
 
-    assert near.fleet.seen == {ACME: LastSeen()}
+    assert loaded.fleet.seen == {ACME: LastSeen()}
 
 
 async def _count_login(pool: Pool) -> None:
@@ -283,10 +286,10 @@ async def test_who_locked_an_email_is_locked_with_what_may_meet_the_lock(
     """Its events go on in its own sequence, so its row must be held."""
     await put(pool, organization(ACME, State.DEACTIVATED))
 
-    near = await lock(pool, facts)
+    loaded = await lock(pool, facts)
 
-    assert ACME in near.locked
-    assert near.fleet.locking(OWNER) == [organization(ACME, State.DEACTIVATED)]
+    assert ACME in loaded.locked
+    assert loaded.fleet.locking(OWNER) == [organization(ACME, State.DEACTIVATED)]
 
 
 async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -> None:
@@ -295,7 +298,7 @@ async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -
 
     async with transaction(pool) as conn:
         mine = asked(SupportRequestKind.REACTIVATE_ORGANIZATION, BETA)
-        await neighbourhood.lock(conn, subjects_of([mine]))
+        await working_set.lock_for(conn, scope_of([mine]))
         others = asked(SupportRequestKind.REACTIVATE_ORGANIZATION, ACME)
         other = asyncio.create_task(lock(pool, [others]))
         assert await waits(pool, other)
@@ -316,9 +319,9 @@ async def test_the_safeguards_are_locked_only_where_a_step_may_come_next(
 ) -> None:
     """Whoever holds them keeps every other worker from its steps: news must not wait."""
     async with transaction(pool) as conn:
-        near = await neighbourhood.of_claimed(conn, [claimed], Policy(), now=NOW)
+        loaded = await working_set.load_due(conn, [claimed], Policy(), now=NOW)
 
-    assert near.safeguards_locked is locked
+    assert loaded.safeguards_locked is locked
 
 
 async def test_the_fleet_is_counted_only_where_the_limit_may_be_reached(pool: Pool) -> None:
@@ -327,13 +330,13 @@ async def test_the_fleet_is_counted_only_where_the_limit_may_be_reached(pool: Po
     await put(pool, *stored, organization(BETA, State.DEACTIVATED))
 
     async with transaction(pool) as conn:
-        few = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
+        few = await working_set.load_due(conn, stored[:20], Policy(), now=NOW)
         await safeguards.save(conn, Safeguards(recent=(Harm(NOW, 31),)))
-        many = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
+        many = await working_set.load_due(conn, stored[:20], Policy(), now=NOW)
         await safeguards.save(conn, Safeguards(control_plane=(Harm(NOW, 31),)))
         losses = [organization(OrganizationId(f"loss-{n}"), State.CANCELED) for n in range(20)]
-        apart = await neighbourhood.of_claimed(conn, stored[:20], Policy(), now=NOW)
-        many_losses = await neighbourhood.of_claimed(conn, losses, Policy(), now=NOW)
+        apart = await working_set.load_due(conn, stored[:20], Policy(), now=NOW)
+        many_losses = await working_set.load_due(conn, losses, Policy(), now=NOW)
 
     assert few.fleet.population == 20
     assert many.fleet.population == 60
@@ -354,9 +357,9 @@ async def test_of_requests_only_what_the_guard_counts_locks_the_safeguards(
     pool: Pool, request_kind: SupportRequestKind, *, locked: bool
 ) -> None:
     """And an unlock, which the worker may have to answer itself."""
-    near = await lock(pool, [asked(request_kind, ACME)])
+    loaded = await lock(pool, [asked(request_kind, ACME)])
 
-    assert near.safeguards_locked is locked
+    assert loaded.safeguards_locked is locked
 
 
 async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> None:
@@ -364,10 +367,10 @@ async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> No
     await _acme_has(pool, FIRST)
     await put(pool, organization(ACME))
     async with transaction(pool) as conn:
-        await neighbourhood.lock(conn, subjects_of([linked(FIRST)]))
+        await working_set.lock_for(conn, scope_of([linked(FIRST)]))
 
         async with one_moment(pool) as looking:
-            fleet = await neighbourhood.read(
+            fleet = await working_set.read(
                 looking, [ACME, OrganizationId("nobody")], Policy(), now=NOW
             )
 
@@ -378,12 +381,12 @@ async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> No
 
 async def _acme_has(pool: Pool, *keys: SubscriptionKey) -> None:
     async with transaction(pool) as conn:
-        near = await neighbourhood.lock(conn, subjects_of([linked(key) for key in keys]))
+        loaded = await working_set.lock_for(conn, scope_of([linked(key) for key in keys]))
         await subscriptions.save(
-            conn, [near.fleet.subscription(key).linked(Link(NOW, "l", ACME)) for key in keys]
+            conn, [loaded.fleet.subscription(key).with_link(Link(NOW, "l", ACME)) for key in keys]
         )
 
 
 async def _save_renewal(conn: Connection) -> None:
     fleet = Fleet()
-    await subscriptions.save(conn, [fleet.subscription(SECOND).heard(RENEWED)])
+    await subscriptions.save(conn, [fleet.subscription(SECOND).with_note(RENEWED)])

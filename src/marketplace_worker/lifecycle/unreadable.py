@@ -12,7 +12,7 @@ IN_A_THOUSAND = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class DayRead:
+class DayCounts:
     """How many records a feed's topic had on one UTC day, by their own time.
 
     `nameless`: of these, the ones that could not be read and whose key names no organization.
@@ -28,23 +28,23 @@ class DayRead:
 
 
 @dataclass(slots=True)
-class Unread:
+class PossibleUse:
     """Possible use: by organization, the newest; and by day, where the records name nobody.
 
     An organization whose id is a key is kept by it also where it was not created yet.
     """
 
     named: dict[tuple[OrganizationId, ActivityFeed], datetime] = field(default_factory=dict)
-    days: dict[ActivityFeed, dict[date, DayRead]] = field(
+    days: dict[ActivityFeed, dict[date, DayCounts]] = field(
         default_factory=lambda: {feed: {} for feed in ActivityFeed}
     )
 
-    def came(self, feed: ActivityFeed, at: datetime) -> None:
+    def count_record(self, feed: ActivityFeed, at: datetime) -> None:
         """A feed's topic had one more record, of that time (UTC)."""
         day = self._day(feed, at)
         self.days[feed][at.date()] = replace(day, records=day.records + 1)
 
-    def refused(
+    def count_unreadable(
         self, feed: ActivityFeed, at: datetime, key: OrganizationId | None, *, known: bool
     ) -> None:
         """A record could not be read.  `known`: whether its key is an organization's id."""
@@ -55,8 +55,8 @@ class Unread:
             day = self._day(feed, at)
             self.days[feed][at.date()] = replace(day, nameless=day.nameless + 1)
 
-    def _day(self, feed: ActivityFeed, at: datetime) -> DayRead:
-        return self.days[feed].get(at.date(), DayRead())
+    def _day(self, feed: ActivityFeed, at: datetime) -> DayCounts:
+        return self.days[feed].get(at.date(), DayCounts())
 
 
 @dataclass(frozen=True, slots=True)

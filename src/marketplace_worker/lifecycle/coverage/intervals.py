@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from marketplace_worker.lifecycle.course import Course, Span
 from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
-from marketplace_worker.lifecycle.plans import FOREVER, Subscription
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.projection import Projection, Span
+from marketplace_worker.lifecycle.subscription import FOREVER, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     PlanType,
@@ -53,7 +53,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ActiveInterval:
     """An interval, half-open, in which one plan makes the organization active.
 
     Up to `revives_until` it also brings a canceled organization back; beyond, where a superseded
@@ -88,17 +88,17 @@ class Claim:
         )
 
 
-def claims_of(
-    subscription: Subscription, course: Course, fleet: Fleet, policy: Policy
-) -> Iterator[Claim]:
-    """What a subscription claims, one interval a span of its course."""
-    for span in course.spans:
+def intervals_of(
+    subscription: Subscription, projection: Projection, fleet: Fleet, policy: Policy
+) -> Iterator[ActiveInterval]:
+    """One interval for each span of a subscription's projection."""
+    for span in projection.spans:
         ends_at = revives_until = FOREVER if span.ends_at is None else span.ends_at
         if span.superseded:
             ends_at = _continued_until(span, subscription, fleet, policy)
-        yield Claim(
+        yield ActiveInterval(
             str(subscription.key),
-            course.plan_type,
+            projection.plan_type,
             span.starts_at,
             ends_at,
             revives_until,
@@ -109,36 +109,36 @@ def claims_of(
         )
 
 
-def moved_here(claims: Sequence[Claim], since: datetime) -> list[Claim]:
+def starting_at_link(intervals: Sequence[ActiveInterval], since: datetime) -> list[ActiveInterval]:
     """For the new organization the plan began when it was linked to it (section 11).
 
     Where it had ended by then, of its ends only the last is the new organization's: an interval of
-    no length at the link.  `claims` are of one subscription, in order.
+    no length at the link.  `intervals` are of one subscription, in order.
     """
-    later = [claim for claim in claims if claim.ends_at > since]
+    later = [interval for interval in intervals if interval.ends_at > since]
     here = [
         replace(
-            claim,
-            starts_at=max(claim.starts_at, since),
-            revives_until=max(claim.revives_until, since),
+            interval,
+            starts_at=max(interval.starts_at, since),
+            revives_until=max(interval.revives_until, since),
         )
-        for claim in later
+        for interval in later
     ]
-    if len(later) == len(claims) or (here and here[0].starts_at == since):
+    if len(later) == len(intervals) or (here and here[0].starts_at == since):
         return here
-    last = claims[len(claims) - len(later) - 1]
+    last = intervals[len(intervals) - len(later) - 1]
     ended = replace(last, starts_at=since, ends_at=since, revives_until=since, ends_by_itself=False)
     return [ended, *here]
 
 
-def moved_away(claim: Claim, until: datetime) -> Claim:
+def ending_at_move(interval: ActiveInterval, until: datetime) -> ActiveInterval:
     """For the former organization the plan ended when it was linked elsewhere (section 2)."""
-    if claim.ends_at <= until:
-        return claim
+    if interval.ends_at <= until:
+        return interval
     return replace(
-        claim,
+        interval,
         ends_at=until,
-        revives_until=min(claim.revives_until, until),
+        revives_until=min(interval.revives_until, until),
         reason=Reason.UNKNOWN,
         initiator=Initiator.SYSTEM,
         ends_by_itself=False,
@@ -156,7 +156,7 @@ def _continued_until(
     begins = [
         each.starts_at
         for successor in fleet.successors(subscription.key)
-        for each in fleet.course_of(successor).spans
+        for each in fleet.projection_of(successor).spans
         if each.counted
     ]
     latest = _later(span.ends_at, policy)
@@ -171,40 +171,44 @@ def _later(ends_at: datetime, policy: Policy) -> datetime:
 # --- what is no subscription ----------------------------------------------------------------------
 
 
-def commitment_claims(organization: Organization, others: Iterable[Claim]) -> list[Claim]:
+def commitment_intervals(
+    organization: Organization, others: Iterable[ActiveInterval]
+) -> list[ActiveInterval]:
     """A commitment counts from its beginning, and from its link where a plan was active then.
 
     One that counts from its link may make another count from its own, which is later: so they are
     gone through in the order of their links, with all that has begun by then.
     """
     commitments = [each for each in organization.commitments if organization.keeps(each.told_at)]
-    claims = {each.commitment_id: _commitment_claim(each, each.starts_at) for each in commitments}
-    begun = _Begun(sorted((*others, *claims.values()), key=lambda claim: claim.starts_at))
+    intervals = {
+        each.commitment_id: _commitment_interval(each, each.starts_at) for each in commitments
+    }
+    begun = _Begun(sorted((*others, *intervals.values()), key=lambda interval: interval.starts_at))
     for each in sorted(commitments, key=lambda each: each.linked_at):
         if each.linked_at < each.starts_at and begun.any_covers(each.linked_at):
-            early = claims[each.commitment_id] = _commitment_claim(each, each.linked_at)
+            early = intervals[each.commitment_id] = _commitment_interval(each, each.linked_at)
             begun.add(early)
-    return list(claims.values())
+    return list(intervals.values())
 
 
 class _Begun:
-    """Claims in the order in which they begin; asked at one moment after the other."""
+    """Intervals in the order in which they begin; asked at one moment after the other."""
 
-    def __init__(self, claims: Sequence[Claim]) -> None:
-        self._to_come = deque(claims)
-        self._longest: dict[bool, Claim] = {}
+    def __init__(self, intervals: Sequence[ActiveInterval]) -> None:
+        self._to_come = deque(intervals)
+        self._longest: dict[bool, ActiveInterval] = {}
 
-    def add(self, claim: Claim) -> None:
+    def add(self, interval: ActiveInterval) -> None:
         """With one more that has begun."""
-        longest = self._longest.get(claim.ends_by_itself)
-        if longest is None or longest.ends_at < claim.ends_at:
-            self._longest[claim.ends_by_itself] = claim
+        longest = self._longest.get(interval.ends_by_itself)
+        if longest is None or longest.ends_at < interval.ends_at:
+            self._longest[interval.ends_by_itself] = interval
 
     def any_covers(self, at: datetime) -> bool:
         """Whether any was active for news of that moment."""
         while self._to_come and self._to_come[0].starts_at <= at:
             self.add(self._to_come.popleft())
-        return any(claim.covers(Moment(at, Trigger.NEWS)) for claim in self._longest.values())
+        return any(interval.covers(Moment(at, Trigger.NEWS)) for interval in self._longest.values())
 
 
 def next_commitment_at(organization: Organization, now: datetime) -> datetime | None:
@@ -217,8 +221,8 @@ def next_commitment_at(organization: Organization, now: datetime) -> datetime | 
     return min(coming, default=None)
 
 
-def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
-    return Claim(
+def _commitment_interval(commitment: Commitment, starts_at: datetime) -> ActiveInterval:
+    return ActiveInterval(
         f"commitment:{commitment.commitment_id}",
         PlanType.COMMIT,
         starts_at,
@@ -231,9 +235,9 @@ def _commitment_claim(commitment: Commitment, starts_at: datetime) -> Claim:
     )
 
 
-def grant_claim(grant: Grant) -> Claim:
+def grant_interval(grant: Grant) -> ActiveInterval:
     """A support grant that ends: its plan type is unknown (section 7)."""
-    return Claim(
+    return ActiveInterval(
         f"grant:{grant.id}",
         None,
         grant.starts_at,

@@ -25,12 +25,13 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import Feeds
-from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.safeguards import WINDOW
+from marketplace_worker.lifecycle.scope import BatchScope
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     SubscriptionKey,
@@ -44,11 +45,10 @@ from marketplace_worker.store import (
     subscriptions,
 )
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.subjects import Subjects
 
 
 @dataclass(slots=True)
-class Neighbourhood:
+class WorkingSet:
     """What a batch may look up and change; lives as long as its transaction.
 
     `fleet` is all that was loaded; of its organizations only those in `locked` may be changed, and
@@ -61,7 +61,7 @@ class Neighbourhood:
     safeguards_locked: bool = False
     plans_of_erased: set[SubscriptionKey] = field(default_factory=set)
 
-    def is_late(self, fact: Fact) -> bool:
+    def is_about_erased(self, fact: Fact) -> bool:
         """Whether a fact is about an organization that is erased, or a subscription of nobody else:
         what it says is not kept (docs/personal-data.md).
         """
@@ -122,7 +122,7 @@ class Neighbourhood:
             fleet.put(*await organizations.read(conn, others))
 
     async def load_crowded(
-        self, conn: Connection, loaded: Iterable[Subscription], told: Iterable[Account] = ()
+        self, conn: Connection, loaded: Iterable[Subscription], told: Iterable[BillingAccount] = ()
     ) -> None:
         """Add which billing accounts of these are crowded.  Asked after their families were read,
         which leave out what is in an account that was crowded by then.
@@ -165,77 +165,77 @@ class Neighbourhood:
 # --- for news -------------------------------------------------------------------------------------
 
 
-async def lock(
-    conn: Connection, subjects: Subjects, counted: AbstractSet[OrganizationId] = frozenset()
-) -> Neighbourhood:
+async def lock_for(
+    conn: Connection, scope: BatchScope, counted: AbstractSet[OrganizationId] = frozenset()
+) -> WorkingSet:
     """Lock what a batch may change, and load all that its decisions look up.
 
     Changed may be: the subscriptions named and, through them and their families, the organizations
     that hold them; the organizations named; and those that have a part in an email.  `counted` are
     those whose activity the same transaction counts: it is locked once, in one order.
     """
-    near = Neighbourhood()
-    ids = set(subjects.organizations)
-    if subjects.subscriptions:
-        families = await subscriptions.lock_families(conn, subjects.named)
-        near.fleet.put(*families)
-        await near.load_crowded(conn, families, subjects.accounts)
+    loaded = WorkingSet()
+    ids = set(scope.organizations)
+    if scope.subscriptions:
+        families = await subscriptions.lock_families(conn, scope.named)
+        loaded.fleet.put(*families)
+        await loaded.load_crowded(conn, families, scope.accounts)
         ids |= await subscriptions.holders(conn, [each.key for each in families])
-    await _lock_organizations(conn, near, ids, subjects)
-    if near.locked:
-        await near.find_plans_of_erased(conn, subjects.subscriptions)
-        await near.load_plans(conn)
-        await near.lock_activity(conn, counted, subjects.linked)
-    if subjects.harm:
+    await _lock_organizations(conn, loaded, ids, scope)
+    if loaded.locked:
+        await loaded.find_plans_of_erased(conn, scope.subscriptions)
+        await loaded.load_plans(conn)
+        await loaded.lock_activity(conn, counted, scope.linked)
+    if scope.harm:
         await published.require_compared(conn)
-    if subjects.safeguards:
-        await near.lock_safeguards(conn)
-    return near
+    if scope.safeguards:
+        await loaded.lock_safeguards(conn)
+    return loaded
 
 
 async def _lock_organizations(
-    conn: Connection, near: Neighbourhood, ids: set[OrganizationId], subjects: Subjects
+    conn: Connection, loaded: WorkingSet, ids: set[OrganizationId], scope: BatchScope
 ) -> None:
     """Who has a part in an email may be more by the time all are locked: looked at again then."""
-    reactivated = subjects.reactivated
-    owners = subjects.owners if reactivated else set()
+    reactivated = scope.reactivated
+    owners = scope.owners if reactivated else set()
     while True:
-        if subjects.locked_emails or reactivated:
-            ids |= await organizations.meeting(conn, subjects.locked_emails, reactivated, owners)
-        if ids <= near.locked:
+        if scope.locked_emails or reactivated:
+            ids |= await organizations.meeting(conn, scope.locked_emails, reactivated, owners)
+        if ids <= loaded.locked:
             return
-        near.fleet.put(*await organizations.lock(conn, ids))
-        near.locked |= ids
+        loaded.fleet.put(*await organizations.lock(conn, ids))
+        loaded.locked |= ids
 
 
 # --- for deadlines --------------------------------------------------------------------------------
 
 
-async def of_claimed(
+async def load_due(
     conn: Connection, claimed: Collection[Organization], policy: Policy, *, now: datetime
-) -> Neighbourhood:
+) -> WorkingSet:
     """Load all that decisions on organizations look up that are claimed and due, and lock what they
     share with others.  `policy` is the one in force.
     """
-    near = Neighbourhood(locked={each.id for each in claimed})
-    near.fleet.put(*claimed)
-    await near.load_plans(conn)
-    await near.lock_activity(conn)
+    loaded = WorkingSet(locked={each.id for each in claimed})
+    loaded.fleet.put(*claimed)
+    await loaded.load_plans(conn)
+    await loaded.lock_activity(conn)
     if any(each.state is State.ACTIVE and each.notice is not None for each in claimed):
-        near.fleet.feeds = await _feeds(conn, near.locked, policy, now)
+        loaded.fleet.feeds = await _feeds(conn, loaded.locked, policy, now)
     near_harm = sum(_one_step_from_harm(each) for each in claimed)
     near_loss = sum(each.state is State.CANCELED for each in claimed)
     if near_harm or near_loss:
         await published.require_compared(conn)
-        await near.lock_safeguards(conn)
-        guard, since = near.fleet.safeguards, now - WINDOW
+        await loaded.lock_safeguards(conn)
+        guard, since = loaded.fleet.safeguards, now - WINDOW
         # Each limit is the policy's minimum at least: up to that nobody need be counted.
         most = max(
             guard.harm_since(since) + near_harm, guard.control_plane_since(since) + near_loss
         )
         if most > policy.guard.minimum:
-            near.fleet.population = await organizations.population(conn)
-    return near
+            loaded.fleet.population = await organizations.population(conn)
+    return loaded
 
 
 async def _feeds(
@@ -244,7 +244,7 @@ async def _feeds(
     """What decisions on the inactivity of these look at, from before the longest window on."""
     since = (now - policy.inactivity.longest_window - timedelta(days=1)).date()
     feeds = await activity.feeds(conn, since=since)
-    return replace(feeds, unread=await possible_use.read(conn, ids, since=since))
+    return replace(feeds, possible_use=await possible_use.read(conn, ids, since=since))
 
 
 def _one_step_from_harm(organization: Organization) -> bool:
@@ -266,14 +266,14 @@ async def read(
     """Some organizations with all that can be said of them, without a lock; those never heard of
     are left out.  Within `database.one_moment` all of it is of one moment.
     """
-    near = Neighbourhood(locked=set(ids))
-    near.fleet.put(*await organizations.read(conn, ids))
-    await near.load_plans(conn)
-    near.fleet.seen.update(await activity.read(conn, ids))
-    near.fleet.feeds = await _feeds(conn, ids, policy, now)
-    near.fleet.safeguards = await safeguards.read(conn)
-    near.fleet.population = await organizations.population(conn)
-    return near.fleet
+    loaded = WorkingSet(locked=set(ids))
+    loaded.fleet.put(*await organizations.read(conn, ids))
+    await loaded.load_plans(conn)
+    loaded.fleet.seen.update(await activity.read(conn, ids))
+    loaded.fleet.feeds = await _feeds(conn, ids, policy, now)
+    loaded.fleet.safeguards = await safeguards.read(conn)
+    loaded.fleet.population = await organizations.population(conn)
+    return loaded.fleet
 
 
 # --- writing it back ------------------------------------------------------------------------------

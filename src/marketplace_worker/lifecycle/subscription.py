@@ -1,7 +1,8 @@
 """The register of one subscription: what was told of it, and to whom it was linked.
 
 A register keeps what the fold needs of every notification and every link, in their own order, so
-that `course.fold` comes to the same for every order of arrival (marketplaces.md section 1, *Fold*).
+that `projection.fold` comes to the same for every order of arrival (marketplaces.md section 1,
+*Fold*).
 """
 
 from bisect import insort
@@ -56,19 +57,19 @@ class Subscription:
     notes: tuple[Note, ...] = ()
     links: tuple[Link, ...] = ()
 
-    def heard(self, note: Note) -> "Subscription":
+    def with_note(self, note: Note) -> "Subscription":
         """With one more notification; unchanged where it tells nothing that the fold needs."""
-        if note in self.notes or _tells_nothing(note):
+        if note in self.notes or _is_redundant(note):
             return self
         same, notes = list[Note](), list[Note]()
         for each in self.notes:
             is_same = note.operation is not None and each.operation == note.operation
             (same if is_same else notes).append(each)
-        for each in decisive([*same, note]):
+        for each in decisive_reports([*same, note]):
             insort(notes, each, key=lambda each: each.order)
         return replace(self, notes=_kept(notes))
 
-    def linked(self, link: Link) -> "Subscription":
+    def with_link(self, link: Link) -> "Subscription":
         """With one more explicit link."""
         links = sorted(dict.fromkeys((*self.links, link)), key=lambda each: each.order)
         return replace(self, links=tuple(links[-KEPT_MAX:]))
@@ -138,7 +139,7 @@ class Subscription:
         )
 
 
-def inherit(links: Sequence[Link], bought_at: datetime) -> list[Link]:
+def inherited_links(links: Sequence[Link], bought_at: datetime) -> list[Link]:
     """What a successor has of the links of what it continues: whose it is, from its purchase on.
 
     The plan type is not inherited: it was said of what was bought before.
@@ -151,7 +152,7 @@ def inherit(links: Sequence[Link], bought_at: datetime) -> list[Link]:
     ]
 
 
-def preceding(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
+def before_first_of(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
     """Those links, and of the earlier ones what comes before the first of them."""
     return (*(each for each in earlier if not links or each.order < links[0].order), *links)
 
@@ -186,7 +187,7 @@ def tenures(links: Sequence[Link]) -> dict[OrganizationId, list[Tenure]]:
     return found
 
 
-def decisive(reports: Sequence[Note]) -> Sequence[Note]:
+def decisive_reports(reports: Sequence[Note]) -> Sequence[Note]:
     """Of all reports of one operation, those that decide what it comes to.
 
     That is one final report, where there is any: the newest, and of several at one time the more
@@ -197,7 +198,7 @@ def decisive(reports: Sequence[Note]) -> Sequence[Note]:
 
 
 def _finality(report: Note) -> tuple[object, ...]:
-    lenient = Progress.FAILED if report.takes_away else Progress.SUCCEEDED
+    lenient = Progress.FAILED if report.is_destructive else Progress.SUCCEEDED
     return (report.occurred_at, report.progress is lenient, report.order)
 
 
@@ -209,7 +210,7 @@ def _kept(notes: Sequence[Note]) -> tuple[Note, ...]:
     return tuple(each for number, each in enumerate(notes) if number not in gone)[-KEPT_MAX:]
 
 
-def _tells_nothing(note: Note) -> bool:
+def _is_redundant(note: Note) -> bool:
     if note.operation is not None and note.progress is not Progress.RUNNING:
         return False  # it outweighs other reports of the operation
     if not note.counts:

@@ -1,6 +1,7 @@
 """What a batch of facts names: what is to be locked and loaded before it is decided on."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from marketplace_worker.lifecycle.events import WORKER
@@ -27,7 +28,7 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.index import Account
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.notes import Pended
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
@@ -36,11 +37,24 @@ from marketplace_worker.lifecycle.vocabulary import (
     SupportRequestKind,
     marketplace_id,
 )
-from marketplace_worker.store.subscriptions import Named
+
+
+@dataclass(frozen=True, slots=True)
+class FamilySeeds:
+    """Subscriptions that a batch names, and billing accounts of which it tells.
+
+    `attached`: those that it may give to an organization, by a link or as the successor of one that
+    is linked; `accounts_of_attached`: the accounts that it tells of these.
+    """
+
+    keys: AbstractSet[SubscriptionKey]
+    accounts: AbstractSet[BillingAccount] = frozenset()
+    attached: AbstractSet[SubscriptionKey] = frozenset()
+    accounts_of_attached: AbstractSet[BillingAccount] = frozenset()
 
 
 @dataclass(slots=True)
-class Subjects:
+class BatchScope:
     """What a batch of facts names.
 
     `told_accounts`: the billing accounts that it tells, and of which subscription.  `attached`: the
@@ -52,7 +66,7 @@ class Subjects:
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
     organizations: set[OrganizationId] = field(default_factory=set)
-    told_accounts: set[tuple[SubscriptionKey, Account]] = field(default_factory=set)
+    told_accounts: set[tuple[SubscriptionKey, BillingAccount]] = field(default_factory=set)
     attached: set[SubscriptionKey] = field(default_factory=set)
     owners: set[EmailHash] = field(default_factory=set)
     locked_emails: set[EmailHash] = field(default_factory=set)
@@ -62,15 +76,15 @@ class Subjects:
     harm: bool = False
 
     @property
-    def accounts(self) -> set[Account]:
+    def accounts(self) -> set[BillingAccount]:
         """The billing accounts that it tells."""
         return {account for _, account in self.told_accounts}
 
     @property
-    def named(self) -> Named:
+    def named(self) -> FamilySeeds:
         """The subscriptions that it names, and what is to be known of them to find their kin."""
         of_attached = {account for key, account in self.told_accounts if key in self.attached}
-        return Named(self.subscriptions, self.accounts, self.attached, of_attached)
+        return FamilySeeds(self.subscriptions, self.accounts, self.attached, of_attached)
 
     def add(self, fact: Fact) -> None:
         """With all that one fact names, predecessors included."""
@@ -135,9 +149,9 @@ class Subjects:
         self.safeguards |= speaks or fact.organization in {None, WORKER}
 
 
-def subjects_of(facts: Iterable[Fact]) -> Subjects:
+def scope_of(facts: Iterable[Fact]) -> BatchScope:
     """Everything that these facts name."""
-    subjects = Subjects()
+    scope = BatchScope()
     for fact in facts:
-        subjects.add(fact)
-    return subjects
+        scope.add(fact)
+    return scope

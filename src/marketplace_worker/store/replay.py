@@ -1,5 +1,5 @@
 """Folds the journal again: for some organizations and all that belongs with them, from their
-checkpoints on (lifecycle.md section 10).  The SQL is in refolding.sql.
+checkpoints on (lifecycle.md section 10).  The SQL is in replay.sql.
 
 Nothing outside the journal is looked at: what a decision was told stands in its row.
 """
@@ -19,7 +19,7 @@ from marketplace_worker.contract.documents import (
     subscription_to_json,
 )
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.plans import Subscription
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     Marketplace,
@@ -29,17 +29,17 @@ from marketplace_worker.lifecycle.vocabulary import (
 from marketplace_worker.store import policies
 from marketplace_worker.store.chain import BEGINNING
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.folding import Checkpoint, Decided, Entry, Refolded, fold
+from marketplace_worker.store.folding import Checkpoint, Entry, RecordedDecision, ReplayResult, fold
 from marketplace_worker.store.journal import Chain, Row, as_text
 from marketplace_worker.store.queries import queries
 
-SQL = queries("refolding")
+SQL = queries("replay")
 
 EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Kin:
+class ReplayGroup:
     """Organizations and subscriptions that have to be folded together."""
 
     organizations: frozenset[OrganizationId]
@@ -52,17 +52,17 @@ class Kin:
         return sorted([*(("", id_) for id_ in self.organizations), *keys])
 
 
-async def kin(
+async def group_of(
     conn: Connection,
     organizations: Collection[OrganizationId],
     subscriptions: Collection[SubscriptionKey] = (),
-) -> Kin:
+) -> ReplayGroup:
     """These with all that a decision on any of them may ever have looked at."""
     keys = sorted(subscriptions)
     marketplaces = [key.marketplace.value for key in keys]
     ids = [key.subscription_id for key in keys]
-    rows = await conn.fetch(SQL["kin"], sorted(organizations), marketplaces, ids)
-    return Kin(
+    rows = await conn.fetch(SQL["group"], sorted(organizations), marketplaces, ids)
+    return ReplayGroup(
         frozenset(OrganizationId(row["id"]) for row in rows if row["what"] == "organization"),
         frozenset(
             SubscriptionKey(Marketplace(row["marketplace"]), row["id"])
@@ -73,16 +73,16 @@ async def kin(
 
 
 async def read(
-    conn: Connection, kin: Kin, *, until: datetime = EVER, limit: int | None = None
+    conn: Connection, group: ReplayGroup, *, until: datetime = EVER, limit: int | None = None
 ) -> list[Entry]:
     """Their rows in their order, at most `limit`, up to the last before one decided after `until`.
 
     Never one without those before it, even where a clock jumped back.
     """
-    keys = sorted(kin.subscriptions)
+    keys = sorted(group.subscriptions)
     rows = await conn.fetch(
         SQL["rows"],
-        sorted(kin.organizations),
+        sorted(group.organizations),
         [key.marketplace.value for key in keys],
         [key.subscription_id for key in keys],
         limit,
@@ -121,9 +121,9 @@ def _entry(row: asyncpg.Record) -> Entry:
     )
 
 
-async def checkpoints(conn: Connection, kin: Kin) -> list[Checkpoint]:
+async def checkpoints(conn: Connection, group: ReplayGroup) -> list[Checkpoint]:
     """Where folding these begins."""
-    chains = kin.chains
+    chains = group.chains
     rows = await conn.fetch(
         SQL["checkpoints"], [marketplace for marketplace, _ in chains], [id_ for _, id_ in chains]
     )
@@ -244,12 +244,12 @@ async def erase(
     )
 
 
-async def refold(
-    conn: Connection, kin: Kin, *, until: datetime = EVER, limit: int | None = None
-) -> Refolded:
+async def replay(
+    conn: Connection, group: ReplayGroup, *, until: datetime = EVER, limit: int | None = None
+) -> ReplayResult:
     """Fold the rows of all that belongs together, up to a moment and a number of rows."""
-    began = await checkpoints(conn, kin)
-    entries = await read(conn, kin, until=until, limit=limit)
+    began = await checkpoints(conn, group)
+    entries = await read(conn, group, until=until, limit=limit)
     versions = {entry.row.policy_version for entry in entries}
     known = await policies.read_all(conn) if versions else {}
     return fold(began, entries, known)
@@ -257,7 +257,7 @@ async def refold(
 
 async def decided(
     conn: Connection, organizations: Collection[OrganizationId]
-) -> dict[tuple[Identity, OrganizationId], Decided]:
+) -> dict[tuple[Identity, OrganizationId], RecordedDecision]:
     """What the history has of these."""
     rows = await conn.fetch(SQL["decided"], sorted(organizations))
     return {

@@ -1,13 +1,13 @@
 -- Reads of the journal what belongs together, so that it can be folded again; and the checkpoints
 -- from which that begins.
 
--- name: kin
+-- name: group
 -- Of some organizations and subscriptions all that a decision on any of them may ever have looked
 -- at: through links (also those told in vain), renewals, billing accounts, emails (also of former
 -- owners), and facts that made something of several.  Each step goes along an index.  The worker's
--- own voice is nobody's kin.
+-- own voice is part of no group.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
-WITH RECURSIVE kin (what, marketplace, id) AS (
+WITH RECURSIVE replay_group (what, marketplace, id) AS (
     (
         SELECT 'organization', '', id FROM unnest($1::text[]) AS asked (id)
         UNION
@@ -15,71 +15,71 @@ WITH RECURSIVE kin (what, marketplace, id) AS (
         FROM unnest($2::text[], $3::text[]) AS asked (marketplace, id)
     )
     UNION
-    SELECT near.what, near.marketplace, near.id
-    FROM kin
+    SELECT neighbour.what, neighbour.marketplace, neighbour.id
+    FROM replay_group
     CROSS JOIN LATERAL (
         SELECT 'subscription', links.marketplace, links.subscription_id
         FROM links
-        WHERE kin.what = 'organization' AND links.organization_id = kin.id
+        WHERE replay_group.what = 'organization' AND links.organization_id = replay_group.id
         UNION ALL
         SELECT 'organization', '', links.organization_id
         FROM links
-        WHERE kin.what = 'subscription'
-          AND links.marketplace = kin.marketplace AND links.subscription_id = kin.id
+        WHERE replay_group.what = 'subscription'
+          AND links.marketplace = replay_group.marketplace AND links.subscription_id = replay_group.id
         UNION ALL
         -- Also whom it was told to be linked to and is not, for that one was erased.
         SELECT 'organization', '', told.organization_id
         FROM journal AS told
-        WHERE kin.what = 'subscription'
-          AND told.marketplace = kin.marketplace
-          AND marketplace_id(told.subscription_id) = kin.id
+        WHERE replay_group.what = 'subscription'
+          AND told.marketplace = replay_group.marketplace
+          AND marketplace_id(told.subscription_id) = replay_group.id
           AND told.subscription_id IS NOT NULL AND told.organization_id IS NOT NULL
         UNION ALL
         SELECT 'subscription', heir.marketplace, heir.subscription_id
         FROM subscriptions AS heir
-        WHERE kin.what = 'subscription'
-          AND heir.marketplace = kin.marketplace AND heir.predecessor_id = kin.id
+        WHERE replay_group.what = 'subscription'
+          AND heir.marketplace = replay_group.marketplace AND heir.predecessor_id = replay_group.id
         UNION ALL
         SELECT 'subscription', self.marketplace, self.predecessor_id
         FROM subscriptions AS self
-        WHERE kin.what = 'subscription'
-          AND self.marketplace = kin.marketplace AND self.subscription_id = kin.id
+        WHERE replay_group.what = 'subscription'
+          AND self.marketplace = replay_group.marketplace AND self.subscription_id = replay_group.id
           AND self.predecessor_id IS NOT NULL
         UNION ALL
         SELECT 'account', self.marketplace, self.billing_account
         FROM billing_accounts AS self
-        WHERE kin.what = 'subscription'
-          AND self.marketplace = kin.marketplace AND self.subscription_id = kin.id
+        WHERE replay_group.what = 'subscription'
+          AND self.marketplace = replay_group.marketplace AND self.subscription_id = replay_group.id
         UNION ALL
         SELECT 'subscription', peer.marketplace, peer.subscription_id
         FROM billing_accounts AS peer
-        WHERE kin.what = 'account'
-          AND peer.marketplace = kin.marketplace AND peer.billing_account = kin.id
+        WHERE replay_group.what = 'account'
+          AND peer.marketplace = replay_group.marketplace AND peer.billing_account = replay_group.id
         UNION ALL
         SELECT 'email', '', told.fact ->> 'owner'
         FROM journal AS told
-        WHERE kin.what = 'organization' AND told.organization_id = kin.id
+        WHERE replay_group.what = 'organization' AND told.organization_id = replay_group.id
           AND told.kind IN ('organization.created', 'organization.owner_changed')
           AND told.fact IS NOT NULL
         UNION ALL
         SELECT 'email', '', self.owner_email
         FROM organizations AS self
-        WHERE kin.what = 'organization' AND self.organization_id = kin.id
+        WHERE replay_group.what = 'organization' AND self.organization_id = replay_group.id
           AND self.owner_email IS NOT NULL
         UNION ALL
         SELECT 'organization', '', told.organization_id
         FROM journal AS told
-        WHERE kin.what = 'email' AND told.fact ->> 'owner' = kin.id
+        WHERE replay_group.what = 'email' AND told.fact ->> 'owner' = replay_group.id
           AND told.kind IN ('organization.created', 'organization.owner_changed')
         UNION ALL
         SELECT 'organization', '', theirs.organization_id
         FROM organizations AS theirs
-        WHERE kin.what = 'email' AND theirs.owner_email = kin.id
+        WHERE replay_group.what = 'email' AND theirs.owner_email = replay_group.id
         UNION ALL
         SELECT 'organization', '', others.organization_id
         FROM decisions AS own
         JOIN decisions AS others USING (source, message_id)
-        WHERE kin.what = 'organization' AND own.organization_id = kin.id
+        WHERE replay_group.what = 'organization' AND own.organization_id = replay_group.id
           AND others.organization_id <> 'worker'
         UNION ALL
         SELECT
@@ -88,11 +88,11 @@ WITH RECURSIVE kin (what, marketplace, id) AS (
             coalesce(told.organization_id, marketplace_id(told.subscription_id))
         FROM decisions AS own
         JOIN journal AS told USING (source, message_id)
-        WHERE kin.what = 'organization' AND own.organization_id = kin.id
+        WHERE replay_group.what = 'organization' AND own.organization_id = replay_group.id
           AND coalesce(told.organization_id, told.subscription_id) IS NOT NULL
-    ) AS near (what, marketplace, id)
+    ) AS neighbour (what, marketplace, id)
 )
-SELECT what, marketplace, id FROM kin WHERE what IN ('organization', 'subscription');
+SELECT what, marketplace, id FROM replay_group WHERE what IN ('organization', 'subscription');
 
 -- name: checkpoints
 -- $1 marketplaces text[], empty for an organization.  $2 ids text[]

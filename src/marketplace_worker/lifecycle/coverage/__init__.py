@@ -1,0 +1,1 @@
+"""When the plans of an organization make it active: `intervals` of one plan, and all `combined`."""
