@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,13 +97,23 @@ def _run_forked(arguments: Sequence[str], result: Path) -> None:
 # --- comparing two sources ------------------------------------------------------------------------
 
 
+def extract(reference: str, folder: Path) -> None:
+    """Write the source of a commit into a folder."""
+    archive = ["git", "-C", str(ROOT), "archive", reference, "src"]
+    packed = subprocess.run(archive, check=True, stdout=subprocess.PIPE).stdout
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+
+
 def run_source(source: Path, scenarios: Path, results: Path) -> None:
     """Run all scenarios with the source of a checkout and this environment's libraries."""
     results.mkdir()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MARKETPLACE_WORKER")}
     environment |= {"PYTHONPATH": str(source), "PYTHONHASHSEED": "0"}
     where = "import marketplace_worker; print(marketplace_worker.__file__)"
-    used = subprocess.run([sys.executable, "-c", where], env=environment, check=True, stdout=-1)
+    used = subprocess.run(
+        [sys.executable, "-c", where], env=environment, check=True, stdout=subprocess.PIPE
+    )
     assert used.stdout.startswith(os.fsencode(source)), used.stdout
     command = [sys.executable, __file__, RUN_HERE, str(scenarios), str(results)]
     subprocess.run(command, env=environment, check=True)
@@ -137,18 +148,17 @@ def compare(reference: str, seeds: Sequence[int]) -> int:
     """Compare this checkout with another commit; the exit status."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        other, scenarios = folder / "checkout", folder / "scenarios"
+        other, here, scenarios = (folder / part for part in ("other", "here", "scenarios"))
+        # Both are copies: this checkout may change while they run.
+        shutil.copytree(ROOT / "src", here / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        extract(reference, other)
         scenarios.mkdir()
         write_scenarios(scenarios, seeds)
-        git = ["git", "-C", str(ROOT)]
-        archive = subprocess.run([*git, "archive", reference, "src"], check=True, stdout=-1).stdout
-        other.mkdir()
-        subprocess.run(["tar", "-x", "-C", str(other)], input=archive, check=True)
         theirs, ours = folder / "theirs", folder / "ours"
         with ThreadPoolExecutor() as pool:
             jobs = [
                 pool.submit(run_source, other / "src", scenarios, theirs),
-                pool.submit(run_source, ROOT / "src", scenarios, ours),
+                pool.submit(run_source, here / "src", scenarios, ours),
             ]
             for job in jobs:
                 job.result()
