@@ -1,0 +1,320 @@
+"""Each log line of a decision has these fields with these values: dashboards read them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from marketplace_worker.contract.examples import example_event
+from marketplace_worker.lifecycle.events import Event, EventKind
+from marketplace_worker.lifecycle.facts import Notified, SupportRequested, Unrecognized
+from marketplace_worker.lifecycle.guard import BY_CLOCK
+from marketplace_worker.lifecycle.linking import NotableLink
+from marketplace_worker.lifecycle.notes import Activated, Attention, Note
+from marketplace_worker.lifecycle.own_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
+)
+from marketplace_worker.lifecycle.vocabulary import (
+    GuardSide,
+    Identity,
+    Marketplace,
+    OrganizationId,
+    SubscriptionKey,
+    SupportRequestKind,
+)
+from marketplace_worker.steps import log_lines
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AGREEMENT = SubscriptionKey(Marketplace.AWS, "agmt-1")
+ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
+
+
+def lines(*events: Event) -> list[dict[str, object]]:
+    """What is logged of events."""
+    with capture_logs() as logged:
+        log_lines.log_events(events)
+    return [dict(line) for line in logged]
+
+
+def example(kind: EventKind, **changes: object) -> Event:
+    """An event of a kind."""
+    return replace(example_event(kind, sequence=7), **changes)  # type: ignore[arg-type]
+
+
+def test_a_transition_has_its_states_its_events_and_how_late_it_was_decided() -> None:
+    """`late_s` is how long after its effect a transition was decided, so never below 0."""
+    moved = example(EventKind.SUSPENDED)
+    late = timedelta(minutes=2, milliseconds=500)
+    moved = replace(moved, decided_at=moved.effective_at + late)
+    effect = replace(moved, kind=EventKind.API_KEYS_REVOKED, sequence=8)
+    assert lines(moved, effect) == [
+        {
+            "event": "organization_moved",
+            "log_level": "info",
+            "organization": "org-42",
+            "state_before": "control_plane_loss",
+            "state": "suspended",
+            "reason": "customer",
+            "plan_type": "payg",
+            "sequence": 7,
+            "effective_at": "2026-11-08T09:30:00+00:00",
+            "late_s": 120.5,
+            "causation_id": "deadline",
+            "correlation_id": moved.correlation_id,
+            "policy_version": "2026-11-22",
+            "events": ["organization.suspended", "api_keys.revoked"],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [(EventKind.CANCELED, "warning"), (EventKind.SUSPENDED, "info")]
+)
+def test_a_cancellation_without_a_plan_type_is_a_warning(kind: EventKind, level: str) -> None:
+    """It has the longest timeline, which nobody chose."""
+    moved = example(kind)
+    assert moved.standing is not None
+    (line,) = lines(replace(moved, standing=replace(moved.standing, plan_type=None)))
+    assert (line["log_level"], line["plan_type"]) == (level, None)
+    assert ("odd" in line) is (level == "warning")
+    (line,) = lines(moved)
+    assert (line["log_level"], line["plan_type"]) == ("info", "payg")
+
+
+BY_LIMIT = GuardTrippedDetails(GuardSide.STEPS, counted=51, limit=50, by=None, reason="too many")
+BY_HAND = GuardTrippedDetails(GuardSide.BOTH, counted=None, limit=None, by="olga", reason="odd")
+
+
+@pytest.mark.parametrize(
+    ("details", "fields"),
+    [
+        (BY_LIMIT, {"guard": "steps", "counted": 51, "limit": 50}),
+        (BY_HAND, {"guard": "both", "by_operator": True}),
+        (replace(BY_LIMIT, reason=BY_CLOCK), {"guard": "steps", "by_clock": True} | {
+            "counted": 51, "limit": 50
+        }),
+        (replace(BY_HAND, reason=BY_CLOCK), {"guard": "both", "by_operator": True}),
+    ],
+)  # fmt: skip
+def test_a_trip_names_its_side_its_numbers_and_who_did_it(
+    details: GuardTrippedDetails, fields: dict[str, object]
+) -> None:
+    """By a limit, by the clock or by hand; never the operator's name."""
+    usual = {
+        "event": "guard_tripped",
+        "log_level": "error",
+        "counted": None,
+        "limit": None,
+        "which": None,
+        "by_operator": False,
+        "by_clock": False,
+        "added_to": None,
+        "causation_id": "deadline",
+    }
+    assert lines(example(EventKind.GUARD_TRIPPED, details=details)) == [usual | fields]
+
+
+def test_a_release_names_its_side_and_how_many_are_let_through() -> None:
+    """Nothing of who released it, and why."""
+    details = GuardReleasedDetails(
+        GuardSide.BOTH, 20, 3, counted=51, limit=50, by="olga", reason="looked at"
+    )
+    assert lines(example(EventKind.GUARD_RELEASED, details=details, causation_id="c-1")) == [
+        {
+            "event": "guard_released",
+            "log_level": "info",
+            "guard": "both",
+            "steps": 20,
+            "requests": 3,
+            "causation_id": "c-1",
+        }
+    ]
+
+
+def test_a_feed_that_is_silent_or_unreadable_is_a_warning_with_its_day() -> None:
+    """And with when it was last heard, or whose use may be lost."""
+    silent, unreadable = (
+        example(kind)
+        for kind in (EventKind.ACTIVITY_FEED_SILENT, EventKind.ACTIVITY_FEED_UNREADABLE)
+    )
+    assert isinstance(silent.details, SilentFeedDetails)
+    assert isinstance(unreadable.details, UnreadableFeedDetails)
+    never = replace(silent, details=replace(silent.details, last_heard_at=None))
+    usual = {"log_level": "warning", "feed": "logins", "day": "2026-11-22"}
+    assert lines(silent, never, unreadable) == [
+        usual | {"event": "activity_feed_silent", "last_heard_at": "2026-11-18T04:15:00+00:00"},
+        usual | {"event": "activity_feed_silent", "last_heard_at": None},
+        usual | {"event": "activity_feed_unreadable", "organization": "org-42"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "event"),
+    [
+        (EventKind.REINSTATEMENT_PENDING, "reinstatement_pending"),
+        (EventKind.REINSTATEMENT_LAPSED, "reinstatement_lapsed"),
+    ],
+)
+def test_a_reinstatement_that_waits_and_one_that_lapsed_are_told_apart(
+    kind: EventKind, event: str
+) -> None:
+    """With the plan, and what would complete it."""
+    said = example(kind)
+    assert lines(said) == [
+        {
+            "event": event,
+            "log_level": "info",
+            "organization": "org-42",
+            "subscription": "aws:agmt-3bsxkpvrrr0fd0f8a9bqx1234",
+            "completed_by": "sign_in",
+            "correlation_id": said.correlation_id,
+        }
+    ]
+
+
+def test_other_events_have_no_line() -> None:
+    """They are on their topic."""
+    assert lines(example(EventKind.NOTICE_GIVEN), example(EventKind.EMAIL_LOCKED)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "completed", "code"),
+    [
+        (EventKind.SUPPORT_REQUEST_COMPLETED, True, None),
+        (EventKind.SUPPORT_REQUEST_REJECTED, False, "irreversible"),
+    ],
+)
+def test_an_answer_to_support_says_whether_it_was_done(
+    kind: EventKind, completed: bool, code: str | None
+) -> None:
+    """And the code of a refusal; no name, no reason."""
+    request = SupportRequested(
+        Identity("/support", "r-1"),
+        AT,
+        ACME,
+        SupportRequestKind.PLACE_HOLD,
+        requested_by="ada",
+        reason="a secret",
+        ticket="T-1",
+    )
+    answer = example(kind)
+    with capture_logs() as logged:
+        log_lines.log_answers([(request, answer)])
+    (line,) = logged
+    assert line == {
+        "event": "support_request_answered",
+        "log_level": "info",
+        "organization": "org-42",
+        "request": "place_hold",
+        "request_id": "example-12" if completed else "example-9",
+        "ticket": "T-1",
+        "completed": completed,
+        "code": code,
+    }
+
+
+@pytest.mark.parametrize(
+    ("taken_from", "contradicts", "events"),
+    [
+        (BETA, False, ["subscription_moved"]),
+        (None, True, ["link_needs_attention"]),
+        (BETA, True, ["subscription_moved", "link_needs_attention"]),
+        (None, False, []),
+    ],
+)
+def test_a_link_that_a_person_should_look_at_is_a_warning(
+    taken_from: OrganizationId | None, contradicts: bool, events: list[str]
+) -> None:
+    """It took a subscription from somebody, or contradicts what was known."""
+    link = NotableLink(AGREEMENT, AT, "l-1", ACME, taken_from, contradicts)
+    with capture_logs() as logged:
+        log_lines.log_links([link])
+    assert [line["event"] for line in logged] == events
+    for line in logged:
+        attention = line.pop("attention", None)
+        assert (attention is not None) is (line.pop("event") == "link_needs_attention")
+        assert attention in {None, "billing_account_contradicts"}
+        assert line == {
+            "log_level": "warning",
+            "subscription": "aws:agmt-1",
+            "organization": "acme",
+            "taken_from": taken_from,
+            "link": "l-1",
+        }
+
+
+def test_a_crowded_account_is_named_with_the_bound() -> None:
+    """In an order of its own, so that two runs can be compared."""
+    with capture_logs() as logged:
+        log_lines.log_crowded([(Marketplace.GCP, "b"), (Marketplace.AWS, "a")])
+    usual = {"event": "billing_account_crowded", "log_level": "warning", "organizations_max": 100}
+    assert logged == [
+        usual | {"marketplace": "aws", "billing_account": "a"},
+        usual | {"marketplace": "gcp", "billing_account": "b"},
+    ]
+
+
+def notified(attention: Attention | None) -> Notified:
+    """A notification that a person should look at, or not."""
+    note = Note(AT, 1, "n-1", Activated())
+    return Notified(Identity("aws", "n-1"), AGREEMENT, note, "License Updated", attention)
+
+
+def test_a_notification_that_needs_attention_is_a_warning_with_its_position() -> None:
+    """Any other has no line."""
+    with capture_logs() as logged:
+        log_lines.log_attention(notified(None), "aws.notifications/0/7")
+        log_lines.log_attention(notified(Attention.UNKNOWN_KIND), "aws.notifications/0/7")
+    assert logged == [
+        {
+            "event": "notification_needs_attention",
+            "log_level": "warning",
+            "attention": str(Attention.UNKNOWN_KIND),
+            "notification": "License Updated",
+            "subscription": "aws:agmt-1",
+            "position": "aws.notifications/0/7",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown", "level"),
+    [("aws", "aws", "info"), ("organization./crm", "/crm", "warning")],
+)
+def test_a_type_that_is_not_ours_is_a_warning_unless_a_marketplace_sent_it(
+    source: str, shown: str, level: str
+) -> None:
+    """With the source as its sender wrote it."""
+    with capture_logs() as logged:
+        log_lines.log_attention(
+            Unrecognized(Identity(source, "u-1"), AT, "ACCOUNT_ACTIVE"), "a.topic/1/42"
+        )
+    assert logged == [
+        {
+            "event": "type_unrecognized",
+            "log_level": level,
+            "type": "ACCOUNT_ACTIVE",
+            "source": shown,
+            "topic": "a.topic",
+            "position": "a.topic/1/42",
+        }
+    ]
+
+
+def test_an_identity_that_came_again_with_other_content_is_named() -> None:
+    """Somebody's ids are not unique."""
+    with capture_logs() as logged:
+        log_lines.log_contradictions([(Identity("organization./crm", "m-1"), "a.topic/1/42")])
+    assert logged == [
+        {
+            "event": "identity_repeated_with_other_content",
+            "log_level": "warning",
+            "source": "/crm",
+            "id": "m-1",
+            "position": "a.topic/1/42",
+        }
+    ]

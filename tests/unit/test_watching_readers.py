@@ -1,0 +1,87 @@
+"""What a look at a consumer leaves behind: a sign, a sentence of readiness and the lag."""
+
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client import REGISTRY
+
+from marketplace_worker.operations import health
+from marketplace_worker.operations.health import Health
+from marketplace_worker.steps.watching import look_at_reader, reading_sign
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A consumer that says what the test says."""
+
+    lacks: str = ""
+    waits_for_kafka: bool = False
+    lag: int = 0
+    why: str = ""
+    name: str = "facts"
+
+    async def ask_why(self) -> str:
+        """What Kafka answers."""
+        return self.why
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 1_000.0
+
+    @classmethod
+    def monotonic(cls) -> float:
+        """Seconds."""
+        return cls.now
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Health:
+    """A worker whose consumer gave its last sign 40 s ago; 30 s are allowed."""
+    monkeypatch.setattr(health, "time", Clock)
+    monkeypatch.setattr(Clock, "now", 1_000.0)
+    worker = Health(silence_max_s=30.0, stopping=lambda: False)
+    worker.started = True
+    reading_sign(worker, "facts").give()
+    Clock.now += 40.0
+    return worker
+
+
+HANGS = "ingest facts: gave no sign for 40.0 s (30.0 s are allowed)"
+
+
+@pytest.mark.parametrize(
+    ("consumer", "sentences"),
+    [
+        (Consumer(), [HANGS]),
+        (Consumer(waits_for_kafka=True), []),
+        (Consumer(waits_for_kafka=True, lacks="is not in its group"),
+         ["consumer facts: is not in its group"]),
+        (Consumer(lacks="does not reach the coordinator", why="Kafka is away"),
+         ["consumer facts: does not reach the coordinator (Kafka is away)", HANGS]),
+        (Consumer(why="never asked where nothing is missing"), [HANGS]),
+    ],
+)  # fmt: skip
+async def test_a_consumer_that_waits_for_kafka_turns_and_any_other_must_itself(
+    worker: Health, consumer: Consumer, sentences: list[str]
+) -> None:
+    """One that waits for a Kafka that is away is not started anew for it."""
+    assert await look_at_reader(consumer, worker) == 0
+    assert worker.lacking() == sentences
+
+
+async def test_the_lag_is_shown_by_consumer(worker: Health) -> None:
+    """As it is now: it also goes down."""
+
+    def shown() -> list[float | None]:
+        name = "marketplace_worker_lag_records"
+        return [
+            REGISTRY.get_sample_value(name, {"consumer": each}) for each in ("facts", "activity")
+        ]
+
+    await look_at_reader(Consumer(lag=5), worker)
+    await look_at_reader(Consumer(lag=12, name="activity"), worker)
+    assert shown() == [5, 12]
+    await look_at_reader(Consumer(lag=0), worker)
+    assert shown() == [0, 12]
