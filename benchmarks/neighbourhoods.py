@@ -22,7 +22,7 @@ from marketplace_worker.translate import translate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/unit"))
 
-from growing import GROWING, VALUES
+from growth_scenarios import GROWING, VALUES
 
 FEW = 200
 PARTS = 1_000

@@ -25,7 +25,7 @@ def by_subject(events: Iterable[bytes]) -> dict[str, list[Json]]:
     return dict(told)
 
 
-def said_otherwise(
+def differing_events(
     want: Mapping[str, Sequence[Json]], got: Mapping[str, Sequence[Json]]
 ) -> list[str]:
     """Per subject whose events are not the same: all of them by name, and the fields that differ.
@@ -40,7 +40,7 @@ def said_otherwise(
     return lines
 
 
-def stands_otherwise(want: Mapping[str, object], got: Mapping[str, object]) -> list[str]:
+def differing_states(want: Mapping[str, object], got: Mapping[str, object]) -> list[str]:
     """The same of how everything stands (`standing`)."""
     lines: list[str] = []
     for name in sorted(want.keys() | got.keys()):

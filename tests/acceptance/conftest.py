@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 import servers
+from acceptance.probed_worker import own_broker, probed  # noqa: F401 - fixtures
 from acceptance.stage import Stage
-from acceptance.watched import own_broker, watched  # noqa: F401 - fixtures
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate

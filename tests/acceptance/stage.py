@@ -164,7 +164,7 @@ class Stage:
             moment = deadlines.now
             await until(lambda moment=moment: self.nothing_due(moment))  # type: ignore[misc]
 
-    async def said(self, topic: str) -> list[bytes]:
+    async def published(self, topic: str) -> list[bytes]:
         """All that is in a topic that is not empty, in order within a partition."""
         consumer = AIOKafkaConsumer(
             topic,

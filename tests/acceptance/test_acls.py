@@ -21,9 +21,9 @@ from pydantic import SecretStr
 import acls
 import servers
 from acceptance.acl_requests import Acls, acls_of_broker
+from acceptance.probed_worker import ask
 from acceptance.scenario import created, eventbridge, linked, login, requested, support
 from acceptance.stage import PATIENCE_S, command, until, worker_process
-from acceptance.watched import ask
 from acls import Acl
 from marketplace_worker import app
 from marketplace_worker.contract.published import numbered_topics
@@ -40,7 +40,7 @@ from marketplace_worker.streams.producer import producing
 from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.rights import Operation, Resource, Right, to_read, to_write
 from marketplace_worker.streams.topics import Presence, create_topics, require_access
-from streams.streaming import UNWATCHED
+from streams.recording_handler import NO_OVERSIGHT
 
 if not any(servers.JARS.glob("kafka-tools-*.jar")):
     pytest.skip("no Apache Kafka: `make test-kafka` fetches it", allow_module_level=True)
@@ -308,7 +308,7 @@ async def _reading(settings: Settings) -> AsyncIterator[None]:
     async def take(_: object) -> frozenset[str]:
         return frozenset()
 
-    async with consuming(settings, facts=take, activity=take, oversight=UNWATCHED):
+    async with consuming(settings, facts=take, activity=take, oversight=NO_OVERSIGHT):
         yield
 
 

@@ -10,11 +10,11 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from linked_stories import draw_story, printed
+from linked_stories import records as records_of
 from msgspec.structs import replace
 from pydantic import SecretStr
-from short_tales import accounts, azure_again, instants
-from tangles import printed, tangle
-from tangles import records as records_of
+from short_stories import accounts, azure_again, instants
 
 from acceptance.scenario import at, everything
 from acceptance.stage import MovableClock, forget_everything
@@ -167,7 +167,7 @@ async def test_a_story_in_any_batches_comes_to_what_simulate_says(
     pool: Pool, random: Random
 ) -> None:
     """What arrives at one instant is cut as Kafka likes, and may be a deadline of the story."""
-    story = random.choice([tangle, accounts, azure_again, instants])(random)
+    story = random.choice([draw_story, accounts, azure_again, instants])(random)
     told = [replace(record, offset=offset) for offset, record in enumerate(records_of(story))]
     end = told[-1].recorded_at + timedelta(days=120)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from acceptance.probed_worker import ProbedStage, ask
 from acceptance.stage import command, until, worker_process
-from acceptance.watched import Watched, ask
 from marketplace_worker import app
 from marketplace_worker.embedded import process
 from marketplace_worker.errors import CannotGoOn
@@ -20,14 +20,14 @@ from marketplace_worker.streams.dying import ConsumerDied
 
 
 async def test_a_worker_is_ready_also_where_it_has_no_partition(
-    watched: Watched, tmp_path: Path
+    probed: ProbedStage, tmp_path: Path
 ) -> None:
     """There are two partitions of activity, and three members: one has none, rightly."""
     ports = [process.free_port() for _ in range(3)]
     logs = [tmp_path / f"log-{port}" for port in ports]
     async with AsyncExitStack() as stack:
         for port, log in zip(ports, logs, strict=True):
-            settings = watched.settings.model_copy(update={"http_port": port})
+            settings = probed.settings.model_copy(update={"http_port": port})
             await stack.enter_async_context(worker_process(settings, log))
 
         async def all_ready() -> bool:
@@ -41,7 +41,7 @@ async def test_a_worker_is_ready_also_where_it_has_no_partition(
         await until(one_without)
         await until(all_ready)
         # Each again until it is so: the next moment may have a rebalance, or no time to answer.
-        relay = f"relay {watched.settings.topics.lifecycle}: "
+        relay = f"relay {probed.settings.topics.lifecycle}: "
         alive = ("alive", "ingest facts: ", "deadlines: ", relay, "event loop: ")
         await until(lambda: _answers(ports[0], "/livez", *alive))
         figures = (
@@ -69,18 +69,18 @@ def _last_assignment(log: Path) -> list[str] | None:
 
 
 async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
-    watched: Watched, postgres_dsn: str, tmp_path: Path
+    probed: ProbedStage, postgres_dsn: str, tmp_path: Path
 ) -> None:
     """A newer version has migrated: this one is to go."""
-    async with worker_process(watched.settings, tmp_path / "log"):
-        await until(watched.ready)
+    async with worker_process(probed.settings, tmp_path / "log"):
+        await until(probed.ready)
         owner = await asyncpg.connect(postgres_dsn)
         await owner.execute(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, '9999_new', 'x')"
         )
         await owner.close()
-        await until(lambda: watched.says("/readyz", "schema: ", "9999_new"))
-        assert await watched.answered("/livez") == 200
+        await until(lambda: probed.says("/readyz", "schema: ", "9999_new"))
+        assert await probed.answered("/livez") == 200
 
 
 @pytest.mark.broker
@@ -126,16 +126,16 @@ async def test_a_worker_one_of_whose_tasks_has_ended_ends(
 
 @pytest.mark.parametrize("away", ["Kafka", "Postgres"])
 async def test_a_worker_that_finds_no_server_at_the_start_ends_and_says_which(
-    watched: Watched, away: str, tmp_path: Path
+    probed: ProbedStage, away: str, tmp_path: Path
 ) -> None:
     """Whoever started it starts it again; meanwhile it says that it is not ready."""
-    settings = watched.settings
+    settings = probed.settings
     nowhere = f"127.0.0.1:{process.free_port()}"
     if away == "Kafka":
         kafka = settings.kafka.model_copy(update={"bootstrap_servers": nowhere})
         settings = settings.model_copy(update={"kafka": kafka})
     else:
-        watched.postgres.refusing = True
+        probed.postgres.refusing = True
     log = tmp_path / "log"
     with log.open("ab") as output:
         async with command("run", settings=settings, output=output) as worker:

@@ -18,7 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import servers
-from acceptance.operated import (
+from acceptance.operator_scenario import (
     FAILED_ON,
     FLEET,
     FLOOD,
@@ -44,14 +44,14 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction
 from marketplace_worker.store.migrations import migrate
-from steps.stories import (
+from steps.story_beginnings import (
     canceled,
     day_of,
+    ingest_lines,
     kinds,
     linked,
     states,
     support,
-    tell,
     wait,
 )
 
@@ -147,7 +147,7 @@ async def live(worker: Worker, clock: MovableClock, since: float, until: float) 
     for line in FLEET:
         if since <= day_of(line) < until:
             await wait(worker, clock, day_of(line))
-            await tell(worker, clock, line)
+            await ingest_lines(worker, clock, line)
     await wait(worker, clock, until)
 
 
@@ -155,9 +155,9 @@ async def live(worker: Worker, clock: MovableClock, since: float, until: float) 
 async def fleet(worker: Worker, clock: MovableClock) -> Worker:
     """The fleet today, all that was due taken."""
     await live(worker, clock, 0, TODAY)
-    await tell(worker, clock, *UNREADABLE)
+    await ingest_lines(worker, clock, *UNREADABLE)
     with capture_logs():
-        await tell(replace(worker, hash_email=_bug), clock, *FAILED_ON)
+        await ingest_lines(replace(worker, hash_email=_bug), clock, *FAILED_ON)
         await worker.intake.stop(worker.pool, clock, [FLOOD])
     return worker
 
@@ -282,7 +282,7 @@ async def test_a_moved_subscription_is_named_in_history_and_explanation_of_both(
     typed: Type, worker: Worker, clock: MovableClock
 ) -> None:
     """The former lost it and the other got it; a wrong id is found from either side."""
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         *canceled("acme"),
@@ -347,7 +347,7 @@ async def test_due_tells_what_is_overdue_since_when_and_when_the_guard_would_tri
 ) -> None:
     """After a night without workers, everything is due at once."""
     for number in range(55):
-        await tell(worker, clock, *canceled(f"org-{number}"))
+        await ingest_lines(worker, clock, *canceled(f"org-{number}"))
     await wait(worker, clock, 3)
     coming = await document(typed, "due")
     assert coming["guard"]["trip"] is not None
@@ -413,8 +413,10 @@ async def test_the_guard_for_requests_is_shown_and_released_by_itself(
 ) -> None:
     """Eleven are asked for by one person; who asked is shown nowhere."""
     names = [f"org-{number}" for number in range(12)]
-    await tell(worker, clock, *(created(0, name) for name in names))
-    await tell(worker, clock, *(support(1, "deactivate_organization", each) for each in names[:11]))
+    await ingest_lines(worker, clock, *(created(0, name) for name in names))
+    await ingest_lines(
+        worker, clock, *(support(1, "deactivate_organization", each) for each in names[:11])
+    )
 
     found = (await document(typed, "guard", "status"))["requests"]
     assert found["per_hour"] == {"counted": 10, "limit": 20}
@@ -432,7 +434,7 @@ async def test_the_guard_for_requests_is_shown_and_released_by_itself(
     status, out, _ = await typed(*release, "--requests", "1")
     assert (status, out) == (0, "released, but stays tripped: requests let through: 1\n")
     again = (support(day, "deactivate_organization", names[10 + day - 2]) for day in (2, 3))
-    await tell(worker, clock, *again)
+    await ingest_lines(worker, clock, *again)
     assert list((await states(worker)).values()).count("deactivated") == 11
     status, out, _ = await typed(*release)
     assert (status, out) == (0, "released: requested deactivations are done again\n")
@@ -553,8 +555,8 @@ async def test_a_dry_run_tells_what_was_taken_before_and_what_we_would_fail_on(
 ) -> None:
     """A record that Kafka delivered again after the mend was taken; its dead letter still waits."""
     with capture_logs():
-        await tell(replace(worker, hash_email=_bug), clock, *FAILED_ON)
-    await tell(worker, clock, FAILED_ON[0])
+        await ingest_lines(replace(worker, hash_email=_bug), clock, *FAILED_ON)
+    await ingest_lines(worker, clock, FAILED_ON[0])
     would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
     assert [each["facts"][0]["taken_before"] for each in would] == [True, False]
 
@@ -601,7 +603,7 @@ async def test_diff_tells_who_would_move_earlier(
     typed: Type, worker: Worker, clock: MovableClock, policy: Write
 ) -> None:
     """Inactivity is pinned to nothing."""
-    await tell(worker, clock, created(0, "tired"))
+    await ingest_lines(worker, clock, created(0, "tired"))
     clock.now = at(2)
     found = await document(
         typed, "policy", "diff", policy('version = "f"\n[inactivity]\nno_login_for = "P20D"\n')
@@ -668,7 +670,7 @@ async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
 ) -> None:
     """An id may hold anything that JSON can."""
     odd = "acme\x1b[31m[bold]"
-    await tell(worker, clock, created(0, odd))
+    await ingest_lines(worker, clock, created(0, odd))
     said = await printed(typed, "org", "show", odd)
     assert "organization  acme\\x1b[31m[bold]" in said
 
@@ -711,7 +713,7 @@ async def test_erase_asks_and_refuses_what_is_not_closed(
 ) -> None:
     """It cannot be undone."""
     words = ("--by", "Olga", "--reason", "she asked for it")
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     status, _, err = await typed("org", "erase", "acme", *words, "--yes")
     assert (status, "is not deactivated" in err) == (2, True)
 
@@ -737,7 +739,7 @@ async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_whe
     for span in (("x", "y"), ("2026-01-02", "2027-01-02"), (TO, FROM)):
         status, _, err = await typed(*recover, *span)
         assert (status, "--clock-ran-ahead" in err) == (2, True)
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     clock.now = at(1.5) + timedelta(days=365)
     await fire_due(worker, limit=10)
     status, _, err = await typed(*recover, FROM, TO)

@@ -39,7 +39,7 @@ from marketplace_worker.store import dead_letters, policies
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import Action
 from marketplace_worker.store.migrations import migrate
-from steps.stories import Line, login, use
+from steps.story_beginnings import Line, login, use
 
 ARRIVAL = at(70)
 """Everything of the scenario has happened by then; it all arrives at that moment."""

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import servers
-from faults.crew import Crew
-from faults.fleet import chance_of_this_run, require_as_simulated, settings_of, staging
-from faults.nursery import Nursery
-from faults.telling import pieces
+from faults.fork_server import ForkServer
+from faults.worker_cluster import chance_of_this_run, require_as_simulated, settings_of, staging
+from faults.worker_group import WorkerGroup
 from faults.workload import workload
+from faults.workload_sender import send_in_pieces
 
 KILLS = 3
 
@@ -29,14 +29,14 @@ async def test_killing_the_worker_loses_nothing_and_gives_no_event_a_second_id(
     settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=postgres_dsn)
     async with (
         staging(settings, tmp_path) as stage,
-        Nursery.opened() as nursery,
-        Crew.of(stage, tmp_path, nursery) as crew,
+        ForkServer.opened() as fork_server,
+        WorkerGroup.of(stage, tmp_path, fork_server) as group,
     ):
-        await crew.joined(await crew.add())
-        async for _ in pieces(stage, told, of=80):
-            if crew.killed < KILLS:
+        await group.joined(await group.add())
+        async for _ in send_in_pieces(stage, told, of=80):
+            if group.killed < KILLS:
                 await asyncio.sleep(chance.random() * 0.3)  # a moment of chance
-                await crew.kill(crew.at_work[0])
-                await crew.joined(await crew.add())
-        assert crew.killed == KILLS
+                await group.kill(group.at_work[0])
+                await group.joined(await group.add())
+        assert group.killed == KILLS
         await require_as_simulated(stage, told)

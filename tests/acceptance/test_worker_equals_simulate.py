@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from acceptance.comparison import by_subject, said_otherwise
+from acceptance.comparison import by_subject, differing_events
 from acceptance.scenario import in_its_time
 from acceptance.stage import MovableClock, Stage, until, working
 from marketplace_worker.app import Loop, feeds
@@ -58,10 +58,10 @@ async def test_the_worker_publishes_exactly_what_simulate_prints(stage: Stage) -
         await stage.pass_time(records[-1].recorded_at + HORIZON + timedelta(seconds=1), deadlines)
         await until(stage.everything_sent)
 
-    got = await stage.said(stage.settings.topics.lifecycle)
-    dead_letters = await stage.said(stage.settings.topics.dead_letters)
+    got = await stage.published(stage.settings.topics.lifecycle)
+    dead_letters = await stage.published(stage.settings.topics.dead_letters)
 
     prefix = stage.settings.topics.lifecycle.removesuffix("organizations.lifecycle").encode()
     came = by_subject(event.replace(prefix, b"") for event in got)
-    assert not said_otherwise(by_subject(want), came)
+    assert not differing_events(by_subject(want), came)
     assert len(dead_letters) == len(refused) == 3

@@ -19,7 +19,7 @@ from hypothesis import is_hypothesis_test
 from stories import Story
 
 import servers
-from acceptance.retelling import Ending, Teller
+from acceptance.worker_driver import Ending, StoryRunner
 from marketplace_worker.settings import Settings
 
 RETOLD = pytest.StashKey[int]()
@@ -37,7 +37,7 @@ def _tells_stories(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or is_hypothesis_test(item.obj):
         return False
     known = vars(item.module)
-    tells = (stories.tell, stories.check_story, stories.retell)
+    tells = (stories.run_story, stories.check_story, stories.run_elsewhere)
     return any(known.get(each.__name__) is each for each in tells)
 
 
@@ -62,9 +62,9 @@ async def _retold(
                 pytestconfig.stash[RETOLD] = pytestconfig.stash.get(RETOLD, 0) + 1
                 _compare(Ending.in_simulation(story), tell(story))
 
-            stories.RETELL.append(retell)
+            stories.OTHER_RUNNERS.append(retell)
             yield
-            stories.RETELL.remove(retell)
+            stories.OTHER_RUNNERS.remove(retell)
 
 
 def _compare(want: Ending, came: Ending) -> None:
@@ -82,12 +82,12 @@ def _compare(want: Ending, came: Ending) -> None:
 @contextmanager
 def _telling(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
     """A worker in a thread of its own, to which stories can be told."""
-    started: Future[tuple[Teller, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    started: Future[tuple[StoryRunner, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def work() -> None:
         stop = asyncio.Event()
-        async with Teller.ready(settings) as teller:
-            started.set_result((teller, asyncio.get_running_loop(), stop))
+        async with StoryRunner.ready(settings) as runner:
+            started.set_result((runner, asyncio.get_running_loop(), stop))
             await stop.wait()
 
     def live() -> None:
@@ -101,10 +101,10 @@ def _telling(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
     thread = Thread(target=live, name="the worker of the stories")
     thread.start()
     try:
-        teller, loop, stop = started.result()
+        runner, loop, stop = started.result()
 
         def tell(story: Story) -> Ending:
-            return asyncio.run_coroutine_threadsafe(teller.tell(story), loop).result()
+            return asyncio.run_coroutine_threadsafe(runner.run(story), loop).result()
 
         try:
             yield tell

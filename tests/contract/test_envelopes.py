@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hostile
-from fuzz import law
+from fuzz import invariant
 from marketplace_worker import envelopes
 from marketplace_worker.contract.feeds import Feed, source_of
 from marketplace_worker.errors import Malformed
@@ -76,9 +76,9 @@ def record(value: object, *headers: tuple[str, bytes | None]) -> Record:
 def said(feed: Feed, value: object) -> Sequence[Fact | Malformed]:
     """What a value says on a topic; the law of the fuzzer holds for all that is tried here."""
     given = value if isinstance(value, Record) else record(value)
-    found = law.check(given, feed)
+    found = invariant.check(given, feed)
     assert [str(each) for each in found] == [
-        str(each) for each in translate(given, feed, law._HASH)
+        str(each) for each in translate(given, feed, invariant._HASH)
     ]
     return found
 
@@ -376,7 +376,7 @@ def test_whatever_lies_in_whatever_is_taken_or_refused(data: st.DataObject) -> N
         if places and spoiled:
             place, junk = data.draw(st.sampled_from(places)), data.draw(st.sampled_from(JUNK))
             value = json.loads(hostile.filled(value, place, junk))
-    law.check(record(value), feed)
+    invariant.check(record(value), feed)
     secret = {"jane@example.com": value, "b": "jane@example.com"}
-    for each in law.check(record(secret), feed):
+    for each in invariant.check(record(secret), feed):
         assert not isinstance(each, Malformed) or "jane" not in str(each)

@@ -13,7 +13,7 @@ from cloudevent_records import EXAMPLES, binary, feed_of, read_record, record, s
 from jsonschema import Draft202012Validator
 
 import hostile
-from fuzz import law
+from fuzz import invariant
 from marketplace_worker.contract.schemas import inbound_schemas
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact, SupportRequested, Unrecognized
@@ -79,7 +79,7 @@ def _is_valid(name: str, path: hostile.Path, value: str, text: bytes) -> bool:
 
 
 def _read(name: str, text: bytes) -> Fact | Malformed:
-    (said,) = law.check(law.record(text, key=_subject(text)), feed_of(name))
+    (said,) = invariant.check(invariant.record(text, key=_subject(text)), feed_of(name))
     return said
 
 
@@ -158,6 +158,8 @@ def test_every_attribute_that_cannot_be_read_from_its_header_is_refused_by_it(
     given = binary({key: each for key, each in EXAMPLES[name].items() if key != field})
     right, wrong = (f"ce_{field}", str(EXAMPLES[name][field]).encode()), (f"ce_{field}", value)
     for headers in ((wrong,), (right, wrong), (right, right)):
-        (said,) = law.check(law.record(given.value, (*given.headers, *headers)), feed_of(name))
+        (said,) = invariant.check(
+            invariant.record(given.value, (*given.headers, *headers)), feed_of(name)
+        )
         assert isinstance(said, Malformed)
         assert said.field.removeprefix("ce_") == field

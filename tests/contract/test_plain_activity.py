@@ -8,7 +8,7 @@ from cloudevent_records import EXAMPLES, an_event, feed_of, read_record, record,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz import law
+from fuzz import invariant
 from marketplace_worker.contract import plain_activity
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
 
@@ -71,7 +71,7 @@ KEYS = st.sampled_from([*EXAMPLES["usage.api_requests"], "user_id", "requests", 
 
 @given(st.data())
 def test_whatever_is_written_the_two_readers_agree(data: st.DataObject) -> None:
-    """Also where a key stands twice, or is unknown: `fuzz.law` compares them."""
+    """Also where a key stands twice, or is unknown: `fuzz.invariant` compares them."""
     name = data.draw(st.sampled_from(ACTIVITY))
     event = EXAMPLES[name]
     pairs = [(key, json.dumps(value)) for key, value in event.items() if key != "data"]
@@ -83,7 +83,9 @@ def test_whatever_is_written_the_two_readers_agree(data: st.DataObject) -> None:
             fields.insert(data.draw(st.integers(0, len(fields))), (data.draw(KEYS), text))
     space = data.draw(st.sampled_from(["", " ", "\n"]))
     pairs.append(("data", _object(told, space)))
-    law.check(law.record(_object(pairs, space).encode(errors="surrogatepass")), feed_of(name))
+    invariant.check(
+        invariant.record(_object(pairs, space).encode(errors="surrogatepass")), feed_of(name)
+    )
 
 
 def _object(pairs: list[tuple[str, str]], space: str) -> str:

@@ -53,8 +53,8 @@ def sleeper_like_owner_of(path: Path) -> subprocess.Popen[bytes]:
 
 
 def runner_of_both(folder: Path) -> subprocess.Popen[bytes]:
-    """`both.py`, which runs the two servers."""
-    program = Path(__file__).with_name("both.py")
+    """`start_both_servers.py`, which runs the two servers."""
+    program = Path(__file__).with_name("start_both_servers.py")
     return subprocess.Popen(
         [sys.executable, program, folder],
         stdout=subprocess.PIPE,

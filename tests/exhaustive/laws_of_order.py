@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LAWS = [
-    "tests/unit/test_laws_tangles.py",
+    "tests/unit/test_laws_linked_stories.py",
     "tests/unit/test_laws_order.py",
     "tests/unit/test_laws_sign_ins.py",
     "tests/acceptance/test_any_order.py",

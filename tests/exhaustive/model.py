@@ -1,4 +1,4 @@
-"""Random stories with fresh seeds against the naive model (tests/unit/naive.py).
+"""Random stories with fresh seeds against the naive model (tests/unit/reference_model.py).
 
 python tests/exhaustive/model.py [SECONDS] [FIRST_SEED]
 """
@@ -10,7 +10,7 @@ from random import SystemRandom
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
-from naive_stories import report
+from reference_stories import report
 
 
 def main(seconds: int = 60, first: int | None = None) -> int:

@@ -2,9 +2,9 @@
 
     python tests/exhaustive/sequences.py [LENGTH]
 
-Each sequence is told to the core fact by fact, and each decision is checked as `laws.py` has it:
-the invariants, and that nothing is raised.  Sequences that begin alike, or that have come to the
-same, are told on once: depth first, over a fleet that is copied before it changes.
+Each sequence is told to the core fact by fact, and each decision is checked as `invariants.py` has
+it: the invariants, and that nothing is raised.  Sequences that begin alike, or that have come to
+the same, are told on once: depth first, over a fleet that is copied before it changes.
 """
 
 import sys
@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
-from drawn import TODAY
-from laws import Witness
-from ripe import BEGAN, heard_always, ripe
+from due_organizations import BEGAN, active_feeds, due_organization
+from invariants import Witness
+from strategies import TODAY
 from world import (
     ACCOUNT,
     ACME,
@@ -176,7 +176,7 @@ KINDS = {**ALWAYS, **GOOGLE, **AZURE, **CREATED}
 
 def nothing() -> World:
     """Nobody was ever heard of."""
-    return heard_always(World())
+    return active_feeds(World())
 
 
 def walked(*kinds: str, days: float = 0) -> World:
@@ -185,7 +185,7 @@ def walked(*kinds: str, days: float = 0) -> World:
     beginning = ["acme created", "linked", *kinds]
     for number, kind in enumerate(beginning):
         at = BEGAN + number * HOUR
-        world.tell(KINDS[kind](Identity("start", f"s-{number}"), at), at)
+        world.apply(KINDS[kind](Identity("start", f"s-{number}"), at), at)
     world.wait(BEGAN + days * DAY)
     return world
 
@@ -196,14 +196,14 @@ def azure() -> World:
     at = TODAY - 3 * DAY
     facts = (KINDS["acme created"], linked(SAAS), notified(SAAS, Suspended()))
     for number, kind in enumerate(facts):
-        world.tell(kind(Identity("start", f"s-{number}"), at), at)
+        world.apply(kind(Identity("start", f"s-{number}"), at), at)
     world.wait(TODAY)
     return world
 
 
 def due(state: State) -> World:
     """The next step of acme is due."""
-    world = ripe(state, PlanType.PAYG, timedelta(0))
+    world = due_organization(state, PlanType.PAYG, timedelta(0))
     world.note(ACME, TODAY, TODAY)
     return world
 
@@ -286,7 +286,7 @@ def following(
 
 
 @dataclass(slots=True)
-class Telling:
+class SequenceRun:
     """All sequences of one length; `known`: from where they were told on already, and how many."""
 
     kinds: dict[str, Kind]
@@ -332,7 +332,7 @@ class Telling:
 def tell_all(start: str, first: str, length: int) -> Count:
     """Every sequence from one beginning, whose first fact is this one."""
     begins = STARTS[start]
-    return Telling(begins.kinds, length).on(begins.world(), TODAY, (), first)
+    return SequenceRun(begins.kinds, length).on(begins.world(), TODAY, (), first)
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import servers
-from acceptance.watched import own_broker, watched  # noqa: F401 - fixtures
-from faults.nursery import Nursery
+from acceptance.probed_worker import own_broker, probed  # noqa: F401 - fixtures
+from faults.fork_server import ForkServer
 from faults.workers import ClockFile, FaultStage
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.database import connecting
@@ -41,10 +41,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-async def nursery() -> AsyncIterator[Nursery]:
+async def fork_server() -> AsyncIterator[ForkServer]:
     """Where workers, and steps to be killed, start at once."""
-    async with Nursery.opened() as nursery:
-        yield nursery
+    async with ForkServer.opened() as fork_server:
+        yield fork_server
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ from marketplace_worker.store.dead_letters import Action
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
-from steps.stories import Line, bought, canceled, ended, linked, records, wait
+from steps.story_beginnings import Line, bought, canceled, ended, linked, records, wait
 
 POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0, control_plane_fraction=1.0))
 """The guard counts the fleet each time, and never trips by itself."""

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 import servers
-from faults.fleet import (
+from faults.kafka_faults import KafkaServer, kafka_server
+from faults.postgres_faults import PostgresServer, postgres_server
+from faults.worker_cluster import (
     GROWN,
     chance_of_this_run,
     first_days,
-    fleet,
     require_as_simulated,
     settings_of,
     staging,
+    worker_cluster,
 )
-from faults.kafka_faults import KafkaServer, kafka_server
-from faults.postgres_faults import PostgresServer, postgres_server
-from faults.telling import pieces, settled, told
 from faults.workers import FaultStage
 from faults.workload import Workload
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
@@ -96,10 +96,10 @@ async def _without_kafka(
     stage: FaultStage, broker: KafkaServer, workload_: Workload, folder: Path
 ) -> None:
     """Deadlines come meanwhile: what they promise waits."""
-    story = pieces(stage, workload_, of=len(workload_.messages))
-    async with fleet(stage, folder) as workers:
-        await told(story, 1)
-        await settled(stage)
+    story = send_in_pieces(stage, workload_, of=len(workload_.messages))
+    async with worker_cluster(stage, folder) as workers:
+        await advance(story, 1)
+        await until_settled(stage)
         await broker.kill()
         due_at = await stage.next_due_at()
         assert due_at is not None
@@ -109,7 +109,7 @@ async def _without_kafka(
         await workers.waits("loop_waiting", "Kafka at", times=GROWN, loop=Loop.RELAY)
         assert not await stage.everything_sent()
         await broker.start()
-        await told(story)
+        await advance(story)
         workers.require_alive()
         assert len(workers.lines("loop_waiting")) < LINES_MAX
 
@@ -118,17 +118,17 @@ async def _without_postgres(
     stage: FaultStage, server: PostgresServer, workload_: Workload, folder: Path
 ) -> None:
     """Messages come meanwhile: they are not taken in."""
-    story = pieces(stage, workload_, of=PIECE)
-    async with fleet(stage, folder) as workers:
-        await told(story, 1)
-        await settled(stage)
+    story = send_in_pieces(stage, workload_, of=PIECE)
+    async with worker_cluster(stage, folder) as workers:
+        await advance(story, 1)
+        await until_settled(stage)
         await server.kill()
-        await told(story, 1)
+        await advance(story, 1)
         await asyncio.sleep(MINUTE_S)
         await workers.ingest_waits("Connect", times=GROWN)
         waiting = workers.lines("ingest_waiting", "loop_waiting")
         await server.start()
-        await told(story)
+        await advance(story)
         workers.require_alive()
         workers.require_growing_pauses()
         assert len(waiting) < LINES_MAX

@@ -10,19 +10,19 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
 import servers
-from faults.fleet import (
+from faults.kafka_faults import kafka_server
+from faults.proxy import proxying
+from faults.worker_cluster import (
     chance_of_this_run,
     first_days,
-    fleet,
     require_as_simulated,
     settings_of,
     staging,
     through,
+    worker_cluster,
 )
-from faults.kafka_faults import kafka_server
-from faults.proxy import proxying
-from faults.telling import pieces, settled, told
 from faults.workers import eventually
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams import connections, renewing
@@ -30,7 +30,7 @@ from marketplace_worker.streams.consumer import Consumer
 from marketplace_worker.streams.producer import producing
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.topics import create_topics
-from streams.streaming import Seen, taking
+from streams.recording_handler import RecordingHandler, consuming_facts
 
 pytestmark = pytest.mark.faults
 
@@ -96,7 +96,7 @@ async def test_clients_ask_every_half_minute_what_topics_there_are(settings: Set
     """And not every five minutes, for which new partitions would be unread."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     async with (
-        taking(settings, Seen()) as consumers,
+        consuming_facts(settings, RecordingHandler()) as consumers,
         producing(settings.kafka, settings.relay) as publisher,
     ):
         facts, activity = (each.subscriber.consumer for each in consumers.both)
@@ -114,7 +114,7 @@ async def test_new_partitions_and_topics_made_anew_are_read(
     """A topic that is gone is named meanwhile; the others are read on."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     topic, other = settings.topics.aws_notifications, settings.topics.gcp_notifications
-    seen = Seen()
+    seen = RecordingHandler()
 
     async def taken(*values: bytes) -> None:
         await seen.until(lambda: {record.value for record in seen.records} >= set(values))
@@ -125,7 +125,7 @@ async def test_new_partitions_and_topics_made_anew_are_read(
     async def lacks_nothing() -> bool:
         return consumers.facts.lacks == ""
 
-    async with taking(settings, seen) as consumers, renewed(consumers.facts, settings):
+    async with consuming_facts(settings, seen) as consumers, renewed(consumers.facts, settings):
         await admin.create_partitions({topic: NewPartitions(total_count=3)})
         await write(settings, topic, b"in a new partition", partition=2)
         await taken(b"in a new partition")
@@ -151,8 +151,8 @@ async def test_partitions_that_nobody_reads_are_named_and_counted(
     """Whatever the reason: here the leader of the group is a client that asks too seldom."""
     monkeypatch.setattr(connections, "METADATA_AGE_MS", NEVER_MS)
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
-    topic, seen = settings.topics.logins, Seen()
-    async with taking(settings, seen) as consumers, renewed(consumers.activity, settings):
+    topic, seen = settings.topics.logins, RecordingHandler()
+    async with consuming_facts(settings, seen) as consumers, renewed(consumers.activity, settings):
         await admin.create_partitions({topic: NewPartitions(total_count=3)})
         await write(settings, topic, b"unread", partition=2)
         await write(settings, topic, b"unread", partition=2)
@@ -180,14 +180,14 @@ async def test_consumers_and_relays_follow_brokers_that_all_moved(
         bootstrap = await enter(proxying(before.target))
         settings = settings_of(choice, tmp_path, kafka=broker.address, dsn=postgres_dsn)
         stage = await enter(staging(settings, tmp_path))
-        story = pieces(stage, workload_, of=100)
+        story = send_in_pieces(stage, workload_, of=100)
         ways = through(kafka=f"127.0.0.1:{bootstrap.port}")
-        workers = await enter(fleet(stage, tmp_path, variables=ways))
-        await told(story, 1)
-        await settled(stage)
+        workers = await enter(worker_cluster(stage, tmp_path, variables=ways))
+        await advance(story, 1)
+        await until_settled(stage)
         await broker.move(after)
         bootstrap.target, before.refusing = after.target, True
-        await told(story)
+        await advance(story)
         await require_as_simulated(stage, workload_)
         workers.require_alive()
         assert {line["consumer"] for line in workers.lines("consumer_renewed")} == {

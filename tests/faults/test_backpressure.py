@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from acceptance.scenario import login, requested
 from faults.conftest import PARTITIONS, Figures
-from faults.crew import STOP_S
-from faults.fleet import chance_of_this_run
+from faults.worker_cluster import chance_of_this_run
+from faults.worker_group import STOP_S
 from faults.workers import FaultStage, eventually, lines, send, worker
 from faults.workload import Message, workload
 

@@ -8,10 +8,10 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.util import calc_crc32c, encode_varint
 
 from acceptance.scenario import at, eventbridge
-from faults.fleet import fleet
-from faults.telling import settled
+from faults.worker_cluster import worker_cluster
 from faults.workers import FaultStage, eventually, send
 from faults.workload import _message
+from faults.workload_sender import until_settled
 from streams import raw_batches
 
 pytestmark = pytest.mark.faults
@@ -56,10 +56,10 @@ async def test_a_bomb_is_a_dead_letter_and_costs_little_memory(
     await raw_batches.send(stage.producer, topic, partition, bomb(BOMB_BYTES))
     stage.ends[topic, partition] += 1
     await _tell(stage, 2)
-    async with fleet(stage, tmp_path, workers=1) as workers:
+    async with worker_cluster(stage, tmp_path, workers=1) as workers:
         (worker,) = workers.processes
         await eventually(stage.all_committed)
-        await settled(stage)
+        await until_settled(stage)
         workers.require_alive()
         assert _memory_kib(worker.pid) < MEMORY_KIB_MAX
     (letter,) = await stage.pool.fetch('SELECT "offset", key, value, reason FROM dead_letters')

@@ -19,11 +19,11 @@ import pytest
 import servers
 from acceptance.scenario import at, created, google, linked
 from acceptance.stage import environment
-from faults.fleet import chance_of_this_run, require_as_simulated, settings_of, staging
 from faults.postgres_faults import PostgresServer, postgres_server
-from faults.telling import pieces, settled, told
+from faults.worker_cluster import chance_of_this_run, require_as_simulated, settings_of, staging
 from faults.workers import ClockFile, FaultStage, eventually, lines, send
 from faults.workload import Wave, Workload, workload
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.app import system_clock
 from marketplace_worker.settings import Settings
 
@@ -81,24 +81,24 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     workload_ = _with_some_who_return_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
     clock = stage.clock_file = RememberedClock(server.folder / "clock")
     await server.take_time_from(clock.path)
-    story = pieces(stage, workload_, of=PIECE)
+    story = send_in_pieces(stage, workload_, of=PIECE)
     async with AsyncExitStack() as stack:
         for name, wrong_by in OWN_CLOCKS.items():
             log = tmp_path / f"{name}.log"
             beside = _beside(clock.path, wrong_by)
             await stack.enter_async_context(_worker(stage.settings, log, wrong_by, beside))
         async for _ in story:
-            await settled(stage)
+            await until_settled(stage)
             now = clock.now
             clock.move(now - JUMP)
-            await told(story, 1)
-            await settled(stage)
+            await advance(story, 1)
+            await until_settled(stage)
             clock.move(max(now, clock.now))
-            await settled(stage)
+            await until_settled(stage)
         for name, wrong_by in OWN_CLOCKS.items():
             assert _is_wrong_by(tmp_path / f"{name}.log", wrong_by)
     await require_as_simulated(stage, workload_)
-    said = [json.loads(each) for each in await stage.said(stage.settings.topics.lifecycle)]
+    said = [json.loads(each) for each in await stage.published(stage.settings.topics.lifecycle)]
     others = {event["time"] for event in said} - {_written(each) for each in clock.moments}
     assert not others, "every decision was made at a moment of the database's clock"
     told_of = _in_order(said)

@@ -12,8 +12,8 @@ from typing import IO
 import pytest
 
 import servers
+from acceptance.probed_worker import ProbedStage
 from acceptance.stage import environment, until, worker_process
-from acceptance.watched import Watched
 
 pytestmark = pytest.mark.faults
 
@@ -27,37 +27,37 @@ HURRIED = {
 
 
 async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
-    watched: Watched, tmp_path: Path
+    probed: ProbedStage, tmp_path: Path
 ) -> None:
     """To start it anew would help nobody; it is ready again by itself."""
-    async with worker_process(watched.settings, tmp_path / "log"):
-        await until(watched.ready)
-        with watched.silent_postgres():
-            await until(lambda: watched.says("/readyz", "Postgres: "))
-            assert await watched.answered("/livez") == 200
-        await until(watched.ready)
+    async with worker_process(probed.settings, tmp_path / "log"):
+        await until(probed.ready)
+        with probed.silent_postgres():
+            await until(lambda: probed.says("/readyz", "Postgres: "))
+            assert await probed.answered("/livez") == 200
+        await until(probed.ready)
 
 
 async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
-    pytestconfig: pytest.Config, watched: Watched, tmp_path: Path
+    pytestconfig: pytest.Config, probed: ProbedStage, tmp_path: Path
 ) -> None:
     """Aiokafka itself hides it: it gives no records, and no error, until its session is over."""
-    kafka, missing = watched.settings.kafka, ["consumer facts: ", "consumer activity: "]
+    kafka, missing = probed.settings.kafka, ["consumer facts: ", "consumer activity: "]
     if pytestconfig.stash[servers.CHOICE].broker is servers.Broker.APACHE:
         kafka = kafka.model_copy(update={"session_timeout_ms": 45_000})
         missing = [words + "has heard nothing from Kafka for" for words in missing]
-    settings = watched.settings.model_copy(update={"kafka": kafka})
+    settings = probed.settings.model_copy(update={"kafka": kafka})
     async with worker_process(settings, tmp_path / "log"):
-        await until(watched.ready)
-        with watched.silent_broker():
-            await until(lambda: watched.says("/readyz", *missing))
-            assert await watched.answered("/livez") == 200
-        await until(watched.ready)
+        await until(probed.ready)
+        with probed.silent_broker():
+            await until(lambda: probed.says("/readyz", *missing))
+            assert await probed.answered("/livez") == 200
+        await until(probed.ready)
 
 
 @asynccontextmanager
 async def worker_with_a_clock(
-    watched: Watched, clock: str, output: IO[bytes]
+    probed: ProbedStage, clock: str, output: IO[bytes]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker whose clock does something else than tell the time, once it has started."""
     script = f"""
@@ -84,7 +84,7 @@ with never_waiting(sys.stdout) as lines:
 """
     worker = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script,
-        env={**os.environ, **environment(watched.settings), **HURRIED},
+        env={**os.environ, **environment(probed.settings), **HURRIED},
         stdout=output, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
@@ -96,35 +96,37 @@ with never_waiting(sys.stdout) as lines:
         output.close()
 
 
-async def send_something(watched: Watched) -> None:
+async def send_something(probed: ProbedStage) -> None:
     """Give the worker a reason to ask its clock."""
-    topic = watched.settings.topics.organization_changes
-    await watched.stage.producer.send_and_wait(topic, b"unreadable")
+    topic = probed.settings.topics.organization_changes
+    await probed.stage.producer.send_and_wait(topic, b"unreadable")
 
 
 async def test_a_blocked_event_loop_is_said_and_then_ended(
-    watched: Watched, tmp_path: Path
+    probed: ProbedStage, tmp_path: Path
 ) -> None:
     """Who is blocked cannot say so itself: the port has threads of its own, and so has the end."""
     log = tmp_path / "log"
-    async with worker_with_a_clock(watched, "time.sleep(3600)", log.open("ab")) as worker:
-        await until(watched.ready)
-        await send_something(watched)
-        await until(lambda: watched.says("/livez", "event loop: gave no sign for"))
-        assert await watched.answered("/readyz") == 503
+    async with worker_with_a_clock(probed, "time.sleep(3600)", log.open("ab")) as worker:
+        await until(probed.ready)
+        await send_something(probed)
+        await until(lambda: probed.says("/livez", "event loop: gave no sign for"))
+        assert await probed.answered("/readyz") == 503
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
     assert "in clock" in log.read_text()
 
 
-async def test_a_loop_that_hangs_is_said_and_then_ended(watched: Watched, tmp_path: Path) -> None:
+async def test_a_loop_that_hangs_is_said_and_then_ended(
+    probed: ProbedStage, tmp_path: Path
+) -> None:
     """The event loop turns, and every other loop; nothing would ever be taken in again."""
     log = tmp_path / "log"
     clock = "await asyncio.Event().wait()"
-    async with worker_with_a_clock(watched, clock, log.open("ab")) as worker:
-        await until(watched.ready)
-        await send_something(watched)
-        await until(lambda: watched.says("/livez", "ingest facts: gave no sign for"))
+    async with worker_with_a_clock(probed, clock, log.open("ab")) as worker:
+        await until(probed.ready)
+        await send_something(probed)
+        await until(lambda: probed.says("/livez", "ingest facts: gave no sign for"))
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
     hangs = [line for line in log.read_text().splitlines() if '"loop_hangs"' in line]

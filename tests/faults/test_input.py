@@ -28,13 +28,13 @@ from acceptance.scenario import (
     sns,
     support,
 )
-from faults.bag import MARKETPLACES, NO_OBJECTS, bag, good_megabyte
 from faults.conftest import PARTITIONS
-from faults.fleet import Fleet, chance_of_this_run, fleet
-from faults.telling import pieces, settled, told
+from faults.expected_outcome import actual_outcome, require_equal, simulated_outcome
+from faults.invalid_messages import MARKETPLACES, NO_OBJECTS, draw_invalid_messages, good_megabyte
+from faults.worker_cluster import WorkerCluster, chance_of_this_run, worker_cluster
 from faults.workers import FaultStage, eventually
 from faults.workload import Line, Message, Wave, Workload, workload
-from faults.yardstick import expected, measured, require_equal
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.errors import Malformed
@@ -63,16 +63,16 @@ async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
     """
     chance = chance_of_this_run()
     all_told = _mixed(workload(chance, ORGANIZATIONS), chance)
-    async with fleet(stage, tmp_path, variables=NO_TOPIC_IS_STOPPED) as workers:
-        await told(pieces(stage, all_told, of=1_000))
+    async with worker_cluster(stage, tmp_path, variables=NO_TOPIC_IS_STOPPED) as workers:
+        await advance(send_in_pieces(stage, all_told, of=1_000))
         workers.require_alive()
     read = [each for message in all_told.messages for each in _said(message)]
     want = replace(
-        expected(all_told, stage.settings),
+        simulated_outcome(all_told, stage.settings),
         logins=sum(isinstance(each, LoggedIn) for each in read),
         requests=sum(each.requests for each in read if isinstance(each, ApiRequested)),
     )
-    came = await measured(stage)
+    came = await actual_outcome(stage)
     # A row is made, to be locked, of whatever organization anything is said.
     states = {id_: state for id_, state in came.states.items() if id_ in want.states}
     require_equal(want, replace(came, states=states))
@@ -83,7 +83,7 @@ def _mixed(good: Workload, chance: random.Random) -> Workload:
     """The good messages with all others among them, in the same partitions."""
     first, *others = good.waves
     keys = [key for _, key, _ in first.messages]
-    mixed = [*bag(chance, WRONG, keys), *_good_megabytes(first.messages, chance)]
+    mixed = [*draw_invalid_messages(chance, WRONG, keys), *_good_megabytes(first.messages, chance)]
     # The good ones keep their order.
     turns = [True] * len(mixed) + [False] * len(first.messages)
     chance.shuffle(turns)
@@ -128,7 +128,7 @@ async def _require_each_accounted_for(stage: FaultStage, all_told: Workload) -> 
     )
     assert journalled == len(taken)
     assert len(refused) > WRONG / 3  # of those that are drawn, not many were good after all
-    published = await stage.said(stage.settings.topics.dead_letters)
+    published = await stage.published(stage.settings.topics.dead_letters)
     assert len(published) >= sum(refused.values())
 
 
@@ -198,13 +198,15 @@ async def test_odd_records_are_kept_with_their_reasons_and_their_neighbours_are_
         )
     await stage.producer.flush()
 
-    async with fleet(stage, tmp_path, variables=NO_TOPIC_IS_STOPPED) as workers:
-        await settled(stage)
+    async with worker_cluster(stage, tmp_path, variables=NO_TOPIC_IS_STOPPED) as workers:
+        await until_settled(stage)
         workers.require_alive()
     kept = await _all_kept(stage)
     again = {"MARKETPLACE_WORKER_KAFKA__GROUP_PREFIX": f"{stage.prefix}again"}
     (tmp_path / "again").mkdir()
-    async with fleet(stage, tmp_path / "again", variables=NO_TOPIC_IS_STOPPED | again) as workers:
+    async with worker_cluster(
+        stage, tmp_path / "again", variables=NO_TOPIC_IS_STOPPED | again
+    ) as workers:
         await eventually(lambda: _taken(workers, sum(stage.ends.values())))
         workers.require_alive()
 
@@ -276,7 +278,7 @@ async def _all_kept(stage: FaultStage) -> dict[str, list[asyncpg.Record]]:
     return {name: await stage.pool.fetch(query) for name, query in asked.items()}
 
 
-async def _taken(workers: Fleet, records: int) -> bool:
+async def _taken(workers: WorkerCluster, records: int) -> bool:
     taken: int = sum(line["records"] for line in workers.lines("batch_ingested"))
     return taken >= records
 

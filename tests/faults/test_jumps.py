@@ -11,13 +11,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 import servers
+from acceptance.probed_worker import ask
 from acceptance.scenario import at, eventbridge
-from acceptance.watched import ask
-from faults.fleet import Fleet, fleet, settings_of, staging
 from faults.kafka_faults import KafkaServer, kafka_server
-from faults.telling import settled
+from faults.worker_cluster import WorkerCluster, settings_of, staging, worker_cluster
 from faults.workers import FaultStage, eventually, send
 from faults.workload import _message
+from faults.workload_sender import until_settled
 from marketplace_worker.embedded import process
 
 pytestmark = pytest.mark.faults
@@ -54,10 +54,10 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
     `DeleteRecords` does at once what retention does in time.  Nothing comes after what is gone, and
     still it is reported; the worker stays ready, and takes in what comes then.
     """
-    async with fleet(stage, tmp_path, workers=1) as workers:
+    async with worker_cluster(stage, tmp_path, workers=1) as workers:
         (worker,) = workers.processes
         partition = await _tell(stage, 5)
-        await settled(stage)
+        await until_settled(stage)
 
         worker.send_signal(signal.SIGSTOP)
         await _tell(stage, UNREAD)
@@ -73,11 +73,11 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
         await _stopped(workers)
     await _tell(stage, 20)
     await _delete_all(broker, stage, partition)
-    async with fleet(stage, _made(tmp_path / "next"), workers=1) as workers:
+    async with worker_cluster(stage, _made(tmp_path / "next"), workers=1) as workers:
         jump = (partition, 5 + UNREAD, 25 + UNREAD, "deleted")
         assert await _reported(workers) == [jump]
         await _tell(stage, 3)
-        await settled(stage)
+        await until_settled(stage)
         workers.require_alive()
         assert await _reported(workers) == [jump]
     assert await _journalled(stage) == at_once[1] + 3
@@ -90,21 +90,21 @@ async def test_a_group_that_was_set_to_the_latest_offset_is_reported(
     `kafka-consumer-groups.sh --reset-offsets --to-latest`.  The marks of transactions, behind which
     a group stands as well, are no jump.
     """
-    async with fleet(stage, tmp_path, workers=1) as workers:
+    async with worker_cluster(stage, tmp_path, workers=1) as workers:
         partition = await _tell(stage, 5)
         await _in_a_transaction(broker, stage, partition)
-        await settled(stage)
+        await until_settled(stage)
         await _stopped(workers)
     quiet = _made(tmp_path / "quiet")
-    async with fleet(stage, quiet, workers=1) as workers:
+    async with worker_cluster(stage, quiet, workers=1) as workers:
         await _tell(stage, 1)
-        await settled(stage)
+        await until_settled(stage)
         assert workers.lines("position_jumped") == []
         await _stopped(workers)
     await _tell(stage, 20)
     end = stage.ends[_topic(stage), partition]
     await _commit(stage, partition, end)
-    async with fleet(stage, _made(tmp_path / "next"), workers=1) as workers:
+    async with worker_cluster(stage, _made(tmp_path / "next"), workers=1) as workers:
         assert await _reported(workers) == [(partition, end - 20, end, "skipped")]
         workers.require_alive()
     assert await _journalled(stage) == 7
@@ -114,16 +114,16 @@ async def test_a_log_that_was_cut_off_is_reported_and_read_again(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
     """A replica that had not all became the leader: the log ends before the group's offset."""
-    async with fleet(stage, tmp_path, workers=1) as workers:
+    async with worker_cluster(stage, tmp_path, workers=1) as workers:
         partition = await _tell(stage, 5, apart=True)
-        await settled(stage)
+        await until_settled(stage)
         await broker.kill()
         broker.cut_off(_topic(stage), partition, batches=2)
         await broker.start()
         assert await _reported(workers) == [(partition, 5, 0, "cut_off")]
         stage.ends[_topic(stage), partition] = 3
         await _tell(stage, 3)
-        await settled(stage)
+        await until_settled(stage)
         workers.require_alive()
     assert await _journalled(stage) == 8
 
@@ -172,7 +172,7 @@ def _counted(stage: FaultStage, cause: str) -> str:
     return f"marketplace_worker_position_jumps_total{{{labels}}} 1.0"
 
 
-async def _reported(workers: Fleet) -> list[tuple[int, int, int, str]]:
+async def _reported(workers: WorkerCluster) -> list[tuple[int, int, int, str]]:
     """Wait for a jump; returns of each its partition, from where, to where, and why."""
 
     async def any_is() -> bool:
@@ -186,7 +186,7 @@ async def _reported(workers: Fleet) -> list[tuple[int, int, int, str]]:
     ]
 
 
-async def _stopped(workers: Fleet) -> None:
+async def _stopped(workers: WorkerCluster) -> None:
     """SIGTERM: the group has no members then, and can be moved."""
     for process_ in workers.processes:
         process_.send_signal(signal.SIGTERM)

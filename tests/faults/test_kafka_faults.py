@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 import servers
-from faults.fleet import (
-    Fleet,
+from faults.kafka_faults import KafkaServer, kafka_server, open_transaction
+from faults.worker_cluster import (
+    WorkerCluster,
     chance_of_this_run,
     first_days,
-    fleet,
     require_as_simulated,
     settings_of,
     staging,
     through,
+    worker_cluster,
 )
-from faults.kafka_faults import KafkaServer, kafka_server, open_transaction
-from faults.telling import pieces, settled, told
 from faults.workers import FaultStage, eventually
+from faults.workload_sender import advance, send_in_pieces, until_settled
 
 pytestmark = pytest.mark.faults
 
@@ -53,45 +53,47 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
     """
     chance = chance_of_this_run()
     workload_ = first_days(chance, ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
+    story = send_in_pieces(stage, workload_, of=PIECE)
     lifecycle = stage.settings.topics.lifecycle
-    async with fleet(stage, tmp_path, variables=through(kafka=broker.proxied_address)) as workers:
-        await told(story, 1)
-        await settled(stage)
+    async with worker_cluster(
+        stage, tmp_path, variables=through(kafka=broker.proxied_address)
+    ) as workers:
+        await advance(story, 1)
+        await until_settled(stage)
 
         await broker.refuse(lifecycle)
         while not await _is_promised(stage, lifecycle):
-            await told(story, 1)
+            await advance(story, 1)
             await eventually(stage.all_committed)
         await eventually(lambda: _is_refused(workers, twice=lifecycle))
         await eventually(lambda: _only_waits(stage, lifecycle))
         await broker.accept(lifecycle)
-        await settled(stage)
+        await until_settled(stage)
 
         broker.proxy.latency_s = 0.1
-        await told(story, 1)
-        await settled(stage)
+        await advance(story, 1)
+        await until_settled(stage)
         broker.proxy.heal()
         broker.proxy.bytes_per_s = 50_000
-        await told(story, 1)
-        await settled(stage)
+        await advance(story, 1)
+        await until_settled(stage)
         broker.proxy.heal()
 
         for _ in range(3):
-            await told(story, 1)
+            await advance(story, 1)
             broker.proxy.cut()
-            await told(story, 1)
+            await advance(story, 1)
             for _ in range(3):
                 broker.proxy.cut_one(chance)
-            await settled(stage)
+            await until_settled(stage)
 
         broker.proxy.stall()
-        await told(story, 1)
+        await advance(story, 1)
         await eventually(lambda: broker.members(stage.settings.kafka.facts_group, 0))
         broker.proxy.flow()
-        await settled(stage)
+        await until_settled(stage)
 
-        await told(story)
+        await advance(story)
         workers.require_alive()
     await require_as_simulated(stage, workload_)
 
@@ -108,7 +110,7 @@ async def _only_waits(stage: FaultStage, topic: str) -> bool:
     return bool(await stage.pool.fetchval(query, topic))
 
 
-async def _is_refused(workers: Fleet, *, twice: str) -> bool:
+async def _is_refused(workers: WorkerCluster, *, twice: str) -> bool:
     """Whether a message of that topic was refused, held, and refused again."""
     lines = workers.lines("message_refused")
     return any(line["refusals"] == 2 and line["topic"] == twice for line in lines)
@@ -122,28 +124,28 @@ async def test_one_partition_that_stands_still_does_not_hold_up_the_others(
     What was aborted is never taken in.
     """
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
+    story = send_in_pieces(stage, workload_, of=PIECE)
     topic = stage.settings.topics.organization_changes
-    async with fleet(stage, tmp_path) as workers:
-        await told(story, 1)
-        await settled(stage)
+    async with worker_cluster(stage, tmp_path) as workers:
+        await advance(story, 1)
+        await until_settled(stage)
 
         async with open_transaction(broker.address, topic, b"never to be seen") as partition:
             before = stage.ends.get((topic, partition), 0)
             while stage.ends.get((topic, partition), 0) == before:
-                await told(story, 1)
+                await advance(story, 1)
             waiting = stage.ends.pop((topic, partition))
             await eventually(stage.all_committed)
             stage.ends[topic, partition] = waiting
             assert not await stage.all_committed(), "the one partition waits"
-        await settled(stage)
+        await until_settled(stage)
 
         await broker.throttle_fetches(stage.settings.kafka.client_id, 4_000)
-        await told(story, 2)
-        await settled(stage)
+        await advance(story, 2)
+        await until_settled(stage)
         await broker.throttle_fetches(stage.settings.kafka.client_id, None)
 
-        await told(story)
+        await advance(story)
         workers.require_alive()
     await require_as_simulated(stage, workload_)
 
@@ -153,19 +155,19 @@ async def test_when_all_offsets_are_lost_everything_comes_again_and_changes_noth
 ) -> None:
     """The broker dies and loses its offsets topic; the groups begin at the first record again."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
-    async with fleet(stage, tmp_path) as workers:
-        await told(story, 12)
-        await settled(stage)
+    story = send_in_pieces(stage, workload_, of=PIECE)
+    async with worker_cluster(stage, tmp_path) as workers:
+        await advance(story, 12)
+        await until_settled(stage)
         journalled = await stage.pool.fetchval("SELECT count(*) FROM journal")
         known = sum(line["duplicates"] for line in workers.lines("batch_ingested"))
         await broker.kill()
         assert broker.lose_offsets()
         await broker.start()
-        await settled(stage)
+        await until_settled(stage)
         now_known = sum(line["duplicates"] for line in workers.lines("batch_ingested"))
         assert now_known - known >= journalled, "everything came again"
         assert await stage.pool.fetchval("SELECT count(*) FROM journal") == journalled
-        await told(story)
+        await advance(story)
         workers.require_alive()
     await require_as_simulated(stage, workload_)

@@ -14,17 +14,17 @@ from uuid import uuid4
 import pytest
 
 import servers
-from faults.contents import Content, Database, otherwise
+from faults.database_contents import Content, Database, differing_rows
+from faults.expected_outcome import EventKey, event_key
 from faults.fault_points import Point, act, all_statements
-from faults.nursery import Nursery
+from faults.fork_server import ForkServer
 from faults.steps_to_kill import POLICY, STEPS, Scene, Step, line_of, prepare
-from faults.yardstick import Named, named
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.settings import UNKEYED_EMAIL_KEY, Topics
 from marketplace_worker.simulate import Simulation
-from steps.stories import records
+from steps.story_beginnings import records
 
 pytestmark = pytest.mark.faults
 
@@ -70,7 +70,7 @@ REACHED = pytest.StashKey[set[str]]()
 async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
     pytestconfig: pytest.Config,
     postgres_server: str,
-    nursery: Nursery,
+    fork_server: ForkServer,
     tmp_path: Path,
     name: str,
 ) -> None:
@@ -81,7 +81,7 @@ async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
     step, template = STEPS[name], f"kills_{uuid4().hex}"
     async with servers.fresh_database(postgres_server, template) as dsn:
         await prepare(step, dsn)
-        start = partial(_Trial.on_a_copy, step, postgres_server, template, nursery)
+        start = partial(_Trial.on_a_copy, step, postgres_server, template, fork_server)
         async with start(tmp_path / "undisturbed") as trial:
             want = await trial.undisturbed()
         if step.told:
@@ -127,7 +127,7 @@ class _Want:
     reached: Sequence[str]
     before: Content
     content: Content
-    promised: Mapping[str, Sequence[Named]]
+    promised: Mapping[str, Sequence[EventKey]]
     sent: Sequence[str]
 
 
@@ -138,12 +138,12 @@ class _Trial:
     step: Step
     scene: Scene
     database: Database
-    nursery: Nursery
+    fork_server: ForkServer
 
     @classmethod
     @asynccontextmanager
     async def on_a_copy(
-        cls, step: Step, server: str, template: str, nursery: Nursery, kafka: Path
+        cls, step: Step, server: str, template: str, fork_server: ForkServer, kafka: Path
     ) -> AsyncIterator["_Trial"]:
         """On a copy of the template."""
         async with (
@@ -151,7 +151,7 @@ class _Trial:
             Database.at(dsn) as database,
         ):
             await database.keep()
-            yield cls(step, Scene(dsn, step.now, kafka), database, nursery)
+            yield cls(step, Scene(dsn, step.now, kafka), database, fork_server)
 
     async def undisturbed(self) -> _Want:
         """Take the step without a kill."""
@@ -183,7 +183,7 @@ class _Trial:
         if not done:
             await self._take(None)
         came = await self.database.content()
-        assert came == want.content, f"{when}: {otherwise(want.content, came)}"
+        assert came == want.content, f"{when}: {differing_rows(want.content, came)}"
         sent = self._sent()
         for once in (_first_of_each(sent), _last_of_each(sent)):
             assert _by_key(once) == _by_key(want.sent), when
@@ -198,13 +198,13 @@ class _Trial:
         """In a process of its own; what was reached, where it was not killed."""
         reached = self.scene.kafka.with_suffix(".reached")
         work = partial(self.scene.take, self.step.take)
-        code = await self.nursery.done(partial(act, work, end, reached))
+        code = await self.fork_server.done(partial(act, work, end, reached))
         assert code == (-signal.SIGKILL if end else 0), f"{end}: {code}"
         await self.database.until_alone()
         return [] if end else reached.read_text().splitlines()
 
 
-def _simulated(step: Step) -> Mapping[str, Sequence[Named]]:
+def _simulated(step: Step) -> Mapping[str, Sequence[EventKey]]:
     """What `simulate` says of the same lines, up to the moment of the step."""
     simulation = Simulation(
         POLICY, feeds(Topics()), email_hasher(UNKEYED_EMAIL_KEY.encode()), lambda *_: None
@@ -213,10 +213,10 @@ def _simulated(step: Step) -> Mapping[str, Sequence[Named]]:
     return _by_subject(encode(each) for each in simulation.run(told, until=step.now))
 
 
-def _by_subject(values: Iterable[bytes]) -> Mapping[str, Sequence[Named]]:
-    events: dict[str, list[Named]] = defaultdict(list)
+def _by_subject(values: Iterable[bytes]) -> Mapping[str, Sequence[EventKey]]:
+    events: dict[str, list[EventKey]] = defaultdict(list)
     for event in map(json.loads, values):
-        events[event["subject"]].append(named(event))
+        events[event["subject"]].append(event_key(event))
     return dict(events)
 
 

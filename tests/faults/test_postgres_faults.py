@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 import servers
-from faults.fleet import (
+from faults.postgres_faults import PostgresServer, postgres_server, small_disk, standby_of
+from faults.proxy import Fate, proxying
+from faults.worker_cluster import (
     GROWN,
-    Fleet,
+    WorkerCluster,
     chance_of_this_run,
     first_days,
-    fleet,
     require_as_simulated,
     settings_of,
     staging,
     through,
+    worker_cluster,
 )
-from faults.postgres_faults import PostgresServer, postgres_server, small_disk, standby_of
-from faults.proxy import Fate, proxying
-from faults.telling import pieces, settled, told
 from faults.workers import FaultStage, eventually, lines, worker
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.app import Loop
 
 pytestmark = pytest.mark.faults
@@ -60,43 +60,45 @@ async def test_while_postgres_is_read_only_locked_or_stands_still_everything_wai
 ) -> None:
     """Taking in keeps its batch and tries again after pauses that grow; nobody is started anew."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
-    async with fleet(stage, tmp_path, variables=through(dsn=server.proxied_dsn)) as workers:
-        await told(story, 2)
-        await settled(stage)
+    story = send_in_pieces(stage, workload_, of=PIECE)
+    async with worker_cluster(
+        stage, tmp_path, variables=through(dsn=server.proxied_dsn)
+    ) as workers:
+        await advance(story, 2)
+        await until_settled(stage)
 
         await server.configure("default_transaction_read_only", "on")
-        await told(story, 1)
+        await advance(story, 1)
         await workers.ingest_waits("ReadOnlySQLTransactionError", times=GROWN)
         await server.configure("default_transaction_read_only", None)
-        await settled(stage)
+        await until_settled(stage)
 
         async with server.holding("LOCK TABLE journal IN ACCESS EXCLUSIVE MODE"):
-            await told(story, 1)
+            await advance(story, 1)
             await workers.ingest_waits("LockNotAvailableError: canceling statement due to")
-        await settled(stage)
+        await until_settled(stage)
 
         async with server.holding("SELECT FROM organizations FOR UPDATE"):
             seen = len(workers.lines("ingest_waiting"))
-            await told(story, 2)
+            await advance(story, 2)
             await eventually(lambda: _more_than(workers, seen))
-        await settled(stage)
+        await until_settled(stage)
 
         server.proxy.stall()
-        await told(story, 1)
+        await advance(story, 1)
         await workers.waits("loop_waiting", "TimeoutError", loop=Loop.DEADLINES)
         await workers.waits("loop_waiting", "TimeoutError", loop=Loop.RELAY)
         await workers.waits("batch_given_back", "TimeoutError")
         server.proxy.flow()
-        await settled(stage)
+        await until_settled(stage)
 
-        await told(story)
+        await advance(story)
         workers.require_alive()
         workers.require_growing_pauses()
     await require_as_simulated(stage, workload_)
 
 
-async def _more_than(workers: Fleet, seen: int) -> bool:
+async def _more_than(workers: WorkerCluster, seen: int) -> bool:
     return len(workers.lines("ingest_waiting")) > seen
 
 
@@ -105,23 +107,23 @@ async def test_a_worker_that_postgres_picks_to_end_a_deadlock_takes_its_batch_ag
 ) -> None:
     """A session of somebody else takes the locks in another order than the worker."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
-    async with fleet(stage, tmp_path) as workers:
-        await told(story, 2)
-        await settled(stage)
+    story = send_in_pieces(stage, workload_, of=PIECE)
+    async with worker_cluster(stage, tmp_path) as workers:
+        await advance(story, 2)
+        await until_settled(stage)
         for deadlocks in range(1, 3):
             async with server.session() as session:
                 await session.execute("SET deadlock_timeout = '1min'")  # the other one is picked
                 async with session.transaction():
                     await session.execute("LOCK TABLE activity IN EXCLUSIVE MODE")
-                    await told(story, 1)
+                    await advance(story, 1)
                     await eventually(lambda: server.waits_in_order("organizations", "activity"))
                     await session.execute("LOCK TABLE organizations IN EXCLUSIVE MODE")
             await workers.ingest_waits("DeadlockDetectedError")
-            await settled(stage)
+            await until_settled(stage)
             picked = await server.deadlocks()
             assert picked >= deadlocks
-        await told(story)
+        await advance(story)
         workers.require_alive()
     await require_as_simulated(stage, workload_)
 
@@ -132,7 +134,7 @@ async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_com
     """What was committed although the answer was lost comes again, and the journal knows it."""
     chance = chance_of_this_run()
     workload_ = first_days(chance, ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
+    story = send_in_pieces(stage, workload_, of=PIECE)
     async with AsyncExitStack() as stack:
         proxies = {each: await stack.enter_async_context(proxying(server.port)) for each in CUT}
         logs = {each: tmp_path / f"{each}.log" for each in CUT}
@@ -144,21 +146,21 @@ async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_com
                     worker(stage, logs[loop], loops=[loop], variables=through(dsn=dsn))
                 )
             )
-        await Fleet(processes, list(logs.values())).started()
-        await told(story, 1)
-        await settled(stage)
+        await WorkerCluster(processes, list(logs.values())).started()
+        await advance(story, 1)
+        await until_settled(stage)
         lost = Counter[Loop]()
         for loop, proxy in proxies.items():
             proxy.judge = partial(_judge, chance, loop, lost)
         while lost[Loop.INGEST] < COMMITS_LOST or not _both_were_cut(logs[Loop.INGEST]):
-            await told(story, 1)
+            await advance(story, 1)
             proxies[chance.choice(CUT)].cut_one(chance)
-            await settled(stage)
+            await until_settled(stage)
             await server.cut_sessions()
-        await told(story, PIECES_WHILE_CUT)
+        await advance(story, PIECES_WHILE_CUT)
         for proxy in proxies.values():
             proxy.heal()
-        await told(story)
+        await advance(story)
         print(f"answers to COMMIT lost: {dict(lost)}; cut: {[p.cuts for p in proxies.values()]}")
         again = [
             line
@@ -191,7 +193,7 @@ async def test_a_full_disk_is_waited_for(
 ) -> None:
     """The journal lies on a small file system, which is full for a while."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
-    story = pieces(stage, workload_, of=PIECE)
+    story = send_in_pieces(stage, workload_, of=PIECE)
     with ExitStack() as stack:
         try:
             disk = stack.enter_context(small_disk(owner=server.folder / "data"))
@@ -199,16 +201,16 @@ async def test_a_full_disk_is_waited_for(
             pytest.skip(f"a small file system cannot be mounted here: {refused}")
         await server.execute(f"CREATE TABLESPACE small LOCATION '{disk.space}'")
         await server.execute("ALTER TABLE journal SET TABLESPACE small")
-        async with fleet(stage, tmp_path) as workers:
-            await told(story, 1)
-            await settled(stage)
+        async with worker_cluster(stage, tmp_path) as workers:
+            await advance(story, 1)
+            await until_settled(stage)
             for _ in range(2):
                 disk.fill()
-                await told(story, 4)
+                await advance(story, 4)
                 await workers.ingest_waits("DiskFullError", times=GROWN)
                 disk.clear()
-                await settled(stage)
-            await told(story)
+                await until_settled(stage)
+            await advance(story)
             workers.require_alive()
             workers.require_growing_pauses()
         await require_as_simulated(stage, workload_)
@@ -237,31 +239,31 @@ async def test_workers_follow_to_another_address_where_postgres_was_moved_or_die
         choice = pytestconfig.stash[servers.CHOICE]
         settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=dsn)
         stage = await stack.enter_async_context(staging(settings, tmp_path))
-        story = pieces(stage, workload_, of=PIECE)
-        async with fleet(stage, tmp_path) as workers:
-            await told(story, 2)
-            await settled(stage)
+        story = send_in_pieces(stage, workload_, of=PIECE)
+        async with worker_cluster(stage, tmp_path) as workers:
+            await advance(story, 2)
+            await until_settled(stage)
 
-            await told(story, 2)
+            await advance(story, 2)
             await server.configure("default_transaction_read_only", "on")
             await workers.ingest_waits("Postgres", times=2)
             await second.execute("SELECT pg_promote()")
             await stage.pool.expire_connections()  # what only reads would stay
-            await settled(stage)
+            await until_settled(stage)
             await server.stop()
             await second.configure("synchronous_standby_names", None)
-            await told(story, 2)
-            await settled(stage)
+            await advance(story, 2)
+            await until_settled(stage)
 
             back = standby_of(second, homes / "first", port=server.port)
             first = await stack.enter_async_context(back)
-            await told(story, 2)
+            await advance(story, 2)
             await second.kill()
             await workers.ingest_waits("Connect")
             await first.execute("SELECT pg_promote()")
             await first.configure("synchronous_standby_names", None)
-            await settled(stage)
+            await until_settled(stage)
 
-            await told(story)
+            await advance(story)
             workers.require_alive()
         await require_as_simulated(stage, workload_)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from acceptance.probed_worker import ProbedStage
 from acceptance.scenario import created
 from acceptance.stage import PATIENCE_S, until, worker_process
-from acceptance.watched import Watched
 from marketplace_worker.operations.serving import CONNECTIONS_MAX
-from steps.stories import records
+from steps.story_beginnings import records
 
 pytestmark = pytest.mark.faults
 
@@ -67,27 +67,27 @@ def open_files(pid: int) -> int:
 
 
 async def test_slow_strangers_keep_neither_probes_nor_messages_waiting(
-    watched: Watched, tmp_path: Path
+    probed: ProbedStage, tmp_path: Path
 ) -> None:
     """Without a bound they take all files of the process: no connection to a server can be made,
     and valid records were parked for it.
     """
-    port, log = watched.settings.http_port, tmp_path / "log"
+    port, log = probed.settings.http_port, tmp_path / "log"
     assert port is not None
-    async with worker_process(watched.settings, log) as worker:
-        await until(watched.ready)
+    async with worker_process(probed.settings, log) as worker:
+        await until(probed.ready)
         most = open_files(worker.pid) + CONNECTIONS_MAX + SPARE_FILES
         resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (most, most))
         async with strangers(port):
             for day in range(5):
-                assert await watched.answered("/livez") == 200
-                await until(watched.ready)
+                assert await probed.answered("/livez") == 200
+                await until(probed.ready)
                 # Connections are made anew, for which files are needed.
-                watched.postgres.cut()
+                probed.postgres.cut()
                 (record,) = records(created(day, f"org-{day}"))
-                await watched.stage.send(record)
+                await probed.stage.send(record)
                 assert open_files(worker.pid) < most
 
-    assert await watched.stage.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
-    assert len(await watched.stage.states()) == 5
+    assert await probed.stage.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert len(await probed.stage.states()) == 5
     assert "Traceback" not in log.read_text()

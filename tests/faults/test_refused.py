@@ -11,7 +11,7 @@ from marketplace_worker.errors import MessageRefused
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams.producer import producing
-from streams.streaming import read_all
+from streams.recording_handler import read_all
 
 pytestmark = pytest.mark.faults
 

@@ -13,10 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 import servers
 from acceptance.scenario import at, created, eventbridge, linked, support
 from acceptance.stage import command
-from faults.fleet import settings_of, staging
 from faults.postgres_faults import PostgresServer, postgres_server, standby_of
-from faults.telling import settled
+from faults.worker_cluster import settings_of, staging
 from faults.workers import FaultStage, eventually, lines, send, worker
+from faults.workload_sender import until_settled
 
 pytestmark = pytest.mark.faults
 
@@ -58,7 +58,7 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
             await standby.execute("SELECT pg_promote()")
             await eventually(lambda: _logged(log, "database_set_back"))
             stage.clock_file.move(at(40))
-            await settled(stage)
+            await until_settled(stage)
             assert await stage.states() == dict.fromkeys(("acme", "globex"), "control_plane_loss")
             process.terminate()  # a member that is killed stays in its group for a while
             await process.wait()
@@ -72,11 +72,11 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
         assert "globex" in said
 
         async with worker(stage, tmp_path / "after.log"):
-            await settled(stage)
+            await until_settled(stage)
             await eventually(lambda: _stands(stage, acme="active", globex="control_plane_loss"))
             status, said = await _typed(stage, "recover", "--closed", "globex", *BY)
             assert status == 0, said
-            await settled(stage)
+            await until_settled(stage)
         assert await stage.states() == {"acme": "active", "globex": "deactivated"}
         status, said = await _typed(stage, "replay", "--verify")
         assert status == 0, said
@@ -92,7 +92,7 @@ async def _told_until_the_standby_lags(
         canceled = {"id": f"agmt-{each}", "status": "CANCELLED"}
         await _tell(stage, 1, eventbridge(1, "Purchase Agreement Ended", canceled))
     stage.clock_file.move(at(5))
-    await settled(stage)
+    await until_settled(stage)
     assert await stage.states() == dict.fromkeys(("acme", "globex"), "control_plane_loss")
     await primary.configure("synchronous_standby_names", None)
     await standby.configure("primary_conninfo", "")
@@ -113,7 +113,7 @@ async def _tell(stage: FaultStage, day: float, *told: dict[str, Any]) -> None:
         (each["topic"], _key(each["value"]), json.dumps(each["value"]).encode()) for each in told
     ]
     await send(stage, messages, at=at(day))
-    await settled(stage)
+    await until_settled(stage)
 
 
 def _key(value: dict[str, Any]) -> bytes:
@@ -134,7 +134,7 @@ async def _stands(stage: FaultStage, **states: str) -> bool:
 
 
 async def _published(stage: FaultStage) -> list[dict[str, Any]]:
-    values = await stage.said(stage.settings.topics.lifecycle)
+    values = await stage.published(stage.settings.topics.lifecycle)
     return [json.loads(each) for each in values]
 
 

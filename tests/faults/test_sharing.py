@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from faults.conftest import Figures
-from faults.crew import SMALL_STEPS, Crew, session_of
-from faults.fleet import chance_of_this_run, require_as_simulated
-from faults.nursery import Nursery
-from faults.telling import pieces, settled, told
+from faults.expected_outcome import actual_outcome, require_equal, simulated_outcome
+from faults.fork_server import ForkServer
+from faults.worker_cluster import chance_of_this_run, require_as_simulated
+from faults.worker_group import SMALL_STEPS, WorkerGroup, session_of
 from faults.workers import FaultStage
 from faults.workload import of_one_account, workload
-from faults.yardstick import expected, measured, require_equal
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 
 pytestmark = pytest.mark.faults
@@ -33,63 +33,63 @@ BUSY = session_of(2) | SMALL_STEPS
 
 
 async def test_workers_come_and_go_and_no_partition_stays_unowned(
-    stage: FaultStage, nursery: Nursery, tmp_path: Path
+    stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """
     Where the stop was clean, no record is taken in twice.  Deadlines and relay go on while the
     group is busy with itself.
     """
     workload_ = workload(chance_of_this_run(), 96)
-    story = pieces(stage, workload_, of=100)
-    async with Crew.of(stage, tmp_path, nursery) as crew:
-        stopped = await crew.add(TO_BE_STOPPED)
-        killed = await crew.add(TO_BE_KILLED)
-        await crew.joined(await crew.add(TO_BE_STOPPED), stopped, killed)
+    story = send_in_pieces(stage, workload_, of=100)
+    async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
+        stopped = await group.add(TO_BE_STOPPED)
+        killed = await group.add(TO_BE_KILLED)
+        await group.joined(await group.add(TO_BE_STOPPED), stopped, killed)
         for _ in range(ROUNDS):
-            await settled(stage)
-            again, before = crew.records() - stage.sent, await crew.written()
-            await told(story, 1)
-            await crew.writes(since=before)
-            await crew.stop(stopped)
-            await told(story, 1)
-            stopped = await crew.add(TO_BE_STOPPED)
-            await told(story, 1)
-            await crew.joined(stopped)
-            await settled(stage)
-            await crew.owns_all()
-            assert crew.records() - stage.sent == again, "a clean stop repeats no work"
+            await until_settled(stage)
+            again, before = group.records() - stage.sent, await group.written()
+            await advance(story, 1)
+            await group.writes(since=before)
+            await group.stop(stopped)
+            await advance(story, 1)
+            stopped = await group.add(TO_BE_STOPPED)
+            await advance(story, 1)
+            await group.joined(stopped)
+            await until_settled(stage)
+            await group.owns_all()
+            assert group.records() - stage.sent == again, "a clean stop repeats no work"
 
-            await told(story, 1)
-            await crew.kill(killed)
-            killed = await crew.add(TO_BE_KILLED)
-            await told(story, 1)
-            await crew.joined(killed)
-            await settled(stage)
-            await crew.owns_all()
-        await told(story)
+            await advance(story, 1)
+            await group.kill(killed)
+            killed = await group.add(TO_BE_KILLED)
+            await advance(story, 1)
+            await group.joined(killed)
+            await until_settled(stage)
+            await group.owns_all()
+        await advance(story)
         await require_as_simulated(stage, workload_)
 
 
 async def test_two_workers_take_in_one_account_of_many_organizations(
-    stage: FaultStage, nursery: Nursery, tmp_path: Path
+    stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """
     All is bought before anybody signs up, so that nobody can say yet that the account is a
     reseller's, and each sign-up concerns all purchases until it is known to be one.
     """
     workload_ = of_one_account(3 * HOLDERS_MAX)
-    async with Crew.of(stage, tmp_path, nursery) as crew:
-        both = [await crew.add(), await crew.add()]
-        await crew.joined(*both)
-        await told(pieces(stage, workload_, of=400))
+    async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
+        both = [await group.add(), await group.add()]
+        await group.joined(*both)
+        await advance(send_in_pieces(stage, workload_, of=400))
         await require_as_simulated(stage, workload_)
-        assert crew.records() == stage.sent, "no partition moved: what is taken in comes once"
-        (said,) = crew.lines("billing_account_crowded")
+        assert group.records() == stage.sent, "no partition moved: what is taken in comes once"
+        (said,) = group.lines("billing_account_crowded")
     assert said["billing_account"] == "one account"
 
 
 async def test_thirty_kills_at_random_under_load_lose_nothing(
-    stage: FaultStage, nursery: Nursery, tmp_path: Path, figures: Figures
+    stage: FaultStage, fork_server: ForkServer, tmp_path: Path, figures: Figures
 ) -> None:
     """
     All that are at work, one after another, while something is being written: offsets are committed
@@ -97,23 +97,23 @@ async def test_thirty_kills_at_random_under_load_lose_nothing(
     """
     chance = chance_of_this_run()
     workload_ = workload(chance, 160)
-    story = pieces(stage, workload_, of=400)
-    async with Crew.of(stage, tmp_path, nursery) as crew:
-        while crew.killed < KILLS:
+    story = send_in_pieces(stage, workload_, of=400)
+    async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
+        while group.killed < KILLS:
             for _ in range(AT_WORK):
-                await crew.add(BUSY)
-            await crew.joined(*crew.at_work)
-            before = await crew.written()
-            await told(story, 1)
-            await crew.writes(since=before)
-            for victim in crew.at_work[:]:
+                await group.add(BUSY)
+            await group.joined(*group.at_work)
+            before = await group.written()
+            await advance(story, 1)
+            await group.writes(since=before)
+            for victim in group.at_work[:]:
                 await asyncio.sleep(chance.random() * APART_S)  # a moment of chance
-                await crew.kill(victim)
-        await crew.add()
-        await told(story)
-        came = await measured(stage)
-        require_equal(expected(workload_, stage.settings), came)
-    again = crew.duplicates() - len(workload_.messages) + len(set(workload_.messages))
+                await group.kill(victim)
+        await group.add()
+        await advance(story)
+        came = await actual_outcome(stage)
+        require_equal(simulated_outcome(workload_, stage.settings), came)
+    again = group.duplicates() - len(workload_.messages) + len(set(workload_.messages))
     figures.append(
         f"{KILLS} kills under load: {again} records were taken in again, {came.duplicates} events "
         "published again"

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import pytest
 
+from acceptance.probed_worker import ProbedStage, stopped
 from acceptance.stage import command, until
-from acceptance.watched import Watched, stopped
 from faults.test_health import send_something, worker_with_a_clock
 
 pytestmark = pytest.mark.faults
@@ -42,20 +42,20 @@ def pipe() -> Iterator[Pipe]:
 
 
 async def test_a_worker_whose_log_nobody_reads_works_and_stops(
-    watched: Watched, pipe: Pipe
+    probed: ProbedStage, pipe: Pipe
 ) -> None:
     """Not even SIGTERM ended it, for it was writing."""
-    async with command("run", settings=watched.settings, output=pipe.output) as worker:
-        await until(watched.ready)
-        topic = watched.settings.topics.organization_changes
-        await watched.stage.producer.send_and_wait(topic, b"unreadable")
-        await until(lambda: kept(watched))
+    async with command("run", settings=probed.settings, output=pipe.output) as worker:
+        await until(probed.ready)
+        topic = probed.settings.topics.organization_changes
+        await probed.stage.producer.send_and_wait(topic, b"unreadable")
+        await until(lambda: kept(probed))
         assert await stopped(worker) == 0
 
 
-async def kept(watched: Watched) -> bool:
+async def kept(probed: ProbedStage) -> bool:
     """Whether the worker has taken in what was sent."""
-    return bool(await watched.stage.pool.fetchval("SELECT EXISTS (SELECT FROM dead_letters)"))
+    return bool(await probed.stage.pool.fetchval("SELECT EXISTS (SELECT FROM dead_letters)"))
 
 
 async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pipe) -> None:
@@ -65,10 +65,10 @@ async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pip
 
 
 async def test_a_blocked_event_loop_is_ended_though_nobody_reads_the_stacks(
-    watched: Watched, pipe: Pipe
+    probed: ProbedStage, pipe: Pipe
 ) -> None:
     """What ends a process does not wait for a reader first."""
-    async with worker_with_a_clock(watched, "time.sleep(3600)", pipe.output) as worker:
-        await until(watched.ready)
-        await send_something(watched)
+    async with worker_with_a_clock(probed, "time.sleep(3600)", pipe.output) as worker:
+        await until(probed.ready)
+        await send_something(probed)
         assert await asyncio.wait_for(worker.wait(), timeout=60) == 1

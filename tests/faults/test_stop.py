@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.watched import ask
-from faults.crew import SMALL_STEPS, Crew, session_of
-from faults.fleet import chance_of_this_run, require_as_simulated
-from faults.nursery import Child, Nursery
-from faults.telling import pieces, settled, told
+from acceptance.probed_worker import ask
+from faults.fork_server import Child, ForkServer
+from faults.worker_cluster import chance_of_this_run, require_as_simulated
+from faults.worker_group import SMALL_STEPS, WorkerGroup, session_of
 from faults.workers import FaultStage
 from faults.workload import workload
+from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.embedded.process import free_port
 
 pytestmark = pytest.mark.faults
@@ -30,7 +30,7 @@ UNFORGETTING = session_of(200) | SMALL_STEPS
 
 
 async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
-    stage: FaultStage, nursery: Nursery, tmp_path: Path
+    stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """
     Exit status 0 in less than ten seconds; no longer ready; the batch in flight is
@@ -39,37 +39,37 @@ async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
     """
     chance = chance_of_this_run()
     workload_ = workload(chance, 96)
-    story = pieces(stage, workload_, of=150)
-    async with Crew.of(stage, tmp_path, nursery) as crew:
-        await crew.joined(await crew.add(UNFORGETTING))
+    story = send_in_pieces(stage, workload_, of=150)
+    async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
+        await group.joined(await group.add(UNFORGETTING))
         for moment in _moments(chance):
-            await told(story, 1)
+            await advance(story, 1)
             port = free_port()
-            watched = await crew.add(UNFORGETTING | {"MARKETPLACE_WORKER_HTTP_PORT": str(port)})
+            probed = await group.add(UNFORGETTING | {"MARKETPLACE_WORKER_HTTP_PORT": str(port)})
             print(f"SIGTERM {moment}")
             match moment:
                 case "while starting":
                     await asyncio.sleep(chance.random() * START_S)
                 case "while partitions change hands":
-                    await crew.joined(watched)
-                    await crew.add(UNFORGETTING)
-                    await crew.loses_partitions(watched)
+                    await group.joined(probed)
+                    await group.add(UNFORGETTING)
+                    await group.loses_partitions(probed)
                 case _:
-                    await crew.joined(watched)
-                    before = await crew.written()
-                    await told(story, 1)
-                    await crew.writes(since=before)
-            asked = asyncio.create_task(_answers(watched, port))
-            await crew.stop(watched)
+                    await group.joined(probed)
+                    before = await group.written()
+                    await advance(story, 1)
+                    await group.writes(since=before)
+            asked = asyncio.create_task(_answers(probed, port))
+            await group.stop(probed)
             answers = await asked
             since_told = dropwhile(lambda answer: STOPPING not in answer[1], answers)
             assert not any(map(_is_ready, since_told)), "not ready is for good"
             assert not any(map(_is_ready, answers[-1:])), "it ended while it said that it was ready"
-            await told(story, 1)
-            await settled(stage)
-        assert crew.lines("batch_given_up", "step_given_up", "consumer_cut_off") == []
-        assert crew.records() == stage.sent, "what was finished was committed"
-        await told(story)
+            await advance(story, 1)
+            await until_settled(stage)
+        assert group.lines("batch_given_up", "step_given_up", "consumer_cut_off") == []
+        assert group.records() == stage.sent, "what was finished was committed"
+        await advance(story)
         await require_as_simulated(stage, workload_)
 
 
@@ -79,13 +79,13 @@ def _moments(chance: random.Random) -> list[str]:
     return chance.sample(kinds * (STOPS // len(kinds)), STOPS)
 
 
-async def _answers(watched: Child, port: int) -> list[tuple[int, str]]:
+async def _answers(probed: Child, port: int) -> list[tuple[int, str]]:
     """What it said when it was asked whether it is ready, again and again until its end.
 
     It may become ready while the signal is on its way.
     """
     answers = []
-    while watched.returncode is None:
+    while probed.returncode is None:
         answers.append(await asyncio.to_thread(ask, port, "/readyz"))
     return answers
 

@@ -8,66 +8,66 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from acceptance.probed_worker import ProbedStage, stopped
 from acceptance.stage import PATIENCE_S, until, worker_process
-from acceptance.watched import Watched, stopped
 from faults.proxy import Fate
 
 pytestmark = pytest.mark.faults
 
 
 @asynccontextmanager
-async def silent_to(watched: Watched, *servers: str) -> AsyncIterator[None]:
+async def silent_to(probed: ProbedStage, *servers: str) -> AsyncIterator[None]:
     """While inside, these answer a worker nothing, and it is waiting for an answer of each."""
     with ExitStack() as stack:
         if "Kafka" in servers:
-            stack.enter_context(watched.silent_broker())
-            await watched.stage.pool.execute(
+            stack.enter_context(probed.silent_broker())
+            await probed.stage.pool.execute(
                 "INSERT INTO outbox (shard, topic, value, headers, written_at)"
                 " VALUES (0, $1, 'unsent', '[]', now())",
-                watched.settings.topics.dead_letters,
+                probed.settings.topics.dead_letters,
             )
-            await until(lambda: relay_sends(watched))
+            await until(lambda: relay_sends(probed))
         if "Postgres" in servers:
-            stack.callback(watched.postgres.heal)
-            await postgres_falls_silent(watched)
+            stack.callback(probed.postgres.heal)
+            await postgres_falls_silent(probed)
         yield
 
 
-async def postgres_falls_silent(watched: Watched, *, at: bytes = b"") -> None:
+async def postgres_falls_silent(probed: ProbedStage, *, at: bytes = b"") -> None:
     """Wait until a worker has sent this, to which no answer comes, nor to anything after it."""
     fell_silent = asyncio.Event()
 
     def silent_from_here(chunk: bytes) -> Fate:
         if at in chunk:
-            watched.postgres.stall()
+            probed.postgres.stall()
             fell_silent.set()
         return Fate.PASS
 
-    watched.postgres.judge = silent_from_here
+    probed.postgres.judge = silent_from_here
     await asyncio.wait_for(fell_silent.wait(), PATIENCE_S)
 
 
-async def relay_sends(watched: Watched) -> bool:
+async def relay_sends(probed: ProbedStage) -> bool:
     """Whether a relay leads a shard, which it does while it sends."""
     query = (
         "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database"
         " WHERE classid = 73019 AND d.datname = current_database())"
     )
-    return bool(await watched.stage.pool.fetchval(query))
+    return bool(await probed.stage.pool.fetchval(query))
 
 
-async def unreadable(watched: Watched, count: int) -> None:
+async def unreadable(probed: ProbedStage, count: int) -> None:
     """Send what ends in the dead letters, and so in the outbox: every loop has something to do."""
-    topic = watched.settings.topics.organization_changes
+    topic = probed.settings.topics.organization_changes
     for _ in range(count):
-        await watched.stage.producer.send_and_wait(topic, b"unreadable")
+        await probed.stage.producer.send_and_wait(topic, b"unreadable")
 
 
 async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
-    watched: Watched, postgres_dsn: str, tmp_path: Path
+    probed: ProbedStage, postgres_dsn: str, tmp_path: Path
 ) -> None:
     """It waits for a lock for as long as the stop may take; then its transaction rolls back."""
-    log, pool = tmp_path / "log", watched.stage.pool
+    log, pool = tmp_path / "log", probed.stage.pool
 
     async def batch_waits_for_the_lock() -> bool:
         query = (
@@ -76,16 +76,16 @@ async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
         )
         return bool(await pool.fetchval(query))
 
-    async with worker_process(watched.settings, log) as worker:
-        await until(watched.ready)
+    async with worker_process(probed.settings, log) as worker:
+        await until(probed.ready)
         owner = await asyncpg.connect(postgres_dsn)
         async with owner.transaction():
             await owner.execute("LOCK TABLE dead_letters")
-            await unreadable(watched, 1)
+            await unreadable(probed, 1)
             await until(batch_waits_for_the_lock)
             stopping = asyncio.create_task(stopped(worker))
-            await until(lambda: watched.says("/readyz", "the worker is stopping"))
-            assert await watched.answered("/livez") == 200
+            await until(lambda: probed.says("/readyz", "the worker is stopping"))
+            assert await probed.answered("/livez") == 200
             assert await stopping == 0
         await owner.close()
     assert "batch_given_up" in log.read_text()
@@ -94,46 +94,46 @@ async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
     async def taken() -> bool:
         return bool(await pool.fetchval("SELECT count(*) FROM dead_letters") == 1)
 
-    async with worker_process(watched.settings, log):
+    async with worker_process(probed.settings, log):
         await until(taken)
-        await until(watched.stage.everything_sent)
+        await until(probed.stage.everything_sent)
 
 
 @pytest.mark.parametrize("silent", [("Kafka",), ("Postgres",), ("Kafka", "Postgres")])
 async def test_a_stop_does_not_wait_for_a_server_that_is_silent(
-    watched: Watched, silent: tuple[str, ...], tmp_path: Path
+    probed: ProbedStage, silent: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Connections are open, and no answer ever comes: nothing may be waited for without a bound."""
-    async with worker_process(watched.settings, tmp_path / "log") as worker:
-        await until(watched.ready)
-        async with silent_to(watched, *silent):
+    async with worker_process(probed.settings, tmp_path / "log") as worker:
+        await until(probed.ready)
+        async with silent_to(probed, *silent):
             assert await stopped(worker) == 0
 
 
 @pytest.mark.parametrize("silent", ["Kafka", "Postgres"])
 async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
-    watched: Watched, silent: str, tmp_path: Path
+    probed: ProbedStage, silent: str, tmp_path: Path
 ) -> None:
     """The start waits for a server that is silent; it says that it is alive, and starting."""
-    with watched.silent_broker() if silent == "Kafka" else watched.silent_postgres():
-        async with worker_process(watched.settings, tmp_path / "log") as worker:
-            await until(lambda: watched.says("/readyz", "the worker is starting"))
-            assert await watched.answered("/livez") == 200
+    with probed.silent_broker() if silent == "Kafka" else probed.silent_postgres():
+        async with worker_process(probed.settings, tmp_path / "log") as worker:
+            await until(lambda: probed.says("/readyz", "the worker is starting"))
+            assert await probed.answered("/livez") == 200
             assert await stopped(worker) == 0
     assert "while_starting" in (tmp_path / "log").read_text()
 
 
 async def test_a_start_is_stopped_though_postgres_falls_silent_in_its_middle(
-    watched: Watched, tmp_path: Path
+    probed: ProbedStage, tmp_path: Path
 ) -> None:
     """A transaction is open, which no answer ever ends: its connection has to be cut."""
-    async with worker_process(watched.settings, tmp_path / "log") as worker:
-        await postgres_falls_silent(watched, at=b"INSERT INTO policies")
+    async with worker_process(probed.settings, tmp_path / "log") as worker:
+        await postgres_falls_silent(probed, at=b"INSERT INTO policies")
         assert await stopped(worker) == 0
 
 
 async def test_a_start_is_stopped_while_it_joins_its_groups(
-    watched: Watched, tmp_path: Path
+    probed: ProbedStage, tmp_path: Path
 ) -> None:
     """At whatever line of the log it is."""
     log = tmp_path / "log"
@@ -143,6 +143,6 @@ async def test_a_start_is_stopped_while_it_joins_its_groups(
         async def said(event: str = event) -> bool:
             return event in log.read_text()
 
-        async with worker_process(watched.settings, log) as worker:
+        async with worker_process(probed.settings, log) as worker:
             await until(said)
             assert await stopped(worker) == 0

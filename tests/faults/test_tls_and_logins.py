@@ -15,9 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 import servers
+from acceptance.probed_worker import ask
 from acceptance.scenario import created
 from acceptance.stage import command, until, worker_process
-from acceptance.watched import ask
 from certificates import Authority, Certificate
 from faults.token_server import CLIENT, SECRET, TokenServer, token_server
 from faults.workers import lines

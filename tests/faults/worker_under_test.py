@@ -36,7 +36,7 @@ def main(clock_file: Path, loops: Collection[Loop]) -> None:
 def work(
     clock_file: Path, loops: Collection[Loop], environment: Mapping[str, str], log: Path
 ) -> None:
-    """The same as the job of a nursery's child, whose output goes to the end of a file."""
+    """The same as the job of a fork_server's child, whose output goes to the end of a file."""
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -2,7 +2,8 @@
 
 Kafka keeps the order of one organization within one topic and no other.  So each story is told in
 waves: within a wave the topics may overtake one another; a wave begins when the one before has been
-taken in and the clock stands at its moment.  `simulate` says what must come of it (yardstick.py).
+taken in and the clock stands at its moment.  `simulate` says what must come of it
+(expected_outcome.py).
 """
 
 import json

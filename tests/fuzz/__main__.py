@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["marketplace_worker"]):
-    from fuzz import inputs, law
+    from fuzz import inputs, invariant
     from marketplace_worker.errors import Malformed
 
 LIVES_EVERY = 16
@@ -31,11 +31,11 @@ OPTIONS = (
 def try_one(data: bytes) -> None:
     """Read one input; whatever is raised is a finding."""
     given, feed = inputs.read(data)
-    said = law.check(given, feed)
+    said = invariant.check(given, feed)
     if crc32(data) % LIVES_EVERY == 0:
         for fact in said[:3]:
             if not isinstance(fact, Malformed):
-                law.live_through(fact)
+                invariant.live_through(fact)
 
 
 def main() -> None:

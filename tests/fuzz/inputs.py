@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hostile
-from fuzz.law import record
+from fuzz.invariant import record
 from marketplace_worker.contract.cloudevents import TYPE_PREFIX
 from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.record import Record

@@ -18,7 +18,7 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.chain import BEGINNING, seal
 from marketplace_worker.store.journal import Chain, Row, as_text
-from steps.stories import Line, day_of, ended, linked, tell, wait
+from steps.story_beginnings import Line, day_of, ended, ingest_lines, linked, wait
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -48,10 +48,10 @@ async def one_life(worker: Worker, clock: MovableClock, *, rows: int) -> None:
         linked(0.5, ORGANIZATION, f"agmt-{MOLD}", f"account {MOLD}"),
         ended(1, f"agmt-{MOLD}", f"account {MOLD}"),
     ]
-    await tell(worker, clock, *lines)
+    await ingest_lines(worker, clock, *lines)
     await wait(worker, clock, 15)
-    await tell(worker, clock, linked(15, ORGANIZATION, f"agmt-{MOLD}-2"))
-    await tell(worker, clock, *sorted(tiers, key=day_of))
+    await ingest_lines(worker, clock, linked(15, ORGANIZATION, f"agmt-{MOLD}-2"))
+    await ingest_lines(worker, clock, *sorted(tiers, key=day_of))
 
 
 async def copy(worker: Worker, conn: Connection, first: int, last: int) -> int:

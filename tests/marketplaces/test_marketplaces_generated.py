@@ -13,7 +13,7 @@ import pytest
 from marketplace_samples import FILES, TOLD_AT, aws_message, azure_body, gcp_message, wrapped
 
 import hostile
-from fuzz import law
+from fuzz import invariant
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Notified
@@ -131,7 +131,7 @@ def _is_read(marketplace: str, path: hostile.Path) -> bool:
 
 
 def _read(marketplace: str, text: str) -> Sequence[object]:
-    return law.check(law.record(text.encode()), Feed(marketplace))
+    return invariant.check(invariant.record(text.encode()), Feed(marketplace))
 
 
 def _said(found: Sequence[object]) -> list[object]:

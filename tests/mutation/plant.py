@@ -38,7 +38,7 @@ TESTS = [
     "test_laws_drawn.py",
     "test_laws_order.py",
     "test_laws_sign_ins.py",
-    "test_laws_tangles.py",
+    "test_laws_linked_stories.py",
     "test_laws_lives.py",
 ]
 """Of tests/unit, those that look at the core, the quickest first."""

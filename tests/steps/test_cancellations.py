@@ -12,7 +12,7 @@ from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.steps.cancellations import CancellationAlarm
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.policies import PolicyBook
-from steps.stories import canceled, states, tell
+from steps.story_beginnings import canceled, ingest_lines, states
 
 MOST = 3
 MANY = "many_organizations_canceled"
@@ -28,7 +28,7 @@ async def cancel(worker: Worker, clock: MovableClock, *names: str) -> list[tuple
     """What the log says at `error`, as (canceled, limit), while these are canceled."""
     with capture_logs() as lines:
         for name in names:
-            await tell(worker, clock, *canceled(name))
+            await ingest_lines(worker, clock, *canceled(name))
     return [(line["canceled"], line["limit"]) for line in lines if line["event"] == MANY]
 
 
@@ -64,7 +64,7 @@ async def test_a_larger_fleet_may_lose_more(worker: Worker, clock: MovableClock)
     """The limit is that of harmful steps: a fraction of the fleet, where that is more."""
     half = PolicyBook(replace(Policy(), guard=Guard(minimum=1, fraction=0.5)))
     worker = replace(worker, policies=half)
-    await tell(worker, clock, *(created(0, name) for name in "abcdef"))
+    await ingest_lines(worker, clock, *(created(0, name) for name in "abcdef"))
 
     assert await cancel(worker, clock, "a", "b", "c") == []
     assert await cancel(worker, clock, "d") == [(4, 3)]

@@ -18,15 +18,15 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import organizations, policies
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook
-from steps import stories
-from steps.stories import kinds, login, records, said, states, tell, use, wait
+from steps import story_beginnings
+from steps.story_beginnings import ingest_lines, kinds, login, records, said, states, use, wait
 
 
 async def canceled(worker: Worker, clock: MovableClock, *names: str) -> None:
     """Organizations that were canceled on day 1, by day 1, each of a customer of its own."""
     clock.now = at(1)
     for name in names:
-        await ingest(records(*stories.canceled(name)), worker)
+        await ingest(records(*story_beginnings.canceled(name)), worker)
 
 
 async def test_nothing_fires_before_its_moment(worker: Worker, clock: MovableClock) -> None:
@@ -109,7 +109,7 @@ async def test_a_look_that_changes_nothing_leaves_nothing_behind(
     A free organization is looked at whenever it may have become inactive.  In use, it is nothing
     for the journal, for the history or for a subscriber.
     """
-    await tell(worker, clock, created(0, "a"), login(20, "a"))
+    await ingest_lines(worker, clock, created(0, "a"), login(20, "a"))
     rows = """SELECT (SELECT count(*) FROM journal), (SELECT count(*) FROM decisions),
                      (SELECT count(*) FROM outbox)"""
     before = await worker.pool.fetchrow(rows)
@@ -124,7 +124,7 @@ async def test_a_look_that_changes_nothing_leaves_nothing_behind(
 async def test_what_is_due_in_the_past_is_due_now(worker: Worker, clock: MovableClock) -> None:
     """No worker was up for a month; who looks at what is due must not read that it was in time."""
     await canceled(worker, clock, "a")
-    await tell(worker, clock, login(50, "a"))
+    await ingest_lines(worker, clock, login(50, "a"))
 
     due_at = await worker.pool.fetchval("SELECT next_due_at FROM organizations")
     assert due_at == at(50)
@@ -151,10 +151,10 @@ async def test_a_free_organization_is_deactivated_where_both_feeds_were_heard(
 ) -> None:
     """Others are in use every other day, so its own silence is believed."""
     others = [line for day in range(0, 31, 2) for line in (login(day, "b"), use(day, "b"))]
-    await tell(worker, clock, created(0, "a"))
+    await ingest_lines(worker, clock, created(0, "a"))
     for line in others:
-        await wait(worker, clock, until=stories.day_of(line))
-        await tell(worker, clock, line)
+        await wait(worker, clock, until=story_beginnings.day_of(line))
+        await ingest_lines(worker, clock, line)
     await wait(worker, clock, until=30)
 
     assert (await states(worker))["a"] == "deactivated"
@@ -165,7 +165,7 @@ async def test_a_silent_feed_is_told_once_a_day_and_nobody_is_deactivated(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Both feeds were silent; the decision is looked at again the next day."""
-    await tell(worker, clock, created(0, "a"), created(0, "b"), login(10, "c"))
+    await ingest_lines(worker, clock, created(0, "a"), created(0, "b"), login(10, "c"))
     with capture_logs() as lines:
         await wait(worker, clock, until=31)
 

@@ -27,18 +27,18 @@ from marketplace_worker.steps.erasing import erase
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import Pool
 from marketplace_worker.store.working_set import WorkingSet
-from steps.stories import (
+from steps.story_beginnings import (
     bought,
     canceled,
     day_of,
     ended,
+    ingest_lines,
     kinds,
     linked,
     login,
     said,
     states,
     support,
-    tell,
     use,
     wait,
 )
@@ -64,7 +64,7 @@ async def closed(worker: Worker, clock: MovableClock) -> None:
         support(1.3, "release_hold", "acme", kind="legal"),
         login(2, "acme"),
     ]  # fmt: skip
-    await tell(worker, clock, *sorted(lines, key=day_of))
+    await ingest_lines(worker, clock, *sorted(lines, key=day_of))
     await wait(worker, clock, until=100)
     assert await states(worker) == {"acme": "deactivated", "globex": "active"}
 
@@ -139,8 +139,12 @@ async def test_the_journal_folds_and_its_chain_is_whole_after_an_erasure(
 
     assert await differences(inspector) == []
 
-    await tell(worker, clock, login(201, "acme"), support(202, "extend_grace", "acme", days=1))
-    await tell(worker, clock, event(203, "organization.tier_changed", "globex", {"tier": "plus"}))
+    await ingest_lines(
+        worker, clock, login(201, "acme"), support(202, "extend_grace", "acme", days=1)
+    )
+    await ingest_lines(
+        worker, clock, event(203, "organization.tier_changed", "globex", {"tier": "plus"})
+    )
     assert await differences(inspector) == []
 
 
@@ -173,10 +177,14 @@ async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Support is refused, though it had been a request of Support that closed it."""
-    await tell(worker, clock, created(0, "acme"), support(1, "deactivate_organization", "acme"))
+    await ingest_lines(
+        worker, clock, created(0, "acme"), support(1, "deactivate_organization", "acme")
+    )
     await erase(erased(), worker)
 
-    await tell(worker, clock, support(2, "reactivate_organization", "acme"), created(3, "another"))
+    await ingest_lines(
+        worker, clock, support(2, "reactivate_organization", "acme"), created(3, "another")
+    )
 
     assert await states(worker) == {"acme": "deactivated", "another": "active"}
     answer = (await said(worker, "acme"))[-1]
@@ -188,15 +196,15 @@ async def test_only_who_is_closed_can_be_erased(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """Refused, and nothing is touched: also under a legal hold, but not under a commercial one."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
 
     assert await erase(erased(1), worker) is Outcome.REFUSED
     assert await erase(erased(2, OrganizationId("nobody")), worker) is Outcome.REFUSED
     await wait(worker, clock, until=100)
-    await tell(worker, clock, support(101, "place_hold", "acme", kind="legal"))
-    await tell(worker, clock, support(102, "place_hold", "acme", kind="commercial"))
+    await ingest_lines(worker, clock, support(101, "place_hold", "acme", kind="legal"))
+    await ingest_lines(worker, clock, support(102, "place_hold", "acme", kind="commercial"))
     assert await erase(erased(3), worker) is Outcome.REFUSED
-    await tell(worker, clock, support(103, "release_hold", "acme", kind="legal"))
+    await ingest_lines(worker, clock, support(103, "release_hold", "acme", kind="legal"))
     assert await erase(erased(4), worker) is Outcome.APPLIED
     assert await erase(erased(5), worker) is Outcome.REFUSED
 
@@ -249,7 +257,7 @@ async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_a
     for number, each in enumerate(late):
         if "source" in each["value"]:
             each["value"]["id"] = f"late-{number}"  # it has the data in it, else
-    await tell(worker, clock, *late)
+    await ingest_lines(worker, clock, *late)
 
     kept = await everything(owner)
     hashed = worker.hash_email("late@acme.example")
@@ -272,7 +280,9 @@ async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_a
     assert left.count("first of acme") < kept.count("first of acme")
     assert (await kinds(worker, "acme"))[-1] == "support_request.rejected"
     assert await differences(inspector) == []
-    await tell(worker, clock, support(209, "extend_grace", "acme", days=1), login(210, "globex"))
+    await ingest_lines(
+        worker, clock, support(209, "extend_grace", "acme", days=1), login(210, "globex")
+    )
     assert await differences(inspector) == []
 
 
@@ -291,9 +301,9 @@ async def test_a_subscription_that_was_of_who_was_erased_is_kept_for_whoever_has
 ) -> None:
     """What was said of it meanwhile counts, without the account; what is said later is all kept."""
     await closed(worker, clock)
-    await tell(worker, clock, created(100, "next"))
+    await ingest_lines(worker, clock, created(100, "next"))
     await erase(erased(), worker)
-    await tell(
+    await ingest_lines(
         worker, clock,
         bought(201, "second of acme", "late account"),
         linked(202, "acme", "second of acme"),
@@ -301,7 +311,7 @@ async def test_a_subscription_that_was_of_who_was_erased_is_kept_for_whoever_has
         linked(204, "next", "first of acme", "account of next"),
     )  # fmt: skip
     assert (await states(worker))["next"] == "canceled"
-    await tell(worker, clock, ended(205, "first of acme", "account of next"))
+    await ingest_lines(worker, clock, ended(205, "first of acme", "account of next"))
     facts = await worker.pool.fetch(
         "SELECT fact IS NOT NULL AS kept FROM journal WHERE occurred_at > $1 ORDER BY id", at(202.5)
     )
@@ -316,7 +326,7 @@ async def test_what_late_news_of_an_erased_plan_makes_of_others_can_be_folded_ag
     renewal = {
         "id": "heir of acme", "intent": "RENEW", "previousAgreementId": "first of acme"
     }  # fmt: skip
-    await tell(
+    await ingest_lines(
         worker, clock,
         created(0, "acme"), created(0, "heir"),
         bought(0.1, "first of acme", "account of acme"),
@@ -324,7 +334,7 @@ async def test_what_late_news_of_an_erased_plan_makes_of_others_can_be_folded_ag
         support(1, "deactivate_organization", "acme"),
     )  # fmt: skip
     await erase(erased(), worker)
-    await tell(
+    await ingest_lines(
         worker, clock,
         linked(201, "heir", "heir of acme", "account of heir"),
         eventbridge(202, "Purchase Agreement Created", renewal),
@@ -343,7 +353,7 @@ async def test_what_an_earlier_version_kept_of_late_messages_is_erased_by_a_seco
     await erase(erased(1), worker)
     with monkeypatch.context() as earlier:
         earlier.setattr(WorkingSet, "is_late", lambda *_: False)
-        await tell(
+        await ingest_lines(
             worker, clock,
             created(201, "acme", owner="late@acme.example"),
             bought(202, "first of acme", "late account"),
@@ -367,7 +377,7 @@ async def test_nothing_is_published_of_who_was_erased_but_refusals(
     is journalled, and neither kept nor acted on.
     """
     await closed(worker, clock)
-    await tell(
+    await ingest_lines(
         worker, clock, created(101, "other"), support(102, "deactivate_organization", "other")
     )
     await erase(erased(), worker)
@@ -388,7 +398,7 @@ async def test_nothing_is_published_of_who_was_erased_but_refusals(
         bought(208, "first of acme", "paid anew"),
         ended(209, "first of acme", "paid anew"),
     ]  # fmt: skip
-    await tell(worker, clock, *facts, login(210, "acme"), use(211, "acme"))
+    await ingest_lines(worker, clock, *facts, login(210, "acme"), use(211, "acme"))
     await wait(worker, clock, until=300)
 
     assert await outgoing(worker) == before
@@ -404,7 +414,7 @@ async def test_nothing_is_published_of_who_was_erased_but_refusals(
     }  # fmt: skip
     for number, request in enumerate(SupportRequestKind):
         asked = support(301 + number, request, "acme", **details.get(request, {}))
-        await tell(worker, clock, asked)
+        await ingest_lines(worker, clock, asked)
     answers = (await outgoing(worker))[len(before) :]
     assert [each["type"] for each in answers] == [
         "io.marketplace-worker.support_request.rejected.v1"

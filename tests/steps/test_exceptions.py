@@ -21,7 +21,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.redriving import Became, Redrive
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import Action
-from steps.stories import records, states
+from steps.story_beginnings import records, states
 
 OF_THE_MACHINE = [
     OSError(errno.EMFILE, os.strerror(errno.EMFILE)),

@@ -23,7 +23,16 @@ from marketplace_worker.steps.operating import operate
 from marketplace_worker.store import organizations, safeguards
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook
-from steps.stories import canceled, kinds, records, said, states, support, tell, wait
+from steps.story_beginnings import (
+    canceled,
+    ingest_lines,
+    kinds,
+    records,
+    said,
+    states,
+    support,
+    wait,
+)
 from store.locks import waits
 
 NAMES = [f"org-{number:02}" for number in range(16)]
@@ -38,7 +47,7 @@ async def due(worker: Worker, clock: MovableClock) -> Worker:
     )
     worker = replace(worker, policies=allows_few)
     for name in NAMES:
-        await tell(worker, clock, *canceled(name))
+        await ingest_lines(worker, clock, *canceled(name))
     await wait(worker, clock, until=7.9)
     clock.now = at(8)
     return worker
@@ -209,7 +218,7 @@ async def test_workers_share_the_limit_of_losses_of_the_control_plane(
     few = PolicyBook(replace(Policy(), guard=Guard(minimum=LIMIT, control_plane_fraction=0.5)))
     worker = replace(worker, policies=few)
     for name in NAMES:
-        await tell(worker, clock, *canceled(name))
+        await ingest_lines(worker, clock, *canceled(name))
     clock.now = at(3)
 
     await fire_all(worker, workers=4)
@@ -239,7 +248,7 @@ async def asked(worker: Worker, clock: MovableClock) -> Worker:
     three = PolicyBook(replace(Policy(), guard=Guard(requested_per_person=3)))
     worker = replace(worker, policies=three)
     for name in NAMES:
-        await tell(worker, clock, created(0, name))
+        await ingest_lines(worker, clock, created(0, name))
     clock.now = at(1)
     return worker
 

@@ -10,7 +10,16 @@ from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store import journal, organizations, working_set
 from marketplace_worker.store.database import one_moment
 from marketplace_worker.store.journal import Chapter
-from steps.stories import bought, canceled, ended, linked, login, support, tell, wait
+from steps.story_beginnings import (
+    bought,
+    canceled,
+    ended,
+    ingest_lines,
+    linked,
+    login,
+    support,
+    wait,
+)
 
 ACME = OrganizationId("acme")
 
@@ -38,14 +47,14 @@ async def test_a_history_has_every_fact_with_what_it_made(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Also those told of its subscription before it was linked, and the deadlines."""
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         bought(0.2, "first of acme", "account of acme"),
         *canceled("acme")[1:],
         created(1.5, "acme", happened=0),
     )
-    await tell(worker, clock, *canceled("another"))
+    await ingest_lines(worker, clock, *canceled("another"))
     await wait(worker, clock, until=3)
 
     assert [told(each) for each in await history(worker)] == [
@@ -67,8 +76,8 @@ async def test_a_chapter_says_from_where_to_where_by_which_policy_and_what_was_l
     worker: Worker, clock: MovableClock
 ) -> None:
     """An operator explains it months later, when all of this has changed."""
-    await tell(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
-    await tell(worker, clock, login(2.5, "acme"))
+    await ingest_lines(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
+    await ingest_lines(worker, clock, login(2.5, "acme"))
 
     *_, canceled_by, pending, reinstated = await history(worker)
 
@@ -86,7 +95,7 @@ async def test_what_another_fact_does_to_an_organization_is_in_its_history(
 ) -> None:
     """An email is unlocked, or its plan is renewed, without a word of the organization."""
     renewal = {"id": "renewed", "intent": "RENEW", "previousAgreementId": "first of acme"}
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         created(0, "acme"),
@@ -113,7 +122,7 @@ async def test_a_hold_is_in_the_history_though_it_moves_no_state(
 ) -> None:
     """It decides what does not happen; that it expires is no event, but something was decided."""
     hold = support(1.5, "place_hold", "acme", kind="legal", expires_at="2026-01-04T00:00:00Z")
-    await tell(worker, clock, *canceled("acme"), hold)
+    await ingest_lines(worker, clock, *canceled("acme"), hold)
     await wait(worker, clock, until=3)
 
     *_, placed, expired = await history(worker)
@@ -129,7 +138,7 @@ async def test_a_history_and_a_fleet_are_read_in_pages_without_a_gap(
     """Both may be longer than anybody wants at once."""
     names = ["acme", "beta", "gamma"]
     for name in names:
-        await tell(worker, clock, *canceled(name))
+        await ingest_lines(worker, clock, *canceled(name))
 
     assert await history(worker, page=1) == await history(worker)
     found: list[OrganizationId] = []

@@ -17,8 +17,8 @@ from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import transaction
-from steps import stories
-from steps.stories import canceled, records, states
+from steps import story_beginnings
+from steps.story_beginnings import canceled, records, states
 
 ODD_HEADERS = (("trace", None), ("blob", b"\x00\xff"), ("nu\0l", b""))
 
@@ -329,7 +329,7 @@ async def test_a_link_that_names_another_billing_account_than_was_known_needs_at
     batch = records(
         created(0, "other"),
         *canceled("acme"),
-        stories.linked(8, "other", "first of acme", account="account of other"),
+        story_beginnings.linked(8, "other", "first of acme", account="account of other"),
     )
     with capture_logs() as lines:
         await ingest(batch, worker)

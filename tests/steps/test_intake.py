@@ -17,7 +17,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.intake import WINDOW_S, Intake, Window
 from marketplace_worker.store import intake
 from marketplace_worker.store.database import transaction
-from steps.stories import records
+from steps.story_beginnings import records
 
 LIMITS = Ingest(batch_rows_max=10, refused_rows_max=10, refused_share_max=0.5)
 FLOODED, OTHER = Topics().aws_notifications, Topics().azure_notifications

@@ -18,19 +18,19 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.taking import read
 from marketplace_worker.store import working_set
 from marketplace_worker.store.database import Connection, transaction
-from steps.stories import (
+from steps.story_beginnings import (
     Line,
     bought,
     canceled,
     ended,
     facts,
+    ingest_lines,
     kinds,
     linked,
     login,
     records,
     states,
     support,
-    tell,
     wait,
 )
 from steps.test_replaying import differences
@@ -83,10 +83,10 @@ async def test_a_sign_in_after_the_purchase_completes_a_match(
     worker: Worker, clock: MovableClock
 ) -> None:
     """It is a fact: in the journal, once, and the plan is the organization's from then on."""
-    await tell(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
+    await ingest_lines(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
     assert await pending(worker) == {"acme"}
 
-    await tell(worker, clock, login(2.5, "acme"), login(2.5, "acme"))
+    await ingest_lines(worker, clock, login(2.5, "acme"), login(2.5, "acme"))
 
     assert await states(worker) == {"acme": "active"}
     assert await kinds(worker, "acme") == [
@@ -105,8 +105,8 @@ async def test_an_account_that_another_gave_up_is_a_match_at_the_next_look(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Two had it, so the purchase was nobody's; the step that is due must find that one is left."""
-    await tell(worker, clock, *canceled("acme"))
-    await tell(
+    await ingest_lines(worker, clock, *canceled("acme"))
+    await ingest_lines(
         worker,
         clock,
         created(1.1, "beta"),
@@ -115,7 +115,7 @@ async def test_an_account_that_another_gave_up_is_a_match_at_the_next_look(
     )
     assert await pending(worker) == set()
 
-    await tell(worker, clock, support(1.5, "deactivate_organization", "beta"))
+    await ingest_lines(worker, clock, support(1.5, "deactivate_organization", "beta"))
     await wait(worker, clock, until=2)
 
     assert await states(worker) == {"acme": "canceled", "beta": "deactivated"}
@@ -126,7 +126,9 @@ async def test_activity_that_nobody_watches_is_only_counted(
     worker: Worker, clock: MovableClock
 ) -> None:
     """A million logins must not become a million rows of the journal."""
-    await tell(worker, clock, *with_two_plans("acme"), login(3, "acme"), login(3.5, "nobody"))
+    await ingest_lines(
+        worker, clock, *with_two_plans("acme"), login(3, "acme"), login(3.5, "nobody")
+    )
 
     taken = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
     assert await worker.pool.fetchval(taken) == 0
@@ -140,7 +142,7 @@ async def test_a_sign_in_that_was_sent_twice_is_one_fact(
     A producer that tries again writes a second record of the same event.  It is counted, as all
     activity is, but the journal knows it.
     """
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     (sign_in,) = records(login(2, "acme"))
     clock.now = at(2)
 
@@ -163,7 +165,7 @@ async def test_two_halves_of_a_match_that_are_told_at_once_make_it(
     worker: Worker, clock: MovableClock, mine: Line, others: Line
 ) -> None:
     """The purchase and the account arrive on two topics, at two workers, at the same moment."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     clock.now = at(3)
 
     async with transaction(worker.pool) as conn:
@@ -180,7 +182,7 @@ async def test_halves_of_many_matches_that_are_told_at_once_make_all_of_them(
 ) -> None:
     """The same without a hand on the locks, in any order in which they come."""
     for name in MANY:
-        await tell(worker, clock, *canceled(name))
+        await ingest_lines(worker, clock, *canceled(name))
     clock.now = at(3)
     halves = [
         half
@@ -199,7 +201,7 @@ async def test_a_login_that_is_being_counted_when_a_plan_ends_is_seen(
     worker: Worker, clock: MovableClock
 ) -> None:
     """The end waits until the login is counted, and finds it: the customer is back already."""
-    await tell(worker, clock, *with_two_plans("acme"))
+    await ingest_lines(worker, clock, *with_two_plans("acme"))
     clock.now = at(3)
     sign_in = read(records(login(2.5, "acme")), worker).said
 
@@ -220,7 +222,7 @@ async def test_a_login_that_comes_while_a_plan_ends_is_not_only_counted(
     Nobody watched when the batch began, so the login would be counted and forgotten; once it is
     counted it is asked again who watches, and the batch is taken anew.
     """
-    await tell(worker, clock, *with_two_plans("acme"))
+    await ingest_lines(worker, clock, *with_two_plans("acme"))
     clock.now = at(3)
 
     async with transaction(worker.pool) as conn:
@@ -259,7 +261,7 @@ async def test_activity_of_one_batch_is_seen_in_its_order(
     The first login is older than what the notice goes by; it is the second that withdraws it, and
     the story must say so.
     """
-    await tell(worker, clock, created(0, "acme"))
+    await ingest_lines(worker, clock, created(0, "acme"))
     await wait(worker, clock, until=24)
     assert (await kinds(worker, "acme"))[-1] == "organization.notice_given"
     old, new = records(login(24, "acme", happened=0), login(24, "acme", happened=23.5))
@@ -282,7 +284,7 @@ async def test_of_two_logins_the_one_that_proves_a_plan_does_so_whichever_is_hea
     what is needed to fold that again: the login that proved the plan, and of the others the newest.
     """
     logins = [login(7, "acme", happened=4), login(7, "acme", happened=6)]
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         *canceled("acme"),
@@ -300,7 +302,7 @@ async def test_a_login_from_before_the_cancellation_was_heard_of_is_asked_then(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """Nobody waited for it when it was counted, and a later one finds the account shared."""
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         *with_two_plans("acme"),
@@ -311,7 +313,7 @@ async def test_a_login_from_before_the_cancellation_was_heard_of_is_asked_then(
     )
     assert await worker.pool.fetchval("SELECT count(*) FROM login_days") == 15
 
-    await tell(worker, clock, ended(20, "first of acme", "account of acme"))
+    await ingest_lines(worker, clock, ended(20, "first of acme", "account of acme"))
 
     assert (await states(worker))["acme"] == "active"
     assert await differences(inspector) == []
@@ -325,7 +327,7 @@ async def test_logins_of_who_never_had_a_plan_are_not_read(
 ) -> None:
     """Beside no plan of its own can a sign-in prove another: its days would be read for nothing."""
     acme = OrganizationId("acme")
-    await tell(worker, clock, created(0, "acme"), login(1, "acme"), login(2, "acme"))
+    await ingest_lines(worker, clock, created(0, "acme"), login(1, "acme"), login(2, "acme"))
     for line, kept in (
         (event(3, "organization.tier_changed", "acme", {"tier": "plus"}), ()),
         (linked(3, "acme", "first of acme", "account of acme"), (at(1), at(2))),

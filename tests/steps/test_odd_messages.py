@@ -21,7 +21,7 @@ from marketplace_worker.steps.redriving import Redrive
 from marketplace_worker.steps.taking import READ_AT_ONCE_BYTES_MAX, read_batch
 from marketplace_worker.store import outbox
 from marketplace_worker.store.dead_letters import Action
-from steps.stories import Line, login, records
+from steps.story_beginnings import Line, login, records
 
 CONTRADICTED = "identity_repeated_with_other_content"
 SECRET = "jane@example.com"

@@ -15,7 +15,7 @@ from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.pacing import TIMES, Pace
 from marketplace_worker.store.database import Pool, connecting
-from steps.stories import records, states
+from steps.story_beginnings import records, states
 
 BATCH = [f"org-{number}" for number in range(30)]
 

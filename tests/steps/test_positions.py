@@ -16,7 +16,7 @@ from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.positions import report_jumps
-from steps.stories import records
+from steps.story_beginnings import records
 
 TOPIC = Topics().aws_notifications
 

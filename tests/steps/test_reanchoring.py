@@ -17,7 +17,16 @@ from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
 from marketplace_worker.store import journal
 from marketplace_worker.store.database import transaction
-from steps.stories import canceled, day_of, kinds, said, states, support, tell, wait
+from steps.story_beginnings import (
+    canceled,
+    day_of,
+    ingest_lines,
+    kinds,
+    said,
+    states,
+    support,
+    wait,
+)
 from steps.test_replaying import differences
 
 YEAR = timedelta(days=365)
@@ -49,7 +58,7 @@ async def gone_wrong(worker: Worker, clock: MovableClock) -> None:
         created(0, "held", tier="plus"),
         committed(0.5, "held", "c-2", 0, 4.4),
     ]
-    await tell(worker, clock, *sorted(lines, key=day_of))
+    await ingest_lines(worker, clock, *sorted(lines, key=day_of))
     await wait(worker, clock, until=4.5)
     assert await states(worker) == {
         "acme": "control_plane_loss", "lives": "active", "held": "canceled",
@@ -144,7 +153,7 @@ async def test_holds_that_ended_by_the_wrong_clock_are_listed(
     for name, until in (("ended", 100), ("released", 100), ("stands", 900), ("expired", 4.2)):
         line = support(1, "place_hold", name, kind="legal", expires_at=at(until).isoformat())
         asked.append(line)
-    await tell(worker, clock, *asked, support(2, "release_hold", "released", kind="legal"))
+    await ingest_lines(worker, clock, *asked, support(2, "release_hold", "released", kind="legal"))
     clock.now = at(4.5) + YEAR
     await fire_due(worker, limit=10)
     clock.now = at(4.75)

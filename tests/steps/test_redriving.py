@@ -31,7 +31,7 @@ from marketplace_worker.steps.redriving import LETTERS_MAX, Became, Redrive, Res
 from marketplace_worker.store import dead_letters, outbox
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.dead_letters import Action, Status
-from steps.stories import bought, ended, linked, login, records, said, states, use
+from steps.story_beginnings import bought, ended, linked, login, records, said, states, use
 
 TOPICS = Topics()
 OLGA = Action("Olga", "mended in 0.3")

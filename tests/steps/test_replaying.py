@@ -10,7 +10,7 @@ from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.database import Pool
-from steps.stories import bought, canceled, day_of, login, support, tell, use, wait
+from steps.story_beginnings import bought, canceled, day_of, ingest_lines, login, support, use, wait
 
 ACME = OrganizationId("acme")
 
@@ -43,10 +43,10 @@ async def lives(worker: Worker, clock: MovableClock) -> None:
         support(3.3, "unlock_email", "gone", email="gone@x.example"),
         event(3.4, "organization.not_ours_yet", "acme", {}),
     )
-    await tell(worker, clock, *sorted(lines, key=day_of))
+    await ingest_lines(worker, clock, *sorted(lines, key=day_of))
     for day in range(4, 90):
         await wait(worker, clock, until=day)
-        await tell(worker, clock, login(day, "busy"), use(day, "busy"))
+        await ingest_lines(worker, clock, login(day, "busy"), use(day, "busy"))
 
 
 async def test_folding_the_journal_again_gives_what_is_stored(
@@ -107,7 +107,7 @@ async def test_whatever_was_tampered_with_is_found(
         event(2, "organization.not_ours_yet", "acme", {}),
         login(2.5, "acme"),
     ]
-    await tell(worker, clock, *sorted(lines, key=day_of))
+    await ingest_lines(worker, clock, *sorted(lines, key=day_of))
     assert await differences(inspector) == []
     before = await owner.fetchval("SELECT count(*) FROM journal")
 
@@ -124,9 +124,9 @@ async def test_an_organization_is_shown_as_it_was_known_at_a_time(
 ) -> None:
     """What was heard later is not known, though it happened before."""
     late = event(9, "organization.tier_changed", "acme", {"tier": "plus"}, happened=0.7)
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await wait(worker, clock, until=8.5)
-    await tell(worker, clock, late)
+    await ingest_lines(worker, clock, late)
 
     known = {
         day: (await as_of(inspector, ACME, at(day))).organizations[0]

@@ -18,17 +18,17 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store import working_set
 from marketplace_worker.store.database import transaction
-from steps.stories import (
+from steps.story_beginnings import (
     Line,
     bought,
     day_of,
     ended,
     facts,
+    ingest_lines,
     linked,
     login,
     records,
     states,
-    tell,
     wait,
 )
 
@@ -74,7 +74,7 @@ async def test_no_match_is_looked_for_in_an_account_of_more_than_a_hundred(
 ) -> None:
     """Though one organization alone holds it now."""
     await tell_at_once(worker, clock, of_one_account(count))
-    await tell(worker, clock, *bought_again(count))
+    await ingest_lines(worker, clock, *bought_again(count))
 
     assert (await states(worker))[f"org-{count}"] == state
     assert await differences(inspector) == []
@@ -86,7 +86,7 @@ async def test_it_is_said_once(worker: Worker, clock: MovableClock) -> None:
         await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
         assert [each for each in lines if each["event"] == "billing_account_crowded"] == []
         for line in of_one_account(HOLDERS_MAX + 3)[-6:]:
-            await tell(worker, clock, line)
+            await ingest_lines(worker, clock, line)
 
     (said,) = [each for each in lines if each["event"] == "billing_account_crowded"]
     assert said["log_level"] == "warning"
@@ -98,11 +98,13 @@ async def test_a_proof_that_was_made_stays(
 ) -> None:
     """What was the organization's is not taken from it because others come."""
     await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
-    await tell(worker, clock, *bought_again(HOLDERS_MAX))
+    await ingest_lines(worker, clock, *bought_again(HOLDERS_MAX))
     name = f"org-{HOLDERS_MAX}"
     assert (await states(worker))[name] == "active"
 
-    await tell(worker, clock, created(5, "one-more"), linked(5, "one-more", "agmt-3", RESELLER))
+    await ingest_lines(
+        worker, clock, created(5, "one-more"), linked(5, "one-more", "agmt-3", RESELLER)
+    )
     await wait(worker, clock, until=9)
 
     assert (await states(worker))[name] == "active"
@@ -135,7 +137,7 @@ async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
 
     rows = "SELECT count(*) FROM billing_accounts"
     before = await worker.pool.fetchval(rows)
-    await tell(worker, clock, bought(1, "new", RESELLER))
+    await ingest_lines(worker, clock, bought(1, "new", RESELLER))
     assert await worker.pool.fetchval(rows) == before, "nobody need find it through the account"
 
 
@@ -160,7 +162,7 @@ async def test_nobody_loads_or_locks_all_that_was_bought_in_an_account_that_nobo
     assert await loaded(linked(1, "customer", "another", RESELLER)) > 30
     assert await loaded(renewal) > 30, "who holds the other holds this one too"
 
-    await tell(worker, clock, linked(1, "customer", "agmt-7"))
+    await ingest_lines(worker, clock, linked(1, "customer", "agmt-7"))
     assert await loaded(bought(1, "agmt-8", RESELLER)) >= 30
 
 
@@ -172,7 +174,7 @@ async def test_what_comes_to_a_crowded_account_later_can_be_folded_again(
     what belongs to it alone, the purchase would be a match, for the others are not at hand.
     """
     await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX + 1))
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         created(1, "late", tier="plus"),
@@ -182,7 +184,7 @@ async def test_what_comes_to_a_crowded_account_later_can_be_folded_again(
         login(3.5, "late"),
     )
     assert (await states(worker))["late"] == "canceled"
-    await tell(worker, clock, linked(5, "late", "second"))
+    await ingest_lines(worker, clock, linked(5, "late", "second"))
     assert (await states(worker))["late"] == "active"
 
     assert await differences(inspector) == []

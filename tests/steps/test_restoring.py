@@ -30,7 +30,16 @@ from marketplace_worker.store import organizations, safeguards
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.published import Gap
 from steps.conftest import working_on
-from steps.stories import canceled, kinds, linked, said, states, support, tell, wait
+from steps.story_beginnings import (
+    canceled,
+    ingest_lines,
+    kinds,
+    linked,
+    said,
+    states,
+    support,
+    wait,
+)
 
 BACKUP = 5
 LOST = 45
@@ -107,13 +116,13 @@ async def published(worker: Worker) -> list[Record]:
 async def before_the_backup(worker: Worker, clock: MovableClock) -> None:
     """Four are canceled, and have lost their control plane."""
     for organization in ("acme", "globex", "initech", "umbrella"):
-        await tell(worker, clock, *canceled(organization))
+        await ingest_lines(worker, clock, *canceled(organization))
     await wait(worker, clock, BACKUP)
 
 
 async def after_the_backup(worker: Worker, clock: MovableClock) -> None:
     """Acme is closed by its cancellation, umbrella by Support; initech is back; hooli is new."""
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         linked(BACKUP + 0.1, "initech", "second of initech"),
@@ -171,7 +180,7 @@ async def test_a_number_that_was_published_is_never_used_again(
         linked(LOST + 1, "initech", "third of initech"),
         support(LOST + 1, "place_hold", "globex", kind="legal"),
     )
-    await tell(restored.worker, restored.clock, *lines)
+    await ingest_lines(restored.worker, restored.clock, *lines)
 
     for each in ("globex", "initech", "umbrella", "worker"):
         new = (await said(restored.worker, each))[old[each] :]
@@ -185,7 +194,9 @@ async def test_the_journal_still_folds_to_what_is_stored(restored: Restored) -> 
     await restored.recover()
     await restored.judge("acme", stands=True)
     await restored.judge("umbrella", stands=False)
-    await tell(restored.worker, restored.clock, linked(LOST + 1, "initech", "third of initech"))
+    await ingest_lines(
+        restored.worker, restored.clock, linked(LOST + 1, "initech", "third of initech")
+    )
     await restored.release()
     await wait(restored.worker, restored.clock, LOST + 60)
 
@@ -210,7 +221,7 @@ async def test_who_was_published_as_deactivated_waits_for_a_person(restored: Res
     await restored.recover()
     await restored.release()
     worker, clock = restored.worker, restored.clock
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         linked(LOST + 1, "acme", "second of acme"),
@@ -299,7 +310,7 @@ async def test_a_deactivation_is_seen_behind_numbers_that_were_used_again(
     worker, clock = restored.worker, restored.clock
     published_after = len(restored.records)
     lines = (support(LOST + n / 100, "place_hold", "umbrella", kind="legal") for n in range(60))
-    await tell(worker, clock, *lines)
+    await ingest_lines(worker, clock, *lines)
     restored.records = [*restored.records, *(await published(worker))[-120:]]
     assert len(restored.records) > published_after
 
@@ -314,7 +325,7 @@ async def test_a_worker_notices_by_itself_and_does_no_harm(restored: Restored) -
     worker, clock = restored.worker, restored.clock
     await restored.compare()
     await wait(worker, clock, LOST + 10)
-    await tell(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
+    await ingest_lines(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
 
     assert (await states(worker))["globex"] == State.CONTROL_PLANE_LOSS
     assert (await said(worker, "initech"))[-1]["data"]["code"] == "guard_tripped"
@@ -335,7 +346,7 @@ async def test_what_goes_on_once_it_was_noticed_has_numbers_of_its_own(
         linked(LOST + 10, "initech", "a third"),
         support(LOST + 10, "place_hold", "globex", kind="legal"),
     )
-    await tell(restored.worker, restored.clock, *lines)
+    await ingest_lines(restored.worker, restored.clock, *lines)
 
     for each, newest in before.items():
         new = (await said(restored.worker, each))[old[each] :]
@@ -367,8 +378,8 @@ async def test_no_harm_is_done_by_a_server_that_nobody_has_compared(restored: Re
     with pytest.raises(Unavailable, match="compare"):
         await fire_due(worker, limit=100)
     with pytest.raises(Unavailable, match="compare"):
-        await tell(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
-    await tell(worker, clock, created(LOST + 10, "soylent"))
+        await ingest_lines(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
+    await ingest_lines(worker, clock, created(LOST + 10, "soylent"))
 
     await restored.compare()
     await fire_due(worker, limit=100)

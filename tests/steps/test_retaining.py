@@ -16,7 +16,16 @@ from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store.database import Pool
-from steps.stories import canceled, login, now_is, records, states, support, tell, wait
+from steps.story_beginnings import (
+    canceled,
+    ingest_lines,
+    login,
+    move_to_day,
+    records,
+    states,
+    support,
+    wait,
+)
 from steps.test_replaying import differences, lives
 
 LATER = 5_000
@@ -26,7 +35,7 @@ RETENTION = Retention(journal_days=4_900, dead_letters_days=4_880)
 
 async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:
     """How many rows each batch let go on a day, until there was nothing more."""
-    await now_is(worker, clock, day)
+    await move_to_day(worker, clock, day)
     gone = []
     while rows := await retain(worker, RETENTION):
         gone.append(rows)
@@ -60,11 +69,11 @@ async def test_the_chain_goes_on_from_what_was_let_go(
     worker: Worker, clock: MovableClock, inspector: Inspector, owner: Pool
 ) -> None:
     """What comes later is chained to it, and what is taken out of it then is missed."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await retained(worker, clock, LATER)
     clock.now = at(1)
-    await tell(worker, clock, support(2, "place_hold", "acme", kind="legal"))
-    await tell(worker, clock, support(3, "release_hold", "acme", kind="legal"))
+    await ingest_lines(worker, clock, support(2, "place_hold", "acme", kind="legal"))
+    await ingest_lines(worker, clock, support(3, "release_hold", "acme", kind="legal"))
     assert await differences(inspector) == []
 
     await owner.execute("DELETE FROM journal WHERE message_id LIKE 'place_hold%'")
@@ -74,7 +83,9 @@ async def test_the_chain_goes_on_from_what_was_let_go(
 
 async def test_what_is_young_stays(worker: Worker, clock: MovableClock) -> None:
     """To the day."""
-    await tell(worker, clock, created(0, "old"), created(60, "middle"), created(101, "young"))
+    await ingest_lines(
+        worker, clock, created(0, "old"), created(60, "middle"), created(101, "young")
+    )
 
     await retained(worker, clock, LATER)
 
@@ -108,9 +119,9 @@ async def test_what_was_tampered_with_is_not_let_go(
     worker: Worker, clock: MovableClock, owner: Pool
 ) -> None:
     """It is the evidence; an operator is told."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await owner.execute("UPDATE journal SET outcome = 'stale'")
-    await now_is(worker, clock, LATER)
+    await move_to_day(worker, clock, LATER)
 
     with structlog.testing.capture_logs() as lines:
         assert await retain(worker, RETENTION) == 0
@@ -121,8 +132,8 @@ async def test_what_was_tampered_with_is_not_let_go(
 
 async def test_one_worker_at_a_time_lets_go(worker: Worker, clock: MovableClock) -> None:
     """The others find nothing to do, and wait for nobody."""
-    await tell(worker, clock, *canceled("acme"))
-    await now_is(worker, clock, LATER)
+    await ingest_lines(worker, clock, *canceled("acme"))
+    await move_to_day(worker, clock, LATER)
 
     async with worker.pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(73021, 0)")
@@ -135,7 +146,7 @@ async def test_a_message_counts_once_for_as_long_as_its_row_stays(
 ) -> None:
     """The horizon of the inbox; beyond it the registers still know what they were told."""
     lines = [*canceled("acme"), support(2, "extend_grace", "acme", days=5)]
-    await tell(worker, clock, *lines)
+    await ingest_lines(worker, clock, *lines)
     said = "SELECT count(*) FROM outbox WHERE topic = 'organizations.lifecycle'"
     before = await worker.pool.fetchval(said)
     again = records(*lines)
@@ -154,7 +165,7 @@ async def test_what_was_let_go_cannot_be_looked_back_at(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """It says from when on it can."""
-    await tell(worker, clock, *canceled("acme"), login(99, "acme"))
+    await ingest_lines(worker, clock, *canceled("acme"), login(99, "acme"))
     await wait(worker, clock, until=20)
     await retained(worker, clock, LATER)
 

@@ -8,8 +8,9 @@ from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from steps.stories import (
+from steps.story_beginnings import (
     canceled,
+    ingest_lines,
     kinds,
     linked,
     login,
@@ -17,7 +18,6 @@ from steps.stories import (
     said,
     states,
     support,
-    tell,
 )
 
 
@@ -29,7 +29,7 @@ def sequences(events: list[dict[str, object]]) -> list[int]:
 async def test_the_same_request_twice_is_answered_once(worker: Worker, clock: MovableClock) -> None:
     """Whoever sends it again after a timeout must not place two holds."""
     request = support(2, "place_hold", "acme", kind="legal")
-    await tell(worker, clock, *canceled("acme"), request, request)
+    await ingest_lines(worker, clock, *canceled("acme"), request, request)
 
     answers = [kind for kind in await kinds(worker, "acme") if kind.startswith("support_request")]
     assert answers == ["support_request.completed"]
@@ -39,7 +39,7 @@ async def test_a_request_for_nobody_is_refused_in_a_sequence_of_its_own(
     worker: Worker, clock: MovableClock
 ) -> None:
     """And goes on there: the organization may yet be created."""
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         support(1, "deactivate_organization", "acme"),
@@ -71,7 +71,7 @@ async def test_unlocking_what_nobody_locked_is_answered_by_the_worker(
 async def test_an_email_is_locked_until_it_is_unlocked(worker: Worker, clock: MovableClock) -> None:
     """The lock is told to who had it, in its sequence, whoever's request or sign-up it is."""
     data = {"tier": "free", "owner_email": "owner@acme.example"}
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         created(0, "acme"),
@@ -98,8 +98,8 @@ async def test_of_two_reactivations_with_one_email_one_is_refused(
     """Also where two workers take them at once."""
     data = {"tier": "free", "owner_email": "owner@acme.example"}
     for name in ("acme", "beta"):
-        await tell(worker, clock, event(0, "organization.created", name, data))
-        await tell(worker, clock, support(1, "deactivate_organization", name))
+        await ingest_lines(worker, clock, event(0, "organization.created", name, data))
+        await ingest_lines(worker, clock, support(1, "deactivate_organization", name))
 
     both = [records(support(2, "reactivate_organization", name)) for name in ("acme", "beta")]
     await asyncio.gather(*(ingest(each, worker) for each in both))
@@ -113,7 +113,7 @@ async def test_a_reactivated_organization_has_no_plan_of_before(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Its links are still in the table; the deactivation took what they stand for."""
-    await tell(
+    await ingest_lines(
         worker,
         clock,
         created(0, "acme"),
@@ -136,11 +136,11 @@ async def test_a_request_is_one_log_line_without_a_person(
     worker: Worker, clock: MovableClock
 ) -> None:
     """The ticket leads to who asked and why; a transition is a line of its own."""
-    await tell(worker, clock, created(0, "acme"))
+    await ingest_lines(worker, clock, created(0, "acme"))
     with capture_logs() as lines:
-        await tell(worker, clock, support(1, "deactivate_organization", "acme"))
-        await tell(worker, clock, support(2, "reactivate_organization", "acme"))
-        await tell(worker, clock, support(3, "unlock_email", "acme", email="x@y.example"))
+        await ingest_lines(worker, clock, support(1, "deactivate_organization", "acme"))
+        await ingest_lines(worker, clock, support(2, "reactivate_organization", "acme"))
+        await ingest_lines(worker, clock, support(3, "unlock_email", "acme", email="x@y.example"))
 
     answered = [line for line in lines if line["event"] == "support_request_answered"]
     assert [(line["organization"], line["request"], line["code"]) for line in answered] == [

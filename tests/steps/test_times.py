@@ -10,7 +10,7 @@ from acceptance.stage import MovableClock
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from steps.stories import Line, records, states, tell
+from steps.story_beginnings import Line, ingest_lines, records, states
 
 END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -26,7 +26,9 @@ async def test_what_a_wrong_clock_recorded_happened_when_it_was_received(
 ) -> None:
     """Else it would be older than all that is known, or of no effect before the year 9999."""
     first, last = (told(1, "subscribe-success"), told(2, "unsubscribe-success"))
-    await tell(worker, clock, created(0, "a"), linked(0.5, "a", "aws", "prod-1/customer-1"), first)
+    await ingest_lines(
+        worker, clock, created(0, "a"), linked(0.5, "a", "aws", "prod-1/customer-1"), first
+    )
     clock.now = at(2)
     await ingest([replace(each, recorded_at=recorded_at) for each in records(last)], worker)
     assert await states(worker) == {"a": "canceled"}

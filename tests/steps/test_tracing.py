@@ -14,7 +14,17 @@ from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from steps.stories import Line, day_of, ended, linked, records, said, support, tell, wait
+from steps.story_beginnings import (
+    Line,
+    day_of,
+    ended,
+    ingest_lines,
+    linked,
+    records,
+    said,
+    support,
+    wait,
+)
 from steps.test_replaying import differences
 
 PARENTS = [f"00-{number:032x}-{number:016x}-01" for number in range(1, 9)]
@@ -74,7 +84,7 @@ async def test_the_worker_publishes_them_as_simulate_prints_them(
     """Each event, and each snapshot with that of the message which it names as its cause."""
     for line in story():
         await wait(worker, clock, until=day_of(line) - 0.001)
-        await tell(worker, clock, line)
+        await ingest_lines(worker, clock, line)
     published = await said(worker, "acme")
     assert published == [each for _, each in events(story())]
 

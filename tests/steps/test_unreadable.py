@@ -28,7 +28,17 @@ from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store import dead_letters, possible_use
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.dead_letters import Action, Meaning
-from steps.stories import login, now_is, records, said, states, support, tell, use, wait
+from steps.story_beginnings import (
+    ingest_lines,
+    login,
+    move_to_day,
+    records,
+    said,
+    states,
+    support,
+    use,
+    wait,
+)
 from steps.test_replaying import differences
 
 ACME = OrganizationId("acme")
@@ -64,7 +74,7 @@ async def ids(worker: Worker) -> Sequence[int]:
 async def heard_daily(worker: Worker, clock: MovableClock, since: int, until: int) -> None:
     """Both feeds carry others' activity."""
     lines = [line(day, "others") for day in range(since, until) for line in (login, use)]
-    await tell(worker, clock, *lines)
+    await ingest_lines(worker, clock, *lines)
 
 
 # --- what counts ----------------------------------------------------------------------------------
@@ -74,7 +84,7 @@ async def test_a_record_counts_for_the_organization_of_its_key_and_else_for_its_
     worker: Worker, clock: MovableClock
 ) -> None:
     """By the record's own time; of the topic all records count, whatever is in them."""
-    await tell(worker, clock, created(0, "acme"), login(1, "acme"), login(2, "acme"))
+    await ingest_lines(worker, clock, created(0, "acme"), login(1, "acme"), login(2, "acme"))
     await refuse(
         worker,
         clock,
@@ -188,18 +198,18 @@ async def test_possible_use_outlives_its_dead_letter_and_not_every_window(
 ) -> None:
     """The bytes go by their own retention; what counts is a time and an id."""
     await refuse(worker, clock, broken(2, b"acme"), broken(50, b"acme", offset=1))
-    await now_is(worker, clock, 60)
+    await move_to_day(worker, clock, 60)
     retention = Retention(journal_days=45, dead_letters_days=1)
 
     await retain(worker, retention)
 
     assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") < 2
     assert (await unread(worker, "acme")).named == {(ACME, LOGINS): at(50)}
-    await now_is(worker, clock, 120)
+    await move_to_day(worker, clock, 120)
     while await retain(worker, retention):
         pass
     assert await worker.pool.fetchval("SELECT count(*) FROM possible_use") == 1
-    await now_is(worker, clock, 300)
+    await move_to_day(worker, clock, 300)
     while await retain(worker, retention):
         pass
     assert await worker.pool.fetchval("SELECT count(*) FROM possible_use") == 0
@@ -209,7 +219,7 @@ async def test_possible_use_outlives_its_dead_letter_and_not_every_window(
 async def test_possible_use_of_who_is_erased_goes_too(worker: Worker, clock: MovableClock) -> None:
     """When somebody may have used it is its own, like when somebody did."""
     lines = (created(0, "acme"), support(1, "deactivate_organization", "acme"))
-    await tell(worker, clock, *lines)
+    await ingest_lines(worker, clock, *lines)
     quoted, others = broken(2, b'"acme"', offset=1), broken(2, b"beta", offset=2)
     await refuse(worker, clock, broken(2, b"acme"), quoted, others)
 
@@ -229,7 +239,7 @@ async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
     The notice goes out, the deactivation waits, `org explain` and `due` say why and until when; and
     the journal has what is needed to fold that again.
     """
-    await tell(worker, clock, created(0, "acme"))
+    await ingest_lines(worker, clock, created(0, "acme"))
     await heard_daily(worker, clock, 0, 24)
     await wait(worker, clock, until=23.5)
     await refuse(worker, clock, broken(25, b"acme"))

@@ -26,7 +26,17 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.retaining import retain
 from marketplace_worker.store.database import Pool
-from steps.stories import day_of, login, now_is, records, states, support, tell, use, wait
+from steps.story_beginnings import (
+    day_of,
+    ingest_lines,
+    login,
+    move_to_day,
+    records,
+    states,
+    support,
+    use,
+    wait,
+)
 from store.fixtures import ENDED_AT, guid, load_c03285b
 
 
@@ -99,7 +109,7 @@ async def test_nobody_is_harmed_sooner_for_it_than_dwell_and_notices_allow(
     await release(worker, clock)
     for day in range(53, 120, 2):
         await wait(worker, clock, until=day)
-        await tell(worker, clock, login(day, "others"), use(day, "others"))
+        await ingest_lines(worker, clock, login(day, "others"), use(day, "others"))
 
     rows = await worker.pool.fetch(
         """SELECT decided_at, said ->> 'kind' AS kind
@@ -125,7 +135,7 @@ async def test_news_in_either_spelling_is_of_the_one_subscription(
 ) -> None:
     """Of the organization that either spelling had been linked to."""
     await wait(worker, clock, until=52)
-    await tell(worker, clock, azure(52.1, "Suspend", spell(guid(22))))
+    await ingest_lines(worker, clock, azure(52.1, "Suspend", spell(guid(22))))
 
     assert (await states(worker))["both"] == "canceled"
 
@@ -202,7 +212,7 @@ async def test_rows_of_either_spelling_are_erased(
               WHERE subscription_id ILIKE $1 AND fact IS NOT NULL AND organization_id IS NULL"""
     assert await worker.pool.fetchval(left, "a0000028-%") == 0, "erased before"
     assert await worker.pool.fetchval(left, "a0000016-%") > 1
-    await tell(worker, clock, support(52.5, "deactivate_organization", "both"))
+    await ingest_lines(worker, clock, support(52.5, "deactivate_organization", "both"))
 
     erased = Erased(Identity("operator", "e-9"), clock.now, OrganizationId("both"), "Olga", "asked")
     assert await erase(erased, worker) is Outcome.APPLIED
@@ -218,7 +228,7 @@ async def test_rows_of_either_spelling_are_let_go(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(retaining, "ROWS_MAX", 3)
         for day in (62, 75, 90, 200):
-            await now_is(worker, clock, day)
+            await move_to_day(worker, clock, day)
             while await retain(worker, Retention(journal_days=30, dead_letters_days=30)):
                 pass
             assert await differences(inspector) == []
@@ -233,7 +243,7 @@ async def test_life_goes_on_and_can_be_folded_again(
     await release(worker, clock)
     for day in range(53, 140, 2):
         await wait(worker, clock, until=day)
-        await tell(worker, clock, login(day, "others"), use(day, "others"))
+        await ingest_lines(worker, clock, login(day, "others"), use(day, "others"))
 
     assert await differences(inspector) == []
     assert clock.now == at(139)

@@ -19,7 +19,17 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.own_clock import OwnClock, Reading
 from marketplace_worker.steps.retaining import retain
-from steps.stories import canceled, day_of, kinds, login, said, states, support, tell, wait
+from steps.story_beginnings import (
+    canceled,
+    day_of,
+    ingest_lines,
+    kinds,
+    login,
+    said,
+    states,
+    support,
+    wait,
+)
 
 YEAR = timedelta(days=365)
 HOUR = timedelta(hours=1)
@@ -58,7 +68,7 @@ async def test_a_clock_that_jumps_a_year_ahead_trips_the_guard_and_nothing_is_ta
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """Also no control plane; it is said once, whoever sees it, with the reason `clock`."""
-    await tell(worker, clock, *sorted([*canceled("acme"), *canceled("beta")], key=day_of))
+    await ingest_lines(worker, clock, *sorted([*canceled("acme"), *canceled("beta")], key=day_of))
     await until(worker, clock, own, 1.5)
     other = restarted(worker, own)
     await fire_due(other, limit=10)
@@ -78,7 +88,7 @@ async def test_a_jump_while_no_worker_ran_is_noticed_at_the_start(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """What was known of both clocks is the fleet's, and stored."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
 
     clock.now += YEAR
@@ -92,7 +102,7 @@ async def test_the_guard_goes_on_at_the_release_and_trips_at_the_next_jump(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """That the clock went back trips nothing; a jump that is smaller than an hour is none."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
     for ahead in (YEAR, timedelta(0), HOUR, timedelta(0), -YEAR, timedelta(0)):
         clock.now = own.now + ahead
@@ -106,7 +116,7 @@ async def test_a_clock_that_creeps_ahead_is_noticed_too(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """By less than an hour each time, it is more than an hour ahead at last."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
     for _ in range(3):
         clock.now += timedelta(minutes=25)
@@ -118,7 +128,7 @@ async def test_both_clocks_ahead_of_where_a_worker_stood_still_are_no_jump(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """A machine that was suspended, also between two readings of its clocks."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.1)
     moments = iter([at(1.5), at(30), at(30), at(60)])
     clock.now = at(20)
@@ -132,7 +142,7 @@ async def test_a_trip_that_stands_is_added_to_and_lets_nothing_more_through(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """A release for some steps ends with a jump."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
     clock.now += YEAR
     await fire_due(worker, limit=10)
@@ -156,7 +166,7 @@ async def rows(worker: Worker) -> list[int]:
 
 async def filled(worker: Worker, clock: MovableClock, own: MovableClock) -> list[int]:
     """With a journal and a dead letter of the first days, on day 2; how much that is."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     letter = Record("identity.logins", 0, 7, clock.now, b"k", b"no JSON")
     await ingest([letter], worker)
     await until(worker, clock, own, 2)
@@ -192,7 +202,7 @@ async def test_after_a_jump_retention_waits_for_an_operator_also_when_the_clock_
     clock.now += YEAR
     await retain(worker, MONTH)
     clock.now = own.now = at(100)
-    await tell(worker, clock, login(100, "acme"))
+    await ingest_lines(worker, clock, login(100, "acme"))
     assert await retain(worker, MONTH) == 0
     some = GuardReleased(Identity("operator", "r"), clock.now, "Olga", "some", steps=5)
     await operate(some, worker)
@@ -216,7 +226,7 @@ async def test_retention_goes_no_further_than_the_newest_record_in_kafka(
     assert await rows(worker) == there
 
     own.now = at(368)
-    await tell(worker, clock, login(368, "acme"))
+    await ingest_lines(worker, clock, login(368, "acme"))
     assert await retain(worker, MONTH) > 0
 
 
@@ -224,12 +234,12 @@ async def test_a_request_of_support_is_not_withheld_by_a_jump(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """Only what a deadline takes goes by the clock."""
-    await tell(worker, clock, *canceled("acme"))
+    await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
     clock.now += YEAR
     await fire_due(worker, limit=10)
     clock.now = at(1.6)
-    await tell(worker, clock, support(1.7, "deactivate_organization", "acme"))
+    await ingest_lines(worker, clock, support(1.7, "deactivate_organization", "acme"))
     assert await states(worker) == {"acme": "deactivated"}
 
 

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.batch import Batch
-from streams.streaming import write
+from streams.recording_handler import write
 
 pytestmark = pytest.mark.broker
 

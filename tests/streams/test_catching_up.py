@@ -13,12 +13,18 @@ from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams import catching_up
 from marketplace_worker.streams.consuming import Consumers
-from streams.streaming import PATIENCE_S, Seen, committed, taking, write
+from streams.recording_handler import (
+    PATIENCE_S,
+    RecordingHandler,
+    committed,
+    consuming_facts,
+    write,
+)
 
 pytestmark = pytest.mark.broker
 
 
-class Held(Seen):
+class Held(RecordingHandler):
     """Holds each batch until it is let go."""
 
     def __init__(self) -> None:
@@ -51,7 +57,7 @@ async def test_a_busy_consumer_reads_on_to_what_is_newest(
 ) -> None:
     """Else what came after the fetch ahead would wait for one batch more."""
     topic, held = topics.aws_notifications, Held()
-    async with taking(settings, held) as consumers:
+    async with consuming_facts(settings, held) as consumers:
         await _fetched_ahead(consumers, held, writer, topic)
         await write(writer, topic, b"newest")
         held.go.release()
@@ -71,7 +77,7 @@ async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
 ) -> None:
     """The consumer stands behind it: nobody would give it again."""
     topic, held = topics.aws_notifications, Held()
-    async with taking(settings, held) as consumers:
+    async with consuming_facts(settings, held) as consumers:
         consumer = await _fetched_ahead(consumers, held, writer, topic)
         read, refused = consumer.getmany, 0
 
@@ -100,13 +106,13 @@ async def test_partitions_are_given_up_without_waiting_for_what_is_newer(
     waits for what is at hand to be handled.  Here it is looked for so long that one falls into it.
     """
     monkeypatch.setattr(catching_up, "FETCH_WAIT_S", 2 * PATIENCE_S)
-    topic, held, second = topics.aws_notifications, Held(), Seen()
+    topic, held, second = topics.aws_notifications, Held(), RecordingHandler()
     with capture_logs() as logs:
-        async with taking(settings, held) as consumers:
+        async with consuming_facts(settings, held) as consumers:
             await _fetched_ahead(consumers, held, writer, topic)
             held.go.release()
             held.go.release()
-            async with taking(settings, second):
+            async with consuming_facts(settings, second):
                 await held.until(lambda: len(held.batches) == 2)
                 assert [each.value for each in held.batches[1]] == [b"fetched ahead"]
     assert "hand_over_timed_out" not in {line["event"] for line in logs}

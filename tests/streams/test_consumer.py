@@ -21,7 +21,13 @@ from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.batch import to_record
 from marketplace_worker.streams.dying import ConsumerDied
 from marketplace_worker.streams.topics import create_topics
-from streams.streaming import PATIENCE_S, Seen, committed, taking, write
+from streams.recording_handler import (
+    PATIENCE_S,
+    RecordingHandler,
+    committed,
+    consuming_facts,
+    write,
+)
 
 pytestmark = pytest.mark.broker
 
@@ -39,7 +45,7 @@ async def test_every_subscriber_commits_only_what_was_handled(
     settings: Settings, topics: Topics
 ) -> None:
     """The defaults lose records: they commit by a timer, and begin at the newest record."""
-    async with taking(settings, Seen()) as consumers:
+    async with consuming_facts(settings, RecordingHandler()) as consumers:
         groups = []
         for each in (consumers.facts, consumers.activity):
             (subscriber,) = each.broker.subscribers
@@ -67,8 +73,8 @@ async def test_odd_records_reach_the_handler_as_they_are(
         await writer.send_and_wait(
             topic, value, key=key, headers=headers, partition=0, timestamp_ms=1_764_000_000_123
         )
-    seen = Seen()
-    async with taking(settings, seen):
+    seen = RecordingHandler()
+    async with consuming_facts(settings, seen):
         await seen.until(lambda: len(seen.records) >= len(ODD))
     assert [(each.key, each.value, list(each.headers)) for each in seen.records] == ODD
     assert seen.positions == [f"{topic}/0/{offset}" for offset in range(len(ODD))]
@@ -102,7 +108,7 @@ async def test_offsets_are_committed_after_the_handler_and_not_before(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """A crash in the handler must find the batch again."""
-    entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
 
     async def handler(records: Sequence[Record]) -> AbstractSet[str]:
         entered.set()
@@ -110,7 +116,7 @@ async def test_offsets_are_committed_after_the_handler_and_not_before(
         return await seen(records)
 
     await write(writer, topics.aws_notifications, b"1", b"2")
-    async with taking(settings, handler):
+    async with consuming_facts(settings, handler):
         await asyncio.wait_for(entered.wait(), PATIENCE_S)
         assert await committed(settings, topics.aws_notifications) == {0: None, 1: None}
         proceed.set()
@@ -122,7 +128,7 @@ async def test_stopping_finishes_the_batch_in_flight(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """It is handled once, though the stop came in its middle; the next member goes on after."""
-    entered, seen = asyncio.Event(), Seen()
+    entered, seen = asyncio.Event(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
         entered.set()
@@ -130,11 +136,11 @@ async def test_stopping_finishes_the_batch_in_flight(
         return await seen(records)
 
     await write(writer, topics.aws_notifications, b"1")
-    async with taking(settings, slow):
+    async with consuming_facts(settings, slow):
         await asyncio.wait_for(entered.wait(), PATIENCE_S)
     assert len(seen.records) == 1
     await write(writer, topics.aws_notifications, b"2")
-    async with taking(settings, seen):
+    async with consuming_facts(settings, seen):
         await seen.until(lambda: len(seen.records) >= 2)
     assert [each.value for each in seen.records] == [b"1", b"2"]
 
@@ -146,7 +152,7 @@ async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
     away = asyncio.Event()
     attempts: list[Sequence[Record]] = []
     tried_long_enough = asyncio.Event()
-    seen = Seen()
+    seen = RecordingHandler()
     started = time.monotonic()
 
     async def handler(records: Sequence[Record]) -> AbstractSet[str]:
@@ -161,7 +167,7 @@ async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
     await write(writer, topics.aws_notifications, b"1", b"2")
     await write(writer, topics.azure_notifications, b"3", partition=1)
     with capture_logs() as logs:
-        async with taking(settings, handler):
+        async with consuming_facts(settings, handler):
             await asyncio.wait_for(tried_long_enough.wait(), PATIENCE_S)
             assert len(attempts) <= 25
             away.set()
@@ -178,7 +184,7 @@ async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """The offset stays, the traceback is logged, and the pause keeps it from spinning."""
-    seen = Seen()
+    seen = RecordingHandler()
     attempts_at: list[float] = []
 
     async def handler(records: Sequence[Record]) -> AbstractSet[str]:
@@ -189,7 +195,7 @@ async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
 
     await write(writer, topics.aws_notifications, b"1")
     with capture_logs() as logs:
-        async with taking(settings, handler):
+        async with consuming_facts(settings, handler):
             await seen.until(lambda: len(seen.records) == 1)
     errors = [line for line in logs if line["log_level"] in ("error", "critical")]
     assert [line["event"] for line in errors] == ["batch_failed"] * 3
@@ -201,7 +207,7 @@ async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committe
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """The group waits for the slow handler; a new member that did not would do its work again."""
-    entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
         entered.set()
@@ -211,7 +217,7 @@ async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committe
     for topic in topics.facts:
         for partition in (0, 1):
             await write(writer, topic, b"1", partition=partition)
-    async with taking(settings, slow) as first:
+    async with consuming_facts(settings, slow) as first:
         await asyncio.wait_for(entered.wait(), PATIENCE_S)
         joining = asyncio.create_task(_join_and_see(settings, seen, 2 * len(topics.facts)))
         done, _ = await asyncio.wait({joining}, timeout=3)
@@ -223,9 +229,9 @@ async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committe
     assert sorted(seen.positions) == sorted(set(seen.positions))
 
 
-async def _join_and_see(settings: Settings, seen: Seen, count: int) -> None:
+async def _join_and_see(settings: Settings, seen: RecordingHandler, count: int) -> None:
     """Be a second member until so many records were handled, by any."""
-    async with taking(settings, seen):
+    async with consuming_facts(settings, seen):
         await seen.until(lambda: len(seen.records) >= count)
 
 
@@ -233,7 +239,7 @@ async def test_a_second_member_takes_over_without_repeated_work(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """A rebalance comes while handlers are at work; the group waits until they have committed."""
-    seen, shared = Seen(), Seen()
+    seen, shared = RecordingHandler(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
         await asyncio.sleep(0.2)
@@ -254,10 +260,10 @@ async def test_a_second_member_takes_over_without_repeated_work(
     few = settings.model_copy(
         update={"ingest": settings.ingest.model_copy(update={"batch_rows_max": 7})}
     )
-    async with taking(few, slow) as first, asyncio.TaskGroup() as group:
+    async with consuming_facts(few, slow) as first, asyncio.TaskGroup() as group:
         writing = group.create_task(write_steadily())
         await seen.until(lambda: len(seen.batches) >= 2)
-        async with taking(few, other) as second:
+        async with consuming_facts(few, other) as second:
             await writing
             await shared.until(lambda: len(shared.records) >= 60 * len(topics.facts))
             each = len(topics.facts)
@@ -269,7 +275,10 @@ async def test_a_second_member_takes_over_without_repeated_work(
 @pytest.mark.usefixtures("topics")
 async def test_members_share_each_topic(settings: Settings) -> None:
     """One topic may be busy and another idle: a member with all of the idle one would rest."""
-    async with taking(settings, Seen()) as first, taking(settings, Seen()) as second:
+    async with (
+        consuming_facts(settings, RecordingHandler()) as first,
+        consuming_facts(settings, RecordingHandler()) as second,
+    ):
         members = (*first.both, *second.both)
         await _until(lambda: all(each.assigned for each in members))
         for member in members:
@@ -289,7 +298,7 @@ async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
     if kafka.session_timeout_ms > 2_000:  # Tansu lets a first member wait half of it
         patient["session_timeout_ms"] = 60_000
     settings = settings.model_copy(update={"kafka": kafka.model_copy(update=patient)})
-    entered, proceed, seen = asyncio.Event(), asyncio.Event(), Seen()
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
     everything = {f"{topic}/{part}" for topic in topics.facts for part in (0, 1)}
 
     async def slow(_: Sequence[Record]) -> frozenset[str]:
@@ -298,14 +307,14 @@ async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
         return frozenset()
 
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(taking(settings, slow))
-        async with taking(settings, seen) as second:
+        first = await stack.enter_async_context(consuming_facts(settings, slow))
+        async with consuming_facts(settings, seen) as second:
             await _until(lambda: first.facts.assigned | second.facts.assigned == everything)
             for place in first.facts.assigned:
                 topic, _, part = place.rpartition("/")
                 await write(writer, topic, b"1", partition=int(part))
             await asyncio.wait_for(entered.wait(), PATIENCE_S)
-            third = taking(settings, seen)
+            third = consuming_facts(settings, seen)
             joining = asyncio.create_task(stack.enter_async_context(third))
             await _until(lambda: not second.facts.assigned)
         assert not joining.done()
@@ -330,7 +339,7 @@ async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalanc
             kafka = settings.kafka.model_copy(update=servers | {"request_timeout_ms": 2_000})
             settings = settings.model_copy(update={"kafka": kafka})
             await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
-            first = await stack.enter_async_context(taking(settings, Seen()))
+            first = await stack.enter_async_context(consuming_facts(settings, RecordingHandler()))
             assert not first.facts.waits_for_kafka
             await first.facts.hand_over(first.facts.assigned)
             assert not first.facts.waits_for_kafka, "the others are waited for, not Kafka"
@@ -341,7 +350,7 @@ async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalanc
 @pytest.mark.usefixtures("topics")
 async def test_a_dead_consumer_is_told(settings: Settings) -> None:
     """A worker whose consumer ended must end too: nobody restarts a process that looks alive."""
-    async with taking(settings, Seen()) as consumers:
+    async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
         await asyncio.wait({waiting}, timeout=0.1)
         assert not waiting.done()
@@ -356,7 +365,7 @@ async def test_a_dead_consumer_is_told(settings: Settings) -> None:
 @pytest.mark.parametrize("part", ["_fetcher._fetch_task", "_client._sync_task"])
 async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, part: str) -> None:
     """It would stay a member of its group, with partitions that nobody reads."""
-    async with taking(settings, Seen()) as consumers:
+    async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
         attrgetter(part)(consumers.facts.subscriber.consumer).cancel()
         with pytest.raises(ConsumerDied, match="facts: the task that"):
@@ -374,7 +383,7 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
             raise Unavailable("the database is away")
         return frozenset()
 
-    async with taking(settings, failing) as consumers:
+    async with consuming_facts(settings, failing) as consumers:
         await write(writer, topics.aws_notifications, b"1")
         async with asyncio.timeout(PATIENCE_S):
             while "times in a row" not in consumers.facts.lacks:  # noqa: ASYNC110 - as a probe does
@@ -389,5 +398,7 @@ async def test_a_broker_that_is_away_is_unavailable(settings: Settings) -> None:
     """The caller decides whether to wait; nothing is left running."""
     nowhere = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     with pytest.raises(Unavailable):
-        async with taking(settings.model_copy(update={"kafka": nowhere}), Seen()):
+        async with consuming_facts(
+            settings.model_copy(update={"kafka": nowhere}), RecordingHandler()
+        ):
             pass

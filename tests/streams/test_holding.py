@@ -13,7 +13,7 @@ from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams import holding
 from streams import raw_batches
-from streams.streaming import PATIENCE_S, Seen, committed, taking
+from streams.recording_handler import PATIENCE_S, RecordingHandler, committed, consuming_facts
 
 pytestmark = pytest.mark.broker
 
@@ -24,7 +24,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "HOLD_S", 0.2)
 
 
-class Stopping(Seen):
+class Stopping(RecordingHandler):
     """A handler that takes nothing of some topics."""
 
     def __init__(self, *topics: str) -> None:
@@ -52,7 +52,7 @@ async def test_a_topic_that_is_not_taken_waits_and_the_others_go_on(
     handler = Stopping(stopped)
     await write(writer, stopped, 0, b"0", b"1")
     await write(writer, stopped, 1, b"2")
-    async with taking(settings, handler):
+    async with consuming_facts(settings, handler):
         for number in range(20):
             await write(writer, other, number % 2, b"other")
             await handler.until(lambda number=number: len(handler.records) == number + 1)  # type: ignore[misc]
@@ -80,7 +80,7 @@ async def test_what_is_held_back_is_left_alone_for_a_while(
     stopped, other = topics.aws_notifications, topics.azure_notifications
     handler = Stopping(stopped)
     await write(writer, stopped, 0, b"0", b"1")
-    async with taking(settings, handler):
+    async with consuming_facts(settings, handler):
         await handler.until(lambda: len(handler.held_back) == 2)
         for number in range(20):
             await write(writer, other, number % 2, b"other")
@@ -95,11 +95,11 @@ async def test_the_next_owner_of_what_is_held_back_gets_it_from_its_beginning(
     topic = topics.aws_notifications
     await write(writer, topic, 0, b"0", b"1")
     handler = Stopping(topic)
-    async with taking(settings, handler):
+    async with consuming_facts(settings, handler):
         await handler.until(lambda: len(handler.held_back) >= 2)
-    async with taking(settings, handler):
+    async with consuming_facts(settings, handler):
         await handler.until(lambda: len(handler.held_back) >= 4)
-        async with taking(settings, handler):
+        async with consuming_facts(settings, handler):
             before = len(handler.held_back)
             await handler.until(lambda: len(handler.held_back) >= before + 4)
             handler.stopped.clear()
@@ -118,9 +118,9 @@ async def test_a_header_whose_name_is_not_utf_8_reaches_the_handler_with_its_nei
     await raw_batches.send(writer, topic, 0, raw_batches.batch(values * 20, codec))
     await raw_batches.send(writer, topic, 0, raw_batches.batch(values, codec))
     await write(writer, topic, 0, b"the next")
-    seen = Seen()
+    seen = RecordingHandler()
     with capture_logs() as logs:
-        async with taking(settings, seen):
+        async with consuming_facts(settings, seen):
             await seen.until(lambda: len(seen.records) >= 65)
     here = [each for each in seen.records if each.partition == 0]
     assert [each.value for each in here] == [value for value, _ in values * 21] + [b"the next"]
@@ -150,9 +150,9 @@ async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
         await raw_batches.send(writer, topic, 0, spoiled)
     except KafkaError:
         return
-    seen = Seen()
+    seen = RecordingHandler()
     with capture_logs() as logs:
-        async with taking(settings, seen):
+        async with consuming_facts(settings, seen):
             await seen.until(lambda: len(seen.records) >= 6)
             for number in range(10):
                 await write(writer, topic, 1, b"more")

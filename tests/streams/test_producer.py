@@ -16,7 +16,7 @@ from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.producer import NotSent, producing
 from marketplace_worker.streams.topics import create_topics
 from streams import raw_batches
-from streams.streaming import read_all
+from streams.recording_handler import read_all
 
 pytestmark = pytest.mark.broker
 

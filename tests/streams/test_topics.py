@@ -21,7 +21,7 @@ from marketplace_worker.streams.topics import (
     find_doubts,
     require_access,
 )
-from streams.streaming import PATIENCE_S
+from streams.recording_handler import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 

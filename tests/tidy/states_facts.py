@@ -133,7 +133,7 @@ def _azure(name: str, hear: Hear) -> Heard:
 
 def _link_new_azure(world: World) -> Fact:
     key = SubscriptionKey(Marketplace.AZURE, "s-2")
-    world.tell(world.note(key, Activated()))
+    world.apply(world.note(key, Activated()))
     return world.link(key)
 
 
@@ -164,18 +164,18 @@ def _commitment(starts: int, ends: int) -> Hear:
 
 def _link_active(world: World) -> Fact:
     key = SubscriptionKey(Marketplace.GCP, "e-1")
-    world.tell(world.note(key, Activated()))
+    world.apply(world.note(key, Activated()))
     return world.link(key)
 
 
 def _link_ended(world: World) -> Fact:
     key = SubscriptionKey(Marketplace.GCP, "e-1")
-    world.tell(world.note(key, BY_CUSTOMER))
+    world.apply(world.note(key, BY_CUSTOMER))
     return world.link(key)
 
 
 def _link_elsewhere(world: World) -> Fact:
-    world.tell(world.created(BETA))
+    world.apply(world.created(BETA))
     return world.link(world.plan, BETA)
 
 
@@ -229,12 +229,12 @@ ASK = SupportRequestKind
 
 
 def _reactivate_in_use(world: World) -> Fact:
-    world.tell(world.created(BETA))
+    world.apply(world.created(BETA))
     return world.request(ASK.REACTIVATE_ORGANIZATION)
 
 
 def _reactivate_unlocked(world: World) -> Fact:
-    world.tell(world.request(ASK.UNLOCK_EMAIL, organization=None, email=OWNER))
+    world.apply(world.request(ASK.UNLOCK_EMAIL, organization=None, email=OWNER))
     return world.request(ASK.REACTIVATE_ORGANIZATION)
 
 
@@ -243,7 +243,7 @@ def _release(world: World) -> Fact:
 
 
 def _deactivate_while_tripped(world: World) -> Fact:
-    world.tell(GuardTripped(world.identity(), world.now, "olga", "a wrong list"))
+    world.apply(GuardTripped(world.identity(), world.now, "olga", "a wrong list"))
     return world.request(ASK.DEACTIVATE_ORGANIZATION)
 
 
@@ -299,7 +299,7 @@ def _what_is_due(world: World) -> Fact | None:
 
 
 def _while_tripped(world: World) -> Fact | None:
-    world.tell(GuardTripped(world.identity(), world.now, "olga", "a faulty import"))
+    world.apply(GuardTripped(world.identity(), world.now, "olga", "a faulty import"))
     return _what_is_due(world)
 
 
@@ -327,7 +327,7 @@ def _run_out(world: World) -> Fact | None:
     counts = world.acme.state is State.ACTIVE and world.fleet.attached_to(ACME)
     if world.acme.creation is None or not (counts or world.acme.pending):
         return None
-    world.tell(world.note(world.plan, Ending(world.now + HOUR)))
+    world.apply(world.note(world.plan, Ending(world.now + HOUR)))
     world.now += HOUR
     return deadline_of(world.acme, world.now)
 
@@ -337,7 +337,7 @@ def _begun(world: World) -> Fact | None:
         return None
     before = world.now
     told = CommitmentLinked(world.identity(), before, ACME, "c-1", before + HOUR, before + 30 * DAY)
-    world.tell(told)
+    world.apply(told)
     world.now = before + HOUR
     return deadline_of(world.acme, world.now)
 
@@ -346,7 +346,7 @@ def _hold_expired(world: World) -> Fact | None:
     if world.acme.creation is None:
         return None
     expires_at = world.now + HOUR
-    world.tell(world.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL, expires_at=expires_at))
+    world.apply(world.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL, expires_at=expires_at))
     world.now = expires_at
     return deadline_of(world.acme, world.now)
 
@@ -381,19 +381,19 @@ def _published_closed(world: World) -> PublishedBefore:
 
 def _judge(*, stands: bool) -> Hear:
     def hear(world: World) -> Fact:
-        world.tell(_published_closed(world))
+        world.apply(_published_closed(world))
         return ClosureJudged(world.identity(), world.now, ACME, stands, "olga", "looked at")
 
     return hear
 
 
 def _reinstate_in_doubt(world: World) -> Fact:
-    world.tell(_published_closed(world))
+    world.apply(_published_closed(world))
     return world.request(ASK.REINSTATE_ORGANIZATION, grant_until=world.now + 30 * DAY)
 
 
 def _due_in_doubt(world: World) -> Fact | None:
-    world.tell(_published_closed(world))
+    world.apply(_published_closed(world))
     return _what_is_due(world)
 
 
@@ -428,7 +428,7 @@ def _begin_epoch(world: World) -> Fact:
 
 
 def _complete_epoch(world: World) -> Fact:
-    world.tell(_begin_epoch(world))
+    world.apply(_begin_epoch(world))
     return EpochCompleted(world.identity(), world.now, "olga", "restored")
 
 

@@ -298,7 +298,7 @@ def _fleet_wide() -> Iterator[str]:
     tripped = calm.copied()
     trip = FLEET_WIDE[0].hear(tripped)
     assert trip is not None
-    tripped.tell(trip)
+    tripped.apply(trip)
     rows = []
     for heard in FLEET_WIDE:
         answers = (ask(calm, heard), ask(tripped, heard))

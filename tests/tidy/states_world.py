@@ -84,7 +84,7 @@ class World:
         self.told += 1
         return Identity("/states", f"m-{self.told}")
 
-    def tell(self, fact: Fact) -> Decision:
+    def apply(self, fact: Fact) -> Decision:
         """Let the fleet hold what is decided on a fact."""
         decision = take(fact, self.fleet, Policies(), now=self.now)
         for settled in decision.settled:
@@ -96,7 +96,7 @@ class World:
         """Let the deadlines come, up to a moment."""
         while self.due_at is not None and self.due_at <= until:
             self.now = max(self.now, self.due_at)
-            self.tell(deadline_of(self.acme, self.now))
+            self.apply(deadline_of(self.acme, self.now))
         self.now = until
 
     # --- what is told more than once ---
@@ -152,39 +152,39 @@ class World:
 
     def second_plan(self) -> None:
         """Another subscription of the same billing account is active."""
-        self.tell(self.note(OTHER, Activated(), ACCOUNT))
+        self.apply(self.note(OTHER, Activated(), ACCOUNT))
 
 
 # --- how each of them came there ------------------------------------------------------------------
 
 
 def _free(world: World) -> None:
-    world.tell(world.created())
+    world.apply(world.created())
     world.wait(DAY_0 + 5 * DAY)
 
 
 def _announced_inactivity(world: World) -> None:
-    world.tell(world.created())
+    world.apply(world.created())
     world.wait(DAY_0 + 24 * DAY)
 
 
 def _with_a_plan(world: World) -> None:
-    world.tell(world.created())
-    world.tell(world.note(world.plan, Activated(), ACCOUNT))
-    world.tell(world.link(world.plan))
+    world.apply(world.created())
+    world.apply(world.note(world.plan, Activated(), ACCOUNT))
+    world.apply(world.link(world.plan))
     world.wait(DAY_0 + 10 * DAY)
 
 
 def _with_two_plans(world: World) -> None:
     _with_a_plan(world)
     world.second_plan()
-    world.tell(world.link(OTHER))
+    world.apply(world.link(OTHER))
 
 
 def _canceled_for(days: float) -> Callable[[World], None]:
     def lead(world: World) -> None:
         _with_a_plan(world)
-        world.tell(world.end())
+        world.apply(world.end())
         world.wait(world.now + days * DAY)
 
     return lead
@@ -201,25 +201,25 @@ def _waiting_for_a_sign_in(days: float) -> Callable[[World], None]:
 
 def _waiting_for_support(world: World) -> None:
     _canceled_for(10)(world)
-    world.tell(world.note(world.plan, Resumed("suspended")))
+    world.apply(world.note(world.plan, Resumed("suspended")))
     world.wait(world.now + DAY)
 
 
 def _held(world: World) -> None:
     _canceled_for(10)(world)
     hold = world.request(SupportRequestKind.PLACE_HOLD, hold=HoldKind.LEGAL)
-    world.tell(hold)
+    world.apply(hold)
     world.wait(world.now + 60 * DAY)
 
 
 def _deactivated_by_support(world: World) -> None:
     _with_a_plan(world)
-    world.tell(world.request(SupportRequestKind.DEACTIVATE_ORGANIZATION))
+    world.apply(world.request(SupportRequestKind.DEACTIVATE_ORGANIZATION))
     world.wait(world.now + DAY)
 
 
 def _deactivated_for_inactivity(world: World) -> None:
-    world.tell(world.created())
+    world.apply(world.created())
     world.wait(DAY_0 + 31 * DAY)
 
 
@@ -229,8 +229,8 @@ def _unheard_of(world: World) -> None:
 
 def _kept(world: World) -> None:
     world.wait(DAY_0 + DAY)
-    world.tell(world.link(world.plan))
-    world.tell(world.end())
+    world.apply(world.link(world.plan))
+    world.apply(world.end())
     world.wait(world.now + DAY)
 
 

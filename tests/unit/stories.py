@@ -1,9 +1,9 @@
 """Stories as tables: what is heard day by day, and what must be said.
 
 A line of a story is `day | what is heard | what is said`; a day is `40` or `40+1h`, counted from
-the story's beginning.  Each line becomes real records (`telling.py` has the language), and the
-whole goes through `Simulation`.  Effects are not written in the table: `spoken.py` checks in every
-story that each transition has its own, in order, and much else that must always hold.
+the story's beginning.  Each line becomes real records (`story_language.py` has the language), and
+the whole goes through `Simulation`.  Effects are not written in the table: `event_rules.py` checks
+in every story that each transition has its own, in order, and much else that must always hold.
 
 What many organizations of one name (`org-1`, `org-2`) say at one moment is one line of the table,
 `50 x org: suspended`; a feed that is silent day after day is one line, `silent logins ..67`.
@@ -18,8 +18,17 @@ from difflib import ndiff
 from itertools import groupby
 from textwrap import dedent
 
-from spoken import check, spoken
-from telling import DAY_0, FEEDS, UNREADABLE, PolicyLoaded, Told, day, moment, tellings
+from event_rules import check_events, without_effects
+from story_language import (
+    DAY_0,
+    FEEDS,
+    UNREADABLE,
+    PolicyLoaded,
+    StoryInput,
+    day,
+    moment,
+    parse_story,
+)
 
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
@@ -50,7 +59,7 @@ from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.record import Record
 from marketplace_worker.simulate import HORIZON, OnRefused, Simulation
 
-__all__ = ["DAY_0", "FEEDS", "HASH", "check_story", "moment", "policy", "simulation", "tell"]
+__all__ = ["DAY_0", "FEEDS", "HASH", "check_story", "moment", "policy", "run_story", "simulation"]
 
 HASH = email_hasher(b"a key for tests")
 WITHOUT_COLON = {EventKind.CANCELED, EventKind.METERING_FINAL_REPORT_DUE}
@@ -80,7 +89,7 @@ def check_story(
     `newer` are the policies that an operator of the story loads.
     """
     expected = list(_rows(text))
-    events = tell(text, policy, *newer, start=start, until=until)
+    events = run_story(text, policy, *newer, start=start, until=until)
     actual = _table(_went(_heard(expected), events, start))
     wanted = _table(_folded(expected))
     if actual != wanted:
@@ -89,7 +98,7 @@ def check_story(
     return events
 
 
-def tell(
+def run_story(
     text: str,
     policy: Policy | None = None,
     *newer: Policy,
@@ -97,7 +106,7 @@ def tell(
     until: str | None = None,
 ) -> list[Event]:
     """Everything that is said when a story is heard; the right column is not looked at."""
-    heard = tellings([(row.day, row.heard) for row in _heard(_rows(text))], start)
+    heard = parse_story([(row.day, row.heard) for row in _heard(_rows(text))], start)
     refused = list[str]()
 
     def refuse(record: Record, refusal: Malformed) -> None:
@@ -121,10 +130,10 @@ def tell(
         events += current.run(waiting, moment(until, start) if until else None)
     else:
         events += current._deadlines(before=told.at + HORIZON, to_the_end=True)
-    check(events)
+    check_events(events)
     ended_at = moment(until, start) if until else max(current.now or told.at, told.at)
     heard = [each for each in heard if each.at <= ended_at]
-    retell(Story(heard, (policy or Policy(), *newer), ended_at, events, current, refused))
+    run_elsewhere(Story(heard, (policy or Policy(), *newer), ended_at, events, current, refused))
     return events
 
 
@@ -169,7 +178,7 @@ class Story:
     ran, what was said, the simulation as it stands in the end, and what went to the dead letters.
     """
 
-    heard: Sequence[Told]
+    heard: Sequence[StoryInput]
     policies: Sequence[Policy]
     ended_at: datetime
     events: Sequence[Event]
@@ -177,14 +186,14 @@ class Story:
     refused: Sequence[str] = ()
 
 
-RETELL: list[Callable[[Story], None]] = []
+OTHER_RUNNERS: list[Callable[[Story], None]] = []
 """Each tells every story once more, in another way, and fails where that comes to something else
 (`--through-the-worker`)."""
 
 
-def retell(story: Story) -> None:
+def run_elsewhere(story: Story) -> None:
     """Tell a story once more, in every other way that there is."""
-    for way in RETELL:
+    for way in OTHER_RUNNERS:
         way(story)
 
 
@@ -278,7 +287,7 @@ def sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str
     """What is said, in order; where a feed goes on to be silent, its first line tells the last."""
     told: list[tuple[Event, str]] = []
     said: dict[str, tuple[int, date]] = {}
-    for event in spoken(events):
+    for event in without_effects(events):
         text, details = sentence(event, start), event.details
         if isinstance(details, SilentFeedDetails | UnreadableFeedDetails):
             number, last = said.get(text, (0, date.min))

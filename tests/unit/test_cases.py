@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stories import FEEDS, Story, retell, sentences, simulation
-from telling import Told, day
+from stories import FEEDS, Story, run_elsewhere, sentences, simulation
+from story_language import StoryInput, day
 
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.scenario import read_scenario
@@ -60,21 +60,23 @@ def expected() -> dict[str, list[str]]:
 EXPECTED = expected()
 
 
-def told(lines: Sequence[dict[str, Any]], end: datetime) -> tuple[list[Event], list[str]]:
+def run_case(lines: Sequence[dict[str, Any]], end: datetime) -> tuple[list[Event], list[str]]:
     """What a scenario makes the worker say, and what goes to the dead letters."""
     heard = list(read_scenario((json.dumps(line).encode() for line in lines), FEEDS))
     refused: list[tuple[Record, Malformed]] = []
     current = simulation(Policy(), lambda *refusal: refused.append(refusal))
     events = list(current.run(heard, until=end))
-    tellings = [Told(record.recorded_at, record) for record in heard if record.recorded_at <= end]
+    inputs = [
+        StoryInput(record.recorded_at, record) for record in heard if record.recorded_at <= end
+    ]
     reasons = [f"{record.topic}: {refusal}" for record, refusal in refused]
-    retell(Story(tellings, (Policy(),), end, events, current, reasons))
+    run_elsewhere(Story(inputs, (Policy(),), end, events, current, reasons))
     return events, [f"dead letter: {record.position}: {refusal}" for record, refusal in refused]
 
 
 def said(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
     """The same in the words of `expected.txt`."""
-    events, refused = told(lines, end)
+    events, refused = run_case(lines, end)
     first = datetime.fromisoformat(lines[0]["at"])
     start = datetime.combine(first.date(), time(), tzinfo=UTC)
     spoken = []
@@ -134,7 +136,7 @@ def test_on_their_own_topics_the_messages_of_trace_act_and_the_trace_goes_on() -
 
 def test_the_schedule_of_who_is_canceled_under_a_hold_is_complete() -> None:
     """Section 11: as it would be if the hold were released now, and it says so."""
-    events, _ = told(lines_of("d-hold-cancel"), until("d-hold-cancel"))
+    events, _ = run_case(lines_of("d-hold-cancel"), until("d-hold-cancel"))
     (canceled,) = [
         json.loads(encode(event))["data"] for event in events if event.kind is EventKind.CANCELED
     ]

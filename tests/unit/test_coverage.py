@@ -15,9 +15,9 @@ from world import (
     World,
     commitment,
     created,
-    heard,
     link,
     note,
+    notified,
 )
 
 from marketplace_worker.lifecycle.coverage.combined import Coverage, usage_closed_at
@@ -53,7 +53,7 @@ def told(*facts: Fact) -> World:
     """A world of which this was told, all at once, long after."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
-        world.tell(fact, LONG_AFTER)
+        world.apply(fact, LONG_AFTER)
     return world
 
 
@@ -91,8 +91,8 @@ def test_the_latest_end_is_the_last_one() -> None:
     plans = covered(
         link(ENTITLEMENT, plan_type=PAYG),
         link(SAAS, plan_type=COMMIT),
-        heard(SAAS, note(9, Suspended())),
-        heard(ENTITLEMENT, note(12, ENDED)),
+        notified(SAAS, note(9, Suspended())),
+        notified(ENTITLEMENT, note(12, ENDED)),
     )
     assert last_end(plans, 12) == (12, PAYG, Reason.CUSTOMER)
 
@@ -109,8 +109,8 @@ def test_of_two_ends_at_one_instant_the_longer_timeline_counts(
         plans = covered(
             link(ENTITLEMENT, plan_type=first),
             link(AGREEMENT, plan_type=second),
-            heard(ENTITLEMENT, note(9, ENDED)),
-            heard(AGREEMENT, note(9, ENDED)),
+            notified(ENTITLEMENT, note(9, ENDED)),
+            notified(AGREEMENT, note(9, ENDED)),
         )
         assert last_end(plans, 9) == (9, chosen, Reason.CUSTOMER)
 
@@ -131,8 +131,8 @@ def test_a_commitment_counts_from_its_link_where_a_plan_was_active_then(
     """Section 2; here a Google plan is active from day 5 up to day 10."""
     plans = covered(
         link(ENTITLEMENT, day=6),
-        heard(ENTITLEMENT, note(5, Activated())),
-        heard(ENTITLEMENT, note(10, ENDED)),
+        notified(ENTITLEMENT, note(5, Activated())),
+        notified(ENTITLEMENT, note(10, ENDED)),
         commitment(30, 60, linked=linked),
     )
     (interval,) = [interval for interval in plans.intervals if interval.plan == "commitment:c-1"]
@@ -168,9 +168,9 @@ def test_a_superseded_plan_counts_until_its_successor_does(
     begins: float | None, continued: float
 ) -> None:
     """For up to 7 days; a successor that began earlier has taken over already."""
-    facts: list[Fact] = [link(AGREEMENT), heard(AGREEMENT, note(10, Superseded()))]
+    facts: list[Fact] = [link(AGREEMENT), notified(AGREEMENT, note(10, Superseded()))]
     if begins is not None:
-        facts.append(heard(RENEWED, note(begins, Pended(successor_of=AGREEMENT))))
+        facts.append(notified(RENEWED, note(begins, Pended(successor_of=AGREEMENT))))
     (interval,) = [interval for interval in covered(*facts).intervals if interval.plan == "aws:a-1"]
     assert interval.ends_at == DAY_0 + continued * DAY
     assert interval.revives_until == DAY_0 + 10 * DAY
@@ -180,7 +180,7 @@ def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
     """Reason `unknown`; what had ended before the move keeps its own reason and time."""
     moved = link(ENTITLEMENT, 20, BETA)
     assert last_end(covered(link(ENTITLEMENT), moved), 30) == (20, None, Reason.UNKNOWN)
-    ended = heard(ENTITLEMENT, note(15, ENDED))
+    ended = notified(ENTITLEMENT, note(15, ENDED))
     assert last_end(covered(link(ENTITLEMENT), moved, ended), 30) == (15, None, Reason.CUSTOMER)
 
 
@@ -206,9 +206,9 @@ def test_an_open_plan_has_no_next_moment() -> None:
 def test_a_successor_that_never_counted_continues_nothing() -> None:
     """What it continues counts on, for as long as without one."""
     facts = [
-        heard(RENEWED, note(3, ENDED)),
-        heard(RENEWED, note(4, Pended(successor_of=AGREEMENT))),
-        heard(AGREEMENT, note(5, Superseded())),
+        notified(RENEWED, note(3, ENDED)),
+        notified(RENEWED, note(4, Pended(successor_of=AGREEMENT))),
+        notified(AGREEMENT, note(5, Superseded())),
     ]
     intervals = covered(link(AGREEMENT), *facts).intervals
     assert [c.ends_at for c in intervals if c.subscription == AGREEMENT] == [DAY_0 + 12 * DAY]
@@ -217,12 +217,12 @@ def test_a_successor_that_never_counted_continues_nothing() -> None:
 def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
     """Before any link, by who was linked first."""
     world = told(
-        heard(AGREEMENT, note(1, Activated())),
-        heard(AGREEMENT, note(3, Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))),
+        notified(AGREEMENT, note(1, Activated())),
+        notified(AGREEMENT, note(3, Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))),
         link(AGREEMENT, 5),
-        heard(AGREEMENT, note(6, Activated(), id_="again")),
+        notified(AGREEMENT, note(6, Activated(), id_="again")),
         link(AGREEMENT, 10, BETA),
-        heard(AGREEMENT, note(12, ENDED)),
+        notified(AGREEMENT, note(12, ENDED)),
     )
     reports = [
         usage_closed_at(attachment, organization)
@@ -238,7 +238,7 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
         link(AGREEMENT),
         link(ENTITLEMENT, plan_type=PAYG),
         link(ENTITLEMENT, 20, BETA),
-        heard(AGREEMENT, note(9, ENDED)),
+        notified(AGREEMENT, note(9, ENDED)),
         commitment(30, 60),
     )
     acme, now = world.fleet.organization(ACME), DAY_0 + 40 * DAY
@@ -255,8 +255,8 @@ def test_only_supports_word_proves_azures_plan(by: CompletedBy) -> None:
     """Section 4: a sign-in tells nothing of it, whatever was written down as a proof."""
     world = told(
         link(SAAS),
-        heard(SAAS, note(9, Suspended())),
-        heard(SAAS, note(20, Resumed(where="suspended"))),
+        notified(SAAS, note(9, Suspended())),
+        notified(SAAS, note(20, Resumed(where="suspended"))),
     )
     world.fleet.put(replace(world.acme(), proofs=(Proof(SAAS, DAY_0 + 25 * DAY, by),)))
     waits = world.covered(ACME, LONG_AFTER).pending(Moment(LONG_AFTER)) is not None
@@ -270,9 +270,9 @@ def test_the_longest_floor_of_all_plans_counts() -> None:
         link(SAAS),
         link(again),
         link(ENTITLEMENT),
-        heard(SAAS, note(9, Suspended())),
-        heard(again, note(12, Suspended())),
-        heard(ENTITLEMENT, note(20, ENDED)),
+        notified(SAAS, note(9, Suspended())),
+        notified(again, note(12, Suspended())),
+        notified(ENTITLEMENT, note(20, ENDED)),
     )
     assert plans.floor == DAY_0 + 42 * DAY
 
@@ -281,11 +281,11 @@ def test_the_longest_floor_of_all_plans_counts() -> None:
 def test_the_end_of_a_plan_before_it_moved_follows_old_news_in_any_order(end_last: bool) -> None:
     """Invariant 7: Azure's plan never counted for beta, so nothing of it waits for Support."""
     world = told(
-        heard(SAAS, note(9, Unsubscribed(by_partner=False), rank=5)), link(SAAS, 9.5, BETA)
+        notified(SAAS, note(9, Unsubscribed(by_partner=False), rank=5)), link(SAAS, 9.5, BETA)
     )
-    late: list[Fact] = [link(SAAS, 8), heard(SAAS, note(9, Suspended(), rank=3))]
+    late: list[Fact] = [link(SAAS, 8), notified(SAAS, note(9, Suspended(), rank=3))]
     for fact in late if end_last else reversed(late):
-        world.tell(fact, LONG_AFTER)
+        world.apply(fact, LONG_AFTER)
     beta = world.fleet.organization(BETA)
     assert beta.cancellation is not None
     assert beta.cancellation.canceled_at == DAY_0 + 9.5 * DAY

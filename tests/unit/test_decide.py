@@ -18,10 +18,10 @@ from world import (
     asked,
     commitment,
     created,
-    heard,
     link,
     moment,
     note,
+    notified,
     released,
     requested,
     signed_in,
@@ -77,7 +77,7 @@ def world(*facts: Fact) -> World:
     """A world of which this was told on day 0."""
     told = World()
     for fact in facts:
-        told.tell(fact, DAY_0)
+        told.apply(fact, DAY_0)
     return told
 
 
@@ -89,26 +89,26 @@ def world(*facts: Fact) -> World:
         ([], commitment(0, 5), Outcome.KEPT),
         ([], TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), Outcome.KEPT),
         ([], created(), Outcome.APPLIED),
-        ([], heard(AGREEMENT, note(0, Activated())), Outcome.APPLIED),
-        ([], heard(AGREEMENT, note(0, Unchanged())), Outcome.NO_CHANGE),
+        ([], notified(AGREEMENT, note(0, Activated())), Outcome.APPLIED),
+        ([], notified(AGREEMENT, note(0, Unchanged())), Outcome.NO_CHANGE),
         (
-            [heard(AGREEMENT, note(5, ENDED))],
-            heard(AGREEMENT, note(7, Activated())),
+            [notified(AGREEMENT, note(5, ENDED))],
+            notified(AGREEMENT, note(7, Activated())),
             Outcome.STALE,
         ),
         (
-            [heard(AGREEMENT, note(5, Activated()))],
-            heard(AGREEMENT, note(3, Activated())),
+            [notified(AGREEMENT, note(5, Activated()))],
+            notified(AGREEMENT, note(3, Activated())),
             Outcome.APPLIED,
         ),
         (
-            [heard(RENEWED, note(5, Pended()))],
-            heard(RENEWED, note(6, Pended(successor_of=AGREEMENT))),
+            [notified(RENEWED, note(5, Pended()))],
+            notified(RENEWED, note(6, Pended(successor_of=AGREEMENT))),
             Outcome.APPLIED,
         ),
         (
             [],
-            replace(heard(AGREEMENT, note(0, Unchanged())), attention=Attention.UNKNOWN_KIND),
+            replace(notified(AGREEMENT, note(0, Unchanged())), attention=Attention.UNKNOWN_KIND),
             Outcome.UNKNOWN_KIND,
         ),
         ([], Unrecognized(IDENTITY, DAY_0, "some.type"), Outcome.UNKNOWN_KIND),
@@ -135,7 +135,7 @@ def test_a_decision_leaves_the_fleet_as_it_is() -> None:
     """Only `take` writes; so a decision may be thrown away with its transaction."""
     told = world(created(), link(AGREEMENT))
     acme, register = told.fleet.organization(ACME), told.fleet.subscription(AGREEMENT)
-    decide(heard(AGREEMENT, note(5, ENDED)), told.fleet, told.policies, now=DAY_0 + 5 * DAY)
+    decide(notified(AGREEMENT, note(5, ENDED)), told.fleet, told.policies, now=DAY_0 + 5 * DAY)
     assert told.fleet.organization(ACME) == acme
     assert told.fleet.subscription(AGREEMENT) == register
 
@@ -158,7 +158,7 @@ def test_every_organization_that_a_subscription_concerns_is_looked_at() -> None:
 def test_nothing_is_decided_about_an_organization_that_was_never_created() -> None:
     """What was told of it is kept, and no deadline runs."""
     owner = OwnerChanged(IDENTITY, DAY_0, ACME, EmailHash("a"))
-    told = world(owner, link(AGREEMENT), heard(AGREEMENT, note(0, ENDED)), commitment(0, 5))
+    told = world(owner, link(AGREEMENT), notified(AGREEMENT, note(0, ENDED)), commitment(0, 5))
     assert (told.events, told.due_at) == ([], {})
     assert told.fleet.organization(ACME).state is State.ACTIVE
 
@@ -192,13 +192,13 @@ def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
     """It is derived anew when it comes (docs/architecture.md, decision 3)."""
     told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
     at = DAY_0 + 50 * DAY
-    decision = told.look(ACME, at)
+    decision = told.run_deadline(ACME, at)
     assert (decision.outcome, decision.events) == (Outcome.APPLIED, ())
 
 
 def test_news_take_no_step() -> None:
     """Only a deadline does, so that a flood of old messages cannot run anybody down."""
-    told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, ENDED)))
+    told = world(created(), link(AGREEMENT), notified(AGREEMENT, note(0, ENDED)))
     decision = told.decide(TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), DAY_0 + 90 * DAY)
     assert decision.events == ()
     assert told.fleet.organization(ACME).state is State.CANCELED
@@ -207,9 +207,9 @@ def test_news_take_no_step() -> None:
 def test_a_deadline_that_comes_late_takes_one_step() -> None:
     """Its effective time is the deadline; the next step counts its dwell from now."""
     told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
-    told.tell(heard(AGREEMENT, note(0, ENDED)), DAY_0)
+    told.apply(notified(AGREEMENT, note(0, ENDED)), DAY_0)
     late = DAY_0 + 90 * DAY
-    told.look(ACME, late)
+    told.run_deadline(ACME, late)
     acme = told.fleet.organization(ACME)
     assert (acme.state, acme.entered_at) == (State.CONTROL_PLANE_LOSS, late)
     lost = next(e for e in told.events if e.kind == "organization.control_plane_lost")
@@ -232,8 +232,8 @@ def locking(*names: str) -> World:
     told = World()
     for name in names:
         id_ = OrganizationId(name)
-        told.tell(created(f"created-{name}", id_), DAY_0)
-        told.tell(asked(DEACTIVATE, 1, id_), moment(1))
+        told.apply(created(f"created-{name}", id_), DAY_0)
+        told.apply(asked(DEACTIVATE, 1, id_), moment(1))
     return told
 
 
@@ -254,7 +254,7 @@ def test_an_unlock_releases_every_lock_of_the_email() -> None:
 def test_an_unlock_is_answered_by_whom_it_can_be(named: str | None, answered: str) -> None:
     """The organization named, where it exists, else one whose email it was."""
     told = locking("beta")
-    told.tell(created("c-gamma", OrganizationId("gamma"), owner=EmailHash("g")), DAY_0)
+    told.apply(created("c-gamma", OrganizationId("gamma"), owner=EmailHash("g")), DAY_0)
     organization = None if named is None else OrganizationId(named)
     decision = told.decide(asked(UNLOCK_EMAIL, 2, organization, email=OWNER), moment(2))
     assert decision.events[-1].subject == answered
@@ -293,7 +293,7 @@ def test_only_who_is_not_deactivated_uses_an_email() -> None:
 
 def test_a_cancellation_that_follows_old_news_is_settled_at_the_same_look() -> None:
     """The later end moves the deadlines, and the second look finds nothing more to do."""
-    told = world(created(), link(SAAS), heard(SAAS, note(0, Suspended())))
+    told = world(created(), link(SAAS), notified(SAAS, note(0, Suspended())))
     assert told.acme().cancellation is not None
     ended = (
         told.fleet.subscription(AGREEMENT)
@@ -302,13 +302,13 @@ def test_a_cancellation_that_follows_old_news_is_settled_at_the_same_look() -> N
     )
     linked = Link(moment(5), "l", ACME)
     told.fleet.put(ended.with_link(linked), told.fleet.subscription(AZURE).with_link(linked))
-    first = told.look(ACME, moment(6))
+    first = told.run_deadline(ACME, moment(6))
     assert EventKind.REINSTATEMENT_PENDING in [event.kind for event in first.events]
     acme = told.acme()
     assert acme.cancellation is not None
     assert acme.cancellation.canceled_at == moment(5)
     assert acme.cancellation.decided_canceled_at == moment(0)
-    assert told.look(ACME, moment(6)).events == ()
+    assert told.run_deadline(ACME, moment(6)).events == ()
 
 
 # --- final reports --------------------------------------------------------------------------------
@@ -322,23 +322,23 @@ def deadlines(told: World) -> list[object]:
 
 def test_an_end_that_was_reported_before_times_were_kept_is_not_reported_again() -> None:
     """A document that 0.1 wrote counts them: the first so many, as they stand at the first look."""
-    told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, Activated())))
-    told.tell(heard(AGREEMENT, note(10, AGAIN)), moment(10))
+    told = world(created(), link(AGREEMENT), notified(AGREEMENT, note(0, Activated())))
+    told.apply(notified(AGREEMENT, note(10, AGAIN)), moment(10))
     told.events.clear()
     told.fleet.put(replace(told.acme(), reported=(Reported(AGREEMENT, ends=1),)))
-    told.look(ACME, moment(10))
-    told.tell(heard(AGREEMENT, note(5, Activated())), moment(11))
+    told.run_deadline(ACME, moment(10))
+    told.apply(notified(AGREEMENT, note(5, Activated())), moment(11))
     assert deadlines(told) == []
-    told.tell(heard(AGREEMENT, note(2, AGAIN)), moment(11))
+    told.apply(notified(AGREEMENT, note(2, AGAIN)), moment(11))
     assert deadlines(told) == [moment(2) + HOUR]
 
 
 def test_an_erasure_calls_for_no_final_report_again() -> None:
     """Which ends were reported is nothing personal, and kept."""
-    told = world(created(), link(AGREEMENT), heard(AGREEMENT, note(0, Activated())))
-    told.tell(heard(AGREEMENT, note(10, ENDED)), moment(10))
+    told = world(created(), link(AGREEMENT), notified(AGREEMENT, note(0, Activated())))
+    told.apply(notified(AGREEMENT, note(10, ENDED)), moment(10))
     assert deadlines(told) == [moment(10) + HOUR]
-    told.tell(asked(DEACTIVATE, 11), moment(11))
-    told.tell(Erased(Identity("operator", "e-1"), moment(20), ACME, "ops", "asked to"), moment(20))
-    told.tell(asked(REACTIVATE, 30), moment(30))
+    told.apply(asked(DEACTIVATE, 11), moment(11))
+    told.apply(Erased(Identity("operator", "e-1"), moment(20), ACME, "ops", "asked to"), moment(20))
+    told.apply(asked(REACTIVATE, 30), moment(30))
     assert deadlines(told) == [moment(10) + HOUR]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from drawn import ORGANIZATIONS, TODAY, worlds
 from hypothesis import given, settings
 from stories import moment, simulation
-from telling import PolicyLoaded, tellings
+from story_language import PolicyLoaded, parse_story
+from strategies import ORGANIZATIONS, TODAY, worlds
 from world import ACCOUNT, DAY, OWNER, SUBSCRIPTIONS, World
 
 from marketplace_worker.lifecycle.decide import take
@@ -41,7 +41,7 @@ def after(story: str, until: str) -> Fleet:
     """The fleet after a story (`day | what is heard`), its deadlines taken up to a day."""
     heard = [line.split("|") for line in story.strip().splitlines()]
     current, waiting = simulation(), list[Record]()
-    for told in tellings([(day.strip(), " ".join(text.split())) for day, text in heard]):
+    for told in parse_story([(day.strip(), " ".join(text.split())) for day, text in heard]):
         match told.what:
             case Record():
                 waiting.append(told.what)

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from drawn import ORGANIZATIONS, TODAY, worlds
 from hypothesis import assume, given, settings
+from strategies import ORGANIZATIONS, TODAY, worlds
 from world import ACME, DAY, HOUR, World
 
 from marketplace_worker.lifecycle.events import EventKind
@@ -47,7 +47,7 @@ def test_a_forecast_is_what_then_happens(world: World, id_: OrganizationId) -> N
     coming = forecast(organization, world.fleet, world.policies, now=TODAY, until=UNTIL)
     assert repr(world) == before
 
-    world.look(id_, TODAY)
+    world.run_deadline(id_, TODAY)
     world.wait(UNTIL + timedelta.resolution)
     said = [each for each in world.events if each.subject == id_ and each.kind in SAID]
     told = [e for e in coming if e.what is not What.PLAN_ENDS and e.stopped_by is None]

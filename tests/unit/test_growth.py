@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from growing import ACCOUNT, GROWING, NOW, VALUES, Grown
+from growth_scenarios import ACCOUNT, GROWING, NOW, VALUES, Grown
 from stories import FEEDS, HASH
-from world import heard, moment, note
+from world import moment, note, notified
 
 from marketplace_worker.lifecycle.decide import take
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
@@ -107,7 +107,7 @@ def taken_by(organizations: int) -> Grown:
         key = SubscriptionKey(Marketplace.AWS, f"s-{n}")
         links = (Link(moment(2), f"l-{n}", OrganizationId(f"o-{n}"), billing_account=ACCOUNT),)
         grown.fleet.put(Subscription(key, (note(1, Activated()),), links))
-    fact = heard(
+    fact = notified(
         SubscriptionKey(Marketplace.AWS, "s-0"),
         replace(note(40, Activated()), billing_account=ACCOUNT),
     )
@@ -130,7 +130,7 @@ def test_how_large_an_account_is_that_proves_nothing_does_not_matter() -> None:
 def test_what_one_fact_changes_is_all_that_is_derived_anew() -> None:
     """Else a batch of facts about strangers would cost as if they knew one another."""
     first, few, many = (GROWING["plans_of_an_organization"](count) for count in (FEW, FEW, 2 * FEW))
-    stranger = heard(SubscriptionKey(Marketplace.GCP, "stranger"), note(50, Activated()))
+    stranger = notified(SubscriptionKey(Marketplace.GCP, "stranger"), note(50, Activated()))
 
     def both(grown: Grown) -> None:
         take(stranger, grown.fleet, grown.policies, now=NOW)

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from drawn import TODAY, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import TODAY, worlds
 from world import ACME, DAY_0, World, commitment, created, moment, shown
 
 BACK = st.sampled_from([timedelta(seconds=1), timedelta(minutes=10), timedelta(days=3)])
@@ -19,10 +19,10 @@ def test_what_was_said_is_not_unsaid_when_the_clock_jumps_back(
     In any state: whoever had something said of it and is looked at again at an earlier moment, is
     looked at as of the moment at which that was said.
     """
-    first = world.look(ACME, TODAY)
+    first = world.run_deadline(ACME, TODAY)
     if all(event.subject != ACME for event in first.events):
         return  # at most a feed was said to be silent
-    again = world.look(ACME, TODAY - back)
+    again = world.run_deadline(ACME, TODAY - back)
 
     assert again.events == (), shown(again.events[0])
     assert world.acme().decided_at == TODAY
@@ -31,11 +31,11 @@ def test_what_was_said_is_not_unsaid_when_the_clock_jumps_back(
 def test_a_plan_that_began_has_begun_whatever_the_clock_says_then() -> None:
     """The commitment's beginning reinstated it; ten minutes before, it had not begun."""
     world = World()
-    world.tell_all(created(), commitment(-9, 1), commitment(2, 9, name="c-2"), day=0)
+    world.apply_all(created(), commitment(-9, 1), commitment(2, 9, name="c-2"), day=0)
     world.wait(DAY_0 + timedelta(days=3))
     said = [event.kind for event in world.events]
 
-    world.look(ACME, moment(2) - timedelta(minutes=10))
+    world.run_deadline(ACME, moment(2) - timedelta(minutes=10))
 
     assert [event.kind for event in world.events] == said
     assert world.acme().state == "active"

@@ -1,16 +1,16 @@
 """Whatever state a fleet is in, and whatever is told of it (lifecycle.md section 10, 1 to 6, 9).
 
-States are drawn directly (`drawn.py`); the checks are those of `laws.py`.
+States are drawn directly (`strategies.py`); the checks are those of `invariants.py`.
 """
 
 from dataclasses import replace
 from datetime import timedelta
 
-from drawn import ORGANIZATIONS, PLAN_TYPES, TODAY, facts, organizations, requests, worlds
+from due_organizations import ALL, OBSTACLES, due_organization
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import Witness
-from ripe import ALL, OBSTACLES, ripe
+from invariants import Witness
+from strategies import ORGANIZATIONS, PLAN_TYPES, TODAY, facts, organizations, requests, worlds
 from world import ACME, BETA, HOUR, World
 
 from marketplace_worker.lifecycle.events import SupportDetails
@@ -31,7 +31,7 @@ SLACKS = st.sampled_from([timedelta(0), HOUR])
 def nearly_due(draw: st.DrawFn) -> World:
     """The next step of acme is due, but for a few obstacles."""
     state = draw(DUE)
-    world = ripe(state, draw(PLAN_TYPES), draw(SLACKS))
+    world = due_organization(state, draw(PLAN_TYPES), draw(SLACKS))
     world.fleet.put(draw(organizations(BETA)))
     for obstacle in draw(st.lists(st.sampled_from(list(OBSTACLES.values())), max_size=2)):
         if state in obstacle.states:
@@ -60,7 +60,7 @@ def test_any_fact_in_any_state(world: World, fact: Fact) -> None:
 @given(WORLDS, ORGANIZATIONS)
 def test_any_deadline_in_any_state(world: World, organization: OrganizationId) -> None:
     """A deadline may come at any time: it is derived anew, and harmless where it has passed."""
-    watched(world).look(organization, TODAY)
+    watched(world).run_deadline(organization, TODAY)
 
 
 @settings(max_examples=200, deadline=None)
@@ -71,8 +71,8 @@ def test_a_second_look_at_the_same_moment_says_nothing(
     """A deadline that fires twice, or in two workers, is harmless."""
     if fact is not None:
         world.decide(fact, TODAY)
-    first = world.look(organization, TODAY)
-    again = world.look(organization, TODAY)
+    first = world.run_deadline(organization, TODAY)
+    again = world.run_deadline(organization, TODAY)
     assert again.events == ()
     assert again.settled[0].organization == first.settled[0].organization
     assert again.settled[0].due_at == first.settled[0].due_at
@@ -94,12 +94,12 @@ def test_any_facts_and_deadlines_from_any_state(
     now = TODAY
     watched(world)
     for organization in (ACME, BETA):
-        world.look(organization, now)
+        world.run_deadline(organization, now)
     for gap, fact in happened:
         now += gap
         world.wait(now)
         if fact is not None:
-            world.tell(fact, now)
+            world.apply(fact, now)
     world.wait(now + 200 * 24 * HOUR)
 
 

@@ -17,9 +17,9 @@ from world import (
     asked,
     commitment,
     created,
-    heard,
     link,
     note,
+    notified,
     released,
     tripped,
 )
@@ -351,7 +351,7 @@ def due_at_once(number: int) -> World:
     world = World(Policies(Policy(guard=GUARD)))
     for each in range(number):
         id_ = OrganizationId(f"org-{each:02}")
-        world.tell(created(f"created-{each}", id_), DAY_0)
+        world.apply(created(f"created-{each}", id_), DAY_0)
         world.fleet.put(
             replace(
                 world.fleet.organization(id_),
@@ -361,7 +361,7 @@ def due_at_once(number: int) -> World:
                 notice=Notice(State.SUSPENDED, DAY_0 + 14 * DAY, DAY_0 + 4 * DAY),
             )
         )
-        world.look(id_, DAY_0 + 5 * DAY)
+        world.run_deadline(id_, DAY_0 + 5 * DAY)
     return world
 
 
@@ -401,10 +401,10 @@ def test_what_is_withheld_stays_due_until_it_is_released() -> None:
     world = due_at_once(10)
     world.wait(DAY_0 + 20 * DAY)
     assert len(entered(world.events, EventKind.SUSPENDED)) == 3
-    world.tell(released(20, steps=2), DAY_0 + 20 * DAY)
+    world.apply(released(20, steps=2), DAY_0 + 20 * DAY)
     world.wait(DAY_0 + 21 * DAY)
     assert len(entered(world.events, EventKind.SUSPENDED)) == 5
-    world.tell(released(21), DAY_0 + 21 * DAY)
+    world.apply(released(21), DAY_0 + 21 * DAY)
     world.wait(DAY_0 + 21 * DAY + MINUTE)
     assert len(entered(world.events, EventKind.SUSPENDED)) == 8
     assert entered(world.events, EventKind.GUARD_TRIPPED) == ["worker", "worker"]
@@ -413,23 +413,25 @@ def test_what_is_withheld_stays_due_until_it_is_released() -> None:
 def test_the_kill_switch_stops_every_step_and_nothing_else() -> None:
     """The news, notices and reinstatements go on."""
     world = World()
-    world.tell_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
-    world.tell(heard(ENTITLEMENT, note(0, Ended(Reason.CUSTOMER, CUSTOMER, terminal=True))), DAY_0)
+    world.apply_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
+    world.apply(
+        notified(ENTITLEMENT, note(0, Ended(Reason.CUSTOMER, CUSTOMER, terminal=True))), DAY_0
+    )
     world.wait(DAY_0 + 2 * DAY)
-    world.tell(tripped(2), DAY_0 + 2 * DAY)
+    world.apply(tripped(2), DAY_0 + 2 * DAY)
     world.wait(DAY_0 + 200 * DAY)
     said = [event.kind for event in world.events]
     assert said[-1] is EventKind.NOTICE_GIVEN
     assert world.acme().state is State.CONTROL_PLANE_LOSS
     assert world.acme().withheld_at == DAY_0 + 7 * DAY
-    world.tell(commitment(200, 300, linked=200), DAY_0 + 200 * DAY)
+    world.apply(commitment(200, 300, linked=200), DAY_0 + 200 * DAY)
     assert world.acme().state is State.ACTIVE
 
 
 def test_what_support_asks_for_has_limits_of_its_own() -> None:
     """Section 8: no step's limit concerns it, and it counts for none."""
     world = World(Policies(Policy(guard=Guard(0, 0, 0))))
-    world.tell_all(created(), asked(SupportRequestKind.DEACTIVATE_ORGANIZATION), day=0)
+    world.apply_all(created(), asked(SupportRequestKind.DEACTIVATE_ORGANIZATION), day=0)
     assert world.acme().state is State.DEACTIVATED
     assert (world.fleet.safeguards.recent, world.fleet.safeguards.trip) == ((), None)
     assert sum(world.fleet.safeguards.requested_since(DAY_0 - HOUR).values()) == 1
@@ -439,9 +441,9 @@ def test_who_is_deactivated_counts_no_more_in_the_fleet() -> None:
     """The limit is a share of those who are left; one that was never created does not count."""
     world = World()
     beta = created("c-beta", BETA, owner=EmailHash("beta"))
-    world.tell_all(created(), beta, link(ENTITLEMENT, organization=GAMMA), day=0)
+    world.apply_all(created(), beta, link(ENTITLEMENT, organization=GAMMA), day=0)
     assert world.fleet.population == 2
-    world.tell(asked(SupportRequestKind.DEACTIVATE_ORGANIZATION), DAY_0)
+    world.apply(asked(SupportRequestKind.DEACTIVATE_ORGANIZATION), DAY_0)
     assert world.fleet.population == 1
-    world.tell(asked(SupportRequestKind.REACTIVATE_ORGANIZATION, 1), DAY_0 + DAY)
+    world.apply(asked(SupportRequestKind.REACTIVATE_ORGANIZATION, 1), DAY_0 + DAY)
     assert world.fleet.population == 2

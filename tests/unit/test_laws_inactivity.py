@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from due_organizations import active_feeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ripe import heard_always
 from world import (
     ACME,
     DAY,
@@ -16,10 +16,10 @@ from world import (
     HOUR,
     World,
     created,
-    heard,
     link,
     moment,
     note,
+    notified,
     requested,
     signed_in,
 )
@@ -76,8 +76,8 @@ def test_the_newest_activity_counts_whenever_it_is_heard(days: list[int]) -> Non
     """A maximum, of logins and of requests (docs/architecture.md, decision 7)."""
     world = World()
     for day in days:
-        world.tell(signed_in(day), moment(9))
-        world.tell(requested(day / 2), moment(9))
+        world.apply(signed_in(day), moment(9))
+        world.apply(requested(day / 2), moment(9))
     seen = world.fleet.last_seen(ACME)
     assert (seen.login_at, seen.request_at) == (moment(3), moment(1.5))
 
@@ -131,15 +131,15 @@ def test_a_free_organization_is_deactivated_just_when_it_is_inactive(
     anchor: int, logins: list[int], requests: list[int]
 ) -> None:
     """With a notice a week before; activity between the two withdraws it."""
-    world = heard_always(World())
+    world = active_feeds(World())
     began = Created(Identity("t", "c"), DAY_0, ACME, Tier.FREE, created().owner, moment(anchor / 2))
-    world.tell(began, DAY_0)
+    world.apply(began, DAY_0)
     used: list[tuple[int, Fact]] = [(half, signed_in(half / 2)) for half in logins]
     used += [(half, requested(half / 2)) for half in requests]
     for half, fact in sorted(used, key=lambda each: each[0]):
         world.wait(moment(half / 2))
         if world.acme().state is State.ACTIVE:
-            world.tell(fact, moment(half / 2))
+            world.apply(fact, moment(half / 2))
     world.wait(moment(400))
     (closed,) = [e for e in world.events if e.kind is EventKind.DEACTIVATED]
     at = DAY_0
@@ -163,12 +163,12 @@ def test_nobody_who_used_it_after_a_notice_is_deactivated_by_that_notice(
     policy = Policy(
         notice=NoticeLead(inactivity=lead * DAY), inactivity=Inactivity(billing_cycle=7 * DAY)
     )
-    world = heard_always(World(Policies(policy)))
-    world.tell(created(), DAY_0)
+    world = active_feeds(World(Policies(policy)))
+    world.apply(created(), DAY_0)
     for half, use in sorted(used, key=lambda each: each[0]):
         world.wait(moment(half / 2))
         if world.acme().state is State.ACTIVE:
-            world.tell(use(half / 2), moment(half / 2))
+            world.apply(use(half / 2), moment(half / 2))
     world.wait(moment(600))
     (closed,) = [e for e in world.events if e.kind is EventKind.DEACTIVATED]
     given_at = [e.decided_at for e in world.events if e.kind is EventKind.NOTICE_GIVEN]
@@ -181,15 +181,17 @@ def test_nobody_who_used_it_after_a_notice_is_deactivated_by_that_notice(
 @pytest.mark.parametrize("tier", [Tier.PLUS, Tier.ENTERPRISE])
 def test_who_pays_for_a_tier_is_never_inactive(tier: Tier) -> None:
     """Invariant 9."""
-    world = heard_always(World())
-    world.tell(created(tier=tier), DAY_0)
+    world = active_feeds(World())
+    world.apply(created(tier=tier), DAY_0)
     world.wait(moment(400))
     assert world.events == []
 
 
 def test_who_has_an_active_plan_is_never_inactive() -> None:
     """Section 5: only without one; the free tier alone says nothing."""
-    world = heard_always(World())
-    world.tell_all(created(), link(ENTITLEMENT), heard(ENTITLEMENT, note(0, Activated())), day=0)
+    world = active_feeds(World())
+    world.apply_all(
+        created(), link(ENTITLEMENT), notified(ENTITLEMENT, note(0, Activated())), day=0
+    )
     world.wait(moment(400))
     assert world.events == []

@@ -1,14 +1,14 @@
 """Whole lives, from creation on, with deadlines in between (lifecycle.md section 10, 1 to 6 and 9).
 
-Every decision is checked as `laws.py` has it; here beside it what only a whole life shows.
+Every decision is checked as `invariants.py` has it; here beside it what only a whole life shows.
 """
 
 from datetime import datetime
 
-from drawn import COIN, lives
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import Witness
+from invariants import Witness
+from strategies import COIN, lives
 from world import DAY, DAY_0, FAR, Shown, World
 
 from marketplace_worker.contract.outbound import encode
@@ -43,7 +43,7 @@ def lived(told: Arrivals, policies: Policies, *, checked: bool = True) -> World:
         world.watch = Witness()
     for now, fact in told:
         world.wait(now)
-        world.tell(fact, now)
+        world.apply(fact, now)
     world.wait(FAR)
     return world
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from drawn import OTHER_OWNER, TODAY, facts, tales, worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import OTHER_OWNER, TODAY, facts, tales, worlds
 from world import (
     ACCOUNT,
     ACME,
@@ -24,9 +24,9 @@ from world import (
     asked,
     commitment,
     created,
-    heard,
     link,
     note,
+    notified,
     signed_in,
 )
 
@@ -63,7 +63,7 @@ def told_within_a_minute(told: Sequence[Fact], policies: Policies) -> World:
     """They arrive one after the other between two deadlines; then all deadlines pass."""
     world = World(policies)
     for number, fact in enumerate(told):
-        world.tell(fact, ARRIVAL + number * timedelta(seconds=1))
+        world.apply(fact, ARRIVAL + number * timedelta(seconds=1))
     world.wait(FAR)
     return world
 
@@ -102,8 +102,8 @@ ACCOUNT_OF_TWO: list[Fact] = [
     created(),
     created("created-beta", BETA),
     link(ENTITLEMENT, account=ACCOUNT),
-    heard(ENTITLEMENT, note(3, OVER)),
-    heard(BOUGHT_AGAIN, note(4, Activated(), billing_account=ACCOUNT)),
+    notified(ENTITLEMENT, note(3, OVER)),
+    notified(BOUGHT_AGAIN, note(4, Activated(), billing_account=ACCOUNT)),
     signed_in(5),
 ]
 
@@ -177,18 +177,18 @@ def test_what_was_proved_stays_so_whatever_becomes_of_others(
     """Section 11: who held the account at the time of the sign-in; beta perhaps until day 2."""
     world = World()
     beta = created("created-beta", BETA, owner=OTHER_OWNER)
-    world.tell_all(created(), beta, link(ENTITLEMENT, account=ACCOUNT), day=0)
+    world.apply_all(created(), beta, link(ENTITLEMENT, account=ACCOUNT), day=0)
     if held_it == "until day 2":
         shared = SubscriptionKey(Marketplace.GCP, "e-3")
-        world.tell(link(shared, 0, BETA, account=ACCOUNT), DAY_0)
-        world.tell(asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 2, BETA), DAY_0 + 2 * DAY)
+        world.apply(link(shared, 0, BETA, account=ACCOUNT), DAY_0)
+        world.apply(asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 2, BETA), DAY_0 + 2 * DAY)
     for day, fact in enumerate(ACCOUNT_OF_TWO[3:], 3):
-        world.tell(fact, DAY_0 + day * DAY)
+        world.apply(fact, DAY_0 + day * DAY)
     assert world.acme().state is State.ACTIVE
     for number, what in enumerate(later):
         now = DAY_0 + (6 + number) * DAY
-        world.tell(of_beta(number, what), now)
-        world.look(ACME, now)
+        world.apply(of_beta(number, what), now)
+        world.run_deadline(ACME, now)
         assert world.acme().state is State.ACTIVE
 
 
@@ -213,10 +213,10 @@ def test_each_end_is_reported_once_in_whatever_order_it_is_told(
 ) -> None:
     """Section 9: by the time that was known of it when it was heard of first."""
     world = World()
-    world.tell_all(created(), link(AGREEMENT), day=0)
+    world.apply_all(created(), link(AGREEMENT), day=0)
     for number, (day, change) in enumerate(told):
         now = ARRIVAL + number * timedelta(seconds=1)
-        world.tell(heard(AGREEMENT, note(day, change, id_=f"note-{number}")), now)
+        world.apply(notified(AGREEMENT, note(day, change, id_=f"note-{number}")), now)
     details = [event.details for event in world.events]
     reported = [d.deadline - HOUR for d in details if isinstance(d, MeteringDetails)]
     assert len(reported) == len(set(reported))

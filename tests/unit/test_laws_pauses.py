@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import Witness
+from invariants import Witness
 from world import (
     ACCOUNT,
     ACME,
@@ -19,10 +19,10 @@ from world import (
     World,
     asked,
     created,
-    heard,
     link,
     moment,
     note,
+    notified,
     signed_in,
 )
 
@@ -56,15 +56,15 @@ WAITING_MAX = 4
 def canceled(plan_type: PlanType, pauses: Pauses, extension: int = 0) -> World:
     """Canceled on day 0; another subscription with its billing account is active now and then."""
     world = World()
-    world.tell_all(created(), link(ENTITLEMENT, plan_type=plan_type, account=ACCOUNT), day=0)
-    world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
+    world.apply_all(created(), link(ENTITLEMENT, plan_type=plan_type, account=ACCOUNT), day=0)
+    world.apply(notified(ENTITLEMENT, note(0, OVER)), DAY_0)
     if extension:
-        world.tell(asked(SupportRequestKind.EXTEND_GRACE, days=extension), DAY_0)
+        world.apply(asked(SupportRequestKind.EXTEND_GRACE, days=extension), DAY_0)
     for begins, ends in pauses:
         for day, change in ((begins, Activated()), (ends, OVER)):
             world.wait(moment(day))
             told = note(day, change, billing_account=ACCOUNT)
-            world.tell(heard(BOUGHT_AGAIN, told), moment(day))
+            world.apply(notified(BOUGHT_AGAIN, told), moment(day))
     world.wait(FAR)
     return world
 
@@ -140,22 +140,22 @@ def waiting(draw: st.DrawFn) -> list[Waiting]:
 def taken_away(found: list[Waiting], shared_on: float) -> World:
     """Canceled on day 0; what waits ends or is taken away, in the end by beta's account."""
     world = World()
-    world.tell_all(created(), created("created-beta", BETA, tier=Tier.PLUS), day=0)
-    world.tell(link(ENTITLEMENT, plan_type=PlanType.PAYG, account=ACCOUNT), DAY_0)
-    world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
+    world.apply_all(created(), created("created-beta", BETA, tier=Tier.PLUS), day=0)
+    world.apply(link(ENTITLEMENT, plan_type=PlanType.PAYG, account=ACCOUNT), DAY_0)
+    world.apply(notified(ENTITLEMENT, note(0, OVER)), DAY_0)
     told: list[tuple[float, Fact]] = []
     for number, each in enumerate(found):
         key = SubscriptionKey(Marketplace.GCP, f"waits-{number}")
         active = note(each.begins, Activated(), billing_account=ACCOUNT)
         ends, linked = note(each.ends, OVER), link(key, each.ends, BETA, account="of beta")
-        told.append((each.begins, heard(key, active)))
-        told.append((each.ends, linked if each.how == "is linked" else heard(key, ends)))
+        told.append((each.begins, notified(key, active)))
+        told.append((each.ends, linked if each.how == "is linked" else notified(key, ends)))
     shared = SubscriptionKey(Marketplace.GCP, "shared")
     told.append((shared_on, link(shared, shared_on, BETA, account=ACCOUNT)))
     for day, fact in sorted(told, key=lambda each: each[0]):
         world.wait(moment(day))
-        world.tell(fact, moment(day))
-    world.look(ACME, moment(shared_on))
+        world.apply(fact, moment(day))
+    world.run_deadline(ACME, moment(shared_on))
     world.wait(FAR)
     return world
 
@@ -189,18 +189,18 @@ def test_a_sign_in_counts_between_the_beginning_and_the_end_of_the_plan(
 ) -> None:
     """Later than its activation; and what has ended proves nothing any more."""
     world = World()
-    world.tell_all(created(), link(ENTITLEMENT, account=ACCOUNT), day=0)
-    world.tell(heard(ENTITLEMENT, note(3, OVER)), moment(3))
-    world.tell(heard(BOUGHT_AGAIN, note(5, Activated(), billing_account=ACCOUNT)), moment(5))
+    world.apply_all(created(), link(ENTITLEMENT, account=ACCOUNT), day=0)
+    world.apply(notified(ENTITLEMENT, note(3, OVER)), moment(3))
+    world.apply(notified(BOUGHT_AGAIN, note(5, Activated(), billing_account=ACCOUNT)), moment(5))
     assert world.acme().pending is not None
-    ends = heard(BOUGHT_AGAIN, note(10, OVER, id_="end"))
+    ends = notified(BOUGHT_AGAIN, note(10, OVER, id_="end"))
     if signed_in_on >= 10:
-        world.tell(ends, moment(10))
-    world.tell(signed_in(signed_in_on), moment(signed_in_on))
+        world.apply(ends, moment(10))
+    world.apply(signed_in(signed_in_on), moment(signed_in_on))
     counts = moment(5) < moment(signed_in_on) < moment(10)
     assert (world.acme().state is State.ACTIVE) is counts
     if not counts:
-        world.look(ACME, moment(11))
+        world.run_deadline(ACME, moment(11))
         acme = world.acme()
         assert acme.cancellation is not None
         assert acme.cancellation.canceled_at == moment(3)
@@ -219,16 +219,16 @@ def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(
     and each notice has its lead.
     """
     world = World(Policies(Policy(minimum_dwell=dwell)), watch=Witness())
-    world.tell_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
-    world.tell(heard(ENTITLEMENT, note(0, OVER)), DAY_0)
+    world.apply_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
+    world.apply(notified(ENTITLEMENT, note(0, OVER)), DAY_0)
     world.wait(moment(placed))
     hold = asked(SupportRequestKind.PLACE_HOLD, placed, hold="legal")
-    world.tell(hold, moment(placed))
+    world.apply(hold, moment(placed))
     state, said = world.acme().state, len(way_down(world))
     released_at = moment(placed + days)
     world.wait(released_at)
     assert len(way_down(world)) == said, "nothing comes while it stands"
-    world.tell(asked(SupportRequestKind.RELEASE_HOLD, placed + days, hold="legal"), released_at)
+    world.apply(asked(SupportRequestKind.RELEASE_HOLD, placed + days, hold="legal"), released_at)
     world.wait(FAR)
     after = way_down(world)[said:]
     lead = {EventKind.SUSPENDED: 3 * DAY, EventKind.DEACTIVATED: 7 * DAY}

@@ -1,9 +1,9 @@
 """The journal alone folds to what was decided (lifecycle.md section 10, 8)."""
 
-from drawn import COIN
 from hypothesis import given, settings
+from strategies import COIN
 from test_laws_lives import AUTOMATIC, Arrivals, arrivals
-from world import FAR, Told, World, shown
+from world import FAR, DecisionRecord, World, shown
 
 from marketplace_worker.lifecycle.facts import DeadlineCame
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -21,9 +21,9 @@ def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
     nothing: only what the journal has of each fact.
     """
     policies = AUTOMATIC if automatic else Policies()
-    journal: list[tuple[Told, Readings]] = []
+    journal: list[tuple[DecisionRecord, Readings]] = []
 
-    def write_down(world: World, each: Told) -> None:
+    def write_down(world: World, each: DecisionRecord) -> None:
         looked_at = each.decision.settled
         changed = any(settled.organization != settled.before for settled in looked_at)
         if isinstance(each.fact, DeadlineCame) and not changed and not each.decision.events:
@@ -33,7 +33,7 @@ def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
     world = World(policies, watch=write_down)
     for now, fact in told:
         world.wait(now)
-        world.tell(fact, now)
+        world.apply(fact, now)
     world.wait(FAR)
 
     fleet = Fleet()

@@ -16,10 +16,10 @@ from world import (
     ENTITLEMENT,
     Shown,
     created,
-    heard,
     link,
     moment,
     note,
+    notified,
     signed_in,
 )
 
@@ -91,17 +91,19 @@ def changes_of_hands(draw: st.DrawFn, *, moves: bool) -> Shown[Fact]:
             created(tier=Tier.PLUS, day=draw(st.sampled_from([0, 0, 20]))),
             created("created-beta", BETA, tier=Tier.PLUS),
             link(ENTITLEMENT, account=ACCOUNT),
-            heard(ENTITLEMENT, note(draw(day) + 0.1, OVER)),
+            notified(ENTITLEMENT, note(draw(day) + 0.1, OVER)),
         ]
     )
     for plan in (BOUGHT_AGAIN, ANOTHER)[: draw(st.integers(1, 2))]:
         bought = draw(day) + 0.2
-        told.append(heard(plan, note(bought, Activated(), billing_account=ACCOUNT)))
+        told.append(notified(plan, note(bought, Activated(), billing_account=ACCOUNT)))
         for number in range(draw(st.integers(0, 2))):
             change = draw(CHANGES)
             account = draw(st.sampled_from([None, ACCOUNT, "another account"]))
             later = min(bought + draw(day), 41)  # what is told has happened by its arrival
-            told.append(heard(plan, note(later, change, id_=f"{number}", billing_account=account)))
+            told.append(
+                notified(plan, note(later, change, id_=f"{number}", billing_account=account))
+            )
     if draw(st.booleans()):
         told.append(link(OF_BETA, draw(day) + 0.3, BETA, account=ACCOUNT))
     if moves and draw(st.booleans()):
@@ -141,9 +143,9 @@ def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
         created(tier=Tier.PLUS),
         created("created-beta", BETA, tier=Tier.PLUS),
         link(ENTITLEMENT, account=ACCOUNT),
-        heard(ENTITLEMENT, note(5, OVER)),
-        heard(BOUGHT_AGAIN, note(6, Activated(), billing_account=ACCOUNT)),
-        heard(ANOTHER, note(6, Activated(), billing_account=ACCOUNT)),
+        notified(ENTITLEMENT, note(5, OVER)),
+        notified(BOUGHT_AGAIN, note(6, Activated(), billing_account=ACCOUNT)),
+        notified(ANOTHER, note(6, Activated(), billing_account=ACCOUNT)),
         link(OF_BETA, 8, BETA, account=ACCOUNT),
         signed_in(9),
         signed_in(7),
@@ -160,8 +162,8 @@ def test_a_login_that_is_too_old_to_be_kept_is_asked_when_it_is_heard() -> None:
         created(tier=Tier.PLUS),
         created("created-beta", BETA, tier=Tier.PLUS),
         link(ENTITLEMENT, -60, account=ACCOUNT),
-        heard(ENTITLEMENT, note(-50, OVER)),
-        heard(BOUGHT_AGAIN, note(-30, Activated(), billing_account=ACCOUNT)),
+        notified(ENTITLEMENT, note(-50, OVER)),
+        notified(BOUGHT_AGAIN, note(-30, Activated(), billing_account=ACCOUNT)),
         link(OF_BETA, -20, BETA, account=ACCOUNT),
         signed_in(40),
         signed_in(-25),

@@ -6,11 +6,11 @@ So invariants 1 to 3 and 9 of lifecycle.md section 10 hold not because nothing e
 from datetime import timedelta
 
 import pytest
-from drawn import PLAN_TYPES, TODAY
+from due_organizations import ALL, OBSTACLES, due_organization
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import STEPS, Witness
-from ripe import ALL, OBSTACLES, ripe
+from invariants import STEPS, Witness
+from strategies import PLAN_TYPES, TODAY
 from world import ACME, DAY, DAY_0, HOUR, World
 
 from marketplace_worker.lifecycle.states import State
@@ -31,7 +31,7 @@ def steps_taken(world: World) -> list[State]:
     """What a look today takes."""
     world.watch = Witness.of(world.fleet)
     before = world.acme().state
-    world.look(ACME, TODAY)
+    world.run_deadline(ACME, TODAY)
     after = world.acme().state
     return [after] if after is not before and after in STEPS else []
 
@@ -42,7 +42,7 @@ def test_a_step_that_is_due_by_every_rule_is_taken(
     state: State, plan_type: PlanType | None, slack: timedelta
 ) -> None:
     """At the very moment, and after it."""
-    assert steps_taken(ripe(state, plan_type, slack)) == [next_step(state)]
+    assert steps_taken(due_organization(state, plan_type, slack)) == [next_step(state)]
 
 
 @pytest.mark.parametrize("name", sorted(OBSTACLES))
@@ -54,7 +54,7 @@ def test_any_one_obstacle_prevents_the_step(
     """However small the margin."""
     obstacle = OBSTACLES[name]
     if state in obstacle.states:
-        world = ripe(state, plan_type, slack)
+        world = due_organization(state, plan_type, slack)
         obstacle.put(world, margin)
         assert steps_taken(world) == []
 
@@ -63,7 +63,7 @@ def test_any_one_obstacle_prevents_the_step(
 def test_each_kind_of_step_has_a_limit_of_its_own(state: State) -> None:
     """What fills the one leaves the other open (section 8)."""
     others = "guarded_by_the_limit" if state is State.CANCELED else "guarded_by_the_limit_of_losses"
-    world = ripe(state, None, timedelta(0))
+    world = due_organization(state, None, timedelta(0))
     OBSTACLES[others].put(world, HOUR)
     assert steps_taken(world) == [next_step(state)]
 
@@ -72,6 +72,6 @@ def test_each_kind_of_step_has_a_limit_of_its_own(state: State) -> None:
 @pytest.mark.parametrize("state", [State.CANCELED, State.CONTROL_PLANE_LOSS])
 def test_a_floor_holds_only_the_deactivation(name: str, state: State) -> None:
     """Section 3, 4: it is about data."""
-    world = ripe(state, None, timedelta(0))
+    world = due_organization(state, None, timedelta(0))
     OBSTACLES[name].put(world, HOUR)
     assert steps_taken(world) == [next_step(state)]

@@ -1,6 +1,6 @@
 """Links that a person should look at: they take a subscription, or name another account."""
 
-from world import ACME, AGREEMENT, BETA, SAAS, World, created, heard, link, moment, note
+from world import ACME, AGREEMENT, BETA, SAAS, World, created, link, moment, note, notified
 
 from marketplace_worker.lifecycle.explain import explain, for_customers, for_operators
 from marketplace_worker.lifecycle.linking import notable_links
@@ -14,9 +14,9 @@ NOW = moment(9)
 def linked(*links: tuple[float, OrganizationId, str | None]) -> World:
     """An agreement of account 1, linked as (day, organization, account) tell."""
     world = World()
-    world.tell(heard(AGREEMENT, note(0, Activated(), billing_account="account-1")), NOW)
+    world.apply(notified(AGREEMENT, note(0, Activated(), billing_account="account-1")), NOW)
     for day, organization, account in links:
-        world.tell(link(AGREEMENT, day, organization, account=account), NOW)
+        world.apply(link(AGREEMENT, day, organization, account=account), NOW)
     return world
 
 
@@ -47,15 +47,15 @@ def test_a_link_by_another_account_contradicts_what_was_known() -> None:
     assert notable(linked((1, ACME, None), (2, BETA, "account-2"))) == [(BETA, ACME, True)]
     world = World()
     for day, organization, account in ((1, ACME, "account-1"), (2, BETA, "account-2")):
-        world.tell(link(AGREEMENT, day, organization, account=account), NOW)
+        world.apply(link(AGREEMENT, day, organization, account=account), NOW)
     assert notable(world) == [(BETA, ACME, True)]
 
 
 def test_azure_has_no_account_to_contradict() -> None:
     """Its links are notable where they take."""
     world = World()
-    world.tell(link(SAAS, 1, ACME, account="x"), NOW)
-    world.tell(link(SAAS, 2, BETA, account="y"), NOW)
+    world.apply(link(SAAS, 1, ACME, account="x"), NOW)
+    world.apply(link(SAAS, 2, BETA, account="y"), NOW)
     assert notable(world, SAAS) == [(BETA, ACME, False)]
 
 
@@ -63,7 +63,7 @@ def test_a_move_is_named_in_the_explanation_of_both_organizations() -> None:
     """To operators with whom and when; the customer reads nothing of another one."""
     world = linked((1, ACME, None), (2, BETA, "account-2"))
     for name in (ACME, BETA):
-        world.tell(created(f"c-{name}", name), NOW)
+        world.apply(created(f"c-{name}", name), NOW)
     for name, said in (
         (ACME, f"{AGREEMENT} was linked to beta on 2026-01-03 00:00 UTC, which took it from it; "),
         (BETA, f"{AGREEMENT} was linked to it on 2026-01-03 00:00 UTC, which took it from acme; "),

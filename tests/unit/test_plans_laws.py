@@ -4,9 +4,9 @@
 
 from dataclasses import replace
 
-from drawn import CHANGES_OF_A_LIFE, COIN, MOMENTS, PLAN_TYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import CHANGES_OF_A_LIFE, COIN, MOMENTS, PLAN_TYPES
 from world import ACME, AGREEMENT, ENTITLEMENT, SAAS
 
 from marketplace_worker.lifecycle.notes import Note, Progress

@@ -14,10 +14,10 @@ from world import (
     World,
     asked,
     created,
-    heard,
     link,
     moment,
     note,
+    notified,
 )
 
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
@@ -35,7 +35,7 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 GAMMA = OrganizationId("gamma")
 ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-BOUGHT = heard(RENEWED, note(10, Pended(successor_of=AGREEMENT)))
+BOUGHT = notified(RENEWED, note(10, Pended(successor_of=AGREEMENT)))
 
 
 def links(world: World, key: SubscriptionKey = RENEWED) -> list[tuple[str, int]]:
@@ -48,7 +48,7 @@ def told(*facts: object) -> World:
     """A world of which this was told, all at once."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
-        world.tell(fact, DAY_0 + 100 * DAY)  # type: ignore[arg-type]
+        world.apply(fact, DAY_0 + 100 * DAY)  # type: ignore[arg-type]
     return world
 
 
@@ -139,7 +139,7 @@ def test_an_explicit_link_before_the_purchase_leaves_nothing_to_inherit() -> Non
 def test_a_chain_of_successors_inherits_to_the_end() -> None:
     """Renewed every year, linked once."""
     third = SubscriptionKey(AGREEMENT.marketplace, "a-3")
-    again = heard(third, note(20, Pended(successor_of=RENEWED)))
+    again = notified(third, note(20, Pended(successor_of=RENEWED)))
     world = told(link(AGREEMENT), again, BOUGHT)
     assert links(world, third) == [("acme", 20)]
     assert {each.key for each in world.fleet.attached_to(ACME)} == {AGREEMENT, RENEWED, third}
@@ -147,14 +147,14 @@ def test_a_chain_of_successors_inherits_to_the_end() -> None:
 
 def test_subscriptions_that_say_they_continue_each_other_do_no_harm() -> None:
     """Nonsense from outside must not hang us."""
-    back = heard(AGREEMENT, note(10, Pended(successor_of=RENEWED)))
+    back = notified(AGREEMENT, note(10, Pended(successor_of=RENEWED)))
     world = told(BOUGHT, back, link(AGREEMENT))
     assert ("acme", 10) in links(world)
 
 
 def test_a_subscription_that_says_it_continues_itself_is_nobodys_heir() -> None:
     """Nonsense from outside must not hang us."""
-    world = told(link(AGREEMENT), heard(AGREEMENT, note(3, Pended(successor_of=AGREEMENT))))
+    world = told(link(AGREEMENT), notified(AGREEMENT, note(3, Pended(successor_of=AGREEMENT))))
     assert world.fleet.subscription(AGREEMENT).predecessor is None
 
 
@@ -179,13 +179,13 @@ def matching(*facts: object, day: float = 50) -> list[SubscriptionKey]:
     return [each.key for each in world.fleet.matching(ACME, moment(day))]
 
 
-BOUGHT_THERE = heard(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCOUNT))
+BOUGHT_THERE = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCOUNT))
 
 
 def test_what_has_the_account_of_one_organization_and_no_link_matches_it() -> None:
     """Section 4; its own plans are linked."""
     assert matching(BOUGHT_THERE) == [BOUGHT_AGAIN]
-    elsewhere = heard(BOUGHT_AGAIN, note(10, Activated(), billing_account="another"))
+    elsewhere = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account="another"))
     assert matching(elsewhere) == []
 
 

@@ -1,7 +1,7 @@
 """What a snapshot shows of an organization (events.md section 1, `organizations.state`)."""
 
-from stories import tell
-from world import ACME, ENTITLEMENT, World, commitment, created, heard, link, moment, note
+from stories import run_story
+from world import ACME, ENTITLEMENT, World, commitment, created, link, moment, note, notified
 
 from marketplace_worker.lifecycle.events import EventKind, ScheduledStep, Snapshot
 from marketplace_worker.lifecycle.notes import Ended
@@ -23,8 +23,8 @@ def test_a_snapshot_tells_the_whole_organization() -> None:
     """For caches and late joiners: state, deadline, plans, and which event it includes."""
     world = World()
     for fact in (created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), commitment(0, 3)):
-        world.tell(fact, moment(0))
-    world.tell(heard(ENTITLEMENT, note(5, ENDED)), moment(5))
+        world.apply(fact, moment(0))
+    world.apply(notified(ENTITLEMENT, note(5, ENDED)), moment(5))
     shown = taken(world, 5, revision=4)
     assert (shown.standing.state, shown.canceled_at) == (State.CANCELED, moment(5))
     assert shown.standing.next_step == ScheduledStep(State.CONTROL_PLANE_LOSS, moment(6))
@@ -38,7 +38,7 @@ def test_a_snapshot_tells_the_whole_organization() -> None:
 def test_a_snapshot_before_any_event_has_no_sequence() -> None:
     """An organization that nothing ever happened to is told of, too."""
     world = World()
-    world.tell(created(), moment(0))
+    world.apply(created(), moment(0))
     shown = taken(world, 0)
     assert (shown.last_event_sequence, shown.canceled_at, shown.plans) == (0, None, ())
     assert (shown.standing.state, shown.standing.reason) == (State.ACTIVE, None)
@@ -47,9 +47,9 @@ def test_a_snapshot_before_any_event_has_no_sequence() -> None:
 def test_the_same_snapshot_always_has_the_same_id() -> None:
     """And none of another revision, nor any event."""
     world = World()
-    world.tell(created(), moment(0))
+    world.apply(created(), moment(0))
     ids = {taken(world, 0, revision).id for revision in (1, 1, 2)}
-    events = tell(
+    events = run_story(
         """
         0 | acme created plus        |
         1 | support: acme deactivate |

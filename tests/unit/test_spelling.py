@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stories import HASH, check_story
-from telling import DAY_0
+from story_language import DAY_0
 
 from marketplace_worker.contract.documents import subscription_from_json, subscription_to_json
 from marketplace_worker.contract.feeds import Feed

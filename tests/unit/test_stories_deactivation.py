@@ -1,7 +1,7 @@
 """How an organization is deactivated and, where it can be, comes back (lifecycle.md section 6)."""
 
 import pytest
-from stories import HASH, check_story, tell
+from stories import HASH, check_story, run_story
 
 from marketplace_worker.lifecycle.events import (
     EmailDetails,
@@ -144,7 +144,7 @@ def test_all_subscriptions_are_removed_and_the_owners_email_is_locked() -> None:
     """Section 6: the list names every plan; the email is told as its keyed hash only."""
     told = {
         event.kind: event.details
-        for event in tell(
+        for event in run_story(
             """
             0 | acme created                  |
             0 | acme owner new@x.org          |

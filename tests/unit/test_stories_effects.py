@@ -4,8 +4,8 @@ Every story is checked for its effects; here each row of the table is read once 
 """
 
 import pytest
-from spoken import ALLOWED
-from stories import moment, tell
+from event_rules import ALLOWED
+from stories import moment, run_story
 
 CANCELED = """
     0 | feeds: daily 0..40          |
@@ -152,21 +152,21 @@ ROWS = {
 def test_the_events_of_a_transition_in_their_order(row: str) -> None:
     """Section 9, row by row."""
     story, day, expected = ROWS[row]
-    events = tell(story, until=day)
+    events = run_story(story, until=day)
     said = [str(event.kind) for event in events if event.decided_at == moment(day)]
     assert said == expected.split()
 
 
 def test_each_state_allows_what_the_table_says() -> None:
-    """Section 1: every event carries its row, `spoken.py` compares all of them with it."""
+    """Section 1: every event carries its row, `event_rules.py` compares all of them with it."""
     story = CANCELED + "38 | acme tier plus |"
-    states = [event.standing.state for event in tell(story) if event.standing]
+    states = [event.standing.state for event in run_story(story) if event.standing]
     assert list(dict.fromkeys(states)) == list(ALLOWED)[1:]
 
 
 def test_the_worker_speaks_for_itself_with_a_sequence_of_its_own() -> None:
     """Section 9: guard and feeds have the subject `worker`."""
-    events = tell("""
+    events = run_story("""
         0 | acme created                 |
         1 | operator: trips              |
         2 | operator: releases           |

@@ -16,10 +16,10 @@ from world import (
     asked,
     commitment,
     created,
-    heard,
     link,
     moment,
     note,
+    notified,
     requested,
     signed_in,
 )
@@ -62,21 +62,21 @@ def closed() -> World:
     for fact in (
         created(),
         link(AGREEMENT),
-        heard(AGREEMENT, note(0, Activated())),
+        notified(AGREEMENT, note(0, Activated())),
         created("of beta", BETA, owner=EmailHash(f"{5:064x}")),
         link(RENEWED, organization=BETA),
-        heard(RENEWED, note(0, Activated())),
+        notified(RENEWED, note(0, Activated())),
         created("of gamma", gamma, owner=OTHERS),
         asked(DEACTIVATE),
         asked(DEACTIVATE, organization=gamma),
     ):
-        told.tell(fact, DAY_0)
+        told.apply(fact, DAY_0)
     return told
 
 
 def outcome(told: World, fact: Fact, day: float) -> Outcome:
     """What becomes of a fact that is decided on."""
-    decision = told.tell(fact, moment(day))
+    decision = told.apply(fact, moment(day))
     assert decision is not None
     return decision.outcome
 
@@ -99,7 +99,7 @@ def test_an_erasure_says_what_was_unlocked_and_last_that_it_was() -> None:
     assert last.sequence == unlocked.sequence + 1
 
     told = closed()
-    told.tell(asked(UNLOCK_EMAIL, 10, email=OWNER), moment(10))
+    told.apply(asked(UNLOCK_EMAIL, 10, email=OWNER), moment(10))
     before = len(told.events)
     assert outcome(told, erased(), 20) is Outcome.APPLIED
     assert [each.kind for each in said_since(told, before)] == [EventKind.ERASED]
@@ -111,8 +111,8 @@ def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -
     assert outcome(told, erased(1, BETA), 1) is Outcome.REFUSED
     assert outcome(told, erased(1, OrganizationId("nobody")), 1) is Outcome.REFUSED
     hold = asked(PLACE_HOLD, 2, hold=HoldKind.LEGAL, expires_at=moment(9))
-    told.tell(hold, moment(2))
-    told.tell(asked(PLACE_HOLD, 2.5, hold=HoldKind.COMMERCIAL), moment(2.5))
+    told.apply(hold, moment(2))
+    told.apply(asked(PLACE_HOLD, 2.5, hold=HoldKind.COMMERCIAL), moment(2.5))
     before = len(told.events)
     assert outcome(told, erased(8), 8) is Outcome.REFUSED
     assert said_since(told, before) == []
@@ -136,7 +136,7 @@ def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -
 def test_what_is_told_of_it_changes_nothing(fact: Fact) -> None:
     """It brings nothing back, takes no plan from anybody and violates no lock; it is journalled."""
     told = closed()
-    told.tell(erased(), moment(20))
+    told.apply(erased(), moment(20))
     before = (len(told.events), dict(told.fleet.organizations), dict(told.fleet.subscriptions))
     assert outcome(told, fact, 30) is Outcome.NO_CHANGE
     told.wait(FAR)
@@ -147,11 +147,11 @@ def test_what_is_told_of_it_changes_nothing(fact: Fact) -> None:
 def test_neither_its_plans_nor_use_of_it_say_anything_any_more() -> None:
     """Not even that a last report is due: there is nobody to bill."""
     told = closed()
-    told.tell(erased(), moment(20))
+    told.apply(erased(), moment(20))
     before = len(told.events)
-    told.tell_all(
-        heard(AGREEMENT, note(30, ENDED)),
-        heard(AGREEMENT, note(31, Activated())),
+    told.apply_all(
+        notified(AGREEMENT, note(30, ENDED)),
+        notified(AGREEMENT, note(31, Activated())),
         signed_in(30),
         requested(30),
         day=31,
@@ -170,7 +170,7 @@ def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequ
         SupportRequestKind.EXTEND_GRACE: {"days": 3},
     }
     told = closed()
-    told.tell(erased(), moment(20))
+    told.apply(erased(), moment(20))
     before, stood = len(told.events), told.acme()
     request = asked(request_, 30, **details.get(request_, {}))
     assert outcome(told, request, 30) is Outcome.REFUSED
@@ -188,9 +188,9 @@ def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequ
 def test_who_asks_to_unlock_an_email_in_its_name_is_answered_by_another_or_by_the_worker() -> None:
     """As of one that never was."""
     told = closed()
-    told.tell(erased(), moment(20))
-    told.tell(asked(UNLOCK_EMAIL, 30, email=OTHERS), moment(30))
-    told.tell(asked(UNLOCK_EMAIL, 31, email=OTHERS), moment(31))
+    told.apply(erased(), moment(20))
+    told.apply(asked(UNLOCK_EMAIL, 30, email=OTHERS), moment(30))
+    told.apply(asked(UNLOCK_EMAIL, 31, email=OTHERS), moment(31))
     completed, refused = told.events[-2:]
     assert (completed.subject, completed.kind) == ("gamma", EventKind.SUPPORT_REQUEST_COMPLETED)
     assert (refused.subject, refused.kind) == ("worker", EventKind.SUPPORT_REQUEST_REJECTED)

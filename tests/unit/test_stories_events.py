@@ -1,7 +1,7 @@
 """What an event carries beyond its kind (lifecycle.md section 9, events.md section 3)."""
 
 import pytest
-from stories import DAY_0, HASH, check_story, moment, policy, simulation, tell
+from stories import DAY_0, HASH, check_story, moment, policy, run_story, simulation
 
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
@@ -49,7 +49,7 @@ def step(state: State, day: str) -> ScheduledStep:
 
 def test_the_cancellation_tells_the_whole_schedule() -> None:
     """Whoever shows a banner needs no other event."""
-    details = tell(TO_THE_END)[0].details
+    details = run_story(TO_THE_END)[0].details
     assert details == CancellationDetails(
         (
             step(State.CONTROL_PLANE_LOSS, "10"),
@@ -61,7 +61,7 @@ def test_the_cancellation_tells_the_whole_schedule() -> None:
 
 def test_a_notice_tells_the_schedule_as_it_now_stands() -> None:
     """events.md section 3: after an extension, and without what has come already."""
-    events = tell(TO_THE_END + "11 | support: acme extend 10 |")
+    events = run_story(TO_THE_END + "11 | support: acme extend 10 |")
     notice = next(event.details for event in events if event.kind is EventKind.NOTICE_GIVEN)
     assert isinstance(notice, NoticeDetails)
     assert (notice.upcoming_state, notice.at) == (State.SUSPENDED, moment("26"))
@@ -70,7 +70,7 @@ def test_a_notice_tells_the_schedule_as_it_now_stands() -> None:
 
 def test_each_event_tells_the_next_step() -> None:
     """As it stands when the event is decided; none after the last."""
-    told = {event.kind: standing(event).next_step for event in tell(TO_THE_END)}
+    told = {event.kind: standing(event).next_step for event in run_story(TO_THE_END)}
     assert told[EventKind.CANCELED] == step(State.CONTROL_PLANE_LOSS, "10")
     assert told[EventKind.DATA_PLANE_ACCESS_REVOKED] == step(State.DEACTIVATED, "46")
     assert told[EventKind.DEACTIVATED] is None
@@ -86,18 +86,18 @@ def why(event: Event) -> tuple[str | None, str | None]:
 
 def test_the_reason_of_a_cancellation_stays_up_to_its_end() -> None:
     """Section 11: why the organization is in its state."""
-    assert {why(event) for event in tell(TO_THE_END)} == {("customer", "customer")}
+    assert {why(event) for event in run_story(TO_THE_END)} == {("customer", "customer")}
 
 
 def test_a_reinstatement_by_the_same_subscription_is_the_customers_doing() -> None:
     """events.md section 3: the reason is then `reinstated`."""
-    back = next(event for event in tell(AND_BACK) if event.kind is EventKind.REINSTATED)
+    back = next(event for event in run_story(AND_BACK) if event.kind is EventKind.REINSTATED)
     assert why(back) == ("reinstated", "customer")
 
 
 def test_a_commitment_that_brings_an_organization_back_is_the_vendors_doing() -> None:
     """A subscription is bought by the customer, a commitment is entered by the vendor."""
-    back = tell("""
+    back = run_story("""
         0 | acme created                     |
         0 | acme commits c-1 from=0 to=5     |
         6 | acme commits c-2 from=6 to=99999 |
@@ -111,7 +111,7 @@ def test_a_commitment_that_brings_an_organization_back_is_the_vendors_doing() ->
 
 def test_what_support_does_is_supports_doing() -> None:
     """events.md section 3: `support_request`, then `reactivated`."""
-    events = tell(
+    events = run_story(
         """
         0 | acme created plus        |
         1 | support: acme deactivate |
@@ -126,7 +126,7 @@ def test_what_support_does_is_supports_doing() -> None:
 
 def test_inactivity_is_decided_by_the_system() -> None:
     """events.md section 3."""
-    events = tell("""
+    events = run_story("""
         0 | feeds: daily 0..30 |
         0 | acme created       |
     """)
@@ -139,7 +139,7 @@ def test_inactivity_is_decided_by_the_system() -> None:
 
 def test_the_deactivation_lists_what_it_takes() -> None:
     """All plans that were attached, and the newest owner's email as its keyed hash."""
-    details = {event.kind: event.details for event in tell(TO_THE_END)}
+    details = {event.kind: event.details for event in run_story(TO_THE_END)}
     removed = details[EventKind.SUBSCRIPTIONS_REMOVED]
     assert isinstance(removed, SubscriptionsDetails)
     assert [*map(str, removed.subscriptions), *removed.commitments] == ["gcp:e-1", "c-1"]
@@ -149,7 +149,7 @@ def test_the_deactivation_lists_what_it_takes() -> None:
 
 def test_the_deactivation_lists_grants_as_well() -> None:
     """Section 2: a grant is a plan, named by the request that gave it."""
-    events = tell(
+    events = run_story(
         f"""{TO_THE_END}
         12 | support: acme reinstate grant=14 id=r-1 |
         15 | support: acme reinstate grant=30 id=r-2 |
@@ -223,7 +223,7 @@ def test_an_end_of_which_old_news_tells_an_earlier_time_is_the_same_end() -> Non
 
 def test_one_cancellation_is_one_story() -> None:
     """All its events share the id of the first, up to the withdrawn notice."""
-    events = tell(AND_BACK)
+    events = run_story(AND_BACK)
     second = next(e for e in events if e.decided_at == moment("30"))
     first = {event.correlation_id for event in events if event.decided_at < moment("30")}
     assert first == {str(events[0].id)}
@@ -232,7 +232,7 @@ def test_one_cancellation_is_one_story() -> None:
 
 def test_one_request_is_one_story() -> None:
     """events.md section 3: all events of a request share a correlation id."""
-    events = tell(
+    events = run_story(
         """
         0 | acme created plus        |
         1 | support: acme deactivate |
@@ -247,7 +247,7 @@ def test_one_request_is_one_story() -> None:
 
 def test_an_inactivity_is_one_story_with_its_notice() -> None:
     """So that a consumer can tell which notice came true, and which was withdrawn."""
-    events = tell("""
+    events = run_story("""
         0  | feeds: daily 0..80 |
         0  | acme created       |
         25 | acme logs in       |
@@ -260,7 +260,7 @@ def test_an_inactivity_is_one_story_with_its_notice() -> None:
 
 def test_each_event_names_what_caused_it() -> None:
     """The inbound event, or `deadline`."""
-    causes = {event.kind: event.causation_id for event in tell(AND_BACK, until="20")}
+    causes = {event.kind: event.causation_id for event in run_story(AND_BACK, until="20")}
     assert causes[EventKind.CANCELED] == "line-2"
     assert causes[EventKind.CONTROL_PLANE_LOST] == "deadline"
     assert causes[EventKind.API_KEYS_RESTORED] == "line-3"
@@ -269,13 +269,13 @@ def test_each_event_names_what_caused_it() -> None:
 @pytest.mark.parametrize("until", ["0", "9", "12", "16", "50"])
 def test_sequences_rise_by_one_from_one(until: str) -> None:
     """Invariant 6: a consumer can tell that it missed something."""
-    events = tell(TO_THE_END, until=until)
+    events = run_story(TO_THE_END, until=until)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
 
 
 def test_the_same_story_has_the_same_ids() -> None:
     """Invariant 6: an event's id is that of its organization, sequence and kind."""
-    first, second = tell(TO_THE_END), tell(TO_THE_END)
+    first, second = run_story(TO_THE_END), run_story(TO_THE_END)
     assert [event.id for event in first] == [event.id for event in second]
     assert len({event.id for event in first}) == len(first)
 
@@ -288,7 +288,7 @@ def test_an_empty_scenario_says_nothing() -> None:
 
 def test_a_subscription_is_named_as_the_marketplace_names_it() -> None:
     """events.md section 2: `PRODUCT_CODE/CUSTOMER_IDENTIFIER` where AWS knows no agreement."""
-    events = tell(f"{AND_BACK}\n31 | support: acme deactivate |", until="31")
+    events = run_story(f"{AND_BACK}\n31 | support: acme deactivate |", until="31")
     removed = next(event for event in events if event.kind is EventKind.SUBSCRIPTIONS_REMOVED)
     assert isinstance(removed.details, SubscriptionsDetails)
     (key,) = removed.details.subscriptions

@@ -1,7 +1,7 @@
 """While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
 
 import pytest
-from stories import check_story, tell
+from stories import check_story, run_story
 
 from marketplace_worker.lifecycle.events import STATE_EVENTS, EventKind
 
@@ -337,7 +337,7 @@ def test_a_proof_stays_where_it_is_told_later_that_another_has_the_account() -> 
 @pytest.mark.parametrize("word", ["acme logs in", "support: acme reinstate"])
 def test_a_sign_in_proves_at_the_instant_of_an_end_what_support_would(word: str) -> None:
     """Section 11: an end that comes by itself is ahead while messages of its instant are read."""
-    events = tell(
+    events = run_story(
         f"""
         0  | acme created plus                                          |
         0  | acme links gcp:e-1 payg                                    |

@@ -3,7 +3,7 @@
 from itertools import permutations
 
 import pytest
-from stories import check_story, moment, tell
+from stories import check_story, moment, run_story
 
 from marketplace_worker.lifecycle.events import EventKind
 
@@ -268,7 +268,7 @@ def test_news_comes_to_the_same_in_any_order_and_however_often(order: tuple[int,
     """Section 2: a register is a fold in the marketplace's own time order."""
     twice = (*order, *reversed(order))
     story = "\n".join(f"40 | {NEWS[number]} id=news-{number} |" for number in twice)
-    canceled, report = tell(story, until="40")
+    canceled, report = run_story(story, until="40")
     assert report.kind == "metering.final_report_due"
     assert canceled.standing is not None
     assert (canceled.kind, canceled.effective_at) == ("organization.canceled", moment("5"))
@@ -301,7 +301,7 @@ def test_the_end_of_a_plan_tells_why_and_by_whom(line: str) -> None:
         0 | acme links {plan} |
         9 | {plan} {end}      |
     """
-    canceled = tell(story, until="9")[0].standing
+    canceled = run_story(story, until="9")[0].standing
     assert canceled is not None
     assert f"{canceled.reason} by {canceled.initiator}" == why
 

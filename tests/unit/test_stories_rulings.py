@@ -208,7 +208,7 @@ def test_azure_needs_support_again_after_the_next_cancellation() -> None:
 
 
 def test_effects_are_effective_with_their_state_event_and_sequences_begin_at_one() -> None:
-    """A consumer reads one story in order; `spoken.py` checks it in every story."""
+    """A consumer reads one story in order; `event_rules.py` checks it in every story."""
     events = check_story(
         """
         day   | heard                            | said

@@ -4,7 +4,7 @@ Holds and extensions have pages of their own.
 """
 
 import pytest
-from stories import check_story, tell
+from stories import check_story, run_story
 
 from marketplace_worker.lifecycle.events import EventKind, SupportDetails
 from marketplace_worker.lifecycle.vocabulary import Initiator
@@ -255,7 +255,7 @@ REFUSED = """
 def test_a_refusal_has_its_code(line: str) -> None:
     """Section 7; section 11: what is invalid is so before it is anything else."""
     before, request, code = (cell.strip() for cell in line.split("|"))
-    events = tell(f"{BEFORE[before]}\n40 | support: {request} id=asked |", until="40")
+    events = run_story(f"{BEFORE[before]}\n40 | support: {request} id=asked |", until="40")
     (answer,) = [event for event in events if event.causation_id == "asked"]
     assert isinstance(answer.details, SupportDetails)
     assert (answer.details.code, answer.subject) == (code, "acme")
@@ -292,7 +292,7 @@ def test_an_answer_says_who_asked_for_what() -> None:
     """events.md section 3: and `code` is null where the request was completed."""
     completed, rejected = [
         event.details
-        for event in tell(
+        for event in run_story(
             """
             0 | acme created plus               |
             1 | support: acme hold legal id=r-1 |

@@ -1,7 +1,7 @@
 """A fleet without marketplaces: facts are told to it, its deadlines come, all of it is recorded.
 
-Facts here are written by hand; `drawn.py` has those that are drawn, and `stories.py` those that
-come from real messages.
+Facts here are written by hand; `strategies.py` has those that are drawn, and `stories.py` those
+that come from real messages.
 """
 
 from collections.abc import Callable, Mapping
@@ -100,7 +100,7 @@ class Shown(list[_T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DecisionRecord:
     """One fact that was decided on: what was decided, and the organizations before it."""
 
     fact: Fact
@@ -108,7 +108,7 @@ class Told:
     decision: Decision
 
 
-Watcher = Callable[["World", Told], None]
+Watcher = Callable[["World", DecisionRecord], None]
 """Looks at each decision when it has been made."""
 
 
@@ -135,7 +135,7 @@ class World:
         """The same for hypothesis."""
         printer.text(repr(self))
 
-    def tell(self, fact: Fact, now: datetime) -> Decision | None:
+    def apply(self, fact: Fact, now: datetime) -> Decision | None:
         """Decide on one fact, as the worker does; None: activity that nobody waits for."""
         if isinstance(fact, LoggedIn | ApiRequested):
             self.fleet.record_activity(fact)
@@ -153,7 +153,7 @@ class World:
                 if each.withheld_at is not None:
                     self.note(each.id, now, now)
         self.events += decision.events
-        self.watch(self, Told(fact, now, decision))
+        self.watch(self, DecisionRecord(fact, now, decision))
         return decision
 
     def note(
@@ -167,7 +167,7 @@ class World:
         if idle:
             self.idle.add(id_)
 
-    def look(self, organization: OrganizationId, now: datetime) -> Decision:
+    def run_deadline(self, organization: OrganizationId, now: datetime) -> Decision:
         """Let a deadline come, whether or not one has."""
         return self.decide(deadline_of(self.fleet.organization(organization), now), now)
 
@@ -182,14 +182,14 @@ class World:
                 return
             now, organization = due[0]
             in_vain = in_vain | {organization} if organization in self.idle else set()
-            self.look(organization, now)
+            self.run_deadline(organization, now)
             again = self.due_at.get(organization)
             assert again is None or again > now, "what was due has been done"
 
-    def tell_all(self, *facts: Fact, day: float) -> None:
+    def apply_all(self, *facts: Fact, day: float) -> None:
         """Tell several facts at one moment."""
         for fact in facts:
-            self.tell(fact, moment(day))
+            self.apply(fact, moment(day))
 
     def case(self, organization: Organization, now: datetime) -> Case:
         """An organization under decision, among all that is known."""
@@ -240,7 +240,7 @@ def note(day: float, change: Change, rank: int = 1, id_: str = "", **told: objec
     return Note(moment(day), rank, name, change, **told)  # type: ignore[arg-type]
 
 
-def heard(subscription: SubscriptionKey, told: Note) -> Notified:
+def notified(subscription: SubscriptionKey, told: Note) -> Notified:
     """A marketplace said something."""
     identity = Identity(subscription.marketplace, f"{subscription}/{told.id}")
     return Notified(identity, subscription, told, notification=told.change.kind)

@@ -29,7 +29,7 @@ STOP_S_MAX = 10.0
 
 
 @dataclass(frozen=True)
-class Watched:
+class ProbedStage:
     """A stage whose Postgres is behind a proxy for the worker, and whose broker is its own."""
 
     stage: Stage
@@ -124,9 +124,9 @@ async def own_broker(
 
 
 @pytest.fixture
-async def watched(
+async def probed(
     pytestconfig: pytest.Config, own_broker: OwnBroker, postgres_dsn: str, topic_prefix: str
-) -> AsyncIterator[Watched]:
+) -> AsyncIterator[ProbedStage]:
     """Topics of one partition each, the schema, and a port for the worker."""
     choice = pytestconfig.stash[servers.CHOICE]
     if choice.broker is not servers.Broker.APACHE:
@@ -148,7 +148,7 @@ async def watched(
             Stage.of(settings, pool) as stage,
         ):
             await migrate(pool)
-            yield Watched(stage, proxy, own_broker.pid)
+            yield ProbedStage(stage, proxy, own_broker.pid)
 
 
 async def stopped(worker: asyncio.subprocess.Process) -> int:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.telling import pieces, told
+from faults.expected_outcome import actual_outcome, require_equal, simulated_outcome
 from faults.workers import FaultStage, worker
 from faults.workload import Wave, Workload, workload
-from faults.yardstick import expected, measured, require_equal
+from faults.workload_sender import advance, send_in_pieces
 from marketplace_worker.settings import Settings
 
 pytestmark = pytest.mark.faults
@@ -31,11 +31,11 @@ def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Setti
     print(f"seed {seed}")
     chance = random.Random(seed)
     told = workload(chance, 32)
-    want = expected(told, settings)
+    want = simulated_outcome(told, settings)
     assert want.dead_letters == told.refused
     assert len(set(want.states.values())) > 1
     for _ in range(5):
-        require_equal(want, expected(topics_overtake(told, chance), settings))
+        require_equal(want, simulated_outcome(topics_overtake(told, chance), settings))
 
 
 async def test_without_a_fault_a_worker_comes_to_what_simulate_says(
@@ -46,5 +46,5 @@ async def test_without_a_fault_a_worker_comes_to_what_simulate_says(
     print(f"seed {seed}")
     workload_ = workload(random.Random(seed), 32)
     async with worker(stage, tmp_path / "worker.log"):
-        await told(pieces(stage, workload_, of=1_000))
-    require_equal(expected(workload_, stage.settings), await measured(stage))
+        await advance(send_in_pieces(stage, workload_, of=1_000))
+    require_equal(simulated_outcome(workload_, stage.settings), await actual_outcome(stage))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from world import ACME, DAY, DAY_0, OWNER, created, heard, moment, note, signed_in
+from world import ACME, DAY, DAY_0, OWNER, created, moment, note, notified, signed_in
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Waited
 from marketplace_worker.lifecycle.decide import Decision, deadline_of, decide
@@ -116,7 +116,7 @@ def organizations_of_an_account(count: int) -> Grown:
         for n in range(1, count + 1)
         for each in (_canceled(_name(n)), _plan(n, BOUGHT, CANCELED, of=_name(n)))
     ]
-    fact = heard(_key(0), replace(note(40, Activated()), billing_account=ACCOUNT))
+    fact = notified(_key(0), replace(note(40, Activated()), billing_account=ACCOUNT))
     return Grown(_fleet(*held, sign_ins=LOGINS), fact)
 
 
@@ -124,7 +124,7 @@ def former_organizations_of_an_account(count: int) -> Grown:
     """The one agreement was moved from each to the next, and all of them left."""
     moves = tuple(Link(moment(2 + n / 1_000), f"l-{n}", _name(n)) for n in range(1, count + 1))
     plan = replace(_plan(1, BOUGHT, CANCELED, of=None), links=moves)
-    fact = heard(_key(0), replace(note(40, Activated()), billing_account=ACCOUNT))
+    fact = notified(_key(0), replace(note(40, Activated()), billing_account=ACCOUNT))
     return Grown(
         _fleet(plan, *(_canceled(_name(n)) for n in range(1, count + 1)), sign_ins=LOGINS), fact
     )
@@ -133,7 +133,7 @@ def former_organizations_of_an_account(count: int) -> Grown:
 def plans_that_nobody_linked(count: int) -> Grown:
     """All of one account, whose only organization left; one more is bought."""
     loose = [_plan(n, note(40, Activated()), of=None) for n in range(2, count + 2)]
-    fact = heard(_key(0), replace(note(41, Activated()), billing_account=ACCOUNT))
+    fact = notified(_key(0), replace(note(41, Activated()), billing_account=ACCOUNT))
     return Grown(_fleet(_canceled(), _plan(1, BOUGHT, CANCELED), *loose), fact)
 
 
@@ -152,7 +152,7 @@ def plans_that_were_proved(count: int) -> Grown:
     proofs = tuple(Proof(each, moment(41), CompletedBy.SIGN_IN) for each in key)
     proved = replace(proved, proofs=proofs)
     loose = [_plan(n, note(40, Activated()), of=None) for n in range(2, count + 2)]
-    fact = heard(key[-1], replace(note(55, OVER), billing_account=ACCOUNT))
+    fact = notified(key[-1], replace(note(55, OVER), billing_account=ACCOUNT))
     return Grown(_fleet(proved, _plan(1, BOUGHT, CANCELED), *loose), fact)
 
 
@@ -162,14 +162,14 @@ def plans_that_were_proved(count: int) -> Grown:
 def plans_of_an_organization(count: int) -> Grown:
     """All are active, and one of them ends."""
     plans = [_plan(n, BOUGHT) for n in range(count)]
-    return Grown(_fleet(_organization(), *plans), heard(_key(0), note(50, OVER)))
+    return Grown(_fleet(_organization(), *plans), notified(_key(0), note(50, OVER)))
 
 
 def ended_plans_of_an_organization(count: int) -> Grown:
     """All but one have ended: that one ends too, and each calls for its final report."""
     plans = [_plan(n, BOUGHT, CANCELED) for n in range(1, count)]
     fleet = _fleet(_organization(), _plan(0, BOUGHT), *plans)
-    return Grown(fleet, heard(_key(0), note(50, OVER)))
+    return Grown(fleet, notified(_key(0), note(50, OVER)))
 
 
 def plans_that_wait_for_support(count: int) -> Grown:
@@ -212,20 +212,20 @@ def _renewals(count: int, *, linked: bool) -> Iterator[Subscription]:
 
 def a_chain_of_which_the_first_is_linked(count: int) -> Grown:
     """And the first is heard of again, long after."""
-    fact = heard(_key(0), note(50, OVER))
+    fact = notified(_key(0), note(50, OVER))
     return Grown(_fleet(_organization(), *_renewals(count, linked=False)), fact)
 
 
 def a_chain_of_linked_renewals(count: int) -> Grown:
     """And the last ends."""
-    fact = heard(_key(count - 1), note(50, OVER))
+    fact = notified(_key(count - 1), note(50, OVER))
     return Grown(_fleet(_organization(), *_renewals(count, linked=True)), fact)
 
 
 def a_chain_told_backwards(count: int) -> Grown:
     """The first, which all others continue, is heard of last of all."""
     others = list(_renewals(count, linked=False))[1:]
-    return Grown(_fleet(_organization(), *others), heard(_key(0), note(0, Activated())))
+    return Grown(_fleet(_organization(), *others), notified(_key(0), note(0, Activated())))
 
 
 def successors_of_one(count: int) -> Grown:
@@ -235,7 +235,7 @@ def successors_of_one(count: int) -> Grown:
         for n in range(1, count + 1)
     ]
     fleet = _fleet(_organization(), _plan(0, BOUGHT), *heirs)
-    return Grown(fleet, heard(_key(0), note(50, Superseded())))
+    return Grown(fleet, notified(_key(0), note(50, Superseded())))
 
 
 # --- one subscription -----------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def notes_of_a_subscription(count: int) -> Grown:
     notes = [
         note(1 + n / count, Ending(moment(90)) if n % 2 else Activated()) for n in range(count)
     ]
-    return Grown(_fleet(_organization(), _plan(0, *notes)), heard(_key(0), note(50, OVER)))
+    return Grown(_fleet(_organization(), _plan(0, *notes)), notified(_key(0), note(50, OVER)))
 
 
 def operations_of_a_subscription(count: int) -> Grown:
@@ -256,7 +256,7 @@ def operations_of_a_subscription(count: int) -> Grown:
         for n in range(count)
     ]
     plan = _plan(0, *notes, marketplace=Marketplace.AZURE, account=None)
-    fact = heard(plan.key, replace(note(50, Unchanged(), plan_type=None), operation="last"))
+    fact = notified(plan.key, replace(note(50, Unchanged(), plan_type=None), operation="last"))
     return Grown(_fleet(_organization(), plan), fact)
 
 

@@ -2,7 +2,7 @@
 
 Two organizations share subscriptions and accounts.  Everything happens at a few moments, or a
 second or an hour beside one of them; part of it arrives late, in bundles.  The lines are in the
-language of `telling.py`, so a failing test prints a story that can be read and told again.
+language of `story_language.py`, so a failing test prints a story that can be read and told again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from telling import DAY, DAY_0, day, tellings
+from story_language import DAY, DAY_0, day, parse_story
 
 from marketplace_worker.record import Record
 
@@ -61,7 +61,7 @@ Story = Sequence[Line]
 def records(story: Story) -> list[Record]:
     """The messages of a story, in its order."""
     heard = [(day(line.arrives_at), str(line).split("|")[1].strip()) for line in story]
-    return [told.what for told in tellings(heard) if isinstance(told.what, Record)]
+    return [told.what for told in parse_story(heard) if isinstance(told.what, Record)]
 
 
 def printed(story: Story) -> str:
@@ -70,7 +70,7 @@ def printed(story: Story) -> str:
 
 
 @dataclass(slots=True)
-class Happened:
+class StoryDraft:
     """What happened so far in a story that is being drawn."""
 
     random: Random
@@ -99,7 +99,7 @@ class Happened:
 # --- what happens ---------------------------------------------------------------------------------
 
 
-def _google(so_far: Happened, name: str, since: datetime, account: str) -> None:
+def _google(so_far: StoryDraft, name: str, since: datetime, account: str) -> None:
     """A subscription of Google begins and, mostly, ends; or its end was announced."""
     began = so_far.when(since)
     said = f"gcp:{name} ENTITLEMENT"
@@ -118,7 +118,7 @@ def _google(so_far: Happened, name: str, since: datetime, account: str) -> None:
         so_far.add(ended, f"{said}_CANCELLED reason={reason} account={account}")
 
 
-def _agreement(so_far: Happened, name: str, since: datetime, account: str) -> None:
+def _agreement(so_far: StoryDraft, name: str, since: datetime, account: str) -> None:
     """An agreement of AWS: it may be amended, renewed by a successor, or its licence goes."""
     began = so_far.when(since)
     said = f"aws:{name}"
@@ -141,7 +141,7 @@ def _agreement(so_far: Happened, name: str, since: datetime, account: str) -> No
         so_far.add(so_far.when(began), f"{said} Agreement Cancellation Request Approved")
 
 
-def _product(so_far: Happened, name: str, since: datetime, _account: str) -> None:
+def _product(so_far: StoryDraft, name: str, since: datetime, _account: str) -> None:
     """A product subscription of AWS may come back again and again."""
     began = so_far.when(since)
     so_far.add(began, f"aws:{name} subscribe-success")
@@ -152,7 +152,7 @@ def _product(so_far: Happened, name: str, since: datetime, _account: str) -> Non
         so_far.add(so_far.when(began), f"aws:{name} {action}")
 
 
-def _saas(so_far: Happened, name: str, since: datetime, _account: str) -> None:
+def _saas(so_far: StoryDraft, name: str, since: datetime, _account: str) -> None:
     """A subscription of Azure, whose operations are told word by word."""
     began = so_far.when(since)
     so_far.add(began, f"azure:{name} Subscribe")
@@ -174,7 +174,7 @@ WORDS = [
     ["Failed", "Succeeded"],
 ]
 
-Market = Callable[[Happened, str, datetime, str], None]
+Market = Callable[[StoryDraft, str, datetime, str], None]
 MARKETS: dict[str, Market] = {
     "gcp:e-": _google,
     "aws:a-": _agreement,
@@ -183,7 +183,7 @@ MARKETS: dict[str, Market] = {
 }
 
 
-def buy(so_far: Happened, organization: str, key: str, account: str) -> None:
+def buy(so_far: StoryDraft, organization: str, key: str, account: str) -> None:
     """The sign-up accepted a subscription; its messages are a marketplace's."""
     at = so_far.when()
     plan_type = so_far.one("", " payg", " commit")
@@ -192,13 +192,13 @@ def buy(so_far: Happened, organization: str, key: str, account: str) -> None:
     live(so_far, key, at - so_far.random.choice([0 * DAY, HOUR, DAY]), account)
 
 
-def live(so_far: Happened, key: str, since: datetime, account: str) -> None:
+def live(so_far: StoryDraft, key: str, since: datetime, account: str) -> None:
     """What its marketplace says of a subscription."""
     market = next(each for each in MARKETS if key.startswith(each))
     MARKETS[market](so_far, key.partition(":")[2], since, account)
 
 
-def _moved(so_far: Happened, key: str) -> None:
+def _moved(so_far: StoryDraft, key: str) -> None:
     """A subscription goes from hand to hand."""
     at = so_far.when()
     for organization in so_far.random.choice([["beta"], ["beta", "acme"], ["acme", "beta"]]):
@@ -206,7 +206,7 @@ def _moved(so_far: Happened, key: str) -> None:
         at = so_far.when(at)
 
 
-def commit(so_far: Happened, organization: str) -> None:
+def commit(so_far: StoryDraft, organization: str) -> None:
     """A commitment, which may begin later; it may be told again, otherwise."""
     name = so_far.one("c-1", "c-1", "c-2")
     linked = so_far.when()
@@ -218,7 +218,7 @@ def commit(so_far: Happened, organization: str) -> None:
         linked = so_far.when(linked)
 
 
-def _signed_in(so_far: Happened, organization: str) -> None:
+def _signed_in(so_far: StoryDraft, organization: str) -> None:
     """Users sign in around the moments at which something began or ended."""
     began = [at for at, *_ in so_far.facts] or so_far.moments
     for _ in range(so_far.random.choice([1, 2, 2, 3])):
@@ -271,13 +271,15 @@ THEMES = [
 ]
 
 
-def tangle(random: Random, *, without: Iterable[str] = (), late: float | None = None) -> list[Line]:
+def draw_story(
+    random: Random, *, without: Iterable[str] = (), late: float | None = None
+) -> list[Line]:
     """A story of two organizations, in the order in which it arrives.
 
     It keeps to what no rule leaves open: two logins a day, 45 days of them.
     `without`: marketplaces that are left out.  `late`: which part of it arrives late.
     """
-    theme, so_far = random.choice(THEMES), Happened(random, draw_moments(random), [])
+    theme, so_far = random.choice(THEMES), StoryDraft(random, draw_moments(random), [])
     first = _choose(random, theme.first, without)
     if so_far.perhaps(theme.ends_first):
         end_in_time(so_far, first)
@@ -309,7 +311,7 @@ def _some(random: Random, theme: Theme, keys: Sequence[str], without: Iterable[s
     return sorted({_choose(random, keys, without) for _ in range(number)})
 
 
-def end_in_time(so_far: Happened, key: str) -> None:
+def end_in_time(so_far: StoryDraft, key: str) -> None:
     """A plan of acme that ended at the first of the moments, and this was heard in time."""
     end = so_far.moments[0]
     so_far.add(DAY_0, f"acme links {key}{so_far.one('', '', ' payg', ' commit')}")
@@ -335,7 +337,7 @@ def draw_moments(random: Random) -> list[datetime]:
     return [DAY_0 + (first + days) * DAY for days in (0, *after)]
 
 
-def arriving(so_far: Happened, on_time: int, late: float) -> list[Line]:
+def arriving(so_far: StoryDraft, on_time: int, late: float) -> list[Line]:
     """Some of it arrives when it happens, as the first `on_time` do; the rest late, in bundles."""
     random = so_far.random
     first = {id_ for _, _, id_ in so_far.facts[:on_time]}

@@ -1,6 +1,6 @@
 """A process that has imported everything and forks a child for each job: a start takes no time.
 
-    python -m faults.nursery
+    python -m faults.fork_server
 
 A job is a line on standard input.  On standard output stands `born PID`, and later `gone PID CODE`.
 It ends, with all children, when its input does.
@@ -65,7 +65,7 @@ class Child:
         return await asyncio.shield(self._ended)
 
 
-class Nursery:
+class ForkServer:
     """Where children are made; by `opened`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -75,17 +75,17 @@ class Nursery:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls) -> AsyncIterator["Nursery"]:
+    async def opened(cls) -> AsyncIterator["ForkServer"]:
         """One that ends with the block."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "faults.nursery",
+            sys.executable, "-m", "faults.fork_server",
             cwd=TESTS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
-        nursery = cls(process)
-        listening = asyncio.create_task(nursery._listen())
+        fork_server = cls(process)
+        listening = asyncio.create_task(fork_server._listen())
         try:
-            yield nursery
+            yield fork_server
         finally:
             assert process.stdin is not None
             process.stdin.close()

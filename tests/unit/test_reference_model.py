@@ -1,12 +1,12 @@
-"""What `simulate` says is what a second reading of the rules says (`naive.py`).
+"""What `simulate` says is what a second reading of the rules says (`reference_model.py`).
 
 The model was written from docs/rules alone, without a look at the core.  Where they differ, the
 rules decide who is wrong.  `make test-model` goes on with fresh seeds.
 """
 
-from naive import Naive
-from naive_registers import Undecided
-from naive_stories import UNTIL, Teller, report
+from reference_model import Naive
+from reference_registers import Undecided
+from reference_stories import UNTIL, Teller, report
 
 SEEDS = range(400)
 WORTH = range(100)

@@ -19,14 +19,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from stories import HASH, Story
-from telling import API_REQUESTS, LOGINS, PolicyLoaded, Told
+from story_language import API_REQUESTS, LOGINS, PolicyLoaded, StoryInput
 
 from acceptance.comparison import (
     Json,
     by_subject,
-    said_otherwise,
+    differing_events,
+    differing_states,
     standing,
-    stands_otherwise,
 )
 from acceptance.stage import PATIENCE_S, MovableClock, forget_everything
 from marketplace_worker.app import worker_of
@@ -51,7 +51,7 @@ from marketplace_worker.streams import joining
 from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.producer import Publisher, producing
 from marketplace_worker.streams.topics import create_topics
-from streams.streaming import UNWATCHED
+from streams.recording_handler import NO_OVERSIGHT
 
 THE_END: Final = b"the end of a story"
 """What we write behind the events of a story, to know that we have read all of them."""
@@ -84,16 +84,16 @@ class Ending:
     def differences(self, came: "Ending") -> list[str]:
         """Where what came is another, line by line; empty where it is the same."""
         return [
-            *said_otherwise(self.said, came.said),
-            *stands_otherwise(self.stands, came.stands),
-            *stands_otherwise({"refused": self.refused}, {"refused": came.refused}),
+            *differing_events(self.said, came.said),
+            *differing_states(self.stands, came.stands),
+            *differing_states({"refused": self.refused}, {"refused": came.refused}),
             *came.misfolded,
         ]
 
 
 @dataclass
-class Teller:
-    """Tells one story after another; made by `Teller.ready`.
+class StoryRunner:
+    """Tells one story after another; made by `StoryRunner.ready`.
 
     By topic: `sent` and `taken` are how far it was sent and taken in, `begun` is where the story
     began.
@@ -114,7 +114,7 @@ class Teller:
 
     @classmethod
     @asynccontextmanager
-    async def ready(cls, settings: Settings) -> AsyncIterator["Teller"]:
+    async def ready(cls, settings: Settings) -> AsyncIterator["StoryRunner"]:
         """With topics and a schema that are made now, and consumers that have joined."""
         settings = _hurried(settings)
         kafka, clock = settings.kafka, MovableClock()
@@ -128,14 +128,14 @@ class Teller:
         ):
             await migrate(pool)
             worker = worker_of(settings, Policy(), pool, clock, clock.of_machine)
-            teller = cls(settings, pool, sending, hearing, publisher, clock, worker)
-            take = teller._take
+            runner = cls(settings, pool, sending, hearing, publisher, clock, worker)
+            take = runner._take
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(joining, "IDLE_WAIT_MS", 5)
-                async with consuming(settings, facts=take, activity=take, oversight=UNWATCHED):
-                    yield teller
+                async with consuming(settings, facts=take, activity=take, oversight=NO_OVERSIGHT):
+                    yield runner
 
-    async def tell(self, story: Story) -> Ending:
+    async def run(self, story: Story) -> Ending:
         """Tell a story from an empty database to its end.
 
         Where it does not come to its end, who knows what is still under way: no other is told.
@@ -168,7 +168,7 @@ class Teller:
         async with transaction(self.pool) as conn:
             await policies.register(conn, policy, now=self.clock.now)
 
-    async def _hear(self, together: Sequence[Told], story: Story) -> None:
+    async def _hear(self, together: Sequence[StoryInput], story: Story) -> None:
         """Records that may be sent together, or one thing that an operator does."""
         at, what = together[0].at, together[0].what
         if not isinstance(what, Record):
@@ -182,7 +182,7 @@ class Teller:
             case fact:
                 await operate(fact, self.worker)
 
-    async def _receive(self, together: Sequence[Told]) -> None:
+    async def _receive(self, together: Sequence[StoryInput]) -> None:
         """Records and deadlines in their order; what no deadline divides is sent at once."""
         while together:
             await self._pass_time(together[0].at)
@@ -323,7 +323,7 @@ async def _create_inbound(settings: Settings) -> None:
         await admin.close()
 
 
-def _together(heard: Sequence[Told]) -> list[list[Told]]:
+def _together(heard: Sequence[StoryInput]) -> list[list[StoryInput]]:
     """What may be sent together: neighbours of one topic and one time, and what others do.
 
     Others are those of whom nothing but activity is heard: it keeps the feeds alive, and no more.
@@ -331,7 +331,7 @@ def _together(heard: Sequence[Told]) -> list[list[Told]]:
     records = [each.what for each in heard if isinstance(each.what, Record)]
     known = {_subject(record) for record in records if record.topic not in ACTIVITY}
 
-    def place(told: Told) -> object:
+    def place(told: StoryInput) -> object:
         match told.what:
             case Record(topic=topic) as record:
                 others = topic in ACTIVITY and _subject(record) not in {*known, None}

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from stories import RETELL, Story, policy, tell
+from stories import OTHER_RUNNERS, Story, policy, run_story
 
-from acceptance.comparison import said_otherwise
-from acceptance.retelling import Ending, Teller
+from acceptance.comparison import differing_events
+from acceptance.worker_driver import Ending, StoryRunner
 from marketplace_worker.contract.documents import organization_to_json
 from marketplace_worker.lifecycle.events import (
     EventKind,
@@ -47,25 +47,25 @@ HELD = """
 
 
 @pytest.fixture
-async def teller(settings: Settings) -> AsyncIterator[Teller]:
+async def runner(settings: Settings) -> AsyncIterator[StoryRunner]:
     """A worker of this test's own."""
-    async with Teller.ready(settings) as teller:
-        yield teller
+    async with StoryRunner.ready(settings) as runner:
+        yield runner
 
 
 def story(text: str, *policies: Policy, until: str | None = None) -> Story:
     """A story as `simulate` tells it."""
     told: list[Story] = []
-    RETELL.append(told.append)
+    OTHER_RUNNERS.append(told.append)
     try:
-        tell(text, *policies, until=until)
+        run_story(text, *policies, until=until)
     finally:
-        RETELL.remove(told.append)
+        OTHER_RUNNERS.remove(told.append)
     return told[0]
 
 
 @pytest.mark.broker
-async def test_the_guard_counts_also_those_of_whom_nothing_is_due(teller: Teller) -> None:
+async def test_the_guard_counts_also_those_of_whom_nothing_is_due(runner: StoryRunner) -> None:
     """A worker loads a batch; the limit is a fraction of the whole fleet, and lasts over loads."""
     told = story(
         """
@@ -83,11 +83,11 @@ async def test_the_guard_counts_also_those_of_whom_nothing_is_due(teller: Teller
     trips = [e.details for e in told.events if isinstance(e.details, GuardTrippedDetails)]
     assert [(trip.counted, trip.limit) for trip in trips] == [(5, 5), (1, 1)]
 
-    assert not Ending.in_simulation(told).differences(await teller.tell(told))
+    assert not Ending.in_simulation(told).differences(await runner.run(told))
 
 
 @pytest.mark.broker
-async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(teller: Teller) -> None:
+async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(runner: StoryRunner) -> None:
     """Several batches a day: no gap is longer than three days, as long as no moment is lost."""
     told = story("""
         0      | acme created            |
@@ -104,22 +104,22 @@ async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(teller: Te
     assert EventKind.DEACTIVATED in {event.kind for event in told.events}
     assert EventKind.ACTIVITY_FEED_SILENT not in {event.kind for event in told.events}
 
-    assert not Ending.in_simulation(told).differences(await teller.tell(told))
+    assert not Ending.in_simulation(told).differences(await runner.run(told))
 
 
 @pytest.mark.broker
 async def test_what_the_worker_forgets_is_noticed(
-    teller: Teller, monkeypatch: pytest.MonkeyPatch
+    runner: StoryRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault is planted: holds are not stored.  Without it the same story is told as it should."""
     told = story(HELD)
-    assert not Ending.in_simulation(told).differences(await teller.tell(told))
+    assert not Ending.in_simulation(told).differences(await runner.run(told))
 
     def forgetful(organization: Organization) -> str:
         return organization_to_json(replace(organization, holds=()))
 
     monkeypatch.setattr(organizations, "organization_to_json", forgetful)
-    lines = Ending.in_simulation(told).differences(await teller.tell(told))
+    lines = Ending.in_simulation(told).differences(await runner.run(told))
 
     assert '-8   message: "The legal hold is released; nothing fires at once."' in lines
     assert '+8   message: "No legal hold stands."' in lines
@@ -131,7 +131,7 @@ def test_a_difference_is_shown_by_the_field() -> None:
     second = first | {"sequence": "002", "type": "b", "data": {"x": 1, "y": 1}}
     other = second | {"data": {"x": 2, "y": 1}}
 
-    lines = said_otherwise({"acme": [first, second]}, {"acme": [first, other]})
+    lines = differing_events({"acme": [first, second]}, {"acme": [first, other]})
     assert lines == ["acme:", " 1 a at t", " 2 b at t", "-2   x: 1", "+2   x: 2"]
 
 
@@ -139,6 +139,6 @@ def test_what_is_said_of_one_subject_too_much_or_too_little_is_a_difference() ->
     """Also where the other way of telling says nothing of it at all."""
     event = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {}}
 
-    assert "-1 a at t" in said_otherwise({"acme": [event]}, {})
-    assert "+1 a at t" in said_otherwise({}, {"acme": [event]})
-    assert said_otherwise({"acme": [event]}, {"acme": [event]}) == []
+    assert "-1 a at t" in differing_events({"acme": [event]}, {})
+    assert "+1 a at t" in differing_events({}, {"acme": [event]})
+    assert differing_events({"acme": [event]}, {"acme": [event]}) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from drawn import HEARD, TODAY
+from strategies import HEARD, TODAY
 from world import (
     ACCOUNT,
     ACME,
@@ -65,15 +65,15 @@ ANNOUNCED = (State.ACTIVE, State.CONTROL_PLANE_LOSS, State.SUSPENDED)
 ALL = (State.ACTIVE, *DOWN)
 
 
-def heard_always(world: World) -> World:
+def active_feeds(world: World) -> World:
     """Others are in use all the time."""
     world.fleet.feeds = Feeds({feed: dict(HEARD["always"]) for feed in ActivityFeed})
     return world
 
 
-def ripe(state: State, plan_type: PlanType | None, slack: timedelta) -> World:
+def due_organization(state: State, plan_type: PlanType | None, slack: timedelta) -> World:
     """The next step of acme is due since `slack`, by every rule at once."""
-    world = heard_always(World(Policies(POLICY)))
+    world = active_feeds(World(Policies(POLICY)))
     acme = Organization(
         ACME,
         creation=Creation(BEGAN, "c", BEGAN),
@@ -104,12 +104,12 @@ def ripe(state: State, plan_type: PlanType | None, slack: timedelta) -> World:
         notice = Notice(step, TODAY - slack, TODAY - announced - slack)
         acme = replace(acme, notice=notice)
     link = Link(BEGAN, "l", ACME, plan_type, ACCOUNT)
-    register = told(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).with_link(link)
+    register = register_of(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).with_link(link)
     world.fleet.put(acme, register)
     return world
 
 
-def told(key: SubscriptionKey, *changes: tuple[datetime, Change]) -> Subscription:
+def register_of(key: SubscriptionKey, *changes: tuple[datetime, Change]) -> Subscription:
     """A register of which this was said."""
     notes = (Note(at, 1, f"n-{number}", change) for number, (at, change) in enumerate(changes))
     return Subscription(key, tuple(notes))
@@ -168,7 +168,9 @@ def canceled_too_lately(world: World, margin: timedelta) -> None:
     """By the register: what was decided of it follows."""
     canceled_at = TODAY - offset_of(world.acme()) + margin
     link = world.fleet.subscription(ENTITLEMENT).links[0]
-    world.fleet.put(told(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).with_link(link))
+    world.fleet.put(
+        register_of(ENTITLEMENT, (BEGAN, Activated()), (canceled_at, ENDED)).with_link(link)
+    )
 
 
 @obstacle(*DOWN)
@@ -240,7 +242,7 @@ def _only_the_floor(world: World, *changes: tuple[datetime, Change]) -> None:
     """No offset reaches as far as what Azure wants."""
     short = Timeline(HOUR, 2 * HOUR, 3 * HOUR)
     world.policies = Policies(replace(POLICY, payg=short, commit=short))
-    kept = told(SAAS, (BEGAN, Activated()), *changes)
+    kept = register_of(SAAS, (BEGAN, Activated()), *changes)
     world.fleet.put(kept.with_link(Link(BEGAN, "l-2", ACME)))
 
 
@@ -289,7 +291,7 @@ def granted(world: World, margin: timedelta) -> None:
 @obstacle()
 def subscribed(world: World, _margin: timedelta) -> None:
     """At this very moment."""
-    running = told(AGREEMENT, (TODAY, Activated()))
+    running = register_of(AGREEMENT, (TODAY, Activated()))
     world.fleet.put(running.with_link(Link(TODAY, "again", ACME)))
 
 
@@ -297,7 +299,7 @@ def subscribed(world: World, _margin: timedelta) -> None:
 def superseded_lately(world: World, margin: timedelta) -> None:
     """For seven days a plan that is to be continued counts."""
     ended_at = TODAY - POLICY.grace.successor_within + margin
-    continued = told(AGREEMENT, (BEGAN, Activated()), (ended_at, Superseded()))
+    continued = register_of(AGREEMENT, (BEGAN, Activated()), (ended_at, Superseded()))
     world.fleet.put(continued.with_link(Link(BEGAN, "l-2", ACME)))
 
 
@@ -311,7 +313,7 @@ def pending_until_a_sign_in(world: World, _margin: timedelta) -> None:
 @obstacle(*DOWN)
 def pending_until_support_says_so(world: World, _margin: timedelta) -> None:
     """Azure."""
-    began = told(SAAS, (TODAY, Activated()))
+    began = register_of(SAAS, (TODAY, Activated()))
     world.fleet.put(began.with_link(Link(TODAY, "l-3", ACME)))
 
 

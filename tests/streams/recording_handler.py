@@ -22,7 +22,7 @@ PATIENCE_S = 20.0
 """How long a test waits for what must happen; it never takes so long."""
 
 
-class Seen:
+class RecordingHandler:
     """A handler that keeps what it got, and lets a test wait for it."""
 
     def __init__(self) -> None:
@@ -55,17 +55,17 @@ async def ignore(_records: Sequence[Record]) -> AbstractSet[str]:
     return frozenset()
 
 
-async def unasked(_begun: Sequence[StartOffset]) -> None:
+async def ignore_beginnings(_begun: Sequence[StartOffset]) -> None:
     """Nobody asks where partitions began."""
 
 
-UNWATCHED = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0, began=unasked)
+NO_OVERSIGHT = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0, began=ignore_beginnings)
 """Nobody looks on; at the stop, a batch in flight may take three seconds more."""
 
 
-def taking(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
+def consuming_facts(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
     """Both consumers, with a handler for facts."""
-    return consuming(settings, facts=facts, activity=ignore, oversight=UNWATCHED)
+    return consuming(settings, facts=facts, activity=ignore, oversight=NO_OVERSIGHT)
 
 
 async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:

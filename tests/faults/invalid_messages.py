@@ -77,7 +77,7 @@ class _Wrong:
         return hostile.filled(self.sample, self.place, self.text).encode()
 
 
-def bag(chance: random.Random, size: int, keys: Sequence[bytes]) -> list[Message]:
+def draw_invalid_messages(chance: random.Random, size: int, keys: Sequence[bytes]) -> list[Message]:
     """So many messages with a wrong value in one field, and on every topic each `WHOLE_VALUES`.
 
     Drawn by `chance`, each under a key of a good neighbour.  What of them can be read is about

@@ -20,7 +20,7 @@ from marketplace_worker.store.policies import PolicyBook
 DIFFERENCES_MAX = 20
 """So many are shown."""
 
-Named = tuple[int, str, str]
+EventKey = tuple[int, str, str]
 """An event: its sequence, type and id."""
 
 
@@ -34,7 +34,7 @@ class Outcome:
     """
 
     states: Mapping[str, str]
-    events: Mapping[str, Sequence[Named]]
+    events: Mapping[str, Sequence[EventKey]]
     logins: int
     requests: int
     dead_letters: int
@@ -61,7 +61,7 @@ def require_equal(want: Outcome, came: Outcome) -> None:
         raise AssertionError("\n".join(["- simulate, + worker", *shown]))
 
 
-def expected(workload: Workload, settings: Settings) -> Outcome:
+def simulated_outcome(workload: Workload, settings: Settings) -> Outcome:
     """What `simulate` comes to, by the policy and the email key of the settings."""
     refused: list[str] = []
     simulation = Simulation(
@@ -70,10 +70,10 @@ def expected(workload: Workload, settings: Settings) -> Outcome:
         email_hasher(settings.email_key.get_secret_value().encode()),
         lambda record, _: refused.append(record.position),
     )
-    events: dict[str, list[Named]] = defaultdict(list)
+    events: dict[str, list[EventKey]] = defaultdict(list)
     for each in simulation.run(_records(workload), until=workload.until):
         event = json.loads(encode(each))
-        events[event["subject"]].append(named(event))
+        events[event["subject"]].append(event_key(event))
     states: dict[str, str] = {
         id_: str(each.state) for id_, each in simulation.fleet.organizations.items()
     }
@@ -88,15 +88,15 @@ def _records(workload: Workload) -> list[Record]:
     ]
 
 
-async def measured(stage: Stage) -> Outcome:
+async def actual_outcome(stage: Stage) -> Outcome:
     """What the worker came to: its tables, and its topic from the beginning.
 
     Fails where one organization's events stand in another order than their sequence, other than by
     being sent again.
     """
-    published: dict[str, list[Named]] = defaultdict(list)
-    for event in map(json.loads, await stage.said(stage.settings.topics.lifecycle)):
-        published[event["subject"]].append(named(event))
+    published: dict[str, list[EventKey]] = defaultdict(list)
+    for event in map(json.loads, await stage.published(stage.settings.topics.lifecycle)):
+        published[event["subject"]].append(event_key(event))
     events = {subject: list(dict.fromkeys(each)) for subject, each in published.items()}
     counted = await stage.pool.fetchrow(
         "SELECT coalesce(sum(logins), 0)::bigint AS logins,"
@@ -121,7 +121,7 @@ async def _misfolded(stage: Stage) -> list[str]:
     return [str(each) async for page in verify(inspector) for each in page.differences]
 
 
-def named(event: Mapping[str, str]) -> Named:
+def event_key(event: Mapping[str, str]) -> EventKey:
     """What must be the same of an event."""
     return int(event["sequence"]), event["type"], event["id"]
 

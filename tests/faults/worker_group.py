@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.conftest import PARTITIONS
-from faults.nursery import Child, Nursery
+from faults.fork_server import Child, ForkServer
 from faults.worker_under_test import work
 from faults.workers import FaultStage, environment_of, eventually, lines
 from marketplace_worker.app import Loop
@@ -39,12 +39,12 @@ def session_of(seconds: float) -> dict[str, str]:
 
 
 @dataclass
-class Crew:
+class WorkerGroup:
     """The workers at work on a stage, in the order in which they came; all that went are kept."""
 
     stage: FaultStage
     folder: Path
-    nursery: Nursery
+    fork_server: ForkServer
     at_work: list[Child] = field(default_factory=list)
     logs: dict[int, Path] = field(default_factory=dict)
     killed: int = 0
@@ -52,13 +52,15 @@ class Crew:
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, stage: FaultStage, folder: Path, nursery: Nursery) -> AsyncIterator["Crew"]:
+    async def of(
+        cls, stage: FaultStage, folder: Path, fork_server: ForkServer
+    ) -> AsyncIterator["WorkerGroup"]:
         """Nobody at first; in the end, whoever is left is killed."""
-        crew = cls(stage, folder, nursery)
+        group = cls(stage, folder, fork_server)
         try:
-            yield crew
+            yield group
         finally:
-            for process in crew.at_work:
+            for process in group.at_work:
                 process.kill()
                 await process.wait()
 
@@ -67,7 +69,7 @@ class Crew:
         log = self.folder / f"worker-{len(self.logs)}.log"
         environment = environment_of(self.stage, variables)
         clock = self.stage.clock_file.path
-        process = await self.nursery.start(partial(work, clock, tuple(Loop), environment, log))
+        process = await self.fork_server.start(partial(work, clock, tuple(Loop), environment, log))
         self.at_work.append(process)
         self.logs[process.pid] = log
         return process

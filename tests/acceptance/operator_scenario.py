@@ -10,7 +10,7 @@ from acceptance.scenario import azure, committed, created, eventbridge
 from acceptance.scenario import linked as linked_to
 from marketplace_worker.errors import Malformed
 from marketplace_worker.store.intake import Flood
-from steps.stories import Line, day_of, ended, linked, login, support, use
+from steps.story_beginnings import Line, day_of, ended, linked, login, support, use
 
 TODAY = 36
 """The day of the fleet on which its operator looks at it."""

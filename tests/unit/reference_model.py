@@ -1,14 +1,15 @@
 """The lifecycle once more, written naively from the rules alone (docs/rules), to compare with.
 
-Nothing is kept but what was decided: at every moment the registers (`naive_registers.py`), and what
-counts for whom (`naive_plans.py`), are reckoned anew from all that was heard so far.  Left out: the
-guard, inactivity, emails, feeds, deactivations that Support asks for, and other policies.
+Only decisions are kept: at every moment the registers (`reference_registers.py`), and what counts
+for whom (`reference_plans.py`), are computed anew from all messages so far.
+Left out: the guard, inactivity, emails, feeds, deactivations that Support asks for, and other
+policies.
 """
 
 from typing import NamedTuple
 
-from naive_plans import Life, Proof, World, reached
-from naive_registers import DAY, EVER, HOUR, Said, Span, Undecided, fold, parse, seconds
+from reference_plans import Life, Proof, World, reached
+from reference_registers import DAY, EVER, HOUR, Said, Span, Undecided, fold, parse, seconds
 
 LINES = {
     "payg": {"control_plane_loss": DAY, "suspended": 7 * DAY, "deactivated": 37 * DAY},

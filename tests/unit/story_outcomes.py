@@ -1,17 +1,17 @@
 """How a drawn story goes, how two of them differ, and the shortest that still does.
 
-Stories come from `tangles.py`.  They are told to `Simulation`, from outside: what is compared is
-what was said, and where the organizations stand in the end.
+Stories come from `linked_stories.py`.  They are told to `Simulation`, from outside: what is
+compared is what was said, and where the organizations stand in the end.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from spoken import spoken
+from event_rules import without_effects
+from linked_stories import ORGANIZATIONS, Line, Story, printed, records
 from stories import FEEDS, HASH, sentence
-from tangles import ORGANIZATIONS, Line, Story, printed, records
-from telling import DAY, DAY_0, day
+from story_language import DAY, DAY_0, day
 
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
@@ -26,7 +26,7 @@ from marketplace_worker.simulate import HORIZON, Simulation
 
 
 @dataclass(slots=True)
-class Watched(Simulation):
+class ObservedSimulation(Simulation):
     """A simulation that remembers when it looked though nothing was heard."""
 
     looks: list[datetime] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Watched(Simulation):
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class StoryOutcome:
     """How a story went.
 
     `present`: how each organization stood when the last line that arrived by `at` had been heard,
@@ -78,7 +78,7 @@ class Went:
         """
         return [
             f"{day(event.decided_at):>12} | {sentence(event)}{_why(event)}"
-            for event in spoken(self.events)
+            for event in without_effects(self.events)
             if event.decided_at > since
             and event.subject != WORKER
             and event.kind is not EventKind.METERING_FINAL_REPORT_DUE
@@ -93,9 +93,9 @@ def _refuse(record: Record, refusal: Malformed) -> None:
     raise AssertionError(f"{record}: {refusal}")
 
 
-def went(story: Story, at: datetime = DAY_0, policy: Policy | None = None) -> Went:
+def outcome_of(story: Story, at: datetime = DAY_0, policy: Policy | None = None) -> StoryOutcome:
     """Tell a story to its end, when all deadlines have passed."""
-    simulation = Watched(policy or Policy(), FEEDS, HASH, _refuse)
+    simulation = ObservedSimulation(policy or Policy(), FEEDS, HASH, _refuse)
     events: list[Event] = []
     present: dict[str, Organization] | None = None
     told = records(story)
@@ -108,7 +108,7 @@ def went(story: Story, at: datetime = DAY_0, policy: Policy | None = None) -> We
     last = told[-1].recorded_at
     events += simulation._deadlines(before=last + 2 * DAY)  # what is pending is looked at daily
     events += simulation._deadlines(before=last + HORIZON, to_the_end=True)
-    return Went(events, present, simulation.looks, _organizations(simulation))
+    return StoryOutcome(events, present, simulation.looks, _organizations(simulation))
 
 
 def _organizations(simulation: Simulation) -> dict[str, Organization]:
@@ -128,7 +128,7 @@ def standing(here: Organization) -> object:
     )
 
 
-def come_to(here: Organization, *, since_when: bool = True) -> list[str]:
+def final_state(here: Organization, *, since_when: bool = True) -> list[str]:
     """What must be the same in the end; `since_when`: also since when it is canceled, and why.
 
     Who waits for a reinstatement stays in whichever state of the cancellation it had come to.
@@ -146,22 +146,22 @@ def come_to(here: Organization, *, since_when: bool = True) -> list[str]:
 # --- what differs ---------------------------------------------------------------------------------
 
 
-def stand_alike(here: Went, there: Went) -> bool:
+def same_standing(here: StoryOutcome, there: StoryOutcome) -> bool:
     """Whether everything on which deadlines rest is the same in both."""
     return all(
         standing(here.present[name]) == standing(there.present[name]) for name in here.present
     )
 
 
-def unlike(said: Sequence[str], otherwise: Sequence[str]) -> list[str]:
+def differing_lines(said: Sequence[str], otherwise: Sequence[str]) -> list[str]:
     """What only one of two says, line by line."""
     only = [f"- {each}" for each in said if each not in otherwise]
     return only + [f"+ {each}" for each in otherwise if each not in said]
 
 
-def ended_otherwise(story: Story, other: Story) -> list[str]:
+def different_ends(story: Story, other: Story) -> list[str]:
     """Where two stories came to different ends, as invariant 7 has it."""
-    here, there = went(story), went(other)
+    here, there = outcome_of(story), outcome_of(other)
     lines: list[str] = []
     for name in ORGANIZATIONS:
         one, another = here.end[name], there.end[name]
@@ -170,12 +170,14 @@ def ended_otherwise(story: Story, other: Story) -> list[str]:
         excepted = _excepted(name, (story, here), (other, there))
         if excepted and all(map(_may_have_a_plan_again, (one, another))):
             continue
-        ends = [come_to(each, since_when=not excepted) for each in (one, another)]
-        lines += unlike(*([f"{name}: {', '.join(end)}"] for end in ends))
+        ends = [final_state(each, since_when=not excepted) for each in (one, another)]
+        lines += differing_lines(*([f"{name}: {', '.join(end)}"] for end in ends))
     return lines
 
 
-def _excepted(name: str, one: tuple[Story, Went], other: tuple[Story, Went]) -> bool:
+def _excepted(
+    name: str, one: tuple[Story, StoryOutcome], other: tuple[Story, StoryOutcome]
+) -> bool:
     """Whether a plan of Azure is active again or waits for Support may depend on the cancellations
     that had been decided; where these were the same, and other plans ended them alike, it may not.
     """
@@ -197,7 +199,7 @@ def _excepted(name: str, one: tuple[Story, Went], other: tuple[Story, Went]) -> 
     return len(several) > 1 and one[1].decided(name, again) != other[1].decided(name, again)
 
 
-def _began_before_it_was_canceled(name: str, story: Story, here: Went) -> bool:
+def _began_before_it_was_canceled(name: str, story: Story, here: StoryOutcome) -> bool:
     """Whether what waits for Support counted already when the organization was canceled: then it
     may have brought it back at once, before an interruption of it was heard of.
     """
@@ -228,13 +230,13 @@ def shortened(story: Story, fails: Callable[[Story], bool]) -> list[Line]:
     return left
 
 
-Retold = Callable[[Story], Story | None]
+Rewrite = Callable[[Story], Story | None]
 """The same story in another way that must come to the same; None where that is not possible."""
-Compared = Callable[[Story, Story], Sequence[str]]
+Comparison = Callable[[Story, Story], Sequence[str]]
 """Where two ways to tell a story come to different ends."""
 
 
-def check_retold(story: Story, retold: Retold, compared: Compared) -> None:
+def check_same_end(story: Story, retold: Rewrite, compared: Comparison) -> None:
     """Fail, with the shortest such story, where it comes to something else when it is retold."""
 
     def differences(told: Story) -> Sequence[str]:

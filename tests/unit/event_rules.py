@@ -1,7 +1,7 @@
 """What may be said after what, whatever the story: lifecycle.md sections 1, 4, 6, 9 and 11.
 
-`spoken` takes the effects out of a stream of events, each where its transition wants it, and
-`check` looks at the rest: sequences, what each state allows, and what comes last.
+`without_effects` takes the effects out of a stream of events, each where its transition wants it,
+and `check_events` looks at the rest: sequences, what each state allows, and what comes last.
 """
 
 from collections import defaultdict, deque
@@ -84,7 +84,7 @@ ALONE = {
 """What is neither a transition nor the effect of one."""
 
 
-def spoken(events: Sequence[Event]) -> list[Event]:
+def without_effects(events: Sequence[Event]) -> list[Event]:
     """The events without the effects; each transition must have exactly its own, in order."""
     told, waiting = list[Event](), deque(events)
     locked: set[OrganizationId] = set()
@@ -153,9 +153,9 @@ def _effects_of_a_deactivation(cause: DeactivationCause, came_from: State) -> li
     ]
 
 
-def check(events: Sequence[Event]) -> None:
+def check_events(events: Sequence[Event]) -> None:
     """All that holds for every stream of events, whatever the story."""
-    spoken(events)
+    without_effects(events)
     sequences: dict[OrganizationId, int] = defaultdict(int)
     states: dict[OrganizationId, State] = defaultdict(lambda: State.ACTIVE)
     ended: set[OrganizationId] = set()

@@ -12,9 +12,9 @@ from uuid import uuid4
 import servers
 from acceptance.scenario import at
 from faults.conftest import NO_LIMIT, PARTITIONS
+from faults.expected_outcome import actual_outcome, require_equal, simulated_outcome
 from faults.workers import ClockFile, FaultStage, eventually, lines, worker
 from faults.workload import Workload, workload
-from faults.yardstick import expected, measured, require_equal
 from marketplace_worker.settings import Deadlines, Ingest, Relay, Settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
@@ -63,7 +63,7 @@ async def staging(settings: Settings, folder: Path) -> AsyncIterator[FaultStage]
 
 
 @dataclass(frozen=True)
-class Fleet:
+class WorkerCluster:
     """Workers that run, and their logs."""
 
     processes: Collection[asyncio.subprocess.Process]
@@ -120,16 +120,16 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(
+async def worker_cluster(
     stage: FaultStage, folder: Path, *, workers: int = 2, variables: Mapping[str, str] | None = None
-) -> AsyncIterator[Fleet]:
+) -> AsyncIterator[WorkerCluster]:
     """Workers on a stage that have started, with these environment variables instead of its own."""
     logs = [folder / f"worker-{number}.log" for number in range(workers)]
     async with AsyncExitStack() as stack:
         processes = [
             await stack.enter_async_context(worker(stage, log, variables=variables)) for log in logs
         ]
-        workers_ = Fleet(processes, logs)
+        workers_ = WorkerCluster(processes, logs)
         await workers_.started()
         yield workers_
 
@@ -153,7 +153,7 @@ def chance_of_this_run() -> random.Random:
 
 async def require_as_simulated(stage: FaultStage, workload: Workload) -> None:
     """The yardstick."""
-    require_equal(expected(workload, stage.settings), await measured(stage))
+    require_equal(simulated_outcome(workload, stage.settings), await actual_outcome(stage))
 
 
 def first_days(chance: random.Random, organizations: int) -> Workload:

@@ -113,7 +113,7 @@ class Database:
         return [row[0] for row in await self._conn.fetch(query)]
 
 
-def otherwise(want: Content, came: Content) -> list[str]:
+def differing_rows(want: Content, came: Content) -> list[str]:
     """Of each table the first rows that differ: - was wanted, + came."""
     return [
         f"{table}: - {_only(want, came, table)} + {_only(came, want, table)}"

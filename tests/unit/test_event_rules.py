@@ -1,17 +1,17 @@
-"""The checks that every story goes through can fail (tests/unit/spoken.py)."""
+"""The checks that every story goes through can fail (tests/unit/event_rules.py)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from spoken import check
-from stories import tell
+from event_rules import check_events
+from stories import run_story
 
 from marketplace_worker.lifecycle.events import Event, EventKind
 from marketplace_worker.lifecycle.states import State
 
-EVENTS = tell(
+EVENTS = run_story(
     """
     0  | feeds: daily 0..30           |
     0  | acme created                 |
@@ -38,7 +38,7 @@ def renumbered(events: Sequence[Event]) -> list[Event]:
 
 def test_the_stream_itself_is_sound() -> None:
     """Otherwise nothing below would mean anything."""
-    check(EVENTS)
+    check_events(EVENTS)
     assert len(EFFECTS) > 20
 
 
@@ -46,7 +46,7 @@ def test_the_stream_itself_is_sound() -> None:
 def test_an_effect_must_not_be_missing(number: int) -> None:
     """Each transition has exactly its own."""
     with pytest.raises(AssertionError):
-        check(renumbered([*EVENTS[:number], *EVENTS[number + 1 :]]))
+        check_events(renumbered([*EVENTS[:number], *EVENTS[number + 1 :]]))
 
 
 @pytest.mark.parametrize("number", EFFECTS)
@@ -56,13 +56,15 @@ def test_an_effect_must_not_stand_twice_or_before_another(number: int) -> None:
     before = [*EVENTS[: number - 1], EVENTS[number], EVENTS[number - 1], *EVENTS[number + 1 :]]
     for wrong in (twice, before):
         with pytest.raises(AssertionError):
-            check(renumbered(wrong))
+            check_events(renumbered(wrong))
 
 
 def test_a_sequence_must_have_no_gap() -> None:
     """Invariant 6."""
     with pytest.raises(AssertionError, match="a gap"):
-        check([replace(event, sequence=event.sequence + (event.sequence > 7)) for event in EVENTS])
+        check_events(
+            [replace(event, sequence=event.sequence + (event.sequence > 7)) for event in EVENTS]
+        )
 
 
 FAULTS: dict[str, tuple[EventKind, Callable[[Event], Event]]] = {
@@ -102,18 +104,18 @@ def test_a_faulty_event_is_found(fault: str) -> None:
     """One at a time."""
     kind, spoil = FAULTS[fault]
     with pytest.raises(AssertionError):
-        check([spoil(event) if event.kind is kind else event for event in EVENTS])
+        check_events([spoil(event) if event.kind is kind else event for event in EVENTS])
 
 
 def test_an_answer_comes_last() -> None:
     """Section 11: after the events that the request caused."""
-    *before, unlocked, completed = tell("""
+    *before, unlocked, completed = run_story("""
         0 | acme created plus          |
         5 | support: acme deactivate   |
         6 | support: unlock acme@x.org |
     """)
     with pytest.raises(AssertionError, match="after the answer"):
-        check(renumbered([*before, completed, unlocked]))
+        check_events(renumbered([*before, completed, unlocked]))
 
 
 def test_a_withdrawal_comes_after_the_transition() -> None:
@@ -122,4 +124,4 @@ def test_a_withdrawal_comes_after_the_transition() -> None:
     own = next(n for n, e in enumerate(EVENTS) if e.kind is EventKind.REINSTATED)
     moved = [*EVENTS[:own], EVENTS[number], *EVENTS[own:number], *EVENTS[number + 1 :]]
     with pytest.raises(AssertionError):
-        check(renumbered(moved))
+        check_events(renumbered(moved))

@@ -1,20 +1,20 @@
 """Short stories, each about one rule: drawn to find where it is not kept.
 
-Whole ones are in `tangles.py`, and so is how a story is written.
+Whole ones are in `linked_stories.py`, and so is how a story is written.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
 
-from tangles import (
+from linked_stories import (
     ACCOUNTS,
     BESIDE,
     HOUR,
     ORGANIZATIONS,
-    Happened,
     Line,
     Story,
+    StoryDraft,
     allowed,
     arriving,
     buy,
@@ -23,7 +23,7 @@ from tangles import (
     end_in_time,
     live,
 )
-from telling import DAY, DAY_0, day
+from story_language import DAY, DAY_0, day
 
 # --- a plan whose end is announced ----------------------------------------------------------------
 
@@ -83,7 +83,7 @@ BOUGHT = {
 def moves(random: Random) -> tuple[list[Line], str]:
     """A story, told in time, in which a plan of acme goes to beta; and which plan."""
     key = random.choice(sorted(BOUGHT))
-    so_far = Happened(random, draw_moments(random), [])
+    so_far = StoryDraft(random, draw_moments(random), [])
     so_far.add(DAY_0, f"acme links {key}")
     so_far.add(DAY_0 + HOUR, f"{key} {random.choice(BOUGHT[key])}")
     for other in random.choice([["aws:p/2"], ["gcp:e-2"], ["azure:s-2"], ["aws:p/2", "gcp:e-2"]]):
@@ -158,7 +158,7 @@ def instants(random: Random) -> list[Line]:
 
 def pendings(random: Random) -> tuple[list[Line], Line]:
     """A story, told in time, of several plans whose account is acme's; and a sign-in to it."""
-    so_far = Happened(random, draw_moments(random), [])
+    so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["gcp:e-1", "aws:a-1"]))
     for key in random.sample(["gcp:e-2", "gcp:e-3", "aws:a-2"], random.randint(1, 3)):
         live(so_far, key, so_far.moments[0], random.choice(ACCOUNTS))
@@ -176,7 +176,7 @@ def accounts(random: Random) -> list[Line]:
     """A story of one billing account: a plan of it that nobody linked, perhaps beta's plan, and
     logins to acme around whatever happens to them; most of it arrives together.
     """
-    so_far = Happened(random, draw_moments(random), [])
+    so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["gcp:e-1", "aws:a-1"]))
     on_time = len(so_far.facts)
     said = "gcp:e-2 ENTITLEMENT"
@@ -208,7 +208,7 @@ def azure_again(random: Random) -> list[Line]:
     """A story of a plan of Azure that begins after a cancellation was decided, and of another plan
     whose end becomes known with it.
     """
-    so_far = Happened(random, draw_moments(random), [])
+    so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["aws:p/1", "gcp:e-1", "azure:s-1"]))
     on_time = len(so_far.facts)
     began = so_far.when(so_far.moments[0])
@@ -227,7 +227,7 @@ def azure_again(random: Random) -> list[Line]:
     return _together(so_far, on_time, "azure:s-2 Renew")
 
 
-def _together(so_far: Happened, on_time: int, afterwards: str) -> list[Line]:
+def _together(so_far: StoryDraft, on_time: int, afterwards: str) -> list[Line]:
     """Beyond the first `on_time`, most arrives in one bundle; perhaps one thing happens later."""
     random = so_far.random
     at = max(at for at, *_ in so_far.facts) + random.choice([0 * DAY, HOUR, DAY, 7 * DAY])

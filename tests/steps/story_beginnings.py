@@ -32,14 +32,14 @@ def facts(worker: Worker, *lines: Line) -> list[Fact]:
     return [each.what for each in said if not isinstance(each.what, Malformed)]
 
 
-async def tell(worker: Worker, clock: MovableClock, *lines: Line) -> None:
+async def ingest_lines(worker: Worker, clock: MovableClock, *lines: Line) -> None:
     """Take in lines of a scenario, each at its own time and in a batch of its own."""
     for record in records(*lines):
         clock.now = max(record.recorded_at, clock.now)
         await ingest([record], worker)
 
 
-async def now_is(worker: Worker, clock: MovableClock, day: float) -> None:
+async def move_to_day(worker: Worker, clock: MovableClock, day: float) -> None:
     """It is that day, also by what Kafka has: somebody signs in."""
     clock.now = at(day)
     await ingest(records(login(day, "somebody")), worker)

@@ -8,7 +8,7 @@ from faults.workers import FaultStage, asked, eventually, send
 from faults.workload import Workload
 
 
-async def pieces(stage: FaultStage, workload: Workload, *, of: int) -> AsyncIterator[None]:
+async def send_in_pieces(stage: FaultStage, workload: Workload, *, of: int) -> AsyncIterator[None]:
     """Each step tells the next piece, once all before it has had its effect: up to `of` messages of
     a wave, or a deadline's moment.  After the last one everything has been said to Kafka.
 
@@ -21,11 +21,11 @@ async def pieces(stage: FaultStage, workload: Workload, *, of: int) -> AsyncIter
         for begin in range(0, len(wave.messages), of):
             await send(stage, wave.messages[begin : begin + of], at=wave.at)
             yield
-        await settled(stage)
+        await until_settled(stage)
     async for _ in _moments(stage, workload.until):
         yield
     stage.clock_file.move(workload.until)
-    await settled(stage)
+    await until_settled(stage)
 
 
 async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
@@ -36,7 +36,7 @@ async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
         await eventually(partial(_is_decided, stage), pause_s=0.05)
 
 
-async def settled(stage: FaultStage) -> None:
+async def until_settled(stage: FaultStage) -> None:
     """Wait until all that was told so far has been taken in, decided, and said to Kafka."""
     await eventually(stage.all_committed, pause_s=0.05)
     await eventually(partial(_is_decided, stage), pause_s=0.05)
@@ -46,7 +46,7 @@ async def _is_decided(stage: FaultStage) -> bool:
     return await stage.nothing_due(stage.clock_file.now) and await stage.everything_sent()
 
 
-async def told(story: AsyncIterator[None], count: int | None = None) -> None:
+async def advance(story: AsyncIterator[None], count: int | None = None) -> None:
     """Tell so many pieces more, or all that are left."""
     async for _ in story:
         if count is not None:

@@ -1,4 +1,5 @@
-"""What counts for which organization once more, naively: lifecycle.md section 2, for `naive.py`.
+"""What counts for which organization once more, naively: lifecycle.md section 2, for
+`reference_model.py`.
 
 Everything is reckoned anew from all that was heard so far.  What is `Undecided` with `M5` or `M6`
 are kinds in which the core is known to differ from the rules; they are left out:
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from naive_registers import DAY, EVER, Said, Span, Undecided, fold
+from reference_registers import DAY, EVER, Said, Span, Undecided, fold
 
 SUCCESSOR_WITHIN = 7 * DAY
 

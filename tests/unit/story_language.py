@@ -79,18 +79,18 @@ class PolicyLoaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StoryInput:
     """What one line says, and when the worker hears it."""
 
     at: datetime
     what: Record | GuardTripped | GuardReleased | PolicyLoaded
 
 
-def tellings(heard: Sequence[tuple[str, str]], start: datetime = DAY_0) -> list[Told]:
+def parse_story(heard: Sequence[tuple[str, str]], start: datetime = DAY_0) -> list[StoryInput]:
     """The messages of a story's lines, (day, text), in the order in which they are heard."""
     told = [each for line, (day, text) in enumerate(heard) for each in _lines(line, day, text)]
-    tellings = [each for line, day, text in told for each in _told(line, day, text, start)]
-    return sorted(tellings, key=lambda each: each.at)
+    inputs = [each for line, day, text in told for each in _inputs_of(line, day, text, start)]
+    return sorted(inputs, key=lambda each: each.at)
 
 
 def _lines(line: int, day: str, text: str) -> Iterator[tuple[str, str, str]]:
@@ -118,26 +118,26 @@ def _daily(line: int, words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
             yield f"line-{line}.{feed}-{day}", str(day), f"others {verbs[feed]}"
 
 
-def _told(id_: str, day: str, text: str, start: datetime) -> Iterator[Told]:
+def _inputs_of(id_: str, day: str, text: str, start: datetime) -> Iterator[StoryInput]:
     words = text.split()
     happened = next((word[1:] for word in words if word.startswith("@")), day)
     options = dict(word.split("=", 1) for word in words if "=" in word)
     said = [word for word in words if "=" not in word and not word.startswith("@")]
     at = moment(day, start)
     if said[0] == "operator:":
-        yield Told(at, _by_operator(Identity("operator", id_), at, said[1:]))
+        yield StoryInput(at, _by_operator(Identity("operator", id_), at, said[1:]))
         return
     if said[0] == "unreadable":
         topic = {"logins": LOGINS, "api_requests": API_REQUESTS}[said[1]]
         key = options["key"].encode() if "key" in options else None
-        yield Told(at, Record(topic, 0, 0, at, key, UNREADABLE))
+        yield StoryInput(at, Record(topic, 0, 0, at, key, UNREADABLE))
         return
     id_ = options.get("id") or (f"line-{options['line']}" if "line" in options else id_)
-    telling = Telling(id_, moment(happened, start).isoformat(), said, options, start)
-    topic, value = telling.message()
+    line = StoryLine(id_, moment(happened, start).isoformat(), said, options, start)
+    topic, value = line.message()
     subject = value.get("subject")
     key = subject.encode() if isinstance(subject, str) else None
-    yield Told(at, Record(topic, 0, 0, at, key, json.dumps(value).encode()))
+    yield StoryInput(at, Record(topic, 0, 0, at, key, json.dumps(value).encode()))
 
 
 def _by_operator(
@@ -160,7 +160,7 @@ def _by_operator(
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class StoryLine:
     """One line of a story, taken apart."""
 
     id: str

@@ -1,4 +1,5 @@
-"""The register of one subscription once more, naively: marketplaces.md section 1, for `naive.py`.
+"""The register of one subscription once more, naively: marketplaces.md section 1, for
+`reference_model.py`.
 
 Moments are seconds of the story.  Stories tell plan type and billing account of a subscription in
 one way only; where the rules do not say what is right, `Undecided` is raised.
@@ -7,7 +8,7 @@ one way only; where the rules do not say what is right, `Undecided` is raised.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from telling import DAY_0, moment
+from story_language import DAY_0, moment
 
 HOUR, DAY, EVER = 3600, 86400, 10**10
 

@@ -1,4 +1,4 @@
-"""Short stories at random, told to `simulate` and to the naive model (`naive.py`).
+"""Short stories at random, told to `simulate` and to the naive model (`reference_model.py`).
 
 Days lie on a coarse grid, with what happens at one instant, at a deadline or an end, and with news
 that is late or out of order.
@@ -8,10 +8,10 @@ import random
 from datetime import datetime, timedelta
 from difflib import ndiff
 
-from naive import Naive, Outcome
-from naive_registers import DAY, HOUR, Undecided
-from stories import tell
-from telling import DAY_0, day
+from reference_model import Naive, Outcome
+from reference_registers import DAY, HOUR, Undecided
+from stories import run_story
+from story_language import DAY_0, day
 
 UNTIL = "230"
 COMPARED = {
@@ -164,7 +164,7 @@ def clock(at: int) -> str:
 def simulated(text: str) -> list[Outcome]:
     """What `simulate` says of a story."""
     found = []
-    for event in tell(text, until=UNTIL):
+    for event in run_story(text, until=UNTIL):
         if event.kind.removeprefix("organization.") in COMPARED:
             assert event.standing is not None
             decided, effective = map(since_day_0, (event.decided_at, event.effective_at))

@@ -1,8 +1,8 @@
 """No order of arrival matters, where plans, billing accounts and logins hang together.
 
 Beside the order, these laws know other ways to tell a story that must come to the same.  What fails
-prints the shortest story that was found, in the language of `telling.py`; hypothesis prints how to
-find it again.  `make laws` goes on for as long as you like.
+prints the shortest story that was found, in the language of `story_language.py`; hypothesis prints
+how to find it again.  `make laws` goes on for as long as you like.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,8 @@ from random import Random
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from short_tales import (
+from linked_stories import HOUR, ORGANIZATIONS, SECOND, Line, Story, bundles, draw_story, swapped
+from short_stories import (
     accounts,
     announced_ends,
     azure_again,
@@ -22,16 +23,22 @@ from short_tales import (
     moves,
     pendings,
 )
-from tangles import HOUR, ORGANIZATIONS, SECOND, Line, Story, bundles, swapped, tangle
-from telling import DAY_0, day
-from went import check_retold, come_to, ended_otherwise, stand_alike, unlike, went
+from story_language import DAY_0, day
+from story_outcomes import (
+    check_same_end,
+    different_ends,
+    differing_lines,
+    final_state,
+    outcome_of,
+    same_standing,
+)
 
 law = settings(
     max_examples=settings.default.max_examples // 4 if settings.default else 25,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-"""A quarter of the examples that the profile has; `check_retold` shortens what fails."""
+"""A quarter of the examples that the profile has; `check_same_end` shortens what fails."""
 
 drawn = given(st.randoms(use_true_random=True))
 
@@ -46,11 +53,11 @@ def test_what_arrives_together_may_arrive_in_any_order(random: Random) -> None:
 
     Where all stand alike when it has arrived, all that follows is the same, and not only the end.
     """
-    story = random.choice([tangle, accounts, azure_again])(random)
+    story = random.choice([draw_story, accounts, azure_again])(random)
     if times := bundles(story):
         at = random.choice(times)
         rank = {line: random.random() for line in story if line.arrives_at == at}
-        check_retold(story, lambda told: _ranked(told, rank), in_either_order)
+        check_same_end(story, lambda told: _ranked(told, rank), in_either_order)
 
 
 def _ranked(story: Story, rank: Mapping[Line, float]) -> Story:
@@ -62,10 +69,10 @@ def _ranked(story: Story, rank: Mapping[Line, float]) -> Story:
 @drawn
 def test_two_neighbours_may_change_places(random: Random) -> None:
     """Invariant 7, also where they arrive at different times, with no deadline between them."""
-    story = tangle(random)
+    story = draw_story(random)
     if pairs := [(a, b) for a, b in pairwise(story) if swapped(story, a, b)]:
         a, b = random.choice(pairs)
-        check_retold(story, lambda told: swapped(told, a, b), in_either_order)
+        check_same_end(story, lambda told: swapped(told, a, b), in_either_order)
 
 
 def in_either_order(story: Story, other: Story) -> Sequence[str]:
@@ -73,12 +80,12 @@ def in_either_order(story: Story, other: Story) -> Sequence[str]:
     changed = [a.arrives_at for a, b in zip(story, other, strict=True) if not a.says(b)]
     if not changed:
         return []
-    here, there = went(story, changed[-1]), went(other, changed[-1])
+    here, there = outcome_of(story, changed[-1]), outcome_of(other, changed[-1])
     if any(changed[0] <= look < changed[-1] for look in (*here.looks, *there.looks)):
         return []
-    if stand_alike(here, there):
-        return unlike(here.said(changed[-1]), there.said(changed[-1]))
-    return ended_otherwise(_until(changed[-1], story), _until(changed[-1], other))
+    if same_standing(here, there):
+        return differing_lines(here.said(changed[-1]), there.said(changed[-1]))
+    return different_ends(_until(changed[-1], story), _until(changed[-1], other))
 
 
 def _until(at: datetime, story: Story) -> Story:
@@ -96,7 +103,7 @@ def test_a_message_that_changes_nothing_changes_no_transition(random: Random) ->
 
     And what is delivered again does nothing, at whatever moment it makes us look.
     """
-    story = random.choice([tangle, instants])(random)
+    story = random.choice([draw_story, instants])(random)
     place = random.randrange(2, len(story))
     beside = random.choice([story[place], story[place - 1]])
     nothing = random.choice(
@@ -114,12 +121,12 @@ def test_a_message_that_changes_nothing_changes_no_transition(random: Random) ->
         at = next(number for number, each in enumerate(told) if each is before) + 1
         return [*told[:at], nothing, *told[at:]]
 
-    check_retold(story, retold, says_the_same)
+    check_same_end(story, retold, says_the_same)
 
 
 def says_the_same(story: Story, other: Story) -> Sequence[str]:
     """Where their transitions differ, from the beginning to the end."""
-    return unlike(went(story).said(), went(other).said())
+    return differing_lines(outcome_of(story).said(), outcome_of(other).said())
 
 
 # --- other ways to come to the same ---------------------------------------------------------------
@@ -133,16 +140,16 @@ def test_a_sign_in_proves_what_a_request_of_support_would(random: Random) -> Non
     """
     story, login = pendings(random)
     request = replace(login, text="support: acme reinstate")
-    check_retold(story, lambda told: _requested(told, login, request), says_the_same_later)
+    check_same_end(story, lambda told: _requested(told, login, request), says_the_same_later)
 
 
 def says_the_same_later(story: Story, other: Story) -> Sequence[str]:
     """Where acme's transitions differ once it was reinstated; Support gets an answer beside."""
     said, otherwise = (
-        [line for line in went(told).said() if "support_request" not in line]
+        [line for line in outcome_of(told).said() if "support_request" not in line]
         for told in (story, other)
     )
-    return unlike(said, otherwise)
+    return differing_lines(said, otherwise)
 
 
 def _requested(story: Story, login: Line, request: Line) -> Story | None:
@@ -153,7 +160,7 @@ def _requested(story: Story, login: Line, request: Line) -> Story | None:
         return None
     if any(" end" in each.text and each.happened_at > login.happened_at for each in story):
         return None
-    before = went(story, login.arrives_at - SECOND).present["acme"]
+    before = outcome_of(story, login.arrives_at - SECOND).present["acme"]
     began = {each.happened_at for each in story if each != login}
     if before.pending is None or login.happened_at in began:
         return None
@@ -165,7 +172,7 @@ def _requested(story: Story, login: Line, request: Line) -> Story | None:
 def test_a_plan_that_moves_counts_for_its_new_owner_as_one_bought_then(random: Random) -> None:
     """Section 11: from the link on, as if it had begun then; and at no time before."""
     story, key = moves(random)
-    check_retold(story, lambda told: bought_anew(told, key), beta_says_the_same)
+    check_same_end(story, lambda told: bought_anew(told, key), beta_says_the_same)
 
 
 def beta_says_the_same(story: Story, other: Story) -> Sequence[str]:
@@ -173,12 +180,12 @@ def beta_says_the_same(story: Story, other: Story) -> Sequence[str]:
     said, otherwise = (
         [
             line.replace("-10", "-1").replace("/10", "/1")
-            for line in went(told).said()
+            for line in outcome_of(told).said()
             if "beta" in line
         ]
         for told in (story, other)
     )
-    return unlike(said, otherwise)
+    return differing_lines(said, otherwise)
 
 
 @law
@@ -192,10 +199,10 @@ def test_an_announced_end_tells_no_reason_where_the_end_itself_is_told(random: R
             return None
         return [line for line in told if line is not announced]
 
-    check_retold(story, unannounced, for_the_same_reason)
+    check_same_end(story, unannounced, for_the_same_reason)
 
 
 def for_the_same_reason(story: Story, other: Story) -> Sequence[str]:
     """Where acme is in its state for another reason."""
-    reasons = [[str(come_to(went(told).end["acme"])[3:4])] for told in (story, other)]
-    return unlike(*reasons)
+    reasons = [[str(final_state(outcome_of(told).end["acme"])[3:4])] for told in (story, other)]
+    return differing_lines(*reasons)

@@ -8,7 +8,7 @@ decision.  What a decision may read of the plans is told by `coverage`, and besi
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from world import Told, World
+from world import DecisionRecord, World
 
 from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import (
@@ -94,7 +94,7 @@ class Ledger:
             here.state, opened | {"email": here.locked_email is None}, notice, here.sequence
         )
 
-    def take(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         """Invariants 5 and 6: effects alternate, sequences rise by one, ids are never reused."""
         self.sequence += 1
         assert event.sequence == self.sequence, f"a gap before {event}"
@@ -196,7 +196,7 @@ class Witness:
         ledgers = {id_: Ledger.of(each) for id_, each in fleet.organizations.items()}
         return Witness(ledgers, fleet.safeguards.sequence)
 
-    def __call__(self, world: World, told: Told) -> None:
+    def __call__(self, world: World, told: DecisionRecord) -> None:
         """Check one decision."""
         for settled in told.decision.settled:
             ledger = self.ledgers.setdefault(settled.before.id, Ledger.of(settled.before))
@@ -204,7 +204,7 @@ class Witness:
                 assert event.subject == settled.organization.id
                 assert event.decided_at == told.now
                 check_standing(event)
-                ledger.take(event)
+                ledger.record(event)
             ledger.agrees_with(settled.organization)
             check_settled(world, told, settled)
         for event in told.decision.said:
@@ -233,7 +233,7 @@ def check_standing(event: Event) -> None:
     assert (may.manage, may.data, may.api_keys, may.login) == allowed[event.standing.state]
 
 
-def check_settled(world: World, told: Told, settled: Settled) -> None:
+def check_settled(world: World, told: DecisionRecord, settled: Settled) -> None:
     """Invariants 1 to 4 and 9, on one organization."""
     before, after = settled.before, settled.organization
     entered = [event for event in settled.events if event.kind in ENTERED_BY]
@@ -261,12 +261,12 @@ def check_settled(world: World, told: Told, settled: Settled) -> None:
         assert waits or settled.due_at is not None, "on its way down, and never looked at again"
 
 
-def asks_for(told: Told, request: SupportRequestKind) -> bool:
+def asks_for(told: DecisionRecord, request: SupportRequestKind) -> bool:
     """Whether the fact is such a request."""
     return isinstance(told.fact, SupportRequested) and told.fact.request is request
 
 
-def check_step(world: World, told: Told, settled: Settled, event: Event) -> None:
+def check_step(world: World, told: DecisionRecord, settled: Settled, event: Event) -> None:
     """Invariants 1, 2, 3 and 9: what must hold where time takes something."""
     before, after, now = settled.before, settled.organization, told.now
     state = ENTERED_BY[event.kind]
@@ -336,7 +336,7 @@ def check_offset(world: World, settled: Settled, state: State, now: datetime) ->
 
 
 def check_deactivated(
-    told: Told, before: Organization, after: Organization, entered: list[Event]
+    told: DecisionRecord, before: Organization, after: Organization, entered: list[Event]
 ) -> None:
     """Invariant 4: only Support brings one back, and never one that a cancellation ended."""
     if before.state is not State.DEACTIVATED:
