@@ -32,12 +32,12 @@ from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
+from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.events import Snapshot
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import Readings
+from marketplace_worker.lifecycle.replay import Readings
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.record import Record
@@ -171,7 +171,7 @@ class _Made:
 
     def documents(self) -> tuple[str, ...]:
         """As the store keeps them: one organization, and a notification's subscription."""
-        settled, subscription = self.decision.settled, self.decision.subscription
+        settled, subscription = self.decision.results, self.decision.subscription
         kept = [documents.organization_to_json(each.organization) for each in settled]
         if subscription is not None:
             kept.append(documents.subscription_to_json(subscription))
@@ -190,7 +190,7 @@ def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str
         facts = [deadline_of(each, NOW) for each in fleet.organizations.values()]
 
     def decided(fact: Fact) -> _Made:
-        return _Made(fact, take(fact, fleet, policies, now=NOW))
+        return _Made(fact, apply(fact, fleet, policies, now=NOW))
 
     spent["deciding"], made = _each(decided, facts)
     assert all(each.decision.events for each in made), "each of them changes something"
@@ -210,8 +210,8 @@ def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str
 
 
 def _shown(made: _Made) -> Snapshot:
-    (settled,) = made.decision.settled
-    return snapshot(settled.outlook, revision=1, causation_id="x")
+    (result,) = made.decision.results
+    return snapshot(result.view, revision=1, causation_id="x")
 
 
 def _documents_read(kept: tuple[str, ...]) -> None:

@@ -13,12 +13,12 @@ from marketplace_worker.contract.feeds import Feed, activity_feed
 from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.decide import deadline_of, take
+from marketplace_worker.lifecycle.decide import apply, deadline_of
 from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies, Policy
-from marketplace_worker.lifecycle.settle import Settled
+from marketplace_worker.lifecycle.settle import CaseResult
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.translate import EmailHasher, translate_traced
@@ -98,9 +98,9 @@ class Simulation:
         if fact.identity in self._seen:
             return
         self._seen.add(fact.identity)
-        decision = take(fact, self.fleet, Policies(self.policy), now=now)
-        for settled in decision.settled:
-            self._schedule(settled, now)
+        decision = apply(fact, self.fleet, Policies(self.policy), now=now)
+        for result in decision.results:
+            self._schedule(result, now)
         if trace is not None:
             self.traces.update((event.id, trace) for event in decision.events)
         yield from decision.events
@@ -123,14 +123,14 @@ class Simulation:
             heapq.heappop(entries)
         return entries[0] if entries else None
 
-    def _schedule(self, settled: Settled, now: datetime) -> None:
+    def _schedule(self, result: CaseResult, now: datetime) -> None:
         """Remember when the organization is due; what is due in the past is due now."""
-        organization = settled.organization.id
-        if settled.due_at is None:
+        organization = result.organization.id
+        if result.due_at is None:
             self._due_at.pop(organization, None)
             return
-        entry = (max(settled.due_at, now), organization)
+        entry = (max(result.due_at, now), organization)
         self._due_at[organization] = entry[0]
         heapq.heappush(self._due, entry)
-        if not settled.idle:
+        if not result.idle:
             heapq.heappush(self._due_not_idle, entry)

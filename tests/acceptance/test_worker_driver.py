@@ -16,10 +16,10 @@ from marketplace_worker.lifecycle.events import (
     EventKind,
 )
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.own_details import (
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.lifecycle.worker_details import (
     GuardTrippedDetails,
 )
-from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import organizations
 

@@ -32,8 +32,8 @@ from acceptance.stage import PATIENCE_S, MovableClock, forget_everything
 from marketplace_worker.app import worker_of
 from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record

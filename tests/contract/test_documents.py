@@ -27,14 +27,8 @@ from marketplace_worker.contract.documents import (
 )
 from marketplace_worker.contract.examples import example_answer_of_the_worker, outbound_examples
 from marketplace_worker.contract.outbound import encode
-from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, Waited
-from marketplace_worker.lifecycle.events import (
-    CompletedBy,
-    DeactivationCause,
-    Event,
-    EventKind,
-    StateReason,
-)
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, PendingInterval
+from marketplace_worker.lifecycle.events import Event, EventKind
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
@@ -58,7 +52,7 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.guard import Answers, Verdict
+from marketplace_worker.lifecycle.guard import GuardAnswers, RequestVerdict
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -81,20 +75,22 @@ from marketplace_worker.lifecycle.organization import (
     Creation,
     Grant,
     Hold,
+    LatestWins,
     Organization,
     Proof,
     Recovery,
     Reported,
-    Told,
 )
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.recall import Readings
-from marketplace_worker.lifecycle.safeguards import Harm, Requested, Safeguards, Trip
+from marketplace_worker.lifecycle.replay import Readings
+from marketplace_worker.lifecycle.safeguards import RequestCount, Safeguards, StepCount, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    CompletedBy,
+    DeactivationCause,
     EmailHash,
     GuardSide,
     HoldKind,
@@ -102,9 +98,10 @@ from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
     RequestLimit,
+    StateReason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -126,8 +123,8 @@ def on(month: int, day: int) -> datetime:
 CREATED = Organization(
     ACME,
     creation=Creation(on(1, 1), "created-1", on(1, 2)),
-    tier=Told(on(1, 1), "created-1", Tier.FREE),
-    owner=Told(on(2, 1), "owner-2", EMAIL),
+    tier=LatestWins(on(1, 1), "created-1", Tier.FREE),
+    owner=LatestWins(on(2, 1), "owner-2", EMAIL),
 )
 SUSPENDED = replace(
     CREATED,
@@ -147,7 +144,7 @@ SUSPENDED = replace(
         "a story",
         "2026-11-22",
         timedelta(days=14),
-        (Waited(AGREEMENT, on(11, 2), FOREVER),),
+        (PendingInterval(AGREEMENT, on(11, 2), FOREVER),),
     ),
     pending=Pending(AGREEMENT, CompletedBy.SIGN_IN, on(5, 1)),
     notice=Notice(State.DEACTIVATED, on(12, 8), on(12, 1)),
@@ -266,9 +263,9 @@ CHANGES: list[Change] = [
     Pended(),
     Activated(),
     Resumed(where="ending"),
-    Ending(on(6, 1), Reason.COMMIT_EXPIRED, closes_usage=True),
+    Ending(on(6, 1), PlanEndReason.COMMIT_EXPIRED, closes_usage=True),
     Suspended(),
-    Ended(Reason.VENDOR, Initiator.VENDOR, terminal=True),
+    Ended(PlanEndReason.VENDOR, Initiator.VENDOR, terminal=True),
     Unsubscribed(by_partner=True),
     Superseded(),
     VendorCancellationApproved(),
@@ -331,12 +328,12 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
         Readings(),
         Readings({ACME: LastSeen(on(1, 1), None), OrganizationId("b"): LastSeen(None, on(1, 2))}),
         Readings({ACME: LastSeen(on(1, 9), None, (on(1, 2), on(1, 3)))}),
-        Readings(answers=Answers(permitted=False)),
-        Readings(answers=Answers(permitted=True, silent=())),
-        Readings(answers=Answers(silent=tuple(ActivityFeed))),
-        *(Readings(answers=Answers(requested=verdict)) for verdict in Verdict),
+        Readings(answers=GuardAnswers(permitted=False)),
+        Readings(answers=GuardAnswers(permitted=True, silent=())),
+        Readings(answers=GuardAnswers(silent=tuple(ActivityFeed))),
+        *(Readings(answers=GuardAnswers(requested=verdict)) for verdict in RequestVerdict),
         Readings(
-            answers=Answers(
+            answers=GuardAnswers(
                 unreadable=(
                     UnreadableFeed(ActivityFeed.LOGINS, ACME),
                     UnreadableFeed(ActivityFeed.API_REQUESTS, None),
@@ -411,7 +408,7 @@ def test_the_built_in_policy_can_be_kept_too() -> None:
     [
         Safeguards(),
         Safeguards(
-            recent=(Harm(on(3, 1), 3), Harm(on(3, 1) + timedelta(minutes=5), 1)),
+            recent=(StepCount(on(3, 1), 3), StepCount(on(3, 1) + timedelta(minutes=5), 1)),
             trip=Trip(on(3, 1), None, "the limit", allowance=7),
             silences=(
                 (ActivityFeed.API_REQUESTS, date(2026, 3, 1)),
@@ -422,8 +419,8 @@ def test_the_built_in_policy_can_be_kept_too() -> None:
         Safeguards(trip=Trip(on(3, 1), "grace", "Not today.")),
         Safeguards(set_back_at=on(3, 1), epoch=2, epoch_open=True),
         Safeguards(
-            control_plane=(Harm(on(3, 1), 3),),
-            requested=(Requested(on(3, 1), "a digest", 10),),
+            control_plane=(StepCount(on(3, 1), 3),),
+            requested=(RequestCount(on(3, 1), "a digest", 10),),
             requests_trip=Trip(
                 on(3, 1),
                 None,

@@ -34,12 +34,6 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
     event_id,
 )
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-    SilentFeedDetails,
-    UnreadableFeedDetails,
-)
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
@@ -48,6 +42,12 @@ from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
     OrganizationId,
     SubscriptionKey,
+)
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
 )
 
 EVENTS = outbound_examples()

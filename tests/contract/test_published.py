@@ -14,9 +14,8 @@ from marketplace_worker.contract.published import (
     published_to_json,
     read_published,
 )
-from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
 

@@ -67,8 +67,8 @@ from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -79,7 +79,7 @@ SAAS_AGAIN = SubscriptionKey(Marketplace.AZURE, "s-2")
 BETWEEN = 6 * HOUR
 """From one fact to the next, where no deadline is waited for."""
 
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
 Kind = Callable[[Identity, datetime], Fact]
 
 
@@ -314,7 +314,7 @@ class SequenceRun:
         except Exception as error:
             error.add_note(f"after {' -> '.join(told)}")
             raise
-        moved = any(each.before.state is not each.organization.state for each in decision.settled)
+        moved = any(each.before.state is not each.organization.state for each in decision.results)
         return Count(decisions=1, transitions=moved)
 
     def _on_once(self, world: World, now: datetime, told: tuple[str, ...]) -> Count:

@@ -10,8 +10,8 @@ from faults.workload import Workload
 from marketplace_worker.app import feeds, read_policy
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.simulate import Simulation

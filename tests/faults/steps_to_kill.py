@@ -33,7 +33,7 @@ from marketplace_worker.errors import MessageRefused
 from marketplace_worker.lifecycle.facts import ClosureJudged, Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
-from marketplace_worker.lifecycle.reanchoring import WrongTime
+from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Outgoing, Record, StartOffset
 from marketplace_worker.settings import (
@@ -400,7 +400,7 @@ async def _promised_and_gone_wrong(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _corrected(worker: Worker, _: Scene) -> None:
-    await correct(worker, WrongTime(at(4) + YEAR, YEAR), Order("o", "jo", "because"))
+    await correct(worker, WrongClockPeriod(at(4) + YEAR, YEAR), Order("o", "jo", "because"))
 
 
 async def _retained(worker: Worker, _: Scene) -> None:

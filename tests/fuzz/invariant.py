@@ -22,7 +22,7 @@ from marketplace_worker.contract.inbound import is_reserved
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
+from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.facts import (
     Created,
     Erased,
@@ -171,17 +171,17 @@ def live_through(fact: Fact) -> None:
     """
     fleet, organization = Fleet(), getattr(fact, "organization", None) or ACME
     for before in _beginning(fact, organization):
-        _kept(take(before, fleet, _POLICIES, now=BEFORE), fleet)
-    decision = take(fact, fleet, _POLICIES, now=RECORDED_AT)
+        _kept(apply(before, fleet, _POLICIES, now=BEFORE), fleet)
+    decision = apply(fact, fleet, _POLICIES, now=RECORDED_AT)
     now = RECORDED_AT
     for _ in range(LOOKS_MAX):
         _kept(decision, fleet)
-        due = [settled.due_at for settled in decision.settled if settled.due_at is not None]
+        due = [result.due_at for result in decision.results if result.due_at is not None]
         if not due or max(due) > RECORDED_AT + timedelta(days=3_653):
             return
         now = max(now, *due)
         deadline = deadline_of(fleet.organization(organization), now)
-        decision = take(deadline, fleet, _POLICIES, now=now)
+        decision = apply(deadline, fleet, _POLICIES, now=now)
 
 
 def _beginning(fact: Fact, organization: OrganizationId) -> Iterable[Fact]:
@@ -193,8 +193,8 @@ def _beginning(fact: Fact, organization: OrganizationId) -> Iterable[Fact]:
 def _kept(decision: Decision, fleet: Fleet) -> None:
     for event in decision.events:
         _check_text(encode(event).decode())
-    for settled in decision.settled:
-        organization = fleet.organization(settled.organization.id)
+    for result in decision.results:
+        organization = fleet.organization(result.organization.id)
         written = documents.organization_to_json(organization)
         assert documents.organization_from_json(written) == organization
     if decision.subscription is not None:

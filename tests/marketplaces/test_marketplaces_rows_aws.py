@@ -29,16 +29,16 @@ from marketplace_worker.lifecycle.notes import (
     Unchanged,
     VendorCancellationApproved,
 )
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, PlanType
 
 PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
 LAST_USAGE = Ending(HAPPENED_AT + timedelta(hours=1), closes_usage=True)
 NEXT_YEAR = "2027-05-30T21:36:03Z"
 ENDS_AT = datetime(2027, 5, 30, 21, 36, 3, tzinfo=UTC)
 
-BY_CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-UNPAID = Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
-EXPIRED = Ended(Reason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=True)
+BY_CUSTOMER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+UNPAID = Ended(PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
+EXPIRED = Ended(PlanEndReason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=True)
 
 EVENTS: list[tuple[str, Json, Row]] = [
     ("Purchase Agreement Created", {}, (1, Pended(), None)),
@@ -51,12 +51,12 @@ EVENTS: list[tuple[str, Json, Row]] = [
     (
         "Purchase Agreement Amended",
         {"autoRenewalEnabled": False, "endTime": NEXT_YEAR},
-        (2, Ending(ENDS_AT, reason=Reason.COMMIT_EXPIRED), None),
+        (2, Ending(ENDS_AT, reason=PlanEndReason.COMMIT_EXPIRED), None),
     ),
     (
         "Purchase Agreement Amended",
         {"autoRenewalEnabled": False, "endTime": "9999-01-01T00:00:00Z"},
-        (2, Ending(None, reason=Reason.COMMIT_EXPIRED), None),
+        (2, Ending(None, reason=PlanEndReason.COMMIT_EXPIRED), None),
     ),
     (
         "Purchase Agreement Amended",
@@ -141,14 +141,14 @@ def test_a_cancellation_request_tells_its_buyer_in_flat_ids() -> None:
     [
         (
             "subscribe-fail",
-            (10, Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=False), None),
+            (10, Ended(PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=False), None),
             None,
         ),
         ("subscribe-success", (11, Activated(), None), PAYG),
         ("unsubscribe-pending", (12, LAST_USAGE, None), None),
         (
             "unsubscribe-success",
-            (13, Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False), None),
+            (13, Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=False), None),
             None,
         ),
         ("entitlement-updated", (14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ), COMMIT),
@@ -174,7 +174,7 @@ def test_the_spelling_of_2021_names_the_same_subject() -> None:
 
 
 HOUR_BEFORE, HOUR_AFTER = "2026-11-01T09:30:00Z", "2026-11-01T11:30:00Z"
-NO_LONGER_ENTITLED = Ended(Reason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=False)
+NO_LONGER_ENTITLED = Ended(PlanEndReason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=False)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_a_person_should_know_of_what_may_soon_take_something_away(
     action: str, expected: Row, status: str
 ) -> None:
     """A Suspend or Unsubscribe that is not final changes nothing, and is logged."""
-    takes_away = action in {"Suspend", "Unsubscribe"}
-    attention = Attention.OPERATION_NOT_FINAL if takes_away else expected[2]
+    removes_access = action in {"Suspend", "Unsubscribe"}
+    attention = Attention.OPERATION_NOT_FINAL if removes_access else expected[2]
     assert notified("azure", azure_body(action, status=status)).attention is attention
     assert notified("azure", azure_body(action, status="Failed")).attention is expected[2]
 

@@ -23,16 +23,16 @@ from marketplace_worker.lifecycle.notes import (
     Superseded,
     Unchanged,
 )
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, PlanType
 
 PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
 NEXT_YEAR = "2027-05-30T21:36:03Z"
 ENDS_AT = datetime(2027, 5, 30, 21, 36, 3, tzinfo=UTC)
 
-BY_CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-UNPAID = Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
-EXPIRED = Ended(Reason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=True)
-UNKNOWN = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
+BY_CUSTOMER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+UNPAID = Ended(PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
+EXPIRED = Ended(PlanEndReason.COMMIT_EXPIRED, Initiator.SYSTEM, terminal=True)
+UNKNOWN = Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
 
 HOUR_BEFORE = "2026-11-01T09:30:00Z"
 

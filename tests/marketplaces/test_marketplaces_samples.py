@@ -22,7 +22,7 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
     VendorCancellationApproved,
 )
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, PlanType
 
 PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
 AGREEMENT = "agmt-4mwg1nevbokzw95eca5797ixs"
@@ -35,8 +35,8 @@ DEVPORTAL = "[PRODUCT_CODE]/[CUSTOMER_ID]"
 LAMBDA_2024 = "8p9kre7hksxi66ebncc9j2xdz/LBajo9HqLgp"
 AZURE_2019 = "9f3b8f2e-8a5d-4a5e-9a6f-0b8c7d6e5f4a"
 
-BY_CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-UNKNOWN_END = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
+BY_CUSTOMER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+UNKNOWN_END = Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
 BY_AZURE = Unsubscribed(by_partner=False)
 
 

@@ -10,10 +10,10 @@ import pytest
 from acceptance.scenario import at, created, event, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.inspection.history import Line, history
+from marketplace_worker.inspection.fleet_view import Inspector
+from marketplace_worker.inspection.history import LineKind, history
 from marketplace_worker.inspection.organizations import report
 from marketplace_worker.inspection.replaying import as_of
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased
 from marketplace_worker.lifecycle.vocabulary import (
@@ -232,7 +232,7 @@ async def test_an_erasure_may_be_repeated(
         assert await worker.pool.fetchval(f"SELECT count(*) FROM {table}") == (table == "activity")
     assert await differences(inspector) == []
     told = [each for each in await history(inspector, ACME) if each.what == "organization.erased"]
-    assert [each.actor for each in told if each.line is Line.FACT] == ["operator Olga"] * 2
+    assert [each.actor for each in told if each.line is LineKind.FACT] == ["operator Olga"] * 2
 
 
 async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_are_kept(

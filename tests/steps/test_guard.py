@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.policy import Guard, Policy

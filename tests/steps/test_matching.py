@@ -8,7 +8,7 @@ from msgspec import structs
 from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
 from marketplace_worker.contract.documents import readings_from_json
-from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId

@@ -7,9 +7,9 @@ import pytest
 
 from acceptance.scenario import at, committed, created
 from acceptance.stage import MovableClock
-from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.facts import GuardReleased
-from marketplace_worker.lifecycle.reanchoring import WrongTime
+from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.deciding import Worker
@@ -30,7 +30,7 @@ from steps.story_beginnings import (
 from steps.test_replaying import differences
 
 YEAR = timedelta(days=365)
-WRONG = WrongTime.between(at(4.51), at(4.51) + YEAR)
+WRONG = WrongClockPeriod.between(at(4.51), at(4.51) + YEAR)
 """On day 4.5 the clock ran a year ahead, and some minutes later it was seen."""
 ORDER = Order("o-1", "Olga", "the clock was wrong")
 

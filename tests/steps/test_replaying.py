@@ -4,8 +4,8 @@ import pytest
 
 from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Difference, as_of, verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.steps.deciding import Worker

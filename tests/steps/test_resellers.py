@@ -7,8 +7,8 @@ from structlog.testing import capture_logs
 
 from acceptance.scenario import created, eventbridge
 from acceptance.stage import MovableClock
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Difference, verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey

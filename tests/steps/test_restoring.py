@@ -11,14 +11,13 @@ import servers
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Unavailable
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Difference, verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.decide import Outcome
-from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.facts import ClosureJudged, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Identity, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.steps import recovering
 from marketplace_worker.steps.comparing import Comparison

@@ -6,8 +6,8 @@ import structlog
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Misconfigured
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import as_of
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Retention

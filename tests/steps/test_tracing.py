@@ -8,7 +8,7 @@ from acceptance.stage import MovableClock
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
-from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation

@@ -10,12 +10,12 @@ from msgspec import structs
 
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
-from marketplace_worker.inspection.due import outlook
+from marketplace_worker.explain.forecast import BlockedBy
+from marketplace_worker.explain.values import Postponed, UnreadRecords
+from marketplace_worker.inspection.due import due_report
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.organizations import report
-from marketplace_worker.inspection.sight import Inspector
-from marketplace_worker.lifecycle.explain.values import Postponed, UnreadRecords
 from marketplace_worker.lifecycle.facts import Erased
-from marketplace_worker.lifecycle.forecast import Stopped
 from marketplace_worker.lifecycle.unreadable import DayCounts, PossibleUse
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, OrganizationId
 from marketplace_worker.record import Record
@@ -257,9 +257,9 @@ async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
     comes = (await report(looking, ACME)).explanation.next
     assert isinstance(comes, Postponed)
     assert comes.unread == (UnreadRecords(LOGINS, named=True, until=at(55)),)
-    coming = (await outlook(looking, at(40))).coming
+    coming = (await due_report(looking, at(40))).coming
     assert [(each.stopped_by, each.stopped_until) for each in coming] == [
-        (Stopped.UNREAD_RECORDS, at(55))
+        (BlockedBy.UNREAD_RECORDS, at(55))
     ]
     assert await differences(inspector) == []
 

@@ -10,9 +10,9 @@ import pytest
 from acceptance.scenario import at, azure
 from acceptance.stage import MovableClock
 from marketplace_worker.contract.documents import subscription_from_json
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.history import history
 from marketplace_worker.inspection.replaying import Difference, verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased, GuardReleased
 from marketplace_worker.lifecycle.projection import Projection, fold

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Verification, verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.notes import Progress
 from marketplace_worker.lifecycle.organization import Reported
 from marketplace_worker.lifecycle.policy import Policy

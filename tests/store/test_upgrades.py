@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
-from marketplace_worker.inspection.sight import Inspector
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store.database import Pool, connecting

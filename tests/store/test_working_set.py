@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import pytest
 
 from marketplace_worker.lifecycle.cancellation import Cancellation
-from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause
 from marketplace_worker.lifecycle.facts import (
     Created,
     Fact,
@@ -22,13 +21,15 @@ from marketplace_worker.lifecycle.facts import (
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Note, Pended
-from marketplace_worker.lifecycle.organization import Creation, Organization, Proof, Told
+from marketplace_worker.lifecycle.organization import Creation, LatestWins, Organization, Proof
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.safeguards import Harm, Safeguards
+from marketplace_worker.lifecycle.safeguards import Safeguards, StepCount
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Link
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
+    DeactivationCause,
     EmailHash,
     Identity,
     Marketplace,
@@ -91,8 +92,8 @@ def organization(id_: OrganizationId, state: State = State.ACTIVE) -> Organizati
     return Organization(
         id_,
         creation=Creation(NOW, "c", NOW),
-        tier=Told(NOW, "c", Tier.FREE),
-        owner=Told(NOW, "c", OWNER),
+        tier=LatestWins(NOW, "c", Tier.FREE),
+        owner=LatestWins(NOW, "c", OWNER),
         state=state,
         entered_at=NOW,
         cancellation=canceled,
@@ -240,7 +241,7 @@ async def test_who_shares_a_billing_account_with_a_subscription_is_locked_with_i
 async def test_a_plan_that_a_proof_linked_leads_to_its_organization(pool: Pool) -> None:
     """Nobody linked it by a sign-up; its end concerns the organization all the same."""
     canceled = organization(ACME, State.CANCELED)
-    await put(pool, canceled.proved(Proof(FIRST, NOW, CompletedBy.SIGN_IN)))
+    await put(pool, canceled.with_proofs(Proof(FIRST, NOW, CompletedBy.SIGN_IN)))
 
     assert (await lock(pool, [of_account(FIRST, "customer")])).locked == {ACME}
 
@@ -331,9 +332,9 @@ async def test_the_fleet_is_counted_only_where_the_limit_may_be_reached(pool: Po
 
     async with transaction(pool) as conn:
         few = await working_set.load_due(conn, stored[:20], Policy(), now=NOW)
-        await safeguards.save(conn, Safeguards(recent=(Harm(NOW, 31),)))
+        await safeguards.save(conn, Safeguards(recent=(StepCount(NOW, 31),)))
         many = await working_set.load_due(conn, stored[:20], Policy(), now=NOW)
-        await safeguards.save(conn, Safeguards(control_plane=(Harm(NOW, 31),)))
+        await safeguards.save(conn, Safeguards(control_plane=(StepCount(NOW, 31),)))
         losses = [organization(OrganizationId(f"loss-{n}"), State.CANCELED) for n in range(20)]
         apart = await working_set.load_due(conn, stored[:20], Policy(), now=NOW)
         many_losses = await working_set.load_due(conn, losses, Policy(), now=NOW)

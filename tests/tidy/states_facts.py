@@ -9,7 +9,6 @@ from datetime import timedelta
 from states_world import ACCOUNT, ACME, BETA, DAY, OWNER, World
 
 from marketplace_worker.lifecycle.decide import deadline_of
-from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClosureJudged,
@@ -39,22 +38,23 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
 )
 from marketplace_worker.lifecycle.policy import Guard
-from marketplace_worker.lifecycle.safeguards import Harm, Safeguards
+from marketplace_worker.lifecycle.safeguards import Safeguards, StepCount
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    DeactivationCause,
     EmailHash,
     HoldKind,
     Initiator,
     Marketplace,
-    Reason,
+    PlanEndReason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
 )
 
 HOUR = timedelta(hours=1)
-BY_CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+BY_CUSTOMER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 Hear = Callable[[World], Fact | None]
 """Brings about what must be the case first, and gives what is then heard; None: it cannot be."""
@@ -305,7 +305,7 @@ def _while_tripped(world: World) -> Fact | None:
 
 def _at_the_limit(world: World) -> Fact | None:
     fact = _what_is_due(world)
-    most = (Harm(world.now, Guard().minimum),)
+    most = (StepCount(world.now, Guard().minimum),)
     world.fleet.safeguards = Safeguards(recent=most, control_plane=most)
     return fact
 

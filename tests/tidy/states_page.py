@@ -98,7 +98,7 @@ class Answer:
     @property
     def after(self) -> Organization:
         """How the organization stands then."""
-        settled = (each.organization for each in self.decision.settled)
+        settled = (each.organization for each in self.decision.results)
         return next((each for each in settled if each.id == ACME), self.before)
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
+from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.facts import (
     Created,
     Fact,
@@ -29,8 +29,8 @@ from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -86,10 +86,10 @@ class World:
 
     def apply(self, fact: Fact) -> Decision:
         """Let the fleet hold what is decided on a fact."""
-        decision = take(fact, self.fleet, Policies(), now=self.now)
-        for settled in decision.settled:
-            if settled.organization.id == ACME:
-                self.due_at = settled.due_at
+        decision = apply(fact, self.fleet, Policies(), now=self.now)
+        for result in decision.results:
+            if result.organization.id == ACME:
+                self.due_at = result.due_at
         return decision
 
     def wait(self, until: datetime) -> None:
@@ -147,7 +147,7 @@ class World:
         """The plan that it goes by ends: unsubscribed, or (Azure) not paid."""
         if self.plan.marketplace is Marketplace.AZURE:
             return self.note(self.plan, Suspended())
-        ended = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
+        ended = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
         return self.note(self.plan, ended)
 
     def second_plan(self) -> None:

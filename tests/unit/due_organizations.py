@@ -37,27 +37,27 @@ from marketplace_worker.lifecycle.organization import (
     Creation,
     Grant,
     Hold,
+    LatestWins,
     Organization,
     Recovery,
-    Told,
 )
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy, Timeline
-from marketplace_worker.lifecycle.safeguards import Harm, Safeguards, Trip
+from marketplace_worker.lifecycle.safeguards import Safeguards, StepCount, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     HoldKind,
     Initiator,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
     Tier,
 )
 
 POLICY = Policy()
 BEGAN = TODAY - 95 * DAY
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 DOWN = (State.CANCELED, State.CONTROL_PLANE_LOSS, State.SUSPENDED)
 ANNOUNCED = (State.ACTIVE, State.CONTROL_PLANE_LOSS, State.SUSPENDED)
@@ -77,8 +77,8 @@ def due_organization(state: State, plan_type: PlanType | None, slack: timedelta)
     acme = Organization(
         ACME,
         creation=Creation(BEGAN, "c", BEGAN),
-        tier=Told(BEGAN, "c", Tier.FREE),
-        owner=Told(BEGAN, "c", OWNER),
+        tier=LatestWins(BEGAN, "c", Tier.FREE),
+        owner=LatestWins(BEGAN, "c", OWNER),
     )
     if state is State.ACTIVE:
         world.fleet.seen[ACME] = LastSeen(TODAY - 30 * DAY - slack, BEGAN)
@@ -344,14 +344,14 @@ def guarded_by_an_operator(world: World, _margin: timedelta) -> None:
 def guarded_by_the_limit(world: World, margin: timedelta) -> None:
     """The next one would be one too many within the hour."""
     world.policies = Policies(replace(POLICY, guard=Guard(minimum=2, fraction=0)))
-    world.fleet.safeguards = Safeguards(recent=(Harm(TODAY - HOUR + min(margin, HOUR), 2),))
+    world.fleet.safeguards = Safeguards(recent=(StepCount(TODAY - HOUR + min(margin, HOUR), 2),))
 
 
 @obstacle(State.CANCELED)
 def guarded_by_the_limit_of_losses(world: World, margin: timedelta) -> None:
     """Entries into `control_plane_loss` are counted apart."""
     world.policies = Policies(replace(POLICY, guard=Guard(2, 0, 0)))
-    counted = (Harm(TODAY - HOUR + min(margin, HOUR), 2),)
+    counted = (StepCount(TODAY - HOUR + min(margin, HOUR), 2),)
     world.fleet.safeguards = Safeguards(control_plane=counted)
 
 
@@ -361,13 +361,13 @@ def guarded_by_the_limit_of_losses(world: World, margin: timedelta) -> None:
 @obstacle(State.ACTIVE)
 def of_the_plus_tier(world: World, _margin: timedelta) -> None:
     """Exempt, always."""
-    become(world, tier=Told(BEGAN, "c", Tier.PLUS))
+    become(world, tier=LatestWins(BEGAN, "c", Tier.PLUS))
 
 
 @obstacle(State.ACTIVE)
 def of_the_enterprise_tier(world: World, _margin: timedelta) -> None:
     """Exempt, always."""
-    become(world, tier=Told(BEGAN, "c", Tier.ENTERPRISE))
+    become(world, tier=LatestWins(BEGAN, "c", Tier.ENTERPRISE))
 
 
 @obstacle(State.ACTIVE)

@@ -10,14 +10,13 @@ from dataclasses import astuple
 
 from marketplace_worker.lifecycle.events import (
     WORKER,
-    DeactivationCause,
     DeactivationDetails,
     Event,
     EventKind,
     SupportDetails,
 )
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, OrganizationId
 
 ALLOWED = {
     State.ACTIVE: "manage data api_keys login",

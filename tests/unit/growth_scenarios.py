@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from world import ACME, DAY, DAY_0, OWNER, created, moment, note, notified, signed_in
 
-from marketplace_worker.lifecycle.cancellation import Cancellation, Waited
+from marketplace_worker.lifecycle.cancellation import Cancellation, PendingInterval
 from marketplace_worker.lifecycle.decide import Decision, deadline_of, decide
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Created, Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import LastSeen
@@ -31,16 +30,17 @@ from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
     Initiator,
     Marketplace,
     OrganizationId,
-    Reason,
+    PlanEndReason,
     SubscriptionKey,
 )
 
 NOW = moment(60)
 ACCOUNT = "one account"
-OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+OVER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _name(number: int) -> OrganizationId:
 
 
 def _organization(id_: OrganizationId = ACME) -> Organization:
-    return Organization(id_).created(created(f"c-{id_}", id_))
+    return Organization(id_).with_creation(created(f"c-{id_}", id_))
 
 
 def _canceled(id_: OrganizationId = ACME) -> Organization:
@@ -178,7 +178,7 @@ def plans_that_wait_for_support(count: int) -> Grown:
     plans = [_plan(n, *back, marketplace=Marketplace.AZURE, account=None) for n in range(count)]
     canceled = _canceled()
     assert canceled.cancellation is not None
-    waited = tuple(Waited(each.key, moment(40), moment(50)) for each in plans)
+    waited = tuple(PendingInterval(each.key, moment(40), moment(50)) for each in plans)
     proofs = tuple(Proof(each.key, moment(35), CompletedBy.SUPPORT) for each in plans)
     cancellation = replace(canceled.cancellation, waited=waited)
     canceled = replace(canceled, cancellation=cancellation, proofs=proofs)

@@ -13,7 +13,6 @@ from world import DecisionRecord, World
 from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import (
     WORKER,
-    DeactivationCause,
     DeactivationDetails,
     Event,
     EventKind,
@@ -25,9 +24,10 @@ from marketplace_worker.lifecycle.notes import Activated, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import fold
-from marketplace_worker.lifecycle.settle import Settled
+from marketplace_worker.lifecycle.settle import CaseResult
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
+    DeactivationCause,
     OrganizationId,
     SupportRequestKind,
     Tier,
@@ -198,16 +198,16 @@ class Witness:
 
     def __call__(self, world: World, told: DecisionRecord) -> None:
         """Check one decision."""
-        for settled in told.decision.settled:
-            ledger = self.ledgers.setdefault(settled.before.id, Ledger.of(settled.before))
-            for event in settled.events:
-                assert event.subject == settled.organization.id
+        for result in told.decision.results:
+            ledger = self.ledgers.setdefault(result.before.id, Ledger.of(result.before))
+            for event in result.events:
+                assert event.subject == result.organization.id
                 assert event.decided_at == told.now
                 check_standing(event)
                 ledger.record(event)
-            ledger.agrees_with(settled.organization)
-            check_settled(world, told, settled)
-        for event in told.decision.said:
+            ledger.agrees_with(result.organization)
+            check_settled(world, told, result)
+        for event in told.decision.worker_events:
             self.worker_sequence += 1
             assert (event.subject, event.sequence) == (WORKER, self.worker_sequence)
             assert event.standing is None
@@ -233,10 +233,10 @@ def check_standing(event: Event) -> None:
     assert (may.manage, may.data, may.api_keys, may.login) == allowed[event.standing.state]
 
 
-def check_settled(world: World, told: DecisionRecord, settled: Settled) -> None:
+def check_settled(world: World, told: DecisionRecord, result: CaseResult) -> None:
     """Invariants 1 to 4 and 9, on one organization."""
-    before, after = settled.before, settled.organization
-    entered = [event for event in settled.events if event.kind in ENTERED_BY]
+    before, after = result.before, result.organization
+    entered = [event for event in result.events if event.kind in ENTERED_BY]
     steps = [event for event in entered if ENTERED_BY[event.kind] in STEPS]
     assert bool(entered) or before.state is after.state, "a state changes only with its event"
     assert len(steps) <= 1, "one step at a time"
@@ -245,20 +245,20 @@ def check_settled(world: World, told: DecisionRecord, settled: Settled) -> None:
         if cause is DeactivationCause.SUPPORT_REQUEST:
             assert asks_for(told, SupportRequestKind.DEACTIVATE_ORGANIZATION)
         else:
-            check_step(world, told, settled, event)
+            check_step(world, told, result, event)
     if after.state in {State.CANCELED, *STEPS} - {before.state, State.DEACTIVATED}:
         assert not plainly_active(after, world.fleet, told.now)
     if after.held(told.now):
         assert after.notice is None, "no notice stands under a hold"
-    if any(event.kind is EventKind.NOTICE_GIVEN for event in settled.events):
+    if any(event.kind is EventKind.NOTICE_GIVEN for event in result.events):
         assert after.pending is None
         assert isinstance(told.fact, DeadlineCame)
     check_deactivated(told, before, after, entered)
     if isinstance(told.fact, DeadlineCame):
-        assert settled.due_at is None or settled.due_at > told.now, "what was due has been done"
+        assert result.due_at is None or result.due_at > told.now, "what was due has been done"
     if after.state.in_cancellation and not after.held(told.now):
         waits = after.pending is not None or after.withheld_at is not None
-        assert waits or settled.due_at is not None, "on its way down, and never looked at again"
+        assert waits or result.due_at is not None, "on its way down, and never looked at again"
 
 
 def asks_for(told: DecisionRecord, request: SupportRequestKind) -> bool:
@@ -266,9 +266,9 @@ def asks_for(told: DecisionRecord, request: SupportRequestKind) -> bool:
     return isinstance(told.fact, SupportRequested) and told.fact.request is request
 
 
-def check_step(world: World, told: DecisionRecord, settled: Settled, event: Event) -> None:
+def check_step(world: World, told: DecisionRecord, result: CaseResult, event: Event) -> None:
     """Invariants 1, 2, 3 and 9: what must hold where time takes something."""
-    before, after, now = settled.before, settled.organization, told.now
+    before, after, now = result.before, result.organization, told.now
     state = ENTERED_BY[event.kind]
     assert isinstance(told.fact, DeadlineCame), "news take no step"
     # 1: no active plan, no hold, nothing pending
@@ -276,8 +276,8 @@ def check_step(world: World, told: DecisionRecord, settled: Settled, event: Even
     assert not before.held(now)
     assert after.pending is None
     if before.pending is not None:
-        lapsed = [e.kind for e in settled.events].index(EventKind.REINSTATEMENT_LAPSED)
-        assert lapsed < settled.events.index(event)
+        lapsed = [e.kind for e in result.events].index(EventKind.REINSTATEMENT_LAPSED)
+        assert lapsed < result.events.index(event)
     # 2: long enough in the state before
     if before.state is not State.ACTIVE:
         for policy in both_policies(world, before):
@@ -304,7 +304,7 @@ def check_step(world: World, told: DecisionRecord, settled: Settled, event: Even
         assert after.tier is not None
         assert after.tier.value is Tier.FREE
     else:
-        check_offset(world, settled, state, now)
+        check_offset(world, result, state, now)
 
 
 def check_no_plan(world: World, before: Organization, now: datetime) -> None:
@@ -321,11 +321,11 @@ def both_policies(world: World, before: Organization) -> list[Policy]:
     return [world.policies.current, *([pinned] if pinned else [])]
 
 
-def check_offset(world: World, settled: Settled, state: State, now: datetime) -> None:
+def check_offset(world: World, result: CaseResult, state: State, now: datetime) -> None:
     """Section 3, 1 and 4: the offset, with the extension, and the marketplaces' floors."""
-    after = settled.organization
+    after = result.organization
     assert after.cancellation is not None
-    for policy in both_policies(world, settled.before):
+    for policy in both_policies(world, result.before):
         offset = policy.offset(after.plan_type, state) + after.cancellation.extension
         assert now >= after.cancellation.canceled_at + offset
     if state is State.DEACTIVATED:

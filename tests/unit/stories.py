@@ -34,9 +34,8 @@ from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.decide import take
+from marketplace_worker.lifecycle.decide import apply
 from marketplace_worker.lifecycle.events import (
-    DeactivationCause,
     DeactivationDetails,
     Event,
     EventKind,
@@ -47,15 +46,16 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.facts import Fact, GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.outlook import Outlook
-from marketplace_worker.lifecycle.own_details import (
+from marketplace_worker.lifecycle.organization_view import OrganizationView
+from marketplace_worker.lifecycle.policy import Policies, Policy
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause
+from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,
     SilentFeedDetails,
     UnreadableFeedDetails,
 )
-from marketplace_worker.lifecycle.policy import Policies, Policy
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
 from marketplace_worker.record import Record
 from marketplace_worker.simulate import HORIZON, OnRefused, Simulation
 
@@ -164,9 +164,9 @@ class Workers(Simulation):
         if fact.identity in self._seen:
             return
         self._seen.add(fact.identity)
-        decision = take(fact, self.fleet, Policies(self.policy, self.pinned), now=now)
-        for settled in decision.settled:
-            self._schedule(settled, now)
+        decision = apply(fact, self.fleet, Policies(self.policy, self.pinned), now=now)
+        for result in decision.results:
+            self._schedule(result, now)
         if trace is not None:
             self.traces.update((event.id, trace) for event in decision.events)
         yield from decision.events
@@ -211,8 +211,8 @@ def _operated(
     if isinstance(fact, GuardReleased):
         for each in list(current.fleet.organizations.values()):
             if each.withheld_at is not None:
-                outlook = Outlook(each, current.fleet, Policies(current.policy), now)
-                current._schedule(Settled(each, each, (), now, idle=False, outlook=outlook), now)
+                outlook = OrganizationView(each, current.fleet, Policies(current.policy), now)
+                current._schedule(CaseResult(each, each, (), now, idle=False, view=outlook), now)
 
 
 def _load(current: "Workers", newer: Policy) -> None:

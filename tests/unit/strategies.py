@@ -25,8 +25,7 @@ from world import (
     link,
 )
 
-from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, Waited
-from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, PendingInterval
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     CommitmentLinked,
@@ -65,10 +64,10 @@ from marketplace_worker.lifecycle.organization import (
     Creation,
     Grant,
     Hold,
+    LatestWins,
     Organization,
     Proof,
     Recovery,
-    Told,
 )
 from marketplace_worker.lifecycle.policy import (
     AzureReinstatement,
@@ -80,11 +79,13 @@ from marketplace_worker.lifecycle.policy import (
     Reinstatement,
     Timeline,
 )
-from marketplace_worker.lifecycle.safeguards import Harm, Safeguards, Trip
+from marketplace_worker.lifecycle.safeguards import Safeguards, StepCount, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    CompletedBy,
+    DeactivationCause,
     EmailHash,
     GuardSide,
     HoldKind,
@@ -92,8 +93,9 @@ from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
+    StateReason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
@@ -133,7 +135,7 @@ LATER = MOMENTS | st.sampled_from([DAY_0 + day * DAY for day in (42, 50, 75, 130
 def _changes(*ends_at: datetime) -> dict[Marketplace, st.SearchStrategy[Change]]:
     ends = [
         Ended(reason, Initiator.MARKETPLACE, terminal=terminal)
-        for reason in (Reason.CUSTOMER, Reason.UNKNOWN)
+        for reason in (PlanEndReason.CUSTOMER, PlanEndReason.UNKNOWN)
         for terminal in (True, False)
     ]
     ending = [
@@ -219,7 +221,7 @@ WAITED = st.sampled_from(
         (),
         (),
         *(
-            (Waited(key, TODAY - 9 * DAY, at),)
+            (PendingInterval(key, TODAY - 9 * DAY, at),)
             for key in SUBSCRIPTIONS
             for at in (TODAY - DAY, FOREVER)
         ),
@@ -242,8 +244,8 @@ def _registers(draw: st.DrawFn, id_: OrganizationId) -> Organization:
     here = Organization(
         id_,
         creation=Creation(creation, "created", draw(PAST)),
-        tier=Told(creation, "created", draw(TIERS)),
-        owner=Told(creation, "created", draw(EMAILS)),
+        tier=LatestWins(creation, "created", draw(TIERS)),
+        owner=LatestWins(creation, "created", draw(EMAILS)),
         commitments=tuple(_commitment(draw, name) for name in draw(NAMES)),
         holds=tuple(Hold(kind, draw(PLACED), draw(EXPIRIES)) for kind in draw(HOLDS)),
         sequence=draw(SMALL),
@@ -378,12 +380,12 @@ SAFEGUARDS = st.sampled_from(
     [
         Safeguards(sequence=7),
         *(
-            Safeguards((Harm(TODAY - minutes * HOUR / 60, steps),), sequence=7)
+            Safeguards((StepCount(TODAY - minutes * HOUR / 60, steps),), sequence=7)
             for minutes in (0, 30, 59, 60, 61)
             for steps in (1, 2)
         ),
         *(
-            Safeguards(control_plane=(Harm(TODAY - minutes * HOUR / 60, 2),), sequence=7)
+            Safeguards(control_plane=(StepCount(TODAY - minutes * HOUR / 60, 2),), sequence=7)
             for minutes in (0, 59, 60)
         ),
         *(

@@ -22,7 +22,6 @@ from world import (
 
 from marketplace_worker.lifecycle.coverage.combined import Coverage, usage_closed_at
 from marketplace_worker.lifecycle.coverage.intervals import Moment
-from marketplace_worker.lifecycle.events import CompletedBy, StateReason
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -34,17 +33,19 @@ from marketplace_worker.lifecycle.notes import (
     Unsubscribed,
 )
 from marketplace_worker.lifecycle.organization import Proof
-from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
     Initiator,
     Marketplace,
+    PlanEndReason,
     PlanType,
-    Reason,
+    StateReason,
     SubscriptionKey,
 )
 
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
 LONG_AFTER = DAY_0 + 5_000 * DAY
 
@@ -62,7 +63,7 @@ def covered(*facts: Fact) -> Coverage:
     return told(*facts).covered(ACME, LONG_AFTER)
 
 
-def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, Reason] | None:
+def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, PlanEndReason] | None:
     """When the last plan ended, seen from a day, of which type it was, and why."""
     interval = coverage.last_end(DAY_0 + day * DAY)
     return (
@@ -94,7 +95,7 @@ def test_the_latest_end_is_the_last_one() -> None:
         notified(SAAS, note(9, Suspended())),
         notified(ENTITLEMENT, note(12, ENDED)),
     )
-    assert last_end(plans, 12) == (12, PAYG, Reason.CUSTOMER)
+    assert last_end(plans, 12) == (12, PAYG, PlanEndReason.CUSTOMER)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +113,14 @@ def test_of_two_ends_at_one_instant_the_longer_timeline_counts(
             notified(ENTITLEMENT, note(9, ENDED)),
             notified(AGREEMENT, note(9, ENDED)),
         )
-        assert last_end(plans, 9) == (9, chosen, Reason.CUSTOMER)
+        assert last_end(plans, 9) == (9, chosen, PlanEndReason.CUSTOMER)
 
 
 def test_a_plan_that_has_not_begun_is_no_plan_that_ended() -> None:
     """An organization that never had a plan is not canceled."""
     plans = covered(commitment(10, 20))
     assert last_end(plans, 9) is None
-    assert last_end(plans, 10) == (20, COMMIT, Reason.COMMIT_EXPIRED)
+    assert last_end(plans, 10) == (20, COMMIT, PlanEndReason.COMMIT_EXPIRED)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_commitments_do_not_lift_each_other_out_of_nothing() -> None:
 def test_the_newest_telling_of_a_commitment_counts() -> None:
     """By its own time; one that is told again is still the same plan."""
     plans = covered(commitment(0, 30, linked=5, id_="new"), commitment(0, 90, linked=1, id_="old"))
-    assert last_end(plans, 40) == (30, COMMIT, Reason.COMMIT_EXPIRED)
+    assert last_end(plans, 40) == (30, COMMIT, PlanEndReason.COMMIT_EXPIRED)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +180,13 @@ def test_a_superseded_plan_counts_until_its_successor_does(
 def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
     """Reason `unknown`; what had ended before the move keeps its own reason and time."""
     moved = link(ENTITLEMENT, 20, BETA)
-    assert last_end(covered(link(ENTITLEMENT), moved), 30) == (20, None, Reason.UNKNOWN)
+    assert last_end(covered(link(ENTITLEMENT), moved), 30) == (20, None, PlanEndReason.UNKNOWN)
     ended = notified(ENTITLEMENT, note(15, ENDED))
-    assert last_end(covered(link(ENTITLEMENT), moved, ended), 30) == (15, None, Reason.CUSTOMER)
+    assert last_end(covered(link(ENTITLEMENT), moved, ended), 30) == (
+        15,
+        None,
+        PlanEndReason.CUSTOMER,
+    )
 
 
 def test_a_plan_that_comes_back_to_its_first_organization_is_active_there() -> None:
@@ -218,7 +223,9 @@ def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
     """Before any link, by who was linked first."""
     world = told(
         notified(AGREEMENT, note(1, Activated())),
-        notified(AGREEMENT, note(3, Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))),
+        notified(
+            AGREEMENT, note(3, Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))
+        ),
         link(AGREEMENT, 5),
         notified(AGREEMENT, note(6, Activated(), id_="again")),
         link(AGREEMENT, 10, BETA),
@@ -242,7 +249,7 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
         commitment(30, 60),
     )
     acme, now = world.fleet.organization(ACME), DAY_0 + 40 * DAY
-    outlook = Outlook(acme, world.fleet, world.policies, now)
+    outlook = OrganizationView(acme, world.fleet, world.policies, now)
     taken = snapshot(outlook, revision=1, causation_id="x")
     assert [(plan.name, plan.status, plan.active) for plan in taken.plans] == [
         ("aws:a-1", "ended", False),

@@ -10,7 +10,7 @@ from world import ACME, DAY, DAY_0, HOUR, moment
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.deadlines import (
-    Clock,
+    CancellationClock,
     Due,
     NoticeDue,
     StepDue,
@@ -34,9 +34,9 @@ def clock(
     floor: float | None = None,
     pauses: tuple[Days, ...] = (),
     extension: int = 0,
-) -> Clock:
+) -> CancellationClock:
     """Canceled on day 0."""
-    return Clock(
+    return CancellationClock(
         DAY_0,
         plan_type,
         Policy(),
@@ -61,7 +61,7 @@ def organization(state: State, entered: float, notice: Days | None = None) -> Or
     return replace(here, notice=Notice(state.next_step, moment(names), given_at=moment(given)))
 
 
-def due(organization: Organization, clock: Clock, now: float = 0) -> Due:
+def due(organization: Organization, clock: CancellationClock, now: float = 0) -> Due:
     """What comes next, seen from a day."""
     return due_in_cancellation(organization, clock, moment(now))
 
@@ -232,7 +232,9 @@ def test_an_inactivity_is_announced_and_then_comes(
 # --- the schedule ---------------------------------------------------------------------------------
 
 
-def scheduled(organization: Organization, clock: Clock, now: float) -> list[tuple[State, datetime]]:
+def scheduled(
+    organization: Organization, clock: CancellationClock, now: float
+) -> list[tuple[State, datetime]]:
     """The steps that are still to come, and when."""
     return [(each.state, each.at) for each in schedule(organization, clock, moment(now))]
 

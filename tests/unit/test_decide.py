@@ -55,16 +55,16 @@ from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
 )
 
 AZURE = SubscriptionKey(Marketplace.AZURE, "s-2")
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-AGAIN = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+AGAIN = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
 IDENTITY = Identity("t", "x")
 PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.RELEASE_HOLD
 UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
@@ -143,16 +143,16 @@ def test_a_decision_leaves_the_fleet_as_it_is() -> None:
 def test_a_decision_knows_how_the_organization_was_before() -> None:
     """The shell publishes a snapshot of whatever differs, also where no event tells it."""
     told = world(created())
-    (settled,) = told.decide(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).settled
-    assert settled.before.tier != settled.organization.tier
-    assert settled.events == ()
+    (result,) = told.decide(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).results
+    assert result.before.tier != result.organization.tier
+    assert result.events == ()
 
 
 def test_every_organization_that_a_subscription_concerns_is_looked_at() -> None:
     """In the order of their ids, so that every worker decides alike."""
     told = world(created(), created("c-beta", BETA), link(ENTITLEMENT, organization=BETA))
     decision = told.decide(link(ENTITLEMENT, 5), DAY_0 + 5 * DAY)
-    assert [settled.organization.id for settled in decision.settled] == [ACME, BETA]
+    assert [result.organization.id for result in decision.results] == [ACME, BETA]
 
 
 def test_nothing_is_decided_about_an_organization_that_was_never_created() -> None:

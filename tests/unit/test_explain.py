@@ -11,25 +11,25 @@ from story_language import PolicyLoaded, parse_story
 from strategies import ORGANIZATIONS, TODAY, worlds
 from world import ACCOUNT, DAY, OWNER, SUBSCRIPTIONS, World
 
-from marketplace_worker.lifecycle.decide import take
-from marketplace_worker.lifecycle.explain import Explanation, explain, for_customers, for_operators
-from marketplace_worker.lifecycle.explain.situation import case_of, steps_to_come
-from marketplace_worker.lifecycle.explain.values import (
+from marketplace_worker.explain import Explanation, explain, for_customers, for_operators
+from marketplace_worker.explain.forecast import BlockedBy, ForecastKind, forecast
+from marketplace_worker.explain.situation import case_of, steps_to_come
+from marketplace_worker.explain.values import (
     AwaitsCompletion,
     ComesBack,
+    NoChangeReason,
     NothingComes,
     NoticeComes,
     OnHold,
     PlanEnds,
     PlanStarts,
     Postponed,
-    Quiet,
     StepComes,
     Withheld,
 )
-from marketplace_worker.lifecycle.explain.wording import Words, distance, length, listed
+from marketplace_worker.explain.wording import Sentences, distance, length, listed
+from marketplace_worker.lifecycle.decide import apply
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.forecast import Stopped, What, forecast
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.record import Record
@@ -50,7 +50,7 @@ def after(story: str, until: str) -> Fleet:
             case fact:
                 list(current.run(waiting, told.at))
                 waiting = []
-                take(fact, current.fleet, Policies(current.policy), now=told.at)
+                apply(fact, current.fleet, Policies(current.policy), now=told.at)
     list(current.run(waiting, moment(until)))
     return current.fleet
 
@@ -554,7 +554,7 @@ OURS = re.compile(
 PERSONAL = (ACCOUNT, OWNER, "acme", "beta", *(str(each) for each in SUBSCRIPTIONS), "u-1")
 
 
-def sentences(words: Words) -> tuple[str, ...]:
+def sentences(words: Sentences) -> tuple[str, ...]:
     """All that is said."""
     return (*words.why, *words.next, *words.stops)
 
@@ -573,7 +573,7 @@ def test_every_state_has_an_explanation(world: World, id_: OrganizationId) -> No
         assert words.next
         assert all(line.strip() and "None" not in line for line in sentences(words))
     if isinstance(explanation.next, NothingComes):
-        assert not explanation.stoppers or explanation.next.because is Quiet.DEACTIVATED
+        assert not explanation.remedies or explanation.next.because is NoChangeReason.DEACTIVATED
 
 
 @settings(max_examples=500, deadline=None)
@@ -589,10 +589,14 @@ def test_the_customer_is_told_nothing_of_ours_and_nothing_personal(
         assert not any(each in line for each in PERSONAL), line
 
 
-STEPS = {What.CONTROL_PLANE_LOSS, What.SUSPENDED, What.DEACTIVATED}
-BY_THE_WAY = {What.PLAN_ENDS, What.NOTICE_WITHDRAWN, What.REINSTATEMENT_LAPSED}
+STEPS = {ForecastKind.CONTROL_PLANE_LOSS, ForecastKind.SUSPENDED, ForecastKind.DEACTIVATED}
+BY_THE_WAY = {
+    ForecastKind.PLAN_ENDS,
+    ForecastKind.NOTICE_WITHDRAWN,
+    ForecastKind.REINSTATEMENT_LAPSED,
+}
 """What happens beside what comes next."""
-PLANS = {What.REINSTATED, What.REINSTATEMENT_PENDING}
+PLANS = {ForecastKind.REINSTATED, ForecastKind.REINSTATEMENT_PENDING}
 NEVER = TODAY + 10_000 * DAY
 
 
@@ -611,23 +615,23 @@ def test_what_is_said_to_come_is_what_the_rules_do_then(world: World, id_: Organ
         case PlanStarts(at=at):
             assert first is None or first[1] >= at
         case PlanEnds(at=at):
-            assert first == (What.CANCELED, max(at, TODAY), None)
+            assert first == (ForecastKind.CANCELED, max(at, TODAY), None)
         case ComesBack(at=at):
-            back = next(each for each in told if each.what is What.REINSTATED)
+            back = next(each for each in told if each.what is ForecastKind.REINSTATED)
             assert back.at == max(at, TODAY)
             assert first is not None
             assert first[1] == back.at
         case NoticeComes(at=at, deadline=deadline):
-            assert first == (What.NOTICE, max(at, TODAY), None)
-            assert (told[0].step, told[0].names) == (deadline.step, deadline.at)
+            assert first == (ForecastKind.NOTICE, max(at, TODAY), None)
+            assert (told[0].step, told[0].announced_for_at) == (deadline.step, deadline.at)
         case StepComes(deadline=deadline):
             assert first is not None
-            assert first[:2] == (What(deadline.step), max(deadline.at, TODAY))
+            assert first[:2] == (ForecastKind(deadline.step), max(deadline.at, TODAY))
             assert first[2] is None or deadline.at > TODAY
         case Withheld(deadline=deadline):
-            assert first == (What(deadline.step), TODAY, Stopped.GUARD)
+            assert first == (ForecastKind(deadline.step), TODAY, BlockedBy.GUARD)
         case Postponed(deadline=deadline):
-            assert first is None or first[0] == What.DEACTIVATED
+            assert first is None or first[0] == ForecastKind.DEACTIVATED
         case OnHold(not_before=not_before):
             assert first is None or first[1] >= (not_before or NEVER) or first[0] not in STEPS
             assert first is None or not_before is not None

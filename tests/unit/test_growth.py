@@ -16,7 +16,7 @@ from growth_scenarios import ACCOUNT, GROWING, NOW, VALUES, Grown
 from stories import FEEDS, HASH
 from world import moment, note, notified
 
-from marketplace_worker.lifecycle.decide import take
+from marketplace_worker.lifecycle.decide import apply
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.linking import notable_links
 from marketplace_worker.lifecycle.notes import Activated
@@ -111,7 +111,7 @@ def taken_by(organizations: int) -> Grown:
         SubscriptionKey(Marketplace.AWS, "s-0"),
         replace(note(40, Activated()), billing_account=ACCOUNT),
     )
-    take(
+    apply(
         replace(fact, identity=replace(fact.identity, id="first")),
         grown.fleet,
         grown.policies,
@@ -133,7 +133,7 @@ def test_what_one_fact_changes_is_all_that_is_derived_anew() -> None:
     stranger = notified(SubscriptionKey(Marketplace.GCP, "stranger"), note(50, Activated()))
 
     def both(grown: Grown) -> None:
-        take(stranger, grown.fleet, grown.policies, now=NOW)
+        apply(stranger, grown.fleet, grown.policies, now=NOW)
         grown.decide()
 
     for grown in (few, many):

@@ -74,8 +74,8 @@ def test_a_second_look_at_the_same_moment_says_nothing(
     first = world.run_deadline(organization, TODAY)
     again = world.run_deadline(organization, TODAY)
     assert again.events == ()
-    assert again.settled[0].organization == first.settled[0].organization
-    assert again.settled[0].due_at == first.settled[0].due_at
+    assert again.results[0].organization == first.results[0].organization
+    assert again.results[0].due_at == first.results[0].due_at
 
 
 @st.composite

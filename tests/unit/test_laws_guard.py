@@ -32,16 +32,12 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import ClockMoved, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.guard import (
-    Answers,
-    Verdict,
-    Watch,
+    GuardAnswers,
+    GuardSession,
+    RequestVerdict,
 )
-from marketplace_worker.lifecycle.limits import control_plane_limit, limit
+from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.notes import Ended
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-)
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy
 from marketplace_worker.lifecycle.safeguards import Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
@@ -51,10 +47,14 @@ from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     Initiator,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
     RequestLimit,
     SupportRequestKind,
+)
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
 )
 
 GUARD = Guard(minimum=3, fraction=0.1, control_plane_fraction=0.2)
@@ -85,7 +85,7 @@ def test_the_limit_is_the_larger_of_a_number_and_a_share(
     entries into `control_plane_loss` is a share of its own.
     """
     apart = Guard(minimum, 0.5, fraction)
-    assert limit(Guard(minimum, fraction, 0.5), population) == most
+    assert destructive_step_limit(Guard(minimum, fraction, 0.5), population) == most
     assert control_plane_limit(apart, population) == most
 
 
@@ -109,9 +109,9 @@ class Asked:
         """How many such steps an hour may hold."""
         if self.step is State.CONTROL_PLANE_LOSS:
             return control_plane_limit(GUARD, self.population)
-        return limit(GUARD, self.population)
+        return destructive_step_limit(GUARD, self.population)
 
-    def permitted(self, watch: Watch) -> bool:
+    def permitted(self, watch: GuardSession) -> bool:
         """What the guard says."""
         return watch.permits(self.step, GUARD, self.population, now=self.at, causation_id="x")
 
@@ -151,7 +151,7 @@ def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
     """Whatever sliding hour one looks at; the step that would go past trips it, and all later ones
     are withheld, whichever limit it was.
     """
-    watch, counted, stopped = Watch(), Counted(), False
+    watch, counted, stopped = GuardSession(), Counted(), False
     for each in asked:
         room = counted.has_room(each)
         permitted = each.permitted(watch)
@@ -169,7 +169,7 @@ def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
 @given(questions(operators=True))
 def test_an_operator_lets_through_just_what_is_said(asked: list[Asked]) -> None:
     """After a trip nothing goes but what a release allows; counting begins anew with it."""
-    watch, counted, allowance = Watch(), Counted(), None
+    watch, counted, allowance = GuardSession(), Counted(), None
     for each in asked:
         match each.operator:
             case GuardTripped() as word:
@@ -206,15 +206,15 @@ def test_no_hour_holds_more_requested_deactivations_than_either_limit(
     asked: list[tuple[int, str]],
 ) -> None:
     """Section 8, invariant 11; the first that would go past trips the guard for all."""
-    watch, done, at, stopped = Watch(), list[tuple[datetime, str]](), DAY_0, False
+    watch, done, at, stopped = GuardSession(), list[tuple[datetime, str]](), DAY_0, False
     for number, (minutes, name) in enumerate(asked):
         at += minutes * MINUTE
         person = name.strip().lower()
         within = [who for moment, who in done if moment > at - HOUR]
         room = len(within) < 4 and within.count(person) < 2
         verdict = watch.grants(name, FEW, now=at, request_id=f"r-{number}")
-        assert (verdict is Verdict.GRANTED) is (room and not stopped)
-        if verdict is Verdict.GRANTED:
+        assert (verdict is RequestVerdict.GRANTED) is (room and not stopped)
+        if verdict is RequestVerdict.GRANTED:
             done.append((at, person))
         elif not stopped:
             stopped = True
@@ -230,19 +230,19 @@ def test_no_hour_holds_more_requested_deactivations_than_either_limit(
 
 def test_the_safeguards_name_nobody_who_asked() -> None:
     """An organization's erasure does not reach them: they hold a digest, and for an hour only."""
-    watch = Watch()
+    watch = GuardSession()
     for minutes in range(0, 300, 30):
         moment = DAY_0 + minutes * MINUTE
         verdict = watch.grants("Ann Lee", FEW, now=moment, request_id="r")
-        assert verdict is Verdict.GRANTED
+        assert verdict is RequestVerdict.GRANTED
     assert len(watch.safeguards.requested) == 2
     assert "ann" not in repr(watch).casefold()
 
 
 def test_a_side_that_is_not_tripped_is_not_released() -> None:
     """What was counted on it still counts: nobody has looked at it."""
-    watch = Watch()
-    assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is Verdict.GRANTED
+    watch = GuardSession()
+    assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is RequestVerdict.GRANTED
     for _ in range(4):
         watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
     assert not watch.release(released(guard=GuardSide.REQUESTS), now=DAY_0)
@@ -258,16 +258,16 @@ def test_a_side_that_is_not_tripped_is_not_released() -> None:
 def test_a_recalled_decision_is_told_what_it_was_told() -> None:
     """Also one from before a step or a request was counted: it was taken, and it was granted."""
     closed = Safeguards(trip=Trip(DAY_0, "ops", "x"), requests_trip=Trip(DAY_0, "ops", "x"))
-    before = Watch(closed, Answers())
+    before = GuardSession(closed, GuardAnswers())
     assert before.permits(State.CONTROL_PLANE_LOSS, GUARD, 0, now=DAY_0, causation_id="x")
-    assert before.grants("ann", FEW, now=DAY_0, request_id="r") is Verdict.GRANTED
+    assert before.grants("ann", FEW, now=DAY_0, request_id="r") is RequestVerdict.GRANTED
     for permitted in (True, False):
-        for verdict in Verdict:
-            watch = Watch(recalled=Answers(permitted, requested=verdict))
+        for verdict in RequestVerdict:
+            watch = GuardSession(recalled=GuardAnswers(permitted, requested=verdict))
             came = watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
             assert came is permitted
             assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is verdict
-            assert watch.answers == Answers(permitted, requested=verdict)
+            assert watch.answers == GuardAnswers(permitted, requested=verdict)
 
 
 # --- both -----------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_a_recalled_decision_is_told_what_it_was_told() -> None:
 
 def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
     """One value for the fleet: it must not grow for ever."""
-    watch = Watch()
+    watch = GuardSession()
     for minutes in range(0, 600, 30):
         assert watch.permits(
             State.SUSPENDED, GUARD, 0, now=DAY_0 + minutes * MINUTE, causation_id="x"
@@ -289,7 +289,7 @@ def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
 
 def test_a_trip_says_what_was_counted_of_at_most_how_many() -> None:
     """By hand nothing was counted; it adds to the trip that stands."""
-    watch = Watch()
+    watch = GuardSession()
     for _ in range(4):
         watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
     watch.trip(tripped(), now=DAY_0 + MINUTE)
@@ -317,7 +317,7 @@ def moved(ahead: timedelta) -> ClockMoved:
 
 def test_a_clock_that_runs_ahead_by_more_than_an_hour_trips_the_guard_for_steps() -> None:
     """By exactly an hour it does not, nor where it goes back; what is known may stay so."""
-    watch = Watch()
+    watch = GuardSession()
     for ahead, tripped_ in (
         (HOUR, False), (HOUR + MINUTE, True), (2 * HOUR, False), (10 * DAY, True),
         (timedelta(0), False), (-DAY, False), (timedelta(0), True),
@@ -333,7 +333,7 @@ def test_a_clock_that_runs_ahead_by_more_than_an_hour_trips_the_guard_for_steps(
 
 def test_that_a_clock_jumped_is_known_until_the_guard_for_steps_is_released() -> None:
     """Altogether: a release for some steps, or of requests, leaves it."""
-    watch = Watch()
+    watch = GuardSession()
     watch.trip(tripped(), now=DAY_0)
     watch.move_clock(moved(DAY), now=DAY_0 + MINUTE)
     for word in (released(steps=2), released(guard=GuardSide.REQUESTS)):
@@ -415,7 +415,8 @@ def test_the_kill_switch_stops_every_step_and_nothing_else() -> None:
     world = World()
     world.apply_all(created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), day=0)
     world.apply(
-        notified(ENTITLEMENT, note(0, Ended(Reason.CUSTOMER, CUSTOMER, terminal=True))), DAY_0
+        notified(ENTITLEMENT, note(0, Ended(PlanEndReason.CUSTOMER, CUSTOMER, terminal=True))),
+        DAY_0,
     )
     world.wait(DAY_0 + 2 * DAY)
     world.apply(tripped(2), DAY_0 + 2 * DAY)

@@ -24,13 +24,13 @@ from world import (
     signed_in,
 )
 
-from marketplace_worker.lifecycle.events import DeactivationCause, EventKind
+from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Created, Fact
 from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen, inactive_at
 from marketplace_worker.lifecycle.notes import Activated
 from marketplace_worker.lifecycle.policy import Inactivity, NoticeLead, Policies, Policy
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, Tier
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, DeactivationCause, Identity, Tier
 
 RULES = Inactivity()
 MONTH = 30 * DAY

@@ -47,7 +47,7 @@ from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
-    Reason,
+    PlanEndReason,
     SubscriptionKey,
     SupportRequestKind,
 )
@@ -97,7 +97,7 @@ def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
     assert final(told_within_a_minute(shuffled(data, tale), AUTOMATIC)) == final(in_order)
 
 
-OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+OVER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 ACCOUNT_OF_TWO: list[Fact] = [
     created(),
     created("created-beta", BETA),
@@ -195,7 +195,7 @@ def test_what_was_proved_stays_so_whatever_becomes_of_others(
 AWS_SAYS: st.SearchStrategy[Change] = st.sampled_from(
     [
         Activated(),
-        Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False),
+        Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=False),
         Ending(None, closes_usage=True),
     ]
 )

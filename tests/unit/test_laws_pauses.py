@@ -35,14 +35,14 @@ from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
 )
 
-OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
+OVER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
 ON_THE_WAY_DOWN = {
     EventKind.CONTROL_PLANE_LOST,
     EventKind.NOTICE_GIVEN,

@@ -8,7 +8,7 @@ from world import FAR, DecisionRecord, World, shown
 from marketplace_worker.lifecycle.facts import DeadlineCame
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import Readings, readings_of, replay_decision
+from marketplace_worker.lifecycle.replay import Readings, readings_of, replay_decision
 
 
 @settings(max_examples=150, deadline=None)
@@ -24,8 +24,8 @@ def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
     journal: list[tuple[DecisionRecord, Readings]] = []
 
     def write_down(world: World, each: DecisionRecord) -> None:
-        looked_at = each.decision.settled
-        changed = any(settled.organization != settled.before for settled in looked_at)
+        looked_at = each.decision.results
+        changed = any(result.organization != result.before for result in looked_at)
         if isinstance(each.fact, DeadlineCame) and not changed and not each.decision.events:
             return
         journal.append((each, readings_of(each.decision, world.fleet)))
@@ -40,5 +40,5 @@ def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
     for each, readings in journal:
         again = replay_decision(each.fact, fleet, policies, readings, now=each.now)
         assert again.outcome is each.decision.outcome, shown(each.fact)
-        assert again.settled == each.decision.settled, shown(each.fact)
+        assert again.results == each.decision.results, shown(each.fact)
         assert again.subscription == each.decision.subscription, shown(each.fact)

@@ -23,7 +23,6 @@ from world import (
     signed_in,
 )
 
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.inactivity import LOGINS_KEPT, LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Change, Ended
@@ -31,15 +30,16 @@ from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.policy import Policies, Policy, Reinstatement
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
     Initiator,
     Marketplace,
-    Reason,
+    PlanEndReason,
     SubscriptionKey,
     Tier,
 )
 
-OVER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-PAUSED = Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=False)
+OVER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+PAUSED = Ended(PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=False)
 CHANGES: st.SearchStrategy[Change] = st.sampled_from([PAUSED, PAUSED, Activated(), OVER])
 OF_BETA = SubscriptionKey(Marketplace.GCP, "e-3")
 ANOTHER = SubscriptionKey(Marketplace.GCP, "e-4")
@@ -179,9 +179,9 @@ def test_proofs_of_one_day_are_kept_as_its_logins_are() -> None:
     acme = Organization(ACME)
     for hour in (5, 9, 7, 3, 8):
         at = DAY_0 + timedelta(hours=hour)
-        acme = acme.proved(Proof(BOUGHT_AGAIN, at, CompletedBy.SIGN_IN))
+        acme = acme.with_proofs(Proof(BOUGHT_AGAIN, at, CompletedBy.SIGN_IN))
     by_support = Proof(BOUGHT_AGAIN, DAY_0 + timedelta(hours=6), CompletedBy.SUPPORT)
-    acme = acme.proved(by_support).proved(Proof(ANOTHER, DAY_0, CompletedBy.SIGN_IN))
+    acme = acme.with_proofs(by_support).with_proofs(Proof(ANOTHER, DAY_0, CompletedBy.SIGN_IN))
     hours = {(each.at - DAY_0) // timedelta(hours=1) for each in acme.proofs}
     assert hours == {3, 9, 6, 0}
     assert by_support in acme.proofs

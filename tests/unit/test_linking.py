@@ -2,7 +2,7 @@
 
 from world import ACME, AGREEMENT, BETA, SAAS, World, created, link, moment, note, notified
 
-from marketplace_worker.lifecycle.explain import explain, for_customers, for_operators
+from marketplace_worker.explain import explain, for_customers, for_operators
 from marketplace_worker.lifecycle.linking import notable_links
 from marketplace_worker.lifecycle.notes import Activated
 from marketplace_worker.lifecycle.policy import Policies

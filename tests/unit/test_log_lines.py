@@ -12,12 +12,6 @@ from marketplace_worker.lifecycle.facts import Notified, SupportRequested, Unrec
 from marketplace_worker.lifecycle.guard import BY_CLOCK
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.notes import Activated, Attention, Note
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-    SilentFeedDetails,
-    UnreadableFeedDetails,
-)
 from marketplace_worker.lifecycle.vocabulary import (
     GuardSide,
     Identity,
@@ -25,6 +19,12 @@ from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     SubscriptionKey,
     SupportRequestKind,
+)
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
 )
 from marketplace_worker.steps import log_lines
 

@@ -9,9 +9,9 @@ from prometheus_client import REGISTRY
 
 from marketplace_worker.contract.examples import example_event
 from marketplace_worker.lifecycle.events import Event, EventKind
-from marketplace_worker.lifecycle.own_details import GuardReleasedDetails, GuardTrippedDetails
 from marketplace_worker.lifecycle.safeguards import Safeguards, Trip
 from marketplace_worker.lifecycle.vocabulary import GuardSide
+from marketplace_worker.lifecycle.worker_details import GuardReleasedDetails, GuardTrippedDetails
 from marketplace_worker.operations import health, metrics
 from marketplace_worker.operations.health import Health
 

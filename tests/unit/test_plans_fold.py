@@ -22,14 +22,19 @@ from marketplace_worker.lifecycle.notes import (
 )
 from marketplace_worker.lifecycle.projection import Projection, Span, SubscriptionStatus, fold
 from marketplace_worker.lifecycle.subscription import KEPT_MAX, Link, Subscription
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    PlanEndReason,
+    PlanType,
+    SubscriptionKey,
+)
 
-CUSTOMER = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
-NON_PAYMENT = Ended(Reason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
-UNKNOWN = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
-FOR_NOW = Ended(Reason.UNKNOWN, Initiator.MARKETPLACE, terminal=False)
+CUSTOMER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+NON_PAYMENT = Ended(PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE, terminal=True)
+UNKNOWN = Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=True)
+FOR_NOW = Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=False)
 APPROVED = VendorCancellationApproved()
-RENEWAL_OFF = Ending(DAY_0 + 20 * DAY, reason=Reason.COMMIT_EXPIRED)
+RENEWAL_OFF = Ending(DAY_0 + 20 * DAY, reason=PlanEndReason.COMMIT_EXPIRED)
 LAST_HOUR = Ending(DAY_0 + 10 * DAY + HOUR, closes_usage=True)
 
 
@@ -513,7 +518,7 @@ def test_what_changes_nothing_goes_before_what_does_where_a_register_is_full() -
 
 def test_after_a_terminal_end_no_other_plan_type_is_taken_over() -> None:
     """Marketplaces section 1, *Terminal stays*: only one that was not known."""
-    over = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+    over = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
     ended = Subscription(SAAS).with_note(note(0, Activated(), plan_type=PlanType.COMMIT))
     ended = ended.with_note(note(10, over)).with_note(
         note(11, Unchanged(), plan_type=PlanType.PAYG)

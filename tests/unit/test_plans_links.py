@@ -27,14 +27,14 @@ from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     Marketplace,
     OrganizationId,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
     SupportRequestKind,
 )
 
 GAMMA = OrganizationId("gamma")
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 BOUGHT = notified(RENEWED, note(10, Pended(successor_of=AGREEMENT)))
 
 

@@ -5,17 +5,19 @@ from world import ACME, ENTITLEMENT, World, commitment, created, link, moment, n
 
 from marketplace_worker.lifecycle.events import EventKind, ScheduledStep, Snapshot
 from marketplace_worker.lifecycle.notes import Ended
-from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, PlanType
 
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 
 def taken(world: World, day: float, revision: int = 1) -> Snapshot:
     """Acme's snapshot."""
-    acme = Outlook(world.fleet.organization(ACME), world.fleet, world.policies, moment(day))
+    acme = OrganizationView(
+        world.fleet.organization(ACME), world.fleet, world.policies, moment(day)
+    )
     return snapshot(acme, revision=revision, causation_id="x")
 
 

@@ -35,7 +35,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     Initiator,
     OrganizationId,
-    Reason,
+    PlanEndReason,
     SupportRequestKind,
     Tier,
 )
@@ -44,7 +44,7 @@ DEACTIVATE = SupportRequestKind.DEACTIVATE_ORGANIZATION
 PLACE_HOLD, RELEASE_HOLD = SupportRequestKind.PLACE_HOLD, SupportRequestKind.RELEASE_HOLD
 UNLOCK_EMAIL = SupportRequestKind.UNLOCK_EMAIL
 OTHERS = EmailHash(f"{7:064x}")
-ENDED = Ended(Reason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
+ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 
 def erased(day: float = 20, organization: OrganizationId = ACME) -> Erased:

@@ -5,7 +5,7 @@ from stories import check_story, policy
 from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
-from marketplace_worker.lifecycle.own_details import (
+from marketplace_worker.lifecycle.worker_details import (
     GuardTrippedDetails,
 )
 

@@ -14,7 +14,7 @@ from hypothesis.vendor.pretty import RepresentationPrinter
 
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import Coverage
-from marketplace_worker.lifecycle.decide import Decision, deadline_of, take
+from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
@@ -30,7 +30,7 @@ from marketplace_worker.lifecycle.facts import (
     SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.notes import Change, Note
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
@@ -145,9 +145,9 @@ class World:
 
     def decide(self, fact: Fact, now: datetime) -> Decision:
         """Decide on one fact; who asks for a moment that has passed is looked at now."""
-        decision = take(fact, self.fleet, self.policies, now=now)
-        for settled in decision.settled:
-            self.note(settled.organization.id, settled.due_at, now, idle=settled.idle)
+        decision = apply(fact, self.fleet, self.policies, now=now)
+        for result in decision.results:
+            self.note(result.organization.id, result.due_at, now, idle=result.idle)
         if isinstance(fact, GuardReleased):
             for each in self.fleet.organizations.values():
                 if each.withheld_at is not None:
@@ -193,7 +193,7 @@ class World:
 
     def case(self, organization: Organization, now: datetime) -> Case:
         """An organization under decision, among all that is known."""
-        return Case(organization, self.fleet, self.policies, now, Watch(), causation_id="x")
+        return Case(organization, self.fleet, self.policies, now, GuardSession(), causation_id="x")
 
     def covered(self, organization: OrganizationId, now: datetime) -> Coverage:
         """All plans of an organization, as things are known."""

@@ -22,8 +22,8 @@ from marketplace_worker.cli.redriving import (
     redrive_command,
 )
 from marketplace_worker.errors import Malformed
+from marketplace_worker.explain.operators import moment
 from marketplace_worker.inspection import dead_letters as inspection
-from marketplace_worker.lifecycle.explain.operators import moment
 from marketplace_worker.record import Record
 from marketplace_worker.settings import load_settings
 from marketplace_worker.store.dead_letters import (

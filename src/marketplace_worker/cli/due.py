@@ -9,16 +9,16 @@ from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.printing import print_json, print_table, printed
 from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.inspection.due import Outlook, outlook
-from marketplace_worker.lifecycle.explain.operators import moment
-from marketplace_worker.lifecycle.explain.wording import distance
-from marketplace_worker.lifecycle.forecast import Forthcoming, Stopped, What
+from marketplace_worker.explain.forecast import BlockedBy, ForecastEntry, ForecastKind
+from marketplace_worker.explain.operators import moment
+from marketplace_worker.explain.wording import distance
+from marketplace_worker.inspection.due import DueReport, due_report
 from marketplace_worker.settings import Settings, load_settings
 
 _STOPPED = {
-    Stopped.GUARD: "withheld by the guard",
-    Stopped.SILENT_FEED: "postponed: a silent feed",
-    Stopped.UNREAD_RECORDS: "postponed: unreadable records (dead-letters redrive, or "
+    BlockedBy.GUARD: "withheld by the guard",
+    BlockedBy.SILENT_FEED: "postponed: a silent feed",
+    BlockedBy.UNREAD_RECORDS: "postponed: unreadable records (dead-letters redrive, or "
     "discard --no-use)",
 }
 
@@ -56,44 +56,44 @@ def _length(within: str) -> timedelta:
         raise Misconfigured(f"--within: {error}") from error
 
 
-async def _outlook(settings: Settings, length: timedelta) -> Outlook:
+async def _outlook(settings: Settings, length: timedelta) -> DueReport:
     async with inspecting(settings) as inspector:
-        return await outlook(inspector, inspector.now + length)
+        return await due_report(inspector, inspector.now + length)
 
 
-def _print_guard(found: Outlook) -> None:
+def _print_guard(found: DueReport) -> None:
     if found.trip is not None:
         allowance = found.trip.allowance
         left = f"lets {allowance} more steps through" if allowance else "withholds every step"
         printed(f"the guard for steps is tripped since {moment(found.trip.at)} and {left}")
     elif found.trips is not None:
         held = f"{found.limit} harmful steps"
-        if not found.trips.what.harmful:
+        if not found.trips.what.destructive:
             held = f"{found.control_plane_limit} entries into control_plane_loss"
         printed(
             f"at {moment(found.trips.at)} the guard would trip: an hour would hold more than {held}"
         )
 
 
-def _what(each: Forthcoming) -> str:
+def _what(each: ForecastEntry) -> str:
     match each.what:
-        case What.NOTICE | What.NOTICE_WITHDRAWN:
-            named = f" on {moment(each.names)}" if each.names else ""
+        case ForecastKind.NOTICE | ForecastKind.NOTICE_WITHDRAWN:
+            named = f" on {moment(each.announced_for_at)}" if each.announced_for_at else ""
             return f"{each.what}: {each.step}{named}"
-        case What.PLAN_ENDS:
+        case ForecastKind.PLAN_ENDS:
             return f"{each.what}: {each.plan}"
         case _:
             return each.what.value
 
 
-def _remark(each: Forthcoming, now: datetime) -> str:
+def _remark(each: ForecastEntry, now: datetime) -> str:
     overdue = f"due since {moment(each.due_at)}" if each.due_at < min(each.at, now) else ""
     stopped = _STOPPED[each.stopped_by] if each.stopped_by else ""
     until = f"until {moment(each.stopped_until)}" if each.stopped_until else ""
     return "; ".join(told for told in (stopped, until, overdue) if told)
 
 
-def _data(found: Outlook) -> dict[str, object]:
+def _data(found: DueReport) -> dict[str, object]:
     return {
         "now": found.now,
         "until": found.until,
@@ -104,7 +104,7 @@ def _data(found: Outlook) -> dict[str, object]:
                 "organization_id": each.organization,
                 "what": each.what,
                 "step": each.step,
-                "names": each.names,
+                "names": each.announced_for_at,
                 "plan": each.plan,
                 "stopped_by": each.stopped_by,
                 "stopped_until": each.stopped_until,

@@ -27,11 +27,11 @@ from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.guarding import Counted, GuardStatus, guard_status
 from marketplace_worker.lifecycle.decide import Decision, Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-)
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import GuardSide
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+)
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.operating import operate
 from marketplace_worker.store.database import transaction
@@ -195,7 +195,7 @@ def release_command(
             f"the guard{_SIDES[guard]} is not tripped: there is nothing to release (see "
             "`marketplace-worker guard status`)"
         )
-    for event in decision.said:
+    for event in decision.worker_events:
         assert isinstance(event.details, GuardReleasedDetails)
         _print_released(event.details)
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from marketplace_worker.app import read_policy, system_clock, worker_of
 from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings

@@ -16,11 +16,11 @@ from marketplace_worker.cli.printing import (
     printed,
 )
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.inspection.history import Line, Told, history
+from marketplace_worker.explain import Explanation, for_customers, for_operators
+from marketplace_worker.explain.operators import moment
+from marketplace_worker.explain.values import AwaitsCompletion, NotCreated, NothingComes
+from marketplace_worker.inspection.history import HistoryLine, LineKind, history
 from marketplace_worker.inspection.organizations import Report, report
-from marketplace_worker.lifecycle.explain import Explanation, for_customers, for_operators
-from marketplace_worker.lifecycle.explain.operators import moment
-from marketplace_worker.lifecycle.explain.values import AwaitsCompletion, NotCreated, NothingComes
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.terminal import visible
@@ -35,7 +35,7 @@ async def _report(settings: Settings, organization: str) -> Report:
         return await report(inspector, OrganizationId(organization))
 
 
-async def _history(settings: Settings, organization: str) -> list[Told]:
+async def _history(settings: Settings, organization: str) -> list[HistoryLine]:
     async with inspecting(settings) as inspector:
         return await history(inspector, OrganizationId(organization))
 
@@ -176,15 +176,15 @@ def history_command(organization: Id, config: Config = None, as_json: AsJson = F
     )
 
 
-def _line(told: Told) -> tuple[Cell, ...]:
+def _line(told: HistoryLine) -> tuple[Cell, ...]:
     """What follows from a fact stands under it, with what the fact has not said already."""
     match told.line:
-        case Line.FACT:
+        case LineKind.FACT:
             what = f"{told.what}{_about(told.about)}"
             return told.at, "", what, told.actor, told.outcome, told.policy_version
-        case Line.TRANSITION:
+        case LineKind.TRANSITION:
             return "", "", told.what, "", "", told.policy_version
-        case Line.EVENT:
+        case LineKind.EVENT:
             return "", told.sequence, f"{told.what}{_about(told.about)}", "", "", ""
 
 
@@ -221,7 +221,7 @@ def explain_command(organization: Id, config: Config = None, as_json: AsJson = F
                 "why": explanation.why,
                 "next": explanation.next,
                 "schedule": explanation.schedule,
-                "stoppers": explanation.stoppers,
+                "stoppers": explanation.remedies,
                 "links": explanation.links,
                 "policy_version": explanation.standing.policy_version,
                 "policy_in_force": explanation.policy_in_force,

@@ -12,8 +12,8 @@ from marketplace_worker.app import read_policy
 from marketplace_worker.cli.options import AsJson, Config, go, inspecting
 from marketplace_worker.cli.printing import print_json, print_table, printed
 from marketplace_worker.contract.policy_file import policy_to_toml
+from marketplace_worker.explain.wording import length
 from marketplace_worker.inspection.policy_diff import Moved, PolicyDiff, policy_diff
-from marketplace_worker.lifecycle.explain.wording import length
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Settings, load_policy_file, load_settings
 

@@ -28,8 +28,8 @@ from rich.table import Table
 from rich.text import Text
 
 from marketplace_worker.contract.policy_file import format_duration
-from marketplace_worker.lifecycle.explain.operators import moment
-from marketplace_worker.lifecycle.explain.values import Deadline
+from marketplace_worker.explain.operators import moment
+from marketplace_worker.explain.values import Deadline
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.terminal import escaped_json, visible
 

@@ -8,7 +8,7 @@ from marketplace_worker.cli.options import go, operating
 from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.lifecycle.reanchoring import WrongTime
+from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
@@ -31,7 +31,7 @@ def recover_from_wrong_clock(
     began, went_to = (_moment(each) for each in span)
     if went_to <= began:
         raise Misconfigured("--clock-ran-ahead: the clock ran ahead FROM a time TO a later one")
-    found, holds = go(_recover(settings, WrongTime.between(began, went_to), order))
+    found, holds = go(_recover(settings, WrongClockPeriod.between(began, went_to), order))
     if as_json:
         print_json(
             {
@@ -55,7 +55,7 @@ def _moment(text: str) -> datetime:
 
 
 async def _recover(
-    settings: Settings, wrong: WrongTime, order: Order | None
+    settings: Settings, wrong: WrongClockPeriod, order: Order | None
 ) -> tuple[Sequence[Correction], Sequence[EndedHold]]:
     async with operating(settings) as worker:
         now = await _right_now(worker, wrong)
@@ -67,7 +67,7 @@ async def _recover(
     return found, holds
 
 
-async def _right_now(worker: Worker, wrong: WrongTime) -> datetime:
+async def _right_now(worker: Worker, wrong: WrongClockPeriod) -> datetime:
     """The database's time; raises `Misconfigured` where it is not right again."""
     async with transaction(worker.pool) as conn:
         now = await worker.clock(conn)

@@ -28,7 +28,7 @@ from marketplace_worker.cli.printing import (
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
-from marketplace_worker.inspection.dead_letters import Prospect, Reader, Would
+from marketplace_worker.inspection.dead_letters import RecordReader, RedriveOutcome, RedrivePreview
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.redriving import Became, Redrive, Result, discard
 from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Meaning, Status
@@ -180,14 +180,14 @@ async def _redrive(
         return redrive
 
 
-async def _prospects(settings: Settings, chosen: _Chosen, shown: _Shown) -> Counter[Would]:
-    reader = Reader(
+async def _prospects(settings: Settings, chosen: _Chosen, shown: _Shown) -> Counter[RedriveOutcome]:
+    reader = RecordReader(
         feeds(settings.topics), email_hasher(settings.email_key.get_secret_value().encode())
     )
     ids = await _choose(settings, chosen)
-    would: Counter[Would] = Counter()
+    would: Counter[RedriveOutcome] = Counter()
     async with inspecting(settings) as inspector:
-        async for each in inspection.prospects(inspector, ids, reader):
+        async for each in inspection.preview_redrive(inspector, ids, reader):
             would[each.would] += 1
             shown.add(
                 (each.head.id, position_of(each.head), each.would, _prospect(each)),
@@ -233,7 +233,7 @@ def _print_redriven(redrive: Redrive, shown: _Shown) -> None:
     shown.print_table(("id", "position", "became", "reason"))
 
 
-def _print_prospects(would: Counter[Would], shown: _Shown) -> None:
+def _print_prospects(would: Counter[RedriveOutcome], shown: _Shown) -> None:
     if shown.document is not None:
         shown.document.print({"dry_run": True})
         return
@@ -242,8 +242,12 @@ def _print_prospects(would: Counter[Would], shown: _Shown) -> None:
         return
     print_facts(
         {
-            "would be redriven": would[Would.TAKE],
-            **_still(would[Would.REFUSE], would[Would.FAIL], would[Would.LEAVE]),
+            "would be redriven": would[RedriveOutcome.TAKE],
+            **_still(
+                would[RedriveOutcome.REFUSE],
+                would[RedriveOutcome.FAIL],
+                would[RedriveOutcome.LEAVE],
+            ),
         }
     )
     shown.print_table(("id", "position", "would", "facts, or reason"))
@@ -261,7 +265,7 @@ def _still(refused: int, failed: int, left: int) -> dict[str, int]:
     return {name: count for name, count in told.items() if count}
 
 
-def _prospect(prospect: Prospect) -> str:
+def _prospect(prospect: RedrivePreview) -> str:
     facts = (f"{fact} (taken before)" if known else fact for fact, known in prospect.facts)
     refusal = [str(prospect.refusal)] if prospect.refusal else []
     return "; ".join([*refusal, *facts])

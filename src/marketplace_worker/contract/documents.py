@@ -16,7 +16,7 @@ from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.recall import Readings
+from marketplace_worker.lifecycle.replay import Readings
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.subscription import Subscription
 

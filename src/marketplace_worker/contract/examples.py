@@ -10,8 +10,6 @@ from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.lifecycle.events import (
     WORKER,
     CancellationDetails,
-    CompletedBy,
-    DeactivationCause,
     DeactivationDetails,
     Details,
     EmailDetails,
@@ -26,30 +24,32 @@ from marketplace_worker.lifecycle.events import (
     ScheduledStep,
     Snapshot,
     Standing,
-    StateReason,
     SubscriptionsDetails,
     SupportDetails,
     event_id,
 )
-from marketplace_worker.lifecycle.limits import BY_HARMFUL_STEPS
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-    SilentFeedDetails,
-    UnreadableFeedDetails,
-)
+from marketplace_worker.lifecycle.limits import BY_DESTRUCTIVE_STEPS
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    CompletedBy,
+    DeactivationCause,
     EmailHash,
     GuardSide,
     Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
+    StateReason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
+)
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
 )
 
 # --- inbound --------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ _DETAILS: dict[EventKind, Details] = {
         "ada",
     ),
     EventKind.GUARD_TRIPPED: GuardTrippedDetails(
-        GuardSide.STEPS, counted=50, limit=50, by=None, reason=BY_HARMFUL_STEPS
+        GuardSide.STEPS, counted=50, limit=50, by=None, reason=BY_DESTRUCTIVE_STEPS
     ),
     EventKind.GUARD_RELEASED: GuardReleasedDetails(
         GuardSide.STEPS,

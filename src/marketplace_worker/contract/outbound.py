@@ -40,14 +40,14 @@ from marketplace_worker.lifecycle.events import (
     SubscriptionsDetails,
     SupportDetails,
 )
-from marketplace_worker.lifecycle.own_details import (
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,
     SilentFeedDetails,
     UnreadableFeedDetails,
 )
-from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.record import MESSAGE_BYTES_MAX
 
 __all__ = ["CLOUDEVENTS_CONTENT_TYPE", "encode", "encode_snapshot"]

@@ -13,21 +13,18 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from marketplace_worker.lifecycle.events import (
-    CompletedBy,
-    DeactivationCause,
-    EventKind,
-    Refusal,
-    StateReason,
-)
+from marketplace_worker.lifecycle.events import EventKind, Refusal
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    CompletedBy,
+    DeactivationCause,
     GuardSide,
     Initiator,
     Marketplace,
     PlanType,
     RequestLimit,
+    StateReason,
     SupportRequestKind,
     Tier,
 )

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from marketplace_worker.contract.cloudevents import event_type
 from marketplace_worker.contract.outbound_events import SOURCE, STATE_SOURCE
-from marketplace_worker.lifecycle.events import DeactivationCause, EventKind
+from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed, Unavailable, machine_refusals_named
-from marketplace_worker.inspection.sight import Inspector
+from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockMoved,
@@ -30,7 +30,7 @@ PAGE = 20
 """How many are in memory with their bytes; each may be a megabyte."""
 
 
-class Would(StrEnum):
+class RedriveOutcome(StrEnum):
     """What a redrive would make of a dead letter: take it in; refuse it again, for it still cannot
     be read; fail on it again; or leave it as it is, for its topic is none of the settings'.
     """
@@ -42,20 +42,20 @@ class Would(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class RedrivePreview:
     """What would become of one dead letter.
 
     `facts` are what its record says, in words, each with whether it was taken before.
     """
 
     head: Head
-    would: Would
+    would: RedriveOutcome
     refusal: Malformed | None = None
     facts: Sequence[tuple[str, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class RecordReader:
     """How records are read: as the workers do, if it is made of their settings."""
 
     feeds: Mapping[str, Feed]
@@ -99,9 +99,9 @@ async def heads(inspector: Inspector, ids: Collection[int]) -> Mapping[int, Head
         return {each.id: each for each in await dead_letters.heads(conn, ids)}
 
 
-async def prospects(
-    inspector: Inspector, ids: Sequence[int], reader: Reader
-) -> AsyncIterator[Prospect]:
+async def preview_redrive(
+    inspector: Inspector, ids: Sequence[int], reader: RecordReader
+) -> AsyncIterator[RedrivePreview]:
     """What a redrive would make of these, in the order of refusal; reads, and writes nothing.
 
     Of all of them only the identities that they tell stay in memory.
@@ -118,11 +118,11 @@ async def prospects(
             yield _prospect(letter, what, known)
 
 
-Said = Sequence[Fact | Malformed] | Exception | None
+ReadResult = Sequence[Fact | Malformed] | Exception | None
 """What a record says; the error with which we fail on it; None where its topic is none of ours."""
 
 
-def _read(letter: DeadLetter, reader: Reader) -> Said:
+def _read(letter: DeadLetter, reader: RecordReader) -> ReadResult:
     feed = reader.feeds.get(letter.record.topic)
     if feed is None:
         return None
@@ -135,21 +135,23 @@ def _read(letter: DeadLetter, reader: Reader) -> Said:
         return bug
 
 
-def _facts(said: Said) -> Iterator[Fact]:
+def _facts(said: ReadResult) -> Iterator[Fact]:
     if isinstance(said, Sequence):
         yield from (each for each in said if not isinstance(each, Malformed))
 
 
-def _prospect(letter: DeadLetter, said: Said, known: set[Identity]) -> Prospect:
+def _prospect(letter: DeadLetter, said: ReadResult, known: set[Identity]) -> RedrivePreview:
     """`known` is what was taken before; what this one would tell is added to it."""
     if said is None:
-        return Prospect(letter.head, Would.LEAVE)
+        return RedrivePreview(letter.head, RedriveOutcome.LEAVE)
     if isinstance(said, Exception):
-        return Prospect(letter.head, Would.FAIL, Malformed(type(said).__name__))
+        return RedrivePreview(letter.head, RedriveOutcome.FAIL, Malformed(type(said).__name__))
     own = said[letter.head.part] if letter.head.part < len(said) else None
     refusal = own if isinstance(own, Malformed) else None
     facts = [(_named(each), _counted_or_known(each, letter.head, known)) for each in _facts(said)]
-    return Prospect(letter.head, Would.REFUSE if refusal else Would.TAKE, refusal, facts)
+    return RedrivePreview(
+        letter.head, RedriveOutcome.REFUSE if refusal else RedriveOutcome.TAKE, refusal, facts
+    )
 
 
 def _counted_or_known(fact: Fact, head: Head, known: set[Identity]) -> bool:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
-from marketplace_worker.lifecycle.forecast import Forthcoming, first_trip, forecast, going_on
-from marketplace_worker.lifecycle.limits import control_plane_limit, limit
+from marketplace_worker.explain.forecast import ForecastEntry, continue_feeds, first_trip, forecast
+from marketplace_worker.inspection.fleet_view import PAGE, FleetView, Inspector, load_views
+from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.store import organizations, safeguards
@@ -14,7 +14,7 @@ from marketplace_worker.store.database import one_moment
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class DueReport:
     """What is due, in order.
 
     `trip`: of the guard for steps, where it is tripped.  `limit` and `control_plane_limit`: how
@@ -24,16 +24,16 @@ class Outlook:
 
     now: datetime
     until: datetime
-    coming: Sequence[Forthcoming]
+    coming: Sequence[ForecastEntry]
     trip: Trip | None
     limit: int
     control_plane_limit: int
-    trips: Forthcoming | None
+    trips: ForecastEntry | None
 
 
-async def outlook(inspector: Inspector, until: datetime) -> Outlook:
+async def due_report(inspector: Inspector, until: datetime) -> DueReport:
     """Read every organization of which anything becomes by then, and run the rules ahead."""
-    coming: list[Forthcoming] = []
+    coming: list[ForecastEntry] = []
     async with one_moment(inspector.pool) as conn:
 
         async def due(after: OrganizationId | None) -> Sequence[OrganizationId]:
@@ -41,25 +41,25 @@ async def outlook(inspector: Inspector, until: datetime) -> Outlook:
 
         guard = await safeguards.read(conn)
         population = await organizations.population(conn)
-        async for sight in look_at_all(conn, inspector, due):
-            coming += _coming(sight, until)
+        async for view in load_views(conn, inspector, due):
+            coming += _coming(view, until)
     coming.sort(key=lambda each: (each.at, each.due_at))
     rules = inspector.policies.current.guard
-    return Outlook(
+    return DueReport(
         now=inspector.now,
         until=until,
         coming=coming,
         trip=guard.trip,
-        limit=limit(rules, population),
+        limit=destructive_step_limit(rules, population),
         control_plane_limit=control_plane_limit(rules, population),
         trips=None if guard.trip else first_trip(guard, coming, rules, population),
     )
 
 
-def _coming(sight: Sight, until: datetime) -> list[Forthcoming]:
-    fleet = replace(sight.fleet, feeds=going_on(sight.fleet.feeds, sight.now, until))
+def _coming(view: FleetView, until: datetime) -> list[ForecastEntry]:
+    fleet = replace(view.fleet, feeds=continue_feeds(view.fleet.feeds, view.now, until))
     return [
         each
-        for organization in sight.organizations
-        for each in forecast(organization, fleet, sight.policies, now=sight.now, until=until)
+        for organization in view.organizations
+        for each in forecast(organization, fleet, view.policies, now=view.now, until=until)
     ]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
-from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
-from marketplace_worker.lifecycle.explain.values import Withheld
-from marketplace_worker.lifecycle.limits import control_plane_limit, limit
+from marketplace_worker.explain.situation import case_of, next_change
+from marketplace_worker.explain.values import Withheld
+from marketplace_worker.inspection.fleet_view import PAGE, FleetView, Inspector, load_views
+from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.safeguards import WINDOW, Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -68,14 +68,14 @@ async def guard_status(inspector: Inspector) -> GuardStatus:
 
         guard = await safeguards.read(conn)
         fleet = await organizations.population(conn)
-        async for sight in look_at_all(conn, inspector, page):
-            withheld += _withheld(sight)
+        async for view in load_views(conn, inspector, page):
+            withheld += _withheld(view)
     withheld.sort(key=lambda each: (each.due_at, each.organization))
     rules, since = inspector.policies.current.guard, inspector.now - WINDOW
     requested = guard.requested_since(since).values()
     return GuardStatus(
         trip=guard.trip,
-        harmful=Counted(guard.harm_since(since), limit(rules, fleet)),
+        harmful=Counted(guard.destructive_steps_since(since), destructive_step_limit(rules, fleet)),
         control_plane=Counted(guard.control_plane_since(since), control_plane_limit(rules, fleet)),
         requests_trip=guard.requests_trip,
         requested=Counted(sum(requested), rules.requested_per_hour),
@@ -86,10 +86,10 @@ async def guard_status(inspector: Inspector) -> GuardStatus:
     )
 
 
-def _withheld(sight: Sight) -> list[WithheldStep]:
+def _withheld(view: FleetView) -> list[WithheldStep]:
     found = []
-    for each in sight.organizations:
-        comes = whats_next(case_of(each, sight.fleet, sight.policies, now=sight.now))
+    for each in view.organizations:
+        comes = next_change(case_of(each, view.fleet, view.policies, now=view.now))
         if isinstance(comes, Withheld):
             due = comes.deadline
             found.append(WithheldStep(each.id, each.state, due.step, due.at, comes.since))

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from marketplace_worker.contract.feeds import source_of
-from marketplace_worker.inspection.sight import Inspector, look
+from marketplace_worker.inspection.fleet_view import Inspector, load_view
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
@@ -46,7 +46,7 @@ ERASED = "erased"
 """In place of who and what, where that was erased."""
 
 
-class Line(StrEnum):
+class LineKind(StrEnum):
     """What a line of the history tells."""
 
     FACT = "fact"
@@ -55,7 +55,7 @@ class Line(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HistoryLine:
     """One line of the history.
 
     `at` is when it was decided, `occurred_at` when it happened by the sender's clock, or from when
@@ -64,7 +64,7 @@ class Told:
     event.
     """
 
-    line: Line
+    line: LineKind
     at: datetime
     occurred_at: datetime
     what: str
@@ -76,33 +76,33 @@ class Told:
     sequence: int | None = None
 
 
-async def history(inspector: Inspector, organization: OrganizationId) -> list[Told]:
+async def history(inspector: Inspector, organization: OrganizationId) -> list[HistoryLine]:
     """Everything that concerns an organization, in the order in which it was decided."""
-    told: list[Told] = []
+    lines: list[HistoryLine] = []
     async with one_moment(inspector.pool) as conn:
-        sight = await look(conn, inspector, [organization])
-        attached = sight.fleet.attached_to(organization)
+        view = await load_view(conn, inspector, [organization])
+        attached = view.fleet.attached_to(organization)
         keys = [each.key for each in attached]
         notable = {
             (link.subscription, link.id): link
             for each in attached
-            for link in notable_links(each, sight.fleet.links_of(each))
+            for link in notable_links(each, view.fleet.links_of(each))
         }
         after = 0
         while chapters := await journal.history(conn, organization, keys, after=after, limit=PAGE):
-            told += (line for chapter in chapters for line in _lines(chapter, notable))
+            lines += (line for chapter in chapters for line in _lines(chapter, notable))
             after = chapters[-1].id
-    return told
+    return lines
 
 
-def _lines(chapter: Chapter, notable: Notable) -> Iterator[Told]:
+def _lines(chapter: Chapter, notable: Notable) -> Iterator[HistoryLine]:
     fact = chapter.fact
     actor = ERASED if fact is None else actor_of(fact)
     what, about = (chapter.kind, {ERASED: True}) if fact is None else _description(fact, notable)
     version = chapter.decided_by or chapter.policy_version
     outcome = chapter.outcome.value
-    yield Told(
-        Line.FACT,
+    yield HistoryLine(
+        LineKind.FACT,
         chapter.decided_at,
         chapter.occurred_at,
         what,
@@ -113,8 +113,8 @@ def _lines(chapter: Chapter, notable: Notable) -> Iterator[Told]:
         version,
     )
     if chapter.state is not None and chapter.state is not chapter.state_before:
-        yield Told(
-            Line.TRANSITION,
+        yield HistoryLine(
+            LineKind.TRANSITION,
             chapter.decided_at,
             _effective_at(chapter),
             f"{chapter.state_before} -> {chapter.state}",
@@ -125,8 +125,8 @@ def _lines(chapter: Chapter, notable: Notable) -> Iterator[Told]:
             version,
         )
     for event in chapter.events:
-        yield Told(
-            Line.EVENT,
+        yield HistoryLine(
+            LineKind.EVENT,
             chapter.decided_at,
             datetime.fromisoformat(event["effective_at"]),
             event["kind"],
@@ -252,5 +252,5 @@ def _about_link(link: NotableLink | None) -> Mapping[str, Any]:
     }
 
 
-def _given(**told: object) -> Mapping[str, Any]:
-    return {name: value for name, value in told.items() if value is not None}
+def _given(**values: object) -> Mapping[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

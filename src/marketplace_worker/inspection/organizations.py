@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from marketplace_worker.inspection.sight import Inspector, Sight, look
+from marketplace_worker.explain import Explanation, explain
+from marketplace_worker.inspection.fleet_view import FleetView, Inspector, load_view
 from marketplace_worker.lifecycle.events import Snapshot
-from marketplace_worker.lifecycle.explain import Explanation, explain
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.settle import BY_DEADLINE
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -32,17 +32,17 @@ async def report(inspector: Inspector, organization: OrganizationId) -> Report:
     async with one_moment(inspector.pool) as conn:
         # Whether it could come back depends on who has its owner's email now.
         around = await organizations.meeting(conn, (), [organization], ())
-        sight = await look(conn, inspector, [organization], around)
-    return report_of(sight)
+        view = await load_view(conn, inspector, [organization], around)
+    return report_of(view)
 
 
-def report_of(sight: Sight) -> Report:
-    """Explain the one organization of a sight."""
-    (found,) = sight.organizations
-    fleet, policies, now = sight.fleet, sight.policies, sight.now
+def report_of(view: FleetView) -> Report:
+    """Explain the one organization of a view."""
+    (found,) = view.organizations
+    fleet, policies, now = view.fleet, view.policies, view.now
     taken = (
         snapshot(
-            Outlook(found, fleet, policies, now),
+            OrganizationView(found, fleet, policies, now),
             revision=found.revision,
             causation_id=BY_DEADLINE,
         )

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.inspection.sight import PAGE, Inspector, Sight, look_at_all
+from marketplace_worker.explain.situation import case_of, steps_to_come
+from marketplace_worker.inspection.fleet_view import PAGE, FleetView, Inspector, load_views
 from marketplace_worker.lifecycle.events import ScheduledStep
-from marketplace_worker.lifecycle.explain.situation import case_of, steps_to_come
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -58,9 +58,9 @@ async def policy_diff(inspector: Inspector, proposed: Policy) -> PolicyDiff:
         async def page(after: OrganizationId | None) -> Sequence[OrganizationId]:
             return await organizations.page(conn, after=after, limit=PAGE)
 
-        async for sight in look_at_all(conn, inspector, page):
-            looked_at += sum(each.counts_in_the_fleet for each in sight.organizations)
-            moved += _moved(sight, proposed)
+        async for view in load_views(conn, inspector, page):
+            looked_at += sum(each.counts_in_the_fleet for each in view.organizations)
+            moved += _moved(view, proposed)
     return PolicyDiff(inspector.policies.current.version, proposed.version, looked_at, moved)
 
 
@@ -74,22 +74,22 @@ async def _check_version(conn: Connection, current: Policy, proposed: Policy) ->
         )
 
 
-def _moved(sight: Sight, proposed: Policy) -> Iterator[Moved]:
-    pinned = {**sight.policies.pinned, sight.policies.current.version: sight.policies.current}
-    after = replace(sight, policies=Policies(proposed, pinned))
-    for before, then in zip(_steps(sight), _steps(after), strict=True):
+def _moved(view: FleetView, proposed: Policy) -> Iterator[Moved]:
+    pinned = {**view.policies.pinned, view.policies.current.version: view.policies.current}
+    after = replace(view, policies=Policies(proposed, pinned))
+    for before, then in zip(_steps(view), _steps(after), strict=True):
         organization, state, steps = before
         yield from _first_moved(organization, state, steps, then[2])
 
 
-def _steps(sight: Sight) -> list[tuple[OrganizationId, State, tuple[ScheduledStep, ...]]]:
+def _steps(view: FleetView) -> list[tuple[OrganizationId, State, tuple[ScheduledStep, ...]]]:
     return [
         (
             each.id,
             each.state,
-            steps_to_come(case_of(each, sight.fleet, sight.policies, now=sight.now)),
+            steps_to_come(case_of(each, view.fleet, view.policies, now=view.now)),
         )
-        for each in sight.organizations
+        for each in view.organizations
     ]
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from marketplace_worker.errors import Misconfigured
-from marketplace_worker.inspection.sight import Inspector, Sight, look
-from marketplace_worker.lifecycle.explain.situation import case_of
+from marketplace_worker.explain.situation import case_of
+from marketplace_worker.inspection.fleet_view import FleetView, Inspector, load_view
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.settle import settled
+from marketplace_worker.lifecycle.settle import case_result
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import organizations, policies, replay, subscriptions
@@ -187,12 +187,12 @@ async def _forgotten(
     conn: Connection, inspector: Inspector, group: ReplayGroup
 ) -> list[Difference]:
     """Organizations that something is ahead of, and that nobody will look at."""
-    sight = await look(conn, inspector, sorted(group.organizations))
+    view = await load_view(conn, inspector, sorted(group.organizations))
     beside = await organizations.columns(conn, group.organizations)
     found = []
-    for each in sight.organizations:
-        case = case_of(each, sight.fleet, sight.policies, now=sight.now)
-        due_at = settled(case).due_at
+    for each in view.organizations:
+        case = case_of(each, view.fleet, view.policies, now=view.now)
+        due_at = case_result(case).due_at
         if due_at is not None and beside[each.id]["next_due_at"] is None:
             found.append(Difference(each.id, "column next_due_at", "None", str(due_at)))
     return found
@@ -241,7 +241,7 @@ def _row(entry: Entry) -> str:
     return f"row {entry.id}"
 
 
-async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime) -> Sight:
+async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime) -> FleetView:
     """An organization and what is around it as they were known at a time.
 
     Raises:
@@ -261,4 +261,4 @@ async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime
     version = replayed.entries[-1].row.policy_version if replayed.entries else None
     current = known[version] if version else inspector.policies.current
     found = replayed.fleet.organization(organization)
-    return Sight([found], replayed.fleet, Policies(current, known), at)
+    return FleetView([found], replayed.fleet, Policies(current, known), at)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
+from marketplace_worker.lifecycle.vocabulary import CompletedBy, SubscriptionKey
 
 Pause = tuple[datetime, datetime]
 """A half-open interval that is taken out of the clock (lifecycle.md section 4)."""
@@ -21,7 +20,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Waited:
+class PendingInterval:
     """The reinstatement by a plan that was active in `[starts_at, ends_at)` was to be completed."""
 
     subscription: SubscriptionKey
@@ -44,7 +43,7 @@ class Cancellation:
     correlation_id: str
     policy_version: str
     extension: timedelta = timedelta(0)
-    waited: tuple[Waited, ...] = ()
+    waited: tuple[PendingInterval, ...] = ()
     moved_from: datetime | None = None
 
     @property

@@ -12,35 +12,33 @@ from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pend
 from marketplace_worker.lifecycle.coverage.intervals import ActiveInterval
 from marketplace_worker.lifecycle.events import (
     CancellationDetails,
-    DeactivationCause,
     EmailDetails,
     Event,
     EventKind,
     NoticeDetails,
     ReinstatementDetails,
-    StateReason,
     SubscriptionsDetails,
     event_id,
 )
-from marketplace_worker.lifecycle.guard import Watch
-from marketplace_worker.lifecycle.organization import Organization, Recovery, Told
-from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.guard import GuardSession
+from marketplace_worker.lifecycle.organization import LatestWins, Organization, Recovery
+from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Initiator, Tier
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Initiator, StateReason, Tier
 
 
 @dataclass(slots=True)
-class Case(Outlook):
+class Case(OrganizationView):
     """Lives for one look at one organization.
 
-    `organization` is it as decided so far, and `before` as it stood; `fleet` is read, `watch` is
+    `organization` is it as decided so far, and `before` as it stood; `fleet` is read, `guard` is
     asked before harm.
     `correlation_id`: the story that events belong to where no cancellation is one.
     `signed_in_at`: when the login was that is decided on, whether or not it is kept.  `clock_at`:
     the clock of decisions, where the organization's own time is ahead of it.
     """
 
-    watch: Watch
+    guard: GuardSession
     causation_id: str
     correlation_id: str | None = None
     events: list[Event] = field(default_factory=list)
@@ -65,7 +63,7 @@ class Case(Outlook):
             event_id(self.organization.id, self.organization.sequence + 1, EventKind.CANCELED)
         )
         notice = self.organization.notice
-        self.become(
+        self.update(
             replace(
                 self.organization,
                 state=State.CANCELED,
@@ -82,10 +80,10 @@ class Case(Outlook):
             )
         )
         details = CancellationDetails(self.schedule(), held=self.organization.held(self.now))
-        self.say([(EventKind.CANCELED, details)], effective_at=last_end.ends_at)
-        self._say_withdrawn(notice)
+        self.emit([(EventKind.CANCELED, details)], effective_at=last_end.ends_at)
+        self._emit_withdrawn(notice)
 
-    def follow(self, last_end: ActiveInterval) -> None:
+    def follow_last_end(self, last_end: ActiveInterval) -> None:
         """When or why the last plan ended is told anew; the deadlines follow (section 2)."""
         organization, cancellation = self.organization, self.organization.cancellation
         assert cancellation is not None
@@ -96,7 +94,7 @@ class Case(Outlook):
             and cancellation.canceled_at == last_end.ends_at
         ):
             return
-        self.become(
+        self.update(
             replace(
                 organization,
                 reason=reason,
@@ -110,14 +108,14 @@ class Case(Outlook):
             )
         )
 
-    def remember_what_waits(self) -> None:
+    def record_pending_intervals(self) -> None:
         """The clock stood still for a plan also where that turns out to be another's."""
         cancellation = self.organization.cancellation
         assert cancellation is not None
         waited = self.covered.waited(cancellation, self.now)
         if waited != cancellation.waited:
             cancellation = replace(cancellation, waited=waited)
-            self.become(replace(self.organization, cancellation=cancellation))
+            self.update(replace(self.organization, cancellation=cancellation))
 
     def await_completion(self, interval: ActiveInterval) -> None:
         """A plan is active again; the clock stands still until the reinstatement is completed."""
@@ -125,29 +123,29 @@ class Case(Outlook):
         assert interval.waits_for is not None
         pending = Pending(interval.subscription, interval.waits_for, interval.starts_at)
         begins = self.organization.pending is None
-        self.become(replace(self.organization, pending=pending))
+        self.update(replace(self.organization, pending=pending))
         if begins:
-            self._say_pending(EventKind.REINSTATEMENT_PENDING, pending)
+            self._emit_pending(EventKind.REINSTATEMENT_PENDING, pending)
 
-    def lapse(self) -> None:
+    def lapse_reinstatement(self) -> None:
         """What was pending ended before it was completed, or is another's; the deadlines go on with
         the time that was left.
         """
         pending = self.organization.pending
         assert pending is not None
-        self.become(replace(self.organization, pending=None))
-        self._say_pending(EventKind.REINSTATEMENT_LAPSED, pending)
+        self.update(replace(self.organization, pending=None))
+        self._emit_pending(EventKind.REINSTATEMENT_LAPSED, pending)
 
-    def _say_pending(self, kind: EventKind, pending: Pending) -> None:
+    def _emit_pending(self, kind: EventKind, pending: Pending) -> None:
         details = ReinstatementDetails(pending.subscription, pending.completed_by)
-        self.say([(kind, details)], effective_at=self.now)
+        self.emit([(kind, details)], effective_at=self.now)
 
     def reinstate(self, proof: ActiveInterval, initiator: Initiator) -> None:
         """It has an active plan again: undo what was in force, and nothing else."""
         before = self.organization
         assert before.cancellation is not None
         story = before.cancellation.correlation_id
-        self.become(
+        self.update(
             replace(
                 before,
                 state=State.ACTIVE,
@@ -163,16 +161,16 @@ class Case(Outlook):
                 cancellation=None,
             )
         )
-        self.say(effects.of_reinstatement(before.state), effective_at=self.now, story=story)
-        self._say_withdrawn(before.notice, story)
+        self.emit(effects.of_reinstatement(before.state), effective_at=self.now, story=story)
+        self._emit_withdrawn(before.notice, story)
 
-    def step(self, state: State, at: datetime) -> None:
+    def enter(self, state: State, at: datetime) -> None:
         """Take the step of a cancellation whose deadline has come."""
         if state is State.DEACTIVATED:
             self.deactivate(DeactivationCause.MARKETPLACE_CANCELLATION, at)
             return
         before = self.organization
-        self.become(
+        self.update(
             replace(
                 before,
                 state=state,
@@ -183,7 +181,7 @@ class Case(Outlook):
                 withheld_at=None,
             )
         )
-        self.say(effects.of_step(state), effective_at=at)
+        self.emit(effects.of_step(state), effective_at=at)
 
     def deactivate(self, cause: DeactivationCause, at: datetime) -> None:
         """Close the organization; its cause tells whether it can come back (section 6)."""
@@ -204,16 +202,16 @@ class Case(Outlook):
             locked_email=before.owner.value,
             published_closed=None,
         )
-        self.become(closed)
+        self.update(closed)
         announced = before.notice.correlation_id if before.notice else None
         story = _story(before) or announced
-        said = effects.of_deactivation(cause, before.state, removed, before.owner.value)
-        self.say(said, effective_at=at, story=story)
+        drafts = effects.of_deactivation(cause, before.state, removed, before.owner.value)
+        self.emit(drafts, effective_at=at, story=story)
         notice = before.notice
         if cause is DeactivationCause.SUPPORT_REQUEST or (
             notice is not None and notice.step is not State.DEACTIVATED
         ):
-            self._say_withdrawn(notice, story)
+            self._emit_withdrawn(notice, story)
 
     def _lost(self) -> Cancellation:
         """Of a cancellation that ran its course, and that a restore has lost: all that is known."""
@@ -235,10 +233,10 @@ class Case(Outlook):
         """Support undoes a deactivation: active again, on the free tier, without the old plans."""
         before = self.organization
         assert before.entered_at is not None
-        self.become(
+        self.update(
             replace(
                 before,
-                tier=Told(self.now, self.causation_id, Tier.FREE),
+                tier=LatestWins(self.now, self.causation_id, Tier.FREE),
                 state=State.ACTIVE,
                 previous_state=before.state,
                 entered_at=self.now,
@@ -250,26 +248,26 @@ class Case(Outlook):
                 locked_email=None,
             )
         )
-        self.say(effects.of_reactivation(before.locked_email), effective_at=self.now)
+        self.emit(effects.of_reactivation(before.locked_email), effective_at=self.now)
 
     def erase(self) -> None:
         """Keep nothing personal of what is closed, not even the lock on an email."""
         locked = self.organization.locked_email
         if locked is not None:
-            self.say([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=self.now)
-        self.become(self.organization.erased(self.now))
-        self.say([(EventKind.ERASED, None)], effective_at=self.now)
+            self.emit([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=self.now)
+        self.update(self.organization.without_personal_data(self.now))
+        self.emit([(EventKind.ERASED, None)], effective_at=self.now)
 
-    def give_notice(self, step: State, names: datetime) -> None:
+    def write_notice(self, step: State, names: datetime) -> None:
         """Announce the next step; without a notice it is never taken."""
         notice = Notice(step, names, given_at=self.now)
         if self.organization.cancellation is None:
             sequence = self.organization.sequence + 1
             story = str(event_id(self.organization.id, sequence, EventKind.NOTICE_GIVEN))
             notice = replace(notice, correlation_id=story)
-        self.become(replace(self.organization, notice=notice))
+        self.update(replace(self.organization, notice=notice))
         details = NoticeDetails(step, names, self.schedule())
-        self.say(
+        self.emit(
             [(EventKind.NOTICE_GIVEN, details)],
             effective_at=self.now,
             story=notice.correlation_id,
@@ -278,23 +276,23 @@ class Case(Outlook):
     def withdraw_notice(self) -> None:
         """The announced step is called off, or put off by a person; nothing where none stands."""
         notice = self.organization.notice
-        self.become(replace(self.organization, notice=None, withheld_at=None, postponed_until=None))
-        self._say_withdrawn(notice)
+        self.update(replace(self.organization, notice=None, withheld_at=None, postponed_until=None))
+        self._emit_withdrawn(notice)
 
-    def _say_withdrawn(self, notice: Notice | None, story: str | None = None) -> None:
+    def _emit_withdrawn(self, notice: Notice | None, story: str | None = None) -> None:
         if notice is not None:
             details = NoticeDetails(notice.step, notice.names, schedule=None)
-            self.say(
+            self.emit(
                 [(EventKind.NOTICE_WITHDRAWN, details)],
                 effective_at=self.now,
                 story=story or notice.correlation_id,
             )
 
-    # --- saying it ---
+    # --- emitting ---
 
-    def say(
+    def emit(
         self,
-        said: Sequence[effects.Said],
+        drafts: Sequence[effects.EventDraft],
         *,
         effective_at: datetime,
         story: str | None = None,
@@ -319,10 +317,10 @@ class Case(Outlook):
                 standing=None if kind is EventKind.ERASED else standing,
                 details=details,
             )
-            for sequence, (kind, details) in enumerate(said, organization.sequence + 1)
+            for sequence, (kind, details) in enumerate(drafts, organization.sequence + 1)
         )
         self.organization = replace(
-            organization, sequence=organization.sequence + len(said), decided_at=self.now
+            organization, sequence=organization.sequence + len(drafts), decided_at=self.now
         )
 
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from marketplace_worker.lifecycle.cancellation import Notice, Pause
 from marketplace_worker.lifecycle.events import ScheduledStep
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policy
+from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, STEPS, Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class CancellationClock:
     """What the steps of one cancellation are derived from.
 
     `extension`: what Support added to every offset.  `floor`: until when the marketplaces want the
@@ -50,7 +50,7 @@ class Clock:
         ]
         if step is State.DEACTIVATED and self.floor is not None:
             moments.append(self.floor)
-        if step in HARMFUL and self.commitment_at is not None:
+        if step in DESTRUCTIVE_STEPS and self.commitment_at is not None:
             moments.append(self.commitment_at)
         return max(moments)
 
@@ -83,7 +83,7 @@ class NoticeDue:
 Due = StepDue | NoticeDue
 
 
-def due_in_cancellation(organization: Organization, clock: Clock, now: datetime) -> Due:
+def due_in_cancellation(organization: Organization, clock: CancellationClock, now: datetime) -> Due:
     """What a cancellation comes to next, and when: the notice of the next step, or the step."""
     step, since = organization.state.next_step, organization.dwelling_since
     assert step is not None
@@ -113,7 +113,9 @@ def _notice_due(
     return NoticeDue(step, at, names=max(earliest, max(at, now) + lead))
 
 
-def schedule(organization: Organization, clock: Clock, now: datetime) -> tuple[ScheduledStep, ...]:
+def schedule(
+    organization: Organization, clock: CancellationClock, now: datetime
+) -> tuple[ScheduledStep, ...]:
     """The steps of a cancellation that are still to come and when, as things stand."""
     step, since = organization.state.next_step, organization.dwelling_since
     notice = organization.notice

@@ -42,24 +42,21 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Answers, Watch
+from marketplace_worker.lifecycle.guard import GuardAnswers, GuardSession
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
-from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.organization import Organization, OrganizationFact
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.reanchoring import (
-    WrongTime,
+    WrongClockPeriod,
     announced_wrongly,
     reanchored,
     reanchored_safeguards,
 )
 from marketplace_worker.lifecycle.safeguards import Safeguards
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled, settle, settled
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult, case_result, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
-
-Telling = Created | TierChanged | OwnerChanged | CommitmentLinked
-"""What tells something of an organization itself."""
 
 
 class Outcome(StrEnum):
@@ -81,49 +78,60 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a fact came to.  `settled` has every organization that was looked at, by id.
+    """What a fact came to.  `results` has every organization that was looked at, by id.
 
-    `safeguards` are as they are after it, and `said` is what the worker itself has to say.
+    `safeguards` are as they are after it, and `worker_events` are the worker's own.
     `answers`: what it was told of the whole fleet.
     """
 
     outcome: Outcome
     safeguards: Safeguards
-    answers: Answers
+    answers: GuardAnswers
     subscription: Subscription | None = None
-    settled: tuple[Settled, ...] = ()
-    said: tuple[Event, ...] = ()
+    results: tuple[CaseResult, ...] = ()
+    worker_events: tuple[Event, ...] = ()
 
     @property
     def events(self) -> tuple[Event, ...]:
         """What is to be published, in order: the answer to a request comes after all that the
         request caused, also after what the worker itself has to say (lifecycle.md section 11).
         """
-        return (*self.said, *(event for settled in self.settled for event in settled.events))
+        return (*self.worker_events, *(event for result in self.results for event in result.events))
 
 
 def decide(
-    fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime, recalled: Answers | None = None
+    fact: Fact,
+    fleet: Fleet,
+    policies: Policies,
+    *,
+    now: datetime,
+    recalled: GuardAnswers | None = None,
 ) -> Decision:
     """Decide on one fact at `now`.  The fleet is read and stays as it is.
 
     `recalled`: the fact is folded again, and is told of the fleet what it was told then.
     """
-    watch = Watch(fleet.safeguards, recalled)
-    deciding = _Deciding(fleet, policies, watch, now, fact.identity)
-    outcome, subscription, looked_at = deciding.on(fact)
-    said = tuple(watch.events)
-    return Decision(outcome, watch.safeguards, watch.answers, subscription, looked_at, said)
+    guard = GuardSession(fleet.safeguards, recalled)
+    decider = _Decider(fleet, policies, guard, now, fact.identity)
+    outcome, subscription, results = decider.on(fact)
+    return Decision(
+        outcome, guard.safeguards, guard.answers, subscription, results, tuple(guard.events)
+    )
 
 
-def take(
-    fact: Fact, fleet: Fleet, policies: Policies, *, now: datetime, recalled: Answers | None = None
+def apply(
+    fact: Fact,
+    fleet: Fleet,
+    policies: Policies,
+    *,
+    now: datetime,
+    recalled: GuardAnswers | None = None,
 ) -> Decision:
     """Decide on one fact, and let the fleet hold what was decided."""
     decision = decide(fact, fleet, policies, now=now, recalled=recalled)
     if decision.subscription is not None:
         fleet.put(decision.subscription)
-    fleet.put(*(settled.organization for settled in decision.settled))
+    fleet.put(*(result.organization for result in decision.results))
     fleet.safeguards = decision.safeguards
     return decision
 
@@ -135,44 +143,44 @@ def deadline_of(organization: Organization, now: datetime) -> DeadlineCame:
     return DeadlineCame(Identity(BY_DEADLINE, name), now, organization.id)
 
 
-_Decided = tuple[Outcome, Subscription | None, tuple[Settled, ...]]
+_Result = tuple[Outcome, Subscription | None, tuple[CaseResult, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Deciding:
+class _Decider:
     """One decision: all that it may look at."""
 
     fleet: Fleet
     policies: Policies
-    watch: Watch
+    guard: GuardSession
     now: datetime
     identity: Identity
 
-    def on(self, fact: Fact) -> _Decided:
+    def on(self, fact: Fact) -> _Result:
         match fact:
             case Notified():
-                return self._notified(fact)
+                return self._on_notification(fact)
             case SubscriptionLinked():
-                return self._linked(fact)
+                return self._on_link(fact)
             case Created() | TierChanged() | OwnerChanged() | CommitmentLinked():
-                return self._told(fact)
+                return self._on_organization_fact(fact)
             case SupportRequested():
-                return self._asked(fact)
+                return self._on_support_request(fact)
             case LoggedIn() | ApiRequested():
-                return self._used(fact)
+                return self._on_activity(fact)
             case Erased():
-                return self._erase(fact)
+                return self._on_erasure(fact)
             case DeadlineCame(organization=id_):
                 case = self._case(
                     self.fleet.organization(id_), self.fleet, trigger=Trigger.DEADLINE
                 )
                 return Outcome.APPLIED, None, (settle(case),)
             case GuardTripped() | GuardReleased() | EpochBegan() | EpochCompleted() | ClockMoved():
-                return self._guarded(fact), None, ()
+                return self._on_guard_fact(fact), None, ()
             case ClockCorrected():
-                return self._correct(fact)
+                return self._on_clock_correction(fact)
             case PublishedBefore() | ClosureJudged():
-                return self._restored(fact)
+                return self._on_restore_fact(fact)
             case Unrecognized():
                 return Outcome.UNKNOWN_KIND, None, ()
 
@@ -193,7 +201,7 @@ class _Deciding:
             fleet,
             self.policies,
             now,
-            self.watch,
+            self.guard,
             cause,
             story,
             clock_at=self.now,
@@ -202,14 +210,14 @@ class _Deciding:
 
     # --- subscriptions ---
 
-    def _notified(self, fact: Notified) -> _Decided:
+    def _on_notification(self, fact: Notified) -> _Result:
         before = self.fleet.subscription(fact.subscription)
         after = before.with_note(fact.note)
         view = self.fleet.with_subscription(after)
         outcome = _outcome(fact, before, after, self.fleet, view)
         return outcome, after, self._settle_holders(after, view)
 
-    def _linked(self, fact: SubscriptionLinked) -> _Decided:
+    def _on_link(self, fact: SubscriptionLinked) -> _Result:
         if self.fleet.organization(fact.organization).erased_at is not None:
             return Outcome.NO_CHANGE, None, ()
         link = Link(
@@ -221,70 +229,70 @@ class _Deciding:
         )
         after = self.fleet.subscription(fact.subscription).with_link(link)
         view = self.fleet.with_subscription(after)
-        settled = self._settle_holders(after, view)
-        return _applied_or_kept(view.organization(fact.organization)), after, settled
+        results = self._settle_holders(after, view)
+        return _applied_or_kept(view.organization(fact.organization)), after, results
 
-    def _settle_holders(self, subscription: Subscription, view: Fleet) -> tuple[Settled, ...]:
+    def _settle_holders(self, subscription: Subscription, view: Fleet) -> tuple[CaseResult, ...]:
         """Also those that a change of its account no longer concerns; each knows what was decided
         of those before it, for what one has proved is no other's.
         """
         before = self.fleet.holders(subscription.key, self.now)
-        looked_at = []
+        results = []
         for holder in sorted(before | view.holders(subscription.key, self.now)):
-            looked_at.append(settle(self._case(view.organization(holder), view)))
-            view = view.with_organization(looked_at[-1].organization)
-        return tuple(looked_at)
+            results.append(settle(self._case(view.organization(holder), view)))
+            view = view.with_organization(results[-1].organization)
+        return tuple(results)
 
     # --- organizations ---
 
-    def _told(self, fact: Telling) -> _Decided:
+    def _on_organization_fact(self, fact: OrganizationFact) -> _Result:
         before = self.fleet.organization(fact.organization)
         if before.erased_at is not None:
             return Outcome.NO_CHANGE, None, ()
         case = self._case(before, self.fleet)
-        case.become(_tell(before, fact))
-        looked_at = [settle(case)]
+        case.update(before.with_fact(fact))
+        results = [settle(case)]
         if isinstance(fact, Created | OwnerChanged):
-            looked_at += self._report_locks(fact)
-        return _applied_or_kept(case.organization), None, tuple(looked_at)
+            results += self._report_locks(fact)
+        return _applied_or_kept(case.organization), None, tuple(results)
 
-    def _report_locks(self, fact: Created | OwnerChanged) -> list[Settled]:
+    def _report_locks(self, fact: Created | OwnerChanged) -> list[CaseResult]:
         """The sign-up service decides; we answer that the email is locked (section 7)."""
-        told = []
+        results = []
         for locking in self.fleet.locking(fact.owner):
             if locking.id != fact.organization:
                 case = self._case(locking, self.fleet)
                 details = LockViolationDetails(fact.owner, used_by=fact.organization)
-                case.say([(EventKind.EMAIL_LOCK_VIOLATED, details)], effective_at=self.now)
-                told.append(settled(case))
-        return told
+                case.emit([(EventKind.EMAIL_LOCK_VIOLATED, details)], effective_at=self.now)
+                results.append(case_result(case))
+        return results
 
-    def _used(self, fact: ActivityFact) -> _Decided:
+    def _on_activity(self, fact: ActivityFact) -> _Result:
         case = self._case(self.fleet.organization(fact.organization), self.fleet)
         if isinstance(fact, LoggedIn):
             case.signed_in_at = fact.occurred_at
-        looked_at = settle(case)
-        changed = looked_at.organization != looked_at.before
-        return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, (looked_at,)
+        results = settle(case)
+        changed = results.organization != results.before
+        return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, (results,)
 
-    def _erase(self, fact: Erased) -> _Decided:
+    def _on_erasure(self, fact: Erased) -> _Result:
         before = self.fleet.organization(fact.organization)
         case = self._case(before, self.fleet)
         if before.erased_at is not None and fact.repeatable:
-            return Outcome.NO_CHANGE, None, (settled(case),)
+            return Outcome.NO_CHANGE, None, (case_result(case),)
         closed = before.state is State.DEACTIVATED and before.erased_at is None
         if not closed or HoldKind.LEGAL in before.holds_standing(case.now):
             return Outcome.REFUSED, None, ()
         case.erase()
-        return Outcome.APPLIED, None, (settled(case),)
+        return Outcome.APPLIED, None, (case_result(case),)
 
-    def _correct(self, fact: ClockCorrected) -> _Decided:
+    def _on_clock_correction(self, fact: ClockCorrected) -> _Result:
         """What it was by the wrong clock is gone: it is looked at as it really stands now."""
-        wrong = WrongTime(fact.since, fact.ahead)
+        wrong = WrongClockPeriod(fact.since, fact.ahead)
         if fact.organization is None:
-            before = self.watch.safeguards
-            self.watch.safeguards = reanchored_safeguards(before, wrong)
-            changed = self.watch.safeguards != before
+            before = self.guard.safeguards
+            self.guard.safeguards = reanchored_safeguards(before, wrong)
+            changed = self.guard.safeguards != before
             return Outcome.APPLIED if changed else Outcome.NO_CHANGE, None, ()
         stood = self.fleet.organization(fact.organization)
         case = self._case(reanchored(stood, wrong), self.fleet)
@@ -293,49 +301,49 @@ class _Deciding:
             case.withdraw_notice()
         return Outcome.APPLIED, None, (settle(case),)
 
-    def _restored(self, fact: PublishedBefore | ClosureJudged) -> _Decided:
+    def _on_restore_fact(self, fact: PublishedBefore | ClosureJudged) -> _Result:
         case = self._case(self.fleet.organization(fact.organization), self.fleet)
         match fact:
             case PublishedBefore():
-                case.become(restoring.raised(case.organization, fact))
-                return Outcome.APPLIED, None, (settled(case),)
+                case.update(restoring.with_published_numbers(case.organization, fact))
+                return Outcome.APPLIED, None, (case_result(case),)
             case ClosureJudged():
                 judged = restoring.judge_closure(case, fact)
-                looked_at = settle(case) if judged else settled(case)
-                return Outcome.APPLIED if judged else Outcome.REFUSED, None, (looked_at,)
+                results = settle(case) if judged else case_result(case)
+                return Outcome.APPLIED if judged else Outcome.REFUSED, None, (results,)
 
-    def _guarded(
+    def _on_guard_fact(
         self, fact: GuardTripped | GuardReleased | EpochBegan | EpochCompleted | ClockMoved
     ) -> Outcome:
         match fact:
             case ClockMoved():
-                if not self.watch.move_clock(fact, now=self.now):
+                if not self.guard.move_clock(fact, now=self.now):
                     return Outcome.NO_CHANGE
             case GuardTripped():
-                self.watch.trip(fact, now=self.now)
+                self.guard.trip(fact, now=self.now)
             case GuardReleased():
-                if not self.watch.release(fact, now=self.now):
+                if not self.guard.release(fact, now=self.now):
                     return Outcome.REFUSED
             case EpochBegan():
-                restoring.begin_epoch(self.watch, fact, now=self.now)
+                restoring.begin_epoch(self.guard, fact, now=self.now)
             case EpochCompleted():
-                restoring.complete_epoch(self.watch)
+                restoring.complete_epoch(self.guard)
         return Outcome.APPLIED
 
     # --- Support ---
 
-    def _asked(self, fact: SupportRequested) -> _Decided:
+    def _on_support_request(self, fact: SupportRequested) -> _Result:
         locking = self._locking(fact)
         answering = self._answering(fact, locking)
         others = [self._unlock(each, fact) for each in locking if each.id != answering.id]
         case = self._case(answering, self.fleet, story=_story(answering, fact))
         if answering.id == WORKER:
-            kind, details = support.to_say(fact, support.act(case, fact))
-            self.watch.say(kind, details, now=self.now, causation_id=fact.identity.id)
+            kind, details = support.answer_draft(fact, support.handle(case, fact))
+            self.guard.emit(kind, details, now=self.now, causation_id=fact.identity.id)
             return Outcome.REFUSED, None, ()
-        looked_at = settle(case, request=fact)
-        refused = looked_at.events[-1].kind is EventKind.SUPPORT_REQUEST_REJECTED
-        return Outcome.REFUSED if refused else Outcome.APPLIED, None, (*others, looked_at)
+        results = settle(case, request=fact)
+        refused = results.events[-1].kind is EventKind.SUPPORT_REQUEST_REJECTED
+        return Outcome.REFUSED if refused else Outcome.APPLIED, None, (*others, results)
 
     def _locking(self, fact: SupportRequested) -> list[Organization]:
         """Whose lock an unlock releases: one email may be locked by several (section 11)."""
@@ -352,28 +360,16 @@ class _Deciding:
             return named
         return locking[-1] if locking else Organization(WORKER)
 
-    def _unlock(self, locking: Organization, fact: SupportRequested) -> Settled:
+    def _unlock(self, locking: Organization, fact: SupportRequested) -> CaseResult:
         case = self._case(locking, self.fleet, story=_story(locking, fact))
         support.unlock(case, fact)
-        return settled(case)
+        return case_result(case)
 
 
 def _story(organization: Organization, request: SupportRequested) -> str:
     """A request within a cancellation belongs to its story; else it is one of its own."""
     cancellation = organization.cancellation
     return cancellation.correlation_id if cancellation else request_story(request.identity)
-
-
-def _tell(organization: Organization, fact: Telling) -> Organization:
-    match fact:
-        case Created():
-            return organization.created(fact)
-        case TierChanged():
-            return organization.tier_changed(fact)
-        case OwnerChanged():
-            return organization.owner_changed(fact)
-        case CommitmentLinked():
-            return organization.commitment_linked(fact)
 
 
 def _outcome(

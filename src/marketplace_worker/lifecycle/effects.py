@@ -1,7 +1,6 @@
 """Which events a transition publishes, in which order (lifecycle.md section 9)."""
 
 from marketplace_worker.lifecycle.events import (
-    DeactivationCause,
     DeactivationDetails,
     Details,
     EmailDetails,
@@ -9,13 +8,13 @@ from marketplace_worker.lifecycle.events import (
     SubscriptionsDetails,
 )
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import EmailHash
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, EmailHash
 
-Said = tuple[EventKind, Details]
+EventDraft = tuple[EventKind, Details]
 """An event's kind and what it needs beyond the standing."""
 
 
-def of_step(state: State) -> list[Said]:
+def of_step(state: State) -> list[EventDraft]:
     """The state event of a step and its effects; a deactivation's need more: `of_deactivation`."""
     match state:
         case State.CONTROL_PLANE_LOSS:
@@ -35,7 +34,7 @@ def of_step(state: State) -> list[Said]:
 
 def of_deactivation(
     cause: DeactivationCause, before: State, removed: SubscriptionsDetails, owner: EmailHash
-) -> list[Said]:
+) -> list[EventDraft]:
     """Every deactivation (section 6): what `before` still allowed is revoked, and only the end of a
     cancellation deletes.
     """
@@ -43,7 +42,7 @@ def of_deactivation(
         EventKind.API_KEYS_REVOKED: before.capabilities.api_keys,
         EventKind.DATA_PLANE_ACCESS_REVOKED: before.capabilities.data,
     }
-    said: list[Said] = [
+    drafts: list[EventDraft] = [
         (EventKind.DEACTIVATED, DeactivationDetails(cause)),
         (EventKind.BILLING_STOPPED, None),
         (EventKind.SUBSCRIPTIONS_REMOVED, removed),
@@ -56,11 +55,11 @@ def of_deactivation(
         (EventKind.RUNTIMES_DETACHED, None),
     ]
     if not cause.recoverable:
-        said.append((EventKind.RESOURCES_DELETION_REQUESTED, None))
-    return said
+        drafts.append((EventKind.RESOURCES_DELETION_REQUESTED, None))
+    return drafts
 
 
-def of_reinstatement(before: State) -> list[Said]:
+def of_reinstatement(before: State) -> list[EventDraft]:
     """Undoes exactly what was in force in `before` (section 4)."""
     restored = {
         EventKind.CONTROL_PLANE_ACCESS_RESTORED: not before.capabilities.manage,
@@ -71,14 +70,14 @@ def of_reinstatement(before: State) -> list[Said]:
     return [(EventKind.REINSTATED, None), *undone]
 
 
-def of_reactivation(locked: EmailHash | None) -> list[Said]:
+def of_reactivation(locked: EmailHash | None) -> list[EventDraft]:
     """Support undoes a deactivation (section 6); `locked`: the email, where it still is."""
-    said: list[Said] = [
+    drafts: list[EventDraft] = [
         (EventKind.REACTIVATED, None),
         (EventKind.CONTROL_PLANE_PROVISION_REQUESTED, None),
         (EventKind.DATA_PLANE_ACCESS_RESTORED, None),
         (EventKind.LOGINS_UNBLOCKED, None),
     ]
     if locked is not None:
-        said.append((EventKind.EMAIL_UNLOCKED, EmailDetails(locked)))
-    return said
+        drafts.append((EventKind.EMAIL_UNLOCKED, EmailDetails(locked)))
+    return drafts

@@ -8,23 +8,26 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-    SilentFeedDetails,
-    UnreadableFeedDetails,
-)
 from marketplace_worker.lifecycle.states import Capabilities, State
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
+    DeactivationCause,
     EmailHash,
     Identity,
     Initiator,
     Marketplace,
     OrganizationId,
     PlanType,
+    StateReason,
     SubscriptionKey,
     SupportRequestKind,
     Tier,
+)
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
 )
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:marketplace-worker")
@@ -83,41 +86,6 @@ STATE_EVENTS = frozenset(
     }
 )
 """Each tells of one transition; its effects follow it."""
-
-
-class StateReason(StrEnum):
-    """Why an organization is in its state: a plan's end, or how it came back (events.md 3)."""
-
-    CUSTOMER = "customer"
-    VENDOR = "vendor"
-    NON_PAYMENT = "non_payment"
-    COMMIT_EXPIRED = "commit_expired"
-    GRANT_EXPIRED = "grant_expired"
-    UNKNOWN = "unknown"
-    INACTIVITY = "inactivity"
-    SUPPORT_REQUEST = "support_request"
-    REINSTATED = "reinstated"
-    REACTIVATED = "reactivated"
-
-
-class DeactivationCause(StrEnum):
-    """Decides what a deactivation takes and whether it can be undone (lifecycle.md section 6)."""
-
-    MARKETPLACE_CANCELLATION = "marketplace_cancellation"
-    INACTIVITY = "inactivity"
-    SUPPORT_REQUEST = "support_request"
-
-    @property
-    def recoverable(self) -> bool:
-        """Whether Support can undo it; what a cancellation ended is gone for ever."""
-        return self is not DeactivationCause.MARKETPLACE_CANCELLATION
-
-
-class CompletedBy(StrEnum):
-    """What a pending reinstatement waits for (lifecycle.md section 4)."""
-
-    SIGN_IN = "sign_in"
-    SUPPORT = "support"
 
 
 class Refusal(StrEnum):

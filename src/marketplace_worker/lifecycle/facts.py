@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.notes import Attention, Note
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    DeactivationCause,
     EmailHash,
     GuardSide,
     HoldKind,

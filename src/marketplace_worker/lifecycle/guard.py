@@ -21,21 +21,15 @@ from marketplace_worker.lifecycle.facts import ClockMoved, EpochBegan, GuardRele
 from marketplace_worker.lifecycle.inactivity import Feeds
 from marketplace_worker.lifecycle.limits import (
     BY_CONTROL_PLANE_STEPS,
-    BY_HARMFUL_STEPS,
+    BY_DESTRUCTIVE_STEPS,
     control_plane_limit,
-    limit,
+    destructive_step_limit,
     trip_by_request,
     with_one_request,
     with_one_step,
 )
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.own_details import (
-    GuardReleasedDetails,
-    GuardTrippedDetails,
-    SilentFeedDetails,
-    UnreadableFeedDetails,
-)
-from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Inactivity
+from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard, Inactivity
 from marketplace_worker.lifecycle.safeguards import (
     WINDOW,
     Safeguards,
@@ -46,12 +40,18 @@ from marketplace_worker.lifecycle.safeguards import (
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide
+from marketplace_worker.lifecycle.worker_details import (
+    GuardReleasedDetails,
+    GuardTrippedDetails,
+    SilentFeedDetails,
+    UnreadableFeedDetails,
+)
 
 BY_CLOCK = "clock"
 """The reason of a trip because the clock of decisions ran ahead (lifecycle.md section 8)."""
 
 
-class Verdict(StrEnum):
+class RequestVerdict(StrEnum):
     """Whether a requested deactivation is done, or what it is refused by."""
 
     GRANTED = "granted"
@@ -62,7 +62,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class GuardAnswers:
     """What one decision was told of the whole fleet; None: it did not ask.
 
     Journalled with the fact, so that to fold it again nothing else need be known.
@@ -72,14 +72,14 @@ class Answers:
     """Whether a step might be taken."""
     silent: tuple[ActivityFeed, ...] | None = None
     """Which feeds were silent."""
-    requested: Verdict | None = None
+    requested: RequestVerdict | None = None
     """Whether a requested deactivation might be done."""
     unreadable: tuple[UnreadableFeed, ...] | None = None
     """Which feeds might hide use of the organization, because they could not be read."""
 
 
 @dataclass(slots=True)
-class Watch:
+class GuardSession:
     """Asks the safeguards and speaks for them; lives for one decision.
 
     `events` is what the worker itself has to say.  With `recalled`, a decision is folded again: it
@@ -87,8 +87,8 @@ class Watch:
     """
 
     safeguards: Safeguards = field(default_factory=Safeguards)
-    recalled: Answers | None = None
-    answers: Answers = field(default_factory=Answers)
+    recalled: GuardAnswers | None = None
+    answers: GuardAnswers = field(default_factory=GuardAnswers)
     events: list[Event] = field(default_factory=list)
 
     # --- what a decision asks ---
@@ -121,14 +121,16 @@ class Watch:
         self.answers = replace(self.answers, permitted=is_open)
         return is_open
 
-    def grants(self, requested_by: str, guard: Guard, *, now: datetime, request_id: str) -> Verdict:
+    def grants(
+        self, requested_by: str, guard: Guard, *, now: datetime, request_id: str
+    ) -> RequestVerdict:
         """Whether one deactivation may be done that a person asks for; it is counted, or it trips
         the guard for requests.
 
         A recalled decision that did not ask granted its request: there was no limit once.
         """
         if self.recalled is not None:
-            verdict = self.recalled.requested or Verdict.GRANTED
+            verdict = self.recalled.requested or RequestVerdict.GRANTED
         else:
             verdict = self._grants(_digest(requested_by), guard, now, request_id)
         self.answers = replace(self.answers, requested=verdict)
@@ -185,11 +187,11 @@ class Watch:
                 self.safeguards = replace(self.safeguards, trip=trip)
                 return True
             return False
-        harmful = step in HARMFUL
+        harmful = step in DESTRUCTIVE_STEPS
         counted = self.safeguards.recent if harmful else self.safeguards.control_plane
         recent = tuple(harm for harm in counted if harm.at > now - WINDOW)
         steps = steps_of(recent)
-        most = (limit if harmful else control_plane_limit)(guard, population)
+        most = (destructive_step_limit if harmful else control_plane_limit)(guard, population)
         if steps < most:
             recent = with_one_step(recent, now)
         if harmful:
@@ -198,7 +200,7 @@ class Watch:
             self.safeguards = replace(self.safeguards, control_plane=recent)
         if steps < most:
             return True
-        reason = BY_HARMFUL_STEPS if harmful else BY_CONTROL_PLANE_STEPS
+        reason = BY_DESTRUCTIVE_STEPS if harmful else BY_CONTROL_PLANE_STEPS
         trip = Trip(now, None, reason, counted=steps, limit=most)
         event = self._emit_tripped(GuardSide.STEPS, trip, causation_id)
         self.safeguards = replace(self.safeguards, trip=replace(trip, event=event))
@@ -206,15 +208,15 @@ class Watch:
 
     # --- requests ---
 
-    def _grants(self, person: str, guard: Guard, now: datetime, request_id: str) -> Verdict:
+    def _grants(self, person: str, guard: Guard, now: datetime, request_id: str) -> RequestVerdict:
         if self.safeguards.set_back_at is not None:
-            return Verdict.SET_BACK
+            return RequestVerdict.SET_BACK
         trip = self.safeguards.requests_trip
         if trip is not None:
             if trip.allowance > 0:
                 trip = replace(trip, allowance=trip.allowance - 1)
                 self.safeguards = replace(self.safeguards, requests_trip=trip)
-                return Verdict.GRANTED
+                return RequestVerdict.GRANTED
             return _refused_by(trip)
         counted = self.safeguards.requested_since(now - WINDOW)
         trip = trip_by_request(counted, person, guard, now, request_id)
@@ -222,7 +224,7 @@ class Watch:
         if trip is None:
             requested = with_one_request(requested, person, now)
             self.safeguards = replace(self.safeguards, requested=requested)
-            return Verdict.GRANTED
+            return RequestVerdict.GRANTED
         event = self._emit_tripped(GuardSide.REQUESTS, trip, request_id)
         trip = replace(trip, event=event)
         self.safeguards = replace(self.safeguards, requested=requested, requests_trip=trip)
@@ -300,10 +302,10 @@ class Watch:
             released.which if released else None,
             released.request_id if released else None,
         )
-        self.say(EventKind.GUARD_RELEASED, details, now=now, causation_id=fact.identity.id)
+        self.emit(EventKind.GUARD_RELEASED, details, now=now, causation_id=fact.identity.id)
         return True
 
-    # --- saying it ---
+    # --- emitting ---
 
     def _emit_tripped(
         self, side: GuardSide, trip: Trip, causation_id: str, *, added_to: UUID | None = None
@@ -318,7 +320,7 @@ class Watch:
             trip.request_id,
             added_to,
         )
-        self.say(EventKind.GUARD_TRIPPED, details, now=trip.at, causation_id=causation_id)
+        self.emit(EventKind.GUARD_TRIPPED, details, now=trip.at, causation_id=causation_id)
         return self.events[-1].id
 
     def _feed_is_silent(
@@ -332,7 +334,7 @@ class Watch:
             self.safeguards, silences=tuple(sorted((said | {feed: today}).items()))
         )
         details = SilentFeedDetails(feed, today, last_heard_at)
-        self.say(EventKind.ACTIVITY_FEED_SILENT, details, now=now, causation_id=causation_id)
+        self.emit(EventKind.ACTIVITY_FEED_SILENT, details, now=now, causation_id=causation_id)
 
     def _feed_is_unreadable(
         self, unreadable: UnreadableFeed, now: datetime, causation_id: str
@@ -342,9 +344,9 @@ class Watch:
             said = dict(self.safeguards.unreadable) | {unreadable.feed: today}
             self.safeguards = replace(self.safeguards, unreadable=tuple(sorted(said.items())))
         details = UnreadableFeedDetails(unreadable.feed, today, unreadable.organization)
-        self.say(EventKind.ACTIVITY_FEED_UNREADABLE, details, now=now, causation_id=causation_id)
+        self.emit(EventKind.ACTIVITY_FEED_UNREADABLE, details, now=now, causation_id=causation_id)
 
-    def say(self, kind: EventKind, details: Details, *, now: datetime, causation_id: str) -> None:
+    def emit(self, kind: EventKind, details: Details, *, now: datetime, causation_id: str) -> None:
         """Write one event of the worker itself; each is a story of its own."""
         sequence = self.safeguards.sequence + 1
         self.safeguards = replace(self.safeguards, sequence=sequence)
@@ -363,8 +365,8 @@ class Watch:
         )
 
 
-def _refused_by(trip: Trip) -> Verdict:
-    return Verdict.BY_OPERATOR if trip.which is None else Verdict(trip.which)
+def _refused_by(trip: Trip) -> RequestVerdict:
+    return RequestVerdict.BY_OPERATOR if trip.which is None else RequestVerdict(trip.which)
 
 
 def _released(trip: Trip, allowance: int | None) -> Trip | None:

@@ -5,10 +5,10 @@ from decimal import Decimal
 from math import floor
 
 from marketplace_worker.lifecycle.policy import Guard
-from marketplace_worker.lifecycle.safeguards import Harm, Requested, Trip, steps_of
+from marketplace_worker.lifecycle.safeguards import RequestCount, StepCount, Trip, steps_of
 from marketplace_worker.lifecycle.vocabulary import RequestLimit
 
-BY_HARMFUL_STEPS = "the limit of harmful steps within an hour is reached"
+BY_DESTRUCTIVE_STEPS = "the limit of harmful steps within an hour is reached"
 BY_CONTROL_PLANE_STEPS = "the limit of entries into control_plane_loss within an hour is reached"
 BY_REQUESTS = {
     RequestLimit.PER_HOUR: "the limit of requested deactivations within an hour is reached",
@@ -19,7 +19,7 @@ BY_REQUESTS = {
 """The reasons of a trip by a limit."""
 
 
-def limit(guard: Guard, population: int) -> int:
+def destructive_step_limit(guard: Guard, population: int) -> int:
     """How many harmful steps an hour may hold; `population`: organizations not deactivated."""
     return _limit(guard.minimum, guard.fraction, population)
 
@@ -33,19 +33,19 @@ def _limit(minimum: int, fraction: float, population: int) -> int:
     return max(minimum, floor(Decimal(str(fraction)) * population))
 
 
-def with_one_step(counted: tuple[Harm, ...], now: datetime) -> tuple[Harm, ...]:
+def with_one_step(counted: tuple[StepCount, ...], now: datetime) -> tuple[StepCount, ...]:
     """What was counted, with one step more."""
     earlier = tuple(harm for harm in counted if harm.at != now)
-    return (*earlier, Harm(now, steps_of(harm for harm in counted if harm.at == now) + 1))
+    return (*earlier, StepCount(now, steps_of(harm for harm in counted if harm.at == now) + 1))
 
 
 def with_one_request(
-    counted: tuple[Requested, ...], person: str, now: datetime
-) -> tuple[Requested, ...]:
+    counted: tuple[RequestCount, ...], person: str, now: datetime
+) -> tuple[RequestCount, ...]:
     """What was counted, with one request more of a person."""
     same = sum(each.requests for each in counted if (each.at, each.by) == (now, person))
     others = tuple(each for each in counted if (each.at, each.by) != (now, person))
-    return (*others, Requested(now, person, same + 1))
+    return (*others, RequestCount(now, person, same + 1))
 
 
 def trip_by_request(

@@ -8,7 +8,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from marketplace_worker.lifecycle.vocabulary import Initiator, PlanType, Reason, SubscriptionKey
+from marketplace_worker.lifecycle.vocabulary import (
+    Initiator,
+    PlanEndReason,
+    PlanType,
+    SubscriptionKey,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Ending:
     """
 
     ends_at: datetime | None
-    reason: Reason = Reason.UNKNOWN
+    reason: PlanEndReason = PlanEndReason.UNKNOWN
     closes_usage: bool = False
     kind: Literal["ending"] = "ending"
 
@@ -62,7 +67,7 @@ class Suspended:
 class Ended:
     """Over.  `terminal`: nothing later revives the subscription."""
 
-    reason: Reason
+    reason: PlanEndReason
     initiator: Initiator
     terminal: bool
     kind: Literal["ended"] = "ended"

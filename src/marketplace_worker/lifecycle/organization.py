@@ -11,17 +11,19 @@ from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
-from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
 from marketplace_worker.lifecycle.facts import CommitmentLinked, Created, OwnerChanged, TierChanged
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import KEPT_MAX
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    CompletedBy,
+    DeactivationCause,
     EmailHash,
     HoldKind,
     Initiator,
     OrganizationId,
     PlanType,
+    StateReason,
     SubscriptionKey,
     Tier,
     by_key,
@@ -29,9 +31,12 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 _T = TypeVar("_T")
 
+OrganizationFact = Created | TierChanged | OwnerChanged | CommitmentLinked
+"""A fact about an organization itself."""
+
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[_T]):
+class LatestWins(Generic[_T]):
     """A value and when it was told: the newest wins, by time and then by id."""
 
     occurred_at: datetime
@@ -152,8 +157,8 @@ class Organization:
 
     id: OrganizationId
     creation: Creation | None = None
-    tier: Told[Tier] | None = None
-    owner: Told[EmailHash] | None = None
+    tier: LatestWins[Tier] | None = None
+    owner: LatestWins[EmailHash] | None = None
     commitments: tuple[Commitment, ...] = ()
     grants: tuple[Grant, ...] = ()
     proofs: tuple[Proof, ...] = ()
@@ -271,7 +276,19 @@ class Organization:
         """Whether any hold stands."""
         return bool(self.holds_standing(now))
 
-    def created(self, fact: Created) -> "Organization":
+    def with_fact(self, fact: OrganizationFact) -> "Organization":
+        """The organization with one more fact about it recorded."""
+        match fact:
+            case Created():
+                return self.with_creation(fact)
+            case TierChanged():
+                return self.with_tier(fact)
+            case OwnerChanged():
+                return self.with_owner(fact)
+            case CommitmentLinked():
+                return self.with_commitment(fact)
+
+    def with_creation(self, fact: Created) -> "Organization":
         """The oldest telling of the creation counts; tier and owner are the newest (section 11)."""
         told = Creation(
             fact.occurred_at, fact.identity.id, fact.billing_cycle_anchor or fact.occurred_at
@@ -281,21 +298,21 @@ class Organization:
         return replace(
             self,
             creation=oldest,
-            tier=_newer(self.tier, Told(fact.occurred_at, fact.identity.id, fact.tier)),
-            owner=_newer(self.owner, Told(fact.occurred_at, fact.identity.id, fact.owner)),
+            tier=_newer(self.tier, LatestWins(fact.occurred_at, fact.identity.id, fact.tier)),
+            owner=_newer(self.owner, LatestWins(fact.occurred_at, fact.identity.id, fact.owner)),
         )
 
-    def tier_changed(self, fact: TierChanged) -> "Organization":
+    def with_tier(self, fact: TierChanged) -> "Organization":
         """The newest tier counts."""
-        told = Told(fact.occurred_at, fact.identity.id, fact.tier)
+        told = LatestWins(fact.occurred_at, fact.identity.id, fact.tier)
         return replace(self, tier=_newer(self.tier, told))
 
-    def owner_changed(self, fact: OwnerChanged) -> "Organization":
+    def with_owner(self, fact: OwnerChanged) -> "Organization":
         """The newest owner counts."""
-        told = Told(fact.occurred_at, fact.identity.id, fact.owner)
+        told = LatestWins(fact.occurred_at, fact.identity.id, fact.owner)
         return replace(self, owner=_newer(self.owner, told))
 
-    def commitment_linked(self, fact: CommitmentLinked) -> "Organization":
+    def with_commitment(self, fact: CommitmentLinked) -> "Organization":
         """A commitment told again under the same id is the newest telling's, since its first."""
         told = Commitment(
             fact.commitment_id,
@@ -313,7 +330,9 @@ class Organization:
         )
         return replace(self, commitments=tuple(by_id[key] for key in sorted(by_id)))
 
-    def reported_ends(self, ends: Mapping[SubscriptionKey, Sequence[datetime]]) -> "Organization":
+    def with_reported_ends(
+        self, ends: Mapping[SubscriptionKey, Sequence[datetime]]
+    ) -> "Organization":
         """With all these ends of subscriptions reported."""
         before = {each.subscription: each for each in self.reported}
         after = before | {
@@ -323,7 +342,7 @@ class Organization:
             return self
         return replace(self, reported=tuple(after[key] for key in sorted(after, key=by_key)))
 
-    def erased(self, at: datetime) -> "Organization":
+    def without_personal_data(self, at: datetime) -> "Organization":
         """Without all that is a customer's own; what is left says that it was, and is no more, and
         which final reports were called for, so that none is again.
         """
@@ -338,12 +357,12 @@ class Organization:
             erased_at=at,
         )
 
-    def feeds_unreadable(self, feeds: AbstractSet[ActivityFeed], day: date) -> "Organization":
+    def with_unreadable_feeds(self, feeds: AbstractSet[ActivityFeed], day: date) -> "Organization":
         """With it said on a day that these feeds may hide its use."""
         said = dict(self.unreadable) | dict.fromkeys(feeds, day)
         return replace(self, unreadable=tuple(sorted(said.items())))
 
-    def proved(self, *new: Proof) -> "Organization":
+    def with_proofs(self, *new: Proof) -> "Organization":
         """With more proofs that plans are its own; of the sign-ins of one UTC day, as of all
         logins, the first and the last stay.
         """
@@ -370,7 +389,7 @@ def _day(proof: Proof) -> object:
     return proof.subscription, proof.at.date()
 
 
-def _newer(before: Told[_T] | None, told: Told[_T]) -> Told[_T]:
+def _newer(before: LatestWins[_T] | None, told: LatestWins[_T]) -> LatestWins[_T]:
     if before is None or (before.occurred_at, before.id) < (told.occurred_at, told.id):
         return told
     return before

@@ -15,7 +15,7 @@ from marketplace_worker.lifecycle.vocabulary import PlanType
 STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)
 """The steps of a cancellation that a deadline takes, in order."""
 
-HARMFUL = frozenset({State.SUSPENDED, State.DEACTIVATED})
+DESTRUCTIVE_STEPS = frozenset({State.SUSPENDED, State.DEACTIVATED})
 """Steps that take something which is hard to give back (lifecycle.md section 11)."""
 
 AZURE_KEEPS_AFTER_SUSPEND = timedelta(days=30)
@@ -118,7 +118,7 @@ class Reinstatement:
     sign_in_required: bool = True
     azure: AzureReinstatement = AzureReinstatement.SUPPORT
 
-    def kinder(self, newer: "Reinstatement") -> "Reinstatement":
+    def more_lenient(self, newer: "Reinstatement") -> "Reinstatement":
         """Asking for less is kinder."""
         automatic = AzureReinstatement.AUTOMATIC in {self.azure, newer.azure}
         return Reinstatement(
@@ -182,7 +182,7 @@ class Policy:
             case None:
                 return max(self.payg.offset(step), self.commit.offset(step))
 
-    def kinder(self, newer: "Policy") -> "Policy":
+    def more_lenient(self, newer: "Policy") -> "Policy":
         """This policy, but for what a newer one does later or asks less for (section 3).
 
         What concerns no cancellation, inactivity and the guard, is the newer one's.
@@ -194,7 +194,7 @@ class Policy:
             minimum_dwell=_longer(self.minimum_dwell, newer.minimum_dwell),
             notice=_longer(self.notice, newer.notice),
             inactivity=newer.inactivity,
-            reinstatement=self.reinstatement.kinder(newer.reinstatement),
+            reinstatement=self.reinstatement.more_lenient(newer.reinstatement),
             grace=_longer(self.grace, newer.grace),
             guard=newer.guard,
         )
@@ -247,7 +247,7 @@ class Policies:
         pinned = self.pinned.get(version) if version else None
         if pinned is None or pinned == self.current:
             return self.current
-        return pinned.kinder(self.current)
+        return pinned.more_lenient(self.current)
 
 
 _Durations = TypeVar("_Durations", Timeline, MinimumDwell, NoticeLead, Grace)

@@ -28,7 +28,7 @@ from marketplace_worker.lifecycle.policy import (
     AZURE_KEEPS_AFTER_UNSUBSCRIBE,
 )
 from marketplace_worker.lifecycle.subscription import Link, Subscription
-from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanType, Reason
+from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanEndReason, PlanType
 
 _T = TypeVar("_T")
 
@@ -64,7 +64,7 @@ class Span:
 
     starts_at: datetime
     ends_at: datetime | None = None
-    reason: Reason = Reason.UNKNOWN
+    reason: PlanEndReason = PlanEndReason.UNKNOWN
     initiator: Initiator = Initiator.SYSTEM
     inferred: bool = False
     superseded: bool = False
@@ -147,7 +147,7 @@ class _Folding:
     open_since: datetime | None = None
     spans: list[Span] = field(default_factory=list)
     runs_out_at: datetime | None = None
-    runs_out_for: Reason = Reason.UNKNOWN
+    runs_out_for: PlanEndReason = PlanEndReason.UNKNOWN
     floor: datetime | None = None
     usage_closed_at: list[datetime] = field(default_factory=list)
     usage_open: bool = True
@@ -202,12 +202,12 @@ class _Folding:
                 if not (change.closes_usage and self._another_licence_lives(note)):
                     self._begin_to_end(change, note)
             case Suspended():
-                self._close(at, Reason.NON_PAYMENT, Initiator.MARKETPLACE)
+                self._close(at, PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE)
                 self.status = SubscriptionStatus.SUSPENDED
                 self.floor = at + AZURE_KEEPS_AFTER_SUSPEND
             case Ended(reason=reason, initiator=initiator, terminal=terminal):
-                if reason is Reason.CUSTOMER and self._vendor_approved(at):
-                    reason, initiator = Reason.VENDOR, Initiator.VENDOR
+                if reason is PlanEndReason.CUSTOMER and self._vendor_approved(at):
+                    reason, initiator = PlanEndReason.VENDOR, Initiator.VENDOR
                 self._end(note, reason, initiator)
                 self.terminal = terminal
             case Unsubscribed():
@@ -260,26 +260,26 @@ class _Folding:
             self.licences.discard(deprovisioned.licence)
         return bool(self.licences)
 
-    def _end(self, note: Note, reason: Reason, initiator: Initiator) -> None:
+    def _end(self, note: Note, reason: PlanEndReason, initiator: Initiator) -> None:
         self._close(note.occurred_at, reason, initiator)
         self._close_usage(note)
         self.status = SubscriptionStatus.ENDED
         self.runs_out_at = None
 
     def _supersede(self, note: Note) -> None:
-        self._close(note.occurred_at, Reason.UNKNOWN, Initiator.SYSTEM)
+        self._close(note.occurred_at, PlanEndReason.UNKNOWN, Initiator.SYSTEM)
         self._close_usage(note)
         self.spans[-1] = replace(
             self.spans[-1],
             superseded=True,
-            reason=Reason.UNKNOWN,
+            reason=PlanEndReason.UNKNOWN,
             initiator=Initiator.SYSTEM,
         )
         self.status = SubscriptionStatus.SUPERSEDED
         self.terminal = True
         self.runs_out_at = None
 
-    def _close(self, at: datetime, reason: Reason, initiator: Initiator) -> None:
+    def _close(self, at: datetime, reason: PlanEndReason, initiator: Initiator) -> None:
         """End the open span; where it has ended already, the earliest end tells the time, and the
         first known reason that was told the reason.
         """
@@ -288,8 +288,8 @@ class _Folding:
             self.open_since = None
         elif not self.spans:
             self.spans.append(Span(at, at, reason, initiator))
-        elif self.spans[-1].reason is Reason.UNKNOWN or (
-            self.spans[-1].inferred and reason is not Reason.UNKNOWN
+        elif self.spans[-1].reason is PlanEndReason.UNKNOWN or (
+            self.spans[-1].inferred and reason is not PlanEndReason.UNKNOWN
         ):
             self.spans[-1] = replace(
                 self.spans[-1], reason=reason, initiator=initiator, inferred=False
@@ -318,18 +318,20 @@ class _Folding:
     def _vendor_approved(self, at: datetime) -> bool:
         return self.vendor_approved_at is not None and self.vendor_approved_at <= at
 
-    def _why_unsubscribed(self, note: Note, change: Unsubscribed) -> tuple[Reason, Initiator]:
+    def _why_unsubscribed(
+        self, note: Note, change: Unsubscribed
+    ) -> tuple[PlanEndReason, Initiator]:
         """Azure's reasons, in their order (marketplaces.md section 1, Unsubscribe)."""
         term_ends_at = note.term_ends_at or self.term_ends_at
         if self.status is SubscriptionStatus.SUSPENDED:
-            return Reason.NON_PAYMENT, Initiator.MARKETPLACE
+            return PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE
         if change.by_partner:
-            return Reason.VENDOR, Initiator.VENDOR
+            return PlanEndReason.VENDOR, Initiator.VENDOR
         if term_ends_at and term_ends_at <= note.occurred_at and self.auto_renews is False:
-            return Reason.COMMIT_EXPIRED, Initiator.SYSTEM
+            return PlanEndReason.COMMIT_EXPIRED, Initiator.SYSTEM
         if not self._was_ever_active(note):
-            return Reason.UNKNOWN, Initiator.MARKETPLACE
-        return Reason.CUSTOMER, Initiator.CUSTOMER
+            return PlanEndReason.UNKNOWN, Initiator.MARKETPLACE
+        return PlanEndReason.CUSTOMER, Initiator.CUSTOMER
 
     def _was_ever_active(self, note: Note) -> bool:
         """Whether an Azure subscription was; its link alone does not say so where its term never

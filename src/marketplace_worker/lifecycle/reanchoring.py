@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TypeVar, overload
 
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE, Safeguards
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import CompletedBy
 
 _F = TypeVar("_F")
 
 
 @dataclass(frozen=True, slots=True)
-class WrongTime:
+class WrongClockPeriod:
     """The clock of decisions said `since` and later when it was `ahead`."""
 
     since: datetime
     ahead: timedelta
 
     @classmethod
-    def between(cls, began: datetime, went_to: datetime) -> "WrongTime":
+    def between(cls, began: datetime, went_to: datetime) -> "WrongClockPeriod":
         """The clock was right up to `began`, and said `went_to` when it was seen to be wrong.
 
         It may have been wrong for a while before somebody saw it: an hour, or a tenth of a jump
@@ -51,7 +51,7 @@ class WrongTime:
         return tuple((what, day) for what, day in days if day < self.since.date())
 
 
-def reanchored(organization: Organization, wrong: WrongTime) -> Organization:
+def reanchored(organization: Organization, wrong: WrongClockPeriod) -> Organization:
     """The organization as if what was decided of it then had been decided by a clock that is right.
 
     Its standing notice stays as it is: what it named was published, and is withdrawn as such.
@@ -89,17 +89,17 @@ def reanchored(organization: Organization, wrong: WrongTime) -> Organization:
     )
 
 
-def announced_wrongly(organization: Organization, wrong: WrongTime) -> bool:
+def announced_wrongly(organization: Organization, wrong: WrongClockPeriod) -> bool:
     """Whether its standing notice was written then, and named a date that is too late."""
     return organization.notice is not None and wrong.holds(organization.notice.given_at)
 
 
-def stepped_wrongly(organization: Organization, wrong: WrongTime) -> bool:
+def stepped_wrongly(organization: Organization, wrong: WrongClockPeriod) -> bool:
     """Whether it entered its state then, and something was taken from it by that."""
     return wrong.holds(organization.entered_at) and organization.state is not State.ACTIVE
 
 
-def reanchored_safeguards(safeguards: Safeguards, wrong: WrongTime) -> Safeguards:
+def reanchored_safeguards(safeguards: Safeguards, wrong: WrongClockPeriod) -> Safeguards:
     """What was counted and tripped then, when it really was."""
     trip, requests_trip = safeguards.trip, safeguards.requests_trip
     return replace(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.holders import CROWDED, HOLDERS_MAX, Holders, Stake, stakes_of
 from marketplace_worker.lifecycle.index import (
     HOLDING,
@@ -33,7 +32,12 @@ from marketplace_worker.lifecycle.subscription import (
     inherited_links,
     tenures,
 )
-from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey, by_key
+from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
+    OrganizationId,
+    SubscriptionKey,
+    by_key,
+)
 
 BY_PROOF = "proof"
 """The id of a link that no sign-up told (`Proof`)."""

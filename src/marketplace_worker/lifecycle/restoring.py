@@ -9,30 +9,30 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.facts import ClosureJudged, EpochBegan, PublishedBefore
-from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.states import State
 
 
-def begin_epoch(watch: Watch, fact: EpochBegan, *, now: datetime) -> None:
+def begin_epoch(guard: GuardSession, fact: EpochBegan, *, now: datetime) -> None:
     """Trip the guard, as an event with a number that was not published before."""
-    before = watch.safeguards
-    watch.safeguards = replace(
+    before = guard.safeguards
+    guard.safeguards = replace(
         before,
         sequence=max(before.sequence, fact.sequence),
         set_back_at=before.set_back_at or now,
         epoch=before.epoch if before.epoch_open else before.epoch + 1,
         epoch_open=True,
     )
-    watch.trip(fact, now=now)
+    guard.trip(fact, now=now)
 
 
-def complete_epoch(watch: Watch) -> None:
+def complete_epoch(guard: GuardSession) -> None:
     """The guard, which stays tripped, may be released from here on."""
-    watch.safeguards = replace(watch.safeguards, set_back_at=None, epoch_open=False)
+    guard.safeguards = replace(guard.safeguards, set_back_at=None, epoch_open=False)
 
 
-def raised(organization: Organization, fact: PublishedBefore) -> Organization:
+def with_published_numbers(organization: Organization, fact: PublishedBefore) -> Organization:
     """With numbers that go on from what was published; and, where it was published as deactivated
     and is not so here, waiting for a person.
     """
@@ -57,7 +57,7 @@ def judge_closure(case: Case, fact: ClosureJudged) -> bool:
         case.deactivate(cause, case.now)
         return True
     in_cancellation = case.organization.state.in_cancellation
-    case.become(
+    case.update(
         replace(
             case.organization,
             published_closed=None,

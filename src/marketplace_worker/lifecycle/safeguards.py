@@ -15,7 +15,7 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Harm:
+class StepCount:
     """So many steps of one kind were taken at one moment."""
 
     at: datetime
@@ -23,7 +23,7 @@ class Harm:
 
 
 @dataclass(frozen=True, slots=True)
-class Requested:
+class RequestCount:
     """So many deactivations were done at one moment on the requests of one person.
 
     `by` is a digest of the name, so that no name stands where `org erase` does not reach.  It keeps
@@ -74,12 +74,12 @@ class Safeguards:
     `epoch_open`: that recovery is under way.
     """
 
-    recent: tuple[Harm, ...] = ()
+    recent: tuple[StepCount, ...] = ()
     trip: Trip | None = None
     silences: tuple[tuple[ActivityFeed, date], ...] = ()
     sequence: int = 0
-    control_plane: tuple[Harm, ...] = ()
-    requested: tuple[Requested, ...] = ()
+    control_plane: tuple[StepCount, ...] = ()
+    requested: tuple[RequestCount, ...] = ()
     requests_trip: Trip | None = None
     unreadable: tuple[tuple[ActivityFeed, date], ...] = ()
     clock_ahead: timedelta = timedelta(0)
@@ -88,7 +88,7 @@ class Safeguards:
     epoch: int = 0
     epoch_open: bool = False
 
-    def harm_since(self, since: datetime) -> int:
+    def destructive_steps_since(self, since: datetime) -> int:
         """How many harmful steps were taken after a moment."""
         return steps_of(harm for harm in self.recent if harm.at > since)
 
@@ -110,6 +110,6 @@ def clock_moved(known: timedelta, ahead: timedelta) -> bool:
     return abs(ahead - known) > CLOCK_TOLERANCE
 
 
-def steps_of(counted: Iterable[Harm]) -> int:
+def steps_of(counted: Iterable[StepCount]) -> int:
     """How many steps those are."""
     return sum(harm.steps for harm in counted)

@@ -17,25 +17,25 @@ from marketplace_worker.lifecycle.deadlines import (
     due_for_inactivity,
     due_in_cancellation,
 )
-from marketplace_worker.lifecycle.events import (
-    DeactivationCause,
-    Event,
-    EventKind,
-    MeteringDetails,
-)
+from marketplace_worker.lifecycle.events import Event, EventKind, MeteringDetails
 from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization, Reported
-from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.projection import final_report_window
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Initiator, SupportRequestKind, Tier
+from marketplace_worker.lifecycle.vocabulary import (
+    DeactivationCause,
+    Initiator,
+    SupportRequestKind,
+    Tier,
+)
 
 BY_DEADLINE = "deadline"
 """The `causationid` of what no message caused (events.md section 3)."""
 
-LOOK_AGAIN = timedelta(days=1)
+RECHECK_AFTER = timedelta(days=1)
 """How often is looked at what waits: for a silent feed (section 5), or to be completed."""
 
 LONG_WAIT = timedelta(days=14)
@@ -46,11 +46,11 @@ REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class CaseResult:
     """An organization before and after a look at it.
 
     `due_at`: when to look again; None: only on news.  `idle`: nothing is ahead but, perhaps, looks
-    at what waits.  `outlook` is how the organization stands after it.
+    at what waits.  `view` is how the organization stands after it.
     """
 
     before: Organization
@@ -58,10 +58,10 @@ class Settled:
     events: tuple[Event, ...]
     due_at: datetime | None
     idle: bool
-    outlook: Outlook = field(compare=False, repr=False)
+    view: OrganizationView = field(compare=False, repr=False)
 
 
-def settle(case: Case, request: SupportRequested | None = None) -> Settled:
+def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
     """Decide what is to be decided about the organization of a case, now.
 
     Total: every state meets every set of plans.  An organization that was never created keeps what
@@ -70,9 +70,9 @@ def settle(case: Case, request: SupportRequested | None = None) -> Settled:
     """
     if not case.organization.exists:
         if request is not None:
-            support.say_answer(case, request, support.act(case, request))
-        return Settled(
-            case.before, case.organization, tuple(case.events), None, idle=True, outlook=case
+            support.emit_answer(case, request, support.handle(case, request))
+        return CaseResult(
+            case.before, case.organization, tuple(case.events), None, idle=True, view=case
         )
     _let_holds_expire(case)
     answer = _act(case, request) if request is not None else None
@@ -84,15 +84,15 @@ def settle(case: Case, request: SupportRequested | None = None) -> Settled:
     _forget_what_is_no_longer_withheld(case)
     _call_for_final_reports(case)
     if request is not None and answer is not None:
-        support.say_answer(case, request, answer)
-    return settled(case)
+        support.emit_answer(case, request, answer)
+    return case_result(case)
 
 
-def settled(case: Case) -> Settled:
+def case_result(case: Case) -> CaseResult:
     """What a case has come to."""
     moments, looks = _moments(case), _looks(case)
     due_at = min([*moments, *looks], default=None)
-    return Settled(case.before, case.organization, tuple(case.events), due_at, not moments, case)
+    return CaseResult(case.before, case.organization, tuple(case.events), due_at, not moments, case)
 
 
 # --- news -----------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def _let_holds_expire(case: Case) -> None:
     standing = tuple(h for h in holds if h.expires_at is None or case.now < h.expires_at)
     if standing != holds:
         dwells_from = case.organization.dwells_from if standing else case.now
-        case.become(replace(case.organization, holds=standing, dwells_from=dwells_from))
+        case.update(replace(case.organization, holds=standing, dwells_from=dwells_from))
 
 
 def _act(case: Case, request: SupportRequested) -> support.Answer:
@@ -115,7 +115,7 @@ def _act(case: Case, request: SupportRequested) -> support.Answer:
         _cancel_without_a_plan(case)
     else:
         _follow_the_plans(case, asked=False)
-    return support.act(case, request)
+    return support.handle(case, request)
 
 
 def _cancel_without_a_plan(case: Case) -> None:
@@ -138,7 +138,7 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
     prove_by_sign_ins(case)
     last_end = case.covered.last_end(case.now)
     if last_end is not None and case.covered.reviving(case.moment) is None:
-        case.follow(last_end)
+        case.follow_last_end(last_end)
     proof = case.covered.reviving(case.moment)
     if proof is not None:
         case.reinstate(proof, Initiator.SUPPORT if asked else proof.brought_by)
@@ -147,12 +147,12 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
 
 
 def _wait_for_completion(case: Case) -> None:
-    case.remember_what_waits()
+    case.record_pending_intervals()
     waiting = case.covered.pending(case.moment)
     if waiting is not None:
         case.await_completion(waiting)
     elif case.organization.pending is not None:
-        case.lapse()
+        case.lapse_reinstatement()
 
 
 def _withdraw_what_no_longer_stands(case: Case) -> None:
@@ -235,7 +235,7 @@ def _take_what_is_due(case: Case) -> None:
     while True:
         match _due(case):
             case NoticeDue(state=state, at=at, names=names) if at <= case.now:
-                case.give_notice(state, names)
+                case.write_notice(state, names)
             case StepDue(at=at) if at <= case.now and _was_withheld_too_long(case):
                 case.withdraw_notice()
             case StepDue(state=state, at=at) if at <= case.now and _may_be_taken(case, state, at):
@@ -249,7 +249,7 @@ def _was_withheld_too_long(case: Case) -> bool:
     withheld_at, notice = case.organization.withheld_at, case.organization.notice
     if notice is None or withheld_at is None or withheld_at >= case.now:
         return False
-    return case.now - notice.names > LONG_WAIT and case.watch.lets_steps_go_on()
+    return case.now - notice.names > LONG_WAIT and case.guard.lets_steps_go_on()
 
 
 def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
@@ -257,12 +257,12 @@ def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
     if case.organization.state is State.ACTIVE and not _silence_is_believed(case, at):
         return False
     guard, population = case.policies.current.guard, case.fleet.population
-    if case.watch.permits(
+    if case.guard.permits(
         state, guard, population, now=case.fleet_time, causation_id=case.causation_id
     ):
         return True
     withheld_at = case.organization.withheld_at or case.now
-    case.become(replace(case.organization, withheld_at=withheld_at))
+    case.update(replace(case.organization, withheld_at=withheld_at))
     return False
 
 
@@ -276,17 +276,17 @@ def _silence_is_believed(case: Case, at: datetime) -> bool:
     assert organization.creation is not None
     anchor = organization.creation.billing_cycle_anchor
     asked = (case.fleet.feeds, anchor, case.policy.inactivity)
-    silent = case.watch.silent(*asked, now=case.now, causation_id=case.causation_id)
-    unreadable = case.watch.unreadable(
+    silent = case.guard.silent(*asked, now=case.now, causation_id=case.causation_id)
+    unreadable = case.guard.unreadable(
         organization, *asked, now=case.now, causation_id=case.causation_id
     )
     if silent or unreadable:
-        looks = (case.now - at) // LOOK_AGAIN + 1
-        until = at + looks * LOOK_AGAIN
+        looks = (case.now - at) // RECHECK_AFTER + 1
+        until = at + looks * RECHECK_AFTER
         own = {each.feed for each in unreadable if each.organization is not None}
-        case.become(
+        case.update(
             replace(
-                organization.feeds_unreadable(own, case.now.date()),
+                organization.with_unreadable_feeds(own, case.now.date()),
                 postponed_until=until,
                 withheld_at=None,
             )
@@ -305,7 +305,7 @@ def _take(case: Case, state: State, at: datetime) -> None:
         postponed = case.organization.postponed_until is not None
         case.deactivate(DeactivationCause.INACTIVITY, case.now if postponed else at)
     else:
-        case.step(state, at)
+        case.enter(state, at)
 
 
 def _forget_what_is_no_longer_withheld(case: Case) -> None:
@@ -313,7 +313,7 @@ def _forget_what_is_no_longer_withheld(case: Case) -> None:
     if case.organization.withheld_at is not None:
         due = _due(case)
         if due is None or due.at > case.now:
-            case.become(replace(case.organization, withheld_at=None))
+            case.update(replace(case.organization, withheld_at=None))
 
 
 def _moments(case: Case) -> list[datetime]:
@@ -343,8 +343,8 @@ def _looks(case: Case) -> list[datetime]:
     if organization.withheld_at is None and put_off_until is not None:
         looks.append(put_off_until)
     if organization.pending is not None:
-        days = (case.now - organization.pending.since) // LOOK_AGAIN + 1
-        looks.append(organization.pending.since + days * LOOK_AGAIN)
+        days = (case.now - organization.pending.since) // RECHECK_AFTER + 1
+        looks.append(organization.pending.since + days * RECHECK_AFTER)
     return looks
 
 
@@ -361,5 +361,5 @@ def _call_for_final_reports(case: Case) -> None:
     for key, all_closed_at in ends.items():
         for closed_at in called.get(key, Reported(key)).missing(all_closed_at):
             details = MeteringDetails(key, closed_at + final_report_window(key.marketplace))
-            case.say([(EventKind.METERING_FINAL_REPORT_DUE, details)], effective_at=case.now)
-    case.become(case.organization.reported_ends(ends))
+            case.emit([(EventKind.METERING_FINAL_REPORT_DUE, details)], effective_at=case.now)
+    case.update(case.organization.with_reported_ends(ends))

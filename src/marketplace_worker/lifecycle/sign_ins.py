@@ -9,11 +9,10 @@ from datetime import datetime
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import matched_intervals
 from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, intervals_of
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.vocabulary import OrganizationId
+from marketplace_worker.lifecycle.vocabulary import CompletedBy, OrganizationId
 
 
 def prove_by_sign_ins(case: Case) -> None:
@@ -30,7 +29,7 @@ def prove_by_sign_ins(case: Case) -> None:
         if after is not proved:
             proved, fleet = after, case.fleet.with_organization(after)
             unlinked = _unlinked(proved.id, fleet, case.policy)
-    case.become(proved)
+    case.update(proved)
 
 
 def _proved_at(
@@ -44,7 +43,7 @@ def _proved_at(
         if begun and interval.revives(Moment(at, Trigger.NEWS)):
             assert interval.subscription is not None
             proofs.append(Proof(interval.subscription, at, CompletedBy.SIGN_IN))
-    return organization.proved(*proofs)
+    return organization.with_proofs(*proofs)
 
 
 def _unlinked(

@@ -4,26 +4,26 @@ from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage
 from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
-from marketplace_worker.lifecycle.outlook import Outlook
+from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
 
-def snapshot(outlook: Outlook, *, revision: int, causation_id: str) -> Snapshot:
+def snapshot(view: OrganizationView, *, revision: int, causation_id: str) -> Snapshot:
     """An organization as a whole, for those who were not there; it must have been created."""
-    organization = outlook.organization
+    organization = view.organization
     assert organization.creation is not None
     assert organization.tier is not None
     cancellation = organization.cancellation
     return Snapshot(
-        standing=outlook.standing(),
+        standing=view.standing(),
         revision=revision,
         last_event_sequence=organization.sequence,
-        taken_at=outlook.now,
+        taken_at=view.now,
         causation_id=causation_id,
         tier=organization.tier.value,
         created_at=organization.creation.occurred_at,
         canceled_at=cancellation.canceled_at if cancellation else None,
-        plans=_plans(organization, outlook.covered, outlook.moment),
+        plans=_plans(organization, view.covered, view.moment),
     )
 
 

@@ -4,19 +4,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.events import (
-    CompletedBy,
-    DeactivationCause,
-    EmailDetails,
-    EventKind,
-    Refusal,
-    SupportDetails,
-)
+from marketplace_worker.lifecycle.events import EmailDetails, EventKind, Refusal, SupportDetails
 from marketplace_worker.lifecycle.facts import SupportRequested
-from marketplace_worker.lifecycle.guard import Verdict
+from marketplace_worker.lifecycle.guard import RequestVerdict
 from marketplace_worker.lifecycle.organization import Grant, Hold, Proof
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import HoldKind, SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
+    DeactivationCause,
+    HoldKind,
+    SupportRequestKind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Answer:
     message: str
 
 
-def act(case: Case, request: SupportRequested) -> Answer:
+def handle(case: Case, request: SupportRequested) -> Answer:
     """Do what is asked, or refuse it; what comes of it for the state is settled afterwards."""
     refused = judge(case, request)
     if refused is not None:
@@ -52,13 +50,13 @@ def act(case: Case, request: SupportRequested) -> Answer:
             return _extend_grace(case, request)
 
 
-def say_answer(case: Case, request: SupportRequested, answer: Answer) -> None:
+def emit_answer(case: Case, request: SupportRequested, answer: Answer) -> None:
     """Answer the request, after all that it caused."""
-    kind, details = to_say(request, answer)
-    case.say([(kind, details)], effective_at=case.now)
+    kind, details = answer_draft(request, answer)
+    case.emit([(kind, details)], effective_at=case.now)
 
 
-def to_say(request: SupportRequested, answer: Answer) -> tuple[EventKind, SupportDetails]:
+def answer_draft(request: SupportRequested, answer: Answer) -> tuple[EventKind, SupportDetails]:
     """The event of an answer."""
     completed = answer.code is None
     details = SupportDetails(
@@ -70,12 +68,14 @@ def to_say(request: SupportRequested, answer: Answer) -> tuple[EventKind, Suppor
 
 
 _REFUSED_BY = {
-    Verdict.PER_HOUR: "More deactivations were requested within an hour than the guard allows.",
-    Verdict.PER_PERSON: (
+    RequestVerdict.PER_HOUR: (
+        "More deactivations were requested within an hour than the guard allows."
+    ),
+    RequestVerdict.PER_PERSON: (
         "One person requested more deactivations within an hour than the guard allows."
     ),
-    Verdict.BY_OPERATOR: "An operator has tripped the guard.",
-    Verdict.SET_BACK: "The worker's database was set back, and is not recovered yet.",
+    RequestVerdict.BY_OPERATOR: "An operator has tripped the guard.",
+    RequestVerdict.SET_BACK: "The worker's database was set back, and is not recovered yet.",
 }
 _ASK_AGAIN = (
     "No requested deactivation is done, whoever asks, until an operator releases the guard; then "
@@ -139,10 +139,10 @@ def _judge_deactivation(case: Case, request: SupportRequested) -> Answer | None:
             "A legal hold stands: release it first if the organization may be deactivated.",
         )
     guard = case.policies.current.guard
-    verdict = case.watch.grants(
+    verdict = case.guard.grants(
         request.requested_by, guard, now=case.fleet_time, request_id=request.identity.id
     )
-    if verdict is Verdict.GRANTED:
+    if verdict is RequestVerdict.GRANTED:
         return None
     return Answer(Refusal.GUARD_TRIPPED, f"{_REFUSED_BY[verdict]} {_ASK_AGAIN}")
 
@@ -223,11 +223,11 @@ def _reinstate(case: Case, request: SupportRequested) -> Answer:
         for interval in case.covered.waiting
         if interval.subscription is not None and interval.revives(case.moment)
     ]
-    case.become(case.organization.proved(*proofs))
+    case.update(case.organization.with_proofs(*proofs))
     if request.grant_until is not None:
         grant = Grant(request.identity.id, case.now, request.grant_until)
         grants = (*case.organization.grants, grant)
-        case.become(replace(case.organization, grants=grants))
+        case.update(replace(case.organization, grants=grants))
     return Answer(None, "The organization is reinstated.")
 
 
@@ -235,8 +235,8 @@ def unlock(case: Case, request: SupportRequested) -> None:
     """Release the organization's lock on that email; nothing where it has none."""
     locked = case.organization.locked_email
     if locked is not None and locked == request.email:
-        case.become(replace(case.organization, locked_email=None))
-        case.say([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=case.now)
+        case.update(replace(case.organization, locked_email=None))
+        case.emit([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=case.now)
 
 
 def _place_hold(case: Case, request: SupportRequested) -> Answer:
@@ -244,13 +244,13 @@ def _place_hold(case: Case, request: SupportRequested) -> Answer:
     assert request.hold is not None
     others = tuple(hold for hold in case.organization.holds if hold.kind is not request.hold)
     placed = Hold(request.hold, case.now, request.expires_at)
-    case.become(replace(case.organization, holds=(*others, placed)))
+    case.update(replace(case.organization, holds=(*others, placed)))
     return Answer(None, f"A {request.hold} hold stands: nothing is taken from the organization.")
 
 
 def _release_hold(case: Case, request: SupportRequested) -> Answer:
     left = tuple(hold for hold in case.organization.holds if hold.kind is not request.hold)
-    case.become(
+    case.update(
         replace(
             case.organization,
             holds=left,
@@ -265,6 +265,6 @@ def _extend_grace(case: Case, request: SupportRequested) -> Answer:
     assert cancellation is not None
     assert request.days is not None
     extension = cancellation.extension + timedelta(days=request.days)
-    case.become(replace(case.organization, cancellation=replace(cancellation, extension=extension)))
+    case.update(replace(case.organization, cancellation=replace(cancellation, extension=extension)))
     case.withdraw_notice()
     return Answer(None, f"The offset of every coming step is {request.days} days longer.")

@@ -49,7 +49,7 @@ class Tier(StrEnum):
     ENTERPRISE = "enterprise"
 
 
-class Reason(StrEnum):
+class PlanEndReason(StrEnum):
     """Why a plan ended (lifecycle.md section 2)."""
 
     CUSTOMER = "customer"
@@ -68,6 +68,41 @@ class Initiator(StrEnum):
     VENDOR = "vendor"
     SYSTEM = "system"
     SUPPORT = "support"
+
+
+class StateReason(StrEnum):
+    """Why an organization is in its state: a plan's end, or how it came back (events.md 3)."""
+
+    CUSTOMER = "customer"
+    VENDOR = "vendor"
+    NON_PAYMENT = "non_payment"
+    COMMIT_EXPIRED = "commit_expired"
+    GRANT_EXPIRED = "grant_expired"
+    UNKNOWN = "unknown"
+    INACTIVITY = "inactivity"
+    SUPPORT_REQUEST = "support_request"
+    REINSTATED = "reinstated"
+    REACTIVATED = "reactivated"
+
+
+class CompletedBy(StrEnum):
+    """What a pending reinstatement waits for (lifecycle.md section 4)."""
+
+    SIGN_IN = "sign_in"
+    SUPPORT = "support"
+
+
+class DeactivationCause(StrEnum):
+    """Decides what a deactivation takes and whether it can be undone (lifecycle.md section 6)."""
+
+    MARKETPLACE_CANCELLATION = "marketplace_cancellation"
+    INACTIVITY = "inactivity"
+    SUPPORT_REQUEST = "support_request"
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether Support can undo it; what a cancellation ended is gone for ever."""
+        return self is not DeactivationCause.MARKETPLACE_CANCELLATION
 
 
 class ActivityFeed(StrEnum):

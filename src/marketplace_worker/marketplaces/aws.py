@@ -25,8 +25,8 @@ from marketplace_worker.lifecycle.notes import (
 from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     Marketplace,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
 )
 from marketplace_worker.marketplaces import wire
@@ -151,11 +151,11 @@ def _ended_change(status: str) -> RankedChange:
     """An agreement's end, by its status; one that is not in the table deserves a look."""
     match status.upper():
         case "CANCELLED":
-            return RankedChange(5, wire.ended_for_good(Reason.CUSTOMER))
+            return RankedChange(5, wire.ended_for_good(PlanEndReason.CUSTOMER))
         case "TERMINATED":
-            return RankedChange(5, wire.ended_for_good(Reason.NON_PAYMENT))
+            return RankedChange(5, wire.ended_for_good(PlanEndReason.NON_PAYMENT))
         case "EXPIRED":
-            return RankedChange(5, wire.ended_for_good(Reason.COMMIT_EXPIRED))
+            return RankedChange(5, wire.ended_for_good(PlanEndReason.COMMIT_EXPIRED))
         case "RENEWED" | "REPLACED" | "SUPERSEDED":
             return RankedChange(6, Superseded())
         case _:
@@ -174,7 +174,7 @@ def _amended(agreement: Node) -> Change:
         case True:
             return Resumed(where="ending")
         case False:
-            return Ending(agreement.end_time("endTime"), reason=Reason.COMMIT_EXPIRED)
+            return Ending(agreement.end_time("endTime"), reason=PlanEndReason.COMMIT_EXPIRED)
         case None:
             return Unchanged()
 
@@ -233,19 +233,19 @@ def _message_change(
     """The SNS table of marketplaces.md section 1, its rows counted on from EventBridge's."""
     match action:
         case "subscribe-fail":
-            return RankedChange(10, wire.ended_for_now(Reason.NON_PAYMENT))
+            return RankedChange(10, wire.ended_for_now(PlanEndReason.NON_PAYMENT))
         case "subscribe-success":
             return RankedChange(11, Activated())
         case "unsubscribe-pending":
             return RankedChange(12, _last_usage(occurred_at))
         case "unsubscribe-success":
-            return RankedChange(13, wire.ended_for_now(Reason.UNKNOWN))
+            return RankedChange(13, wire.ended_for_now(PlanEndReason.UNKNOWN))
         case "entitlement-updated":
             match entitlements.in_force_at(occurred_at):
                 case True:
                     return RankedChange(14, Activated())
                 case False:
-                    return RankedChange(14, wire.ended_for_now(Reason.COMMIT_EXPIRED))
+                    return RankedChange(14, wire.ended_for_now(PlanEndReason.COMMIT_EXPIRED))
                 case None:
                     return RankedChange(14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ)
         case _:

@@ -21,8 +21,8 @@ from marketplace_worker.lifecycle.notes import (
 from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     Marketplace,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
 )
 from marketplace_worker.marketplaces import wire
@@ -43,11 +43,11 @@ _IN_FORCE = frozenset(
     }
 )
 _REASONS = {
-    "user-cancelled": Reason.CUSTOMER,
-    "user-aborted": Reason.CUSTOMER,
-    "billing-disabled": Reason.NON_PAYMENT,
-    "account-closed": Reason.NON_PAYMENT,
-    "expired": Reason.COMMIT_EXPIRED,
+    "user-cancelled": PlanEndReason.CUSTOMER,
+    "user-aborted": PlanEndReason.CUSTOMER,
+    "billing-disabled": PlanEndReason.NON_PAYMENT,
+    "account-closed": PlanEndReason.NON_PAYMENT,
+    "expired": PlanEndReason.COMMIT_EXPIRED,
 }
 """`cancellationReason` is "subject to change" by Google: what is not here is `unknown`."""
 
@@ -133,7 +133,7 @@ def _ranked_change(event_type: str, resource: Node, occurred_at: datetime) -> Ra
         case "ENTITLEMENT_CANCELLED":
             return RankedChange(4, _cancelled(resource))
         case "ENTITLEMENT_DELETED":
-            return RankedChange(5, wire.ended_for_good(Reason.UNKNOWN))
+            return RankedChange(5, wire.ended_for_good(PlanEndReason.UNKNOWN))
         case "ENTITLEMENT_OFFER_ENDED" | "ENTITLEMENT_PLAN_CHANGE_REQUESTED":
             return RankedChange(6, Unchanged())
         case _:
@@ -157,7 +157,7 @@ def _cancelled(resource: Node) -> Change:
     reason = told.strip().lower() if isinstance(told, str) else ""
     if reason == "migrated":
         return Superseded()
-    return wire.ended_for_good(_REASONS.get(reason, Reason.UNKNOWN))
+    return wire.ended_for_good(_REASONS.get(reason, PlanEndReason.UNKNOWN))
 
 
 def _plan_type(entitlement: Node, resource: Node | None) -> PlanType | None:

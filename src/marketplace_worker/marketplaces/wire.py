@@ -14,7 +14,7 @@ from marketplace_worker.envelopes import Part
 from marketplace_worker.errors import Malformed
 from marketplace_worker.json_reading import parse_json
 from marketplace_worker.lifecycle.notes import Attention, Change, Ended
-from marketplace_worker.lifecycle.vocabulary import Initiator, Reason, marketplace_id
+from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, marketplace_id
 from marketplace_worker.record import EPOCH, Record
 
 ENTRIES_MAX = 10_000
@@ -260,20 +260,20 @@ class RankedChange:
 
 
 _INITIATORS = {
-    Reason.CUSTOMER: Initiator.CUSTOMER,
-    Reason.VENDOR: Initiator.VENDOR,
-    Reason.NON_PAYMENT: Initiator.MARKETPLACE,
-    Reason.COMMIT_EXPIRED: Initiator.SYSTEM,
-    Reason.UNKNOWN: Initiator.MARKETPLACE,
+    PlanEndReason.CUSTOMER: Initiator.CUSTOMER,
+    PlanEndReason.VENDOR: Initiator.VENDOR,
+    PlanEndReason.NON_PAYMENT: Initiator.MARKETPLACE,
+    PlanEndReason.COMMIT_EXPIRED: Initiator.SYSTEM,
+    PlanEndReason.UNKNOWN: Initiator.MARKETPLACE,
 }
 
 
-def ended_for_good(reason: Reason) -> Ended:
+def ended_for_good(reason: PlanEndReason) -> Ended:
     """A terminal end, by whom such a reason has."""
     return Ended(reason, _INITIATORS[reason], terminal=True)
 
 
-def ended_for_now(reason: Reason) -> Ended:
+def ended_for_now(reason: PlanEndReason) -> Ended:
     """An end that a later notification may undo, by whom such a reason has."""
     return Ended(reason, _INITIATORS[reason], terminal=False)
 

@@ -12,14 +12,14 @@ from marketplace_worker.lifecycle.events import (
     Event,
     SupportDetails,
 )
-from marketplace_worker.lifecycle.own_details import (
+from marketplace_worker.lifecycle.safeguards import Safeguards
+from marketplace_worker.lifecycle.vocabulary import GuardSide
+from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,
     SilentFeedDetails,
     UnreadableFeedDetails,
 )
-from marketplace_worker.lifecycle.safeguards import Safeguards
-from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.operations.health import Health
 
 Exposition = MetricsHandler

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from marketplace_worker.lifecycle.limits import limit
+from marketplace_worker.lifecycle.limits import destructive_step_limit
 from marketplace_worker.lifecycle.policy import Guard
 from marketplace_worker.lifecycle.safeguards import WINDOW
 from marketplace_worker.operations import metrics
@@ -51,7 +51,7 @@ class CancellationAlarm:
         canceled = await decisions.canceled_since(conn, now - WINDOW, until=now)
         if canceled <= guard.minimum:
             return None
-        most = limit(guard, await self._fleet(conn, now))
+        most = destructive_step_limit(guard, await self._fleet(conn, now))
         return MassCancellation(now, canceled, most) if canceled > most else None
 
     async def _fleet(self, conn: Connection, now: datetime) -> int:

@@ -16,7 +16,7 @@ from marketplace_worker.contract.outbound import (
     encode_snapshot,
 )
 from marketplace_worker.contract.tracing import Trace
-from marketplace_worker.lifecycle.decide import Decision, Outcome, take
+from marketplace_worker.lifecycle.decide import Decision, Outcome, apply
 from marketplace_worker.lifecycle.events import WORKER, Event, Snapshot, SupportDetails
 from marketplace_worker.lifecycle.facts import (
     DeadlineCame,
@@ -30,8 +30,8 @@ from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.recall import Readings, readings_of
-from marketplace_worker.lifecycle.settle import BY_DEADLINE, Settled
+from marketplace_worker.lifecycle.replay import Readings, readings_of
+from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
@@ -151,8 +151,8 @@ class Tally:
         safeguards_before, is_late = self.fleet.safeguards, self.loaded.is_about_erased(fact)
         if isinstance(fact, Notified) and is_late:
             fact = replace(fact, note=replace(fact.note, billing_account=None))
-        decision = take(fact, self.fleet, self.policies, now=self.now)
-        is_late = is_late and all(each.organization.erased_at for each in decision.settled)
+        decision = apply(fact, self.fleet, self.policies, now=self.now)
+        is_late = is_late and all(each.organization.erased_at for each in decision.results)
         if not isinstance(fact, DeadlineCame) or _came_to_anything(decision):
             self.entries.append(self._entry(fact, decision, position, is_late=is_late))
         self.events += decision.events
@@ -167,11 +167,13 @@ class Tally:
             self._subscriptions[decision.subscription.key] = decision.subscription
             if isinstance(fact, SubscriptionLinked):
                 self._links += self._notable(decision.subscription, fact)
-        for settled in decision.settled:
-            self._remember(settled, fact, decision.outcome, trace)
-        if decision.said:
+        for result in decision.results:
+            self._remember(result, fact, decision.outcome, trace)
+        if decision.worker_events:
             version = self.policies.current.version
-            self.decided.append(Decided(fact.identity, WORKER, None, None, version, decision.said))
+            self.decided.append(
+                Decided(fact.identity, WORKER, None, None, version, decision.worker_events)
+            )
         if is_late:
             late = fact.identity
             self.decided = [replace(d, events=()) if d.cause == late else d for d in self.decided]
@@ -191,7 +193,7 @@ class Tally:
             return journal.Entry(fact, decision.outcome, position, readings)
         if isinstance(fact, Notified):
             self._late.add(fact.subscription)
-        readings = Readings(answered=any(each.events for each in decision.settled))
+        readings = Readings(answered=any(each.events for each in decision.results))
         return journal.Entry(fact, decision.outcome, position, readings, is_late=True)
 
     def _notable(self, subscription: Subscription, fact: SubscriptionLinked) -> list[NotableLink]:
@@ -200,41 +202,39 @@ class Tally:
         return [each for each in links if each.linked_at >= fact.occurred_at]
 
     def _remember(
-        self, settled: Settled, fact: Fact, outcome: Outcome, trace: Trace | None
+        self, result: CaseResult, fact: Fact, outcome: Outcome, trace: Trace | None
     ) -> None:
-        organization = settled.organization
+        organization = result.organization
         id_, seen = organization.id, self.fleet.seen.get(organization.id)
         assert id_ in self.loaded.locked, "an organization is locked before it is decided on"
         assert seen is not None or not organization.watches_activity, (
             "who begins to watch activity has seen all of it"
         )
         # What old news made due in the past is due now, as in `simulate`.
-        self._due_at[id_] = settled.due_at and max(settled.due_at, self.now)
+        self._due_at[id_] = result.due_at and max(result.due_at, self.now)
         deadline = isinstance(fact, DeadlineCame)
-        if organization != settled.before or (outcome is Outcome.APPLIED and not deadline):
-            self._show(settled, BY_DEADLINE if deadline else fact.identity.id, trace)
-        if settled.events or _what_is_decided(organization) != _what_is_decided(settled.before):
-            pinned = organization.cancellation or settled.before.cancellation
+        if organization != result.before or (outcome is Outcome.APPLIED and not deadline):
+            self._show(result, BY_DEADLINE if deadline else fact.identity.id, trace)
+        if result.events or _what_is_decided(organization) != _what_is_decided(result.before):
+            pinned = organization.cancellation or result.before.cancellation
             self.decided.append(
                 Decided(
                     fact.identity,
                     id_,
-                    settled.before.state,
+                    result.before.state,
                     organization.state,
                     pinned.policy_version if pinned else self.policies.current.version,
-                    settled.events,
+                    result.events,
                 )
             )
 
-    def _show(self, settled: Settled, cause: str, trace: Trace | None) -> None:
+    def _show(self, result: CaseResult, cause: str, trace: Trace | None) -> None:
         """Its newest snapshot is the one that goes out: one an organization and batch.  Of one that
         was erased before there is none.
         """
-        organization = settled.organization
-        if organization.creation is not None and settled.before.erased_at is None:
-            shown = snapshot(
-                settled.outlook, revision=organization.revision + 1, causation_id=cause
-            )
+        organization = result.organization
+        if organization.creation is not None and result.before.erased_at is None:
+            shown = snapshot(result.view, revision=organization.revision + 1, causation_id=cause)
             self._snapshots[organization.id] = shown, trace
 
     # --- writing it down ---
@@ -322,7 +322,7 @@ class Tally:
 
 def _came_to_anything(decision: Decision) -> bool:
     """A look at an organization that changed nothing is not worth a row."""
-    changed = any(each.organization != each.before for each in decision.settled)
+    changed = any(each.organization != each.before for each in decision.results)
     return changed or bool(decision.events)
 
 

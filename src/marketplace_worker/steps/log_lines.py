@@ -23,13 +23,13 @@ from marketplace_worker.lifecycle.guard import BY_CLOCK
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.linking import NotableLink
-from marketplace_worker.lifecycle.own_details import (
+from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace
+from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,
     SilentFeedDetails,
     UnreadableFeedDetails,
 )
-from marketplace_worker.lifecycle.vocabulary import Identity, Marketplace
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from marketplace_worker.lifecycle.facts import ClockCorrected
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.reanchoring import (
-    WrongTime,
+    WrongClockPeriod,
     announced_wrongly,
     reanchored,
     reanchored_safeguards,
@@ -53,7 +53,7 @@ class Order:
     reason: str
 
 
-async def corrections(pool: Pool, wrong: WrongTime) -> AsyncIterator[Sequence[Correction]]:
+async def corrections(pool: Pool, wrong: WrongClockPeriod) -> AsyncIterator[Sequence[Correction]]:
     """What there is to be corrected, by organization, page by page; nothing is changed."""
     after: OrganizationId | None = None
     while True:
@@ -65,18 +65,20 @@ async def corrections(pool: Pool, wrong: WrongTime) -> AsyncIterator[Sequence[Co
         yield [_correction(each, wrong) for each in page if _is_wrong(each, wrong)]
 
 
-def _is_wrong(organization: Organization, wrong: WrongTime) -> bool:
+def _is_wrong(organization: Organization, wrong: WrongClockPeriod) -> bool:
     return reanchored(organization, wrong) != organization or announced_wrongly(organization, wrong)
 
 
-def _is_wrong_still(organization: OrganizationId | None, fleet: Fleet, wrong: WrongTime) -> bool:
+def _is_wrong_still(
+    organization: OrganizationId | None, fleet: Fleet, wrong: WrongClockPeriod
+) -> bool:
     """Now that it is locked; None: what the guard counted."""
     if organization is None:
         return reanchored_safeguards(fleet.safeguards, wrong) != fleet.safeguards
     return _is_wrong(fleet.organization(organization), wrong)
 
 
-def _correction(organization: Organization, wrong: WrongTime) -> Correction:
+def _correction(organization: Organization, wrong: WrongClockPeriod) -> Correction:
     return Correction(
         organization.id,
         organization.state,
@@ -86,7 +88,7 @@ def _correction(organization: Organization, wrong: WrongTime) -> Correction:
     )
 
 
-async def correct(worker: Worker, wrong: WrongTime, order: Order) -> int:
+async def correct(worker: Worker, wrong: WrongClockPeriod, order: Order) -> int:
     """Correct all of them, and what the guard counted; returns how many organizations.
 
     Each is looked at as it stands then; whoever was only to be looked at too late is looked at now.
@@ -113,7 +115,7 @@ async def correct(worker: Worker, wrong: WrongTime, order: Order) -> int:
 
 
 async def _correct_page(
-    worker: Worker, wrong: WrongTime, order: Order, found: Sequence[OrganizationId | None]
+    worker: Worker, wrong: WrongClockPeriod, order: Order, found: Sequence[OrganizationId | None]
 ) -> None:
     if not found:
         return

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from marketplace_worker.contract.published import read_published
 from marketplace_worker.lifecycle.decide import Outcome
-from marketplace_worker.lifecycle.events import DeactivationCause
 from marketplace_worker.lifecycle.facts import (
     ClosureJudged,
     EpochBegan,
@@ -17,7 +16,7 @@ from marketplace_worker.lifecycle.facts import (
     PublishedBefore,
 )
 from marketplace_worker.lifecycle.scope import BatchScope, scope_of
-from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Identity, OrganizationId
 from marketplace_worker.steps.deciding import Tally, Worker
 from marketplace_worker.store import published, safeguards, working_set
 from marketplace_worker.store.database import Connection, transaction

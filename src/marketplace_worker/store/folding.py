@@ -17,7 +17,7 @@ from marketplace_worker.contract.documents import (
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies, Policy
-from marketplace_worker.lifecycle.recall import replay_decision, replay_refusal
+from marketplace_worker.lifecycle.replay import replay_decision, replay_refusal
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.store.chain import BEGINNING, content_hash, link
@@ -149,10 +149,10 @@ class _Folding:
         if decision.outcome.value != row.outcome:
             what = f"it came to {row.outcome}, and comes to {decision.outcome} now"
             self.replayed.damages.append(Damage(entry, what))
-        for settled in decision.settled:
-            events = json.loads(events_to_json(settled.events))
-            states = (settled.before.state.value, settled.organization.state.value)
-            self.replayed.decided[entry.identity, settled.organization.id] = (*states, events)
+        for result in decision.results:
+            events = json.loads(events_to_json(result.events))
+            states = (result.before.state.value, result.organization.state.value)
+            self.replayed.decided[entry.identity, result.organization.id] = (*states, events)
 
     def _fold_without_fact(self, entry: Entry) -> None:
         """What is said of an organization that is erased is not kept; it changes nothing, but for

@@ -26,7 +26,7 @@ from marketplace_worker.lifecycle.facts import (
     SubscriptionLinked,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.recall import Readings
+from marketplace_worker.lifecycle.replay import Readings
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     HoldKind,

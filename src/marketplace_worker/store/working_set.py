@@ -231,7 +231,8 @@ async def load_due(
         guard, since = loaded.fleet.safeguards, now - WINDOW
         # Each limit is the policy's minimum at least: up to that nobody need be counted.
         most = max(
-            guard.harm_since(since) + near_harm, guard.control_plane_since(since) + near_loss
+            guard.destructive_steps_since(since) + near_harm,
+            guard.control_plane_since(since) + near_loss,
         )
         if most > policy.guard.minimum:
             loaded.fleet.population = await organizations.population(conn)

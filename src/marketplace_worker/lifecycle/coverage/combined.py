@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
-from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, Waited
+from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, PendingInterval
 from marketplace_worker.lifecycle.coverage.intervals import (
     ActiveInterval,
     Moment,
@@ -20,13 +20,13 @@ from marketplace_worker.lifecycle.coverage.intervals import (
     intervals_of,
     starting_at_link,
 )
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
 from marketplace_worker.lifecycle.projection import Projection, fold
 from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
     Marketplace,
     OrganizationId,
     PlanType,
@@ -119,7 +119,7 @@ class Coverage:
         coming = (at for at, by_itself in changes if after.is_before(at, by_itself=by_itself))
         return min((at for at in coming if at < FOREVER), default=None)
 
-    def waited(self, cancellation: Cancellation, now: datetime) -> tuple[Waited, ...]:
+    def waited(self, cancellation: Cancellation, now: datetime) -> tuple[PendingInterval, ...]:
         """What is and was waited for.
 
         Of a subscription that was ever linked here it is read from the register, so an interval
@@ -127,7 +127,7 @@ class Coverage:
         matched by its account and is another's by now, it is what was known before, up to now.
         """
         waiting = [
-            Waited(interval.subscription, interval.starts_at, interval.revives_until)
+            PendingInterval(interval.subscription, interval.starts_at, interval.revives_until)
             for interval in self.waiting
             if interval.subscription is not None
         ]

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import Projection, Span
 from marketplace_worker.lifecycle.subscription import FOREVER, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
     Initiator,
+    PlanEndReason,
     PlanType,
-    Reason,
     SubscriptionKey,
 )
 
@@ -67,7 +67,7 @@ class ActiveInterval:
     starts_at: datetime
     ends_at: datetime
     revives_until: datetime
-    reason: Reason
+    reason: PlanEndReason
     initiator: Initiator
     brought_by: Initiator = Initiator.CUSTOMER
     subscription: SubscriptionKey | None = None
@@ -139,7 +139,7 @@ def ending_at_move(interval: ActiveInterval, until: datetime) -> ActiveInterval:
         interval,
         ends_at=until,
         revives_until=min(interval.revives_until, until),
-        reason=Reason.UNKNOWN,
+        reason=PlanEndReason.UNKNOWN,
         initiator=Initiator.SYSTEM,
         ends_by_itself=False,
     )
@@ -228,7 +228,7 @@ def _commitment_interval(commitment: Commitment, starts_at: datetime) -> ActiveI
         starts_at,
         commitment.ends_at,
         commitment.ends_at,
-        Reason.COMMIT_EXPIRED,
+        PlanEndReason.COMMIT_EXPIRED,
         Initiator.SYSTEM,
         brought_by=Initiator.VENDOR,
         ends_by_itself=True,
@@ -243,7 +243,7 @@ def grant_interval(grant: Grant) -> ActiveInterval:
         grant.starts_at,
         grant.ends_at,
         grant.ends_at,
-        Reason.GRANT_EXPIRED,
+        PlanEndReason.GRANT_EXPIRED,
         Initiator.SYSTEM,
         brought_by=Initiator.SUPPORT,
         ends_by_itself=True,

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
+from marketplace_worker.explain.situation import case_of, next_change
+from marketplace_worker.explain.values import Postponed, Withheld
 from marketplace_worker.lifecycle.coverage.intervals import Trigger
 from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
-from marketplace_worker.lifecycle.explain.situation import case_of, whats_next
-from marketplace_worker.lifecycle.explain.values import Postponed, Withheld
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import DayRange, Feeds
-from marketplace_worker.lifecycle.limits import control_plane_limit, limit
+from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import HARMFUL, Guard, Policies
-from marketplace_worker.lifecycle.safeguards import WINDOW, Harm, Safeguards
-from marketplace_worker.lifecycle.settle import Settled, settle
+from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard, Policies
+from marketplace_worker.lifecycle.safeguards import WINDOW, Safeguards, StepCount
+from marketplace_worker.lifecycle.settle import CaseResult, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 
-class What(StrEnum):
+class ForecastKind(StrEnum):
     """What happens to an organization by itself."""
 
     PLAN_ENDS = "plan_ends"
@@ -39,15 +39,15 @@ class What(StrEnum):
     NOTICE_WITHDRAWN = "notice_withdrawn"
 
     @property
-    def harmful(self) -> bool:
-        """Whether the guard counts it as a harmful step."""
-        return self in _HARMFUL
+    def destructive(self) -> bool:
+        """Whether the guard counts it as a destructive step."""
+        return self in _DESTRUCTIVE
 
 
-_HARMFUL = frozenset(What(state.value) for state in HARMFUL)
+_DESTRUCTIVE = frozenset(ForecastKind(state.value) for state in DESTRUCTIVE_STEPS)
 
 
-class Stopped(StrEnum):
+class BlockedBy(StrEnum):
     """Why something that is due does not happen."""
 
     GUARD = "guard"
@@ -56,7 +56,7 @@ class Stopped(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Forthcoming:
+class ForecastEntry:
     """Something that happens at `at`.  `due_at` is earlier where it is overdue.
 
     `step` and `names`: of a notice, which step it announces and for when.  `plan`: the plan that
@@ -67,24 +67,24 @@ class Forthcoming:
     organization: OrganizationId
     at: datetime
     due_at: datetime
-    what: What
+    what: ForecastKind
     step: State | None = None
-    names: datetime | None = None
+    announced_for_at: datetime | None = None
     plan: str | None = None
-    stopped_by: Stopped | None = None
+    stopped_by: BlockedBy | None = None
     stopped_until: datetime | None = None
 
 
-_TOLD = {
-    EventKind.CANCELED: What.CANCELED,
-    EventKind.CONTROL_PLANE_LOST: What.CONTROL_PLANE_LOSS,
-    EventKind.SUSPENDED: What.SUSPENDED,
-    EventKind.DEACTIVATED: What.DEACTIVATED,
-    EventKind.REINSTATED: What.REINSTATED,
-    EventKind.NOTICE_GIVEN: What.NOTICE,
-    EventKind.NOTICE_WITHDRAWN: What.NOTICE_WITHDRAWN,
-    EventKind.REINSTATEMENT_PENDING: What.REINSTATEMENT_PENDING,
-    EventKind.REINSTATEMENT_LAPSED: What.REINSTATEMENT_LAPSED,
+_KIND_OF_EVENT = {
+    EventKind.CANCELED: ForecastKind.CANCELED,
+    EventKind.CONTROL_PLANE_LOST: ForecastKind.CONTROL_PLANE_LOSS,
+    EventKind.SUSPENDED: ForecastKind.SUSPENDED,
+    EventKind.DEACTIVATED: ForecastKind.DEACTIVATED,
+    EventKind.REINSTATED: ForecastKind.REINSTATED,
+    EventKind.NOTICE_GIVEN: ForecastKind.NOTICE,
+    EventKind.NOTICE_WITHDRAWN: ForecastKind.NOTICE_WITHDRAWN,
+    EventKind.REINSTATEMENT_PENDING: ForecastKind.REINSTATEMENT_PENDING,
+    EventKind.REINSTATEMENT_LAPSED: ForecastKind.REINSTATEMENT_LAPSED,
 }
 """The events that say what happens; the others are their effects."""
 
@@ -96,7 +96,7 @@ def forecast(
     *,
     now: datetime,
     until: datetime,
-) -> list[Forthcoming]:
+) -> list[ForecastEntry]:
     """What happens from `now` up to `until`, in order; what is overdue happens at once.
 
     Give a fleet whose feeds go on (`going_on`), or their silence after `now` counts.
@@ -110,40 +110,42 @@ def forecast(
 
 def _happening(
     organization: Organization, fleet: Fleet, policies: Policies, now: datetime, until: datetime
-) -> Iterator[Forthcoming]:
+) -> Iterator[ForecastEntry]:
     looked = settle(case_of(organization, fleet, policies, now=now))
-    yield from _told(looked, now, now)
+    yield from _entries_of_events(looked, now, now)
     withheld = looked.organization.withheld_at is not None
     due_at = now if withheld else looked.due_at
     while due_at is not None and due_at <= until:
         at = max(due_at, now)
         case = case_of(looked.organization, fleet, policies, now=at, trigger=Trigger.DEADLINE)
         looked = settle(case)
-        yield from _told(looked, at, due_at)
-        yield from _stopped(looked, fleet, policies, at)
+        yield from _entries_of_events(looked, at, due_at)
+        yield from _blocked(looked, fleet, policies, at)
         if looked.idle:
             return
         assert looked.due_at is None or looked.due_at > at, "what was due has been done"
         due_at = looked.due_at
 
 
-def _told(looked: Settled, at: datetime, due_at: datetime) -> Iterator[Forthcoming]:
+def _entries_of_events(
+    looked: CaseResult, at: datetime, due_at: datetime
+) -> Iterator[ForecastEntry]:
     for event in looked.events:
-        what = _TOLD.get(event.kind)
+        what = _KIND_OF_EVENT.get(event.kind)
         if what is not None:
-            yield _forthcoming(event, what, at, due_at)
+            yield _entry(event, what, at, due_at)
 
 
-def _forthcoming(event: Event, what: What, at: datetime, due_at: datetime) -> Forthcoming:
+def _entry(event: Event, what: ForecastKind, at: datetime, due_at: datetime) -> ForecastEntry:
     if isinstance(event.details, NoticeDetails):
         step, names = event.details.upcoming_state, event.details.at
-        return Forthcoming(event.subject, at, due_at, what, step, names)
-    return Forthcoming(event.subject, at, min(event.effective_at, due_at), what)
+        return ForecastEntry(event.subject, at, due_at, what, step, names)
+    return ForecastEntry(event.subject, at, min(event.effective_at, due_at), what)
 
 
 def _plan_ends(
     organization: Organization, fleet: Fleet, policies: Policies, now: datetime, until: datetime
-) -> Iterator[Forthcoming]:
+) -> Iterator[ForecastEntry]:
     if organization.creation is None:
         return
     intervals = case_of(organization, fleet, policies, now=now).covered.intervals
@@ -153,34 +155,34 @@ def _plan_ends(
         if now < interval.ends_at <= until
     }
     for at, plan in sorted(ends):
-        yield Forthcoming(organization.id, at, at, What.PLAN_ENDS, plan=plan)
+        yield ForecastEntry(organization.id, at, at, ForecastKind.PLAN_ENDS, plan=plan)
 
 
-def _stopped(
-    looked: Settled, fleet: Fleet, policies: Policies, at: datetime
-) -> Iterator[Forthcoming]:
+def _blocked(
+    looked: CaseResult, fleet: Fleet, policies: Policies, at: datetime
+) -> Iterator[ForecastEntry]:
     """A step that was due and was not taken."""
     organization = looked.organization
     if organization.withheld_at is None and not looked.idle:
         return
-    comes = whats_next(case_of(organization, fleet, policies, now=at))
+    comes = next_change(case_of(organization, fleet, policies, now=at))
     until: datetime | None = None
     match comes:
         case Withheld(deadline=deadline):
-            stopped_by = Stopped.GUARD
+            stopped_by = BlockedBy.GUARD
         case Postponed(deadline=deadline, feeds=(), unread=unread) if unread:
-            stopped_by, until = Stopped.UNREAD_RECORDS, max(each.until for each in unread)
+            stopped_by, until = BlockedBy.UNREAD_RECORDS, max(each.until for each in unread)
         case Postponed(deadline=deadline):
-            stopped_by = Stopped.SILENT_FEED
+            stopped_by = BlockedBy.SILENT_FEED
         case _:
             return
-    what = What(deadline.step)
-    yield Forthcoming(
+    what = ForecastKind(deadline.step)
+    yield ForecastEntry(
         organization.id, at, deadline.at, what, stopped_by=stopped_by, stopped_until=until
     )
 
 
-def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
+def continue_feeds(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
     """The same feeds, as if they were heard all the time from now on."""
     days = {feed: dict(heard) for feed, heard in feeds.days.items()}
     for heard in days.values():
@@ -195,20 +197,20 @@ def going_on(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
 
 
 def first_trip(
-    safeguards: Safeguards, coming: list[Forthcoming], guard: Guard, population: int
-) -> Forthcoming | None:
+    safeguards: Safeguards, coming: list[ForecastEntry], guard: Guard, population: int
+) -> ForecastEntry | None:
     """The step with which the guard for steps would trip, if nobody interferes.
 
     `coming` in order of time; `population`: organizations not deactivated.
     """
-    harmful = _Hour(safeguards.recent, limit(guard, population))
+    harmful = _Hour(safeguards.recent, destructive_step_limit(guard, population))
     losses = _Hour(safeguards.control_plane, control_plane_limit(guard, population))
     for each in coming:
         if each.stopped_by is not None:
             continue
-        if each.what.harmful and not harmful.holds(each.at):
+        if each.what.destructive and not harmful.holds(each.at):
             return each
-        if each.what is What.CONTROL_PLANE_LOSS and not losses.holds(each.at):
+        if each.what is ForecastKind.CONTROL_PLANE_LOSS and not losses.holds(each.at):
             return each
     return None
 
@@ -216,7 +218,7 @@ def first_trip(
 class _Hour:
     """Counts steps of one kind over a sliding hour."""
 
-    def __init__(self, recent: tuple[Harm, ...], most: int) -> None:
+    def __init__(self, recent: tuple[StepCount, ...], most: int) -> None:
         self._times = deque(sorted(harm.at for harm in recent for _ in range(harm.steps)))
         self._most = most
 

@@ -2,41 +2,41 @@
 
 from collections.abc import Iterator
 
-from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.coverage.combined import Attachment
-from marketplace_worker.lifecycle.events import CompletedBy
-from marketplace_worker.lifecycle.explain.remedies import (
-    Activity,
+from marketplace_worker.explain.remedies import (
+    AnyActivity,
     AnyPlan,
     AzureNeedsSupport,
     KillSwitch,
     NewSubscription,
     OtherTier,
     PlanBegins,
-    Request,
+    Remedy,
+    RequestToSupport,
     SignIn,
-    Stopper,
 )
-from marketplace_worker.lifecycle.explain.situation import next_beginning
-from marketplace_worker.lifecycle.explain.values import (
+from marketplace_worker.explain.situation import next_beginning
+from marketplace_worker.explain.values import (
     AwaitsCompletion,
     ComesBack,
-    Next,
+    NextChange,
+    NoChangeReason,
     NothingComes,
     NoticeComes,
     OnHold,
     PlanEnds,
     PlanStarts,
     Postponed,
-    Quiet,
     StepComes,
     Withheld,
 )
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage.combined import Attachment
 from marketplace_worker.lifecycle.notes import Activated, Note
 from marketplace_worker.lifecycle.policy import AzureReinstatement
 from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
     Marketplace,
     SubscriptionKey,
     SupportRequestKind,
@@ -46,11 +46,11 @@ _RANK_MAX = 1_000
 """Later than any row of the tables of marketplaces.md."""
 
 
-def stoppers(case: Case, comes: Next) -> tuple[Stopper, ...]:
+def remedies(case: Case, comes: NextChange) -> tuple[Remedy, ...]:
     """What would stop what comes, or undo it; nothing where nothing comes."""
     match comes:
-        case NothingComes(because=Quiet.DEACTIVATED) if case.organization.recoverable:
-            return (Request(SupportRequestKind.REACTIVATE_ORGANIZATION),)
+        case NothingComes(because=NoChangeReason.DEACTIVATED) if case.organization.recoverable:
+            return (RequestToSupport(SupportRequestKind.REACTIVATE_ORGANIZATION),)
         case NothingComes() | ComesBack() | PlanStarts():
             return ()
         case PlanEnds():
@@ -63,16 +63,16 @@ def stoppers(case: Case, comes: Next) -> tuple[Stopper, ...]:
             return tuple(_stopping(case))
 
 
-def _completing(case: Case, comes: AwaitsCompletion) -> Iterator[Stopper]:
+def _completing(case: Case, comes: AwaitsCompletion) -> Iterator[Remedy]:
     if comes.completed_by is CompletedBy.SIGN_IN:
         yield SignIn(comes.since)
-    yield Request(SupportRequestKind.REINSTATE_ORGANIZATION)
+    yield RequestToSupport(SupportRequestKind.REINSTATE_ORGANIZATION)
     yield AnyPlan(_may_come_back(case))
 
 
-def _stopping(case: Case) -> Iterator[Stopper]:
+def _stopping(case: Case) -> Iterator[Remedy]:
     if case.organization.state is State.ACTIVE:
-        yield Activity()
+        yield AnyActivity()
         yield AnyPlan(())
         yield OtherTier()
         yield from _hold(case)
@@ -80,20 +80,20 @@ def _stopping(case: Case) -> Iterator[Stopper]:
     yield AnyPlan(_may_come_back(case))
     yield from _beginning(case)
     yield from _matching(case)
-    yield Request(SupportRequestKind.REINSTATE_ORGANIZATION, grant_needed=True)
+    yield RequestToSupport(SupportRequestKind.REINSTATE_ORGANIZATION, grant_needed=True)
     yield from _hold(case)
     days = _days_left(case)
     if days > 0:
-        yield Request(SupportRequestKind.EXTEND_GRACE, days_max=days)
+        yield RequestToSupport(SupportRequestKind.EXTEND_GRACE, days_max=days)
 
 
-def _hold(case: Case) -> Iterator[Stopper]:
+def _hold(case: Case) -> Iterator[Remedy]:
     if not case.organization.held(case.now):
-        yield Request(SupportRequestKind.PLACE_HOLD)
+        yield RequestToSupport(SupportRequestKind.PLACE_HOLD)
 
 
-def _by_operators(case: Case) -> Iterator[Stopper]:
-    if case.watch.safeguards.trip is None:
+def _by_operators(case: Case) -> Iterator[Remedy]:
+    if case.guard.safeguards.trip is None:
         yield KillSwitch()
 
 
@@ -137,7 +137,7 @@ def _ended_for_now(attachment: Attachment) -> bool:
     return fold(revived, attachment.links).status is SubscriptionStatus.ACTIVE
 
 
-def _matching(case: Case) -> Iterator[Stopper]:
+def _matching(case: Case) -> Iterator[Remedy]:
     """Its billing accounts, where they are nobody else's (lifecycle.md section 4)."""
     accounts, azure = set(), False
     for each in case.covered.attachments:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from marketplace_worker.lifecycle.decide import Decision, take
+from marketplace_worker.lifecycle.decide import Decision, apply
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Answers
+from marketplace_worker.lifecycle.guard import GuardAnswers
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.organization import Organization
@@ -27,7 +27,7 @@ class Readings:
     """
 
     seen: Mapping[OrganizationId, LastSeen] = field(default_factory=dict)
-    answers: Answers = field(default_factory=Answers)
+    answers: GuardAnswers = field(default_factory=GuardAnswers)
     crowded: tuple[BillingAccount, ...] = ()
     answered: bool = False
 
@@ -39,13 +39,13 @@ def readings_of(decision: Decision, fleet: Fleet) -> Readings:
     difference.
     """
     seen: dict[OrganizationId, LastSeen] = {}
-    for settled in decision.settled:
-        known = fleet.last_seen(settled.organization.id)
-        new = set(settled.organization.proofs).difference(settled.before.proofs)
+    for result in decision.results:
+        known = fleet.last_seen(result.organization.id)
+        new = set(result.organization.proofs).difference(result.before.proofs)
         logins = {proof.at for proof in new}.intersection(known.logins) - {known.login_at}
         read = replace(known, logins=tuple(sorted(logins)))
         if read != LastSeen():
-            seen[settled.organization.id] = read
+            seen[result.organization.id] = read
     return Readings(seen, decision.answers, _crowded(decision, fleet))
 
 
@@ -53,7 +53,7 @@ def _crowded(decision: Decision, fleet: Fleet) -> tuple[BillingAccount, ...]:
     if not fleet.crowded:
         return ()
     plans = [
-        plan for settled in decision.settled for plan in fleet.attached_to(settled.organization.id)
+        plan for result in decision.results for plan in fleet.attached_to(result.organization.id)
     ]
     plans += [decision.subscription] if decision.subscription is not None else []
     told = {(each.key.marketplace, account) for each in plans for _, account in each.accounts}
@@ -76,4 +76,4 @@ def replay_decision(
     fleet.seen.clear()
     fleet.seen.update(readings.seen)
     fleet.crowded.update(readings.crowded)
-    return take(fact, fleet, policies, now=now, recalled=readings.answers)
+    return apply(fact, fleet, policies, now=now, recalled=readings.answers)

@@ -6,8 +6,7 @@ No internal words, no names of ours, no personal data; a hold is nobody's busine
 from collections.abc import Iterator
 from datetime import datetime
 
-from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
-from marketplace_worker.lifecycle.explain.values import (
+from marketplace_worker.explain.values import (
     AwaitsCompletion,
     Closed,
     ComesBack,
@@ -25,9 +24,14 @@ from marketplace_worker.lifecycle.explain.values import (
     Withheld,
     WithoutPlan,
 )
-from marketplace_worker.lifecycle.explain.wording import Words, listed
+from marketplace_worker.explain.wording import Sentences, listed
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import Marketplace
+from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
+    DeactivationCause,
+    Marketplace,
+    StateReason,
+)
 
 _MARKETPLACES = {
     Marketplace.AWS: "AWS Marketplace",
@@ -75,9 +79,11 @@ _UNUSED = (
 _CONTACT = "Our Support team can tell you more."
 
 
-def for_customers(explanation: Explanation) -> Words:
+def for_customers(explanation: Explanation) -> Sentences:
     """What it means for the customer and what they can do, in sentences."""
-    return Words(tuple(_why(explanation)), tuple(_next(explanation)), tuple(_stops(explanation)))
+    return Sentences(
+        tuple(_why(explanation)), tuple(_next(explanation)), tuple(_stops(explanation))
+    )
 
 
 def day(at: datetime) -> str:

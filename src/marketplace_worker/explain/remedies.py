@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from marketplace_worker.lifecycle.events import CompletedBy
 from marketplace_worker.lifecycle.index import BillingAccount
-from marketplace_worker.lifecycle.vocabulary import SubscriptionKey, SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import CompletedBy, SubscriptionKey, SupportRequestKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestToSupport:
     """A request of Support.  `days_max`: of an extension.  `grant_needed`: without an end of its
     own (`grant_until`) a reinstatement is refused, for there is no plan.
     """
@@ -69,7 +68,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class AnyActivity:
     """Any login or API request puts inactivity off."""
 
     kind: Literal["activity"] = "activity"
@@ -89,14 +88,14 @@ class KillSwitch:
     kind: Literal["kill_switch"] = "kill_switch"
 
 
-Stopper = (
+Remedy = (
     AnyPlan
     | PlanBegins
     | NewSubscription
     | AzureNeedsSupport
     | SignIn
-    | Request
-    | Activity
+    | RequestToSupport
+    | AnyActivity
     | OtherTier
     | KillSwitch
 )

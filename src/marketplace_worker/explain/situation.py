@@ -7,29 +7,15 @@ against what `settle` does.
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from marketplace_worker.lifecycle.cancellation import Notice
-from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.coverage.combined import Coverage
-from marketplace_worker.lifecycle.coverage.intervals import (
-    ActiveInterval,
-    Moment,
-    Trigger,
-    next_commitment_at,
-)
-from marketplace_worker.lifecycle.deadlines import (
-    Clock,
-    Due,
-    NoticeDue,
-    due_for_inactivity,
-    due_in_cancellation,
-)
-from marketplace_worker.lifecycle.events import ScheduledStep
-from marketplace_worker.lifecycle.explain.values import (
+from marketplace_worker.explain.values import (
     AwaitsCompletion,
     Closed,
     ComesBack,
     Deadline,
-    Next,
+    DeadlineRule,
+    DeadlineTerm,
+    NextChange,
+    NoChangeReason,
     NotCreated,
     NothingComes,
     NoticeComes,
@@ -40,21 +26,35 @@ from marketplace_worker.lifecycle.explain.values import (
     PlanOnFile,
     PlanStarts,
     Postponed,
-    Quiet,
-    Rule,
     SilentFeed,
     StepComes,
-    Term,
     UnreadRecords,
     Why,
     Withheld,
     WithoutPlan,
 )
+from marketplace_worker.lifecycle.cancellation import Notice
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage.combined import Coverage
+from marketplace_worker.lifecycle.coverage.intervals import (
+    ActiveInterval,
+    Moment,
+    Trigger,
+    next_commitment_at,
+)
+from marketplace_worker.lifecycle.deadlines import (
+    CancellationClock,
+    Due,
+    NoticeDue,
+    due_for_inactivity,
+    due_in_cancellation,
+)
+from marketplace_worker.lifecycle.events import ScheduledStep
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.guard import Watch
+from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.inactivity import LastSeen, inactive_at
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import HARMFUL, STEPS, Policies
+from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, STEPS, Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import FOREVER
@@ -73,8 +73,8 @@ def case_of(
     trigger: Trigger = Trigger.INSPECTION,
 ) -> Case:
     """A case that is only looked at; what is decided in it is thrown away."""
-    watch = Watch(fleet.safeguards)
-    return Case(organization, fleet, policies, now, watch, BY_DEADLINE, trigger=trigger)
+    guard = GuardSession(fleet.safeguards)
+    return Case(organization, fleet, policies, now, guard, BY_DEADLINE, trigger=trigger)
 
 
 # --- why ------------------------------------------------------------------------------------------
@@ -128,13 +128,13 @@ def _on_file(covered: Coverage, now: Moment) -> tuple[PlanOnFile, ...]:
 # --- what next ------------------------------------------------------------------------------------
 
 
-def whats_next(case: Case) -> Next:
+def next_change(case: Case) -> NextChange:
     """What comes next if nothing is heard; what is overdue comes at the next look."""
     organization = case.organization
     if organization.creation is None:
-        return NothingComes(Quiet.NOT_CREATED)
+        return NothingComes(NoChangeReason.NOT_CREATED)
     if organization.state is State.DEACTIVATED:
-        return NothingComes(Quiet.DEACTIVATED)
+        return NothingComes(NoChangeReason.DEACTIVATED)
     looked = settle(_again(case)).organization
     if (looked.state, looked.entered_at) != (organization.state, organization.entered_at):
         return _overdue(case, looked)
@@ -146,7 +146,7 @@ def whats_next(case: Case) -> Next:
 
 def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
     """The steps that come if nothing is heard, and when; what is overdue comes now."""
-    match whats_next(case):
+    match next_change(case):
         case (
             NoticeComes(deadline=deadline)
             | StepComes(deadline=deadline)
@@ -166,7 +166,7 @@ def _again(
     return case_of(here, case.fleet, case.policies, now=case.now, trigger=trigger)
 
 
-def _overdue(case: Case, looked: Organization) -> Next:
+def _overdue(case: Case, looked: Organization) -> NextChange:
     """News that no worker has looked at: the plans say another state than the one on file, or the
     last one has ended and another brings it back at once.
     """
@@ -183,15 +183,15 @@ def _ends(interval: ActiveInterval) -> PlanEnds:
     return PlanEnds(interval.plan, interval.ends_at, interval.reason, superseded)
 
 
-def _next_of_active(case: Case) -> Next:
+def _next_of_active(case: Case) -> NextChange:
     if case.covered.active(case.moment):
         last = _last_of_cover(case.covered, case.moment)
-        return NothingComes(Quiet.PLAN_GOES_ON) if last is None else _ends(last)
+        return NothingComes(NoChangeReason.PLAN_GOES_ON) if last is None else _ends(last)
     organization, begins = case.organization, next_beginning(case.covered, case.now)
     starts = PlanStarts(begins.plan, begins.starts_at) if begins else None
     assert organization.tier is not None, "a created organization has a tier"
     if organization.tier.value is not Tier.FREE:
-        return starts or NothingComes(Quiet.TIER_IS_EXEMPT)
+        return starts or NothingComes(NoChangeReason.TIER_IS_EXEMPT)
     if starts is not None and next_commitment_at(organization, case.now) is not None:
         return starts
     terms = _inactivity_terms(case)
@@ -222,7 +222,7 @@ def _last_of_cover(covered: Coverage, now: Moment) -> ActiveInterval | None:
     return last
 
 
-def _next_of_cancellation(case: Case) -> Next:
+def _next_of_cancellation(case: Case) -> NextChange:
     organization, step = case.organization, case.organization.state.next_step
     clock = case.clock()
     assert step is not None
@@ -268,7 +268,7 @@ def _awaits(case: Case, step: State) -> AwaitsCompletion:
     )
 
 
-def _on_hold(case: Case, step: State, terms: tuple[Term, ...]) -> OnHold:
+def _on_hold(case: Case, step: State, terms: tuple[DeadlineTerm, ...]) -> OnHold:
     """Once the last hold has expired, the dwell counts anew from there."""
     holds, state = case.organization.holds, case.organization.state
     ends = [hold.expires_at for hold in holds if hold.expires_at is not None]
@@ -278,7 +278,9 @@ def _on_hold(case: Case, step: State, terms: tuple[Term, ...]) -> OnHold:
     return OnHold(step, holds, max(max(ends) + dwell, _latest(terms)))
 
 
-def _comes(case: Case, due: Due, announced: "_Announced | None", terms: tuple[Term, ...]) -> Next:
+def _comes(
+    case: Case, due: Due, announced: "_Announced | None", terms: tuple[DeadlineTerm, ...]
+) -> NextChange:
     """The notice or the step, and what keeps a step that is due from being taken."""
     deadline = Deadline(due.state, (*terms, *(announced.terms() if announced else ())))
     if isinstance(due, NoticeDue):
@@ -289,7 +291,7 @@ def _comes(case: Case, due: Due, announced: "_Announced | None", terms: tuple[Te
         if taken.postponed_until is not None and due.at <= case.now < taken.postponed_until:
             return Postponed(deadline, taken.postponed_until, _silent(case), _unread(case))
         if taken.withheld_at is not None:
-            return Withheld(deadline, taken.withheld_at, after.watch.safeguards.trip)
+            return Withheld(deadline, taken.withheld_at, after.guard.safeguards.trip)
     notice = case.organization.notice
     return StepComes(deadline, notice.given_at if notice else None)
 
@@ -315,11 +317,13 @@ def _unread(case: Case) -> tuple[UnreadRecords, ...]:
 # --- by which rules -------------------------------------------------------------------------------
 
 
-def _latest(terms: tuple[Term, ...]) -> datetime:
+def _latest(terms: tuple[DeadlineTerm, ...]) -> datetime:
     return max(term.at for term in terms)
 
 
-def _cancellation_terms(organization: Organization, clock: Clock, step: State) -> tuple[Term, ...]:
+def _cancellation_terms(
+    organization: Organization, clock: CancellationClock, step: State
+) -> tuple[DeadlineTerm, ...]:
     """Numbers 1, 2, 4 and 6 of lifecycle.md section 3."""
     before = State.CANCELED if step is STEPS[0] else STEPS[STEPS.index(step) - 1]
     since = organization.dwelling_since
@@ -327,23 +331,23 @@ def _cancellation_terms(organization: Organization, clock: Clock, step: State) -
     offset = clock.policy.offset(clock.plan_type, step)
     dwell = clock.policy.minimum_dwell.of(before)
     terms = [
-        Term(
-            Rule.OFFSET,
+        DeadlineTerm(
+            DeadlineRule.OFFSET,
             clock.after(clock.canceled_at, offset + clock.extension),
             clock.canceled_at,
             offset,
             clock.extension,
         ),
-        Term(Rule.DWELL, clock.after(since, dwell), since, dwell),
+        DeadlineTerm(DeadlineRule.DWELL, clock.after(since, dwell), since, dwell),
     ]
     if step is State.DEACTIVATED and clock.floor is not None:
-        terms.append(Term(Rule.FLOOR, clock.floor))
-    if step in HARMFUL and clock.commitment_at is not None:
-        terms.append(Term(Rule.COMMITMENT, clock.commitment_at))
+        terms.append(DeadlineTerm(DeadlineRule.FLOOR, clock.floor))
+    if step in DESTRUCTIVE_STEPS and clock.commitment_at is not None:
+        terms.append(DeadlineTerm(DeadlineRule.COMMITMENT, clock.commitment_at))
     return tuple(terms)
 
 
-def _inactivity_terms(case: Case) -> tuple[Term, ...]:
+def _inactivity_terms(case: Case) -> tuple[DeadlineTerm, ...]:
     """The two halves of lifecycle.md section 5."""
     organization, rules = case.organization, case.policy.inactivity
     creation, recovery = organization.creation, organization.recovery
@@ -351,11 +355,15 @@ def _inactivity_terms(case: Case) -> tuple[Term, ...]:
     began_at = recovery.reactivated_at if recovery else creation.occurred_at
     seen = case.fleet.last_seen(organization.id)
     since = max(seen.login_at or began_at, began_at)
-    terms = [Term(Rule.NO_LOGIN, since + rules.no_login_for, since, rules.no_login_for)]
+    terms = [
+        DeadlineTerm(DeadlineRule.NO_LOGIN, since + rules.no_login_for, since, rules.no_login_for)
+    ]
     if seen.request_at is not None:
         requested = LastSeen(request_at=seen.request_at)
         at = inactive_at(requested, _LONG_AGO, creation.billing_cycle_anchor, rules)
-        terms.append(Term(Rule.NO_API_REQUEST, at, seen.request_at, 2 * rules.billing_cycle))
+        terms.append(
+            DeadlineTerm(DeadlineRule.NO_API_REQUEST, at, seen.request_at, 2 * rules.billing_cycle)
+        )
     return tuple(terms)
 
 
@@ -370,17 +378,17 @@ class _Announced:
     due: Due
     lead: timedelta
     notice: Notice | None
-    clock: Clock | None = None
+    clock: CancellationClock | None = None
 
-    def terms(self) -> tuple[Term, ...]:
+    def terms(self) -> tuple[DeadlineTerm, ...]:
         """One of the lead and, once the notice has named a date, one of that."""
         if self.notice is None:
             assert isinstance(self.due, NoticeDue), "without a notice, the notice is due first"
             written_at = self.due.names - self.lead
-            return (Term(Rule.NOTICE, self.due.names, written_at, self.lead),)
+            return (DeadlineTerm(DeadlineRule.NOTICE, self.due.names, written_at, self.lead),)
         given_at = self.notice.given_at
         at = self.clock.after(given_at, self.lead) if self.clock else given_at + self.lead
         return (
-            Term(Rule.NOTICE, at, given_at, self.lead),
-            Term(Rule.NAMED_DATE, self.notice.names),
+            DeadlineTerm(DeadlineRule.NOTICE, at, given_at, self.lead),
+            DeadlineTerm(DeadlineRule.NAMED_DATE, self.notice.names),
         )

@@ -7,12 +7,12 @@ said, `for_operators` and `for_customers` put it into words.
 from collections.abc import Iterator
 from datetime import datetime
 
+from marketplace_worker.explain.customers import for_customers
+from marketplace_worker.explain.operators import for_operators
+from marketplace_worker.explain.situation import case_of, next_change, why
+from marketplace_worker.explain.stopping import remedies
+from marketplace_worker.explain.values import Explanation
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.explain.customers import for_customers
-from marketplace_worker.lifecycle.explain.operators import for_operators
-from marketplace_worker.lifecycle.explain.situation import case_of, whats_next, why
-from marketplace_worker.lifecycle.explain.stopping import stoppers
-from marketplace_worker.lifecycle.explain.values import Explanation
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
@@ -27,7 +27,7 @@ def explain(
 ) -> Explanation:
     """Explain an organization as it stands on file; a worker may still have to look at it."""
     case = case_of(organization, fleet, policies, now=now)
-    comes = whats_next(case)
+    comes = next_change(case)
     created_at = organization.creation.occurred_at if organization.creation else None
     return Explanation(
         standing=case.standing(),
@@ -36,7 +36,7 @@ def explain(
         why=why(case),
         next=comes,
         schedule=case.schedule(),
-        stoppers=stoppers(case, comes),
+        remedies=remedies(case, comes),
         marketplaces=tuple(sorted({key.marketplace for key in case.covered.subscriptions})),
         links=tuple(_notable_links(case)),
         tripped=_closed(fleet.safeguards.trip),

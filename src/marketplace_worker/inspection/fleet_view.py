@@ -26,7 +26,7 @@ class Inspector:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FleetView:
     """What was read: `organizations`, in the order asked for, and what is around them."""
 
     organizations: Sequence[Organization]
@@ -35,12 +35,12 @@ class Sight:
     now: datetime
 
 
-async def look(
+async def load_view(
     conn: Connection,
     inspector: Inspector,
     ids: Sequence[OrganizationId],
     around: Collection[OrganizationId] = (),
-) -> Sight:
+) -> FleetView:
     """Read some organizations, and others that are looked at beside them.
 
     One that was never heard of is as if nothing had been told of it.
@@ -48,16 +48,18 @@ async def look(
     policy, now = inspector.policies.current, inspector.now
     fleet = await working_set.read(conn, {*ids, *around}, policy, now=now)
     policies = await inspector.policies.policies_for(conn, fleet)
-    return Sight([fleet.organization(each) for each in ids], fleet, policies, now)
+    return FleetView([fleet.organization(each) for each in ids], fleet, policies, now)
 
 
 Page = Callable[[OrganizationId | None], Awaitable[Sequence[OrganizationId]]]
 """The ids after one, at most `PAGE`."""
 
 
-async def look_at_all(conn: Connection, inspector: Inspector, page: Page) -> AsyncIterator[Sight]:
+async def load_views(
+    conn: Connection, inspector: Inspector, page: Page
+) -> AsyncIterator[FleetView]:
     """Read organizations page by page."""
     last: OrganizationId | None = None
     while ids := await page(last):
-        yield await look(conn, inspector, ids)
+        yield await load_view(conn, inspector, ids)
         last = ids[-1]

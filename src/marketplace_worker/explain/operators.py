@@ -3,25 +3,27 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from marketplace_worker.lifecycle.events import CompletedBy, DeactivationCause, StateReason
-from marketplace_worker.lifecycle.explain.remedies import (
-    Activity,
+from marketplace_worker.explain.remedies import (
+    AnyActivity,
     AnyPlan,
     AzureNeedsSupport,
     KillSwitch,
     NewSubscription,
     OtherTier,
     PlanBegins,
-    Request,
+    Remedy,
+    RequestToSupport,
     SignIn,
-    Stopper,
 )
-from marketplace_worker.lifecycle.explain.values import (
+from marketplace_worker.explain.values import (
     AwaitsCompletion,
     Closed,
     ComesBack,
     Deadline,
+    DeadlineRule,
+    DeadlineTerm,
     Explanation,
+    NoChangeReason,
     NotCreated,
     NothingComes,
     NoticeComes,
@@ -32,34 +34,36 @@ from marketplace_worker.lifecycle.explain.values import (
     PlanOnFile,
     PlanStarts,
     Postponed,
-    Quiet,
-    Rule,
     StepComes,
-    Term,
     Withheld,
     WithoutPlan,
 )
-from marketplace_worker.lifecycle.explain.wording import Words, distance, length, listed
+from marketplace_worker.explain.wording import Sentences, distance, length, listed
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.safeguards import Trip
-from marketplace_worker.lifecycle.vocabulary import SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import (
+    CompletedBy,
+    DeactivationCause,
+    StateReason,
+    SupportRequestKind,
+)
 
 _QUIET = {
-    Quiet.NOT_CREATED: "Nothing: no state is decided before organization.created comes.",
-    Quiet.PLAN_GOES_ON: "Nothing: no end of its plan is known.",
-    Quiet.TIER_IS_EXEMPT: "Nothing: only the free tier is ever inactive.",
-    Quiet.DEACTIVATED: "Nothing: nothing leaves this state by itself.",
+    NoChangeReason.NOT_CREATED: "Nothing: no state is decided before organization.created comes.",
+    NoChangeReason.PLAN_GOES_ON: "Nothing: no end of its plan is known.",
+    NoChangeReason.TIER_IS_EXEMPT: "Nothing: only the free tier is ever inactive.",
+    NoChangeReason.DEACTIVATED: "Nothing: nothing leaves this state by itself.",
 }
 
 _RULES = {
-    Rule.OFFSET: "offset: canceled_at",
-    Rule.DWELL: "dwell: in its state since",
-    Rule.NOTICE: "notice: written",
-    Rule.FLOOR: "floor: the marketplace wants the data kept until then",
-    Rule.COMMITMENT: "commitment: it was bought, and starts then",
-    Rule.NAMED_DATE: "named date: what the notice said",
-    Rule.NO_LOGIN: "no login: since",
-    Rule.NO_API_REQUEST: "no API request: two billing cycles, the last was in that of",
+    DeadlineRule.OFFSET: "offset: canceled_at",
+    DeadlineRule.DWELL: "dwell: in its state since",
+    DeadlineRule.NOTICE: "notice: written",
+    DeadlineRule.FLOOR: "floor: the marketplace wants the data kept until then",
+    DeadlineRule.COMMITMENT: "commitment: it was bought, and starts then",
+    DeadlineRule.NAMED_DATE: "named date: what the notice said",
+    DeadlineRule.NO_LOGIN: "no login: since",
+    DeadlineRule.NO_API_REQUEST: "no API request: two billing cycles, the last was in that of",
 }
 
 _CLOSED = {
@@ -71,12 +75,12 @@ _CLOSED = {
 }
 
 
-def for_operators(explanation: Explanation) -> Words:
+def for_operators(explanation: Explanation) -> Sentences:
     """The whole of it, in sentences; no personal data."""
-    return Words(
+    return Sentences(
         (*_why(explanation), *(_link(each, explanation) for each in explanation.links)),
         tuple(_next(explanation)),
-        tuple(_stop(each) for each in explanation.stoppers),
+        tuple(_remedy(each) for each in explanation.remedies),
     )
 
 
@@ -86,12 +90,12 @@ def moment(at: datetime) -> str:
     return f"{text.removesuffix(':00')} UTC"
 
 
-def rule(term: Term) -> str:
+def rule(term: DeadlineTerm) -> str:
     """What a term counts: `offset: canceled_at 2026-11-05 12:00 UTC + 7 days + 3 days extended`."""
     if term.since is None or term.length is None:
         return _RULES[term.rule]
     text = f"{_RULES[term.rule]} {moment(term.since)}"
-    if term.rule is Rule.NO_API_REQUEST:
+    if term.rule is DeadlineRule.NO_API_REQUEST:
         return text
     text += f" + {length(term.length)}"
     if term.extension:
@@ -307,8 +311,8 @@ def _trip(trip: Trip) -> str:
 # --- what would stop it ---------------------------------------------------------------------------
 
 
-def _stop(stopper: Stopper) -> str:
-    match stopper:
+def _remedy(remedy: Remedy) -> str:
+    match remedy:
         case AnyPlan(own=own):
             again = [f"{key} being active again" for key in own]
             others = ["another subscription linked to it", "a commitment that has begun"]
@@ -322,9 +326,9 @@ def _stop(stopper: Stopper) -> str:
             return "For what Azure says is active again: Support's reinstate request after it."
         case SignIn(after=after):
             return f"It is completed by a sign-in of one of its users later than {moment(after)}."
-        case Request():
-            return _request(stopper)
-        case Activity():
+        case RequestToSupport():
+            return _request(remedy)
+        case AnyActivity():
             return "Any login or API request of it."
         case OtherTier():
             return "Tier plus or enterprise."
@@ -332,12 +336,12 @@ def _stop(stopper: Stopper) -> str:
             return "An operator, for all organizations: marketplace-worker guard trip."
 
 
-def _request(stopper: Request) -> str:
-    match stopper.request:
-        case SupportRequestKind.REINSTATE_ORGANIZATION if stopper.grant_needed:
+def _request(request: RequestToSupport) -> str:
+    match request.request:
+        case SupportRequestKind.REINSTATE_ORGANIZATION if request.grant_needed:
             return "Support: support.reinstate_organization with grant_until."
         case SupportRequestKind.EXTEND_GRACE:
-            return f"Support: support.extend_grace, by up to {stopper.days_max} days more."
+            return f"Support: support.extend_grace, by up to {request.days_max} days more."
         case SupportRequestKind.PLACE_HOLD:
             return "Support: support.place_hold, for as long as the hold stands."
         case other:

@@ -13,7 +13,7 @@ _UNITS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Sentences:
     """An explanation in sentences: why it is so, what comes next, what would stop that."""
 
     why: tuple[str, ...]

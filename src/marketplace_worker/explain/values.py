@@ -8,24 +8,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from marketplace_worker.lifecycle.events import (
-    CompletedBy,
-    DeactivationCause,
-    ScheduledStep,
-    Standing,
-    StateReason,
-)
-from marketplace_worker.lifecycle.explain.remedies import Stopper
+from marketplace_worker.explain.remedies import Remedy
+from marketplace_worker.lifecycle.events import ScheduledStep, Standing
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.organization import Hold
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
+    CompletedBy,
+    DeactivationCause,
     Initiator,
     Marketplace,
+    PlanEndReason,
     PlanType,
-    Reason,
+    StateReason,
     SubscriptionKey,
     Tier,
 )
@@ -102,7 +99,7 @@ Why = NotCreated | OnPlan | WithoutPlan | PlanEnded | Closed
 # --- when a step comes ----------------------------------------------------------------------------
 
 
-class Rule(StrEnum):
+class DeadlineRule(StrEnum):
     """What makes a step wait; a step comes when the last of them lets it."""
 
     OFFSET = "offset"
@@ -116,14 +113,14 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class DeadlineTerm:
     """One rule lets the step come from `at` on: `since` + `length` + `extension` + `paused`.
 
     `since` is None where a date is given and not counted from anything.  `extension`: what Support
     added.  `paused`: how long the clock stood still for a pending reinstatement.
     """
 
-    rule: Rule
+    rule: DeadlineRule
     at: datetime
     since: datetime | None = None
     length: timedelta | None = None
@@ -132,7 +129,7 @@ class Term:
     @property
     def paused(self) -> timedelta:
         """What is neither the rule's length nor an extension."""
-        if self.since is None or self.length is None or self.rule is Rule.NO_API_REQUEST:
+        if self.since is None or self.length is None or self.rule is DeadlineRule.NO_API_REQUEST:
             return timedelta(0)
         return self.at - self.since - self.length - self.extension
 
@@ -142,7 +139,7 @@ class Deadline:
     """When a step comes and by which rules (lifecycle.md sections 3 and 5)."""
 
     step: State
-    terms: tuple[Term, ...]
+    terms: tuple[DeadlineTerm, ...]
 
     @property
     def at(self) -> datetime:
@@ -150,7 +147,7 @@ class Deadline:
         return max(term.at for term in self.terms)
 
     @property
-    def deciding(self) -> Term:
+    def deciding(self) -> DeadlineTerm:
         """The rule that the step waits for; of several at one moment, the first."""
         return next(term for term in self.terms if term.at == self.at)
 
@@ -158,7 +155,7 @@ class Deadline:
 # --- what comes next ------------------------------------------------------------------------------
 
 
-class Quiet(StrEnum):
+class NoChangeReason(StrEnum):
     """Why nothing comes by itself."""
 
     NOT_CREATED = "not_created"
@@ -171,7 +168,7 @@ class Quiet(StrEnum):
 class NothingComes:
     """It stays as it is until something is heard."""
 
-    because: Quiet
+    because: NoChangeReason
     kind: Literal["nothing"] = "nothing"
 
 
@@ -183,7 +180,7 @@ class PlanEnds:
 
     plan: str
     at: datetime
-    reason: Reason
+    reason: PlanEndReason
     superseded: bool
     kind: Literal["plan_ends"] = "plan_ends"
 
@@ -296,7 +293,7 @@ class AwaitsCompletion:
     kind: Literal["awaits_completion"] = "awaits_completion"
 
 
-Next = (
+NextChange = (
     NothingComes
     | PlanEnds
     | PlanStarts
@@ -328,9 +325,9 @@ class Explanation:
     now: datetime
     since: datetime | None
     why: Why
-    next: Next
+    next: NextChange
     schedule: tuple[ScheduledStep, ...]
-    stoppers: tuple[Stopper, ...]
+    remedies: tuple[Remedy, ...]
     marketplaces: tuple[Marketplace, ...]
     links: tuple[NotableLink, ...]
     tripped: Trip | None

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage, attached, coverage
 from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, next_commitment_at
-from marketplace_worker.lifecycle.deadlines import Clock, schedule
+from marketplace_worker.lifecycle.deadlines import CancellationClock, schedule
 from marketplace_worker.lifecycle.events import ScheduledStep, Standing
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
@@ -17,7 +17,7 @@ from marketplace_worker.lifecycle.states import State
 
 
 @dataclass(slots=True)
-class Outlook:
+class OrganizationView:
     """One organization at one moment; `fleet` is read, and holds it as it was before."""
 
     organization: Organization
@@ -65,12 +65,12 @@ class Outlook:
             return True
         return organization.state.in_cancellation and self.covered.only_to_come(self.now)
 
-    def clock(self) -> Clock | None:
+    def clock(self) -> CancellationClock | None:
         """What its cancellation's steps are derived from; None where none runs."""
         cancellation = self.organization.cancellation
         if cancellation is None or not self.organization.state.in_cancellation:
             return None
-        return Clock(
+        return CancellationClock(
             cancellation.canceled_at,
             self.organization.plan_type,
             self.policy,
@@ -135,7 +135,7 @@ class Outlook:
             policy_version=self.policies.current.version,
         )
 
-    def become(self, organization: Organization) -> None:
+    def update(self, organization: Organization) -> None:
         """Let the organization be as given; its plans are looked at anew where that matters."""
         before, self.organization = self.organization, organization
         if organization is before:
