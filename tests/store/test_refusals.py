@@ -42,7 +42,7 @@ def done_about(code: str) -> str:
     """The longest beginning counts."""
     codes = done_by_code()
     known = [each for each in codes if code.startswith(each)]
-    return codes[max(known, key=len)] if known else "waited for"
+    return codes[max(known, key=len)] if known else "retried"
 
 
 def refusals() -> Iterator[type[asyncpg.PostgresError]]:
