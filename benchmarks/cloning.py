@@ -15,9 +15,9 @@ from benchmarks.workloads import Kind, number_of, owner
 from marketplace_worker.app import read_policy, worker_of
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction

@@ -29,7 +29,7 @@ def main(measure: Measure) -> None:
 
 
 @dataclass(slots=True)
-class Clock:
+class DecisionClock:
     """From the first piece of work to the last, by the clock and by the processor."""
 
     began: float = 0.0
@@ -73,7 +73,7 @@ async def consume(
         session_timeout_ms=job["session_timeout_ms"],
     )
     await consumer.start()
-    clock = Clock()
+    clock = DecisionClock()
     try:
         while clock.done < job["count"]:
             got = await consumer.getmany(timeout_ms=50, max_records=job["batch"])

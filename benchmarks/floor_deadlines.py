@@ -11,7 +11,7 @@ encoding, the log.
 from typing import Any
 
 from benchmarks.capturing import Captured
-from benchmarks.floor import Clock, Job, connected, main
+from benchmarks.floor import DecisionClock, Job, connected, main
 
 CLAIM = """
 SELECT organization_id, document
@@ -39,7 +39,7 @@ FOR UPDATE OF a
 async def measure(job: Job) -> dict[str, Any]:
     """Decide on so many due organizations."""
     captured = Captured.load(job["captured"])
-    clock = Clock()
+    clock = DecisionClock()
     async with connected(job) as connection:
         claim, read = await connection.prepare(CLAIM), await connection.prepare(READ)
         write = await captured.writer(connection)

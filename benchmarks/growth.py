@@ -27,7 +27,7 @@ from benchmarks.fleet import Fleet, make_due, news, restore, save
 from benchmarks.machine import cpu_s, cpu_s_under
 from benchmarks.measuring import Options
 from benchmarks.stage import Connection, Stage
-from benchmarks.worker import Pace, Worker, pace, working
+from benchmarks.worker import BatchSizer, Worker, pace, working
 from marketplace_worker.store.queries import queries
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -66,7 +66,7 @@ class Grown:
     cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     postgres_cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, work: str, pace: Pace, worker_s: float, postgres_s: float) -> None:
+    def add(self, work: str, pace: BatchSizer, worker_s: float, postgres_s: float) -> None:
         """What one run came to, with the seconds of a processor that it took."""
         self.per_s[work].append(pace.rate)
         self.cpu_ms[work].append(1_000 * (worker_s + postgres_s) / pace.done)

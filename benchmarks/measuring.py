@@ -17,7 +17,7 @@ from benchmarks.capturing import Before, Captured, captured
 from benchmarks.machine import cpu_s
 from benchmarks.results import Row, row
 from benchmarks.stage import PREFIX, Stage
-from benchmarks.worker import Pace, pace, working
+from benchmarks.worker import BatchSizer, pace, working
 from marketplace_worker.settings import Topics
 
 RUNS = 5
@@ -109,7 +109,7 @@ class Ours:
         async with self.stage.database(self.template) as dsn:
             return (await self.work(dsn, self.count)).rate
 
-    async def work(self, dsn: str, count: int) -> Pace:
+    async def work(self, dsn: str, count: int) -> BatchSizer:
         """Work once in a database that is left as it is then."""
         place = self.stage.place(dsn, self.prefix)
         async with working(place, [self.loop]) as worker:

@@ -17,7 +17,7 @@ import asyncpg
 from faststream.kafka import KafkaBroker
 from pydantic import BaseModel
 
-from benchmarks.floor import Clock, Job
+from benchmarks.floor import DecisionClock, Job
 
 if TYPE_CHECKING:  # the naive has nothing of the product
     from benchmarks.stage import Connection
@@ -85,7 +85,7 @@ class Finish:
     """Counts what is done, and tells when it is enough."""
 
     def __init__(self, count: int) -> None:
-        self.clock = Clock()
+        self.clock = DecisionClock()
         self._count = count
         self._reached = asyncio.Event()
 

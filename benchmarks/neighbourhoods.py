@@ -15,7 +15,7 @@ from benchmarks.measuring import Options
 from benchmarks.parts import FEEDS, HASH, NOW
 from benchmarks.results import Row, row
 from benchmarks.stage import Stage
-from marketplace_worker.app import little_garbage
+from marketplace_worker.app import rare_garbage_collection
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.record import Record
 from marketplace_worker.translate import translate
@@ -45,7 +45,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         for name, make in GROWING.items()
     }
     works |= {f"a value: {name}": (_reading(make), PARTS) for name, make in VALUES.items()}
-    with little_garbage():
+    with rare_garbage_collection():
         return [_row(name, work, few, stage, options) for name, (work, few) in works.items()]
 
 

@@ -23,7 +23,7 @@ from benchmarks.measuring import Options
 from benchmarks.results import Row, row
 from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
 from benchmarks.workloads import Kind, number_of
-from marketplace_worker.app import feeds, little_garbage
+from marketplace_worker.app import feeds, rare_garbage_collection
 from marketplace_worker.contract import documents, inbound
 from marketplace_worker.contract.cloudevents import read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
@@ -41,9 +41,9 @@ from marketplace_worker.lifecycle.replay import Readings
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.record import Record
+from marketplace_worker.runtime import log_lines
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
-from marketplace_worker.steps import log_lines
 from marketplace_worker.store.chain import BEGINNING, seal
 from marketplace_worker.translate import translate
 
@@ -68,7 +68,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     log_before = structlog.get_config()
     set_up_logs(io.StringIO())
     try:
-        with little_garbage():
+        with rare_garbage_collection():
             for name, kinds, until in (
                 ("a notification", workloads.NOTIFIED, NOW),
                 ("a deadline", [workloads.DUE], TOLD_UNTIL),

@@ -134,7 +134,7 @@ async def working(
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BatchSizer:
     """How fast lines of the log went: `done` in `seconds`, in so many batches."""
 
     done: float
@@ -152,7 +152,7 @@ class Pace:
         return self.done / self.batches
 
 
-def pace(lines: Sequence[Line], counted: str, count: float) -> Pace:
+def pace(lines: Sequence[Line], counted: str, count: float) -> BatchSizer:
     """From the begin of the first batch to the line with which `count` were done.
 
     The first begins `took_ms` before its line; what was read for it before that is not counted.
@@ -161,7 +161,7 @@ def pace(lines: Sequence[Line], counted: str, count: float) -> Pace:
     for number, line in enumerate(lines, start=1):
         done += line[counted]
         if done >= count:
-            return Pace(done, (ended(line) - begun(lines[0])).total_seconds(), number)
+            return BatchSizer(done, (ended(line) - begun(lines[0])).total_seconds(), number)
     raise ValueError(f"the lines come to {done} {counted}, not to {count}")
 
 

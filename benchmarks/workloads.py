@@ -144,7 +144,7 @@ def _sns(number: str, at: datetime, kind: int, action: str) -> Message:
         "SignatureVersion": "1",
         "Signature": "EXAMPLEw6JRN" * 28,
         "SigningCertURL": "https://sns.us-east-1.amazonaws.com/SimpleNotificationService.pem",
-        "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
+        "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?OperatorAction=Unsubscribe",
     }
     return TOPICS.aws_notifications, customer.encode(), json.dumps(value).encode()
 

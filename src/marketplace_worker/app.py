@@ -24,42 +24,47 @@ from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health
 from marketplace_worker.operations.serving import serving
-from marketplace_worker.operations.stop import Stop
+from marketplace_worker.operations.shutdown import Shutdown
+from marketplace_worker.runtime.batch_sizing import BatchSizer
+from marketplace_worker.runtime.intake import IntakeBreaker
+from marketplace_worker.runtime.local_clock import LocalClock
+from marketplace_worker.runtime.loops import CANCEL_TIMEOUT_S, Step, looping, unless_stopped
+from marketplace_worker.runtime.probes import (
+    PROBE_EVERY_S,
+    ingest_heartbeat,
+    keep_connections_current,
+    probe_consumer,
+    probe_postgres,
+)
+from marketplace_worker.runtime.watchdog import silence_max_s, watch
+from marketplace_worker.runtime.worker import OutboundTopics, Worker
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.settings.credentials import Credentials
-from marketplace_worker.steps.comparing import compared
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.intake import Intake
-from marketplace_worker.steps.own_clock import OwnClock
-from marketplace_worker.steps.pacing import Pace
-from marketplace_worker.steps.positions import report_jumps
-from marketplace_worker.steps.relaying import FORMER_TOPICS_EVERY_S, Relays
-from marketplace_worker.steps.repeating import CANCEL_TIMEOUT_S, Step, repeating, unless_ordered
-from marketplace_worker.steps.retaining import RETAIN_EVERY_S, retain
-from marketplace_worker.steps.watching import (
-    LOOK_EVERY_S,
-    keep_connections_current,
-    look_at_reader,
-    probe_postgres,
-    reading_sign,
-    silence_max_s,
-    watch,
-)
+from marketplace_worker.steps.position_jumps import report_jumps
+from marketplace_worker.steps.relay_topics import FORMER_TOPICS_EVERY_S, Relays
+from marketplace_worker.steps.restore_detection import restore_check
+from marketplace_worker.steps.retention import RETAIN_EVERY_S, retain
 from marketplace_worker.store import policies, safeguards
-from marketplace_worker.store.database import Clock, Pool, connecting, database_clock, transaction
+from marketplace_worker.store.database import (
+    DecisionClock,
+    Pool,
+    connecting,
+    database_clock,
+    transaction,
+)
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
-from marketplace_worker.streams.consumer import Oversight
+from marketplace_worker.streams.consumer import ConsumerHooks
 from marketplace_worker.streams.consuming import Consumers, consuming
-from marketplace_worker.streams.dying import ConsumerDied
-from marketplace_worker.streams.jumps import holds_record
+from marketplace_worker.streams.failure_detection import ConsumerFailed
 from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.rights import Right, to_read, to_read_back, to_write
-from marketplace_worker.streams.topics import report_doubts, require_access
+from marketplace_worker.streams.starting_positions import holds_record
+from marketplace_worker.streams.topics import log_topic_warnings, require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
 """How many new values before the youngest are looked through, and how often before older ones."""
@@ -108,13 +113,13 @@ async def run(
     settings: Settings,
     loops: Collection[Loop] = tuple(Loop),
     *,
-    clock: Clock = database_clock,
-    own_clock: Callable[[], datetime] = system_clock,
+    clock: DecisionClock = database_clock,
+    local_clock: Callable[[], datetime] = system_clock,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Work until `stop` is set (SIGTERM and SIGINT set it), then finish what is under way.
 
-    Decisions are made by `clock`; `own_clock` is compared with it, and notices where it jumps.
+    Decisions are made by `clock`; `local_clock` is compared with it, to detect a jump.
 
     Raises:
         Misconfigured: what is set, the schema, the topics or the rights in Kafka do not allow a
@@ -124,15 +129,15 @@ async def run(
     """
     requested = stop or asyncio.Event()
     # An event of its own: a start that fails orders the stop of what it has started already.
-    ending = Stop(asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
+    ending = Shutdown(asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
     started = asyncio.Event()
     with _signals_set(requested), ending:
-        clocks = (clock, own_clock)
+        clocks = (clock, local_clock)
         work = asyncio.create_task(_work(settings, frozenset(loops), clocks, started, ending))
         waiting = asyncio.create_task(requested.wait())
         try:
             await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            ending.order()
+            ending.request()
             if work.done() or started.is_set():
                 await work
             else:
@@ -152,12 +157,12 @@ async def _give_up_start(work: asyncio.Task[None]) -> None:
 async def _work(
     settings: Settings,
     loops: frozenset[Loop],
-    clocks: tuple[Clock, Callable[[], datetime]],
+    clocks: tuple[DecisionClock, Callable[[], datetime]],
     started: asyncio.Event,
-    stop: Stop,
+    stop: Shutdown,
 ) -> None:
     policy = read_policy(settings.policy_file)
-    health = Health(silence_max_s=silence_max_s(settings), stopping=stop.ordered.is_set)
+    health = Health(silence_max_s=silence_max_s(settings), stopping=stop.requested.is_set)
     async with AsyncExitStack() as stack:
         stack.enter_context(serving(settings.http_port, health))
         tasks = [asyncio.create_task(watch(health, stop), name="watch")]
@@ -167,7 +172,7 @@ async def _work(
         stack.callback(cutting.cancel)
         await require_current_schema(pool)
         await require_access(settings.kafka, rights := _rights(settings, loops))
-        await report_doubts(settings.kafka, settings.topics.state, rights)
+        await log_topic_warnings(settings.kafka, settings.topics.state, rights)
         worker = worker_of(settings, policy, pool, *clocks)
         await _register(policy, worker)
         tasks += await stack.enter_async_context(_tasks(settings, worker, loops, health, stop))
@@ -175,16 +180,16 @@ async def _work(
         health.started = True
         log.info("worker_started", loops=sorted(loops), policy_version=policy.version)
         try:
-            with little_garbage():
+            with rare_garbage_collection():
                 await _until_stopped(stop, tasks)
         finally:
-            stop.order()
+            stop.request()
             log.info("worker_stopping")
     log.info("worker_stopped")
 
 
 @contextmanager
-def little_garbage() -> Iterator[None]:
+def rare_garbage_collection() -> Iterator[None]:
     """While inside, the collector passes over what the start has loaded, and comes less often.
 
     Each batch makes many thousands of values and drops them again, hardly any of them in cycles; to
@@ -201,9 +206,9 @@ def little_garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def _cut_off(pool: Pool, stop: Stop) -> None:
+async def _cut_off(pool: Pool, stop: Shutdown) -> None:
     """Close the connections of what was given up and could not roll back by itself in time."""
-    await stop.ordered.wait()
+    await stop.requested.wait()
     await asyncio.sleep(stop.work_left_s() + CANCEL_TIMEOUT_S)
     pool.terminate()
 
@@ -222,7 +227,7 @@ async def _register(policy: Policy, worker: Worker) -> None:
     async with transaction(worker.pool) as conn:
         await policies.register(conn, policy, now=await worker.clock(conn))
         guard = await safeguards.read(conn)
-    metrics.guard_stands(guard)
+    metrics.show_guard(guard)
     log.info("policy_registered", policy_version=policy.version)
 
 
@@ -230,8 +235,8 @@ def worker_of(
     settings: Settings,
     policy: Policy,
     pool: Pool,
-    clock: Clock,
-    own_clock: Callable[[], datetime],
+    clock: DecisionClock,
+    local_clock: Callable[[], datetime],
 ) -> Worker:
     """What the steps work with; also for a command that takes one by itself."""
     topics = settings.topics
@@ -242,14 +247,14 @@ def worker_of(
         hash_email=email_hasher(settings.email_key.get_secret_value().encode()),
         feeds=feeds(topics),
         topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),
-        intake=Intake(settings.ingest),
-        own_clock=OwnClock(own_clock),
+        intake=IntakeBreaker(settings.ingest),
+        local_clock=LocalClock(local_clock),
     )
 
 
 @asynccontextmanager
 async def _tasks(
-    settings: Settings, worker: Worker, loops: frozenset[Loop], health: Health, stop: Stop
+    settings: Settings, worker: Worker, loops: frozenset[Loop], health: Health, stop: Shutdown
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Start the loops; on leaving, they end in the order of the flow: intake first, relay last.
 
@@ -261,59 +266,59 @@ async def _tasks(
         async def repeat(
             name: str, step: Step, idle_s: float, wake: asyncio.Event | None = None
         ) -> None:
-            sign = health.sign(name)
-            loop = repeating(name, step, idle_s=idle_s, sign=sign, stop=stop, wake=wake)
+            heartbeat = health.heartbeat(name)
+            loop = looping(name, step, idle_s=idle_s, heartbeat=heartbeat, stop=stop, wake=wake)
             tasks.append(await stack.enter_async_context(loop))
 
         floors = Floors()
         look = partial(probe_postgres, worker.pool, health, floors)
         await look()
-        await repeat("look at Postgres", look, LOOK_EVERY_S)
+        await repeat("look at Postgres", look, PROBE_EVERY_S)
         credentials = Credentials(settings.postgres)
         renew = partial(keep_connections_current, worker.pool, settings.postgres, credentials)
-        await repeat("look at Postgres's credentials", renew, LOOK_EVERY_S)
+        await repeat("look at Postgres's credentials", renew, PROBE_EVERY_S)
         if Loop.RELAY in loops:
-            compare = await compared(worker, partial(read_back, settings))
-            await repeat("compare", compare, LOOK_EVERY_S)
+            compare = await restore_check(worker, partial(read_back, settings))
+            await repeat("compare", compare, PROBE_EVERY_S)
             relays = Relays(worker.pool, settings, floors)
             for topic in settings.topics.outbound:
                 name, promised = f"{Loop.RELAY} {topic}", asyncio.Event()
                 publisher = await stack.enter_async_context(relays.publisher())
-                send = partial(relays.send, topic, publisher, health.sign(name))
-                worker.promised.append(promised)
+                send = partial(relays.send, topic, publisher, health.heartbeat(name))
+                worker.relay_wakeups.append(promised)
                 await repeat(name, send, settings.relay.poll_interval_ms / 1000, promised)
             name = f"{Loop.RELAY} former topics"
-            send_former = partial(relays.send_former, health.sign(name))
+            send_former = partial(relays.send_former, health.heartbeat(name))
             await repeat(name, send_former, FORMER_TOPICS_EVERY_S)
         if Loop.DEADLINES in loops:
             fire = partial(fire_due, worker, limit=settings.deadlines.batch_rows_max)
             await repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
         if Loop.RETENTION in loops:
-            let_go = partial(retain, worker, settings.retention)
-            await repeat(Loop.RETENTION, let_go, RETAIN_EVERY_S)
+            delete_old = partial(retain, worker, settings.retention)
+            await repeat(Loop.RETENTION, delete_old, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
-            facts, activity = (partial(ingest, worker=worker, pace=Pace()) for _ in range(2))
-            oversight = _oversight(settings, worker, health, stop)
+            facts, activity = (partial(ingest, worker=worker, sizer=BatchSizer()) for _ in range(2))
+            hooks = _hooks(settings, worker, health, stop)
             consumers = await stack.enter_async_context(
-                consuming(settings, facts=facts, activity=activity, oversight=oversight)
+                consuming(settings, facts=facts, activity=activity, hooks=hooks)
             )
             for each in consumers.both:
-                see = partial(look_at_reader, each, health)
+                see = partial(probe_consumer, each, health)
                 await see()
-                await repeat(f"look at {each.name}", see, LOOK_EVERY_S)
-                ask = partial(unless_ordered, stop, Renewal(each, settings.kafka).look)
-                await repeat(f"look at Kafka for {each.name}", ask, LOOK_EVERY_S)
+                await repeat(f"look at {each.name}", see, PROBE_EVERY_S)
+                ask = partial(unless_stopped, stop, Renewal(each, settings.kafka).check)
+                await repeat(f"look at Kafka for {each.name}", ask, PROBE_EVERY_S)
             failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
             stack.callback(failing.cancel)
             tasks.append(failing)
         yield tasks
 
 
-def _oversight(settings: Settings, worker: Worker, health: Health, stop: Stop) -> Oversight:
-    return Oversight(
-        turned=lambda name: reading_sign(health, name).give(),
+def _hooks(settings: Settings, worker: Worker, health: Health, stop: Shutdown) -> ConsumerHooks:
+    return ConsumerHooks(
+        on_turn=lambda name: ingest_heartbeat(health, name).beat(),
         work_left_s=stop.work_left_s,
-        began=partial(
+        on_beginning=partial(
             report_jumps, worker=worker, holds_record=partial(holds_record, settings.kafka)
         ),
     )
@@ -325,26 +330,26 @@ async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
 
     Raises:
         Misconfigured: a right was taken away; the message says which, and what to type.
-        ConsumerDied: it ended for another reason.
+        ConsumerFailed: it ended for another reason.
     """
     try:
         await consumers.wait_failed()
-    except ConsumerDied:
+    except ConsumerFailed:
         with suppress(Unavailable):
             await require_access(settings.kafka, to_read(settings.kafka, settings.topics))
         raise
 
 
-async def _until_stopped(stop: Stop, tasks: Collection[asyncio.Task[None]]) -> None:
+async def _until_stopped(stop: Shutdown, tasks: Collection[asyncio.Task[None]]) -> None:
     """Wait for the stop; a task that ends before it has failed, and its error is raised."""
-    ordered = asyncio.create_task(stop.ordered.wait())
+    ordered = asyncio.create_task(stop.requested.wait())
     try:
         done, _ = await asyncio.wait({ordered, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ordered.cancel()
     for task in done:
         task.result()
-    if not stop.ordered.is_set():
+    if not stop.requested.is_set():
         raise CannotGoOn(f"ended without a word: {', '.join(task.get_name() for task in done)}")
 
 

@@ -200,7 +200,7 @@ async def working(
     """The real worker, with some of its loops, in this process; stopped as by SIGTERM."""
     stop = asyncio.Event()
     task = asyncio.create_task(
-        run(settings, loops, clock=clock, own_clock=clock.of_machine, stop=stop)
+        run(settings, loops, clock=clock, local_clock=clock.of_machine, stop=stop)
     )
     try:
         yield

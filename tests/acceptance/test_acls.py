@@ -308,7 +308,7 @@ async def _reading(settings: Settings) -> AsyncIterator[None]:
     async def take(_: object) -> frozenset[str]:
         return frozenset()
 
-    async with consuming(settings, facts=take, activity=take, oversight=NO_OVERSIGHT):
+    async with consuming(settings, facts=take, activity=take, hooks=NO_OVERSIGHT):
         yield
 
 

@@ -27,13 +27,13 @@ from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy, Reinstatement
 from marketplace_worker.lifecycle.subscription import FOREVER
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.intake import IntakeBreaker
+from marketplace_worker.runtime.local_clock import LocalClock
+from marketplace_worker.runtime.worker import OutboundTopics, Worker
 from marketplace_worker.settings import Ingest, Postgres, Topics
 from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import OutboundTopics, Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.intake import Intake
-from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook, register
@@ -73,11 +73,11 @@ async def working(pool: Pool, clock: MovableClock, policy: Policy) -> Worker:
         pool=pool,
         policies=PolicyBook(policy),
         clock=clock,
-        own_clock=OwnClock(clock.of_machine),
+        local_clock=LocalClock(clock.of_machine),
         hash_email=HASH,
         feeds=feeds(TOPICS),
         topics=OutboundTopics(TOPICS.lifecycle, TOPICS.state, TOPICS.dead_letters),
-        intake=Intake(Ingest()),
+        intake=IntakeBreaker(Ingest()),
     )
 
 

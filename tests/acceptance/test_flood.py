@@ -10,7 +10,7 @@ from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import PATIENCE_S, MovableClock, Stage, command, until, working
 from marketplace_worker.app import Loop
 from marketplace_worker.settings import Ingest, Settings
-from marketplace_worker.streams import holding
+from marketplace_worker.streams import pausing
 
 pytestmark = pytest.mark.broker
 
@@ -21,7 +21,7 @@ LIMIT = 60
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped topic is looked at again so soon that a test can wait for it."""
-    monkeypatch.setattr(holding, "HOLD_S", 0.2)
+    monkeypatch.setattr(pausing, "PAUSE_S", 0.2)
 
 
 def worker(settings: Settings, refused_rows_max: int = LIMIT) -> AbstractAsyncContextManager[None]:

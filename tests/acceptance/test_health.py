@@ -16,7 +16,7 @@ from marketplace_worker.embedded import process
 from marketplace_worker.errors import CannotGoOn
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams.consuming import Consumers, consuming
-from marketplace_worker.streams.dying import ConsumerDied
+from marketplace_worker.streams.failure_detection import ConsumerFailed
 
 
 async def test_a_worker_is_ready_also_where_it_has_no_partition(
@@ -105,7 +105,7 @@ async def test_a_worker_whose_consumer_has_died_ends(
 
     await until(joined)
     await made[0].activity.subscriber.stop()
-    with pytest.raises(ConsumerDied):
+    with pytest.raises(ConsumerFailed):
         await asyncio.wait_for(work, timeout=30)
 
 

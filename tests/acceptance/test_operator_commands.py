@@ -37,9 +37,9 @@ from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction

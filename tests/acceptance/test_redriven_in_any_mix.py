@@ -27,17 +27,17 @@ from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.applying import read
+from marketplace_worker.runtime.local_clock import LocalClock
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Kafka, Postgres, Settings, Topics
 from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.steps.redriving import Redrive
-from marketplace_worker.steps.taking import read
 from marketplace_worker.store import dead_letters, policies
 from marketplace_worker.store.database import Pool, connecting, transaction
-from marketplace_worker.store.dead_letters import Action
+from marketplace_worker.store.dead_letters import OperatorAction
 from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import Line, login, use
 
@@ -147,7 +147,9 @@ class Life:
             case Redriving(step):
                 async with transaction(worker.pool) as conn:
                     waiting = await dead_letters.waiting(conn)
-                await Redrive(worker, Action("Olga", "mended")).take(waiting[::step], rate=10_000)
+                await Redrive(worker, OperatorAction("Olga", "mended")).take(
+                    waiting[::step], rate=10_000
+                )
 
     async def end(self) -> None:
         """All is mended: everything is delivered, and what waits is redriven."""
@@ -207,7 +209,7 @@ async def test_any_mix_of_redrives_and_redeliveries_ends_as_simulate_says(
 ) -> None:
     """A group is set back, translators and bugs come and go, an operator redrives now and then."""
     clock = MovableClock(ARRIVAL)
-    worker = replace(worker, clock=clock, own_clock=OwnClock(clock.of_machine))
+    worker = replace(worker, clock=clock, local_clock=LocalClock(clock.of_machine))
     await forget_everything(worker.pool)
     async with transaction(worker.pool) as conn:
         await policies.register(conn, POLICY, now=ARRIVAL)

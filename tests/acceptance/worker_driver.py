@@ -37,11 +37,11 @@ from marketplace_worker.inspection.replaying import verify
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Ingest, Relay, Settings
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.operating import operate
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.store import activity, policies, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
@@ -132,7 +132,7 @@ class StoryRunner:
             take = runner._take
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(joining, "IDLE_WAIT_MS", 5)
-                async with consuming(settings, facts=take, activity=take, oversight=NO_OVERSIGHT):
+                async with consuming(settings, facts=take, activity=take, hooks=NO_OVERSIGHT):
                     yield runner
 
     async def run(self, story: Story) -> Ending:

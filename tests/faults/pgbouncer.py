@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from marketplace_worker.embedded import process
-from marketplace_worker.embedded.process import Account, Command
+from marketplace_worker.embedded.process import Command, SystemAccount
 
 
 def debian_program(name: str, package: str) -> str:
@@ -24,15 +24,15 @@ def debian_program(name: str, package: str) -> str:
     return found
 
 
-def nobody() -> Account | None:
+def nobody() -> SystemAccount | None:
     """Whom to run servers as that refuse to be root's; None where we are not root."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam("nobody")
-    return Account(uid=entry.pw_uid, gid=entry.pw_gid, passes_closed_folders=True)
+    return SystemAccount(uid=entry.pw_uid, gid=entry.pw_gid, passes_closed_folders=True)
 
 
-def hand_over(*paths: Path) -> None:
+def release_partitions(*paths: Path) -> None:
     """Give files to whom the servers run as."""
     account = nobody()
     if account is not None:
@@ -76,7 +76,7 @@ async def pgbouncer(folder: Path, dsn: str, mode: str, **settings: str) -> Async
             f"password={there.password}\n[pgbouncer]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
         )
-        hand_over(folder, file)
+        release_partitions(folder, file)
         return Command(
             name="PgBouncer",
             program=[program, str(file)],

@@ -17,7 +17,7 @@ import asyncpg
 from faults.proxy import Proxy, proxying
 from marketplace_worker.embedded import postgres, process
 from marketplace_worker.embedded.postgres import Durability
-from marketplace_worker.embedded.process import Account, Command
+from marketplace_worker.embedded.process import Command, SystemAccount
 
 DATABASE = "worker"
 STANDBY = "standby"
@@ -201,7 +201,7 @@ async def standby_of(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_home(folder: Path, like: Path, account: Account | None) -> None:
+def _make_home(folder: Path, like: Path, account: SystemAccount | None) -> None:
     folder.mkdir()
     (folder / "password").write_text((like / "password").read_text())
     if account is not None:

@@ -36,6 +36,8 @@ from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Outgoing, Record, StartOffset
+from marketplace_worker.runtime.intake import IntakeBreaker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import (
     UNKEYED_EMAIL_KEY,
     Ingest,
@@ -46,22 +48,20 @@ from marketplace_worker.settings import (
     Topics,
 )
 from marketplace_worker.steps import recovering
-from marketplace_worker.steps.comparing import Comparison
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.intake import Intake
-from marketplace_worker.steps.operating import operate
-from marketplace_worker.steps.positions import report_jumps
-from marketplace_worker.steps.reanchoring import Order, correct
+from marketplace_worker.steps.position_jumps import report_jumps
+from marketplace_worker.steps.reanchoring import CorrectionOrder, correct
 from marketplace_worker.steps.recovering import Operator
 from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
-from marketplace_worker.steps.retaining import retain
+from marketplace_worker.steps.restore_detection import Comparison
+from marketplace_worker.steps.retention import retain
 from marketplace_worker.store import dead_letters, intake
 from marketplace_worker.store.database import connecting, transaction
-from marketplace_worker.store.dead_letters import Action
+from marketplace_worker.store.dead_letters import OperatorAction
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
@@ -368,11 +368,11 @@ async def _promised_and_mended(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _redriven(worker: Worker, _: Scene) -> None:
-    await Redrive(worker, Action("jo", "because")).take(await _waiting(worker), rate=1_000)
+    await Redrive(worker, OperatorAction("jo", "because")).take(await _waiting(worker), rate=1_000)
 
 
 async def _discarded(worker: Worker, _: Scene) -> None:
-    await discard(await _waiting(worker), Action("jo", "because"), worker)
+    await discard(await _waiting(worker), OperatorAction("jo", "because"), worker)
 
 
 async def _waiting(worker: Worker) -> Sequence[int]:
@@ -400,7 +400,9 @@ async def _promised_and_gone_wrong(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _corrected(worker: Worker, _: Scene) -> None:
-    await correct(worker, WrongClockPeriod(at(4) + YEAR, YEAR), Order("o", "jo", "because"))
+    await correct(
+        worker, WrongClockPeriod(at(4) + YEAR, YEAR), CorrectionOrder("o", "jo", "because")
+    )
 
 
 async def _retained(worker: Worker, _: Scene) -> None:
@@ -472,7 +474,7 @@ FLOOD = (
 
 async def _flooded(worker: Worker, _: Scene) -> None:
     few = Ingest(batch_rows_max=1, refused_rows_max=1, refused_share_max=0.01)
-    await ingest(_numbered(FLOOD), replace(worker, intake=Intake(few)))
+    await ingest(_numbered(FLOOD), replace(worker, intake=IntakeBreaker(few)))
 
 
 async def _until_stopped(worker: Worker, clock: MovableClock) -> None:

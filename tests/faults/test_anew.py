@@ -25,8 +25,9 @@ from faults.workers import eventually
 from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import connections, renewing
+from marketplace_worker.streams import renewing
 from marketplace_worker.streams.consumer import Consumer
+from marketplace_worker.streams.mends import connections
 from marketplace_worker.streams.producer import producing
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.topics import create_topics
@@ -72,7 +73,7 @@ async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]
     async def look() -> None:
         while True:
             with suppress(Unavailable):
-                await renewal.look()
+                await renewal.check()
             await asyncio.sleep(0.05)
 
     looking = asyncio.create_task(look())
@@ -120,10 +121,10 @@ async def test_new_partitions_and_topics_made_anew_are_read(
         await seen.until(lambda: {record.value for record in seen.records} >= set(values))
 
     async def lacks(words: str) -> bool:
-        return words in consumers.facts.lacks
+        return words in consumers.facts.not_ready_reason
 
     async def lacks_nothing() -> bool:
-        return consumers.facts.lacks == ""
+        return consumers.facts.not_ready_reason == ""
 
     async with consuming_facts(settings, seen) as consumers, renewed(consumers.facts, settings):
         await admin.create_partitions({topic: NewPartitions(total_count=3)})
@@ -159,10 +160,10 @@ async def test_partitions_that_nobody_reads_are_named_and_counted(
 
         async def said() -> bool:
             activity = consumers.activity
-            return f"{topic}/2" in activity.lacks and activity.lag == 2
+            return f"{topic}/2" in activity.not_ready_reason and activity.lag == 2
 
         await eventually(said)
-        assert "reads 2 partitions" in consumers.activity.lacks
+        assert "reads 2 partitions" in consumers.activity.not_ready_reason
 
 
 async def test_consumers_and_relays_follow_brokers_that_all_moved(

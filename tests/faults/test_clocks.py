@@ -196,12 +196,12 @@ from marketplace_worker.app import run
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import load_settings
 
-def own_clock():
+def local_clock():
     moment = datetime.fromisoformat(Path({str(clock_file)!r}).read_text())
     return moment + timedelta(seconds={wrong_by.total_seconds()})
 
 set_up_logs(sys.stdout)
-uvloop.run(run(load_settings(), own_clock=own_clock))
+uvloop.run(run(load_settings(), local_clock=local_clock))
 """
     return ("-c", script)
 
@@ -213,7 +213,7 @@ async def _worker(
     """A worker in a process whose clock is wrong."""
     if LIBFAKETIME is None:
         pytest.fail("needs libfaketime: apt-get install faketime", pytrace=False)
-    own_clock = {
+    local_clock = {
         "LD_PRELOAD": str(LIBFAKETIME),
         "FAKETIME": f"{wrong_by.total_seconds():+.0f}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -221,7 +221,7 @@ async def _worker(
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *command,
-            env={**os.environ, **environment(settings), **own_clock},
+            env={**os.environ, **environment(settings), **local_clock},
             stdout=output, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -34,7 +34,7 @@ AT_ONCE = 2
 ONLY_LOOKED_AT = {
     "activity.read",
     "dead_letters.groups",
-    "dead_letters.heads",
+    "dead_letters.summaries",
     "dead_letters.knows_group",
     "dead_letters.page",
     "dead_letters.page_of_group",
@@ -46,7 +46,7 @@ ONLY_LOOKED_AT = {
     "migrations.exists",
     "organizations.columns",
     "organizations.due_until",
-    "organizations.heard_of",
+    "organizations.every_known",
     "organizations.page",
     "outbox.held",
     "outbox.oldest",

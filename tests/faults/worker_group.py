@@ -25,7 +25,7 @@ SMALL_STEPS = {
     "MARKETPLACE_WORKER_DEADLINES__BATCH_ROWS_MAX": "3",
     "MARKETPLACE_WORKER_RELAY__BATCH_ROWS_MAX": "5",
 }
-"""The environment of a worker that has much to be disturbed in: many small transactions."""
+"""The environment of a worker that has much to be interrupted in: many small transactions."""
 
 WRITTEN = """
 SELECT (SELECT coalesce(max(id), 0) FROM journal) + (SELECT coalesce(max(id), 0) FROM dead_letters)

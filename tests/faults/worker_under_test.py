@@ -22,15 +22,15 @@ from marketplace_worker.store.database import Connection
 def main(clock_file: Path, loops: Collection[Loop]) -> None:
     """Work until SIGTERM, by the moment that stands in the file."""
 
-    def own_clock() -> datetime:
+    def local_clock() -> datetime:
         return datetime.fromisoformat(clock_file.read_text())
 
     async def clock(_: Connection) -> datetime:
-        return own_clock()
+        return local_clock()
 
     settings = load_settings()
     set_up_logs(sys.stdout, settings.log_level)
-    uvloop.run(run(settings, loops, clock=clock, own_clock=own_clock))
+    uvloop.run(run(settings, loops, clock=clock, local_clock=local_clock))
 
 
 def work(

@@ -15,9 +15,9 @@ from acceptance.scenario import created, event, leaves_the_free_tier
 from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.events import EventKind, event_id
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store.chain import BEGINNING, seal
-from marketplace_worker.store.journal import Chain, Row, as_text
+from marketplace_worker.store.journal import Chain, JournalRow, as_text
 from steps.story_beginnings import Line, day_of, ended, ingest_lines, linked, wait
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _sealed(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """With the chains of the copy."""
     heads: dict[Chain | None, bytes] = {}
     for row in rows:
-        told = Row(
+        told = JournalRow(
             row["source"], row["message_id"], row["kind"], row["organization_id"],
             row["marketplace"], row["subscription_id"], as_text(row["occurred_at"]),
             as_text(row["decided_at"]), row["policy_version"], row["outcome"], row["position"],

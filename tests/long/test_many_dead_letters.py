@@ -11,8 +11,8 @@ import pytest
 
 import servers
 from acceptance.stage import environment
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Settings
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.database import Pool
 
 pytestmark = pytest.mark.long

@@ -13,10 +13,10 @@ from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.runtime.intake import IntakeBreaker
+from marketplace_worker.runtime.local_clock import LocalClock
+from marketplace_worker.runtime.worker import OutboundTopics, Worker
 from marketplace_worker.settings import Ingest, Postgres, Topics
-from marketplace_worker.steps.deciding import OutboundTopics, Worker
-from marketplace_worker.steps.intake import Intake
-from marketplace_worker.steps.own_clock import OwnClock
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
@@ -51,11 +51,11 @@ async def working_on(dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
             pool=pool,
             policies=PolicyBook(Policy()),
             clock=clock,
-            own_clock=OwnClock(clock.of_machine),
+            local_clock=LocalClock(clock.of_machine),
             hash_email=email_hasher(b"sixteen characters"),
             feeds=feeds(topics),
             topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),
-            intake=Intake(Ingest()),
+            intake=IntakeBreaker(Ingest()),
         )
 
 

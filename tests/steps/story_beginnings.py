@@ -12,11 +12,11 @@ from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.applying import read
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Topics
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.taking import read
 
 Line = dict[str, Any]
 

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from acceptance.scenario import created
 from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.policy import Guard, Policy
-from marketplace_worker.steps.cancellations import CancellationAlarm
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.cancellation_alarm import CancellationAlarm
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store.policies import PolicyBook
 from steps.story_beginnings import canceled, ingest_lines, states
 

@@ -11,9 +11,9 @@ from acceptance.scenario import at, created
 from acceptance.scenario import linked as linked_at
 from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.policy import Policy, Timeline
-from marketplace_worker.steps import sweeping
+from marketplace_worker.runtime import queue_cursor
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import organizations, policies
 from marketplace_worker.store.database import transaction
@@ -217,7 +217,7 @@ async def test_what_is_due_is_looked_for_behind_what_was_done_and_then_from_the_
         assert await fire_due(worker, limit=10) == 0
     assert worker.deadlines.since(clock.now) > at(2), "the one that was in hand is passed over"
     assert await fire_due(worker, limit=10) == 0
-    monkeypatch.setattr(sweeping, "FROM_THE_BEGINNING_EVERY_S", 0.0)
+    monkeypatch.setattr(queue_cursor, "FROM_THE_BEGINNING_EVERY_S", 0.0)
     assert await fire_due(worker, limit=10) == 1
 
 

@@ -6,13 +6,13 @@ from acceptance.scenario import at
 from marketplace_worker.lifecycle.facts import Fact, GuardTripped, Unrecognized
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import Identity
-from marketplace_worker.steps.deciding import Tally
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
 from marketplace_worker.store.working_set import WorkingSet
 
 
-def tally() -> Tally:
+def unit() -> UnitOfWork:
     """Of a batch that may trip the guard."""
-    return Tally(WorkingSet(safeguards_locked=True), Policies(), at(0), [asyncio.Event()])
+    return UnitOfWork(WorkingSet(safeguards_locked=True), Policies(), at(0), [asyncio.Event()])
 
 
 def unheard_of(number: int) -> Fact:
@@ -30,7 +30,7 @@ async def test_after_each_decision_others_have_their_turn() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    turning, batch = asyncio.create_task(other()), tally()
+    turning, batch = asyncio.create_task(other()), unit()
     for number in range(20):
         await batch.decide(unheard_of(number), position="here")
     turning.cancel()
@@ -39,11 +39,11 @@ async def test_after_each_decision_others_have_their_turn() -> None:
 
 async def test_the_relay_is_woken_where_anything_was_promised() -> None:
     """And not by what changed nothing."""
-    batch = tally()
+    batch = unit()
     await batch.decide(unheard_of(1), position="here")
-    batch.tell()
-    assert not batch.promised[0].is_set()
+    batch.report()
+    assert not batch.relay_wakeups[0].is_set()
 
     await batch.decide(GuardTripped(Identity("test", "2"), at(0), "grace", "Not now."), "here")
-    batch.tell()
-    assert batch.promised[0].is_set()
+    batch.report()
+    assert batch.relay_wakeups[0].is_set()

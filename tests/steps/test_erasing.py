@@ -22,7 +22,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     SupportRequestKind,
 )
 from marketplace_worker.record import Record
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.erasing import erase
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import Pool
@@ -95,7 +95,7 @@ async def test_an_erasure_that_is_not_committed_is_not_told(
         " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
     relay = asyncio.Event()
-    worker.promised.append(relay)
+    worker.relay_wakeups.append(relay)
     with pytest.raises(Unavailable, match="no commit"):
         await erase(erased(), worker)
     assert not relay.is_set()

@@ -15,12 +15,12 @@ from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.vocabulary import EmailHash
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.redriving import Became, Redrive
+from marketplace_worker.steps.redriving import Redrive, RedriveResult
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.dead_letters import Action
+from marketplace_worker.store.dead_letters import OperatorAction
 from steps.story_beginnings import records, states
 
 OF_THE_MACHINE = [
@@ -108,18 +108,18 @@ async def test_a_redrive_blames_no_dead_letter_for_what_the_machine_refuses(
     """It ends as where Postgres is away, and goes on when it is run again."""
     clock.now = at(1)
     failing = Failing(worker, ValueError("odd"))
-    failed_on = replace(worker, hash_email=failing)
-    await ingest(records(created(0, "b")), failed_on)
+    failed_record = replace(worker, hash_email=failing)
+    await ingest(records(created(0, "b")), failed_record)
 
     failing.error = error
     with pytest.raises(Unavailable):
-        await Redrive(failed_on, Action("Olga", "mended")).take([1], rate=100)
+        await Redrive(failed_record, OperatorAction("Olga", "mended")).take([1], rate=100)
     assert await dead_letters(worker) == ["marketplace-worker failed on it: ValueError"]
     failing.error = None
-    redrive = Redrive(failed_on, Action("Olga", "mended"))
+    redrive = Redrive(failed_record, OperatorAction("Olga", "mended"))
     await redrive.take([1], rate=100)
 
-    assert redrive.became[Became.REDRIVEN] == 1
+    assert redrive.became[RedriveResult.REDRIVEN] == 1
     assert set(await states(worker)) == {"b"}
 
 

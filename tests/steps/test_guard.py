@@ -16,10 +16,10 @@ from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.vocabulary import GuardSide, Identity
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.operating import operate
 from marketplace_worker.store import organizations, safeguards
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook

@@ -6,10 +6,10 @@ from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import journal, organizations, working_set
 from marketplace_worker.store.database import one_moment
-from marketplace_worker.store.journal import Chapter
+from marketplace_worker.store.journal import HistoryEntry
 from steps.story_beginnings import (
     bought,
     canceled,
@@ -24,9 +24,9 @@ from steps.story_beginnings import (
 ACME = OrganizationId("acme")
 
 
-async def history(worker: Worker, *, page: int = 100) -> list[Chapter]:
+async def history(worker: Worker, *, page: int = 100) -> list[HistoryEntry]:
     """All of acme's, read in pages."""
-    chapters: list[Chapter] = []
+    chapters: list[HistoryEntry] = []
     async with one_moment(worker.pool) as conn:
         fleet = await working_set.read(conn, [ACME], Policy(), now=await worker.clock(conn))
         held = [each.key for each in fleet.attached_to(ACME)]
@@ -38,7 +38,7 @@ async def history(worker: Worker, *, page: int = 100) -> list[Chapter]:
             chapters += read
 
 
-def told(chapter: Chapter) -> tuple[str, list[str]]:
+def told(chapter: HistoryEntry) -> tuple[str, list[str]]:
     """The kind of a fact, and of the events that came of it."""
     return chapter.kind, [event["kind"] for event in chapter.events]
 

@@ -13,8 +13,8 @@ from acceptance.scenario import at, azure, created, event, eventbridge, everythi
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Topics
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import transaction
 from steps import story_beginnings

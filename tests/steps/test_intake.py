@@ -11,10 +11,10 @@ from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.intake import WINDOW_S, IntakeBreaker, RefusalWindow
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Ingest, Topics
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.intake import WINDOW_S, Intake, Window
 from marketplace_worker.store import intake
 from marketplace_worker.store.database import transaction
 from steps.story_beginnings import records
@@ -44,7 +44,7 @@ def good(first: int, count: int) -> list[Record]:
 
 def one(worker: Worker) -> Worker:
     """Another worker, or the same after a restart: it has counted nothing."""
-    return replace(worker, intake=Intake(LIMITS))
+    return replace(worker, intake=IntakeBreaker(LIMITS))
 
 
 async def resume(worker: Worker, topic: str = FLOODED) -> bool:
@@ -194,7 +194,7 @@ async def test_a_header_whose_name_is_not_utf_8_is_refused_and_can_be_sent_on(
 
 def test_what_was_read_long_ago_does_not_count() -> None:
     """A topic that was mended half an hour ago is as good as any."""
-    window = Window()
+    window = RefusalWindow()
     window.add(0.0, 7, 3)
     window.add(5.0, 1, 1)
     window.add(WINDOW_S / 2, 10, 2)

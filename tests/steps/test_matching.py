@@ -12,10 +12,11 @@ from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.steps.counting import Counting
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.activity_counting import ActivityCounting
+from marketplace_worker.runtime.applying import read
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.taking import read
 from marketplace_worker.store import working_set
 from marketplace_worker.store.database import Connection, transaction
 from steps.story_beginnings import (
@@ -48,9 +49,9 @@ async def decide(conn: Connection, worker: Worker, line: Line) -> None:
     """As `ingest` does, in a transaction that is still open when it returns."""
     (fact,) = facts(worker, line)
     loaded = await working_set.lock_for(conn, scope_of([fact]))
-    tally = await Tally.begin(conn, loaded, worker)
-    await tally.decide(fact, "here")
-    await tally.write(conn, worker.topics)
+    unit = await UnitOfWork.begin(conn, loaded, worker)
+    await unit.decide(fact, "here")
+    await unit.write(conn, worker.topics)
 
 
 def with_two_plans(organization: str) -> list[Line]:
@@ -206,7 +207,7 @@ async def test_a_login_that_is_being_counted_when_a_plan_ends_is_seen(
     sign_in = read(records(login(2.5, "acme")), worker).said
 
     async with transaction(worker.pool) as conn:
-        counting = await Counting.begin(conn, sign_in, worker.feeds)
+        counting = await ActivityCounting.begin(conn, sign_in, worker.feeds)
         await counting.write(conn, locked=set())
         other = asyncio.create_task(ingest(records(late_end("acme")), worker))
         assert await waits(worker.pool, other)

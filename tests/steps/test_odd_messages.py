@@ -13,14 +13,14 @@ from acceptance.scenario import at, azure, created, event, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.facts import Created
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.applying import READ_AT_ONCE_BYTES_MAX, parse_batch
+from marketplace_worker.runtime.intake import IntakeBreaker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Ingest, Topics
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.intake import Intake
 from marketplace_worker.steps.redriving import Redrive
-from marketplace_worker.steps.taking import READ_AT_ONCE_BYTES_MAX, read_batch
 from marketplace_worker.store import outbox
-from marketplace_worker.store.dead_letters import Action
+from marketplace_worker.store.dead_letters import OperatorAction
 from steps.story_beginnings import Line, login, records
 
 CONTRADICTED = "identity_repeated_with_other_content"
@@ -138,7 +138,7 @@ def _without_time(given: Record) -> Record:
 
 def bounded(worker: Worker, size: int) -> Worker:
     """The same worker with a smaller limit."""
-    return replace(worker, intake=Intake(Ingest(record_bytes_max=size)))
+    return replace(worker, intake=IntakeBreaker(Ingest(record_bytes_max=size)))
 
 
 async def test_a_value_that_is_too_large_is_a_dead_letter_without_it(
@@ -185,7 +185,7 @@ async def test_what_was_left_out_is_refused_again_by_a_redrive(
     await ingest([large], bounded(worker, 2_000))
     before = await worker.pool.fetchval("SELECT reason FROM dead_letters")
 
-    redrive = Redrive(worker, Action("Olga", "tried again"))
+    redrive = Redrive(worker, OperatorAction("Olga", "tried again"))
     await redrive.take([1], rate=100)
 
     row = await worker.pool.fetchrow("SELECT * FROM dead_letters")
@@ -209,7 +209,7 @@ async def test_the_event_loop_goes_on_while_a_large_value_is_read(
             await asyncio.sleep(0)
 
     turning = asyncio.create_task(turn())
-    batch = await read_batch([large], worker)
+    batch = await parse_batch([large], worker)
     turning.cancel()
 
     assert [type(said.what) for said in batch.said] == [Created]

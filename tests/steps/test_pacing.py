@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import TookTooLong, Unavailable
+from marketplace_worker.runtime.batch_sizing import TIMES, BatchSizer
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Postgres
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.pacing import TIMES, Pace
 from marketplace_worker.store.database import Pool, connecting
 from steps.story_beginnings import records, states
 
@@ -34,7 +34,7 @@ async def hurried(worker: Worker, postgres_dsn: str) -> AsyncIterator[Worker]:
         yield replace(worker, pool=pool)
 
 
-async def _taken(worker: Worker, pace: Pace) -> int:
+async def _taken(worker: Worker, pace: BatchSizer) -> int:
     """Take the batch as often as it comes again; how often it took too long."""
     slow = 0
     for _ in range(20):
@@ -53,7 +53,7 @@ async def test_a_record_over_which_postgres_takes_too_long_is_parked_and_its_nei
     """As one on which we fail; it can be redriven when the cause is mended."""
     clock.now = at(1)
     await owner.execute(SLOW_WHERE % "NEW.message_id LIKE '%org-17-%'")
-    pace = Pace()
+    pace = BatchSizer()
     with capture_logs() as logs:
         slow = await _taken(hurried, pace)
     assert slow <= 3 * TIMES
@@ -72,7 +72,7 @@ async def test_where_only_the_whole_takes_too_long_its_parts_are_taken(
     clock.now = at(1)
     a_bit = SLOW_WHERE.replace("pg_sleep(60)", "pg_sleep(0.03)")
     await owner.execute(a_bit % "true")
-    assert await _taken(hurried, Pace()) >= TIMES
+    assert await _taken(hurried, BatchSizer()) >= TIMES
     assert set(await states(hurried)) == set(BATCH)
     assert await hurried.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
 
@@ -82,7 +82,7 @@ async def test_who_waits_for_a_lock_is_not_to_blame(
 ) -> None:
     """However long somebody holds it; the batch is taken when it is free."""
     clock.now = at(1)
-    pace = Pace()
+    pace = BatchSizer()
     batch = records(*(created(0, each) for each in BATCH))
     async with owner.acquire() as stranger, stranger.transaction():
         await stranger.execute("LOCK journal")

@@ -12,10 +12,10 @@ from acceptance.scenario import at, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import StartOffset
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Topics
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.positions import report_jumps
+from marketplace_worker.steps.position_jumps import report_jumps
 from steps.story_beginnings import records
 
 TOPIC = Topics().aws_notifications
@@ -138,7 +138,7 @@ async def test_a_group_that_was_moved_back_before_the_first_record_has_lost_noth
 async def test_where_kafka_cannot_be_asked_it_is_asked_again(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
-    """Nothing is handled until then (streams/jumps.py), so that nothing is forgotten."""
+    """Nothing is handled until then (streams/starting_positions.py): nothing is forgotten."""
 
     async def away(_beginning: StartOffset, _since: int) -> bool:
         raise Unavailable("Kafka does not answer")

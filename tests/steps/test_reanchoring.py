@@ -11,10 +11,10 @@ from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.facts import GuardReleased
 from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.lifecycle.vocabulary import Identity
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.operating import operate
-from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
+from marketplace_worker.steps.guard_operations import operate
+from marketplace_worker.steps.reanchoring import Correction, CorrectionOrder, correct, corrections
 from marketplace_worker.store import journal
 from marketplace_worker.store.database import transaction
 from steps.story_beginnings import (
@@ -32,7 +32,7 @@ from steps.test_replaying import differences
 YEAR = timedelta(days=365)
 WRONG = WrongClockPeriod.between(at(4.51), at(4.51) + YEAR)
 """On day 4.5 the clock ran a year ahead, and some minutes later it was seen."""
-ORDER = Order("o-1", "Olga", "the clock was wrong")
+ORDER = CorrectionOrder("o-1", "Olga", "the clock was wrong")
 
 
 async def found(worker: Worker) -> list[Correction]:
@@ -121,7 +121,7 @@ async def test_it_may_be_typed_again_and_the_sequence_goes_on(
     await gone_wrong(worker, clock)
     await correct(worker, WRONG, ORDER)
     before = await worker.pool.fetchval("SELECT count(*) FROM outbox")
-    assert await correct(worker, WRONG, Order("o-2", "Olga", "again")) == 0
+    assert await correct(worker, WRONG, CorrectionOrder("o-2", "Olga", "again")) == 0
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == before
     events = await said(worker, "acme")
     assert all(int(a["sequence"]) + 1 == int(b["sequence"]) for a, b in pairwise(events))
@@ -135,7 +135,7 @@ async def test_what_the_guard_counted_is_moved_too(
     await gone_wrong(worker, clock)
     if not released:
         clock.now += YEAR
-        worker.own_clock.read = lambda: at(4.8)
+        worker.local_clock.read = lambda: at(4.8)
         await fire_due(worker, limit=10)
         clock.now -= YEAR
     await correct(worker, WRONG, ORDER)

@@ -24,17 +24,17 @@ from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Topics
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.redriving import LETTERS_MAX, Became, Redrive, Result, discard
+from marketplace_worker.steps.redriving import LETTERS_MAX, Redrive, RedriveResult, Result, discard
 from marketplace_worker.store import dead_letters, outbox
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.dead_letters import Action, Status
+from marketplace_worker.store.dead_letters import LetterStatus, OperatorAction
 from steps.story_beginnings import bought, ended, linked, login, records, said, states, use
 
 TOPICS = Topics()
-OLGA = Action("Olga", "mended in 0.3")
+OLGA = OperatorAction("Olga", "mended in 0.3")
 FAST = 10_000
 
 
@@ -74,7 +74,7 @@ class Noted(Redrive):
         self.report = self.results.append
 
 
-async def redrive(worker: Worker, *ids: int, action: Action = OLGA) -> Noted:
+async def redrive(worker: Worker, *ids: int, action: OperatorAction = OLGA) -> Noted:
     """Redrive these, or all that waits."""
     done = Noted(worker, action)
     await done.take(ids or await waiting(worker), rate=FAST)
@@ -107,7 +107,7 @@ async def test_what_can_be_read_now_counts_as_if_it_had_been_read_at_once(
 
     done = await redrive(worker)
 
-    assert [each.became for each in done.results] == [Became.REDRIVEN] * 2
+    assert [each.became for each in done.results] == [RedriveResult.REDRIVEN] * 2
     assert await states(worker) == {"a": "canceled"}
     first, _ = await rows(worker)
     acted = {name: first[name] for name in ("status", "attempts", "acted_by", "acted_because")}
@@ -169,7 +169,7 @@ async def test_what_still_cannot_be_read_waits_for_its_new_reason_and_is_publish
 
     done = await redrive(worker)
 
-    assert [each.became for each in done.results] == [Became.REFUSED]
+    assert [each.became for each in done.results] == [RedriveResult.REFUSED]
     (after,) = await rows(worker)
     assert (after["status"], after["attempts"], after["acted_by"]) == ("waiting", 2, "Olga")
     assert (before["field"], after["field"]) == ("subscriptionId", "product-code")
@@ -205,10 +205,10 @@ async def test_of_a_value_with_several_parts_each_counts_once(
     done = await redrive(worker)
 
     assert [(each.id, each.became) for each in done.results] == [
-        (1, Became.REFUSED),
-        (2, Became.REDRIVEN),
-        (3, Became.REFUSED),
-        (4, Became.REDRIVEN),
+        (1, RedriveResult.REFUSED),
+        (2, RedriveResult.REDRIVEN),
+        (3, RedriveResult.REFUSED),
+        (4, RedriveResult.REDRIVEN),
     ]
     assert (done.duplicates, dict(done.applied)) == (4, {})
     assert await said(worker, "a") == spoken
@@ -233,8 +233,8 @@ async def test_a_record_with_two_dead_letters_is_taken_once(
     done = await redrive(worker)
 
     assert [(each.id, each.became) for each in done.results] == [
-        (1, Became.REFUSED),
-        (2, Became.REFUSED),
+        (1, RedriveResult.REFUSED),
+        (2, RedriveResult.REFUSED),
     ]
     assert done.duplicates == 1
     assert [(row["part"], row["attempts"]) for row in await rows(worker)] == [(0, 2), (2, 2)]
@@ -284,7 +284,7 @@ async def test_activity_that_was_counted_before_it_was_refused_is_not_counted_ag
 
     done = await redrive(worker)
 
-    assert [each.became for each in done.results] == [Became.REDRIVEN] * 2
+    assert [each.became for each in done.results] == [RedriveResult.REDRIVEN] * 2
     assert (done.activity, done.duplicates) == (0, 2)
     assert await worker.pool.fetchval("SELECT requests FROM activity") == 2
 
@@ -343,7 +343,7 @@ async def test_what_we_fail_on_again_stays_waiting_and_the_others_go_on(
     with capture_logs() as lines:
         done = await redrive(failing(worker))
 
-    assert done.became == {Became.REDRIVEN: 28, Became.FAILED: 2}
+    assert done.became == {RedriveResult.REDRIVEN: 28, RedriveResult.FAILED: 2}
     assert await worker.pool.fetchval("SELECT requests FROM activity") == 28
     still = [row for row in await rows(worker) if row["status"] == "waiting"]
     assert [(row["attempts"], row["reason"]) for row in still] == [
@@ -351,7 +351,7 @@ async def test_what_we_fail_on_again_stays_waiting_and_the_others_go_on(
     ] * 2
     errors = [line for line in lines if line["log_level"] == "error"]
     assert [line["event"] for line in errors] == ["record_failed"] * 2
-    assert [each.became for each in (await redrive(worker)).results] == [Became.REDRIVEN] * 2
+    assert [each.became for each in (await redrive(worker)).results] == [RedriveResult.REDRIVEN] * 2
 
 
 async def test_one_line_of_the_log_says_what_came_of_it_and_names_nobody(
@@ -383,7 +383,7 @@ async def test_a_topic_that_the_settings_do_not_name_is_left_as_it_is(
 
     done = await redrive(elsewhere)
 
-    assert [each.became for each in done.results] == [Became.LEFT]
+    assert [each.became for each in done.results] == [RedriveResult.LEFT]
     assert await rows(worker) == before
 
 
@@ -475,7 +475,7 @@ async def test_what_was_discarded_waits_no_more_and_can_be_fetched_back(
     first, second = await waiting(worker)
 
     assert await discard([first], OLGA, worker) == 1
-    assert await discard([first], Action("Ivo", "again"), worker) == 0
+    assert await discard([first], OperatorAction("Ivo", "again"), worker) == 0
     await redrive(worker)
 
     assert await states(worker) == {"b": "active"}
@@ -483,9 +483,9 @@ async def test_what_was_discarded_waits_no_more_and_can_be_fetched_back(
     assert (row["status"], row["acted_by"], row["attempts"]) == ("discarded", "Olga", 1)
     assert await discard([second], OLGA, worker) == 0, "it was redriven"
 
-    back = Noted(worker, OLGA, (Status.WAITING, Status.DISCARDED))
+    back = Noted(worker, OLGA, (LetterStatus.WAITING, LetterStatus.DISCARDED))
     await back.take([first, second], rate=FAST)
-    assert [(each.id, each.became) for each in back.results] == [(first, Became.REDRIVEN)]
+    assert [(each.id, each.became) for each in back.results] == [(first, RedriveResult.REDRIVEN)]
     assert set(await states(worker)) == {"a", "b"}
 
 
@@ -538,5 +538,5 @@ async def test_a_redrive_keeps_nothing_of_what_it_has_reported(
     redriven = Redrive(worker, OLGA, report=count)
     await redriven.take(await waiting(worker), rate=FAST)
 
-    assert redriven.became == {Became.REFUSED: 100}
+    assert redriven.became == {RedriveResult.REFUSED: 100}
     assert 0 < kept <= 3 * LETTERS_MAX

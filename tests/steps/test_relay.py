@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from acceptance.scenario import at
 from marketplace_worker.errors import MessageRefused, Unavailable
 from marketplace_worker.record import Outgoing
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.relay import FROZEN_AFTER_S, SHARDS_OF_MANY, relay
 from marketplace_worker.store import outbox
 from marketplace_worker.store.database import Pool, transaction

@@ -8,7 +8,7 @@ from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Difference, as_of, verify
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store.database import Pool
 from steps.story_beginnings import bought, canceled, day_of, ingest_lines, login, support, use, wait
 

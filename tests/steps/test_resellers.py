@@ -12,10 +12,10 @@ from marketplace_worker.inspection.replaying import Difference, verify
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Retention
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.retaining import retain
+from marketplace_worker.steps.retention import retain
 from marketplace_worker.store import working_set
 from marketplace_worker.store.database import transaction
 from steps.story_beginnings import (

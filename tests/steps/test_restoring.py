@@ -19,12 +19,12 @@ from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Identity, OrganizationId
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps import recovering
-from marketplace_worker.steps.comparing import Comparison
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.operating import operate
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.recovering import Operator
+from marketplace_worker.steps.restore_detection import Comparison
 from marketplace_worker.store import organizations, safeguards
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.published import Gap

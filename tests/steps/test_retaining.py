@@ -10,11 +10,11 @@ from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import as_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Retention
-from marketplace_worker.steps import retaining
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps import retention
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.retaining import retain
+from marketplace_worker.steps.retention import retain
 from marketplace_worker.store.database import Pool
 from steps.story_beginnings import (
     canceled,
@@ -51,7 +51,7 @@ async def test_what_is_left_folds_to_the_same(
     rows_max: int,
 ) -> None:
     """In batches of any size, with the time between two of them cutting lives in two."""
-    monkeypatch.setattr(retaining, "ROWS_MAX", rows_max)
+    monkeypatch.setattr(retention, "ROWS_MAX", rows_max)
     await lives(worker, clock)
     before = await states(worker)
     assert await worker.pool.fetchval("SELECT count(*) FROM journal") > 20

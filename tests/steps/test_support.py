@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.ingest import ingest
 from steps.story_beginnings import (
     canceled,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from acceptance.scenario import at, created, linked, sns
 from acceptance.stage import MovableClock
 from marketplace_worker.record import EPOCH, Record
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.ingest import ingest
 from steps.story_beginnings import Line, ingest_lines, records, states
 

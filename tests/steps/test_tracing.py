@@ -10,9 +10,9 @@ from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.ingest import ingest
 from steps.story_beginnings import (
     Line,

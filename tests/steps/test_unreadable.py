@@ -19,15 +19,15 @@ from marketplace_worker.lifecycle.facts import Erased
 from marketplace_worker.lifecycle.unreadable import DayCounts, PossibleUse
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, OrganizationId
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Retention
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.steps.erasing import erase
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.redriving import Redrive, discard
-from marketplace_worker.steps.retaining import retain
+from marketplace_worker.steps.retention import retain
 from marketplace_worker.store import dead_letters, possible_use
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.dead_letters import Action, Meaning
+from marketplace_worker.store.dead_letters import DiscardMeaning, OperatorAction
 from steps.story_beginnings import (
     ingest_lines,
     login,
@@ -43,7 +43,7 @@ from steps.test_replaying import differences
 
 ACME = OrganizationId("acme")
 LOGINS = ActivityFeed.LOGINS
-OLGA = Action("Olga", "looked at")
+OLGA = OperatorAction("Olga", "looked at")
 RATE = 10_000
 
 
@@ -164,14 +164,14 @@ async def test_what_is_discarded_goes_on_counting_unless_it_was_no_use(
     assert found.named == {(ACME, LOGINS): at(2)}
     assert found.days[LOGINS] == {at(2).date(): DayCounts(2, 2)}
 
-    by_hand = Action("Piet", "a load test")
-    assert await discard([named, nameless], by_hand, worker, Meaning.NO_USE) == 2
-    assert await discard([named], by_hand, worker, Meaning.NO_USE) == 1
+    by_hand = OperatorAction("Piet", "a load test")
+    assert await discard([named, nameless], by_hand, worker, DiscardMeaning.NO_USE) == 2
+    assert await discard([named], by_hand, worker, DiscardMeaning.NO_USE) == 1
     found = await unread(worker, "acme")
     assert found.named == {}
     assert found.days[LOGINS] == {}
     async with transaction(worker.pool) as conn:
-        heads = await dead_letters.heads(conn, [named, nameless])
+        heads = await dead_letters.summaries(conn, [named, nameless])
     assert {(head.no_use, head.acted_by, head.acted_because) for head in heads} == {
         (True, "Piet", "a load test")
     }
@@ -187,8 +187,8 @@ async def test_of_a_record_with_several_parts_all_must_be_dealt_with(
     given = [first, second] if no_use_first else [second, first]
     for each in given:
         assert (await unread(worker)).days[LOGINS] == {at(2).date(): DayCounts(1, 1)}
-        await discard([each], OLGA, worker, Meaning.NO_USE)
-        await discard([given[0]], OLGA, worker, Meaning.NO_USE)
+        await discard([each], OLGA, worker, DiscardMeaning.NO_USE)
+        await discard([given[0]], OLGA, worker, DiscardMeaning.NO_USE)
 
     assert (await unread(worker)).days[LOGINS] == {}
 
@@ -263,7 +263,7 @@ async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
     ]
     assert await differences(inspector) == []
 
-    await discard(await ids(worker), OLGA, worker, Meaning.NO_USE)
+    await discard(await ids(worker), OLGA, worker, DiscardMeaning.NO_USE)
     await heard_daily(worker, clock, 32, 33)
     await wait(worker, clock, until=32.5)
 

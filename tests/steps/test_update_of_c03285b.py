@@ -18,13 +18,13 @@ from marketplace_worker.lifecycle.facts import Erased, GuardReleased
 from marketplace_worker.lifecycle.projection import Projection, fold
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Retention
-from marketplace_worker.steps import retaining
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps import retention
 from marketplace_worker.steps.erasing import erase
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.operating import operate
-from marketplace_worker.steps.retaining import retain
+from marketplace_worker.steps.retention import retain
 from marketplace_worker.store.database import Pool
 from steps.story_beginnings import (
     day_of,
@@ -226,7 +226,7 @@ async def test_rows_of_either_spelling_are_let_go(
 ) -> None:
     """Folded into checkpoints, in batches that cut between the spellings."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(retaining, "ROWS_MAX", 3)
+        patched.setattr(retention, "ROWS_MAX", 3)
         for day in (62, 75, 90, 200):
             await move_to_day(worker, clock, day)
             while await retain(worker, Retention(journal_days=30, dead_letters_days=30)):

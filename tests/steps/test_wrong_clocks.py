@@ -12,13 +12,13 @@ from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.facts import GuardReleased
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.local_clock import ClockReading, LocalClock
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Retention
 from marketplace_worker.steps.deadlines import fire_due
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.ingest import ingest
-from marketplace_worker.steps.operating import operate
-from marketplace_worker.steps.own_clock import OwnClock, Reading
-from marketplace_worker.steps.retaining import retain
+from marketplace_worker.steps.retention import retain
 from steps.story_beginnings import (
     canceled,
     day_of,
@@ -40,22 +40,22 @@ MONTH = Retention(journal_days=30, dead_letters_days=30)
 def own(worker: Worker) -> MovableClock:
     """The worker's own clock, which goes on to be right when the other does not."""
     own = MovableClock(at(0))
-    worker.own_clock.read = own.of_machine
+    worker.local_clock.read = own.of_machine
     return own
 
 
 def restarted(worker: Worker, own: MovableClock) -> Worker:
     """Another process, which remembers nothing."""
-    return replace(worker, own_clock=OwnClock(own.of_machine))
+    return replace(worker, local_clock=LocalClock(own.of_machine))
 
 
 async def until(worker: Worker, clock: MovableClock, own: MovableClock, day: float) -> None:
     """Both clocks are right up to a day."""
-    worker.own_clock.read = clock.of_machine
+    worker.local_clock.read = clock.of_machine
     await wait(worker, clock, until=day)
     await fire_due(worker, limit=10)
     own.now = at(day)
-    worker.own_clock.read = own.of_machine
+    worker.local_clock.read = own.of_machine
 
 
 async def release(worker: Worker, clock: MovableClock) -> None:
@@ -132,7 +132,7 @@ async def test_both_clocks_ahead_of_where_a_worker_stood_still_are_no_jump(
     await until(worker, clock, own, 1.1)
     moments = iter([at(1.5), at(30), at(30), at(60)])
     clock.now = at(20)
-    worker.own_clock.read = lambda: next(moments)
+    worker.local_clock.read = lambda: next(moments)
     await fire_due(worker, limit=10)
     assert await kinds(worker, "worker") == []
     assert await states(worker) == {"acme": "control_plane_loss"}
@@ -246,6 +246,6 @@ async def test_a_request_of_support_is_not_withheld_by_a_jump(
 def test_the_clocks_are_compared_as_if_read_at_one_moment() -> None:
     """Of what is possible, what is nearest to what is known."""
     day = [at(number) for number in range(4)]
-    assert Reading(day[2], day[1], day[3]).ahead(timedelta(0)) == timedelta(0)
-    assert Reading(day[3], day[0], day[1]).ahead(timedelta(0)) == timedelta(days=2)
-    assert Reading(day[0], day[1], day[2]).ahead(timedelta(0)) == timedelta(days=-1)
+    assert ClockReading(day[2], day[1], day[3]).ahead(timedelta(0)) == timedelta(0)
+    assert ClockReading(day[3], day[0], day[1]).ahead(timedelta(0)) == timedelta(days=2)
+    assert ClockReading(day[0], day[1], day[2]).ahead(timedelta(0)) == timedelta(days=-1)

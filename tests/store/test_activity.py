@@ -8,7 +8,7 @@ import pytest
 from marketplace_worker.lifecycle.inactivity import DayRange, LastSeen
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.store import activity
-from marketplace_worker.store.activity import Counted
+from marketplace_worker.store.activity import ActivityCounts
 from marketplace_worker.store.database import Pool, transaction
 from store.locks import waits
 
@@ -27,7 +27,7 @@ async def hear(pool: Pool, *heard: tuple[ActivityFeed, int, DayRange]) -> None:
     """A batch of a partition was counted, for each."""
     for feed, partition, each in heard:
         async with transaction(pool) as conn:
-            await activity.hear(conn, {(feed, each.first_at.date(), partition): each})
+            await activity.save_feed_days(conn, {(feed, each.first_at.date(), partition): each})
 
 
 async def test_a_day_of_a_feed_is_from_its_first_to_its_last_moment_over_all_partitions(
@@ -86,9 +86,9 @@ async def _count_login(pool: Pool) -> None:
 # --- logins by day --------------------------------------------------------------------------------
 
 
-def counted(organization: OrganizationId, *logins: datetime) -> Counted:
+def counted(organization: OrganizationId, *logins: datetime) -> ActivityCounts:
     """What one batch heard of an organization."""
-    heard = Counted(organization)
+    heard = ActivityCounts(organization)
     for at in logins:
         heard.add_login(at)
     return heard
@@ -127,7 +127,7 @@ async def test_what_is_kept_no_longer_is_let_go_with_the_first_login_of_a_day(po
 
 async def test_api_requests_have_no_days(pool: Pool) -> None:
     """Usage is the most of all activity, and stays a maximum."""
-    heard = Counted(ACME)
+    heard = ActivityCounts(ACME)
     heard.add_requests(NOW, 5)
     async with transaction(pool) as conn:
         await activity.count(conn, [heard])

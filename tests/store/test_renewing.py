@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from marketplace_worker.errors import Unavailable
+from marketplace_worker.runtime.probes import keep_connections_current
 from marketplace_worker.settings import Postgres, SecretFile
 from marketplace_worker.settings.credentials import Credentials
-from marketplace_worker.steps.watching import keep_connections_current
 from marketplace_worker.store.database import Pool, connecting
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.sessions import APPLICATION_ROLE

@@ -45,7 +45,7 @@ from marketplace_worker.store import (
     subscriptions,
     working_set,
 )
-from marketplace_worker.store.activity import Counted
+from marketplace_worker.store.activity import ActivityCounts
 from marketplace_worker.store.database import Connection, Pool, one_moment, transaction
 from marketplace_worker.store.working_set import WorkingSet
 from store.locks import waits
@@ -259,7 +259,7 @@ async def test_of_who_is_decided_on_nothing_more_is_counted(pool: Pool) -> None:
 
 async def _count_login(pool: Pool) -> None:
     async with transaction(pool) as conn:
-        login = Counted(ACME)
+        login = ActivityCounts(ACME)
         login.add_login(NOW)
         await activity.count(conn, [login])
 

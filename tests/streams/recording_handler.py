@@ -14,9 +14,9 @@ from aiokafka import (
 
 from marketplace_worker.record import Record, StartOffset
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.consumer import Oversight
+from marketplace_worker.streams.consumer import ConsumerHooks
 from marketplace_worker.streams.consuming import Consumers, consuming
-from marketplace_worker.streams.patience import Handler
+from marketplace_worker.streams.retrying import Handler
 
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; it never takes so long."""
@@ -59,13 +59,15 @@ async def ignore_beginnings(_begun: Sequence[StartOffset]) -> None:
     """Nobody asks where partitions began."""
 
 
-NO_OVERSIGHT = Oversight(turned=lambda _: None, work_left_s=lambda: 3.0, began=ignore_beginnings)
+NO_OVERSIGHT = ConsumerHooks(
+    on_turn=lambda _: None, work_left_s=lambda: 3.0, on_beginning=ignore_beginnings
+)
 """Nobody looks on; at the stop, a batch in flight may take three seconds more."""
 
 
 def consuming_facts(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
     """Both consumers, with a handler for facts."""
-    return consuming(settings, facts=facts, activity=ignore, oversight=NO_OVERSIGHT)
+    return consuming(settings, facts=facts, activity=ignore, hooks=NO_OVERSIGHT)
 
 
 async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:

@@ -6,7 +6,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.batch import Batch
+from marketplace_worker.streams.batch import BatchMessage
 from streams.recording_handler import write
 
 pytestmark = pytest.mark.broker
@@ -26,7 +26,7 @@ async def test_what_is_still_ours_is_given_again_though_other_partitions_are_los
         consumer.seek(ours, 0)
         [mine] = (await consumer.getmany(timeout_ms=10_000, max_records=1)).values()
         lost = replace(mine[0], partition=1)
-        batch = Batch(
+        batch = BatchMessage(
             consumer=consumer,
             commit_timeout_s=1,
             on_settled=lambda: settled.append("settled"),

@@ -9,7 +9,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from marketplace_worker.streams import connections
+from marketplace_worker.streams.mends import connections
 
 pytestmark = pytest.mark.broker
 

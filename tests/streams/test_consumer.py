@@ -19,7 +19,7 @@ from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.batch import to_record
-from marketplace_worker.streams.dying import ConsumerDied
+from marketplace_worker.streams.failure_detection import ConsumerFailed
 from marketplace_worker.streams.topics import create_topics
 from streams.recording_handler import (
     PATIENCE_S,
@@ -148,7 +148,7 @@ async def test_stopping_finishes_the_batch_in_flight(
 async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Pauses grow, also over deliveries; a bare nack would try a thousand times a second."""
+    """RetryDelays grow, also over deliveries; a bare nack would try a thousand times a second."""
     away = asyncio.Event()
     attempts: list[Sequence[Record]] = []
     tried_long_enough = asyncio.Event()
@@ -341,7 +341,7 @@ async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalanc
             await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
             first = await stack.enter_async_context(consuming_facts(settings, RecordingHandler()))
             assert not first.facts.waits_for_kafka
-            await first.facts.hand_over(first.facts.assigned)
+            await first.facts.release_partitions(first.facts.assigned)
             assert not first.facts.waits_for_kafka, "the others are waited for, not Kafka"
         await _until(lambda: first.facts.waits_for_kafka)
         assert not first.activity.waits_for_kafka, "it turns"
@@ -355,9 +355,9 @@ async def test_a_dead_consumer_is_told(settings: Settings) -> None:
         await asyncio.wait({waiting}, timeout=0.1)
         assert not waiting.done()
         await consumers.activity.subscriber.stop()
-        with pytest.raises(ConsumerDied):
+        with pytest.raises(ConsumerFailed):
             await asyncio.wait_for(waiting, PATIENCE_S)
-        with pytest.raises(ConsumerDied):
+        with pytest.raises(ConsumerFailed):
             await asyncio.wait_for(consumers.wait_failed(), PATIENCE_S)  # it was gone before
 
 
@@ -368,7 +368,7 @@ async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, pa
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
         attrgetter(part)(consumers.facts.subscriber.consumer).cancel()
-        with pytest.raises(ConsumerDied, match="facts: the task that"):
+        with pytest.raises(ConsumerFailed, match="facts: the task that"):
             await asyncio.wait_for(waiting, PATIENCE_S)
 
 
@@ -386,11 +386,11 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
     async with consuming_facts(settings, failing) as consumers:
         await write(writer, topics.aws_notifications, b"1")
         async with asyncio.timeout(PATIENCE_S):
-            while "times in a row" not in consumers.facts.lacks:  # noqa: ASYNC110 - as a probe does
+            while "times in a row" not in consumers.facts.not_ready_reason:  # noqa: ASYNC110 - as a probe does
                 await asyncio.sleep(0.01)
-            assert consumers.activity.lacks == ""
+            assert consumers.activity.not_ready_reason == ""
             well.set()
-            while consumers.facts.lacks:  # noqa: ASYNC110 - likewise
+            while consumers.facts.not_ready_reason:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.01)
 
 

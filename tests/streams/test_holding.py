@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams import holding
+from marketplace_worker.streams import pausing
 from streams import raw_batches
 from streams.recording_handler import PATIENCE_S, RecordingHandler, committed, consuming_facts
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.broker
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held back is looked at again so soon that a test can wait for it."""
-    monkeypatch.setattr(holding, "HOLD_S", 0.2)
+    monkeypatch.setattr(pausing, "PAUSE_S", 0.2)
 
 
 class Stopping(RecordingHandler):
@@ -76,7 +76,7 @@ async def test_what_is_held_back_is_left_alone_for_a_while(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read once, however often there is something else to read: no load, and no delay."""
-    monkeypatch.setattr(holding, "HOLD_S", PATIENCE_S)
+    monkeypatch.setattr(pausing, "PAUSE_S", PATIENCE_S)
     stopped, other = topics.aws_notifications, topics.azure_notifications
     handler = Stopping(stopped)
     await write(writer, stopped, 0, b"0", b"1")
@@ -141,7 +141,7 @@ async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
 
     Apache Kafka refuses such a batch, so there they come only by damage on the way or on disk.
     """
-    monkeypatch.setattr(holding, "HOLD_S", PATIENCE_S)
+    monkeypatch.setattr(pausing, "PAUSE_S", PATIENCE_S)
     topic = topics.aws_notifications
     await write(writer, topic, 0, b"before")
     await write(writer, topic, 1, *(b"elsewhere",) * 5)
@@ -165,5 +165,5 @@ async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
 
 
 def test_aiokafka_is_the_version_whose_parts_are_replaced() -> None:
-    """streams/record_batches.py stands in for inner parts: with another, read them again."""
+    """streams/mends/record_batches.py stands in for inner parts: with another, read them again."""
     assert aiokafka.__version__.startswith("0.14.")

@@ -11,9 +11,9 @@ from aiokafka.record import default_records, legacy_records
 from aiokafka.record.util import calc_crc32c
 from structlog.testing import capture_logs
 
-from marketplace_worker.streams import record_batches
 from marketplace_worker.streams.batch import to_record
-from marketplace_worker.streams.record_batches import LeftOut
+from marketplace_worker.streams.mends import record_batches
+from marketplace_worker.streams.mends.record_batches import LeftOut
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 

@@ -15,10 +15,10 @@ from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.rights import Right, to_read, to_write
 from marketplace_worker.streams.topics import (
-    Doubt,
     Presence,
+    TopicWarning,
     create_topics,
-    find_doubts,
+    find_topic_warnings,
     require_access,
 )
 from streams.recording_handler import PATIENCE_S
@@ -88,7 +88,7 @@ async def test_topics_that_may_lose_something_are_named(settings: Settings) -> N
         )
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
 
-    doubts = await find_doubts(kafka, topics.state, rights(settings))
+    doubts = await find_topic_warnings(kafka, topics.state, rights(settings))
 
     assert {each.topic for each in doubts} == set(odd)
     said = {each.topic: each.sentence for each in doubts}
@@ -102,10 +102,10 @@ async def test_topics_as_we_make_them_leave_no_doubt(settings: Settings) -> None
     kafka, topics = settings.kafka, settings.topics
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
 
-    found: list[Doubt] = []
-    found += await find_doubts(kafka, topics.state, rights(settings))
+    found: list[TopicWarning] = []
+    found += await find_topic_warnings(kafka, topics.state, rights(settings))
     nowhere = kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
-    found += await find_doubts(nowhere, topics.state, rights(settings))
+    found += await find_topic_warnings(nowhere, topics.state, rights(settings))
 
     assert found == []
 

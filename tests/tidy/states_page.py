@@ -293,15 +293,15 @@ def _by_the_worker(decision: Decision) -> list[str]:
 def _fleet_wide() -> Iterator[str]:
     """What concerns no organization: the guard's own states are its trip and its release."""
     yield from ("", "## The whole fleet", "")
-    calm = SITUATIONS[0].world(None)
-    assert calm is not None
-    tripped = calm.copied()
+    end_interruption = SITUATIONS[0].world(None)
+    assert end_interruption is not None
+    tripped = end_interruption.copied()
     trip = FLEET_WIDE[0].hear(tripped)
     assert trip is not None
     tripped.apply(trip)
     rows = []
     for heard in FLEET_WIDE:
-        answers = (ask(calm, heard), ask(tripped, heard))
+        answers = (ask(end_interruption, heard), ask(tripped, heard))
         rows.append((heard.name, *(_alone(answer) for answer in answers)))
     yield from _table(("fact", "the guard is not tripped", "the guard is tripped"), rows)
 

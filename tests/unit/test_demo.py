@@ -10,9 +10,9 @@ import pytest
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.demo.clock import FastClock
-from marketplace_worker.demo.stage import Seen, faults
-from marketplace_worker.demo.story import Customer, Telling, customers
-from marketplace_worker.demo.teller import Message, Teller, unreadable
+from marketplace_worker.demo.messages import Message, MessageWriter, unreadable
+from marketplace_worker.demo.runner import Published, faults
+from marketplace_worker.demo.story import Customer, Script, customers
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record
@@ -28,10 +28,10 @@ STORY = (
 )
 
 
-def seen(*names: str, who: str = "acme", dead_letters: int = 1) -> Seen:
+def seen(*names: str, who: str = "acme", dead_letters: int = 1) -> Published:
     """What came, if it was that."""
     events: list[dict[str, Any]] = [{"type": f"io.marketplace-worker.{name}.v1"} for name in names]
-    return Seen({who: events}, dead_letters)
+    return Published({who: events}, dead_letters)
 
 
 def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
@@ -40,9 +40,9 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
     """
     topics, story = Topics(), customers()
     now = DAY_0
-    say = Teller(topics, lambda: now)
-    came = Seen()
-    to_answer: list[Telling] = []
+    say = MessageWriter(topics, lambda: now)
+    came = Published()
+    to_answer: list[Script] = []
 
     def told() -> Iterator[Record]:
         nonlocal now
@@ -128,6 +128,6 @@ def test_the_demo_finds_no_fault_with_exactly_what_was_expected() -> None:
         (seen("guard.tripped", who="worker"), "worker: nothing more (there came guard.tripped)"),
     ],
 )
-def test_the_demo_fails_for_whatever_else_came(came: Seen, fault: str) -> None:
+def test_the_demo_fails_for_whatever_else_came(came: Published, fault: str) -> None:
     """Too little, too much, another order, or of somebody whom the story does not know."""
     assert fault in list(faults(came, STORY))

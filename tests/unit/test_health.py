@@ -49,10 +49,10 @@ def test_a_worker_is_not_ready_once_a_loop_failed_three_times_in_a_row(
 ) -> None:
     """Two failures in a row happen in a healthy worker: a deadlock, a lost connection."""
     for number in range(failures):
-        worker.sign("relay").fail(f"reason {number + 1}")
-    assert worker.lacking() == sentences
-    worker.sign("relay").failures = 0
-    assert worker.lacking() == []
+        worker.heartbeat("relay").fail(f"reason {number + 1}")
+    assert worker.not_ready_reasons() == sentences
+    worker.heartbeat("relay").failures = 0
+    assert worker.not_ready_reasons() == []
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_what_was_seen_within_ten_seconds_is_well(
     worker: Health, clock: Clock, ago_s: float, sentences: list[str]
 ) -> None:
     """Also where it was well when it was last seen."""
-    worker.looked_at("Postgres", lacks="does not answer")
-    assert worker.lacking() == ["Postgres: does not answer"]
-    worker.looked_at("Postgres")
+    worker.report("Postgres", not_ready_reason="does not answer")
+    assert worker.not_ready_reasons() == ["Postgres: does not answer"]
+    worker.report("Postgres")
     clock.now += ago_s
-    assert worker.lacking() == sentences
+    assert worker.not_ready_reasons() == sentences
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_a_loop_is_alive_for_as_long_as_one_turn_may_take(
     worker: Health, clock: Clock, silent_s: float, sentences: list[str]
 ) -> None:
     """Its rest is not counted; what hangs is not ready either."""
-    worker.sign("relay").give(rest_s=5.0)
+    worker.heartbeat("relay").beat(rest_s=5.0)
     clock.now += 5.0 + silent_s
     assert worker.silences() == {"relay": silent_s}
     assert worker.hanging() == sentences
-    assert worker.lacking() == sentences
+    assert worker.not_ready_reasons() == sentences

@@ -49,11 +49,11 @@ ON_THE_WAY_DOWN = {
     EventKind.SUSPENDED,
     EventKind.DEACTIVATED,
 }
-Pauses = list[tuple[float, float]]
+RetryDelays = list[tuple[float, float]]
 WAITING_MAX = 4
 
 
-def canceled(plan_type: PlanType, pauses: Pauses, extension: int = 0) -> World:
+def canceled(plan_type: PlanType, pauses: RetryDelays, extension: int = 0) -> World:
     """Canceled on day 0; another subscription with its billing account is active now and then."""
     world = World()
     world.apply_all(created(), link(ENTITLEMENT, plan_type=plan_type, account=ACCOUNT), day=0)
@@ -75,7 +75,7 @@ def way_down(world: World) -> list[tuple[EventKind, datetime]]:
     return [(event.kind, event.decided_at) for event in said]
 
 
-def put_off(at: datetime, pauses: Pauses) -> datetime:
+def put_off(at: datetime, pauses: RetryDelays) -> datetime:
     """When something comes that without the pauses would have come at a moment."""
     for begins, ends in pauses:
         if at >= moment(begins):
@@ -84,13 +84,13 @@ def put_off(at: datetime, pauses: Pauses) -> datetime:
 
 
 @st.composite
-def intervals(draw: st.DrawFn) -> Pauses:
+def intervals(draw: st.DrawFn) -> RetryDelays:
     """A few, in order and apart, in half days; some begin just when a step is due.
 
     In all at most as long as a notice may wait and still stand (section 12, *any wait*).
     """
     lengths = draw(st.lists(st.integers(1, 14), min_size=1, max_size=4))
-    pauses: Pauses = []
+    pauses: RetryDelays = []
     ended_on, left = 0.0, 2 * LONG_WAIT // DAY
     for length in lengths:
         begins = ended_on + draw(st.integers(1, 60)) / 2
@@ -104,7 +104,7 @@ def intervals(draw: st.DrawFn) -> Pauses:
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(PlanType), intervals(), st.sampled_from([0, 5, 90]))
 def test_what_was_pending_gets_exactly_the_time_that_was_left(
-    plan_type: PlanType, pauses: Pauses, extension: int
+    plan_type: PlanType, pauses: RetryDelays, extension: int
 ) -> None:
     """Every step and every notice comes later by all that was pending before it, and by no more."""
     undisturbed = way_down(canceled(plan_type, [], extension))
@@ -160,9 +160,9 @@ def taken_away(found: list[Waiting], shared_on: float) -> World:
     return world
 
 
-def together(found: list[Waiting]) -> Pauses:
+def together(found: list[Waiting]) -> RetryDelays:
     """When any of them waits, in order."""
-    pauses: Pauses = []
+    pauses: RetryDelays = []
     for each in sorted(found, key=lambda each: each.begins):
         if pauses and each.begins <= pauses[-1][1]:
             pauses[-1] = (pauses[-1][0], max(pauses[-1][1], each.ends))

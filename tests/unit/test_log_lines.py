@@ -26,7 +26,7 @@ from marketplace_worker.lifecycle.worker_details import (
     SilentFeedDetails,
     UnreadableFeedDetails,
 )
-from marketplace_worker.steps import log_lines
+from marketplace_worker.runtime import log_lines
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AGREEMENT = SubscriptionKey(Marketplace.AWS, "agmt-1")

@@ -94,9 +94,9 @@ def released(guard: GuardSide, steps: int | None = None, requests: int | None = 
 @pytest.fixture
 def open_guard() -> Iterator[None]:
     """Neither side is tripped, before and after a test."""
-    metrics.guard_stands(Safeguards())
+    metrics.show_guard(Safeguards())
     yield
-    metrics.guard_stands(Safeguards())
+    metrics.show_guard(Safeguards())
 
 
 STEPS, REQUESTS, BOTH = GuardSide.STEPS, GuardSide.REQUESTS, GuardSide.BOTH
@@ -144,10 +144,10 @@ TRIP = Trip(datetime(2026, 1, 1, tzinfo=UTC), None, "too many")
 )
 def test_the_guard_is_shown_as_it_was_found(found: Safeguards, shown: tuple[float, ...]) -> None:
     """A worker that starts shows a trip of before; the next look shows that it is over."""
-    metrics.guard_stands(found)
+    metrics.show_guard(found)
     names = (f"{GUARD} steps", f"{GUARD} requests", SET_BACK)
     assert tuple(values()[name] for name in names) == shown
-    metrics.guard_stands(Safeguards())
+    metrics.show_guard(Safeguards())
     assert [values()[name] for name in names] == [0, 0, 0]
 
 
@@ -171,10 +171,10 @@ def test_readiness_and_silence_are_those_of_the_moment_of_asking(
     metrics.observe(worker)
     assert (values()["ready"], values()["silence_seconds"]) == (0, 0)
     worker.started = True
-    worker.sign("relay").give()
-    worker.sign("deadlines").give(rest_s=30.0)
+    worker.heartbeat("relay").beat()
+    worker.heartbeat("deadlines").beat(rest_s=30.0)
     Clock.now = 107.0
-    worker.sign("ingest facts").give()
+    worker.heartbeat("ingest facts").beat()
     Clock.now = 109.0
     assert (values()["ready"], values()["silence_seconds"]) == (1, 9)
     Clock.now = 140.0

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import EPOCH, Record
-from marketplace_worker.streams.patience import Patient, Pauses
+from marketplace_worker.streams.retrying import RetryDelays, RetryingHandler
 
 
 async def test_a_batch_is_said_to_be_given_back_though_one_attempt_took_all_the_time() -> None:
@@ -17,7 +17,9 @@ async def test_a_batch_is_said_to_be_given_back_though_one_attempt_took_all_the_
     async def hangs(_: Sequence[Record]) -> AbstractSet[str]:
         raise Unavailable("no answer in time")
 
-    patient = Patient("facts", hangs, Pauses(first_s=0.1, longest_s=0.1, delivery_s=0.0))
+    patient = RetryingHandler(
+        "facts", hangs, RetryDelays(first_s=0.1, longest_s=0.1, delivery_s=0.0)
+    )
 
     with capture_logs() as lines, pytest.raises(Unavailable):
         await patient.handle([Record("t", 0, 0, EPOCH, None, b"")])

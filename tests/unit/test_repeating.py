@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from marketplace_worker.errors import Unavailable
-from marketplace_worker.operations.health import Sign
-from marketplace_worker.operations.stop import Stop
-from marketplace_worker.steps.repeating import repeating, unless_ordered
+from marketplace_worker.operations.health import Heartbeat
+from marketplace_worker.operations.shutdown import Shutdown
+from marketplace_worker.runtime.loops import looping, unless_stopped
 
 LONG_S = 60.0
 
@@ -35,11 +35,13 @@ class Steps:
 
 async def loop(steps: Steps, then: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Repeat the steps, with long rests, while something else is done."""
-    wake, ordered = asyncio.Event(), asyncio.Event()
-    with Stop(ordered, within_s=5.0) as stop:
-        async with repeating("test", steps, idle_s=LONG_S, sign=Sign(), stop=stop, wake=wake):
+    wake, requested = asyncio.Event(), asyncio.Event()
+    with Shutdown(requested, within_s=5.0) as stop:
+        async with looping(
+            "test", steps, idle_s=LONG_S, heartbeat=Heartbeat(), stop=stop, wake=wake
+        ):
             await then(wake)
-            stop.order()
+            stop.request()
 
 
 async def test_a_loop_that_finds_something_looks_again_at_once() -> None:
@@ -100,10 +102,10 @@ async def test_a_stop_does_not_wait_for_the_answer_to_a_question() -> None:
             given_up.set()
         return 0
 
-    with Stop(asyncio.Event(), within_s=5.0) as stop:
-        asking = asyncio.create_task(unless_ordered(stop, ask))
+    with Shutdown(asyncio.Event(), within_s=5.0) as stop:
+        asking = asyncio.create_task(unless_stopped(stop, ask))
         await asyncio.wait_for(asked.wait(), timeout=10)
-        stop.order()
+        stop.request()
         assert await asyncio.wait_for(asking, timeout=10) == 0
     assert given_up.is_set()
 
@@ -114,7 +116,7 @@ async def test_a_question_that_is_answered_is_answered() -> None:
     async def fail() -> int:
         raise Unavailable("away")
 
-    with Stop(asyncio.Event(), within_s=5.0) as stop:
-        assert await unless_ordered(stop, Steps(lambda _: 3)) == 3
+    with Shutdown(asyncio.Event(), within_s=5.0) as stop:
+        assert await unless_stopped(stop, Steps(lambda _: 3)) == 3
         with pytest.raises(Unavailable):
-            await unless_ordered(stop, fail)
+            await unless_stopped(stop, fail)

@@ -19,8 +19,8 @@ def healthy(*, stopping: bool = False) -> Health:
     """Of a worker that has started, with one loop that turns."""
     told = Health(silence_max_s=60.0, stopping=lambda: stopping)
     told.started = True
-    told.sign("relay").give()
-    told.looked_at("Postgres")
+    told.heartbeat("relay").beat()
+    told.report("Postgres")
     return told
 
 
@@ -64,10 +64,10 @@ def test_a_worker_that_turns_and_sees_its_servers_is_alive_and_ready() -> None:
 def test_each_thing_that_is_missing_has_its_sentence() -> None:
     """All of them at once; for none of them the worker must be started anew."""
     told = healthy()
-    told.looked_at("Postgres", lacks="does not answer")
-    told.looked_at("schema", lacks="the database lacks 0003_recovery.sql")
+    told.report("Postgres", not_ready_reason="does not answer")
+    told.report("schema", not_ready_reason="the database lacks 0003_recovery.sql")
     for _ in range(3):
-        told.sign("relay").fail("Kafka did not acknowledge 2 messages")
+        told.heartbeat("relay").fail("Kafka did not acknowledge 2 messages")
     status, text = answer(told, "/readyz")
     assert status == 503
     assert text.splitlines() == [
@@ -87,18 +87,18 @@ def test_a_worker_that_starts_or_stops_is_alive_and_not_ready() -> None:
     assert answer(starting, "/readyz") == (503, "not ready\nthe worker is starting\n")
     assert answer(healthy(stopping=True), "/readyz") == (503, "not ready\nthe worker is stopping\n")
     stopping = Health(silence_max_s=0.0, stopping=lambda: True)
-    stopping.sign("relay").give()
+    stopping.heartbeat("relay").beat()
     assert answer(stopping, "/livez")[0] == 200
 
 
 def test_a_loop_that_is_silent_for_too_long_is_named() -> None:
     """A rest that it announced is no silence."""
     told = Health(silence_max_s=0.0, stopping=lambda: False)
-    told.sign("deadlines").give(rest_s=3600.0)
+    told.heartbeat("deadlines").beat(rest_s=3600.0)
     status, text = answer(told, "/livez")
     assert status == 200
     assert re.fullmatch(r"alive\ndeadlines: silent for \d+\.\d s\n", text)
-    told.sign("relay").give()
+    told.heartbeat("relay").beat()
     status, text = answer(told, "/livez")
     assert status == 503
     assert text.startswith("not alive\nrelay: gave no sign for ")

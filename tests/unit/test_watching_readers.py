@@ -7,14 +7,14 @@ from prometheus_client import REGISTRY
 
 from marketplace_worker.operations import health
 from marketplace_worker.operations.health import Health
-from marketplace_worker.steps.watching import look_at_reader, reading_sign
+from marketplace_worker.runtime.probes import ingest_heartbeat, probe_consumer
 
 
 @dataclass(frozen=True)
 class Consumer:
     """A consumer that says what the test says."""
 
-    lacks: str = ""
+    not_ready_reason: str = ""
     waits_for_kafka: bool = False
     lag: int = 0
     why: str = ""
@@ -43,7 +43,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Health:
     monkeypatch.setattr(Clock, "now", 1_000.0)
     worker = Health(silence_max_s=30.0, stopping=lambda: False)
     worker.started = True
-    reading_sign(worker, "facts").give()
+    ingest_heartbeat(worker, "facts").beat()
     Clock.now += 40.0
     return worker
 
@@ -56,9 +56,9 @@ HANGS = "ingest facts: gave no sign for 40.0 s (30.0 s are allowed)"
     [
         (Consumer(), [HANGS]),
         (Consumer(waits_for_kafka=True), []),
-        (Consumer(waits_for_kafka=True, lacks="is not in its group"),
+        (Consumer(waits_for_kafka=True, not_ready_reason="is not in its group"),
          ["consumer facts: is not in its group"]),
-        (Consumer(lacks="does not reach the coordinator", why="Kafka is away"),
+        (Consumer(not_ready_reason="does not reach the coordinator", why="Kafka is away"),
          ["consumer facts: does not reach the coordinator (Kafka is away)", HANGS]),
         (Consumer(why="never asked where nothing is missing"), [HANGS]),
     ],
@@ -67,8 +67,8 @@ async def test_a_consumer_that_waits_for_kafka_turns_and_any_other_must_itself(
     worker: Health, consumer: Consumer, sentences: list[str]
 ) -> None:
     """One that waits for a Kafka that is away is not started anew for it."""
-    assert await look_at_reader(consumer, worker) == 0
-    assert worker.lacking() == sentences
+    assert await probe_consumer(consumer, worker) == 0
+    assert worker.not_ready_reasons() == sentences
 
 
 async def test_the_lag_is_shown_by_consumer(worker: Health) -> None:
@@ -80,8 +80,8 @@ async def test_the_lag_is_shown_by_consumer(worker: Health) -> None:
             REGISTRY.get_sample_value(name, {"consumer": each}) for each in ("facts", "activity")
         ]
 
-    await look_at_reader(Consumer(lag=5), worker)
-    await look_at_reader(Consumer(lag=12, name="activity"), worker)
+    await probe_consumer(Consumer(lag=5), worker)
+    await probe_consumer(Consumer(lag=12, name="activity"), worker)
     assert shown() == [5, 12]
-    await look_at_reader(Consumer(lag=0), worker)
+    await probe_consumer(Consumer(lag=0), worker)
     assert shown() == [0, 12]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
 from marketplace_worker.cli.printing import (
     Cell,
     print_facts,
@@ -29,9 +29,9 @@ from marketplace_worker.settings import load_settings
 from marketplace_worker.store.dead_letters import (
     BIGINT_MAX,
     DeadLetter,
-    Group,
-    Head,
-    Status,
+    LetterGroup,
+    LetterStatus,
+    LetterSummary,
 )
 from marketplace_worker.terminal import visible
 
@@ -52,11 +52,11 @@ Id = Annotated[int, typer.Argument(help="The dead letter's id.", min=1, max=BIGI
 def groups_command(config: Config = None, as_json: AsJson = False) -> None:
     """List what waits by topic, field and reason: how many, since when, how many were retried."""
 
-    async def ask() -> Sequence[Group]:
+    async def ask() -> Sequence[LetterGroup]:
         async with inspecting(load_settings(config)) as inspector:
             return await inspection.groups(inspector)
 
-    found = go(ask())
+    found = run_async(ask())
     if as_json:
         print_json({"groups": found})
         return
@@ -79,7 +79,7 @@ def groups_command(config: Config = None, as_json: AsJson = False) -> None:
     )
 
 
-def _share(group: Group) -> str:
+def _share(group: LetterGroup) -> str:
     return f"{group.retried} ({group.retried / group.letters:.0%})" if group.retried else "0"
 
 
@@ -92,7 +92,9 @@ def list_command(
     *,
     config: Config = None,
     group: Annotated[str | None, typer.Option(help="Only those of a group.")] = None,
-    status: Annotated[Status, typer.Option(help="What became of them.")] = Status.WAITING,
+    status: Annotated[
+        LetterStatus, typer.Option(help="What became of them.")
+    ] = LetterStatus.WAITING,
     limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many.")] = 50,
     before: Annotated[
         int | None, typer.Option(min=1, max=BIGINT_MAX, help="Only those with a lower id.")
@@ -101,33 +103,33 @@ def list_command(
 ) -> None:
     """List dead letters, the newest first."""
 
-    async def ask() -> Sequence[Head]:
+    async def ask() -> Sequence[LetterSummary]:
         async with inspecting(load_settings(config)) as inspector:
             return await inspection.page(inspector, status, group=group, before=before, limit=limit)
 
-    found = go(ask())
+    found = run_async(ask())
     if as_json:
         print_json({"dead_letters": [_data(each) for each in found]})
         return
     if not found:
         printed("there is none")
         return
-    waiting = status is Status.WAITING
+    waiting = status is LetterStatus.WAITING
     acted = ("tries", "reason") if waiting else (f"{status} (UTC)", "by", "because")
     print_table(
         ("id", "refused (UTC)", "position", *acted),
         (
             (
-                head.id,
-                head.refused_at,
-                position_of(head),
+                summary.id,
+                summary.refused_at,
+                position_of(summary),
                 *(
-                    (head.attempts, _why(head.field, head.reason))
+                    (summary.attempts, _why(summary.field, summary.reason))
                     if waiting
-                    else (head.acted_at, head.acted_by, head.acted_because)
+                    else (summary.acted_at, summary.acted_by, summary.acted_because)
                 ),
             )
-            for head in found
+            for summary in found
         ),
     )
     if len(found) == limit:
@@ -135,26 +137,26 @@ def list_command(
         printed(f"those before: --before {found[-1].id}")
 
 
-def _data(head: Head) -> dict[str, Any]:
-    topic, partition, offset = head.position.rsplit("/", 2)
+def _data(summary: LetterSummary) -> dict[str, Any]:
+    topic, partition, offset = summary.position.rsplit("/", 2)
     return {
-        "id": head.id,
-        "status": head.status,
+        "id": summary.id,
+        "status": summary.status,
         "topic": topic,
         "partition": int(partition),
         "offset": int(offset),
-        "part": head.part,
-        "recorded_at": head.recorded_at,
-        "refused_at": head.refused_at,
-        "group": head.group,
-        "field": head.field,
-        "reason": head.reason,
-        "attempts": head.attempts,
-        "no_use": head.no_use,
-        "acted_by": head.acted_by,
-        "acted_because": head.acted_because,
-        "acted_at": head.acted_at,
-        "value_bytes": head.value_bytes,
+        "part": summary.part,
+        "recorded_at": summary.recorded_at,
+        "refused_at": summary.refused_at,
+        "group": summary.group,
+        "field": summary.field,
+        "reason": summary.reason,
+        "attempts": summary.attempts,
+        "no_use": summary.no_use,
+        "acted_by": summary.acted_by,
+        "acted_because": summary.acted_because,
+        "acted_at": summary.acted_at,
+        "value_bytes": summary.value_bytes,
     }
 
 
@@ -169,42 +171,42 @@ def show_command(id_: Id, config: Config = None, as_json: AsJson = False) -> Non
         async with inspecting(load_settings(config)) as inspector:
             return await inspection.one(inspector, id_)
 
-    found = go(ask())
+    found = run_async(ask())
     if found is None:
         raise no_such([id_])
-    head, record = found.head, found.record
+    summary, record = found.summary, found.record
     if as_json:
         headers = [{"name": name, **_bytes(value)} for name, value in record.headers]
         print_json(
             {
-                **_data(head),
+                **_data(summary),
                 "key": _bytes(record.key),
                 "headers": headers,
                 "value": _bytes(record.value),
             }
         )
         return
-    print_facts(_facts(head))
+    print_facts(_facts(summary))
     print_section("Key", [] if record.key is None else [_text(record.key)])
     print_section("Headers", (f"{name}: {_text(value)}" for name, value in record.headers))
     print_section(_heading(record), _lines(record.value))
 
 
-def _facts(head: Head) -> dict[str, Cell]:
+def _facts(summary: LetterSummary) -> dict[str, Cell]:
     shown: dict[str, Cell] = {
-        "dead letter": head.id,
-        "status": head.status,
-        "position": position_of(head),
-        "recorded": head.recorded_at,
-        "refused": head.refused_at,
-        "group": head.group,
-        "reason": _why(head.field, head.reason),
-        "tries": head.attempts,
+        "dead letter": summary.id,
+        "status": summary.status,
+        "position": position_of(summary),
+        "recorded": summary.recorded_at,
+        "refused": summary.refused_at,
+        "group": summary.group,
+        "reason": _why(summary.field, summary.reason),
+        "tries": summary.attempts,
     }
-    if head.acted_at is not None:
-        acted = f"{moment(head.acted_at)} by {head.acted_by}: {head.acted_because}"
+    if summary.acted_at is not None:
+        acted = f"{moment(summary.acted_at)} by {summary.acted_by}: {summary.acted_because}"
         shown["last action"] = acted
-    if head.no_use:
+    if summary.no_use:
         shown["no use"] = "an operator said so: it counts as nobody's use"
     return shown
 

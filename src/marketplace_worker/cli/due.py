@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
 from marketplace_worker.cli.printing import print_json, print_table, printed
 from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.errors import Misconfigured
@@ -30,7 +30,7 @@ def due_command(
 ) -> None:
     """Say what will happen to whom if nothing more is heard, in order, what is overdue first."""
     settings, length = load_settings(config), _length(within)
-    found = go(_outlook(settings, length))
+    found = run_async(_outlook(settings, length))
     if as_json:
         print_json(_data(found))
         return

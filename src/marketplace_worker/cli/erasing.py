@@ -7,10 +7,10 @@ import typer
 from marketplace_worker.cli.options import (
     Config,
     by_operator,
-    go,
     name_of,
     operating,
     reason_of,
+    run_async,
 )
 from marketplace_worker.cli.organizations import Id
 from marketplace_worker.cli.printing import printed
@@ -39,7 +39,7 @@ def erase_command(
             "go for good",
             abort=True,
         )
-    if go(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
+    if run_async(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
         raise Misconfigured(
             f"{visible(organization)} is not deactivated, or is under a legal hold: only what is "
             "closed can be erased (see `marketplace-worker org show`)"

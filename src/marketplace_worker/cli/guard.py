@@ -10,11 +10,11 @@ from marketplace_worker.cli.options import (
     AsJson,
     Config,
     by_operator,
-    go,
     inspecting,
     name_of,
     operating,
     reason_of,
+    run_async,
 )
 from marketplace_worker.cli.printing import (
     Cell,
@@ -33,7 +33,7 @@ from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
 )
 from marketplace_worker.settings import Settings, load_settings
-from marketplace_worker.steps.operating import operate
+from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.store.database import transaction
 
 SET_BACK = (
@@ -51,7 +51,7 @@ Reason = Annotated[str, typer.Option(help="Why; it is published with the event."
 @guard_cli.command("status")
 def status_command(config: Config = None, as_json: AsJson = False) -> None:
     """Show both sides of the guard: whether tripped, how near their limits, what is withheld."""
-    status = go(_status(load_settings(config)))
+    status = run_async(_status(load_settings(config)))
     if as_json:
         print_json(_as_data(status))
         return
@@ -156,7 +156,9 @@ def _counted(each: Counted) -> str:
 def trip_command(by: By, reason: Reason, config: Config = None) -> None:
     """Withhold all steps of cancellations and all deactivations, also requested ones."""
     name, why = name_of(by), reason_of(reason)
-    go(_operate(load_settings(config), lambda now: GuardTripped(by_operator(), now, name, why)))
+    run_async(
+        _operate(load_settings(config), lambda now: GuardTripped(by_operator(), now, name, why))
+    )
     printed("tripped: no step, no requested deactivation until `marketplace-worker guard release`")
 
 
@@ -187,7 +189,7 @@ def release_command(
         load_settings(config),
         lambda now: GuardReleased(by_operator(), now, name, why, number, asked, guard),
     )
-    decision = go(operation)
+    decision = run_async(operation)
     if decision.safeguards.set_back_at is not None:
         raise Misconfigured(SET_BACK)
     if decision.outcome is Outcome.REFUSED:

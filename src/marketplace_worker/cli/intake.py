@@ -8,18 +8,18 @@ import typer
 from marketplace_worker.cli.options import (
     AsJson,
     Config,
-    go,
     inspecting,
     name_of,
     operating,
     reason_of,
+    run_async,
 )
 from marketplace_worker.cli.printing import print_json, print_table, printed
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.store import intake
 from marketplace_worker.store.database import transaction
-from marketplace_worker.store.intake import StopInFull
+from marketplace_worker.store.intake import IntakeStopDetails
 
 intake_cli = typer.Typer(
     help="The topics that were stopped for being unreadable.", no_args_is_help=True
@@ -29,7 +29,7 @@ intake_cli = typer.Typer(
 @intake_cli.command("status")
 def status_command(config: Config = None, as_json: AsJson = False) -> None:
     """Show which topics are stopped and why, and who let the others go on."""
-    stops = go(_history(load_settings(config)))
+    stops = run_async(_history(load_settings(config)))
     if as_json:
         print_json({"stops": stops})
         return
@@ -62,7 +62,7 @@ def status_command(config: Config = None, as_json: AsJson = False) -> None:
         )
 
 
-def _why(stop: StopInFull) -> str:
+def _why(stop: IntakeStopDetails) -> str:
     return f"{stop.field}: {stop.reason}" if stop.field else stop.reason
 
 
@@ -74,12 +74,12 @@ def resume_command(
     config: Config = None,
 ) -> None:
     """Let a topic be taken in again; its refusals are counted anew."""
-    if not go(_resume(load_settings(config), topic, name_of(by), reason_of(reason))):
+    if not run_async(_resume(load_settings(config), topic, name_of(by), reason_of(reason))):
         raise Misconfigured(f"{topic} is not stopped (see `marketplace-worker intake status`)")
     printed(f"resumed: the workers go on with {topic} within seconds")
 
 
-async def _history(settings: Settings) -> Sequence[StopInFull]:
+async def _history(settings: Settings) -> Sequence[IntakeStopDetails]:
     async with inspecting(settings) as inspector, transaction(inspector.pool) as conn:
         return await intake.history(conn)
 

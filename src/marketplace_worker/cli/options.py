@@ -17,8 +17,8 @@ from marketplace_worker.errors import Misconfigured
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Settings
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store.database import connecting, database_clock, transaction
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
@@ -63,7 +63,7 @@ def _words(option: str, kind: TypeAdapter[str], value: str) -> str:
         raise Misconfigured(f"{option}: {first_problem(error)[1]}") from error
 
 
-def go(work: Coroutine[Any, Any, T]) -> T:
+def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run what waits for servers."""
     return uvloop.run(work)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
 from marketplace_worker.cli.printing import (
     Cell,
     as_data,
@@ -53,7 +53,7 @@ def _unheard(organization: str) -> Misconfigured:
 @organizations_cli.command("show")
 def show_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
     """Show how an organization stands: state, capabilities, plans, holds, notice, next step."""
-    show(go(_report(load_settings(config), organization)), as_json=as_json)
+    show(run_async(_report(load_settings(config), organization)), as_json=as_json)
 
 
 def show(found: Report, *, as_json: bool) -> None:
@@ -163,7 +163,7 @@ def _capabilities(explanation: Explanation, *, having: bool) -> str | None:
 @organizations_cli.command("history")
 def history_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
     """Tell all that happened to an organization: facts, transitions and events, in order."""
-    told = go(_history(load_settings(config), organization))
+    told = run_async(_history(load_settings(config), organization))
     if not told:
         raise _unheard(organization)
     if as_json:
@@ -209,7 +209,7 @@ def explain_command(organization: Id, config: Config = None, as_json: AsJson = F
 
     First in the words of an operator, then in words for the customer, to be passed on.
     """
-    explanation = go(_report(load_settings(config), organization)).explanation
+    explanation = run_async(_report(load_settings(config), organization)).explanation
     operators, customers = for_operators(explanation), for_customers(explanation)
     if as_json:
         print_json(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from marketplace_worker.app import read_policy
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
 from marketplace_worker.cli.printing import print_json, print_table, printed
 from marketplace_worker.contract.policy_file import policy_to_toml
 from marketplace_worker.explain.wording import length
@@ -74,7 +74,7 @@ def diff_command(file: PolicyFile, config: Config = None, as_json: AsJson = Fals
     applies only where it is kinder: it can only move later.
     """
     proposed = read_policy(file)
-    diff = go(_diff(load_settings(config), proposed))
+    diff = run_async(_diff(load_settings(config), proposed))
     if as_json:
         print_json(
             {

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from marketplace_worker.cli.options import go, operating
+from marketplace_worker.cli.options import operating, run_async
 from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Settings
-from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.reanchoring import Correction, Order, correct, corrections
+from marketplace_worker.steps.reanchoring import Correction, CorrectionOrder, correct, corrections
 from marketplace_worker.store import journal
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.journal import EndedHold
@@ -21,7 +21,7 @@ SHOWN_MAX = 100
 
 
 def recover_from_wrong_clock(
-    settings: Settings, span: tuple[str, str], order: Order | None, *, as_json: bool
+    settings: Settings, span: tuple[str, str], order: CorrectionOrder | None, *, as_json: bool
 ) -> None:
     """List what was decided by the wrong clock; with an order, also correct it.
 
@@ -31,7 +31,7 @@ def recover_from_wrong_clock(
     began, went_to = (_moment(each) for each in span)
     if went_to <= began:
         raise Misconfigured("--clock-ran-ahead: the clock ran ahead FROM a time TO a later one")
-    found, holds = go(_recover(settings, WrongClockPeriod.between(began, went_to), order))
+    found, holds = run_async(_recover(settings, WrongClockPeriod.between(began, went_to), order))
     if as_json:
         print_json(
             {
@@ -55,7 +55,7 @@ def _moment(text: str) -> datetime:
 
 
 async def _recover(
-    settings: Settings, wrong: WrongClockPeriod, order: Order | None
+    settings: Settings, wrong: WrongClockPeriod, order: CorrectionOrder | None
 ) -> tuple[Sequence[Correction], Sequence[EndedHold]]:
     async with operating(settings) as worker:
         now = await _right_now(worker, wrong)

@@ -13,10 +13,10 @@ from marketplace_worker.cli.options import (
     AsJson,
     Config,
     by_operator,
-    go,
     name_of,
     operating,
     reason_of,
+    run_async,
 )
 from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
 from marketplace_worker.cli.reanchoring import recover_from_wrong_clock
@@ -26,7 +26,7 @@ from marketplace_worker.lifecycle.facts import ClosureJudged
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps import recovering
-from marketplace_worker.steps.reanchoring import Order
+from marketplace_worker.steps.reanchoring import CorrectionOrder
 from marketplace_worker.steps.recovering import Operator
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.published import Gap
@@ -79,11 +79,11 @@ def recover_command(
     operator = _operator(by, reason) if execute else None
     settings = load_settings(config)
     if clock_ran_ahead is not None:
-        order = Order(operator.id, operator.by, operator.reason) if operator else None
+        order = CorrectionOrder(operator.id, operator.by, operator.reason) if operator else None
         recover_from_wrong_clock(settings, clock_ran_ahead, order, as_json=as_json)
         return
     if from_restore:
-        found = go(_from_restore(settings, operator))
+        found = run_async(_from_restore(settings, operator))
         _print_as_json(found) if as_json else _print(found)
         return
     _judge(
@@ -228,7 +228,7 @@ def _judge(
     def judged(now: datetime) -> ClosureJudged:
         return ClosureJudged(by_operator(), now, organization, stands, operator.by, operator.reason)
 
-    if go(_judged(settings, judged)) is Outcome.REFUSED:
+    if run_async(_judged(settings, judged)) is Outcome.REFUSED:
         raise Misconfigured(
             f"{organization} waits for no such judgement, or was not created yet: let the workers "
             "take in what waits first (see `marketplace-worker org show`)"

@@ -11,11 +11,11 @@ from marketplace_worker.app import feeds
 from marketplace_worker.cli.options import (
     AsJson,
     Config,
-    go,
     inspecting,
     name_of,
     operating,
     reason_of,
+    run_async,
 )
 from marketplace_worker.cli.printing import (
     Cell,
@@ -30,8 +30,14 @@ from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import RecordReader, RedriveOutcome, RedrivePreview
 from marketplace_worker.settings import Settings, load_settings
-from marketplace_worker.steps.redriving import Became, Redrive, Result, discard
-from marketplace_worker.store.dead_letters import BIGINT_MAX, Action, Head, Meaning, Status
+from marketplace_worker.steps.redriving import Redrive, RedriveResult, Result, discard
+from marketplace_worker.store.dead_letters import (
+    BIGINT_MAX,
+    DiscardMeaning,
+    LetterStatus,
+    LetterSummary,
+    OperatorAction,
+)
 from marketplace_worker.terminal import visible
 
 RATE_MAX = 10_000
@@ -52,9 +58,9 @@ NoUse = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 
 
-def position_of(head: Head) -> str:
+def position_of(summary: LetterSummary) -> str:
     """Where its record stood, and which part of it this is, if not the first."""
-    return f"{head.position} part {head.part}" if head.part else head.position
+    return f"{summary.position} part {summary.part}" if summary.part else summary.position
 
 
 def no_such(ids: Collection[int]) -> Misconfigured:
@@ -84,14 +90,14 @@ def redrive_command(
     """
     if sum((bool(ids), group is not None, everything)) != 1:
         raise Misconfigured("which dead letters? Their ids, or --group, or --all: one of these")
-    chosen = _Chosen(frozenset(ids or ()), group, (Status.WAITING, Status.DISCARDED))
+    chosen = _Chosen(frozenset(ids or ()), group, (LetterStatus.WAITING, LetterStatus.DISCARDED))
     settings = load_settings(config)
     with JsonList("would" if dry_run else "results") as document:
         shown = _Shown(document if as_json else None)
         if dry_run:
-            _print_prospects(go(_prospects(settings, chosen, shown)), shown)
+            _print_prospects(run_async(_prospects(settings, chosen, shown)), shown)
         else:
-            done = go(_redrive(settings, chosen, _action(by, reason), rate, shown))
+            done = run_async(_redrive(settings, chosen, _action(by, reason), rate, shown))
             _print_redriven(done, shown)
 
 
@@ -111,11 +117,11 @@ class _Shown:
         elif len(self.rows) < SHOWN_MAX:
             self.rows.append(row)
 
-    def print_table(self, head: Sequence[str]) -> None:
+    def print_table(self, summary: Sequence[str]) -> None:
         """Print the first, and how many more there are."""
         if self.rows:
             printed("")
-            print_table(head, self.rows)
+            print_table(summary, self.rows)
         if self.count > len(self.rows):
             printed(f"… and {self.count - len(self.rows)} more: --json has all")
 
@@ -127,20 +133,20 @@ class _Chosen:
 
     ids: frozenset[int]
     group: str | None
-    statuses: tuple[Status, ...]
+    statuses: tuple[LetterStatus, ...]
 
 
-def _action(by: str | None, reason: str | None) -> Action:
+def _action(by: str | None, reason: str | None) -> OperatorAction:
     if by is None or reason is None:
         raise Misconfigured("--by and --reason: who does it and why is kept (not for --dry-run)")
-    return Action(name_of(by), reason_of(reason))
+    return OperatorAction(name_of(by), reason_of(reason))
 
 
 async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
     """The ids of what is to be done, in the order of refusal."""
     async with inspecting(settings) as inspector:
         if chosen.ids:
-            found = await inspection.heads(inspector, chosen.ids)
+            found = await inspection.summaries(inspector, chosen.ids)
             if missing := chosen.ids - found.keys():
                 raise no_such(missing)
             return [each.id for each in found.values() if each.status in chosen.statuses]
@@ -154,12 +160,12 @@ async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
 
 
 async def _redrive(
-    settings: Settings, chosen: _Chosen, action: Action, rate: int, shown: _Shown
+    settings: Settings, chosen: _Chosen, action: OperatorAction, rate: int, shown: _Shown
 ) -> Redrive:
     ids = await _choose(settings, chosen)
 
     def report(result: Result) -> None:
-        if shown.document is None and result.became is Became.REDRIVEN:
+        if shown.document is None and result.became is RedriveResult.REDRIVEN:
             return
         reason = str(result.refusal) if result.refusal else ""
         shown.add(
@@ -173,7 +179,7 @@ async def _redrive(
         )
 
     async with operating(settings) as worker:
-        statuses = chosen.statuses if chosen.ids else (Status.WAITING,)
+        statuses = chosen.statuses if chosen.ids else (LetterStatus.WAITING,)
         redrive = Redrive(worker, action, statuses, report)
         if ids:
             await redrive.take(ids, rate=rate)
@@ -190,10 +196,10 @@ async def _prospects(settings: Settings, chosen: _Chosen, shown: _Shown) -> Coun
         async for each in inspection.preview_redrive(inspector, ids, reader):
             would[each.would] += 1
             shown.add(
-                (each.head.id, position_of(each.head), each.would, _prospect(each)),
+                (each.summary.id, position_of(each.summary), each.would, _prospect(each)),
                 {
-                    "id": each.head.id,
-                    "position": each.head.position,
+                    "id": each.summary.id,
+                    "position": each.summary.position,
                     "would": each.would,
                     **_refusal(each.refusal),
                     "facts": [{"fact": fact, "taken_before": known} for fact, known in each.facts],
@@ -210,7 +216,7 @@ def _print_redriven(redrive: Redrive, shown: _Shown) -> None:
     if shown.document is not None:
         shown.document.print(
             {
-                **{each.value: became[each] for each in Became},
+                **{each.value: became[each] for each in RedriveResult},
                 "outcomes": dict(redrive.applied),
                 "duplicates": redrive.duplicates,
                 "activity": redrive.activity,
@@ -225,9 +231,13 @@ def _print_redriven(redrive: Redrive, shown: _Shown) -> None:
     outcomes += [f"{redrive.activity} counted"] if redrive.activity else []
     print_facts(
         {
-            "redriven": became[Became.REDRIVEN],
+            "redriven": became[RedriveResult.REDRIVEN],
             "what they say": ", ".join(outcomes) or "nothing",
-            **_still(became[Became.REFUSED], became[Became.FAILED], became[Became.LEFT]),
+            **_still(
+                became[RedriveResult.REFUSED],
+                became[RedriveResult.FAILED],
+                became[RedriveResult.LEFT],
+            ),
         }
     )
     shown.print_table(("id", "position", "became", "reason"))
@@ -300,14 +310,14 @@ def discard_command(
     """
     if bool(ids) is (group is not None):
         raise Misconfigured("which dead letters? Their ids, or --group: one of these")
-    statuses = (Status.WAITING, Status.DISCARDED) if no_use else (Status.WAITING,)
+    statuses = (LetterStatus.WAITING, LetterStatus.DISCARDED) if no_use else (LetterStatus.WAITING,)
     chosen = _Chosen(frozenset(ids or ()), group, statuses)
-    meaning = Meaning.NO_USE if no_use else Meaning.POSSIBLE_USE
+    meaning = DiscardMeaning.NO_USE if no_use else DiscardMeaning.POSSIBLE_USE
     if dry_run:
-        count = len(go(_choose(load_settings(config), chosen)))
+        count = len(run_async(_choose(load_settings(config), chosen)))
         said = f"would be discarded: {count}; nothing was written"
     else:
-        count = go(_discard(load_settings(config), chosen, _action(by, reason), meaning))
+        count = run_async(_discard(load_settings(config), chosen, _action(by, reason), meaning))
         said = f"discarded: {count}"
     if as_json:
         print_json({"dry_run": dry_run, "discarded": count})
@@ -315,7 +325,9 @@ def discard_command(
         printed(said if count else _NOTHING)
 
 
-async def _discard(settings: Settings, chosen: _Chosen, action: Action, meaning: Meaning) -> int:
+async def _discard(
+    settings: Settings, chosen: _Chosen, action: OperatorAction, meaning: DiscardMeaning
+) -> int:
     ids = await _choose(settings, chosen)
     async with operating(settings) as worker:
         return await discard(ids, action, worker, meaning) if ids else 0

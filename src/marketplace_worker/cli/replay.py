@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, go, inspecting
+from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
 from marketplace_worker.cli.organizations import show
 from marketplace_worker.cli.printing import print_json, print_table, printed, progress
 from marketplace_worker.contract.fields import read_time
@@ -46,9 +46,9 @@ def replay_command(
     if as_of is not None:
         if organization is None:
             raise Misconfigured("--as-of: of which organization? (replay ORG --as-of TIME)")
-        show(go(_as_of(settings, organization, as_of)), as_json=as_json)
+        show(run_async(_as_of(settings, organization, as_of)), as_json=as_json)
         return
-    found = go(_verify(settings, organization))
+    found = run_async(_verify(settings, organization))
     if as_json:
         print_json(
             {

@@ -9,7 +9,7 @@ import typer
 from marketplace_worker import demo as demonstration
 from marketplace_worker import standalone
 from marketplace_worker.app import Loop, run
-from marketplace_worker.cli.options import Config, go
+from marketplace_worker.cli.options import Config, run_async
 from marketplace_worker.cli.printing import printed
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.operations.line_writer import never_waiting
@@ -18,7 +18,7 @@ from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import Migration, migrate
 from marketplace_worker.streams.rights import to_read, to_write
-from marketplace_worker.streams.topics import create_topics, find_doubts
+from marketplace_worker.streams.topics import create_topics, find_topic_warnings
 
 EMBEDDED_FOLDER = "marketplace-worker-data"
 
@@ -43,14 +43,14 @@ def run_command(
     if embedded:
         with never_waiting(sys.stdout) as lines:
             set_up_logs(lines)
-            go(standalone.run_embedded(folder or Path(EMBEDDED_FOLDER), config, loops))
+            run_async(standalone.run_embedded(folder or Path(EMBEDDED_FOLDER), config, loops))
     elif folder is not None:
         raise Misconfigured("--folder is of no use without --embedded")
     else:
         settings = load_settings(config)
         with never_waiting(sys.stdout) as lines:
             set_up_logs(lines, settings.log_level)
-            go(run(settings, loops))
+            run_async(run(settings, loops))
 
 
 def _loops(only: str | None) -> list[Loop]:
@@ -67,7 +67,7 @@ def _loops(only: str | None) -> list[Loop]:
 
 def migrate_command(config: Config = None) -> None:
     """Bring the database's schema up to this version; harmless where it is."""
-    applied = go(_migrate(load_settings(config)))
+    applied = run_async(_migrate(load_settings(config)))
     for migration in applied:
         typer.echo(f"applied {migration.name}")
     if not applied:
@@ -95,10 +95,10 @@ def create_topics_command(
         partitions=partitions,
         replication_factor=replication_factor,
     )
-    for each in go(creation):
+    for each in run_async(creation):
         printed(f"{each.presence} {each.topic}")
     rights = (*to_read(settings.kafka, settings.topics), *to_write(settings.topics))
-    for doubt in go(find_doubts(settings.kafka, settings.topics.state, rights)):
+    for doubt in run_async(find_topic_warnings(settings.kafka, settings.topics.state, rights)):
         printed(f"warning: {doubt.topic} {doubt.sentence}")
 
 

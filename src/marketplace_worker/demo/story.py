@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from marketplace_worker.demo.teller import Message, Teller
+from marketplace_worker.demo.messages import Message, MessageWriter
 
-Telling = Callable[[Teller], tuple[Message, ...]]
+Script = Callable[[MessageWriter], tuple[Message, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Customer:
 
     name: str
     what: str
-    begins: Telling
+    begins: Script
     expected: tuple[str, ...]
-    then: Mapping[str, Telling] = field(default_factory=dict)
+    then: Mapping[str, Script] = field(default_factory=dict)
 
 
 CONTROL_PLANE_LOSS = ("organization.control_plane_lost", "control_plane.access_revoked")
@@ -66,10 +66,10 @@ def _acme() -> Customer:
     return Customer(
         "acme",
         "AWS (EventBridge): the customer cancels and never comes back",
-        lambda say: (
-            *say.sign_up("acme", "aws", "agmt-acme", "payg"),
-            say.agreement_active("acme", "agmt-acme"),
-            say.agreement_ended("acme", "agmt-acme", "CANCELLED"),
+        lambda write: (
+            *write.sign_up("acme", "aws", "agmt-acme", "payg"),
+            write.agreement_active("acme", "agmt-acme"),
+            write.agreement_ended("acme", "agmt-acme", "CANCELLED"),
         ),
         (
             WAY_DOWN[0],
@@ -86,10 +86,10 @@ def _birch() -> Customer:
     return Customer(
         "birch",
         "AWS (SNS): unsubscribes, and subscribes again when suspended",
-        lambda say: (
-            *say.sign_up("birch", "aws", "prod-1/cust-birch", "payg"),
-            say.sns("subscribe-success", "cust-birch"),
-            say.sns("unsubscribe-success", "cust-birch"),
+        lambda write: (
+            *write.sign_up("birch", "aws", "prod-1/cust-birch", "payg"),
+            write.sns("subscribe-success", "cust-birch"),
+            write.sns("unsubscribe-success", "cust-birch"),
         ),
         (
             "organization.canceled",
@@ -99,7 +99,9 @@ def _birch() -> Customer:
             *ALL_RESTORED,
         ),
         {
-            "data_plane.access_revoked": lambda say: (say.sns("subscribe-success", "cust-birch"),),
+            "data_plane.access_revoked": lambda write: (
+                write.sns("subscribe-success", "cust-birch"),
+            ),
         },
     )
 
@@ -108,10 +110,10 @@ def _cedar() -> Customer:
     return Customer(
         "cedar",
         "Google Cloud: billing is switched off; a new entitlement is linked",
-        lambda say: (
-            *say.sign_up("cedar", "gcp", "ent-cedar-1", "commit"),
-            say.google("ENTITLEMENT_ACTIVE", "ent-cedar-1"),
-            say.google("ENTITLEMENT_CANCELLED", "ent-cedar-1", reason="billing-disabled"),
+        lambda write: (
+            *write.sign_up("cedar", "gcp", "ent-cedar-1", "commit"),
+            write.google("ENTITLEMENT_ACTIVE", "ent-cedar-1"),
+            write.google("ENTITLEMENT_CANCELLED", "ent-cedar-1", reason="billing-disabled"),
         ),
         (
             "organization.canceled",
@@ -121,9 +123,9 @@ def _cedar() -> Customer:
             "control_plane.access_restored",
         ),
         {
-            "control_plane.access_revoked": lambda say: (
-                say.google("ENTITLEMENT_ACTIVE", "ent-cedar-2"),
-                say.link("cedar", "gcp", "ent-cedar-2", "commit"),
+            "control_plane.access_revoked": lambda write: (
+                write.google("ENTITLEMENT_ACTIVE", "ent-cedar-2"),
+                write.link("cedar", "gcp", "ent-cedar-2", "commit"),
             )
         },
     )
@@ -133,10 +135,10 @@ def _dune() -> Customer:
     return Customer(
         "dune",
         "Azure: payment fails, and is made good after the suspension; Support lets it back",
-        lambda say: (
-            *say.sign_up("dune", "azure", "sub-dune", "payg"),
-            say.azure("Subscribe", "sub-dune"),
-            say.azure("Suspend", "sub-dune"),
+        lambda write: (
+            *write.sign_up("dune", "azure", "sub-dune", "payg"),
+            write.azure("Subscribe", "sub-dune"),
+            write.azure("Suspend", "sub-dune"),
         ),
         (
             *WAY_DOWN,
@@ -146,8 +148,8 @@ def _dune() -> Customer:
             "support_request.completed",
         ),
         {
-            "data_plane.access_revoked": lambda say: (say.azure("Reinstate", "sub-dune"),),
-            "organization.reinstatement_pending": lambda say: (say.reinstate("dune"),),
+            "data_plane.access_revoked": lambda write: (write.azure("Reinstate", "sub-dune"),),
+            "organization.reinstatement_pending": lambda write: (write.reinstate("dune"),),
         },
     )
 
@@ -156,11 +158,11 @@ def _elm() -> Customer:
     return Customer(
         "elm",
         "AWS (EventBridge): a renewal, which is not churn",
-        lambda say: (
-            *say.sign_up("elm", "aws", "agmt-elm-1", "commit"),
-            say.agreement_active("elm", "agmt-elm-1"),
-            say.agreement_renewed("elm", "agmt-elm-1", by="agmt-elm-2"),
-            say.agreement_ended("elm", "agmt-elm-1", "RENEWED"),
+        lambda write: (
+            *write.sign_up("elm", "aws", "agmt-elm-1", "commit"),
+            write.agreement_active("elm", "agmt-elm-1"),
+            write.agreement_renewed("elm", "agmt-elm-1", by="agmt-elm-2"),
+            write.agreement_ended("elm", "agmt-elm-1", "RENEWED"),
         ),
         ("metering.final_report_due",),
     )
@@ -170,10 +172,10 @@ def _fern() -> Customer:
     return Customer(
         "fern",
         "AWS (EventBridge): buys again from the same account, and signs in",
-        lambda say: (
-            *say.sign_up("fern", "aws", "agmt-fern-1", "commit"),
-            say.agreement_active("fern", "agmt-fern-1"),
-            say.agreement_ended("fern", "agmt-fern-1", "CANCELLED"),
+        lambda write: (
+            *write.sign_up("fern", "aws", "agmt-fern-1", "commit"),
+            write.agreement_active("fern", "agmt-fern-1"),
+            write.agreement_ended("fern", "agmt-fern-1", "CANCELLED"),
         ),
         (
             "organization.canceled",
@@ -184,10 +186,10 @@ def _fern() -> Customer:
             "control_plane.access_restored",
         ),
         {
-            "control_plane.access_revoked": lambda say: (
-                say.agreement_active("fern", "agmt-fern-2"),
+            "control_plane.access_revoked": lambda write: (
+                write.agreement_active("fern", "agmt-fern-2"),
             ),
-            "organization.reinstatement_pending": lambda say: (say.sign_in("fern"),),
+            "organization.reinstatement_pending": lambda write: (write.sign_in("fern"),),
         },
     )
 
@@ -196,7 +198,7 @@ def _grove() -> Customer:
     return Customer(
         "grove",
         "free: nobody ever signs in again",
-        lambda say: (say.created("grove", "free"),),
+        lambda write: (write.created("grove", "free"),),
         (
             *BEFORE_USERS_LEAVE,
             "api_keys.revoked",
@@ -210,7 +212,7 @@ def _hazel() -> Customer:
     return Customer(
         "hazel",
         "free: a user signs in again when given notice",
-        lambda say: (say.created("hazel", "free"),),
+        lambda write: (write.created("hazel", "free"),),
         ("organization.notice_given", "organization.notice_withdrawn"),
-        {"organization.notice_given": lambda say: (say.sign_in("hazel"),)},
+        {"organization.notice_given": lambda write: (write.sign_in("hazel"),)},
     )

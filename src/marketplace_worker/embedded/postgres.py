@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from marketplace_worker.embedded import process
-from marketplace_worker.embedded.process import Account, Command
+from marketplace_worker.embedded.process import Command, SystemAccount
 from marketplace_worker.errors import Misconfigured
 
 USER = "marketplace_worker"
@@ -74,7 +74,7 @@ async def postgres(
 
 
 def _server(
-    binaries: Path, folder: Path, account: Account | None, durability: Durability, port: int
+    binaries: Path, folder: Path, account: SystemAccount | None, durability: Durability, port: int
 ) -> Command:
     settings = (
         f"listen_addresses={process.LOOPBACK}",
@@ -97,7 +97,7 @@ def _server(
 
 
 async def _make_data(
-    binaries: Path, folder: Path, account: Account | None, durability: Durability
+    binaries: Path, folder: Path, account: SystemAccount | None, durability: Durability
 ) -> None:
     """Run initdb; it works in a new folder that is renamed last, so a half-made one is not used."""
     new, data, password = folder / "data.new", folder / "data", folder / "password"
@@ -165,7 +165,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _account(data: Path, executable: Path) -> Account | None:
+def _account(data: Path, executable: Path) -> SystemAccount | None:
     """Whom to run Postgres as: ourselves, but for root, as whom it refuses to run.
 
     Raises:
@@ -180,7 +180,7 @@ def _account(data: Path, executable: Path) -> Account | None:
         return None
     entry = pwd.getpwuid(owner) if owner else pwd.getpwnam(UNPRIVILEGED)
     closed = any(_is_closed(path, entry.pw_uid) for path in (data.parent, executable))
-    return Account(uid=entry.pw_uid, gid=entry.pw_gid, passes_closed_folders=closed)
+    return SystemAccount(uid=entry.pw_uid, gid=entry.pw_gid, passes_closed_folders=closed)
 
 
 def _is_closed(path: Path, uid: int) -> bool:

@@ -36,7 +36,7 @@ _LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SystemAccount:
     """The operating system's user that a child runs as.
 
     `passes_closed_folders`: it may go through folders that are closed to it, as root may; needed
@@ -66,7 +66,7 @@ class Command:
     folder: Path
     stop_signals: Sequence[signal.Signals]
     stop_seconds: float = 10.0
-    account: Account | None = None
+    account: SystemAccount | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
 

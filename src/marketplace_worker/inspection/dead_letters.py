@@ -23,7 +23,12 @@ from marketplace_worker.lifecycle.facts import (
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.store import dead_letters, journal
 from marketplace_worker.store.database import one_moment, transaction
-from marketplace_worker.store.dead_letters import DeadLetter, Group, Head, Status
+from marketplace_worker.store.dead_letters import (
+    DeadLetter,
+    LetterGroup,
+    LetterStatus,
+    LetterSummary,
+)
 from marketplace_worker.translate import EmailHasher, translate
 
 PAGE = 20
@@ -48,7 +53,7 @@ class RedrivePreview:
     `facts` are what its record says, in words, each with whether it was taken before.
     """
 
-    head: Head
+    summary: LetterSummary
     would: RedriveOutcome
     refusal: Malformed | None = None
     facts: Sequence[tuple[str, bool]] = ()
@@ -62,15 +67,15 @@ class RecordReader:
     hash_email: EmailHasher
 
 
-async def groups(inspector: Inspector) -> Sequence[Group]:
+async def groups(inspector: Inspector) -> Sequence[LetterGroup]:
     """What waits, by topic, field and reason; the largest group first."""
     async with transaction(inspector.pool) as conn:
         return await dead_letters.groups(conn)
 
 
 async def page(
-    inspector: Inspector, status: Status, *, group: str | None, before: int | None, limit: int
-) -> Sequence[Head]:
+    inspector: Inspector, status: LetterStatus, *, group: str | None, before: int | None, limit: int
+) -> Sequence[LetterSummary]:
     """The newest of a status, or of one group of it, that came before one of them."""
     async with transaction(inspector.pool) as conn:
         return await dead_letters.page(
@@ -93,10 +98,10 @@ async def one(inspector: Inspector, id_: int) -> DeadLetter | None:
         return next(iter(await dead_letters.read(conn, [id_])), None)
 
 
-async def heads(inspector: Inspector, ids: Collection[int]) -> Mapping[int, Head]:
+async def summaries(inspector: Inspector, ids: Collection[int]) -> Mapping[int, LetterSummary]:
     """Those of these that there are."""
     async with transaction(inspector.pool) as conn:
-        return {each.id: each for each in await dead_letters.heads(conn, ids)}
+        return {each.id: each for each in await dead_letters.summaries(conn, ids)}
 
 
 async def preview_redrive(
@@ -143,21 +148,23 @@ def _facts(said: ReadResult) -> Iterator[Fact]:
 def _prospect(letter: DeadLetter, said: ReadResult, known: set[Identity]) -> RedrivePreview:
     """`known` is what was taken before; what this one would tell is added to it."""
     if said is None:
-        return RedrivePreview(letter.head, RedriveOutcome.LEAVE)
+        return RedrivePreview(letter.summary, RedriveOutcome.LEAVE)
     if isinstance(said, Exception):
-        return RedrivePreview(letter.head, RedriveOutcome.FAIL, Malformed(type(said).__name__))
-    own = said[letter.head.part] if letter.head.part < len(said) else None
+        return RedrivePreview(letter.summary, RedriveOutcome.FAIL, Malformed(type(said).__name__))
+    own = said[letter.summary.part] if letter.summary.part < len(said) else None
     refusal = own if isinstance(own, Malformed) else None
-    facts = [(_named(each), _counted_or_known(each, letter.head, known)) for each in _facts(said)]
+    facts = [
+        (_named(each), _counted_or_known(each, letter.summary, known)) for each in _facts(said)
+    ]
     return RedrivePreview(
-        letter.head, RedriveOutcome.REFUSE if refusal else RedriveOutcome.TAKE, refusal, facts
+        letter.summary, RedriveOutcome.REFUSE if refusal else RedriveOutcome.TAKE, refusal, facts
     )
 
 
-def _counted_or_known(fact: Fact, head: Head, known: set[Identity]) -> bool:
+def _counted_or_known(fact: Fact, summary: LetterSummary, known: set[Identity]) -> bool:
     """Activity is counted, not known by its identity."""
     if isinstance(fact, LoggedIn | ApiRequested):
-        return head.counted
+        return summary.counted
     before = fact.identity in known
     known.add(fact.identity)
     return before

@@ -35,7 +35,7 @@ from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import journal
 from marketplace_worker.store.database import one_moment
-from marketplace_worker.store.journal import Chapter
+from marketplace_worker.store.journal import HistoryEntry
 
 PAGE = 500
 
@@ -95,7 +95,7 @@ async def history(inspector: Inspector, organization: OrganizationId) -> list[Hi
     return lines
 
 
-def _lines(chapter: Chapter, notable: Notable) -> Iterator[HistoryLine]:
+def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
     fact = chapter.fact
     actor = ERASED if fact is None else actor_of(fact)
     what, about = (chapter.kind, {ERASED: True}) if fact is None else _description(fact, notable)
@@ -139,7 +139,7 @@ def _lines(chapter: Chapter, notable: Notable) -> Iterator[HistoryLine]:
         )
 
 
-def _effective_at(chapter: Chapter) -> datetime:
+def _effective_at(chapter: HistoryEntry) -> datetime:
     """The state event comes first of those of its transition (lifecycle.md section 9)."""
     moments = (datetime.fromisoformat(event["effective_at"]) for event in chapter.events)
     return next(moments, chapter.decided_at)

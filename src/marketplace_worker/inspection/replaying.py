@@ -118,7 +118,7 @@ async def _page_of_organizations(
     inspector: Inspector, after: OrganizationId | None
 ) -> list[OrganizationId]:
     async with one_moment(inspector.pool) as conn:
-        return list(await organizations.heard_of(conn, after=after, limit=PAGE))
+        return list(await organizations.every_known(conn, after=after, limit=PAGE))
 
 
 async def _page_of_subscriptions(

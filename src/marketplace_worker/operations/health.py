@@ -14,7 +14,7 @@ FAILURES_MAX = 2
 """Failures in a row that are no news: a deadlock, a lost connection.  One more, and it is said."""
 
 
-class Sign:
+class Heartbeat:
     """A loop's sign of life: given at each turn, with how long the loop will then rest."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Sign:
         self.failures += 1
         self.reason = reason
 
-    def give(self, *, rest_s: float = 0.0) -> None:
+    def beat(self, *, rest_s: float = 0.0) -> None:
         """Say that the loop turns, and will be silent for `rest_s` by its own choice."""
         self._due_at = time.monotonic() + rest_s
 
@@ -49,20 +49,22 @@ class Health:
         self.silence_max_s = silence_max_s
         self.started = False
         self._stopping = stopping
-        self._signs: dict[str, Sign] = {}
-        self._looks: dict[str, tuple[float, str]] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._reports: dict[str, tuple[float, str]] = {}
 
-    def sign(self, loop: str) -> Sign:
+    def heartbeat(self, loop: str) -> Heartbeat:
         """The sign of a loop, which is expected from now on."""
-        return self._signs.setdefault(loop, Sign())
+        return self._heartbeats.setdefault(loop, Heartbeat())
 
-    def looked_at(self, part: str, *, lacks: str = "") -> None:
-        """Keep what was seen of a part just now: a sentence without its subject, if it lacks."""
-        self._looks[part] = (time.monotonic(), lacks)
+    def report(self, part: str, *, not_ready_reason: str = "") -> None:
+        """Record the state of a part now.  The reason is a sentence without its
+        subject; empty if ready.
+        """
+        self._reports[part] = (time.monotonic(), not_ready_reason)
 
     def silences(self) -> Mapping[str, float]:
         """For how long each loop has been silent, in seconds."""
-        return {loop: sign.silent_s for loop, sign in list(self._signs.items())}
+        return {loop: sign.silent_s for loop, sign in list(self._heartbeats.items())}
 
     def hanging(self) -> Sequence[str]:
         """A sentence for each loop that is silent for too long; none: the worker is alive.
@@ -78,7 +80,7 @@ class Health:
             if silent_s > self.silence_max_s
         ]
 
-    def lacking(self) -> Sequence[str]:
+    def not_ready_reasons(self) -> Sequence[str]:
         """A sentence for each thing without which no work is done; none: the worker is ready."""
         return [*self._whole(), *self._seen(), *self._failing(), *self.hanging()]
 
@@ -90,7 +92,7 @@ class Health:
     def _seen(self) -> Sequence[str]:
         now = time.monotonic()
         sentences = []
-        for part, (seen_at, lacks) in list(self._looks.items()):
+        for part, (seen_at, lacks) in list(self._reports.items()):
             if lacks:
                 sentences.append(f"{part}: {lacks}")
             elif now - seen_at > SEEN_WITHIN_S:
@@ -100,6 +102,6 @@ class Health:
     def _failing(self) -> Sequence[str]:
         return [
             f"{loop}: failed {sign.failures} times in a row: {sign.reason}"
-            for loop, sign in list(self._signs.items())
+            for loop, sign in list(self._heartbeats.items())
             if sign.failures > FAILURES_MAX
         ]

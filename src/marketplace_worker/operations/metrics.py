@@ -120,7 +120,7 @@ def count(outcomes: Iterable[str], events: Iterable[Event]) -> None:
                 pass
 
 
-def guard_stands(safeguards: Safeguards) -> None:
+def show_guard(safeguards: Safeguards) -> None:
     """Show the guard as it was found."""
     GUARD_TRIPPED.labels(GuardSide.STEPS).set(safeguards.trip is not None)
     GUARD_TRIPPED.labels(GuardSide.REQUESTS).set(safeguards.requests_trip is not None)
@@ -133,5 +133,5 @@ def _sides(guard: GuardSide) -> tuple[GuardSide, ...]:
 
 def observe(health: Health) -> None:
     """Let the figures of health be those of this worker, read when they are asked for."""
-    READY.set_function(lambda: not health.lacking())
+    READY.set_function(lambda: not health.not_ready_reasons())
     SILENCE.set_function(lambda: max(health.silences().values(), default=0.0))

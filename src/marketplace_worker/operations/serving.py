@@ -126,7 +126,7 @@ class _Request(metrics.Exposition):
             case "/livez":
                 self._report("alive", "not alive", health.hanging(), _turns(health))
             case "/readyz":
-                self._report("ready", "not ready", health.lacking(), ())
+                self._report("ready", "not ready", health.not_ready_reasons(), ())
             case _:
                 self._text(HTTPStatus.NOT_FOUND, ["GET /livez, /readyz or /metrics"])
 

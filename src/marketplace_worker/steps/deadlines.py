@@ -8,8 +8,9 @@ import structlog
 from marketplace_worker.errors import Unavailable, machine_refusals_named
 from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.steps.comparing_clocks import compare_clocks
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.clock_check import compare_clocks
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import transaction
 
@@ -60,32 +61,32 @@ async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -
     """
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        now = await worker.own_clock.moment(conn, worker.clock)
+        now = await worker.local_clock.checked_now(conn, worker.clock)
         if now is None:
             return False
         since = worker.deadlines.since(now)
         due = await organizations.claim_due(conn, since=since, now=now, limit=limit)
         if not due:
-            worker.deadlines.done_all(now)
+            worker.deadlines.advance_past(now)
             return True
         claimed += [each.id for each in due]
         loaded = await working_set.load_due(
             conn, [each.read() for each in due], worker.policies.current, now=now
         )
-        tally = await Tally.begin(conn, loaded, worker, now=now)
+        unit = await UnitOfWork.begin(conn, loaded, worker, now=now)
 
         for organization in claimed:
-            await tally.decide(
+            await unit.decide(
                 deadline_of(loaded.fleet.organization(organization), now), position="deadline"
             )
 
-        await tally.write(conn, worker.topics)
-    worker.deadlines.done(due[-1].due_at)
-    tally.tell()
+        await unit.write(conn, worker.topics)
+    worker.deadlines.advance(due[-1].due_at)
+    unit.report()
     log.info(
         "deadlines_fired",
         organizations=len(due),
-        events=len(tally.events),
+        events=len(unit.events),
         took_ms=round((perf_counter() - began) * 1000, 1),
     )
     return True

@@ -9,7 +9,8 @@ from marketplace_worker.lifecycle.facts import Erased
 from marketplace_worker.lifecycle.scope import BatchScope
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import journal, replay, subscriptions, working_set
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.replay import ReplayGroup
@@ -40,18 +41,18 @@ async def erase(fact: Erased, worker: Worker) -> Outcome:
             )
             if group != await replay.group_of(conn, [fact.organization]):
                 continue
-            tally, outcome = await _erase(conn, fact, loaded, group, worker)
-        tally.tell()
+            unit, outcome = await _erase(conn, fact, loaded, group, worker)
+        unit.report()
         return outcome
     raise Unavailable(f"what belongs to {fact.organization} grows faster than it is locked")
 
 
 async def _erase(
     conn: Connection, fact: Erased, loaded: WorkingSet, group: ReplayGroup, worker: Worker
-) -> tuple[Tally, Outcome]:
-    tally = await Tally.begin(conn, loaded, worker)
-    decision = await tally.decide(fact, position="operator")
-    await tally.write(conn, worker.topics)
+) -> tuple[UnitOfWork, Outcome]:
+    unit = await UnitOfWork.begin(conn, loaded, worker)
+    decision = await unit.decide(fact, position="operator")
+    await unit.write(conn, worker.topics)
     if decision.outcome is not Outcome.REFUSED:
         own = await replay.own(conn, fact.organization)
         await _forget_accounts(conn, loaded, own)
@@ -64,10 +65,10 @@ async def _erase(
             ],
             await journal.heads(conn, group.chains),
             journal_id=await replay.last_row(conn),
-            decided_at=tally.now,
+            decided_at=unit.now,
         )
         await replay.erase(conn, fact.organization, own)
-    return tally, decision.outcome
+    return unit, decision.outcome
 
 
 async def _forget_accounts(

@@ -10,26 +10,32 @@ import structlog
 
 from marketplace_worker.errors import TookTooLong, Unavailable, machine_refusals_named
 from marketplace_worker.record import Record
-from marketplace_worker.steps.counting import Counting
-from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.pacing import Pace
-from marketplace_worker.steps.taking import Batch, failed_on, read_batch, take, while_watched
+from marketplace_worker.runtime.activity_counting import ActivityCounting
+from marketplace_worker.runtime.applying import (
+    ParsedBatch,
+    failed_record,
+    parse_batch,
+    retry_while_watched,
+    take,
+)
+from marketplace_worker.runtime.batch_sizing import BatchSizer
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store.database import transaction
 
 log = structlog.get_logger(__name__)
 
 
 async def ingest(
-    records: Sequence[Record], worker: Worker, pace: Pace | None = None
+    records: Sequence[Record], worker: Worker, sizer: BatchSizer | None = None
 ) -> AbstractSet[str]:
     """Take in a batch; when this returns, its offsets may be committed, but for some topics.
 
-    Returns the topics that are stopped (`steps/intake.py`): all their records must be given again,
-    also where some were taken.
+    Returns the topics that are stopped (`runtime/intake.py`): all their records must be delivered
+    again, also where some were applied.
 
     A record on which we fail ourselves is found by halving the batch, kept in the dead letters with
     what went wrong, and logged at `error`: it stops nothing and is not lost.  So is one over which
-    Postgres takes too long again and again; `pace` remembers that from one call to the next.
+    Postgres takes too long again and again; `sizer` remembers that from one call to the next.
 
     Raises:
         Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; what was
@@ -41,28 +47,30 @@ async def ingest(
     bounded = worker.intake.bounded
     received = [bounded(record.received(now)) for record in records if record.topic not in stopped]
     came_too = {record.topic for record in records} & stopped
-    return came_too | await _ingest_parts(received, worker, pace or Pace())
+    return came_too | await _ingest_parts(received, worker, sizer or BatchSizer())
 
 
-async def _ingest_parts(records: Sequence[Record], worker: Worker, pace: Pace) -> AbstractSet[str]:
+async def _ingest_parts(
+    records: Sequence[Record], worker: Worker, sizer: BatchSizer
+) -> AbstractSet[str]:
     """Take as much at once as Postgres has time for: everything, as a rule."""
     stopped: AbstractSet[str] = frozenset()
-    rest = pace.begin(records)
+    rest = sizer.begin(records)
     while rest:
-        part, rest = rest[: pace.rows], rest[pace.rows :]
+        part, rest = rest[: sizer.rows], rest[sizer.rows :]
         try:
             stopped |= await _take_all(part, worker)
         except TookTooLong as slow:
-            if not pace.record_timeout(part):
+            if not sizer.record_timeout(part):
                 raise
             log.exception("record_failed", position=part[0].position)
-            stopped |= await _take_or_stop(part, failed_on(part[0], slow), worker)
+            stopped |= await _take_or_stop(part, failed_record(part[0], slow), worker)
         rest = [record for record in rest if record.topic not in stopped]
         if rest:
-            pace.record_applied([record for record in part if record.topic not in stopped])
-        if rest and pace.is_spent:
+            sizer.record_applied([record for record in part if record.topic not in stopped])
+        if rest and sizer.is_spent:
             raise Unavailable("Postgres takes its time: the batch is taken in parts")
-    pace.end()
+    sizer.end()
     return stopped
 
 
@@ -72,14 +80,14 @@ async def _take_all(records: Sequence[Record], worker: Worker) -> AbstractSet[st
         return frozenset()
     try:
         with machine_refusals_named():
-            return await _take_or_stop(records, await read_batch(records, worker), worker)
+            return await _take_or_stop(records, await parse_batch(records, worker), worker)
     except Unavailable:
         raise
     except Exception as bug:  # here our own bugs meet the input that shows them
         if len(records) == 1:
             log.exception("record_failed", position=records[0].position)
             # Parked: a person must look, and may give it again.
-            return await _take_or_stop(records, failed_on(records[0], bug), worker)
+            return await _take_or_stop(records, failed_record(records[0], bug), worker)
         middle = len(records) // 2
         stopped = await _take_all(records[:middle], worker)
         rest = [record for record in records[middle:] if record.topic not in stopped]
@@ -87,25 +95,25 @@ async def _take_all(records: Sequence[Record], worker: Worker) -> AbstractSet[st
 
 
 async def _take_or_stop(
-    records: Sequence[Record], batch: Batch, worker: Worker
+    records: Sequence[Record], batch: ParsedBatch, worker: Worker
 ) -> AbstractSet[str]:
     """Take what was read, but for the topics that would be flooding the dead letters with it."""
     floods = worker.intake.floods(records, batch.refused)
     if not floods:
-        await while_watched(lambda: _take_in(records, batch, worker))
+        await retry_while_watched(lambda: _take_in(records, batch, worker))
         return frozenset()
     await worker.intake.stop(worker.pool, worker.clock, floods)
     stopped = frozenset(flood.topic for flood in floods)
     return stopped | await _take_all([r for r in records if r.topic not in stopped], worker)
 
 
-async def _take_in(records: Sequence[Record], batch: Batch, worker: Worker) -> None:
+async def _take_in(records: Sequence[Record], batch: ParsedBatch, worker: Worker) -> None:
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        counting = await Counting.begin(conn, batch.said, worker.feeds)
+        counting = await ActivityCounting.begin(conn, batch.said, worker.feeds)
         taken = await take(conn, batch, counting, worker)
-    worker.intake.took(records, taken.refused)
-    taken.tell()
+    worker.intake.record_applied(records, taken.refused)
+    taken.report()
     oldest = min(record.recorded_at for record in records)
     log.info(
         "batch_ingested",
@@ -114,7 +122,7 @@ async def _take_in(records: Sequence[Record], batch: Batch, worker: Worker) -> N
         duplicates=taken.duplicates,
         activity=taken.activity,
         dead_letters=len(taken.refused),
-        events=len(taken.tally.events),
-        lag_ms=round((taken.tally.now - oldest).total_seconds() * 1000),
+        events=len(taken.unit.events),
+        lag_ms=round((taken.unit.now - oldest).total_seconds() * 1000),
         took_ms=round((perf_counter() - began) * 1000, 1),
     )

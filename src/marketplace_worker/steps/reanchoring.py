@@ -21,7 +21,8 @@ from marketplace_worker.lifecycle.reanchoring import (
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import Pool, transaction
 
@@ -45,7 +46,7 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CorrectionOrder:
     """Who has it corrected, and why; `id` names it."""
 
     id: str
@@ -88,7 +89,7 @@ def _correction(organization: Organization, wrong: WrongClockPeriod) -> Correcti
     )
 
 
-async def correct(worker: Worker, wrong: WrongClockPeriod, order: Order) -> int:
+async def correct(worker: Worker, wrong: WrongClockPeriod, order: CorrectionOrder) -> int:
     """Correct all of them, and what the guard counted; returns how many organizations.
 
     Each is looked at as it stands then; whoever was only to be looked at too late is looked at now.
@@ -111,11 +112,16 @@ async def correct(worker: Worker, wrong: WrongClockPeriod, order: Order) -> int:
         corrected += len(found)
         async with transaction(worker.pool) as conn:
             now = await worker.clock(conn)
-            await organizations.hasten(conn, [each.id for each in page], since=wrong.since, now=now)
+            await organizations.recheck_now(
+                conn, [each.id for each in page], since=wrong.since, now=now
+            )
 
 
 async def _correct_page(
-    worker: Worker, wrong: WrongClockPeriod, order: Order, found: Sequence[OrganizationId | None]
+    worker: Worker,
+    wrong: WrongClockPeriod,
+    order: CorrectionOrder,
+    found: Sequence[OrganizationId | None],
 ) -> None:
     if not found:
         return
@@ -129,9 +135,9 @@ async def _correct_page(
             for each in found
         ]  # fmt: skip
         loaded = await working_set.lock_for(conn, scope_of(facts))
-        tally = await Tally.begin(conn, loaded, worker)
+        unit = await UnitOfWork.begin(conn, loaded, worker)
         for fact in facts:
             if _is_wrong_still(fact.organization, loaded.fleet, wrong):
-                await tally.decide(fact, position="operator")
-        await tally.write(conn, worker.topics)
-    tally.tell()
+                await unit.decide(fact, position="operator")
+        await unit.write(conn, worker.topics)
+    unit.report()

@@ -17,7 +17,8 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.scope import BatchScope, scope_of
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Identity, OrganizationId
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import published, safeguards, working_set
 from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.published import Gap
@@ -81,16 +82,16 @@ async def begin(worker: Worker, operator: Operator) -> None:
     """
     async with transaction(worker.pool) as conn:
         newest = await published.of_the_worker(conn)
-        tally = await _lock_safeguards(conn, worker)
-        stands = tally.fleet.safeguards
+        unit = await _lock_safeguards(conn, worker)
+        stands = unit.fleet.safeguards
         if stands.epoch_open and newest <= stands.sequence:
             return
         began = EpochBegan(
-            Identity("operator", operator.id), tally.now, operator.by, operator.reason, newest
+            Identity("operator", operator.id), unit.now, operator.by, operator.reason, newest
         )
-        await tally.decide(began, position="operator")
-        await tally.write(conn, worker.topics)
-    tally.tell()
+        await unit.decide(began, position="operator")
+        await unit.write(conn, worker.topics)
+    unit.report()
 
 
 async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> None:
@@ -101,38 +102,38 @@ async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> No
     async with transaction(worker.pool) as conn:
         ids = {each.told.organization for each in behind}
         loaded = await working_set.lock_for(conn, BatchScope(organizations=ids))
-        tally = await Tally.begin(conn, loaded, worker)
+        unit = await UnitOfWork.begin(conn, loaded, worker)
         for each in behind:
             told = each.told
             lost_for = told.deactivated_for or DeactivationCause.MARKETPLACE_CANCELLATION
             fact = PublishedBefore(
                 Identity(RECOVERY, f"{cause}/{told.organization}"),
-                tally.now,
+                unit.now,
                 told.organization,
                 told.sequence,
                 told.revision,
                 lost_for if each.lost else None,
             )
-            await tally.decide(fact, position="operator")
-        await tally.write(conn, worker.topics)
-    tally.tell()
+            await unit.decide(fact, position="operator")
+        await unit.write(conn, worker.topics)
+    unit.report()
 
 
 async def complete(worker: Worker, operator: Operator) -> None:
     """From here on the guard may be released; what was gathered is forgotten."""
     async with transaction(worker.pool) as conn:
-        tally = await _lock_safeguards(conn, worker)
+        unit = await _lock_safeguards(conn, worker)
         completed = EpochCompleted(
             Identity("operator", f"{operator.id}/completed"),
-            tally.now,
+            unit.now,
             operator.by,
             operator.reason,
         )
-        await tally.decide(completed, position="operator")
-        await tally.write(conn, worker.topics)
+        await unit.decide(completed, position="operator")
+        await unit.write(conn, worker.topics)
         await published.forget(conn)
         await published.compared(conn, await published.server_started_at(conn))
-    tally.tell()
+    unit.report()
 
 
 async def forget(worker: Worker) -> None:
@@ -146,14 +147,14 @@ async def judge(worker: Worker, fact: ClosureJudged) -> Outcome:
     """Decide on an organization that was published as deactivated, as a person says."""
     async with transaction(worker.pool) as conn:
         loaded = await working_set.lock_for(conn, scope_of([fact]))
-        tally = await Tally.begin(conn, loaded, worker)
-        decision = await tally.decide(fact, position="operator")
-        await tally.write(conn, worker.topics)
-    tally.tell()
+        unit = await UnitOfWork.begin(conn, loaded, worker)
+        decision = await unit.decide(fact, position="operator")
+        await unit.write(conn, worker.topics)
+    unit.report()
     return decision.outcome
 
 
-async def _lock_safeguards(conn: Connection, worker: Worker) -> Tally:
+async def _lock_safeguards(conn: Connection, worker: Worker) -> UnitOfWork:
     loaded = working_set.WorkingSet()
     await loaded.lock_safeguards(conn)
-    return await Tally.begin(conn, loaded, worker)
+    return await UnitOfWork.begin(conn, loaded, worker)

@@ -23,19 +23,25 @@ from tenacity import (
 
 from marketplace_worker.errors import Malformed, Unavailable, machine_refusals_named
 from marketplace_worker.record import Record
-from marketplace_worker.steps.counting import Counting
-from marketplace_worker.steps.deciding import Worker
-from marketplace_worker.steps.taking import (
-    Taken,
-    failed_on,
+from marketplace_worker.runtime.activity_counting import ActivityCounting
+from marketplace_worker.runtime.applying import (
+    AppliedBatch,
+    failed_record,
+    parse_batch,
     promise,
-    read_batch,
+    retry_while_watched,
     take,
-    while_watched,
 )
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import dead_letters, possible_use
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.dead_letters import Action, DeadLetter, Meaning, Refused, Status
+from marketplace_worker.store.dead_letters import (
+    DeadLetter,
+    DiscardMeaning,
+    LetterStatus,
+    OperatorAction,
+    RefusedPart,
+)
 
 LETTERS_MAX = 20
 """How many are taken in one transaction; each may be a megabyte."""
@@ -50,7 +56,7 @@ that starts again, should not end what takes an hour."""
 log = structlog.get_logger(__name__)
 
 
-class Became(StrEnum):
+class RedriveResult(StrEnum):
     """What a redrive made of a dead letter: taken in; refused again, for it still cannot be read;
     failed on by us again; or left as it is, for its topic is none of the settings'.
     """
@@ -67,7 +73,7 @@ class Result:
 
     id: int
     position: str
-    became: Became
+    became: RedriveResult
     refusal: Malformed | None = None
 
 
@@ -85,10 +91,10 @@ class Redrive:
     """
 
     worker: Worker
-    action: Action
-    statuses: Collection[Status] = (Status.WAITING,)
+    action: OperatorAction
+    statuses: Collection[LetterStatus] = (LetterStatus.WAITING,)
     report: Callable[[Result], None] = _unreported
-    became: Counter[Became] = field(default_factory=Counter)
+    became: Counter[RedriveResult] = field(default_factory=Counter)
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     activity: int = 0
@@ -107,61 +113,63 @@ class Redrive:
         try:
             while batch := list(islice(todo, min(LETTERS_MAX, rate))):
                 await asyncio.sleep(began + self.became.total() / rate - clock())
-                await self._halving(batch)
+                await self._take_halving(batch)
         finally:
             log.info(
                 "dead_letters_redriven",
                 asked=len(ids),
-                **{each.value: self.became[each] for each in Became},
+                **{each.value: self.became[each] for each in RedriveResult},
                 outcomes=dict(self.applied),
                 duplicates=self.duplicates,
                 activity=self.activity,
             )
 
-    async def _halving(self, ids: Sequence[int]) -> None:
+    async def _take_halving(self, ids: Sequence[int]) -> None:
         """As ingest does: what we fail on ourselves is found by halving; the others are taken."""
         try:
-            await _patiently(lambda: while_watched(lambda: self._take_in(ids)))
+            await _retrying(lambda: retry_while_watched(lambda: self._take_in(ids)))
         except Unavailable:
             raise
         except Exception as bug:  # noqa: BLE001 - here our own bugs meet the input that shows them
             if len(ids) == 1:
                 error = bug
-                await _patiently(lambda: self._fail(ids[0], error))
+                await _retrying(lambda: self._fail(ids[0], error))
                 return
             middle = len(ids) // 2
-            await self._halving(ids[:middle])
-            await self._halving(ids[middle:])
+            await self._take_halving(ids[:middle])
+            await self._take_halving(ids[middle:])
 
     async def _take_in(self, ids: Sequence[int]) -> None:
         async with transaction(self.worker.pool) as conn:
             letters = await dead_letters.lock(conn, ids, self.statuses)
             ours = [each for each in letters if each.record.topic in self.worker.feeds]
-            batch = await read_batch(_records(ours), self.worker)
-            counted = {each.record for each in ours if each.head.counted}
-            counting = await Counting.of_dead_letters(conn, batch.said, counted)
+            batch = await parse_batch(_records(ours), self.worker)
+            counted = {each.record for each in ours if each.summary.counted}
+            counting = await ActivityCounting.of_dead_letters(conn, batch.said, counted)
             taken = await take(conn, batch, counting, self.worker)
             again = _matched(ours, batch.refused)
-            await self._settle(conn, ours, again, taken.tally.now)
-        taken.tell()
-        known = {each.head.id for each in ours}
+            await self._settle(conn, ours, again, taken.unit.now)
+        taken.report()
+        known = {each.summary.id for each in ours}
         for each in letters:
-            if each.head.id in again:
-                self._add_result(each, Became.REFUSED, again[each.head.id].refusal)
+            if each.summary.id in again:
+                self._add_result(each, RedriveResult.REFUSED, again[each.summary.id].refusal)
             else:
-                self._add_result(each, Became.REDRIVEN if each.head.id in known else Became.LEFT)
+                self._add_result(
+                    each, RedriveResult.REDRIVEN if each.summary.id in known else RedriveResult.LEFT
+                )
         self._add(taken)
 
     async def _settle(
         self,
         conn: Connection,
         letters: Sequence[DeadLetter],
-        again: Mapping[int, Refused],
+        again: Mapping[int, RefusedPart],
         now: datetime,
     ) -> None:
         """Write down what became of them; who subscribes to dead letters hears of a new attempt."""
-        done = [each.head.id for each in letters if each.head.id not in again]
-        attempts = {each.head.id: each.head.attempts + 1 for each in letters}
+        done = [each.summary.id for each in letters if each.summary.id not in again]
+        attempts = {each.summary.id: each.summary.attempts + 1 for each in letters}
         if done:
             await possible_use.forget(conn, done)
             await dead_letters.redriven(conn, done, self.action, at=now)
@@ -175,42 +183,46 @@ class Redrive:
         async with transaction(self.worker.pool) as conn:
             letters = await dead_letters.lock(conn, [id_], self.statuses)
             again = {
-                each.head.id: replace(refused, part=each.head.part)
+                each.summary.id: replace(refused, part=each.summary.part)
                 for each in letters
-                for refused in failed_on(each.record, bug).refused
+                for refused in failed_record(each.record, bug).refused
             }
             await self._settle(conn, letters, again, await self.worker.clock(conn))
         for each in letters:
-            log.error("record_failed", position=each.head.position, exc_info=bug)
-            self._add_result(each, Became.FAILED, again[id_].refusal)
+            log.error("record_failed", position=each.summary.position, exc_info=bug)
+            self._add_result(each, RedriveResult.FAILED, again[id_].refusal)
 
     def _add_result(
-        self, letter: DeadLetter, became: Became, refusal: Malformed | None = None
+        self, letter: DeadLetter, became: RedriveResult, refusal: Malformed | None = None
     ) -> None:
         self.became[became] += 1
         # The traceback of a refusal holds all that was read of the record.
         bare = None if refusal is None else refusal.with_traceback(None)
-        self.report(Result(letter.head.id, letter.head.position, became, bare))
+        self.report(Result(letter.summary.id, letter.summary.position, became, bare))
 
-    def _add(self, taken: Taken) -> None:
+    def _add(self, taken: AppliedBatch) -> None:
         self.applied += taken.applied
         self.duplicates += taken.duplicates
         self.activity += taken.activity
 
 
 async def discard(
-    ids: Collection[int], action: Action, worker: Worker, meaning: Meaning = Meaning.POSSIBLE_USE
+    ids: Collection[int],
+    action: OperatorAction,
+    worker: Worker,
+    meaning: DiscardMeaning = DiscardMeaning.POSSIBLE_USE,
 ) -> int:
     """Discard dead letters, so that they wait no more.  Returns how many of `ids` were changed.
 
-    Those that wait are changed; with `Meaning.NO_USE` also those that were discarded before.  A
-    letter that is discarded otherwise counts on as possible use (lifecycle.md section 11).
+    Those that wait are changed; with `DiscardMeaning.NO_USE` also those that were discarded
+    before.  A letter that is discarded otherwise still counts as possible use
+    (lifecycle.md section 11).
 
     Raises:
         Unavailable: Postgres is away; what was discarded before is.
     """
-    no_use = meaning is Meaning.NO_USE
-    statuses = (Status.WAITING, Status.DISCARDED) if no_use else (Status.WAITING,)
+    no_use = meaning is DiscardMeaning.NO_USE
+    statuses = (LetterStatus.WAITING, LetterStatus.DISCARDED) if no_use else (LetterStatus.WAITING,)
     discarded, todo = 0, iter(sorted(ids))
     try:
         while batch := list(islice(todo, DISCARDED_MAX)):
@@ -226,7 +238,7 @@ async def discard(
     return discarded
 
 
-async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+async def _retrying(work: Callable[[], Awaitable[None]]) -> None:
     """One transaction, tried again where Postgres or this machine could not."""
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(Unavailable),
@@ -238,26 +250,28 @@ async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
             await work()
 
 
-Place = tuple[str, int, int, datetime]
+RecordKey = tuple[str, int, int, datetime]
 
 
-def _place(record: Record) -> Place:
+def _record_key(record: Record) -> RecordKey:
     return record.topic, record.partition, record.offset, record.recorded_at
 
 
 def _records(letters: Iterable[DeadLetter]) -> list[Record]:
     """Each record once, however many of its parts are dead letters."""
-    records: dict[Place, Record] = {}
+    records: dict[RecordKey, Record] = {}
     for each in letters:
-        records.setdefault(_place(each.record), each.record)
+        records.setdefault(_record_key(each.record), each.record)
     return list(records.values())
 
 
-def _matched(letters: Iterable[DeadLetter], refused: Iterable[Refused]) -> dict[int, Refused]:
+def _matched(
+    letters: Iterable[DeadLetter], refused: Iterable[RefusedPart]
+) -> dict[int, RefusedPart]:
     """Which of these were refused again, by id."""
-    still = {(_place(each.record), each.part): each for each in refused}
+    still = {(_record_key(each.record), each.part): each for each in refused}
     return {
-        each.head.id: still[place]
+        each.summary.id: still[place]
         for each in letters
-        if (place := (_place(each.record), each.head.part)) in still
+        if (place := (_record_key(each.record), each.summary.part)) in still
     }

@@ -15,7 +15,7 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.store import outbox
 from marketplace_worker.store.database import Connection, Pool, transaction
 from marketplace_worker.store.floors import Floors
-from marketplace_worker.store.outbox import Batch, Unsent
+from marketplace_worker.store.outbox import OutboxBatch, Unsent
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +122,7 @@ async def _send(
     conn: Connection,
     publish: Publish,
     topic: str,
-    batch: Batch,
+    batch: OutboxBatch,
     *,
     of_held: bool,
 ) -> tuple[int, list[Exception]]:

@@ -20,7 +20,7 @@ from marketplace_worker.store.queries import queries
 
 SQL = queries("activity")
 
-Place = tuple[str, int]
+TopicPartition = tuple[str, int]
 """A topic and a partition."""
 
 
@@ -29,7 +29,7 @@ FeedDay = tuple[ActivityFeed, date, int]
 
 
 @dataclass(slots=True)
-class Counted:
+class ActivityCounts:
     """What one batch heard of one organization."""
 
     organization: OrganizationId
@@ -54,7 +54,7 @@ class Counted:
 
 
 @dataclass(slots=True)
-class Progress:
+class ReadProgress:
     """How far one partition was read: up to `next_offset`; `newest_at` is the newest of that."""
 
     next_offset: int
@@ -73,24 +73,28 @@ class Progress:
         return True
 
 
-async def lock_progress(conn: Connection, places: Collection[Place]) -> dict[Place, Progress]:
+async def lock_progress(
+    conn: Connection, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, ReadProgress]:
     """How far each partition was read; locked until the transaction ends."""
-    return _progress(await conn.fetch(SQL["lock_offsets"], *_columns(sorted(places))))
+    return _progress(await conn.fetch(SQL["lock_offsets"], *_columns(sorted(partitions))))
 
 
-async def progress(conn: Connection, places: Collection[Place]) -> dict[Place, Progress]:
+async def progress(
+    conn: Connection, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, ReadProgress]:
     """How far each partition was read, without a lock; those of which nothing was are left out."""
-    return _progress(await conn.fetch(SQL["offsets"], *_columns(sorted(places))))
+    return _progress(await conn.fetch(SQL["offsets"], *_columns(sorted(partitions))))
 
 
-async def save_progress(conn: Connection, progress: Mapping[Place, Progress]) -> None:
+async def save_progress(conn: Connection, progress: Mapping[TopicPartition, ReadProgress]) -> None:
     """Write down how far each partition is read now."""
-    places = sorted(progress)
+    partitions = sorted(progress)
     await conn.execute(
         SQL["move_offsets"],
-        *_columns(places),
-        [progress[place].next_offset for place in places],
-        [progress[place].newest_at for place in places],
+        *_columns(partitions),
+        [progress[partition].next_offset for partition in partitions],
+        [progress[partition].newest_at for partition in partitions],
     )
 
 
@@ -102,7 +106,7 @@ async def newest_record_at(conn: Connection, *, until: datetime) -> datetime | N
     return newest
 
 
-async def count(conn: Connection, counted: Collection[Counted]) -> None:
+async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
     """Add what a batch heard; the newest moment of each feed stays, whatever the order."""
     rows = sorted(counted, key=lambda each: each.organization)
     await conn.execute(
@@ -169,11 +173,11 @@ def _seen(rows: Iterable[asyncpg.Record]) -> dict[OrganizationId, LastSeen]:
     }
 
 
-async def hear(conn: Connection, days: Mapping[FeedDay, DayRange]) -> None:
+async def save_feed_days(conn: Connection, days: Mapping[FeedDay, DayRange]) -> None:
     """Remember when each feed was heard, whatever the order."""
     in_order = sorted(days)
     await conn.execute(
-        SQL["hear"],
+        SQL["save_feed_days"],
         [feed.value for feed, _, _ in in_order],
         [day for _, day, _ in in_order],
         [partition for _, _, partition in in_order],
@@ -191,12 +195,12 @@ async def feeds(conn: Connection, *, since: date) -> Feeds:
     return found
 
 
-def _progress(rows: Iterable[asyncpg.Record]) -> dict[Place, Progress]:
+def _progress(rows: Iterable[asyncpg.Record]) -> dict[TopicPartition, ReadProgress]:
     return {
-        (row["topic"], row["partition"]): Progress(row["next_offset"], row["newest_at"])
+        (row["topic"], row["partition"]): ReadProgress(row["next_offset"], row["newest_at"])
         for row in rows
     }
 
 
-def _columns(places: Sequence[Place]) -> tuple[list[str], list[int]]:
-    return [topic for topic, _ in places], [partition for _, partition in places]
+def _columns(partitions: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
+    return [topic for topic, _ in partitions], [partition for _, partition in partitions]

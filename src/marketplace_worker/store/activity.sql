@@ -102,7 +102,7 @@ SELECT organization_id, last_login_at, last_request_at
 FROM activity
 WHERE organization_id = ANY($1::text[]);
 
--- name: hear
+-- name: save_feed_days
 -- When a feed was heard; by partition, so that consumers of two do not wait for one another.
 -- $1 feeds text[].  $2 days date[].  $3 partitions integer[], all sorted as the key, and distinct.
 -- $4 first_at timestamptz[].  $5 last_at timestamptz[]

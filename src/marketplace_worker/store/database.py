@@ -11,7 +11,7 @@ import asyncpg
 
 from marketplace_worker.errors import TookTooLong, Unavailable
 from marketplace_worker.settings import Postgres
-from marketplace_worker.store.dsn import Refused
+from marketplace_worker.store.dsn import ConnectionRefused
 from marketplace_worker.store.sessions import open_session, require_own_sessions
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 else:
     Connection = Pool = Any
 
-Clock = Callable[[Connection], Awaitable[datetime]]
+DecisionClock = Callable[[Connection], Awaitable[datetime]]
 """Tells the moment (UTC) at which a transaction decides."""
 
 CONNECT_TIMEOUT_S = 10.0
@@ -85,7 +85,7 @@ async def renew_connections(pool: Pool, postgres: Postgres) -> None:
     """
     try:
         connection = await open_session(postgres)
-    except (Refused, Unavailable) as error:
+    except (ConnectionRefused, Unavailable) as error:
         raise Unavailable(
             f"what the files of Postgres's settings hold now opens no connection: {error}"
         ) from error
@@ -147,7 +147,7 @@ async def _transaction(
             in_block = True
             yield connection
             in_block = False
-    except Refused as error:
+    except ConnectionRefused as error:
         # Who was let in before may be again: passwords and certificates are renewed on disk.
         raise Unavailable(str(error)) from error
     except asyncpg.UniqueViolationError as error:

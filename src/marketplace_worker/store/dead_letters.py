@@ -25,7 +25,7 @@ BIGINT_MAX = 2**63 - 1
 _NUMBER = re.compile(r"(?<![^.\[])[0-9]+(?![^.\]])")
 
 
-class Status(StrEnum):
+class LetterStatus(StrEnum):
     """What became of a dead letter."""
 
     WAITING = "waiting"
@@ -33,7 +33,7 @@ class Status(StrEnum):
     DISCARDED = "discarded"
 
 
-class Meaning(StrEnum):
+class DiscardMeaning(StrEnum):
     """What a discarded dead letter of a feed of activity may have been: anything, so it goes on
     counting as possible use; or no use, as the operator says (lifecycle.md section 11).
     """
@@ -43,7 +43,7 @@ class Meaning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedPart:
     """One part of a record, refused.  `part` counts from 0 where a value holds several.
 
     `counted`: its partition had been read past it before; what activity it tells was counted then.
@@ -56,7 +56,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class OperatorAction:
     """What somebody does about dead letters, for the record: who, and why."""
 
     by: str
@@ -64,12 +64,12 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class LetterSummary:
     """A dead letter without its bytes.
 
-    `attempts` is how often it was tried to take it in; `counted` is as for `Refused`; `no_use`: an
-    operator said that it was no use of anybody.  `acted_by`, `acted_because` and `acted_at` are of
-    what was done last, if anything.  `value_bytes` is None for a tombstone.
+    `attempts`: how often it was applied.  `counted`: as for `RefusedPart`.  `no_use`: an operator
+    said that it stands for nobody's use.  `acted_by`, `acted_because`, `acted_at`: the last action
+    of an operator, if any.  `value_bytes` is None for a tombstone.
     """
 
     id: int
@@ -80,7 +80,7 @@ class Head:
     field: str
     reason: str
     group: str
-    status: Status
+    status: LetterStatus
     attempts: int
     counted: bool
     no_use: bool
@@ -94,12 +94,12 @@ class Head:
 class DeadLetter:
     """A dead letter with the record as it came; received when it was refused first."""
 
-    head: Head
+    summary: LetterSummary
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LetterGroup:
     """What waits for the same reason; `field` has `*` for the number of a record in its value.
 
     `letters` is how many; of these `retried` were redriven before, and refused again.
@@ -130,8 +130,8 @@ def _numberless(field: str) -> str:
 
 
 async def append(
-    conn: Connection, refused: Sequence[Refused], *, refused_at: datetime
-) -> Sequence[Refused]:
+    conn: Connection, refused: Sequence[RefusedPart], *, refused_at: datetime
+) -> Sequence[RefusedPart]:
     """Keep what was refused; returns those that were not kept before."""
     records = [each.record for each in refused]
     rows = await conn.fetch(
@@ -155,7 +155,7 @@ async def append(
     return [each for each in refused if _place(each) in new]
 
 
-def _place(refused: Refused) -> tuple[str, int, int, datetime, int]:
+def _place(refused: RefusedPart) -> tuple[str, int, int, datetime, int]:
     record = refused.record
     return (record.topic, record.partition, record.offset, record.recorded_at, refused.part)
 
@@ -177,10 +177,10 @@ async def knows_group(conn: Connection, group: str) -> bool:
     return bool(await conn.fetchval(SQL["knows_group"], group))
 
 
-async def groups(conn: Connection) -> Sequence[Group]:
+async def groups(conn: Connection) -> Sequence[LetterGroup]:
     """What waits, by group; the largest first."""
     return [
-        Group(
+        LetterGroup(
             row["group_id"],
             row["topic"],
             _numberless(row["field"]),
@@ -195,19 +195,24 @@ async def groups(conn: Connection) -> Sequence[Group]:
 
 
 async def page(
-    conn: Connection, status: Status, *, group: str | None, before: int = BIGINT_MAX, limit: int
-) -> Sequence[Head]:
+    conn: Connection,
+    status: LetterStatus,
+    *,
+    group: str | None,
+    before: int = BIGINT_MAX,
+    limit: int,
+) -> Sequence[LetterSummary]:
     """The newest of a status, or of one group of it, whose id is below `before`."""
     if group is None:
         rows = await conn.fetch(SQL["page"], status.value, before, limit)
     else:
         rows = await conn.fetch(SQL["page_of_group"], status.value, before, limit, group)
-    return [_head(row) for row in rows]
+    return [_summary(row) for row in rows]
 
 
-async def heads(conn: Connection, ids: Collection[int]) -> Sequence[Head]:
+async def summaries(conn: Connection, ids: Collection[int]) -> Sequence[LetterSummary]:
     """Those of these that there are, without their bytes, in the order of refusal."""
-    return [_head(row) for row in await conn.fetch(SQL["heads"], list(ids))]
+    return [_summary(row) for row in await conn.fetch(SQL["summaries"], list(ids))]
 
 
 async def read(conn: Connection, ids: Collection[int]) -> Sequence[DeadLetter]:
@@ -219,7 +224,7 @@ async def read(conn: Connection, ids: Collection[int]) -> Sequence[DeadLetter]:
 
 
 async def lock(
-    conn: Connection, ids: Collection[int], statuses: Collection[Status]
+    conn: Connection, ids: Collection[int], statuses: Collection[LetterStatus]
 ) -> Sequence[DeadLetter]:
     """Those of these that have one of the statuses, in the order of refusal.
 
@@ -229,13 +234,19 @@ async def lock(
     return [_letter(row) for row in rows]
 
 
-async def redriven(conn: Connection, ids: Collection[int], action: Action, *, at: datetime) -> None:
+async def redriven(
+    conn: Connection, ids: Collection[int], action: OperatorAction, *, at: datetime
+) -> None:
     """They were taken in, in this transaction."""
     await conn.execute(SQL["redriven"], list(ids), action.by, action.because, at)
 
 
 async def refused_again(
-    conn: Connection, refused: Sequence[tuple[int, Refused]], action: Action, *, at: datetime
+    conn: Connection,
+    refused: Sequence[tuple[int, RefusedPart]],
+    action: OperatorAction,
+    *,
+    at: datetime,
 ) -> None:
     """They were tried again, and wait for the reason that there is now."""
     await conn.execute(
@@ -251,7 +262,7 @@ async def refused_again(
 
 
 async def lock_ids(
-    conn: Connection, ids: Collection[int], statuses: Collection[Status]
+    conn: Connection, ids: Collection[int], statuses: Collection[LetterStatus]
 ) -> Sequence[int]:
     """Lock those of these that have one of the statuses, as `lock` does, without their bytes."""
     rows = await conn.fetch(SQL["lock_ids"], list(ids), [each.value for each in statuses])
@@ -259,10 +270,15 @@ async def lock_ids(
 
 
 async def discard(
-    conn: Connection, ids: Collection[int], meaning: Meaning, action: Action, *, at: datetime
+    conn: Connection,
+    ids: Collection[int],
+    meaning: DiscardMeaning,
+    action: OperatorAction,
+    *,
+    at: datetime,
 ) -> None:
     """Nobody needs these, which are locked."""
-    no_use = meaning is Meaning.NO_USE
+    no_use = meaning is DiscardMeaning.NO_USE
     await conn.execute(SQL["discard"], list(ids), no_use, action.by, action.because, at)
 
 
@@ -278,16 +294,16 @@ def _letter(row: asyncpg.Record) -> DeadLetter:
         received_at=row["refused_at"],
         left_out_bytes=row["left_out_bytes"],
     )
-    return DeadLetter(_head(row), record)
+    return DeadLetter(_summary(row), record)
 
 
-async def let_go(conn: Connection, *, before: datetime, limit: int) -> int:
+async def delete_old(conn: Connection, *, before: datetime, limit: int) -> int:
     """Delete the oldest that were refused before a moment; returns how many."""
-    return int(await conn.fetchval(SQL["let_go"], before, limit))
+    return int(await conn.fetchval(SQL["delete_old"], before, limit))
 
 
-def _head(row: asyncpg.Record) -> Head:
-    return Head(
+def _summary(row: asyncpg.Record) -> LetterSummary:
+    return LetterSummary(
         id=row["id"],
         position=f"{row['topic']}/{row['partition']}/{row['offset']}",
         part=row["part"],
@@ -296,7 +312,7 @@ def _head(row: asyncpg.Record) -> Head:
         field=row["field"],
         reason=row["reason"],
         group=row["group_id"],
-        status=Status(row["status"]),
+        status=LetterStatus(row["status"]),
         attempts=row["attempts"],
         counted=row["counted"],
         no_use=row["no_use"],

@@ -50,7 +50,7 @@ WHERE id = ANY($1::bigint[]) AND status = ANY($2::text[])
 ORDER BY id
 FOR UPDATE;
 
--- name: heads
+-- name: summaries
 -- $1 ids bigint[]
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
@@ -137,7 +137,7 @@ WHERE group_id = $4 AND status = $1 AND id < $2
 ORDER BY id DESC
 LIMIT $3;
 
--- name: let_go
+-- name: delete_old
 -- The oldest, whatever became of them; along dead_letters_by_age.  Returns how many.
 -- $1 before timestamptz.  $2 limit bigint
 WITH gone AS (

@@ -15,7 +15,7 @@ SQL = queries("decisions")
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecisionRow:
     """What one fact made of one organization; or had the worker itself say, then without states."""
 
     cause: Identity
@@ -31,7 +31,7 @@ class Decided:
         return (self.state_before, self.state) == (State.ACTIVE, State.CANCELED)
 
 
-async def append(conn: Connection, decided: Sequence[Decided], *, decided_at: datetime) -> None:
+async def append(conn: Connection, decided: Sequence[DecisionRow], *, decided_at: datetime) -> None:
     """Write down what was decided, in that order."""
     await conn.execute(
         SQL["append"],

@@ -49,7 +49,7 @@ _KEEPALIVES: Mapping[str, tuple[str, int]] = {
 }
 
 
-class Refused(Misconfigured):
+class ConnectionRefused(Misconfigured):
     """Postgres and we do not come together until a person has changed something."""
 
 
@@ -74,7 +74,7 @@ def read_target(postgres: Postgres) -> Target:
     """What is set, as it stands on disk now.
 
     Raises:
-        Refused: the DSN asks for what cannot be kept, or cannot be read.
+        ConnectionRefused: the DSN asks for what cannot be kept, or cannot be read.
         Unavailable: the file that holds it cannot be read.
     """
     try:
@@ -93,9 +93,9 @@ def read_target(postgres: Postgres) -> Target:
     return Target(parts._replace(query=urlencode(kept)).geturl(), hosts, timeout_s, options)
 
 
-def unreadable() -> Refused:
+def unreadable() -> ConnectionRefused:
     """For a DSN that is none."""
-    return Refused("postgres.dsn is no valid URL (is a / or # in it escaped?)")
+    return ConnectionRefused("postgres.dsn is no valid URL (is a / or # in it escaped?)")
 
 
 def _is_dropped(name: str, value: str) -> bool:
@@ -110,14 +110,14 @@ def _is_dropped(name: str, value: str) -> bool:
     return True
 
 
-def _refused(name: str, value: str) -> Refused:
+def _refused(name: str, value: str) -> ConnectionRefused:
     if name == "channel_binding":
-        return Refused(
+        return ConnectionRefused(
             f"postgres.dsn: channel_binding={value} cannot be kept (asyncpg does not know it): "
             "leave it out, and set sslmode=verify-full, which keeps others from standing between"
         )
     shown = "" if name.startswith(("oauth_", "scram_")) else f"={value}"
-    return Refused(
+    return ConnectionRefused(
         f"postgres.dsn: {name}{shown} cannot be kept (asyncpg does not know it): leave it out"
     )
 
@@ -127,7 +127,9 @@ def _seconds(value: str | None) -> float:
     try:
         return float(value or 0) if float(value or 0) > 0 else CONNECT_TIMEOUT_S
     except ValueError:
-        raise Refused("postgres.dsn: connect_timeout must be a number of seconds") from None
+        raise ConnectionRefused(
+            "postgres.dsn: connect_timeout must be a number of seconds"
+        ) from None
 
 
 def _socket_options(kept: dict[str, str]) -> Sequence[tuple[int, int, int]]:
@@ -136,7 +138,7 @@ def _socket_options(kept: dict[str, str]) -> Sequence[tuple[int, int, int]]:
     try:
         numbers = {name: int(value) for name, value in named.items()}
     except ValueError:
-        raise Refused(f"postgres.dsn: {', '.join(named)} must be whole numbers") from None
+        raise ConnectionRefused(f"postgres.dsn: {', '.join(named)} must be whole numbers") from None
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(numbers.pop("keepalives", 1) != 0))]
     for name, number in numbers.items():
         option = getattr(socket, _KEEPALIVES[name][0], None)
@@ -157,7 +159,7 @@ def _tls(postgres: Postgres, given: Mapping[str, str]) -> Mapping[str, str]:
     if said.get("sslrootcert", given.get("sslrootcert")) == "system":
         system = ssl.get_default_verify_paths().cafile
         if system is None:
-            raise Refused(
+            raise ConnectionRefused(
                 "postgres.dsn: sslrootcert=system: this system has no file of authorities; "
                 "set postgres.ssl_root_cert_file"
             )
@@ -165,5 +167,5 @@ def _tls(postgres: Postgres, given: Mapping[str, str]) -> Mapping[str, str]:
     for name in ("sslrootcert", "sslcert", "sslkey"):
         path = said.get(name, given.get(name))
         if path is not None and not Path(path).is_file():
-            raise Refused(f"postgres.dsn: {name}: there is no file {path}")
+            raise ConnectionRefused(f"postgres.dsn: {name}: there is no file {path}")
     return said

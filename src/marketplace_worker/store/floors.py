@@ -18,7 +18,7 @@ from marketplace_worker.store.queries import queries
 
 SQL = queries("outbox")
 
-LOOK_EVERY_S = 0.5
+OBSERVE_EVERY_S = 0.5
 """How often to ask which transactions have ended: Postgres holds all its locks still for that."""
 
 KEPT_S = 600.0
@@ -26,7 +26,7 @@ KEPT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SettledIds:
     """What was known of a server at one moment: all ids up to `settled` are written, or never."""
 
     server: datetime
@@ -36,7 +36,7 @@ class Seen:
 class Floors:
     """The bounds, by topic and shard; shared by all that look at the outbox in one process."""
 
-    def __init__(self, *, look_every_s: float = LOOK_EVERY_S) -> None:
+    def __init__(self, *, look_every_s: float = OBSERVE_EVERY_S) -> None:
         self._look_every_s = look_every_s
         self._server: datetime | None = None
         self._settled = 0
@@ -45,7 +45,7 @@ class Floors:
         self._looking = False
         self._looked_at = self._forgotten_at = time.monotonic()
 
-    async def observe(self, conn: Connection) -> Seen:
+    async def observe(self, conn: Connection) -> SettledIds:
         """See what is settled by now; for what is asked on this connection after it.
 
         Another server, after a failover or a restore, may hand out the same ids again: nothing is
@@ -65,13 +65,13 @@ class Floors:
                 self._looking = False
             if server == self._server:
                 self._see(last_id, promising)
-        return Seen(server, self._settled if server == self._server else 0)
+        return SettledIds(server, self._settled if server == self._server else 0)
 
-    def of(self, seen: Seen, topic: str, shard: int) -> int:
+    def of(self, seen: SettledIds, topic: str, shard: int) -> int:
         """Below this id a shard of a topic holds nothing in line."""
         return self._floors[topic, shard] if seen.server == self._server else 0
 
-    def keep(self, seen: Seen, topic: str, shard: int, lowest: int | None) -> None:
+    def keep(self, seen: SettledIds, topic: str, shard: int, lowest: int | None) -> None:
         """Keep the lowest id in line of a shard of a topic; None: it holds none.
 
         `seen` is what was known before it was looked for.

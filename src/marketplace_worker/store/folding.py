@@ -21,7 +21,7 @@ from marketplace_worker.lifecycle.replay import replay_decision, replay_refusal
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.store.chain import BEGINNING, content_hash, link
-from marketplace_worker.store.journal import Chain, Row
+from marketplace_worker.store.journal import Chain, JournalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Entry:
     """A row of the journal as it is stored; `row` is what its hash covers."""
 
     id: int
-    row: Row
+    row: JournalRow
     decided_at: datetime
     salt: bytes | None
     content_hash: bytes | None

@@ -22,7 +22,7 @@ class Flood:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class IntakeStop:
     """The last stop of a topic; whether it holds."""
 
     topic: str
@@ -31,7 +31,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class StopInFull:
+class IntakeStopDetails:
     """The last stop of a topic, as an operator wants to know it.
 
     `field` is empty where the whole value was at fault; `resumed_…` are None while it holds.
@@ -48,13 +48,13 @@ class StopInFull:
     resumed_because: str | None
 
 
-async def stops(conn: Connection) -> Sequence[Stop]:
+async def stops(conn: Connection) -> Sequence[IntakeStop]:
     """The last stop of every topic that was ever stopped."""
-    return [Stop(**row) for row in await conn.fetch(SQL["stops"])]
+    return [IntakeStop(**row) for row in await conn.fetch(SQL["stops"])]
 
 
-async def stop(conn: Connection, floods: Sequence[Flood], *, now: datetime) -> Sequence[Stop]:
-    """Stop topics; returns the stops of those that were not stopped before."""
+async def stop(conn: Connection, floods: Sequence[Flood], *, now: datetime) -> Sequence[IntakeStop]:
+    """IntakeStop topics; returns the stops of those that were not stopped before."""
     rows = await conn.fetch(
         SQL["stop"],
         [each.topic for each in floods],
@@ -64,7 +64,7 @@ async def stop(conn: Connection, floods: Sequence[Flood], *, now: datetime) -> S
         [each.refusal.field for each in floods],
         now,
     )
-    return [Stop(**row) for row in rows]
+    return [IntakeStop(**row) for row in rows]
 
 
 async def resume(conn: Connection, topic: str, *, by: str, because: str, now: datetime) -> bool:
@@ -72,6 +72,6 @@ async def resume(conn: Connection, topic: str, *, by: str, because: str, now: da
     return await conn.fetchval(SQL["resume"], topic, by, because, now) is not None
 
 
-async def history(conn: Connection) -> Sequence[StopInFull]:
+async def history(conn: Connection) -> Sequence[IntakeStopDetails]:
     """The last stop of every topic, those that hold first."""
-    return [StopInFull(**row) for row in await conn.fetch(SQL["history"])]
+    return [IntakeStopDetails(**row) for row in await conn.fetch(SQL["history"])]

@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Chapter:
+class HistoryEntry:
     """One fact in the history of an organization, and what it made of it.
 
     `id` is where to go on reading; `fact` is None where it was erased.  Without a decision,
@@ -133,7 +133,7 @@ Chain = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class JournalRow:
     """A row as text, as its hash covers it; `fact` is None where it was erased."""
 
     source: str
@@ -188,9 +188,9 @@ class Row:
         )
 
 
-def _row(entry: Entry, decided_at: datetime, policy_version: str) -> Row:
+def _row(entry: Entry, decided_at: datetime, policy_version: str) -> JournalRow:
     fact, key = entry.fact, _subscription(entry.fact)
-    return Row(
+    return JournalRow(
         source=fact.identity.source,
         message_id=fact.identity.id,
         kind=fact.kind,
@@ -226,7 +226,7 @@ async def heads(conn: Connection, chains: Collection[Chain]) -> dict[Chain, byte
     return {(row["marketplace"], row["id"]): row["hash"] for row in rows if row["hash"]}
 
 
-def _seals(rows: Iterable[Row], newest: dict[Chain, bytes]) -> list[Seal]:
+def _seals(rows: Iterable[JournalRow], newest: dict[Chain, bytes]) -> list[Seal]:
     """A seal for each row, the chains going on from their heads."""
     seals = []
     for row in rows:
@@ -262,7 +262,7 @@ async def history(
     *,
     after: int = 0,
     limit: int,
-) -> Sequence[Chapter]:
+) -> Sequence[HistoryEntry]:
     """The facts that concern an organization or one of these subscriptions of its, in the order in
     which they were taken; those after the chapter with the id `after`, at most `limit`.
     """
@@ -273,8 +273,8 @@ async def history(
     return [_chapter(row) for row in rows]
 
 
-def _chapter(row: asyncpg.Record) -> Chapter:
-    return Chapter(
+def _chapter(row: asyncpg.Record) -> HistoryEntry:
+    return HistoryEntry(
         id=row["id"],
         identity=Identity(row["source"], row["message_id"]),
         kind=row["kind"],

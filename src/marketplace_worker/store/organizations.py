@@ -82,11 +82,11 @@ async def page(
     return [OrganizationId(row["organization_id"]) for row in rows]
 
 
-async def heard_of(
+async def every_known(
     conn: Connection, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[OrganizationId]:
     """All that were ever heard of, in the order of the database, at most `limit` after one."""
-    rows = await conn.fetch(SQL["heard_of"], after or "", limit)
+    rows = await conn.fetch(SQL["every_known"], after or "", limit)
     return [OrganizationId(row["organization_id"]) for row in rows]
 
 
@@ -133,15 +133,15 @@ async def decided_from(
     return [organization_from_json(row["document"]) for row in rows]
 
 
-async def hasten(
+async def recheck_now(
     conn: Connection, ids: Collection[OrganizationId], *, since: datetime, now: datetime
 ) -> None:
     """Have those of these that were to be looked at from a moment on looked at now."""
-    await conn.execute(SQL["hasten"], sorted(ids), since, now)
+    await conn.execute(SQL["recheck_now"], sorted(ids), since, now)
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueOrganization:
     """An organization whose moment has come, locked; `read` may fail on what is stored."""
 
     id: OrganizationId
@@ -155,13 +155,13 @@ class Due:
 
 async def claim_due(
     conn: Connection, *, since: datetime, now: datetime, limit: int
-) -> Sequence[Due]:
+) -> Sequence[DueOrganization]:
     """Lock organizations whose moment has come, at `since` or later, and that no other worker has;
     at most `limit`, those first that are due for longest.
     """
     rows = await conn.fetch(SQL["claim_due"], since, now, limit)
     return [
-        Due(OrganizationId(row["organization_id"]), row["document"], row["next_due_at"])
+        DueOrganization(OrganizationId(row["organization_id"]), row["document"], row["next_due_at"])
         for row in rows
     ]
 

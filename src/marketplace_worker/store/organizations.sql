@@ -110,7 +110,7 @@ WHERE created AND organization_id > $1
 ORDER BY organization_id
 LIMIT $2;
 
--- name: heard_of
+-- name: every_known
 -- $1 after_id text.  $2 limit bigint
 SELECT organization_id
 FROM organizations
@@ -155,7 +155,7 @@ WHERE organization_id > $2
 ORDER BY organization_id
 LIMIT $3;
 
--- name: hasten
+-- name: recheck_now
 -- Those that were to be looked at from a moment on are looked at now; in the order of the key.
 -- $1 organization_ids text[].  $2 since timestamptz.  $3 now timestamptz
 WITH late AS (

@@ -35,7 +35,7 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingMessages:
     """What of a topic is to be sent: how many messages are in line, counted up to one more than was
     asked; in which shards these are; and the shards of refused ones that are due again.
     """
@@ -46,7 +46,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class OutboxBatch:
     """Messages in the order in which they were promised; and the ids of others, before which one of
     their key is held.
     """
@@ -78,7 +78,7 @@ async def topics(conn: Connection) -> set[str]:
     return {row["topic"] for row in await conn.fetch(SQL["topics"])}
 
 
-async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -> Waiting:
+async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -> WaitingMessages:
     """What of a topic is to be sent, whoever leads its shards; counted up to one above `limit`."""
     seen = await floors.observe(conn)
     bounds = [floors.of(seen, topic, shard) for shard in range(SHARDS)]
@@ -87,7 +87,7 @@ async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -
     if not row["messages"]:
         for shard in range(SHARDS):
             floors.keep(seen, topic, shard, None)
-    return Waiting(row["messages"], row["shards"] or [], row["due"])
+    return WaitingMessages(row["messages"], row["shards"] or [], row["due"])
 
 
 async def lead(
@@ -103,7 +103,7 @@ async def lead(
 
 async def next_batch(
     conn: Connection, topic: str, shards: Sequence[int], floors: Floors, *, of_each: int, limit: int
-) -> Batch:
+) -> OutboxBatch:
     """The oldest messages in line of some shards of a topic, at most `limit` in all, in the order
     in which they were promised; only for who leads these shards.
     """
@@ -114,18 +114,18 @@ async def next_batch(
     known = shards if len(rows) < limit else lowest.keys()
     for shard in known:
         floors.keep(seen, topic, shard, lowest.get(shard))
-    return Batch(
+    return OutboxBatch(
         [Unsent(row["id"], _message(row)) for row in rows if not row["behind"]],
         [row["id"] for row in rows if row["behind"]],
     )
 
 
-async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: int) -> Batch:
+async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: int) -> OutboxBatch:
     """The messages that were refused, or stood behind one that was, and are to be sent again now;
     only for who leads these shards.
     """
     rows = await conn.fetch(SQL["due"], topic, shards, of_each)
-    return Batch(
+    return OutboxBatch(
         [Unsent(row["id"], _message(row), row["refusals"]) for row in rows if not row["behind"]],
         [row["id"] for row in rows if row["behind"]],
     )

@@ -18,7 +18,7 @@ SQL = queries("possible_use")
 
 
 @dataclass(slots=True)
-class Unreadable:
+class UnreadableRecord:
     """A record of a feed, of which so many parts could not be read.
 
     `organization` is what its key says, whether or not there is such an organization.
@@ -42,7 +42,7 @@ async def count(conn: Connection, records: Mapping[FeedDay, int]) -> None:
     )
 
 
-async def add(conn: Connection, unreadable: Iterable[Unreadable]) -> None:
+async def add(conn: Connection, unreadable: Iterable[UnreadableRecord]) -> None:
     """Add records of which parts are new among the dead letters, each record once."""
     rows = list(unreadable)
     await conn.execute(
@@ -78,6 +78,6 @@ async def read(
     return found
 
 
-async def let_go(conn: Connection, *, before: datetime, limit: int) -> int:
+async def delete_old(conn: Connection, *, before: datetime, limit: int) -> int:
     """Delete what no decision looks at any more, at most `limit` records; returns how many."""
-    return int(await conn.fetchval(SQL["let_go"], before, limit))
+    return int(await conn.fetchval(SQL["delete_old"], before, limit))

@@ -95,7 +95,7 @@ WHERE feed = ANY($2::text[]) AND day >= $1
 GROUP BY feed, day
 HAVING sum(nameless) > 0;
 
--- name: let_go
+-- name: delete_old
 -- What no decision looks at any more; along possible_use_by_age.  Returns how many records.
 -- $1 before timestamptz.  $2 limit bigint
 WITH days AS (

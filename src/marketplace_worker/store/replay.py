@@ -30,7 +30,7 @@ from marketplace_worker.store import policies
 from marketplace_worker.store.chain import BEGINNING
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.folding import Checkpoint, Entry, RecordedDecision, ReplayResult, fold
-from marketplace_worker.store.journal import Chain, Row, as_text
+from marketplace_worker.store.journal import Chain, JournalRow, as_text
 from marketplace_worker.store.queries import queries
 
 SQL = queries("replay")
@@ -98,7 +98,7 @@ async def read_alone(conn: Connection, *, after: int, limit: int) -> list[Entry]
 def _entry(row: asyncpg.Record) -> Entry:
     return Entry(
         id=row["id"],
-        row=Row(
+        row=JournalRow(
             source=row["source"],
             message_id=row["message_id"],
             kind=row["kind"],

@@ -14,7 +14,7 @@ import asyncpg
 from marketplace_worker import tls
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Postgres
-from marketplace_worker.store.dsn import Refused, Target, read_target, unreadable
+from marketplace_worker.store.dsn import ConnectionRefused, Target, read_target, unreadable
 from marketplace_worker.store.queries import queries
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def open_session(postgres: Postgres, **arguments: Any) -> Session:  # noqa
 
     Raises:
         Unavailable: Postgres does not answer, or what is on disk cannot be read now.
-        Refused: it refuses who we are or what we ask for, or cannot keep it.
+        ConnectionRefused: it refuses who we are or what we ask for, or cannot keep it.
     """
     connection = await _connect(postgres, **arguments)
     try:
@@ -126,8 +126,8 @@ async def _share(first: Session, second: Session) -> bool:
     return False
 
 
-def _pooled() -> Refused:
-    return Refused(
+def _pooled() -> ConnectionRefused:
+    return ConnectionRefused(
         "postgres.dsn leads to a pooler in transaction mode (PgBouncer: pool_mode=transaction): "
         "the worker needs sessions of its own; set pool_mode=session for its database or user, or "
         "name Postgres itself"
@@ -162,7 +162,7 @@ async def _make_ready(postgres: Postgres, connection: Session) -> None:
         await connection.execute(SQL["begin"], *map(str, wanted_ms), APPLICATION_ROLE)
         found = await connection.fetchrow(SQL["read_back"], APPLICATION_ROLE)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Refused(
+        raise ConnectionRefused(
             f"postgres.dsn: {error}: its user must be a member of {APPLICATION_ROLE} "
             f"(GRANT {APPLICATION_ROLE} TO …)"
         ) from error
@@ -175,19 +175,19 @@ async def _make_ready(postgres: Postgres, connection: Session) -> None:
         found["idle_in_transaction_ms"],
     )
     if kept != wanted_ms or found["timezone"] != "UTC":
-        raise Refused(
+        raise ConnectionRefused(
             "postgres.dsn: what is between us and Postgres does not keep the session's settings "
             f"(statement_timeout is {kept[0]} ms, lock_timeout {kept[1]} ms, "
             f"idle_in_transaction_session_timeout {kept[2]} ms, timezone {found['timezone']}): "
             "name Postgres itself"
         )
     if found["works_as"] not in {None, APPLICATION_ROLE}:
-        raise Refused(
+        raise ConnectionRefused(
             f"postgres.dsn: the session works as {found['works_as']} and not as "
             f"{APPLICATION_ROLE}, whatever was asked for: name Postgres itself"
         )
     if found["synchronous_commit"] == "off":
-        raise Refused(
+        raise ConnectionRefused(
             "postgres.dsn: synchronous_commit is off: a crash of Postgres would lose what Kafka "
             "was told is done; ALTER ROLE … SET synchronous_commit = on (docs/operating.md)"
         )
@@ -198,24 +198,28 @@ def _named(target: Target, error: Exception) -> Misconfigured | Unavailable:
     where = f"Postgres at {target.hosts}"
     named = f"{where} (postgres.dsn)"
     if distrust := tls.refusal_of(error, NAMES):
-        return Refused(f"{where}: {distrust}")
+        return ConnectionRefused(f"{where}: {distrust}")
     match error:
         case ssl.SSLError() if error.library != "SSL":
-            return Refused(
+            return ConnectionRefused(
                 f"{NAMES.ca}, {NAMES.certificate} or its key cannot be used ({error.reason})"
             )
         case ssl.SSLError():
             return Unavailable(f"{where}: {type(error).__name__}: {error}")
         case asyncpg.PostgresError() if "client certificate" in str(error):
-            return Refused(f"{named}: {error}: set postgres.ssl_cert_file and ssl_key_file")
+            return ConnectionRefused(
+                f"{named}: {error}: set postgres.ssl_cert_file and ssl_key_file"
+            )
         case asyncpg.InsufficientPrivilegeError():
-            return Refused(f"{named}: {error}: GRANT CONNECT ON DATABASE … TO its user")
+            return ConnectionRefused(f"{named}: {error}: GRANT CONNECT ON DATABASE … TO its user")
         case asyncpg.ProtocolViolationError() if _POOLERS_REFUSAL.search(str(error)):
-            return Refused(f"{named}: {error} (PgBouncer says so)")
+            return ConnectionRefused(f"{named}: {error} (PgBouncer says so)")
         case _ if isinstance(error, _ONLY_A_PERSON):
-            return Refused(f"{named}: {error}")
+            return ConnectionRefused(f"{named}: {error}")
         case ConnectionError() if "rejected SSL upgrade" in str(error):
-            return Refused(f"{where} does not speak TLS: set postgres.sslmode as it wants it")
+            return ConnectionRefused(
+                f"{where} does not speak TLS: set postgres.sslmode as it wants it"
+            )
         case ValueError():
             return unreadable()
         case _:

@@ -12,7 +12,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, TopicAuthoriza
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.record import EPOCH, Record
-from marketplace_worker.streams.record_batches import LeftOut
+from marketplace_worker.streams.mends.record_batches import LeftOut
 
 _END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def to_record(raw: ConsumerRecord) -> Record:
     )
 
 
-class Batch(KafkaAckableMessage):
+class BatchMessage(KafkaAckableMessage):
     """A batch whose commit cannot block for ever, and which tells when it is settled."""
 
     def __init__(

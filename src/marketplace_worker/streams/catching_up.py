@@ -16,7 +16,7 @@ FETCH_WAIT_S = 0.02
 """A fetch of what is there takes a few milliseconds; where nothing is, so long is waited in vain.
 """
 
-LOOK_EVERY_S = 0.002
+POLL_EVERY_S = 0.002
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ async def with_newer(
     newer: list[ConsumerRecord] = []
     try:
         while room > 0 and not newer and time.monotonic() < until:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
             if wanted_back():
                 break
             fetched = await consumer.getmany(timeout_ms=0, max_records=room)

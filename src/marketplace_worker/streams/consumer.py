@@ -18,15 +18,15 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import jumps, membership
-from marketplace_worker.streams.batch import Batch, to_record
+from marketplace_worker.streams import membership, starting_positions
+from marketplace_worker.streams.batch import BatchMessage, to_record
 from marketplace_worker.streams.catching_up import with_newer
-from marketplace_worker.streams.dying import ConsumerDied, FrameworkLog
-from marketplace_worker.streams.holding import hold
+from marketplace_worker.streams.connection_errors import connection_error, find_connection_error
+from marketplace_worker.streams.failure_detection import ConsumerFailed, FrameworkLog
 from marketplace_worker.streams.joining import client, member
-from marketplace_worker.streams.patience import Disturbance, Handler, Patient, Pauses
-from marketplace_worker.streams.record_batches import Unreadable
-from marketplace_worker.streams.refusals import refusal, unreachable
+from marketplace_worker.streams.mends.record_batches import UnreadableBatch
+from marketplace_worker.streams.pausing import pause_at
+from marketplace_worker.streams.retrying import Handler, Interruption, RetryDelays, RetryingHandler
 from marketplace_worker.streams.rights import Operation, explained, not_joined
 from marketplace_worker.streams.surveying import Survey
 
@@ -45,18 +45,18 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Oversight:
+class ConsumerHooks:
     """What consumers tell of themselves, and ask.
 
     Args:
-        turned: called at each turn of a consumer, with its name.
+        on_turn: called at each turn of a consumer, with its name.
         work_left_s: asked at the stop: how long a batch in flight may still take, in seconds.
-        began: asked before what was read is handled: where partitions began to be read.
+        on_beginning: called before what was read is handled: where partitions began to be read.
     """
 
-    turned: Callable[[str], None]
+    on_turn: Callable[[str], None]
     work_left_s: Callable[[], float]
-    began: jumps.Began
+    on_beginning: starting_positions.OnBeginning
 
 
 class Consumer:
@@ -70,28 +70,30 @@ class Consumer:
         handler: Handler,
         *,
         settings: Settings,
-        oversight: Oversight,
-        died: asyncio.Future[None],
+        hooks: ConsumerHooks,
+        failed: asyncio.Future[None],
     ) -> None:
         kafka, ingest = settings.kafka, settings.ingest
         self.name, self.group = name, group
         self._settings = settings
-        self._oversight = oversight
+        self._hooks = hooks
         self._rebalance_s = kafka.rebalance_timeout_ms / 1000
-        pauses = Pauses(
+        pauses = RetryDelays(
             first_s=ingest.retry_pause_min_ms / 1000,
             longest_s=ingest.retry_pause_max_ms / 1000,
             delivery_s=self._rebalance_s / 2,
         )
-        self._watch = jumps.Watch(handler, lambda: self.subscriber.consumer, oversight.began)
-        self._patient = Patient(name, self._watch, pauses)
+        self._watch = starting_positions.BeginningsReporter(
+            handler, lambda: self.subscriber.consumer, hooks.on_beginning
+        )
+        self._handler = RetryingHandler(name, self._watch, pauses)
         self._idle = asyncio.Event()
         self._idle.set()
         self._assigned: frozenset[str] = frozenset()
         self._joined = False
-        self._hearing = membership.Hearing()
-        self._died = died
-        self._framework_log = FrameworkLog(name, died)
+        self._fetch_silence = membership.FetchSilence()
+        self._failed = failed
+        self._framework_log = FrameworkLog(name, failed)
         self._busy = False
         self.topics = frozenset(topics)
         self.survey = Survey(self.topics, "", 0)
@@ -119,7 +121,7 @@ class Consumer:
         return self._assigned
 
     @property
-    def lacks(self) -> str:
+    def not_ready_reason(self) -> str:
         """Why nothing can be taken in now, in words; empty if it can, or if nothing is ours.
 
         Ask every few seconds: how long Kafka has been silent is seen from one time to the next.
@@ -129,12 +131,12 @@ class Consumer:
             return "is not in its group, or the group is sharing out the partitions"
         if not membership.reaches_coordinator(consumer):
             return "does not reach the coordinator of its group"
-        silent_s = self._hearing.silent_s(consumer, busy=not self._idle.is_set())
+        silent_s = self._fetch_silence.silent_s(consumer, busy=not self._idle.is_set())
         if silent_s > SILENT_MAX_S:
             return f"has heard nothing from Kafka for {silent_s:.0f} s"
-        if self._patient.failures > FAILURES_MAX:
-            return f"failed {self._patient.failures} times in a row"
-        return self.survey.lacks
+        if self._handler.failures > FAILURES_MAX:
+            return f"failed {self._handler.failures} times in a row"
+        return self.survey.not_ready_reason
 
     @property
     def reaches_coordinator(self) -> bool:
@@ -147,7 +149,7 @@ class Consumer:
         consumer = self.subscriber.consumer
         if consumer is not None and membership.reaches_coordinator(consumer):
             return ""
-        return str(await unreachable(self._settings.kafka) or "")
+        return str(await find_connection_error(self._settings.kafka) or "")
 
     @property
     def waits_for_kafka(self) -> bool:
@@ -191,23 +193,23 @@ class Consumer:
         except (KafkaError, OSError) as error:
             if isinstance(error, BrokerResponseError) and not error.retriable:
                 raise Misconfigured(not_joined(kafka, self.group, error)) from error
-            raise await refusal(kafka, error) from error
+            raise await connection_error(kafka, error) from error
 
     async def stop(self) -> None:
         """Finish the batch in flight, commit it, and leave the group; all of it bounded."""
-        self._patient.disturb(Disturbance.STOP)
-        await self._leave(work_left_s=self._oversight.work_left_s())
+        self._handler.interrupt(Interruption.STOP)
+        await self._leave(work_left_s=self._hooks.work_left_s())
 
     async def renew(self, topics: AbstractSet[str]) -> None:
         """Leave the group, and join it as a client that knows nothing of before, for these topics.
 
         Raises what `start` does; then it is in no group, and this may be called again.
         """
-        self._patient.disturb(Disturbance.REVOCATION)
+        self._handler.interrupt(Interruption.REVOCATION)
         try:
             await self._leave(work_left_s=self._rebalance_s * 0.8)
         finally:
-            self._patient.calm(Disturbance.REVOCATION)
+            self._handler.end_interruption(Interruption.REVOCATION)
         self._connect(topics)
         try:
             await self.start()
@@ -254,13 +256,13 @@ class Consumer:
         self._idle.set()
 
     def _reading_ended(self, _: asyncio.Task[Any]) -> None:
-        if not self._died.done():
-            self._died.set_exception(ConsumerDied(f"the consumer {self.name} stopped reading"))
+        if not self._failed.done():
+            self._failed.set_exception(ConsumerFailed(f"the consumer {self.name} stopped reading"))
 
-    async def hand_over(self, revoked: frozenset[str]) -> None:
+    async def release_partitions(self, revoked: frozenset[str]) -> None:
         """Let the batch in flight be finished and committed before partitions are given up."""
         self._joined = False
-        self._patient.disturb(Disturbance.REVOCATION)
+        self._handler.interrupt(Interruption.REVOCATION)
         started = time.monotonic()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout=self._rebalance_s * 0.8)
@@ -273,18 +275,18 @@ class Consumer:
                 "partitions_revoked", consumer=self.name, partitions=len(revoked), took_ms=waited_ms
             )
 
-    def take_over(self, assigned: frozenset[str]) -> None:
+    def accept_partitions(self, assigned: frozenset[str]) -> None:
         """Partitions are ours."""
         self._assigned = assigned
         self._joined = True
-        self._patient.calm(Disturbance.REVOCATION)
+        self._handler.end_interruption(Interruption.REVOCATION)
         log.info("partitions_assigned", consumer=self.name, partitions=sorted(assigned))
 
     async def _turn(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
         """Read the next batch; where the last turn had one too, up to what is newest."""
-        self._oversight.turned(self.name)
-        if (ended := membership.ended(consumer)) and not self._died.done():
-            self._died.set_exception(ConsumerDied(f"the consumer {self.name}: {ended} ended"))
+        self._hooks.on_turn(self.name)
+        if (ended := membership.ended(consumer)) and not self._failed.done():
+            self._failed.set_exception(ConsumerFailed(f"the consumer {self.name}: {ended} ended"))
         try:
             records = await self._read(consumer)
         except TopicAuthorizationFailedError as forbidden:
@@ -300,7 +302,7 @@ class Consumer:
                     consumer,
                     records,
                     records_max=most,
-                    wanted_back=lambda: self._patient.disturbed,
+                    wanted_back=lambda: self._handler.interrupted,
                 )
             except BaseException:
                 self._idle.set()
@@ -325,7 +327,7 @@ class Consumer:
         self._idle.clear()
         consumer = self.subscriber.consumer
         assert consumer is not None
-        return Batch(
+        return BatchMessage(
             raw_message=batch,
             body=batch,
             message_id=batch[0].offset,
@@ -336,9 +338,9 @@ class Consumer:
         )
 
     async def _take(self, batch: tuple[ConsumerRecord, ...]) -> None:
-        readable = [to_record(raw) for raw in batch if not isinstance(raw, Unreadable)]
+        readable = [to_record(raw) for raw in batch if not isinstance(raw, UnreadableBatch)]
         try:
-            stopped = await self._patient.handle(readable) if readable else frozenset()
+            stopped = await self._handler.handle(readable) if readable else frozenset()
             self._hold_back(batch, stopped)
         except asyncio.CancelledError:
             self._idle.set()
@@ -351,13 +353,13 @@ class Consumer:
         places: dict[TopicPartition, int] = {}
         for raw in batch:
             partition = TopicPartition(raw.topic, raw.partition)
-            if isinstance(raw, Unreadable):
+            if isinstance(raw, UnreadableBatch):
                 log.error("records_unreadable", position=to_record(raw).position, reason=raw.reason)
             elif raw.topic not in stopped:
                 continue
             places.setdefault(partition, raw.offset)
         if places and (consumer := self.subscriber.consumer) is not None:
-            hold(consumer, places)
+            pause_at(consumer, places)
 
 
 class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -367,10 +369,10 @@ class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        await self._consumer.hand_over(_names(revoked))
+        await self._consumer.release_partitions(_names(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._consumer.take_over(_names(assigned))
+        self._consumer.accept_partitions(_names(assigned))
 
 
 def _names(partitions: set[TopicPartition]) -> frozenset[str]:

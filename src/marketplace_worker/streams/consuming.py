@@ -7,18 +7,19 @@ from functools import partial
 from typing import Any, NoReturn
 
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import jumps, record_batches
-from marketplace_worker.streams.consumer import Consumer, Oversight
-from marketplace_worker.streams.patience import Handler
+from marketplace_worker.streams import starting_positions
+from marketplace_worker.streams.consumer import Consumer, ConsumerHooks
+from marketplace_worker.streams.mends import record_batches
+from marketplace_worker.streams.retrying import Handler
 
 
 class Consumers:
     """Both consumers, joined to their groups."""
 
-    def __init__(self, facts: Consumer, activity: Consumer, died: asyncio.Future[None]) -> None:
+    def __init__(self, facts: Consumer, activity: Consumer, failed: asyncio.Future[None]) -> None:
         self.facts = facts
         self.activity = activity
-        self._died = died
+        self._failed = failed
 
     def assigned(self) -> Mapping[str, frozenset[str]]:
         """By consumer, its partitions, each `topic/partition`."""
@@ -30,15 +31,15 @@ class Consumers:
         return (self.facts, self.activity)
 
     async def wait_failed(self) -> NoReturn:
-        """Wait until one of them cannot go on.  Raises `ConsumerDied`."""
-        await asyncio.wait({self._died})
-        self._died.result()
+        """Wait until one of them cannot go on.  Raises `ConsumerFailed`."""
+        await asyncio.wait({self._failed})
+        self._failed.result()
         raise AssertionError("it has no result but an error")
 
 
 @asynccontextmanager
 async def consuming(
-    settings: Settings, *, facts: Handler, activity: Handler, oversight: Oversight
+    settings: Settings, *, facts: Handler, activity: Handler, hooks: ConsumerHooks
 ) -> AsyncIterator[Consumers]:
     """Both consumers, reading; on leaving, they finish their batches and leave their groups.
 
@@ -46,21 +47,21 @@ async def consuming(
         settings: the settings.
         facts: what is done with batches of the topics that become facts.
         activity: the same for logins and API usage.
-        oversight: to whom they tell that they turn, and who knows how long a stop may take.
+        hooks: to whom they tell that they turn, and who knows how long a stop may take.
 
     Raises:
         Unavailable: Kafka does not answer, or has not all topics.
         Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
     """
     kafka, topics = settings.kafka, settings.topics
-    jumps.install()
+    starting_positions.install()
     record_batches.install(settings.ingest.batch_bytes_max)
-    died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    member = partial(Consumer, settings=settings, oversight=oversight, died=died)
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    member = partial(Consumer, settings=settings, hooks=hooks, failed=failed)
     both = Consumers(
         member("facts", kafka.facts_group, topics.facts, facts),
         member("activity", kafka.activity_group, topics.activity, activity),
-        died,
+        failed,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_all_of, both.facts.stop, both.activity.stop)

@@ -12,8 +12,8 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from marketplace_worker.settings import Kafka, Settings
-from marketplace_worker.streams import connections
-from marketplace_worker.streams.dying import FrameworkLog
+from marketplace_worker.streams.failure_detection import FrameworkLog
+from marketplace_worker.streams.mends import connections
 from marketplace_worker.streams.security import broker_arguments, servers
 
 IDLE_WAIT_MS = 50

@@ -49,7 +49,7 @@ def ended(consumer: AIOKafkaConsumer) -> str:
     return " and ".join(name for name, task in tasks.items() if task.done())
 
 
-class Hearing:
+class FetchSilence:
     """For how long Kafka has answered no fetch; it answers also where there is nothing new."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ from marketplace_worker.errors import MessageRefused, Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
 from marketplace_worker.settings.credentials import Credentials
-from marketplace_worker.streams import connections
-from marketplace_worker.streams.refusals import refusal
+from marketplace_worker.streams.connection_errors import connection_error
+from marketplace_worker.streams.mends import connections
 from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import client_arguments
 
@@ -207,7 +207,7 @@ async def _start(kafka: Kafka, relay: Relay, batch_bytes_max: int) -> AIOKafkaPr
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             return await _connected(kafka, relay, batch_bytes_max)
     except (KafkaError, OSError) as error:
-        raise await refusal(kafka, error) from error
+        raise await connection_error(kafka, error) from error
 
 
 async def _connected(kafka: Kafka, relay: Relay, batch_bytes_max: int) -> AIOKafkaProducer:

@@ -11,9 +11,9 @@ from marketplace_worker.contract.published import numbered_topics
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import connections, record_batches
 from marketplace_worker.streams.batch import to_record
-from marketplace_worker.streams.record_batches import Unreadable
+from marketplace_worker.streams.mends import connections, record_batches
+from marketplace_worker.streams.mends.record_batches import UnreadableBatch
 from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import client_arguments
 
@@ -51,7 +51,7 @@ async def read_back(
                 ends |= {tp: max(end, ends[tp]) for tp, end in read.items() if tp in ends}
                 asked -= read.keys()
                 for raw in records:
-                    if isinstance(raw, Unreadable):
+                    if isinstance(raw, UnreadableBatch):
                         where = f"{raw.topic}/{raw.partition}/{raw.offset}"
                         raise Unavailable(f"what was published cannot be read at {where}")
                 if records:

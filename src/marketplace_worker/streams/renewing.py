@@ -22,7 +22,7 @@ SURVEY_AGAIN_S = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Renewed(Protocol):
+class RenewableConsumer(Protocol):
     """A consumer, as far as it is renewed."""
 
     name: str
@@ -44,13 +44,13 @@ class Renewed(Protocol):
 class Renewal:
     """Of one consumer, which has started."""
 
-    def __init__(self, consumer: Renewed, kafka: Kafka) -> None:
+    def __init__(self, consumer: RenewableConsumer, kafka: Kafka) -> None:
         self._consumer = consumer
         self._kafka = kafka
         self._credentials = Credentials(kafka)
         self._surveyed_at = self._reached_at = time.monotonic()
 
-    async def look(self) -> int:
+    async def check(self) -> int:
         """See what has changed, and act on it; call every few seconds.
 
         A new client is made only where Kafka answers a new connection: one that waits for a Kafka
@@ -65,7 +65,7 @@ class Renewal:
         # By then the group has dropped it: nobody loses a partition by its leaving.
         lost = now - self._reached_at > self._kafka.session_timeout_ms / 1000
         renewed = self._credentials.changed
-        pause_s = SURVEY_AGAIN_S if consumer.survey.lacks else SURVEY_EVERY_S
+        pause_s = SURVEY_AGAIN_S if consumer.survey.not_ready_reason else SURVEY_EVERY_S
         if not lost and not renewed and now - self._surveyed_at < pause_s:
             return 0
         try:

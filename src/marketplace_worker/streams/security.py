@@ -17,7 +17,7 @@ from faststream.security import (
 
 from marketplace_worker import tls
 from marketplace_worker.settings import Kafka
-from marketplace_worker.streams import connections
+from marketplace_worker.streams.mends import connections
 from marketplace_worker.streams.tokens import token_provider
 
 NAMES = tls.Names(

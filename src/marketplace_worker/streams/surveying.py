@@ -34,7 +34,7 @@ class Survey:
     """
 
     readable: frozenset[str]
-    lacks: str
+    not_ready_reason: str
     unread_records: int
 
 

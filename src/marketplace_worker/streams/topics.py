@@ -24,7 +24,7 @@ from aiokafka.errors import (
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Topics
 from marketplace_worker.streams.authorized import ask
-from marketplace_worker.streams.refusals import refusal
+from marketplace_worker.streams.connection_errors import connection_error
 from marketplace_worker.streams.rights import Operation, Resource, Right, not_allowed
 from marketplace_worker.streams.security import client_arguments
 
@@ -56,7 +56,7 @@ class TopicCreation:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class TopicWarning:
     """A setting of a topic in Kafka that may lose something, as a sentence without its subject."""
 
     topic: str
@@ -122,12 +122,14 @@ async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
         raise Misconfigured("; ".join(sentences))
 
 
-async def find_doubts(kafka: Kafka, state: str, rights: Collection[Right]) -> Sequence[Doubt]:
+async def find_topic_warnings(
+    kafka: Kafka, state: str, rights: Collection[Right]
+) -> Sequence[TopicWarning]:
     """What Kafka's settings of the topics that we read, and of `state` where we write it, may cost;
     nothing where it does not let us read them, or does not answer: it is no reason not to start.
     """
     used = [right for right in rights if right.resource is Resource.TOPIC]
-    doubts: list[Doubt] = []
+    doubts: list[TopicWarning] = []
     if not used:
         return doubts
     try:
@@ -142,9 +144,9 @@ async def find_doubts(kafka: Kafka, state: str, rights: Collection[Right]) -> Se
     return doubts
 
 
-async def report_doubts(kafka: Kafka, state: str, rights: Collection[Right]) -> None:
-    """Log what `find_doubts` finds."""
-    for doubt in await find_doubts(kafka, state, rights):
+async def log_topic_warnings(kafka: Kafka, state: str, rights: Collection[Right]) -> None:
+    """Log what `find_topic_warnings` finds."""
+    for doubt in await find_topic_warnings(kafka, state, rights):
         log.warning("topic_settings_doubtful", topic=doubt.topic, reason=doubt.sentence)
 
 
@@ -158,25 +160,25 @@ async def _settings_of(admin: AIOKafkaAdminClient, topic: str) -> Mapping[str, s
     return {name: value for name, value, *_ in entries if value is not None}
 
 
-def _doubts_inbound(topic: str, told: Mapping[str, str]) -> Iterator[Doubt]:
+def _doubts_inbound(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarning]:
     if "compact" in told.get(_POLICY, ""):
-        yield Doubt(
+        yield TopicWarning(
             topic,
             "is compacted: of each key Kafka keeps the last record alone, so news that is not "
             f"taken in yet is lost; set {_POLICY}=delete",
         )
     retained_ms = int(told.get(_RETENTION, "-1"))
     if 0 <= retained_ms < RETENTION_MIN_MS:
-        yield Doubt(
+        yield TopicWarning(
             topic,
             f"keeps its records for {retained_ms / 3_600_000:g} h only: what a longer outage "
             f"leaves unread is lost; set {_RETENTION} to {RETENTION_MIN_MS} or more",
         )
 
 
-def _doubts_state(topic: str, told: Mapping[str, str]) -> Iterator[Doubt]:
+def _doubts_state(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarning]:
     if "compact" not in told.get(_POLICY, "compact"):
-        yield Doubt(
+        yield TopicWarning(
             topic,
             "is not compacted: snapshots of organizations that do not change leave it by their "
             f"age; set {_POLICY}=compact",
@@ -235,6 +237,6 @@ async def administering(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     except (KafkaError, OSError) as error:
-        raise await refusal(kafka, error) from error
+        raise await connection_error(kafka, error) from error
     finally:
         await admin.close()

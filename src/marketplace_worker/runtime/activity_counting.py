@@ -19,11 +19,11 @@ from marketplace_worker.lifecycle.inactivity import DayRange
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.store import activity, organizations, possible_use
-from marketplace_worker.store.activity import Counted, FeedDay, Place, Progress
+from marketplace_worker.store.activity import ActivityCounts, FeedDay, ReadProgress, TopicPartition
 from marketplace_worker.store.database import Connection
 
 
-class Said(Struct, frozen=True):
+class ParsedPart(Struct, frozen=True):
     """One part of a record: what it says, or why it cannot be read; and the trace it came in."""
 
     record: Record
@@ -32,31 +32,31 @@ class Said(Struct, frozen=True):
     trace: Trace | None = None
 
 
-class WatchedMeanwhile(Exception):
+class StartedWatching(Exception):
     """Organizations began to watch their activity while it was counted: take the batch again."""
 
 
 @dataclass(slots=True)
-class Counting:
+class ActivityCounting:
     """The activity of one batch; lives as long as its transaction.
 
     `watching` are the organizations that watched their activity when the batch began; what is
     counted goes by its place in the batch.  `duplicates`: how much was counted before.
     """
 
-    progress: dict[Place, Progress] = field(default_factory=dict)
+    progress: dict[TopicPartition, ReadProgress] = field(default_factory=dict)
     watching: set[OrganizationId] = field(default_factory=set)
     duplicates: int = 0
     _places: set[int] = field(default_factory=set)
     _passed: set[int] = field(default_factory=set)
-    _counted: dict[OrganizationId, Counted] = field(default_factory=dict)
+    _counted: dict[OrganizationId, ActivityCounts] = field(default_factory=dict)
     _heard: dict[FeedDay, DayRange] = field(default_factory=dict)
     _records: dict[FeedDay, int] = field(default_factory=dict)
 
     @classmethod
     async def begin(
-        cls, conn: Connection, said: Sequence[Said], feeds: Mapping[str, Feed]
-    ) -> "Counting":
+        cls, conn: Connection, said: Sequence[ParsedPart], feeds: Mapping[str, Feed]
+    ) -> "ActivityCounting":
         """Find what was not counted before, and who watches; before any other lock is taken.
 
         The partitions of all topics are read past what they hold, also past what is refused: from
@@ -79,8 +79,8 @@ class Counting:
 
     @classmethod
     async def of_dead_letters(
-        cls, conn: Connection, said: Sequence[Said], counted: AbstractSet[Record]
-    ) -> "Counting":
+        cls, conn: Connection, said: Sequence[ParsedPart], counted: AbstractSet[Record]
+    ) -> "ActivityCounting":
         """Of records that are locked as dead letters: what is not among the `counted` is counted
         now, wherever it stands.
         """
@@ -117,15 +117,15 @@ class Counting:
         """Add it to what was counted before.  `locked` are the organizations that were decided on.
 
         Raises:
-            WatchedMeanwhile: others began to watch since the batch began.  Whoever makes one watch
+            StartedWatching: others began to watch since the batch began.  Whoever makes one watch
                 holds its activity until then: now that we have counted, it cannot be missed.
         """
         if self._counted:
             await activity.count(conn, self._counted.values())
         if self._heard:
-            await activity.hear(conn, self._heard)
+            await activity.save_feed_days(conn, self._heard)
         if self._counted and await organizations.watching(conn, self.organizations - locked):
-            raise WatchedMeanwhile
+            raise StartedWatching
         if self._records:
             await possible_use.count(conn, self._records)
         if self.progress:
@@ -143,7 +143,7 @@ class Counting:
         day = (feed, record.latest_event_time.date(), record.partition)
         self._records[day] = self._records.get(day, 0) + 1
 
-    def _read(self, place: int, said: Said, *, fresh: bool) -> None:
+    def _read(self, place: int, said: ParsedPart, *, fresh: bool) -> None:
         match said.what:
             case LoggedIn() | ApiRequested() as heard:
                 if fresh:
@@ -161,7 +161,7 @@ class Counting:
         at = heard.occurred_at
         counted = self._counted.get(heard.organization)
         if counted is None:
-            counted = self._counted[heard.organization] = Counted(heard.organization)
+            counted = self._counted[heard.organization] = ActivityCounts(heard.organization)
         match heard:
             case LoggedIn():
                 counted.add_login(at)

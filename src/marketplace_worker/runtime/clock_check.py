@@ -8,7 +8,8 @@ from marketplace_worker.lifecycle.facts import ClockMoved
 from marketplace_worker.lifecycle.safeguards import clock_moved
 from marketplace_worker.lifecycle.scope import BatchScope
 from marketplace_worker.lifecycle.vocabulary import Identity
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import working_set
 from marketplace_worker.store.database import transaction
 
@@ -29,20 +30,20 @@ async def compare_clocks(worker: Worker) -> None:
     """
     async with transaction(worker.pool) as conn:
         loaded = await working_set.lock_for(conn, BatchScope(safeguards=True))
-        reading = await worker.own_clock.beside(conn, worker.clock)
-        tally = await Tally.begin(conn, loaded, worker, now=reading.now)
+        reading = await worker.local_clock.compare(conn, worker.clock)
+        unit = await UnitOfWork.begin(conn, loaded, worker, now=reading.now)
         known = loaded.fleet.safeguards.clock_ahead
         ahead = reading.ahead(known)
         if clock_moved(known, ahead):
             fact = ClockMoved(Identity(CLOCK, str(uuid4())), reading.now, ahead)
-            await tally.decide(fact, position=CLOCK)
-            await tally.write(conn, worker.topics)
-    if tally.entries:
+            await unit.decide(fact, position=CLOCK)
+            await unit.write(conn, worker.topics)
+    if unit.entries:
         log.warning(
             "clock_moved",
             clock_at=reading.now.isoformat(),
             own_clock_at=reading.before.isoformat(),
             ahead_s=round(ahead.total_seconds()),
         )
-    tally.tell()
-    worker.own_clock.known = tally.fleet.safeguards.clock_ahead
+    unit.report()
+    worker.local_clock.known = unit.fleet.safeguards.clock_ahead

@@ -1,4 +1,4 @@
-"""Handling a batch with patience: pauses that grow with every failure, and end when disturbed.
+"""Retries a batch with pauses that grow with every failure, and end when interrupted.
 
 A nack alone makes FastStream deliver the batch again at once, a thousand times a second.
 """
@@ -23,7 +23,7 @@ topics that it returns: their records come again."""
 log = structlog.get_logger(__name__)
 
 
-class Disturbance(StrEnum):
+class Interruption(StrEnum):
     """Why a pause ends early: the batch cannot be kept any longer."""
 
     REVOCATION = "revocation"
@@ -31,7 +31,7 @@ class Disturbance(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pauses:
+class RetryDelays:
     """Bounds in seconds: of the first pause, of any, and of all attempts at one delivery."""
 
     first_s: float
@@ -47,32 +47,32 @@ class Pauses:
         return min(doubled, longest) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
 
 
-class Patient:
+class RetryingHandler:
     """One handler, and how often it failed in a row; that is remembered over deliveries."""
 
-    def __init__(self, name: str, handler: Handler, pauses: Pauses) -> None:
+    def __init__(self, name: str, handler: Handler, pauses: RetryDelays) -> None:
         self.name = name
         self.failures = 0
         self._handler = handler
         self._pauses = pauses
-        self._disturbances: set[Disturbance] = set()
-        self._disturbed = asyncio.Event()
+        self._interruptions: set[Interruption] = set()
+        self._interrupted = asyncio.Event()
 
     @property
-    def disturbed(self) -> bool:
+    def interrupted(self) -> bool:
         """Whether a batch cannot be kept any longer than it takes to handle it."""
-        return self._disturbed.is_set()
+        return self._interrupted.is_set()
 
-    def disturb(self, why: Disturbance) -> None:
-        """End the pause under way, and every later one at once, until `calm`."""
-        self._disturbances.add(why)
-        self._disturbed.set()
+    def interrupt(self, why: Interruption) -> None:
+        """End the pause under way, and every later one at once, until `end_interruption`."""
+        self._interruptions.add(why)
+        self._interrupted.set()
 
-    def calm(self, why: Disturbance) -> None:
+    def end_interruption(self, why: Interruption) -> None:
         """Allow pauses again, as far as nothing else disturbs."""
-        self._disturbances.discard(why)
-        if not self._disturbances:
-            self._disturbed.clear()
+        self._interruptions.discard(why)
+        if not self._interruptions:
+            self._interrupted.clear()
 
     async def handle(self, records: Sequence[Record]) -> AbstractSet[str]:
         """Call the handler until it returns, while it says `Unavailable` and time is left.
@@ -80,7 +80,7 @@ class Patient:
         Returns the topics that the handler returned.
 
         Raises:
-            Unavailable: the delivery's time is up, or it was disturbed in a pause.
+            Unavailable: the delivery's time is up, or it was interrupted in a pause.
             Exception: what else the handler raised, logged and after one pause.
         """
         retrying = AsyncRetrying(
@@ -120,10 +120,10 @@ class Patient:
 
     async def _pause(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._disturbed.wait(), timeout=seconds)
+            await asyncio.wait_for(self._interrupted.wait(), timeout=seconds)
         except TimeoutError:
             return
-        raise Unavailable(f"given back because of a {', '.join(sorted(self._disturbances))}")
+        raise Unavailable(f"given back because of a {', '.join(sorted(self._interruptions))}")
 
     def _say_waiting(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None

@@ -4,12 +4,11 @@ What the steps that decide share: from facts and a working set to rows and promi
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.outbound import (
     CLOUDEVENTS_CONTENT_TYPE,
     encode,
@@ -37,11 +36,9 @@ from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
-from marketplace_worker.steps import log_lines
-from marketplace_worker.steps.cancellations import CancellationAlarm, MassCancellation
-from marketplace_worker.steps.intake import Intake
-from marketplace_worker.steps.own_clock import OwnClock
-from marketplace_worker.steps.sweeping import Sweep
+from marketplace_worker.runtime import log_lines
+from marketplace_worker.runtime.cancellation_alarm import CancellationAlarm, MassCancellation
+from marketplace_worker.runtime.worker import OutboundTopics, Worker
 from marketplace_worker.store import (
     decisions,
     journal,
@@ -51,50 +48,15 @@ from marketplace_worker.store import (
     subscriptions,
     working_set,
 )
-from marketplace_worker.store.database import Clock, Connection, Pool
-from marketplace_worker.store.decisions import Decided
-from marketplace_worker.store.policies import PolicyBook
+from marketplace_worker.store.database import Connection
+from marketplace_worker.store.decisions import DecisionRow
 from marketplace_worker.store.working_set import WorkingSet
-from marketplace_worker.translate import EmailHasher
 
 _HEADERS = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundTopics:
-    """The names of the topics that we write."""
-
-    lifecycle: str
-    state: str
-    dead_letters: str
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """What every step works with.
-
-    `clock` tells the moment of a decision, read once a transaction; `own_clock` is this machine's,
-    beside it.  `feeds` says what each inbound topic carries; `intake` is what this worker knows of
-    the topics that it takes in.  `promised` are set when messages were promised, one for each relay
-    in the same process.
-    `deadlines` is how far it has come in what is due.
-    """
-
-    pool: Pool
-    policies: PolicyBook
-    clock: Clock
-    hash_email: EmailHasher
-    feeds: Mapping[str, Feed]
-    topics: OutboundTopics
-    intake: Intake
-    own_clock: OwnClock
-    promised: list[asyncio.Event] = field(default_factory=list)
-    alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
-    deadlines: Sweep = field(default_factory=Sweep)
-
-
 @dataclass(slots=True)
-class Tally:
+class UnitOfWork:
     """What one transaction decided; lives as long as it.
 
     `loaded` is what was loaded and locked; it changes as facts are taken.  Traces are no part of
@@ -104,10 +66,10 @@ class Tally:
     loaded: WorkingSet
     policies: Policies
     now: datetime
-    promised: Sequence[asyncio.Event]
+    relay_wakeups: Sequence[asyncio.Event]
     alarm: CancellationAlarm = field(default_factory=CancellationAlarm)
     entries: list[journal.Entry] = field(default_factory=list)
-    decided: list[Decided] = field(default_factory=list)
+    decided: list[DecisionRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
     _links: list[NotableLink] = field(default_factory=list)
@@ -123,16 +85,16 @@ class Tally:
     @classmethod
     async def begin(
         cls, conn: Connection, loaded: WorkingSet, worker: Worker, *, now: datetime | None = None
-    ) -> "Tally":
+    ) -> "UnitOfWork":
         """With the policies that the loaded organizations are pinned to.
 
         The moment of all decisions is `now`, or that at which all locks are held.
         """
         if loaded.safeguards_locked:
-            metrics.guard_stands(loaded.fleet.safeguards)
+            metrics.show_guard(loaded.fleet.safeguards)
         policies = await worker.policies.policies_for(conn, loaded.fleet)
         now = now or await worker.clock(conn)
-        return cls(loaded, policies, now, worker.promised, worker.alarm)
+        return cls(loaded, policies, now, worker.relay_wakeups, worker.alarm)
 
     @property
     def fleet(self) -> Fleet:
@@ -172,7 +134,7 @@ class Tally:
         if decision.worker_events:
             version = self.policies.current.version
             self.decided.append(
-                Decided(fact.identity, WORKER, None, None, version, decision.worker_events)
+                DecisionRow(fact.identity, WORKER, None, None, version, decision.worker_events)
             )
         if is_late:
             late = fact.identity
@@ -218,7 +180,7 @@ class Tally:
         if result.events or _what_is_decided(organization) != _what_is_decided(result.before):
             pinned = organization.cancellation or result.before.cancellation
             self.decided.append(
-                Decided(
+                DecisionRow(
                     fact.identity,
                     id_,
                     result.before.state,
@@ -304,10 +266,10 @@ class Tally:
             else:
                 yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown, trace), _HEADERS)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what was decided, count it, and wake the relays, after the commit."""
         if self.events or self._snapshots:
-            for relay in self.promised:
+            for relay in self.relay_wakeups:
                 relay.set()
         metrics.count((entry.outcome for entry in self.entries), self.events)
         log_lines.log_events(self.events)

@@ -1,5 +1,5 @@
 """A loop: takes one step over and over, waits while there is nothing to do or nothing can be done,
-and gives a sign at each turn.
+and gives a heartbeat at each turn.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import structlog
 
 from marketplace_worker.errors import Unavailable
-from marketplace_worker.operations.health import Sign
-from marketplace_worker.operations.stop import Stop
+from marketplace_worker.operations.health import Heartbeat
+from marketplace_worker.operations.shutdown import Shutdown
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 15.0
@@ -26,13 +26,13 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def repeating(
+async def looping(
     loop: str,
     step: Step,
     *,
     idle_s: float,
-    sign: Sign,
-    stop: Stop,
+    heartbeat: Heartbeat,
+    stop: Shutdown,
     wake: asyncio.Event | None = None,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A task that takes a step over and over, until the stop is ordered.
@@ -42,7 +42,12 @@ async def repeating(
     transaction rolls back.
     """
     repeated = _repeat(
-        loop, step, idle_s=idle_s, sign=sign, stop=stop.ordered, wake=wake or asyncio.Event()
+        loop,
+        step,
+        idle_s=idle_s,
+        heartbeat=heartbeat,
+        stop=stop.requested,
+        wake=wake or asyncio.Event(),
     )
     task = asyncio.create_task(repeated, name=loop)
     try:
@@ -54,10 +59,10 @@ async def repeating(
             await asyncio.wait({task}, timeout=CANCEL_TIMEOUT_S)
 
 
-async def unless_ordered(stop: Stop, step: Step) -> int:
+async def unless_stopped(stop: Shutdown, step: Step) -> int:
     """Take a step that asks only: a stop cancels it instead of waiting for an answer."""
     asking = asyncio.ensure_future(step())
-    ordered = asyncio.create_task(stop.ordered.wait())
+    ordered = asyncio.create_task(stop.requested.wait())
     try:
         await asyncio.wait({asking, ordered}, return_when=asyncio.FIRST_COMPLETED)
         return asking.result() if asking.done() else 0
@@ -68,37 +73,43 @@ async def unless_ordered(stop: Stop, step: Step) -> int:
 
 
 async def _repeat(
-    loop: str, step: Step, *, idle_s: float, sign: Sign, stop: asyncio.Event, wake: asyncio.Event
+    loop: str,
+    step: Step,
+    *,
+    idle_s: float,
+    heartbeat: Heartbeat,
+    stop: asyncio.Event,
+    wake: asyncio.Event,
 ) -> None:
     """Take the step at once again while it finds work; wait while it finds none or fails."""
     while not stop.is_set():
-        sign.give()
+        heartbeat.beat()
         wake.clear()
         try:
             found = await step()
         except Unavailable as error:
-            sign.fail(str(error))
-            pause_s = _pause_s(sign.failures)
+            heartbeat.fail(str(error))
+            pause_s = _pause_s(heartbeat.failures)
             log.warning(
                 "loop_waiting",
                 loop=loop,
                 reason=str(error),
                 pause_s=pause_s,
-                failures=sign.failures,
+                failures=heartbeat.failures,
             )
         except Exception as error:  # a bug of ours: say so, and go on with what can go on
-            sign.fail(f"a bug, {type(error).__name__}")
-            pause_s = _pause_s(sign.failures)
-            log.exception("loop_failed", loop=loop, pause_s=pause_s, failures=sign.failures)
+            heartbeat.fail(f"a bug, {type(error).__name__}")
+            pause_s = _pause_s(heartbeat.failures)
+            log.exception("loop_failed", loop=loop, pause_s=pause_s, failures=heartbeat.failures)
         else:
-            sign.failures = 0
+            heartbeat.failures = 0
             if found:
                 await asyncio.sleep(0)
             else:
-                sign.give(rest_s=idle_s)
+                heartbeat.beat(rest_s=idle_s)
                 await _wait(idle_s, stop, wake)
             continue
-        sign.give(rest_s=pause_s)
+        heartbeat.beat(rest_s=pause_s)
         await _wait(pause_s, stop)
 
 

@@ -17,7 +17,7 @@ MARGIN = timedelta(minutes=1)
 """What is written now may be for a moment so long ago: its transaction read the clock then."""
 
 
-class Sweep:
+class QueueCursor:
     """How far one process has come in such a queue."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class Sweep:
             self._done_until = EPOCH
         return self._done_until
 
-    def done(self, until: datetime) -> None:
+    def advance(self, until: datetime) -> None:
         """Everything up to this moment was done; but for what others have in hand."""
         self._done_until = max(self._done_until, until)
 
-    def done_all(self, now: datetime) -> None:
+    def advance_past(self, now: datetime) -> None:
         """Nothing is left that was due `now`."""
-        self.done(now - MARGIN)
+        self.advance(now - MARGIN)

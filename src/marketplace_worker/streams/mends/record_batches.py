@@ -3,8 +3,9 @@
 Where aiokafka 0.14 cannot read a batch, `getmany` raises, and what it had taken from other
 partitions for the same call is lost: their positions have moved, so the next commit passes over
 records that nobody saw.  Here nothing is raised.  Header names that are not UTF-8 are kept (other
-clients read them too), a batch that cannot be read at all is an `Unreadable` in its place, and of
-one that is too large when decompressed the beginning is read, and a `LeftOut` stands for the rest.
+clients read them too), a batch that cannot be read at all is an `UnreadableBatch` in its place, and
+of one that is too large when decompressed the beginning is read, and a `LeftOut` stands for the
+rest.
 
 This module replaces two names in aiokafka's fetcher, for the whole process.
 A test reads such batches from a broker, and another says when the version is no longer the one
@@ -22,8 +23,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.legacy_records import _LegacyRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
-from marketplace_worker.streams import decompressing
-from marketplace_worker.streams.decompressing import TooLarge
+from marketplace_worker.streams.mends import decompression
+from marketplace_worker.streams.mends.decompression import TooLarge
 
 READ_BYTES_MAX = 16 * 2**20
 """How much of one partition is handed on at once, decompressed; the rest is fetched again."""
@@ -41,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass
-class Unreadable(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
+class UnreadableBatch(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
     """Stands at the offset from which on a partition cannot be read; its position stays there."""
 
     reason: str = ""
@@ -64,7 +65,7 @@ def install(batch_bytes_max: int) -> None:
 
     `batch_bytes_max`: how much of one record batch is read, decompressed.
     """
-    decompressing.install(batch_bytes_max)
+    decompression.install(batch_bytes_max)
     fetcher.MemoryRecords = _Batches
     fetcher.PartitionRecords = _Records
 
@@ -161,12 +162,12 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
             serialized_key_size=-1 if key is None else len(key),
             serialized_value_size=-1,
             headers=(),
-            left_out_bytes=decompressing.bytes_max() if head is None else head.value_bytes,
+            left_out_bytes=decompression.bytes_max() if head is None else head.value_bytes,
             behind=end - offset - 1,
         )
 
-    def _unreadable(self, error: Exception) -> Unreadable:
-        return Unreadable(
+    def _unreadable(self, error: Exception) -> UnreadableBatch:
+        return UnreadableBatch(
             topic=self._tp.topic,
             partition=self._tp.partition,
             offset=self.next_fetch_offset,

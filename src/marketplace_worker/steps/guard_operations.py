@@ -4,7 +4,8 @@ from marketplace_worker.lifecycle.decide import Decision, Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import GuardSide
-from marketplace_worker.steps.deciding import Tally, Worker
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import transaction
 
@@ -23,12 +24,12 @@ async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decisio
         if releases_steps:
             await organizations.lock_withheld(conn)
         loaded = await working_set.lock_for(conn, scope_of([fact]))
-        tally = await Tally.begin(conn, loaded, worker)
+        unit = await UnitOfWork.begin(conn, loaded, worker)
 
-        decision = await tally.decide(fact, position="operator")
+        decision = await unit.decide(fact, position="operator")
 
-        await tally.write(conn, worker.topics)
+        await unit.write(conn, worker.topics)
         if releases_steps and decision.outcome is Outcome.APPLIED:
-            await organizations.wake_withheld(conn, now=tally.now)
-    tally.tell()
+            await organizations.wake_withheld(conn, now=unit.now)
+    unit.report()
     return decision

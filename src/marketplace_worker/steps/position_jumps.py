@@ -9,9 +9,9 @@ import structlog
 
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import StartOffset
-from marketplace_worker.steps.deciding import Worker
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import activity
-from marketplace_worker.store.activity import Place, Progress
+from marketplace_worker.store.activity import ReadProgress, TopicPartition
 from marketplace_worker.store.database import Connection, transaction
 
 log = structlog.get_logger(__name__)
@@ -20,7 +20,7 @@ HoldsRecord = Callable[[StartOffset, int], Awaitable[bool]]
 """Whether Kafka has, or had, a record from an offset on up to a beginning."""
 
 
-class Cause(StrEnum):
+class JumpCause(StrEnum):
     """Why a position jumped."""
 
     DELETED = "deleted"
@@ -50,12 +50,12 @@ async def report_jumps(
             continue
         if until < each.offset:
             if each.refused is not None:
-                _report(each, until, Cause.DELETED)
+                _report(each, until, JumpCause.DELETED)
             elif await holds_record(each, until):
-                _report(each, until, Cause.SKIPPED)
+                _report(each, until, JumpCause.SKIPPED)
             passed_over.append(each)
         elif each.refused is not None and each.refused > each.offset:
-            _report(each, each.refused, Cause.CUT_OFF)
+            _report(each, each.refused, JumpCause.CUT_OFF)
     if passed_over:
         async with transaction(worker.pool) as conn:
             await _read_on_from(conn, passed_over)
@@ -64,7 +64,7 @@ async def report_jumps(
 async def _read_on_from(conn: Connection, begun: Sequence[StartOffset]) -> None:
     known = await activity.lock_progress(conn, {_place(each) for each in begun})
     moved = {
-        _place(each): Progress(each.offset, known[_place(each)].newest_at)
+        _place(each): ReadProgress(each.offset, known[_place(each)].newest_at)
         for each in begun
         if known[_place(each)].next_offset < each.offset
     }
@@ -72,11 +72,11 @@ async def _read_on_from(conn: Connection, begun: Sequence[StartOffset]) -> None:
         await activity.save_progress(conn, moved)
 
 
-def _place(beginning: StartOffset) -> Place:
+def _place(beginning: StartOffset) -> TopicPartition:
     return (beginning.topic, beginning.partition)
 
 
-def _report(beginning: StartOffset, from_offset: int, cause: Cause) -> None:
+def _report(beginning: StartOffset, from_offset: int, cause: JumpCause) -> None:
     metrics.POSITION_JUMPS.labels(beginning.topic, cause).inc()
     log.error(
         "position_jumped",

@@ -7,12 +7,12 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError
 
-HOLD_S = 5.0
+PAUSE_S = 5.0
 """After how long what was held back is looked at again."""
 
 
-def hold(consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, int]) -> None:
-    """Read these partitions again from these offsets on, but not before `HOLD_S` have passed.
+def pause_at(consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, int]) -> None:
+    """Read these partitions again from these offsets on, but not before `PAUSE_S` have passed.
 
     Call before the commit: it commits where each partition stands.  A rebalance forgets the pause;
     then the records come at once, and may be held back again.
@@ -24,7 +24,7 @@ def hold(consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, int]) -> No
             consumer.seek(partition, offset)
             consumer.pause(partition)
             held.append(partition)
-    asyncio.get_running_loop().call_later(HOLD_S, _go_on, consumer, held)
+    asyncio.get_running_loop().call_later(PAUSE_S, _go_on, consumer, held)
 
 
 def _go_on(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:

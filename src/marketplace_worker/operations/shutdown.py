@@ -21,18 +21,18 @@ UNWRITTEN_S = 2.0
 """How long the end of the process may take to write the stacks, where that waits for a reader."""
 
 
-class Stop:
-    """An order to stop, which may be given by setting `ordered`, and the time that is left then.
+class Shutdown:
+    """An order to stop, which may be given by setting `requested`, and the time that is left then.
 
     Use as a context around all that is to end: once it is left, nothing ends the process any more.
 
     Args:
-        ordered: set where the worker is to stop.
+        requested: set where the worker is to stop.
         within_s: how long all of it may take.
     """
 
-    def __init__(self, ordered: asyncio.Event, *, within_s: float) -> None:
-        self.ordered = ordered
+    def __init__(self, requested: asyncio.Event, *, within_s: float) -> None:
+        self.requested = requested
         self._within_s = within_s
         self._began_at: float | None = None
         self._over = False
@@ -50,23 +50,23 @@ class Stop:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def order(self) -> None:
-        """Stop, if it was not ordered before; the time runs from here.
+    def request(self) -> None:
+        """Request the shutdown, if it was not requested before; the time runs from here.
 
         All that has to end is bounded by itself; should it not be, the process ends all the same.
         """
-        self.ordered.set()
+        self.requested.set()
         if self._began_at is None:
             self._began_at = time.monotonic()
-            self.end_process_unless_told_again(within_s=self._within_s + GRACE_S)
+            self.end_process_unless_postponed(within_s=self._within_s + GRACE_S)
 
     def work_left_s(self) -> float:
         """How long what is under way may still take, in seconds; then it is given up."""
-        self.order()
+        self.request()
         assert self._began_at is not None
         return max(0.0, self._began_at + self._within_s - GOODBYE_S - time.monotonic())
 
-    def end_process_unless_told_again(self, *, within_s: float) -> None:
+    def end_process_unless_postponed(self, *, within_s: float) -> None:
         """Write all stacks to standard error and end the process with status 1, unless told again.
 
         By a timer of the interpreter, which needs neither the event loop nor the interpreter's

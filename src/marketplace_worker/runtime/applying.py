@@ -22,13 +22,18 @@ from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import MESSAGE_BYTES_MAX, Outgoing, Record
-from marketplace_worker.steps.counting import Counting, Said, WatchedMeanwhile
-from marketplace_worker.steps.deciding import Tally, Worker
-from marketplace_worker.steps.log_lines import log_contradictions
+from marketplace_worker.runtime.activity_counting import (
+    ActivityCounting,
+    ParsedPart,
+    StartedWatching,
+)
+from marketplace_worker.runtime.log_lines import log_contradictions
+from marketplace_worker.runtime.unit_of_work import UnitOfWork
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import dead_letters, journal, outbox, possible_use, working_set
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.dead_letters import Refused
-from marketplace_worker.store.possible_use import Unreadable
+from marketplace_worker.store.dead_letters import RefusedPart
+from marketplace_worker.store.possible_use import UnreadableRecord
 from marketplace_worker.translate import translate_traced
 
 ID_BYTES_MAX = 1_024
@@ -60,20 +65,22 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ParsedBatch:
     """What records say, part by part, in their order."""
 
-    said: Sequence[Said]
+    said: Sequence[ParsedPart]
 
     @property
-    def refused(self) -> list[Refused]:
+    def refused(self) -> list[RefusedPart]:
         """What could not."""
         return [
-            Refused(s.record, s.part, s.what) for s in self.said if isinstance(s.what, Malformed)
+            RefusedPart(s.record, s.part, s.what)
+            for s in self.said
+            if isinstance(s.what, Malformed)
         ]
 
 
-async def read_batch(records: Sequence[Record], worker: Worker) -> Batch:
+async def parse_batch(records: Sequence[Record], worker: Worker) -> ParsedBatch:
     """The same as `read`, in a thread where values are large: in 1 MB may be ten thousand parts,
     and the event loop must answer for all else meanwhile.
     """
@@ -82,11 +89,11 @@ async def read_batch(records: Sequence[Record], worker: Worker) -> Batch:
     return await asyncio.to_thread(read, records, worker)
 
 
-def read(records: Iterable[Record], worker: Worker) -> Batch:
+def read(records: Iterable[Record], worker: Worker) -> ParsedBatch:
     """Translate every record; a value that holds several parts is sorted part by part."""
-    return Batch(
+    return ParsedBatch(
         [
-            Said(record, part, each.what, each.trace)
+            ParsedPart(record, part, each.what, each.trace)
             for record in records
             for part, each in enumerate(
                 translate_traced(record, worker.feeds[record.topic], worker.hash_email)
@@ -95,13 +102,13 @@ def read(records: Iterable[Record], worker: Worker) -> Batch:
     )
 
 
-def failed_on(record: Record, bug: Exception) -> Batch:
+def failed_record(record: Record, bug: Exception) -> ParsedBatch:
     """Nothing of a record, for we failed on it ourselves: the reason names the kind of error."""
-    return Batch([Said(record, 0, Malformed(f"{FAILED}: {type(bug).__name__}"))])
+    return ParsedBatch([ParsedPart(record, 0, Malformed(f"{FAILED}: {type(bug).__name__}"))])
 
 
 @dataclass(slots=True)
-class Taken:
+class AppliedBatch:
     """What became of a batch.
 
     `applied` are the facts by outcome, `duplicates` what was taken before, `activity` how many
@@ -109,14 +116,14 @@ class Taken:
     `contradictions`: known identities that came with other content, each with its position.
     """
 
-    tally: Tally
+    unit: UnitOfWork
     activity: int
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
-    refused: Sequence[Refused] = ()
+    refused: Sequence[RefusedPart] = ()
     contradictions: Sequence[tuple[Identity, str]] = ()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what was decided and what refused, and wake the relay, after the commit."""
         for each in self.refused:
             log.warning(
@@ -127,42 +134,44 @@ class Taken:
                 field=each.refusal.field,
             )
         log_contradictions(self.contradictions)
-        self.tally.tell()
+        self.unit.report()
 
 
-async def take(conn: Connection, batch: Batch, counting: Counting, worker: Worker) -> Taken:
+async def take(
+    conn: Connection, batch: ParsedBatch, counting: ActivityCounting, worker: Worker
+) -> AppliedBatch:
     """Lock what a batch concerns, decide on it in its order, and write down all that came of it.
 
     Raises:
-        WatchedMeanwhile: the transaction must be taken again, for activity was counted that an
+        StartedWatching: the transaction must be taken again, for activity was counted that an
             organization had begun to watch.
     """
     scope = scope_of(_named(batch, counting))
     loaded = await working_set.lock_for(conn, scope, counting.organizations)
     decided_on = _decided_on(batch, counting, loaded.locked)
     known = await journal.known(conn, {fact.identity for _, fact in decided_on})
-    tally = await Tally.begin(conn, loaded, worker)
-    taken = Taken(tally, counting.count, duplicates=counting.duplicates)
+    unit = await UnitOfWork.begin(conn, loaded, worker)
+    taken = AppliedBatch(unit, counting.count, duplicates=counting.duplicates)
 
     repeated = await _decide(decided_on, known, taken)
 
-    await tally.write(conn, worker.topics)
+    await unit.write(conn, worker.topics)
     taken.contradictions = await _contradictions(conn, repeated)
     await counting.write(conn, loaded.locked)
     refused = [
-        Refused(said.record, said.part, said.what, counted=counting.passed(place))
+        RefusedPart(said.record, said.part, said.what, counted=counting.passed(place))
         for place, said in enumerate(batch.said)
         if isinstance(said.what, Malformed)
     ]
-    taken.refused = await _refuse(conn, refused, tally.now, worker)
+    taken.refused = await _refuse(conn, refused, unit.now, worker)
     unreadable = _unreadable(taken.refused, worker)
     if unreadable:
         await possible_use.add(conn, unreadable)
     return taken
 
 
-async def while_watched(work: Callable[[], Awaitable[T]]) -> T:
-    """Do what takes a batch in a transaction, again for as long as `WatchedMeanwhile` is raised.
+async def retry_while_watched(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what takes a batch in a transaction, again for as long as `StartedWatching` is raised.
 
     Raises:
         Unavailable: each time others had begun to watch.
@@ -170,12 +179,12 @@ async def while_watched(work: Callable[[], Awaitable[T]]) -> T:
     for _ in range(TIMES_MAX):
         try:
             return await work()
-        except WatchedMeanwhile:
+        except StartedWatching:
             continue
     raise Unavailable("organizations begin to watch their activity faster than it is counted")
 
 
-def _named(batch: Batch, counting: Counting) -> Iterable[Fact]:
+def _named(batch: ParsedBatch, counting: ActivityCounting) -> Iterable[Fact]:
     """The facts, and of the activity what an organization watches: whoever they name is locked."""
     for place, said in enumerate(batch.said):
         match said.what:
@@ -189,8 +198,8 @@ def _named(batch: Batch, counting: Counting) -> Iterable[Fact]:
 
 
 def _decided_on(
-    batch: Batch, counting: Counting, locked: AbstractSet[OrganizationId]
-) -> Sequence[tuple[Said, Fact]]:
+    batch: ParsedBatch, counting: ActivityCounting, locked: AbstractSet[OrganizationId]
+) -> Sequence[tuple[ParsedPart, Fact]]:
     """The facts, and of the activity that of whoever is locked, for it may begin to watch."""
     return [
         (said, said.what)
@@ -204,25 +213,25 @@ def _decided_on(
 
 
 async def _decide(
-    decided_on: Sequence[tuple[Said, Fact]], known: set[Identity], taken: Taken
+    decided_on: Sequence[tuple[ParsedPart, Fact]], known: set[Identity], taken: AppliedBatch
 ) -> Sequence[tuple[Record, Fact]]:
     """Decide in the order in which the records came: activity is seen when its turn comes.
 
     Returns what was taken before, here or in another batch.
     """
-    tally = taken.tally
+    unit = taken.unit
     repeated = []
     for said, fact in decided_on:
         if isinstance(fact, LoggedIn | ApiRequested):
-            tally.fleet.record_activity(fact)
-            if fact.feed not in tally.fleet.organization(fact.organization).watched_feeds:
+            unit.fleet.record_activity(fact)
+            if fact.feed not in unit.fleet.organization(fact.organization).watched_feeds:
                 continue
         if fact.identity in known:
             taken.duplicates += 1
             repeated.append((said.record, fact))
             continue
         known.add(fact.identity)
-        decision = await tally.decide(fact, said.record.position, said.trace)
+        decision = await unit.decide(fact, said.record.position, said.trace)
         taken.applied[decision.outcome.value] += 1
     return repeated
 
@@ -247,20 +256,20 @@ async def _contradictions(
     ]
 
 
-def _unreadable(refused: Sequence[Refused], worker: Worker) -> Collection[Unreadable]:
+def _unreadable(refused: Sequence[RefusedPart], worker: Worker) -> Collection[UnreadableRecord]:
     """What may have been use: of the feeds of activity each record, however many of its parts."""
-    records: dict[Record, Unreadable] = {}
+    records: dict[Record, UnreadableRecord] = {}
     for each in refused:
         record, feed = each.record, activity_feed(each.record.topic, worker.feeds)
         if feed is not None:
             key = organization_of_key(record.key)
-            records.setdefault(record, Unreadable(record, feed, key)).letters += 1
+            records.setdefault(record, UnreadableRecord(record, feed, key)).letters += 1
     return records.values()
 
 
 async def _refuse(
-    conn: Connection, refused: Sequence[Refused], now: datetime, worker: Worker
-) -> Sequence[Refused]:
+    conn: Connection, refused: Sequence[RefusedPart], now: datetime, worker: Worker
+) -> Sequence[RefusedPart]:
     """Keep and promise what was refused; returns what was not kept before."""
     if not refused:
         return ()
@@ -270,7 +279,7 @@ async def _refuse(
 
 
 async def promise(
-    conn: Connection, refused: Iterable[tuple[Refused, int]], now: datetime, worker: Worker
+    conn: Connection, refused: Iterable[tuple[RefusedPart, int]], now: datetime, worker: Worker
 ) -> None:
     """Promise dead letters to their topic, each with how often it was tried by now."""
     topic = worker.topics.dead_letters
@@ -279,7 +288,7 @@ async def promise(
         await outbox.append(conn, letters, written_at=now)
 
 
-def _dead_letter(refused: Refused, topic: str, now: datetime, attempt: int) -> Outgoing:
+def _dead_letter(refused: RefusedPart, topic: str, now: datetime, attempt: int) -> Outgoing:
     """The bytes as they came; our headers say where from, why and when (events.md section 1).
 
     What with our headers is larger than anything that we write stays in the table alone.

@@ -56,13 +56,13 @@ class _Spoken:
                 return (f"SASL_{bare}",)
 
 
-async def refusal(kafka: Kafka, error: BaseException) -> Misconfigured | Unavailable:
+async def connection_error(kafka: Kafka, error: BaseException) -> Misconfigured | Unavailable:
     """What to raise where a client could not start: the reason, or else its error in words."""
-    found = await unreachable(kafka)
+    found = await find_connection_error(kafka)
     return found or Unavailable(f"Kafka at {kafka.bootstrap_servers}: {_words(error)}")
 
 
-async def unreachable(kafka: Kafka) -> Misconfigured | Unavailable | None:
+async def find_connection_error(kafka: Kafka) -> Misconfigured | Unavailable | None:
     """Why none of the brokers can be used; None where one can, or where none answers in time.
 
     `Misconfigured` where waiting does not help: only a person can mend it.

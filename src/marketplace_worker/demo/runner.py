@@ -22,8 +22,8 @@ from rich.console import Console
 from marketplace_worker import standalone
 from marketplace_worker.app import run, system_clock
 from marketplace_worker.demo.clock import FastClock
+from marketplace_worker.demo.messages import Message, MessageWriter, unreadable
 from marketplace_worker.demo.story import Customer, customers
-from marketplace_worker.demo.teller import Message, Teller, unreadable
 from marketplace_worker.embedded.postgres import Durability
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, Topics, load_settings
@@ -37,7 +37,7 @@ BEGINS_BEFORE_TODAY = timedelta(days=60)
 
 
 @dataclass(slots=True)
-class Seen:
+class Published:
     """What came of each customer, in order of arrival, and how many dead letters."""
 
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def _interrupt_on_sigterm() -> None:
 
 async def _perform(
     folder: Path, story: Sequence[Customer], clock: FastClock, console: Console
-) -> Seen | None:
+) -> Published | None:
     """What came; None where the worker was told to end before all had come."""
     console.print("Starting Postgres, a Kafka broker and the worker …")
     async with _servers(folder) as environment:
@@ -97,7 +97,7 @@ async def _perform(
         await standalone.prepare(settings)
         stop = asyncio.Event()
         worker = asyncio.create_task(
-            run(settings, clock=clock.of_worker, own_clock=clock, stop=stop)
+            run(settings, clock=clock.of_worker, local_clock=clock, stop=stop)
         )
         play = asyncio.create_task(_play(settings, story, clock, console))
         try:
@@ -138,7 +138,7 @@ class _Outside:
     """The world around the worker: it sends, and it goes by the same clock."""
 
     producer: AIOKafkaProducer
-    teller: Teller
+    writer: MessageWriter
     clock: FastClock
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -154,18 +154,18 @@ class _Outside:
 
 async def _play(
     settings: Settings, story: Sequence[Customer], clock: FastClock, console: Console
-) -> Seen:
+) -> Published:
     """Tell the story, and read what the worker says until all has come or the time is up.
 
     Time begins to pass when the worker has begun to speak.
     """
     topics = settings.topics
-    seen = Seen()
+    seen = Published()
     async with (
         _reading(settings, topics.lifecycle, topics.dead_letters) as incoming,
         _outside(settings, clock) as outside,
     ):
-        beginning = [message for customer in story for message in customer.begins(outside.teller)]
+        beginning = [message for customer in story for message in customer.begins(outside.writer)]
         await outside.send([unreadable(topics), *beginning])
         _print_header(console, story, clock)
         life = None
@@ -197,11 +197,11 @@ async def _life(outside: _Outside) -> None:
         group.create_task(outside.clock.run())
         while True:
             await outside.clock.later(timedelta(days=1))
-            await outside.send(outside.teller.everyday("elm"))
+            await outside.send(outside.writer.everyday("elm"))
 
 
 def _note_dead_letter(
-    record: ConsumerRecord, seen: Seen, clock: FastClock, console: Console
+    record: ConsumerRecord, seen: Published, clock: FastClock, console: Console
 ) -> None:
     """Count it and print why."""
     seen.dead_letters += 1
@@ -212,7 +212,7 @@ def _note_dead_letter(
 
 async def _hear(
     event: Mapping[str, Any],
-    seen: Seen,
+    seen: Published,
     story: Sequence[Customer],
     outside: _Outside,
     console: Console,
@@ -225,7 +225,7 @@ async def _hear(
     answer = customer.then.get(name) if customer else None
     if answer is not None:
         await clock.later()
-        messages = answer(outside.teller)
+        messages = answer(outside.writer)
         said = ", ".join(message.what for message in messages)
         _print(console, clock.day(clock()), who, "", f"<- {said}")
         await outside.send(messages)
@@ -252,7 +252,7 @@ async def _outside(settings: Settings, clock: FastClock) -> AsyncIterator[_Outsi
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
     await producer.start()
     try:
-        yield _Outside(producer, Teller(settings.topics, clock), clock)
+        yield _Outside(producer, MessageWriter(settings.topics, clock), clock)
     finally:
         await producer.stop()
 
@@ -310,7 +310,7 @@ def _print(console: Console, day: float, customer: str, name: str, remark: str) 
     console.print(line, style=style, soft_wrap=True, markup=False)
 
 
-def faults(seen: Seen, story: Sequence[Customer]) -> Iterator[str]:
+def faults(seen: Published, story: Sequence[Customer]) -> Iterator[str]:
     """What should have come and did not, or came otherwise, or should not have come."""
     if seen.dead_letters != 1:
         yield f"one dead letter, of the unreadable message (there came {seen.dead_letters})"
@@ -328,7 +328,7 @@ def faults(seen: Seen, story: Sequence[Customer]) -> Iterator[str]:
 
 
 def _summarize(
-    console: Console, seen: Seen, story: Sequence[Customer], missing: Sequence[str]
+    console: Console, seen: Published, story: Sequence[Customer], missing: Sequence[str]
 ) -> None:
     console.print("\nIn the end:")
     for customer in story:

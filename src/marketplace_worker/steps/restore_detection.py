@@ -17,8 +17,8 @@ from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Record
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps import recovering
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store import published, safeguards
 from marketplace_worker.store.database import transaction
 from marketplace_worker.streams.reading_back import ReadBack
@@ -83,7 +83,7 @@ class Comparison:
                     sequence=max(stands.sequence, own),
                 )
                 await safeguards.save(conn, stands)
-        metrics.guard_stands(stands)
+        metrics.show_guard(stands)
         return beyond
 
     async def _raise(self, told: Sequence[PublishedSummary], cause: str) -> None:
@@ -94,7 +94,7 @@ class Comparison:
                 await recovering.raise_numbers(self.worker, behind, cause)
 
 
-async def compared(worker: Worker, read_back: ReadBack) -> Callable[[], Awaitable[int]]:
+async def restore_check(worker: Worker, read_back: ReadBack) -> Callable[[], Awaitable[int]]:
     """Look once, before anything is done, whether the database holds what was published; returns
     what looks again.  Where that cannot be seen now, no harm is done until it can.
     """

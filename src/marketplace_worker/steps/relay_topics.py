@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from marketplace_worker.operations.health import Sign
+from marketplace_worker.operations.health import Heartbeat
 from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.relay import relay
@@ -29,7 +29,7 @@ class Relays:
         """A connected producer, for one topic: what keeps it waiting keeps no other topic."""
         return producing(self.settings.kafka, self.settings.relay)
 
-    async def send(self, topic: str, publisher: Publisher, sign: Sign) -> int:
+    async def send(self, topic: str, publisher: Publisher, heartbeat: Heartbeat) -> int:
         """Relay a topic, connected: Kafka is looked for before a shard is led, not while it is.
 
         Raises:
@@ -38,7 +38,7 @@ class Relays:
         await publisher.start()
 
         async def publish(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
-            sign.give()  # one shard of many, each with its own wait for Kafka
+            heartbeat.beat()  # one shard of many, each with its own wait for Kafka
             return await publisher.publish(messages)
 
         kafka, own = self.settings.kafka, self.settings.relay
@@ -52,7 +52,7 @@ class Relays:
             publish_max_s=2 * (kafka.request_timeout_ms + own.acknowledge_timeout_ms) / 1000,
         )
 
-    async def send_former(self, sign: Sign) -> int:
+    async def send_former(self, heartbeat: Heartbeat) -> int:
         """Relay what was promised to topics that the settings do not name, for they name others
         now.
 
@@ -65,5 +65,5 @@ class Relays:
         if former:
             async with self.publisher() as publisher:
                 for topic in sorted(former):
-                    sent += await self.send(topic, publisher, sign)
+                    sent += await self.send(topic, publisher, heartbeat)
         return sent

@@ -10,9 +10,9 @@ from time import perf_counter
 import structlog
 
 from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE
+from marketplace_worker.runtime.clock_check import compare_clocks
+from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Retention
-from marketplace_worker.steps.comparing_clocks import compare_clocks
-from marketplace_worker.steps.deciding import Worker
 from marketplace_worker.store import (
     activity,
     dead_letters,
@@ -81,15 +81,15 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
     async with transaction(worker.pool) as conn:
         if not await replay.lead(conn):
             return 0
-        now = await worker.own_clock.moment(conn, worker.clock)
+        now = await worker.local_clock.checked_now(conn, worker.clock)
         if now is None:
             return None
         now = await _latest(conn, now, worker)
-        letters = await dead_letters.let_go(
+        letters = await dead_letters.delete_old(
             conn, before=now - timedelta(days=retention.dead_letters_days), limit=ROWS_MAX
         )
         window = worker.policies.current.inactivity.longest_window + MARGIN
-        unread = await possible_use.let_go(conn, before=now - window, limit=ROWS_MAX)
+        unread = await possible_use.delete_old(conn, before=now - window, limit=ROWS_MAX)
         before = now - timedelta(days=retention.journal_days)
         seeds = await replay.oldest(conn, before=before, limit=SEEDS)
         group = await replay.group_of(
@@ -126,7 +126,7 @@ async def _latest(conn: Connection, now: datetime, worker: Worker) -> datetime:
     jumped_at = (await safeguards.read(conn)).clock_jumped_at
     if jumped_at is not None:
         raise ClockJumped(f"the database's clock ran ahead, to {jumped_at.isoformat()}")
-    own = worker.own_clock.read()
+    own = worker.local_clock.read()
     recorded_at = await activity.newest_record_at(conn, until=own + CLOCK_TOLERANCE)
     return min(now, own, recorded_at or own)
 

@@ -16,9 +16,9 @@ from marketplace_worker.operations import metrics
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Ingest
 from marketplace_worker.store import intake
-from marketplace_worker.store.database import Clock, Connection, Pool, transaction
-from marketplace_worker.store.dead_letters import Refused
-from marketplace_worker.store.intake import Flood, Stop
+from marketplace_worker.store.database import Connection, DecisionClock, Pool, transaction
+from marketplace_worker.store.dead_letters import RefusedPart
+from marketplace_worker.store.intake import Flood, IntakeStop
 
 WINDOW_S = 600.0
 """Over how long refusals are counted: long enough for a slow topic, and forgotten after a mend."""
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Window:
+class RefusalWindow:
     """How many records of one topic were taken in the last `WINDOW_S`, and how many refused.
 
     `stopped_at` is when the topic was last stopped: what was taken before does not count.  `now` is
@@ -55,12 +55,12 @@ class Window:
         return sum(step[1] for step in self._steps), sum(step[2] for step in self._steps)
 
 
-class Intake:
+class IntakeBreaker:
     """What one worker knows of the topics that it takes in."""
 
     def __init__(self, limits: Ingest) -> None:
         self._limits = limits
-        self._windows: defaultdict[str, Window] = defaultdict(Window)
+        self._windows: defaultdict[str, RefusalWindow] = defaultdict(RefusalWindow)
 
     def bounded(self, record: Record) -> Record:
         """The record, without a value that is too large to be read and kept."""
@@ -73,10 +73,10 @@ class Intake:
         """
         stops = await intake.stops(conn)
         for each in stops:
-            self._heard_of(each)
+            self._note_stop(each)
         return frozenset(each.topic for each in stops if each.holds)
 
-    def floods(self, records: Iterable[Record], refused: Sequence[Refused]) -> Sequence[Flood]:
+    def floods(self, records: Iterable[Record], refused: Sequence[RefusedPart]) -> Sequence[Flood]:
         """The topics that would pass both limits if these were taken, so many of them refused."""
         if not refused:
             return ()
@@ -96,20 +96,20 @@ class Intake:
                 floods.append(flood)
         return floods
 
-    def took(self, records: Iterable[Record], refused: Iterable[Refused]) -> None:
+    def record_applied(self, records: Iterable[Record], refused: Iterable[RefusedPart]) -> None:
         """Count what was taken, after its commit; `refused` only what was not refused before."""
         spoiled, now = _spoiled(refused), monotonic()
         for topic, count in _by_topic(records).items():
             self._windows[topic].add(now, count, spoiled[topic])
 
-    async def stop(self, pool: Pool, clock: Clock, floods: Sequence[Flood]) -> None:
+    async def stop(self, pool: Pool, clock: DecisionClock, floods: Sequence[Flood]) -> None:
         """Stop topics for all workers, until an operator lets them go on, and say so."""
         async with transaction(pool) as conn:
             stops = await intake.stop(conn, floods, now=await clock(conn))
         stopped = {each.topic: each for each in stops}
         for flood in floods:
             if flood.topic in stopped:
-                self._heard_of(stopped[flood.topic])
+                self._note_stop(stopped[flood.topic])
                 log.error(
                     "intake_stopped",
                     topic=flood.topic,
@@ -119,16 +119,16 @@ class Intake:
                     field=flood.refusal.field,
                 )
 
-    def _heard_of(self, stop: Stop) -> None:
+    def _note_stop(self, stop: IntakeStop) -> None:
         metrics.INTAKE_STOPPED.labels(stop.topic).set(stop.holds)
         if self._windows[stop.topic].stopped_at != stop.stopped_at:
-            self._windows[stop.topic] = Window(stop.stopped_at)
+            self._windows[stop.topic] = RefusalWindow(stop.stopped_at)
 
 
 def _by_topic(records: Iterable[Record]) -> Counter[str]:
     return Counter(record.topic for record in records)
 
 
-def _spoiled(refused: Iterable[Refused]) -> Counter[str]:
+def _spoiled(refused: Iterable[RefusedPart]) -> Counter[str]:
     """How many records hold something refused; one that holds two such parts counts once."""
     return Counter(topic for topic, _ in {(r.record.topic, r.record.position) for r in refused})

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record, StartOffset
 from marketplace_worker.settings import Kafka
-from marketplace_worker.streams.patience import Handler
+from marketplace_worker.streams.retrying import Handler
 from marketplace_worker.streams.security import client_arguments
 
 LOOK_TIMEOUT_S = 5.0
@@ -25,7 +25,7 @@ LOOK_TIMEOUT_S = 5.0
 
 FETCH_WAIT_MS = 500
 
-Began = Callable[[Sequence[StartOffset]], Awaitable[None]]
+OnBeginning = Callable[[Sequence[StartOffset]], Awaitable[None]]
 """Asked once for each beginning; called again with it where it raised `Unavailable`."""
 
 
@@ -34,11 +34,11 @@ def install() -> None:
     subscription_state.TopicPartitionState = _State
 
 
-class Watch:
+class BeginningsReporter:
     """A handler that passes on where partitions began to be read before what was read there."""
 
     def __init__(
-        self, handler: Handler, consumer: Callable[[], AIOKafkaConsumer | None], began: Began
+        self, handler: Handler, consumer: Callable[[], AIOKafkaConsumer | None], began: OnBeginning
     ) -> None:
         self._handler = handler
         self._consumer = consumer

@@ -18,19 +18,19 @@ FATAL_ERRORS_WITHIN_S = 60.0
 log = structlog.get_logger(__name__)
 
 
-class ConsumerDied(CannotGoOn):
+class ConsumerFailed(CannotGoOn):
     """A consumer cannot go on."""
 
 
 class FrameworkLog:
-    """FastStream's log: its errors only, and the place where a consumer that died is noticed.
+    """FastStream's log: its errors only, and the place where a consumer that failed is noticed.
 
     FastStream tries again for ever, whatever happened; only here it tells what.
     """
 
-    def __init__(self, name: str, died: asyncio.Future[None]) -> None:
+    def __init__(self, name: str, failed: asyncio.Future[None]) -> None:
         self._name = name
-        self._died = died
+        self._failed = failed
         self._fatal_at: list[float] = []
 
     def log(
@@ -51,5 +51,5 @@ class FrameworkLog:
         now = time.monotonic()
         self._fatal_at = [at for at in self._fatal_at if now - at < FATAL_ERRORS_WITHIN_S]
         self._fatal_at.append(now)
-        if len(self._fatal_at) >= FATAL_ERRORS_MAX and not self._died.done():
-            self._died.set_exception(ConsumerDied(f"the consumer {self._name}: {exc_info!r}"))
+        if len(self._fatal_at) >= FATAL_ERRORS_MAX and not self._failed.done():
+            self._failed.set_exception(ConsumerFailed(f"the consumer {self._name}: {exc_info!r}"))

@@ -25,7 +25,7 @@ TURN_S_MAX = 20.0
 log = structlog.get_logger(__name__)
 
 
-class Pace:
+class BatchSizer:
     """How much one consumer takes in one transaction now."""
 
     def __init__(self) -> None:

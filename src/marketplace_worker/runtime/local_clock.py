@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.safeguards import clock_moved
-from marketplace_worker.store.database import Clock, Connection
+from marketplace_worker.store.database import Connection, DecisionClock
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """The clock of decisions said `now` between two readings of this machine's.
 
     Between those the process may have been suspended: how far the one clock is ahead of the other
@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class OwnClock:
+class LocalClock:
     """This machine's clock, and how far that of decisions was ahead of it (`known`) when both were
     compared last; None: they were not yet.
     """
@@ -35,17 +35,17 @@ class OwnClock:
     read: Callable[[], datetime]
     known: timedelta | None = None
 
-    async def beside(self, conn: Connection, clock: Clock) -> Reading:
+    async def compare(self, conn: Connection, clock: DecisionClock) -> ClockReading:
         """Read both clocks."""
         before = self.read()
         now = await clock(conn)
-        return Reading(now, before, self.read())
+        return ClockReading(now, before, self.read())
 
-    async def moment(self, conn: Connection, clock: Clock) -> datetime | None:
+    async def checked_now(self, conn: Connection, clock: DecisionClock) -> datetime | None:
         """The moment of decisions; None: one of the clocks has moved against the other since they
         were compared last, so they have to be compared first.
         """
-        reading = await self.beside(conn, clock)
+        reading = await self.compare(conn, clock)
         if self.known is None or clock_moved(self.known, reading.ahead(self.known)):
             return None
         return reading.now

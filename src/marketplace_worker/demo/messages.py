@@ -25,7 +25,7 @@ def unreadable(topics: Topics) -> Message:
     return Message(topics.aws_notifications, "-", b"{ not JSON", "a message that is not JSON")
 
 
-class Teller:
+class MessageWriter:
     """Writes messages.  Each happens at the moment at which it is written, by the clock."""
 
     def __init__(self, topics: Topics, clock: Callable[[], datetime]) -> None:

@@ -1,0 +1,91 @@
+"""Probes: report to health what Postgres, the schema and each consumer are like now."""
+
+from typing import Protocol
+
+import structlog
+
+from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.operations import metrics
+from marketplace_worker.operations.health import Health, Heartbeat
+from marketplace_worker.settings import Postgres
+from marketplace_worker.settings.credentials import Credentials
+from marketplace_worker.store import outbox
+from marketplace_worker.store.database import Pool, renew_connections, transaction
+from marketplace_worker.store.floors import Floors
+from marketplace_worker.store.migrations import require_current_schema
+from marketplace_worker.store.snapshots import oldest_xmin_age
+
+PROBE_EVERY_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
+    """See whether Postgres answers and has our schema, and how the promises stand there."""
+    try:
+        await require_current_schema(pool)
+        async with transaction(pool) as conn:
+            metrics.OUTBOX_AGE.set(await outbox.oldest_s(conn, floors))
+            metrics.OUTBOX_REFUSED.set(await outbox.held(conn))
+            metrics.OLDEST_XMIN_AGE.set(await oldest_xmin_age(conn))
+    except Unavailable:
+        health.report("Postgres", not_ready_reason="does not answer, or has no connection free")
+    except Misconfigured as error:
+        health.report("schema", not_ready_reason=str(error))
+    else:
+        health.report("Postgres")
+        health.report("schema")
+    return 0
+
+
+async def keep_connections_current(pool: Pool, postgres: Postgres, credentials: Credentials) -> int:
+    """Have Postgres's connections made anew where its credentials were renewed.
+
+    Raises:
+        Unavailable: what they are now opens no connection; the old ones stay.
+    """
+    if credentials.changed:
+        await renew_connections(pool, postgres)
+        credentials.use()
+        log.info("credentials_renewed", client="postgres")
+    return 0
+
+
+class ConsumerProbe(Protocol):
+    """What is asked of a consumer: plain values, without a request."""
+
+    @property
+    def name(self) -> str:
+        """What it reads."""
+
+    @property
+    def not_ready_reason(self) -> str:
+        """Why it cannot read now; empty if it can, or has nothing to read."""
+
+    @property
+    def waits_for_kafka(self) -> bool:
+        """Whether it can do nothing, not even turn, until Kafka is there again."""
+
+    @property
+    def lag(self) -> int:
+        """How many records are waiting for it."""
+
+    async def ask_why(self) -> str:
+        """Why it does not reach Kafka, as Kafka answers now; empty where it is not known."""
+
+
+def ingest_heartbeat(health: Health, reader: str) -> Heartbeat:
+    """The heartbeat of a consumer, by its name: it beats at each turn."""
+    return health.heartbeat(f"ingest {reader}")
+
+
+async def probe_consumer(reader: ConsumerProbe, health: Health) -> int:
+    """See whether a consumer is a member of its group and hears from Kafka, and how far behind."""
+    if reader.waits_for_kafka:
+        ingest_heartbeat(health, reader.name).beat()
+    not_ready_reason = reader.not_ready_reason
+    if not_ready_reason and (why := await reader.ask_why()):
+        not_ready_reason += f" ({why})"
+    health.report(f"consumer {reader.name}", not_ready_reason=not_ready_reason)
+    metrics.LAG.labels(reader.name).set(reader.lag)
+    return 0
