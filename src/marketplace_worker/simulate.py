@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from marketplace_worker.contract.emails import EmailHasher
 from marketplace_worker.contract.feeds import Feed, activity_feed
 from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.contract.tracing import Trace
@@ -21,7 +22,7 @@ from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.settle import CaseResult
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity, OrganizationId
 from marketplace_worker.record import Record
-from marketplace_worker.translate import EmailHasher, translate_traced
+from marketplace_worker.translate import translate_traced
 
 HORIZON = timedelta(days=3_653)
 """How far the clock runs on after the last message, where nothing else is said: ten years."""

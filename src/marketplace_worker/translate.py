@@ -8,19 +8,18 @@ from typing import NamedTuple, TypeVar
 
 from marketplace_worker import envelopes, json_reading
 from marketplace_worker.contract import cloudevents, inbound
+from marketplace_worker.contract.emails import EmailHasher
 from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.tracing import Trace, trace_of
 from marketplace_worker.envelopes import Fields, Match, Payload, Recognizer
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ActivityFact, Fact, Notified, Unrecognized
-from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.marketplaces import aws, azure, gcp
 from marketplace_worker.record import Record
 
 Part = TypeVar("Part")
 
-EmailHasher = Callable[[str], EmailHash]
 
 REFUSED_MAX = 10
 """How many refused parts of one value are told one by one: the dead payload of each has a copy of

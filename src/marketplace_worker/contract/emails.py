@@ -13,7 +13,11 @@ _ZERO_WIDTH = dict.fromkeys(map(ord, "\u180e\u200b\u200c\u200d\u200e\u200f\u2060
 """Characters that nobody sees, to be deleted: they come along when an address is copied."""
 
 
-def email_hasher(key: bytes) -> Callable[[str], EmailHash]:
+EmailHasher = Callable[[str], EmailHash]
+"""Turns an address into its keyed hash."""
+
+
+def email_hasher(key: bytes) -> EmailHasher:
     """HMAC-SHA-256 under `key`, in hex, of the address as `normalized` writes it.
 
     The same address gives the same hash for as long as the key stays; without the key nobody can

@@ -16,6 +16,7 @@ from marketplace_worker.contract.cloudevents import (
     event_type,
     unquoted,
 )
+from marketplace_worker.contract.emails import EmailHasher
 from marketplace_worker.contract.feeds import identity_of
 from marketplace_worker.contract.fields import Prose, Text, first_problem
 from marketplace_worker.contract.inbound_data import (
@@ -23,16 +24,11 @@ from marketplace_worker.contract.inbound_data import (
     ApiRequestsData,
     CommitmentLinkedData,
     CreatedData,
-    ExtendGraceData,
     LoggedInData,
     OwnerChangedData,
-    PlaceHoldData,
-    ReinstateData,
-    ReleaseHoldData,
     SubscriptionLinkedData,
     SupportData,
     TierChangedData,
-    UnlockEmailData,
 )
 from marketplace_worker.contract.outbound_events import STATE_NAME
 from marketplace_worker.errors import Malformed
@@ -50,7 +46,6 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.vocabulary import (
-    EmailHash,
     Identity,
     Marketplace,
     OrganizationId,
@@ -71,9 +66,7 @@ def is_reserved(source: str) -> bool:
     return source.strip().casefold() in RESERVED_SOURCES
 
 
-def read_fact(
-    event: CloudEvent, record: Record, *, carries: str, hash_email: Callable[[str], EmailHash]
-) -> Fact:
+def read_fact(event: CloudEvent, record: Record, *, carries: str, hash_email: EmailHasher) -> Fact:
     """What an inbound CloudEvent says, on a topic that carries the names that begin with `carries`.
 
     Total: whatever it is, it returns a fact or raises `Malformed`, which names the field.
@@ -138,7 +131,7 @@ class _EventHeader:
     identity: Identity
     occurred_at: datetime
     organization: OrganizationId
-    hash_email: Callable[[str], EmailHash]
+    hash_email: EmailHasher
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +235,7 @@ def _read_request(
     event: CloudEvent,
     request_fact: SupportRequested,
     key: bytes | None,
-    hash_email: Callable[[str], EmailHash],
+    hash_email: EmailHasher,
 ) -> SupportRequested:
     """The request with what its data asks for, or with its problem."""
     raw: object = None
@@ -255,7 +248,7 @@ def _read_request(
         problem = " ".join(first_problem(error, within="data"))
     else:
         if request_fact.organization is None or _is_key_of(request_fact.organization, key):
-            return _with_details(request_fact, data, hash_email)
+            return data.complete(request_fact, hash_email)
         problem = "key must be the organization's id: requests about one keep their order by it"
     return replace(
         request_fact,
@@ -281,27 +274,6 @@ def organization_of_key(key: bytes | None) -> OrganizationId | None:
         return OrganizationId(_TEXT.validate_python(text))
     except (UnicodeDecodeError, ValidationError):
         return None
-
-
-def _with_details(
-    request_fact: SupportRequested, data: SupportData, hash_email: Callable[[str], EmailHash]
-) -> SupportRequested:
-    request_fact = replace(
-        request_fact, requested_by=data.requested_by, reason=data.reason, ticket=data.ticket
-    )
-    match data:
-        case ReinstateData():
-            return replace(request_fact, grant_until=data.grant_until)
-        case UnlockEmailData():
-            return replace(request_fact, email=hash_email(data.email))
-        case PlaceHoldData():
-            return replace(request_fact, hold=data.kind, expires_at=data.expires_at)
-        case ReleaseHoldData():
-            return replace(request_fact, hold=data.kind)
-        case ExtendGraceData():
-            return replace(request_fact, days=data.days)
-        case _:
-            return request_fact
 
 
 def _valid_or_empty(raw: object, field: str, text: TypeAdapter[str]) -> str:

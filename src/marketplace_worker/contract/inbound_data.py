@@ -1,16 +1,22 @@
-"""The `data` of every inbound CloudEvent, by its name (events.md section 2).
+"""The `data` of every inbound CloudEvent, by its name, each with an example (events.md section 2).
 
 A reader is tolerant: unknown fields are ignored, and null is as good as absent where a field is
 optional.  It is strict in what it keeps: no text becomes a number, no number a text.
+
+The examples are made up; their ids and addresses are nobody's.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from marketplace_worker.contract.emails import EmailHasher
 from marketplace_worker.contract.fields import Email, Prose, Text, Time, Whole
+from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.vocabulary import (
     HoldKind,
     Marketplace,
@@ -40,9 +46,11 @@ def _at_most_days_max(days: int) -> int:
 
 
 class Data(BaseModel):
-    """What all inbound data has in common."""
+    """What all inbound data has in common.  `EXAMPLE` is published in `schemas/`."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    EXAMPLE: ClassVar[Mapping[str, Any]]
 
 
 class LoggedInData(Data):
@@ -50,11 +58,15 @@ class LoggedInData(Data):
 
     user_id: Text
 
+    EXAMPLE = {"user_id": "user-5"}
+
 
 class ApiRequestsData(Data):
     """The organization's API keys made requests; without a number: one."""
 
     requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX), Whole] | None = 1
+
+    EXAMPLE = {"requests": 120}
 
 
 class CreatedData(Data):
@@ -64,17 +76,27 @@ class CreatedData(Data):
     owner_email: Email
     billing_cycle_anchor: Time | None = None
 
+    EXAMPLE = {
+        "tier": "free",
+        "owner_email": "owner@customer.example",
+        "billing_cycle_anchor": "2026-11-01T00:00:00Z",
+    }
+
 
 class TierChangedData(Data):
     """The organization is of another tier from now on."""
 
     tier: Annotated[Tier, Field(strict=False)]
 
+    EXAMPLE = {"tier": "plus"}
+
 
 class OwnerChangedData(Data):
     """The organization has another owner from now on."""
 
     owner_email: Email
+
+    EXAMPLE = {"owner_email": "new-owner@customer.example"}
 
 
 class SubscriptionLinkedData(Data):
@@ -85,6 +107,13 @@ class SubscriptionLinkedData(Data):
     billing_account: Text | None = None
     plan_type: Annotated[PlanType, Field(strict=False)] | None = None
 
+    EXAMPLE = {
+        "marketplace": "aws",
+        "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
+        "billing_account": "123456789012",
+        "plan_type": "payg",
+    }
+
 
 class CommitmentLinkedData(Data):
     """A commitment, in force from its start up to but not including its end, was signed."""
@@ -93,6 +122,12 @@ class CommitmentLinkedData(Data):
     starts_at: Time
     ends_at: Annotated[Time, AfterValidator(_after_the_start)]
 
+    EXAMPLE = {
+        "commitment_id": "commitment-9",
+        "starts_at": "2026-11-01T00:00:00Z",
+        "ends_at": "2027-11-01T00:00:00Z",
+    }
+
 
 class SupportData(Data):
     """What every request of Support says."""
@@ -100,6 +135,23 @@ class SupportData(Data):
     requested_by: Text
     reason: Prose
     ticket: Text | None = None
+
+    EXAMPLE = {"requested_by": "ada", "reason": "Asked for by phone.", "ticket": "T-7"}
+
+    def complete(self, request: SupportRequested, hash_email: EmailHasher) -> SupportRequested:
+        """The request with all that its data says; a subclass adds its own fields."""
+        request = replace(
+            request, requested_by=self.requested_by, reason=self.reason, ticket=self.ticket
+        )
+        return self.add_details(request, hash_email)
+
+    def add_details(
+        self,
+        request: SupportRequested,
+        _hash_email: EmailHasher,
+    ) -> SupportRequested:
+        """The request with the fields that only this kind has."""
+        return request
 
 
 class DeactivateData(SupportData):
@@ -115,11 +167,23 @@ class ReinstateData(SupportData):
 
     grant_until: Time | None = None
 
+    EXAMPLE = {**SupportData.EXAMPLE, "grant_until": "2026-12-24T00:00:00Z"}
+
+    def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
+        """With the end of the grant."""
+        return replace(request, grant_until=self.grant_until)
+
 
 class UnlockEmailData(SupportData):
     """Let a locked email be used for another organization."""
 
     email: Email
+
+    EXAMPLE = {**SupportData.EXAMPLE, "email": "owner@customer.example"}
+
+    def add_details(self, request: SupportRequested, hash_email: EmailHasher) -> SupportRequested:
+        """With the hash of the email."""
+        return replace(request, email=hash_email(self.email))
 
 
 class PlaceHoldData(SupportData):
@@ -128,17 +192,35 @@ class PlaceHoldData(SupportData):
     kind: Annotated[HoldKind, Field(strict=False)]
     expires_at: Time | None = None
 
+    EXAMPLE = {**SupportData.EXAMPLE, "kind": "legal", "expires_at": "2027-01-31T00:00:00Z"}
+
+    def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
+        """With the hold and its expiry."""
+        return replace(request, hold=self.kind, expires_at=self.expires_at)
+
 
 class ReleaseHoldData(SupportData):
     """End a hold; nothing fires at once."""
 
     kind: Annotated[HoldKind, Field(strict=False)]
 
+    EXAMPLE = {**SupportData.EXAMPLE, "kind": "legal"}
+
+    def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
+        """With the hold."""
+        return replace(request, hold=self.kind)
+
 
 class ExtendGraceData(SupportData):
     """Put the coming steps of a cancellation off."""
 
     days: Annotated[int, Field(ge=1), Whole, AfterValidator(_at_most_days_max)]
+
+    EXAMPLE = {**SupportData.EXAMPLE, "days": 14}
+
+    def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
+        """With the days."""
+        return replace(request, days=self.days)
 
 
 SUPPORT_DATA: dict[SupportRequestKind, type[SupportData]] = {

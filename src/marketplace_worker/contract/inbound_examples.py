@@ -1,43 +1,12 @@
-"""One example of everything that comes in: they stand in the schemas, and the tests read them.
+"""One whole message of everything that comes in, for the schemas and the tests.
 
-Made up; ids and addresses are of nobody.
+The examples are made up; their ids and addresses are nobody's.
 """
 
 from typing import Any
 
 from marketplace_worker.contract.cloudevents import event_type
-
-_REQUEST = {"requested_by": "ada", "reason": "Asked for by phone.", "ticket": "T-7"}
-
-_INBOUND_DATA: dict[str, dict[str, Any]] = {
-    "identity.user.logged_in": {"user_id": "user-5"},
-    "usage.api_requests": {"requests": 120},
-    "organization.created": {
-        "tier": "free",
-        "owner_email": "owner@customer.example",
-        "billing_cycle_anchor": "2026-11-01T00:00:00Z",
-    },
-    "organization.tier_changed": {"tier": "plus"},
-    "organization.owner_changed": {"owner_email": "new-owner@customer.example"},
-    "organization.subscription_linked": {
-        "marketplace": "aws",
-        "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234",
-        "billing_account": "123456789012",
-        "plan_type": "payg",
-    },
-    "organization.commitment_linked": {
-        "commitment_id": "commitment-9",
-        "starts_at": "2026-11-01T00:00:00Z",
-        "ends_at": "2027-11-01T00:00:00Z",
-    },
-    "support.deactivate_organization": _REQUEST,
-    "support.reactivate_organization": _REQUEST,
-    "support.reinstate_organization": {**_REQUEST, "grant_until": "2026-12-24T00:00:00Z"},
-    "support.unlock_email": {**_REQUEST, "email": "owner@customer.example"},
-    "support.place_hold": {**_REQUEST, "kind": "legal", "expires_at": "2027-01-31T00:00:00Z"},
-    "support.release_hold": {**_REQUEST, "kind": "legal"},
-    "support.extend_grace": {**_REQUEST, "days": 14},
-}
+from marketplace_worker.contract.inbound_data import INBOUND_DATA
 
 
 def inbound_examples() -> dict[str, dict[str, Any]]:
@@ -51,9 +20,9 @@ def inbound_examples() -> dict[str, dict[str, Any]]:
             **({} if name == "support.unlock_email" else {"subject": "org-42"}),
             "time": "2026-11-22T18:15:15.376Z",
             "datacontenttype": "application/json",
-            "data": data,
+            "data": dict(data.EXAMPLE),
         }
-        for number, (name, data) in enumerate(_INBOUND_DATA.items(), start=1)
+        for number, (name, data) in enumerate(INBOUND_DATA.items(), start=1)
     }
 
 

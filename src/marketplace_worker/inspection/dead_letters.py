@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from dataclasses import dataclass
 from enum import StrEnum
 
+from marketplace_worker.contract.emails import EmailHasher
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.errors import Malformed, Unavailable, machine_refusals_named
 from marketplace_worker.inspection.fleet_view import Inspector
@@ -29,7 +30,7 @@ from marketplace_worker.store.dead_letters import (
     LetterStatus,
     LetterSummary,
 )
-from marketplace_worker.translate import EmailHasher, translate
+from marketplace_worker.translate import translate
 
 PAGE = 20
 """How many are in memory with their bytes; each may be a megabyte."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from marketplace_worker.contract.emails import EmailHasher
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.runtime.cancellation_alarm import CancellationAlarm
 from marketplace_worker.runtime.intake import IntakeBreaker
@@ -11,7 +12,6 @@ from marketplace_worker.runtime.local_clock import LocalClock
 from marketplace_worker.runtime.queue_cursor import QueueCursor
 from marketplace_worker.store.database import DecisionClock, Pool
 from marketplace_worker.store.policies import PolicyBook
-from marketplace_worker.translate import EmailHasher
 
 
 @dataclass(frozen=True, slots=True)
