@@ -25,7 +25,7 @@ def outlive(code: str) -> subprocess.CompletedProcess[str]:
     script = (
         "import asyncio, time\n"
         "from marketplace_worker.operations import shutdown\n"
-        "stop.GRACE_S = 0.1\n"
+        "shutdown.GRACE_S = 0.1\n"
         "stopping = shutdown.Shutdown(asyncio.Event(), within_s=0.1)\n" + code
     )
     return subprocess.run(
@@ -36,7 +36,7 @@ def outlive(code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "with stopping: pass\nstopping.order(); time.sleep(1)",
+        "with stopping: pass\nstopping.request(); time.sleep(1)",
         "with stopping: stopping.request()\ntime.sleep(1)",
     ],
 )
