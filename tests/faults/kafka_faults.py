@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -18,6 +19,7 @@ import servers
 from faults.proxy import Proxy, proxying
 from marketplace_worker.embedded import apache_kafka, process
 from marketplace_worker.embedded.apache_kafka import Proxied
+from marketplace_worker.embedded.process import Command
 
 ALTER_CLIENT_QUOTAS = 49
 FETCH_RATE = b"consumer_byte_rate"
@@ -31,7 +33,7 @@ class KafkaServer:
 
     def __init__(self, folder: Path, proxy: Proxy) -> None:
         self.proxy = proxy
-        self._folder = folder
+        self.folder = folder
         self._port = process.free_port()
         proxy.target = process.free_port()
         self._running = AsyncExitStack()
@@ -51,7 +53,7 @@ class KafkaServer:
         await self._running.enter_async_context(
             apache_kafka.broker(
                 servers.JARS,
-                self._folder,
+                self.folder,
                 port=self._port,
                 second=Proxied(self.proxy.target, self.proxy.port),
             )
@@ -59,7 +61,7 @@ class KafkaServer:
 
     async def kill(self) -> None:
         """SIGKILL."""
-        os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
+        os.kill(int((self.folder / "pid").read_text()), signal.SIGKILL)
         await self.stop()
 
     async def move(self, proxy: Proxy) -> None:
@@ -74,14 +76,14 @@ class KafkaServer:
 
     def lose_offsets(self) -> int:
         """Delete the offsets topic from the disk of a broker that is down; how many partitions."""
-        lost = list((self._folder / "data").glob("__consumer_offsets-*"))
+        lost = list((self.folder / "data").glob("__consumer_offsets-*"))
         for partition in lost:
             shutil.rmtree(partition)
         return len(lost)
 
     def cut_off(self, topic: str, partition: int, *, batches: int) -> None:
         """Take the last record batches of a partition from the disk of a broker that is down."""
-        folder = self._folder / "data" / f"{topic}-{partition}"
+        folder = self.folder / "data" / f"{topic}-{partition}"
         (log,) = folder.glob("*.log")
         raw, ends = log.read_bytes(), [0]
         while ends[-1] < len(raw) and (size := _size_of_batch(raw, ends[-1])):
@@ -135,6 +137,83 @@ async def kafka_server(folder: Path) -> AsyncIterator[KafkaServer]:
         finally:
             await server.stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+class SecondBroker:
+    """Another broker of the cluster of a `KafkaServer`, that leaves the controlling to it; made by
+    `second_broker`.  It has no proxy.
+    """
+
+    def __init__(self, first: Path, folder: Path) -> None:
+        self._first, self._folder = first, folder
+        self._port = process.free_port()
+        self._running = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Start it on the data and the port that it had; returns when it answers."""
+        self._write_properties()
+        program = apache_kafka.java(servers.JARS)
+        properties = str(self._folder / "server.properties")
+        if not (self._folder / "data" / "meta.properties").exists():
+            cluster = f"--cluster-id={apache_kafka.CLUSTER_ID}"
+            storage = ("kafka.tools.StorageTool", "format", cluster, f"--config={properties}")
+            await process.finished(
+                self._command([*program, *storage]),
+                within_seconds=apache_kafka.FORMAT_SECONDS_MAX,
+            )
+        await self._running.enter_async_context(
+            process.running(
+                self._command([*program, "kafka.Kafka", properties]),
+                partial(process.answers_kafka, process.LOOPBACK, self._port),
+                ready_seconds=apache_kafka.READY_SECONDS_MAX,
+            )
+        )
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End it in order, where it runs."""
+        await self._running.aclose()
+
+    def _command(self, program: list[str]) -> Command:
+        return Command(
+            name="the second Apache Kafka",
+            program=program,
+            folder=self._folder,
+            stop_signals=(signal.SIGTERM,),
+            stop_seconds=20.0,
+        )
+
+    def _write_properties(self) -> None:
+        """Those of the first, which keeps the controller; its port is another after each start."""
+        of_first = (self._first / "server.properties").read_text().splitlines()
+        here = f"PLAINTEXT://{process.LOOPBACK}:{self._port}"
+        properties = dict(line.split("=", 1) for line in of_first) | {
+            "process.roles": "broker",
+            "node.id": "2",
+            "listeners": here,
+            "advertised.listeners": here,
+            "log.dirs": str(self._folder / "data"),
+        }
+        text = "".join(f"{name}={value}\n" for name, value in properties.items())
+        (self._folder / "server.properties").write_text(text)
+
+
+@asynccontextmanager
+async def second_broker(first: KafkaServer) -> AsyncIterator[SecondBroker]:
+    """A second broker that runs beside this one; nothing of it is left in the end."""
+    folder = first.folder.with_name(f"{first.folder.name}-2")
+    folder.mkdir()
+    second = SecondBroker(first.folder, folder)
+    try:
+        await second.start()
+        yield second
+    finally:
+        await second.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ async def kept(probed: ProbedStage) -> bool:
 async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pipe) -> None:
     """Its last words are not waited for."""
     async with command("run", output=pipe.output) as worker:
-        assert await asyncio.wait_for(worker.wait(), timeout=20) == 2
+        assert await asyncio.wait_for(worker.wait(), timeout=60) == 2
 
 
 async def test_a_blocked_event_loop_is_ended_though_nobody_reads_the_stacks(
