@@ -550,6 +550,24 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
     assert "no use" in await printed(typed, "dead-letters", "show", "1")
 
 
+async def test_what_was_discarded_is_redriven_by_its_id_alone(typed: Type, fleet: Worker) -> None:
+    """`--all` and `--group` take what waits; who names an id has looked at it."""
+    assert (await typed("dead-letters", "discard", "4", *BECAUSE))[1] == "discarded: 1\n"
+    done = json.loads((await typed("dead-letters", "redrive", "--all", *BECAUSE, "--json"))[1])
+    assert [each["id"] for each in done["results"]] == [1, 2, 3, 5]
+    assert "stark" not in await states(fleet)
+
+    would = (await document(typed, "dead-letters", "redrive", "4", "--dry-run"))["would"]
+    assert [(each["id"], each["would"]) for each in would] == [(4, "take")]
+    status, out, _ = await typed("dead-letters", "redrive", "4", *BECAUSE, "--json")
+    done = json.loads(out)
+    assert (status, done["redriven"], done["refused"], done["failed"]) == (0, 1, 0, 0)
+    assert [(each["id"], each["became"]) for each in done["results"]] == [(4, "redriven")]
+    assert "stark" in await states(fleet)
+    again = json.loads((await typed("dead-letters", "redrive", "4", *BECAUSE, "--json"))[1])
+    assert (again["redriven"], again["results"]) == (0, [])
+
+
 async def test_a_dry_run_tells_what_was_taken_before_and_what_we_would_fail_on(
     typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ import asyncpg
 import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
+from tenacity import wait_none
 
 from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import MovableClock
@@ -26,6 +28,7 @@ from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
 from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Topics
+from marketplace_worker.steps import redriving
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.redriving import LETTERS_MAX, Redrive, RedriveResult, Result, discard
 from marketplace_worker.store import dead_letters, outbox
@@ -352,6 +355,46 @@ async def test_what_we_fail_on_again_stays_waiting_and_the_others_go_on(
     errors = [line for line in lines if line["log_level"] == "error"]
     assert [line["event"] for line in errors] == ["record_failed"] * 2
     assert [each.became for each in (await redrive(worker)).results] == [RedriveResult.REDRIVEN] * 2
+
+
+def refusing(worker: Worker, times: int) -> tuple[Worker, Counter[str]]:
+    """The same worker on a machine that has no file left so many times; and how often it asked."""
+    asked: Counter[str] = Counter()
+
+    def hash_email(email: str) -> EmailHash:
+        asked["times"] += 1
+        if asked["times"] <= times:
+            raise OSError(24, "Too many open files")
+        return worker.hash_email(email)
+
+    return replace(worker, hash_email=hash_email), asked
+
+
+@pytest.mark.parametrize("times", [1, 4])
+async def test_a_redrive_tries_again_what_the_machine_refused(
+    worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Up to five times; what it lacked says nothing about the record."""
+    monkeypatch.setattr(redriving, "wait_random_exponential", lambda **_: wait_none())
+    clock.now = at(3)
+    await park(records(created(1, "a")), worker)
+    short, _ = refusing(worker, times)
+    assert (await redrive(short)).became == {RedriveResult.REDRIVEN: 1}
+    assert await states(worker) == {"a": "active"}
+
+
+async def test_a_redrive_ends_where_the_machine_refuses_again_and_again(
+    worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter waits as before: nothing was tried."""
+    monkeypatch.setattr(redriving, "wait_random_exponential", lambda **_: wait_none())
+    clock.now = at(3)
+    await park(records(created(1, "a")), worker)
+    short, asked = refusing(worker, 1_000)
+    with pytest.raises(Unavailable, match="Too many open files"):
+        await redrive(short)
+    assert asked["times"] == 5
+    assert [(row["status"], row["attempts"]) for row in await rows(worker)] == [("waiting", 1)]
 
 
 async def test_one_line_of_the_log_says_what_came_of_it_and_names_nobody(

@@ -394,6 +394,42 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
                 await asyncio.sleep(0.01)
 
 
+async def test_the_lag_is_what_was_not_taken_yet(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """Of all partitions; what was taken, or is being taken, is none of it."""
+    began, goes_on, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
+
+    async def waiting(records: Sequence[Record]) -> AbstractSet[str]:
+        if any(record.value == b"wait" for record in records):
+            began.set()
+            await goes_on.wait()
+        return await seen(records)
+
+    async with consuming_facts(settings, waiting) as consumers:
+
+        async def lags(records: int) -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                while consumers.facts.lag != records:  # noqa: ASYNC110 - as a probe does
+                    await asyncio.sleep(0.01)
+
+        assert consumers.facts.lag == 0
+        await write(writer, topics.aws_notifications, b"1", b"2", b"3")
+        await write(writer, topics.gcp_notifications, b"1", b"2", partition=1)
+        await seen.until(lambda: len(seen.records) == 5)
+        await lags(0)
+        await write(writer, topics.aws_notifications, b"wait")
+        await asyncio.wait_for(began.wait(), PATIENCE_S)
+        assert consumers.facts.lag == 0
+        await write(writer, topics.aws_notifications, b"5", b"6")
+        await write(writer, topics.gcp_notifications, b"3", partition=1)
+        await lags(3)
+        assert consumers.activity.lag == 0
+        goes_on.set()
+        await seen.until(lambda: len(seen.records) == 9)
+        await lags(0)
+
+
 async def test_a_broker_that_is_away_is_unavailable(settings: Settings) -> None:
     """The caller decides whether to wait; nothing is left running."""
     nowhere = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
