@@ -52,7 +52,7 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
-from marketplace_worker.lifecycle.guard import GuardAnswers, RequestVerdict
+from marketplace_worker.lifecycle.guard import GuardAnswers
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.notes import (
     Activated,
@@ -87,6 +87,7 @@ from marketplace_worker.lifecycle.safeguards import RequestCount, Safeguards, St
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
+from marketplace_worker.lifecycle.verdicts import RequestVerdict
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     CompletedBy,

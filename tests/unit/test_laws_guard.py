@@ -34,13 +34,13 @@ from marketplace_worker.lifecycle.facts import ClockMoved, GuardReleased, GuardT
 from marketplace_worker.lifecycle.guard import (
     GuardAnswers,
     GuardSession,
-    RequestVerdict,
 )
 from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.notes import Ended
 from marketplace_worker.lifecycle.policy import Guard, Policies, Policy
 from marketplace_worker.lifecycle.safeguards import Safeguards, Trip
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.verdicts import Allowed, RequestVerdict
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     GuardSide,
@@ -92,6 +92,32 @@ def test_the_limit_is_the_larger_of_a_number_and_a_share(
 # --- asked one by one -----------------------------------------------------------------------------
 
 
+def take_step(guard: GuardSession, step: State, population: int, now: datetime) -> bool:
+    """Ask the guard for one step and act on its verdict; whether it was allowed.
+
+    Asking alone changes nothing.
+    """
+    before = replace(guard)
+    verdict = guard.judge_step(step, GUARD, population, now=now)
+    assert guard == before
+    guard.act_on_step(verdict, causation_id="x")
+    return isinstance(verdict, Allowed)
+
+
+def request_deactivation(
+    guard: GuardSession, requested_by: str, now: datetime, request_id: str
+) -> RequestVerdict:
+    """Ask the guard for one deactivation and act on its verdict.
+
+    Asking alone changes nothing.
+    """
+    before = replace(guard)
+    verdict = guard.judge_request(requested_by, FEW, now=now, request_id=request_id)
+    assert guard == before
+    guard.act_on_request(verdict, request_id=request_id)
+    return RequestVerdict.GRANTED if isinstance(verdict, Allowed) else verdict.reason
+
+
 STEPS = st.sampled_from([State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED])
 
 
@@ -113,7 +139,7 @@ class Asked:
 
     def permitted(self, watch: GuardSession) -> bool:
         """What the guard says."""
-        return watch.permits(self.step, GUARD, self.population, now=self.at, causation_id="x")
+        return take_step(watch, self.step, self.population, self.at)
 
 
 @dataclass(slots=True)
@@ -212,7 +238,7 @@ def test_no_hour_holds_more_requested_deactivations_than_either_limit(
         person = name.strip().lower()
         within = [who for moment, who in done if moment > at - HOUR]
         room = len(within) < 4 and within.count(person) < 2
-        verdict = watch.grants(name, FEW, now=at, request_id=f"r-{number}")
+        verdict = request_deactivation(watch, name, at, f"r-{number}")
         assert (verdict is RequestVerdict.GRANTED) is (room and not stopped)
         if verdict is RequestVerdict.GRANTED:
             done.append((at, person))
@@ -233,7 +259,7 @@ def test_the_safeguards_name_nobody_who_asked() -> None:
     watch = GuardSession()
     for minutes in range(0, 300, 30):
         moment = DAY_0 + minutes * MINUTE
-        verdict = watch.grants("Ann Lee", FEW, now=moment, request_id="r")
+        verdict = request_deactivation(watch, "Ann Lee", moment, "r")
         assert verdict is RequestVerdict.GRANTED
     assert len(watch.safeguards.requested) == 2
     assert "ann" not in repr(watch).casefold()
@@ -242,9 +268,9 @@ def test_the_safeguards_name_nobody_who_asked() -> None:
 def test_a_side_that_is_not_tripped_is_not_released() -> None:
     """What was counted on it still counts: nobody has looked at it."""
     watch = GuardSession()
-    assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is RequestVerdict.GRANTED
+    assert request_deactivation(watch, "ann", DAY_0, "r") is RequestVerdict.GRANTED
     for _ in range(4):
-        watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
+        take_step(watch, State.SUSPENDED, 0, DAY_0)
     assert not watch.release(released(guard=GuardSide.REQUESTS), now=DAY_0)
     assert watch.release(released(guard=GuardSide.BOTH), now=DAY_0)
     assert watch.safeguards.trip is None
@@ -259,14 +285,14 @@ def test_a_recalled_decision_is_told_what_it_was_told() -> None:
     """Also one from before a step or a request was counted: it was taken, and it was granted."""
     closed = Safeguards(trip=Trip(DAY_0, "ops", "x"), requests_trip=Trip(DAY_0, "ops", "x"))
     before = GuardSession(closed, GuardAnswers())
-    assert before.permits(State.CONTROL_PLANE_LOSS, GUARD, 0, now=DAY_0, causation_id="x")
-    assert before.grants("ann", FEW, now=DAY_0, request_id="r") is RequestVerdict.GRANTED
+    assert take_step(before, State.CONTROL_PLANE_LOSS, 0, DAY_0)
+    assert request_deactivation(before, "ann", DAY_0, "r") is RequestVerdict.GRANTED
     for permitted in (True, False):
         for verdict in RequestVerdict:
             watch = GuardSession(recalled=GuardAnswers(permitted, requested=verdict))
-            came = watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
+            came = take_step(watch, State.SUSPENDED, 0, DAY_0)
             assert came is permitted
-            assert watch.grants("ann", FEW, now=DAY_0, request_id="r") is verdict
+            assert request_deactivation(watch, "ann", DAY_0, "r") is verdict
             assert watch.answers == GuardAnswers(permitted, requested=verdict)
 
 
@@ -277,12 +303,8 @@ def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
     """One value for the fleet: it must not grow for ever."""
     watch = GuardSession()
     for minutes in range(0, 600, 30):
-        assert watch.permits(
-            State.SUSPENDED, GUARD, 0, now=DAY_0 + minutes * MINUTE, causation_id="x"
-        )
-        watch.permits(
-            State.CONTROL_PLANE_LOSS, GUARD, 0, now=DAY_0 + minutes * MINUTE, causation_id="x"
-        )
+        assert take_step(watch, State.SUSPENDED, 0, DAY_0 + minutes * MINUTE)
+        take_step(watch, State.CONTROL_PLANE_LOSS, 0, DAY_0 + minutes * MINUTE)
     assert [harm.steps for harm in watch.safeguards.recent] == [1, 1]
     assert [harm.steps for harm in watch.safeguards.control_plane] == [1, 1]
 
@@ -291,7 +313,7 @@ def test_a_trip_says_what_was_counted_of_at_most_how_many() -> None:
     """By hand nothing was counted; it adds to the trip that stands."""
     watch = GuardSession()
     for _ in range(4):
-        watch.permits(State.SUSPENDED, GUARD, 0, now=DAY_0, causation_id="x")
+        take_step(watch, State.SUSPENDED, 0, DAY_0)
     watch.trip(tripped(), now=DAY_0 + MINUTE)
     first, second = watch.events
     assert first.details == GuardTrippedDetails(

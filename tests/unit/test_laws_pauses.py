@@ -26,11 +26,11 @@ from world import (
     signed_in,
 )
 
+from marketplace_worker.lifecycle.due_steps import LONG_WAIT
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import Activated, Ended
 from marketplace_worker.lifecycle.policy import MinimumDwell, Policies, Policy
-from marketplace_worker.lifecycle.settle import LONG_WAIT
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,

@@ -1,13 +1,12 @@
-"""May it be done now?  Limits steps and requested deactivations over the fleet (section 8).
+"""The guard within one decision: what it answers, counts, trips and publishes (section 8).
 
-`Safeguards` is one value for the fleet, shared by all workers, with a voice and a sequence of its
-own: it also remembers on which day a feed was called silent (section 5).
+`Safeguards` is one value for the fleet, shared by all workers, with its own sequence of events.
+The `judge_...` methods and `doubts` answer and change nothing; whoever acts on an answer passes it
+to `act_on_...` or `report_doubts`.
 """
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
-from hashlib import sha256
 from uuid import UUID
 
 from marketplace_worker.lifecycle.events import (
@@ -19,26 +18,24 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import ClockMoved, EpochBegan, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.inactivity import Feeds
-from marketplace_worker.lifecycle.limits import (
-    BY_CONTROL_PLANE_STEPS,
-    BY_DESTRUCTIVE_STEPS,
-    control_plane_limit,
-    destructive_step_limit,
-    trip_by_request,
-    with_one_request,
-    with_one_step,
-)
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard, Inactivity
+from marketplace_worker.lifecycle.policy import Guard, Inactivity
 from marketplace_worker.lifecycle.safeguards import (
-    WINDOW,
     Safeguards,
     Trip,
     clock_moved,
-    steps_of,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
+from marketplace_worker.lifecycle.verdicts import (
+    Allowed,
+    FeedDoubts,
+    Refused,
+    RequestVerdict,
+    Withheld,
+    request_verdict,
+    step_verdict,
+)
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide
 from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
@@ -51,21 +48,11 @@ BY_CLOCK = "clock"
 """The reason of a trip because the clock of decisions ran ahead (lifecycle.md section 8)."""
 
 
-class RequestVerdict(StrEnum):
-    """Whether a requested deactivation is done, or what it is refused by."""
-
-    GRANTED = "granted"
-    PER_HOUR = "per_hour"
-    PER_PERSON = "per_person"
-    BY_OPERATOR = "by_operator"
-    SET_BACK = "set_back"
-
-
 @dataclass(frozen=True, slots=True)
 class GuardAnswers:
-    """What one decision was told of the whole fleet; None: it did not ask.
+    """What one decision read of the whole fleet; None: it did not read that.
 
-    Journalled with the fact, so that to fold it again nothing else need be known.
+    Journalled with the fact, so that the decision can be replayed without the fleet of then.
     """
 
     permitted: bool | None = None
@@ -80,10 +67,10 @@ class GuardAnswers:
 
 @dataclass(slots=True)
 class GuardSession:
-    """Asks the safeguards and speaks for them; lives for one decision.
+    """The safeguards during one decision.
 
-    `events` is what the worker itself has to say.  With `recalled`, a decision is folded again: it
-    is told what it was told then, and nothing is said.
+    `events` are the worker's own.  `recalled`: the journalled answers of a decision that is
+    replayed; the same answers are given again, and nothing is counted or published.
     """
 
     safeguards: Safeguards = field(default_factory=Safeguards)
@@ -91,67 +78,76 @@ class GuardSession:
     answers: GuardAnswers = field(default_factory=GuardAnswers)
     events: list[Event] = field(default_factory=list)
 
-    # --- what a decision asks ---
+    # --- steps ---
 
-    def permits(
-        self, step: State, guard: Guard, population: int, *, now: datetime, causation_id: str
-    ) -> bool:
-        """Whether one step may be taken now; it is counted, or it trips the guard for steps.
+    @property
+    def is_open(self) -> bool:
+        """Whether the guard for steps lets steps through; none is taken, and none is counted."""
+        if self.recalled is not None:
+            return self.recalled.permitted is not False
+        trip = self.safeguards.trip
+        return (trip is None or trip.allowance > 0) and self.safeguards.set_back_at is None
 
-        A recalled decision that did not ask took its step: entries into `control_plane_loss` were
+    def record_is_open(self) -> None:
+        """Journal that a decision depended on whether the guard for steps is open."""
+        self.answers = replace(self.answers, permitted=self.is_open)
+
+    def judge_step(
+        self, step: State, guard: Guard, population: int, *, now: datetime
+    ) -> Allowed | Withheld:
+        """Whether one step may be taken now; changes nothing (`act_on_step` does).
+
+        A replayed decision that did not ask took its step: entries into `control_plane_loss` were
         once not counted.
         """
-        if self.recalled is not None:
-            permitted = self.recalled.permitted is not False
-        else:
-            permitted = self.safeguards.set_back_at is None and self._permits(
-                step, guard, population, now, causation_id
-            )
-        self.answers = replace(self.answers, permitted=permitted)
-        return permitted
+        if self.recalled is None:
+            return step_verdict(self.safeguards, step, guard, population, now)
+        return (Withheld if self.recalled.permitted is False else Allowed)(self.safeguards)
 
-    def lets_steps_go_on(self) -> bool:
-        """Whether the guard for steps stands open now; none is taken, and none is counted."""
-        if self.recalled is not None:
-            is_open = self.recalled.permitted is not False
-        else:
-            trip = self.safeguards.trip
-            is_open = trip is None or trip.allowance > 0
-            is_open = is_open and self.safeguards.set_back_at is None
-        self.answers = replace(self.answers, permitted=is_open)
-        return is_open
+    def act_on_step(self, verdict: Allowed | Withheld, *, causation_id: str) -> None:
+        """Count a step that is allowed, or trip the guard for steps with the one that is not."""
+        self.safeguards = verdict.safeguards
+        self.answers = replace(self.answers, permitted=isinstance(verdict, Allowed))
+        if isinstance(verdict, Withheld) and verdict.trip is not None:
+            event = self._emit_tripped(GuardSide.STEPS, verdict.trip, causation_id)
+            trip = replace(verdict.trip, event=event)
+            self.safeguards = replace(self.safeguards, trip=trip)
 
-    def grants(
+    # --- requested deactivations ---
+
+    def judge_request(
         self, requested_by: str, guard: Guard, *, now: datetime, request_id: str
-    ) -> RequestVerdict:
-        """Whether one deactivation may be done that a person asks for; it is counted, or it trips
-        the guard for requests.
+    ) -> Allowed | Refused:
+        """Whether one deactivation may be done that a person requests; changes nothing
+        (`act_on_request` does).
 
-        A recalled decision that did not ask granted its request: there was no limit once.
+        A replayed decision that did not ask granted its request: there was no limit once.
         """
-        if self.recalled is not None:
-            verdict = self.recalled.requested or RequestVerdict.GRANTED
-        else:
-            verdict = self._grants(_digest(requested_by), guard, now, request_id)
-        self.answers = replace(self.answers, requested=verdict)
-        return verdict
+        if self.recalled is None:
+            return request_verdict(self.safeguards, requested_by, guard, now, request_id)
+        verdict = self.recalled.requested or RequestVerdict.GRANTED
+        if verdict is RequestVerdict.GRANTED:
+            return Allowed(self.safeguards)
+        return Refused(self.safeguards, verdict)
 
-    def silent(
-        self, feeds: Feeds, anchor: datetime, rules: Inactivity, *, now: datetime, causation_id: str
-    ) -> bool:
-        """Whether any feed was too silent to believe that an organization is (section 5); said once
-        a UTC day for each.
+    def act_on_request(self, verdict: Allowed | Refused, *, request_id: str) -> None:
+        """Count a request that is granted, or trip the guard for requests with the one that is
+        refused.
         """
-        if self.recalled is not None:
-            silent = self.recalled.silent or ()
-        else:
-            silent = feeds.silent_feeds(anchor, rules, now=now)
-            for feed in silent:
-                self._feed_is_silent(feed, feeds.last_event_at(feed), now, causation_id)
-        self.answers = replace(self.answers, silent=silent)
-        return bool(silent)
+        self.safeguards = verdict.safeguards
+        match verdict:
+            case Allowed():
+                self.answers = replace(self.answers, requested=RequestVerdict.GRANTED)
+            case Refused(reason=reason, trip=trip):
+                self.answers = replace(self.answers, requested=reason)
+                if trip is not None:
+                    event = self._emit_tripped(GuardSide.REQUESTS, trip, request_id)
+                    trip = replace(trip, event=event)
+                    self.safeguards = replace(self.safeguards, requests_trip=trip)
 
-    def unreadable(
+    # --- activity feeds ---
+
+    def doubts(
         self,
         organization: Organization,
         feeds: Feeds,
@@ -159,76 +155,36 @@ class GuardSession:
         rules: Inactivity,
         *,
         now: datetime,
-        causation_id: str,
-    ) -> tuple[UnreadableFeed, ...]:
-        """Which feeds may hide use of an organization (section 5); said once a UTC day for each,
-        and for each organization where the records name it.
-        """
+    ) -> FeedDoubts:
+        """Why the silence of an organization cannot be believed (section 5); changes nothing."""
         if self.recalled is not None:
-            unreadable = self.recalled.unreadable or ()
-        else:
-            unreadable = tuple(feeds.unreadable_feeds(organization.id, anchor, rules, now=now))
-            for each in unreadable:
-                own = organization.unreadable if each.organization else self.safeguards.unreadable
-                if dict(own).get(each.feed) != now.date():
-                    self._feed_is_unreadable(each, now, causation_id)
-        self.answers = replace(self.answers, unreadable=unreadable)
-        return unreadable
+            return FeedDoubts(self.recalled.silent or (), self.recalled.unreadable or ())
+        return FeedDoubts(
+            feeds.silent_feeds(anchor, rules, now=now),
+            tuple(feeds.unreadable_feeds(organization.id, anchor, rules, now=now)),
+        )
 
-    # --- steps ---
-
-    def _permits(
-        self, step: State, guard: Guard, population: int, now: datetime, causation_id: str
-    ) -> bool:
-        trip = self.safeguards.trip
-        if trip is not None:
-            if trip.allowance > 0:
-                trip = replace(trip, allowance=trip.allowance - 1)
-                self.safeguards = replace(self.safeguards, trip=trip)
-                return True
-            return False
-        harmful = step in DESTRUCTIVE_STEPS
-        counted = self.safeguards.recent if harmful else self.safeguards.control_plane
-        recent = tuple(harm for harm in counted if harm.at > now - WINDOW)
-        steps = steps_of(recent)
-        most = (destructive_step_limit if harmful else control_plane_limit)(guard, population)
-        if steps < most:
-            recent = with_one_step(recent, now)
-        if harmful:
-            self.safeguards = replace(self.safeguards, recent=recent)
-        else:
-            self.safeguards = replace(self.safeguards, control_plane=recent)
-        if steps < most:
-            return True
-        reason = BY_DESTRUCTIVE_STEPS if harmful else BY_CONTROL_PLANE_STEPS
-        trip = Trip(now, None, reason, counted=steps, limit=most)
-        event = self._emit_tripped(GuardSide.STEPS, trip, causation_id)
-        self.safeguards = replace(self.safeguards, trip=replace(trip, event=event))
-        return False
-
-    # --- requests ---
-
-    def _grants(self, person: str, guard: Guard, now: datetime, request_id: str) -> RequestVerdict:
-        if self.safeguards.set_back_at is not None:
-            return RequestVerdict.SET_BACK
-        trip = self.safeguards.requests_trip
-        if trip is not None:
-            if trip.allowance > 0:
-                trip = replace(trip, allowance=trip.allowance - 1)
-                self.safeguards = replace(self.safeguards, requests_trip=trip)
-                return RequestVerdict.GRANTED
-            return _refused_by(trip)
-        counted = self.safeguards.requested_since(now - WINDOW)
-        trip = trip_by_request(counted, person, guard, now, request_id)
-        requested = tuple(each for each in self.safeguards.requested if each.at > now - WINDOW)
-        if trip is None:
-            requested = with_one_request(requested, person, now)
-            self.safeguards = replace(self.safeguards, requested=requested)
-            return RequestVerdict.GRANTED
-        event = self._emit_tripped(GuardSide.REQUESTS, trip, request_id)
-        trip = replace(trip, event=event)
-        self.safeguards = replace(self.safeguards, requested=requested, requests_trip=trip)
-        return _refused_by(trip)
+    def report_doubts(
+        self,
+        doubts: FeedDoubts,
+        organization: Organization,
+        feeds: Feeds,
+        *,
+        now: datetime,
+        causation_id: str,
+    ) -> None:
+        """Publish which feeds are doubted, once a UTC day for each; and for each organization where
+        the unreadable records name it.
+        """
+        self.answers = replace(self.answers, silent=doubts.silent, unreadable=doubts.unreadable)
+        if self.recalled is not None:
+            return
+        for feed in doubts.silent:
+            self._feed_is_silent(feed, feeds.last_event_at(feed), now, causation_id)
+        for each in doubts.unreadable:
+            own = organization.unreadable if each.organization else self.safeguards.unreadable
+            if dict(own).get(each.feed) != now.date():
+                self._feed_is_unreadable(each, now, causation_id)
 
     # --- operators ---
 
@@ -347,7 +303,7 @@ class GuardSession:
         self.emit(EventKind.ACTIVITY_FEED_UNREADABLE, details, now=now, causation_id=causation_id)
 
     def emit(self, kind: EventKind, details: Details, *, now: datetime, causation_id: str) -> None:
-        """Write one event of the worker itself; each is a story of its own."""
+        """Publish one event of the worker itself; each has a correlation id of its own."""
         sequence = self.safeguards.sequence + 1
         self.safeguards = replace(self.safeguards, sequence=sequence)
         self.events.append(
@@ -365,18 +321,9 @@ class GuardSession:
         )
 
 
-def _refused_by(trip: Trip) -> RequestVerdict:
-    return RequestVerdict.BY_OPERATOR if trip.which is None else RequestVerdict(trip.which)
-
-
 def _released(trip: Trip, allowance: int | None) -> Trip | None:
     return None if allowance is None else replace(trip, allowance=allowance)
 
 
 def _at(trip: Trip) -> datetime:
     return trip.at
-
-
-def _digest(requested_by: str) -> str:
-    """One person is one digest: names are compared trimmed and in one case."""
-    return sha256(requested_by.strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,43 +4,34 @@ News cancel and reinstate; every later step, and every notice, waits for its dea
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import usage_closed_at
 from marketplace_worker.lifecycle.coverage.intervals import Trigger, next_commitment_at
-from marketplace_worker.lifecycle.deadlines import (
-    Due,
-    NoticeDue,
-    StepDue,
-    due_for_inactivity,
-    due_in_cancellation,
+from marketplace_worker.lifecycle.due_steps import (
+    LONG_WAIT,
+    RECHECK_AFTER,
+    inactive_from,
+    next_due,
+    postponed_until,
+    take_due_steps,
 )
 from marketplace_worker.lifecycle.events import Event, EventKind, MeteringDetails
 from marketplace_worker.lifecycle.facts import SupportRequested
-from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.organization import Organization, Reported
 from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.projection import final_report_window
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
-    DeactivationCause,
     Initiator,
     SupportRequestKind,
-    Tier,
 )
 
 BY_DEADLINE = "deadline"
 """The `causationid` of what no message caused (events.md section 3)."""
-
-RECHECK_AFTER = timedelta(days=1)
-"""How often is looked at what waits: for a silent feed (section 5), or to be completed."""
-
-LONG_WAIT = timedelta(days=14)
-"""A notice is given anew where a wait lasted longer than this past the date that it named
-(lifecycle.md section 12)."""
 
 REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
@@ -80,7 +71,7 @@ def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
     _withdraw_what_no_longer_stands(case)
     _renew_a_notice_after_a_long_wait(case)
     if case.trigger is Trigger.DEADLINE:
-        _take_what_is_due(case)
+        take_due_steps(case)
     _forget_what_is_no_longer_withheld(case)
     _call_for_final_reports(case)
     if request is not None and answer is not None:
@@ -163,7 +154,7 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
     if notice is None:
         return
     if case.organization.state is State.ACTIVE:
-        inactive, seen = _inactive_at(case), case.fleet.last_seen(case.organization.id)
+        inactive, seen = inactive_from(case), case.fleet.last_seen(case.organization.id)
         stands = inactive is not None and inactive <= notice.names
         stands = stands and not seen.used_after(notice.given_at)
     else:
@@ -187,131 +178,13 @@ def _waits(case: Case, organization: Organization) -> bool:
     return waiting or next_commitment_at(organization, case.now) is not None
 
 
-def _inactive_at(case: Case) -> datetime | None:
-    """When a free organization without a plan is inactive; None: it never is (section 5).
-
-    Neither is one whose commitment is yet to start.
-    """
-    organization = case.organization
-    if organization.state is not State.ACTIVE or case.covered.active(case.moment):
-        return None
-    if next_commitment_at(organization, case.now) is not None:
-        return None
-    assert organization.creation is not None
-    assert organization.tier is not None
-    if organization.tier.value is not Tier.FREE:
-        return None
-    recovery = organization.recovery
-    return inactive_at(
-        case.fleet.last_seen(organization.id),
-        recovery.reactivated_at if recovery else organization.creation.occurred_at,
-        organization.creation.billing_cycle_anchor,
-        case.policy.inactivity,
-    )
-
-
 # --- deadlines ------------------------------------------------------------------------------------
-
-
-def _due(case: Case) -> Due | None:
-    """What comes next if nothing is heard: a step or a notice; None where no deadline runs."""
-    if case.stands_still:
-        return None
-    clock = case.clock()
-    if clock is not None:
-        return due_in_cancellation(case.organization, clock, case.now)
-    inactive = _inactive_at(case)
-    if inactive is not None:
-        lead = case.policy.notice.inactivity
-        return due_for_inactivity(case.organization, inactive, lead, case.now)
-    return None
-
-
-def _take_what_is_due(case: Case) -> None:
-    """Take the step, or write the notice, whose moment has come.
-
-    Each state's dwell is longer than nothing, so this ends after a step and a notice.
-    """
-    while True:
-        match _due(case):
-            case NoticeDue(state=state, at=at, names=names) if at <= case.now:
-                case.write_notice(state, names)
-            case StepDue(at=at) if at <= case.now and _was_withheld_too_long(case):
-                case.withdraw_notice()
-            case StepDue(state=state, at=at) if at <= case.now and _may_be_taken(case, state, at):
-                _take(case, state, at)
-            case _:
-                return
-
-
-def _was_withheld_too_long(case: Case) -> bool:
-    """Whether the guard lets go on what was announced long ago: it is announced anew first."""
-    withheld_at, notice = case.organization.withheld_at, case.organization.notice
-    if notice is None or withheld_at is None or withheld_at >= case.now:
-        return False
-    return case.now - notice.names > LONG_WAIT and case.guard.lets_steps_go_on()
-
-
-def _may_be_taken(case: Case, state: State, at: datetime) -> bool:
-    """Ask the feeds, where silence is the reason, and then the guard."""
-    if case.organization.state is State.ACTIVE and not _silence_is_believed(case, at):
-        return False
-    guard, population = case.policies.current.guard, case.fleet.population
-    if case.guard.permits(
-        state, guard, population, now=case.fleet_time, causation_id=case.causation_id
-    ):
-        return True
-    withheld_at = case.organization.withheld_at or case.now
-    case.update(replace(case.organization, withheld_at=withheld_at))
-    return False
-
-
-def _silence_is_believed(case: Case, at: datetime) -> bool:
-    """A feed that was silent itself, or that may hide use of the organization because it could not
-    be read, postpones the decision, from day to day (section 5).
-    """
-    organization = case.organization
-    if _put_off_until(case) is not None:
-        return False
-    assert organization.creation is not None
-    anchor = organization.creation.billing_cycle_anchor
-    asked = (case.fleet.feeds, anchor, case.policy.inactivity)
-    silent = case.guard.silent(*asked, now=case.now, causation_id=case.causation_id)
-    unreadable = case.guard.unreadable(
-        organization, *asked, now=case.now, causation_id=case.causation_id
-    )
-    if silent or unreadable:
-        looks = (case.now - at) // RECHECK_AFTER + 1
-        until = at + looks * RECHECK_AFTER
-        own = {each.feed for each in unreadable if each.organization is not None}
-        case.update(
-            replace(
-                organization.with_unreadable_feeds(own, case.now.date()),
-                postponed_until=until,
-                withheld_at=None,
-            )
-        )
-    return not (silent or unreadable)
-
-
-def _put_off_until(case: Case) -> datetime | None:
-    """The next look at a feed that is silent, where that is ahead."""
-    until = case.organization.postponed_until
-    return until if until is not None and case.now < until else None
-
-
-def _take(case: Case, state: State, at: datetime) -> None:
-    if case.organization.state is State.ACTIVE:
-        postponed = case.organization.postponed_until is not None
-        case.deactivate(DeactivationCause.INACTIVITY, case.now if postponed else at)
-    else:
-        case.enter(state, at)
 
 
 def _forget_what_is_no_longer_withheld(case: Case) -> None:
     """A step that has been put off is no longer one that the guard withholds."""
     if case.organization.withheld_at is not None:
-        due = _due(case)
+        due = next_due(case)
         if due is None or due.at > case.now:
             case.update(replace(case.organization, withheld_at=None))
 
@@ -324,8 +197,8 @@ def _moments(case: Case) -> list[datetime]:
     organization = case.organization
     if organization.creation is None or organization.state is State.DEACTIVATED:
         return []
-    waits = organization.withheld_at is not None or _put_off_until(case) is not None
-    due = None if waits else _due(case)
+    waits = organization.withheld_at is not None or postponed_until(case) is not None
+    due = None if waits else next_due(case)
     moments = (
         case.covered.next_change(case.moment),
         due.at if due is not None else None,
@@ -338,10 +211,10 @@ def _looks(case: Case) -> list[datetime]:
     """The next look at a feed that is silent; and at what is pending, since it has no deadline and
     what is heard of others may change whose plan it waits for.
     """
-    organization, put_off_until = case.organization, _put_off_until(case)
+    organization, postponed_to = case.organization, postponed_until(case)
     looks = []
-    if organization.withheld_at is None and put_off_until is not None:
-        looks.append(put_off_until)
+    if organization.withheld_at is None and postponed_to is not None:
+        looks.append(postponed_to)
     if organization.pending is not None:
         days = (case.now - organization.pending.since) // RECHECK_AFTER + 1
         looks.append(organization.pending.since + days * RECHECK_AFTER)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.events import EmailDetails, EventKind, Refusal, SupportDetails
 from marketplace_worker.lifecycle.facts import SupportRequested
-from marketplace_worker.lifecycle.guard import RequestVerdict
 from marketplace_worker.lifecycle.organization import Grant, Hold, Proof
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.verdicts import Allowed, Refused, RequestVerdict
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,
     DeactivationCause,
@@ -32,8 +32,7 @@ def handle(case: Case, request: SupportRequested) -> Answer:
         return refused
     match request.request:
         case SupportRequestKind.DEACTIVATE_ORGANIZATION:
-            case.deactivate(DeactivationCause.SUPPORT_REQUEST, case.now)
-            return Answer(None, "The organization is deactivated; Support can reactivate it.")
+            return _deactivate(case, request)
         case SupportRequestKind.REACTIVATE_ORGANIZATION:
             case.reactivate()
             return Answer(None, "The organization is active again, on the free tier.")
@@ -99,7 +98,7 @@ def judge(case: Case, request: SupportRequested) -> Answer | None:
         return Answer(Refusal.UNKNOWN_ORGANIZATION, "There is no such organization.")
     match request.request:
         case SupportRequestKind.DEACTIVATE_ORGANIZATION:
-            return _judge_deactivation(case, request)
+            return _judge_deactivation(case)
         case SupportRequestKind.REACTIVATE_ORGANIZATION:
             return _judge_reactivation(case)
         case SupportRequestKind.REINSTATE_ORGANIZATION:
@@ -129,8 +128,7 @@ def _unless_locked(case: Case, request: SupportRequested) -> Answer | None:
     return Answer(Refusal.EMAIL_NOT_LOCKED, "This email is not locked.")
 
 
-def _judge_deactivation(case: Case, request: SupportRequested) -> Answer | None:
-    """The guard is asked last: it counts the request, and what is refused is not counted."""
+def _judge_deactivation(case: Case) -> Answer | None:
     if case.organization.state is State.DEACTIVATED:
         return Answer(Refusal.ALREADY_DEACTIVATED, "The organization is deactivated already.")
     if any(hold.kind is HoldKind.LEGAL for hold in case.organization.holds):
@@ -138,13 +136,7 @@ def _judge_deactivation(case: Case, request: SupportRequested) -> Answer | None:
             Refusal.ON_HOLD,
             "A legal hold stands: release it first if the organization may be deactivated.",
         )
-    guard = case.policies.current.guard
-    verdict = case.guard.grants(
-        request.requested_by, guard, now=case.fleet_time, request_id=request.identity.id
-    )
-    if verdict is RequestVerdict.GRANTED:
-        return None
-    return Answer(Refusal.GUARD_TRIPPED, f"{_REFUSED_BY[verdict]} {_ASK_AGAIN}")
+    return None
 
 
 def _judge_reactivation(case: Case) -> Answer | None:
@@ -214,6 +206,23 @@ def _not_on_its_way_down(case: Case) -> Answer:
 
 
 # --- doing ----------------------------------------------------------------------------------------
+
+
+def _deactivate(case: Case, request: SupportRequested) -> Answer:
+    """The guard judges last: it counts the request, and what is refused is not counted."""
+    verdict = case.guard.judge_request(
+        request.requested_by,
+        case.policies.current.guard,
+        now=case.fleet_time,
+        request_id=request.identity.id,
+    )
+    case.guard.act_on_request(verdict, request_id=request.identity.id)
+    match verdict:
+        case Refused(reason=reason):
+            return Answer(Refusal.GUARD_TRIPPED, f"{_REFUSED_BY[reason]} {_ASK_AGAIN}")
+        case Allowed():
+            case.deactivate(DeactivationCause.SUPPORT_REQUEST, case.now)
+            return Answer(None, "The organization is deactivated; Support can reactivate it.")
 
 
 def _reinstate(case: Case, request: SupportRequested) -> Answer:

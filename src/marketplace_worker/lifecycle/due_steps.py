@@ -1,0 +1,191 @@
+"""Takes the steps and writes the notices of one organization whose deadline has come.
+
+What is to be done with a step that is due is a verdict: `_judge` finds it and changes nothing,
+`_act_on` is the only place that acts on it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from marketplace_worker.lifecycle.case import Case
+from marketplace_worker.lifecycle.coverage.intervals import next_commitment_at
+from marketplace_worker.lifecycle.deadlines import (
+    Due,
+    NoticeDue,
+    StepDue,
+    due_for_inactivity,
+    due_in_cancellation,
+)
+from marketplace_worker.lifecycle.inactivity import inactive_at
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.verdicts import Allowed, FeedDoubts, Withheld
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Tier
+
+RECHECK_AFTER = timedelta(days=1)
+"""How often something that waits is checked: a silent feed (section 5), or a reinstatement that is
+to be completed."""
+
+LONG_WAIT = timedelta(days=14)
+"""A notice is written anew where a wait lasted longer than this past the date that it announced
+(lifecycle.md section 12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeOutdated:
+    """The step was withheld for so long that it must be announced anew before it is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The organization cannot be called inactive yet; it is checked again at `until`."""
+
+    doubts: FeedDoubts
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PostponedBefore:
+    """It was postponed before, and the time to check again has not come."""
+
+
+Verdict = Allowed | Withheld | Postponed | PostponedBefore | NoticeOutdated
+"""What becomes of a step whose deadline has come."""
+
+
+def take_due_steps(case: Case) -> None:
+    """Take the step, or write the notice, whose deadline has come.
+
+    More than one may have come while nobody looked.  Each state's dwell is positive, so the loop
+    ends after one step and one notice at the latest.
+    """
+    while True:
+        match next_due(case):
+            case NoticeDue(state=state, at=at, names=names) if at <= case.now:
+                case.write_notice(state, names)
+            case StepDue() as due if due.at <= case.now:
+                verdict = _judge(case, due)
+                _act_on(case, due, verdict)
+                if not isinstance(verdict, Allowed | NoticeOutdated):
+                    return
+            case _:
+                return
+
+
+def _judge(case: Case, due: StepDue) -> Verdict:
+    """What is to be done with a step that is due; changes nothing."""
+    if _was_announced_long_ago(case) and case.guard.is_open:
+        return NoticeOutdated()
+    if case.organization.state is State.ACTIVE:
+        if postponed_until(case) is not None:
+            return PostponedBefore()
+        doubts = _doubts(case)
+        if doubts.exist:
+            checks = (case.now - due.at) // RECHECK_AFTER + 1
+            return Postponed(doubts, due.at + checks * RECHECK_AFTER)
+    return case.guard.judge_step(
+        due.state, case.policies.current.guard, case.fleet.population, now=case.fleet_time
+    )
+
+
+def _act_on(case: Case, due: StepDue, verdict: Verdict) -> None:
+    if _was_announced_long_ago(case):
+        case.guard.record_is_open()
+    if isinstance(verdict, Allowed | Withheld):
+        if case.organization.state is State.ACTIVE:
+            _report_doubts(case, FeedDoubts())
+        case.guard.act_on_step(verdict, causation_id=case.causation_id)
+    match verdict:
+        case NoticeOutdated():
+            case.withdraw_notice()
+        case PostponedBefore():
+            pass
+        case Postponed(doubts=doubts, until=until):
+            _report_doubts(case, doubts)
+            own = {each.feed for each in doubts.unreadable if each.organization is not None}
+            noted = case.organization.with_unreadable_feeds(own, case.now.date())
+            case.update(replace(noted, postponed_until=until, withheld_at=None))
+        case Withheld():
+            withheld_at = case.organization.withheld_at or case.now
+            case.update(replace(case.organization, withheld_at=withheld_at))
+        case Allowed():
+            _take(case, due)
+
+
+def _take(case: Case, due: StepDue) -> None:
+    if case.organization.state is State.ACTIVE:
+        postponed = case.organization.postponed_until is not None
+        case.deactivate(DeactivationCause.INACTIVITY, case.now if postponed else due.at)
+    else:
+        case.enter(due.state, due.at)
+
+
+def _was_announced_long_ago(case: Case) -> bool:
+    """Whether the guard withheld the step until long after the date that its notice announced."""
+    withheld_at, notice = case.organization.withheld_at, case.organization.notice
+    if notice is None or withheld_at is None or withheld_at >= case.now:
+        return False
+    return case.now - notice.names > LONG_WAIT
+
+
+def _doubts(case: Case) -> FeedDoubts:
+    """Why its silence cannot be believed: a feed was silent itself, or could not be read."""
+    organization = case.organization
+    assert organization.creation is not None
+    anchor, rules = organization.creation.billing_cycle_anchor, case.policy.inactivity
+    return case.guard.doubts(organization, case.fleet.feeds, anchor, rules, now=case.now)
+
+
+def _report_doubts(case: Case, doubts: FeedDoubts) -> None:
+    case.guard.report_doubts(
+        doubts,
+        case.organization,
+        case.fleet.feeds,
+        now=case.now,
+        causation_id=case.causation_id,
+    )
+
+
+def postponed_until(case: Case) -> datetime | None:
+    """When a postponed inactivity is checked again, where that is ahead."""
+    until = case.organization.postponed_until
+    return until if until is not None and case.now < until else None
+
+
+# --- which deadline is next -----------------------------------------------------------------------
+
+
+def next_due(case: Case) -> Due | None:
+    """What comes next if nothing is received: a step or a notice; None where no deadline runs."""
+    if case.stands_still:
+        return None
+    clock = case.clock()
+    if clock is not None:
+        return due_in_cancellation(case.organization, clock, case.now)
+    inactive = inactive_from(case)
+    if inactive is not None:
+        lead = case.policy.notice.inactivity
+        return due_for_inactivity(case.organization, inactive, lead, case.now)
+    return None
+
+
+def inactive_from(case: Case) -> datetime | None:
+    """When a free organization without a plan is inactive; None: it never is (section 5).
+
+    Neither is one whose commitment is yet to start.
+    """
+    organization = case.organization
+    if organization.state is not State.ACTIVE or case.covered.active(case.moment):
+        return None
+    if next_commitment_at(organization, case.now) is not None:
+        return None
+    assert organization.creation is not None
+    assert organization.tier is not None
+    if organization.tier.value is not Tier.FREE:
+        return None
+    recovery = organization.recovery
+    return inactive_at(
+        case.fleet.last_seen(organization.id),
+        recovery.reactivated_at if recovery else organization.creation.occurred_at,
+        organization.creation.billing_cycle_anchor,
+        case.policy.inactivity,
+    )
