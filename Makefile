@@ -81,7 +81,7 @@ test-model: $(READY) ## Compare random stories with a naive model of the rules (
 test-differential: $(READY) ## Compare 1,000 scenarios with another commit; ARGS="--against REF"
 	@$(VENV)/python tests/exhaustive/differential.py $(ARGS)
 
-test-mutation: $(READY) ## Plant faults in the core, and see that its tests notice (long)
+test-mutation: $(READY) ## Plant faults in the source, and see that the tests notice each (long)
 	@$(VENV)/python tests/mutation/plant.py $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz the readers of all topics for FUZZ_SECONDS=60 (Linux on x86-64)

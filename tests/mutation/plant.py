@@ -1,13 +1,16 @@
-"""Plants each fault of `faults.txt` in a copy of the core, and lets the unit tests look for it.
+"""Plants faults in a copy of the source, one at a time, and runs the tests that must find each.
 
     python tests/mutation/plant.py [--only WORDS] [--tests GLOB ...]
 
-Prints a table: which test found each fault, or that none did.  Ends with 1 where a fault survived
-that matters, or one cannot be planted any more.
+`faults.txt` has faults of the core, which the unit tests must find; `shell_faults.txt` those of the
+other packages, each with the tests that must find it.  Prints a table: which test found each fault,
+or that none did.  Ends with 1 where a fault survived that matters, or one cannot be planted any
+more.
 """
 
 import argparse
 import os
+import posixpath
 import shutil
 import subprocess
 import sys
@@ -20,34 +23,35 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CORE = Path("marketplace_worker/lifecycle")
+PACKAGE = Path("marketplace_worker")
+CORE, SHELL = "faults.txt", "shell_faults.txt"
 TESTS = [
-    "test_deadlines.py",
-    "test_policy.py",
-    "test_plans_*.py",
-    "test_coverage.py",
-    "test_decide.py",
-    "test_cases.py",
-    "test_laws_steps.py",
-    "test_stories_*.py",
-    "test_simulate.py",
-    "test_snapshot.py",
-    "test_laws_guard.py",
-    "test_laws_inactivity.py",
-    "test_laws_pauses.py",
-    "test_laws_drawn.py",
-    "test_laws_order.py",
-    "test_laws_sign_ins.py",
-    "test_laws_linked_stories.py",
-    "test_laws_lives.py",
+    "unit/test_deadlines.py",
+    "unit/test_policy.py",
+    "unit/test_plans_*.py",
+    "unit/test_coverage.py",
+    "unit/test_decide.py",
+    "unit/test_cases.py",
+    "unit/test_laws_steps.py",
+    "unit/test_stories_*.py",
+    "unit/test_simulate.py",
+    "unit/test_snapshot.py",
+    "unit/test_laws_guard.py",
+    "unit/test_laws_inactivity.py",
+    "unit/test_laws_pauses.py",
+    "unit/test_laws_drawn.py",
+    "unit/test_laws_order.py",
+    "unit/test_laws_sign_ins.py",
+    "unit/test_laws_linked_stories.py",
+    "unit/test_laws_lives.py",
 ]
-"""Of tests/unit, those that look at the core, the quickest first."""
+"""Those that look at the core, the quickest first; as seen from tests/."""
 
 TESTS_OF_READERS = [
-    "../contract/test_inbound*.py",
-    "../contract/test_envelopes.py",
-    "../marketplaces/test_*.py",
-    "test_cases.py",
+    "contract/test_inbound*.py",
+    "contract/test_envelopes.py",
+    "marketplaces/test_*.py",
+    "unit/test_cases.py",
 ]
 """Those that look at what is read, for faults outside the core."""
 
@@ -56,8 +60,9 @@ PATIENCE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """In `file` (as seen from `lifecycle/`) it says `new` instead of `old`: whole lines.
+    """In `file` (as seen from the package) it says `new` instead of `old`: whole lines.
 
+    `tests`: the files or tests that must find it, as seen from tests/; none: all of the core's.
     One that does not matter says why: nobody outside could tell.
     """
 
@@ -65,21 +70,23 @@ class Fault:
     file: str
     old: str
     new: str
+    tests: tuple[str, ...]
     harmless_because: str | None = None
-
-    @property
-    def is_in_the_core(self) -> bool:
-        """Whether it is about a decision, and not about what is read."""
-        return not self.file.startswith("..")
 
 
 def read_faults() -> Iterator[Fault]:
-    """What `faults.txt` describes: a name, a file, and lines taken away (-) and put there (+)."""
-    for block in (Path(__file__).parent / "faults.txt").read_text().split("\n== ")[1:]:
-        name, file, *lines = block.split("\n# ---")[0].splitlines()
-        told = {sign: [line[1:] + "\n" for line in lines if line[:1] == sign] for sign in "-+!"}
-        reason = "".join(told["!"]).strip() or None
-        yield Fault(name, file, "".join(told["-"]), "".join(told["+"]), reason)
+    """What both files describe: a name, a file, and lines taken away (-) and put there (+)."""
+    for listing in (CORE, SHELL):
+        text = (Path(__file__).parent / listing).read_text()
+        for block in text.split("\n== ")[1:]:
+            name, file, *lines = block.split("\n# ---")[0].splitlines()
+            given = {sign: [line[1:] for line in lines if line[:1] == sign] for sign in "-+@!"}
+            old, new = ("".join(f"{line}\n" for line in given[sign]) for sign in "-+")
+            path = posixpath.normpath(f"lifecycle/{file}" if listing == CORE else file)
+            tests = " ".join(given["@"]).split()
+            if listing == CORE and not path.startswith("lifecycle/"):
+                tests = TESTS_OF_READERS
+            yield Fault(name, path, old, new, tuple(tests), " ".join(given["!"]).strip() or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Found:
 
 def planted(fault: Fault, source: Path) -> bool:
     """Whether the fault could be planted: what it replaces stands there exactly once."""
-    file = source / CORE / fault.file
+    file = source / PACKAGE / fault.file
     text = file.read_text()
     if text.count(fault.old) != 1:
         return False
@@ -108,11 +115,11 @@ def planted(fault: Fault, source: Path) -> bool:
 
 def run_tests(source: Path, tests: Sequence[str]) -> str | None:
     """The first test that fails with this source; None where all pass."""
-    folder = ROOT / "tests" / "unit"
+    folder = ROOT / "tests"
     files = [
-        str(path)
-        for pattern in tests
-        for path in sorted((folder / pattern).parent.glob(Path(pattern).name))
+        "::".join([str(path), *test])
+        for pattern, *test in (each.split("::") for each in tests)
+        for path in sorted(folder.glob(pattern))
     ]
     options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "quickly"]
     environment = os.environ | {
@@ -136,7 +143,7 @@ def run_tests(source: Path, tests: Sequence[str]) -> str | None:
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if not failed:
         raise RuntimeError(f"the tests did not run:\n{done.stdout}\n{done.stderr}")
-    return failed[0].split(" ")[1].removeprefix("tests/unit/")
+    return failed[0].split(" ")[1].removeprefix("tests/")
 
 
 def look_for(fault: Fault | None, tests: Sequence[str]) -> str | None:
@@ -152,12 +159,11 @@ def look_for(fault: Fault | None, tests: Sequence[str]) -> str | None:
 def find(tests: Sequence[str], fault: Fault) -> Found:
     """Look for one fault, and tell how it went."""
     began = time.monotonic()
-    looking = tests if fault.is_in_the_core else TESTS_OF_READERS
-    found = Found(fault, look_for(fault, looking), time.monotonic() - began)
+    found = Found(fault, look_for(fault, fault.tests or tests), time.monotonic() - began)
     told = found.by or "SURVIVED"
     if fault.harmless_because is not None:
         told = f"{told} (does not matter: {fault.harmless_because})"
-    print(f"{fault.file:15} {fault.name:65} {found.seconds:4.0f} s  {told}", flush=True)
+    print(f"{fault.file:30} {fault.name:65} {found.seconds:4.0f} s  {told}", flush=True)
     return found
 
 
@@ -165,12 +171,15 @@ def main() -> int:
     """Plant them all, as many at a time as there are processors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="faults whose name or file has these words")
-    parser.add_argument("--tests", nargs="*", default=TESTS, help="of tests/unit, as globs")
+    parser.add_argument(
+        "--tests", nargs="*", default=TESTS, help="of the core's, as globs in tests/"
+    )
     chosen = parser.parse_args()
-    if (failed := look_for(None, chosen.tests)) is not None:
-        print(f"Without any fault {failed} fails: nothing can be told.")
-        return 1
     faults = [each for each in read_faults() if chosen.only in f"{each.file} {each.name}"]
+    needed = sorted({test for each in faults for test in each.tests or chosen.tests})
+    if (failed := look_for(None, needed)) is not None:
+        print(f"Without any fault {failed} fails: no fault was planted.")
+        return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(partial(find, chosen.tests), faults))
     survived = [each for each in found if each.survived]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from acceptance.scenario import at, created, eventbridge
@@ -15,14 +16,14 @@ from marketplace_worker.operations.health import Health
 from marketplace_worker.record import Outgoing, Record
 from marketplace_worker.runtime.probes import probe_postgres
 from marketplace_worker.runtime.worker import Worker
-from marketplace_worker.settings import Retention, Topics
+from marketplace_worker.settings import Postgres, Retention, Topics
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.retention import retain
-from marketplace_worker.store import outbox
-from marketplace_worker.store.database import Pool, transaction
+from marketplace_worker.store import dead_letters, outbox
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import OperatorAction
 from marketplace_worker.store.floors import Floors
 from steps.story_beginnings import canceled, ingest_lines, linked, login, move_to_day, records, use
@@ -251,3 +252,44 @@ async def test_the_age_of_the_oldest_snapshot_is_shown_in_transactions(
         for _ in range(50):
             await owner.execute("SELECT pg_current_xact_id()")
         assert await age() >= before + 50
+
+
+async def test_postgres_and_the_schema_are_ready_or_say_why_not(
+    worker: Worker, owner: Pool, postgres_dsn: str
+) -> None:
+    """Each by itself: a schema that is not ours does not mean that Postgres is away."""
+    health = Health(silence_max_s=60.0, stopping=lambda: False)
+    health.started = True
+    await probe_postgres(worker.pool, health, Floors())
+    assert health.not_ready_reasons() == []
+    await owner.execute(
+        "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, '9999_new', 'x')"
+    )
+    await probe_postgres(worker.pool, health, Floors())
+    (reason,) = health.not_ready_reasons()
+    assert reason.startswith("schema: ")
+    assert "9999_new" in reason
+    await owner.execute("DELETE FROM schema_migrations WHERE version = 9999")
+    async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as closed:
+        pass
+    await probe_postgres(closed, health, Floors())
+    reasons = health.not_ready_reasons()
+    assert "Postgres: does not answer, or has no connection free" in reasons
+    await probe_postgres(worker.pool, health, Floors())
+    assert health.not_ready_reasons() == []
+
+
+async def test_a_group_of_dead_letters_shows_how_many_wait_and_from_when_to_when(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """`retried` are those that were refused again."""
+    for day in (2, 5, 9):
+        clock.now = at(day)
+        await ingest([unreadable(day)], worker)
+    clock.now = at(11)
+    await Redrive(worker, OperatorAction("Olga", "mended")).take([1], rate=10_000)
+    async with transaction(worker.pool) as conn:
+        (group,) = await dead_letters.groups(conn)
+    assert (group.letters, group.retried) == (3, 1)
+    assert (group.first_at, group.last_at) == (at(2), at(9))
+    assert (group.topic, group.field) == (TOPICS.aws_notifications, "value")

@@ -376,9 +376,10 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """Once or twice is no news; and it lacks nothing any more as soon as the batch is taken."""
-    well = asyncio.Event()
+    well, reasons = asyncio.Event(), list[str]()
 
     async def failing(_: Sequence[Record]) -> frozenset[str]:
+        reasons.append(consumers.facts.not_ready_reason)
         if not well.is_set():
             raise Unavailable("the database is away")
         return frozenset()
@@ -392,6 +393,7 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
             well.set()
             while consumers.facts.not_ready_reason:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.01)
+    assert reasons[:4] == ["", "", "", "failed 3 times in a row"]
 
 
 async def test_the_lag_is_what_was_not_taken_yet(

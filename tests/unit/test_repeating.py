@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.operations.health import Heartbeat
@@ -33,12 +34,16 @@ class Steps:
             await self._turned.wait_for(lambda: self.taken >= times)
 
 
-async def loop(steps: Steps, then: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def loop(
+    steps: Steps,
+    then: Callable[[asyncio.Event], Awaitable[None]],
+    heartbeat: Heartbeat | None = None,
+) -> None:
     """Repeat the steps, with long rests, while something else is done."""
     wake, requested = asyncio.Event(), asyncio.Event()
     with Shutdown(requested, within_s=5.0) as stop:
         async with looping(
-            "test", steps, idle_s=LONG_S, heartbeat=Heartbeat(), stop=stop, wake=wake
+            "test", steps, idle_s=LONG_S, heartbeat=heartbeat or Heartbeat(), stop=stop, wake=wake
         ):
             await then(wake)
             stop.request()
@@ -81,6 +86,60 @@ async def test_a_loop_that_failed_is_not_woken() -> None:
 
     await loop(steps, wakes)
     assert steps.taken == 3
+
+
+def fails_thrice(error: Exception) -> Callable[[int], int]:
+    """Three failures, then nothing to do."""
+
+    def step(taken: int) -> int:
+        if taken <= 3:
+            raise error
+        return 0
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("error", "event", "reason"),
+    [
+        (Unavailable("Kafka is away"), "loop_waiting", "Kafka is away"),
+        (KeyError("of ours"), "loop_failed", "a bug, KeyError"),
+    ],
+)
+async def test_each_failure_in_a_row_is_counted_and_doubles_the_pause(
+    error: Exception, event: str, reason: str
+) -> None:
+    """A step that succeeds ends the row; the heartbeat keeps why it failed."""
+    heartbeat = Heartbeat()
+    with capture_logs() as logged:
+        await loop(steps := Steps(fails_thrice(error)), lambda _: steps.until(4), heartbeat)
+    assert [(line["event"], line["loop"]) for line in logged] == [(event, "test")] * 3
+    assert [(line["failures"], line["pause_s"]) for line in logged] == [
+        (1, 0.1),
+        (2, 0.2),
+        (3, 0.4),
+    ]
+    assert (heartbeat.failures, heartbeat.reason) == (0, reason)
+
+
+async def test_a_pause_has_a_bound_and_is_no_silence() -> None:
+    """A loop whose server is away all night gives a sign every quarter of a minute."""
+    heartbeat = Heartbeat()
+    heartbeat.failures = 2_000
+
+    def away(_: int) -> int:
+        raise Unavailable("away")
+
+    steps = Steps(away)
+
+    async def pauses(_: asyncio.Event) -> None:
+        await steps.until(1)
+        await asyncio.sleep(0.2)
+        assert heartbeat.silent_s == 0
+
+    with capture_logs() as logged:
+        await loop(steps, pauses, heartbeat)
+    assert [(line["failures"], line["pause_s"]) for line in logged] == [(2_001, 15.0)]
 
 
 @pytest.mark.parametrize("finds", [0, 1])
