@@ -350,7 +350,7 @@ async def _until_stopped(stop: Shutdown, tasks: Collection[asyncio.Task[None]]) 
     for task in done:
         task.result()
     if not stop.requested.is_set():
-        raise CannotGoOn(f"ended without a word: {', '.join(task.get_name() for task in done)}")
+        raise CannotGoOn(f"tasks ended unexpectedly: {', '.join(task.get_name() for task in done)}")
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from marketplace_worker.errors import Misconfigured
 _REASONS = {
     9: "its certificate is not valid yet",
     10: "its certificate has expired",
-    18: "its certificate is signed by itself, and not one of those in {ca}",
-    19: "its certificate is from an authority that is not in {ca}",
-    20: "its certificate is from an authority that is not in {ca}",
-    21: "its certificate is from an authority that is not in {ca}",
-    62: "its certificate is for another host name: set {host} to the name that is in it",
-    64: "its certificate is for another address: set {host} to the name that is in it",
+    18: "its certificate is self-signed and not in {ca}",
+    19: "its certificate was issued by an authority that is not in {ca}",
+    20: "its certificate was issued by an authority that is not in {ca}",
+    21: "its certificate was issued by an authority that is not in {ca}",
+    62: "its certificate is for another host name: set {host} to a name in the certificate",
+    64: "its certificate is for another address: set {host} to a name in the certificate",
 }
 """By OpenSSL's number of what it found (X509_V_ERR_…)."""
 

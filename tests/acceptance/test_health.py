@@ -120,7 +120,7 @@ async def test_a_worker_one_of_whose_tasks_has_ended_ends(
         await asyncio.sleep(0)
 
     monkeypatch.setattr(app, "watch", ends)
-    with pytest.raises(CannotGoOn, match="ended without a word: watch"):
+    with pytest.raises(CannotGoOn, match="tasks ended unexpectedly: watch"):
         await asyncio.wait_for(app.run(settings), timeout=30)
 
 

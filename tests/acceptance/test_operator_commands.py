@@ -229,8 +229,8 @@ async def test_show_tells_how_an_organization_stands(typed: Type) -> None:
     for line in (
         "state         suspended",
         "since         2026-01-12 00:00 UTC",
-        "may           login",
-        "may not       manage, data, api_keys",
+        "allowed       login",
+        "not allowed   manage, data, api_keys",
         "next step     deactivated on 2026-02-11 00:00 UTC",
         "notice given  2026-02-04 00:00 UTC",
         "tier          free",
@@ -323,7 +323,7 @@ async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed:
 
     assert "It was never created" in await printed(typed, "org", "explain", "nobody")
     status, _, err = await typed("org", "show", "nobody")
-    assert (status, "nothing was ever told of such an organization" in err) == (2, True)
+    assert (status, "no message about this organization was ever received" in err) == (2, True)
 
 
 @pytest.mark.usefixtures("fleet")
@@ -361,7 +361,7 @@ async def test_due_tells_what_is_overdue_since_when_and_when_the_guard_would_tri
     assert coming["guard"]["trips_at"] == "2026-01-13T00:00:00Z"
     said = await printed(typed, "due")
     assert "due since 2026-01-09 00:00 UTC" in said
-    assert "at 2026-01-13 00:00 UTC the guard would trip" in said
+    assert "the guard would trip at 2026-01-13 00:00 UTC" in said
 
 
 # --- the guard ------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ async def test_the_kill_switch_withholds_until_it_is_released(
 
     release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
     status, out, _ = await typed(*release, "--steps", "1")
-    assert (status, out) == (0, "released, but stays tripped: steps let through: 1\n")
+    assert (status, out) == (0, "still tripped; steps let through: 1\n")
     await wait(fleet, clock, LATER)
     assert len((await document(typed, "guard", "status"))["withheld"]) == 2
     status, out, err = await typed(*release)
@@ -425,19 +425,19 @@ async def test_the_guard_for_requests_is_shown_and_released_by_itself(
     assert found["trip"]["request_id"] == "deactivate_organization org-10 1"
     shown = await printed(typed, "guard", "status")
     assert "its limit (per_person)" in shown
-    assert "tripped: no requested deactivation is done" in shown
+    assert "tripped: requested deactivations are refused" in shown
     assert "Jo Doe" not in shown
 
     release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
     status, _, err = await typed(*release, "--steps", "all")
     assert (status, "the guard for steps is not tripped" in err) == (2, True)
     status, out, _ = await typed(*release, "--requests", "1")
-    assert (status, out) == (0, "released, but stays tripped: requests let through: 1\n")
+    assert (status, out) == (0, "still tripped; requests let through: 1\n")
     again = (support(day, "deactivate_organization", names[10 + day - 2]) for day in (2, 3))
     await ingest_lines(worker, clock, *again)
     assert list((await states(worker)).values()).count("deactivated") == 11
     status, out, _ = await typed(*release)
-    assert (status, out) == (0, "released: requested deactivations are done again\n")
+    assert (status, out) == (0, "released: requested deactivations are accepted again\n")
 
 
 async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) -> None:
@@ -480,7 +480,7 @@ async def test_dead_letters_are_listed_by_group_and_page_by_page(typed: Type) ->
     assert f"--before {newest[-1]['id']}" in await printed(typed, *listing)
     of_group = await document(typed, *listing, "--group", groups[1]["id"])
     assert [each["offset"] for each in of_group["dead_letters"]] == [1, 0]
-    assert await printed(typed, *listing, "--status", "discarded") == "there is none\n"
+    assert await printed(typed, *listing, "--status", "discarded") == "no dead letters\n"
 
 
 async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
@@ -539,11 +539,11 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
     }
 
     status, out, err = await typed("dead-letters", "redrive", "4", *BECAUSE)
-    assert (status, out, err) == (0, "nothing to do: none of these waits\n", "")
+    assert (status, out, err) == (0, "nothing to do: none of these is waiting\n", "")
     status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
     assert (status, out) == (0, "discarded: 1\n")
     status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
-    assert (status, out) == (0, "nothing to do: none of these waits\n")
+    assert (status, out) == (0, "nothing to do: none of these is waiting\n")
     assert "no use" not in await printed(typed, "dead-letters", "show", "1")
     status, out, _ = await typed("dead-letters", "discard", "1", "--no-use", *BECAUSE)
     assert (status, out) == (0, "discarded: 1\n")
@@ -591,7 +591,7 @@ async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settin
     redrive = ("dead-letters", "redrive", "4", "5", "--rate", "1000", *BECAUSE)
     async with command(*redrive, settings=settings) as process:
         out, _ = await process.communicate()
-    assert (process.returncode, b"redriven       2" in out) == (0, True), out
+    assert (process.returncode, b"redriven  2" in out) == (0, True), out
     assert {"stark", "wayne"} <= (await states(fleet)).keys()
 
 
@@ -641,7 +641,7 @@ async def test_a_version_that_another_policy_has_is_refused(
         await policies.register(conn, load_policy('version = "v1"'), now=at(0))
     changed = policy('version = "v1"\n[notice]\nsuspended = "P4D"\n')
     status, _, err = await typed("policy", "diff", changed)
-    assert (status, "give the changed one a version of its own" in err) == (2, True)
+    assert (status, "set another `version`" in err) == (2, True)
 
 
 # --- an operator's mistakes -----------------------------------------------------------------------
@@ -653,17 +653,23 @@ async def test_a_version_that_another_policy_has_is_refused(
     [
         (("due", "--within", "a week"), "--within: must be an ISO 8601 duration"),
         (("policy", "diff", "no-such-file"), "no-such-file"),
-        (("guard", "trip", "--by", " ", "--reason", "x"), "--by: must be some words on one line"),
-        (("guard", "trip", "--by", "x", "--reason", "\x1b[2J"), "--reason: must be some words"),
-        (("dead-letters", "show", "77"), "77: there is no such dead letter"),
-        (("dead-letters", "redrive", "7", "8", *BECAUSE), "7, 8: there is no such dead letter"),
-        (("dead-letters", "redrive", "--group", "x\x1b[2J", *BECAUSE), "there is no such group"),
-        (("dead-letters", "discard", "--group", "x", *BECAUSE), "there is no such group"),
-        (("dead-letters", "redrive", *BECAUSE), "which dead letters?"),
-        (("dead-letters", "redrive", "7", "--all", *BECAUSE), "which dead letters?"),
-        (("dead-letters", "discard", *BECAUSE), "which dead letters?"),
-        (("dead-letters", "redrive", "--all"), "--by and --reason: who does it and why is kept"),
-        (("org", "history", "no\x1b[2Jbody"), "no\\x1b[2Jbody: nothing was ever told"),
+        (("guard", "trip", "--by", " ", "--reason", "x"), "--by: must be text on one line"),
+        (
+            ("guard", "trip", "--by", "x", "--reason", "\x1b[2J"),
+            "--reason: must be text on one line",
+        ),
+        (("dead-letters", "show", "77"), "77: no such dead letter"),
+        (("dead-letters", "redrive", "7", "8", *BECAUSE), "7, 8: no such dead letter"),
+        (("dead-letters", "redrive", "--group", "x\x1b[2J", *BECAUSE), "no such group"),
+        (("dead-letters", "discard", "--group", "x", *BECAUSE), "no such group"),
+        (("dead-letters", "redrive", *BECAUSE), "choose dead letters by exactly one of"),
+        (
+            ("dead-letters", "redrive", "7", "--all", *BECAUSE),
+            "choose dead letters by exactly one of",
+        ),
+        (("dead-letters", "discard", *BECAUSE), "choose dead letters by exactly one of"),
+        (("dead-letters", "redrive", "--all"), "--by and --reason are required"),
+        (("org", "history", "no\x1b[2Jbody"), "no\\x1b[2Jbody: no message about this"),
     ],
 )
 async def test_a_slip_is_answered_with_what_to_type(
@@ -761,13 +767,13 @@ async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_whe
     clock.now = at(1.5) + timedelta(days=365)
     await fire_due(worker, limit=10)
     status, _, err = await typed(*recover, FROM, TO)
-    assert (status, "set it right first" in err) == (2, True)
+    assert (status, "correct the clock first" in err) == (2, True)
 
     clock.now = at(1.6)
     status, _, err = await typed(*recover, FROM, TO, "--execute")
     assert (status, "--by and --reason" in err) == (2, True)
     status, out, _ = await typed(*recover, FROM, TO)
-    assert (status, "acme" in out, "nothing was decided" in out) == (0, True, True)
+    assert (status, "acme" in out, "nothing was changed" in out) == (0, True, True)
     status, out, _ = await typed(*recover, FROM, TO, "--json")
     (listed,) = json.loads(out)["corrections"]
     assert (listed["organization"], listed["stepped"]) == ("acme", True)

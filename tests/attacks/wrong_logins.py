@@ -26,15 +26,15 @@ async def attack(one: Outsider) -> None:
     wrong = one.dsn.replace(password, "wrong")
     for said, variables in (
         (
-            "speaks PLAINTEXT, and kafka.security_protocol is SSL",
+            "expects PLAINTEXT, but kafka.security_protocol is SSL",
             {f"{KAFKA}SECURITY_PROTOCOL": "SSL"},
         ),
-        ("speaks PLAINTEXT, and kafka.security_protocol is SASL_PLAINTEXT", login),
+        ("expects PLAINTEXT, but kafka.security_protocol is SASL_PLAINTEXT", login),
         ("password authentication failed", {DSN: wrong}),
-        ("does not speak TLS", {DSN: f"{one.dsn}?sslmode=require"}),
-        ("channel_binding=require cannot be kept", {DSN: f"{one.dsn}?channel_binding=require"}),
+        ("does not support TLS", {DSN: f"{one.dsn}?sslmode=require"}),
+        ("channel_binding=require is not supported", {DSN: f"{one.dsn}?channel_binding=require"}),
         ("no_such_parameter", {DSN: f"{one.dsn}?no_such_parameter=1"}),
-        ("no valid URL", {DSN: "postgresql://a:b@c:d/e"}),
+        ("not a valid URL", {DSN: "postgresql://a:b@c:d/e"}),
     ):
         await _refused(one, said, variables)
     async with pgbouncer(one.folder / "transactions", one.dsn, "transaction") as pooled:

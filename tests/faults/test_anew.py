@@ -133,7 +133,7 @@ async def test_new_partitions_and_topics_made_anew_are_read(
         await eventually(lacks_nothing)
 
         await admin.delete_topics([topic])
-        await eventually(lambda: lacks(f"Kafka has no topic {topic} any more"))
+        await eventually(lambda: lacks(f"Kafka no longer has the topic {topic}"))
         await write(settings, other, b"of another topic", partition=0)
         await taken(b"of another topic")
 

@@ -45,7 +45,7 @@ async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
     kafka, missing = probed.settings.kafka, ["consumer facts: ", "consumer activity: "]
     if pytestconfig.stash[servers.CHOICE].broker is servers.Broker.APACHE:
         kafka = kafka.model_copy(update={"session_timeout_ms": 45_000})
-        missing = [words + "has heard nothing from Kafka for" for words in missing]
+        missing = [words + "has received nothing from Kafka for" for words in missing]
     settings = probed.settings.model_copy(update={"kafka": kafka})
     async with worker_process(settings, tmp_path / "log"):
         await until(probed.ready)
@@ -110,7 +110,7 @@ async def test_a_blocked_event_loop_is_said_and_then_ended(
     async with worker_with_a_clock(probed, "time.sleep(3600)", log.open("ab")) as worker:
         await until(probed.ready)
         await send_something(probed)
-        await until(lambda: probed.says("/livez", "event loop: gave no sign for"))
+        await until(lambda: probed.says("/livez", "event loop: no heartbeat for"))
         assert await probed.answered("/readyz") == 503
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
@@ -126,7 +126,7 @@ async def test_a_loop_that_hangs_is_said_and_then_ended(
     async with worker_with_a_clock(probed, clock, log.open("ab")) as worker:
         await until(probed.ready)
         await send_something(probed)
-        await until(lambda: probed.says("/livez", "ingest facts: gave no sign for"))
+        await until(lambda: probed.says("/livez", "ingest facts: no heartbeat for"))
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
     hangs = [line for line in log.read_text().splitlines() if '"loop_hangs"' in line]

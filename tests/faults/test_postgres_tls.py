@@ -120,7 +120,7 @@ async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: T
 
 async def test_a_server_without_tls_is_named(server: TlsServer, postgres_dsn: str) -> None:
     """The one in the wheel has none."""
-    assert "does not speak TLS: set postgres.sslmode" in await refusal(
+    assert "does not support TLS: enable it there, or change postgres.sslmode" in await refusal(
         settings(server, postgres_dsn)
     )
 

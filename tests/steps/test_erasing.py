@@ -455,5 +455,5 @@ async def test_what_was_known_before_an_erasure_is_not_known_any_more(
     await closed(worker, clock)
     await erase(erased(), worker)
 
-    with pytest.raises(Misconfigured, match="folded away"):
+    with pytest.raises(Misconfigured, match="is known only from"):
         await as_of(inspector, ACME, at(50))

@@ -56,7 +56,7 @@ async def test_another_policy_under_the_same_version_is_refused_with_what_to_do(
     """Organizations are pinned by version: theirs must not change under their feet."""
     await register(pool, SPRING)
 
-    with pytest.raises(Misconfigured, match=r"policy spring: .* give the changed one a version"):
+    with pytest.raises(Misconfigured, match=r"policy spring: .* set another `version`"):
         await register(pool, replace(SUMMER, version="spring"))
 
     async with transaction(pool) as conn:

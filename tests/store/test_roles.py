@@ -147,6 +147,6 @@ async def test_a_session_that_works_as_another_is_refused(
     await owner.execute(f"GRANT marketplace_worker_app TO {name_of(user)}")
     undone = sessions.SQL["begin"].replace("set_config('role', $4, false)", "$4")
     monkeypatch.setitem(sessions.SQL, "begin", undone)
-    with pytest.raises(Misconfigured, match=f"works as {name_of(user)} and not as marketplace"):
+    with pytest.raises(Misconfigured, match=f"role is {name_of(user)} instead of marketplace"):
         async with connecting(user):
             pass

@@ -62,7 +62,7 @@ async def test_without_credentials_it_is_said_that_aws_gives_none(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/no/such/file")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/no/such/file")
-    with pytest.raises(KafkaConnectionError, match="AWS gives no credentials") as refused:
+    with pytest.raises(KafkaConnectionError, match="AWS provides no credentials") as refused:
         await token()
     assert isinstance(refused.value.__cause__, Unavailable)
 

@@ -93,7 +93,7 @@ async def test_topics_that_may_lose_something_are_named(settings: Settings) -> N
     assert {each.topic for each in doubts} == set(odd)
     said = {each.topic: each.sentence for each in doubts}
     assert said[topics.logins].startswith("is compacted: ")
-    assert said[topics.support_requests].startswith("keeps its records for 2 h only: ")
+    assert said[topics.support_requests].startswith("keeps its records for only 2 h: ")
     assert said[topics.state].startswith("is not compacted: ")
 
 

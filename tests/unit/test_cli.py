@@ -197,7 +197,7 @@ def test_policy_show_says_when_the_built_in_one_is_in_force(typed: Type) -> None
 
     first, rest = out.split("\n", 1)
     assert (status, rest) == (0, policy_to_toml(Policy()))
-    assert first == "# The built-in policy.  A file needs a version of its own."
+    assert first == "# The built-in policy.  A policy file needs its own version."
 
 
 def test_policy_check_says_what_a_file_changes(typed: Type, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_policy_check_says_that_a_file_changes_nothing(typed: Type, tmp_path: Pa
     """Only the version is its own."""
     file = tmp_path / "policy.toml"
     file.write_text('version = "mine"\n')
-    assert "nothing differs from the built-in policy" in typed("policy", "check", file)[1]
+    assert "no difference from the built-in policy" in typed("policy", "check", file)[1]
 
 
 def test_policy_check_names_line_and_field(typed: Type, tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--only", "ingest,everything"), "everything: there is no such loop"),
-        (("run", "--folder", "x"), "--folder is of no use without --embedded"),
+        (("run", "--only", "ingest,everything"), "unknown loop everything"),
+        (("run", "--folder", "x"), "--folder needs --embedded"),
         (("simulate", "no-such-file"), "no-such-file: No such file"),
         (("simulate", "x", "--until", "soon"), "--until: "),
         (("policy", "check", "no-such-file"), "no-such-file: "),

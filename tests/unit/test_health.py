@@ -80,7 +80,7 @@ def test_what_was_seen_within_ten_seconds_is_well(
     [
         (0.0, []),
         (60.0, []),
-        (60.5, ["relay: gave no sign for 60.5 s (60.0 s are allowed)"]),
+        (60.5, ["relay: no heartbeat for 60.5 s (limit 60.0 s)"]),
     ],
 )
 def test_a_loop_is_alive_for_as_long_as_one_turn_may_take(

@@ -48,7 +48,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Health:
     return worker
 
 
-HANGS = "ingest facts: gave no sign for 40.0 s (30.0 s are allowed)"
+HANGS = "ingest facts: no heartbeat for 40.0 s (limit 30.0 s)"
 
 
 @pytest.mark.parametrize(

@@ -105,10 +105,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("KAFKA__REBALANCE_TIMEOUT_MS", "60000", "below request_timeout_ms"),
         ("POSTGRES__STATEMENT_TIMEOUT_MS", "30000", "below kafka.rebalance_timeout_ms"),
         ("INGEST__RETRY_PAUSE_MIN_MS", "10000000", "ingest.retry_pause_min_ms"),
-        ("INGEST__REFUSED_ROWS_MAX", "499", "must not be below batch_rows_max"),
+        ("INGEST__REFUSED_ROWS_MAX", "499", "must be at least batch_rows_max"),
         ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "needs sasl_mechanism"),
         ("KAFKA__SASL_PASSWORD", SECRET, "security_protocol is not SASL"),
-        ("KAFKA__SSL_CA_FILE", "/etc/hostname", "security_protocol is not …SSL"),
+        ("KAFKA__SSL_CA_FILE", "/etc/hostname", "requires security_protocol SSL or SASL_SSL"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_shown(name: str, value: str, said: str) -> None:
@@ -142,9 +142,9 @@ def test_a_wrong_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     assert str(file) in refusal(file)
     file.write_text("[kafka")
-    assert f"{file} is not TOML" in refusal(file)
+    assert f"{file} is not valid TOML" in refusal(file)
     file.write_text('[kafka]\nclient = "x"\n')
-    assert refusal(file) == f"kafka.client is no setting (from {file})"
+    assert refusal(file) == f"kafka.client is not a setting (from {file})"
     file.write_text("[relay]\nlinger_ms = -1\n")
     assert f"(from {file})" in refusal(file)
     file.write_bytes(b"\xff")
@@ -156,7 +156,7 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     certificate = tmp_path / "certificate.pem"
     certificate.touch()
     said = refusal(KAFKA__SECURITY_PROTOCOL="SSL", KAFKA__SSL_CERT_FILE=str(certificate))
-    assert "ssl_cert_file and ssl_key_file go together" in said
+    assert "ssl_cert_file and ssl_key_file must be set together" in said
 
 
 def test_secrets_do_not_show_themselves() -> None:

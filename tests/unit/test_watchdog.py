@@ -53,7 +53,7 @@ async def test_a_worker_ends_when_a_loop_hung_for_twice_what_is_allowed(
         done, _ = await asyncio.wait({watching}, timeout=0.2)
         assert bool(done) is ends
         if ends:
-            with pytest.raises(CannotGoOn, match="the loop relay gave no sign for 120 s"):
+            with pytest.raises(CannotGoOn, match="the loop relay had no heartbeat for 120 s"):
                 watching.result()
             (line,) = logged
             assert (line["event"], line["log_level"]) == ("loop_hangs", "error")

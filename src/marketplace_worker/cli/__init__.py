@@ -30,7 +30,7 @@ __all__ = ["cli", "main"]
 
 cli = typer.Typer(
     name="marketplace-worker",
-    help="Acts on what happens to customers' marketplace subscriptions.",
+    help="Manages the lifecycle of organizations by their cloud-marketplace subscriptions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

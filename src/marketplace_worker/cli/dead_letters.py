@@ -40,7 +40,9 @@ PAGE_MAX = 1_000
 SHOWN_CHARACTERS_MAX = 10_000
 """How much of a value is shown; `--json` has all of it."""
 
-dead_letters_cli = typer.Typer(help="What could not be read.", no_args_is_help=True)
+dead_letters_cli = typer.Typer(
+    help="Records that could not be read or processed.", no_args_is_help=True
+)
 dead_letters_cli.command("redrive")(redrive_command)
 dead_letters_cli.command("discard")(discard_command)
 
@@ -50,7 +52,7 @@ Id = Annotated[int, typer.Argument(help="The dead letter's id.", min=1, max=BIGI
 
 @dead_letters_cli.command("groups")
 def groups_command(config: Config = None, as_json: AsJson = False) -> None:
-    """List what waits by topic, field and reason: how many, since when, how many were retried."""
+    """List waiting dead letters by topic, field and reason."""
 
     async def ask() -> Sequence[LetterGroup]:
         async with inspecting(load_settings(config)) as inspector:
@@ -61,7 +63,7 @@ def groups_command(config: Config = None, as_json: AsJson = False) -> None:
         print_json({"groups": found})
         return
     if not found:
-        printed("no dead letter waits")
+        printed("no dead letters are waiting")
         return
     print_table(
         ("group", "waiting", "retried", "first (UTC)", "last (UTC)", "topic and reason"),
@@ -91,13 +93,13 @@ def _why(field: str, reason: str) -> str:
 def list_command(
     *,
     config: Config = None,
-    group: Annotated[str | None, typer.Option(help="Only those of a group.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only dead letters of this group.")] = None,
     status: Annotated[
-        LetterStatus, typer.Option(help="What became of them.")
+        LetterStatus, typer.Option(help="Only dead letters with this status.")
     ] = LetterStatus.WAITING,
-    limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="Maximum number to list.")] = 50,
     before: Annotated[
-        int | None, typer.Option(min=1, max=BIGINT_MAX, help="Only those with a lower id.")
+        int | None, typer.Option(min=1, max=BIGINT_MAX, help="Only dead letters with a lower id.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,10 +114,10 @@ def list_command(
         print_json({"dead_letters": [_data(each) for each in found]})
         return
     if not found:
-        printed("there is none")
+        printed("no dead letters")
         return
     waiting = status is LetterStatus.WAITING
-    acted = ("tries", "reason") if waiting else (f"{status} (UTC)", "by", "because")
+    acted = ("attempts", "reason") if waiting else (f"{status} (UTC)", "by", "reason")
     print_table(
         ("id", "refused (UTC)", "position", *acted),
         (
@@ -134,7 +136,7 @@ def list_command(
     )
     if len(found) == limit:
         printed("")
-        printed(f"those before: --before {found[-1].id}")
+        printed(f"next page: --before {found[-1].id}")
 
 
 def _data(summary: LetterSummary) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def _data(summary: LetterSummary) -> dict[str, Any]:
 
 @dead_letters_cli.command("show")
 def show_command(id_: Id, config: Config = None, as_json: AsJson = False) -> None:
-    """Show a dead letter with key, headers and value: they may hold personal data."""
+    """Show a dead letter with its key, headers and value, which may contain personal data."""
 
     async def ask() -> DeadLetter | None:
         async with inspecting(load_settings(config)) as inspector:
@@ -201,13 +203,13 @@ def _facts(summary: LetterSummary) -> dict[str, Cell]:
         "refused": summary.refused_at,
         "group": summary.group,
         "reason": _why(summary.field, summary.reason),
-        "tries": summary.attempts,
+        "attempts": summary.attempts,
     }
     if summary.acted_at is not None:
         acted = f"{moment(summary.acted_at)} by {summary.acted_by}: {summary.acted_because}"
         shown["last action"] = acted
     if summary.no_use:
-        shown["no use"] = "an operator said so: it counts as nobody's use"
+        shown["no use"] = "marked by an operator: not counted as possible use"
     return shown
 
 
@@ -229,7 +231,7 @@ def _bytes(value: bytes | None) -> dict[str, str | None]:
 
 def _heading(record: Record) -> str:
     if record.left_out_bytes is not None:
-        return f"Value, {record.left_out_bytes} bytes: too large, only in Kafka"
+        return f"Value, {record.left_out_bytes} bytes: too large to store, only in Kafka"
     return "Value: null" if record.value is None else f"Value, {len(record.value)} bytes"
 
 
@@ -239,4 +241,4 @@ def _lines(value: bytes | None) -> Sequence[str]:
     text = _decoded(value)
     lines = text[:SHOWN_CHARACTERS_MAX].split("\n")
     more = len(text) - SHOWN_CHARACTERS_MAX
-    return [*lines, f"… and {more} characters more: --json has all"] if more > 0 else lines
+    return [*lines, f"… and {more} more characters: use --json"] if more > 0 else lines

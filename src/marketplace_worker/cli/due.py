@@ -17,18 +17,21 @@ from marketplace_worker.settings import Settings, load_settings
 
 _STOPPED = {
     BlockedBy.GUARD: "withheld by the guard",
-    BlockedBy.SILENT_FEED: "postponed: a silent feed",
+    BlockedBy.SILENT_FEED: "postponed: silent activity feed",
     BlockedBy.UNREAD_RECORDS: "postponed: unreadable records (dead-letters redrive, or "
     "discard --no-use)",
 }
 
 
 def due_command(
-    within: Annotated[str, typer.Option(help="How far to look (ISO 8601).")] = "P7D",
+    within: Annotated[str, typer.Option(help="How far to look ahead (ISO 8601 duration).")] = "P7D",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what will happen to whom if nothing more is heard, in order, what is overdue first."""
+    """List upcoming steps, notices and ends of plans, overdue ones first.
+
+    Assumes that no more messages arrive, except the usual logins and API usage.
+    """
     settings, length = load_settings(config), _length(within)
     found = run_async(_outlook(settings, length))
     if as_json:
@@ -45,7 +48,7 @@ def due_command(
         )
         printed("")
     organizations = len({each.organization for each in found.coming})
-    printed(f"{len(found.coming)} within {within}, of {organizations} organizations")
+    printed(f"{len(found.coming)} due within {within}, in {organizations} organizations")
     _print_guard(found)
 
 
@@ -65,13 +68,13 @@ def _print_guard(found: DueReport) -> None:
     if found.trip is not None:
         allowance = found.trip.allowance
         left = f"lets {allowance} more steps through" if allowance else "withholds every step"
-        printed(f"the guard for steps is tripped since {moment(found.trip.at)} and {left}")
+        printed(f"the guard for steps has been tripped since {moment(found.trip.at)} and {left}")
     elif found.trips is not None:
-        held = f"{found.limit} harmful steps"
+        held = f"{found.limit} destructive steps"
         if not found.trips.what.destructive:
             held = f"{found.control_plane_limit} entries into control_plane_loss"
         printed(
-            f"at {moment(found.trips.at)} the guard would trip: an hour would hold more than {held}"
+            f"the guard would trip at {moment(found.trips.at)}: more than {held} within an hour"
         )
 
 

@@ -26,23 +26,23 @@ from marketplace_worker.terminal import visible
 
 def erase_command(
     organization: Id,
-    by: Annotated[str, typer.Option(help="Your name, for the record.")],
-    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    by: Annotated[str, typer.Option(help="Your name; it is stored.")],
+    reason: Annotated[str, typer.Option(help="The reason; it is stored.")],
     config: Config = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase for good what is personal of an organization that is deactivated; may be repeated."""
+    """Erase the personal data of a deactivated organization permanently; can be repeated."""
     name, why = name_of(by), reason_of(reason)
     if not yes:
         typer.confirm(
-            f"Erase {visible(organization)}? Its history, the lock on its email and its way back "
-            "go for good",
+            f"Erase {visible(organization)}? This permanently removes its history, the lock on its "
+            "email and the possibility of reinstatement",
             abort=True,
         )
     if run_async(_erase(load_settings(config), organization, name, why)) is Outcome.REFUSED:
         raise Misconfigured(
-            f"{visible(organization)} is not deactivated, or is under a legal hold: only what is "
-            "closed can be erased (see `marketplace-worker org show`)"
+            f"{visible(organization)} cannot be erased: it is not deactivated, or is under a legal "
+            "hold (see `marketplace-worker org show`)"
         )
     printed(f"erased: {visible(organization)}")
 

@@ -37,20 +37,20 @@ from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.store.database import transaction
 
 SET_BACK = (
-    "the database was set back, and holds less than was published: type `marketplace-worker "
-    "recover --from-restore` first (docs/runbook.md)"
+    "the database holds less than was published, after a restore or failover: run "
+    "`marketplace-worker recover --from-restore` first (docs/runbook.md)"
 )
 NUMBER_MAX = 1_000_000
 
-guard_cli = typer.Typer(help="The guard against mass harm.", no_args_is_help=True)
+guard_cli = typer.Typer(help="The guard, which limits destructive steps.", no_args_is_help=True)
 
 By = Annotated[str, typer.Option(help="Your name; it is published with the event.")]
-Reason = Annotated[str, typer.Option(help="Why; it is published with the event.")]
+Reason = Annotated[str, typer.Option(help="The reason; it is published with the event.")]
 
 
 @guard_cli.command("status")
 def status_command(config: Config = None, as_json: AsJson = False) -> None:
-    """Show both sides of the guard: whether tripped, how near their limits, what is withheld."""
+    """Show whether the guard is tripped, its counts and limits, and the withheld steps."""
     status = run_async(_status(load_settings(config)))
     if as_json:
         print_json(_as_data(status))
@@ -94,18 +94,18 @@ def _as_data(status: GuardStatus) -> dict[str, object]:
 
 def _print_status(status: GuardStatus) -> None:
     if status.set_back_at is not None:
-        printed(f"{SET_BACK}; until then nothing harmful is done")
+        printed(f"{SET_BACK}; until then steps are withheld and requested deactivations refused")
         printed("")
     print_facts(
         {
             "guard for steps": "not tripped"
             if status.trip is None
-            else "tripped: no step of a deadline is taken",
+            else "tripped: steps are withheld",
             **_trip(status.trip, "steps let through"),
-            "harmful steps in the last hour": _counted(status.harmful),
+            "destructive steps in the last hour": _counted(status.harmful),
             "entries into control_plane_loss": _counted(status.control_plane),
-            "organizations": f"{status.fleet} that are not deactivated",
-            "withheld": len(status.withheld),
+            "organizations": f"{status.fleet} not deactivated",
+            "withheld steps": len(status.withheld),
         }
     )
     printed("")
@@ -113,10 +113,10 @@ def _print_status(status: GuardStatus) -> None:
         {
             "guard for requests": "not tripped"
             if status.requests_trip is None
-            else "tripped: no requested deactivation is done",
+            else "tripped: requested deactivations are refused",
             **_trip(status.requests_trip, "requests let through"),
             "requested in the last hour": _counted(status.requested),
-            "most by one person": _counted(status.by_one_person),
+            "most by one requester": _counted(status.by_one_person),
         }
     )
     if status.withheld:
@@ -136,7 +136,7 @@ def _trip(trip: Trip | None, allowance: str) -> dict[str, Cell]:
     by = trip.by or _by_itself(trip)
     shown: dict[str, Cell] = {"since": trip.at, "by": by, "reason": trip.reason}
     if trip.request_id is not None:
-        shown |= {"by the request": trip.request_id}
+        shown |= {"request": trip.request_id}
     if trip.allowance:
         shown |= {allowance: trip.allowance}
     return shown
@@ -144,7 +144,7 @@ def _trip(trip: Trip | None, allowance: str) -> dict[str, Cell]:
 
 def _by_itself(trip: Trip) -> str:
     if trip.limit is None:
-        return "the database's clock, which ran ahead"
+        return "the database's clock, which jumped ahead"
     return f"its limit ({trip.which})" if trip.which else "its limit"
 
 
@@ -154,12 +154,14 @@ def _counted(each: Counted) -> str:
 
 @guard_cli.command("trip")
 def trip_command(by: By, reason: Reason, config: Config = None) -> None:
-    """Withhold all steps of cancellations and all deactivations, also requested ones."""
+    """Withhold all steps of cancellations, and all deactivations including requested ones."""
     name, why = name_of(by), reason_of(reason)
     run_async(
         _operate(load_settings(config), lambda now: GuardTripped(by_operator(), now, name, why))
     )
-    printed("tripped: no step, no requested deactivation until `marketplace-worker guard release`")
+    printed(
+        "tripped: no steps and no requested deactivations until `marketplace-worker guard release`"
+    )
 
 
 @guard_cli.command("release")
@@ -173,12 +175,12 @@ def release_command(
     ] = None,
     requests: Annotated[
         str | None,
-        typer.Option(metavar="N|all", help="Release requested deactivations: the next N, or all."),
+        typer.Option(metavar="N|all", help="Allow requested deactivations: the next N, or all."),
     ] = None,
 ) -> None:
-    """Resume what the guard withholds: everything, or with --steps or --requests only that.
+    """Resume withheld steps and requested deactivations; with --steps or --requests only these.
 
-    With a number, so many are let through and the guard stays tripped.
+    With a number, that many are let through and the guard stays tripped.
     """
     name, why = name_of(by), reason_of(reason)
     number, asked = _number("--steps", steps), _number("--requests", requests)
@@ -205,15 +207,15 @@ def release_command(
 def _print_released(released: GuardReleasedDetails) -> None:
     if released.guard is not GuardSide.REQUESTS:
         printed(
-            "released: what was withheld is due now"
+            "released: withheld steps are due now"
             if released.steps is None
-            else f"released, but stays tripped: steps let through: {released.steps}"
+            else f"still tripped; steps let through: {released.steps}"
         )
     if released.guard is not GuardSide.STEPS:
         printed(
-            "released: requested deactivations are done again"
+            "released: requested deactivations are accepted again"
             if released.requests is None
-            else f"released, but stays tripped: requests let through: {released.requests}"
+            else f"still tripped; requests let through: {released.requests}"
         )
 
 

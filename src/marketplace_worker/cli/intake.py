@@ -22,13 +22,13 @@ from marketplace_worker.store.database import transaction
 from marketplace_worker.store.intake import IntakeStopDetails
 
 intake_cli = typer.Typer(
-    help="The topics that were stopped for being unreadable.", no_args_is_help=True
+    help="Topics that were stopped because too many records were refused.", no_args_is_help=True
 )
 
 
 @intake_cli.command("status")
 def status_command(config: Config = None, as_json: AsJson = False) -> None:
-    """Show which topics are stopped and why, and who let the others go on."""
+    """Show the stopped topics with the reason, and earlier stops with who resumed them."""
     stops = run_async(_history(load_settings(config)))
     if as_json:
         print_json({"stops": stops})
@@ -38,7 +38,7 @@ def status_command(config: Config = None, as_json: AsJson = False) -> None:
         printed("no topic is stopped")
     else:
         print_table(
-            ("stopped", "since (UTC)", "refused", "the last of them"),
+            ("stopped topic", "since (UTC)", "refused", "last reason"),
             (
                 (each.topic, each.stopped_at, f"{each.refused} of {each.records}", _why(each))
                 for each in holding
@@ -48,7 +48,7 @@ def status_command(config: Config = None, as_json: AsJson = False) -> None:
     if over:
         printed("")
         print_table(
-            ("let go on", "stopped (UTC)", "until (UTC)", "by", "reason"),
+            ("resumed topic", "stopped (UTC)", "resumed (UTC)", "by", "reason"),
             (
                 (
                     each.topic,
@@ -69,14 +69,14 @@ def _why(stop: IntakeStopDetails) -> str:
 @intake_cli.command("resume")
 def resume_command(
     topic: Annotated[str, typer.Argument(help="The topic, as `intake status` names it.")],
-    by: Annotated[str, typer.Option(help="Your name.")],
-    reason: Annotated[str, typer.Option(help="Why it may go on.")],
+    by: Annotated[str, typer.Option(help="Your name; it is stored.")],
+    reason: Annotated[str, typer.Option(help="The reason; it is stored.")],
     config: Config = None,
 ) -> None:
-    """Let a topic be taken in again; its refusals are counted anew."""
+    """Resume reading a stopped topic; its refused records are counted from 0 again."""
     if not run_async(_resume(load_settings(config), topic, name_of(by), reason_of(reason))):
         raise Misconfigured(f"{topic} is not stopped (see `marketplace-worker intake status`)")
-    printed(f"resumed: the workers go on with {topic} within seconds")
+    printed(f"resumed: the workers read {topic} again within seconds")
 
 
 async def _history(settings: Settings) -> Sequence[IntakeStopDetails]:

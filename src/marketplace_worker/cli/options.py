@@ -32,13 +32,11 @@ OPERATOR = "operator"
 Config = Annotated[
     Path | None,
     typer.Option(
-        help="TOML file of settings; the environment (MARKETPLACE_WORKER_…) wins over it."
+        help="TOML settings file; environment variables (MARKETPLACE_WORKER_…) take precedence."
     ),
 ]
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="One JSON document instead of a table, for programs.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 _PROSE: TypeAdapter[str] = TypeAdapter(Prose)
@@ -56,7 +54,7 @@ def reason_of(reason: str) -> str:
 
 def _words(option: str, kind: TypeAdapter[str], value: str) -> str:
     if not value.strip() or visible(value) != value:
-        raise Misconfigured(f"{option}: must be some words on one line")
+        raise Misconfigured(f"{option}: must be text on one line")
     try:
         return kind.validate_python(value.strip())
     except ValidationError as error:

@@ -25,7 +25,7 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.terminal import visible
 
-organizations_cli = typer.Typer(help="One organization.", no_args_is_help=True)
+organizations_cli = typer.Typer(help="Inspect or erase one organization.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The organization's id.", metavar="ORG")]
 
@@ -42,8 +42,8 @@ async def _history(settings: Settings, organization: str) -> list[HistoryLine]:
 
 def _unheard(organization: str) -> Misconfigured:
     return Misconfigured(
-        f"{visible(organization)}: nothing was ever told of such an organization; its id is the "
-        "subject of its events, as it stands there"
+        f"{visible(organization)}: no message about this organization was ever received (its id is "
+        "the subject of its events)"
     )
 
 
@@ -130,8 +130,8 @@ def _facts(found: Report) -> dict[str, Cell]:
         "organization": organization.id,
         "state": standing.state if created else "never created",
         "since": found.explanation.since,
-        "may": _capabilities(found.explanation, having=True) if created else None,
-        "may not": _capabilities(found.explanation, having=False) if created else None,
+        "allowed": _capabilities(found.explanation, having=True) if created else None,
+        "not allowed": _capabilities(found.explanation, having=False) if created else None,
         "reason": organization.reason and f"{organization.reason}, by {organization.initiator}",
         "plan type": organization.plan_type,
         "next step": f"{step.state} on {moment(step.at)}" if step else None,
@@ -162,7 +162,7 @@ def _capabilities(explanation: Explanation, *, having: bool) -> str | None:
 
 @organizations_cli.command("history")
 def history_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
-    """Tell all that happened to an organization: facts, transitions and events, in order."""
+    """List the facts, transitions and events of an organization, in order."""
     told = run_async(_history(load_settings(config), organization))
     if not told:
         raise _unheard(organization)
@@ -205,9 +205,9 @@ def _about(about: Mapping[str, Any]) -> str:
 
 @organizations_cli.command("explain")
 def explain_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
-    """Say why an organization is in its state, what comes next by which rule, what would stop it.
+    """Explain an organization's state, what comes next by which rule, and what would stop it.
 
-    First in the words of an operator, then in words for the customer, to be passed on.
+    The last section is written for the customer and can be passed on.
     """
     explanation = run_async(_report(load_settings(config), organization)).explanation
     operators, customers = for_operators(explanation), for_customers(explanation)
@@ -230,7 +230,7 @@ def explain_command(organization: Id, config: Config = None, as_json: AsJson = F
         )
         return
     created = not isinstance(explanation.why, NotCreated)
-    state = explanation.state if created else "not there"
+    state = explanation.state if created else "unknown"
     printed(f"{explanation.standing.organization} is {state}, as of {moment(explanation.now)}")
     print_section("Why", operators.why)
     print_section("What comes next", operators.next)

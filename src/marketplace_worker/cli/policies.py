@@ -17,9 +17,9 @@ from marketplace_worker.inspection.policy_diff import Moved, PolicyDiff, policy_
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Settings, load_policy_file, load_settings
 
-policy_cli = typer.Typer(help="The policy: timelines, dwell, notices.", no_args_is_help=True)
+policy_cli = typer.Typer(help="The policy: timelines, dwell times, notices.", no_args_is_help=True)
 
-PolicyFile = Annotated[Path, typer.Argument(help="TOML file of a policy.", metavar="FILE")]
+PolicyFile = Annotated[Path, typer.Argument(help="TOML policy file.", metavar="FILE")]
 
 NO_TIME = timedelta(0)
 
@@ -27,19 +27,21 @@ NO_TIME = timedelta(0)
 @policy_cli.command("show")
 def show_command(
     config: Config = None,
-    policy: Annotated[Path | None, typer.Option(help="Another file than the settings'.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file to show instead of the configured one.")
+    ] = None,
 ) -> None:
-    """Print the policy in force as a whole file: what a file leaves out has its default."""
+    """Print the policy in force as a complete file, with every default."""
     shown = read_policy(policy or load_policy_file(config))
     if shown == Policy():
-        printed("# The built-in policy.  A file needs a version of its own.")
+        printed("# The built-in policy.  A policy file needs its own version.")
     for line in policy_to_toml(shown).splitlines():
         printed(line)
 
 
 @policy_cli.command("check")
 def check_command(file: PolicyFile) -> None:
-    """Say whether a file may be used: what is wrong by line and field, or what it changes."""
+    """Check a policy file: print its errors by line and field, or what it changes."""
     policy = read_policy(file)
     printed(f"{file}: ok, policy {policy.version}")
     built_in, given = _fields(Policy()), _fields(policy)
@@ -51,7 +53,7 @@ def check_command(file: PolicyFile) -> None:
     if rows:
         print_table(("field", "value", "built-in"), rows)
     else:
-        printed("nothing differs from the built-in policy")
+        printed("no difference from the built-in policy")
 
 
 def _fields(policy: Policy) -> dict[str, str]:
@@ -68,10 +70,10 @@ def _flat(values: Mapping[str, Any], *above: str) -> Iterator[tuple[str, str]]:
 
 @policy_cli.command("diff")
 def diff_command(file: PolicyFile, config: Config = None, as_json: AsJson = False) -> None:
-    """Say whom the policy of a file would move, against the one in force; nothing is written.
+    """Show whose next step a policy file would move, compared with the policy in force.
 
-    An organization on its way down is pinned to the policy of its cancellation, and a newer one
-    applies only where it is kinder: it can only move later.
+    Nothing is written.  A canceled organization is pinned to the policy of its cancellation; a
+    newer policy applies only where it is more lenient, so that steps can only move later.
     """
     proposed = read_policy(file)
     diff = run_async(_diff(load_settings(config), proposed))
@@ -86,11 +88,11 @@ def diff_command(file: PolicyFile, config: Config = None, as_json: AsJson = Fals
             }
         )
         return
-    printed(f"now: policy {diff.current}; then: policy {diff.proposed}")
+    printed(f"current policy {diff.current}, proposed policy {diff.proposed}")
     if diff.moved:
         printed("")
         print_table(
-            ("organization", "state", "step", "now (UTC)", "then (UTC)", "difference"),
+            ("organization", "state", "step", "current (UTC)", "proposed (UTC)", "difference"),
             (
                 (each.organization, each.state, each.step, each.now, each.then, _difference(each))
                 for each in diff.moved
@@ -100,7 +102,7 @@ def diff_command(file: PolicyFile, config: Config = None, as_json: AsJson = Fals
     totals = _totals(diff)
     printed(
         f"{diff.looked_at} organizations: {totals['earlier']} earlier, {totals['later']} later, "
-        f"{totals['no_longer']} no longer, {totals['newly']} newly, {totals['unmoved']} unmoved"
+        f"{totals['no_longer']} dropped, {totals['newly']} added, {totals['unmoved']} unchanged"
     )
 
 
@@ -123,7 +125,7 @@ def _row(moved: Moved) -> dict[str, object]:
 def _difference(moved: Moved) -> str:
     later_by = moved.later_by
     if later_by is None:
-        return "no longer" if moved.then is None else "newly"
+        return "dropped" if moved.then is None else "added"
     return f"{'+' if later_by > NO_TIME else '-'}{length(later_by)}"
 
 

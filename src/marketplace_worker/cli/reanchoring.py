@@ -30,7 +30,7 @@ def recover_from_wrong_clock(
     """
     began, went_to = (_moment(each) for each in span)
     if went_to <= began:
-        raise Misconfigured("--clock-ran-ahead: the clock ran ahead FROM a time TO a later one")
+        raise Misconfigured("--clock-ran-ahead: TO must be later than FROM")
     found, holds = run_async(_recover(settings, WrongClockPeriod.between(began, went_to), order))
     if as_json:
         print_json(
@@ -74,8 +74,8 @@ async def _right_now(worker: Worker, wrong: WrongClockPeriod) -> datetime:
     if now >= wrong.since:
         raise Misconfigured(
             f"--clock-ran-ahead: the database's clock says {now.isoformat()}, which is not before "
-            f"{wrong.since.isoformat()}: set it right first; if it is right, that time has "
-            "passed, and nothing waits for it any more"
+            f"{wrong.since.isoformat()}: correct the clock first; if it is correct, that time has "
+            "passed and there is nothing to recover"
         )
     return now
 
@@ -84,15 +84,15 @@ def _print(found: Sequence[Correction], holds: Sequence[EndedHold], *, executed:
     print_facts(
         {
             "corrected" if executed else "to be corrected": len(found),
-            "notices withdrawn, and given anew in their time": sum(e.announced for e in found),
-            "entered their state by the wrong clock": sum(each.stepped for each in found),
-            "holds that ended by the wrong clock": len(holds),
+            "notices withdrawn, to be repeated in time": sum(e.announced for e in found),
+            "entered their state too early": sum(each.stepped for each in found),
+            "holds that expired too early": len(holds),
         }
     )
     if found:
         printed("")
         print_table(
-            ("organization", "state", "entered by it", "notice withdrawn", "decided at (UTC)"),
+            ("organization", "state", "entered too early", "notice withdrawn", "decided at (UTC)"),
             (
                 (
                     each.organization,
@@ -105,20 +105,20 @@ def _print(found: Sequence[Correction], holds: Sequence[EndedHold], *, executed:
             ),
         )
     if len(found) > SHOWN_MAX:
-        printed(f"… and {len(found) - SHOWN_MAX} more: --json has all")
+        printed(f"… and {len(found) - SHOWN_MAX} more: use --json")
     if holds:
         printed("")
         print_table(
-            ("organization", "hold that ended", "was to stand up to (UTC)"),
+            ("organization", "expired hold", "valid until (UTC)"),
             ((each.organization, each.kind, each.expires_at) for each in holds),
         )
     printed("")
     if not executed:
-        printed("nothing was decided; with --execute, --by and --reason it is")
+        printed("nothing was changed; add --execute, --by and --reason to do it")
         return
-    printed("Next: look at those that entered their state by the wrong clock (org explain ORG);")
-    printed("Support can reinstate or reactivate them, and places holds that ended again.")
-    printed("Then replay --verify; guard release.")
+    printed("Next: check the organizations that entered their state too early (org explain ORG);")
+    printed("Support can reinstate or reactivate them, and has to place the expired holds again.")
+    printed("Then: replay --verify, guard release.")
 
 
 def _by_harm(correction: Correction) -> tuple[bool, str]:

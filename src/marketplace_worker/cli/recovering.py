@@ -37,44 +37,49 @@ from marketplace_worker.streams.topics import require_access
 SHOWN_MAX = 100
 """How many organizations are printed; `--json` has all."""
 
-Judged = Annotated[str | None, typer.Option(metavar="ORG", help="It was closed, and stays so.")]
-Cleared = Annotated[str | None, typer.Option(metavar="ORG", help="It goes on as it is stored.")]
+Judged = Annotated[str | None, typer.Option(metavar="ORG", help="Close ORG, as it was published.")]
+Cleared = Annotated[
+    str | None, typer.Option(metavar="ORG", help="Continue ORG in its stored state.")
+]
 
 
 def recover_command(
     *,
     from_restore: Annotated[
-        bool, typer.Option("--from-restore", help="After a restore, or a failover that lost any.")
+        bool,
+        typer.Option("--from-restore", help="After a restore, or a failover that lost commits."),
     ] = False,
     clock_ran_ahead: Annotated[
         tuple[str, str] | None,
         typer.Option(
             "--clock-ran-ahead",
             metavar="FROM TO",
-            help="After the database's clock ran ahead, from a time to another, and was set right.",
+            help="After the database's clock jumped ahead from FROM to TO and was corrected.",
         ),
     ] = None,
     closed: Judged = None,
     not_closed: Cleared = None,
-    by: Annotated[str | None, typer.Option(help="Your name; it is kept and published.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it is kept and published.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; it is stored and published.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="The reason; it is stored and published.")
+    ] = None,
     execute: Annotated[
-        bool, typer.Option("--execute", help="Do it; otherwise it is only said what would be.")
+        bool, typer.Option("--execute", help="Apply the changes; otherwise they are only listed.")
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Mend what a restore or a wrong clock of the database did; without --execute, only say it.
+    """Repair what a restore or a wrong database clock did; without --execute, list it.
 
-    --from-restore reads all that was published, lets the numbers of each organization go on from
-    there, trips the guard, and lists who stands otherwise than was published.  One that was
-    published as deactivated waits until you say --closed ORG or --not-closed ORG.
+    --from-restore reads everything that was published, continues the numbers of each organization
+    above it, trips the guard, and lists organizations that were published in another state.  One
+    that was published as deactivated waits for --closed ORG or --not-closed ORG.
     """
     ways = (from_restore, clock_ran_ahead is not None, closed is not None, not_closed is not None)
     if sum(ways) != 1:
         raise Misconfigured(
-            "recover: from what? --from-restore, --clock-ran-ahead FROM TO, --closed ORG or "
-            "--not-closed ORG: one of these"
+            "recover needs exactly one of --from-restore, --clock-ran-ahead FROM TO, --closed ORG "
+            "and --not-closed ORG"
         )
     operator = _operator(by, reason) if execute else None
     settings = load_settings(config)
@@ -93,7 +98,7 @@ def recover_command(
 
 def _operator(by: str | None, reason: str | None) -> Operator:
     if by is None or reason is None:
-        raise Misconfigured("--by and --reason: who does it and why is kept (with --execute)")
+        raise Misconfigured("--execute needs --by and --reason, which are stored")
     return Operator(str(uuid4()), name_of(by), reason_of(reason))
 
 
@@ -162,9 +167,9 @@ def _print(found: _Found) -> None:
     print_facts(
         {
             "organizations on the topics": found.organizations,
-            "raised" if found.executed else "behind what was published": found.behind,
-            "stand otherwise than published": len(found.otherwise),
-            "published as deactivated, to be judged": len(found.in_doubt),
+            "numbers raised" if found.executed else "behind what was published": found.behind,
+            "published in another state": len(found.otherwise),
+            "published as deactivated, to be decided": len(found.in_doubt),
         }
     )
     in_doubt_first = sorted(found.otherwise, key=lambda each: not (each.lost or each.in_doubt))
@@ -177,13 +182,13 @@ def _print(found: _Found) -> None:
                     each.told.organization,
                     _published(each),
                     _stored(each),
-                    "to be judged" if each.lost or each.in_doubt else "",
+                    "to be decided" if each.lost or each.in_doubt else "",
                 )
                 for each in in_doubt_first[:SHOWN_MAX]
             ),
         )
     if len(in_doubt_first) > SHOWN_MAX:
-        printed(f"… and {len(in_doubt_first) - SHOWN_MAX} more: --json has all")
+        printed(f"… and {len(in_doubt_first) - SHOWN_MAX} more: use --json")
     printed("")
     for line in _what_next(found):
         printed(line)
@@ -203,12 +208,12 @@ def _stored(gap: Gap) -> str:
 
 def _what_next(found: _Found) -> Sequence[str]:
     if not found.executed:
-        return ["nothing was decided; with --execute, --by and --reason it is"]
+        return ["nothing was changed; add --execute, --by and --reason to do it"]
     return [
         "the guard is tripped.  Next (docs/runbook.md):",
-        "1. start the workers, and wait until they have taken in what waits (their lag is 0)",
-        "2. of each to be judged: recover --closed ORG --execute, or --not-closed ORG --execute",
-        "3. marketplace-worker replay --verify; guard status; guard release, first for one step",
+        "1. start the workers and wait until their lag is 0",
+        "2. for each to be decided: recover --closed ORG --execute, or --not-closed ORG --execute",
+        "3. replay --verify; guard status; guard release --steps 1; guard release",
     ]
 
 
@@ -219,9 +224,9 @@ def _judge(
     settings: Settings, organization: OrganizationId, operator: Operator | None, *, stands: bool
 ) -> None:
     if operator is None:
-        become = "be deactivated, as published" if stands else "go on as it is stored"
+        become = "be deactivated, as published" if stands else "continue in its stored state"
         printed(
-            f"{organization} would {become}; nothing was decided: say --execute, --by and --reason"
+            f"{organization} would {become}; nothing was changed: add --execute, --by and --reason"
         )
         return
 
@@ -230,10 +235,10 @@ def _judge(
 
     if run_async(_judged(settings, judged)) is Outcome.REFUSED:
         raise Misconfigured(
-            f"{organization} waits for no such judgement, or was not created yet: let the workers "
-            "take in what waits first (see `marketplace-worker org show`)"
+            f"{organization} needs no such decision, or does not exist yet: let the workers "
+            "catch up first (see `marketplace-worker org show`)"
         )
-    printed(f"{organization}: {'deactivated' if stands else 'goes on as it is stored'}")
+    printed(f"{organization}: {'deactivated' if stands else 'continues in its stored state'}")
 
 
 async def _judged(settings: Settings, fact_at: Callable[[datetime], ClosureJudged]) -> Outcome:

@@ -49,13 +49,15 @@ Ids = Annotated[
     list[int] | None,
     typer.Argument(help="The dead letters' ids.", metavar="ID", min=1, max=BIGINT_MAX),
 ]
-OfGroup = Annotated[str | None, typer.Option(help="All that wait in a group, as `groups` has it.")]
-By = Annotated[str | None, typer.Option(help="Your name; it is kept with each dead letter.")]
-Reason = Annotated[str | None, typer.Option(help="Why; it is kept with each dead letter.")]
-NoUse = Annotated[
-    bool, typer.Option("--no-use", help="They were no use of any organization (logins, API usage).")
+OfGroup = Annotated[
+    str | None, typer.Option(help="All waiting dead letters of a group (see `groups`).")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+By = Annotated[str | None, typer.Option(help="Your name; it is stored with each dead letter.")]
+Reason = Annotated[str | None, typer.Option(help="The reason; it is stored with each dead letter.")]
+NoUse = Annotated[
+    bool, typer.Option("--no-use", help="Do not count them as possible use (logins, API usage).")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 
 
 def position_of(summary: LetterSummary) -> str:
@@ -66,7 +68,7 @@ def position_of(summary: LetterSummary) -> str:
 def no_such(ids: Collection[int]) -> Misconfigured:
     """What to say of ids that no dead letter has."""
     missing = ", ".join(map(str, sorted(ids)))
-    return Misconfigured(f"{missing}: there is no such dead letter, or it was removed by its age")
+    return Misconfigured(f"{missing}: no such dead letter (it may have passed its retention)")
 
 
 # --- taking in once more --------------------------------------------------------------------------
@@ -76,20 +78,22 @@ def redrive_command(
     *,
     ids: Ids = None,
     group: OfGroup = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All waiting dead letters.")] = False,
     by: By = None,
     reason: Reason = None,
-    rate: Annotated[int, typer.Option(min=1, max=RATE_MAX, help="At most so many a second.")] = 100,
+    rate: Annotated[
+        int, typer.Option(min=1, max=RATE_MAX, help="Maximum number per second.")
+    ] = 100,
     dry_run: DryRun = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take dead letters in once more, where they stood: what can be read now counts, once.
+    """Process dead letters again; what can be read now takes effect, once.
 
-    By their ids (also those that were discarded), by group, or all that wait.
+    By id (including discarded ones), by group, or all that are waiting.
     """
     if sum((bool(ids), group is not None, everything)) != 1:
-        raise Misconfigured("which dead letters? Their ids, or --group, or --all: one of these")
+        raise Misconfigured("choose dead letters by exactly one of: ids, --group, --all")
     chosen = _Chosen(frozenset(ids or ()), group, (LetterStatus.WAITING, LetterStatus.DISCARDED))
     settings = load_settings(config)
     with JsonList("would" if dry_run else "results") as document:
@@ -123,7 +127,7 @@ class _Shown:
             printed("")
             print_table(summary, self.rows)
         if self.count > len(self.rows):
-            printed(f"… and {self.count - len(self.rows)} more: --json has all")
+            printed(f"… and {self.count - len(self.rows)} more: use --json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class _Chosen:
 
 def _action(by: str | None, reason: str | None) -> OperatorAction:
     if by is None or reason is None:
-        raise Misconfigured("--by and --reason: who does it and why is kept (not for --dry-run)")
+        raise Misconfigured("--by and --reason are required, and stored (not with --dry-run)")
     return OperatorAction(name_of(by), reason_of(reason))
 
 
@@ -153,8 +157,8 @@ async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
         ids = await inspection.waiting(inspector, chosen.group)
     if ids is None:
         raise Misconfigured(
-            f"{visible(chosen.group or '')}: there is no such group (see `marketplace-worker "
-            "dead-letters groups`; a new reason makes a new one)"
+            f"{visible(chosen.group or '')}: no such group (see `marketplace-worker dead-letters "
+            "groups`; a dead letter refused for another reason changes its group)"
         )
     return ids
 
@@ -208,7 +212,7 @@ async def _prospects(settings: Settings, chosen: _Chosen, shown: _Shown) -> Coun
     return would
 
 
-_NOTHING = "nothing to do: none of these waits"
+_NOTHING = "nothing to do: none of these is waiting"
 
 
 def _print_redriven(redrive: Redrive, shown: _Shown) -> None:
@@ -227,12 +231,12 @@ def _print_redriven(redrive: Redrive, shown: _Shown) -> None:
         printed(_NOTHING)
         return
     outcomes = [f"{count} {outcome}" for outcome, count in sorted(redrive.applied.items())]
-    outcomes += [f"{redrive.duplicates} taken before"] if redrive.duplicates else []
+    outcomes += [f"{redrive.duplicates} applied before"] if redrive.duplicates else []
     outcomes += [f"{redrive.activity} counted"] if redrive.activity else []
     print_facts(
         {
             "redriven": became[RedriveResult.REDRIVEN],
-            "what they say": ", ".join(outcomes) or "nothing",
+            "results": ", ".join(outcomes) or "nothing",
             **_still(
                 became[RedriveResult.REFUSED],
                 became[RedriveResult.FAILED],
@@ -269,14 +273,14 @@ def _still(refused: int, failed: int, left: int) -> dict[str, int]:
     """What goes on waiting, as far as there is any."""
     told = {
         "refused again": refused,
-        "failed on again": failed,
-        "left, not a topic of the settings": left,
+        "failed again": failed,
+        "left, topic not in the settings": left,
     }
     return {name: count for name, count in told.items() if count}
 
 
 def _prospect(prospect: RedrivePreview) -> str:
-    facts = (f"{fact} (taken before)" if known else fact for fact, known in prospect.facts)
+    facts = (f"{fact} (applied before)" if known else fact for fact, known in prospect.facts)
     refusal = [str(prospect.refusal)] if prospect.refusal else []
     return "; ".join([*refusal, *facts])
 
@@ -302,14 +306,14 @@ def discard_command(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say that nobody needs dead letters: they wait no more, and leave by their age.
+    """Mark dead letters as not needed: they stop waiting, and retention deletes them later.
 
-    By their ids, or by group; not all at once, for what waits has not the same reason.  Of a feed
-    of activity they go on counting as possible use, which postpones deactivations for inactivity;
-    with --no-use they do not, also those that were discarded before (by their ids).
+    By id or by group.  Logins and API usage still count as possible use, which postpones
+    deactivations for inactivity; with --no-use they do not (also for those discarded before, by
+    id).
     """
     if bool(ids) is (group is not None):
-        raise Misconfigured("which dead letters? Their ids, or --group: one of these")
+        raise Misconfigured("choose dead letters by exactly one of: ids, --group")
     statuses = (LetterStatus.WAITING, LetterStatus.DISCARDED) if no_use else (LetterStatus.WAITING,)
     chosen = _Chosen(frozenset(ids or ()), group, statuses)
     meaning = DiscardMeaning.NO_USE if no_use else DiscardMeaning.POSSIBLE_USE

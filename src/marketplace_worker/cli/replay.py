@@ -24,10 +24,10 @@ KEPT_MAX = 10_000
 
 def replay_command(
     organization: Annotated[
-        str | None, typer.Argument(help="One organization; all if not given.", metavar="[ORG]")
+        str | None, typer.Argument(help="One organization; all by default.", metavar="[ORG]")
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare what is stored with what the journal says.")
+        bool, typer.Option("--verify", help="Compare the stored state with the journal.")
     ] = False,
     as_of: Annotated[
         str | None,
@@ -36,16 +36,16 @@ def replay_command(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the journal again; nothing is written or published.
+    """Replay the journal, to verify the stored state or show an earlier one.
 
-    Exit status 3 where anything is not as the journal says.
+    Nothing is written or published.  Exit status 3 if the stored state differs from the journal.
     """
     if verify is (as_of is not None):
-        raise Misconfigured("replay: say either --verify or --as-of TIME")
+        raise Misconfigured("replay needs either --verify or --as-of TIME")
     settings = load_settings(config)
     if as_of is not None:
         if organization is None:
-            raise Misconfigured("--as-of: of which organization? (replay ORG --as-of TIME)")
+            raise Misconfigured("--as-of needs an organization: replay ORG --as-of TIME")
         show(run_async(_as_of(settings, organization, as_of)), as_json=as_json)
         return
     found = run_async(_verify(settings, organization))
@@ -97,7 +97,7 @@ async def _verify(settings: Settings, organization: str | None) -> _Found:
     found = _Found()
     async with inspecting(settings) as inspector:
         total = await rows_about(inspector) if only is None else None
-        with progress("rows of the journal", total) as move:
+        with progress("journal rows", total) as move:
             async for page in verify(inspector, only):
                 found.add(page)
                 move(page.rows + page.covered)
@@ -108,7 +108,7 @@ def _print(found: _Found) -> None:
     whole = found.whole
     if whole.differences:
         print_table(
-            ("where", "what", "stored", "folded"),
+            ("subject", "what", "stored", "replayed"),
             (
                 (
                     each.subject,
@@ -123,6 +123,6 @@ def _print(found: _Found) -> None:
         printed("")
     printed(
         f"{found.differences} differences: {whole.organizations} organizations, "
-        f"{whole.subscriptions} subscriptions; {whole.rows} rows folded again, "
+        f"{whole.subscriptions} subscriptions; {whole.rows} rows replayed, "
         f"{whole.covered} only checked"
     )

@@ -23,10 +23,10 @@ from marketplace_worker.terminal import escaped_json, visible
 
 def simulate_command(
     scenario: Annotated[str, typer.Argument(help="A JSON Lines file, or - for standard input.")],
-    policy: Annotated[Path | None, typer.Option(help="TOML file of the policy to try.")] = None,
-    until: Annotated[str | None, typer.Option(help="Where the clock stops (RFC 3339).")] = None,
+    policy: Annotated[Path | None, typer.Option(help="TOML policy file to try.")] = None,
+    until: Annotated[str | None, typer.Option(help="When the simulation ends (RFC 3339).")] = None,
 ) -> None:
-    """Print what the worker would publish for a scenario, without any server."""
+    """Print the events that the worker would publish for a scenario; needs no servers."""
     key = load_email_key().get_secret_value().encode()
     by_topic = feeds(Topics())
     simulation = Simulation(read_policy(policy), by_topic, email_hasher(key), _report_refusal)

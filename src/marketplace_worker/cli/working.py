@@ -28,14 +28,14 @@ topics_cli = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 def run_command(
     config: Config = None,
     only: Annotated[
-        str | None, typer.Option(help="Some of the loops: ingest,deadlines,relay.")
+        str | None, typer.Option(help="Run only some loops: ingest,deadlines,relay,retention.")
     ] = None,
     embedded: Annotated[
-        bool, typer.Option("--embedded", help="With Postgres and a broker of its own, for trials.")
+        bool, typer.Option("--embedded", help="Start an embedded Postgres and broker, for trials.")
     ] = False,
     folder: Annotated[
         Path | None,
-        typer.Option(help=f"Where --embedded keeps its data; ./{EMBEDDED_FOLDER} if not given."),
+        typer.Option(help=f"Data directory of --embedded; ./{EMBEDDED_FOLDER} by default."),
     ] = None,
 ) -> None:
     """Run the worker until SIGTERM or Ctrl-C."""
@@ -45,7 +45,7 @@ def run_command(
             set_up_logs(lines)
             run_async(standalone.run_embedded(folder or Path(EMBEDDED_FOLDER), config, loops))
     elif folder is not None:
-        raise Misconfigured("--folder is of no use without --embedded")
+        raise Misconfigured("--folder needs --embedded")
     else:
         settings = load_settings(config)
         with never_waiting(sys.stdout) as lines:
@@ -60,13 +60,13 @@ def _loops(only: str | None) -> list[Loop]:
     unknown = [name for name in names if name not in list(Loop)]
     if unknown:
         raise Misconfigured(
-            f"--only: {', '.join(unknown)}: there is no such loop, only {', '.join(Loop)}"
+            f"--only: unknown loop {', '.join(unknown)}; the loops are {', '.join(Loop)}"
         )
     return [Loop(name) for name in names]
 
 
 def migrate_command(config: Config = None) -> None:
-    """Bring the database's schema up to this version; harmless where it is."""
+    """Migrate the database schema to this version; does nothing if it is current."""
     applied = run_async(_migrate(load_settings(config)))
     for migration in applied:
         typer.echo(f"applied {migration.name}")
@@ -82,12 +82,14 @@ async def _migrate(settings: Settings) -> list[Migration]:
 @topics_cli.command("create")
 def create_topics_command(
     config: Config = None,
-    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="Of each topic.")] = 12,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Partitions of each topic.")
+    ] = 12,
     replication_factor: Annotated[
-        int, typer.Option(min=1, max=10, help="Copies of each partition.")
+        int, typer.Option(min=1, max=10, help="Replicas of each partition.")
     ] = 3,
 ) -> None:
-    """Create the topics that are not there yet."""
+    """Create the missing topics."""
     settings = load_settings(config)
     creation = create_topics(
         settings.kafka,
@@ -103,5 +105,5 @@ def create_topics_command(
 
 
 def demo_command() -> None:
-    """Show the main job on servers of its own; ends by itself in under half a minute."""
+    """Demonstrate the worker on its own servers; ends in under half a minute."""
     raise typer.Exit(demonstration.show())

@@ -69,8 +69,8 @@ async def _check_version(conn: Connection, current: Policy, proposed: Policy) ->
     taken = {**known, current.version: current}.get(proposed.version, proposed)
     if taken != proposed:
         raise Misconfigured(
-            f"policy {proposed.version}: another policy was in force under this version: give the "
-            "changed one a version of its own (the field `version` of the file)"
+            f"policy {proposed.version}: another policy has already used this version: set another "
+            "`version` in the file"
         )
 
 

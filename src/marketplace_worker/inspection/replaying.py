@@ -252,9 +252,9 @@ async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime
         began = [each.decided_at for each in await replay.checkpoints(conn, group)]
         if began and max(began) > at:
             raise Misconfigured(
-                f"--as-of: of {organization} is known only how it stood from "
-                f"{max(began):%Y-%m-%d %H:%M:%S} UTC on: what the journal had of the time before "
-                "is folded away"
+                f"--as-of: the state of {organization} is known only from "
+                f"{max(began):%Y-%m-%d %H:%M:%S} UTC on: retention or an erasure removed the "
+                "earlier rows of the journal"
             )
         replayed = await replay.replay(conn, group, until=at)
         known = await policies.read_all(conn)

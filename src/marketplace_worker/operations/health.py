@@ -75,7 +75,7 @@ class Health:
         if self._stopping():
             return []
         return [
-            f"{loop}: gave no sign for {silent_s:.1f} s ({self.silence_max_s:.1f} s are allowed)"
+            f"{loop}: no heartbeat for {silent_s:.1f} s (limit {self.silence_max_s:.1f} s)"
             for loop, silent_s in self.silences().items()
             if silent_s > self.silence_max_s
         ]

@@ -180,4 +180,4 @@ def serving(port: int | None, health: Health) -> Iterator[None]:
 
 
 def _turns(health: Health) -> Sequence[str]:
-    return [f"{loop}: silent for {s:.1f} s" for loop, s in health.silences().items()]
+    return [f"{loop}: last heartbeat {s:.1f} s ago" for loop, s in health.silences().items()]

@@ -29,7 +29,7 @@ async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
             metrics.OUTBOX_REFUSED.set(await outbox.held(conn))
             metrics.OLDEST_XMIN_AGE.set(await oldest_xmin_age(conn))
     except Unavailable:
-        health.report("Postgres", not_ready_reason="does not answer, or has no connection free")
+        health.report("Postgres", not_ready_reason="does not answer, or has no free connection")
     except Misconfigured as error:
         health.report("schema", not_ready_reason=str(error))
     else:

@@ -55,7 +55,7 @@ async def watch(health: Health, stop: Shutdown) -> None:
         for loop, silent_s in health.silences().items():
             if silent_s > hung_after_s:
                 log.error("loop_hangs", loop=loop, silent_s=round(silent_s), tasks=_tasks())
-                raise CannotGoOn(f"the loop {loop} gave no sign for {silent_s:.0f} s")
+                raise CannotGoOn(f"the loop {loop} had no heartbeat for {silent_s:.0f} s")
         await asyncio.sleep(TICK_S)
 
 

@@ -22,26 +22,31 @@ class Topics(SettingsGroup):
     """The names of the topics; what is in them is in events.md section 1."""
 
     aws_notifications: Topic = Field(
-        "marketplace.aws.notifications", description="In: AWS Marketplace's notifications."
+        "marketplace.aws.notifications", description="Inbound: notifications of AWS Marketplace."
     )
     gcp_notifications: Topic = Field(
-        "marketplace.gcp.notifications", description="In: Google Cloud Marketplace's."
+        "marketplace.gcp.notifications",
+        description="Inbound: notifications of Google Cloud Marketplace.",
     )
     azure_notifications: Topic = Field(
-        "marketplace.azure.notifications", description="In: Azure's SaaS webhook calls."
+        "marketplace.azure.notifications", description="Inbound: Azure's SaaS webhook calls."
     )
-    logins: Topic = Field("identity.logins", description="In: logins, as CloudEvents.")
-    api_requests: Topic = Field("usage.api-requests", description="In: API usage.")
+    logins: Topic = Field("identity.logins", description="Inbound: logins, as CloudEvents.")
+    api_requests: Topic = Field(
+        "usage.api-requests", description="Inbound: API usage, as CloudEvents."
+    )
     organization_changes: Topic = Field(
-        "organizations.changes", description="In: what the rest of the product tells of them."
+        "organizations.changes", description="Inbound: changes of organizations made elsewhere."
     )
-    support_requests: Topic = Field("support.requests", description="In: what Support asks for.")
-    lifecycle: Topic = Field("organizations.lifecycle", description="Out: the lifecycle events.")
+    support_requests: Topic = Field("support.requests", description="Inbound: Support's requests.")
+    lifecycle: Topic = Field(
+        "organizations.lifecycle", description="Outbound: the lifecycle events."
+    )
     state: Topic = Field(
-        "organizations.state", description="Out: each organization's snapshot; log-compacted."
+        "organizations.state", description="Outbound: each organization's snapshot; compacted."
     )
     dead_letters: Topic = Field(
-        "marketplace-worker.dead-letters", description="Out: what could not be read, as it came."
+        "marketplace-worker.dead-letters", description="Outbound: records that could not be read."
     )
 
     @property
@@ -78,58 +83,61 @@ class Ingest(SettingsGroup):
     """How records are taken in."""
 
     batch_rows_max: int = Field(
-        1_000, ge=1, le=5_000, description="How many records one transaction takes at most."
+        1_000, ge=1, le=5_000, description="Maximum number of records per transaction."
     )
     fetch_wait_ms: int = Field(
-        100, ge=10, le=5_000, description="How long a broker may wait for something to send."
+        100,
+        ge=10,
+        le=5_000,
+        description="How long a broker may wait for records before it answers.",
     )
     fetch_bytes_max: int = Field(
         16 * 1024 * 1024,
         ge=1024 * 1024,
         le=256 * 1024 * 1024,
-        description="How much one broker sends at once; it bounds the worker's memory.",
+        description="Maximum size of a fetch from one broker; it bounds memory.",
     )
     record_bytes_max: int = Field(
         1024 * 1024,
         ge=1024,
         le=64 * 1024 * 1024,
-        description="Larger values, decompressed, are not read; they stay in Kafka.",
+        description="Larger values (decompressed) are not read and stay in Kafka.",
     )
     batch_bytes_max: int = Field(
         64 * 1024 * 1024,
         ge=1024 * 1024,
         le=1024 * 1024 * 1024,
-        description="Of a larger record batch, decompressed, what is behind this is not read.",
+        description="Larger record batches (decompressed) are read only up to here.",
     )
     retry_pause_min_ms: int = Field(
-        100, ge=1, le=10_000, description="The first pause after a batch failed."
+        100, ge=1, le=10_000, description="Pause before the first retry of a failed batch."
     )
     retry_pause_max_ms: int = Field(
-        15_000, ge=10, le=300_000, description="The longest pause after a batch failed again."
+        15_000, ge=10, le=300_000, description="Longest pause between retries of a failed batch."
     )
     refused_rows_max: int = Field(
         1_000,
         ge=1,
         le=1_000_000,
-        description="With more unreadable in ten minutes, and above the share, a topic is stopped.",
+        description="Refused records in ten minutes at which a topic may be stopped.",
     )
     refused_share_max: float = Field(
         0.5,
         ge=0.01,
         le=1.0,
-        description="The share of a topic's records that may be unreadable; 1: none is stopped.",
+        description="Share of a topic's records that may be refused; 1 never stops it.",
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.retry_pause_min_ms > self.retry_pause_max_ms:
-            raise ValueError("retry_pause_min_ms must not be above retry_pause_max_ms")
+            raise ValueError("retry_pause_min_ms must be at most retry_pause_max_ms")
         if self.batch_bytes_max < self.record_bytes_max:
-            raise ValueError("batch_bytes_max must not be below record_bytes_max")
+            raise ValueError("batch_bytes_max must be at least record_bytes_max")
         if self.refused_rows_max < self.batch_rows_max:
             raise ValueError(
-                "refused_rows_max must not be below batch_rows_max, or a topic that is let go on "
-                "is stopped again by its first batch"
+                "refused_rows_max must be at least batch_rows_max, or the first batch after a "
+                "resume stops the topic again"
             )
         return self
 
@@ -138,10 +146,10 @@ class Deadlines(SettingsGroup):
     """How due organizations are found."""
 
     poll_interval_ms: int = Field(
-        1_000, ge=10, le=3_600_000, description="How often to look while nothing is due."
+        1_000, ge=10, le=3_600_000, description="Polling interval while nothing is due."
     )
     batch_rows_max: int = Field(
-        500, ge=1, le=5_000, description="How many organizations one transaction takes at most."
+        500, ge=1, le=5_000, description="Maximum number of organizations per transaction."
     )
 
 
@@ -149,22 +157,25 @@ class Relay(SettingsGroup):
     """How promised messages get from the outbox to Kafka."""
 
     poll_interval_ms: int = Field(
-        100, ge=5, le=60_000, description="How often to look while the outbox is empty."
+        100, ge=5, le=60_000, description="Polling interval while the outbox is empty."
     )
     batch_rows_max: int = Field(
-        1_000, ge=1, le=10_000, description="How many messages are sent before any is awaited."
+        1_000,
+        ge=1,
+        le=10_000,
+        description="Maximum number of messages sent before waiting for Kafka.",
     )
     linger_ms: int = Field(
         5, ge=0, le=1_000, description="How long the producer waits to fill a request."
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        "gzip", description="How what we write is compressed; gzip is what every client can read."
+        "gzip", description="Compression of outbound records; every client can read gzip."
     )
     acknowledge_timeout_ms: int = Field(
         15_000,
         ge=1_000,
         le=60_000,
-        description="After how long a message that Kafka did not acknowledge counts as not sent.",
+        description="How long to wait for Kafka's acknowledgement of a message.",
     )
 
 
@@ -175,21 +186,21 @@ class Retention(SettingsGroup):
         730,
         ge=30,
         le=36_500,
-        description="After how long a row of the journal leaves; longer than Kafka keeps messages.",
+        description="Age at which journal rows are deleted; longer than Kafka's retention.",
     )
     dead_letters_days: int = Field(
         90,
         ge=1,
         le=36_500,
-        description="After how long a dead letter leaves, whatever became of it.",
+        description="Age at which dead letters are deleted, whatever their status.",
     )
 
     @model_validator(mode="after")
     def _redriven_while_known(self) -> Self:
         if self.dead_letters_days > self.journal_days:
             raise ValueError(
-                "dead_letters_days must not be above journal_days: what was taken of a message "
-                "before its dead letter is redriven is known by the journal"
+                "dead_letters_days must be at most journal_days, because a redrive needs the "
+                "journal to recognize duplicates"
             )
         return self
 
@@ -208,32 +219,32 @@ class Settings(BaseSettings):
 
     kafka: Kafka = Field(description="How to reach Kafka.")
     postgres: Postgres = Field(description="How to reach the database.")
-    topics: Topics = Field(Topics(), description="The names of the topics.")
-    ingest: Ingest = Field(Ingest(), description="How records are taken in.")
+    topics: Topics = Field(Topics(), description="Names of the topics.")
+    ingest: Ingest = Field(Ingest(), description="How records are read and processed.")
     deadlines: Deadlines = Field(Deadlines(), description="How due organizations are found.")
-    relay: Relay = Field(Relay(), description="How promised messages get to Kafka.")
-    retention: Retention = Field(Retention(), description="How long what is kept.")
+    relay: Relay = Field(Relay(), description="How messages get from the outbox to Kafka.")
+    retention: Retention = Field(Retention(), description="How long data is kept.")
     email_key: SecretStr = Field(
         min_length=EMAIL_KEY_LENGTH_MIN,
-        description="The key of the email hashes; with another, locked addresses are forgotten.",
+        description="Key of the email hashes; with another, locked addresses are not recognized.",
     )
     policy_file: FilePath | None = Field(
-        None, description="TOML file of the policy; the default policy where not given."
+        None, description="TOML policy file; the built-in policy by default."
     )
     stop_timeout_ms: int = Field(
         7_000,
         ge=3_000,
         le=60_000,
-        description="By when a stop has ended all; 2 s less is the time for batches in flight.",
+        description="Time limit of a stop; batches in flight have 2 s less.",
     )
     http_port: int | None = Field(
         None,
         ge=1,
         le=65_535,
-        description="Where `/livez`, `/readyz` and `/metrics` are answered; nowhere if not given.",
+        description="Port of `/livez`, `/readyz` and `/metrics`; closed by default.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least important lines that are logged."
+        "info", description="Minimum level of log lines."
     )
 
     @classmethod
@@ -256,6 +267,6 @@ class Settings(BaseSettings):
         if self.postgres.statement_timeout_ms >= self.kafka.rebalance_timeout_ms:
             raise ValueError(
                 "postgres.statement_timeout_ms must be below kafka.rebalance_timeout_ms, "
-                "or a slow batch loses its partitions"
+                "or a slow batch can lose its partitions"
             )
         return self

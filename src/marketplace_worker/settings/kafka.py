@@ -24,82 +24,82 @@ class Kafka(SettingsGroup):
 
     bootstrap_servers: str = Field(
         pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$",
-        description="The brokers to ask first: `host:port`, several with commas between.",
+        description="Bootstrap brokers: `host:port`, separated by commas.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Whether connections are encrypted (SSL) and log in (SASL)."
+        "PLAINTEXT", description="Whether connections use TLS (SSL) and authentication (SASL)."
     )
     sasl_mechanism: (
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] | None
-    ) = Field(None, description="How to log in; needed with SASL and refused without.")
+    ) = Field(None, description="SASL mechanism; required with SASL, otherwise refused.")
     sasl_username: str | None = Field(
-        None, min_length=1, description="The name to log in with, by PLAIN and SCRAM."
+        None, min_length=1, description="User name for PLAIN and SCRAM."
     )
     sasl_password: SecretStr | None = Field(
-        None, min_length=1, description="The password to log in with, by PLAIN and SCRAM."
+        None, min_length=1, description="Password for PLAIN and SCRAM."
     )
     oauth_token_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s/]+(/\S*)?$",
-        description="Who gives out tokens for OAUTHBEARER, by client credentials.",
+        description="Token endpoint for OAUTHBEARER (client credentials grant).",
     )
     oauth_client_id: str | None = Field(
-        None, min_length=1, description="The name by which tokens are asked for."
+        None, min_length=1, description="Client id for OAUTHBEARER."
     )
     oauth_client_secret: SecretStr | None = Field(
-        None, min_length=1, description="The password with which tokens are asked for."
+        None, min_length=1, description="Client secret for OAUTHBEARER."
     )
     oauth_scope: str | None = Field(
-        None, min_length=1, description="What the tokens are asked for, several with blanks."
+        None, min_length=1, description="Scopes of the token, separated by spaces."
     )
     oauth_extensions: str | None = Field(
         None,
         pattern=r"^[A-Za-z]+=[^,\x00-\x1f]*(,[A-Za-z]+=[^,\x00-\x1f]*)*$",
-        description="What goes to Kafka beside the token: `name=value`, several with commas.",
+        description="SASL extensions: `name=value`, separated by commas.",
     )
     aws_region: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+$",
-        description="Where the cluster is, for AWS_MSK_IAM; who we are, AWS's own settings say.",
+        description="AWS region of the cluster, for AWS_MSK_IAM.",
     )
     ssl_ca_file: FilePath | None = Field(
-        None, description="PEM file of the authorities to trust; the system's where not given."
+        None, description="PEM file of trusted CAs; the system's by default."
     )
     ssl_cert_file: FilePath | None = Field(
-        None, description="PEM file of our own certificate, where the broker asks for one."
+        None, description="PEM file of the client certificate, if the broker requires one."
     )
     ssl_key_file: FilePath | None = Field(
-        None, description="PEM file of the certificate's key, not encrypted."
+        None, description="PEM file of the client key, not encrypted."
     )
     client_id: str = Field(
         "marketplace-worker",
         min_length=1,
         max_length=200,
-        description="The name by which the broker's logs and quotas know this worker.",
+        description="Client id in the broker's logs and quotas.",
     )
     group_prefix: str = Field(
         "marketplace-worker",
         min_length=1,
         max_length=200,
-        description="The consumer groups are this and `.facts`, this and `.activity`.",
+        description="Prefix of the consumer groups `….facts` and `….activity`.",
     )
     session_timeout_ms: int = Field(
         45_000,
         ge=1_000,
         le=300_000,
-        description="After how much silence the group takes a worker's partitions away.",
+        description="Silence after which a worker loses its partitions.",
     )
     rebalance_timeout_ms: int = Field(
         30_000,
         ge=1_000,
         le=300_000,
-        description="How long a rebalance waits for a worker to finish its batch.",
+        description="How long a rebalance waits for a worker's batch.",
     )
     request_timeout_ms: int = Field(
         40_000,
         ge=2_000,
         le=100_000,
-        description="How long one request may take; longer than a rebalance, which is one.",
+        description="Timeout of a request; above the rebalance timeout.",
     )
 
     @property
@@ -117,9 +117,9 @@ class Kafka(SettingsGroup):
         self._check_login()
         files = (self.ssl_ca_file, self.ssl_cert_file, self.ssl_key_file)
         if not self.security_protocol.endswith("SSL") and any(files):
-            raise ValueError("ssl_*_file is given, but security_protocol is not …SSL")
+            raise ValueError("ssl_*_file requires security_protocol SSL or SASL_SSL")
         if (self.ssl_cert_file is None) is not (self.ssl_key_file is None):
-            raise ValueError("ssl_cert_file and ssl_key_file go together")
+            raise ValueError("ssl_cert_file and ssl_key_file must be set together")
         if self.rebalance_timeout_ms >= self.request_timeout_ms:
             # aiokafka joins a group with the plain request timeout.
             raise ValueError("rebalance_timeout_ms must be below request_timeout_ms")

@@ -91,7 +91,7 @@ def _read(
         name for name in variables if name.upper().startswith(PREFIX) and name.upper() not in known
     )
     if unknown:
-        raise Misconfigured(f"the environment has unknown settings: {', '.join(unknown)}")
+        raise Misconfigured(f"unknown settings in the environment: {', '.join(unknown)}")
     source = EnvSettingsSource(Settings)
     source.env_vars = {
         name.lower(): value
@@ -164,7 +164,7 @@ def _read_file(file: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise Misconfigured(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise Misconfigured(f"{file} is not TOML: {error}") from error
+        raise Misconfigured(f"{file} is not valid TOML: {error}") from error
 
 
 def _paths(model: type[BaseModel], *above: str) -> Iterator[tuple[str, ...]]:
@@ -203,7 +203,7 @@ def _describe_error(
     if error["type"] == "missing":
         return f"{name} is not set: set {_variable(path)} or {name} in the settings file"
     if error["type"] == "extra_forbidden":
-        return f"{name} is no setting (from {file})"
+        return f"{name} is not a setting (from {file})"
     what = error["msg"].removeprefix("Value error, ")
     sources = [
         source

@@ -19,20 +19,20 @@ class Postgres(SettingsGroup):
     """How to reach the database."""
 
     dsn: Annotated[SecretStr, AfterValidator(_is_postgres)] = Field(
-        description="`postgresql://user:password@host:port/database`; several hosts with commas."
+        description="`postgresql://user:password@host:port/database`; hosts separated by commas."
     )
     sslmode: SslMode | None = Field(
-        None, description="How connections are encrypted; as the DSN says where not given."
+        None, description="TLS mode of connections; the DSN's by default."
     )
     ssl_root_cert_file: FilePath | None = Field(
-        None, description="PEM file of the authorities to trust, for verify-ca and verify-full."
+        None, description="PEM file of trusted CAs, for verify-ca and verify-full."
     )
 
     ssl_cert_file: FilePath | None = Field(
-        None, description="PEM file of our own certificate, where Postgres asks for one."
+        None, description="PEM file of the client certificate, if Postgres requires one."
     )
     ssl_key_file: FilePath | None = Field(
-        None, description="PEM file of the certificate's key, not encrypted."
+        None, description="PEM file of the client key, not encrypted."
     )
 
     @model_validator(mode="after")
@@ -40,17 +40,17 @@ class Postgres(SettingsGroup):
         if self.ssl_root_cert_file and self.sslmode not in {"verify-ca", "verify-full"}:
             raise ValueError("ssl_root_cert_file needs sslmode verify-ca or verify-full")
         if (self.ssl_cert_file is None) is not (self.ssl_key_file is None):
-            raise ValueError("ssl_cert_file and ssl_key_file go together")
+            raise ValueError("ssl_cert_file and ssl_key_file must be set together")
         if self.ssl_cert_file and self.sslmode in {None, "disable"}:
             raise ValueError("ssl_cert_file needs an sslmode that encrypts")
         return self
 
     pool_connections_max: int = Field(
-        10, ge=6, le=200, description="How many connections this worker opens at most."
+        10, ge=6, le=200, description="Maximum number of connections of this worker."
     )
     statement_timeout_ms: int = Field(
         10_000,
         ge=100,
         le=120_000,
-        description="How long one statement may take before Postgres cancels it.",
+        description="Statement timeout, enforced by Postgres.",
     )

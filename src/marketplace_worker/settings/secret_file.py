@@ -28,7 +28,7 @@ class SecretFile(SecretStr):
         except OSError as error:
             raise Unavailable(f"{self.path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise Unavailable(f"{self.path} is not text in UTF-8") from error
+            raise Unavailable(f"{self.path} is not UTF-8 text") from error
         if not secret:
             raise Unavailable(f"{self.path} is empty")
         return secret

@@ -69,7 +69,7 @@ async def _ingest_parts(
         if rest:
             sizer.record_applied([record for record in part if record.topic not in stopped])
         if rest and sizer.is_spent:
-            raise Unavailable("Postgres takes its time: the batch is taken in parts")
+            raise Unavailable("Postgres is slow: the batch is split")
     sizer.end()
     return stopped
 

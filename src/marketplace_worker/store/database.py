@@ -87,7 +87,7 @@ async def renew_connections(pool: Pool, postgres: Postgres) -> None:
         connection = await open_session(postgres)
     except (ConnectionRefused, Unavailable) as error:
         raise Unavailable(
-            f"what the files of Postgres's settings hold now opens no connection: {error}"
+            f"the renewed credentials do not open a connection to Postgres: {error}"
         ) from error
     await connection.close(timeout=CLOSE_TIMEOUT_S)
     await pool.expire_connections()

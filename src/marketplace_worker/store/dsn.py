@@ -95,7 +95,9 @@ def read_target(postgres: Postgres) -> Target:
 
 def unreadable() -> ConnectionRefused:
     """For a DSN that is none."""
-    return ConnectionRefused("postgres.dsn is no valid URL (is a / or # in it escaped?)")
+    return ConnectionRefused(
+        "postgres.dsn is not a valid URL (a / or # in the password must be escaped)"
+    )
 
 
 def _is_dropped(name: str, value: str) -> bool:
@@ -113,13 +115,11 @@ def _is_dropped(name: str, value: str) -> bool:
 def _refused(name: str, value: str) -> ConnectionRefused:
     if name == "channel_binding":
         return ConnectionRefused(
-            f"postgres.dsn: channel_binding={value} cannot be kept (asyncpg does not know it): "
-            "leave it out, and set sslmode=verify-full, which keeps others from standing between"
+            f"postgres.dsn: channel_binding={value} is not supported by asyncpg: remove it and set "
+            "sslmode=verify-full, which also prevents man-in-the-middle attacks"
         )
     shown = "" if name.startswith(("oauth_", "scram_")) else f"={value}"
-    return ConnectionRefused(
-        f"postgres.dsn: {name}{shown} cannot be kept (asyncpg does not know it): leave it out"
-    )
+    return ConnectionRefused(f"postgres.dsn: {name}{shown} is not supported by asyncpg: remove it")
 
 
 def _seconds(value: str | None) -> float:
@@ -160,7 +160,7 @@ def _tls(postgres: Postgres, given: Mapping[str, str]) -> Mapping[str, str]:
         system = ssl.get_default_verify_paths().cafile
         if system is None:
             raise ConnectionRefused(
-                "postgres.dsn: sslrootcert=system: this system has no file of authorities; "
+                "postgres.dsn: sslrootcert=system: this system has no CA file; "
                 "set postgres.ssl_root_cert_file"
             )
         said |= {"sslrootcert": system, "sslmode": "verify-full"}

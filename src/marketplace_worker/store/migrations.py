@@ -71,7 +71,7 @@ async def migrate(pool: Pool) -> Sequence[Migration]:
         except asyncpg.InsufficientPrivilegeError as error:
             raise Misconfigured(
                 f"the user of postgres.dsn may not migrate this database ({error}): log in as the "
-                "owner of its tables, who may make a role or is a member of marketplace_worker_app"
+                "owner of its tables, who may create roles or is a member of marketplace_worker_app"
             ) from error
 
 
@@ -106,7 +106,7 @@ async def require_current_schema(pool: Pool) -> None:
     if missing:
         names = ", ".join(each.name for each in missing)
         raise Misconfigured(
-            f"the database lacks {names}: type `marketplace-worker migrate` and start again"
+            f"the database lacks {names}: run `marketplace-worker migrate`, then start again"
         )
 
 
@@ -129,16 +129,16 @@ async def _missing(conn: Connection) -> Sequence[Migration]:
         ours = known.pop(row["version"], None)
         if ours is None:
             raise Misconfigured(
-                f"the database has had {row['name']}, which this version of marketplace-worker "
-                "does not know: run the newer version"
+                f"the database has the migration {row['name']}, which this version of "
+                "marketplace-worker does not know: run a newer version"
             )
         if ours.checksum == row["checksum"]:
             continue
         amendment = _amended(ours, row["checksum"])
         if amendment is None:
             raise Misconfigured(
-                f"{ours.name} is not the file that was applied to this database: "
-                "restore the file, and make the change in a new one"
+                f"the migration {ours.name} differs from the one applied to this database: "
+                "restore the file, and put the change in a new migration"
             )
         amended.append(amendment)
     return sorted([*known.values(), *amended], key=lambda each: each.version)

@@ -27,9 +27,8 @@ async def register(conn: Connection, policy: Policy, *, now: datetime) -> None:
     known = await read(conn, [policy.version])
     if known[policy.version] != policy:
         raise Misconfigured(
-            f"policy {policy.version}: another policy was in force under this version, and "
-            "organizations may be pinned to it: give the changed one a version of its own "
-            "(the field `version` of the policy file)"
+            f"policy {policy.version}: another policy has already used this version, and "
+            "organizations may be pinned to it: set another `version` in the policy file"
         )
 
 

@@ -140,8 +140,8 @@ async def require_compared(conn: Connection) -> None:
     """
     if not await conn.fetchval(SQL["is_compared"]):
         raise Unavailable(
-            "Postgres was started anew: before any step is taken, a worker with the loop relay "
-            "compares it with what was published"
+            "Postgres was restarted: no step is taken until a worker with the loop relay has "
+            "compared it with what was published"
         )
 
 

@@ -128,9 +128,9 @@ async def _share(first: Session, second: Session) -> bool:
 
 def _pooled() -> ConnectionRefused:
     return ConnectionRefused(
-        "postgres.dsn leads to a pooler in transaction mode (PgBouncer: pool_mode=transaction): "
-        "the worker needs sessions of its own; set pool_mode=session for its database or user, or "
-        "name Postgres itself"
+        "postgres.dsn points to a pooler in transaction mode (PgBouncer: pool_mode=transaction), "
+        "but the worker needs sessions: set pool_mode=session for its database or user, or "
+        "connect to Postgres directly"
     )
 
 
@@ -176,20 +176,20 @@ async def _make_ready(postgres: Postgres, connection: Session) -> None:
     )
     if kept != wanted_ms or found["timezone"] != "UTC":
         raise ConnectionRefused(
-            "postgres.dsn: what is between us and Postgres does not keep the session's settings "
+            "postgres.dsn: a pooler or proxy does not preserve the session's settings "
             f"(statement_timeout is {kept[0]} ms, lock_timeout {kept[1]} ms, "
             f"idle_in_transaction_session_timeout {kept[2]} ms, timezone {found['timezone']}): "
-            "name Postgres itself"
+            "connect to Postgres directly"
         )
     if found["works_as"] not in {None, APPLICATION_ROLE}:
         raise ConnectionRefused(
-            f"postgres.dsn: the session works as {found['works_as']} and not as "
-            f"{APPLICATION_ROLE}, whatever was asked for: name Postgres itself"
+            f"postgres.dsn: the session's role is {found['works_as']} instead of "
+            f"{APPLICATION_ROLE}: connect to Postgres directly"
         )
     if found["synchronous_commit"] == "off":
         raise ConnectionRefused(
-            "postgres.dsn: synchronous_commit is off: a crash of Postgres would lose what Kafka "
-            "was told is done; ALTER ROLE … SET synchronous_commit = on (docs/operating.md)"
+            "postgres.dsn: synchronous_commit is off, so a crash of Postgres could lose batches "
+            "whose offsets are committed: ALTER ROLE … SET synchronous_commit = on"
         )
 
 
@@ -213,12 +213,12 @@ def _named(target: Target, error: Exception) -> Misconfigured | Unavailable:
         case asyncpg.InsufficientPrivilegeError():
             return ConnectionRefused(f"{named}: {error}: GRANT CONNECT ON DATABASE … TO its user")
         case asyncpg.ProtocolViolationError() if _POOLERS_REFUSAL.search(str(error)):
-            return ConnectionRefused(f"{named}: {error} (PgBouncer says so)")
+            return ConnectionRefused(f"{named}: {error} (reported by PgBouncer)")
         case _ if isinstance(error, _ONLY_A_PERSON):
             return ConnectionRefused(f"{named}: {error}")
         case ConnectionError() if "rejected SSL upgrade" in str(error):
             return ConnectionRefused(
-                f"{where} does not speak TLS: set postgres.sslmode as it wants it"
+                f"{where} does not support TLS: enable it there, or change postgres.sslmode"
             )
         case ValueError():
             return unreadable()

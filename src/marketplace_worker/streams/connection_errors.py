@@ -109,9 +109,9 @@ async def _reason(
             case Unavailable():
                 return Unavailable(f"{where}: {cause}")
             case socket.gaierror():
-                return Unavailable(f"{where}: no address is known for that name ({cause.strerror})")
+                return Unavailable(f"{where}: the host name cannot be resolved ({cause.strerror})")
             case ConnectionRefusedError():
-                return Unavailable(f"{where}: nobody listens there")
+                return Unavailable(f"{where}: connection refused: nothing listens on that port")
             case SaslAuthenticationFailed():
                 return Misconfigured(f"{where} {_login_refused(kafka, cause)}")
             case _:
@@ -123,15 +123,15 @@ async def _reason(
         if kafka.security_protocol not in spoken.protocols():
             wanted = " or ".join(spoken.protocols())
             return Misconfigured(
-                f"{where} speaks {wanted}, and kafka.security_protocol is "
-                f"{kafka.security_protocol}: set it as the broker wants it{_ways(spoken)}"
+                f"{where} expects {wanted}, but kafka.security_protocol is "
+                f"{kafka.security_protocol}: change it{_ways(spoken)}"
             )
         if isinstance(error, UnsupportedSaslMechanismError) or (
             spoken.mechanisms
             and client_arguments(kafka).get("sasl_mechanism") not in spoken.mechanisms
         ):
             return Misconfigured(
-                f"{where} does not let clients log in by {kafka.sasl_mechanism}: set "
+                f"{where} does not support {kafka.sasl_mechanism}: change "
                 f"kafka.sasl_mechanism{_ways(spoken)}"
             )
     if isinstance(error, BrokerResponseError) and not error.retriable:
@@ -141,17 +141,15 @@ async def _reason(
 
 def _login_refused(kafka: Kafka, refused: SaslAuthenticationFailed) -> str:
     if kafka.sasl_mechanism in {"OAUTHBEARER", "AWS_MSK_IAM"}:
-        return f"does not accept the token with which we log in ({refused})"
+        return f"does not accept our token ({refused})"
     return (
-        f"does not let {kafka.sasl_username} log in ({refused}): "
-        "kafka.sasl_username or kafka.sasl_password is wrong"
+        f"does not accept the login of {kafka.sasl_username} ({refused}): "
+        "check kafka.sasl_username and kafka.sasl_password"
     )
 
 
 def _ways(spoken: _Spoken) -> str:
-    return (
-        f"; it lets clients log in by {', '.join(spoken.mechanisms)}" if spoken.mechanisms else ""
-    )
+    return f"; the broker supports {', '.join(spoken.mechanisms)}" if spoken.mechanisms else ""
 
 
 async def _spoken(host: str, port: int) -> _Spoken | None:

@@ -128,12 +128,12 @@ class Consumer:
         """
         consumer = self.subscriber.consumer
         if consumer is None or not self._joined:
-            return "is not in its group, or the group is sharing out the partitions"
+            return "is not in its group, or the group is rebalancing"
         if not membership.reaches_coordinator(consumer):
             return "does not reach the coordinator of its group"
         silent_s = self._fetch_silence.silent_s(consumer, busy=not self._idle.is_set())
         if silent_s > SILENT_MAX_S:
-            return f"has heard nothing from Kafka for {silent_s:.0f} s"
+            return f"has received nothing from Kafka for {silent_s:.0f} s"
         if self._handler.failures > FAILURES_MAX:
             return f"failed {self._handler.failures} times in a row"
         return self.survey.not_ready_reason

@@ -300,7 +300,7 @@ async def _unknown(
         except TopicAuthorizationFailedError as error:
             return NotSent(explained(kafka, error, Operation.WRITE))
         except (KafkaError, TimeoutError):
-            return TopicUnknown(f"Kafka tells nothing of the topic {topic}")
+            return TopicUnknown(f"Kafka returns no metadata of the topic {topic}")
         return None
 
     named = tuple(topics)

@@ -53,7 +53,7 @@ async def read_back(
                 for raw in records:
                     if isinstance(raw, UnreadableBatch):
                         where = f"{raw.topic}/{raw.partition}/{raw.offset}"
-                        raise Unavailable(f"what was published cannot be read at {where}")
+                        raise Unavailable(f"the published records cannot be read at {where}")
                 if records:
                     yield [
                         to_record(raw)
@@ -63,7 +63,9 @@ async def read_back(
                 left = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
                 silent_s = 0.0 if records or len(left) < len(ends) else silent_s + WAIT_MS / 1000
                 if silent_s * 1000 > kafka.request_timeout_ms:
-                    raise Unavailable(f"Kafka does not give what was published on {left[0].topic}")
+                    raise Unavailable(
+                        f"Kafka does not return the published records of {left[0].topic}"
+                    )
                 ends = {tp: ends[tp] for tp in left}
     except (KafkaError, OSError) as error:
         reason = explained(kafka, error, Operation.READ) if str(error) else "no answer in time"
@@ -90,7 +92,7 @@ async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         for topic in untold & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
             raise TopicAuthorizationFailedError(topic)
         if untold:
-            raise Unavailable(f"Kafka tells nothing of the topic {min(untold)}")
+            raise Unavailable(f"Kafka returns no metadata of the topic {min(untold)}")
         yield consumer
     finally:
         await consumer.stop()

@@ -75,7 +75,7 @@ def not_allowed(kafka: Kafka, lacking: Iterable[Right]) -> str:
     )
     return (
         f"Kafka does not allow {_principal(kafka)} {missing}: "
-        f"have Kafka's administrator type {typed} (docs/security.md)"
+        f"Kafka's administrator can grant it with {typed} (docs/security.md)"
     )
 
 
@@ -100,12 +100,12 @@ def not_joined(kafka: Kafka, group: str, error: BaseException) -> str:
     match error:
         case InconsistentGroupProtocolError():
             why = (
-                "its members share out partitions by another assignor than ours (roundrobin): "
-                "stop the other program that is in it, or set kafka.group_prefix"
+                "its members use another assignor than roundrobin: stop the other program in the "
+                "group, or change kafka.group_prefix"
             )
         case InvalidSessionTimeoutError():
             why = (
-                f"the broker does not allow a session of {kafka.session_timeout_ms} ms: set "
+                f"the broker does not allow sessions of {kafka.session_timeout_ms} ms: set "
                 "kafka.session_timeout_ms within its group.min.session.timeout.ms and "
                 "group.max.session.timeout.ms"
             )

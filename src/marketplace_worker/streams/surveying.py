@@ -56,12 +56,12 @@ async def survey(kafka: Kafka, group: str, topics: Collection[str]) -> Survey:
         unread = await _unread(admin, group, there)
     sentences = []
     if answer.missing:
-        sentences.append(f"Kafka has no topic {', '.join(answer.missing)} any more")
+        sentences.append(f"Kafka no longer has the topic {', '.join(answer.missing)}")
     if answer.refused:
         sentences.append(not_allowed(kafka, answer.refused))
     if unread:
         named = ", ".join(f"{each.topic}/{each.partition}" for each in sorted(unread)[:10])
-        sentences.append(f"nobody in the group {group} reads {len(unread)} partitions: {named}")
+        sentences.append(f"no member of the group {group} reads {len(unread)} partitions: {named}")
     waiting = await _waiting(quick, group, unread) if unread else 0
     return Survey(readable, "; ".join(sentences), waiting)
 

@@ -107,9 +107,8 @@ class _FromServer(_Provider):
         if status >= 500 or status == 429:
             raise Unavailable(f"{kafka.oauth_token_url}: {reason}")
         raise Misconfigured(
-            f"{kafka.oauth_token_url} gives {kafka.oauth_client_id} no token ({reason}): set "
-            "kafka.oauth_client_id, kafka.oauth_client_secret and kafka.oauth_scope as it wants "
-            "them"
+            f"{kafka.oauth_token_url} issues no token to {kafka.oauth_client_id} ({reason}): "
+            "check kafka.oauth_client_id, kafka.oauth_client_secret and kafka.oauth_scope"
         )
 
     def _ask(self) -> tuple[int, bytes]:
@@ -154,5 +153,5 @@ class _FromAws(_Provider):
         try:
             token, _ = MSKAuthTokenProvider.generate_auth_token(self._kafka.aws_region)
         except Exception as error:  # whatever botocore raises: it is not always a class of its own
-            raise Unavailable(f"AWS gives no credentials for Kafka: {error}") from error
+            raise Unavailable(f"AWS provides no credentials for Kafka: {error}") from error
         return str(token)

@@ -113,8 +113,8 @@ async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
     sentences = []
     if answer.missing:
         sentences.append(
-            f"Kafka has no topic {', '.join(answer.missing)}: type `marketplace-worker topics "
-            "create`, or set their names"
+            f"Kafka has no topic {', '.join(answer.missing)}: run `marketplace-worker topics "
+            "create`, or correct their names in the settings"
         )
     if answer.refused:
         sentences.append(not_allowed(kafka, answer.refused))
@@ -164,15 +164,15 @@ def _doubts_inbound(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarnin
     if "compact" in told.get(_POLICY, ""):
         yield TopicWarning(
             topic,
-            "is compacted: of each key Kafka keeps the last record alone, so news that is not "
-            f"taken in yet is lost; set {_POLICY}=delete",
+            "is compacted: Kafka keeps only the last record of each key, so messages that were not "
+            f"read yet are lost; set {_POLICY}=delete",
         )
     retained_ms = int(told.get(_RETENTION, "-1"))
     if 0 <= retained_ms < RETENTION_MIN_MS:
         yield TopicWarning(
             topic,
-            f"keeps its records for {retained_ms / 3_600_000:g} h only: what a longer outage "
-            f"leaves unread is lost; set {_RETENTION} to {RETENTION_MIN_MS} or more",
+            f"keeps its records for only {retained_ms / 3_600_000:g} h: messages that a longer "
+            f"outage leaves unread are lost; set {_RETENTION} to {RETENTION_MIN_MS} or more",
         )
 
 
@@ -180,8 +180,8 @@ def _doubts_state(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarning]
     if "compact" not in told.get(_POLICY, "compact"):
         yield TopicWarning(
             topic,
-            "is not compacted: snapshots of organizations that do not change leave it by their "
-            f"age; set {_POLICY}=compact",
+            "is not compacted: snapshots of organizations that do not change expire; "
+            f"set {_POLICY}=compact",
         )
 
 
