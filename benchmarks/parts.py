@@ -24,7 +24,7 @@ from benchmarks.results import Row, row
 from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
 from benchmarks.workloads import Kind, number_of
 from marketplace_worker.app import feeds, rare_garbage_collection
-from marketplace_worker.contract import documents, inbound
+from marketplace_worker.contract import inbound
 from marketplace_worker.contract.cloudevents import read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
@@ -44,6 +44,7 @@ from marketplace_worker.record import Record
 from marketplace_worker.runtime import log_lines
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
+from marketplace_worker.store import documents
 from marketplace_worker.store.chain import BEGINNING, seal
 from marketplace_worker.translate import translate
 

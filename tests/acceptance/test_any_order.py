@@ -19,7 +19,6 @@ from short_stories import accounts, azure_again, instants
 from acceptance.scenario import at, everything
 from acceptance.stage import MovableClock, forget_everything
 from marketplace_worker.app import feeds
-from marketplace_worker.contract.documents import organization_from_json
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Malformed
@@ -35,6 +34,7 @@ from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import Pool, connecting, transaction
+from marketplace_worker.store.documents import organization_from_json
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook, register
 

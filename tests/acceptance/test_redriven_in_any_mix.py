@@ -18,7 +18,6 @@ from acceptance.scenario import at, everything
 from acceptance.stage import MovableClock, forget_everything
 from acceptance.test_any_order import come_to
 from marketplace_worker.app import feeds, worker_of
-from marketplace_worker.contract.documents import organization_from_json
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.errors import Malformed
@@ -38,6 +37,7 @@ from marketplace_worker.steps.redriving import Redrive
 from marketplace_worker.store import dead_letters, policies
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import OperatorAction
+from marketplace_worker.store.documents import organization_from_json
 from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import Line, login, use
 

@@ -10,14 +10,13 @@ from acceptance.scenario import at
 from marketplace_worker.contract.published import (
     PublishedSummary,
     numbered_topics,
-    published_from_json,
-    published_to_json,
     read_published,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
+from marketplace_worker.store.documents import published_from_json, published_to_json
 
 ACME = OrganizationId("acme")
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.errors import Malformed, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.safeguards import Safeguards
@@ -18,6 +17,7 @@ from marketplace_worker.settings import Postgres
 from marketplace_worker.store import activity, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import group_of
+from marketplace_worker.store.documents import organization_from_json, subscription_from_json
 from marketplace_worker.store.migrations import migrate, migrations, require_current_schema
 
 DEACTIVATED = """

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from marketplace_worker.contract.documents import organization_from_json, subscription_from_json
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Verification, verify
 from marketplace_worker.lifecycle.notes import Progress
@@ -20,6 +19,7 @@ from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store import safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
+from marketplace_worker.store.documents import organization_from_json, subscription_from_json
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 from store.fixtures import ENDED_AT, load_c03285b

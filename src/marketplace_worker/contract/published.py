@@ -118,13 +118,3 @@ def _cause(data: dict[str, Any]) -> str:
     if not data["recoverable"]:
         return DeactivationCause.MARKETPLACE_CANCELLATION
     return DeactivationCause(data["reason"])
-
-
-def published_to_json(published: PublishedSummary) -> str:
-    """Write down what was read, while a recovery goes on."""
-    return _SUMMARY.dump_json(published).decode()
-
-
-def published_from_json(text: str) -> PublishedSummary:
-    """Read it as it was written."""
-    return _SUMMARY.validate_json(text)

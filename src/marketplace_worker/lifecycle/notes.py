@@ -20,8 +20,8 @@ from marketplace_worker.lifecycle.vocabulary import (
 class Pended:
     """Bought, not yet in force.  `successor_of`: the subscription that this one continues."""
 
-    kind: Literal["pended"] = "pended"
     successor_of: SubscriptionKey | None = None
+    kind: Literal["pended"] = "pended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import structlog
 
-from marketplace_worker.contract.documents import is_contradicted
 from marketplace_worker.contract.feeds import activity_feed
 from marketplace_worker.contract.inbound import organization_of_key
 from marketplace_worker.errors import Malformed, Unavailable
@@ -33,6 +32,7 @@ from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import dead_letters, journal, outbox, possible_use, working_set
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import RefusedPart
+from marketplace_worker.store.documents import is_contradicted
 from marketplace_worker.store.possible_use import UnreadableRecord
 from marketplace_worker.translate import translate_traced
 

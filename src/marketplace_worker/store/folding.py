@@ -9,11 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from marketplace_worker.contract.documents import (
-    events_to_json,
-    fact_from_json,
-    readings_from_json,
-)
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies, Policy
@@ -21,6 +16,11 @@ from marketplace_worker.lifecycle.replay import replay_decision, replay_refusal
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.store.chain import BEGINNING, content_hash, link
+from marketplace_worker.store.documents import (
+    events_to_json,
+    fact_from_json,
+    readings_from_json,
+)
 from marketplace_worker.store.journal import Chain, JournalRow
 
 

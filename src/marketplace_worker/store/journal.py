@@ -8,12 +8,6 @@ from typing import Any
 
 import asyncpg
 
-from marketplace_worker.contract.documents import (
-    fact_from_json,
-    fact_to_json,
-    readings_from_json,
-    readings_to_json,
-)
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import (
     ClockMoved,
@@ -37,6 +31,12 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 from marketplace_worker.store.chain import BEGINNING, Seal, seal
 from marketplace_worker.store.database import Connection
+from marketplace_worker.store.documents import (
+    fact_from_json,
+    fact_to_json,
+    readings_from_json,
+    readings_to_json,
+)
 from marketplace_worker.store.queries import queries
 
 SQL = queries("journal")
@@ -63,7 +63,7 @@ class HistoryEntry:
     `id` is where to go on reading; `fact` is None where it was erased.  Without a decision,
     `events` is empty and both states are None; otherwise `decided_by` is the version of the policy
     that was applied to the organization.  Each of `events` is as
-    `contract.documents.events_to_json` wrote it.
+    `store.documents.events_to_json` wrote it.
     """
 
     id: int

@@ -12,12 +12,6 @@ from itertools import takewhile
 
 import asyncpg
 
-from marketplace_worker.contract.documents import (
-    organization_from_json,
-    organization_to_json,
-    subscription_from_json,
-    subscription_to_json,
-)
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
@@ -29,6 +23,12 @@ from marketplace_worker.lifecycle.vocabulary import (
 from marketplace_worker.store import policies
 from marketplace_worker.store.chain import BEGINNING
 from marketplace_worker.store.database import Connection
+from marketplace_worker.store.documents import (
+    organization_from_json,
+    organization_to_json,
+    subscription_from_json,
+    subscription_to_json,
+)
 from marketplace_worker.store.folding import Checkpoint, Entry, RecordedDecision, ReplayResult, fold
 from marketplace_worker.store.journal import Chain, JournalRow, as_text
 from marketplace_worker.store.queries import queries
