@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ CANCELED = (
     linked(0.5, "a", "aws", "agmt-1", "payg"),
     eventbridge(1, "Purchase Agreement Ended", {"id": "agmt-1", "status": "CANCELLED"}),
 )
+
+ROOT = Path(__file__).parents[2]
 
 Type = Callable[..., tuple[int, str, str]]
 
@@ -51,6 +54,12 @@ def scenario(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+def test_the_version_is_that_of_the_package(typed: Type) -> None:
+    """It stands in pyproject.toml alone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert typed("--version") == (0, f"{project['version']}\n", "")
 
 
 def test_simulate_prints_events_and_nothing_else(

@@ -6,8 +6,10 @@ error.
 """
 
 import sys
+from importlib.metadata import version
 from traceback import format_exception
 from types import TracebackType
+from typing import Annotated
 
 import typer
 
@@ -30,11 +32,32 @@ __all__ = ["cli", "main"]
 
 cli = typer.Typer(
     name="marketplace-worker",
-    help="Manages the lifecycle of organizations by their cloud-marketplace subscriptions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("marketplace-worker"))
+        raise typer.Exit
+
+
+@cli.callback(
+    help="Manages the lifecycle of organizations by their cloud-marketplace subscriptions."
+)
+def _common_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 cli.command("run")(run_command)
 cli.command("migrate")(migrate_command)
 cli.add_typer(topics_cli, name="topics")
