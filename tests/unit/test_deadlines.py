@@ -11,7 +11,9 @@ from world import ACME, DAY, DAY_0, HOUR, moment
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.deadlines import (
     CancellationClock,
-    Due,
+    DeadlineRule,
+    DeadlineTerm,
+    NextDue,
     NoticeDue,
     StepDue,
     due_for_inactivity,
@@ -27,6 +29,13 @@ LOSS, SUSPENDED, DEACTIVATED = State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.
 LEAD = 7 * DAY
 
 Days = tuple[float, float]
+Comes = tuple[type[NextDue], State, datetime, datetime]
+"""A step or a notice, of which state, when; and the date of the step, as a notice announces it."""
+
+
+def comes(due: NextDue) -> Comes:
+    """What is next, without the rules that made it so."""
+    return type(due), due.step, due.at, due.deadline.at
 
 
 def clock(
@@ -61,19 +70,19 @@ def organization(state: State, entered: float, notice: Days | None = None) -> Or
     return replace(here, notice=Notice(state.next_step, moment(names), given_at=moment(given)))
 
 
-def due(organization: Organization, clock: CancellationClock, now: float = 0) -> Due:
+def due(organization: Organization, clock: CancellationClock, now: float = 0) -> Comes:
     """What comes next, seen from a day."""
-    return due_in_cancellation(organization, clock, moment(now))
+    return comes(due_in_cancellation(organization, clock, moment(now)))
 
 
-def step(state: State, day: float) -> StepDue:
+def step(state: State, day: float) -> Comes:
     """A step on a day."""
-    return StepDue(state, moment(day))
+    return StepDue, state, moment(day), moment(day)
 
 
-def notice(state: State, day: float, names: float) -> NoticeDue:
+def notice(state: State, day: float, names: float) -> Comes:
     """A notice on a day, and the day that it will name."""
-    return NoticeDue(state, moment(day), moment(names))
+    return NoticeDue, state, moment(day), moment(names)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +95,7 @@ def notice(state: State, day: float, names: float) -> NoticeDue:
         (SUSPENDED, 7, None, notice(DEACTIVATED, 30, names=37)),
         (SUSPENDED, 7, (30, 37), step(DEACTIVATED, 37)),
         # 2: entered + dwell
-        (State.CANCELED, 9, None, StepDue(LOSS, moment(9) + HOUR)),
+        (State.CANCELED, 9, None, step(LOSS, 9 + 1 / 24)),
         (LOSS, 9, (5, 8), step(SUSPENDED, 10)),
         (SUSPENDED, 36, (30, 37), step(DEACTIVATED, 43)),
         # the notice is due at deadline - lead, or, where that is past, on entering
@@ -101,7 +110,7 @@ def notice(state: State, day: float, names: float) -> NoticeDue:
     ],
 )
 def test_what_comes_next_and_when(
-    state: State, entered: float, standing: Days | None, expected: Due
+    state: State, entered: float, standing: Days | None, expected: Comes
 ) -> None:
     """Each of the five moments is the latest once, on the `payg` timeline from day 0."""
     assert due(organization(state, entered, standing), clock()) == expected
@@ -167,7 +176,7 @@ def test_a_notice_that_is_written_late_names_a_later_date() -> None:
     ],
 )
 def test_the_clock_stands_still_while_a_reinstatement_is_pending(
-    state: State, entered: float, standing: Days | None, pauses: list[Days], expected: Due
+    state: State, entered: float, standing: Days | None, pauses: list[Days], expected: Comes
 ) -> None:
     """Section 4: then the deadlines go on with the time that was left."""
     assert due(organization(state, entered, standing), clock(pauses=tuple(pauses))) == expected
@@ -219,14 +228,15 @@ def test_exactly_the_duration_passes_outside_of_the_pauses(
     ],
 )
 def test_an_inactivity_is_announced_and_then_comes(
-    standing: Days | None, now: float, expected: Due
+    standing: Days | None, now: float, expected: Comes
 ) -> None:
     """Inactive on day 30: the notice goes first, and its lead and its date are kept."""
     free = Organization(ACME, entered_at=DAY_0)
     if standing is not None:
         given, names = standing
         free = replace(free, notice=Notice(DEACTIVATED, moment(names), given_at=moment(given)))
-    assert due_for_inactivity(free, moment(30), LEAD, moment(now)) == expected
+    inactive = (DeadlineTerm(DeadlineRule.NO_LOGIN, moment(30), DAY_0, 30 * DAY),)
+    assert comes(due_for_inactivity(free, inactive, LEAD, moment(now))) == expected
 
 
 # --- the schedule ---------------------------------------------------------------------------------

@@ -24,9 +24,10 @@ from world import (
     signed_in,
 )
 
+from marketplace_worker.lifecycle.deadlines import inactivity_terms, latest
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Created, Fact
-from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen, inactive_at
+from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
 from marketplace_worker.lifecycle.notes import Activated
 from marketplace_worker.lifecycle.policy import Inactivity, NoticeLead, Policies, Policy
 from marketplace_worker.lifecycle.states import State
@@ -61,12 +62,12 @@ def test_the_first_inactive_instant_is_the_first_by_the_definition(
     began_at: datetime, anchor: datetime, login: datetime | None, request: datetime | None
 ) -> None:
     """The formula of section 5 against its definition: at that moment, and not a moment before."""
-    first = inactive_at(LastSeen(login, request), began_at, anchor, RULES)
+    first = latest(inactivity_terms(LastSeen(login, request), began_at, anchor, RULES))
     logins = [began_at, *([login] if login else [])]
     requests = [request] if request else []
-    latest = max([*logins, *requests])
+    newest = max([*logins, *requests])
     assert inactive(first, anchor, logins, requests)
-    assert first == latest or not inactive(first - DAY_0.resolution, anchor, logins, requests)
+    assert first == newest or not inactive(first - DAY_0.resolution, anchor, logins, requests)
     assert first > max(logins)
 
 

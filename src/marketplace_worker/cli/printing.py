@@ -29,7 +29,7 @@ from rich.text import Text
 
 from marketplace_worker.contract.policy_file import format_duration
 from marketplace_worker.explain.operators import moment
-from marketplace_worker.explain.values import Deadline
+from marketplace_worker.lifecycle.deadlines import Deadline
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.terminal import escaped_json, visible
 

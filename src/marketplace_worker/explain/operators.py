@@ -19,9 +19,6 @@ from marketplace_worker.explain.values import (
     AwaitsCompletion,
     Closed,
     ComesBack,
-    Deadline,
-    DeadlineRule,
-    DeadlineTerm,
     Explanation,
     NoChangeReason,
     NotCreated,
@@ -39,6 +36,7 @@ from marketplace_worker.explain.values import (
     WithoutPlan,
 )
 from marketplace_worker.explain.wording import Sentences, distance, length, listed
+from marketplace_worker.lifecycle.deadlines import Deadline, DeadlineRule, DeadlineTerm
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.safeguards import Trip
 from marketplace_worker.lifecycle.vocabulary import (

@@ -4,16 +4,12 @@ The rules themselves are elsewhere; this only names the one that decides, and a 
 against what `settle` does.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from marketplace_worker.explain.values import (
     AwaitsCompletion,
     Closed,
     ComesBack,
-    Deadline,
-    DeadlineRule,
-    DeadlineTerm,
     NextChange,
     NoChangeReason,
     NotCreated,
@@ -33,7 +29,6 @@ from marketplace_worker.explain.values import (
     Withheld,
     WithoutPlan,
 )
-from marketplace_worker.lifecycle.cancellation import Notice
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import Coverage
 from marketplace_worker.lifecycle.coverage.intervals import (
@@ -43,25 +38,22 @@ from marketplace_worker.lifecycle.coverage.intervals import (
     next_commitment_at,
 )
 from marketplace_worker.lifecycle.deadlines import (
-    CancellationClock,
-    Due,
+    DeadlineTerm,
+    NextDue,
     NoticeDue,
     due_for_inactivity,
     due_in_cancellation,
+    latest,
 )
 from marketplace_worker.lifecycle.events import ScheduledStep
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import GuardSession
-from marketplace_worker.lifecycle.inactivity import LastSeen, inactive_at
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, STEPS, Policies
+from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import FOREVER
 from marketplace_worker.lifecycle.vocabulary import Tier
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
-"""Where logins do not matter."""
 
 
 def case_of(
@@ -194,15 +186,15 @@ def _next_of_active(case: Case) -> NextChange:
         return starts or NothingComes(NoChangeReason.TIER_IS_EXEMPT)
     if starts is not None and next_commitment_at(organization, case.now) is not None:
         return starts
-    terms = _inactivity_terms(case)
+    terms = case.inactivity_terms()
     if organization.held(case.now):
         on_hold = _on_hold(case, State.DEACTIVATED, terms)
         return starts if starts and _sooner(starts.at, on_hold.not_before) else on_hold
     lead = case.policy.notice.inactivity
-    due = due_for_inactivity(organization, _latest(terms), lead, case.now)
+    due = due_for_inactivity(organization, terms, lead, case.now)
     if starts is not None and _sooner(starts.at, max(due.at, case.now)):
         return starts
-    return _comes(case, due, _Announced(due, lead, organization.notice), terms)
+    return _comes(case, due)
 
 
 def _sooner(at: datetime, other: datetime | None) -> bool:
@@ -233,18 +225,17 @@ def _next_of_cancellation(case: Case) -> NextChange:
     back = ComesBack(begins.plan, begins.starts_at) if begins else None
     if back is not None and case.covered.only_to_come(case.now):
         return back
-    terms = _cancellation_terms(organization, clock, step)
     if organization.held(case.now):
-        on_hold = _on_hold(case, step, terms)
+        since = organization.dwelling_since
+        assert since is not None, "a state of a cancellation was entered"
+        on_hold = _on_hold(case, step, clock.terms(step, since))
         ahead = clock.policy.notice.of(step) or timedelta(0)
         noticed_at = on_hold.not_before and on_hold.not_before - ahead
         return back if back and _sooner(back.at, noticed_at) else on_hold
     due = due_in_cancellation(organization, clock, case.now)
     if back is not None and _sooner(back.at, max(due.at, case.now)):
         return back
-    lead = clock.policy.notice.of(step)
-    announced = _Announced(due, lead, organization.notice, clock) if lead else None
-    return _comes(case, due, announced, terms)
+    return _comes(case, due)
 
 
 def next_beginning(covered: Coverage, now: datetime) -> ActiveInterval | None:
@@ -275,14 +266,12 @@ def _on_hold(case: Case, step: State, terms: tuple[DeadlineTerm, ...]) -> OnHold
     if len(ends) < len(holds):
         return OnHold(step, holds, None)
     dwell = case.policy.minimum_dwell.of(state) if state.in_cancellation else timedelta(0)
-    return OnHold(step, holds, max(max(ends) + dwell, _latest(terms)))
+    return OnHold(step, holds, max(max(ends) + dwell, latest(terms)))
 
 
-def _comes(
-    case: Case, due: Due, announced: "_Announced | None", terms: tuple[DeadlineTerm, ...]
-) -> NextChange:
+def _comes(case: Case, due: NextDue) -> NextChange:
     """The notice or the step, and what keeps a step that is due from being taken."""
-    deadline = Deadline(due.state, (*terms, *(announced.terms() if announced else ())))
+    deadline = due.deadline
     if isinstance(due, NoticeDue):
         return NoticeComes(due.at, deadline)
     after = _again(case, trigger=Trigger.DEADLINE)
@@ -312,83 +301,3 @@ def _unread(case: Case) -> tuple[UnreadRecords, ...]:
         UnreadRecords(each.feed, each.organization is not None, until)
         for each, until in found.items()
     )
-
-
-# --- by which rules -------------------------------------------------------------------------------
-
-
-def _latest(terms: tuple[DeadlineTerm, ...]) -> datetime:
-    return max(term.at for term in terms)
-
-
-def _cancellation_terms(
-    organization: Organization, clock: CancellationClock, step: State
-) -> tuple[DeadlineTerm, ...]:
-    """Numbers 1, 2, 4 and 6 of lifecycle.md section 3."""
-    before = State.CANCELED if step is STEPS[0] else STEPS[STEPS.index(step) - 1]
-    since = organization.dwelling_since
-    assert since is not None, "a state of a cancellation was entered"
-    offset = clock.policy.offset(clock.plan_type, step)
-    dwell = clock.policy.minimum_dwell.of(before)
-    terms = [
-        DeadlineTerm(
-            DeadlineRule.OFFSET,
-            clock.after(clock.canceled_at, offset + clock.extension),
-            clock.canceled_at,
-            offset,
-            clock.extension,
-        ),
-        DeadlineTerm(DeadlineRule.DWELL, clock.after(since, dwell), since, dwell),
-    ]
-    if step is State.DEACTIVATED and clock.floor is not None:
-        terms.append(DeadlineTerm(DeadlineRule.FLOOR, clock.floor))
-    if step in DESTRUCTIVE_STEPS and clock.commitment_at is not None:
-        terms.append(DeadlineTerm(DeadlineRule.COMMITMENT, clock.commitment_at))
-    return tuple(terms)
-
-
-def _inactivity_terms(case: Case) -> tuple[DeadlineTerm, ...]:
-    """The two halves of lifecycle.md section 5."""
-    organization, rules = case.organization, case.policy.inactivity
-    creation, recovery = organization.creation, organization.recovery
-    assert creation is not None
-    began_at = recovery.reactivated_at if recovery else creation.occurred_at
-    seen = case.fleet.last_seen(organization.id)
-    since = max(seen.login_at or began_at, began_at)
-    terms = [
-        DeadlineTerm(DeadlineRule.NO_LOGIN, since + rules.no_login_for, since, rules.no_login_for)
-    ]
-    if seen.request_at is not None:
-        requested = LastSeen(request_at=seen.request_at)
-        at = inactive_at(requested, _LONG_AGO, creation.billing_cycle_anchor, rules)
-        terms.append(
-            DeadlineTerm(DeadlineRule.NO_API_REQUEST, at, seen.request_at, 2 * rules.billing_cycle)
-        )
-    return tuple(terms)
-
-
-@dataclass(frozen=True, slots=True)
-class _Announced:
-    """What the notice of a step adds to its rules: numbers 3 and 5 of section 3.
-
-    `notice`: the one that stands; None: it will be written when it is due.  `clock`: that of a
-    cancellation, which may stand still.
-    """
-
-    due: Due
-    lead: timedelta
-    notice: Notice | None
-    clock: CancellationClock | None = None
-
-    def terms(self) -> tuple[DeadlineTerm, ...]:
-        """One of the lead and, once the notice has named a date, one of that."""
-        if self.notice is None:
-            assert isinstance(self.due, NoticeDue), "without a notice, the notice is due first"
-            written_at = self.due.names - self.lead
-            return (DeadlineTerm(DeadlineRule.NOTICE, self.due.names, written_at, self.lead),)
-        given_at = self.notice.given_at
-        at = self.clock.after(given_at, self.lead) if self.clock else given_at + self.lead
-        return (
-            DeadlineTerm(DeadlineRule.NOTICE, at, given_at, self.lead),
-            DeadlineTerm(DeadlineRule.NAMED_DATE, self.notice.names),
-        )

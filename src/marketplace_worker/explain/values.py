@@ -4,11 +4,12 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from marketplace_worker.explain.remedies import Remedy
+from marketplace_worker.lifecycle.deadlines import Deadline
 from marketplace_worker.lifecycle.events import ScheduledStep, Standing
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.organization import Hold
@@ -94,62 +95,6 @@ class Closed:
 
 
 Why = NotCreated | OnPlan | WithoutPlan | PlanEnded | Closed
-
-
-# --- when a step comes ----------------------------------------------------------------------------
-
-
-class DeadlineRule(StrEnum):
-    """What makes a step wait; a step comes when the last of them lets it."""
-
-    OFFSET = "offset"
-    DWELL = "dwell"
-    NOTICE = "notice"
-    FLOOR = "floor"
-    COMMITMENT = "commitment"
-    NAMED_DATE = "named_date"
-    NO_LOGIN = "no_login"
-    NO_API_REQUEST = "no_api_request"
-
-
-@dataclass(frozen=True, slots=True)
-class DeadlineTerm:
-    """One rule lets the step come from `at` on: `since` + `length` + `extension` + `paused`.
-
-    `since` is None where a date is given and not counted from anything.  `extension`: what Support
-    added.  `paused`: how long the clock stood still for a pending reinstatement.
-    """
-
-    rule: DeadlineRule
-    at: datetime
-    since: datetime | None = None
-    length: timedelta | None = None
-    extension: timedelta = timedelta(0)
-
-    @property
-    def paused(self) -> timedelta:
-        """What is neither the rule's length nor an extension."""
-        if self.since is None or self.length is None or self.rule is DeadlineRule.NO_API_REQUEST:
-            return timedelta(0)
-        return self.at - self.since - self.length - self.extension
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """When a step comes and by which rules (lifecycle.md sections 3 and 5)."""
-
-    step: State
-    terms: tuple[DeadlineTerm, ...]
-
-    @property
-    def at(self) -> datetime:
-        """When the last of the rules lets the step come."""
-        return max(term.at for term in self.terms)
-
-    @property
-    def deciding(self) -> DeadlineTerm:
-        """The rule that the step waits for; of several at one moment, the first."""
-        return next(term for term in self.terms if term.at == self.at)
 
 
 # --- what comes next ------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.intervals import next_commitment_at
 from marketplace_worker.lifecycle.deadlines import (
-    Due,
+    DeadlineTerm,
+    NextDue,
     NoticeDue,
     StepDue,
     due_for_inactivity,
     due_in_cancellation,
 )
-from marketplace_worker.lifecycle.inactivity import inactive_at
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.verdicts import Allowed, FeedDoubts, Withheld
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Tier
@@ -60,8 +60,8 @@ def take_due_steps(case: Case) -> None:
     """
     while True:
         match next_due(case):
-            case NoticeDue(state=state, at=at, names=names) if at <= case.now:
-                case.write_notice(state, names)
+            case NoticeDue() as due if due.at <= case.now:
+                case.write_notice(due.step, due.announced_for_at)
             case StepDue() as due if due.at <= case.now:
                 verdict = _judge(case, due)
                 _act_on(case, due, verdict)
@@ -83,7 +83,7 @@ def _judge(case: Case, due: StepDue) -> Verdict:
             checks = (case.now - due.at) // RECHECK_AFTER + 1
             return Postponed(doubts, due.at + checks * RECHECK_AFTER)
     return case.guard.judge_step(
-        due.state, case.policies.current.guard, case.fleet.population, now=case.fleet_time
+        due.step, case.policies.current.guard, case.fleet.population, now=case.fleet_time
     )
 
 
@@ -116,7 +116,7 @@ def _take(case: Case, due: StepDue) -> None:
         postponed = case.organization.postponed_until is not None
         case.deactivate(DeactivationCause.INACTIVITY, case.now if postponed else due.at)
     else:
-        case.enter(due.state, due.at)
+        case.enter(due.step, due.at)
 
 
 def _was_announced_long_ago(case: Case) -> bool:
@@ -154,21 +154,21 @@ def postponed_until(case: Case) -> datetime | None:
 # --- which deadline is next -----------------------------------------------------------------------
 
 
-def next_due(case: Case) -> Due | None:
+def next_due(case: Case) -> NextDue | None:
     """What comes next if nothing is received: a step or a notice; None where no deadline runs."""
     if case.stands_still:
         return None
     clock = case.clock()
     if clock is not None:
         return due_in_cancellation(case.organization, clock, case.now)
-    inactive = inactive_from(case)
-    if inactive is not None:
+    terms = inactivity_terms_of(case)
+    if terms is not None:
         lead = case.policy.notice.inactivity
-        return due_for_inactivity(case.organization, inactive, lead, case.now)
+        return due_for_inactivity(case.organization, terms, lead, case.now)
     return None
 
 
-def inactive_from(case: Case) -> datetime | None:
+def inactivity_terms_of(case: Case) -> tuple[DeadlineTerm, ...] | None:
     """When a free organization without a plan is inactive; None: it never is (section 5).
 
     Neither is one whose commitment is yet to start.
@@ -178,14 +178,7 @@ def inactive_from(case: Case) -> datetime | None:
         return None
     if next_commitment_at(organization, case.now) is not None:
         return None
-    assert organization.creation is not None
     assert organization.tier is not None
     if organization.tier.value is not Tier.FREE:
         return None
-    recovery = organization.recovery
-    return inactive_at(
-        case.fleet.last_seen(organization.id),
-        recovery.reactivated_at if recovery else organization.creation.occurred_at,
-        organization.creation.billing_cycle_anchor,
-        case.policy.inactivity,
-    )
+    return case.inactivity_terms()

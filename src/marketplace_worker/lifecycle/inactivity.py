@@ -57,25 +57,14 @@ def first_kept(newest: datetime) -> date:
     return (newest - LOGINS_KEPT).date()
 
 
-def inactive_at(
-    seen: LastSeen, began_at: datetime, anchor: datetime, rules: Inactivity
-) -> datetime:
-    """The first moment at which an organization is inactive, if it stays as it was last seen.
-
-    `began_at`: its creation or reactivation, which counts as a login.  `anchor`: where its billing
-    cycles begin.
-    """
-    last_login_at = max(seen.login_at or began_at, began_at)
-    without_login = last_login_at + rules.no_login_for
-    if seen.request_at is None:
-        return without_login
-    return max(without_login, _left_at(ActivityFeed.API_REQUESTS, seen.request_at, anchor, rules))
-
-
-def _left_at(
+def counts_until(
     feed: ActivityFeed, used_at: datetime, anchor: datetime, rules: Inactivity
 ) -> datetime:
-    """From when on a use does not count any more: as of a login, or of an API request."""
+    """From when on a use does not count any more.
+
+    That is `no_login_for` after a login, and for an API request the end of the billing cycle after
+    the one it was in.
+    """
     match feed:
         case ActivityFeed.LOGINS:
             return used_at + rules.no_login_for
@@ -145,7 +134,7 @@ class Feeds:
         for feed in ActivityFeed:
             used_at = self.possible_use.named.get((organization, feed))
             if used_at is not None:
-                left_at = _left_at(feed, used_at, anchor, rules)
+                left_at = counts_until(feed, used_at, anchor, rules)
                 found[UnreadableFeed(feed, organization)] = left_at
             days = [
                 day
@@ -154,7 +143,7 @@ class Feeds:
             ]
             if days:
                 ends_at = datetime.combine(max(days), time.max, UTC)
-                found[UnreadableFeed(feed, None)] = _left_at(feed, ends_at, anchor, rules)
+                found[UnreadableFeed(feed, None)] = counts_until(feed, ends_at, anchor, rules)
         return {each: left_at for each, left_at in found.items() if now < left_at}
 
     def _longest_gap(self, feed: ActivityFeed, since: datetime, until: datetime) -> timedelta:

@@ -8,7 +8,12 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage, attached, coverage
 from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, next_commitment_at
-from marketplace_worker.lifecycle.deadlines import CancellationClock, schedule
+from marketplace_worker.lifecycle.deadlines import (
+    CancellationClock,
+    DeadlineTerm,
+    inactivity_terms,
+    schedule,
+)
 from marketplace_worker.lifecycle.events import ScheduledStep, Standing
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
@@ -78,6 +83,17 @@ class OrganizationView:
             self.covered.floor,
             next_commitment_at(self.organization, self.now),
             self.covered.pauses(cancellation, self.now),
+        )
+
+    def inactivity_terms(self) -> tuple[DeadlineTerm, ...]:
+        """The rules by which it would be inactive, if it is of the kind that can be."""
+        creation, recovery = self.organization.creation, self.organization.recovery
+        assert creation is not None
+        return inactivity_terms(
+            self.fleet.last_seen(self.organization.id),
+            recovery.reactivated_at if recovery else creation.occurred_at,
+            creation.billing_cycle_anchor,
+            self.policy.inactivity,
         )
 
     def schedule(self) -> tuple[ScheduledStep, ...]:

@@ -10,10 +10,11 @@ from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import usage_closed_at
 from marketplace_worker.lifecycle.coverage.intervals import Trigger, next_commitment_at
+from marketplace_worker.lifecycle.deadlines import latest
 from marketplace_worker.lifecycle.due_steps import (
     LONG_WAIT,
     RECHECK_AFTER,
-    inactive_from,
+    inactivity_terms_of,
     next_due,
     postponed_until,
     take_due_steps,
@@ -154,8 +155,8 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
     if notice is None:
         return
     if case.organization.state is State.ACTIVE:
-        inactive, seen = inactive_from(case), case.fleet.last_seen(case.organization.id)
-        stands = inactive is not None and inactive <= notice.names
+        terms, seen = inactivity_terms_of(case), case.fleet.last_seen(case.organization.id)
+        stands = terms is not None and latest(terms) <= notice.names
         stands = stands and not seen.used_after(notice.given_at)
     else:
         stands = not case.covered.only_to_come(case.now)
