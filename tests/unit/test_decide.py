@@ -189,7 +189,7 @@ def test_tier_and_owner_are_the_newest_by_time_and_then_by_id() -> None:
 
 
 def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
-    """It is derived anew when it comes (docs/architecture.md, decision 3)."""
+    """It is derived anew when it comes (docs/architecture.md)."""
     told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
     at = DAY_0 + 50 * DAY
     decision = told.run_deadline(ACME, at)
