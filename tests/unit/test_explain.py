@@ -102,7 +102,7 @@ CASES = {
         "1",
         """
         It was never created
-        Nothing: no state is decided before organization.created
+        Nothing: it has no state until organization.created arrives.
         """,
         "We do not know this organization.",
     ),
@@ -111,7 +111,7 @@ CASES = {
         "1",
         """
         It was never created
-        What else was told of it is kept
+        Other messages about it are stored
         """,
         "We do not know this organization.",
     ),
@@ -120,11 +120,11 @@ CASES = {
         "3",
         """
         It has an active plan: aws:a-1.
-        Nothing: no end of its plan is known.
+        Nothing: its plan has no known end.
         """,
         """
         Your organization is active.
-        Nothing changes by itself.
+        No change is planned.
         """,
     ),
     "active, and its last plan ends": Case(
@@ -141,15 +141,15 @@ CASES = {
         """,
         """
         Your plan ends on 2 March 2026, 00:00 UTC.
-        renew your plan or buy another
+        renew your plan or buy a new one
         """,
     ),
     "its last plan has ended and no worker has looked": Case(
         "0 | acme created plus\n0 | acme commits c-1 from=0 to=30",
         "29",
         """
-        Its last plan, commitment:c-1, has ended, and no worker has looked at it since.
-        Canceled as soon as a worker looks at it: commitment:c-1 ended on 2026-01-31 00:00 UTC (2 da
+        Its last plan, commitment:c-1, has ended; no worker has processed this yet.
+        Canceled at the next poll of a worker: commitment:c-1 ended on 2026-01-31 00:00 UTC (2 days
         """,
         "Your plan ended on 31 January 2026",
         now="32",
@@ -158,23 +158,23 @@ CASES = {
         "0 | acme created plus",
         "90",
         """
-        It never had a plan, and what never had one is not canceled.
+        It has never had a plan, so it is not canceled.
         Its tier is plus.
-        Nothing: only the free tier is ever inactive.
+        Nothing: only the free tier is subject to inactivity.
         """,
-        "Nothing changes by itself.",
+        "No change is planned.",
     ),
     "free and inactive soon": Case(
         FREE,
         "20",
         """
-        The notice of deactivated is written on 2026-02-23 00:00 UTC (in 33 days).
+        Notice of deactivated is given on 2026-02-23 00:00 UTC (in 33 days).
         deactivated on 2026-03-02 00:00 UTC (in 40 days), the latest of:
            2026-01-31 00:00 UTC  no login: since 2026-01-01 00:00 UTC + 30 days
-        -> 2026-03-02 00:00 UTC  no API request: two billing cycles, the last was in that of 2026-01
-           2026-03-02 00:00 UTC  notice: written 2026-02-23 00:00 UTC + 7 days
-        Any login or API request of it.
-        Tier plus or enterprise.
+        -> 2026-03-02 00:00 UTC  no API request: for two billing cycles, the last was on 2026-01
+           2026-03-02 00:00 UTC  notice: given 2026-02-23 00:00 UTC + 7 days
+        Any login or API request of the organization.
+        A change of its tier to plus or enterprise.
         """,
         """
         On 2 March 2026, 00:00 UTC, your organization will be closed because it is not used.
@@ -185,8 +185,8 @@ CASES = {
         "0 | acme created free\n1 | acme commits c-1 from=10 to=40",
         "2",
         """
-        It never had a plan
-        Nothing but that commitment:c-1 begins on 2026-01-11 00:00 UTC (in 8 days).
+        It has never had a plan, so it is not canceled.
+        Nothing, except that commitment:c-1 begins on 2026-01-11 00:00 UTC (in 8 days).
         """,
         "Your plan begins on 11 January 2026, 00:00 UTC.",
     ),
@@ -196,18 +196,18 @@ CASES = {
         """
         deactivated was due on 2026-03-02 00:00 UTC (5 days ago), the latest of:
         -> 2026-03-02 00:00 UTC  no API request
-        Postponed: the feed logins was silent for too long (never heard).
-        Postponed: the feed api_requests was silent for too long (last heard 2026-01-03 00:00 UTC).
-        It is looked at again on 2026-03-08 00:00 UTC (in 1 day).
+        Postponed: the feed logins was silent for too long (no message ever).
+        Postponed: the feed api_requests was silent for too long (last message 2026-01-03 00:00 UTC
+        It is checked again on 2026-03-08 00:00 UTC (in 1 day).
         """,
-        "It may happen any day that your organization will be closed because it is not used.",
+        "Any day now, your organization will be closed because it is not used.",
     ),
     "free and in use": Case(
         FREE + "40 | acme logs in",
         "41",
         """
         -> 2026-03-12 00:00 UTC  no login: since 2026-02-10 00:00 UTC + 30 days
-           2026-03-02 00:00 UTC  no API request: two billing cycles
+           2026-03-02 00:00 UTC  no API request: for two billing cycles
         """,
         "On 12 March 2026, 00:00 UTC, your organization will be closed because it is not used.",
     ),
@@ -219,7 +219,7 @@ CASES = {
         """,
         "6",
         """
-        aws:a-1 was superseded, and its successor does not count yet.
+        aws:a-1 was superseded, but its successor does not count yet.
         Canceled on 2026-01-13 00:00 UTC (in 6 days): aws:a-1 ends then, reason unknown.
         """,
         "Your plan ends on 13 January 2026, 00:00 UTC.",
@@ -228,13 +228,13 @@ CASES = {
         "0 | acme created free\n0 | feeds: daily 0..40",
         "40",
         """
-        Nobody used it: deactivated for inactivity. No data is deleted.
+        Deactivated for inactivity. No data is deleted.
         Support can reactivate it.
         Support: support.reactivate_organization.
         """,
         """
         Your organization was closed on 31 January 2026, 00:00 UTC, because it was not used. No data
-        To have it opened again, contact our Support team.
+        To have it reopened, contact our Support team.
         """,
     ),
     "canceled": Case(
@@ -243,24 +243,24 @@ CASES = {
         """
         Its last plan, aws:a-1 (payg), ended on 2026-01-06 00:00 UTC (canceled_at).
         Reason customer, initiator customer.
-        Policy default is pinned to it, and in force.
+        Policy default is pinned to it and in force.
         control_plane_loss on 2026-01-07 00:00 UTC (in 22 hours), the latest of:
         -> 2026-01-07 00:00 UTC  offset: canceled_at 2026-01-06 00:00 UTC + 1 day
-           2026-01-06 01:00 UTC  dwell: in its state since 2026-01-06 00:00 UTC + 1 hour
+           2026-01-06 01:00 UTC  dwell: in this state since 2026-01-06 00:00 UTC + 1 hour
         Then suspended on 2026-01-13 00:00 UTC (in 6 days 22 hours).
-        A new aws subscription on billing account 111 and then a sign-in of one of its users.
+        A new aws subscription on billing account 111, then a sign-in of one of its users.
         Support: support.reinstate_organization with grant_until.
         Support: support.place_hold
         Support: support.extend_grace, by up to 90 days more.
         """,
         """
         Your last plan ended on 6 January 2026, 00:00 UTC because it was canceled.
-        For now everything works as before.
+        For now, everything works as before.
         On 7 January 2026, 00:00 UTC, you will no longer be able to add users
         On 12 February 2026, 00:00 UTC, your organization will be closed, and all its content and da
-        buy another in the AWS Marketplace, then sign in
+        buy a new one in the AWS Marketplace, then sign in
         """,
-        absent="aws:a-1 being active again",
+        absent="aws:a-1 becoming active again",
     ),
     "without its control plane, and the grace was extended": Case(
         CANCELED + "5+1h | support: acme extend 10",
@@ -271,7 +271,7 @@ CASES = {
         An operator, for all organizations: marketplace-worker guard trip.
         """,
         """
-        Your applications go on working. You cannot add users
+        Your applications keep working. You cannot add users
         On 23 January 2026, 00:00 UTC, your API keys and your applications will stop working
         To get everything back, renew your plan
         """,
@@ -282,8 +282,8 @@ CASES = {
         """
         deactivated on 2026-02-12 00:00 UTC (in 5 days), the latest of:
            2026-02-09 00:00 UTC  offset: canceled_at 2026-01-03 00:00 UTC + 37 days
-        -> 2026-02-12 00:00 UTC  notice: written 2026-02-05 00:00 UTC + 7 days
-           2026-02-12 00:00 UTC  named date: what the notice said
+        -> 2026-02-12 00:00 UTC  notice: given 2026-02-05 00:00 UTC + 7 days
+           2026-02-12 00:00 UTC  named date: announced by the notice
         """,
         "your organization will be closed",
     ),
@@ -293,9 +293,9 @@ CASES = {
         """
         Its last plan, azure:s-1 (payg), ended
         Reason non_payment, initiator marketplace.
-           2026-02-03 00:00 UTC  floor: the marketplace wants the data kept until then
-        azure:s-1 being active again
-        For what Azure says is active again: Support's reinstate request after it.
+           2026-02-03 00:00 UTC  floor: the marketplace requires the data until then
+        azure:s-1 becoming active again
+        If Azure reports it active again: also Support's reinstate request.
         """,
         """
         because a payment failed.
@@ -308,10 +308,10 @@ CASES = {
         CANCELED,
         "5+2h",
         """
-        control_plane_loss as soon as a worker looks at it, due since 2026-01-07 00:00 UTC (24 days
+        control_plane_loss at the next poll of a worker, due since 2026-01-07 00:00 UTC (24 days
         Then suspended on 2026-02-03 00:00 UTC
         """,
-        "Very soon you will no longer be able to add users",
+        "Very soon, you will no longer be able to add users",
         now="30",
     ),
     "its billing account is another's too": Case(
@@ -328,18 +328,18 @@ CASES = {
         5 | aws:p/c unsubscribe-success
         """,
         "6",
-        "An active plan: aws:p/c being active again, another subscription linked to it or",
+        "An active plan: aws:p/c becoming active again, another subscription linked to it or",
         "Your last plan ended",
     ),
     "on hold until it is released": Case(
         CANCELED + "8 | support: acme hold legal",
         "9",
         """
-        Nothing: a legal hold stands since 2026-01-09 00:00 UTC, until it is released.
-        After that suspended: the dwell counts anew, and notices are written anew.
+        Nothing: under a legal hold since 2026-01-09 00:00 UTC, until it is released.
+        After that suspended: dwell and notices start again.
         """,
         """
-        Nothing changes for the time being.
+        Nothing will change for the time being.
         Our Support team can tell you more.
         """,
         absent="support.place_hold",
@@ -348,23 +348,23 @@ CASES = {
         CANCELED + "8 | support: acme hold commercial until=20",
         "9",
         """
-        Nothing: a commercial hold stands since 2026-01-09 00:00 UTC, until 2026-01-21 00:00 UTC.
+        Nothing: under a commercial hold since 2026-01-09 00:00 UTC, until 2026-01-21 00:00 UTC.
         After that suspended, not before 2026-01-22 00:00 UTC (in 12 days)
         """,
-        "Nothing changes for the time being.",
+        "Nothing will change for the time being.",
     ),
     "pending until a user signs in": Case(
         CANCELED + "8 | aws:a-9 License Updated account=111",
         "9",
         """
         aws:a-9 is active since 2026-01-09 00:00 UTC: reinstatement is pending.
-        Completed when a user of it signs in.
-        the deadline of suspended stands still
-        by a sign-in of one of its users later than 2026-01-09 00:00 UTC.
+        A sign-in of one of its users completes it.
+        the deadline of suspended is paused
+        A sign-in of one of its users after 2026-01-09 00:00 UTC.
         Support: support.reinstate_organization.
         """,
         """
-        You have a new plan. Until it is confirmed, nothing more will be taken away.
+        You have a new plan. Until it is confirmed, you will not lose any more access.
         To confirm it, sign in to your organization.
         """,
     ),
@@ -373,7 +373,7 @@ CASES = {
         "12",
         """
         azure:s-1 is active since 2026-01-09 00:00 UTC: reinstatement is pending.
-        Completed by Support's reinstate request.
+        Support's reinstate request completes it.
         """,
         "To confirm it, contact our Support team.",
     ),
@@ -384,7 +384,7 @@ CASES = {
         + "10 | aws:a-9 Agreement Ended CANCELLED",
         "11",
         "+ 7 days + 3 days extended + 2 days pending",
-        "Your applications go on working.",
+        "Your applications keep working.",
     ),
     "a plan of its own begins in time": Case(
         CANCELED + "6 | acme commits c-1 from=9 to=40",
@@ -392,7 +392,7 @@ CASES = {
         """
         Reinstated on 2026-01-10 00:00 UTC (in 1 day): commitment:c-1 begins then.
         """,
-        "Your next plan begins on 10 January 2026, 00:00 UTC; from then on everything works again.",
+        "Your next plan begins on 10 January 2026, 00:00 UTC. From then on, everything will work",
     ),
     "its one commitment has not begun after all": Case(
         """
@@ -402,14 +402,14 @@ CASES = {
 """,
         "13",
         "Reinstated on 2026-04-11 00:00 UTC (in 87 days): commitment:c-1 begins then.",
-        "Your next plan begins on 11 April 2026, 00:00 UTC; from then on everything works again.",
+        "Your next plan begins on 11 April 2026, 00:00 UTC. From then on, everything will work",
     ),
     "a plan of its own begins after the next step": Case(
         CANCELED + "6 | acme commits c-1 from=20 to=40",
         "8",
         """
         suspended on 2026-01-21 00:00 UTC
-        -> 2026-01-21 00:00 UTC  commitment: it was bought, and starts then
+        -> 2026-01-21 00:00 UTC  commitment: already bought, starts then
         commitment:c-1, which begins on 2026-01-21 00:00 UTC.
         """,
         "your API keys and your applications will stop working",
@@ -428,7 +428,7 @@ CASES = {
         "11",
         """
         suspended on 2026-01-13 00:00 UTC (in 1 day)
-        It will be withheld then. The guard for steps is tripped since 2026-01-11 00:00 UTC, by olga
+        It will be withheld. The guard for steps is tripped since 2026-01-11 00:00 UTC, by olga
         """,
         "On 13 January 2026",
         absent="marketplace-worker guard trip",
@@ -438,7 +438,7 @@ CASES = {
         "5+1h",
         """
         control_plane_loss on 2026-01-07
-        It will be withheld then.
+        It will be withheld.
         """,
         "Your last plan ended",
         absent="marketplace-worker guard trip",
@@ -455,19 +455,19 @@ CASES = {
         "14",
         """
         suspended was due on 2026-01-13 00:00 UTC (2 days ago)
-        The guard withholds it since 2026-01-13 00:00 UTC.
+        The guard has withheld it since 2026-01-13 00:00 UTC.
         The guard for steps is tripped since 2026-01-11 00:00 UTC, by olga: a faulty import.
-        It is taken once an operator lets it: marketplace-worker guard release.
+        It is taken once an operator releases it: marketplace-worker guard release.
         """,
-        "It may happen any day that your API keys and your applications will stop working",
+        "Any day now, your API keys and your applications will stop working",
     ),
     "deactivated by its cancellation": Case(
         CANCELED + "44 | other created owner=acme@x.org",
         "50",
         """
-        Its cancellation ran its course: its data is deleted, and it cannot come back.
+        Deactivated at the end of its cancellation: its data is deleted, no reinstatement.
         Its last plan ended on 2026-01-06 00:00 UTC (canceled_at).
-        Nothing: nothing leaves this state by itself.
+        Nothing: this state does not change by itself.
         """,
         """
         Your organization was closed on 12 February 2026, 00:00 UTC, because it had no plan for too
@@ -480,9 +480,9 @@ CASES = {
         + "6 | support: acme deactivate\n7 | other created owner=acme@x.org",
         "9",
         """
-        Support asked for its deactivation. No data is deleted.
+        Deactivated at Support's request. No data is deleted.
         Support can reactivate it.
-        Not now: another organization has its owner's email (email_in_use).
+        Not now: another organization uses its owner's email (email_in_use).
         """,
         "Our Support team closed your organization on 7 January 2026",
     ),
@@ -527,7 +527,8 @@ def test_a_policy_that_is_not_pinned_counts_only_where_it_is_kinder() -> None:
     newer = Policies(Policy(version="newer"), {"default": Policy()})
     words = for_operators(explain(fleet.organization(ACME), fleet, newer, now=moment("6")))
     assert (
-        "Policy default is pinned to it; newer, in force, counts where it is kinder." in words.why
+        "Policy default is pinned to it; newer is in force and applies if more lenient."
+        in words.why
     )
 
 

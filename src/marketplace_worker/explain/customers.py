@@ -43,18 +43,18 @@ _BECAUSE = {
     StateReason.CUSTOMER: "because it was canceled",
     StateReason.VENDOR: "because we ended it",
     StateReason.NON_PAYMENT: "because a payment failed",
-    StateReason.COMMIT_EXPIRED: "because its term was over",
-    StateReason.GRANT_EXPIRED: "because the time that we gave you was over",
+    StateReason.COMMIT_EXPIRED: "because its term ended",
+    StateReason.GRANT_EXPIRED: "because the extra time that we granted ended",
 }
 
 _ALLOWS = {
-    State.CANCELED: "For now everything works as before.",
+    State.CANCELED: "For now, everything works as before.",
     State.CONTROL_PLANE_LOSS: (
-        "Your applications go on working. You cannot add users or clusters, or change clusters."
+        "Your applications keep working. You cannot add users or clusters, or change clusters."
     ),
     State.SUSPENDED: (
-        "Your API keys and your applications have stopped working, and your content cannot be "
-        "reached. You can still sign in."
+        "Your API keys and your applications have stopped working, and your content is not "
+        "accessible. You can still sign in."
     ),
 }
 
@@ -63,17 +63,17 @@ _WILL = {
         "you will no longer be able to add users or clusters, or to change clusters"
     ),
     State.SUSPENDED: (
-        "your API keys and your applications will stop working, and your content will be out of "
-        "reach"
+        "your API keys and your applications will stop working, and your content will not be "
+        "accessible"
     ),
     State.DEACTIVATED: (
-        "your organization will be closed, and all its content and data will be deleted for good"
+        "your organization will be closed, and all its content and data will be permanently deleted"
     ),
 }
 
 _UNUSED = (
     "your organization will be closed because it is not used. No data will be deleted, and our "
-    "Support team will be able to open it again"
+    "Support team can reopen it"
 )
 
 _CONTACT = "Our Support team can tell you more."
@@ -128,7 +128,7 @@ def _next(explanation: Explanation) -> Iterator[str]:
     comes, now = explanation.next, explanation.now
     match comes:
         case NothingComes():
-            yield "Nothing changes by itself."
+            yield "No change is planned."
         case PlanEnds(at=at) if at > now:
             yield f"Your plan ends on {day(at)}."
         case PlanEnds(at=at):
@@ -136,19 +136,19 @@ def _next(explanation: Explanation) -> Iterator[str]:
         case PlanStarts(at=at):
             yield f"Your plan begins on {day(at)}."
         case ComesBack(at=at) if at > now:
-            yield f"Your next plan begins on {day(at)}; from then on everything works again."
+            yield f"Your next plan begins on {day(at)}. From then on, everything will work again."
         case ComesBack():
-            yield "Your plan is active again; everything will work again in a moment."
+            yield "Your plan is active again. Everything will work again in a moment."
         case NoticeComes(deadline=deadline) | StepComes(deadline=deadline):
             if deadline.at > now:
                 yield f"On {day(deadline.at)}, {_will(explanation, deadline.step)}."
             else:
-                yield f"Very soon {_will(explanation, deadline.step)}."
+                yield f"Very soon, {_will(explanation, deadline.step)}."
             yield from _afterwards(explanation)
         case Withheld(deadline=deadline) | Postponed(deadline=deadline):
-            yield f"It may happen any day that {_will(explanation, deadline.step)}."
+            yield f"Any day now, {_will(explanation, deadline.step)}."
         case OnHold():
-            yield "Nothing changes for the time being."
+            yield "Nothing will change for the time being."
         case AwaitsCompletion():
             yield from _awaits(comes)
 
@@ -163,7 +163,7 @@ def _afterwards(explanation: Explanation) -> Iterator[str]:
 
 
 def _awaits(comes: AwaitsCompletion) -> Iterator[str]:
-    yield "You have a new plan. Until it is confirmed, nothing more will be taken away."
+    yield "You have a new plan. Until it is confirmed, you will not lose any more access."
     if comes.until is not None:
         yield f"That plan ends on {day(comes.until)}."
 
@@ -179,7 +179,8 @@ def _stops(explanation: Explanation) -> Iterator[str]:
         case ComesBack() | PlanStarts():
             return
         case PlanEnds():
-            yield f"To go on without a break, renew your plan or buy another{_where(explanation)}."
+            where = _where(explanation)
+            yield f"To continue without interruption, renew your plan or buy a new one{where}."
         case AwaitsCompletion(completed_by=completed_by):
             by_sign_in = completed_by is CompletedBy.SIGN_IN
             what = "sign in to your organization" if by_sign_in else "contact our Support team"
@@ -194,7 +195,7 @@ def _of_closed(explanation: Explanation) -> Iterator[str]:
     why = explanation.why
     if isinstance(why, Closed):
         yield (
-            "To have it opened again, contact our Support team."
+            "To have it reopened, contact our Support team."
             if why.cause.recoverable
             else "You are welcome to create a new organization."
         )
@@ -206,11 +207,12 @@ def _prevent(explanation: Explanation) -> Iterator[str]:
         return
     aim = "prevent this" if explanation.state is State.CANCELED else "get everything back"
     yield (
-        f"To {aim}, renew your plan or buy another{_where(explanation)}, then sign in to your "
+        f"To {aim}, renew your plan or buy a new one{_where(explanation)}, then sign in to your "
         "organization."
     )
     if Marketplace.AZURE in explanation.marketplaces:
-        yield f"With a plan of {_MARKETPLACES[Marketplace.AZURE]}, also contact our Support team."
+        azure = _MARKETPLACES[Marketplace.AZURE]
+        yield f"For a plan in the {azure}, also contact our Support team."
     yield "If you need more time, contact our Support team."
 
 

@@ -47,34 +47,34 @@ from marketplace_worker.lifecycle.vocabulary import (
 )
 
 _QUIET = {
-    NoChangeReason.NOT_CREATED: "Nothing: no state is decided before organization.created comes.",
-    NoChangeReason.PLAN_GOES_ON: "Nothing: no end of its plan is known.",
-    NoChangeReason.TIER_IS_EXEMPT: "Nothing: only the free tier is ever inactive.",
-    NoChangeReason.DEACTIVATED: "Nothing: nothing leaves this state by itself.",
+    NoChangeReason.NOT_CREATED: "Nothing: it has no state until organization.created arrives.",
+    NoChangeReason.PLAN_GOES_ON: "Nothing: its plan has no known end.",
+    NoChangeReason.TIER_IS_EXEMPT: "Nothing: only the free tier is subject to inactivity.",
+    NoChangeReason.DEACTIVATED: "Nothing: this state does not change by itself.",
 }
 
 _RULES = {
     DeadlineRule.OFFSET: "offset: canceled_at",
-    DeadlineRule.DWELL: "dwell: in its state since",
-    DeadlineRule.NOTICE: "notice: written",
-    DeadlineRule.FLOOR: "floor: the marketplace wants the data kept until then",
-    DeadlineRule.COMMITMENT: "commitment: it was bought, and starts then",
-    DeadlineRule.NAMED_DATE: "named date: what the notice said",
+    DeadlineRule.DWELL: "dwell: in this state since",
+    DeadlineRule.NOTICE: "notice: given",
+    DeadlineRule.FLOOR: "floor: the marketplace requires the data until then",
+    DeadlineRule.COMMITMENT: "commitment: already bought, starts then",
+    DeadlineRule.NAMED_DATE: "named date: announced by the notice",
     DeadlineRule.NO_LOGIN: "no login: since",
-    DeadlineRule.NO_API_REQUEST: "no API request: two billing cycles, the last was in that of",
+    DeadlineRule.NO_API_REQUEST: "no API request: for two billing cycles, the last was on",
 }
 
 _CLOSED = {
     DeactivationCause.MARKETPLACE_CANCELLATION: (
-        "Its cancellation ran its course: its data is deleted, and it cannot come back."
+        "Deactivated at the end of its cancellation: its data is deleted, no reinstatement."
     ),
-    DeactivationCause.INACTIVITY: "Nobody used it: deactivated for inactivity. No data is deleted.",
-    DeactivationCause.SUPPORT_REQUEST: "Support asked for its deactivation. No data is deleted.",
+    DeactivationCause.INACTIVITY: "Deactivated for inactivity. No data is deleted.",
+    DeactivationCause.SUPPORT_REQUEST: "Deactivated at Support's request. No data is deleted.",
 }
 
 
 def for_operators(explanation: Explanation) -> Sentences:
-    """The whole of it, in sentences; no personal data."""
+    """The complete explanation in sentences, without personal data."""
     return Sentences(
         (*_why(explanation), *(_link(each, explanation) for each in explanation.links)),
         tuple(_next(explanation)),
@@ -110,9 +110,9 @@ def _why(explanation: Explanation) -> Iterator[str]:
     why = explanation.why
     match why:
         case NotCreated():
-            yield "It was never created: no organization.created has come."
+            yield "It was never created: no organization.created has arrived."
             if why.kept:
-                yield "What else was told of it is kept, and counts when that comes."
+                yield "Other messages about it are stored, and take effect when it arrives."
         case OnPlan():
             yield f"It has an active plan: {listed([_plan(each) for each in why.plans])}."
             if why.reason is StateReason.REINSTATED and explanation.since is not None:
@@ -132,10 +132,10 @@ def _plan(plan: PlanOnFile) -> str:
 
 def _why_without(why: WithoutPlan, since: datetime | None) -> str:
     if why.ended is not None:
-        return f"Its last plan, {why.ended}, has ended, and no worker has looked at it since."
+        return f"Its last plan, {why.ended}, has ended; no worker has processed this yet."
     if why.reason is StateReason.REACTIVATED and since is not None:
         return f"Support reactivated it on {moment(since)}; it has had no plan since."
-    return "It never had a plan, and what never had one is not canceled."
+    return "It has never had a plan, so it is not canceled."
 
 
 def _why_closed(why: Closed) -> Iterator[str]:
@@ -145,19 +145,20 @@ def _why_closed(why: Closed) -> Iterator[str]:
     if why.cause.recoverable:
         yield "Support can reactivate it."
     if why.email_in_use:
-        yield "Not now: another organization has its owner's email (email_in_use)."
+        yield "Not now: another organization uses its owner's email (email_in_use)."
 
 
 def _why_ended(explanation: Explanation, why: PlanEnded) -> Iterator[str]:
-    plan_type = why.plan_type or "plan type unknown: the longest timeline"
+    plan_type = why.plan_type or "plan type unknown, so the longest timeline"
     name = f"{why.plan} ({plan_type})" if why.plan else plan_type
     yield f"Its last plan, {name}, ended on {moment(why.canceled_at)} (canceled_at)."
     yield f"Reason {why.reason}, initiator {why.initiator}."
     pinned, in_force = explanation.standing.policy_version, explanation.policy_in_force
     if pinned == in_force:
-        yield f"Policy {pinned} is pinned to it, and in force."
+        yield f"Policy {pinned} is pinned to it and in force."
     else:
-        yield f"Policy {pinned} is pinned to it; {in_force}, in force, counts where it is kinder."
+        newer = f"{in_force} is in force and applies if more lenient"
+        yield f"Policy {pinned} is pinned to it; {newer}."
 
 
 def _link(link: NotableLink, explanation: Explanation) -> str:
@@ -166,10 +167,10 @@ def _link(link: NotableLink, explanation: Explanation) -> str:
     text = f"{link.subscription} was linked to {to} on {moment(link.linked_at)}"
     if link.taken_from is not None:
         taken_from = "it" if link.taken_from == here else link.taken_from
-        text += f", which took it from {taken_from}"
+        text += f", and taken from {taken_from}"
     if link.account_contradicts:
-        text += "; the link names another billing account than was known: is it the customer's?"
-    return text if text.endswith("?") else f"{text}."
+        text += "; the link names another billing account than expected: check whose it is"
+    return f"{text}."
 
 
 # --- next -----------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def _next(explanation: Explanation) -> Iterator[str]:
         case PlanEnds():
             yield from _plan_ends(comes, now)
         case PlanStarts():
-            yield f"Nothing but that {comes.plan} begins on {_far(comes.at, now)}."
+            yield f"Nothing, except that {comes.plan} begins on {_far(comes.at, now)}."
         case ComesBack():
             yield _comes_back(comes, now)
         case NoticeComes():
@@ -204,27 +205,26 @@ def _next(explanation: Explanation) -> Iterator[str]:
 def _comes_back(comes: ComesBack, now: datetime) -> str:
     if comes.at > now:
         return f"Reinstated on {_far(comes.at, now)}: {comes.plan} begins then."
-    return f"Reinstated as soon as a worker looks at it: {comes.plan or 'a plan'} is active."
+    return f"Reinstated at the next poll of a worker: {comes.plan or 'a plan'} is active."
 
 
 def _notice(comes: NoticeComes, now: datetime) -> str:
     step = comes.deadline.step
     if comes.at > now:
-        return f"The notice of {step} is written on {_far(comes.at, now)}."
+        return f"Notice of {step} is given on {_far(comes.at, now)}."
     return (
-        f"The notice of {step} is written as soon as a worker looks at it, due since "
-        f"{_far(comes.at, now)}."
+        f"Notice of {step} is given at the next poll of a worker, due since {_far(comes.at, now)}."
     )
 
 
 def _step(explanation: Explanation, deadline: Deadline) -> Iterator[str]:
     now = explanation.now
-    due = f"as soon as a worker looks at it, due since {_far(deadline.at, now)}"
+    due = f"at the next poll of a worker, due since {_far(deadline.at, now)}"
     when = f"on {_far(deadline.at, now)}" if deadline.at > now else due
     yield f"{deadline.step} {when}, the latest of:"
     yield from _terms(deadline)
     if explanation.tripped is not None:
-        yield f"It will be withheld then. {_trip(explanation.tripped)}"
+        yield f"It will be withheld. {_trip(explanation.tripped)}"
     for each in explanation.schedule[1:]:
         yield f"Then {each.state} on {_far(each.at, now)}."
 
@@ -238,10 +238,10 @@ def _terms(deadline: Deadline) -> Iterator[str]:
 def _withheld(comes: Withheld, now: datetime) -> Iterator[str]:
     yield f"{comes.deadline.step} was due on {_far(comes.deadline.at, now)}, the latest of:"
     yield from _terms(comes.deadline)
-    yield f"The guard withholds it since {moment(comes.since)}."
+    yield f"The guard has withheld it since {moment(comes.since)}."
     if comes.trip is not None:
         yield _trip(comes.trip)
-    yield "It is taken once an operator lets it: marketplace-worker guard release."
+    yield "It is taken once an operator releases it: marketplace-worker guard release."
 
 
 def _postponed(comes: Postponed, now: datetime) -> Iterator[str]:
@@ -249,38 +249,38 @@ def _postponed(comes: Postponed, now: datetime) -> Iterator[str]:
     yield from _terms(comes.deadline)
     for each in comes.feeds:
         at = each.last_heard_at
-        heard = f"last heard {moment(at)}" if at else "never heard"
+        heard = f"last message {moment(at)}" if at else "no message ever"
         yield f"Postponed: the feed {each.feed} was silent for too long ({heard})."
     for unread in comes.unread:
-        whose = "its use" if unread.named else "anybody's use"
+        whose = "by it" if unread.named else "by any organization"
         yield (
-            f"Postponed until {moment(unread.until)}: records of the feed {unread.feed} that could "
-            f"not be read may be {whose}."
+            f"Postponed until {moment(unread.until)}: unreadable records of the feed {unread.feed} "
+            f"may be use {whose}."
         )
     if comes.unread:
         yield (
-            "See marketplace-worker dead-letters groups: redrive what can be read by now, and "
-            "discard with --no-use what was no use."
+            "See marketplace-worker dead-letters groups: redrive what can be read now; discard "
+            "with --no-use what was no real use."
         )
-    yield f"It is looked at again on {_far(comes.looks_again_at, now)}."
+    yield f"It is checked again on {_far(comes.looks_again_at, now)}."
 
 
 def _on_hold(comes: OnHold, now: datetime) -> Iterator[str]:
     for hold in comes.holds:
         ends = f"until {moment(hold.expires_at)}" if hold.expires_at else "until it is released"
-        yield f"Nothing: a {hold.kind} hold stands since {moment(hold.placed_at)}, {ends}."
+        yield f"Nothing: under a {hold.kind} hold since {moment(hold.placed_at)}, {ends}."
     at = f", not before {_far(comes.not_before, now)}" if comes.not_before else ""
-    yield f"After that {comes.step}{at}: the dwell counts anew, and notices are written anew."
+    yield f"After that {comes.step}{at}: dwell and notices start again."
 
 
 def _plan_ends(comes: PlanEnds, now: datetime) -> Iterator[str]:
     if comes.superseded:
-        yield f"{comes.plan} was superseded, and its successor does not count yet."
+        yield f"{comes.plan} was superseded, but its successor does not count yet."
     if comes.at > now:
         yield f"Canceled on {_far(comes.at, now)}: {comes.plan} ends then, reason {comes.reason}."
     else:
         yield (
-            f"Canceled as soon as a worker looks at it: {comes.plan} ended on "
+            f"Canceled at the next poll of a worker: {comes.plan} ended on "
             f"{_far(comes.at, now)}, reason {comes.reason}."
         )
 
@@ -289,12 +289,12 @@ def _awaits(comes: AwaitsCompletion, now: datetime) -> Iterator[str]:
     yield f"{comes.subscription} is active since {moment(comes.since)}: reinstatement is pending."
     match comes.completed_by:
         case CompletedBy.SIGN_IN:
-            yield "Completed when a user of it signs in."
+            yield "A sign-in of one of its users completes it."
         case CompletedBy.SUPPORT:
-            yield "Completed by Support's reinstate request."
-    yield f"Meanwhile no step is taken, and the deadline of {comes.step} stands still."
+            yield "Support's reinstate request completes it."
+    yield f"Meanwhile no step is taken, and the deadline of {comes.step} is paused."
     if comes.until is not None:
-        yield f"That plan ends on {_far(comes.until, now)}; then the time that was left goes on."
+        yield f"That plan ends on {_far(comes.until, now)}; the deadline then resumes."
 
 
 def _far(at: datetime, now: datetime) -> str:
@@ -312,24 +312,24 @@ def _trip(trip: Trip) -> str:
 def _remedy(remedy: Remedy) -> str:
     match remedy:
         case AnyPlan(own=own):
-            again = [f"{key} being active again" for key in own]
+            again = [f"{key} becoming active again" for key in own]
             others = ["another subscription linked to it", "a commitment that has begun"]
             return f"An active plan: {listed([*again, *others], 'or')}."
         case PlanBegins(plan=plan, at=at):
             return f"{plan}, which begins on {moment(at)}."
         case NewSubscription(account=(marketplace, account), completed_by=completed_by):
-            then = " and then a sign-in of one of its users" if completed_by else ""
+            then = ", then a sign-in of one of its users" if completed_by else ""
             return f"A new {marketplace} subscription on billing account {account}{then}."
         case AzureNeedsSupport():
-            return "For what Azure says is active again: Support's reinstate request after it."
+            return "If Azure reports it active again: also Support's reinstate request."
         case SignIn(after=after):
-            return f"It is completed by a sign-in of one of its users later than {moment(after)}."
+            return f"A sign-in of one of its users after {moment(after)}."
         case RequestToSupport():
             return _request(remedy)
         case AnyActivity():
-            return "Any login or API request of it."
+            return "Any login or API request of the organization."
         case OtherTier():
-            return "Tier plus or enterprise."
+            return "A change of its tier to plus or enterprise."
         case KillSwitch():
             return "An operator, for all organizations: marketplace-worker guard trip."
 
@@ -341,6 +341,6 @@ def _request(request: RequestToSupport) -> str:
         case SupportRequestKind.EXTEND_GRACE:
             return f"Support: support.extend_grace, by up to {request.days_max} days more."
         case SupportRequestKind.PLACE_HOLD:
-            return "Support: support.place_hold, for as long as the hold stands."
+            return "Support: support.place_hold, while the hold is in place."
         case other:
             return f"Support: support.{other}."
