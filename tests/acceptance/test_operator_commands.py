@@ -440,6 +440,36 @@ async def test_the_guard_for_requests_is_shown_and_released_by_itself(
     assert (status, out) == (0, "released: requested deactivations are accepted again\n")
 
 
+async def test_guard_status_counts_the_steps_of_the_last_hour_by_their_kind(
+    typed: Type, worker: Worker, clock: MovableClock
+) -> None:
+    """Entries into `control_plane_loss` apart from what harms; an hour later neither counts."""
+    for name in ("a", "b", "c"):
+        await ingest_lines(worker, clock, *canceled(name))
+    await ingest_lines(worker, clock, created(1, "d", tier="plus"))
+
+    async def counted() -> tuple[int, int, int]:
+        found = await document(typed, "guard", "status")
+        steps = found["steps"]
+        assert (steps["harmful"]["limit"], steps["control_plane_loss"]["limit"]) == (50, 50)
+        assert found["organizations"] == 4
+        loss, harmful = steps["control_plane_loss"]["counted"], steps["harmful"]["counted"]
+        withheld = len(found["withheld"])
+        return loss, harmful, withheld
+
+    await wait(worker, clock, 2)
+    assert set((await states(worker)).values()) == {"control_plane_loss", "active"}
+    assert await counted() == (3, 0, 0)
+    while "control_plane_loss" in (await states(worker)).values():
+        await wait(worker, clock, (clock.now - at(0)) / timedelta(hours=1) / 24 + 0.5)
+    clock.now = await worker.pool.fetchval("SELECT max(decided_at) FROM decisions")
+    assert await counted() == (0, 3, 0)
+    clock.now += timedelta(minutes=59)
+    assert await counted() == (0, 3, 0)
+    clock.now += timedelta(minutes=2)
+    assert await counted() == (0, 0, 0)
+
+
 async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) -> None:
     """Exit status 2 and a sentence; the journal has what was typed."""
     status, out, err = await typed("guard", "release", "--by", "Olga", "--reason", "?")
@@ -552,6 +582,8 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
 
 async def test_what_was_discarded_is_redriven_by_its_id_alone(typed: Type, fleet: Worker) -> None:
     """`--all` and `--group` take what waits; who names an id has looked at it."""
+    await typed("dead-letters", "redrive", "1", *BECAUSE)
+    assert "2        1 (50%)  " in await printed(typed, "dead-letters", "groups")
     assert (await typed("dead-letters", "discard", "4", *BECAUSE))[1] == "discarded: 1\n"
     done = json.loads((await typed("dead-letters", "redrive", "--all", *BECAUSE, "--json"))[1])
     assert [each["id"] for each in done["results"]] == [1, 2, 3, 5]
