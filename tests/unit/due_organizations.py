@@ -232,7 +232,7 @@ def announced_too_lately(world: World, margin: timedelta) -> None:
 def announced_for_later(world: World, margin: timedelta) -> None:
     """What was said is kept."""
     if (notice := world.acme().notice) is not None:
-        become(world, notice=replace(notice, names=TODAY + margin))
+        become(world, notice=replace(notice, announced_for_at=TODAY + margin))
 
 
 # 4: the marketplaces' floors.

@@ -89,7 +89,7 @@ class Ledger:
         """Where it stands before anything more is said."""
         allowed = here.state.capabilities
         opened = {name: getattr(allowed, name) for name in ("manage", "data", "api_keys", "login")}
-        notice = (here.notice.step, here.notice.names) if here.notice else None
+        notice = (here.notice.step, here.notice.announced_for_at) if here.notice else None
         return Ledger(
             here.state, opened | {"email": here.locked_email is None}, notice, here.sequence
         )
@@ -293,7 +293,7 @@ def check_step(world: World, told: DecisionRecord, result: CaseResult, event: Ev
         notice = before.notice
         assert notice is not None, "no notice, no step"
         assert notice.step is state
-        assert now >= notice.names
+        assert now >= notice.announced_for_at
         for policy in both_policies(world, before):
             inactive = before.state is State.ACTIVE
             lead = policy.notice.inactivity if inactive else policy.notice.of(state)

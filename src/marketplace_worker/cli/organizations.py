@@ -106,7 +106,7 @@ def _as_shown(found: Report) -> dict[str, object]:
         "notice": organization.notice
         and {
             "step": organization.notice.step,
-            "at": organization.notice.names,
+            "at": organization.notice.announced_for_at,
             "given_at": organization.notice.given_at,
         },
         "pending": organization.pending,
@@ -135,7 +135,7 @@ def _facts(found: Report) -> dict[str, Cell]:
         "reason": organization.reason and f"{organization.reason}, by {organization.initiator}",
         "plan type": organization.plan_type,
         "next step": f"{step.state} on {moment(step.at)}" if step else None,
-        "notice": f"{notice.step} on {moment(notice.names)}" if notice else None,
+        "notice": f"{notice.step} on {moment(notice.announced_for_at)}" if notice else None,
         "notice given": notice.given_at if notice else None,
         "pending": f"{pending.subscription}, completed by {pending.completed_by}"
         if pending

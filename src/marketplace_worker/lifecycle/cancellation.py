@@ -54,12 +54,12 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A standing notice: `step` comes at `names`, as it said; written at `given_at`.
+    """A standing notice: it announced `step` for `announced_for_at`, and was written at `given_at`.
 
-    `correlation_id` is that of the story that it began: one of inactivity.
+    `correlation_id`: that of the events from the notice on, where no cancellation runs.
     """
 
     step: State
-    names: datetime
+    announced_for_at: datetime
     given_at: datetime
     correlation_id: str | None = None

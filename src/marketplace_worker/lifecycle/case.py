@@ -1,11 +1,12 @@
-"""One organization under decision: what becomes of it, and what is said of that.
+"""One organization during one decision: its transitions, and the events that they publish.
 
-Only a `Case` moves a state; each move says what lifecycle.md section 9 asks for.
+Only a `Case` changes a state; each change emits the events of lifecycle.md section 9.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypedDict
 
 from marketplace_worker.lifecycle import effects
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
@@ -24,18 +25,36 @@ from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.organization import LatestWins, Organization, Recovery
 from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Initiator, StateReason, Tier
+from marketplace_worker.lifecycle.vocabulary import (
+    DeactivationCause,
+    Initiator,
+    PlanType,
+    StateReason,
+    Tier,
+)
+
+
+class _Entering(TypedDict):
+    """The fields of an organization that every transition sets."""
+
+    state: State
+    previous_state: State
+    entered_at: datetime
+    dwells_from: datetime | None
+    pending: None
+    notice: None
+    withheld_at: None
 
 
 @dataclass(slots=True)
 class Case(OrganizationView):
-    """Lives for one look at one organization.
+    """One organization during one decision.
 
-    `organization` is it as decided so far, and `before` as it stood; `fleet` is read, `guard` is
-    asked before harm.
-    `correlation_id`: the story that events belong to where no cancellation is one.
-    `signed_in_at`: when the login was that is decided on, whether or not it is kept.  `clock_at`:
-    the clock of decisions, where the organization's own time is ahead of it.
+    `organization`: as decided so far; `before`: as stored.  `fleet` is only read.  `guard` judges
+    each destructive step before it is taken.
+    `correlation_id`: that of the events where no cancellation runs.  `signed_in_at`: the time of
+    the login that is decided on, whether or not it is kept.  `clock_at`: the clock of decisions,
+    where the organization's own time is ahead of it.
     """
 
     guard: GuardSession
@@ -47,18 +66,21 @@ class Case(OrganizationView):
     before: Organization = field(init=False)
 
     def __post_init__(self) -> None:
-        """Keep what it begins with."""
+        """Keep the stored organization, to compare with."""
         self.before = self.organization
 
     @property
     def fleet_time(self) -> datetime:
-        """By which the guard counts: one organization that is ahead forgets nothing of others."""
+        """The time by which the guard counts.
+
+        An organization whose own time is ahead must not move the guard's hour for all others.
+        """
         return self.now if self.clock_at is None else self.clock_at
 
-    # --- what is decided ---
+    # --- transitions ---
 
     def cancel(self, last_end: ActiveInterval) -> None:
-        """The last plan has ended: the beginning of the way down."""
+        """Begin a cancellation: the last plan has ended."""
         story = str(
             event_id(self.organization.id, self.organization.sequence + 1, EventKind.CANCELED)
         )
@@ -66,12 +88,7 @@ class Case(OrganizationView):
         self.update(
             replace(
                 self.organization,
-                state=State.CANCELED,
-                previous_state=self.organization.state,
-                entered_at=self.now,
-                dwells_from=None,
-                notice=None,
-                withheld_at=None,
+                **self._entering(State.CANCELED),
                 postponed_until=None,
                 reason=StateReason(last_end.reason),
                 initiator=last_end.initiator,
@@ -84,7 +101,7 @@ class Case(OrganizationView):
         self._emit_withdrawn(notice)
 
     def follow_last_end(self, last_end: ActiveInterval) -> None:
-        """When or why the last plan ended is told anew; the deadlines follow (section 2)."""
+        """Correct when and why the last plan ended; the deadlines follow (section 2)."""
         organization, cancellation = self.organization, self.organization.cancellation
         assert cancellation is not None
         reason = StateReason(last_end.reason)
@@ -109,7 +126,10 @@ class Case(OrganizationView):
         )
 
     def record_pending_intervals(self) -> None:
-        """The clock stood still for a plan also where that turns out to be another's."""
+        """Record for which plans the clock has stood still.
+
+        The pauses stay also where such a plan turns out to be another organization's.
+        """
         cancellation = self.organization.cancellation
         assert cancellation is not None
         waited = self.covered.waited(cancellation, self.now)
@@ -118,7 +138,7 @@ class Case(OrganizationView):
             self.update(replace(self.organization, cancellation=cancellation))
 
     def await_completion(self, interval: ActiveInterval) -> None:
-        """A plan is active again; the clock stands still until the reinstatement is completed."""
+        """Pause the cancellation: a plan is active again; its reinstatement is not completed."""
         assert interval.subscription is not None
         assert interval.waits_for is not None
         pending = Pending(interval.subscription, interval.waits_for, interval.starts_at)
@@ -128,8 +148,9 @@ class Case(OrganizationView):
             self._emit_pending(EventKind.REINSTATEMENT_PENDING, pending)
 
     def lapse_reinstatement(self) -> None:
-        """What was pending ended before it was completed, or is another's; the deadlines go on with
-        the time that was left.
+        """Resume the cancellation: the pending plan ended before completion, or is another's.
+
+        The deadlines go on with the time that was left.
         """
         pending = self.organization.pending
         assert pending is not None
@@ -141,20 +162,14 @@ class Case(OrganizationView):
         self.emit([(kind, details)], effective_at=self.now)
 
     def reinstate(self, proof: ActiveInterval, initiator: Initiator) -> None:
-        """It has an active plan again: undo what was in force, and nothing else."""
+        """End the cancellation: it has an active plan again.  Undoes what was revoked, no more."""
         before = self.organization
         assert before.cancellation is not None
         story = before.cancellation.correlation_id
         self.update(
             replace(
-                before,
-                state=State.ACTIVE,
-                previous_state=before.state,
-                entered_at=self.now,
-                dwells_from=None,
-                pending=None,
-                notice=None,
-                withheld_at=None,
+                self.organization,
+                **self._entering(State.ACTIVE),
                 reason=StateReason.REINSTATED,
                 initiator=initiator,
                 plan_type=proof.plan_type,
@@ -165,44 +180,32 @@ class Case(OrganizationView):
         self._emit_withdrawn(before.notice, story)
 
     def enter(self, state: State, at: datetime) -> None:
-        """Take the step of a cancellation whose deadline has come."""
+        """Enter the next state of a cancellation; its deadline came at `at`."""
         if state is State.DEACTIVATED:
             self.deactivate(DeactivationCause.MARKETPLACE_CANCELLATION, at)
             return
-        before = self.organization
-        self.update(
-            replace(
-                before,
-                state=state,
-                previous_state=before.state,
-                entered_at=self.now,
-                dwells_from=None,
-                notice=None,
-                withheld_at=None,
-            )
-        )
+        self.update(replace(self.organization, **self._entering(state)))
         self.emit(effects.of_step(state), effective_at=at)
 
     def deactivate(self, cause: DeactivationCause, at: datetime) -> None:
-        """Close the organization; its cause tells whether it can come back (section 6)."""
+        """Deactivate the organization; the cause decides whether that can be undone (section 6)."""
         before, removed = self.organization, self._removed()
         assert before.owner is not None, "a created organization has an owner"
-        closed = replace(
-            _with_the_reason_of(cause, before),
-            state=State.DEACTIVATED,
-            previous_state=before.state,
-            entered_at=self.now,
-            dwells_from=None,
-            pending=None,
-            notice=None,
-            withheld_at=None,
-            postponed_until=None,
-            cancellation=None if cause.recoverable else before.cancellation or self._lost(),
-            deactivation_cause=cause,
-            locked_email=before.owner.value,
-            published_closed=None,
+        reason, initiator, plan_type = _why_deactivated(cause, before)
+        self.update(
+            replace(
+                self.organization,
+                **self._entering(State.DEACTIVATED),
+                postponed_until=None,
+                reason=reason,
+                initiator=initiator,
+                plan_type=plan_type,
+                cancellation=None if cause.recoverable else before.cancellation or self._lost(),
+                deactivation_cause=cause,
+                locked_email=before.owner.value,
+                published_closed=None,
+            )
         )
-        self.update(closed)
         announced = before.notice.correlation_id if before.notice else None
         story = _story(before) or announced
         drafts = effects.of_deactivation(cause, before.state, removed, before.owner.value)
@@ -214,7 +217,7 @@ class Case(OrganizationView):
             self._emit_withdrawn(notice, story)
 
     def _lost(self) -> Cancellation:
-        """Of a cancellation that ran its course, and that a restore has lost: all that is known."""
+        """A stand-in for a cancellation that a restore has lost: it ended now, by the events."""
         sequence = self.organization.sequence + 1
         story = str(event_id(self.organization.id, sequence, EventKind.DEACTIVATED))
         return Cancellation(self.now, story, self.policies.current.version)
@@ -230,16 +233,15 @@ class Case(OrganizationView):
         )
 
     def reactivate(self) -> None:
-        """Support undoes a deactivation: active again, on the free tier, without the old plans."""
+        """Undo a deactivation for Support: active, on the free tier, without the old plans."""
         before = self.organization
         assert before.entered_at is not None
         self.update(
             replace(
-                before,
+                self.organization,
+                # A hold may have ended while it was deactivated: that stays as it is stored.
+                **self._entering(State.ACTIVE, before.dwells_from),
                 tier=LatestWins(self.now, self.causation_id, Tier.FREE),
-                state=State.ACTIVE,
-                previous_state=before.state,
-                entered_at=self.now,
                 reason=StateReason.REACTIVATED,
                 initiator=Initiator.SUPPORT,
                 plan_type=None,
@@ -251,22 +253,22 @@ class Case(OrganizationView):
         self.emit(effects.of_reactivation(before.locked_email), effective_at=self.now)
 
     def erase(self) -> None:
-        """Keep nothing personal of what is closed, not even the lock on an email."""
+        """Erase what is personal of a deactivated organization, the lock on its email too."""
         locked = self.organization.locked_email
         if locked is not None:
             self.emit([(EventKind.EMAIL_UNLOCKED, EmailDetails(locked))], effective_at=self.now)
         self.update(self.organization.without_personal_data(self.now))
         self.emit([(EventKind.ERASED, None)], effective_at=self.now)
 
-    def write_notice(self, step: State, names: datetime) -> None:
-        """Announce the next step; without a notice it is never taken."""
-        notice = Notice(step, names, given_at=self.now)
+    def write_notice(self, step: State, announced_for_at: datetime) -> None:
+        """Announce the next step for a date; a step that needs a notice is never taken without."""
+        notice = Notice(step, announced_for_at, given_at=self.now)
         if self.organization.cancellation is None:
             sequence = self.organization.sequence + 1
             story = str(event_id(self.organization.id, sequence, EventKind.NOTICE_GIVEN))
             notice = replace(notice, correlation_id=story)
         self.update(replace(self.organization, notice=notice))
-        details = NoticeDetails(step, names, self.schedule())
+        details = NoticeDetails(step, announced_for_at, self.schedule())
         self.emit(
             [(EventKind.NOTICE_GIVEN, details)],
             effective_at=self.now,
@@ -274,19 +276,35 @@ class Case(OrganizationView):
         )
 
     def withdraw_notice(self) -> None:
-        """The announced step is called off, or put off by a person; nothing where none stands."""
+        """Withdraw the standing notice; does nothing where there is none."""
         notice = self.organization.notice
         self.update(replace(self.organization, notice=None, withheld_at=None, postponed_until=None))
         self._emit_withdrawn(notice)
 
     def _emit_withdrawn(self, notice: Notice | None, story: str | None = None) -> None:
         if notice is not None:
-            details = NoticeDetails(notice.step, notice.names, schedule=None)
+            details = NoticeDetails(notice.step, notice.announced_for_at, schedule=None)
             self.emit(
                 [(EventKind.NOTICE_WITHDRAWN, details)],
                 effective_at=self.now,
                 story=story or notice.correlation_id,
             )
+
+    def _entering(self, state: State, dwells_from: datetime | None = None) -> _Entering:
+        """What every transition changes, for `replace`.
+
+        What concerned the next step of the state before is over: its notice, what the guard
+        withheld, and a reinstatement that was pending.
+        """
+        return {
+            "state": state,
+            "previous_state": self.organization.state,
+            "entered_at": self.now,
+            "dwells_from": dwells_from,
+            "pending": None,
+            "notice": None,
+            "withheld_at": None,
+        }
 
     # --- emitting ---
 
@@ -297,10 +315,10 @@ class Case(OrganizationView):
         effective_at: datetime,
         story: str | None = None,
     ) -> None:
-        """Write events that stand together: the state event first, then its effects.
+        """Add events that belong together: the state event first, then its effects.
 
-        They belong to the cancellation's story where one runs, else to the one given, else to that
-        of the case; without any, each begins one of its own.
+        Their correlation id is that of the cancellation where one runs, else `story`, else that of
+        the case; without any, each event begins one of its own.
         """
         organization = self.organization
         standing = self.standing() if organization.exists else self.absence()
@@ -325,20 +343,21 @@ class Case(OrganizationView):
 
 
 def _story(organization: Organization) -> str | None:
-    """The story that goes on, of the cancellation."""
+    """The correlation id of the cancellation that runs."""
     cancellation = organization.cancellation
     return cancellation.correlation_id if cancellation else None
 
 
-def _with_the_reason_of(cause: DeactivationCause, before: Organization) -> Organization:
-    """What is deactivated for another reason than its cancellation is not in one any more."""
+def _why_deactivated(
+    cause: DeactivationCause, before: Organization
+) -> tuple[StateReason | None, Initiator | None, PlanType | None]:
+    """Reason, initiator and plan type of a deactivation: those of its cancellation, or its own."""
     match cause:
         case DeactivationCause.MARKETPLACE_CANCELLATION if before.cancellation is not None:
-            return before
+            return before.reason, before.initiator, before.plan_type
         case DeactivationCause.MARKETPLACE_CANCELLATION:
-            reason, initiator = StateReason.UNKNOWN, Initiator.SYSTEM
+            return StateReason.UNKNOWN, Initiator.SYSTEM, None
         case DeactivationCause.INACTIVITY:
-            reason, initiator = StateReason.INACTIVITY, Initiator.SYSTEM
+            return StateReason.INACTIVITY, Initiator.SYSTEM, None
         case DeactivationCause.SUPPORT_REQUEST:
-            reason, initiator = StateReason.SUPPORT_REQUEST, Initiator.SUPPORT
-    return replace(before, reason=reason, initiator=initiator, plan_type=None)
+            return StateReason.SUPPORT_REQUEST, Initiator.SUPPORT, None

@@ -275,7 +275,7 @@ def _announced(
             (
                 *terms,
                 DeadlineTerm(DeadlineRule.NOTICE, at, notice.given_at, lead),
-                DeadlineTerm(DeadlineRule.NAMED_DATE, notice.names),
+                DeadlineTerm(DeadlineRule.NAMED_DATE, notice.announced_for_at),
             ),
         )
     )

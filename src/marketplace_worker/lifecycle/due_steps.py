@@ -124,7 +124,7 @@ def _was_announced_long_ago(case: Case) -> bool:
     withheld_at, notice = case.organization.withheld_at, case.organization.notice
     if notice is None or withheld_at is None or withheld_at >= case.now:
         return False
-    return case.now - notice.names > LONG_WAIT
+    return case.now - notice.announced_for_at > LONG_WAIT
 
 
 def _doubts(case: Case) -> FeedDoubts:

@@ -115,7 +115,7 @@ class OrganizationView:
         if clock is not None:
             return schedule(organization, clock, self.now)
         if notice is not None and organization.state is State.ACTIVE:
-            return (ScheduledStep(notice.step, notice.names),)
+            return (ScheduledStep(notice.step, notice.announced_for_at),)
         return ()
 
     def standing(self) -> Standing:

@@ -156,7 +156,7 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
         return
     if case.organization.state is State.ACTIVE:
         terms, seen = inactivity_terms_of(case), case.fleet.last_seen(case.organization.id)
-        stands = terms is not None and latest(terms) <= notice.names
+        stands = terms is not None and latest(terms) <= notice.announced_for_at
         stands = stands and not seen.used_after(notice.given_at)
     else:
         stands = not case.covered.only_to_come(case.now)
@@ -169,7 +169,7 @@ def _renew_a_notice_after_a_long_wait(case: Case) -> None:
     notice = case.organization.notice
     if notice is None or _waits(case, case.organization) or not _waits(case, case.before):
         return
-    if case.now - notice.names > LONG_WAIT:
+    if case.now - notice.announced_for_at > LONG_WAIT:
         case.withdraw_notice()
 
 

@@ -120,11 +120,11 @@ class StoredPending(Shape):
 
 
 @stores(cancellation.Notice)
-class StoredNotice(Shape):
+class StoredNotice(Shape, rename={"announced_for_at": "names"}):
     """A standing notice."""
 
     step: State
-    names: datetime
+    announced_for_at: datetime
     given_at: datetime
     correlation_id: str | None = None
 
