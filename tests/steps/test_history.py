@@ -3,6 +3,7 @@
 from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -29,7 +30,7 @@ async def history(worker: Worker, *, page: int = 100) -> list[HistoryEntry]:
     chapters: list[HistoryEntry] = []
     async with one_moment(worker.pool) as conn:
         fleet = await working_set.read(conn, [ACME], Policy(), now=await worker.clock(conn))
-        held = [each.key for each in fleet.attached_to(ACME)]
+        held = [each.key for each in attached_to(fleet, ACME)]
         while True:
             after = chapters[-1].id if chapters else 0
             read = await journal.history(conn, ACME, held, after=after, limit=page)

@@ -20,6 +20,7 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.notes import Activated, Note, Pended
 from marketplace_worker.lifecycle.organization import Creation, LatestWins, Organization, Proof
 from marketplace_worker.lifecycle.policy import Policy
@@ -376,7 +377,7 @@ async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> No
             )
 
     assert fleet.organizations.keys() == {ACME}
-    assert [each.key for each in fleet.attached_to(ACME)] == [FIRST]
+    assert [each.key for each in attached_to(fleet, ACME)] == [FIRST]
     assert fleet.population == 1
 
 

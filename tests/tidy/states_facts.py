@@ -25,6 +25,7 @@ from marketplace_worker.lifecycle.facts import (
     TierChanged,
     Unrecognized,
 )
+from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Attention,
@@ -324,7 +325,7 @@ def _while_unreadable(world: World) -> Fact | None:
 
 
 def _run_out(world: World) -> Fact | None:
-    counts = world.acme.state is State.ACTIVE and world.fleet.attached_to(ACME)
+    counts = world.acme.state is State.ACTIVE and attached_to(world.fleet, ACME)
     if world.acme.creation is None or not (counts or world.acme.pending):
         return None
     world.apply(world.note(world.plan, Ending(world.now + HOUR)))

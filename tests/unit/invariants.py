@@ -20,8 +20,10 @@ from marketplace_worker.lifecycle.events import (
 )
 from marketplace_worker.lifecycle.facts import DeadlineCame, SupportRequested
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.notes import Activated, Unchanged
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.ownership import links_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import fold
 from marketplace_worker.lifecycle.settle import CaseResult
@@ -329,8 +331,8 @@ def check_offset(world: World, result: CaseResult, state: State, now: datetime) 
         offset = policy.offset(after.plan_type, state) + after.cancellation.extension
         assert now >= after.cancellation.canceled_at + offset
     if state is State.DEACTIVATED:
-        for each in world.fleet.attached_to(after.id):
-            links = world.fleet.links_of(each)
+        for each in attached_to(world.fleet, after.id):
+            links = links_of(world.fleet, each)
             floor = fold(each, links).floor if links[-1].organization == after.id else None
             assert floor is None or now >= floor
 

@@ -36,6 +36,7 @@ from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.notes import Activated, Change, Ended, Ending
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.ownership import projection_of
 from marketplace_worker.lifecycle.policy import (
     AzureReinstatement,
     Policies,
@@ -220,7 +221,7 @@ def test_each_end_is_reported_once_in_whatever_order_it_is_told(
     details = [event.details for event in world.events]
     reported = [d.deadline - HOUR for d in details if isinstance(d, MeteringDetails)]
     assert len(reported) == len(set(reported))
-    projection = world.fleet.projection_of(world.fleet.subscription(AGREEMENT))
+    projection = projection_of(world.fleet, world.fleet.subscription(AGREEMENT))
     ends = sorted(set(projection.usage_closed_at))
     for end, following in pairwise([*ends, FAR]):
         assert len([at for at in reported if end <= at < following]) == 1

@@ -5,6 +5,7 @@ from world import ACME, AGREEMENT, BETA, SAAS, World, created, link, moment, not
 from marketplace_worker.explain import explain, for_customers, for_operators
 from marketplace_worker.lifecycle.linking import notable_links
 from marketplace_worker.lifecycle.notes import Activated
+from marketplace_worker.lifecycle.ownership import links_of
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
 
@@ -23,7 +24,7 @@ def linked(*links: tuple[float, OrganizationId, str | None]) -> World:
 def notable(world: World, key: SubscriptionKey = AGREEMENT) -> list[tuple[object, ...]]:
     """What is notable of its links: (organization, taken from, account contradicts)."""
     subscription = world.fleet.subscription(key)
-    found = notable_links(subscription, world.fleet.links_of(subscription))
+    found = notable_links(subscription, links_of(world.fleet, subscription))
     return [(each.organization, each.taken_from, each.account_contradicts) for each in found]
 
 

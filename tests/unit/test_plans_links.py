@@ -20,7 +20,9 @@ from world import (
     notified,
 )
 
+from marketplace_worker.lifecycle.matching import attached_to, concerned, matching
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
+from marketplace_worker.lifecycle.ownership import links_of
 from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
 from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
@@ -40,7 +42,7 @@ BOUGHT = notified(RENEWED, note(10, Pended(successor_of=AGREEMENT)))
 
 def links(world: World, key: SubscriptionKey = RENEWED) -> list[tuple[str, int]]:
     """The links in force of a subscription: whose, and since which day."""
-    found = world.fleet.links_of(world.fleet.subscription(key))
+    found = links_of(world.fleet, world.fleet.subscription(key))
     return [(link.organization, (link.occurred_at - DAY_0).days) for link in found]
 
 
@@ -142,7 +144,7 @@ def test_a_chain_of_successors_inherits_to_the_end() -> None:
     again = notified(third, note(20, Pended(successor_of=RENEWED)))
     world = told(link(AGREEMENT), again, BOUGHT)
     assert links(world, third) == [("acme", 20)]
-    assert {each.key for each in world.fleet.attached_to(ACME)} == {AGREEMENT, RENEWED, third}
+    assert {each.key for each in attached_to(world.fleet, ACME)} == {AGREEMENT, RENEWED, third}
 
 
 def test_subscriptions_that_say_they_continue_each_other_do_no_harm() -> None:
@@ -161,22 +163,22 @@ def test_a_subscription_that_says_it_continues_itself_is_nobodys_heir() -> None:
 def test_news_of_a_successor_concerns_the_organization_of_the_old_one() -> None:
     """Its beginning tells when the superseded plan has been continued."""
     world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
-    assert world.fleet.holders(RENEWED, FAR) == {ACME, BETA}
+    assert concerned(world.fleet, RENEWED, FAR) == {ACME, BETA}
 
 
 def test_news_of_a_former_plan_concerns_both_organizations() -> None:
     """The former may still have to follow old news."""
     world = told(link(ENTITLEMENT), link(ENTITLEMENT, 5, BETA))
-    assert world.fleet.holders(ENTITLEMENT, FAR) == {ACME, BETA}
+    assert concerned(world.fleet, ENTITLEMENT, FAR) == {ACME, BETA}
 
 
 # --- billing accounts -----------------------------------------------------------------------------
 
 
-def matching(*facts: object, day: float = 50) -> list[SubscriptionKey]:
+def matched(*facts: object, day: float = 50) -> list[SubscriptionKey]:
     """What matches acme on a day: its own plan has the account."""
     world = told(link(ENTITLEMENT, account=ACCOUNT), *facts)
-    return [each.key for each in world.fleet.matching(ACME, moment(day))]
+    return [each.key for each in matching(world.fleet, ACME, moment(day))]
 
 
 BOUGHT_THERE = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCOUNT))
@@ -184,28 +186,28 @@ BOUGHT_THERE = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCO
 
 def test_what_has_the_account_of_one_organization_and_no_link_matches_it() -> None:
     """Section 4; its own plans are linked."""
-    assert matching(BOUGHT_THERE) == [BOUGHT_AGAIN]
+    assert matched(BOUGHT_THERE) == [BOUGHT_AGAIN]
     elsewhere = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account="another"))
-    assert matching(elsewhere) == []
+    assert matched(elsewhere) == []
 
 
 def test_what_was_linked_matches_nobody() -> None:
     """Also where the deactivation of who it was linked to has taken it."""
     away = asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 100, BETA)
-    assert matching(BOUGHT_THERE, link(BOUGHT_AGAIN, 12, BETA)) == []
-    assert matching(BOUGHT_THERE, link(BOUGHT_AGAIN, 12, BETA), away, day=200) == []
-    assert matching(BOUGHT_THERE, link(BOUGHT_AGAIN, 60)) == [BOUGHT_AGAIN]
+    assert matched(BOUGHT_THERE, link(BOUGHT_AGAIN, 12, BETA)) == []
+    assert matched(BOUGHT_THERE, link(BOUGHT_AGAIN, 12, BETA), away, day=200) == []
+    assert matched(BOUGHT_THERE, link(BOUGHT_AGAIN, 60)) == [BOUGHT_AGAIN]
 
 
 def test_an_account_of_several_matches_nobody() -> None:
     """Until but one of them is left, or has it: as of the moment that is asked about."""
     third = link(AGREEMENT, 20, BETA, account=ACCOUNT)
-    assert matching(BOUGHT_THERE, third) == [BOUGHT_AGAIN], "the account of another marketplace"
+    assert matched(BOUGHT_THERE, third) == [BOUGHT_AGAIN], "the account of another marketplace"
     also = link(SubscriptionKey(Marketplace.GCP, "e-3"), 20, BETA, account=ACCOUNT)
-    assert matching(BOUGHT_THERE, also) == []
-    assert BOUGHT_AGAIN in matching(BOUGHT_THERE, also, day=19)
+    assert matched(BOUGHT_THERE, also) == []
+    assert BOUGHT_AGAIN in matched(BOUGHT_THERE, also, day=19)
     away = asked(SupportRequestKind.DEACTIVATE_ORGANIZATION, 100, BETA)
-    assert matching(BOUGHT_THERE, also, away, day=200) == [BOUGHT_AGAIN]
+    assert matched(BOUGHT_THERE, also, away, day=200) == [BOUGHT_AGAIN]
 
 
 def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:
@@ -215,6 +217,6 @@ def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:
     changed = before.with_link(Link(DAY_0 + 9 * DAY, "l", BETA))
     view = world.fleet.with_subscription(changed)
     assert view.subscription(ENTITLEMENT) == changed
-    assert [each.key for each in view.attached_to(BETA)] == [ENTITLEMENT]
+    assert [each.key for each in attached_to(view, BETA)] == [ENTITLEMENT]
     assert world.fleet.subscription(ENTITLEMENT) == before
-    assert world.fleet.attached_to(BETA) == []
+    assert attached_to(world.fleet, BETA) == []

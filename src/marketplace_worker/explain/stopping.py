@@ -32,6 +32,7 @@ from marketplace_worker.explain.values import (
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import Attachment
 from marketplace_worker.lifecycle.notes import Activated, Note
+from marketplace_worker.lifecycle.ownership import sole_holder
 from marketplace_worker.lifecycle.policy import AzureReinstatement
 from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
 from marketplace_worker.lifecycle.states import State
@@ -147,7 +148,7 @@ def _matching(case: Case) -> Iterator[Remedy]:
         azure = azure or key.marketplace is Marketplace.AZURE
         if account is None:
             continue
-        held_by = case.fleet.sole_holder((key.marketplace, account), case.now)
+        held_by = sole_holder(case.fleet, (key.marketplace, account), case.now)
         if held_by == case.organization.id:
             accounts.add((key.marketplace, account))
     rules = case.policy.reinstatement

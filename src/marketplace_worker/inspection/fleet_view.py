@@ -39,14 +39,14 @@ async def load_view(
     conn: Connection,
     inspector: Inspector,
     ids: Sequence[OrganizationId],
-    around: Collection[OrganizationId] = (),
+    owners_of: Collection[OrganizationId] = (),
 ) -> FleetView:
-    """Read some organizations, and others that are looked at beside them.
+    """Read some organizations, and all that have the same owner as one of `owners_of`.
 
     One that was never heard of is as if nothing had been told of it.
     """
     policy, now = inspector.policies.current, inspector.now
-    fleet = await working_set.read(conn, {*ids, *around}, policy, now=now)
+    fleet = await working_set.read(conn, ids, policy, now=now, owners_of=owners_of)
     policies = await inspector.policies.policies_for(conn, fleet)
     return FleetView([fleet.organization(each) for each in ids], fleet, policies, now)
 

@@ -32,6 +32,8 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.linking import NotableLink, notable_links
+from marketplace_worker.lifecycle.matching import attached_to
+from marketplace_worker.lifecycle.ownership import links_of
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import journal
 from marketplace_worker.store.database import one_moment
@@ -81,12 +83,12 @@ async def history(inspector: Inspector, organization: OrganizationId) -> list[Hi
     lines: list[HistoryLine] = []
     async with one_moment(inspector.pool) as conn:
         view = await load_view(conn, inspector, [organization])
-        attached = view.fleet.attached_to(organization)
+        attached = attached_to(view.fleet, organization)
         keys = [each.key for each in attached]
         notable = {
             (link.subscription, link.id): link
             for each in attached
-            for link in notable_links(each, view.fleet.links_of(each))
+            for link in notable_links(each, links_of(view.fleet, each))
         }
         after = 0
         while chapters := await journal.history(conn, organization, keys, after=after, limit=PAGE):

@@ -11,7 +11,6 @@ from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.settle import BY_DEADLINE
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.store import organizations
 from marketplace_worker.store.database import one_moment
 
 
@@ -31,8 +30,7 @@ async def report(inspector: Inspector, organization: OrganizationId) -> Report:
     """Read and explain an organization, also one that nobody ever told of."""
     async with one_moment(inspector.pool) as conn:
         # Whether it could come back depends on who has its owner's email now.
-        around = await organizations.meeting(conn, (), [organization], ())
-        view = await load_view(conn, inspector, [organization], around)
+        view = await load_view(conn, inspector, [organization], owners_of=[organization])
     return report_of(view)
 
 

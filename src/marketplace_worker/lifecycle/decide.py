@@ -43,8 +43,10 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import GuardAnswers, GuardSession
+from marketplace_worker.lifecycle.matching import concerned
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization, OrganizationFact
+from marketplace_worker.lifecycle.ownership import projection_of
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.reanchoring import (
     WrongClockPeriod,
@@ -236,9 +238,9 @@ class _Decider:
         """Also those that a change of its account no longer concerns; each knows what was decided
         of those before it, for what one has proved is no other's.
         """
-        before = self.fleet.holders(subscription.key, self.now)
+        before = concerned(self.fleet, subscription.key, self.now)
         results = []
-        for holder in sorted(before | view.holders(subscription.key, self.now)):
+        for holder in sorted(before | concerned(view, subscription.key, self.now)):
             results.append(settle(self._case(view.organization(holder), view)))
             view = view.with_organization(results[-1].organization)
         return tuple(results)
@@ -384,7 +386,7 @@ def _outcome(
 
 def _read(subscription: Subscription, fleet: Fleet) -> object:
     """All that a register comes to."""
-    return fleet.projection_of(subscription), subscription.predecessor, subscription.accounts
+    return projection_of(fleet, subscription), subscription.predecessor, subscription.accounts
 
 
 def _applied_or_kept(organization: Organization) -> Outcome:

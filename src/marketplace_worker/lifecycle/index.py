@@ -1,16 +1,14 @@
-"""The index of a fleet: by which key to find what; and what is kept of what was derived."""
+"""The index of a fleet: subscriptions and organizations by keys of another kind than their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from marketplace_worker.lifecycle.holders import Stake
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.projection import Projection
-from marketplace_worker.lifecycle.subscription import AccountHistory, Link, Subscription, Tenure
+from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Marketplace,
@@ -27,10 +25,11 @@ BillingAccount = tuple[Marketplace, str]
 
 @dataclass(slots=True)
 class Index:
-    """Where to look; an entry may be out of date, so what is found is looked at again.
+    """Entries are added and never removed: one that was found may be out of date, so whoever finds
+    it checks it against the value itself.
 
-    `holding`: of what has an account, that which may be somebody's: it is linked, continues another
-    or was proved to be somebody's.
+    `holding`: of the subscriptions of an account, those that may belong to an organization: linked,
+    proved to be somebody's, or the successor of another.  `base`: the index below that of a view.
     """
 
     linked: dict[OrganizationId, set[SubscriptionKey]] = field(default_factory=dict)
@@ -40,23 +39,23 @@ class Index:
     holding: dict[BillingAccount, set[SubscriptionKey]] = field(default_factory=dict)
     owners: dict[EmailHash, set[OrganizationId]] = field(default_factory=dict)
     locked_emails: dict[EmailHash, set[OrganizationId]] = field(default_factory=dict)
-    beneath: "Index | None" = None
+    base: "Index | None" = None
 
     def find(self, part: "Part[_K, _V]", key: _K) -> AbstractSet[_V]:
-        """What is under a key of one part, here and beneath."""
+        """The entries under a key of one part, in all layers."""
         here = part(self).get(key)
-        if self.beneath is None:
+        if self.base is None:
             return here or frozenset()
-        beneath = self.beneath.find(part, key)
-        return beneath | here if here else beneath
+        below = self.base.find(part, key)
+        return below | here if here else below
 
     def add(self, part: "Part[_K, _V]", key: _K, value: _V) -> None:
-        """Put one more under a key of one part."""
-        if self.beneath is None or value not in self.beneath.find(part, key):
+        """Add an entry under a key of one part."""
+        if self.base is None or value not in self.base.find(part, key):
             part(self).setdefault(key, set()).add(value)
 
     def add_organization(self, organization: Organization) -> None:
-        """Put an organization under all that it is found by."""
+        """Add an organization under all keys that it is found by."""
         for proof in organization.proofs:
             self.add(LINKED, organization.id, proof.subscription)
             self.add(PROOFS, proof.subscription, organization.id)
@@ -66,7 +65,7 @@ class Index:
             self.add(LOCKED_EMAILS, organization.locked_email, organization.id)
 
     def add_subscription(self, subscription: Subscription) -> None:
-        """Put a subscription under all that it is found by."""
+        """Add a subscription under all keys that it is found by."""
         key, predecessor = subscription.key, subscription.predecessor
         for link in subscription.links:
             self.add(LINKED, link.organization, key)
@@ -80,71 +79,18 @@ class Index:
 
 
 def account_of(subscription: Subscription, at: datetime) -> BillingAccount | None:
-    """Its billing account as it was told by then, or else first."""
+    """Its billing account as reported by then; before the first report, the first."""
     account = subscription.account_at(at)
     return None if account is None else (subscription.key.marketplace, account)
 
 
 def accounts_of(subscription: Subscription) -> set[BillingAccount]:
-    """All billing accounts that it was ever told to have."""
+    """All billing accounts that were ever reported of it."""
     return {(subscription.key.marketplace, account) for _, account in subscription.accounts}
 
 
-@dataclass(slots=True)
-class Memo(Generic[_K, _V]):
-    """What was derived, by key.  A view's is laid over what is `beneath` it, and hides of that what
-    changed.
-    """
-
-    beneath: "Memo[_K, _V] | None" = None
-    kept: dict[_K, _V | None] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        """Whether anything need be forgotten."""
-        return bool(self.kept) or self.beneath is not None
-
-    def get(self, key: _K) -> _V | None:
-        """What was derived; None: it is to be derived anew."""
-        return self._layer_of(key).kept.get(key)
-
-    def keep(self, key: _K, value: _V) -> _V:
-        """Keep what was derived, where everybody finds it for whom it is the same."""
-        self._layer_of(key).kept[key] = value
-        return value
-
-    def forget(self, key: _K) -> None:
-        """Have it derived anew."""
-        self.kept[key] = None
-
-    def _layer_of(self, key: _K) -> "Memo[_K, _V]":
-        layer = self
-        while layer.beneath is not None and key not in layer.kept:
-            layer = layer.beneath
-        return layer
-
-
-@dataclass(slots=True)
-class Derived:
-    """What a register comes to in one fleet; None: nobody has asked yet.
-
-    `sign_up_links` leave out what proofs made, `unlinked` is its
-    projection as if nobody had linked it.
-    `in_a_circle`: it continues, by way of others, itself.
-    """
-
-    accounts: set[BillingAccount] | None = None
-    account_history: AccountHistory | None = None
-    links: tuple[Link, ...] | None = None
-    sign_up_links: tuple[Link, ...] | None = None
-    projection: Projection | None = None
-    unlinked: Projection | None = None
-    tenures: Mapping[OrganizationId, Sequence[Tenure]] | None = None
-    stakes: tuple[Stake, ...] | None = None
-    in_a_circle: bool = False
-
-
 Part = Callable[[Index], dict[_K, set[_V]]]
-"""A part of an index: what is looked up by what."""
+"""A part of an index: from keys of one kind to keys of another."""
 
 LINKED: Part[OrganizationId, SubscriptionKey] = attrgetter("linked")
 PROOFS: Part[SubscriptionKey, OrganizationId] = attrgetter("proofs")

@@ -10,6 +10,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.guard import GuardAnswers
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.index import BillingAccount
+from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
@@ -53,7 +54,7 @@ def _crowded(decision: Decision, fleet: Fleet) -> tuple[BillingAccount, ...]:
     if not fleet.crowded:
         return ()
     plans = [
-        plan for result in decision.results for plan in fleet.attached_to(result.organization.id)
+        plan for result in decision.results for plan in attached_to(fleet, result.organization.id)
     ]
     plans += [decision.subscription] if decision.subscription is not None else []
     told = {(each.key.marketplace, account) for each in plans for _, account in each.accounts}

@@ -10,7 +10,9 @@ from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import matched_intervals
 from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, intervals_of
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.matching import ever_matching
 from marketplace_worker.lifecycle.organization import Organization, Proof
+from marketplace_worker.lifecycle.ownership import unlinked_projection_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.vocabulary import CompletedBy, OrganizationId
 
@@ -55,9 +57,9 @@ def _unlinked(
     """
     return [
         (since, until)
-        for subscription, (began_at, ended_at) in fleet.ever_matching(organization)
+        for subscription, (began_at, ended_at) in ever_matching(fleet, organization)
         for interval in intervals_of(
-            subscription, fleet.unlinked_projection_of(subscription), fleet, policy
+            subscription, unlinked_projection_of(fleet, subscription), fleet, policy
         )
         if (since := max(interval.starts_at, began_at))
         <= (until := min(interval.revives_until, ended_at))

@@ -28,6 +28,7 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.ownership import is_crowded, links_of
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.replay import Readings, readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult
@@ -160,7 +161,7 @@ class UnitOfWork:
 
     def _notable(self, subscription: Subscription, fact: SubscriptionLinked) -> list[NotableLink]:
         """What a person should look at of a link, and of those that come after it."""
-        links = notable_links(subscription, self.fleet.links_of(subscription))
+        links = notable_links(subscription, links_of(self.fleet, subscription))
         return [each for each in links if each.linked_at >= fact.occurred_at]
 
     def _remember(
@@ -245,7 +246,7 @@ class UnitOfWork:
             for each in self._subscriptions.values()
             for _, account in each.accounts
         }
-        crowded = {each for each in told - self.fleet.crowded if self.fleet.is_crowded(each)}
+        crowded = {each for each in told - self.fleet.crowded if is_crowded(self.fleet, each)}
         if crowded:
             self._crowded_now = await subscriptions.record_crowded(conn, crowded)
 

@@ -5,6 +5,7 @@ The SQL is in subscriptions.sql.
 
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from zlib import crc32
 
 import asyncpg
@@ -20,7 +21,15 @@ from marketplace_worker.store.queries import queries
 SQL = queries("subscriptions")
 
 
-async def lock_families(conn: Connection, named: FamilySeeds) -> Sequence[Subscription]:
+@dataclass(frozen=True, slots=True)
+class Families:
+    """Families of subscriptions: the keys of all members, and the registers of those that exist."""
+
+    keys: AbstractSet[SubscriptionKey]
+    registers: Sequence[Subscription]
+
+
+async def lock_families(conn: Connection, named: FamilySeeds) -> Families:
     """Lock these, and those of the billing accounts, with their families, and read them.
 
     A family is all that they continue, that continues them or that shares a billing account with
@@ -38,7 +47,7 @@ async def lock_families(conn: Connection, named: FamilySeeds) -> Sequence[Subscr
     while (family := await _family(conn, named)) != locked:
         rows = await conn.fetch(SQL["lock"], *_columns(family))
         locked = family
-    return [subscription_from_json(row["document"]) for row in rows]
+    return Families(locked, [subscription_from_json(row["document"]) for row in rows])
 
 
 def _number(account: BillingAccount) -> int:
@@ -47,13 +56,11 @@ def _number(account: BillingAccount) -> int:
     return crc32(f"{marketplace}:{name}".encode()) - 2**31
 
 
-async def read_families(
-    conn: Connection, keys: AbstractSet[SubscriptionKey]
-) -> Sequence[Subscription]:
+async def read_families(conn: Connection, keys: AbstractSet[SubscriptionKey]) -> Families:
     """Read these with their families, without a lock."""
     family = await _family(conn, FamilySeeds(keys))
     rows = await conn.fetch(SQL["read"], *_columns(family))
-    return [subscription_from_json(row["document"]) for row in rows]
+    return Families(family, [subscription_from_json(row["document"]) for row in rows])
 
 
 async def read(conn: Connection, keys: Collection[SubscriptionKey]) -> Sequence[Subscription]:

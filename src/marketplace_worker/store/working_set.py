@@ -25,7 +25,8 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import Feeds
-from marketplace_worker.lifecycle.index import BillingAccount
+from marketplace_worker.lifecycle.index import BillingAccount, accounts_of
+from marketplace_worker.lifecycle.loaded import LoadedKeys
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.safeguards import WINDOW
@@ -33,6 +34,7 @@ from marketplace_worker.lifecycle.scope import BatchScope
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
     OrganizationId,
     SubscriptionKey,
 )
@@ -49,17 +51,24 @@ from marketplace_worker.store.database import Connection
 
 @dataclass(slots=True)
 class WorkingSet:
-    """What a batch may look up and change; lives as long as its transaction.
+    """What a batch may look up and change; lives as long as its transaction.  Its fleet knows which
+    keys it was loaded with, and refuses a lookup of any other (`lifecycle.loaded`).
 
     `fleet` is all that was loaded; of its organizations only those in `locked` may be changed, and
     its safeguards only where `safeguards_locked`.  `plans_of_erased`: the subscriptions that only
     organizations had that are erased.
     """
 
-    fleet: Fleet = field(default_factory=Fleet)
+    fleet: Fleet = field(default_factory=lambda: Fleet(loaded=LoadedKeys()))
     locked: set[OrganizationId] = field(default_factory=set)
     safeguards_locked: bool = False
     plans_of_erased: set[SubscriptionKey] = field(default_factory=set)
+
+    @property
+    def keys(self) -> LoadedKeys:
+        """What its fleet was loaded with so far."""
+        assert self.fleet.loaded is not None, "only a part of the fleet is ever loaded"
+        return self.fleet.loaded
 
     def is_about_erased(self, fact: Fact) -> bool:
         """Whether a fact is about an organization that is erased, or a subscription of nobody else:
@@ -108,29 +117,33 @@ class WorkingSet:
         one that concerns an organization, one needs the organization's.  And whom these families
         belong to, for a billing account of two organizations is no match.
         """
-        fleet = self.fleet
-        linked = await subscriptions.linked_to(conn, self.locked)
-        missing = linked - fleet.subscriptions.keys()
+        missing = await subscriptions.linked_to(conn, self.locked) - self.keys.subscriptions
+        self.keys.plans |= self.locked
         if not missing:
             return
-        read = await subscriptions.read_families(conn, missing)
-        fleet.put(*(each for each in read if each.key not in fleet.subscriptions))
-        await self.load_crowded(conn, read)
-        others = await subscriptions.holders(conn, [each.key for each in read])
-        others -= fleet.organizations.keys()
+        families = await subscriptions.read_families(conn, missing)
+        await self.add_families(conn, families)
+        others = await subscriptions.holders(conn, families.keys) - self.keys.organizations
+        self.keys.organizations |= others
         if others:
-            fleet.put(*await organizations.read(conn, others))
+            self.fleet.put(*await organizations.read(conn, others))
 
-    async def load_crowded(
-        self, conn: Connection, loaded: Iterable[Subscription], told: Iterable[BillingAccount] = ()
+    async def add_families(
+        self,
+        conn: Connection,
+        families: subscriptions.Families,
+        named: AbstractSet[BillingAccount] = frozenset(),
     ) -> None:
-        """Add which billing accounts of these are crowded.  Asked after their families were read,
-        which leave out what is in an account that was crowded by then.
+        """Add what is new of some families, and which billing accounts of theirs, or of those that
+        the batch names, are crowded.  That is asked after the families were read: these leave out
+        what is in an account that was crowded by then.
         """
-        accounts = {
-            (each.key.marketplace, account) for each in loaded for _, account in each.accounts
-        }
-        self.fleet.crowded |= await subscriptions.crowded(conn, accounts | set(told))
+        new = [each for each in families.registers if each.key not in self.keys.subscriptions]
+        self.fleet.put(*new)
+        self.keys.subscriptions |= families.keys
+        accounts = set(named).union(*(accounts_of(each) for each in families.registers))
+        self.keys.accounts |= accounts
+        self.fleet.crowded |= await subscriptions.crowded(conn, accounts)
 
     async def lock_activity(
         self,
@@ -147,6 +160,7 @@ class WorkingSet:
         a login is either found counted here, or heard there.
         """
         self.fleet.seen.update(await activity.lock(conn, self.locked | counted))
+        self.keys.activity |= self.locked | counted
         asked = {id_: self.fleet.seen[id_] for id_ in self._asked_for_logins(linked)}
         if asked:
             self.fleet.seen.update(await activity.with_logins(conn, asked))
@@ -154,7 +168,7 @@ class WorkingSet:
     def _asked_for_logins(self, linked: AbstractSet[OrganizationId]) -> set[OrganizationId]:
         """Whose sign-ins may prove a plan: only beside a plan of its own another can match."""
         fleet = self.fleet
-        return {id_ for id_ in self.locked if id_ in linked or fleet.ever_had_plans(id_)}
+        return {id_ for id_ in self.locked if id_ in linked or bool(fleet.linked_to(id_))}
 
     async def lock_safeguards(self, conn: Connection) -> None:
         """Add the safeguards: the last of all locks."""
@@ -178,9 +192,8 @@ async def lock_for(
     ids = set(scope.organizations)
     if scope.subscriptions:
         families = await subscriptions.lock_families(conn, scope.named)
-        loaded.fleet.put(*families)
-        await loaded.load_crowded(conn, families, scope.accounts)
-        ids |= await subscriptions.holders(conn, [each.key for each in families])
+        await loaded.add_families(conn, families, scope.accounts)
+        ids |= await subscriptions.holders(conn, families.keys)
     await _lock_organizations(conn, loaded, ids, scope)
     if loaded.locked:
         await loaded.find_plans_of_erased(conn, scope.subscriptions)
@@ -196,16 +209,29 @@ async def lock_for(
 async def _lock_organizations(
     conn: Connection, loaded: WorkingSet, ids: set[OrganizationId], scope: BatchScope
 ) -> None:
-    """Who has a part in an email may be more by the time all are locked: looked at again then."""
+    """Lock these, and all that have a part in the emails of the batch.
+
+    Who has a part in an email may change while the locks are waited for, and cannot once all are
+    held: so it is asked again until it adds nobody.
+    """
     reactivated = scope.reactivated
     owners = scope.owners if reactivated else set()
     while True:
         if scope.locked_emails or reactivated:
             ids |= await organizations.meeting(conn, scope.locked_emails, reactivated, owners)
         if ids <= loaded.locked:
-            return
+            break
         loaded.fleet.put(*await organizations.lock(conn, ids))
         loaded.locked |= ids
+        loaded.keys.organizations |= ids
+    loaded.keys.locked_emails |= scope.locked_emails
+    loaded.keys.owner_emails |= owners | _owners(loaded.fleet, reactivated)
+
+
+def _owners(fleet: Fleet, ids: Iterable[OrganizationId]) -> set[EmailHash]:
+    """The emails of the owners of some organizations."""
+    owners = (fleet.organization(each).owner for each in ids)
+    return {owner.value for owner in owners if owner is not None}
 
 
 # --- for deadlines --------------------------------------------------------------------------------
@@ -218,6 +244,7 @@ async def load_due(
     share with others.  `policy` is the one in force.
     """
     loaded = WorkingSet(locked={each.id for each in claimed})
+    loaded.keys.organizations |= loaded.locked
     loaded.fleet.put(*claimed)
     await loaded.load_plans(conn)
     await loaded.lock_activity(conn)
@@ -262,16 +289,29 @@ def _one_step_from_harm(organization: Organization) -> bool:
 
 
 async def read(
-    conn: Connection, ids: Collection[OrganizationId], policy: Policy, *, now: datetime
+    conn: Connection,
+    ids: Collection[OrganizationId],
+    policy: Policy,
+    *,
+    now: datetime,
+    owners_of: Collection[OrganizationId] = (),
 ) -> Fleet:
-    """Some organizations with all that can be said of them, without a lock; those never heard of
-    are left out.  Within `database.one_moment` all of it is of one moment.
+    """Some organizations with all that can be reported of them, without a lock; those never heard
+    of are left out.  Within `database.one_moment` all of it is of one moment.
+
+    `owners_of`: with all organizations that have the same owner as one of these.
     """
-    loaded = WorkingSet(locked=set(ids))
-    loaded.fleet.put(*await organizations.read(conn, ids))
+    asked = set(ids)
+    if owners_of:
+        asked |= await organizations.meeting(conn, (), owners_of, ())
+    loaded = WorkingSet(locked=asked)
+    loaded.keys.organizations |= asked
+    loaded.fleet.put(*await organizations.read(conn, asked))
+    loaded.keys.owner_emails |= _owners(loaded.fleet, owners_of)
     await loaded.load_plans(conn)
-    loaded.fleet.seen.update(await activity.read(conn, ids))
-    loaded.fleet.feeds = await _feeds(conn, ids, policy, now)
+    loaded.fleet.seen.update(await activity.read(conn, asked))
+    loaded.keys.activity |= asked
+    loaded.fleet.feeds = await _feeds(conn, asked, policy, now)
     loaded.fleet.safeguards = await safeguards.read(conn)
     loaded.fleet.population = await organizations.population(conn)
     return loaded.fleet

@@ -21,7 +21,14 @@ from marketplace_worker.lifecycle.coverage.intervals import (
     starting_at_link,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.matching import attached_to, matching
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.ownership import (
+    links_of,
+    projection_of,
+    tenures_of,
+    unlinked_projection_of,
+)
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
 from marketplace_worker.lifecycle.projection import Projection, fold
 from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
@@ -180,7 +187,7 @@ def attached(organization: Organization, fleet: Fleet) -> tuple[Attachment, ...]
     """The subscriptions that were ever an organization's, by key; its proofs make some so."""
     return tuple(
         attach(subscription, organization, fleet)
-        for subscription in fleet.attached_to(organization.id)
+        for subscription in attached_to(fleet, organization.id)
     )
 
 
@@ -216,11 +223,11 @@ def attach(subscription: Subscription, organization: Organization, fleet: Fleet)
 
     Its plan type and its floor are what was told while it was this organization's.
     """
-    tenures = fleet.tenures_of(subscription)[organization.id]
+    tenures = tenures_of(fleet, subscription)[organization.id]
     holdings = tuple(
         Holding(each.since, each.until, organization.keeps(each.linked_at)) for each in tenures
     )
-    links, projection = fleet.links_of(subscription), fleet.projection_of(subscription)
+    links, projection = links_of(fleet, subscription), projection_of(fleet, subscription)
     until = tenures[-1].until
     if until is None:
         return Attachment(subscription, projection, links, holdings, projection.floor)
@@ -254,9 +261,9 @@ def matched_intervals(
     """What nobody had linked by then, and whose billing account was its own (section 4)."""
     return [
         replace(interval, waits_for=CompletedBy.SIGN_IN)
-        for subscription in fleet.matching(organization, at)
+        for subscription in matching(fleet, organization, at)
         for interval in intervals_of(
-            subscription, fleet.unlinked_projection_of(subscription), fleet, policy
+            subscription, unlinked_projection_of(fleet, subscription), fleet, policy
         )
     ]
 

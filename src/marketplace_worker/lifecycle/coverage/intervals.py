@@ -11,6 +11,7 @@ from enum import Enum
 
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization
+from marketplace_worker.lifecycle.ownership import projection_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import Projection, Span
 from marketplace_worker.lifecycle.subscription import FOREVER, Subscription
@@ -156,7 +157,7 @@ def _continued_until(
     begins = [
         each.starts_at
         for successor in fleet.successors(subscription.key)
-        for each in fleet.projection_of(successor).spans
+        for each in projection_of(fleet, successor).spans
         if each.counted
     ]
     latest = _later(span.ends_at, policy)
