@@ -1,8 +1,9 @@
 """What a batch of facts names: what is to be locked and loaded before it is decided on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import (
@@ -30,6 +31,10 @@ from marketplace_worker.lifecycle.facts import (
 )
 from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.notes import Pended
+from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard
+from marketplace_worker.lifecycle.safeguards import WINDOW, Safeguards
+from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     OrganizationId,
@@ -41,10 +46,10 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class FamilySeeds:
-    """Subscriptions that a batch names, and billing accounts of which it tells.
+    """Subscriptions and billing accounts that a batch names: what its families grow from.
 
-    `attached`: those that it may give to an organization, by a link or as the successor of one that
-    is linked; `accounts_of_attached`: the accounts that it tells of these.
+    `attached`: the subscriptions that it may give to an organization, by a link or as the successor
+    of one that is linked; `accounts_of_attached`: the billing accounts that it names of these.
     """
 
     keys: AbstractSet[SubscriptionKey]
@@ -57,37 +62,39 @@ class FamilySeeds:
 class BatchScope:
     """What a batch of facts names.
 
-    `told_accounts`: the billing accounts that it tells, and of which subscription.  `attached`: the
-    subscriptions that it may give to an organization.  `owners`: the emails that it tells.
-    `locked_emails`: those whose locks it may meet.  `reactivated`: whom it may bring back, if
-    nobody else has the email.  `linked`: to whom it links a subscription.  `safeguards`: whether
-    it may ask the guard, or have the worker itself speak; `harm`: whether it asks for any.
+    - `named_accounts`: billing accounts, each with the subscription that is said to have it.
+    - `attached`: the subscriptions that it may give to an organization.
+    - `owners`: the emails of owners.  `locked_emails`: those whose locks it may meet.
+    - `reactivated`: the organizations that it may reactivate, if nobody else has their email.
+    - `linked`: the organizations to which it links a subscription.
+    - `safeguards`: whether it may ask the guard, or publish an event of the worker itself.
+    - `deactivates`: whether it asks for a deactivation.
     """
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
     organizations: set[OrganizationId] = field(default_factory=set)
-    told_accounts: set[tuple[SubscriptionKey, BillingAccount]] = field(default_factory=set)
+    named_accounts: set[tuple[SubscriptionKey, BillingAccount]] = field(default_factory=set)
     attached: set[SubscriptionKey] = field(default_factory=set)
     owners: set[EmailHash] = field(default_factory=set)
     locked_emails: set[EmailHash] = field(default_factory=set)
     reactivated: set[OrganizationId] = field(default_factory=set)
     linked: set[OrganizationId] = field(default_factory=set)
     safeguards: bool = False
-    harm: bool = False
+    deactivates: bool = False
 
     @property
     def accounts(self) -> set[BillingAccount]:
-        """The billing accounts that it tells."""
-        return {account for _, account in self.told_accounts}
+        """The billing accounts that it names."""
+        return {account for _, account in self.named_accounts}
 
     @property
-    def named(self) -> FamilySeeds:
-        """The subscriptions that it names, and what is to be known of them to find their kin."""
-        of_attached = {account for key, account in self.told_accounts if key in self.attached}
+    def seeds(self) -> FamilySeeds:
+        """What the families that it concerns grow from."""
+        of_attached = {account for key, account in self.named_accounts if key in self.attached}
         return FamilySeeds(self.subscriptions, self.accounts, self.attached, of_attached)
 
     def add(self, fact: Fact) -> None:
-        """With all that one fact names, predecessors included."""
+        """Add all that one fact names, predecessors included."""
         match fact:
             case Notified(subscription=key, note=note):
                 self._add_subscription(key, note.billing_account)
@@ -131,7 +138,7 @@ class BatchScope:
     def _add_subscription(self, key: SubscriptionKey, account: str | None) -> None:
         self.subscriptions.add(key)
         if account is not None:
-            self.told_accounts.add((key, (key.marketplace, marketplace_id(account))))
+            self.named_accounts.add((key, (key.marketplace, marketplace_id(account))))
 
     def _add_request(self, fact: SupportRequested) -> None:
         if fact.organization is not None:
@@ -140,7 +147,7 @@ class BatchScope:
                 self.reactivated.add(fact.organization)
         if fact.email is not None:
             self.locked_emails.add(fact.email)
-        self.harm |= fact.request is SupportRequestKind.DEACTIVATE_ORGANIZATION
+        self.deactivates |= fact.request is SupportRequestKind.DEACTIVATE_ORGANIZATION
         # The worker may have to answer an unlock itself, and the guard counts deactivations.
         speaks = fact.request in {
             SupportRequestKind.UNLOCK_EMAIL,
@@ -149,8 +156,51 @@ class BatchScope:
         self.safeguards |= speaks or fact.organization in {None, WORKER}
 
 
+@dataclass(frozen=True, slots=True)
+class DueScope:
+    """What decisions on due organizations may need beside their plans.
+
+    `destructive` and `control_plane`: how many destructive steps, and how many entries into
+    `control_plane_loss`, they may take.  `inactivity`: whether one may be decided on for its
+    inactivity, which looks at the feeds.
+    """
+
+    destructive: int
+    control_plane: int
+    inactivity: bool
+
+    @property
+    def asks_guard(self) -> bool:
+        """Whether any of them may ask the guard for a step."""
+        return bool(self.destructive or self.control_plane)
+
+    def needs_population(self, safeguards: Safeguards, guard: Guard, *, now: datetime) -> bool:
+        """Whether a limit of the guard may depend on how many organizations there are.
+
+        Each limit is `guard.minimum` at least, however few there are: up to that many steps within
+        the hour nobody need count them, which takes a scan.
+        """
+        since = now - WINDOW
+        return guard.minimum < max(
+            safeguards.destructive_steps_since(since) + self.destructive,
+            safeguards.control_plane_since(since) + self.control_plane,
+        )
+
+
+def due_scope_of(organizations: Collection[Organization]) -> DueScope:
+    """What decisions on these may need, each of which takes one step at most."""
+    noticed = [each for each in organizations if each.state is State.ACTIVE and each.notice]
+    steps = [each.state.next_step for each in organizations]
+    steps += [State.DEACTIVATED for _ in noticed]
+    return DueScope(
+        destructive=sum(step in DESTRUCTIVE_STEPS for step in steps),
+        control_plane=sum(step is State.CONTROL_PLANE_LOSS for step in steps),
+        inactivity=bool(noticed),
+    )
+
+
 def scope_of(facts: Iterable[Fact]) -> BatchScope:
-    """Everything that these facts name."""
+    """What these facts name."""
     scope = BatchScope()
     for fact in facts:
         scope.add(fact)

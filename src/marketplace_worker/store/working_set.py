@@ -29,9 +29,7 @@ from marketplace_worker.lifecycle.index import BillingAccount, accounts_of
 from marketplace_worker.lifecycle.loaded import LoadedKeys
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.lifecycle.safeguards import WINDOW
-from marketplace_worker.lifecycle.scope import BatchScope
-from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.scope import BatchScope, due_scope_of
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
@@ -191,7 +189,7 @@ async def lock_for(
     loaded = WorkingSet()
     ids = set(scope.organizations)
     if scope.subscriptions:
-        families = await subscriptions.lock_families(conn, scope.named)
+        families = await subscriptions.lock_families(conn, scope.seeds)
         await loaded.add_families(conn, families, scope.accounts)
         ids |= await subscriptions.holders(conn, families.keys)
     await _lock_organizations(conn, loaded, ids, scope)
@@ -199,7 +197,7 @@ async def lock_for(
         await loaded.find_plans_of_erased(conn, scope.subscriptions)
         await loaded.load_plans(conn)
         await loaded.lock_activity(conn, counted, scope.linked)
-    if scope.harm:
+    if scope.deactivates:
         await published.require_compared(conn)
     if scope.safeguards:
         await loaded.lock_safeguards(conn)
@@ -248,20 +246,13 @@ async def load_due(
     loaded.fleet.put(*claimed)
     await loaded.load_plans(conn)
     await loaded.lock_activity(conn)
-    if any(each.state is State.ACTIVE and each.notice is not None for each in claimed):
+    due = due_scope_of(claimed)
+    if due.inactivity:
         loaded.fleet.feeds = await _feeds(conn, loaded.locked, policy, now)
-    near_harm = sum(_one_step_from_harm(each) for each in claimed)
-    near_loss = sum(each.state is State.CANCELED for each in claimed)
-    if near_harm or near_loss:
+    if due.asks_guard:
         await published.require_compared(conn)
         await loaded.lock_safeguards(conn)
-        guard, since = loaded.fleet.safeguards, now - WINDOW
-        # Each limit is the policy's minimum at least: up to that nobody need be counted.
-        most = max(
-            guard.destructive_steps_since(since) + near_harm,
-            guard.control_plane_since(since) + near_loss,
-        )
-        if most > policy.guard.minimum:
+        if due.needs_population(loaded.fleet.safeguards, policy.guard, now=now):
             loaded.fleet.population = await organizations.population(conn)
     return loaded
 
@@ -273,16 +264,6 @@ async def _feeds(
     since = (now - policy.inactivity.longest_window - timedelta(days=1)).date()
     feeds = await activity.feeds(conn, since=since)
     return replace(feeds, possible_use=await possible_use.read(conn, ids, since=since))
-
-
-def _one_step_from_harm(organization: Organization) -> bool:
-    match organization.state:
-        case State.CONTROL_PLANE_LOSS | State.SUSPENDED:
-            return True
-        case State.ACTIVE:
-            return organization.notice is not None
-        case State.CANCELED | State.DEACTIVATED:
-            return False
 
 
 # --- for those who only look ----------------------------------------------------------------------
