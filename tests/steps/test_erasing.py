@@ -352,7 +352,7 @@ async def test_what_an_earlier_version_kept_of_late_messages_is_erased_by_a_seco
     await closed(worker, clock)
     await erase(erased(1), worker)
     with monkeypatch.context() as earlier:
-        earlier.setattr(WorkingSet, "is_late", lambda *_: False)
+        earlier.setattr(WorkingSet, "is_about_erased", lambda *_: False)
         await ingest_lines(
             worker, clock,
             created(201, "acme", owner="late@acme.example"),

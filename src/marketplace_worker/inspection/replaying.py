@@ -10,6 +10,8 @@ from datetime import datetime
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.explain.situation import case_of
 from marketplace_worker.inspection.fleet_view import FleetView, Inspector, load_view
+from marketplace_worker.lifecycle.families import ReplayGroup
+from marketplace_worker.lifecycle.loaded import NotLoaded
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.settle import case_result
@@ -18,7 +20,6 @@ from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, Su
 from marketplace_worker.store import organizations, policies, replay, subscriptions
 from marketplace_worker.store.database import Connection, one_moment
 from marketplace_worker.store.folding import Entry, RecordedDecision, ReplayResult, unsealed
-from marketplace_worker.store.replay import ReplayGroup
 
 PAGE = 200
 """How many organizations, with all that belongs to them, are in memory at once."""
@@ -186,13 +187,18 @@ async def _compare_organizations(
 async def _forgotten(
     conn: Connection, inspector: Inspector, group: ReplayGroup
 ) -> list[Difference]:
-    """Organizations that something is ahead of, and that nobody will look at."""
+    """Organizations that have a deadline ahead and no row that says when; and those of which a
+    decision cannot be made any more, for what belongs to them is not found by the index of links.
+    """
     view = await load_view(conn, inspector, sorted(group.organizations))
     beside = await organizations.columns(conn, group.organizations)
     found = []
     for each in view.organizations:
-        case = case_of(each, view.fleet, view.policies, now=view.now)
-        due_at = case_result(case).due_at
+        try:
+            due_at = case_result(case_of(each, view.fleet, view.policies, now=view.now)).due_at
+        except NotLoaded as missing:
+            found.append(Difference(each.id, "what belongs to it", str(missing), ""))
+            continue
         if due_at is not None and beside[each.id]["next_due_at"] is None:
             found.append(Difference(each.id, "column next_due_at", "None", str(due_at)))
     return found

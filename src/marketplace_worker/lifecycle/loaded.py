@@ -42,4 +42,4 @@ class LoadedKeys:
 def require(keys: AbstractSet[Hashable], key: Hashable, what: str) -> None:
     """Raise NotLoaded unless a key was loaded."""
     if key not in keys:
-        raise NotLoaded(f"{what} of {key} was not loaded")
+        raise NotLoaded(f"not loaded: {what} of {key}")

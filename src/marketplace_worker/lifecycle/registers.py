@@ -64,7 +64,7 @@ class Registers:
         if known is not None:
             return known
         if self.loaded is not None:
-            require(self.loaded.organizations, organization, "the organization")
+            require(self.loaded.organizations, organization, "the document")
         return Organization(organization)
 
     def subscription(self, key: SubscriptionKey) -> Subscription:
@@ -145,13 +145,18 @@ class Registers:
 
     def using(self, email: EmailHash) -> list[Organization]:
         """The organizations that are not deactivated and whose owner has an email, by id."""
-        if self.loaded is not None:
-            require(self.loaded.owner_emails, email, "the use")
         return [
             each
-            for each in map(self.organization, sorted(self._index.find(OWNERS, email)))
-            if each.counts_in_the_fleet and each.owner is not None and each.owner.value == email
+            for each in map(self.organization, sorted(self.owned_by(email)))
+            if each.counts_in_the_fleet
         ]
+
+    def owned_by(self, email: EmailHash) -> set[OrganizationId]:
+        """The organizations whose owner has an email, whatever their state."""
+        if self.loaded is not None:
+            require(self.loaded.owner_emails, email, "the use")
+        found = map(self.organization, self._index.find(OWNERS, email))
+        return {each.id for each in found if each.owner is not None and each.owner.value == email}
 
     # --- filling ---
 

@@ -205,3 +205,23 @@ def scope_of(facts: Iterable[Fact]) -> BatchScope:
     for fact in facts:
         scope.add(fact)
     return scope
+
+
+def named_organization(fact: Fact) -> OrganizationId | None:
+    """The organization that a fact names; None: it names none, or concerns the worker alone."""
+    match fact:
+        case Notified() | Unrecognized() | ClockMoved():
+            return None
+        case GuardTripped() | GuardReleased() | EpochBegan() | EpochCompleted():
+            return None
+        case _:
+            return fact.organization
+
+
+def named_subscription(fact: Fact) -> SubscriptionKey | None:
+    """The subscription that a fact is about."""
+    match fact:
+        case Notified() | SubscriptionLinked():
+            return fact.subscription
+        case _:
+            return None

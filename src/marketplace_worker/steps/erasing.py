@@ -6,6 +6,7 @@ from dataclasses import replace
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import Erased
+from marketplace_worker.lifecycle.families import ReplayGroup
 from marketplace_worker.lifecycle.scope import BatchScope
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
@@ -13,7 +14,6 @@ from marketplace_worker.runtime.unit_of_work import UnitOfWork
 from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import journal, replay, subscriptions, working_set
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.replay import ReplayGroup
 from marketplace_worker.store.working_set import WorkingSet
 
 ATTEMPTS_MAX = 5
@@ -63,7 +63,7 @@ async def _erase(
                 *(fleet.organization(each) for each in group.organizations),
                 *(fleet.subscription(each) for each in group.subscriptions),
             ],
-            await journal.heads(conn, group.chains),
+            await journal.heads(conn, replay.chains_of(group)),
             journal_id=await replay.last_row(conn),
             decided_at=unit.now,
         )

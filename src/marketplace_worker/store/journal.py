@@ -10,17 +10,10 @@ import asyncpg
 
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import (
-    ClockMoved,
-    EpochBegan,
-    EpochCompleted,
     Fact,
-    GuardReleased,
-    GuardTripped,
-    Notified,
-    SubscriptionLinked,
-    Unrecognized,
 )
 from marketplace_worker.lifecycle.replay import Readings
+from marketplace_worker.lifecycle.scope import named_organization, named_subscription
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
     HoldKind,
@@ -189,12 +182,12 @@ class JournalRow:
 
 
 def _row(entry: Entry, decided_at: datetime, policy_version: str) -> JournalRow:
-    fact, key = entry.fact, _subscription(entry.fact)
+    fact, key = entry.fact, named_subscription(entry.fact)
     return JournalRow(
         source=fact.identity.source,
         message_id=fact.identity.id,
         kind=fact.kind,
-        organization=_organization(fact),
+        organization=named_organization(fact),
         marketplace=key.marketplace.value if key else None,
         subscription_id=key.subscription_id if key else None,
         occurred_at=as_text(fact.occurred_at),
@@ -294,21 +287,3 @@ def _chapter(row: asyncpg.Record) -> HistoryEntry:
 
 def _state(value: str | None) -> State | None:
     return None if value is None else State(value)
-
-
-def _organization(fact: Fact) -> OrganizationId | None:
-    match fact:
-        case Notified() | Unrecognized() | ClockMoved():
-            return None
-        case GuardTripped() | GuardReleased() | EpochBegan() | EpochCompleted():
-            return None
-        case _:
-            return fact.organization
-
-
-def _subscription(fact: Fact) -> SubscriptionKey | None:
-    match fact:
-        case Notified() | SubscriptionLinked():
-            return fact.subscription
-        case _:
-            return None

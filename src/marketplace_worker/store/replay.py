@@ -12,6 +12,7 @@ from itertools import takewhile
 
 import asyncpg
 
+from marketplace_worker.lifecycle.families import ReplayGroup
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
@@ -38,18 +39,10 @@ SQL = queries("replay")
 EVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayGroup:
-    """Organizations and subscriptions that have to be folded together."""
-
-    organizations: frozenset[OrganizationId]
-    subscriptions: frozenset[SubscriptionKey]
-
-    @property
-    def chains(self) -> list[Chain]:
-        """The chains of their rows."""
-        keys = ((key.marketplace.value, key.subscription_id) for key in self.subscriptions)
-        return sorted([*(("", id_) for id_ in self.organizations), *keys])
+def chains_of(group: ReplayGroup) -> list[Chain]:
+    """The chains of the rows of a group."""
+    keys = ((key.marketplace.value, key.subscription_id) for key in group.subscriptions)
+    return sorted([*(("", id_) for id_ in group.organizations), *keys])
 
 
 async def group_of(
@@ -123,7 +116,7 @@ def _entry(row: asyncpg.Record) -> Entry:
 
 async def checkpoints(conn: Connection, group: ReplayGroup) -> list[Checkpoint]:
     """Where folding these begins."""
-    chains = group.chains
+    chains = chains_of(group)
     rows = await conn.fetch(
         SQL["checkpoints"], [marketplace for marketplace, _ in chains], [id_ for _, id_ in chains]
     )
