@@ -20,7 +20,8 @@ from world import (
     notified,
 )
 
-from marketplace_worker.lifecycle.coverage.combined import Coverage, usage_closed_at
+from marketplace_worker.lifecycle.coverage.attachments import usage_closed_at
+from marketplace_worker.lifecycle.coverage.combined import Coverage
 from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.notes import (

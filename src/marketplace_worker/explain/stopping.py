@@ -30,7 +30,7 @@ from marketplace_worker.explain.values import (
     Withheld,
 )
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.coverage.combined import Attachment
+from marketplace_worker.lifecycle.coverage.attachments import Attachment
 from marketplace_worker.lifecycle.notes import Activated, Note
 from marketplace_worker.lifecycle.ownership import sole_holder
 from marketplace_worker.lifecycle.policy import AzureReinstatement

@@ -6,7 +6,8 @@ Derived when asked for, and kept for as long as what it is derived from stays th
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage, attached, coverage
+from marketplace_worker.lifecycle.coverage.attachments import Attachment, attached
+from marketplace_worker.lifecycle.coverage.combined import Coverage, coverage
 from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, next_commitment_at
 from marketplace_worker.lifecycle.deadlines import (
     CancellationClock,

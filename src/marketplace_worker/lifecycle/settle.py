@@ -8,7 +8,7 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle import support
 from marketplace_worker.lifecycle.case import Case
-from marketplace_worker.lifecycle.coverage.combined import usage_closed_at
+from marketplace_worker.lifecycle.coverage.attachments import usage_closed_at
 from marketplace_worker.lifecycle.coverage.intervals import Trigger, next_commitment_at
 from marketplace_worker.lifecycle.deadlines import latest
 from marketplace_worker.lifecycle.due_steps import (

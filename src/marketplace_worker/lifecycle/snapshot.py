@@ -1,6 +1,7 @@
 """The organization as a whole, as its snapshot shows it."""
 
-from marketplace_worker.lifecycle.coverage.combined import Attachment, Coverage
+from marketplace_worker.lifecycle.coverage.attachments import Attachment
+from marketplace_worker.lifecycle.coverage.combined import Coverage
 from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import PlanSummary, Snapshot
 from marketplace_worker.lifecycle.organization import Commitment, Grant, Organization

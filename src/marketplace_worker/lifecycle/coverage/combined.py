@@ -4,34 +4,27 @@ The last-plan rule of lifecycle.md section 2 is read off here, and so are `cance
 section 4, which plans count only once their reinstatement is completed.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from operator import attrgetter
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, PendingInterval
+from marketplace_worker.lifecycle.coverage.attachments import Attachment, attached_intervals
 from marketplace_worker.lifecycle.coverage.intervals import (
     ActiveInterval,
     Moment,
     commitment_intervals,
-    ending_at_move,
     grant_interval,
     intervals_of,
-    starting_at_link,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.matching import attached_to, matching
+from marketplace_worker.lifecycle.matching import matching
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.ownership import (
-    links_of,
-    projection_of,
-    tenures_of,
     unlinked_projection_of,
 )
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
-from marketplace_worker.lifecycle.projection import Projection, fold
-from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
+from marketplace_worker.lifecycle.subscription import FOREVER
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,
     Marketplace,
@@ -39,38 +32,6 @@ from marketplace_worker.lifecycle.vocabulary import (
     PlanType,
     SubscriptionKey,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """For how long a subscription was an organization's, half-open.
-
-    `since` is None where it was linked to nobody before: then its own beginning counts.  `until`:
-    when it was linked to another.  `kept`: no deactivation has taken it since.
-    """
-
-    since: datetime | None
-    until: datetime | None
-    kept: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """One subscription as a plan of an organization; `holdings` stand in their order.
-
-    `floor`: until when the marketplace wants the data kept, by what was told while it was its own.
-    """
-
-    subscription: Subscription
-    projection: Projection
-    links: tuple[Link, ...]
-    holdings: tuple[Holding, ...]
-    floor: datetime | None
-
-    @property
-    def current(self) -> bool:
-        """Whether it is the organization's now."""
-        return self.holdings[-1].kept and self.holdings[-1].until is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +144,6 @@ def _lateness(interval: ActiveInterval) -> tuple[datetime, int, str]:
     return (interval.ends_at, longest_first[interval.plan_type], interval.plan)
 
 
-def attached(organization: Organization, fleet: Fleet) -> tuple[Attachment, ...]:
-    """The subscriptions that were ever an organization's, by key; its proofs make some so."""
-    return tuple(
-        attach(subscription, organization, fleet)
-        for subscription in attached_to(fleet, organization.id)
-    )
-
-
 def coverage(
     organization: Organization,
     attachments: tuple[Attachment, ...],
@@ -203,7 +156,7 @@ def coverage(
     told = [
         interval
         for attachment in attachments
-        for interval in _subscription_intervals(attachment, fleet, policy)
+        for interval in attached_intervals(attachment, fleet, policy)
     ]
     if organization.state.in_cancellation:
         proved_by_support = _proved_by_support(organization)
@@ -216,40 +169,6 @@ def coverage(
     confirmed += commitment_intervals(organization, confirmed)
     waiting = tuple(interval for interval in told if interval.waits_for is not None)
     return Coverage(attachments, tuple(_since_recovery(organization, confirmed)), waiting)
-
-
-def attach(subscription: Subscription, organization: Organization, fleet: Fleet) -> Attachment:
-    """Read a register as a plan of one of the organizations that it was linked to.
-
-    Its plan type and its floor are what was told while it was this organization's.
-    """
-    tenures = tenures_of(fleet, subscription)[organization.id]
-    holdings = tuple(
-        Holding(each.since, each.until, organization.keeps(each.linked_at)) for each in tenures
-    )
-    links, projection = links_of(fleet, subscription), projection_of(fleet, subscription)
-    until = tenures[-1].until
-    if until is None:
-        return Attachment(subscription, projection, links, holdings, projection.floor)
-    by_then = fold(subscription.up_to(until), links[:1])
-    projection = replace(projection, plan_type=tenures[-1].plan_type or by_then.plan_type)
-    return Attachment(subscription, projection, links, holdings, by_then.floor)
-
-
-def _subscription_intervals(
-    attachment: Attachment, fleet: Fleet, policy: Policy
-) -> Iterator[ActiveInterval]:
-    """The intervals in which it makes the organization active, while it was the organization's."""
-    intervals = list(intervals_of(attachment.subscription, attachment.projection, fleet, policy))
-    for holding in attachment.holdings:
-        if not holding.kept:
-            continue
-        here = intervals if holding.since is None else starting_at_link(intervals, holding.since)
-        for interval in here:
-            if holding.until is None:
-                yield interval
-            elif interval.starts_at <= holding.until:
-                yield ending_at_move(interval, holding.until)
 
 
 # --- what waits to be completed -------------------------------------------------------------------
@@ -319,21 +238,3 @@ def _since_recovery(
             yield interval
         elif interval.ends_at > recovery.reactivated_at:
             yield replace(interval, starts_at=max(interval.starts_at, recovery.reactivated_at))
-
-
-def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> list[datetime]:
-    """The ends whose final report is this organization's to make, in order.
-
-    An end belongs to who held the subscription then; before any link, to who was linked first.
-    """
-    own = {
-        closed_at
-        for closed_at in attachment.projection.usage_closed_at
-        if _holder(attachment.links, closed_at) == organization
-    }
-    return sorted(own)
-
-
-def _holder(links: Sequence[Link], at: datetime) -> OrganizationId:
-    by_then = bisect_right(links, at, key=attrgetter("occurred_at"))
-    return links[max(by_then - 1, 0)].organization
