@@ -169,7 +169,7 @@ def _link(link: NotableLink, explanation: Explanation) -> str:
         taken_from = "it" if link.taken_from == here else link.taken_from
         text += f", and taken from {taken_from}"
     if link.account_contradicts:
-        text += "; the link names another billing account than expected: check whose it is"
+        text += "; its billing account is not the expected one: check whose it is"
     return f"{text}."
 
 
