@@ -11,13 +11,16 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from hypothesis import settings
 
+import examples
+import progress
 import servers
 from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.store.migrations import migrate
+from plain_logs import log_plainly
 
-settings.register_profile("long", max_examples=4_000, print_blob=True)
-"""For `make laws`."""
+examples.use_everyday_profile()
+log_plainly()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)  # after the terminal reporter
 def pytest_configure(config: pytest.Config) -> None:
     """Settle the servers before the first test."""
     servers.clear_settings()
@@ -50,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("--through-the-worker"):
         config.pluginmanager.import_plugin("acceptance.through_the_worker")
+    progress.install(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -111,10 +116,27 @@ async def postgres_server(
         )
 
 
+@pytest.fixture(scope="session")
+async def schema_template(postgres_server: str) -> AsyncIterator[str]:
+    """The name of a database with the current schema and no rows; never written to."""
+    name = f"schema_{uuid4().hex}"
+    async with servers.fresh_database(postgres_server, name) as dsn:
+        async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as owner:
+            await migrate(owner)
+        yield name
+
+
 @pytest.fixture
-async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
-    """The DSN of an empty database for this test alone."""
-    async with servers.fresh_database(postgres_server, f"test_{uuid4().hex}") as dsn:
+def postgres_template() -> str:
+    """What `postgres_dsn` is a copy of: empty, where a folder or a test says nothing else."""
+    return servers.EMPTY
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: str, postgres_template: str) -> AsyncIterator[str]:
+    """The DSN of a database for this test alone, a copy of `postgres_template`."""
+    name = f"test_{uuid4().hex}"
+    async with servers.fresh_database(postgres_server, name, postgres_template) as dsn:
         yield dsn
 
 

@@ -149,8 +149,12 @@ def start_postgres(choice: Choice, folder: Path) -> AbstractAsyncContextManager[
             return postgres.postgres(folder, postgres.Durability.NONE)
 
 
+EMPTY = "template0"
+"""Postgres's own name of an empty database to copy."""
+
+
 @contextlib.asynccontextmanager
-async def fresh_database(server: str, name: str, template: str = "template0") -> AsyncIterator[str]:
+async def fresh_database(server: str, name: str, template: str = EMPTY) -> AsyncIterator[str]:
     """A database of its own on that server, dropped in the end; yields its DSN.
 
     Empty, or a copy of `template`, which nobody may be connected to.

@@ -9,8 +9,13 @@ from acceptance.probed_worker import own_broker, probed  # noqa: F401 - fixtures
 from acceptance.stage import Stage
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.database import connecting
-from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.topics import create_topics
+
+
+@pytest.fixture
+def postgres_template(schema_template: str) -> str:
+    """Databases here have the current schema from the beginning."""
+    return schema_template
 
 
 @pytest.fixture
@@ -24,9 +29,7 @@ def settings(
 
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[Stage]:
-    """A database with the schema, topics of one partition, and what a test does with them."""
+    """Topics of one partition, and what a test does with them."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
-    async with connecting(settings.postgres) as pool:
-        await migrate(pool)
-        async with Stage.of(settings, pool) as stage:
-            yield stage
+    async with connecting(settings.postgres) as pool, Stage.of(settings, pool) as stage:
+        yield stage

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import servers
 from acceptance.stage import Stage, command, until, worker_process
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.migrations import migrations
@@ -21,6 +22,7 @@ async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize("postgres_template", [servers.EMPTY])
 async def test_an_operator_is_led_from_nothing_to_a_running_worker(settings: Settings) -> None:
     """Each refusal says what to type next; what is typed twice is harmless."""
     status, said = await typed("run", settings=settings)

@@ -9,10 +9,12 @@ import json
 import shlex
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -43,7 +45,6 @@ from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction
-from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import (
     canceled,
     day_of,
@@ -62,6 +63,15 @@ NOBODY = "127.0.0.1:1"
 
 
 @pytest.fixture
+def postgres_template(request: pytest.FixtureRequest, schema_template: str) -> str:
+    """The fleet, for a test that asks for it; else the schema alone."""
+    if "fleet" not in request.fixturenames:
+        return schema_template
+    name: str = request.getfixturevalue("fleet_template")
+    return name
+
+
+@pytest.fixture
 def settings(pytestconfig: pytest.Config, postgres_dsn: str) -> Settings:
     """A database of this test's own."""
     return servers.settings(pytestconfig.stash[servers.CHOICE], NOBODY, postgres_dsn, "")
@@ -76,8 +86,13 @@ def clock() -> MovableClock:
 @pytest.fixture
 async def worker(settings: Settings, clock: MovableClock) -> AsyncIterator[Worker]:
     """What fills the database."""
+    async with _working(settings, clock) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def _working(settings: Settings, clock: MovableClock) -> AsyncIterator[Worker]:
     async with connecting(settings.postgres) as pool:
-        await migrate(pool)
         async with transaction(pool) as conn:
             await policies.register(conn, Policy(), now=at(0))
         yield worker_of(settings, Policy(), pool, clock, clock.of_machine)
@@ -151,14 +166,28 @@ async def live(worker: Worker, clock: MovableClock, since: float, until: float) 
     await wait(worker, clock, until)
 
 
+@pytest.fixture(scope="session")
+async def fleet_template(
+    pytestconfig: pytest.Config, postgres_server: str, schema_template: str
+) -> AsyncIterator[str]:
+    """The name of a database with the fleet today, all that was due taken."""
+    name, clock = f"fleet_{uuid4().hex}", MovableClock()
+    async with servers.fresh_database(postgres_server, name, schema_template) as dsn:
+        settings = servers.settings(pytestconfig.stash[servers.CHOICE], NOBODY, dsn, "")
+        async with _working(settings, clock) as worker:
+            await live(worker, clock, 0, TODAY)
+            await ingest_lines(worker, clock, *UNREADABLE)
+            with capture_logs():
+                await ingest_lines(replace(worker, hash_email=_bug), clock, *FAILED_ON)
+                await worker.intake.stop(worker.pool, clock, [FLOOD])
+        assert clock.now == at(TODAY)
+        yield name
+
+
 @pytest.fixture
-async def fleet(worker: Worker, clock: MovableClock) -> Worker:
-    """The fleet today, all that was due taken."""
-    await live(worker, clock, 0, TODAY)
-    await ingest_lines(worker, clock, *UNREADABLE)
-    with capture_logs():
-        await ingest_lines(replace(worker, hash_email=_bug), clock, *FAILED_ON)
-        await worker.intake.stop(worker.pool, clock, [FLOOD])
+def fleet(worker: Worker, clock: MovableClock) -> Worker:
+    """A worker on a copy of `fleet_template`, today."""
+    clock.now = at(TODAY)
     return worker
 
 
@@ -715,6 +744,7 @@ async def test_a_slip_is_answered_with_what_to_type(
     assert "\x1b" not in err
 
 
+@pytest.mark.parametrize("postgres_template", [servers.EMPTY])
 async def test_a_database_without_the_schema_is_led_to_migrate(typed: Type) -> None:
     """As `run` does it."""
     for arguments in (("org", "show", "acme"), ("guard", "status"), ("due",)):

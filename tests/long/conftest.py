@@ -1,5 +1,5 @@
-"""The worker and its clock are those of the tests of steps."""
+"""The worker, its clock and its database are those of the tests of steps."""
 
-from steps.conftest import clock, owner, worker
+from steps.conftest import clock, owner, postgres_template, worker
 
-__all__ = ["clock", "owner", "worker"]
+__all__ = ["clock", "owner", "postgres_template", "worker"]

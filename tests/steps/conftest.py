@@ -19,7 +19,6 @@ from marketplace_worker.runtime.worker import OutboundTopics, Worker
 from marketplace_worker.settings import Ingest, Postgres, Topics
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import Pool, connecting, transaction
-from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 
 
@@ -27,6 +26,12 @@ from marketplace_worker.store.policies import PolicyBook
 def clock() -> MovableClock:
     """Stands still until the test moves it."""
     return MovableClock()
+
+
+@pytest.fixture
+def postgres_template(schema_template: str) -> str:
+    """Databases here have the current schema from the beginning."""
+    return schema_template
 
 
 @pytest.fixture
@@ -38,13 +43,9 @@ async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker
 
 @asynccontextmanager
 async def working_on(dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
-    """The same on some database, which need not be empty."""
+    """The same on some database of the current schema, which need not be empty."""
     topics = Topics()
-    settings = Postgres(dsn=SecretStr(dsn))
-    async with connecting(settings) as pool:
-        await migrate(pool)
-    # Anew: now there is a role to work as.
-    async with connecting(settings) as pool:
+    async with connecting(Postgres(dsn=SecretStr(dsn))) as pool:
         async with transaction(pool) as conn:
             await policies.register(conn, Policy(), now=at(0))
         yield Worker(

@@ -1,7 +1,7 @@
 """After a restore: what was published counts, though the database has forgotten it."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -134,28 +134,44 @@ async def after_the_backup(worker: Worker, clock: MovableClock) -> None:
     await operate(GuardTripped(identity, clock.now, "olga", "something is wrong"), worker)
 
 
-@asynccontextmanager
-async def lived(server: str, clock: MovableClock) -> AsyncIterator[tuple[Restored, Worker]]:
-    """A backup that was restored; and the worker that went on from it and was lost."""
-    name = f"restored_{uuid4().hex}"
+@dataclass(frozen=True)
+class Databases:
+    """The names of two databases, to be copied; and where the clock stands after the loss."""
+
+    backup: str
+    lost: str
+    clock: MovableClock
+
+
+@pytest.fixture(scope="module")
+async def databases(postgres_server: str, schema_template: str) -> AsyncIterator[Databases]:
+    """A backup, and the database that went on from it and was lost."""
+    clock, name = MovableClock(), uuid4().hex
+    backup, lost = f"backup_{name}", f"lost_{name}"
     async with AsyncExitStack() as stack:
-        lost = await stack.enter_async_context(servers.fresh_database(server, f"lost_{name}"))
-        async with working_on(lost, clock) as worker:
+        enter = stack.enter_async_context
+        dsn = await enter(servers.fresh_database(postgres_server, backup, schema_template))
+        async with working_on(dsn, clock) as worker:
             await before_the_backup(worker, clock)
-        copy = servers.fresh_database(server, name, f"lost_{name}")
-        dsn = await stack.enter_async_context(copy)
-        worker = await stack.enter_async_context(working_on(lost, clock))
-        await after_the_backup(worker, clock)
-        records = await published(worker)
-        restored = await stack.enter_async_context(working_on(dsn, clock))
-        yield Restored(restored, clock, records), worker
+        dsn = await enter(servers.fresh_database(postgres_server, lost, backup))
+        async with working_on(dsn, clock) as worker:
+            await after_the_backup(worker, clock)
+        yield Databases(backup, lost, clock)
 
 
 @pytest.fixture
-async def both(postgres_server: str, clock: MovableClock) -> AsyncIterator[tuple[Restored, Worker]]:
-    """The restored one and the lost one."""
-    async with lived(postgres_server, clock) as both:
-        yield both
+async def both(
+    postgres_server: str, databases: Databases, clock: MovableClock
+) -> AsyncIterator[tuple[Restored, Worker]]:
+    """A worker on the restored backup, and one on what was lost."""
+    clock.now, name = databases.clock.now, uuid4().hex
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        lost = servers.fresh_database(postgres_server, f"test_lost_{name}", databases.lost)
+        worker = await enter(working_on(await enter(lost), clock))
+        copy = servers.fresh_database(postgres_server, f"test_restored_{name}", databases.backup)
+        restored = await enter(working_on(await enter(copy), clock))
+        yield Restored(restored, clock, await published(worker)), worker
 
 
 @pytest.fixture

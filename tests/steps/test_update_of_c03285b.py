@@ -7,6 +7,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+import servers
 from acceptance.scenario import at, azure
 from acceptance.stage import MovableClock
 from marketplace_worker.inspection.fleet_view import Inspector
@@ -26,6 +27,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retention import retain
 from marketplace_worker.store.database import Pool
 from marketplace_worker.store.documents import subscription_from_json
+from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import (
     day_of,
     ingest_lines,
@@ -41,15 +43,23 @@ from store.fixtures import ENDED_AT, guid, load_c03285b
 
 
 @pytest.fixture
+def postgres_template() -> str:
+    """Nothing: `of_c03285b` fills the database."""
+    return servers.EMPTY
+
+
+@pytest.fixture
 async def of_c03285b(postgres_dsn: str) -> None:
-    """The database is not empty."""
+    """The database is what that commit left, migrated."""
     async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as owner:
         await load_c03285b(owner)
+    async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as owner:
+        await migrate(owner)
 
 
 @pytest.fixture
 async def worker(of_c03285b: None, worker: Worker, owner: Pool, clock: MovableClock) -> Worker:
-    """Migrates what was left, and goes on where it ended; the migration has Postgres's clock."""
+    """Goes on where that commit ended; the migration has Postgres's clock."""
     assert of_c03285b is None
     clock.now = ENDED_AT
     await owner.execute(

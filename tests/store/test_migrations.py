@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
+import servers
 from marketplace_worker.errors import Malformed, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.safeguards import Safeguards
@@ -81,6 +82,12 @@ SUBSCRIPTION = """
             "plan_type": "payg", "billing_account": null}]}
 """
 """As version 0.1 wrote them."""
+
+
+@pytest.fixture
+def postgres_template(request: pytest.FixtureRequest, schema_template: str) -> str:
+    """Nothing: most tests here migrate a database from an earlier schema, or from none."""
+    return schema_template if "pool" in request.fixturenames else servers.EMPTY
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+import servers
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Verification, verify
 from marketplace_worker.lifecycle.notes import Progress
@@ -25,6 +26,12 @@ from marketplace_worker.store.policies import PolicyBook
 from store.fixtures import ENDED_AT, load_c03285b
 
 Documents = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def postgres_template() -> str:
+    """Nothing: each test here migrates a database from an earlier schema."""
+    return servers.EMPTY
 
 
 @pytest.fixture

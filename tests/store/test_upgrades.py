@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+import servers
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
 from marketplace_worker.lifecycle.policy import Policy
@@ -22,6 +23,12 @@ ROLE = """DO $$ BEGIN
     CREATE ROLE marketplace_worker_app NOLOGIN;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
 """The database's roles are the server's, and not in the file."""
+
+
+@pytest.fixture
+def postgres_template() -> str:
+    """Nothing: each test here migrates a database from an earlier schema."""
+    return servers.EMPTY
 
 
 @pytest.fixture(params=LEFT, ids=lambda file: file.name.partition(".")[0])

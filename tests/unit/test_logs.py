@@ -13,6 +13,7 @@ import structlog
 
 from marketplace_worker.operations.line_writer import LineWriter
 from marketplace_worker.operations.logs import Level, set_up_logs
+from plain_logs import log_plainly
 
 
 class Terminal(io.StringIO):
@@ -33,7 +34,7 @@ def logging_as_before() -> Iterator[None]:
         logger.setLevel(level)
         logger.propagate = propagates
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    log_plainly()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

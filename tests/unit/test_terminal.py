@@ -19,6 +19,7 @@ from marketplace_worker.cli.printing import (
 )
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.terminal import escaped_json, visible
+from plain_logs import log_plainly
 
 SUSPECT = "".join(each for each in map(chr, range(sys.maxunicode + 1)) if not each.isprintable())
 """All of Unicode that `str.isprintable` refuses: also lone surrogates and what is not assigned."""
@@ -44,7 +45,7 @@ def logging_as_before() -> Iterator[None]:
         logger.setLevel(level)
         logger.propagate = propagates
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    log_plainly()
 
 
 def harmless(output: str) -> bool:
