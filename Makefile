@@ -9,6 +9,7 @@ KAFKA_JARS := .cache/kafka/.fetched
 FUZZER := .venv/.fuzzer
 FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
+CORE_TESTS := tests/unit tests/marketplaces
 LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
 
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
@@ -16,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-large test test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -33,14 +34,20 @@ bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and sever
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks --large $(ARGS)
 
-test: $(READY) ## Run the tests; KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
+test: $(READY) ## Run the everyday tests (1 min); KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
 	@$(VENV)/pytest -n auto --dist loadfile $(ARGS)
+
+test-fast: $(READY) ## Run the examples and stories of the core, without servers (15 s)
+	@$(VENV)/pytest -n auto --dist loadfile --hypothesis-profile=fast $(CORE_TESTS) $(ARGS)
+
+test-laws: $(READY) ## Run the property tests with all their examples; `make test` tries a fifth (4 min)
+	@$(VENV)/pytest -n auto --hypothesis-profile=all -m 'hypothesis and not faults and not long' $(ARGS)
 
 test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (1 min)
 	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)
 
 test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo on Apache Kafka (needs mvn, Java 17)
-	@$(VENV)/pytest -m broker --broker=apache $(ARGS)
+	@$(VENV)/pytest -m 'broker or apache' --broker=apache $(ARGS)
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
 
 test-faults: require-programs $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (5 min; needs mvn)

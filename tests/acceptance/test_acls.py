@@ -45,7 +45,7 @@ from streams.recording_handler import NO_OVERSIGHT
 if not any(servers.JARS.glob("kafka-tools-*.jar")):
     pytest.skip("no Apache Kafka: `make test-kafka` fetches it", allow_module_level=True)
 
-pytestmark = pytest.mark.broker
+pytestmark = pytest.mark.apache
 
 PASSWORD = "secret"
 WORKERS_ACLS = acls.acls_of(acls.WORKER)

@@ -18,6 +18,7 @@ from short_stories import accounts, azure_again, instants
 
 from acceptance.scenario import at, everything
 from acceptance.stage import MovableClock, forget_everything
+from examples import examples
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.scenario import read_scenario
@@ -134,7 +135,9 @@ def come_to(organization: Organization, azure: AzureReinstatement) -> tuple[obje
 
 @pytest.mark.parametrize("azure", AzureReinstatement)
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
@@ -157,7 +160,7 @@ async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
 
 
 @settings(
-    max_examples=settings.default.max_examples // 10 if settings.default else 10,
+    max_examples=settings().max_examples // 10 or 1,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from acceptance.scenario import at, everything
 from acceptance.stage import MovableClock, forget_everything
 from acceptance.test_any_order import come_to
+from examples import examples
 from marketplace_worker.app import feeds, worker_of
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.scenario import read_scenario
@@ -201,7 +202,9 @@ def simulated(worker: Worker) -> Ending:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(deeds=DEEDS)
 async def test_any_mix_of_redrives_and_redeliveries_ends_as_simulate_says(

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hostile
+from examples import examples
 from fuzz import invariant
 from marketplace_worker import envelopes
 from marketplace_worker.contract.feeds import Feed, source_of
@@ -363,7 +364,7 @@ def test_what_holds_too_much_is_refused_once(value: object, feed: Feed) -> None:
 JUNK = [*hostile.VALUES.values(), '{"action": "x"}', '{"specversion": "1.0"}', '{"payload": 1}']
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_whatever_lies_in_whatever_is_taken_or_refused(data: st.DataObject) -> None:
     """And a reason names no value of the input."""

@@ -172,7 +172,7 @@ async def test_a_taken_port_is_told_with_the_log(tmp_path: Path) -> None:
                 pass
 
 
-@pytest.mark.broker
+@pytest.mark.apache
 async def test_apache_kafka_killed_and_started_again_has_all_it_had(tmp_path: Path) -> None:
     """On the same port, so that clients find it again."""
     if not servers.JARS.exists():

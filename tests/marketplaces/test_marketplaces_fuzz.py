@@ -18,6 +18,7 @@ from marketplace_samples import (
     wrapped,
 )
 
+from examples import examples
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Notified, Unrecognized
 
@@ -90,14 +91,14 @@ def _check_total(value: object) -> None:
                     assert item.occurred_at <= RECORDED_AT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(ANYTHING)
 def test_any_json_is_taken_or_refused(value: object) -> None:
     """A translator is total: what it cannot read is `Malformed`, and never another exception."""
     _check_total(value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_taken_or_refused(value: bytes) -> None:
     """As above, where it is not even JSON."""
@@ -112,7 +113,7 @@ def _places(value: object) -> Iterator[tuple[object, str | int]]:
             yield from _places(value[at])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_any_change_to_a_sample_is_taken_or_refused(data: st.DataObject) -> None:
     """One to three places of a real payload replaced by anything, in an envelope or without."""

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from world import ACME, DAY, DAY_0, HOUR, moment
 
+from examples import examples
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.deadlines import (
     CancellationClock,
@@ -195,7 +196,7 @@ def pauses(draw: st.DrawFn) -> tuple[Days, ...]:
     return tuple(zip(edges[0::2], edges[1::2], strict=False))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(pauses(), st.integers(0, 60), st.integers(0, 60))
 @example(((5, 9), (9.5, 20)), 5, 3)
 def test_exactly_the_duration_passes_outside_of_the_pauses(

@@ -11,6 +11,7 @@ from story_language import PolicyLoaded, parse_story
 from strategies import ORGANIZATIONS, TODAY, worlds
 from world import ACCOUNT, DAY, OWNER, SUBSCRIPTIONS, World
 
+from examples import examples
 from marketplace_worker.explain import Explanation, explain, for_customers, for_operators
 from marketplace_worker.explain.forecast import BlockedBy, ForecastKind, forecast
 from marketplace_worker.explain.situation import case_of, steps_to_come
@@ -560,7 +561,7 @@ def sentences(words: Sentences) -> tuple[str, ...]:
     return (*words.why, *words.next, *words.stops)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_every_state_has_an_explanation(world: World, id_: OrganizationId) -> None:
     """Total, and pure: the fleet is as it was; no sentence is empty or has a hole."""
@@ -577,7 +578,7 @@ def test_every_state_has_an_explanation(world: World, id_: OrganizationId) -> No
         assert not explanation.remedies or explanation.next.because is NoChangeReason.DEACTIVATED
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_the_customer_is_told_nothing_of_ours_and_nothing_personal(
     world: World, id_: OrganizationId
@@ -601,7 +602,7 @@ PLANS = {ForecastKind.REINSTATED, ForecastKind.REINSTATEMENT_PENDING}
 NEVER = TODAY + 10_000 * DAY
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_what_is_said_to_come_is_what_the_rules_do_then(world: World, id_: OrganizationId) -> None:
     """The rules are only named in an explanation; what they do when they run ahead is the truth."""
@@ -641,7 +642,7 @@ def test_what_is_said_to_come_is_what_the_rules_do_then(world: World, id_: Organ
             assert first is None or begun or first[1] >= (until or NEVER)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_of_several_rules_the_last_decides(world: World, id_: OrganizationId) -> None:
     """Each term adds up, and the step comes with the last of them."""
@@ -654,7 +655,7 @@ def test_of_several_rules_the_last_decides(world: World, id_: OrganizationId) ->
         assert all(term.paused >= timedelta(0) for term in deadline.terms)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_the_steps_to_come_are_in_their_order(world: World, id_: OrganizationId) -> None:
     """None is skipped and none is in the past; the first is the one that is explained."""

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from strategies import ORGANIZATIONS, TODAY, worlds
 from world import ACME, DAY, HOUR, World
 
+from examples import examples
 from marketplace_worker.explain.forecast import (
     BlockedBy,
     ForecastEntry,
@@ -41,7 +42,7 @@ STEPS = {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_a_forecast_is_what_then_happens(world: World, id_: OrganizationId) -> None:
     """Where nothing is heard and no guard interferes: the same, at the same moments."""
@@ -66,7 +67,7 @@ def test_a_forecast_is_what_then_happens(world: World, id_: OrganizationId) -> N
         ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_a_forecast_is_in_order_and_overdue_things_happen_at_once(
     world: World, id_: OrganizationId

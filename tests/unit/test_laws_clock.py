@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from strategies import TODAY, worlds
 from world import ACME, DAY_0, World, commitment, created, moment, shown
 
+from examples import examples
+
 BACK = st.sampled_from([timedelta(seconds=1), timedelta(minutes=10), timedelta(days=3)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(worlds(), BACK)
 def test_what_was_said_is_not_unsaid_when_the_clock_jumps_back(
     world: World, back: timedelta

@@ -13,6 +13,7 @@ from invariants import Witness
 from strategies import ORGANIZATIONS, PLAN_TYPES, TODAY, facts, organizations, requests, worlds
 from world import ACME, BETA, HOUR, World
 
+from examples import examples
 from marketplace_worker.lifecycle.events import SupportDetails
 from marketplace_worker.lifecycle.facts import Fact, LoggedIn, SupportRequested
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -49,21 +50,21 @@ def watched(world: World) -> World:
     return world
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(WORLDS, facts())
 def test_any_fact_in_any_state(world: World, fact: Fact) -> None:
     """Total, and within the invariants: no state and no fact are too odd to be decided on."""
     watched(world).decide(fact, TODAY)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(WORLDS, ORGANIZATIONS)
 def test_any_deadline_in_any_state(world: World, organization: OrganizationId) -> None:
     """A deadline may come at any time: it is derived anew, and harmless where it has passed."""
     watched(world).run_deadline(organization, TODAY)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(WORLDS, facts(0) | st.none(), ORGANIZATIONS)
 def test_a_second_look_at_the_same_moment_says_nothing(
     world: World, fact: Fact | None, organization: OrganizationId
@@ -85,7 +86,7 @@ def happenings(draw: st.DrawFn) -> list[tuple[timedelta, Fact | None]]:
     return [(draw(GAPS), draw(facts(number) | st.none())) for number in numbers]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(WORLDS, happenings())
 def test_any_facts_and_deadlines_from_any_state(
     world: World, happened: list[tuple[timedelta, Fact | None]]
@@ -114,7 +115,7 @@ def answered(world: World, *facts: Fact) -> tuple[Organization, object]:
     return world.acme(), [each.code for each in details]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(WORLDS, requests())
 def test_a_request_meets_an_organization_as_its_plans_have_it(
     world: World, request: SupportRequested

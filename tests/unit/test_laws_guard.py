@@ -24,6 +24,7 @@ from world import (
     tripped,
 )
 
+from examples import examples
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.decide import deadline_of
 from marketplace_worker.lifecycle.events import (
@@ -171,7 +172,7 @@ def questions(draw: st.DrawFn, *, operators: bool) -> list[Asked]:
     return asked
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(questions(operators=False))
 def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
     """Whatever sliding hour one looks at; the step that would go past trips it, and all later ones
@@ -191,7 +192,7 @@ def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
     assert watch.safeguards.requests_trip is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(questions(operators=True))
 def test_an_operator_lets_through_just_what_is_said(asked: list[Asked]) -> None:
     """After a trip nothing goes but what a release allows; counting begins anew with it."""
@@ -226,7 +227,7 @@ FEW = Guard(requested_per_hour=4, requested_per_person=2)
 MINUTES = st.sampled_from([0, 0, 0, 1, 10, 20, 59, 60])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(MINUTES, st.sampled_from(["Ann", " ann", "Bob", "Cid"])), max_size=30))
 def test_no_hour_holds_more_requested_deactivations_than_either_limit(
     asked: list[tuple[int, str]],
@@ -392,7 +393,7 @@ def entered(events: Sequence[Event], kind: EventKind) -> list[OrganizationId]:
     return [event.subject for event in events if event.kind is kind]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(1, 40))
 def test_a_fleet_that_is_due_at_once_is_stopped_at_the_limit(number: int) -> None:
     """Ten organizations' share is one: the minimum of three counts, then a tenth does."""

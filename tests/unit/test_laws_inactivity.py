@@ -24,6 +24,7 @@ from world import (
     signed_in,
 )
 
+from examples import examples
 from marketplace_worker.lifecycle.deadlines import inactivity_terms, latest
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Created, Fact
@@ -56,7 +57,7 @@ def inactive(
     return not signed_in_lately and not used_lately
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(HALF_DAYS, HALF_DAYS, st.none() | HALF_DAYS, st.none() | HALF_DAYS)
 def test_the_first_inactive_instant_is_the_first_by_the_definition(
     began_at: datetime, anchor: datetime, login: datetime | None, request: datetime | None
@@ -71,7 +72,7 @@ def test_the_first_inactive_instant_is_the_first_by_the_definition(
     assert first > max(logins)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.permutations([1, 2, 3, 3]))
 def test_the_newest_activity_counts_whenever_it_is_heard(days: list[int]) -> None:
     """A maximum, of logins and of requests (docs/architecture.md)."""
@@ -93,7 +94,7 @@ def longest_gap(heard: Sequence[datetime], since: datetime, until: datetime) -> 
     return max(after - before for before, after in pairwise(edges))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.integers(-140, 20), max_size=40),
     st.lists(st.integers(-140, 20), max_size=40),
@@ -122,7 +123,7 @@ def test_a_feed_is_silent_where_a_gap_is_too_long(
 # --- lives ----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.integers(-60, 0),
     st.lists(st.integers(0, 240), max_size=6),
@@ -152,7 +153,7 @@ def test_a_free_organization_is_deactivated_just_when_it_is_inactive(
     assert given_at[-1] == at - 7 * DAY
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.sampled_from([7, 30, 45, 90]),
     st.lists(st.tuples(st.integers(0, 240), st.sampled_from([signed_in, requested])), max_size=6),

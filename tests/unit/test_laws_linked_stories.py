@@ -34,7 +34,7 @@ from story_outcomes import (
 )
 
 law = settings(
-    max_examples=settings.default.max_examples // 4 if settings.default else 25,
+    max_examples=settings().max_examples // 4,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )

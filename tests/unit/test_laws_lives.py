@@ -11,6 +11,7 @@ from invariants import Witness
 from strategies import COIN, lives
 from world import DAY, DAY_0, FAR, Shown, World
 
+from examples import examples
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.lifecycle.coverage.intervals import Moment
 from marketplace_worker.lifecycle.events import EventKind
@@ -48,7 +49,7 @@ def lived(told: Arrivals, policies: Policies, *, checked: bool = True) -> World:
     return world
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(arrivals(), COIN)
 def test_whole_lives_keep_the_invariants(told: Arrivals, automatic: bool) -> None:
     """And nobody is forgotten: at the end of time each is where its plans have brought it."""
@@ -65,7 +66,7 @@ def test_whole_lives_keep_the_invariants(told: Arrivals, automatic: bool) -> Non
             assert covered.active(Moment(FAR)) or covered.last_end(FAR) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(arrivals())
 def test_the_same_input_twice_gives_the_same_bytes(told: Arrivals) -> None:
     """Invariant 8: folding the journal again, at the times of its hearing, gives the same."""

@@ -30,6 +30,7 @@ from world import (
     signed_in,
 )
 
+from examples import examples
 from marketplace_worker.lifecycle.decide import decide
 from marketplace_worker.lifecycle.events import MeteringDetails
 from marketplace_worker.lifecycle.facts import Fact
@@ -88,7 +89,7 @@ def shuffled(data: st.DataObject, tale: Sequence[Fact]) -> Shown[Fact]:
     return Shown(data.draw(st.permutations([*tale, *again])))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(tales(), st.data())
 def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
     tale: Shown[Fact], data: st.DataObject
@@ -111,7 +112,7 @@ ACCOUNT_OF_TWO: list[Fact] = [
 
 @pytest.mark.parametrize("changes_hands_on", [1, 4.5, 5, 10])
 @pytest.mark.parametrize("how", ["moved", "shared"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.data())
 def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
     changes_hands_on: float, how: str, data: st.DataObject
@@ -139,7 +140,7 @@ def retold(draw: st.DrawFn) -> Shown[Fact]:
 LASTING = st.sampled_from([1, 20, 9_999, 9_999])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(retold(), st.data())
 def test_a_commitment_comes_to_the_same_in_whatever_order_it_is_told_again(
     told: Shown[Fact], data: st.DataObject
@@ -162,7 +163,7 @@ def of_beta(number: int, what: str) -> Fact:
 
 
 @pytest.mark.parametrize("held_it", ["until day 2", "never"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -207,7 +208,7 @@ def in_any_order(says: dict[int, Change]) -> st.SearchStrategy[list[tuple[int, C
     return st.permutations(list(says.items()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(st.integers(0, 40), AWS_SAYS, max_size=8).flatmap(in_any_order))
 def test_each_end_is_reported_once_in_whatever_order_it_is_told(
     told: list[tuple[int, Change]],
@@ -245,7 +246,7 @@ def excepted(world: World) -> World:
     return world
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(tales(), st.data())
 def test_only_azure_may_depend_on_when_a_cancellation_was_decided(
     tale: Shown[Fact], data: st.DataObject
@@ -260,7 +261,7 @@ def test_only_azure_may_depend_on_when_a_cancellation_was_decided(
 # --- the same again -------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(worlds(), facts(), st.data())
 def test_a_decision_is_the_same_however_the_fleet_was_loaded(
     world: World, fact: Fact, data: st.DataObject

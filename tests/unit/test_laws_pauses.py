@@ -26,6 +26,7 @@ from world import (
     signed_in,
 )
 
+from examples import examples
 from marketplace_worker.lifecycle.due_steps import LONG_WAIT
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.lifecycle.facts import Fact
@@ -101,7 +102,7 @@ def intervals(draw: st.DrawFn) -> RetryDelays:
     return pauses
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(PlanType), intervals(), st.sampled_from([0, 5, 90]))
 def test_what_was_pending_gets_exactly_the_time_that_was_left(
     plan_type: PlanType, pauses: RetryDelays, extension: int
@@ -171,7 +172,7 @@ def together(found: list[Waiting]) -> RetryDelays:
     return pauses
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(waiting(), st.integers(0, 60))
 def test_what_was_pending_counts_whoever_has_it_afterwards(
     found: list[Waiting], shared_after: int
@@ -210,7 +211,7 @@ def test_a_sign_in_counts_between_the_beginning_and_the_end_of_the_plan(
 LONG_DWELL = MinimumDwell(canceled=2 * DAY, control_plane_loss=9 * DAY, suspended=20 * DAY)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.integers(1, 20), st.integers(0, 20), st.sampled_from([MinimumDwell(), LONG_DWELL]))
 def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(
     placed: int, days: int, dwell: MinimumDwell

@@ -5,13 +5,14 @@ from strategies import COIN
 from test_laws_lives import AUTOMATIC, Arrivals, arrivals
 from world import FAR, DecisionRecord, World, shown
 
+from examples import examples
 from marketplace_worker.lifecycle.facts import DeadlineCame
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.replay import Readings, readings_of, replay_decision
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(arrivals(), COIN)
 def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
     told: Arrivals, automatic: bool

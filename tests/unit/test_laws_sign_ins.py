@@ -23,6 +23,7 @@ from world import (
     signed_in,
 )
 
+from examples import examples
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.inactivity import LOGINS_KEPT, LastSeen
 from marketplace_worker.lifecycle.notes import Activated, Change, Ended
@@ -64,7 +65,7 @@ MOMENTS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(MOMENTS, min_size=1, max_size=12))
 def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_was_heard_first(
     logins: list[datetime],
@@ -113,7 +114,7 @@ def changes_of_hands(draw: st.DrawFn, *, moves: bool) -> Shown[Fact]:
     return told
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(changes_of_hands(moves=True), st.data())
 def test_two_logins_and_the_news_of_plans_come_to_the_same_in_any_order(
     told: Shown[Fact], data: st.DataObject
@@ -127,7 +128,7 @@ def test_two_logins_and_the_news_of_plans_come_to_the_same_in_any_order(
     assert state(other.acme()) == state(in_order.acme())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(changes_of_hands(moves=False), st.data())
 def test_what_needs_no_sign_in_is_proved_whenever_it_is_heard_of(
     told: Shown[Fact], data: st.DataObject

@@ -13,6 +13,7 @@ from invariants import STEPS, Witness
 from strategies import PLAN_TYPES, TODAY
 from world import ACME, DAY, DAY_0, HOUR, World
 
+from examples import examples
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
@@ -36,7 +37,7 @@ def steps_taken(world: World) -> list[State]:
     return [after] if after is not before and after in STEPS else []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(STATES, PLAN_TYPES, SLACKS)
 def test_a_step_that_is_due_by_every_rule_is_taken(
     state: State, plan_type: PlanType | None, slack: timedelta
@@ -46,7 +47,7 @@ def test_a_step_that_is_due_by_every_rule_is_taken(
 
 
 @pytest.mark.parametrize("name", sorted(OBSTACLES))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(STATES, PLAN_TYPES, SLACKS, MARGINS)
 def test_any_one_obstacle_prevents_the_step(
     name: str, state: State, plan_type: PlanType | None, slack: timedelta, margin: timedelta

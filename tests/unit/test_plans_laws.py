@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import CHANGES_OF_A_LIFE, COIN, MOMENTS, PLAN_TYPES
 from world import ACME, AGREEMENT, ENTITLEMENT, SAAS
 
+from examples import examples
 from marketplace_worker.lifecycle.notes import Note, Progress
 from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
 from marketplace_worker.lifecycle.subscription import Link, Subscription
@@ -42,7 +43,7 @@ def notes(draw: st.DrawFn, key: SubscriptionKey) -> list[Note]:
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_a_register_comes_to_the_same_in_every_order_and_to_something_sensible(
     data: st.DataObject,

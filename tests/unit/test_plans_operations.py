@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stories import check_story
 from world import DAY, DAY_0, SAAS, moment, note
 
+from examples import examples
 from marketplace_worker.lifecycle.notes import (
     Activated,
     Change,
@@ -196,7 +197,7 @@ def reports(draw: st.DrawFn) -> list[Note]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(reports(), st.data())
 def test_any_order_of_any_reports_comes_to_the_same(told: list[Note], data: st.DataObject) -> None:
     """In the register as well as in the projection, also where some arrive twice."""
@@ -210,7 +211,7 @@ def test_any_order_of_any_reports_comes_to_the_same(told: list[Note], data: st.D
     assert fold(first, ()) == fold(second, ())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(reports())
 def test_reports_come_to_what_only_those_that_count_come_to(told: list[Note]) -> None:
     """The rule once more, in other words: who counts is found by looking at all of them at once."""
