@@ -6,7 +6,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.batch import BatchMessage
+from marketplace_worker.streams.mends.batch_message import BatchMessage
 from streams.recording_handler import write
 
 pytestmark = pytest.mark.broker
@@ -30,6 +30,7 @@ async def test_what_is_still_ours_is_given_again_though_other_partitions_are_los
             consumer=consumer,
             commit_timeout_s=1,
             on_settled=lambda: settled.append("settled"),
+            on_error=lambda error: settled.append(repr(error)),
             raw_message=(lost, *mine),
             body=b"",
         )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-import aiokafka
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -162,8 +161,3 @@ async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
     (said,) = [line for line in logs if line["log_level"] == "error"]
     assert (said["event"], said["position"]) == ("records_unreadable", f"{topic}/0/1")
     assert "Invalid CRC" in said["reason"]
-
-
-def test_aiokafka_is_the_version_whose_parts_are_replaced() -> None:
-    """streams/mends/record_batches.py stands in for inner parts: with another, read them again."""
-    assert aiokafka.__version__.startswith("0.14.")

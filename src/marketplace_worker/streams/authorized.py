@@ -1,8 +1,4 @@
-"""Asks Kafka which topics there are and what we may do with them.
-
-aiokafka's own request does not ask for the rights, so the wire format of a newer version stands
-here (https://kafka.apache.org/protocol, Metadata 8, read 2026-11-30).
-"""
+"""Asks Kafka which topics exist and what we may do with them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,10 +12,8 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.metadata import MetadataRequest_v4
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from marketplace_worker.streams.mends.admin import describe_topics_with_rights
 from marketplace_worker.streams.rights import Operation, Resource, Right
 
 _BITS = {Operation.READ: 1 << 3, Operation.WRITE: 1 << 4}
@@ -58,10 +52,7 @@ async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> Answer:
 async def _ask_for_topics(
     admin: AIOKafkaAdminClient, rights: Collection[Right]
 ) -> tuple[list[str], list[Right], frozenset[TopicPartition]]:
-    client = admin._client  # noqa: SLF001 - there is no public way to send a request of our own
-    request = _MetadataRequest(sorted({right.name for right in rights}))
-    response = (await client.send(client.get_random_node(), request)).to_object()
-    topics = {topic["topic"]: topic for topic in response["topics"]}
+    topics = await describe_topics_with_rights(admin, {right.name for right in rights})
     missing, refused = [], []
     for right in rights:
         topic = topics[right.name]
@@ -97,72 +88,3 @@ async def _is_closed(admin: AIOKafkaAdminClient, group: str) -> bool:
         if not error.retriable:
             raise
     return False
-
-
-class _MetadataResponse_v8(Response):  # type: ignore[misc]  # noqa: N801 - aiokafka's manner
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class _MetadataRequest_v8(RequestStruct):  # type: ignore[misc]  # noqa: N801 - likewise
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _MetadataResponse_v8
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class _MetadataRequest(Request[MetadataRequest_v4 | _MetadataRequest_v8]):  # type: ignore[misc]
-    """About topics by name, which are not made by being asked for; of an older broker (before
-    Kafka 2.3) without the rights.
-    """
-
-    API_KEY = 3
-
-    def __init__(self, topics: list[str]) -> None:
-        self._topics = topics
-
-    def build(self, struct: type[RequestStruct]) -> RequestStruct:
-        if struct is _MetadataRequest_v8:
-            return struct(self._topics, False, False, True)  # noqa: FBT003 - aiokafka's manner
-        return struct(self._topics, False)  # noqa: FBT003 - likewise

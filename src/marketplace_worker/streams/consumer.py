@@ -19,11 +19,13 @@ from faststream.kafka.message import KafkaAckableMessage
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams import membership, starting_positions
-from marketplace_worker.streams.batch import BatchMessage, to_record
+from marketplace_worker.streams.batch import to_record
 from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.connection_errors import connection_error, find_connection_error
-from marketplace_worker.streams.failure_detection import ConsumerFailed, FrameworkLog
+from marketplace_worker.streams.failure_detection import FailureDetector, FrameworkLog
 from marketplace_worker.streams.joining import client, member
+from marketplace_worker.streams.mends import stopping
+from marketplace_worker.streams.mends.batch_message import BatchMessage
 from marketplace_worker.streams.mends.record_batches import UnreadableBatch
 from marketplace_worker.streams.pausing import pause_at
 from marketplace_worker.streams.retrying import Handler, Interruption, RetryDelays, RetryingHandler
@@ -83,17 +85,16 @@ class Consumer:
             longest_s=ingest.retry_pause_max_ms / 1000,
             delivery_s=self._rebalance_s / 2,
         )
-        self._watch = starting_positions.BeginningsReporter(
+        self._beginnings = starting_positions.BeginningsReporter(
             handler, lambda: self.subscriber.consumer, hooks.on_beginning
         )
-        self._handler = RetryingHandler(name, self._watch, pauses)
+        self._handler = RetryingHandler(name, self._beginnings, pauses)
         self._idle = asyncio.Event()
         self._idle.set()
         self._assigned: frozenset[str] = frozenset()
         self._joined = False
         self._fetch_silence = membership.FetchSilence()
-        self._failed = failed
-        self._framework_log = FrameworkLog(name, failed)
+        self._failures = FailureDetector(name, failed)
         self._busy = False
         self.topics = frozenset(topics)
         self.survey = Survey(self.topics, "", 0)
@@ -102,7 +103,9 @@ class Consumer:
     def _connect(self, topics: AbstractSet[str]) -> None:
         """Make the client, which reads these topics once it is started."""
         self.subscribed = frozenset(topics)
-        self.broker = client(self._settings.kafka, self._framework_log)
+        self.broker = client(
+            self._settings.kafka, FrameworkLog(self.name), self._failures.middleware
+        )
         self.subscriber = member(
             self.broker,
             topics,
@@ -111,9 +114,9 @@ class Consumer:
             listener=_HandOver(self),
             parser=self._parse,
         )
-        self.subscriber(self._take)
+        self.subscriber(self._handle)
         self._read = self.subscriber.get_msg
-        self.subscriber.get_msg = self._turn  # type: ignore[method-assign]  # asked at each turn
+        self.subscriber.get_msg = self._next_batch  # type: ignore[method-assign]  # called each turn
 
     @property
     def assigned(self) -> frozenset[str]:
@@ -243,21 +246,20 @@ class Consumer:
         leaving = asyncio.create_task(self.broker.stop())
         done, _ = await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT_S)
         if consumer is not None and not done:
-            await membership.leave_at_once(consumer)
+            await stopping.leave_at_once(consumer)
             done, _ = await asyncio.wait({leaving}, timeout=CLOSE_TIMEOUT_S)
         leaving.cancel()  # does nothing where it is done
         await asyncio.wait({leaving, *reading}, timeout=CLOSE_TIMEOUT_S)
         if leaving.cancelled() or not leaving.done() or leaving.exception() is not None:
             log.warning("consumer_cut_off", consumer=self.name)
             if consumer is not None:
-                await membership.disconnect(consumer)
+                await stopping.disconnect(consumer)
         self._assigned, self._joined = frozenset(), False
         self._busy = False
         self._idle.set()
 
     def _reading_ended(self, _: asyncio.Task[Any]) -> None:
-        if not self._failed.done():
-            self._failed.set_exception(ConsumerFailed(f"the consumer {self.name} stopped reading"))
+        self._failures.fail("stopped reading")
 
     async def release_partitions(self, revoked: frozenset[str]) -> None:
         """Let the batch in flight be finished and committed before partitions are given up."""
@@ -282,35 +284,48 @@ class Consumer:
         self._handler.end_interruption(Interruption.REVOCATION)
         log.info("partitions_assigned", consumer=self.name, partitions=sorted(assigned))
 
-    async def _turn(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
-        """Read the next batch; where the last turn had one too, up to what is newest."""
+    async def _next_batch(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+        """Read the next batch; FastStream calls this at each turn."""
         self._hooks.on_turn(self.name)
-        if (ended := membership.ended(consumer)) and not self._failed.done():
-            self._failed.set_exception(ConsumerFailed(f"the consumer {self.name}: {ended} ended"))
+        if ended := membership.ended(consumer):
+            self._failures.fail(f"{ended} ended")
+        try:
+            return await self._read_batch(consumer)
+        except Exception as error:
+            self._failures.record(error)
+            raise
+
+    async def _read_batch(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+        """Read; if the last turn had records too, read on to the newest."""
         try:
             records = await self._read(consumer)
         except TopicAuthorizationFailedError as forbidden:
             self._leave_out(forbidden)
             return ()
         if not records:
-            await self._watch.idle()
+            await self._beginnings.idle()
         elif self._busy:
-            self._idle.clear()  # what is at hand is handled before its partitions are given up
-            try:
-                most = self._settings.ingest.batch_rows_max
-                records = await with_newer(
-                    consumer,
-                    records,
-                    records_max=most,
-                    wanted_back=lambda: self._handler.interrupted,
-                )
-            except BaseException:
-                self._idle.set()
-                raise
-            if not self.subscriber.running:
-                self._idle.set()  # FastStream drops it; it comes again
+            records = await self._with_newer(consumer, records)
         self._busy = bool(records)
         return records
+
+    async def _with_newer(
+        self, consumer: AIOKafkaConsumer, records: tuple[ConsumerRecord, ...]
+    ) -> tuple[ConsumerRecord, ...]:
+        self._idle.clear()  # these records are handled before their partitions are given up
+        try:
+            newest = await with_newer(
+                consumer,
+                records,
+                records_max=self._settings.ingest.batch_rows_max,
+                wanted_back=lambda: self._handler.interrupted,
+            )
+        except BaseException:
+            self._idle.set()
+            raise
+        if not self.subscriber.running:
+            self._idle.set()  # FastStream drops the batch; it is delivered again
+        return newest
 
     def _leave_out(self, forbidden: TopicAuthorizationFailedError) -> None:
         """Go on without a topic that may not be read any more; raise it where no other is left."""
@@ -335,9 +350,10 @@ class Consumer:
             consumer=consumer,
             commit_timeout_s=self._settings.stop_timeout_ms / 2000,
             on_settled=self._idle.set,
+            on_error=self._failures.record,
         )
 
-    async def _take(self, batch: tuple[ConsumerRecord, ...]) -> None:
+    async def _handle(self, batch: tuple[ConsumerRecord, ...]) -> None:
         readable = [to_record(raw) for raw in batch if not isinstance(raw, UnreadableBatch)]
         try:
             stopped = await self._handler.handle(readable) if readable else frozenset()

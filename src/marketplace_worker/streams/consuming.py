@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import starting_positions
 from marketplace_worker.streams.consumer import Consumer, ConsumerHooks
-from marketplace_worker.streams.mends import record_batches
+from marketplace_worker.streams.mends import partition_state, record_batches
 from marketplace_worker.streams.retrying import Handler
 
 
@@ -54,7 +53,7 @@ async def consuming(
         Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
     """
     kafka, topics = settings.kafka, settings.topics
-    starting_positions.install()
+    partition_state.install()
     record_batches.install(settings.ingest.batch_bytes_max)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     member = partial(Consumer, settings=settings, hooks=hooks, failed=failed)

@@ -1,19 +1,27 @@
-"""How a consumer's death is noticed: FastStream tries again for ever, whatever happened."""
+"""Detects that a consumer cannot go on; FastStream retries for ever, whatever happened.
+
+Errors are recorded where they pass: reading in `Consumer`, processing in a middleware, committing
+in `BatchMessage`; and the end of the reading task.  FastStream catches each of them afterwards.
+"""
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
+from faststream import BaseMiddleware
+from faststream.exceptions import IgnoredException
 
 from marketplace_worker.errors import CannotGoOn
 
 FATAL_ERRORS_MAX = 3
 FATAL_ERRORS_WITHIN_S = 60.0
-"""Errors that do not pass by waiting: so many so close together, and the consumer is dead."""
+"""Errors that waiting does not resolve: this many within this time, and the consumer has failed."""
 
 log = structlog.get_logger(__name__)
 
@@ -22,16 +30,66 @@ class ConsumerFailed(CannotGoOn):
     """A consumer cannot go on."""
 
 
-class FrameworkLog:
-    """FastStream's log: its errors only, and the place where a consumer that failed is noticed.
+class FailureDetector:
+    """Decides when one consumer has failed, and then ends the future `failed` with the reason.
 
-    FastStream tries again for ever, whatever happened; only here it tells what.
+    Args:
+        name: of the consumer.
+        failed: shared by both consumers; the first failure counts.
     """
 
     def __init__(self, name: str, failed: asyncio.Future[None]) -> None:
         self._name = name
         self._failed = failed
         self._fatal_at: list[float] = []
+
+    @property
+    def middleware(self) -> Callable[..., BaseMiddleware[Any, Any]]:
+        """Records what fails while FastStream processes a batch."""
+        return partial(_ProcessingErrors, failures=self)
+
+    def record(self, error: Exception) -> None:
+        """Count an error that waiting does not resolve; too many mean failure."""
+        if isinstance(error, ConsumerStoppedError):
+            return  # the consumer was stopped while it read
+        if isinstance(error, KafkaError) and error.retriable:
+            return
+        now = time.monotonic()
+        self._fatal_at = [at for at in self._fatal_at if now - at < FATAL_ERRORS_WITHIN_S]
+        self._fatal_at.append(now)
+        if len(self._fatal_at) >= FATAL_ERRORS_MAX:
+            self.fail(repr(error))
+
+    def fail(self, reason: str) -> None:
+        """Report the failure, unless a consumer failed before."""
+        if not self._failed.done():
+            self._failed.set_exception(ConsumerFailed(f"the consumer {self._name}: {reason}"))
+
+
+class _ProcessingErrors(BaseMiddleware[Any, Any]):
+    """Sees one batch being processed.  A nack, which FastStream ignores, is no failure."""
+
+    def __init__(self, msg: Any, /, *, context: Any, failures: FailureDetector) -> None:  # noqa: ANN401 - FastStream's signature
+        super().__init__(msg, context=context)
+        self._failures = failures
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - FastStream's signature
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
+    ) -> bool:
+        """Record the error, and let it pass."""
+        if isinstance(exc_val, Exception) and not isinstance(exc_val, IgnoredException):
+            self._failures.record(exc_val)
+        return False
+
+
+class FrameworkLog:
+    """What FastStream logs to: writes its errors to our log, and drops the rest."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def log(
         self,
@@ -42,14 +100,6 @@ class FrameworkLog:
         exc_info: Any = None,  # noqa: ANN401 - likewise
         extra: Mapping[str, Any] | None = None,  # noqa: ARG002 - likewise
     ) -> None:
-        """Log an error, and count the one that will not pass by waiting."""
-        if level < logging.ERROR or isinstance(exc_info, asyncio.CancelledError):
-            return  # what was cancelled was given up by us, which is said there
-        log.error("consumer_error", consumer=self._name, message=str(msg), exc_info=exc_info)
-        if isinstance(exc_info, KafkaError) and exc_info.retriable:
-            return
-        now = time.monotonic()
-        self._fatal_at = [at for at in self._fatal_at if now - at < FATAL_ERRORS_WITHIN_S]
-        self._fatal_at.append(now)
-        if len(self._fatal_at) >= FATAL_ERRORS_MAX and not self._failed.done():
-            self._failed.set_exception(ConsumerFailed(f"the consumer {self._name}: {exc_info!r}"))
+        """Log an error.  What was cancelled was given up by us, and is logged there."""
+        if level >= logging.ERROR and not isinstance(exc_info, asyncio.CancelledError):
+            log.error("consumer_error", consumer=self._name, message=str(msg), exc_info=exc_info)

@@ -6,15 +6,14 @@ from typing import Any
 
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from faststream import AckPolicy
+from faststream import AckPolicy, BaseMiddleware
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from marketplace_worker.settings import Kafka, Settings
 from marketplace_worker.streams.failure_detection import FrameworkLog
-from marketplace_worker.streams.mends import connections
-from marketplace_worker.streams.security import broker_arguments, servers
+from marketplace_worker.streams.security import METADATA_AGE_MS, broker_arguments, servers
 
 IDLE_WAIT_MS = 50
 """How long to wait for a record before looking whether to stop, and the pause after that."""
@@ -57,7 +56,9 @@ def member(
     )
 
 
-def client(kafka: Kafka, framework_log: FrameworkLog) -> KafkaBroker:
+def client(
+    kafka: Kafka, framework_log: FrameworkLog, middleware: Callable[..., BaseMiddleware[Any, Any]]
+) -> KafkaBroker:
     """A client that only consumes, with the credentials that hold now.
 
     Raises:
@@ -68,11 +69,12 @@ def client(kafka: Kafka, framework_log: FrameworkLog) -> KafkaBroker:
         client_id=kafka.client_id,
         **broker_arguments(kafka),
         request_timeout_ms=kafka.request_timeout_ms,
-        metadata_max_age_ms=connections.METADATA_AGE_MS,
+        metadata_max_age_ms=METADATA_AGE_MS,
         consumer_only=True,
         allow_auto_create_topics=False,
         graceful_timeout=None,
         apply_types=False,
+        middlewares=(middleware,),
         logger=framework_log,
         log_level=logging.DEBUG,
     )

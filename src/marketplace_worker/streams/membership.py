@@ -5,19 +5,9 @@ Only this module looks inside aiokafka's consumer, as there is no public way (it
 """
 # ruff: noqa: SLF001 - as said above
 
-import asyncio
-import contextlib
 import time
 
-import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import LeaveGroupRequest
-
-LEAVE_AT_ONCE_TIMEOUT_S = 0.4
-DISCONNECT_TIMEOUT_S = 0.2
-
-log = structlog.get_logger(__name__)
 
 
 def reaches_coordinator(consumer: AIOKafkaConsumer) -> bool:
@@ -64,31 +54,3 @@ class FetchSilence:
         if busy or not fetched or newest != self._newest:
             self._newest, self._since = newest, now
         return now - self._since
-
-
-async def leave_at_once(consumer: AIOKafkaConsumer) -> None:
-    """Leave the group amid a rebalance, which ends only when others have finished their batches.
-
-    aiokafka waits for that before it leaves.  Without a word, the group would give partitions to
-    this member, and nobody would read them until its session has timed out.
-    """
-    coordinator = consumer._coordinator
-    if coordinator.coordinator_id is None:
-        return
-    goodbye = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
-    try:
-        async with asyncio.timeout(LEAVE_AT_ONCE_TIMEOUT_S):
-            # Not on the connection that waits for the rebalance: Kafka answers that in order.
-            await consumer._client.send(coordinator.coordinator_id, goodbye)
-    except (KafkaError, TimeoutError) as error:
-        log.warning("group_not_left", group=coordinator.group_id, reason=type(error).__name__)
-    else:
-        log.info("group_left_amid_a_rebalance", group=coordinator.group_id)
-
-
-async def disconnect(consumer: AIOKafkaConsumer) -> None:
-    """Do for a consumer that could not leave what its own stop does after that."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
-            await consumer._fetcher.close()
-            await consumer._client.close()

@@ -29,9 +29,9 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.streams.connection_errors import connection_error
-from marketplace_worker.streams.mends import connections
+from marketplace_worker.streams.mends.stopping import abandon
 from marketplace_worker.streams.rights import Operation, explained
-from marketplace_worker.streams.security import client_arguments
+from marketplace_worker.streams.security import METADATA_AGE_MS, client_arguments
 
 BATCH_BYTES_MAX = 256 * 1024
 ALONE_BYTES = 1
@@ -39,8 +39,6 @@ ALONE_BYTES = 1
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 """Far above what we write; a dead letter may be larger than what came.  The broker decides."""
-
-ABANDON_TIMEOUT_S = 0.5
 
 TOPIC_KNOWN_WITHIN_S = 1.0
 """How long the messages of other topics wait for one of which Kafka tells nothing."""
@@ -104,7 +102,7 @@ class Publisher:
         """Disconnect.  Call when no `publish` is under way."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _abandon(producer)
+            await abandon(producer)
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
         """Send in order; for each message None if Kafka acknowledged it, `MessageRefused` if it
@@ -173,7 +171,7 @@ class Publisher:
         for each in sent:
             if isinstance(each, asyncio.Future):
                 each.cancel()
-        await _abandon(producer)
+        await abandon(producer)
         log.warning("producer_given_up", messages=len(sent))
 
 
@@ -230,7 +228,7 @@ def _producer(
 ) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **client_arguments(kafka),
-        metadata_max_age_ms=connections.METADATA_AGE_MS,
+        metadata_max_age_ms=METADATA_AGE_MS,
         acks="all",
         enable_idempotence=enable_idempotence,
         linger_ms=relay.linger_ms,
@@ -355,18 +353,3 @@ def _in_order(
             failed[where] = result
         spread.append(failed.get(where))
     return spread
-
-
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Close a producer without sending what it still holds, for which its own `stop` would wait."""
-    # There is no public way: this is `stop` without its wait (aiokafka is pinned to 0.14).
-    producer._closed = True  # noqa: SLF001 - as said above
-    sender = producer._sender.sender_task  # noqa: SLF001 - likewise
-    assert sender is not None
-    sender.cancel()
-    # Requests in flight end with the connections; the sender waits for them.
-    await producer.client.close()
-    done, _ = await asyncio.wait([sender], timeout=ABANDON_TIMEOUT_S)
-    if not done:
-        sender.cancel()
-        await asyncio.wait([sender])

@@ -1,6 +1,6 @@
 """How a connection is encrypted and logs in, in the words of aiokafka and of FastStream.
 
-What stands in files is read anew for each connection (`connections.py`).
+What stands in files is read anew for each connection (`mends/connections.py`).
 """
 
 import ssl
@@ -23,6 +23,10 @@ from marketplace_worker.streams.tokens import token_provider
 NAMES = tls.Names(
     ca="kafka.ssl_ca_file", certificate="kafka.ssl_cert_file", host="kafka.bootstrap_servers"
 )
+
+
+METADATA_AGE_MS = 30_000
+"""After how long a client asks again which topics, partitions and brokers exist."""
 
 
 def client_arguments(kafka: Kafka) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer import subscription_state
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record, StartOffset
 from marketplace_worker.settings import Kafka
+from marketplace_worker.streams.mends.partition_state import unsettled_beginnings
 from marketplace_worker.streams.retrying import Handler
 from marketplace_worker.streams.security import client_arguments
 
@@ -27,11 +27,6 @@ FETCH_WAIT_MS = 500
 
 OnBeginning = Callable[[Sequence[StartOffset]], Awaitable[None]]
 """Asked once for each beginning; called again with it where it raised `Unavailable`."""
-
-
-def install() -> None:
-    """Make all consumers of this process remember where they began.  Twice is harmless."""
-    subscription_state.TopicPartitionState = _State
 
 
 class BeginningsReporter:
@@ -56,49 +51,11 @@ class BeginningsReporter:
 
     async def _look(self) -> None:
         consumer = self._consumer()
-        begun = [] if consumer is None else _begun(consumer)
+        begun = [] if consumer is None else unsettled_beginnings(consumer)
         if begun:
             await self._began([beginning for _, beginning in begun])
             for state, beginning in begun:
                 state.settle(beginning)
-
-
-class _State(subscription_state.TopicPartitionState):  # type: ignore[misc]  # aiokafka has no types
-    """What aiokafka knows of a partition of ours; and where it began to be read, until that is
-    settled.
-    """
-
-    _begun: tuple[int, int | None] | None = None
-    _refused: int | None = None
-    timestamp: int | None
-
-    def await_reset(self, strategy: int) -> None:
-        self._refused = self._position
-        super().await_reset(strategy)
-
-    def reset_to(self, position: int) -> None:
-        super().reset_to(position)
-        self._begun, self._refused = (position, self._refused), None
-        self.timestamp = None  # set by the first answer to a fetch from there
-
-    def beginning(self, partition: TopicPartition) -> StartOffset | None:
-        """Where it began, once Kafka has given something from there on."""
-        if self._begun is None or self.timestamp is None:
-            return None
-        return StartOffset(partition.topic, partition.partition, *self._begun)
-
-    def settle(self, beginning: StartOffset) -> None:
-        """Forget it, unless there is another by now."""
-        if self._begun == (beginning.offset, beginning.refused):
-            self._begun = None
-
-
-def _begun(consumer: AIOKafkaConsumer) -> list[tuple[_State, StartOffset]]:
-    assignment = consumer._subscription.subscription.assignment  # noqa: SLF001 - as in membership
-    if assignment is None:
-        return []
-    states = [(state, state.beginning(each)) for each, state in assignment._tp_state.items()]  # noqa: SLF001 - likewise
-    return [(state, beginning) for state, beginning in states if beginning is not None]
 
 
 async def holds_record(kafka: Kafka, beginning: StartOffset, since: int) -> bool:

@@ -10,7 +10,6 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
-    BrokerNotAvailableError,
     BrokerResponseError,
     KafkaError,
     LeaderNotAvailableError,
@@ -25,6 +24,7 @@ from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Kafka, Topics
 from marketplace_worker.streams.authorized import ask
 from marketplace_worker.streams.connection_errors import connection_error
+from marketplace_worker.streams.mends.admin import wait_for_controller
 from marketplace_worker.streams.rights import Operation, Resource, Right, not_allowed
 from marketplace_worker.streams.security import client_arguments
 
@@ -85,7 +85,7 @@ async def create_topics(
         for name in _all(topics)
     ]
     async with administering(kafka) as admin:
-        await _controlled(admin, within_s=kafka.request_timeout_ms / 1000)
+        await wait_for_controller(admin, within_s=kafka.request_timeout_ms / 1000)
         response = await admin.create_topics(wanted)
         codes = {name: for_code(code) for name, code, *_ in response.topic_errors}
         made = [name for name, error in codes.items() if error is NoError]
@@ -210,21 +210,6 @@ async def _known(admin: AIOKafkaAdminClient, names: Sequence[str], *, within_s: 
                 if not {for_code(each["error_code"]) for each in told} & _NOT_KNOWN_YET:
                     return
                 await asyncio.sleep(CONTROLLER_PAUSE_S)
-
-
-async def _controlled(admin: AIOKafkaAdminClient, *, within_s: float) -> None:
-    """Wait until Kafka knows who leads it: a broker that is only just back knows nobody.
-
-    aiokafka 0.14 does not expect that.  Raises `KafkaError` where it lasts.
-    """
-    client = admin._client  # noqa: SLF001 - there is no public way
-    try:
-        async with asyncio.timeout(within_s):
-            while client.cluster.controller is None:
-                await asyncio.sleep(CONTROLLER_PAUSE_S)
-                await client.force_metadata_update()
-    except TimeoutError:
-        raise BrokerNotAvailableError("it has no controller") from None
 
 
 @asynccontextmanager

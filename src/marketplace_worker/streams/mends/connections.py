@@ -1,17 +1,21 @@
-"""Connections to Kafka that log in with what is on disk now, and whose end is an error of Kafka's.
+"""Connections of aiokafka that use the current credentials and fail with errors of Kafka.
 
-aiokafka keeps the certificates and the password that a client began with, so a client that lives
-for months would go on with those that were renewed long ago.
+Mends of aiokafka 0.14, each with the condition under which it goes:
 
-Where a connection breaks just before something is sent, uvloop's transport raises a `RuntimeError`
-that asyncio's does not, and that aiokafka 0.14 does not expect (its issue 1038): the task that
-fetches, or the one that knows the brokers, ends, and its consumer is silent for ever.
+- A client keeps the certificates and the password that it started with, so it cannot connect after
+  a rotation.  Upstream: no issue found.  Remove when both may be callables.
+- If a connection breaks just before a send, uvloop's transport raises `RuntimeError`, which
+  asyncio's does not.  aiokafka does not expect it: the task that fetches, or the one that updates
+  the metadata, ends, and its consumer never reads again.  Upstream: aiokafka issue 1038 (open).
+  Remove when it is closed.
+- A broker that refuses an OAuth token answers with a challenge (RFC 7628, 3.2.3).  aiokafka takes
+  it for a login, and what follows for responses.  Upstream: no issue found.  Remove when
+  `OAuthAuthenticator.step` raises on a non-empty challenge.
+- Every metadata request allows the broker to create the topics that it names: a topic that was
+  deleted under a worker would come back with the broker's default partitions.  Upstream: no issue
+  found.  Remove when clients have `allow_auto_create_topics`.
 
-A broker that does not accept a token says so where others send a challenge (RFC 7628, 3.2.3);
-aiokafka takes that for a login, and what follows for answers.
-
-And it lets no client make a topic by asking for it, which aiokafka 0.14 asks for: a topic that was
-deleted under a worker would come back with as many partitions as the broker thinks fit.
+Issues were searched on 2026-11-30.
 """
 
 from functools import partial
@@ -23,9 +27,6 @@ from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 from aiokafka.protocol.metadata import MetadataRequest
 
 from marketplace_worker.errors import Misconfigured, Unavailable
-
-METADATA_AGE_MS = 30_000
-"""After how long a client asks again which topics, partitions and brokers there are."""
 
 
 def install() -> None:
