@@ -1,6 +1,6 @@
-"""The worker: knows every part, puts them together, and owns the tasks.
+"""The worker: creates every part, connects them, and owns the tasks.
 
-Only this module reads the clock of the machine, and nothing is decided by it.
+Only this module reads the clock of the machine; no decision depends on that clock.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -258,75 +259,95 @@ async def _tasks(
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Start the loops; on leaving, they end in the order of the flow: intake first, relay last.
 
-    All of them are told at once, and what is under way has until the same moment.
+    All of them learn of the shutdown at once, and have until the same moment.
     """
     async with AsyncExitStack() as stack:
-        tasks = []
-
-        async def repeat(
-            name: str, step: Step, idle_s: float, wake: asyncio.Event | None = None
-        ) -> None:
-            heartbeat = health.heartbeat(name)
-            loop = looping(name, step, idle_s=idle_s, heartbeat=heartbeat, stop=stop, wake=wake)
-            tasks.append(await stack.enter_async_context(loop))
-
+        tasks = _Tasks(settings, worker, health, stop, stack)
         floors = Floors()
-        look = partial(probe_postgres, worker.pool, health, floors)
-        await look()
-        await repeat("look at Postgres", look, PROBE_EVERY_S)
-        credentials = Credentials(settings.postgres)
-        renew = partial(keep_connections_current, worker.pool, settings.postgres, credentials)
-        await repeat("look at Postgres's credentials", renew, PROBE_EVERY_S)
+        await tasks.watch_postgres(floors)
         if Loop.RELAY in loops:
-            compare = await restore_check(worker, partial(read_back, settings))
-            await repeat("compare", compare, PROBE_EVERY_S)
-            relays = Relays(worker.pool, settings, floors)
-            for topic in settings.topics.outbound:
-                name, promised = f"{Loop.RELAY} {topic}", asyncio.Event()
-                publisher = await stack.enter_async_context(relays.publisher())
-                send = partial(relays.send, topic, publisher, health.heartbeat(name))
-                worker.relay_wakeups.append(promised)
-                await repeat(name, send, settings.relay.poll_interval_ms / 1000, promised)
-            name = f"{Loop.RELAY} former topics"
-            send_former = partial(relays.send_former, health.heartbeat(name))
-            await repeat(name, send_former, FORMER_TOPICS_EVERY_S)
+            await tasks.relay(floors)
         if Loop.DEADLINES in loops:
             fire = partial(fire_due, worker, limit=settings.deadlines.batch_rows_max)
-            await repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
+            await tasks.repeat(Loop.DEADLINES, fire, settings.deadlines.poll_interval_ms / 1000)
         if Loop.RETENTION in loops:
             delete_old = partial(retain, worker, settings.retention)
-            await repeat(Loop.RETENTION, delete_old, RETAIN_EVERY_S)
+            await tasks.repeat(Loop.RETENTION, delete_old, RETAIN_EVERY_S)
         if Loop.INGEST in loops:
-            facts, activity = (partial(ingest, worker=worker, sizer=BatchSizer()) for _ in range(2))
-            hooks = _hooks(settings, worker, health, stop)
-            consumers = await stack.enter_async_context(
-                consuming(settings, facts=facts, activity=activity, hooks=hooks)
-            )
-            for each in consumers.both:
-                see = partial(probe_consumer, each, health)
-                await see()
-                await repeat(f"look at {each.name}", see, PROBE_EVERY_S)
-                ask = partial(unless_stopped, stop, Renewal(each, settings.kafka).check)
-                await repeat(f"look at Kafka for {each.name}", ask, PROBE_EVERY_S)
-            failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
-            stack.callback(failing.cancel)
-            tasks.append(failing)
-        yield tasks
+            await tasks.ingest()
+        yield tasks.started
 
 
-def _hooks(settings: Settings, worker: Worker, health: Health, stop: Shutdown) -> ConsumerHooks:
-    return ConsumerHooks(
-        on_turn=lambda name: ingest_heartbeat(health, name).beat(),
-        work_left_s=stop.work_left_s,
-        on_beginning=partial(
-            report_jumps, worker=worker, holds_record=partial(holds_record, settings.kafka)
-        ),
-    )
+@dataclass(slots=True)
+class _Tasks:
+    """Starts tasks; what is started ends with `stack`, the last one first."""
+
+    settings: Settings
+    worker: Worker
+    health: Health
+    stop: Shutdown
+    stack: AsyncExitStack
+    started: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def repeat(
+        self, name: str, step: Step, idle_s: float, wake: asyncio.Event | None = None
+    ) -> None:
+        heartbeat = self.health.heartbeat(name)
+        loop = looping(name, step, idle_s=idle_s, heartbeat=heartbeat, stop=self.stop, wake=wake)
+        self.started.append(await self.stack.enter_async_context(loop))
+
+    async def watch_postgres(self, floors: Floors) -> None:
+        pool, postgres = self.worker.pool, self.settings.postgres
+        probe = partial(probe_postgres, pool, self.health, floors)
+        await probe()
+        await self.repeat("look at Postgres", probe, PROBE_EVERY_S)
+        renew = partial(keep_connections_current, pool, postgres, Credentials(postgres))
+        await self.repeat("look at Postgres's credentials", renew, PROBE_EVERY_S)
+
+    async def relay(self, floors: Floors) -> None:
+        settings, health = self.settings, self.health
+        compare = await restore_check(self.worker, partial(read_back, settings))
+        await self.repeat("compare", compare, PROBE_EVERY_S)
+        relays = Relays(self.worker.pool, settings, floors)
+        for topic in settings.topics.outbound:
+            name, wakeup = f"{Loop.RELAY} {topic}", asyncio.Event()
+            publisher = await self.stack.enter_async_context(relays.publisher())
+            send = partial(relays.send, topic, publisher, health.heartbeat(name))
+            self.worker.relay_wakeups.append(wakeup)
+            await self.repeat(name, send, settings.relay.poll_interval_ms / 1000, wakeup)
+        name = f"{Loop.RELAY} former topics"
+        send_former = partial(relays.send_former, health.heartbeat(name))
+        await self.repeat(name, send_former, FORMER_TOPICS_EVERY_S)
+
+    async def ingest(self) -> None:
+        settings, kafka = self.settings, self.settings.kafka
+        hooks = ConsumerHooks(
+            on_turn=lambda name: ingest_heartbeat(self.health, name).beat(),
+            work_left_s=self.stop.work_left_s,
+            on_beginning=partial(
+                report_jumps, worker=self.worker, holds_record=partial(holds_record, kafka)
+            ),
+        )
+        facts, activity = (
+            partial(ingest, worker=self.worker, sizer=BatchSizer()) for _ in range(2)
+        )
+        consumers = await self.stack.enter_async_context(
+            consuming(settings, facts=facts, activity=activity, hooks=hooks)
+        )
+        for each in consumers.both:
+            probe = partial(probe_consumer, each, self.health)
+            await probe()
+            await self.repeat(f"look at {each.name}", probe, PROBE_EVERY_S)
+            renew = partial(unless_stopped, self.stop, Renewal(each, kafka).check)
+            await self.repeat(f"look at Kafka for {each.name}", renew, PROBE_EVERY_S)
+        failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
+        self.stack.callback(failing.cancel)
+        self.started.append(failing)
 
 
 async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
-    """Wait until a consumer cannot go on, and look whether that is for want of a right: aiokafka
-    does not always say which.
+    """Wait until a consumer has failed, and ask whether it lacks a right: aiokafka does not always
+    say which.
 
     Raises:
         Misconfigured: a right was taken away; the message says which, and what to type.

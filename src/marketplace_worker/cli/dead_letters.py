@@ -116,6 +116,13 @@ def list_command(
     if not found:
         printed("no dead letters")
         return
+    _print_list(found, status)
+    if len(found) == limit:
+        printed("")
+        printed(f"next page: --before {found[-1].id}")
+
+
+def _print_list(found: Sequence[LetterSummary], status: LetterStatus) -> None:
     waiting = status is LetterStatus.WAITING
     acted = ("attempts", "reason") if waiting else (f"{status} (UTC)", "by", "reason")
     print_table(
@@ -134,9 +141,6 @@ def list_command(
             for summary in found
         ),
     )
-    if len(found) == limit:
-        printed("")
-        printed(f"next page: --before {found[-1].id}")
 
 
 def _data(summary: LetterSummary) -> dict[str, Any]:

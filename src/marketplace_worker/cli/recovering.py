@@ -41,22 +41,23 @@ Judged = Annotated[str | None, typer.Option(metavar="ORG", help="Close ORG, as i
 Cleared = Annotated[
     str | None, typer.Option(metavar="ORG", help="Continue ORG in its stored state.")
 ]
+FromRestore = Annotated[
+    bool, typer.Option("--from-restore", help="After a restore, or a failover that lost commits.")
+]
+ClockRanAhead = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--clock-ran-ahead",
+        metavar="FROM TO",
+        help="After the database's clock jumped ahead from FROM to TO and was corrected.",
+    ),
+]
 
 
 def recover_command(
     *,
-    from_restore: Annotated[
-        bool,
-        typer.Option("--from-restore", help="After a restore, or a failover that lost commits."),
-    ] = False,
-    clock_ran_ahead: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            "--clock-ran-ahead",
-            metavar="FROM TO",
-            help="After the database's clock jumped ahead from FROM to TO and was corrected.",
-        ),
-    ] = None,
+    from_restore: FromRestore = False,
+    clock_ran_ahead: ClockRanAhead = None,
     closed: Judged = None,
     not_closed: Cleared = None,
     by: Annotated[str | None, typer.Option(help="Your name; it is stored and published.")] = None,

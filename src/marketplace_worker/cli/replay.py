@@ -50,16 +50,7 @@ def replay_command(
         return
     found = run_async(_verify(settings, organization))
     if as_json:
-        print_json(
-            {
-                "organizations": found.whole.organizations,
-                "subscriptions": found.whole.subscriptions,
-                "rows_folded": found.whole.rows,
-                "rows_only_checked": found.whole.covered,
-                "differences": found.whole.differences,
-                "differences_in_all": found.differences,
-            }
-        )
+        print_json(_data(found))
     else:
         _print(found)
     if found.differences:
@@ -102,6 +93,17 @@ async def _verify(settings: Settings, organization: str | None) -> _Found:
                 found.add(page)
                 move(page.rows + page.covered)
     return found
+
+
+def _data(found: _Found) -> dict[str, object]:
+    return {
+        "organizations": found.whole.organizations,
+        "subscriptions": found.whole.subscriptions,
+        "rows_folded": found.whole.rows,
+        "rows_only_checked": found.whole.covered,
+        "differences": found.whole.differences,
+        "differences_in_all": found.differences,
+    }
 
 
 def _print(found: _Found) -> None:

@@ -165,64 +165,86 @@ def _format(program: list[str], folder: Path, second: Second | None) -> Command:
     )
 
 
-def _write_properties(folder: Path, port: int, controller_port: int, second: Second | None) -> None:
-    host = process.LOOPBACK
-    listeners, advertised = f"PLAINTEXT://{host}:{port}", f"PLAINTEXT://{host}:{port}"
-    protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
-    more: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """One listener; clients are told to come to the advertised port."""
+
+    name: str
+    port: int
+    advertised_port: int
+    protocol: str
+
+
+def _listeners(port: int, second: Second | None) -> list[_Listener]:
+    plain = _Listener("PLAINTEXT", port, port, "PLAINTEXT")
     match second:
         case Proxied():
-            listeners += f",PROXIED://{host}:{second.port}"
-            advertised += f",PROXIED://{host}:{second.advertised_port}"
-            protocols += ",PROXIED:PLAINTEXT"
+            return [plain, _Listener("PROXIED", second.port, second.advertised_port, "PLAINTEXT")]
         case Authorized():
-            listeners += f",AUTHORIZED://{host}:{second.port}"
-            advertised += f",AUTHORIZED://{host}:{second.port}"
-            protocols += ",AUTHORIZED:SASL_PLAINTEXT"
-            more = _authorizing(second.passwords)
+            return [plain, _Listener("AUTHORIZED", second.port, second.port, "SASL_PLAINTEXT")]
         case Secured():
-            for name, port_of, protocol in (
-                ("TLS", second.tls_port, "SSL"),
-                ("LOGIN", second.login_port, "SASL_SSL"),
-                ("EXPIRED", second.expired_port, "SSL"),
-            ):
-                listeners += f",{name}://{host}:{port_of}"
-                advertised += f",{name}://{host}:{port_of}"
-                protocols += f",{name}:{protocol}"
-            more = _securing(second)
+            return [
+                plain,
+                _Listener("TLS", second.tls_port, second.tls_port, "SSL"),
+                _Listener("LOGIN", second.login_port, second.login_port, "SASL_SSL"),
+                _Listener("EXPIRED", second.expired_port, second.expired_port, "SSL"),
+            ]
         case None:
-            pass
+            return [plain]
+
+
+def _write_properties(folder: Path, port: int, controller_port: int, second: Second | None) -> None:
+    host, listeners = process.LOOPBACK, _listeners(port, second)
+    at = [f"{each.name}://{host}:{each.port}" for each in listeners]
+    advertised = [f"{each.name}://{host}:{each.advertised_port}" for each in listeners]
+    protocols = [f"{each.name}:{each.protocol}" for each in listeners]
     properties = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{host}:{controller_port}",
-        "listeners": f"{listeners},CONTROLLER://{host}:{controller_port}",
-        "advertised.listeners": advertised,
-        "listener.security.protocol.map": protocols,
+        "listeners": ",".join([*at, f"CONTROLLER://{host}:{controller_port}"]),
+        "advertised.listeners": ",".join(advertised),
+        "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(folder / "data"),
-        # One broker: nothing can have a second copy.
-        "default.replication.factor": "1",
-        "offsets.topic.replication.factor": "1",
-        "offsets.topic.num.partitions": "4",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "transaction.state.log.num.partitions": "4",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
-        # Records are stamped with a test's clock, and must not be old at once.
-        "log.retention.ms": "-1",
-        # A killed broker that starts again waits until its former life is given up.
-        "broker.heartbeat.interval.ms": "500",
-        "broker.session.timeout.ms": "2000",
-        # So that a group may soon miss a member that was killed.
-        "group.min.session.timeout.ms": "1000",
-        # A lone first member need not wait for others.
-        "group.initial.rebalance.delay.ms": "0",
-        **more,
+        **_FOR_TESTS,
+        **_security(second),
     }
     text = "".join(f"{name}={value}\n" for name, value in properties.items())
     (folder / "server.properties").write_text(text)
+
+
+def _security(second: Second | None) -> dict[str, str]:
+    match second:
+        case Authorized():
+            return _authorizing(second.passwords)
+        case Secured():
+            return _securing(second)
+        case _:
+            return {}
+
+
+_FOR_TESTS = {
+    # One broker: nothing can have a second copy.
+    "default.replication.factor": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # Records have the timestamps of a test's clock, and must not expire at once.
+    "log.retention.ms": "-1",
+    # A killed broker that starts again waits until its former session has expired.
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "2000",
+    # So that a group soon notices a member that was killed.
+    "group.min.session.timeout.ms": "1000",
+    # A lone first member need not wait for others.
+    "group.initial.rebalance.delay.ms": "0",
+}
+"""Settings that are the same whatever the listeners are."""
 
 
 def _authorizing(passwords: Mapping[str, str]) -> dict[str, str]:

@@ -41,52 +41,67 @@ def log_events(events: Sequence[Event]) -> None:
         if event.kind in STATE_EVENTS and event.standing is not None:
             _log_transition(event, event.standing, together[_transition(event, event.standing)])
         match event.details:
-            case GuardTrippedDetails() as details:
-                log.error(
-                    "guard_tripped",
-                    guard=details.guard,
-                    counted=details.counted,
-                    limit=details.limit,
-                    which=details.which,
-                    by_operator=details.by is not None,
-                    by_clock=details.by is None and details.reason == BY_CLOCK,
-                    added_to=details.added_to and str(details.added_to),
-                    causation_id=event.causation_id,
-                )
-            case GuardReleasedDetails() as details:
-                log.info(
-                    "guard_released",
-                    guard=details.guard,
-                    steps=details.steps,
-                    requests=details.requests,
-                    causation_id=event.causation_id,
-                )
-            case SilentFeedDetails(feed=feed, day=day, last_heard_at=last_heard_at):
-                log.warning(
-                    "activity_feed_silent",
-                    feed=feed,
-                    day=day.isoformat(),
-                    last_heard_at=last_heard_at and last_heard_at.isoformat(),
-                )
-            case UnreadableFeedDetails(feed=feed, day=day, organization=organization):
-                log.warning(
-                    "activity_feed_unreadable",
-                    feed=feed,
-                    day=day.isoformat(),
-                    organization=organization,
-                )
-            case ReinstatementDetails(subscription=subscription, completed_by=completed_by):
-                log.info(
-                    "reinstatement_pending"
-                    if event.kind is EventKind.REINSTATEMENT_PENDING
-                    else "reinstatement_lapsed",
-                    organization=event.subject,
-                    subscription=str(subscription),
-                    completed_by=completed_by,
-                    correlation_id=event.correlation_id,
-                )
+            case GuardTrippedDetails() | GuardReleasedDetails() as details:
+                _log_guard(details, event.causation_id)
+            case SilentFeedDetails() | UnreadableFeedDetails() as details:
+                _log_feed(details)
+            case ReinstatementDetails() as details:
+                _log_reinstatement(event, details)
             case _:
                 pass
+
+
+def _log_guard(details: GuardTrippedDetails | GuardReleasedDetails, causation_id: str) -> None:
+    match details:
+        case GuardTrippedDetails():
+            log.error(
+                "guard_tripped",
+                guard=details.guard,
+                counted=details.counted,
+                limit=details.limit,
+                which=details.which,
+                by_operator=details.by is not None,
+                by_clock=details.by is None and details.reason == BY_CLOCK,
+                added_to=details.added_to and str(details.added_to),
+                causation_id=causation_id,
+            )
+        case GuardReleasedDetails():
+            log.info(
+                "guard_released",
+                guard=details.guard,
+                steps=details.steps,
+                requests=details.requests,
+                causation_id=causation_id,
+            )
+
+
+def _log_feed(details: SilentFeedDetails | UnreadableFeedDetails) -> None:
+    match details:
+        case SilentFeedDetails(feed=feed, day=day, last_heard_at=last_heard_at):
+            log.warning(
+                "activity_feed_silent",
+                feed=feed,
+                day=day.isoformat(),
+                last_heard_at=last_heard_at and last_heard_at.isoformat(),
+            )
+        case UnreadableFeedDetails(feed=feed, day=day, organization=organization):
+            log.warning(
+                "activity_feed_unreadable",
+                feed=feed,
+                day=day.isoformat(),
+                organization=organization,
+            )
+
+
+def _log_reinstatement(event: Event, details: ReinstatementDetails) -> None:
+    is_pending = event.kind is EventKind.REINSTATEMENT_PENDING
+    log.info(
+        "reinstatement_pending" if is_pending else "reinstatement_lapsed",
+        organization=event.subject,
+        subscription=str(details.subscription),
+        completed_by=details.completed_by,
+        correlation_id=event.correlation_id,
+    )
 
 
 def _log_transition(event: Event, standing: Standing, kinds: Sequence[EventKind]) -> None:

@@ -1,10 +1,11 @@
-"""Keeps the promises: sends what is in the outbox, and forgets what Kafka acknowledged.
+"""Sends the messages in the outbox, and deletes those that Kafka acknowledged.
 
-Each topic has a line of its own, so that one which cannot be written to keeps no other waiting; in
-it, a message that Kafka refuses for good holds back only those of its key.
+Each topic is relayed by itself: one that cannot be written to does not delay the others.  Within a
+topic, a message that Kafka refuses for good delays only those of its key.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 
@@ -55,35 +56,31 @@ async def relay(
     publish_max_s: float,
 ) -> int:
     """Send some messages of a topic, of each shard that no other relay leads, up to `limit` at a
-    time; returns how many.  `publish` takes `publish_max_s` at most; `floors` is kept from one
-    call to the next.
+    time; returns how many.  `publish` takes at most `publish_max_s`; `floors` is kept over calls.
 
     Only what was acknowledged is deleted, in the transaction that leads the shards: a crash in
     between sends a message again, under the same id, and never loses one.  What Kafka refuses for
-    good is held, and with it what its key has behind it; it is sent again after growing pauses.
+    good is held, with what its key has behind it, and sent again after growing pauses.
 
     Raises:
-        Unavailable: Postgres or Kafka is away, or Kafka did not take everything for now; what some
-            shards cannot get rid of does not keep the others waiting.
+        Unavailable: Postgres or Kafka is away, or Kafka did not acknowledge everything.
     """
     async with transaction(pool) as conn:
         waiting = await outbox.waiting(conn, topic, floors, limit=limit)
     many = waiting.messages > limit
     at_once = SHARDS_OF_MANY if many else outbox.SHARDS
     shards = range(outbox.SHARDS) if many else sorted({*waiting.shards, *waiting.due})
-    send = partial(
-        _relay_shards,
-        pool,
-        publish,
-        topic,
-        floors,
-        limit=limit,
-        of_each=max(1, limit // at_once) if many else limit,
-        silent_max_s=publish_max_s + FROZEN_AFTER_S,
-    )
+    of_each = max(1, limit // at_once) if many else limit
+    silent_max_s = publish_max_s + FROZEN_AFTER_S
+    send = partial(_relay_shards, pool, publish, topic, floors)
     sent, failures = 0, []
     for first in range(0, len(shards), at_once):
-        acknowledged, failed = await send(shards[first : first + at_once])
+        acknowledged, failed = await send(
+            shards[first : first + at_once],
+            limit=limit,
+            of_each=of_each,
+            silent_max_s=silent_max_s,
+        )
         sent += acknowledged
         failures += failed
     if failures:
@@ -136,38 +133,54 @@ async def _send(
         return 0, []
     began = perf_counter()
     results = await publish([each.message for each in batch.unsent])
-    sent, failures, refused, behind = [], [], [], []
-    keys: set[bytes] = set()
-    for each, failed in zip(batch.unsent, results, strict=True):
-        match failed:
-            case None:
-                sent.append(each)
-            case MessageRefused() if each.message.key in keys:
-                behind.append(each.id)
-            case MessageRefused():
-                refused.append((each, failed))
-                if each.message.key is not None:
-                    keys.add(each.message.key)
-            case _:
-                failures.append(failed)
-    await _hold(conn, refused)
-    if behind:
-        await outbox.hold_behind(conn, behind)
+    outcome = _outcome_of(batch.unsent, results)
+    sent = [each.id for each in outcome.sent]
+    await _hold(conn, outcome.refused)
+    if outcome.behind:
+        await outbox.hold_behind(conn, outcome.behind)
     if of_held:
-        await outbox.release(conn, [each.id for each in sent])
-    await outbox.forget(conn, [each.id for each in sent])
-    for each in sent:
+        await outbox.release(conn, sent)
+    await outbox.forget(conn, sent)
+    for each in outcome.sent:
         if each.refusals:
             log.info("refused_message_sent", **_named(each), refusals=each.refusals)
     log.info(
         "batch_relayed",
         topic=topic,
         messages=len(sent),
-        failed=len(failures),
-        refused=len(refused),
+        failed=len(outcome.failures),
+        refused=len(outcome.refused),
         took_ms=round((perf_counter() - began) * 1000, 1),
     )
-    return len(sent), failures
+    return len(sent), outcome.failures
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a batch; `behind` are the ids behind a refused message of their key."""
+
+    sent: list[Unsent] = field(default_factory=list)
+    refused: list[tuple[Unsent, MessageRefused]] = field(default_factory=list)
+    behind: list[int] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+
+def _outcome_of(unsent: Sequence[Unsent], results: Sequence[Exception | None]) -> _Outcome:
+    outcome = _Outcome()
+    keys: set[bytes] = set()
+    for each, failed in zip(unsent, results, strict=True):
+        match failed:
+            case None:
+                outcome.sent.append(each)
+            case MessageRefused() if each.message.key in keys:
+                outcome.behind.append(each.id)
+            case MessageRefused():
+                outcome.refused.append((each, failed))
+                if each.message.key is not None:
+                    keys.add(each.message.key)
+            case _:
+                outcome.failures.append(failed)
+    return outcome
 
 
 async def _hold(conn: Connection, refused: Sequence[tuple[Unsent, MessageRefused]]) -> None:

@@ -1,10 +1,10 @@
 """Reads what we have written, outside of any group: nothing is committed, nobody else is moved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from marketplace_worker.contract.published import numbered_topics
@@ -40,36 +40,47 @@ async def read_back(
     try:
         async with _consuming(settings) as consumer:
             ends = await _ends(consumer, newest)
-            silent_s, asked = 0.0, set(ends)
-            while ends:
-                found = await consumer.getmany(
-                    *ends, timeout_ms=WAIT_MS, max_records=BATCH_RECORDS_MAX
-                )
-                records = [raw for raws in found.values() for raw in raws]
-                # Tansu says of a partition that it ends amid its last batch, until it is read.
-                read = {tp: end for tp in asked if (end := consumer.highwater(tp)) is not None}
-                ends |= {tp: max(end, ends[tp]) for tp, end in read.items() if tp in ends}
-                asked -= read.keys()
-                for raw in records:
-                    if isinstance(raw, UnreadableBatch):
-                        where = f"{raw.topic}/{raw.partition}/{raw.offset}"
-                        raise Unavailable(f"the published records cannot be read at {where}")
-                if records:
-                    yield [
-                        to_record(raw)
-                        for raw in records
-                        if raw.offset < ends[TopicPartition(raw.topic, raw.partition)]
-                    ]
-                left = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
-                silent_s = 0.0 if records or len(left) < len(ends) else silent_s + WAIT_MS / 1000
-                if silent_s * 1000 > kafka.request_timeout_ms:
-                    raise Unavailable(
-                        f"Kafka does not return the published records of {left[0].topic}"
-                    )
-                ends = {tp: ends[tp] for tp in left}
+            async for records in _until(consumer, ends, kafka.request_timeout_ms / 1000):
+                yield records
     except (KafkaError, OSError) as error:
         reason = explained(kafka, error, Operation.READ) if str(error) else "no answer in time"
         raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {reason}") from error
+
+
+async def _until(
+    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], silent_max_s: float
+) -> AsyncIterator[Sequence[Record]]:
+    """What each partition holds before its end.  Raises `Unavailable` if Kafka gives nothing more
+    for `silent_max_s`.
+    """
+    silent_s, asked = 0.0, set(ends)
+    while ends:
+        found = await consumer.getmany(*ends, timeout_ms=WAIT_MS, max_records=BATCH_RECORDS_MAX)
+        # Tansu reports an end amid the last batch of a partition, until that batch was read.
+        read = {tp: end for tp in asked if (end := consumer.highwater(tp)) is not None}
+        ends |= {tp: max(end, ends[tp]) for tp, end in read.items() if tp in ends}
+        asked -= read.keys()
+        if records := [raw for raws in found.values() for raw in raws]:
+            yield _before(ends, records)
+        left = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
+        silent_s = 0.0 if records or len(left) < len(ends) else silent_s + WAIT_MS / 1000
+        if silent_s > silent_max_s:
+            raise Unavailable(f"Kafka does not return the published records of {left[0].topic}")
+        ends = {tp: ends[tp] for tp in left}
+
+
+def _before(
+    ends: Mapping[TopicPartition, int], records: Sequence[ConsumerRecord]
+) -> Sequence[Record]:
+    for raw in records:
+        if isinstance(raw, UnreadableBatch):
+            where = f"{raw.topic}/{raw.partition}/{raw.offset}"
+            raise Unavailable(f"the published records cannot be read at {where}")
+    return [
+        to_record(raw)
+        for raw in records
+        if raw.offset < ends[TopicPartition(raw.topic, raw.partition)]
+    ]
 
 
 @asynccontextmanager
