@@ -148,7 +148,7 @@ class Life:
             case Redriving(step):
                 async with transaction(worker.pool) as conn:
                     waiting = await dead_letters.waiting(conn)
-                await Redrive(worker, OperatorAction("Olga", "mended")).take(
+                await Redrive(worker, OperatorAction("Olga", "mended")).redrive(
                     waiting[::step], rate=10_000
                 )
 

@@ -368,7 +368,9 @@ async def _promised_and_mended(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _redriven(worker: Worker, _: Scene) -> None:
-    await Redrive(worker, OperatorAction("jo", "because")).take(await _waiting(worker), rate=1_000)
+    await Redrive(worker, OperatorAction("jo", "because")).redrive(
+        await _waiting(worker), rate=1_000
+    )
 
 
 async def _discarded(worker: Worker, _: Scene) -> None:

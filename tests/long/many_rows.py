@@ -119,7 +119,7 @@ def _sealed(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
             as_text(row["decided_at"]), row["policy_version"], row["outcome"], row["position"],
             row["readings"], row["fact"],
         )  # fmt: skip
-        sealed = seal(row["fact"], told.told, heads.get(told.chain, BEGINNING))
+        sealed = seal(row["fact"], told.lasting, heads.get(told.chain, BEGINNING))
         heads[told.chain] = sealed.hash
         row |= {
             "salt": sealed.salt,

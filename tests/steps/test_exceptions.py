@@ -113,11 +113,11 @@ async def test_a_redrive_blames_no_dead_letter_for_what_the_machine_refuses(
 
     failing.error = error
     with pytest.raises(Unavailable):
-        await Redrive(failed_record, OperatorAction("Olga", "mended")).take([1], rate=100)
+        await Redrive(failed_record, OperatorAction("Olga", "mended")).redrive([1], rate=100)
     assert await dead_letters(worker) == ["marketplace-worker failed on it: ValueError"]
     failing.error = None
     redrive = Redrive(failed_record, OperatorAction("Olga", "mended"))
-    await redrive.take([1], rate=100)
+    await redrive.redrive([1], rate=100)
 
     assert redrive.became[RedriveResult.REDRIVEN] == 1
     assert set(await states(worker)) == {"b"}

@@ -186,7 +186,7 @@ async def test_what_was_left_out_is_refused_again_by_a_redrive(
     before = await worker.pool.fetchval("SELECT reason FROM dead_letters")
 
     redrive = Redrive(worker, OperatorAction("Olga", "tried again"))
-    await redrive.take([1], rate=100)
+    await redrive.redrive([1], rate=100)
 
     row = await worker.pool.fetchrow("SELECT * FROM dead_letters")
     assert row is not None

@@ -80,7 +80,7 @@ class Noted(Redrive):
 async def redrive(worker: Worker, *ids: int, action: OperatorAction = OLGA) -> Noted:
     """Redrive these, or all that waits."""
     done = Noted(worker, action)
-    await done.take(ids or await waiting(worker), rate=FAST)
+    await done.redrive(ids or await waiting(worker), rate=FAST)
     return done
 
 
@@ -464,7 +464,7 @@ async def test_a_redrive_that_is_broken_off_anywhere_goes_on_when_it_is_run_agai
     broken_off = 0
     while ids := await waiting(worker):
         going = Noted(worker, OLGA)
-        task = asyncio.create_task(going.take(ids, rate=FAST))
+        task = asyncio.create_task(going.redrive(ids, rate=FAST))
         until, turns = chance.randrange(40), chance.randrange(30)
         while not task.done() and (len(going.results) < until or turns):
             turns -= len(going.results) >= until
@@ -500,7 +500,7 @@ async def test_a_redrive_keeps_to_its_rate(worker: Worker, clock: MovableClock) 
     now: Callable[[], float] = asyncio.get_running_loop().time
     began, done = now(), Noted(worker, OLGA)
 
-    await done.take(await waiting(worker), rate=24)
+    await done.redrive(await waiting(worker), rate=24)
 
     assert len(done.results) == 25
     assert now() - began >= 20 / 24
@@ -527,7 +527,7 @@ async def test_what_was_discarded_waits_no_more_and_can_be_fetched_back(
     assert await discard([second], OLGA, worker) == 0, "it was redriven"
 
     back = Noted(worker, OLGA, (LetterStatus.WAITING, LetterStatus.DISCARDED))
-    await back.take([first, second], rate=FAST)
+    await back.redrive([first, second], rate=FAST)
     assert [(each.id, each.became) for each in back.results] == [(first, RedriveResult.REDRIVEN)]
     assert set(await states(worker)) == {"a", "b"}
 
@@ -579,7 +579,7 @@ async def test_a_redrive_keeps_nothing_of_what_it_has_reported(
             kept = max(kept, refusals() - before)
 
     redriven = Redrive(worker, OLGA, report=count)
-    await redriven.take(await waiting(worker), rate=FAST)
+    await redriven.redrive(await waiting(worker), rate=FAST)
 
     assert redriven.became == {RedriveResult.REFUSED: 100}
     assert 0 < kept <= 3 * LETTERS_MAX

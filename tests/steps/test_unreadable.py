@@ -11,7 +11,7 @@ from msgspec import structs
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
 from marketplace_worker.explain.forecast import BlockedBy
-from marketplace_worker.explain.values import Postponed, UnreadRecords
+from marketplace_worker.explain.values import StepPostponed, UnreadRecords
 from marketplace_worker.inspection.due import due_report
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.organizations import report
@@ -144,7 +144,7 @@ async def test_what_was_redriven_counts_as_what_it_says(
     )
 
     for _ in range(2):
-        await Redrive(worker, OLGA).take(await ids(worker), rate=RATE)
+        await Redrive(worker, OLGA).redrive(await ids(worker), rate=RATE)
 
     found = await unread(worker, "acme")
     assert found.named == {}
@@ -255,7 +255,7 @@ async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
     ]
     looking = Inspector(worker.pool, worker.policies, clock.now)
     comes = (await report(looking, ACME)).explanation.next
-    assert isinstance(comes, Postponed)
+    assert isinstance(comes, StepPostponed)
     assert comes.unread == (UnreadRecords(LOGINS, named=True, until=at(55)),)
     coming = (await due_report(looking, at(40))).coming
     assert [(each.stopped_by, each.stopped_until) for each in coming] == [

@@ -157,7 +157,7 @@ async def test_a_redrive_is_logged_with_what_became_of_the_letters(
     await ingest([unreadable(0), unreadable(1), unreadable(2)], worker)
     by = OperatorAction("Olga", "mended")
     with capture_logs() as logged:
-        await Redrive(worker, by).take([1, 2, 99], rate=10_000)
+        await Redrive(worker, by).redrive([1, 2, 99], rate=10_000)
         assert await discard([2, 3, 98, 99], by, worker) == 2
     assert line(logged, "dead_letters_redriven") == {
         "event": "dead_letters_redriven",
@@ -287,7 +287,7 @@ async def test_a_group_of_dead_letters_shows_how_many_wait_and_from_when_to_when
         clock.now = at(day)
         await ingest([unreadable(day)], worker)
     clock.now = at(11)
-    await Redrive(worker, OperatorAction("Olga", "mended")).take([1], rate=10_000)
+    await Redrive(worker, OperatorAction("Olga", "mended")).redrive([1], rate=10_000)
     async with transaction(worker.pool) as conn:
         (group,) = await dead_letters.groups(conn)
     assert (group.letters, group.retried) == (3, 1)

@@ -24,9 +24,9 @@ from marketplace_worker.explain.values import (
     OnHold,
     PlanEnds,
     PlanStarts,
-    Postponed,
     StepComes,
-    Withheld,
+    StepPostponed,
+    StepWithheld,
 )
 from marketplace_worker.explain.wording import Sentences, distance, length, listed
 from marketplace_worker.lifecycle.decide import apply
@@ -630,9 +630,9 @@ def test_what_is_said_to_come_is_what_the_rules_do_then(world: World, id_: Organ
             assert first is not None
             assert first[:2] == (ForecastKind(deadline.step), max(deadline.at, TODAY))
             assert first[2] is None or deadline.at > TODAY
-        case Withheld(deadline=deadline):
+        case StepWithheld(deadline=deadline):
             assert first == (ForecastKind(deadline.step), TODAY, BlockedBy.GUARD)
-        case Postponed(deadline=deadline):
+        case StepPostponed(deadline=deadline):
             assert first is None or first[0] == ForecastKind.DEACTIVATED
         case OnHold(not_before=not_before):
             assert first is None or first[1] >= (not_before or NEVER) or first[0] not in STEPS

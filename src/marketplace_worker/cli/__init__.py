@@ -80,12 +80,12 @@ def main() -> None:
     try:
         cli()
     except Misconfigured as error:
-        sys.exit(_said(error, status=2))
+        sys.exit(_print_error(error, status=2))
     except (Unavailable, CannotGoOn) as error:
-        sys.exit(_said(error, status=1))
+        sys.exit(_print_error(error, status=1))
 
 
-def _said(error: Exception, *, status: int) -> int:
+def _print_error(error: Exception, *, status: int) -> int:
     lines = f"marketplace-worker: {error}".splitlines()
     return write_last("".join(f"{visible(line)}\n" for line in lines), status=status)
 

@@ -186,7 +186,7 @@ async def _redrive(
         statuses = chosen.statuses if chosen.ids else (LetterStatus.WAITING,)
         redrive = Redrive(worker, action, statuses, report)
         if ids:
-            await redrive.take(ids, rate=rate)
+            await redrive.redrive(ids, rate=rate)
         return redrive
 
 

@@ -179,7 +179,9 @@ async def _play(
                         if record.topic == topics.dead_letters:
                             _note_dead_letter(record, seen, clock, console)
                         else:
-                            await _hear(json.loads(record.value), seen, story, outside, console)
+                            await _process_event(
+                                json.loads(record.value), seen, story, outside, console
+                            )
         except TimeoutError:
             pass
         finally:
@@ -210,7 +212,7 @@ def _note_dead_letter(
     _print(console, day, "-", "dead letter", headers["dead-letter-reason"])
 
 
-async def _hear(
+async def _process_event(
     event: Mapping[str, Any],
     seen: Published,
     story: Sequence[Customer],

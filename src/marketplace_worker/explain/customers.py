@@ -19,9 +19,9 @@ from marketplace_worker.explain.values import (
     PlanEnded,
     PlanEnds,
     PlanStarts,
-    Postponed,
     StepComes,
-    Withheld,
+    StepPostponed,
+    StepWithheld,
     WithoutPlan,
 )
 from marketplace_worker.explain.wording import Sentences, listed
@@ -145,7 +145,7 @@ def _next(explanation: Explanation) -> Iterator[str]:
             else:
                 yield f"Very soon, {_will(explanation, deadline.step)}."
             yield from _afterwards(explanation)
-        case Withheld(deadline=deadline) | Postponed(deadline=deadline):
+        case StepWithheld(deadline=deadline) | StepPostponed(deadline=deadline):
             yield f"Any day now, {_will(explanation, deadline.step)}."
         case OnHold():
             yield "Nothing will change for the time being."
@@ -187,7 +187,7 @@ def _stops(explanation: Explanation) -> Iterator[str]:
             yield f"To confirm it, {what}."
         case OnHold():
             yield _CONTACT
-        case NoticeComes() | StepComes() | Withheld() | Postponed():
+        case NoticeComes() | StepComes() | StepWithheld() | StepPostponed():
             yield from _prevent(explanation)
 
 

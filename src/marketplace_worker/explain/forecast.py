@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
 from marketplace_worker.explain.situation import case_of, next_change
-from marketplace_worker.explain.values import Postponed, Withheld
+from marketplace_worker.explain.values import StepPostponed, StepWithheld
 from marketplace_worker.lifecycle.coverage.intervals import Trigger
 from marketplace_worker.lifecycle.events import Event, EventKind, NoticeDetails
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -168,11 +168,11 @@ def _blocked(
     comes = next_change(case_of(organization, fleet, policies, now=at))
     until: datetime | None = None
     match comes:
-        case Withheld(deadline=deadline):
+        case StepWithheld(deadline=deadline):
             stopped_by = BlockedBy.GUARD
-        case Postponed(deadline=deadline, feeds=(), unread=unread) if unread:
+        case StepPostponed(deadline=deadline, feeds=(), unread=unread) if unread:
             stopped_by, until = BlockedBy.UNREAD_RECORDS, max(each.until for each in unread)
-        case Postponed(deadline=deadline):
+        case StepPostponed(deadline=deadline):
             stopped_by = BlockedBy.SILENT_FEED
         case _:
             return

@@ -30,9 +30,9 @@ from marketplace_worker.explain.values import (
     PlanEnds,
     PlanOnFile,
     PlanStarts,
-    Postponed,
     StepComes,
-    Withheld,
+    StepPostponed,
+    StepWithheld,
     WithoutPlan,
 )
 from marketplace_worker.explain.wording import Sentences, distance, length, listed
@@ -192,9 +192,9 @@ def _next(explanation: Explanation) -> Iterator[str]:
             yield from _step(explanation, comes.deadline)
         case StepComes():
             yield from _step(explanation, comes.deadline)
-        case Withheld():
+        case StepWithheld():
             yield from _withheld(comes, now)
-        case Postponed():
+        case StepPostponed():
             yield from _postponed(comes, now)
         case OnHold():
             yield from _on_hold(comes, now)
@@ -235,7 +235,7 @@ def _terms(deadline: Deadline) -> Iterator[str]:
         yield f"{mark} {moment(term.at)}  {rule(term)}"
 
 
-def _withheld(comes: Withheld, now: datetime) -> Iterator[str]:
+def _withheld(comes: StepWithheld, now: datetime) -> Iterator[str]:
     yield f"{comes.deadline.step} was due on {_far(comes.deadline.at, now)}, the latest of:"
     yield from _terms(comes.deadline)
     yield f"The guard has withheld it since {moment(comes.since)}."
@@ -244,7 +244,7 @@ def _withheld(comes: Withheld, now: datetime) -> Iterator[str]:
     yield "It is taken once an operator releases it: marketplace-worker guard release."
 
 
-def _postponed(comes: Postponed, now: datetime) -> Iterator[str]:
+def _postponed(comes: StepPostponed, now: datetime) -> Iterator[str]:
     yield f"{comes.deadline.step} was due on {_far(comes.deadline.at, now)}, the latest of:"
     yield from _terms(comes.deadline)
     for each in comes.feeds:

@@ -21,12 +21,12 @@ from marketplace_worker.explain.values import (
     PlanEnds,
     PlanOnFile,
     PlanStarts,
-    Postponed,
     SilentFeed,
     StepComes,
+    StepPostponed,
+    StepWithheld,
     UnreadRecords,
     Why,
-    Withheld,
     WithoutPlan,
 )
 from marketplace_worker.lifecycle.case import Case
@@ -142,8 +142,8 @@ def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
         case (
             NoticeComes(deadline=deadline)
             | StepComes(deadline=deadline)
-            | Withheld(deadline=deadline)
-            | Postponed(deadline=deadline)
+            | StepWithheld(deadline=deadline)
+            | StepPostponed(deadline=deadline)
         ):
             later = _again(case, settle(_again(case)).organization).schedule()[1:]
             return (ScheduledStep(deadline.step, max(deadline.at, case.now)), *later)
@@ -278,9 +278,9 @@ def _comes(case: Case, due: NextDue) -> NextChange:
     taken = settle(after).organization
     if taken.state is case.organization.state:
         if taken.postponed_until is not None and due.at <= case.now < taken.postponed_until:
-            return Postponed(deadline, taken.postponed_until, _silent(case), _unread(case))
+            return StepPostponed(deadline, taken.postponed_until, _silent(case), _unread(case))
         if taken.withheld_at is not None:
-            return Withheld(deadline, taken.withheld_at, after.guard.safeguards.trip)
+            return StepWithheld(deadline, taken.withheld_at, after.guard.safeguards.trip)
     notice = case.organization.notice
     return StepComes(deadline, notice.given_at if notice else None)
 

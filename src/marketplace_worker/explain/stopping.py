@@ -25,9 +25,9 @@ from marketplace_worker.explain.values import (
     OnHold,
     PlanEnds,
     PlanStarts,
-    Postponed,
     StepComes,
-    Withheld,
+    StepPostponed,
+    StepWithheld,
 )
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.attachments import Attachment
@@ -60,7 +60,7 @@ def remedies(case: Case, comes: NextChange) -> tuple[Remedy, ...]:
             return tuple(_completing(case, comes))
         case NoticeComes() | StepComes():
             return (*_stopping(case), *_by_operators(case))
-        case Withheld() | Postponed() | OnHold():
+        case StepWithheld() | StepPostponed() | OnHold():
             return tuple(_stopping(case))
 
 

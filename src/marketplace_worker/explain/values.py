@@ -167,7 +167,7 @@ class StepComes:
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld:
+class StepWithheld:
     """The step is due, and the guard withholds it since `since`."""
 
     deadline: Deadline
@@ -198,7 +198,7 @@ class UnreadRecords:
 
 
 @dataclass(frozen=True, slots=True)
-class Postponed:
+class StepPostponed:
     """It would be deactivated for inactivity, but a feed was silent or may hide its use; looked at
     again then.
     """
@@ -245,8 +245,8 @@ NextChange = (
     | ComesBack
     | NoticeComes
     | StepComes
-    | Withheld
-    | Postponed
+    | StepWithheld
+    | StepPostponed
     | OnHold
     | AwaitsCompletion
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from marketplace_worker.explain.situation import case_of, next_change
-from marketplace_worker.explain.values import Withheld
+from marketplace_worker.explain.values import StepWithheld
 from marketplace_worker.inspection.fleet_view import PAGE, FleetView, Inspector, load_views
 from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.safeguards import WINDOW, Trip
@@ -90,7 +90,7 @@ def _withheld(view: FleetView) -> list[WithheldStep]:
     found = []
     for each in view.organizations:
         comes = next_change(case_of(each, view.fleet, view.policies, now=view.now))
-        if isinstance(comes, Withheld):
+        if isinstance(comes, StepWithheld):
             due = comes.deadline
             found.append(WithheldStep(each.id, each.state, due.step, due.at, comes.since))
     return found

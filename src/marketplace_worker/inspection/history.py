@@ -187,7 +187,7 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
         case Notified(notification=notification, subscription=key):
             return notification, {"subscription": str(key)}
         case SupportRequested():
-            return f"support.{fact.request}", _given(
+            return f"support.{fact.request}", _without_none(
                 reason=fact.reason,
                 ticket=fact.ticket,
                 hold=fact.hold,
@@ -199,7 +199,7 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
         case Created(tier=tier) | TierChanged(tier=tier):
             return fact.kind, {"tier": tier}
         case SubscriptionLinked():
-            return fact.kind, _given(
+            return fact.kind, _without_none(
                 subscription=str(fact.subscription),
                 billing_account=fact.billing_account,
                 plan_type=fact.plan_type,
@@ -219,7 +219,7 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
         ):
             return fact.kind, {"reason": reason}
         case GuardReleased():
-            return fact.kind, _given(
+            return fact.kind, _without_none(
                 guard=fact.guard, reason=fact.reason, steps=fact.steps, requests=fact.requests
             )
         case ClockCorrected():
@@ -238,7 +238,7 @@ def _about_restore(fact: PublishedBefore | ClosureJudged) -> Mapping[str, Any]:
     """What the topics said, or a person of it."""
     if isinstance(fact, ClosureJudged):
         return {"stands": fact.stands, "reason": fact.reason}
-    return _given(
+    return _without_none(
         sequence=fact.sequence, revision=fact.revision, deactivated_for=fact.deactivated_for
     )
 
@@ -254,5 +254,5 @@ def _about_link(link: NotableLink | None) -> Mapping[str, Any]:
     }
 
 
-def _given(**values: object) -> Mapping[str, Any]:
+def _without_none(**values: object) -> Mapping[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

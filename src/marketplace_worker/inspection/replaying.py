@@ -19,7 +19,7 @@ from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import organizations, policies, replay, subscriptions
 from marketplace_worker.store.database import Connection, one_moment
-from marketplace_worker.store.folding import Entry, RecordedDecision, ReplayResult, unsealed
+from marketplace_worker.store.folding import RecordedDecision, ReplayResult, StoredEntry, unsealed
 
 PAGE = 200
 """How many organizations, with all that belongs to them, are in memory at once."""
@@ -129,7 +129,7 @@ async def _page_of_subscriptions(
         return list(await subscriptions.page(conn, after=after, limit=PAGE))
 
 
-async def _page_alone(inspector: Inspector, after: int) -> list[Entry]:
+async def _page_alone(inspector: Inspector, after: int) -> list[StoredEntry]:
     async with one_moment(inspector.pool) as conn:
         return await replay.read_alone(conn, after=after, limit=PAGE)
 
@@ -243,7 +243,7 @@ def _compare_history(
             yield Difference(id_, f"history of {identity.id}", "", str(folded))
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: StoredEntry) -> str:
     return f"row {entry.id}"
 
 

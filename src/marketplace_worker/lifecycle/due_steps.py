@@ -52,7 +52,7 @@ Verdict = Allowed | Withheld | Postponed | PostponedBefore | NoticeOutdated
 """What becomes of a step whose deadline has come."""
 
 
-def take_due_steps(case: Case) -> None:
+def apply_due_steps(case: Case) -> None:
     """Take the step, or write the notice, whose deadline has come.
 
     More than one may have come while nobody looked.  Each state's dwell is positive, so the loop
@@ -108,10 +108,10 @@ def _act_on(case: Case, due: StepDue, verdict: Verdict) -> None:
             withheld_at = case.organization.withheld_at or case.now
             case.update(replace(case.organization, withheld_at=withheld_at))
         case Allowed():
-            _take(case, due)
+            _apply_step(case, due)
 
 
-def _take(case: Case, due: StepDue) -> None:
+def _apply_step(case: Case, due: StepDue) -> None:
     if case.organization.state is State.ACTIVE:
         postponed = case.organization.postponed_until is not None
         case.deactivate(DeactivationCause.INACTIVITY, case.now if postponed else due.at)

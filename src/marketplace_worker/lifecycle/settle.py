@@ -14,10 +14,10 @@ from marketplace_worker.lifecycle.deadlines import latest
 from marketplace_worker.lifecycle.due_steps import (
     LONG_WAIT,
     RECHECK_AFTER,
+    apply_due_steps,
     inactivity_terms_of,
     next_due,
     postponed_until,
-    take_due_steps,
 )
 from marketplace_worker.lifecycle.events import Event, EventKind, MeteringDetails
 from marketplace_worker.lifecycle.facts import SupportRequested
@@ -72,7 +72,7 @@ def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
     _withdraw_what_no_longer_stands(case)
     _renew_a_notice_after_a_long_wait(case)
     if case.trigger is Trigger.DEADLINE:
-        take_due_steps(case)
+        apply_due_steps(case)
     _forget_what_is_no_longer_withheld(case)
     _call_for_final_reports(case)
     if request is not None and answer is not None:
@@ -82,7 +82,7 @@ def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
 
 def case_result(case: Case) -> CaseResult:
     """What a case has come to."""
-    moments, looks = _moments(case), _looks(case)
+    moments, looks = _moments(case), _rechecks(case)
     due_at = min([*moments, *looks], default=None)
     return CaseResult(case.before, case.organization, tuple(case.events), due_at, not moments, case)
 
@@ -208,7 +208,7 @@ def _moments(case: Case) -> list[datetime]:
     return [moment for moment in moments if moment is not None]
 
 
-def _looks(case: Case) -> list[datetime]:
+def _rechecks(case: Case) -> list[datetime]:
     """The next look at a feed that is silent; and at what is pending, since it has no deadline and
     what is heard of others may change whose plan it waits for.
     """

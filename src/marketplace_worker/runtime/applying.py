@@ -137,7 +137,7 @@ class AppliedBatch:
         self.unit.report()
 
 
-async def take(
+async def apply_batch(
     conn: Connection, batch: ParsedBatch, counting: ActivityCounting, worker: Worker
 ) -> AppliedBatch:
     """Lock what a batch concerns, decide on it in its order, and write down all that came of it.

@@ -13,10 +13,10 @@ from marketplace_worker.record import Record
 from marketplace_worker.runtime.activity_counting import ActivityCounting
 from marketplace_worker.runtime.applying import (
     ParsedBatch,
+    apply_batch,
     failed_record,
     parse_batch,
     retry_while_watched,
-    take,
 )
 from marketplace_worker.runtime.batch_sizing import BatchSizer
 from marketplace_worker.runtime.worker import Worker
@@ -59,12 +59,12 @@ async def _ingest_parts(
     while rest:
         part, rest = rest[: sizer.rows], rest[sizer.rows :]
         try:
-            stopped |= await _take_all(part, worker)
+            stopped |= await _ingest_all(part, worker)
         except TookTooLong as slow:
             if not sizer.record_timeout(part):
                 raise
             log.exception("record_failed", position=part[0].position)
-            stopped |= await _take_or_stop(part, failed_record(part[0], slow), worker)
+            stopped |= await _ingest_or_stop(part, failed_record(part[0], slow), worker)
         rest = [record for record in rest if record.topic not in stopped]
         if rest:
             sizer.record_applied([record for record in part if record.topic not in stopped])
@@ -74,44 +74,44 @@ async def _ingest_parts(
     return stopped
 
 
-async def _take_all(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
+async def _ingest_all(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
     """Take records of topics that are not stopped; returns those that are by now."""
     if not records:
         return frozenset()
     try:
         with machine_refusals_named():
-            return await _take_or_stop(records, await parse_batch(records, worker), worker)
+            return await _ingest_or_stop(records, await parse_batch(records, worker), worker)
     except Unavailable:
         raise
     except Exception as bug:  # here our own bugs meet the input that shows them
         if len(records) == 1:
             log.exception("record_failed", position=records[0].position)
             # Parked: a person must look, and may give it again.
-            return await _take_or_stop(records, failed_record(records[0], bug), worker)
+            return await _ingest_or_stop(records, failed_record(records[0], bug), worker)
         middle = len(records) // 2
-        stopped = await _take_all(records[:middle], worker)
+        stopped = await _ingest_all(records[:middle], worker)
         rest = [record for record in records[middle:] if record.topic not in stopped]
-        return stopped | await _take_all(rest, worker)
+        return stopped | await _ingest_all(rest, worker)
 
 
-async def _take_or_stop(
+async def _ingest_or_stop(
     records: Sequence[Record], batch: ParsedBatch, worker: Worker
 ) -> AbstractSet[str]:
     """Take what was read, but for the topics that would be flooding the dead letters with it."""
     floods = worker.intake.floods(records, batch.refused)
     if not floods:
-        await retry_while_watched(lambda: _take_in(records, batch, worker))
+        await retry_while_watched(lambda: _ingest_batch(records, batch, worker))
         return frozenset()
     await worker.intake.stop(worker.pool, worker.clock, floods)
     stopped = frozenset(flood.topic for flood in floods)
-    return stopped | await _take_all([r for r in records if r.topic not in stopped], worker)
+    return stopped | await _ingest_all([r for r in records if r.topic not in stopped], worker)
 
 
-async def _take_in(records: Sequence[Record], batch: ParsedBatch, worker: Worker) -> None:
+async def _ingest_batch(records: Sequence[Record], batch: ParsedBatch, worker: Worker) -> None:
     began = perf_counter()
     async with transaction(worker.pool) as conn:
         counting = await ActivityCounting.begin(conn, batch.said, worker.feeds)
-        taken = await take(conn, batch, counting, worker)
+        taken = await apply_batch(conn, batch, counting, worker)
     worker.intake.record_applied(records, taken.refused)
     taken.report()
     oldest = min(record.recorded_at for record in records)

@@ -26,11 +26,11 @@ from marketplace_worker.record import Record
 from marketplace_worker.runtime.activity_counting import ActivityCounting
 from marketplace_worker.runtime.applying import (
     AppliedBatch,
+    apply_batch,
     failed_record,
     parse_batch,
     promise,
     retry_while_watched,
-    take,
 )
 from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import dead_letters, possible_use
@@ -99,7 +99,7 @@ class Redrive:
     duplicates: int = 0
     activity: int = 0
 
-    async def take(self, ids: Collection[int], *, rate: int) -> None:
+    async def redrive(self, ids: Collection[int], *, rate: int) -> None:
         """Take these in, in the order of refusal, at most `rate` a second.
 
         Broken off anywhere, it may be begun again: what was redriven is not taken twice, and two
@@ -113,7 +113,7 @@ class Redrive:
         try:
             while batch := list(islice(todo, min(LETTERS_MAX, rate))):
                 await asyncio.sleep(began + self.became.total() / rate - clock())
-                await self._take_halving(batch)
+                await self._redrive_halving(batch)
         finally:
             log.info(
                 "dead_letters_redriven",
@@ -124,10 +124,10 @@ class Redrive:
                 activity=self.activity,
             )
 
-    async def _take_halving(self, ids: Sequence[int]) -> None:
+    async def _redrive_halving(self, ids: Sequence[int]) -> None:
         """As ingest does: what we fail on ourselves is found by halving; the others are taken."""
         try:
-            await _retrying(lambda: retry_while_watched(lambda: self._take_in(ids)))
+            await _retrying(lambda: retry_while_watched(lambda: self._redrive_batch(ids)))
         except Unavailable:
             raise
         except Exception as bug:  # noqa: BLE001 - here our own bugs meet the input that shows them
@@ -136,17 +136,17 @@ class Redrive:
                 await _retrying(lambda: self._fail(ids[0], error))
                 return
             middle = len(ids) // 2
-            await self._take_halving(ids[:middle])
-            await self._take_halving(ids[middle:])
+            await self._redrive_halving(ids[:middle])
+            await self._redrive_halving(ids[middle:])
 
-    async def _take_in(self, ids: Sequence[int]) -> None:
+    async def _redrive_batch(self, ids: Sequence[int]) -> None:
         async with transaction(self.worker.pool) as conn:
             letters = await dead_letters.lock(conn, ids, self.statuses)
             ours = [each for each in letters if each.record.topic in self.worker.feeds]
             batch = await parse_batch(_records(ours), self.worker)
             counted = {each.record for each in ours if each.summary.counted}
             counting = await ActivityCounting.of_dead_letters(conn, batch.said, counted)
-            taken = await take(conn, batch, counting, self.worker)
+            taken = await apply_batch(conn, batch, counting, self.worker)
             again = _matched(ours, batch.refused)
             await self._settle(conn, ours, again, taken.unit.now)
         taken.report()

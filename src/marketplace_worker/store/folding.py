@@ -25,7 +25,7 @@ from marketplace_worker.store.journal import Chain, JournalRow
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredEntry:
     """A row of the journal as it is stored; `row` is what its hash covers."""
 
     id: int
@@ -57,7 +57,7 @@ class Checkpoint:
 class Damage:
     """A row that is not as it was written, or does not come to what it came to."""
 
-    entry: Entry
+    entry: StoredEntry
     what: str
 
 
@@ -75,11 +75,11 @@ class ReplayResult:
     damages: list[Damage] = field(default_factory=list)
     rows: int = 0
     covered: set[Identity] = field(default_factory=set)
-    entries: Sequence[Entry] = ()
+    entries: Sequence[StoredEntry] = ()
 
 
 def fold(
-    began: Iterable[Checkpoint], entries: Sequence[Entry], known: Mapping[str, Policy]
+    began: Iterable[Checkpoint], entries: Sequence[StoredEntry], known: Mapping[str, Policy]
 ) -> ReplayResult:
     """Fold rows in their order; those up to the checkpoint of their chain are only checked."""
     folding = _Folding(ReplayResult(), {each.chain: each for each in began}, known)
@@ -87,7 +87,7 @@ def fold(
         folding.replayed.fleet.put(each.value)
     for entry in entries:
         folding.check(entry)
-        folding.take(entry)
+        folding.replay(entry)
     for chain, checkpoint in folding.began.items():
         folding.replayed.heads.setdefault(chain, checkpoint.head)
     folding.replayed.entries = entries
@@ -100,7 +100,7 @@ class _Folding:
     began: dict[Chain, Checkpoint]
     known: Mapping[str, Policy]
 
-    def check(self, entry: Entry) -> None:
+    def check(self, entry: StoredEntry) -> None:
         """Whether the row is as it was written, and stands behind the row that it stood behind."""
         if entry.hash is None:
             return  # of an earlier version
@@ -116,7 +116,7 @@ class _Folding:
             )
         self.replayed.heads[chain] = entry.hash
 
-    def _before(self, chain: Chain, entry: Entry) -> bytes | None:
+    def _before(self, chain: Chain, entry: StoredEntry) -> bytes | None:
         """What must stand before it; None: that was retired, and is not known."""
         if chain in self.replayed.heads:
             return self.replayed.heads[chain]
@@ -126,7 +126,7 @@ class _Folding:
             return BEGINNING
         return checkpoint.head if entry.id > checkpoint.journal_id else None
 
-    def take(self, entry: Entry) -> None:
+    def replay(self, entry: StoredEntry) -> None:
         """Decide on it as it was decided on, unless its checkpoint has it."""
         if self._covered(entry):
             self.replayed.covered.add(entry.identity)
@@ -154,7 +154,7 @@ class _Folding:
             states = (result.before.state.value, result.organization.state.value)
             self.replayed.decided[entry.identity, result.organization.id] = (*states, events)
 
-    def _fold_without_fact(self, entry: Entry) -> None:
+    def _fold_without_fact(self, entry: StoredEntry) -> None:
         """What is said of an organization that is erased is not kept; it changes nothing, but for
         what answers it.
         """
@@ -169,14 +169,14 @@ class _Folding:
             state = organization.state.value
             self.replayed.decided[entry.identity, id_] = (state, state, [])
 
-    def _covered(self, entry: Entry) -> bool:
+    def _covered(self, entry: StoredEntry) -> bool:
         """A row of no chain is of those of whom it made something, which were cut at once."""
         subject = entry.row.subject
         cuts = [cut for cut in self.began.values() if subject in {None, cut.chain}]
         return any(entry.id <= cut.journal_id for cut in cuts)
 
 
-def unsealed(entry: Entry) -> Iterable[str]:
+def unsealed(entry: StoredEntry) -> Iterable[str]:
     """What of a row is not as it was written."""
     if entry.hash is None or entry.content_hash is None or entry.previous_hash is None:
         return
@@ -184,5 +184,5 @@ def unsealed(entry: Entry) -> Iterable[str]:
     content = None if salt is None or fact is None else content_hash(salt, fact)
     if content not in {None, entry.content_hash}:
         yield "its fact was changed"
-    if link(entry.row.told, entry.content_hash, entry.previous_hash) != entry.hash:
+    if link(entry.row.lasting, entry.content_hash, entry.previous_hash) != entry.hash:
         yield "it was changed beside its fact"

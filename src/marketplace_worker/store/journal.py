@@ -163,7 +163,7 @@ class JournalRow:
         return (marketplace, marketplace_id(id_)) if marketplace else self.chain
 
     @property
-    def told(self) -> tuple[str | None, ...]:
+    def lasting(self) -> tuple[str | None, ...]:
         """What stays when the fact is erased."""
         return (
             self.source,
@@ -225,7 +225,7 @@ def _seals(rows: Iterable[JournalRow], newest: dict[Chain, bytes]) -> list[Seal]
     for row in rows:
         assert row.fact is not None
         previous = newest.get(row.chain, BEGINNING) if row.chain is not None else BEGINNING
-        seals.append(seal(row.fact, row.told, previous))
+        seals.append(seal(row.fact, row.lasting, previous))
         if row.chain is not None:
             newest[row.chain] = seals[-1].hash
     return seals

@@ -30,7 +30,13 @@ from marketplace_worker.store.documents import (
     subscription_from_json,
     subscription_to_json,
 )
-from marketplace_worker.store.folding import Checkpoint, Entry, RecordedDecision, ReplayResult, fold
+from marketplace_worker.store.folding import (
+    Checkpoint,
+    RecordedDecision,
+    ReplayResult,
+    StoredEntry,
+    fold,
+)
 from marketplace_worker.store.journal import Chain, JournalRow, as_text
 from marketplace_worker.store.queries import queries
 
@@ -67,7 +73,7 @@ async def group_of(
 
 async def read(
     conn: Connection, group: ReplayGroup, *, until: datetime = EVER, limit: int | None = None
-) -> list[Entry]:
+) -> list[StoredEntry]:
     """Their rows in their order, at most `limit`, up to the last before one decided after `until`.
 
     Never one without those before it, even where a clock jumped back.
@@ -83,13 +89,13 @@ async def read(
     return list(takewhile(lambda each: each.decided_at <= until, map(_entry, rows)))
 
 
-async def read_alone(conn: Connection, *, after: int, limit: int) -> list[Entry]:
+async def read_alone(conn: Connection, *, after: int, limit: int) -> list[StoredEntry]:
     """Rows that name neither an organization nor a subscription, after one."""
     return [_entry(row) for row in await conn.fetch(SQL["alone"], after, limit)]
 
 
-def _entry(row: asyncpg.Record) -> Entry:
-    return Entry(
+def _entry(row: asyncpg.Record) -> StoredEntry:
+    return StoredEntry(
         id=row["id"],
         row=JournalRow(
             source=row["source"],

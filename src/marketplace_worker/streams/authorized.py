@@ -21,7 +21,7 @@ _DESCRIBE = 1 << 8
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RightsAnswer:
     """What Kafka said.
 
     Args:
@@ -35,7 +35,7 @@ class Answer:
     partitions: frozenset[TopicPartition]
 
 
-async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> Answer:
+async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> RightsAnswer:
     """Ask for what we need.  A broker that does not tell rights is believed to grant them.
 
     Raises `KafkaError` where Kafka does not answer.
@@ -46,7 +46,7 @@ async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> Answer:
     for right in rights:
         if right.resource is Resource.GROUP and await _is_closed(admin, right.name):
             refused.append(right)
-    return Answer(tuple(sorted(missing)), tuple(sorted(refused)), partitions)
+    return RightsAnswer(tuple(sorted(missing)), tuple(sorted(refused)), partitions)
 
 
 async def _ask_for_topics(

@@ -88,7 +88,7 @@ class RetryingHandler:
             wait=self._after_failure,
             stop=stop_before_delay(self._pauses.delivery_s),
             sleep=self._pause,
-            before_sleep=self._say_waiting,
+            before_sleep=self._log_waiting,
             reraise=True,
         )
         try:
@@ -125,7 +125,7 @@ class RetryingHandler:
             return
         raise Unavailable(f"given back because of a {', '.join(sorted(self._interruptions))}")
 
-    def _say_waiting(self, state: RetryCallState) -> None:
+    def _log_waiting(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         log.warning(
             "ingest_waiting",

@@ -41,15 +41,15 @@ class BeginningsReporter:
 
     async def __call__(self, records: Sequence[Record]) -> AbstractSet[str]:
         """Raises `Unavailable` where that cannot be looked into now; then nothing is handled."""
-        await self._look()
+        await self._report_beginnings()
         return await self._handler(records)
 
     async def idle(self) -> None:
         """Look where nothing is read as well: there may be nothing any more."""
         with contextlib.suppress(Unavailable):
-            await self._look()
+            await self._report_beginnings()
 
-    async def _look(self) -> None:
+    async def _report_beginnings(self) -> None:
         consumer = self._consumer()
         begun = [] if consumer is None else unsettled_beginnings(consumer)
         if begun:
