@@ -104,28 +104,28 @@ def test_the_demo_finds_no_fault_with_exactly_what_was_expected() -> None:
 @pytest.mark.parametrize(
     ("came", "fault"),
     [
-        (seen(), "acme: organization.canceled (there came nothing)"),
+        (seen(), "acme: organization.canceled (received nothing)"),
         (
             seen("organization.suspended", "organization.canceled"),
-            "acme: organization.canceled (there came organization.suspended)",
+            "acme: organization.canceled (received organization.suspended)",
         ),
         (
             seen("organization.canceled", "organization.suspended", "roles.removed"),
-            "acme: nothing more (there came roles.removed)",
+            "acme: no further event (received roles.removed)",
         ),
         (
             seen("organization.canceled", "organization.suspended", dead_letters=0),
-            "one dead letter, of the unreadable message (there came 0)",
+            "one dead letter, of the unreadable message (received 0)",
         ),
         (
             seen("organization.canceled", "organization.suspended", dead_letters=2),
-            "one dead letter, of the unreadable message (there came 2)",
+            "one dead letter, of the unreadable message (received 2)",
         ),
         (
             seen("organization.canceled", who="elm"),
-            "elm: nothing more (there came organization.canceled)",
+            "elm: no further event (received organization.canceled)",
         ),
-        (seen("guard.tripped", who="worker"), "worker: nothing more (there came guard.tripped)"),
+        (seen("guard.tripped", who="worker"), "worker: no further event (received guard.tripped)"),
     ],
 )
 def test_the_demo_fails_for_whatever_else_came(came: Published, fault: str) -> None:

@@ -78,7 +78,7 @@ def show() -> int:
         sys.stderr.write(log.getvalue())
     _summarize(console, seen, story, missing)
     days, took_s = clock.day(clock()), (system_clock() - began).total_seconds()
-    verdict = "Something is missing" if missing else "All as it should be"
+    verdict = "Not everything arrived as expected" if missing else "Everything arrived as expected"
     console.print(f"{verdict}; {days:.0f} days in {took_s:.0f} s")
     return 1 if missing else 0
 
@@ -299,8 +299,8 @@ def _print_header(console: Console, story: Sequence[Customer], clock: FastClock)
     for customer in story:
         console.print(f"  {customer.name:<6} {customer.what}", soft_wrap=True)
     console.print(
-        f"\nThe policy is the default one; the clock is not: it begins at {clock():%Y-%m-%d} "
-        "and runs about four days a second.",
+        f"\nThe policy is the default; the clock starts at {clock():%Y-%m-%d} and runs at about "
+        "four days per second.",
         soft_wrap=True,
     )
     console.print(f"\n{'day':>5}  {'customer':<9} {'event':<34} remark")
@@ -315,24 +315,24 @@ def _print(console: Console, day: float, customer: str, name: str, remark: str) 
 def faults(seen: Published, story: Sequence[Customer]) -> Iterator[str]:
     """What should have come and did not, or came otherwise, or should not have come."""
     if seen.dead_letters != 1:
-        yield f"one dead letter, of the unreadable message (there came {seen.dead_letters})"
+        yield f"one dead letter, of the unreadable message (received {seen.dead_letters})"
     expected_of = {customer.name: customer.expected for customer in story}
     for who in dict.fromkeys((*expected_of, *seen.events)):
         wanted, names = expected_of.get(who, ()), seen.names(who)
         for place, expected in enumerate(wanted):
             came = names[place] if place < len(names) else "nothing"
             if came != expected:
-                yield f"{who}: {expected} (there came {came})"
+                yield f"{who}: {expected} (received {came})"
                 break
         else:
             if len(names) > len(wanted):
-                yield f"{who}: nothing more (there came {names[len(wanted)]})"
+                yield f"{who}: no further event (received {names[len(wanted)]})"
 
 
 def _summarize(
     console: Console, seen: Published, story: Sequence[Customer], missing: Sequence[str]
 ) -> None:
-    console.print("\nIn the end:")
+    console.print("\nFinal states:")
     for customer in story:
         events = seen.events.get(customer.name, [])
         data = events[-1]["data"] if events else {"state": "active", "reason": None}

@@ -134,7 +134,7 @@ def _cedar() -> Customer:
 def _dune() -> Customer:
     return Customer(
         "dune",
-        "Azure: payment fails, and is made good after the suspension; Support lets it back",
+        "Azure: payment fails and is made after the suspension; Support reinstates",
         lambda write: (
             *write.sign_up("dune", "azure", "sub-dune", "payg"),
             write.azure("Subscribe", "sub-dune"),
@@ -157,7 +157,7 @@ def _dune() -> Customer:
 def _elm() -> Customer:
     return Customer(
         "elm",
-        "AWS (EventBridge): a renewal, which is not churn",
+        "AWS (EventBridge): a renewal, which cancels nothing",
         lambda write: (
             *write.sign_up("elm", "aws", "agmt-elm-1", "commit"),
             write.agreement_active("elm", "agmt-elm-1"),
@@ -211,7 +211,7 @@ def _grove() -> Customer:
 def _hazel() -> Customer:
     return Customer(
         "hazel",
-        "free: a user signs in again when given notice",
+        "free: a user signs in again after the notice",
         lambda write: (write.created("hazel", "free"),),
         ("organization.notice_given", "organization.notice_withdrawn"),
         {"organization.notice_given": lambda write: (write.sign_in("hazel"),)},
