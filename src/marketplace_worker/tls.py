@@ -1,4 +1,4 @@
-"""Certificates: whom a connection trusts and who we are, and in words why a handshake failed."""
+"""TLS contexts for connections, and messages for failed handshakes."""
 
 import ssl
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ _REASONS = {
     62: "its certificate is for another host name: set {host} to a name in the certificate",
     64: "its certificate is for another address: set {host} to a name in the certificate",
 }
-"""By OpenSSL's number of what it found (X509_V_ERR_…)."""
+"""Messages by OpenSSL's verification error (X509_V_ERR_…)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the settings of a server are called, for messages.
+    """Names of a server's settings, for messages.
 
     Args:
-        ca: the file of the authorities to trust.
-        certificate: the file of our own certificate.
+        ca: the file of trusted CAs.
+        certificate: the file of our certificate.
         host: the server's name.
     """
 
@@ -37,13 +37,13 @@ class Names:
 def client_context(
     names: Names, *, ca: Path | None, certificate: Path | None, key: Path | None
 ) -> ssl.SSLContext:
-    """For connections whose server must be who it says; the files are read now.
+    """A context that verifies the server; the files are read now.
 
     Args:
-        names: of the settings.
-        ca: the authorities to trust; None for the system's.
-        certificate: our own, where the server asks for one.
-        key: of that certificate, not encrypted.
+        names: the names of the settings.
+        ca: trusted CAs; None for the system's.
+        certificate: our certificate, if the server requires one.
+        key: the key of that certificate, not encrypted.
 
     Raises:
         Misconfigured: one of the files cannot be used.
@@ -62,7 +62,7 @@ def client_context(
 
 
 def refusal_of(error: BaseException, names: Names) -> str:
-    """Why two did not agree on whom to trust, in words; empty where that is not what is wrong."""
+    """Why certificate verification failed, as a message; empty if the error is another one."""
     while error.__cause__ is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__
     match error:

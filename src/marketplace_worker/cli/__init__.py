@@ -1,4 +1,4 @@
-"""The commands: they parse, call and print; what is done is done elsewhere.
+"""The command line: commands parse arguments, call other packages and print results.
 
 Exit status: 0 done; 1 a server does not answer, the worker cannot go on, or the demo missed
 something; 2 the settings, the policy or the input are unusable, with what to change on standard
@@ -75,7 +75,7 @@ cli.command("demo")(demo_command)
 
 
 def main() -> None:
-    """Run a command; the operator's mistakes and absent servers end in a sentence, not a trace."""
+    """Run a command.  Wrong input and unavailable servers end in a message, not a traceback."""
     sys.excepthook = _report_bug
     try:
         cli()

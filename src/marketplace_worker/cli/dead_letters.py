@@ -1,4 +1,4 @@
-"""The commands about dead letters: what waits and why, one by one and by group."""
+"""The commands that list and show dead letters, one by one and by group."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ from marketplace_worker.terminal import visible
 PAGE_MAX = 1_000
 
 SHOWN_CHARACTERS_MAX = 10_000
-"""How much of a value is shown; `--json` has all of it."""
+"""The length up to which a value is shown; `--json` has all of it."""
 
 dead_letters_cli = typer.Typer(
     help="Records that could not be read or processed.", no_args_is_help=True
@@ -218,7 +218,7 @@ def _facts(summary: LetterSummary) -> dict[str, Cell]:
 
 
 def _text(value: bytes | None) -> str:
-    """Bytes as text for people, what is none with escapes."""
+    """Bytes as text; what is not UTF-8 is escaped."""
     return "null" if value is None else visible(_decoded(value))
 
 
@@ -227,7 +227,7 @@ def _decoded(value: bytes) -> str:
 
 
 def _bytes(value: bytes | None) -> dict[str, str | None]:
-    """As they are, and readable."""
+    """Bytes for JSON: in base64, and as text."""
     if value is None:
         return {"base64": None, "text": None}
     return {"base64": b64encode(value).decode(), "text": _decoded(value)}

@@ -1,4 +1,4 @@
-"""The command that says what will happen to whom."""
+"""The command that lists upcoming steps."""
 
 from datetime import datetime, timedelta
 from typing import Annotated

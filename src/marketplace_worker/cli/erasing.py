@@ -1,4 +1,4 @@
-"""The command that erases what is personal of an organization that is closed."""
+"""The command that erases the personal data of a deactivated organization."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The commands about the guard: how it stands, the kill switch, and the release."""
+"""The commands of the guard: its status, tripping and releasing it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -227,7 +227,7 @@ _SIDES = {
 
 
 def _number(option: str, given: str | None) -> int | None:
-    """How many are let through; None: all."""
+    """The number that an option lets through; None: all."""
     if given is None or given == "all":
         return None
     if given.isascii() and given.isdigit() and 1 <= int(given[:8]) <= NUMBER_MAX:
@@ -238,7 +238,7 @@ def _number(option: str, given: str | None) -> int | None:
 async def _operate(
     settings: Settings, fact_at: Callable[[datetime], GuardTripped | GuardReleased]
 ) -> Decision:
-    """Decide on it as the workers do; the log line of it goes to standard error."""
+    """Decide a fact as the workers do; its log line goes to standard error."""
     async with operating(settings) as worker:
         async with transaction(worker.pool) as conn:
             fact = fact_at(await worker.clock(conn))

@@ -1,4 +1,4 @@
-"""The commands about the intake: which topics are stopped, and letting one go on."""
+"""The commands that show stopped topics and resume one."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how they come to servers and a clock."""
+"""Options that several commands share, and their connections to the database and its clock."""
 
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -27,7 +27,7 @@ from marketplace_worker.terminal import visible
 T = TypeVar("T")
 
 OPERATOR = "operator"
-"""The source of what an operator types."""
+"""The source of messages that an operator's command creates."""
 
 Config = Annotated[
     Path | None,
@@ -43,12 +43,12 @@ _PROSE: TypeAdapter[str] = TypeAdapter(Prose)
 
 
 def name_of(by: str) -> str:
-    """What `--by` says, as it may be kept and published; raises `Misconfigured`."""
+    """The value of `--by`, checked; raises `Misconfigured`."""
     return _words("--by", _TEXT, by)
 
 
 def reason_of(reason: str) -> str:
-    """What `--reason` says, as it may be kept and published; raises `Misconfigured`."""
+    """The value of `--reason`, checked; raises `Misconfigured`."""
     return _words("--reason", _PROSE, reason)
 
 
@@ -62,13 +62,13 @@ def _words(option: str, kind: TypeAdapter[str], value: str) -> str:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run what waits for servers."""
+    """Run a coroutine to its end."""
     return uvloop.run(work)
 
 
 @asynccontextmanager
 async def inspecting(settings: Settings) -> AsyncIterator[Inspector]:
-    """The database to ask, by the policy of the settings, as of now."""
+    """Connect for reading: the database, the configured policy, and the current time."""
     policy = read_policy(settings.policy_file)
     async with connecting(settings.postgres) as pool:
         await require_current_schema(pool)
@@ -79,9 +79,7 @@ async def inspecting(settings: Settings) -> AsyncIterator[Inspector]:
 
 @asynccontextmanager
 async def operating(settings: Settings) -> AsyncIterator[Worker]:
-    """What a step of an operator's is taken with, as the workers take theirs; the log of it goes to
-    standard error.
-    """
+    """Connect for writing, as the workers do; log lines go to standard error."""
     set_up_logs(sys.stderr, settings.log_level)
     policy = read_policy(settings.policy_file)
     async with connecting(settings.postgres) as pool:
@@ -90,5 +88,5 @@ async def operating(settings: Settings) -> AsyncIterator[Worker]:
 
 
 def by_operator() -> Identity:
-    """The identity of what is typed now."""
+    """A new identity for the fact that a command creates."""
     return Identity(OPERATOR, str(uuid4()))

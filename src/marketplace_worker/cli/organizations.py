@@ -1,4 +1,4 @@
-"""The commands about one organization: how it stands, what happened to it, and why."""
+"""The commands that show one organization: its state, its history, and the reasons."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -52,12 +52,12 @@ def _unheard(organization: str) -> Misconfigured:
 
 @organizations_cli.command("show")
 def show_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
-    """Show how an organization stands: state, capabilities, plans, holds, notice, next step."""
+    """Show an organization: state, capabilities, plans, holds, notice, next step."""
     show(run_async(_report(load_settings(config), organization)), as_json=as_json)
 
 
 def show(found: Report, *, as_json: bool) -> None:
-    """Print how an organization stands, or stood."""
+    """Print the state of an organization, current or past."""
     if found.explanation.why == NotCreated(kept=False):
         raise _unheard(found.organization.id)
     if as_json:
@@ -122,7 +122,7 @@ def _as_shown(found: Report) -> dict[str, object]:
 
 
 def _facts(found: Report) -> dict[str, Cell]:
-    """What is shown of it at a glance; what there is none of is left out."""
+    """The fields of the table; empty ones are left out."""
     organization, standing = found.organization, found.explanation.standing
     created = organization.creation is not None
     notice, pending, step = organization.notice, organization.pending, standing.next_step
@@ -177,7 +177,7 @@ def history_command(organization: Id, config: Config = None, as_json: AsJson = F
 
 
 def _line(told: HistoryLine) -> tuple[Cell, ...]:
-    """What follows from a fact stands under it, with what the fact has not said already."""
+    """A row; the consequences of a fact repeat nothing from its row."""
     match told.line:
         case LineKind.FACT:
             what = f"{told.what}{_about(told.about)}"
@@ -189,7 +189,7 @@ def _line(told: HistoryLine) -> tuple[Cell, ...]:
 
 
 _UNTOLD = {"email_hash", "request_id", "request", "requested_by"}
-"""What says nothing to a person, or what the line of the fact has said."""
+"""Fields that people do not need, or that the fact's row has already."""
 
 
 def _about(about: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The commands about the policy: which one is in force, what a file says, whom it would move."""
+"""The commands of the policy: print it, check a file, and show whom a file would move."""
 
 import tomllib
 from collections.abc import Iterator, Mapping

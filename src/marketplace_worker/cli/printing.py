@@ -1,4 +1,4 @@
-"""How the commands print: tables for people, one JSON document for programs.
+"""Output of the commands: tables for people, one JSON document for programs.
 
 Only this module writes to the terminal.  What others wrote (ids, reasons) is shown without the
 characters that a terminal would act on.
@@ -34,7 +34,7 @@ from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.terminal import escaped_json, visible
 
 WIDTH = 100
-"""Where nobody watches; a terminal has a width of its own."""
+"""The width without a terminal."""
 
 NAME_WIDTH = 34
 """The longest name of an event: `organization.reinstatement_pending`."""
@@ -50,9 +50,9 @@ def printed(text: str) -> None:
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[Cell]], *, widest: str | None = None
 ) -> None:
-    """Print rows under a head; long cells are folded, nothing is left out.
+    """Print a table; long cells are folded, nothing is left out.
 
-    Moments are in UTC, as the head says.  `widest`: the column that keeps the names in it whole.
+    Times are in UTC.  `widest`: the column that keeps the names in it whole.
     """
     table = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in table.columns:
@@ -64,7 +64,7 @@ def print_table(
 
 
 def print_facts(facts: Mapping[str, Cell]) -> None:
-    """Print what there is to say of one thing, a name and its value a line."""
+    """Print names and values, one pair per line."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -74,7 +74,7 @@ def print_facts(facts: Mapping[str, Cell]) -> None:
 
 
 def print_section(title: str, lines: Iterable[str]) -> None:
-    """Print sentences under a title, after an empty line; nothing where there are none."""
+    """Print an empty line, a title and sentences; nothing if there are no sentences."""
     told = list(lines)
     if told:
         grid = Table.grid()
@@ -89,7 +89,7 @@ def print_section(title: str, lines: Iterable[str]) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; yields what moves it on, by so many.
+    """Show a progress bar on standard error, if it is a terminal; yields a function to advance it.
 
     `total` may be an estimate; None: nobody knows.
     """
@@ -116,8 +116,9 @@ def print_json(value: object) -> None:
 
 
 class JsonList:
-    """A list that is printed at the end of a JSON document, in a file until then: it may be longer
-    than memory is, and a command that fails prints nothing.
+    """The last member of a JSON document, a list that is collected in a temporary file.
+
+    It may exceed the memory, and a command that fails prints nothing.
     """
 
     def __init__(self, name: str) -> None:
@@ -136,7 +137,7 @@ class JsonList:
         self._file.write(f"{escaped_json(line)}\n")
 
     def print(self, before: Mapping[str, object]) -> None:
-        """Print the document: other members first, then this list, an element a line."""
+        """Print the document: other members first, then this list, one element per line."""
         members = json.dumps(as_data(before), indent=2, ensure_ascii=False).removesuffix("\n}")
         sys.stdout.write(f'{escaped_json(members)},\n  "{self._name}": [')
         self._file.seek(0)
@@ -207,7 +208,7 @@ def _in_table(cell: Cell) -> str:
 
 
 def _print(shown: Table | Text) -> None:
-    """With the colours and the width of the terminal, if it is one; no line ends in spaces."""
+    """Print with the terminal's colours and width, if there is one, without trailing spaces."""
     width = None if sys.stdout.isatty() else WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:

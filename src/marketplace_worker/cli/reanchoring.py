@@ -1,4 +1,4 @@
-"""What `recover --clock-ran-ahead FROM TO` does: corrects what a wrong clock decided."""
+"""`recover --clock-ran-ahead FROM TO`: corrects decisions that were made by a wrong clock."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,16 +17,16 @@ from marketplace_worker.store.database import transaction
 from marketplace_worker.store.journal import EndedHold
 
 SHOWN_MAX = 100
-"""How many organizations are printed; `--json` has all."""
+"""The number of organizations that are printed; `--json` has all."""
 
 
 def recover_from_wrong_clock(
     settings: Settings, span: tuple[str, str], order: CorrectionOrder | None, *, as_json: bool
 ) -> None:
-    """List what was decided by the wrong clock; with an order, also correct it.
+    """List decisions made by the wrong clock; with an order, also correct them.
 
     Raises:
-        Misconfigured: the times are none, or the clock is still ahead.
+        Misconfigured: the times cannot be read, or the clock is still ahead.
     """
     began, went_to = (_moment(each) for each in span)
     if went_to <= began:
@@ -68,7 +68,7 @@ async def _recover(
 
 
 async def _right_now(worker: Worker, wrong: WrongClockPeriod) -> datetime:
-    """The database's time; raises `Misconfigured` where it is not right again."""
+    """The database's time; raises `Misconfigured` if it is still ahead."""
     async with transaction(worker.pool) as conn:
         now = await worker.clock(conn)
     if now >= wrong.since:

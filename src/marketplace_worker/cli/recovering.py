@@ -1,4 +1,4 @@
-"""The command for afterwards: the database was set back, or its clock was wrong."""
+"""The command that recovers from a restore, or from a wrong clock of the database."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ from marketplace_worker.streams.rights import to_read_back
 from marketplace_worker.streams.topics import require_access
 
 SHOWN_MAX = 100
-"""How many organizations are printed; `--json` has all."""
+"""The number of organizations that are printed; `--json` has all."""
 
 Judged = Annotated[str | None, typer.Option(metavar="ORG", help="Close ORG, as it was published.")]
 Cleared = Annotated[
@@ -108,8 +108,8 @@ def _operator(by: str | None, reason: str | None) -> Operator:
 
 @dataclass(slots=True)
 class _Found:
-    """What was read of how many `organizations`; how many are `behind` what was published, and
-    those that stand otherwise.
+    """What was found on the topics: how many `organizations`, how many `behind` what was published,
+    and those that were published in another state.
     """
 
     executed: bool
@@ -119,7 +119,7 @@ class _Found:
 
     @property
     def in_doubt(self) -> list[Gap]:
-        """Those that a person must judge."""
+        """Those that an operator must decide about."""
         return [each for each in self.otherwise if each.lost or each.in_doubt]
 
 

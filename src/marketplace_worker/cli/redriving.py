@@ -1,4 +1,4 @@
-"""The commands that do something about dead letters: take them in once more, or discard them."""
+"""The commands that process dead letters again or discard them."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -43,7 +43,7 @@ from marketplace_worker.terminal import visible
 RATE_MAX = 10_000
 
 SHOWN_MAX = 50
-"""How many are listed of those that a command was about; `--json` has all."""
+"""The number of dead letters that a table lists; `--json` has all."""
 
 Ids = Annotated[
     list[int] | None,
@@ -61,12 +61,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would ha
 
 
 def position_of(summary: LetterSummary) -> str:
-    """Where its record stood, and which part of it this is, if not the first."""
+    """The position of its record, and the part of it, if not the first."""
     return f"{summary.position} part {summary.part}" if summary.part else summary.position
 
 
 def no_such(ids: Collection[int]) -> Misconfigured:
-    """What to say of ids that no dead letter has."""
+    """The error for ids that do not exist."""
     missing = ", ".join(map(str, sorted(ids)))
     return Misconfigured(f"{missing}: no such dead letter (it may have passed its retention)")
 
@@ -106,7 +106,7 @@ def redrive_command(
 
 
 class _Shown:
-    """What is printed of each dead letter: all of them as JSON, else a table of the first."""
+    """The output for each dead letter: all of them as JSON, or a table of the first."""
 
     def __init__(self, document: JsonList | None) -> None:
         self.document = document
@@ -114,7 +114,7 @@ class _Shown:
         self.count = 0
 
     def add(self, row: tuple[Cell, ...], data: Mapping[str, object]) -> None:
-        """Add one, with its row of the table and what JSON has of it."""
+        """Add one, as a table row and as JSON."""
         self.count += 1
         if self.document is not None:
             self.document.append(data)
@@ -122,7 +122,7 @@ class _Shown:
             self.rows.append(row)
 
     def print_table(self, summary: Sequence[str]) -> None:
-        """Print the first, and how many more there are."""
+        """Print the first ones, and the number of the others."""
         if self.rows:
             printed("")
             print_table(summary, self.rows)
@@ -132,8 +132,9 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The dead letters with these ids that are in one of the statuses; or, without ids, all that
-    wait, or wait in a group."""
+    """Dead letters with these ids and one of the statuses; without ids, all that are waiting, or
+    those of a group.
+    """
 
     ids: frozenset[int]
     group: str | None
@@ -147,7 +148,7 @@ def _action(by: str | None, reason: str | None) -> OperatorAction:
 
 
 async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
-    """The ids of what is to be done, in the order of refusal."""
+    """The ids of the chosen dead letters, in the order in which they were refused."""
     async with inspecting(settings) as inspector:
         if chosen.ids:
             found = await inspection.summaries(inspector, chosen.ids)
@@ -270,7 +271,7 @@ def _print_prospects(would: Counter[RedriveOutcome], shown: _Shown) -> None:
 
 
 def _still(refused: int, failed: int, left: int) -> dict[str, int]:
-    """What goes on waiting, as far as there is any."""
+    """The counts of those that keep waiting, if not 0."""
     told = {
         "refused again": refused,
         "failed again": failed,

@@ -1,4 +1,4 @@
-"""The command that folds the journal again: to verify what is stored, or to look back."""
+"""The command that replays the journal, to verify the stored state or show an earlier one."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -16,10 +16,10 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.settings import Settings, load_settings
 
 SHOWN_MAX = 100
-"""How many differences are printed; `--json` has the first `KEPT_MAX`."""
+"""The number of differences that are printed; `--json` has the first `KEPT_MAX`."""
 
 KEPT_MAX = 10_000
-"""How many are kept in memory: of a journal that is not the database's there may be millions."""
+"""The number kept in memory; a foreign journal may have millions of differences."""
 
 
 def replay_command(
@@ -68,7 +68,7 @@ async def _as_of(settings: Settings, organization: str, time: str) -> Report:
 
 @dataclass(slots=True)
 class _Found:
-    """What all pages came to; of the differences, the first and how many there are."""
+    """The totals of all pages, the first differences and their number."""
 
     whole: Verification = field(default_factory=Verification)
     differences: int = 0

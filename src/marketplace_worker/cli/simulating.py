@@ -1,4 +1,4 @@
-"""The command that tries a scenario without servers (events.md section 4)."""
+"""The command that simulates a scenario without servers (events.md section 4)."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The commands that run the worker and prepare what it needs."""
+"""The commands that run the worker, migrate the database and create topics."""
 
 import sys
 from pathlib import Path

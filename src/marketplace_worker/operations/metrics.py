@@ -25,73 +25,71 @@ from marketplace_worker.operations.health import Health
 Exposition = MetricsHandler
 """Answers a request on a port in Prometheus's format."""
 
-FACTS = Counter("marketplace_worker_facts", "Facts decided on, by what became of them", ["outcome"])
+FACTS = Counter("marketplace_worker_facts", "Facts decided, by outcome", ["outcome"])
 TRANSITIONS = Counter(
     "marketplace_worker_transitions", "Organizations that entered a state", ["state"]
 )
 SUPPORT_REQUESTS = Counter(
     "marketplace_worker_support_requests",
-    "Support's requests, by their answer",
+    "Requests of Support, by answer",
     ["request", "code"],
 )
 FEED_SILENT = Counter(
     "marketplace_worker_activity_feed_silent",
-    "Days on which a feed was too silent to decide on inactivity",
+    "Days on which a feed had too few messages to decide on inactivity",
     ["feed"],
 )
 FEED_UNREADABLE = Counter(
     "marketplace_worker_activity_feed_unreadable",
-    "Days on which records that could not be read put decisions on inactivity off, each "
-    "organization that they name by itself",
+    "Days on which unreadable records postponed decisions on inactivity, once per organization "
+    "that they name",
     ["feed"],
 )
 GUARD_TRIPPED = Gauge(
     "marketplace_worker_guard_tripped",
-    "1 while this side of the guard withholds what comes: steps, or requested deactivations",
+    "1 while this side of the guard is tripped: steps, or requested deactivations",
     ["guard"],
 )
 for _side in (GuardSide.STEPS, GuardSide.REQUESTS):
     GUARD_TRIPPED.labels(_side)  # 0 until it is known otherwise
 SET_BACK = Gauge(
     "marketplace_worker_database_set_back",
-    "1 while the database was found to hold less than was published, and is not recovered",
+    "1 while the database is known to hold less than was published",
 )
 MASS_CANCELLATIONS = Counter(
     "marketplace_worker_mass_cancellations",
-    "Hours in which more organizations were canceled than the guard lets harmful steps through",
+    "Hours with more cancellations than the guard's limit of destructive steps",
 )
-INTAKE_STOPPED = Gauge(
-    "marketplace_worker_intake_stopped", "1 while no more of a topic is taken in", ["topic"]
-)
+INTAKE_STOPPED = Gauge("marketplace_worker_intake_stopped", "1 while a topic is stopped", ["topic"])
 POSITION_JUMPS = Counter(
     "marketplace_worker_position_jumps",
-    "Times that a partition was not read on where it was read to, by the cause",
+    "Times that reading of a partition did not continue where it stopped, by cause",
     ["topic", "cause"],
 )
-READY = Gauge("marketplace_worker_ready", "1 while /readyz says so")
+READY = Gauge("marketplace_worker_ready", "1 while /readyz answers 200")
 SILENCE = Gauge(
-    "marketplace_worker_silence_seconds", "For how long the most silent loop gave no sign"
+    "marketplace_worker_silence_seconds", "The longest time since the last heartbeat of a loop"
 )
 LAG = Gauge(
     "marketplace_worker_lag_records",
-    "Records that are not taken yet, of this worker's partitions and of those that nobody reads",
+    "Records not processed yet, of this worker's partitions and of those that no member reads",
     ["consumer"],
 )
 OLDEST_XMIN_AGE = Gauge(
     "marketplace_worker_oldest_xmin_age_transactions",
-    "Transactions since the oldest snapshot that is still held in the database: what was deleted "
-    "since stays in its tables and indexes",
+    "Transactions since the oldest snapshot held in the database; rows deleted since stay in "
+    "tables and indexes",
 )
 LOG_LINES_DROPPED = Counter(
-    "marketplace_worker_log_lines_dropped", "Log lines that nobody read in time"
+    "marketplace_worker_log_lines_dropped", "Log lines dropped because nobody read them in time"
 )
 OUTBOX_AGE = Gauge(
     "marketplace_worker_outbox_age_seconds",
-    "Age of the oldest promise that is not in Kafka, those aside that Kafka refused",
+    "Age of the oldest unsent message, except those that Kafka refused",
 )
 OUTBOX_REFUSED = Gauge(
     "marketplace_worker_outbox_refused_messages",
-    "Messages that Kafka refused; each holds back those of its key",
+    "Messages that Kafka refused; each blocks its key",
 )
 
 

@@ -1,4 +1,4 @@
-"""The settings: one frozen value, read once from the environment and an optional TOML file."""
+"""Settings: one immutable value, read once from the environment and an optional TOML file."""
 
 from marketplace_worker.settings.fields import (
     Deadlines,

@@ -1,4 +1,4 @@
-"""Whether what a connection logs in with is still what it was: files are renewed under a worker."""
+"""Detects that credentials of a server have changed on disk while the worker runs."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from marketplace_worker.errors import Unavailable
 
 
 class Credentials:
-    """The secrets and certificates of one server, as they were when they were used last."""
+    """The secrets and certificates of one server, as last used."""
 
     def __init__(self, group: BaseModel) -> None:
         self._group = group
@@ -17,14 +17,14 @@ class Credentials:
 
     @property
     def changed(self) -> bool:
-        """Whether any of them is another by now; False while one cannot be read."""
+        """Whether any of them has changed; False while one cannot be read."""
         try:
             return _digest(self._group) != self._used
         except Unavailable:
-            return False  # it is just being written, or removed: what was read still holds
+            return False  # being written, or removed: what was read before stays in use
 
     def use(self) -> None:
-        """Keep them as those that are used from now on.  Raises `Unavailable` as `SecretFile`."""
+        """Record the current ones as used.  Raises `Unavailable` as `SecretFile` does."""
         self._used = _digest(self._group)
 
 

@@ -1,4 +1,4 @@
-"""The fields: every setting with its unit (in its name), its bounds and one sentence."""
+"""Every setting with its unit (in its name), its bounds and a description."""
 
 from typing import Annotated, Literal, Self
 
@@ -19,7 +19,7 @@ Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
 class Topics(SettingsGroup):
-    """The names of the topics; what is in them is in events.md section 1."""
+    """Names of the topics; events.md section 1 defines their contents."""
 
     aws_notifications: Topic = Field(
         "marketplace.aws.notifications", description="Inbound: notifications of AWS Marketplace."
@@ -62,12 +62,12 @@ class Topics(SettingsGroup):
 
     @property
     def activity(self) -> tuple[str, ...]:
-        """The topics whose records are coalesced to the last login and the last use."""
+        """The topics of which only the last login and the last use are stored."""
         return (self.logins, self.api_requests)
 
     @property
     def outbound(self) -> tuple[str, ...]:
-        """The topics that we write."""
+        """The topics that the worker writes."""
         return (self.lifecycle, self.state, self.dead_letters)
 
     @model_validator(mode="after")
@@ -80,7 +80,7 @@ class Topics(SettingsGroup):
 
 
 class Ingest(SettingsGroup):
-    """How records are taken in."""
+    """How records are read and processed."""
 
     batch_rows_max: int = Field(
         1_000, ge=1, le=5_000, description="Maximum number of records per transaction."
@@ -154,7 +154,7 @@ class Deadlines(SettingsGroup):
 
 
 class Relay(SettingsGroup):
-    """How promised messages get from the outbox to Kafka."""
+    """How messages get from the outbox to Kafka."""
 
     poll_interval_ms: int = Field(
         100, ge=5, le=60_000, description="Polling interval while the outbox is empty."
@@ -180,7 +180,7 @@ class Relay(SettingsGroup):
 
 
 class Retention(SettingsGroup):
-    """How long is kept what no decision needs any more."""
+    """How long data is kept that decisions no longer need."""
 
     journal_days: int = Field(
         730,
@@ -206,7 +206,7 @@ class Retention(SettingsGroup):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set.  `load_settings` reads it; built directly, it reads nothing."""
+    """All settings.  Only `load_settings` reads the environment; the class itself reads nothing."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -256,7 +256,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - theirs
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - theirs
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments only: `load_settings` merges the sources, so that it can name them.
+        """Use only the arguments: `load_settings` merges the sources, so that it can name them.
 
         The signature is pydantic-settings' own.
         """

@@ -1,4 +1,4 @@
-"""How to reach Kafka."""
+"""Settings of the connection to Kafka."""
 
 from typing import Literal, Self
 
@@ -14,13 +14,13 @@ _NEEDED = {
     ),
     "AWS_MSK_IAM": (("aws_region",), ()),
 }
-"""By mechanism, the settings that it must have, and those that it may."""
+"""By mechanism: required and optional settings."""
 
 _LOGIN = [name for lists in (_PASSWORD, *_NEEDED.values()) for names in lists for name in names]
 
 
 class Kafka(SettingsGroup):
-    """How to reach Kafka, and how a consumer group notices that a worker died."""
+    """How to connect to Kafka, and how a consumer group detects that a worker died."""
 
     bootstrap_servers: str = Field(
         pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$",
@@ -126,7 +126,7 @@ class Kafka(SettingsGroup):
         return self
 
     def _check_login(self) -> None:
-        """Each way to log in has what it needs, and nothing of another's."""
+        """Each mechanism has its required settings, and none of another mechanism."""
         if not self.security_protocol.startswith("SASL"):
             given = [
                 name for name in ("sasl_mechanism", *_LOGIN) if getattr(self, name) is not None

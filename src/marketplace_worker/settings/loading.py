@@ -1,7 +1,7 @@
-"""Reading the settings; only this module reads the environment.
+"""Reads the settings.  Only this module reads the environment.
 
-Unknown names are refused, so that a misspelt one cannot silently mean its default.  Each secret can
-be given as the file that holds it, under its name with `_file` behind.
+Unknown names are refused, so that a misspelled one does not silently fall back to its default.  A
+secret can be given as the path of the file that holds it, under its name with the suffix `_file`.
 """
 
 import os
@@ -20,16 +20,16 @@ from marketplace_worker.settings.fields import DELIMITER, EMAIL_KEY_LENGTH_MIN, 
 from marketplace_worker.settings.secret_file import SecretFile
 
 FILE = "_file"
-"""Behind the name of a secret: what is set is the path of the file that holds it."""
+"""The suffix of a secret's name when the value is the path of a file that holds it."""
 
 UNKEYED_EMAIL_KEY = "marketplace-worker-simulation"
-"""What `simulate` hashes email addresses with where no key is set (events.md section 4)."""
+"""The key with which `simulate` hashes email addresses if none is set (events.md section 4)."""
 
 
 def load_settings(
     file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """Read the settings from a TOML file and the environment, which wins.
+    """Read the settings from a TOML file and the environment, which takes precedence.
 
     Args:
         file: TOML, the groups as tables; None for no file.
@@ -56,9 +56,9 @@ def load_settings(
 def load_email_key(
     file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> SecretStr:
-    """The key of the email hashes for `simulate`, which needs no other setting.
+    """Read the key of the email hashes, for `simulate`, which needs no other setting.
 
-    A fixed value where none is set.  Raises `Misconfigured` as `load_settings` does.
+    Returns a fixed value if none is set.  Raises `Misconfigured` as `load_settings` does.
     """
     value = _merged(*_read(file, environment)).get("email_key", UNKEYED_EMAIL_KEY)
     key = SecretStr(value) if isinstance(value, str) else value
@@ -70,7 +70,7 @@ def load_email_key(
 def load_policy_file(
     file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Path | None:
-    """The policy file for who needs no other setting; None: the built-in policy.
+    """Read only the path of the policy file; None: the built-in policy.
 
     Raises `Misconfigured` as `load_settings` does.
     """
@@ -83,7 +83,7 @@ def load_policy_file(
 def _read(
     file: Path | None, environment: Mapping[str, str] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the file and the environment say, nested as the settings are."""
+    """The values from the file and from the environment, nested like the settings."""
     variables = os.environ if environment is None else environment
     secret = {_variable((*path, name + FILE)) for *path, name in secrets()}
     known = {_variable(path) for path in _paths(Settings)} | secret
@@ -114,7 +114,7 @@ def _read(
 
 
 def secrets() -> Iterator[tuple[str, ...]]:
-    """The paths of the fields that are secret."""
+    """The paths of the secret fields."""
     for path in _paths(Settings):
         field = _field(path)
         if field is SecretStr or SecretStr in get_args(field):
@@ -122,7 +122,7 @@ def secrets() -> Iterator[tuple[str, ...]]:
 
 
 def _field(path: Sequence[str]) -> Any:  # noqa: ANN401 - a type, or what stands for several
-    """How the field is annotated."""
+    """The annotation of a field."""
     annotation: Any = Settings
     for name in path:
         annotation = annotation.model_fields[name].annotation
@@ -130,14 +130,14 @@ def _field(path: Sequence[str]) -> Any:  # noqa: ANN401 - a type, or what stands
 
 
 def _subtable(values: dict[str, Any], above: Sequence[str]) -> dict[str, Any]:
-    """The table of a group, made where there is none."""
+    """The table of a group, created if missing."""
     for name in above:
         values = values.setdefault(name, {})
     return values
 
 
 def _open_files(values: dict[str, Any], source: object) -> None:
-    """Put each secret that is in a file where it would stand if it were given itself."""
+    """Replace the path of each secret's file by the secret, under the secret's own name."""
     for *above, name in secrets():
         group: Any = values
         for each in above:
@@ -180,7 +180,7 @@ def _variable(path: tuple[str, ...]) -> str:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, nested tables merged; what is `above` wins."""
+    """Merge nested tables; values of `above` take precedence."""
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)
@@ -197,7 +197,7 @@ def _describe_error(
     from_file: Mapping[str, Any],
     from_environment: Mapping[str, Any],
 ) -> str:
-    """One sentence: which field, what is wrong with it, and where it came from."""
+    """A message with the field, the error, and the source of the value."""
     path = tuple(str(part) for part in error["loc"])
     name = ".".join(path) or "settings"
     if error["type"] == "missing":

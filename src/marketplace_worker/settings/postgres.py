@@ -1,4 +1,4 @@
-"""How to reach the database."""
+"""Settings of the connection to Postgres."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,7 +16,7 @@ def _is_postgres(dsn: SecretStr) -> SecretStr:
 
 
 class Postgres(SettingsGroup):
-    """How to reach the database."""
+    """How to connect to Postgres."""
 
     dsn: Annotated[SecretStr, AfterValidator(_is_postgres)] = Field(
         description="`postgresql://user:password@host:port/database`; hosts separated by commas."

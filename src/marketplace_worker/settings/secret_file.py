@@ -1,6 +1,7 @@
-"""A secret that stands in a file, where whoever keeps secrets can renew it under a running worker.
+"""A secret in a file, which can be renewed while the worker runs.
 
-It is read whenever it is asked for, and nowhere kept: who connects asks anew each time.
+The file is read on each access and its content is not stored, so each new connection uses the
+current secret.
 """
 
 from pathlib import Path
@@ -11,17 +12,17 @@ from marketplace_worker.errors import Unavailable
 
 
 class SecretFile(SecretStr):
-    """In the place of a secret that is given itself."""
+    """A `SecretStr` whose value is read from a file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("")
         self.path = path
 
     def get_secret_value(self) -> str:
-        """What the file holds now, without the line's end.
+        """The current content of the file, without trailing newlines.
 
         Raises:
-            Unavailable: it cannot be read, or is empty: it may be just being written.
+            Unavailable: the file cannot be read, or is empty (it may be being written).
         """
         try:
             secret = self.path.read_text(encoding="utf-8").rstrip("\r\n")

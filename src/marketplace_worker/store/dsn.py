@@ -1,7 +1,8 @@
-"""What a DSN says, in the words of libpq, and what of it asyncpg does not know.
+"""Reads a DSN with libpq's parameters, of which asyncpg knows only some.
 
-asyncpg takes an unknown parameter for a setting of the server, which refuses it; so what is libpq's
-own is kept, done without harm, or refused by name.
+asyncpg sends unknown parameters to the server as settings, and the server refuses them.  So each
+parameter of libpq is passed on, applied here, dropped if asyncpg does the same anyway, or refused
+by name.
 """
 
 import socket
@@ -31,8 +32,8 @@ _WITHOUT_EFFECT: Mapping[str, Sequence[str]] = {
     "min_protocol_version": ("3.0",),
     "max_protocol_version": ("3.0", "3.2", "latest"),
 }
-"""By libpq's name, the values for which asyncpg does what is asked for without being told; none
-where any value is good.
+"""Parameters of libpq with the values that can be dropped, because asyncpg behaves the same; empty:
+any value.
 """
 
 _NOT_KEPT = (
@@ -50,7 +51,7 @@ _KEEPALIVES: Mapping[str, tuple[str, int]] = {
 
 
 class ConnectionRefused(Misconfigured):
-    """Postgres and we do not come together until a person has changed something."""
+    """Postgres and the worker refuse each other until a person changes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,10 @@ class Target:
 
 
 def read_target(postgres: Postgres) -> Target:
-    """What is set, as it stands on disk now.
+    """Read the settings and their files as they are now.
 
     Raises:
-        ConnectionRefused: the DSN asks for what cannot be kept, or cannot be read.
+        ConnectionRefused: the DSN has an unsupported parameter, or cannot be read.
         Unavailable: the file that holds it cannot be read.
     """
     try:
@@ -94,14 +95,14 @@ def read_target(postgres: Postgres) -> Target:
 
 
 def unreadable() -> ConnectionRefused:
-    """For a DSN that is none."""
+    """The error for an invalid DSN."""
     return ConnectionRefused(
         "postgres.dsn is not a valid URL (a / or # in the password must be escaped)"
     )
 
 
 def _is_dropped(name: str, value: str) -> bool:
-    """Whether it asks for nothing that asyncpg does not do; raises where it asks for more."""
+    """Whether the parameter can be dropped; raises if asyncpg does not support its value."""
     if name in _NOT_KEPT:
         raise _refused(name, value)
     if name not in _WITHOUT_EFFECT:
@@ -123,7 +124,7 @@ def _refused(name: str, value: str) -> ConnectionRefused:
 
 
 def _seconds(value: str | None) -> float:
-    """How long a connection may take; 0 is libpq's for ever, for which we have no time."""
+    """The connect timeout; libpq's 0 (no limit) becomes our default."""
     try:
         return float(value or 0) if float(value or 0) > 0 else CONNECT_TIMEOUT_S
     except ValueError:
@@ -133,7 +134,7 @@ def _seconds(value: str | None) -> float:
 
 
 def _socket_options(kept: dict[str, str]) -> Sequence[tuple[int, int, int]]:
-    """What is to be set on the socket; takes it out of what is kept."""
+    """Socket options; removes their parameters from `kept`."""
     named = {name: kept.pop(name) for name in ("keepalives", *_KEEPALIVES) if name in kept}
     try:
         numbers = {name: int(value) for name, value in named.items()}
@@ -148,7 +149,7 @@ def _socket_options(kept: dict[str, str]) -> Sequence[tuple[int, int, int]]:
 
 
 def _tls(postgres: Postgres, given: Mapping[str, str]) -> Mapping[str, str]:
-    """What the settings say in place of the DSN."""
+    """TLS parameters from the settings, which take precedence over the DSN."""
     ours = {
         "sslmode": postgres.sslmode,
         "sslrootcert": postgres.ssl_root_cert_file,
