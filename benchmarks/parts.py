@@ -7,6 +7,7 @@ usage the reader that everything else goes through, `json` and pydantic.
 
 import io
 import random
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from benchmarks.measuring import Options
 from benchmarks.results import Row, row
 from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
 from benchmarks.workloads import Kind, number_of
+from marketplace_worker import documents
 from marketplace_worker.app import feeds, rare_garbage_collection
 from marketplace_worker.contract import inbound
 from marketplace_worker.contract.cloudevents import read_cloudevents
@@ -32,6 +34,7 @@ from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.errors import Malformed
+from marketplace_worker.journal.chain import BEGINNING, SALT_BYTES, seal
 from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.events import Snapshot
 from marketplace_worker.lifecycle.facts import Fact
@@ -44,8 +47,6 @@ from marketplace_worker.record import Record
 from marketplace_worker.runtime import log_lines
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
-from marketplace_worker.store import documents
-from marketplace_worker.store.chain import BEGINNING, seal
 from marketplace_worker.translate import translate
 
 ORGANIZATIONS = 600
@@ -224,7 +225,7 @@ def _documents_read(kept: tuple[str, ...]) -> None:
 def _journal(made: _Made) -> None:
     fact = documents.fact_to_json(made.fact)
     readings = documents.readings_to_json(Readings(answers=made.decision.answers))
-    seal(fact, (made.fact.identity.id, readings), BEGINNING)
+    seal(fact, (made.fact.identity.id, readings), BEGINNING, secrets.token_bytes(SALT_BYTES))
     documents.events_to_json(made.decision.events)
 
 

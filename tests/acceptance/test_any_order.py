@@ -22,6 +22,7 @@ from examples import examples
 from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.documents import organization_from_json
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy, Reinstatement
@@ -35,7 +36,6 @@ from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store.database import Pool, connecting, transaction
-from marketplace_worker.store.documents import organization_from_json
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook, register
 

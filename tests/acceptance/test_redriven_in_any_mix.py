@@ -21,6 +21,7 @@ from examples import examples
 from marketplace_worker.app import feeds, worker_of
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.documents import organization_from_json
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.organization import Organization
@@ -38,7 +39,6 @@ from marketplace_worker.steps.redriving import Redrive
 from marketplace_worker.store import dead_letters, policies
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import OperatorAction
-from marketplace_worker.store.documents import organization_from_json
 from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import Line, login, use
 

@@ -11,6 +11,7 @@ from stories import OTHER_RUNNERS, Story, policy, run_story
 
 from acceptance.comparison import differing_events
 from acceptance.worker_driver import Ending, StoryRunner
+from marketplace_worker.documents import organization_to_json
 from marketplace_worker.lifecycle.events import (
     EventKind,
 )
@@ -21,7 +22,6 @@ from marketplace_worker.lifecycle.worker_details import (
 )
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import organizations
-from marketplace_worker.store.documents import organization_to_json
 
 HALF_OF_THE_FLEET = policy("""
     version = "half"

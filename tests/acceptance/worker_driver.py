@@ -31,6 +31,7 @@ from acceptance.comparison import (
 from acceptance.stage import PATIENCE_S, MovableClock, forget_everything
 from marketplace_worker.app import worker_of
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.documents import organization_from_json, subscription_from_json
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -44,7 +45,6 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.store import activity, policies, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
-from marketplace_worker.store.documents import organization_from_json, subscription_from_json
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams import joining

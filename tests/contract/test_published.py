@@ -12,11 +12,11 @@ from marketplace_worker.contract.published import (
     numbered_topics,
     read_published,
 )
+from marketplace_worker.documents import published_from_json, published_to_json
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, OrganizationId
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
-from marketplace_worker.store.documents import published_from_json, published_to_json
 
 ACME = OrganizationId("acme")
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import structs
 
+from marketplace_worker import documents
 from marketplace_worker.contract import inbound
 from marketplace_worker.contract.cloudevents import (
     CLOUDEVENTS_CONTENT_TYPE,
@@ -36,7 +37,6 @@ from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.vocabulary import EmailHash, Identity, OrganizationId, Tier
 from marketplace_worker.record import Record
-from marketplace_worker.store import documents
 from marketplace_worker.translate import translate
 
 RECORDED_AT = datetime(2026, 11, 22, 19, 0, tzinfo=UTC)

@@ -5,6 +5,7 @@ Each copy has ids of its own everywhere, and a chain of its own: it folds to wha
 
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,11 +14,11 @@ import asyncpg
 
 from acceptance.scenario import created, event, leaves_the_free_tier
 from acceptance.stage import MovableClock
+from marketplace_worker.journal.chain import BEGINNING, SALT_BYTES, seal
+from marketplace_worker.journal.rows import Chain, JournalRow, as_text
 from marketplace_worker.lifecycle.events import EventKind, event_id
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.runtime.worker import Worker
-from marketplace_worker.store.chain import BEGINNING, seal
-from marketplace_worker.store.journal import Chain, JournalRow, as_text
 from steps.story_beginnings import Line, day_of, ended, ingest_lines, linked, wait
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _sealed(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
             as_text(row["decided_at"]), row["policy_version"], row["outcome"], row["position"],
             row["readings"], row["fact"],
         )  # fmt: skip
-        sealed = seal(row["fact"], told.lasting, heads.get(told.chain, BEGINNING))
+        salt, before = secrets.token_bytes(SALT_BYTES), heads.get(told.chain, BEGINNING)
+        sealed = seal(row["fact"], told.lasting, before, salt)
         heads[told.chain] = sealed.hash
         row |= {
             "salt": sealed.salt,

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from acceptance.scenario import at, created, event
 from acceptance.stage import MovableClock
+from marketplace_worker.documents import readings_from_json
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.scope import scope_of
@@ -18,7 +19,6 @@ from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import working_set
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.documents import readings_from_json
 from steps.story_beginnings import (
     Line,
     bought,

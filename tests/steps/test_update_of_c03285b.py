@@ -10,6 +10,7 @@ import pytest
 import servers
 from acceptance.scenario import at, azure
 from acceptance.stage import MovableClock
+from marketplace_worker.documents import subscription_from_json
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.history import history
 from marketplace_worker.inspection.replaying import Difference, verify
@@ -26,7 +27,6 @@ from marketplace_worker.steps.guard_operations import operate
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.retention import retain
 from marketplace_worker.store.database import Pool
-from marketplace_worker.store.documents import subscription_from_json
 from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import (
     day_of,

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 import servers
+from marketplace_worker.documents import organization_from_json, subscription_from_json
 from marketplace_worker.errors import Malformed, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.inactivity import LastSeen
 from marketplace_worker.lifecycle.safeguards import Safeguards
@@ -18,7 +19,6 @@ from marketplace_worker.settings import Postgres
 from marketplace_worker.store import activity, safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import group_of
-from marketplace_worker.store.documents import organization_from_json, subscription_from_json
 from marketplace_worker.store.migrations import migrate, migrations, require_current_schema
 
 DEACTIVATED = """

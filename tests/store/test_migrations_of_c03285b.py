@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 import servers
+from marketplace_worker.documents import organization_from_json, subscription_from_json
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Verification, verify
 from marketplace_worker.lifecycle.notes import Progress
@@ -20,7 +21,6 @@ from marketplace_worker.lifecycle.vocabulary import Marketplace, SubscriptionKey
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store import safeguards
 from marketplace_worker.store.database import Pool, connecting, transaction
-from marketplace_worker.store.documents import organization_from_json, subscription_from_json
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 from store.fixtures import ENDED_AT, load_c03285b

@@ -22,6 +22,21 @@ from stored_values import (
 
 from marketplace_worker.contract.examples import example_answer_of_the_worker, outbound_examples
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.documents import (
+    events_to_json,
+    fact_from_json,
+    fact_to_json,
+    organization_from_json,
+    organization_to_json,
+    policy_from_json,
+    policy_to_json,
+    readings_from_json,
+    readings_to_json,
+    safeguards_from_json,
+    safeguards_to_json,
+    subscription_from_json,
+    subscription_to_json,
+)
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice
 from marketplace_worker.lifecycle.events import Event, EventKind
 from marketplace_worker.lifecycle.facts import (
@@ -45,21 +60,6 @@ from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     OrganizationId,
-)
-from marketplace_worker.store.documents import (
-    events_to_json,
-    fact_from_json,
-    fact_to_json,
-    organization_from_json,
-    organization_to_json,
-    policy_from_json,
-    policy_to_json,
-    readings_from_json,
-    readings_to_json,
-    safeguards_from_json,
-    safeguards_to_json,
-    subscription_from_json,
-    subscription_to_json,
 )
 
 

@@ -10,6 +10,7 @@ from stories import HASH, check_story
 from story_language import DAY_0
 
 from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.documents import subscription_from_json, subscription_to_json
 from marketplace_worker.lifecycle.facts import Notified
 from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
@@ -20,7 +21,6 @@ from marketplace_worker.lifecycle.vocabulary import (
     marketplace_id,
 )
 from marketplace_worker.record import Record
-from marketplace_worker.store.documents import subscription_from_json, subscription_to_json
 from marketplace_worker.translate import translate
 
 LOWER = "11111111-aaaa-4bbb-8ccc-222233334444"

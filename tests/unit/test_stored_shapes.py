@@ -27,12 +27,12 @@ from stored_values import (
 from strategies import facts, worlds
 from world import World
 
+from marketplace_worker import documents
+from marketplace_worker.documents.shapes import CORE, to_core
 from marketplace_worker.lifecycle.facts import ClockMoved, Fact, LoggedIn
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policy, Timeline
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
-from marketplace_worker.store import documents
-from marketplace_worker.store.documents.shapes import CORE, to_core
 
 EXAMPLES = Path(__file__).parent / "documents"
 

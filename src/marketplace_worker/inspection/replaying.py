@@ -10,6 +10,7 @@ from datetime import datetime
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.explain.situation import case_of
 from marketplace_worker.inspection.fleet_view import FleetView, Inspector, load_view
+from marketplace_worker.journal.replay import RecordedDecision, ReplayResult, StoredEntry, unsealed
 from marketplace_worker.lifecycle.families import ReplayGroup
 from marketplace_worker.lifecycle.loaded import NotLoaded
 from marketplace_worker.lifecycle.organization import Organization
@@ -19,7 +20,6 @@ from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import organizations, policies, replay, subscriptions
 from marketplace_worker.store.database import Connection, one_moment
-from marketplace_worker.store.folding import RecordedDecision, ReplayResult, StoredEntry, unsealed
 
 PAGE = 200
 """How many organizations, with all that belongs to them, are in memory at once."""

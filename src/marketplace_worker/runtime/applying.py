@@ -16,6 +16,7 @@ import structlog
 
 from marketplace_worker.contract.feeds import activity_feed
 from marketplace_worker.contract.inbound import organization_of_key
+from marketplace_worker.documents import is_contradicted
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.scope import scope_of
@@ -32,7 +33,6 @@ from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.store import dead_letters, journal, outbox, possible_use, working_set
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import RefusedPart
-from marketplace_worker.store.documents import is_contradicted
 from marketplace_worker.store.possible_use import UnreadableRecord
 from marketplace_worker.translate import translate_traced
 

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import structlog
 
+from marketplace_worker.journal.replay import ReplayResult
 from marketplace_worker.lifecycle.families import ReplayGroup
 from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE
 from marketplace_worker.runtime.clock_check import compare_clocks
@@ -22,7 +23,6 @@ from marketplace_worker.store import (
     safeguards,
 )
 from marketplace_worker.store.database import Connection, transaction
-from marketplace_worker.store.folding import ReplayResult
 
 SEEDS = 100
 """From how many old rows is gone on to all that belongs with them."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from marketplace_worker.documents import events_to_json
 from marketplace_worker.lifecycle.events import Event
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import events_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("decisions")

@@ -1,13 +1,22 @@
 """The journal table: inbox and history.  The SQL is in journal.sql."""
 
 import json
+import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from marketplace_worker.documents import (
+    fact_from_json,
+    fact_to_json,
+    readings_from_json,
+    readings_to_json,
+)
+from marketplace_worker.journal.chain import BEGINNING, SALT_BYTES, Seal, seal
+from marketplace_worker.journal.rows import Chain, JournalRow, as_text
 from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.facts import (
     Fact,
@@ -20,16 +29,8 @@ from marketplace_worker.lifecycle.vocabulary import (
     Identity,
     OrganizationId,
     SubscriptionKey,
-    marketplace_id,
 )
-from marketplace_worker.store.chain import BEGINNING, Seal, seal
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import (
-    fact_from_json,
-    fact_to_json,
-    readings_from_json,
-    readings_to_json,
-)
 from marketplace_worker.store.queries import queries
 
 SQL = queries("journal")
@@ -56,7 +57,7 @@ class HistoryEntry:
     `id` is where to go on reading; `fact` is None where it was erased.  Without a decision,
     `events` is empty and both states are None; otherwise `decided_by` is the version of the policy
     that was applied to the organization.  Each of `events` is as
-    `store.documents.events_to_json` wrote it.
+    `documents.events_to_json` wrote it.
     """
 
     id: int
@@ -121,66 +122,6 @@ async def append(
     )
 
 
-Chain = tuple[str, str]
-"""Marketplace (empty for an organization) and id: whose rows are chained."""
-
-
-@dataclass(frozen=True, slots=True)
-class JournalRow:
-    """A row as text, as its hash covers it; `fact` is None where it was erased."""
-
-    source: str
-    message_id: str
-    kind: str
-    organization: str | None
-    marketplace: str | None
-    subscription_id: str | None
-    occurred_at: str
-    decided_at: str
-    policy_version: str
-    outcome: str
-    position: str | None
-    readings: str
-    fact: str | None
-
-    @property
-    def chain(self) -> Chain | None:
-        """Whose chain it belongs to; None: it names neither an organization nor a subscription."""
-        if self.organization is not None:
-            return ("", self.organization)
-        if self.marketplace is not None and self.subscription_id is not None:
-            return (self.marketplace, self.subscription_id)
-        return None
-
-    @property
-    def subject(self) -> Chain | None:
-        """Whose register or aggregate its fact is folded into: its chain, but for the spelling that
-        a subscription's id had before migration 0008.
-        """
-        if self.chain is None:
-            return None
-        marketplace, id_ = self.chain
-        return (marketplace, marketplace_id(id_)) if marketplace else self.chain
-
-    @property
-    def lasting(self) -> tuple[str | None, ...]:
-        """What stays when the fact is erased."""
-        return (
-            self.source,
-            self.message_id,
-            self.kind,
-            self.organization,
-            self.marketplace,
-            self.subscription_id,
-            self.occurred_at,
-            self.decided_at,
-            self.policy_version,
-            self.outcome,
-            self.position,
-            self.readings,
-        )
-
-
 def _row(entry: Entry, decided_at: datetime, policy_version: str) -> JournalRow:
     fact, key = entry.fact, named_subscription(entry.fact)
     return JournalRow(
@@ -198,11 +139,6 @@ def _row(entry: Entry, decided_at: datetime, policy_version: str) -> JournalRow:
         readings=readings_to_json(entry.readings),
         fact=fact_to_json(fact),
     )
-
-
-def as_text(moment: datetime) -> str:
-    """A moment as the hash covers it, in whichever zone it is given."""
-    return moment.astimezone(UTC).isoformat()
 
 
 async def heads(conn: Connection, chains: Collection[Chain]) -> dict[Chain, bytes]:
@@ -225,7 +161,8 @@ def _seals(rows: Iterable[JournalRow], newest: dict[Chain, bytes]) -> list[Seal]
     for row in rows:
         assert row.fact is not None
         previous = newest.get(row.chain, BEGINNING) if row.chain is not None else BEGINNING
-        seals.append(seal(row.fact, row.lasting, previous))
+        salt = secrets.token_bytes(SALT_BYTES)
+        seals.append(seal(row.fact, row.lasting, previous, salt))
         if row.chain is not None:
             newest[row.chain] = seals[-1].hash
     return seals

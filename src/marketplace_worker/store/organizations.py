@@ -7,10 +7,10 @@ from typing import Any
 
 import asyncpg
 
+from marketplace_worker.documents import organization_from_json, organization_to_json
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import organization_from_json, organization_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("organizations")

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from marketplace_worker.documents import policy_from_json, policy_to_json
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import policy_from_json, policy_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("policies")

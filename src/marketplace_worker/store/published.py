@@ -9,12 +9,12 @@ from datetime import datetime
 import asyncpg
 
 from marketplace_worker.contract.published import PublishedSummary
+from marketplace_worker.documents import published_from_json, published_to_json
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import published_from_json, published_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("published")

@@ -12,6 +12,21 @@ from itertools import takewhile
 
 import asyncpg
 
+from marketplace_worker.documents import (
+    organization_from_json,
+    organization_to_json,
+    subscription_from_json,
+    subscription_to_json,
+)
+from marketplace_worker.journal.chain import BEGINNING
+from marketplace_worker.journal.replay import (
+    Checkpoint,
+    RecordedDecision,
+    ReplayResult,
+    StoredEntry,
+    replay_rows,
+)
+from marketplace_worker.journal.rows import Chain, JournalRow, as_text
 from marketplace_worker.lifecycle.families import ReplayGroup
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.subscription import Subscription
@@ -22,22 +37,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     SubscriptionKey,
 )
 from marketplace_worker.store import policies
-from marketplace_worker.store.chain import BEGINNING
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import (
-    organization_from_json,
-    organization_to_json,
-    subscription_from_json,
-    subscription_to_json,
-)
-from marketplace_worker.store.folding import (
-    Checkpoint,
-    RecordedDecision,
-    ReplayResult,
-    StoredEntry,
-    fold,
-)
-from marketplace_worker.store.journal import Chain, JournalRow, as_text
 from marketplace_worker.store.queries import queries
 
 SQL = queries("replay")
@@ -251,7 +251,7 @@ async def replay(
     entries = await read(conn, group, until=until, limit=limit)
     versions = {entry.row.policy_version for entry in entries}
     known = await policies.read_all(conn) if versions else {}
-    return fold(began, entries, known)
+    return replay_rows(began, entries, known)
 
 
 async def decided(

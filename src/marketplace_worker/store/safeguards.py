@@ -1,8 +1,8 @@
 """The safeguards: one row for the whole fleet.  The SQL is in safeguards.sql."""
 
+from marketplace_worker.documents import safeguards_from_json, safeguards_to_json
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import safeguards_from_json, safeguards_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("safeguards")

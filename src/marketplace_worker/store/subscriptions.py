@@ -10,12 +10,12 @@ from zlib import crc32
 
 import asyncpg
 
+from marketplace_worker.documents import subscription_from_json, subscription_to_json
 from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.scope import FamilySeeds
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 from marketplace_worker.store.database import Connection
-from marketplace_worker.store.documents import subscription_from_json, subscription_to_json
 from marketplace_worker.store.queries import queries
 
 SQL = queries("subscriptions")

@@ -7,7 +7,6 @@ erased (with its salt, or it might be guessed) while the chain stays whole (docs
 
 import hashlib
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,9 +26,11 @@ class Seal:
     hash: bytes
 
 
-def seal(fact: str, told: Sequence[str | None], previous_hash: bytes) -> Seal:
-    """Seal a row: `fact` is the text that can be erased, `told` the other columns as text."""
-    salt = secrets.token_bytes(SALT_BYTES)
+def seal(fact: str, told: Sequence[str | None], previous_hash: bytes, salt: bytes) -> Seal:
+    """Seal a row: `fact` is the text that can be erased, `told` the other columns as text.
+
+    `salt`: `SALT_BYTES` random bytes, of this row alone.
+    """
     content = content_hash(salt, fact)
     return Seal(salt, content, previous_hash, link(told, content, previous_hash))
 

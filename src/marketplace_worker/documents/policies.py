@@ -9,9 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from marketplace_worker.lifecycle import policy
-from marketplace_worker.lifecycle.policy import AzureReinstatement
-from marketplace_worker.store.documents.shapes import (
+from marketplace_worker.documents.shapes import (
     Document,
     Shape,
     decode,
@@ -21,6 +19,8 @@ from marketplace_worker.store.documents.shapes import (
     to_core,
     to_stored,
 )
+from marketplace_worker.lifecycle import policy
+from marketplace_worker.lifecycle.policy import AzureReinstatement
 
 
 @stores(policy.Timeline)

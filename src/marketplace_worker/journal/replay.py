@@ -1,6 +1,6 @@
-"""The fold itself: from checkpoints and rows of the journal to all that they come to.
+"""Replays rows of the journal from checkpoints on, and checks that they are as they were written.
 
-Pure: what a decision was told stands in its row, and nothing else is looked at.
+All inputs of a decision stand in its row: nothing else is read.
 """
 
 import json
@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from marketplace_worker.documents import (
+    events_to_json,
+    fact_from_json,
+    readings_from_json,
+)
+from marketplace_worker.journal.chain import BEGINNING, content_hash, link
+from marketplace_worker.journal.rows import Chain, JournalRow
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies, Policy
 from marketplace_worker.lifecycle.replay import replay_decision, replay_refusal
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
-from marketplace_worker.store.chain import BEGINNING, content_hash, link
-from marketplace_worker.store.documents import (
-    events_to_json,
-    fact_from_json,
-    readings_from_json,
-)
-from marketplace_worker.store.journal import Chain, JournalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +78,24 @@ class ReplayResult:
     entries: Sequence[StoredEntry] = ()
 
 
-def fold(
+def replay_rows(
     began: Iterable[Checkpoint], entries: Sequence[StoredEntry], known: Mapping[str, Policy]
 ) -> ReplayResult:
     """Fold rows in their order; those up to the checkpoint of their chain are only checked."""
-    folding = _Folding(ReplayResult(), {each.chain: each for each in began}, known)
-    for each in folding.began.values():
-        folding.replayed.fleet.put(each.value)
+    replaying = _Replay(ReplayResult(), {each.chain: each for each in began}, known)
+    for each in replaying.began.values():
+        replaying.replayed.fleet.put(each.value)
     for entry in entries:
-        folding.check(entry)
-        folding.replay(entry)
-    for chain, checkpoint in folding.began.items():
-        folding.replayed.heads.setdefault(chain, checkpoint.head)
-    folding.replayed.entries = entries
-    return folding.replayed
+        replaying.check(entry)
+        replaying.replay(entry)
+    for chain, checkpoint in replaying.began.items():
+        replaying.replayed.heads.setdefault(chain, checkpoint.head)
+    replaying.replayed.entries = entries
+    return replaying.replayed
 
 
 @dataclass(slots=True)
-class _Folding:
+class _Replay:
     replayed: ReplayResult
     began: dict[Chain, Checkpoint]
     known: Mapping[str, Policy]

@@ -6,9 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from marketplace_worker.lifecycle import safeguards
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed, RequestLimit
-from marketplace_worker.store.documents.shapes import (
+from marketplace_worker.documents.shapes import (
     Document,
     Shape,
     decode,
@@ -18,6 +16,8 @@ from marketplace_worker.store.documents.shapes import (
     to_core,
     to_stored,
 )
+from marketplace_worker.lifecycle import safeguards
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, RequestLimit
 
 
 @stores(safeguards.StepCount)

@@ -5,9 +5,7 @@ from datetime import datetime
 import msgspec
 
 from marketplace_worker.contract import published
-from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.vocabulary import DeactivationCause
-from marketplace_worker.store.documents.shapes import (
+from marketplace_worker.documents.shapes import (
     Document,
     decode,
     encode,
@@ -15,6 +13,8 @@ from marketplace_worker.store.documents.shapes import (
     to_core,
     to_stored,
 )
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import DeactivationCause
 
 
 @stores(published.PublishedSummary)

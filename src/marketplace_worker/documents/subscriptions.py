@@ -7,10 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import astuple
 
-from marketplace_worker.lifecycle import notes, subscription, vocabulary
-from marketplace_worker.lifecycle.notes import Progress
-from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanEndReason, PlanType
-from marketplace_worker.store.documents.shapes import (
+from marketplace_worker.documents.shapes import (
     CORE,
     SHAPES,
     Document,
@@ -21,6 +18,9 @@ from marketplace_worker.store.documents.shapes import (
     to_core,
     to_stored,
 )
+from marketplace_worker.lifecycle import notes, subscription, vocabulary
+from marketplace_worker.lifecycle.notes import Progress
+from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanEndReason, PlanType
 
 
 @stores(vocabulary.SubscriptionKey)

@@ -8,17 +8,7 @@ from typing import Any
 
 import msgspec
 
-from marketplace_worker.lifecycle import facts, vocabulary
-from marketplace_worker.lifecycle.notes import Attention
-from marketplace_worker.lifecycle.vocabulary import (
-    DeactivationCause,
-    GuardSide,
-    HoldKind,
-    PlanType,
-    SupportRequestKind,
-    Tier,
-)
-from marketplace_worker.store.documents.shapes import (
+from marketplace_worker.documents.shapes import (
     CORE,
     SHAPES,
     Document,
@@ -30,11 +20,21 @@ from marketplace_worker.store.documents.shapes import (
     to_core,
     to_stored,
 )
-from marketplace_worker.store.documents.subscriptions import (
+from marketplace_worker.documents.subscriptions import (
     StoredNote,
     StoredSubscriptionKey,
     note_to_core,
     note_to_stored,
+)
+from marketplace_worker.lifecycle import facts, vocabulary
+from marketplace_worker.lifecycle.notes import Attention
+from marketplace_worker.lifecycle.vocabulary import (
+    DeactivationCause,
+    GuardSide,
+    HoldKind,
+    PlanType,
+    SupportRequestKind,
+    Tier,
 )
 
 

@@ -8,13 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from marketplace_worker.lifecycle import unreadable
-from marketplace_worker.lifecycle.guard import GuardAnswers
-from marketplace_worker.lifecycle.inactivity import LastSeen
-from marketplace_worker.lifecycle.replay import Readings
-from marketplace_worker.lifecycle.verdicts import RequestVerdict
-from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Marketplace, OrganizationId
-from marketplace_worker.store.documents.shapes import (
+from marketplace_worker.documents.shapes import (
     Document,
     Shape,
     decode,
@@ -23,6 +17,12 @@ from marketplace_worker.store.documents.shapes import (
     to_core,
     to_stored,
 )
+from marketplace_worker.lifecycle import unreadable
+from marketplace_worker.lifecycle.guard import GuardAnswers
+from marketplace_worker.lifecycle.inactivity import LastSeen
+from marketplace_worker.lifecycle.replay import Readings
+from marketplace_worker.lifecycle.verdicts import RequestVerdict
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Marketplace, OrganizationId
 
 
 @stores(LastSeen)

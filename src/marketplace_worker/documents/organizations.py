@@ -5,6 +5,17 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from marketplace_worker.documents.shapes import (
+    Document,
+    Shape,
+    decode,
+    encode,
+    mend_duration,
+    stores,
+    to_core,
+    to_stored,
+)
+from marketplace_worker.documents.subscriptions import StoredSubscriptionKey
 from marketplace_worker.lifecycle import cancellation, organization
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (
@@ -17,17 +28,6 @@ from marketplace_worker.lifecycle.vocabulary import (
     StateReason,
     Tier,
 )
-from marketplace_worker.store.documents.shapes import (
-    Document,
-    Shape,
-    decode,
-    encode,
-    mend_duration,
-    stores,
-    to_core,
-    to_stored,
-)
-from marketplace_worker.store.documents.subscriptions import StoredSubscriptionKey
 
 T = TypeVar("T")
 

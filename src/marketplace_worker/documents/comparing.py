@@ -2,8 +2,8 @@
 
 import json
 
+from marketplace_worker.documents.facts import fact_to_json
 from marketplace_worker.lifecycle.facts import Fact
-from marketplace_worker.store.documents.facts import fact_to_json
 
 _VERSION = frozenset({"format"})
 _MOMENTS = frozenset({"occurred_at", "ends_at"})
