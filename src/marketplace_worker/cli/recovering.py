@@ -52,6 +52,11 @@ ClockRanAhead = Annotated[
         help="After the database's clock jumped ahead from FROM to TO and was corrected.",
     ),
 ]
+By = Annotated[str | None, typer.Option(help="Your name; it is stored and published.")]
+Reason = Annotated[str | None, typer.Option(help="The reason; it is stored and published.")]
+Execute = Annotated[
+    bool, typer.Option("--execute", help="Apply the changes; otherwise they are only listed.")
+]
 
 
 def recover_command(
@@ -60,13 +65,9 @@ def recover_command(
     clock_ran_ahead: ClockRanAhead = None,
     closed: Judged = None,
     not_closed: Cleared = None,
-    by: Annotated[str | None, typer.Option(help="Your name; it is stored and published.")] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="The reason; it is stored and published.")
-    ] = None,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Apply the changes; otherwise they are only listed.")
-    ] = False,
+    by: By = None,
+    reason: Reason = None,
+    execute: Execute = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

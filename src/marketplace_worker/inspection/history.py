@@ -102,38 +102,23 @@ def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
     actor = ERASED if fact is None else actor_of(fact)
     what, about = (chapter.kind, {ERASED: True}) if fact is None else _description(fact, notable)
     version = chapter.decided_by or chapter.policy_version
-    outcome = chapter.outcome.value
+    decided_at, cause, outcome = chapter.decided_at, chapter.identity, chapter.outcome.value
     yield HistoryLine(
-        LineKind.FACT,
-        chapter.decided_at,
-        chapter.occurred_at,
-        what,
-        about,
-        chapter.identity,
-        actor,
-        outcome,
-        version,
+        LineKind.FACT, decided_at, chapter.occurred_at, what, about, cause, actor, outcome, version
     )
     if chapter.state is not None and chapter.state is not chapter.state_before:
+        at, moved = _effective_at(chapter), f"{chapter.state_before} -> {chapter.state}"
         yield HistoryLine(
-            LineKind.TRANSITION,
-            chapter.decided_at,
-            _effective_at(chapter),
-            f"{chapter.state_before} -> {chapter.state}",
-            {},
-            chapter.identity,
-            actor,
-            outcome,
-            version,
+            LineKind.TRANSITION, decided_at, at, moved, {}, cause, actor, outcome, version
         )
     for event in chapter.events:
         yield HistoryLine(
             LineKind.EVENT,
-            chapter.decided_at,
+            decided_at,
             datetime.fromisoformat(event["effective_at"]),
             event["kind"],
             event["details"],
-            chapter.identity,
+            cause,
             actor,
             outcome,
             event["policy_version"] or version,
@@ -184,54 +169,62 @@ def actor_of(fact: Fact) -> str:
 def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
     """What a fact says, without what is personal."""
     match fact:
-        case Notified(notification=notification, subscription=key):
-            return notification, {"subscription": str(key)}
+        case Notified(notification=notification):
+            return notification, {"subscription": str(fact.subscription)}
         case SupportRequested():
-            return f"support.{fact.request}", _without_none(
-                reason=fact.reason,
-                ticket=fact.ticket,
-                hold=fact.hold,
-                days=fact.days,
-                grant_until=fact.grant_until,
-                expires_at=fact.expires_at,
-                problem=fact.problem,
-            )
+            return f"support.{fact.request}", _about_request(fact)
+        case Unrecognized(event_type=event_type):
+            return event_type, {}
+        case _:
+            return fact.kind, _about(fact, notable)
+
+
+def _about_request(fact: SupportRequested) -> Mapping[str, Any]:
+    return _without_none(
+        reason=fact.reason,
+        ticket=fact.ticket,
+        hold=fact.hold,
+        days=fact.days,
+        grant_until=fact.grant_until,
+        expires_at=fact.expires_at,
+        problem=fact.problem,
+    )
+
+
+def _about(fact: Fact, notable: Notable) -> Mapping[str, Any]:
+    match fact:
         case Created(tier=tier) | TierChanged(tier=tier):
-            return fact.kind, {"tier": tier}
+            return {"tier": tier}
         case SubscriptionLinked():
-            return fact.kind, _without_none(
+            return _without_none(
                 subscription=str(fact.subscription),
                 billing_account=fact.billing_account,
                 plan_type=fact.plan_type,
                 **_about_link(notable.get((fact.subscription, fact.identity.id))),
             )
-        case CommitmentLinked():
-            return fact.kind, {
-                "commitment": fact.commitment_id,
-                "starts_at": fact.starts_at,
-                "ends_at": fact.ends_at,
-            }
+        case CommitmentLinked(commitment_id=id_, starts_at=starts_at, ends_at=ends_at):
+            return {"commitment": id_, "starts_at": starts_at, "ends_at": ends_at}
         case (
             GuardTripped(reason=reason)
             | Erased(reason=reason)
             | EpochBegan(reason=reason)
             | EpochCompleted(reason=reason)
         ):
-            return fact.kind, {"reason": reason}
+            return {"reason": reason}
         case GuardReleased():
-            return fact.kind, _without_none(
+            return _without_none(
                 guard=fact.guard, reason=fact.reason, steps=fact.steps, requests=fact.requests
             )
         case ClockCorrected():
-            return fact.kind, {"reason": fact.reason, "since": fact.since, "ahead": fact.ahead}
+            return {"reason": fact.reason, "since": fact.since, "ahead": fact.ahead}
         case ClockMoved(ahead=ahead):
-            return fact.kind, {"ahead": ahead}
+            return {"ahead": ahead}
         case PublishedBefore() | ClosureJudged():
-            return fact.kind, _about_restore(fact)
-        case Unrecognized(event_type=event_type):
-            return event_type, {}
+            return _about_restore(fact)
         case OwnerChanged() | DeadlineCame() | LoggedIn() | ApiRequested():
-            return fact.kind, {}
+            return {}
+        case Notified() | SupportRequested() | Unrecognized():
+            raise AssertionError("described by what they say")
 
 
 def _about_restore(fact: PublishedBefore | ClosureJudged) -> Mapping[str, Any]:

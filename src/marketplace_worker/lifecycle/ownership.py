@@ -303,13 +303,22 @@ def forget(registers: Registers, changes: Iterable[Change]) -> None:
         for key in linked | proved
         for each in known_accounts_of(registers, registers.subscription(key))
     }
+    proved |= _forget_accounts(registers, accounts)
+    for key in linked | with_heirs(registers, proved):
+        caches.subscriptions.forget(key)
+
+
+def _forget_accounts(
+    registers: Registers, accounts: Iterable[BillingAccount]
+) -> set[SubscriptionKey]:
+    """Have their holders derived anew; returns the proved subscriptions that depend on them."""
+    proved = set[SubscriptionKey]()
     for account in accounts:
         # A crowded account stays so: that one more joins it costs nothing, however large it is.
         if not _is_cached_as_crowded(registers, account):
-            caches.accounts.forget(account)
+            registers.caches.accounts.forget(account)
             proved |= {each for each in registers.holding(account) if registers.proved_by(each)}
-    for key in linked | with_heirs(registers, proved):
-        caches.subscriptions.forget(key)
+    return proved
 
 
 def _is_cached_as_crowded(registers: Registers, account: BillingAccount) -> bool:

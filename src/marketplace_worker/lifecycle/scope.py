@@ -110,9 +110,7 @@ class BatchScope:
                 Created(organization=organization, owner=owner)
                 | OwnerChanged(organization=organization, owner=owner)
             ):
-                self.organizations.add(organization)
-                self.owners.add(owner)
-                self.locked_emails.add(owner)
+                self._add_owner(organization, owner)
             case SupportRequested():
                 self._add_request(fact)
             case ClockCorrected(organization=organization) if organization is not None:
@@ -134,6 +132,11 @@ class BatchScope:
                 self.organizations.add(organization)
             case Unrecognized():
                 pass
+
+    def _add_owner(self, organization: OrganizationId, owner: EmailHash) -> None:
+        self.organizations.add(organization)
+        self.owners.add(owner)
+        self.locked_emails.add(owner)
 
     def _add_subscription(self, key: SubscriptionKey, account: str | None) -> None:
         self.subscriptions.add(key)
