@@ -300,9 +300,9 @@ class _Tasks:
         pool, postgres = self.worker.pool, self.settings.postgres
         probe = partial(probe_postgres, pool, self.health, floors)
         await probe()
-        await self.repeat("look at Postgres", probe, PROBE_EVERY_S)
+        await self.repeat("check of Postgres", probe, PROBE_EVERY_S)
         renew = partial(keep_connections_current, pool, postgres, Credentials(postgres))
-        await self.repeat("look at Postgres's credentials", renew, PROBE_EVERY_S)
+        await self.repeat("check of Postgres credentials", renew, PROBE_EVERY_S)
 
     async def relay(self, floors: Floors) -> None:
         settings, health = self.settings, self.health
@@ -337,9 +337,9 @@ class _Tasks:
         for each in consumers.both:
             probe = partial(probe_consumer, each, self.health)
             await probe()
-            await self.repeat(f"look at {each.name}", probe, PROBE_EVERY_S)
+            await self.repeat(f"check of {each.name}", probe, PROBE_EVERY_S)
             renew = partial(unless_stopped, self.stop, Renewal(each, kafka).check)
-            await self.repeat(f"look at Kafka for {each.name}", renew, PROBE_EVERY_S)
+            await self.repeat(f"check of Kafka for {each.name}", renew, PROBE_EVERY_S)
         failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
         self.stack.callback(failing.cancel)
         self.started.append(failing)

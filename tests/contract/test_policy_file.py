@@ -167,7 +167,7 @@ def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
         ('feed_max_gap = "P3D"', 'feed_max_gap = "PT23H59M"',
          "line 21: inactivity.feed_max_gap must be at least P1D"),
         ('canceled = "PT1H"', 'canceled = "PT0S"',
-         "line 11: minimum_dwell.canceled must be longer than nothing"),
+         "line 11: minimum_dwell.canceled must be positive"),
         ('canceled = "PT1H"', 'cancelled = "PT1H"',
          "line 11: minimum_dwell.cancelled is not a field of the policy"),
         ('inactivity = "P7D"', "inactivity = []", "line 17: notice.inactivity must"),

@@ -332,7 +332,7 @@ async def test_connections_are_made_anew_where_a_certificate_is_renewed(
     async with worker_process(settings, log):
         await until(partial(says, 200))
         write(guarded.stranger.issue("strange"))
-        await until(partial(says, 503, "look at Kafka for facts: ", "does not accept our cert"))
+        await until(partial(says, 503, "check of Kafka for facts: ", "does not accept our cert"))
         assert not lines(log, "partitions_revoked", "consumer_renewed")
         write(guarded.authority.issue("second"))
         await until(partial(says, 200))

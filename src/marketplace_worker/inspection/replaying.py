@@ -197,7 +197,7 @@ async def _forgotten(
         try:
             due_at = case_result(case_of(each, view.fleet, view.policies, now=view.now)).due_at
         except NotLoaded as missing:
-            found.append(Difference(each.id, "what belongs to it", str(missing), ""))
+            found.append(Difference(each.id, "what is decided with it", str(missing), ""))
             continue
         if due_at is not None and beside[each.id]["next_due_at"] is None:
             found.append(Difference(each.id, "column next_due_at", "None", str(due_at)))

@@ -112,7 +112,7 @@ class _Replay:
         before = self._before(chain, entry)
         if before is not None and before != entry.previous_hash:
             self.replayed.damages.append(
-                Damage(entry, "the row before it in its chain is gone or another")
+                Damage(entry, "the previous row of its chain is missing or another")
             )
         self.replayed.heads[chain] = entry.hash
 
@@ -136,7 +136,7 @@ class _Replay:
             self._fold_without_fact(entry)
             return
         if row.policy_version not in self.known:
-            self.replayed.damages.append(Damage(entry, "its policy is not known any more"))
+            self.replayed.damages.append(Damage(entry, "its policy is missing"))
             return
         decision = replay_decision(
             fact_from_json(row.fact),
@@ -147,7 +147,7 @@ class _Replay:
         )
         self.replayed.rows += 1
         if decision.outcome.value != row.outcome:
-            what = f"it came to {row.outcome}, and comes to {decision.outcome} now"
+            what = f"its outcome was {row.outcome}, and is {decision.outcome} now"
             self.replayed.damages.append(Damage(entry, what))
         for result in decision.results:
             events = json.loads(events_to_json(result.events))
@@ -161,7 +161,7 @@ class _Replay:
         id_ = OrganizationId(entry.row.organization or "")
         organization = self.replayed.fleet.organization(id_)
         if organization.erased_at is None:
-            self.replayed.damages.append(Damage(entry, "its fact is gone, and nobody erased it"))
+            self.replayed.damages.append(Damage(entry, "its fact is missing, but was not erased"))
             return
         self.replayed.rows += 1
         if readings_from_json(entry.row.readings).answered:

@@ -211,7 +211,7 @@ class Policy:
         }
         for name, duration in durations.items():
             if duration <= timedelta(0):
-                yield name, "must be longer than nothing"
+                yield name, "must be positive"
         for name, timeline in (("payg", self.payg), ("commit", self.commit)):
             if timeline.suspended <= timeline.control_plane_loss:
                 yield f"timeline.{name}.suspended", "must come after control_plane_loss"
@@ -220,7 +220,7 @@ class Policy:
             if timeline.deactivated < FLOOR:
                 yield (
                     f"timeline.{name}.deactivated",
-                    f"must be at least P{FLOOR.days}D: Azure wants data kept so long",
+                    f"must be at least P{FLOOR.days}D, for which Azure requires the data",
                 )
         if self.inactivity.feed_max_gap < FEED_GAP_MIN:
             yield "inactivity.feed_max_gap", "must be at least P1D: feeds are recorded by the day"

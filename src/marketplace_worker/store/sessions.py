@@ -231,7 +231,7 @@ def _unreached(error: Exception) -> str:
         case socket.gaierror():
             return f"no address is known for that name ({error.strerror})"
         case ConnectionRefusedError():
-            return "ConnectionRefusedError: nobody listens there"
+            return "ConnectionRefusedError: nothing listens on that port"
         case asyncpg.ConnectionDoesNotExistError() | ConnectionResetError():
             # In TLS 1.3 a certificate is refused after the handshake; that may reach us too late.
             return (
