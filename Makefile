@@ -9,7 +9,10 @@ KAFKA_JARS := .cache/kafka/.fetched
 FUZZER := .venv/.fuzzer
 FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
-CORE_TESTS := tests/unit tests/marketplaces
+CORE_TESTS = $(wildcard $(addprefix tests/unit/test_,stories_*.py laws_*.py plans_*.py cases.py \
+	coverage.py deadlines.py decide.py event_rules.py linking.py policy.py snapshot.py)) tests/marketplaces
+# Tests wait for servers now and then: half as many processes again as there are processors.
+WORKERS = $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))
 LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
 
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
@@ -35,13 +38,13 @@ bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and sever
 	@$(VENV)/python -m benchmarks --large $(ARGS)
 
 test: $(READY) ## Run the everyday tests (1 min); KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
-	@$(VENV)/pytest -n auto --dist loadfile $(ARGS)
+	@$(VENV)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-fast: $(READY) ## Run the examples and stories of the core, without servers (15 s)
 	@$(VENV)/pytest -n auto --dist loadfile --hypothesis-profile=fast $(CORE_TESTS) $(ARGS)
 
 test-laws: $(READY) ## Run the property tests with all their examples; `make test` tries a fifth (4 min)
-	@$(VENV)/pytest -n auto --hypothesis-profile=all -m 'hypothesis and not faults and not long' $(ARGS)
+	@$(VENV)/pytest -n $(WORKERS) --hypothesis-profile=all -m 'hypothesis and not faults and not long' $(ARGS)
 
 test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (1 min)
 	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -167,6 +168,9 @@ def test_generated_enums_refuse_what_they_do_not_list_unless_they_are_made_open(
     grown = {**example, "data": {**example["data"], "reason": "a_reason_of_next_year"}}
     with pytest.raises(ValidationError):
         model(events, name, "OrganizationCanceled").model_validate_json(json.dumps(grown))
-    ready = generated(SCHEMAS / "outbound", InputFileType.JsonSchema, tmp_path, any_value=True)
+    one = tmp_path / "one"
+    one.mkdir()
+    shutil.copy(SCHEMAS / "outbound" / f"{name}.v1.json", one)
+    ready = generated(one, InputFileType.JsonSchema, tmp_path / "generated", any_value=True)
     read = model(ready, name, "OrganizationCanceled").model_validate_json(json.dumps(grown))
     assert json.loads(read.model_dump_json())["data"]["reason"] == "a_reason_of_next_year"

@@ -118,7 +118,7 @@ class View:
         return found
 
 
-class Naive:
+class ReferenceModel:
     """The fleet, and what is said."""
 
     def __init__(self) -> None:

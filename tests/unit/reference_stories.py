@@ -8,7 +8,7 @@ import random
 from datetime import datetime, timedelta
 from difflib import ndiff
 
-from reference_model import Naive, Outcome
+from reference_model import Outcome, ReferenceModel
 from reference_registers import DAY, HOUR, Undecided
 from stories import run_story
 from story_language import DAY_0, day
@@ -71,7 +71,7 @@ SUPPORT = """
 """
 
 
-class Teller:
+class StoryWriter:
     """Draws one story."""
 
     def __init__(self, seed: int) -> None:
@@ -187,7 +187,7 @@ def difference(lines: list[str]) -> str:
     """What `simulate` says otherwise than the model; empty where they agree or it is undecided."""
     text = "\n".join(lines)
     try:
-        expected = by_organization(Naive().run(text, UNTIL))
+        expected = by_organization(ReferenceModel().run(text, UNTIL))
     except Undecided:
         return ""
     went = simulated(text)
@@ -228,7 +228,7 @@ def shrunk(lines: list[str]) -> list[str]:
 
 def report(seed: int) -> str:
     """The smallest story of a seed in which the two differ, and how; empty where they agree."""
-    lines = Teller(seed).story()
+    lines = StoryWriter(seed).story()
     if not difference(lines):
         return ""
     lines = shrunk(lines)
