@@ -278,25 +278,7 @@ def forget(registers: Registers, changes: Iterable[Change]) -> None:
       when their organizations lost all plans.
     """
     caches = registers.caches
-    linked, proved = set[SubscriptionKey](), set[SubscriptionKey]()
-    accounts = set[BillingAccount]()
-    for change in changes:
-        match change:
-            case Subscription() as before, Subscription() as after:
-                caches.subscriptions.forget(after.key)
-                if _links_depend_on(before) != _links_depend_on(after):
-                    linked.add(after.key)
-                if before.account_history != after.account_history:
-                    accounts |= accounts_of(before) | accounts_of(after)
-                if registers.proved_by(after.key):
-                    proved.add(after.key)
-            case Organization() as before, Organization() as after:
-                if before.plans_taken_at != after.plans_taken_at:
-                    linked |= registers.linked_to(after.id)
-                if before.proofs != after.proofs:
-                    caches.proofs.forget(after.id)
-                    differ = {*before.proofs}.symmetric_difference(after.proofs)
-                    proved |= {each.subscription for each in differ}
+    linked, proved, accounts = _changed(registers, changes)
     linked = with_heirs(registers, linked)
     accounts |= {
         each
@@ -319,6 +301,36 @@ def _forget_accounts(
             registers.caches.accounts.forget(account)
             proved |= {each for each in registers.holding(account) if registers.proved_by(each)}
     return proved
+
+
+def _changed(
+    registers: Registers, changes: Iterable[Change]
+) -> tuple[set[SubscriptionKey], set[SubscriptionKey], set[BillingAccount]]:
+    """Forget what is derived of the changed values alone.
+
+    Returns the subscriptions whose sign-ups' links change, those whose proofs may count otherwise,
+    and the accounts whose members change.
+    """
+    linked, proved = set[SubscriptionKey](), set[SubscriptionKey]()
+    accounts = set[BillingAccount]()
+    for change in changes:
+        match change:
+            case Subscription() as before, Subscription() as after:
+                registers.caches.subscriptions.forget(after.key)
+                if _links_depend_on(before) != _links_depend_on(after):
+                    linked.add(after.key)
+                if before.account_history != after.account_history:
+                    accounts |= accounts_of(before) | accounts_of(after)
+                if registers.proved_by(after.key):
+                    proved.add(after.key)
+            case Organization() as before, Organization() as after:
+                if before.plans_taken_at != after.plans_taken_at:
+                    linked |= registers.linked_to(after.id)
+                if before.proofs != after.proofs:
+                    registers.caches.proofs.forget(after.id)
+                    differ = {*before.proofs}.symmetric_difference(after.proofs)
+                    proved |= {each.subscription for each in differ}
+    return linked, proved, accounts
 
 
 def _is_cached_as_crowded(registers: Registers, account: BillingAccount) -> bool:

@@ -30,7 +30,7 @@ from marketplace_worker.lifecycle.facts import (
     Unrecognized,
 )
 from marketplace_worker.lifecycle.index import BillingAccount
-from marketplace_worker.lifecycle.notes import Pended
+from marketplace_worker.lifecycle.notes import Note, Pended
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard
 from marketplace_worker.lifecycle.safeguards import WINDOW, Safeguards
@@ -98,9 +98,7 @@ class BatchScope:
         match fact:
             case Notified(subscription=key, note=note):
                 self._add_subscription(key, note.billing_account)
-                if isinstance(note.change, Pended) and note.change.successor_of is not None:
-                    self.subscriptions.add(note.change.successor_of)
-                    self.attached.add(key)
+                self._add_predecessor(key, note)
             case SubscriptionLinked(subscription=key, organization=organization):
                 self._add_subscription(key, fact.billing_account)
                 self.attached.add(key)
@@ -115,9 +113,9 @@ class BatchScope:
                 self._add_request(fact)
             case ClockCorrected(organization=organization) if organization is not None:
                 self.organizations.add(organization)
-            case EpochBegan() | EpochCompleted():
+            case EpochBegan() | EpochCompleted() | GuardTripped() | GuardReleased():
                 self.safeguards = True
-            case GuardTripped() | GuardReleased() | ClockMoved() | ClockCorrected():
+            case ClockMoved() | ClockCorrected():
                 self.safeguards = True
             case (
                 TierChanged(organization=organization)
@@ -142,6 +140,12 @@ class BatchScope:
         self.subscriptions.add(key)
         if account is not None:
             self.named_accounts.add((key, (key.marketplace, marketplace_id(account))))
+
+    def _add_predecessor(self, key: SubscriptionKey, note: Note) -> None:
+        """A successor inherits the links of what it continues."""
+        if isinstance(note.change, Pended) and note.change.successor_of is not None:
+            self.subscriptions.add(note.change.successor_of)
+            self.attached.add(key)
 
     def _add_request(self, fact: SupportRequested) -> None:
         if fact.organization is not None:
