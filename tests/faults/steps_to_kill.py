@@ -510,7 +510,7 @@ STEPS = {
         _one_too_many,
         at(1),
         _until_one_too_many,
-        killed_at=frozenset({"BEGIN", "subscriptions.crowd", "COMMIT"}),
+        killed_at=frozenset({"BEGIN", "subscriptions.record_crowded", "COMMIT"}),
     ),
     "deadlines": Step(_due, at(DUE_DAY), _until_due, told=WAITING),
     "deadlines, one broken": Step(

@@ -26,13 +26,13 @@ class Seal:
     hash: bytes
 
 
-def seal(fact: str, told: Sequence[str | None], previous_hash: bytes, salt: bytes) -> Seal:
-    """Seal a row: `fact` is the text that can be erased, `told` the other columns as text.
+def seal(fact: str, lasting: Sequence[str | None], previous_hash: bytes, salt: bytes) -> Seal:
+    """Seal a row: `fact` is the text that can be erased, `lasting` the other columns as text.
 
     `salt`: `SALT_BYTES` random bytes, of this row alone.
     """
     content = content_hash(salt, fact)
-    return Seal(salt, content, previous_hash, link(told, content, previous_hash))
+    return Seal(salt, content, previous_hash, link(lasting, content, previous_hash))
 
 
 def content_hash(salt: bytes, fact: str) -> bytes:
@@ -40,8 +40,8 @@ def content_hash(salt: bytes, fact: str) -> bytes:
     return hashlib.sha256(salt + fact.encode()).digest()
 
 
-def link(told: Sequence[str | None], content: bytes, previous_hash: bytes) -> bytes:
+def link(lasting: Sequence[str | None], content: bytes, previous_hash: bytes) -> bytes:
     """The hash of a row."""
     # JSON sets the columns apart: no two rows have the same text.
-    row = json.dumps([previous_hash.hex(), content.hex(), *told]).encode()
+    row = json.dumps([previous_hash.hex(), content.hex(), *lasting]).encode()
     return hashlib.sha256(row).digest()

@@ -1,4 +1,4 @@
-"""Whose a billing account was, and when: all that was linked of it, laid over one another."""
+"""Which organization held a billing account, and when, by the links of all its subscriptions."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -17,7 +17,7 @@ anything: one of more is a reseller's, or a constant (lifecycle.md section 11).
 """
 
 Interval = tuple[datetime, datetime]
-"""Half-open."""
+"""Half-open: from, until."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,12 @@ class Holders:
                 self._alone.setdefault(holder, []).append((since, until))
 
     def alone_at(self, at: datetime) -> OrganizationId | None:
-        """Whose it was, and nobody else's."""
+        """The organization that was its only holder; None: it had none, or several."""
         place = bisect_right(self._changes, at, key=itemgetter(0))
         return self._changes[place - 1][1] if place else None
 
     def alone(self, organization: OrganizationId) -> Sequence[Interval]:
-        """When it was one organization's, and nobody else's; in order."""
+        """When an organization was its only holder, in order."""
         return self._alone.get(organization, ())
 
 
@@ -127,4 +127,4 @@ def _changes(stakes: Iterable[Stake]) -> Iterator[tuple[datetime, OrganizationId
 
 
 CROWDED = Holders(is_crowded=True)
-"""What proves nothing."""
+"""The holders of an account that proves nothing, because it has too many."""

@@ -1,5 +1,5 @@
-"""When a free organization counts as inactive, and whether its silence can be believed
-(lifecycle.md section 5); and which of its logins are kept.
+"""When a free organization counts as inactive, whether the activity feeds are complete enough to
+say so (lifecycle.md section 5), and which logins are kept.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from marketplace_worker.lifecycle.unreadable import PossibleUse, UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 LOGINS_KEPT = timedelta(days=45)
-"""How far before the newest login others are kept by UTC day (lifecycle.md section 5)."""
+"""Logins are kept by UTC day, from this long before the newest on (lifecycle.md section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastSeen:
-    """The newest login and API request of an organization; None: there never was one.
+    """The newest login and API request of an organization; None: there was none.
 
     `logins`: in order, the first and the last login of each UTC day that is kept.  Without them
     only the newest is known: by what earlier versions wrote down, and where no sign-in can prove
@@ -29,12 +29,12 @@ class LastSeen:
 
     @property
     def sign_ins(self) -> tuple[datetime, ...]:
-        """Every login that is known, in order."""
+        """All known logins, in order."""
         newest = set() if self.login_at is None else {self.login_at}
         return tuple(sorted(newest.union(self.logins)))
 
     def with_login(self, at: datetime) -> "LastSeen":
-        """With one more login, whenever it was."""
+        """With one more login, which need not be the newest."""
         newest = max(self.login_at or at, at)
         kept = {each for each in self.logins if first_kept(newest) <= each.date()}
         of_the_day = {each for each in kept if each.date() == at.date()} | {at}
@@ -43,17 +43,17 @@ class LastSeen:
         return replace(self, login_at=newest, logins=tuple(sorted(kept)))
 
     def with_request(self, at: datetime) -> "LastSeen":
-        """With one more API request, whenever it was."""
+        """With one more API request, which need not be the newest."""
         return replace(self, request_at=max(self.request_at or at, at))
 
     def used_after(self, moment: datetime) -> bool:
-        """Whether it was in use later than that."""
+        """Whether it was in use after that moment."""
         used = (self.login_at, self.request_at)
         return any(at is not None and moment < at for at in used)
 
 
 def first_kept(newest: datetime) -> date:
-    """The first UTC day whose logins are kept, where the newest login is that."""
+    """The first UTC day whose logins are kept, given the newest login."""
     return (newest - LOGINS_KEPT).date()
 
 
@@ -75,7 +75,7 @@ def counts_until(
 
 @dataclass(frozen=True, slots=True)
 class DayRange:
-    """The first and the last moment of one UTC day at which a feed was heard, by event time."""
+    """The first and the last event of one UTC day, by event time."""
 
     first_at: datetime
     last_at: datetime
@@ -87,7 +87,7 @@ class DayRange:
 
 @dataclass(slots=True)
 class Feeds:
-    """When each feed was heard, fleet-wide, day by day; and what of them could not be read."""
+    """The events of each feed over the whole fleet, by day; and its unreadable records."""
 
     days: dict[ActivityFeed, dict[date, DayRange]] = field(
         default_factory=lambda: {feed: {} for feed in ActivityFeed}
@@ -95,14 +95,14 @@ class Feeds:
     possible_use: PossibleUse = field(default_factory=PossibleUse)
 
     def record(self, feed: ActivityFeed, moment: datetime) -> None:
-        """A feed carried an event of that moment (UTC)."""
+        """Record that a feed carried an event of that moment (UTC)."""
         known = self.days[feed].get(moment.date())
         self.days[feed][moment.date()] = (
             known.including(moment) if known else DayRange(moment, moment)
         )
 
     def last_event_at(self, feed: ActivityFeed) -> datetime | None:
-        """The newest moment of a feed; None: it was never heard."""
+        """The newest event of a feed; None: it never carried one."""
         return max((heard.last_at for heard in self.days[feed].values()), default=None)
 
     def silent_feeds(
@@ -147,7 +147,7 @@ class Feeds:
         return {each: left_at for each, left_at in found.items() if now < left_at}
 
     def _longest_gap(self, feed: ActivityFeed, since: datetime, until: datetime) -> timedelta:
-        """Between two events of the window, or one and either of its ends."""
+        """The longest time without an event within a window, also at its ends."""
         longest, heard_at = timedelta(0), since
         for _, heard in sorted(self.days[feed].items()):
             if heard.last_at >= since and heard.first_at <= until:

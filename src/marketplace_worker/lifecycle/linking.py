@@ -1,4 +1,4 @@
-"""Which links of a subscription a person should look at (lifecycle.md section 2)."""
+"""Links that a person should check (lifecycle.md section 2)."""
 
 from bisect import bisect_right
 from collections import deque
@@ -26,7 +26,7 @@ class NotableLink:
 
 
 def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator[NotableLink]:
-    """The notable ones among the links in force, which stand in their order."""
+    """The notable ones among the links in force, which are given in order."""
     by_notes = replace(subscription, links=()).accounts
     by_links = deque(subscription.links if subscription.accounts else ())
     known: str | None = None
@@ -49,13 +49,13 @@ def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator
 
 
 def _account_by_then(accounts: Sequence[tuple[datetime, str]], at: datetime) -> str | None:
-    """The account as notifications told it by then, or else first."""
+    """The account by the last notification up to then; before the first one, that."""
     by_then = bisect_right(accounts, at, key=itemgetter(0))
     return accounts[by_then - 1][1] if by_then else min(accounts, default=(at, None))[1]
 
 
 def _contradicts(link: Link, known: str | None) -> bool:
-    """Whether the marketplace, or the links before this one, name another billing account."""
+    """Whether the marketplace or an earlier link named another billing account."""
     if link.billing_account is None or known is None:
         return False
     return marketplace_id(known) != marketplace_id(link.billing_account)

@@ -1,4 +1,4 @@
-"""What a subscription's register comes to: its status, and when it counted as an active plan.
+"""The fold of a subscription's register: its status, and when it counted as an active plan.
 
 The tables of marketplaces.md section 1, read in the order of event time (*Fold*).
 """
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 def final_report_window(marketplace: Marketplace) -> timedelta:
-    """How long after an end a marketplace still takes the usage from before it."""
+    """How long after an end a marketplace still accepts usage from before it."""
     match marketplace:
         case Marketplace.AWS | Marketplace.GCP:
             return timedelta(hours=1)
@@ -43,7 +43,7 @@ def final_report_window(marketplace: Marketplace) -> timedelta:
 
 
 class SubscriptionStatus(StrEnum):
-    """What a subscription's notifications come to (marketplaces.md section 1)."""
+    """The status of a subscription by its notifications (marketplaces.md section 1)."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -77,7 +77,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """What a register comes to: the outcome of the fold.
+    """The result of the fold.
 
     `floor`: until when the marketplace wants the data kept (lifecycle.md section 3, 4).
     `usage_closed_at`: from when the last usage is to be reported, once per end of a subscription
@@ -222,7 +222,9 @@ class _Folding:
                 pass
 
     def _apply_after_the_end(self, note: Note) -> None:
-        """Nothing revives it; a following reason, or that it was superseded, is taken over."""
+        """Nothing revives it; but a later notification may give the reason, or say that it was
+        superseded.
+        """
         match note.change:
             case Superseded():
                 self._supersede(note)
@@ -253,7 +255,7 @@ class _Folding:
             self._close_usage(note)
 
     def _another_licence_lives(self, deprovisioned: Note) -> bool:
-        """Whether AWS has revoked but one of the agreement's licences."""
+        """Whether a licence of the agreement remains after AWS revoked one."""
         if deprovisioned.licence is None:
             self.licences.clear()
         else:
@@ -280,8 +282,8 @@ class _Folding:
         self.runs_out_at = None
 
     def _close(self, at: datetime, reason: PlanEndReason, initiator: Initiator) -> None:
-        """End the open span; where it has ended already, the earliest end tells the time, and the
-        first known reason that was told the reason.
+        """End the open span.  If it has ended already, the time is that of the earliest
+        end, and the reason is the first known one.
         """
         if self.open_since is not None:
             self.spans.append(Span(self.open_since, at, reason, initiator))
@@ -302,7 +304,7 @@ class _Folding:
             self.usage_open = False
 
     def _run_out(self, until: datetime | None) -> None:
-        """An end that was announced comes untold (lifecycle.md section 11)."""
+        """An announced end comes true without a notification of it (lifecycle.md section 11)."""
         announced = self.runs_out_at
         if (
             self.status is not SubscriptionStatus.ENDING
@@ -321,7 +323,7 @@ class _Folding:
     def _why_unsubscribed(
         self, note: Note, change: Unsubscribed
     ) -> tuple[PlanEndReason, Initiator]:
-        """Azure's reasons, in their order (marketplaces.md section 1, Unsubscribe)."""
+        """The reason of an Azure end: the first that applies (marketplaces.md section 1)."""
         term_ends_at = note.term_ends_at or self.term_ends_at
         if self.status is SubscriptionStatus.SUSPENDED:
             return PlanEndReason.NON_PAYMENT, Initiator.MARKETPLACE
@@ -355,7 +357,7 @@ class _Folding:
 
 
 def _newest(told: Iterable[_T | None]) -> _T | None:
-    """The last of them that tells anything."""
+    """The last that is not None."""
     newest: _T | None = None
     for each in told:
         newest = each if each is not None else newest

@@ -1,6 +1,6 @@
 """Which plans the sign-ins of an organization prove to be its own (lifecycle.md section 4).
 
-Every login that is kept is asked, each at its own time: which was heard last does not matter.
+Each kept login is checked as of its own time, so that the order of arrival does not matter.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,8 @@ from marketplace_worker.lifecycle.vocabulary import CompletedBy, OrganizationId
 def prove_by_sign_ins(case: Case) -> None:
     """Add a proof of each plan that was active and matched when a user signed in.
 
-    Who matched is derived as of the sign-in, with all that is known now (lifecycle.md section 11).
+    Whether a plan matched is derived as of the sign-in, from all that is known now (lifecycle.md
+    section 11).
     """
     proved, fleet = case.organization, case.fleet.with_organization(case.organization)
     unlinked = _unlinked(proved.id, fleet, case.policy)
@@ -53,7 +54,7 @@ def _unlinked(
 ) -> Sequence[tuple[datetime, datetime]]:
     """From when to when anything may have matched, both included; nothing matches outside of these.
 
-    To derive at each of many logins who matched then is dear: it is done only within them.
+    Deriving the matches of every login is expensive: it is done only within these intervals.
     """
     return [
         (since, until)

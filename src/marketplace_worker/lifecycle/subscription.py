@@ -1,4 +1,4 @@
-"""The register of one subscription: what was told of it, and to whom it was linked.
+"""The register of one subscription: its notifications, and its links to organizations.
 
 A register keeps what the fold needs of every notification and every link, in their own order, so
 that `projection.fold` comes to the same for every order of arrival (marketplaces.md section 1,
@@ -23,13 +23,13 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 KEPT_MAX = 500
-"""How many notifications, and links, a register keeps, the newest: repeated without end, they must
-not make every look slower."""
+"""How many notifications, and how many links, a register keeps: the newest.  Without a bound, a
+sender that repeats itself would make every decision slower."""
 
 
 AccountHistory = tuple[tuple[datetime, str, bool], ...]
-"""From when on a subscription had which billing account, in order, and whether any was told by
-then: before that it counts as having had the first.
+"""From when on a subscription had which billing account, in order, and whether one was reported by
+then: before the first report it counts as having had that account.
 """
 
 
@@ -51,14 +51,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """All that was said of one subscription.  `notes` and `links` stand in their own order."""
+    """Everything that was reported of one subscription; `notes` and `links` each in their order."""
 
     key: SubscriptionKey
     notes: tuple[Note, ...] = ()
     links: tuple[Link, ...] = ()
 
     def with_note(self, note: Note) -> "Subscription":
-        """With one more notification; unchanged where it tells nothing that the fold needs."""
+        """With one more notification; unchanged if it has nothing that the fold needs."""
         if note in self.notes or _is_redundant(note):
             return self
         same, notes = list[Note](), list[Note]()
@@ -76,7 +76,7 @@ class Subscription:
 
     @property
     def accounts(self) -> tuple[tuple[datetime, str], ...]:
-        """The customer's account each time it was told, links last; none at Azure (section 1)."""
+        """Each report of the customer's billing account, links last; none at Azure (section 1)."""
         if self.key.marketplace is Marketplace.AZURE:
             return ()
         by_notes = [(note.occurred_at, note.billing_account) for note in self.notes]
@@ -86,17 +86,19 @@ class Subscription:
 
     @property
     def billing_account(self) -> str | None:
-        """The account as it was told last."""
+        """The account by the last report."""
         return self.account_at(FOREVER)
 
     def account_at(self, at: datetime) -> str | None:
-        """The account as it was told by then, or else first; a link outranks a notification."""
+        """The account by the last report up to then; before the first report, that one.  A link
+        outranks a notification.
+        """
         by_then = [account for moment, account in self.accounts if moment <= at]
         return by_then[-1] if by_then else min(self.accounts, default=(at, None))[1]
 
     @property
     def account_history(self) -> AccountHistory:
-        """The same as a function of time."""
+        """`account_at` as a list: each account, and from when on it is the answer."""
         accounts = self.accounts
         if not accounts:
             return ()
@@ -109,12 +111,12 @@ class Subscription:
         return tuple(history)
 
     def up_to(self, at: datetime) -> "Subscription":
-        """As it was told by then."""
+        """The register with the notifications up to then."""
         return replace(self, notes=tuple(note for note in self.notes if note.occurred_at <= at))
 
     @property
     def predecessor(self) -> SubscriptionKey | None:
-        """The subscription that this one continues, as its newest word on that says."""
+        """The subscription that this one continues, by the newest notification that names one."""
         return next(
             (
                 note.change.successor_of
@@ -127,7 +129,7 @@ class Subscription:
 
     @property
     def bought_at(self) -> datetime | None:
-        """When it was first heard of as the successor of another."""
+        """When it was first reported as the successor of another."""
         return next(
             (
                 note.occurred_at
@@ -140,9 +142,9 @@ class Subscription:
 
 
 def inherited_links(links: Sequence[Link], bought_at: datetime) -> list[Link]:
-    """What a successor has of the links of what it continues: whose it is, from its purchase on.
+    """The links that a successor inherits from its predecessor: its holder from the purchase on.
 
-    The plan type is not inherited: it was said of what was bought before.
+    The plan type is not inherited: it was reported of the earlier purchase.
     """
     sold = [link for link in links if link.occurred_at <= bought_at][-1:]
     later = [link for link in links if link.occurred_at > bought_at]
@@ -153,7 +155,7 @@ def inherited_links(links: Sequence[Link], bought_at: datetime) -> list[Link]:
 
 
 def before_first_of(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[Link, ...]:
-    """Those links, and of the earlier ones what comes before the first of them."""
+    """These links, and before them the earlier ones that precede the first of them."""
     return (*(each for each in earlier if not links or each.order < links[0].order), *links)
 
 
@@ -162,8 +164,8 @@ class Tenure:
     """For how long a subscription was an organization's, by its links.
 
     `since` is None where it was linked to nobody before; `until`: when it was linked to another.
-    `linked_at`: when it was linked to the organization last, up to then; `plan_type`: what was told
-    of that by then, for whomever.
+    `linked_at`: when it was last linked to the organization before that; `plan_type`: the newest
+    plan type by then, of a link to any organization.
     """
 
     since: datetime | None
@@ -173,7 +175,9 @@ class Tenure:
 
 
 def tenures(links: Sequence[Link]) -> dict[OrganizationId, list[Tenure]]:
-    """Whose a subscription with these links was; links to the same one again move nothing."""
+    """Whose a subscription with these links was.  A repeated link to the same organization does not
+    begin a new tenure.
+    """
     found: dict[OrganizationId, list[Tenure]] = {}
     plan_type: PlanType | None = None
     since: datetime | None = None
@@ -188,7 +192,7 @@ def tenures(links: Sequence[Link]) -> dict[OrganizationId, list[Tenure]]:
 
 
 def decisive_reports(reports: Sequence[Note]) -> Sequence[Note]:
-    """Of all reports of one operation, those that decide what it comes to.
+    """Of all reports of one operation, those that decide its result.
 
     That is one final report, where there is any: the newest, and of several at one time the more
     lenient (a failure of what takes something away, else a success).  Else all of them.
@@ -203,7 +207,7 @@ def _finality(report: Note) -> tuple[object, ...]:
 
 
 def _kept(notes: Sequence[Note]) -> tuple[Note, ...]:
-    """At most `KEPT_MAX`; those that change no status go before all others, the oldest first."""
+    """At most `KEPT_MAX`.  Those that change no status are dropped first, then the oldest."""
     over = max(0, len(notes) - KEPT_MAX)
     idle = [number for number, each in enumerate(notes) if isinstance(each.change, Unchanged)]
     gone = set(idle[:over])

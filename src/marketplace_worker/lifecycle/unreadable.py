@@ -1,4 +1,4 @@
-"""What could not be read of the feeds of activity: it may have been somebody's use
+"""Unreadable records of the activity feeds: each may have been use of an organization
 (lifecycle.md section 5).
 """
 
@@ -8,12 +8,12 @@ from datetime import date, datetime
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 IN_A_THOUSAND = 1_000
-"""Fewer than one in so many records of a day that name nobody count for nobody."""
+"""Up to one in so many records of a day may be unreadable and name nobody without any effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class DayCounts:
-    """How many records a feed's topic had on one UTC day, by their own time.
+    """How many records a feed's topic had on one UTC day, by their timestamps.
 
     `nameless`: of these, the ones that could not be read and whose key names no organization.
     """
@@ -23,13 +23,13 @@ class DayCounts:
 
     @property
     def counts_for_everybody(self) -> bool:
-        """Whether anybody may have been in use that day."""
+        """Whether any organization may have been in use that day."""
         return self.nameless * IN_A_THOUSAND > self.records
 
 
 @dataclass(slots=True)
 class PossibleUse:
-    """Possible use: by organization, the newest; and by day, where the records name nobody.
+    """Possible use: the newest of each organization; and counts by day of records that name nobody.
 
     An organization whose id is a key is kept by it also where it was not created yet.
     """
@@ -40,14 +40,14 @@ class PossibleUse:
     )
 
     def count_record(self, feed: ActivityFeed, at: datetime) -> None:
-        """A feed's topic had one more record, of that time (UTC)."""
+        """Count one more record of a feed's topic, by its timestamp (UTC)."""
         day = self._day(feed, at)
         self.days[feed][at.date()] = replace(day, records=day.records + 1)
 
     def count_unreadable(
         self, feed: ActivityFeed, at: datetime, key: OrganizationId | None, *, known: bool
     ) -> None:
-        """A record could not be read.  `known`: whether its key is an organization's id."""
+        """Count one unreadable record.  `known`: whether its key is an organization's id."""
         if key is not None:
             newest = self.named.get((key, feed), at)
             self.named[key, feed] = max(newest, at)

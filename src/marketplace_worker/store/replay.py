@@ -1,7 +1,7 @@
-"""Folds the journal again: for some organizations and all that belongs with them, from their
+"""Replays the journal of some organizations, with all that belongs together with them, from their
 checkpoints on (lifecycle.md section 10).  The SQL is in replay.sql.
 
-Nothing outside the journal is looked at: what a decision was told stands in its row.
+All inputs of a decision stand in its row, so only the journal is read.
 """
 
 import json
@@ -56,7 +56,7 @@ async def group_of(
     organizations: Collection[OrganizationId],
     subscriptions: Collection[SubscriptionKey] = (),
 ) -> ReplayGroup:
-    """These with all that a decision on any of them may ever have looked at."""
+    """The group of these: `lifecycle.families.replay_group`, found by a query."""
     keys = sorted(subscriptions)
     marketplaces = [key.marketplace.value for key in keys]
     ids = [key.subscription_id for key in keys]
@@ -121,7 +121,7 @@ def _entry(row: asyncpg.Record) -> StoredEntry:
 
 
 async def checkpoints(conn: Connection, group: ReplayGroup) -> list[Checkpoint]:
-    """Where folding these begins."""
+    """The checkpoints of a group, from which its replay begins."""
     chains = chains_of(group)
     rows = await conn.fetch(
         SQL["checkpoints"], [marketplace for marketplace, _ in chains], [id_ for _, id_ in chains]
@@ -148,7 +148,7 @@ async def save_checkpoints(
     journal_id: int,
     decided_at: datetime,
 ) -> None:
-    """Let folding begin after a row, for all that has to be folded together."""
+    """Let replays begin after a row, for all that has to be replayed together."""
     in_order = sorted((_chain(each), each) for each in values)
     await conn.execute(
         SQL["save_checkpoints"],

@@ -1,11 +1,9 @@
--- Reads of the journal what belongs together, so that it can be folded again; and the checkpoints
--- from which that begins.
+-- Reads the journal of what belongs together, so that it can be replayed, and the checkpoints from
+-- which a replay begins.
 
 -- name: group
--- Of some organizations and subscriptions all that a decision on any of them may ever have looked
--- at: through links (also those told in vain), renewals, billing accounts, emails (also of former
--- owners), and facts that made something of several.  Each step goes along an index.  The worker's
--- own voice is part of no group.
+-- What lifecycle.families.replay_group defines; tests/store/test_families.py compares both.  Each
+-- step goes along an index.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
 WITH RECURSIVE replay_group (what, marketplace, id) AS (
     (
@@ -27,13 +25,13 @@ WITH RECURSIVE replay_group (what, marketplace, id) AS (
         WHERE replay_group.what = 'subscription'
           AND links.marketplace = replay_group.marketplace AND links.subscription_id = replay_group.id
         UNION ALL
-        -- Also whom it was told to be linked to and is not, for that one was erased.
-        SELECT 'organization', '', told.organization_id
-        FROM journal AS told
+        -- Also an organization whose link is not in force, because it was erased when it arrived.
+        SELECT 'organization', '', entry.organization_id
+        FROM journal AS entry
         WHERE replay_group.what = 'subscription'
-          AND told.marketplace = replay_group.marketplace
-          AND marketplace_id(told.subscription_id) = replay_group.id
-          AND told.subscription_id IS NOT NULL AND told.organization_id IS NOT NULL
+          AND entry.marketplace = replay_group.marketplace
+          AND marketplace_id(entry.subscription_id) = replay_group.id
+          AND entry.subscription_id IS NOT NULL AND entry.organization_id IS NOT NULL
         UNION ALL
         SELECT 'subscription', heir.marketplace, heir.subscription_id
         FROM subscriptions AS heir
@@ -56,21 +54,21 @@ WITH RECURSIVE replay_group (what, marketplace, id) AS (
         WHERE replay_group.what = 'account'
           AND peer.marketplace = replay_group.marketplace AND peer.billing_account = replay_group.id
         UNION ALL
-        SELECT 'email', '', told.fact ->> 'owner'
-        FROM journal AS told
-        WHERE replay_group.what = 'organization' AND told.organization_id = replay_group.id
-          AND told.kind IN ('organization.created', 'organization.owner_changed')
-          AND told.fact IS NOT NULL
+        SELECT 'email', '', entry.fact ->> 'owner'
+        FROM journal AS entry
+        WHERE replay_group.what = 'organization' AND entry.organization_id = replay_group.id
+          AND entry.kind IN ('organization.created', 'organization.owner_changed')
+          AND entry.fact IS NOT NULL
         UNION ALL
         SELECT 'email', '', self.owner_email
         FROM organizations AS self
         WHERE replay_group.what = 'organization' AND self.organization_id = replay_group.id
           AND self.owner_email IS NOT NULL
         UNION ALL
-        SELECT 'organization', '', told.organization_id
-        FROM journal AS told
-        WHERE replay_group.what = 'email' AND told.fact ->> 'owner' = replay_group.id
-          AND told.kind IN ('organization.created', 'organization.owner_changed')
+        SELECT 'organization', '', entry.organization_id
+        FROM journal AS entry
+        WHERE replay_group.what = 'email' AND entry.fact ->> 'owner' = replay_group.id
+          AND entry.kind IN ('organization.created', 'organization.owner_changed')
         UNION ALL
         SELECT 'organization', '', theirs.organization_id
         FROM organizations AS theirs
@@ -83,13 +81,13 @@ WITH RECURSIVE replay_group (what, marketplace, id) AS (
           AND others.organization_id <> 'worker'
         UNION ALL
         SELECT
-            CASE WHEN told.organization_id IS NULL THEN 'subscription' ELSE 'organization' END,
-            CASE WHEN told.organization_id IS NULL THEN told.marketplace ELSE '' END,
-            coalesce(told.organization_id, marketplace_id(told.subscription_id))
+            CASE WHEN entry.organization_id IS NULL THEN 'subscription' ELSE 'organization' END,
+            CASE WHEN entry.organization_id IS NULL THEN entry.marketplace ELSE '' END,
+            coalesce(entry.organization_id, marketplace_id(entry.subscription_id))
         FROM decisions AS own
-        JOIN journal AS told USING (source, message_id)
+        JOIN journal AS entry USING (source, message_id)
         WHERE replay_group.what = 'organization' AND own.organization_id = replay_group.id
-          AND coalesce(told.organization_id, told.subscription_id) IS NOT NULL
+          AND coalesce(entry.organization_id, entry.subscription_id) IS NOT NULL
     ) AS neighbour (what, marketplace, id)
 )
 SELECT what, marketplace, id FROM replay_group WHERE what IN ('organization', 'subscription');
@@ -101,8 +99,8 @@ FROM checkpoints
 JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, id) USING (marketplace, id);
 
 -- name: rows
--- The rows that name any of these organizations or subscriptions (in any spelling), or that made something of one of
--- these organizations; in their order.
+-- The rows that name any of these organizations or subscriptions (in any spelling), or by which one
+-- of these organizations was decided on; in their order.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[].
 -- $4 limit bigint
 SELECT
@@ -113,23 +111,23 @@ FROM journal
 WHERE id IN (
     SELECT id FROM journal WHERE organization_id = ANY($1::text[])
     UNION
-    SELECT told.id
+    SELECT entry.id
     FROM unnest($2::text[], $3::text[]) AS plan (marketplace, subscription_id)
-    JOIN journal AS told
-        ON told.marketplace = plan.marketplace
-       AND marketplace_id(told.subscription_id) = plan.subscription_id
-       AND told.subscription_id IS NOT NULL
+    JOIN journal AS entry
+        ON entry.marketplace = plan.marketplace
+       AND marketplace_id(entry.subscription_id) = plan.subscription_id
+       AND entry.subscription_id IS NOT NULL
     UNION
-    SELECT told.id
+    SELECT entry.id
     FROM decisions AS own
-    JOIN journal AS told USING (source, message_id)
+    JOIN journal AS entry USING (source, message_id)
     WHERE own.organization_id = ANY($1::text[])
 )
 ORDER BY id
 LIMIT $4;
 
 -- name: decided
--- What was written down of these organizations.
+-- The recorded decisions on these organizations.
 -- $1 organization_ids text[]
 SELECT source, message_id, organization_id, state_before, state, events
 FROM decisions
@@ -184,7 +182,7 @@ SELECT erase_journal($1);
 SELECT coalesce(max(id), 0) FROM journal;
 
 -- name: rows_about
--- As of the last time that it was analyzed: to count them would read all of it.
+-- The estimate of the last ANALYZE: counting would read the whole table.
 SELECT reltuples::bigint FROM pg_class WHERE oid = 'journal'::regclass;
 
 -- name: own

@@ -30,12 +30,14 @@ class Families:
 
 
 async def lock_families(conn: Connection, named: FamilySeeds) -> Families:
-    """Lock these, and those of the billing accounts, with their families, and read them.
+    """Lock the families that grow from some seeds (`lifecycle.families.family`), and read them.
 
-    A family is all that they continue, that continues them or that shares a billing account with
-    them, which somebody holds.  Those never heard of begin now.  Nobody else can tell of the
-    accounts until the transaction ends, but of crowded ones.  A family may grow while its locks are
-    waited for; it cannot once all are held, so it is looked at again until it is whole.
+    An empty row is written for each named subscription that has none, so that there is one to lock.
+    The billing accounts are locked too, unless they are crowded: until the transaction ends nobody
+    else adds a subscription to them.
+
+    A family may grow while its locks are waited for, and cannot once all are held: so it is read
+    again until it is the same.
     """
     if named.accounts:
         numbers = [_number(each) for each in sorted(named.accounts)]
@@ -51,7 +53,9 @@ async def lock_families(conn: Connection, named: FamilySeeds) -> Families:
 
 
 def _number(account: BillingAccount) -> int:
-    """What stands for it in `account_locks`, signed 32 bits; two that share one wait in vain."""
+    """Its row of `account_locks`, signed 32 bits.  Two accounts of one row wait for each other,
+    which is harmless.
+    """
     marketplace, name = account
     return crc32(f"{marketplace}:{name}".encode()) - 2**31
 
@@ -64,7 +68,7 @@ async def read_families(conn: Connection, keys: AbstractSet[SubscriptionKey]) ->
 
 
 async def read(conn: Connection, keys: Collection[SubscriptionKey]) -> Sequence[Subscription]:
-    """Those of these that were ever heard of, without a lock."""
+    """The existing ones among `keys`, without a lock."""
     rows = await conn.fetch(SQL["read"], *_columns(keys))
     return [subscription_from_json(row["document"]) for row in rows]
 
@@ -72,7 +76,7 @@ async def read(conn: Connection, keys: Collection[SubscriptionKey]) -> Sequence[
 async def page(
     conn: Connection, *, after: SubscriptionKey | None = None, limit: int
 ) -> Sequence[SubscriptionKey]:
-    """All that were ever heard of, in the order of the database, at most `limit` after one."""
+    """The keys of all subscriptions in the order of the database, at most `limit` after one."""
     last = (after.marketplace.value, after.subscription_id) if after else ("", "")
     rows = await conn.fetch(SQL["page"], *last, limit)
     return [
@@ -83,7 +87,7 @@ async def page(
 async def links_of(
     conn: Connection, keys: Collection[SubscriptionKey]
 ) -> set[tuple[OrganizationId, SubscriptionKey]]:
-    """To whom these were ever linked."""
+    """The links and proofs that these ever had."""
     rows = await conn.fetch(SQL["links_of"], *_columns(keys))
     return {
         (
@@ -95,7 +99,7 @@ async def links_of(
 
 
 async def crowded(conn: Connection, accounts: Collection[BillingAccount]) -> set[BillingAccount]:
-    """Those of these that are known to be crowded (`Fleet.is_crowded`)."""
+    """The ones among `accounts` that are recorded as crowded (`ownership.is_crowded`)."""
     if not accounts:
         return set()
     return _accounts(await conn.fetch(SQL["crowded"], *_account_columns(accounts)))
@@ -104,10 +108,8 @@ async def crowded(conn: Connection, accounts: Collection[BillingAccount]) -> set
 async def record_crowded(
     conn: Connection, accounts: Collection[BillingAccount]
 ) -> set[BillingAccount]:
-    """Let these be known to be crowded; returns those that were not.  Their subscriptions are
-    locked.
-    """
-    return _accounts(await conn.fetch(SQL["crowd"], *_account_columns(accounts)))
+    """Record these as crowded; returns those that were not yet.  Their subscriptions are locked."""
+    return _accounts(await conn.fetch(SQL["record_crowded"], *_account_columns(accounts)))
 
 
 async def _family(conn: Connection, named: FamilySeeds) -> set[SubscriptionKey]:
@@ -135,7 +137,7 @@ async def linked_to(
 
 
 async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
-    """Write registers that this transaction has locked, their links and their accounts."""
+    """Write registers that this transaction has locked, with their links and billing accounts."""
     rows = sorted(subscriptions, key=lambda each: each.key)
     predecessors = [each.predecessor for each in rows]
     await conn.execute(
@@ -148,7 +150,7 @@ async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
     accounts = sorted({(account, each.key) for each in rows for _, account in each.accounts})
     if accounts:
         await conn.execute(
-            SQL["tell_accounts"],
+            SQL["save_accounts"],
             [key.marketplace.value for _, key in accounts],
             [account for account, _ in accounts],
             [key.subscription_id for _, key in accounts],
@@ -156,7 +158,7 @@ async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
 
 
 async def link(conn: Connection, links: Collection[tuple[OrganizationId, SubscriptionKey]]) -> None:
-    """Write down who holds what; the organizations or the subscriptions are locked."""
+    """Record links or proofs; the organizations or the subscriptions are locked."""
     if links:
         in_order = sorted(links)
         organizations = [organization for organization, _ in in_order]

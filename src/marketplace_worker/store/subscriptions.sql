@@ -1,10 +1,10 @@
--- The registers of the marketplaces' subscriptions, which organizations they were linked to, and
--- which billing accounts they were said to have.
+-- The registers of the marketplaces' subscriptions, the organizations they were linked to, and the
+-- billing accounts that were reported of them.
 -- Locks are taken by (marketplace, subscription_id), before those of the organizations.
 
 -- name: ensure
--- A row for each, so that there is one to lock: also for a predecessor not yet heard of, so that
--- a link to it and the news of its successor meet at the same row.
+-- A row for each, so that there is one to lock.  Also for a predecessor that was never reported: a
+-- link to it, and the notification of its successor, then lock the same row.
 -- $1 marketplaces text[].  $2 subscription_ids text[], both sorted by key.  $3 documents text[]
 INSERT INTO subscriptions (marketplace, subscription_id, document)
 SELECT marketplace, subscription_id, document::jsonb
@@ -12,8 +12,8 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS new (marketplace, subscriptio
 ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 
 -- name: lock_accounts
--- Until the transaction ends.  A row that is there is locked, though never changed.  Nothing in a
--- crowded account is decided on together, so all that is told of one need not wait for one another.
+-- Until the transaction ends.  An existing row is locked, though never changed.  Nothing in a crowded
+-- account is decided on together, so reports of one do not wait for one another.
 -- $1 numbers integer[].  $2 marketplaces text[].  $3 billing_accounts text[]
 INSERT INTO account_locks (number)
 SELECT DISTINCT told.number
@@ -27,15 +27,11 @@ ORDER BY told.number
 ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
--- Those subscriptions, and those of these billing accounts, with all that they continue, all that
--- continues them, and all that shares a billing account with any of them.  A row is a subscription
--- or an account, so that each account is gone through once.  An account that is crowded proves
--- nothing, and one that nobody holds matches nobody, however much was bought in it: these are not
--- gone through.  Somebody may hold one in which a subscription was ever linked, or continues
--- another, or will by the batch that asks.  (The limit has that asked once an account, and not for
--- each of its subscriptions.)
+-- What lifecycle.families.family defines; tests/store/test_families.py compares both.  A row is a
+-- subscription or an account, so that each account is visited once.  The inner LIMIT finds out once
+-- for each account, and not for each of its subscriptions, whether somebody may hold it.
 -- $1 marketplaces text[].  $2 subscription_ids text[].  $3 marketplaces text[].
--- $4 billing_accounts text[].  Of what the batch links, or says to continue another:
+-- $4 billing_accounts text[].  Of what the batch links, or reports as a successor:
 -- $5 marketplaces text[].  $6 subscription_ids text[].  $7 marketplaces text[].
 -- $8 billing_accounts text[]
 WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
@@ -173,9 +169,9 @@ INSERT INTO links (organization_id, marketplace, subscription_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING;
 
--- name: tell_accounts
--- What was said once stays said: a register forgets nothing.  Nobody looks for a match in an account
--- that is crowded, so what comes to it later need not be found through it.
+-- name: save_accounts
+-- A row is never removed, as a register forgets nothing.  No match is looked for in a crowded account,
+-- so subscriptions that are reported of it later need not be found by it.
 -- $1 marketplaces text[].  $2 billing_accounts text[].  $3 subscription_ids text[], sorted
 INSERT INTO billing_accounts (marketplace, billing_account, subscription_id)
 SELECT marketplace, billing_account, subscription_id
@@ -189,7 +185,7 @@ WHERE NOT EXISTS (
 ON CONFLICT DO NOTHING;
 
 -- name: crowded
--- Those of these billing accounts that are known to be crowded.
+-- The ones among these billing accounts that are recorded as crowded.
 -- $1 marketplaces text[].  $2 billing_accounts text[]
 SELECT asked.marketplace, asked.billing_account
 FROM unnest($1::text[], $2::text[]) AS asked (marketplace, billing_account)
@@ -200,8 +196,8 @@ CROSS JOIN LATERAL (
     LIMIT 1  -- for each by the key, however many there are
 ) AS crowded;
 
--- name: crowd
--- Returns those that were not known to be crowded before.
+-- name: record_crowded
+-- Returns those that were not recorded before.
 -- $1 marketplaces text[].  $2 billing_accounts text[], sorted
 INSERT INTO crowded_accounts (marketplace, billing_account)
 SELECT * FROM unnest($1::text[], $2::text[])

@@ -154,8 +154,9 @@ class WorkingSet:
         With the logins that are kept, where a sign-in may prove a plan: of those that have or had
         plans, and those `linked` to one by the same batch.
 
-        Each of them may begin to watch its activity.  Who counts asks afterwards who does, so that
-        a login is either found counted here, or heard there.
+        Each of them may begin to watch its activity.  A worker that counts activity reads who
+        watches afterwards: so a login is either counted already, and found here, or decided on
+        there.
         """
         self.fleet.seen.update(await activity.lock(conn, self.locked | counted))
         self.keys.activity |= self.locked | counted
@@ -184,7 +185,7 @@ async def lock_for(
 
     Changed may be: the subscriptions named and, through them and their families, the organizations
     that hold them; the organizations named; and those that have a part in an email.  `counted` are
-    those whose activity the same transaction counts: it is locked once, in one order.
+    those whose activity the same transaction counts; all activity is locked at once, in one order.
     """
     loaded = WorkingSet()
     ids = set(scope.organizations)
@@ -277,8 +278,8 @@ async def read(
     now: datetime,
     owners_of: Collection[OrganizationId] = (),
 ) -> Fleet:
-    """Some organizations with all that can be reported of them, without a lock; those never heard
-    of are left out.  Within `database.one_moment` all of it is of one moment.
+    """Some organizations with all that can be reported of them, without a lock; those that do not
+    exist are left out.  Within `database.one_moment` all of it is of one moment.
 
     `owners_of`: with all organizations that have the same owner as one of these.
     """

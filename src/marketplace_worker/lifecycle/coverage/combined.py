@@ -1,4 +1,4 @@
-"""When an organization has an active plan: all its plans, laid over one another in event time.
+"""When an organization has an active plan: the union of all its plans in event time.
 
 The last-plan rule of lifecycle.md section 2 is read off here, and so are `canceled_at` and, of
 section 4, which plans count only once their reinstatement is completed.
@@ -50,11 +50,11 @@ class Coverage:
         return any(interval.covers(moment) for interval in self.intervals)
 
     def reviving(self, moment: Moment) -> ActiveInterval | None:
-        """A plan that proves, at that moment, that the organization is active again."""
+        """The longest plan by which the organization is active again at that moment."""
         return _longest(interval for interval in self.intervals if interval.revives(moment))
 
     def pending(self, moment: Moment) -> ActiveInterval | None:
-        """A plan that would prove it, once its reinstatement is completed."""
+        """The longest plan that would make it so once its reinstatement is completed."""
         return _longest(interval for interval in self.waiting if interval.revives(moment))
 
     def last_end(self, at: datetime) -> ActiveInterval | None:
@@ -67,7 +67,7 @@ class Coverage:
         return max(begun, key=_lateness, default=None)
 
     def only_to_come(self, at: datetime) -> bool:
-        """Whether it has plans, and each is still to begin: then none has ended."""
+        """Whether it has plans and none has begun, so that none has ended."""
         return bool(self.intervals) and all(at < interval.starts_at for interval in self.intervals)
 
     def next_change(self, after: Moment) -> datetime | None:
@@ -88,7 +88,7 @@ class Coverage:
         return min((at for at in coming if at < FOREVER), default=None)
 
     def waited(self, cancellation: Cancellation, now: datetime) -> tuple[PendingInterval, ...]:
-        """What is and was waited for.
+        """The intervals in which a reinstatement was or is pending.
 
         Of a subscription that was ever linked here it is read from the register, so an interval
         that turns out never to have been (Azure: a Reinstate that failed) is gone.  Of one that
@@ -109,7 +109,7 @@ class Coverage:
         return (*former, *waiting)
 
     def pauses(self, cancellation: Cancellation, now: datetime) -> tuple[Pause, ...]:
-        """When, since the cancellation and up to now, the clock stood still, in order."""
+        """The intervals since the cancellation that count towards no deadline, merged, in order."""
         since = cancellation.canceled_at
         derived = (
             (max(each.starts_at, since), min(each.ends_at, now))
@@ -126,12 +126,12 @@ class Coverage:
 
     @property
     def floor(self) -> datetime | None:
-        """Until when the marketplaces want the data kept, over all plans."""
+        """Until when the marketplaces require the data to be kept, over all plans."""
         return max((each.floor for each in self.attachments if each.floor), default=None)
 
     @property
     def subscriptions(self) -> tuple[SubscriptionKey, ...]:
-        """Those that are the organization's now."""
+        """The subscriptions that are the organization's now."""
         return tuple(each.subscription.key for each in self.attachments if each.current)
 
 
@@ -152,7 +152,7 @@ def coverage(
     *,
     now: datetime,
 ) -> Coverage:
-    """Lay all plans of an organization over one another; `attachments`: what `attached` found."""
+    """Combine all plans of an organization; `attachments` is the result of `attached`."""
     told = [
         interval
         for attachment in attachments
@@ -177,7 +177,9 @@ def coverage(
 def matched_intervals(
     organization: OrganizationId, fleet: Fleet, policy: Policy, at: datetime
 ) -> list[ActiveInterval]:
-    """What nobody had linked by then, and whose billing account was its own (section 4)."""
+    """The intervals of subscriptions that nobody had linked by then, and whose billing account was
+    the organization's alone (section 4).
+    """
     return [
         replace(interval, waits_for=CompletedBy.SIGN_IN)
         for subscription in matching(fleet, organization, at)
@@ -188,7 +190,7 @@ def matched_intervals(
 
 
 def _proved_by_support(organization: Organization) -> Mapping[SubscriptionKey, datetime]:
-    """When Support last said of each plan that it is the organization's."""
+    """When Support last confirmed each plan as the organization's."""
     said: dict[SubscriptionKey, datetime] = {}
     for proof in organization.proofs:
         if proof.by is CompletedBy.SUPPORT:

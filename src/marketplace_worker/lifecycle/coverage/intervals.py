@@ -25,14 +25,14 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 
 class Trigger(Enum):
-    """Why an organization is looked at."""
+    """Why an organization is decided on."""
 
     NEWS = "news"
     """A message concerns it."""
     DEADLINE = "deadline"
-    """One of its moments came: steps and notices that are due are taken."""
+    """A deadline came: due steps and notices are carried out."""
     INSPECTION = "inspection"
-    """Somebody asks how it stands; what has ended by now counts, but no step is taken."""
+    """Somebody inspects it: ends up to now count, and no step is carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Moment:
     trigger: Trigger = Trigger.INSPECTION
 
     def is_before(self, end: datetime, *, by_itself: bool) -> bool:
-        """Whether an end is still ahead; one that was told with this very time is not."""
+        """Whether an end is still ahead; an end that was reported for this instant is not."""
         if by_itself and self.trigger is Trigger.NEWS:
             return self.at <= end
         return self.at < end
@@ -149,7 +149,7 @@ def ending_at_move(interval: ActiveInterval, until: datetime) -> ActiveInterval:
 def _continued_until(
     span: Span, subscription: Subscription, fleet: Fleet, policy: Policy
 ) -> datetime:
-    """A superseded plan counts until its successor begins to, and no longer than for a while.
+    """A superseded plan counts until its successor does, at most `grace.successor_within` longer.
 
     A successor that ended without ever having counted has not begun.
     """
@@ -200,13 +200,13 @@ class _Begun:
         self._longest: dict[bool, ActiveInterval] = {}
 
     def add(self, interval: ActiveInterval) -> None:
-        """With one more that has begun."""
+        """Add one that has begun."""
         longest = self._longest.get(interval.ends_by_itself)
         if longest is None or longest.ends_at < interval.ends_at:
             self._longest[interval.ends_by_itself] = interval
 
     def any_covers(self, at: datetime) -> bool:
-        """Whether any was active for news of that moment."""
+        """Whether any is active for a message of that moment."""
         while self._to_come and self._to_come[0].starts_at <= at:
             self.add(self._to_come.popleft())
         return any(interval.covers(Moment(at, Trigger.NEWS)) for interval in self._longest.values())
