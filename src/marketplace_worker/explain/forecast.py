@@ -1,6 +1,6 @@
-"""What becomes of an organization up to a moment, if nothing more is heard of it.
+"""What happens to an organization up to a moment, if no more news comes.
 
-It runs the rules ahead instead of repeating them; what it decides is thrown away.
+The rules are run ahead, not repeated; what they decide is thrown away.
 """
 
 from collections import deque
@@ -183,7 +183,7 @@ def _blocked(
 
 
 def continue_feeds(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
-    """The same feeds, as if they were heard all the time from now on."""
+    """The same feeds, as if they delivered events all the time from now on."""
     days = {feed: dict(heard) for feed, heard in feeds.days.items()}
     for heard in days.values():
         day = now.date()

@@ -1,7 +1,7 @@
-"""Reads off a case why the organization is as it is, and what comes next by which rules.
+"""Finds why an organization is in its state, and what comes next by which rules.
 
-The rules themselves are elsewhere; this only names the one that decides, and a test holds it
-against what `settle` does.
+The rules are those of the core, run on a case whose decisions are thrown away; a test compares what
+is found here with what `settle` does.
 """
 
 from datetime import datetime, timedelta
@@ -64,7 +64,7 @@ def case_of(
     now: datetime,
     trigger: Trigger = Trigger.INSPECTION,
 ) -> Case:
-    """A case that is only looked at; what is decided in it is thrown away."""
+    """A case to inspect; what is decided in it is thrown away."""
     guard = GuardSession(fleet.safeguards)
     return Case(organization, fleet, policies, now, guard, BY_DEADLINE, trigger=trigger)
 
@@ -121,7 +121,7 @@ def _on_file(covered: Coverage, now: Moment) -> tuple[PlanOnFile, ...]:
 
 
 def next_change(case: Case) -> NextChange:
-    """What comes next if nothing is heard; what is overdue comes at the next look."""
+    """What comes next if no news comes; what is overdue comes with the next decision."""
     organization = case.organization
     if organization.creation is None:
         return NothingComes(NoChangeReason.NOT_CREATED)
@@ -137,7 +137,7 @@ def next_change(case: Case) -> NextChange:
 
 
 def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
-    """The steps that come if nothing is heard, and when; what is overdue comes now."""
+    """The steps that come if no news comes, and when; what is overdue comes now."""
     match next_change(case):
         case (
             NoticeComes(deadline=deadline)
@@ -159,8 +159,8 @@ def _again(
 
 
 def _overdue(case: Case, looked: Organization) -> NextChange:
-    """News that no worker has looked at: the plans say another state than the one on file, or the
-    last one has ended and another brings it back at once.
+    """News that no worker has decided on: the plans lead to another state than the stored one, or
+    the last plan has ended and another reinstates it at once.
     """
     if looked.state is State.ACTIVE:
         proof = _again(case, looked).covered.reviving(case.moment)

@@ -37,8 +37,10 @@ PAGE = 20
 
 
 class RedriveOutcome(StrEnum):
-    """What a redrive would make of a dead letter: take it in; refuse it again, for it still cannot
-    be read; fail on it again; or leave it as it is, for its topic is none of the settings'.
+    """What a redrive would do with a dead letter.
+
+    Take it in; refuse it again, because it still cannot be read; fail on it again; or leave it as
+    it is, because its topic is none of the settings'.
     """
 
     TAKE = "take"
@@ -100,7 +102,7 @@ async def one(inspector: Inspector, id_: int) -> DeadLetter | None:
 
 
 async def summaries(inspector: Inspector, ids: Collection[int]) -> Mapping[int, LetterSummary]:
-    """Those of these that there are."""
+    """The existing ones among `ids`."""
     async with transaction(inspector.pool) as conn:
         return {each.id: each for each in await dead_letters.summaries(conn, ids)}
 
@@ -125,7 +127,7 @@ async def preview_redrive(
 
 
 ReadResult = Sequence[Fact | Malformed] | Exception | None
-"""What a record says; the error with which we fail on it; None where its topic is none of ours."""
+"""What a record reads as; the error with which reading it fails; None for an unknown topic."""
 
 
 def _read(letter: DeadLetter, reader: RecordReader) -> ReadResult:

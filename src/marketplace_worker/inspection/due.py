@@ -1,4 +1,4 @@
-"""What will happen to whom up to a moment, if nothing more is heard."""
+"""What will happen to which organization up to a moment, if no more news comes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ class DueReport:
     """What is due, in order.
 
     `trip`: of the guard for steps, where it is tripped.  `limit` and `control_plane_limit`: how
-    many harmful steps, and how many entries into `control_plane_loss`, an hour may hold.  `trips`:
-    what is due and would go past; None: nothing, or it is tripped already.
+    many destructive steps, and how many entries into `control_plane_loss`, an hour may hold.
+    `trips`: what is due and would go past; None: nothing, or it is tripped already.
     """
 
     now: datetime

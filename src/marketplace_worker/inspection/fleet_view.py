@@ -1,4 +1,4 @@
-"""Some organizations as they are at one moment, with all that can be said of them."""
+"""Some organizations at one moment, with everything that is needed to explain them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """What a question is answered with.  `policies`: the policy in force; `now`: the moment."""
+    """What the functions of this package need.  `policies` has the policy in force."""
 
     pool: Pool
     policies: PolicyBook
@@ -43,7 +43,7 @@ async def load_view(
 ) -> FleetView:
     """Read some organizations, and all that have the same owner as one of `owners_of`.
 
-    One that was never heard of is as if nothing had been told of it.
+    An unknown organization is one without any facts.
     """
     policy, now = inspector.policies.current, inspector.now
     fleet = await working_set.read(conn, ids, policy, now=now, owners_of=owners_of)

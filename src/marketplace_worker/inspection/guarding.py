@@ -1,4 +1,4 @@
-"""How the guard stands, and whose steps it withholds."""
+"""The state of the guard, and whose steps it withholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What happened to one organization: every fact, and what was decided and said because of it."""
+"""What happened to one organization: every fact, and what was decided and published for it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ ERASED = "erased"
 
 
 class LineKind(StrEnum):
-    """What a line of the history tells."""
+    """What a line of the history is about."""
 
     FACT = "fact"
     TRANSITION = "transition"
@@ -167,7 +167,7 @@ def actor_of(fact: Fact) -> str:
 
 
 def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
-    """What a fact says, without what is personal."""
+    """What a fact says, without personal data."""
     match fact:
         case Notified(notification=notification):
             return notification, {"subscription": str(fact.subscription)}

@@ -1,4 +1,4 @@
-"""Folds the journal again: does it come to what is stored, and how did things stand at a time?
+"""Replays the journal: does it lead to what is stored, and how did things stand at a time?
 
 Writes nothing and publishes nothing.
 """

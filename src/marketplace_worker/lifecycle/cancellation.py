@@ -1,4 +1,4 @@
-"""What belongs to one cancellation: since when, what it waits for, and what was announced of it."""
+"""What belongs to one cancellation: its beginning, its pauses, and the notice of its next step."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class PendingInterval:
-    """The reinstatement by a plan that was active in `[starts_at, ends_at)` was to be completed."""
+    """A plan that was active in `[starts_at, ends_at)`; its reinstatement was pending then."""
 
     subscription: SubscriptionKey
     starts_at: datetime
@@ -30,13 +30,12 @@ class PendingInterval:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """Why the organization is on its way down, and since when.
+    """A cancellation that runs, or that has run its course.
 
     `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
     `moved_from` is what was decided first (None: no old news has moved it).  `correlation_id` is
     the id of the event that began the story.  `extension`: what Support added to every offset.
-    `waited`: for which plans the clock stood still, as was known when they were last its own to
-    wait for.
+    `waited`: for which plans the clock stood still, as was known while it last waited for them.
     """
 
     canceled_at: datetime

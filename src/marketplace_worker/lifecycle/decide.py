@@ -1,4 +1,4 @@
-"""What one fact does: it changes a register, and the organizations concerned are looked at.
+"""Decides on one fact: it updates what is stored, and the organizations concerned are settled.
 
 Total: every fact meets every state; an outcome is a value, never an exception.
 """
@@ -66,16 +66,17 @@ class Outcome(StrEnum):
 
     APPLIED = "applied"
     REFUSED = "refused"
-    """A request that was not granted: of Support, to release a guard that is not tripped, to erase
-    what is not deactivated or is under a legal hold, or to judge what is not in doubt."""
+    """A request that was not granted: of Support; to release a guard that is not tripped; to erase
+    an organization that is not deactivated or is under a legal hold; to judge a closure that is not
+    in doubt."""
     STALE = "stale"
-    """It changed nothing in the fold: old news, or said before."""
+    """It changed nothing of what the subscription comes to: old news, or known before."""
     NO_CHANGE = "no_change"
     """A kind that never changes a status, activity that changed nothing, a clock that went back, or
-    what is said of an organization that was erased, a second erasure among it."""
+    any fact about an organization that was erased, a second erasure included."""
     UNKNOWN_KIND = "unknown_kind"
     KEPT = "kept"
-    """Of an organization that was not created yet; applied when it is."""
+    """About an organization that is not created yet; applied when it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def apply(
     now: datetime,
     recalled: GuardAnswers | None = None,
 ) -> Decision:
-    """Decide on one fact, and let the fleet hold what was decided."""
+    """Decide on one fact, and store what was decided in the fleet."""
     decision = decide(fact, fleet, policies, now=now, recalled=recalled)
     if decision.subscription is not None:
         fleet.put(decision.subscription)
@@ -139,7 +140,7 @@ def apply(
 
 
 def deadline_of(organization: Organization, now: datetime) -> DeadlineCame:
-    """The fact that one of its moments has come; harmless to decide on where none has."""
+    """The fact that a deadline of the organization has come; harmless where none has."""
     # Its revision rises with each change, so the same moment twice is the same deadline.
     name = f"{organization.id}/{organization.revision}/{now.isoformat()}"
     return DeadlineCame(Identity(BY_DEADLINE, name), now, organization.id)
@@ -150,7 +151,7 @@ _Result = tuple[Outcome, Subscription | None, tuple[CaseResult, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Decider:
-    """One decision: all that it may look at."""
+    """One decision: all that it may read, and the guard's session."""
 
     fleet: Fleet
     policies: Policies
@@ -196,7 +197,7 @@ class _Decider:
     ) -> Case:
         by_deadline = self.identity.source == BY_DEADLINE
         cause = BY_DEADLINE if by_deadline else self.identity.id
-        # A clock may jump back; what was decided stays in the past.
+        # A clock may jump back; an organization's own time does not.
         now = max(self.now, organization.decided_at or self.now)
         return Case(
             organization,
@@ -235,8 +236,10 @@ class _Decider:
         return _applied_or_kept(view.organization(fact.organization)), after, results
 
     def _settle_holders(self, subscription: Subscription, view: Fleet) -> tuple[CaseResult, ...]:
-        """Also those that a change of its account no longer concerns; each knows what was decided
-        of those before it, for what one has proved is no other's.
+        """Settle whoever holds the subscription, before or after the change.
+
+        They are settled in order, each on top of what was decided on those before it: a plan that
+        one organization has proved to be its own is no other's.
         """
         before = concerned(self.fleet, subscription.key, self.now)
         results = []
@@ -259,7 +262,9 @@ class _Decider:
         return _applied_or_kept(case.organization), None, tuple(results)
 
     def _report_locks(self, fact: Created | OwnerChanged) -> list[CaseResult]:
-        """The sign-up service decides; we answer that the email is locked (section 7)."""
+        """Report an email that is locked: whether it may be used is for the sign-up service
+        (section 7).
+        """
         results = []
         for locking in self.fleet.locking(fact.owner):
             if locking.id != fact.organization:
@@ -289,7 +294,7 @@ class _Decider:
         return Outcome.APPLIED, None, (case_result(case),)
 
     def _on_clock_correction(self, fact: ClockCorrected) -> _Result:
-        """What it was by the wrong clock is gone: it is looked at as it really stands now."""
+        """Move what was decided by the wrong clock, and settle the organization as it is now."""
         wrong = WrongClockPeriod(fact.since, fact.ahead)
         if fact.organization is None:
             before = self.guard.safeguards
@@ -354,8 +359,8 @@ class _Decider:
         return self.fleet.locking(fact.email)
 
     def _answering(self, fact: SupportRequested, locking: list[Organization]) -> Organization:
-        """The subject of the answer: the organization named, else one whose email it was, else the
-        worker itself.
+        """The subject of the answer: the organization named, else one that locks the email, else
+        the worker itself.
         """
         named = self.fleet.organization(fact.organization or WORKER)
         if fact.request is not SupportRequestKind.UNLOCK_EMAIL or named.exists:
@@ -369,7 +374,7 @@ class _Decider:
 
 
 def _story(organization: Organization, request: SupportRequested) -> str:
-    """A request within a cancellation belongs to its story; else it is one of its own."""
+    """The correlation id of a request: that of the cancellation where one runs, else its own."""
     cancellation = organization.cancellation
     return cancellation.correlation_id if cancellation else request_story(request.identity)
 
@@ -385,7 +390,7 @@ def _outcome(
 
 
 def _read(subscription: Subscription, fleet: Fleet) -> object:
-    """All that a register comes to."""
+    """All that is read from a subscription's register."""
     return projection_of(fleet, subscription), subscription.predecessor, subscription.accounts
 
 

@@ -35,8 +35,9 @@ def of_step(state: State) -> list[EventDraft]:
 def of_deactivation(
     cause: DeactivationCause, before: State, removed: SubscriptionsDetails, owner: EmailHash
 ) -> list[EventDraft]:
-    """Every deactivation (section 6): what `before` still allowed is revoked, and only the end of a
-    cancellation deletes.
+    """The events of every deactivation (section 6).
+
+    What the state `before` still allowed is revoked; only the end of a cancellation deletes.
     """
     revoked: dict[EventKind, bool] = {
         EventKind.API_KEYS_REVOKED: before.capabilities.api_keys,
@@ -60,7 +61,7 @@ def of_deactivation(
 
 
 def of_reinstatement(before: State) -> list[EventDraft]:
-    """Undoes exactly what was in force in `before` (section 4)."""
+    """The events of a reinstatement: they restore exactly what `before` had revoked (section 4)."""
     restored = {
         EventKind.CONTROL_PLANE_ACCESS_RESTORED: not before.capabilities.manage,
         EventKind.API_KEYS_RESTORED: not before.capabilities.api_keys,
@@ -71,7 +72,7 @@ def of_reinstatement(before: State) -> list[EventDraft]:
 
 
 def of_reactivation(locked: EmailHash | None) -> list[EventDraft]:
-    """Support undoes a deactivation (section 6); `locked`: the email, where it still is."""
+    """The events of a reactivation (section 6).  `locked`: the email, where it still is locked."""
     drafts: list[EventDraft] = [
         (EventKind.REACTIVATED, None),
         (EventKind.CONTROL_PLANE_PROVISION_REQUESTED, None),

@@ -1,4 +1,4 @@
-"""What we say: the events that go out and the snapshot, as values (lifecycle.md section 9).
+"""The events and snapshots that are published, as values (lifecycle.md section 9).
 
 Their bytes, CloudEvents of events.md section 3, are made in `contract.outbound`.
 """
@@ -85,7 +85,7 @@ STATE_EVENTS = frozenset(
         EventKind.REACTIVATED,
     }
 )
-"""Each tells of one transition; its effects follow it."""
+"""Each publishes one transition; the events of its effects follow it."""
 
 
 class Refusal(StrEnum):
@@ -116,7 +116,7 @@ class ScheduledStep:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an organization stands: what every event's `data` and the snapshot tell.
+    """Where an organization stands: part of every event's `data` and of the snapshot.
 
     `state` is None of one that does not exist: it was never created, or was erased.
     """

@@ -1,4 +1,4 @@
-"""What can happen, in our words, whichever marketplace or service said it.
+"""What can happen, in one vocabulary, whichever marketplace or service reported it.
 
 A fact is what a translator makes of one inbound message.  It carries no decision.
 """
@@ -211,7 +211,7 @@ class ClockCorrected:
 @dataclass(frozen=True, slots=True)
 class EpochBegan:
     """An operator recovers from a restore: the topics hold more than the database knows.  Nothing
-    harmful is done from here on; `sequence` is that of the worker's newest event on the topics.
+    destructive is done from here on; `sequence` is that of the worker's newest event on the topics.
     """
 
     identity: Identity

@@ -1,4 +1,6 @@
-"""How much the guard lets through within an hour, and what the hour has held (section 8)."""
+"""How many steps and requests the guard allows within an hour, and how they are counted (section
+8).
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -20,7 +22,7 @@ BY_REQUESTS = {
 
 
 def destructive_step_limit(guard: Guard, population: int) -> int:
-    """How many harmful steps an hour may hold; `population`: organizations not deactivated."""
+    """How many destructive steps an hour may hold; `population`: organizations not deactivated."""
     return _limit(guard.minimum, guard.fraction, population)
 
 
@@ -34,15 +36,15 @@ def _limit(minimum: int, fraction: float, population: int) -> int:
 
 
 def with_one_step(counted: tuple[StepCount, ...], now: datetime) -> tuple[StepCount, ...]:
-    """What was counted, with one step more."""
-    earlier = tuple(harm for harm in counted if harm.at != now)
-    return (*earlier, StepCount(now, steps_of(harm for harm in counted if harm.at == now) + 1))
+    """The count with one more step at `now`."""
+    earlier = tuple(each for each in counted if each.at != now)
+    return (*earlier, StepCount(now, steps_of(each for each in counted if each.at == now) + 1))
 
 
 def with_one_request(
     counted: tuple[RequestCount, ...], person: str, now: datetime
 ) -> tuple[RequestCount, ...]:
-    """What was counted, with one request more of a person."""
+    """The count with one more request of a person at `now`."""
     same = sum(each.requests for each in counted if (each.at, each.by) == (now, person))
     others = tuple(each for each in counted if (each.at, each.by) != (now, person))
     return (*others, RequestCount(now, person, same + 1))
@@ -51,7 +53,9 @@ def with_one_request(
 def trip_by_request(
     counted: dict[str, int], person: str, guard: Guard, now: datetime, request_id: str
 ) -> Trip | None:
-    """The trip that one more request would be, by the fleet's limit or the person's."""
+    """The trip that one more request causes, by the fleet's limit or the person's; None: it does
+    not.
+    """
     for which, requests, most in (
         (RequestLimit.PER_HOUR, sum(counted.values()), guard.requested_per_hour),
         (RequestLimit.PER_PERSON, counted.get(person, 0), guard.requested_per_person),

@@ -1,4 +1,4 @@
-"""What a marketplace's notification says of its subscription, whichever marketplace it is.
+"""What a marketplace's notification says about its subscription, in terms common to all of them.
 
 The tables of marketplaces.md section 1 in our own words; `projection.fold` reads them.
 """
@@ -43,11 +43,11 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Will end at `ends_at` (None: until told).
+    """Will end at `ends_at` (None: not known yet).
 
-    `reason` is what holds when it then runs out untold.  `closes_usage`: this opens the
-    marketplace's last hour for metering (AWS); with `Note.licence` it is the end of that licence,
-    and of the subscription only where no other licence lives.
+    `reason` is the reason if it then ends without a further notification.  `closes_usage`: this
+    opens the marketplace's last hour for metering (AWS); with `Note.licence` it is the end of that
+    licence, and of the subscription only where no other licence lives.
     """
 
     ends_at: datetime | None
@@ -102,7 +102,7 @@ class VendorCancellationApproved:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Says nothing about the status (it may still tell a plan type, an account, a term)."""
+    """Says nothing about the status (it may still have a plan type, an account, a term)."""
 
     kind: Literal["unchanged"] = "unchanged"
 

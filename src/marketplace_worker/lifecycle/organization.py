@@ -1,4 +1,4 @@
-"""The organization: registers of what was told of it, and the state that was decided.
+"""The organization: registers of what was reported about it, and the state that was decided.
 
 Facts change only the registers; only `settle` moves the state.
 """
@@ -37,7 +37,7 @@ OrganizationFact = Created | TierChanged | OwnerChanged | CommitmentLinked
 
 @dataclass(frozen=True, slots=True)
 class LatestWins(Generic[_T]):
-    """A value and when it was told: the newest wins, by time and then by id."""
+    """A value and when it was set: the latest wins, by time and then by id."""
 
     occurred_at: datetime
     id: str
@@ -46,7 +46,7 @@ class LatestWins(Generic[_T]):
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """When the organization began; the oldest telling wins."""
+    """When the organization was created; the oldest report wins."""
 
     occurred_at: datetime
     id: str
@@ -57,7 +57,7 @@ class Creation:
 class Commitment:
     """A plan that begins and ends by itself: in force in `[starts_at, ends_at)`.
 
-    `linked_at` is when it was linked first, `told_at` when it was told as it stands.
+    `linked_at` is when it was linked first, `told_at` when it was reported as it stands.
     """
 
     commitment_id: str
@@ -289,7 +289,7 @@ class Organization:
                 return self.with_commitment(fact)
 
     def with_creation(self, fact: Created) -> "Organization":
-        """The oldest telling of the creation counts; tier and owner are the newest (section 11)."""
+        """The oldest report of the creation counts; tier and owner are the newest (section 11)."""
         told = Creation(
             fact.occurred_at, fact.identity.id, fact.billing_cycle_anchor or fact.occurred_at
         )
@@ -313,7 +313,7 @@ class Organization:
         return replace(self, owner=_newer(self.owner, told))
 
     def with_commitment(self, fact: CommitmentLinked) -> "Organization":
-        """A commitment told again under the same id is the newest telling's, since its first."""
+        """A commitment with a known id is replaced by the newest report; its first link stays."""
         told = Commitment(
             fact.commitment_id,
             fact.starts_at,
@@ -358,7 +358,7 @@ class Organization:
         )
 
     def with_unreadable_feeds(self, feeds: AbstractSet[ActivityFeed], day: date) -> "Organization":
-        """With it said on a day that these feeds may hide its use."""
+        """With the day as the newest on which these feeds were reported as unreadable for it."""
         said = dict(self.unreadable) | dict.fromkeys(feeds, day)
         return replace(self, unreadable=tuple(sorted(said.items())))
 

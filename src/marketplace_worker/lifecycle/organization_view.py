@@ -1,6 +1,7 @@
-"""How an organization stands: its plans, its clock and the steps that are to come.
+"""One organization at one moment: its plans, its deadlines, and its schedule.
 
-Derived when asked for, and kept for as long as what it is derived from stays the same.
+All of it is derived from what is stored, when first asked for.  `update` drops what was derived
+from a field that changed, and only that: deriving the plans is the larger part of a decision.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from marketplace_worker.lifecycle.states import State
 
 @dataclass(slots=True)
 class OrganizationView:
-    """One organization at one moment; `fleet` is read, and holds it as it was before."""
+    """One organization at one moment.  `fleet` is only read; it has the organization as stored."""
 
     organization: Organization
     fleet: Fleet
@@ -37,12 +38,12 @@ class OrganizationView:
 
     @property
     def moment(self) -> Moment:
-        """Now, and what is done at it."""
+        """Now, and why the organization is decided on."""
         return Moment(self.now, self.trigger)
 
     @property
     def policy(self) -> Policy:
-        """The policy that it is pinned to, or the one in force; the kinder of both counts."""
+        """The policy in force; in a cancellation, the more lenient of that and the pinned one."""
         cancellation = self.organization.cancellation
         return self.policies.pinned_to(cancellation.policy_version if cancellation else None)
 
@@ -58,9 +59,11 @@ class OrganizationView:
 
     @property
     def stands_still(self) -> bool:
-        """Whether no step may be taken and no notice written: under a hold, while pending, where it
-        was published as deactivated already, or where no plan has ended after all, since a
-        commitment is told again with a later beginning.
+        """Whether no step may be taken and no notice written.
+
+        So it is under a hold, while a reinstatement is pending, where the organization was
+        published as deactivated and a restore has lost that, and where no plan has ended after all,
+        because a commitment turned out to begin later.
         """
         return self._stands_still(self.organization)
 
@@ -72,7 +75,7 @@ class OrganizationView:
         return organization.state.in_cancellation and self.covered.only_to_come(self.now)
 
     def clock(self) -> CancellationClock | None:
-        """What its cancellation's steps are derived from; None where none runs."""
+        """What the deadlines of its cancellation are derived from; None where none runs."""
         cancellation = self.organization.cancellation
         if cancellation is None or not self.organization.state.in_cancellation:
             return None
@@ -120,7 +123,7 @@ class OrganizationView:
         return ()
 
     def standing(self) -> Standing:
-        """Where it stands, as its events tell."""
+        """Its standing, as its events and snapshots publish it."""
         organization = self.organization
         steps = () if organization.held(self.now) else self.schedule()
         cancellation = organization.cancellation
@@ -139,7 +142,7 @@ class OrganizationView:
         )
 
     def absence(self) -> Standing:
-        """What is told of an organization that was never created, or was erased."""
+        """The standing of an organization that was never created, or was erased."""
         return Standing(
             organization=self.organization.id,
             state=None,
@@ -153,7 +156,7 @@ class OrganizationView:
         )
 
     def update(self, organization: Organization) -> None:
-        """Let the organization be as given; its plans are looked at anew where that matters."""
+        """Replace the organization, and drop what was derived from the fields that changed."""
         before, self.organization = self.organization, organization
         if organization is before:
             return

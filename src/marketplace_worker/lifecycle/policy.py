@@ -16,7 +16,7 @@ STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)
 """The steps of a cancellation that a deadline takes, in order."""
 
 DESTRUCTIVE_STEPS = frozenset({State.SUSPENDED, State.DEACTIVATED})
-"""Steps that take something which is hard to give back (lifecycle.md section 11)."""
+"""Steps that revoke or delete what is hard to restore (lifecycle.md section 11)."""
 
 AZURE_KEEPS_AFTER_SUSPEND = timedelta(days=30)
 AZURE_KEEPS_AFTER_UNSUBSCRIBE = timedelta(days=7)
@@ -119,7 +119,7 @@ class Reinstatement:
     azure: AzureReinstatement = AzureReinstatement.SUPPORT
 
     def more_lenient(self, newer: "Reinstatement") -> "Reinstatement":
-        """Asking for less is kinder."""
+        """What both ask for: asking for less is more lenient."""
         automatic = AzureReinstatement.AUTOMATIC in {self.azure, newer.azure}
         return Reinstatement(
             self.sign_in_required and newer.sign_in_required,
@@ -129,7 +129,7 @@ class Reinstatement:
 
 @dataclass(frozen=True, slots=True)
 class Grace:
-    """Time that is given.  `max_extension`: by Support, in all, per cancellation.
+    """Additional time.  `max_extension`: by Support, in all, per cancellation.
     `successor_within`: how long a superseded plan counts while it has no successor.
     """
 
@@ -141,7 +141,7 @@ class Grace:
 class Guard:
     """The fleet's limits within a sliding hour (lifecycle.md section 8).
 
-    Harmful steps: the larger of `minimum` and `fraction` of the organizations that are not
+    Destructive steps: the larger of `minimum` and `fraction` of the organizations that are not
     deactivated.  Entries into `control_plane_loss`: the same with `control_plane_fraction`.
     Deactivations that are asked for: `requested_per_hour` in all, and `requested_per_person` by one
     `requested_by`.  A limit of 0 lets none through.
@@ -183,7 +183,8 @@ class Policy:
                 return max(self.payg.offset(step), self.commit.offset(step))
 
     def more_lenient(self, newer: "Policy") -> "Policy":
-        """This policy, but for what a newer one does later or asks less for (section 3).
+        """This policy, with the later or less demanding value where a newer policy has one (section
+        3).
 
         What concerns no cancellation, inactivity and the guard, is the newer one's.
         """

@@ -1,6 +1,6 @@
 """Moves what was decided by a clock that was ahead to when it really was.
 
-Only moments of decisions move.  What somebody told (the end of a plan, a sign-in, when a hold
+Only moments of decisions move.  What others reported (the end of a plan, a sign-in, when a hold
 expires) is by other clocks, and stays.
 """
 

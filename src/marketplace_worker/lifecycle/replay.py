@@ -1,4 +1,4 @@
-"""Folding again what was decided: each fact is told what it was told then."""
+"""Replays journalled facts: each decision gets the inputs that it had the first time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,10 +18,10 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What a decision was told that no register holds.
+    """Inputs of a decision that no stored row holds; journalled with its fact.
 
     `seen`: when the organizations that it looked at were last in use, and which of their earlier
-    logins proved a plan; one that never was in use is left out.  `answers`: what it was told of the
+    logins proved a plan; one that never was in use is left out.  `answers`: what it read of the
     whole fleet.  `crowded`: which billing accounts of the plans that it looked at were known to be
     crowded (`Fleet.is_crowded`).  `answered`: the fact came late, of an organization that was
     erased, which refused it by an event; the fact itself is not kept.

@@ -1,4 +1,4 @@
-"""After a restore: the topics hold more than the database, and what that means for what we decide.
+"""Decisions after a restore, when the topics hold more than the database.
 
 Numbers that were published are not used again, and who was closed is not opened by a database that
 has forgotten it (docs/delivery.md).
@@ -28,7 +28,7 @@ def begin_epoch(guard: GuardSession, fact: EpochBegan, *, now: datetime) -> None
 
 
 def complete_epoch(guard: GuardSession) -> None:
-    """The guard, which stays tripped, may be released from here on."""
+    """Allow the guard to be released; it stays tripped until then."""
     guard.safeguards = replace(guard.safeguards, set_back_at=None, epoch_open=False)
 
 
@@ -46,7 +46,8 @@ def with_published_numbers(organization: Organization, fact: PublishedBefore) ->
 
 
 def judge_closure(case: Case, fact: ClosureJudged) -> bool:
-    """Do as the person says; False where there is nothing to judge, or too little known to close.
+    """Do as the person decided; False where there is nothing to judge, or too little known to
+    close.
 
     What goes on dwells in its state anew and is given its notices anew, as after a hold.
     """

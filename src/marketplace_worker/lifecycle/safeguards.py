@@ -1,4 +1,4 @@
-"""What keeps the fleet from mass harm, as a value: what was counted, and what is tripped."""
+"""The guard's state as one value for the fleet: what was counted, and which side is tripped."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """So many steps of one kind were taken at one moment."""
+    """The number of steps of one kind that were taken at one moment."""
 
     at: datetime
     steps: int
@@ -24,10 +24,10 @@ class StepCount:
 
 @dataclass(frozen=True, slots=True)
 class RequestCount:
-    """So many deactivations were done at one moment on the requests of one person.
+    """The number of deactivations that were done at one moment on the requests of one person.
 
-    `by` is a digest of the name, so that no name stands where `org erase` does not reach.  It keeps
-    a name from being read, not from being guessed; the journal has the name itself.
+    `by` is a digest of the name: `org erase` does not reach the safeguards, so they hold no name.
+    A digest keeps a name from being read, not from being guessed; the journal has the name itself.
     """
 
     at: datetime
@@ -37,13 +37,13 @@ class RequestCount:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """One side of the guard lets nothing through since `at`.
+    """One side of the guard allows nothing since `at`.
 
     `by` is the operator, or None: the clock jumped, or a limit was reached.  By a limit, `counted`
     is what the hour held of at most `limit`; for requests also `which` limit, and the request that
     would have gone past.
-    `allowance`: how many an operator lets through all the same.  `event`: the `guard.tripped` that
-    said so; None: not known.
+    `allowance`: how many an operator allows all the same.  `event`: the `guard.tripped` that was
+    published; None: not known.
     """
 
     at: datetime
@@ -59,19 +59,19 @@ class Trip:
 
 @dataclass(frozen=True, slots=True)
 class Safeguards:
-    """What keeps the fleet from mass harm.
+    """The guard's state.
 
-    `recent` and `control_plane`: the harmful steps of the last hour, and the entries into
+    `recent` and `control_plane`: the destructive steps of the last hour, and the entries into
     `control_plane_loss`; `trip`: that of the guard for steps.  `requested` and `requests_trip`: the
     same of requested deactivations.  `sequence` is that of the worker's newest event; 0: none yet.
-    `silences`: the newest day on which each feed was called silent; `unreadable`: that on which
-    records of it that name nobody were said to put decisions off.  `clock_ahead`: by how much the
-    clock of decisions was ahead of a worker's own when they last parted; `clock_jumped_at`: when it
-    ran ahead, until an operator releases the guard for steps.
+    `silences`: the newest day on which each feed was reported silent; `unreadable`: that on which
+    its unreadable records that name nobody were reported to postpone decisions.  `clock_ahead`: by
+    how much the clock of decisions was ahead of a worker's own when they last parted;
+    `clock_jumped_at`: when it ran ahead, until an operator releases the guard for steps.
 
     `set_back_at`: when the database was found to hold less than the topics; until it is recovered
-    nothing harmful is done, and the guard is not released.  `epoch`: how often it was recovered;
-    `epoch_open`: that recovery is under way.
+    nothing destructive is done, and the guard is not released.  `epoch`: how often it was
+    recovered; `epoch_open`: that recovery is under way.
     """
 
     recent: tuple[StepCount, ...] = ()
@@ -89,12 +89,12 @@ class Safeguards:
     epoch_open: bool = False
 
     def destructive_steps_since(self, since: datetime) -> int:
-        """How many harmful steps were taken after a moment."""
-        return steps_of(harm for harm in self.recent if harm.at > since)
+        """How many destructive steps were taken after a moment."""
+        return steps_of(each for each in self.recent if each.at > since)
 
     def control_plane_since(self, since: datetime) -> int:
         """How many entries into `control_plane_loss` there were after a moment."""
-        return steps_of(harm for harm in self.control_plane if harm.at > since)
+        return steps_of(each for each in self.control_plane if each.at > since)
 
     def requested_since(self, since: datetime) -> dict[str, int]:
         """How many requested deactivations were done after a moment, by the digest of who asked."""
@@ -112,4 +112,4 @@ def clock_moved(known: timedelta, ahead: timedelta) -> bool:
 
 def steps_of(counted: Iterable[StepCount]) -> int:
     """How many steps those are."""
-    return sum(harm.steps for harm in counted)
+    return sum(each.steps for each in counted)

@@ -1,6 +1,6 @@
 """Brings an organization's state in line with its plans, its deadlines and the time.
 
-News cancel and reinstate; every later step, and every notice, waits for its deadline.
+News of plans cancels and reinstates; every later step, and every notice, waits for its deadline.
 """
 
 from dataclasses import dataclass, field, replace
@@ -39,10 +39,10 @@ REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """An organization before and after a look at it.
+    """What a decision made of one organization.
 
-    `due_at`: when to look again; None: only on news.  `idle`: nothing is ahead but, perhaps, looks
-    at what waits.  `view` is how the organization stands after it.
+    `due_at`: when it must be decided on again; None: only on news.  `idle`: nothing is ahead but,
+    perhaps, checks of something that waits.  `view`: the organization after the decision.
     """
 
     before: Organization
@@ -54,11 +54,15 @@ class CaseResult:
 
 
 def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
-    """Decide what is to be decided about the organization of a case, now.
+    """Decide everything there is to decide on the organization of a case, now.
 
-    Total: every state meets every set of plans.  An organization that was never created keeps what
-    was told of it, and nothing is decided until it is; of one that was erased, nothing ever again.
-    Only a request of Support is refused.
+    Total: every state meets every set of plans.  Of an organization that was never created, facts
+    are kept and nothing is decided; of one that was erased, nothing is ever decided again.  In both
+    cases a request of Support is refused.
+
+    The order matters: holds expire first, for they decide whether a notice stands; plans come
+    before deadlines, so that a plan that is active again stops a step that is due at the same
+    moment; and a request is answered last, after all that it caused.
     """
     if not case.organization.exists:
         if request is not None:
@@ -81,7 +85,7 @@ def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
 
 
 def case_result(case: Case) -> CaseResult:
-    """What a case has come to."""
+    """The result of a case as it stands now, with when to decide on it again."""
     moments, looks = _moments(case), _rechecks(case)
     due_at = min([*moments, *looks], default=None)
     return CaseResult(case.before, case.organization, tuple(case.events), due_at, not moments, case)
@@ -91,7 +95,9 @@ def case_result(case: Case) -> CaseResult:
 
 
 def _let_holds_expire(case: Case) -> None:
-    """An expired hold is as a released one: the dwell counts anew (section 7)."""
+    """Remove expired holds; with the last one the dwell begins anew, as after a release (section
+    7).
+    """
     holds = case.organization.holds
     standing = tuple(h for h in holds if h.expires_at is None or case.now < h.expires_at)
     if standing != holds:
@@ -100,8 +106,10 @@ def _let_holds_expire(case: Case) -> None:
 
 
 def _act(case: Case, request: SupportRequested) -> support.Answer:
-    """What is asked for meets the organization as its plans have it by then; but who asks for a
-    reinstatement brings about the one that is possible.
+    """Handle a request of Support, on the organization as its plans have it by now.
+
+    Before a requested reinstatement the plans may only cancel: the reinstatement that is possible
+    is then done because it was requested.
     """
     if request.request is REINSTATE:
         _cancel_without_a_plan(case)
@@ -148,8 +156,9 @@ def _wait_for_completion(case: Case) -> None:
 
 
 def _withdraw_what_no_longer_stands(case: Case) -> None:
-    """A notice is withdrawn under a hold, and where no plan has ended after all; one of inactivity,
-    also by use, a plan or a tier.
+    """Withdraw a notice under a hold, and where no plan has ended after all.
+
+    A notice of inactivity is also withdrawn after use, and where a plan or the tier forbids it.
     """
     notice = case.organization.notice
     if notice is None:
@@ -165,7 +174,7 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
 
 
 def _renew_a_notice_after_a_long_wait(case: Case) -> None:
-    """What was announced long ago and then waited is announced anew (section 12)."""
+    """Withdraw a notice whose step waited for long, so that it is announced anew (section 12)."""
     notice = case.organization.notice
     if notice is None or _waits(case, case.organization) or not _waits(case, case.before):
         return
@@ -183,7 +192,7 @@ def _waits(case: Case, organization: Organization) -> bool:
 
 
 def _forget_what_is_no_longer_withheld(case: Case) -> None:
-    """A step that has been put off is no longer one that the guard withholds."""
+    """A step that is not due any more is not withheld by the guard either."""
     if case.organization.withheld_at is not None:
         due = next_due(case)
         if due is None or due.at > case.now:
@@ -191,7 +200,7 @@ def _forget_what_is_no_longer_withheld(case: Case) -> None:
 
 
 def _moments(case: Case) -> list[datetime]:
-    """When the organization must be looked at though nothing is heard, silent feeds aside.
+    """When the organization must be decided on though no news comes, checks aside.
 
     A step that the guard withholds waits for its release, not for the clock.
     """
@@ -209,8 +218,9 @@ def _moments(case: Case) -> list[datetime]:
 
 
 def _rechecks(case: Case) -> list[datetime]:
-    """The next look at a feed that is silent; and at what is pending, since it has no deadline and
-    what is heard of others may change whose plan it waits for.
+    """When something that waits is checked again: a silent feed, and a pending reinstatement.
+
+    The latter has no deadline, and news of other organizations may change whose plan it waits for.
     """
     organization, postponed_to = case.organization, postponed_until(case)
     looks = []
@@ -226,7 +236,7 @@ def _rechecks(case: Case) -> list[datetime]:
 
 
 def _call_for_final_reports(case: Case) -> None:
-    """The marketplace still takes the last usage for a while, once per end (section 9)."""
+    """Publish until when the last usage can be reported, once for each end (section 9)."""
     called = {each.subscription: each for each in case.organization.reported}
     ends = {
         each.subscription.key: usage_closed_at(each, case.organization.id)

@@ -10,7 +10,7 @@ from marketplace_worker.lifecycle.vocabulary import PlanType
 
 
 def snapshot(view: OrganizationView, *, revision: int, causation_id: str) -> Snapshot:
-    """An organization as a whole, for those who were not there; it must have been created."""
+    """The snapshot of an organization, which must have been created."""
     organization = view.organization
     assert organization.creation is not None
     assert organization.tier is not None

@@ -1,4 +1,4 @@
-"""What Support asks for: judged, done, answered (lifecycle.md sections 6 and 7)."""
+"""Requests of Support: refused or done, and answered (lifecycle.md sections 6 and 7)."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,15 +19,15 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request.  `code` is None where it was completed; `message` is a sentence."""
+    """The answer to a request.  `code` is None where it was completed; `message` is a sentence."""
 
     code: Refusal | None
     message: str
 
 
 def handle(case: Case, request: SupportRequested) -> Answer:
-    """Do what is asked, or refuse it; what comes of it for the state is settled afterwards."""
-    refused = judge(case, request)
+    """Do what is requested, or refuse it.  `settle` then decides what follows for the state."""
+    refused = refusal_of(case, request)
     if refused is not None:
         return refused
     match request.request:
@@ -50,13 +50,13 @@ def handle(case: Case, request: SupportRequested) -> Answer:
 
 
 def emit_answer(case: Case, request: SupportRequested, answer: Answer) -> None:
-    """Answer the request, after all that it caused."""
+    """Publish the answer; it comes after all that the request caused."""
     kind, details = answer_draft(request, answer)
     case.emit([(kind, details)], effective_at=case.now)
 
 
 def answer_draft(request: SupportRequested, answer: Answer) -> tuple[EventKind, SupportDetails]:
-    """The event of an answer."""
+    """The event that publishes an answer, not emitted yet."""
     completed = answer.code is None
     details = SupportDetails(
         request.identity.id, request.request, answer.code, answer.message, request.requested_by
@@ -85,9 +85,10 @@ _ASK_AGAIN = (
 # --- judging --------------------------------------------------------------------------------------
 
 
-def judge(case: Case, request: SupportRequested) -> Answer | None:
-    """Why the request is refused; None: it is not.  What is not valid is refused for that before
-    it is for anything else (lifecycle.md section 11).
+def refusal_of(case: Case, request: SupportRequested) -> Answer | None:
+    """Why the request is refused; None: it is not.
+
+    An invalid request is refused for that before anything else (lifecycle.md section 11).
     """
     invalid = _problem(case, request)
     if invalid is not None:
@@ -112,7 +113,7 @@ def judge(case: Case, request: SupportRequested) -> Answer | None:
 
 
 def _problem(case: Case, request: SupportRequested) -> str | None:
-    """What is wrong with the request itself; None: nothing."""
+    """What is invalid about the request itself; None: nothing."""
     if request.problem is not None:
         return request.problem
     if request.grant_until is not None and request.grant_until <= case.now:
@@ -226,7 +227,7 @@ def _deactivate(case: Case, request: SupportRequested) -> Answer:
 
 
 def _reinstate(case: Case, request: SupportRequested) -> Answer:
-    """Every plan that is pending is proved (section 11)."""
+    """Prove every pending plan, and add the grant if one is requested (section 11)."""
     proofs = [
         Proof(interval.subscription, case.now, CompletedBy.SUPPORT)
         for interval in case.covered.waiting

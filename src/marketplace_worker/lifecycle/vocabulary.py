@@ -1,4 +1,4 @@
-"""The words that everything else is made of: ids, and the domain's closed sets."""
+"""Ids, and the closed sets of values that the whole domain uses."""
 
 import re
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class PlanType(StrEnum):
 
 
 class Tier(StrEnum):
-    """What the organization pays for beside a marketplace; only `free` is ever inactive."""
+    """What the organization pays for besides a marketplace; only `free` can become inactive."""
 
     FREE = "free"
     PLUS = "plus"
@@ -106,7 +106,7 @@ class DeactivationCause(StrEnum):
 
 
 class ActivityFeed(StrEnum):
-    """What tells us that organizations are in use (lifecycle.md section 5)."""
+    """The feeds that report the use of organizations (lifecycle.md section 5)."""
 
     LOGINS = "logins"
     API_REQUESTS = "api_requests"
@@ -142,7 +142,7 @@ class RequestLimit(StrEnum):
 
 
 class HoldKind(StrEnum):
-    """Why nothing may be taken from an organization for now."""
+    """Why no step may be taken on an organization for now."""
 
     LEGAL = "legal"
     COMMERCIAL = "commercial"

@@ -1,4 +1,4 @@
-"""What the worker's own events tell, of the guard and of the feeds (lifecycle.md section 9)."""
+"""Details of the worker's own events, on the guard and on feeds (lifecycle.md section 9)."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +14,7 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class GuardTrippedDetails:
-    """`guard.tripped`: one side of the guard, or both, let nothing through from here on.
+    """`guard.tripped`: one side of the guard, or both, allow nothing from here on.
 
     By a limit: `counted` within the hour, of at most `limit`; `which` limit and by which request,
     where it is that of requests.  By hand: `by` the operator, with neither.  `added_to`: the event
