@@ -288,7 +288,7 @@ def check_step(world: World, told: DecisionRecord, result: CaseResult, event: Ev
             assert now >= max(before.entered_at, before.dwells_from or before.entered_at) + dwell
     # section 3, 6, and section 5: a commitment that was bought finds its data
     if state in HARMFUL:
-        own = [each for each in after.commitments if before.keeps(each.told_at)]
+        own = [each for each in after.commitments if before.keeps(each.updated_at)]
         assert not any(now < each.starts_at for each in own)
     # 3: announced, at least the lead before, and not before the date that was named
     if state in HARMFUL:

@@ -51,14 +51,14 @@ class StoredCreation(Shape):
 
 
 @stores(organization.Commitment)
-class StoredCommitment(Shape):
+class StoredCommitment(Shape, rename={"updated_at": "told_at"}):
     """A commitment."""
 
     commitment_id: str
     starts_at: datetime
     ends_at: datetime
     linked_at: datetime
-    told_at: datetime
+    updated_at: datetime
     id: str
 
 

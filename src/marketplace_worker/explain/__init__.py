@@ -1,16 +1,16 @@
 """Why an organization is as it is, what comes next by which rule, and what would stop it.
 
-Pure, and total: every organization has an explanation, whatever its state.  `values` is what can be
-said, `for_operators` and `for_customers` put it into words.
+Pure, and total: every organization has an explanation, whatever its state.  `values` is the
+explanation, `for_operators` and `for_customers` put it into words.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
 
 from marketplace_worker.explain.customers import for_customers
+from marketplace_worker.explain.finding_remedies import remedies
 from marketplace_worker.explain.operators import for_operators
 from marketplace_worker.explain.situation import case_of, next_change, why
-from marketplace_worker.explain.stopping import remedies
 from marketplace_worker.explain.values import Explanation
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -25,7 +25,7 @@ __all__ = ["Explanation", "explain", "for_customers", "for_operators"]
 def explain(
     organization: Organization, fleet: Fleet, policies: Policies, *, now: datetime
 ) -> Explanation:
-    """Explain an organization as it stands on file; a worker may still have to look at it."""
+    """Explain an organization as it is stored; a worker may still have to decide on it."""
     case = case_of(organization, fleet, policies, now=now)
     comes = next_change(case)
     created_at = organization.creation.occurred_at if organization.creation else None

@@ -86,7 +86,7 @@ _KIND_OF_EVENT = {
     EventKind.REINSTATEMENT_PENDING: ForecastKind.REINSTATEMENT_PENDING,
     EventKind.REINSTATEMENT_LAPSED: ForecastKind.REINSTATEMENT_LAPSED,
 }
-"""The events that say what happens; the others are their effects."""
+"""The events of what happens; the others are their effects."""
 
 
 def forecast(
@@ -184,14 +184,14 @@ def _blocked(
 
 def continue_feeds(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
     """The same feeds, as if they delivered events all the time from now on."""
-    days = {feed: dict(heard) for feed, heard in feeds.days.items()}
-    for heard in days.values():
+    days = {feed: dict(ranges) for feed, ranges in feeds.days.items()}
+    for ranges in days.values():
         day = now.date()
         while day <= until.date():
             begins = max(datetime.combine(day, time(0), UTC), now)
             ends = datetime.combine(day, time.max, UTC)
-            known = heard.get(day)
-            heard[day] = DayRange(min(known.first_at, begins) if known else begins, ends)
+            known = ranges.get(day)
+            ranges[day] = DayRange(min(known.first_at, begins) if known else begins, ends)
             day += timedelta(days=1)
     return Feeds(days, feeds.possible_use)
 
@@ -203,12 +203,12 @@ def first_trip(
 
     `coming` in order of time; `population`: organizations not deactivated.
     """
-    harmful = _Hour(safeguards.recent, destructive_step_limit(guard, population))
+    destructive = _Hour(safeguards.recent, destructive_step_limit(guard, population))
     losses = _Hour(safeguards.control_plane, control_plane_limit(guard, population))
     for each in coming:
         if each.stopped_by is not None:
             continue
-        if each.what.destructive and not harmful.holds(each.at):
+        if each.what.destructive and not destructive.holds(each.at):
             return each
         if each.what is ForecastKind.CONTROL_PLANE_LOSS and not losses.holds(each.at):
             return each
@@ -219,7 +219,7 @@ class _Hour:
     """Counts steps of one kind over a sliding hour."""
 
     def __init__(self, recent: tuple[StepCount, ...], most: int) -> None:
-        self._times = deque(sorted(harm.at for harm in recent for _ in range(harm.steps)))
+        self._times = deque(sorted(each.at for each in recent for _ in range(each.steps)))
         self._most = most
 
     def holds(self, at: datetime) -> bool:

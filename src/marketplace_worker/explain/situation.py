@@ -130,10 +130,10 @@ def next_change(case: Case) -> NextChange:
     looked = settle(_again(case)).organization
     if (looked.state, looked.entered_at) != (organization.state, organization.entered_at):
         return _overdue(case, looked)
-    heard = _again(case, looked)
+    settled = _again(case, looked)
     if looked.state is State.ACTIVE:
-        return _next_of_active(heard)
-    return _next_of_cancellation(heard)
+        return _next_of_active(settled)
+    return _next_of_cancellation(settled)
 
 
 def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
@@ -249,7 +249,7 @@ def next_beginning(covered: Coverage, now: datetime) -> ActiveInterval | None:
 def _awaits(case: Case, step: State) -> AwaitsCompletion:
     pending, interval = case.organization.pending, case.covered.pending(case.moment)
     assert pending is not None
-    assert interval is not None, "what is pending has just been looked at"
+    assert interval is not None, "what is pending has just been settled"
     return AwaitsCompletion(
         pending.subscription,
         pending.completed_by,

@@ -1,4 +1,4 @@
-"""An explanation as a value: closed sets of what can be said of an organization.
+"""An explanation as a value: closed sets of reasons, next changes and remedies.
 
 `operators` and `customers` put it into words; nothing here is a sentence.
 """
@@ -41,7 +41,7 @@ class PlanOnFile:
 
 @dataclass(frozen=True, slots=True)
 class NotCreated:
-    """Nobody told of its creation.  `kept`: something else was told, and waits for that."""
+    """Its creation is not known.  `kept`: other facts about it are kept until it is."""
 
     kept: bool
     kind: Literal["not_created"] = "not_created"
@@ -111,7 +111,7 @@ class NoChangeReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NothingComes:
-    """It stays as it is until something is heard."""
+    """It stays as it is until news comes."""
 
     because: NoChangeReason
     kind: Literal["nothing"] = "nothing"
@@ -199,7 +199,7 @@ class UnreadRecords:
 
 @dataclass(frozen=True, slots=True)
 class StepPostponed:
-    """It would be deactivated for inactivity, but a feed was silent or may hide its use; looked at
+    """It would be deactivated for inactivity, but a feed was silent or may hide its use; checked
     again then.
     """
 
@@ -281,5 +281,5 @@ class Explanation:
     @property
     def state(self) -> State:
         """The state it is in."""
-        assert self.standing.state is not None, "what is explained is told as it is stored"
+        assert self.standing.state is not None, "a stored organization is explained in its state"
         return self.standing.state

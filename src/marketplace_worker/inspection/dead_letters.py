@@ -53,7 +53,7 @@ class RedriveOutcome(StrEnum):
 class RedrivePreview:
     """What would become of one dead letter.
 
-    `facts` are what its record says, in words, each with whether it was taken before.
+    `facts` are what its record says, in words, each with whether it is known already.
     """
 
     summary: LetterSummary
@@ -112,18 +112,18 @@ async def preview_redrive(
 ) -> AsyncIterator[RedrivePreview]:
     """What a redrive would make of these, in the order of refusal; reads, and writes nothing.
 
-    Of all of them only the identities that they tell stay in memory.
+    Of all of them only the identities of their facts stay in memory.
     """
     known: set[Identity] = set()
     in_order = sorted(ids)
     for begin in range(0, len(in_order), PAGE):
         async with one_moment(inspector.pool) as conn:
             letters = await dead_letters.read(conn, in_order[begin : begin + PAGE])
-            said = [(each, _read(each, reader)) for each in letters]
-            asked = {fact.identity for _, what in said for fact in _facts(what)}
+            read = [(each, _read(each, reader)) for each in letters]
+            asked = {fact.identity for _, what in read for fact in _facts(what)}
             known |= await journal.known(conn, asked)
-        for letter, what in said:
-            yield _prospect(letter, what, known)
+        for letter, what in read:
+            yield _preview(letter, what, known)
 
 
 ReadResult = Sequence[Fact | Malformed] | Exception | None
@@ -143,21 +143,21 @@ def _read(letter: DeadLetter, reader: RecordReader) -> ReadResult:
         return bug
 
 
-def _facts(said: ReadResult) -> Iterator[Fact]:
-    if isinstance(said, Sequence):
-        yield from (each for each in said if not isinstance(each, Malformed))
+def _facts(read: ReadResult) -> Iterator[Fact]:
+    if isinstance(read, Sequence):
+        yield from (each for each in read if not isinstance(each, Malformed))
 
 
-def _prospect(letter: DeadLetter, said: ReadResult, known: set[Identity]) -> RedrivePreview:
-    """`known` is what was taken before; what this one would tell is added to it."""
-    if said is None:
+def _preview(letter: DeadLetter, read: ReadResult, known: set[Identity]) -> RedrivePreview:
+    """`known`: the identities that are known already; those of this one's facts are added."""
+    if read is None:
         return RedrivePreview(letter.summary, RedriveOutcome.LEAVE)
-    if isinstance(said, Exception):
-        return RedrivePreview(letter.summary, RedriveOutcome.FAIL, Malformed(type(said).__name__))
-    own = said[letter.summary.part] if letter.summary.part < len(said) else None
+    if isinstance(read, Exception):
+        return RedrivePreview(letter.summary, RedriveOutcome.FAIL, Malformed(type(read).__name__))
+    own = read[letter.summary.part] if letter.summary.part < len(read) else None
     refusal = own if isinstance(own, Malformed) else None
     facts = [
-        (_named(each), _counted_or_known(each, letter.summary, known)) for each in _facts(said)
+        (_named(each), _counted_or_known(each, letter.summary, known)) for each in _facts(read)
     ]
     return RedrivePreview(
         letter.summary, RedriveOutcome.REFUSE if refusal else RedriveOutcome.TAKE, refusal, facts

@@ -42,7 +42,7 @@ from marketplace_worker.store.journal import HistoryEntry
 PAGE = 500
 
 Notable = Mapping[tuple[SubscriptionKey, str], NotableLink]
-"""The links that a person should look at, by subscription and the link's id."""
+"""The links that a person should check, by subscription and the link's id."""
 
 ERASED = "erased"
 """In place of who and what, where that was erased."""
@@ -62,7 +62,7 @@ class HistoryLine:
 
     `at` is when it was decided, `occurred_at` when it happened by the sender's clock, or from when
     an event counts.  `what` is the kind of the fact, the states of the transition, or the kind of
-    the event; `about` what else there is to say.  `outcome` is that of the fact.  `sequence`: of an
+    the event; `about` its details.  `outcome` is that of the fact.  `sequence`: of an
     event.
     """
 
@@ -237,7 +237,7 @@ def _about_restore(fact: PublishedBefore | ClosureJudged) -> Mapping[str, Any]:
 
 
 def _about_link(link: NotableLink | None) -> Mapping[str, Any]:
-    """What a person should look at of a link."""
+    """What a person should check about a link."""
     if link is None:
         return {}
     return {

@@ -16,7 +16,7 @@ from marketplace_worker.store.database import one_moment
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One organization.  `snapshot` is None, and `explanation` says so, where it was never created;
+    """One organization.  `snapshot` is None where it was never created;
     `seen`: when it was last in use.
     """
 
@@ -27,7 +27,7 @@ class Report:
 
 
 async def report(inspector: Inspector, organization: OrganizationId) -> Report:
-    """Read and explain an organization, also one that nobody ever told of."""
+    """Read and explain an organization, also one that is not known."""
     async with one_moment(inspector.pool) as conn:
         # Whether it could come back depends on who has its owner's email now.
         view = await load_view(conn, inspector, [organization], owners_of=[organization])

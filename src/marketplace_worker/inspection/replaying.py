@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Verification:
-    """What was looked at, and what was found."""
+    """How much was compared, and what was found."""
 
     organizations: int = 0
     subscriptions: int = 0
@@ -59,7 +59,7 @@ async def verify(
     """Compare all, or one organization with all that belongs to it; yields each page's finding.
 
     Each page is of one moment, so workers may go on meanwhile.  In memory is one page with all that
-    belongs to it; and of what was looked at with a page, what is still to come (`ahead`).
+    belongs to it; and of what was compared with a page, what is still to come (`ahead`).
     """
     if only is not None:
         yield (await _verify_page(inspector, {only}, set())).verification
@@ -94,7 +94,7 @@ async def _verify_organizations(inspector: Inspector) -> AsyncIterator[Verificat
 
 
 async def _verify_subscriptions(inspector: Inspector) -> AsyncIterator[Verification]:
-    """Those that belong to no organization; the others were looked at with theirs."""
+    """Those that belong to no organization; the others were compared with theirs."""
     ahead: set[SubscriptionKey] = set()
     last: SubscriptionKey | None = None
     while keys := await _page_of_subscriptions(inspector, last):
@@ -136,7 +136,7 @@ async def _page_alone(inspector: Inspector, after: int) -> list[StoredEntry]:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What was looked at together, and what was found."""
+    """What was compared together, and what was found."""
 
     group: ReplayGroup
     verification: Verification
@@ -231,7 +231,7 @@ def _fields(
 def _compare_history(
     stored: Mapping[tuple[Identity, OrganizationId], RecordedDecision], replayed: ReplayResult
 ) -> Iterator[Difference]:
-    """What each fact made of whom; a look that said nothing may be written down or not."""
+    """What each fact decided on whom; a decision without events may be stored or not."""
     for (identity, id_), written in stored.items():
         if identity in replayed.covered:
             continue

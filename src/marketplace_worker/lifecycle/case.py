@@ -227,7 +227,9 @@ class Case(OrganizationView):
         return SubscriptionsDetails(
             self.covered.subscriptions,
             tuple(
-                c.commitment_id for c in organization.commitments if organization.keeps(c.told_at)
+                c.commitment_id
+                for c in organization.commitments
+                if organization.keeps(c.updated_at)
             ),
             tuple(g.id for g in organization.grants if organization.keeps(g.starts_at)),
         )

@@ -81,10 +81,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a fact came to.  `results` has every organization that was looked at, by id.
+    """What a fact came to.  `results`: of every organization that was settled, in order.
 
     `safeguards` are as they are after it, and `worker_events` are the worker's own.
-    `answers`: what it was told of the whole fleet.
+    `answers`: what was read of the whole fleet.
     """
 
     outcome: Outcome
@@ -97,7 +97,7 @@ class Decision:
     @property
     def events(self) -> tuple[Event, ...]:
         """What is to be published, in order: the answer to a request comes after all that the
-        request caused, also after what the worker itself has to say (lifecycle.md section 11).
+        request caused, also after the worker's own events (lifecycle.md section 11).
         """
         return (*self.worker_events, *(event for result in self.results for event in result.events))
 
@@ -112,7 +112,7 @@ def decide(
 ) -> Decision:
     """Decide on one fact at `now`.  The fleet is read and stays as it is.
 
-    `recalled`: the fact is folded again, and is told of the fleet what it was told then.
+    `recalled`: the fact is replayed, with these answers instead of what the guard says now.
     """
     guard = GuardSession(fleet.safeguards, recalled)
     decider = _Decider(fleet, policies, guard, now, fact.identity)

@@ -25,7 +25,7 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """A marketplace said something about a subscription.
+    """A marketplace sent a notification about a subscription.
 
     `notification` is the marketplace's own word for it (`License Updated`, `Suspend`), for the
     journal and the log.
@@ -236,7 +236,7 @@ class EpochCompleted:
 @dataclass(frozen=True, slots=True)
 class PublishedBefore:
     """The topics hold more of an organization than the database does: its newest event and snapshot
-    there, and why it was deactivated, where that is what they said of it last.
+    there, and why it was deactivated, where that is its last published state.
     """
 
     identity: Identity
@@ -292,7 +292,7 @@ class LoggedIn:
 
     @property
     def feed(self) -> ActivityFeed:
-        """What told it."""
+        """The feed that reported it."""
         return ActivityFeed.LOGINS
 
 
@@ -308,7 +308,7 @@ class ApiRequested:
 
     @property
     def feed(self) -> ActivityFeed:
-        """What told it."""
+        """The feed that reported it."""
         return ActivityFeed.API_REQUESTS
 
 

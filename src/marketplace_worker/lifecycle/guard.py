@@ -283,11 +283,11 @@ class GuardSession:
         self, feed: ActivityFeed, last_heard_at: datetime | None, now: datetime, causation_id: str
     ) -> None:
         today = now.date()
-        said = dict(self.safeguards.silences)
-        if said.get(feed) == today:
+        reported = dict(self.safeguards.silences)
+        if reported.get(feed) == today:
             return
         self.safeguards = replace(
-            self.safeguards, silences=tuple(sorted((said | {feed: today}).items()))
+            self.safeguards, silences=tuple(sorted((reported | {feed: today}).items()))
         )
         details = SilentFeedDetails(feed, today, last_heard_at)
         self.emit(EventKind.ACTIVITY_FEED_SILENT, details, now=now, causation_id=causation_id)
@@ -297,8 +297,8 @@ class GuardSession:
     ) -> None:
         today = now.date()
         if unreadable.organization is None:
-            said = dict(self.safeguards.unreadable) | {unreadable.feed: today}
-            self.safeguards = replace(self.safeguards, unreadable=tuple(sorted(said.items())))
+            reported = dict(self.safeguards.unreadable) | {unreadable.feed: today}
+            self.safeguards = replace(self.safeguards, unreadable=tuple(sorted(reported.items())))
         details = UnreadableFeedDetails(unreadable.feed, today, unreadable.organization)
         self.emit(EventKind.ACTIVITY_FEED_UNREADABLE, details, now=now, causation_id=causation_id)
 

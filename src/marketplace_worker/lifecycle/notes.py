@@ -145,8 +145,9 @@ class Note:
     """What a subscription's register keeps of one notification.
 
     `rank` is its row in the tables of marketplaces.md section 1: at equal times the later row comes
-    later.  The other fields are None where the notification does not tell.  `plan_type_settled`:
-    this plan type outranks what other notifications say (AWS SNS: entitlement-updated).
+    later.  The other fields are None where the notification does not have them.
+    `plan_type_settled`: this plan type outranks what other notifications say (AWS SNS:
+    entitlement-updated).
 
     `operation`: the operation of which this is one report, unique within the subscription; None: it
     is the only report of its own.  `progress`: how far that operation is (marketplaces.md section
@@ -154,7 +155,7 @@ class Note:
     as an operation of its own that succeeded.
 
     `licence`: the licence of an AWS agreement that the notification names.  `term_started`: Azure;
-    False where it tells a term without dates, which means never activated.  `closes_usage`: Google
+    False where it has a term without dates, which means never activated.  `closes_usage`: Google
     and Azure; the last usage is to be reported after this end (AWS: after every end).  A note that
     was stored before this field existed calls for no report: its end is long past.
     """

@@ -57,14 +57,14 @@ class Creation:
 class Commitment:
     """A plan that begins and ends by itself: in force in `[starts_at, ends_at)`.
 
-    `linked_at` is when it was linked first, `told_at` when it was reported as it stands.
+    `linked_at` is when it was linked first, `updated_at` when it was reported as it stands.
     """
 
     commitment_id: str
     starts_at: datetime
     ends_at: datetime
     linked_at: datetime
-    told_at: datetime
+    updated_at: datetime
     id: str
 
 
@@ -116,17 +116,17 @@ class Reported:
     def missing(self, ends: Sequence[datetime]) -> list[datetime]:
         """Those, of all ends in order, that were not called for.
 
-        An end of which old news tells an earlier time is the same end: no other lies between.
+        An end that old news moves to an earlier time is the same end: no other lies between.
         """
         called = {bisect_right(ends, at) - 1 for at in self.closed_at}
         return [at for n, at in enumerate(ends) if n >= self.ends and n not in called]
 
     def with_all(self, ends: Sequence[datetime]) -> "Reported":
         """With each of them called for."""
-        told = ends if self.ends else self.missing(ends)
-        if not told:
+        new = ends if self.ends else self.missing(ends)
+        if not new:
             return self
-        closed_at = sorted({*self.closed_at, *told})
+        closed_at = sorted({*self.closed_at, *new})
         return Reported(self.subscription, closed_at=tuple(closed_at[-KEPT_MAX:]))
 
 
@@ -146,9 +146,9 @@ class Organization:
 
     `dwells_from`: from when its dwell counts where that is later, after a hold.  `withheld_at`:
     when the guard withheld the step that is due.  `postponed_until`: when its inactivity is looked
-    at again, after a feed was silent or might hide its use; `unreadable`: the newest day on which
-    it was said of a feed that its unreadable records may be its use.  `erased_at`: when all that
-    was personal of it was erased.  `decided_at`: when anything was said of it last; its time never
+    at again, after a feed was silent or might hide its use; `unreadable`: the newest day on which a
+    feed was reported whose unreadable records may be its use.  `erased_at`: when all that was
+    personal of it was erased.  `decided_at`: when an event of it was last decided; its time never
     goes back before that, whatever a clock does.  `sequence` is that of its newest event,
     `revision` that of its newest snapshot; 0: none yet.  `published_closed`: for what it was
     deactivated as the topics have it, where a restore has lost that: until a person has judged it,
@@ -224,8 +224,8 @@ class Organization:
 
     @property
     def watched_feeds(self) -> frozenset[ActivityFeed]:
-        """Whose events may change what is decided as soon as they are heard: a sign-in completes a
-        reinstatement, any use withdraws a notice of inactivity.
+        """The feeds whose events may change a decision as soon as they arrive: a sign-in completes
+        a reinstatement, any use withdraws a notice of inactivity.
         """
         if self.state.in_cancellation:
             return frozenset({ActivityFeed.LOGINS})
@@ -290,11 +290,11 @@ class Organization:
 
     def with_creation(self, fact: Created) -> "Organization":
         """The oldest report of the creation counts; tier and owner are the newest (section 11)."""
-        told = Creation(
+        new = Creation(
             fact.occurred_at, fact.identity.id, fact.billing_cycle_anchor or fact.occurred_at
         )
         before = self.creation
-        oldest = told if before is None else min(before, told, key=lambda c: (c.occurred_at, c.id))
+        oldest = new if before is None else min(before, new, key=lambda c: (c.occurred_at, c.id))
         return replace(
             self,
             creation=oldest,
@@ -304,29 +304,29 @@ class Organization:
 
     def with_tier(self, fact: TierChanged) -> "Organization":
         """The newest tier counts."""
-        told = LatestWins(fact.occurred_at, fact.identity.id, fact.tier)
-        return replace(self, tier=_newer(self.tier, told))
+        new = LatestWins(fact.occurred_at, fact.identity.id, fact.tier)
+        return replace(self, tier=_newer(self.tier, new))
 
     def with_owner(self, fact: OwnerChanged) -> "Organization":
         """The newest owner counts."""
-        told = LatestWins(fact.occurred_at, fact.identity.id, fact.owner)
-        return replace(self, owner=_newer(self.owner, told))
+        new = LatestWins(fact.occurred_at, fact.identity.id, fact.owner)
+        return replace(self, owner=_newer(self.owner, new))
 
     def with_commitment(self, fact: CommitmentLinked) -> "Organization":
         """A commitment with a known id is replaced by the newest report; its first link stays."""
-        told = Commitment(
+        new = Commitment(
             fact.commitment_id,
             fact.starts_at,
             fact.ends_at,
             linked_at=fact.occurred_at,
-            told_at=fact.occurred_at,
+            updated_at=fact.occurred_at,
             id=fact.identity.id,
         )
         by_id = {each.commitment_id: each for each in self.commitments}
-        before = by_id.get(told.commitment_id, told)
-        by_id[told.commitment_id] = replace(
-            max(before, told, key=lambda c: (c.told_at, c.id)),
-            linked_at=min(before.linked_at, told.linked_at),
+        before = by_id.get(new.commitment_id, new)
+        by_id[new.commitment_id] = replace(
+            max(before, new, key=lambda c: (c.updated_at, c.id)),
+            linked_at=min(before.linked_at, new.linked_at),
         )
         return replace(self, commitments=tuple(by_id[key] for key in sorted(by_id)))
 
@@ -336,14 +336,16 @@ class Organization:
         """With all these ends of subscriptions reported."""
         before = {each.subscription: each for each in self.reported}
         after = before | {
-            key: before.get(key, Reported(key)).with_all(told) for key, told in ends.items() if told
+            key: before.get(key, Reported(key)).with_all(closed)
+            for key, closed in ends.items()
+            if closed
         }
         if after == before:
             return self
         return replace(self, reported=tuple(after[key] for key in sorted(after, key=by_key)))
 
     def without_personal_data(self, at: datetime) -> "Organization":
-        """Without all that is a customer's own; what is left says that it was, and is no more, and
+        """Without all personal data; what is left says that it existed, that it was erased, and
         which final reports were called for, so that none is again.
         """
         return replace(
@@ -359,8 +361,8 @@ class Organization:
 
     def with_unreadable_feeds(self, feeds: AbstractSet[ActivityFeed], day: date) -> "Organization":
         """With the day as the newest on which these feeds were reported as unreadable for it."""
-        said = dict(self.unreadable) | dict.fromkeys(feeds, day)
-        return replace(self, unreadable=tuple(sorted(said.items())))
+        reported = dict(self.unreadable) | dict.fromkeys(feeds, day)
+        return replace(self, unreadable=tuple(sorted(reported.items())))
 
     def with_proofs(self, *new: Proof) -> "Organization":
         """With more proofs that plans are its own; of the sign-ins of one UTC day, as of all
@@ -373,8 +375,8 @@ class Organization:
         for proof in proofs:
             days.get(_day(proof), []).append(proof)
         ends = {
-            day: (min(told, key=lambda each: each.at), max(told, key=lambda each: each.at))
-            for day, told in days.items()
+            day: (min(made, key=lambda each: each.at), max(made, key=lambda each: each.at))
+            for day, made in days.items()
         }
         return replace(
             self,
@@ -389,7 +391,7 @@ def _day(proof: Proof) -> object:
     return proof.subscription, proof.at.date()
 
 
-def _newer(before: LatestWins[_T] | None, told: LatestWins[_T]) -> LatestWins[_T]:
-    if before is None or (before.occurred_at, before.id) < (told.occurred_at, told.id):
-        return told
+def _newer(before: LatestWins[_T] | None, new: LatestWins[_T]) -> LatestWins[_T]:
+    if before is None or (before.occurred_at, before.id) < (new.occurred_at, new.id):
+        return new
     return before

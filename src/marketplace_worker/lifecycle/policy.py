@@ -26,7 +26,7 @@ FLOOR = max(AZURE_KEEPS_AFTER_SUSPEND, AZURE_KEEPS_AFTER_UNSUBSCRIBE)
 """No timeline deletes data sooner than the longest of the marketplaces' floors."""
 
 FEED_GAP_MIN = timedelta(days=1)
-"""Feeds are recorded by the day: a shorter gap could not be told from none."""
+"""Feeds are recorded by the day: a shorter gap would look like none."""
 
 
 @dataclass(frozen=True, slots=True)

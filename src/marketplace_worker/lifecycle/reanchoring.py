@@ -19,7 +19,7 @@ _F = TypeVar("_F")
 
 @dataclass(frozen=True, slots=True)
 class WrongClockPeriod:
-    """The clock of decisions said `since` and later when it was `ahead`."""
+    """The time in which the clock of decisions was `ahead`: by that clock, `since` and later."""
 
     since: datetime
     ahead: timedelta

@@ -20,9 +20,9 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 class Readings:
     """Inputs of a decision that no stored row holds; journalled with its fact.
 
-    `seen`: when the organizations that it looked at were last in use, and which of their earlier
+    `seen`: when the organizations that it settled were last in use, and which of their earlier
     logins proved a plan; one that never was in use is left out.  `answers`: what it read of the
-    whole fleet.  `crowded`: which billing accounts of the plans that it looked at were known to be
+    whole fleet.  `crowded`: which billing accounts of the plans that it read were known to be
     crowded (`Fleet.is_crowded`).  `answered`: the fact came late, of an organization that was
     erased, which refused it by an event; the fact itself is not kept.
     """
@@ -57,8 +57,8 @@ def _crowded(decision: Decision, fleet: Fleet) -> tuple[BillingAccount, ...]:
         plan for result in decision.results for plan in attached_to(fleet, result.organization.id)
     ]
     plans += [decision.subscription] if decision.subscription is not None else []
-    told = {(each.key.marketplace, account) for each in plans for _, account in each.accounts}
-    return tuple(sorted(told & fleet.crowded))
+    accounts = {(each.key.marketplace, account) for each in plans for _, account in each.accounts}
+    return tuple(sorted(accounts & fleet.crowded))
 
 
 def replay_refusal(organization: Organization, *, now: datetime) -> Organization:
@@ -72,7 +72,7 @@ def replay_decision(
 ) -> Decision:
     """Decide on a fact as it was decided on at `now`, and let the fleet hold it.
 
-    What the worker itself said then is not said again, and its safeguards stay as they are.
+    The worker's own events are not published again, and its safeguards stay as they are.
     """
     fleet.seen.clear()
     fleet.seen.update(readings.seen)

@@ -45,7 +45,7 @@ def _plans(organization: Organization, covered: Coverage, at: Moment) -> tuple[P
     commitments = [
         _summary(f"commitment:{each.commitment_id}", "committed", each, PlanType.COMMIT, active)
         for each in organization.commitments
-        if organization.keeps(each.told_at)
+        if organization.keeps(each.updated_at)
     ]
     grants = [
         _summary(f"grant:{each.id}", "granted", each, None, active)

@@ -180,7 +180,7 @@ def commitment_intervals(
     One that counts from its link may make another count from its own, which is later: so they are
     gone through in the order of their links, with all that has begun by then.
     """
-    commitments = [each for each in organization.commitments if organization.keeps(each.told_at)]
+    commitments = [each for each in organization.commitments if organization.keeps(each.updated_at)]
     intervals = {
         each.commitment_id: _commitment_interval(each, each.starts_at) for each in commitments
     }
@@ -217,7 +217,7 @@ def next_commitment_at(organization: Organization, now: datetime) -> datetime | 
     coming = (
         each.starts_at
         for each in organization.commitments
-        if now < each.starts_at and organization.keeps(each.told_at)
+        if now < each.starts_at and organization.keeps(each.updated_at)
     )
     return min(coming, default=None)
 
