@@ -290,7 +290,7 @@ def test_a_recalled_decision_is_told_what_it_was_told() -> None:
     assert request_deactivation(before, "ann", DAY_0, "r") is RequestVerdict.GRANTED
     for permitted in (True, False):
         for verdict in RequestVerdict:
-            watch = GuardSession(recalled=GuardAnswers(permitted, requested=verdict))
+            watch = GuardSession(replayed=GuardAnswers(permitted, requested=verdict))
             came = take_step(watch, State.SUSPENDED, 0, DAY_0)
             assert came is permitted
             assert request_deactivation(watch, "ann", DAY_0, "r") is verdict

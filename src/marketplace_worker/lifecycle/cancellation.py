@@ -34,7 +34,7 @@ class Cancellation:
 
     `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
     `moved_from` is what was decided first (None: no old news has moved it).  `correlation_id` is
-    the id of the event that began the story.  `extension`: what Support added to every offset.
+    the id of its first event.  `extension`: what Support added to every offset.
     `waited`: for which plans the clock stood still, as was known while it last waited for them.
     """
 

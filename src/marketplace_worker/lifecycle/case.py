@@ -81,7 +81,7 @@ class Case(OrganizationView):
 
     def cancel(self, last_end: ActiveInterval) -> None:
         """Begin a cancellation: the last plan has ended."""
-        story = str(
+        correlation_id = str(
             event_id(self.organization.id, self.organization.sequence + 1, EventKind.CANCELED)
         )
         notice = self.organization.notice
@@ -93,7 +93,9 @@ class Case(OrganizationView):
                 reason=StateReason(last_end.reason),
                 initiator=last_end.initiator,
                 plan_type=last_end.plan_type,
-                cancellation=Cancellation(last_end.ends_at, story, self.policies.current.version),
+                cancellation=Cancellation(
+                    last_end.ends_at, correlation_id, self.policies.current.version
+                ),
             )
         )
         details = CancellationDetails(self.schedule(), held=self.organization.held(self.now))
@@ -165,7 +167,7 @@ class Case(OrganizationView):
         """End the cancellation: it has an active plan again.  Undoes what was revoked, no more."""
         before = self.organization
         assert before.cancellation is not None
-        story = before.cancellation.correlation_id
+        correlation_id = before.cancellation.correlation_id
         self.update(
             replace(
                 self.organization,
@@ -176,8 +178,12 @@ class Case(OrganizationView):
                 cancellation=None,
             )
         )
-        self.emit(effects.of_reinstatement(before.state), effective_at=self.now, story=story)
-        self._emit_withdrawn(before.notice, story)
+        self.emit(
+            effects.of_reinstatement(before.state),
+            effective_at=self.now,
+            correlation_id=correlation_id,
+        )
+        self._emit_withdrawn(before.notice, correlation_id)
 
     def enter(self, state: State, at: datetime) -> None:
         """Enter the next state of a cancellation; its deadline came at `at`."""
@@ -207,20 +213,20 @@ class Case(OrganizationView):
             )
         )
         announced = before.notice.correlation_id if before.notice else None
-        story = _story(before) or announced
+        correlation_id = _correlation_id_of(before) or announced
         drafts = effects.of_deactivation(cause, before.state, removed, before.owner.value)
-        self.emit(drafts, effective_at=at, story=story)
+        self.emit(drafts, effective_at=at, correlation_id=correlation_id)
         notice = before.notice
         if cause is DeactivationCause.SUPPORT_REQUEST or (
             notice is not None and notice.step is not State.DEACTIVATED
         ):
-            self._emit_withdrawn(notice, story)
+            self._emit_withdrawn(notice, correlation_id)
 
     def _lost(self) -> Cancellation:
         """A stand-in for a cancellation that a restore has lost: it ended now, by the events."""
         sequence = self.organization.sequence + 1
-        story = str(event_id(self.organization.id, sequence, EventKind.DEACTIVATED))
-        return Cancellation(self.now, story, self.policies.current.version)
+        correlation_id = str(event_id(self.organization.id, sequence, EventKind.DEACTIVATED))
+        return Cancellation(self.now, correlation_id, self.policies.current.version)
 
     def _removed(self) -> SubscriptionsDetails:
         organization = self.organization
@@ -267,14 +273,14 @@ class Case(OrganizationView):
         notice = Notice(step, announced_for_at, given_at=self.now)
         if self.organization.cancellation is None:
             sequence = self.organization.sequence + 1
-            story = str(event_id(self.organization.id, sequence, EventKind.NOTICE_GIVEN))
-            notice = replace(notice, correlation_id=story)
+            correlation_id = str(event_id(self.organization.id, sequence, EventKind.NOTICE_GIVEN))
+            notice = replace(notice, correlation_id=correlation_id)
         self.update(replace(self.organization, notice=notice))
         details = NoticeDetails(step, announced_for_at, self.schedule())
         self.emit(
             [(EventKind.NOTICE_GIVEN, details)],
             effective_at=self.now,
-            story=notice.correlation_id,
+            correlation_id=notice.correlation_id,
         )
 
     def withdraw_notice(self) -> None:
@@ -283,13 +289,13 @@ class Case(OrganizationView):
         self.update(replace(self.organization, notice=None, withheld_at=None, postponed_until=None))
         self._emit_withdrawn(notice)
 
-    def _emit_withdrawn(self, notice: Notice | None, story: str | None = None) -> None:
+    def _emit_withdrawn(self, notice: Notice | None, correlation_id: str | None = None) -> None:
         if notice is not None:
             details = NoticeDetails(notice.step, notice.announced_for_at, schedule=None)
             self.emit(
                 [(EventKind.NOTICE_WITHDRAWN, details)],
                 effective_at=self.now,
-                story=story or notice.correlation_id,
+                correlation_id=correlation_id or notice.correlation_id,
             )
 
     def _entering(self, state: State, dwells_from: datetime | None = None) -> _Entering:
@@ -315,16 +321,16 @@ class Case(OrganizationView):
         drafts: Sequence[effects.EventDraft],
         *,
         effective_at: datetime,
-        story: str | None = None,
+        correlation_id: str | None = None,
     ) -> None:
         """Add events that belong together: the state event first, then its effects.
 
-        Their correlation id is that of the cancellation where one runs, else `story`, else that of
-        the case; without any, each event begins one of its own.
+        They get the correlation id of the cancellation where one runs, else the one given, else
+        that of the case; without any, each event begins one of its own.
         """
         organization = self.organization
         standing = self.standing() if organization.exists else self.absence()
-        story = _story(organization) or story or self.correlation_id
+        correlation_id = _correlation_id_of(organization) or correlation_id or self.correlation_id
         self.events += (
             Event(
                 kind=kind,
@@ -333,7 +339,7 @@ class Case(OrganizationView):
                 decided_at=self.now,
                 effective_at=effective_at,
                 causation_id=self.causation_id,
-                correlation_id=story or str(event_id(organization.id, sequence, kind)),
+                correlation_id=correlation_id or str(event_id(organization.id, sequence, kind)),
                 standing=None if kind is EventKind.ERASED else standing,
                 details=details,
             )
@@ -344,7 +350,7 @@ class Case(OrganizationView):
         )
 
 
-def _story(organization: Organization) -> str | None:
+def _correlation_id_of(organization: Organization) -> str | None:
     """The correlation id of the cancellation that runs."""
     cancellation = organization.cancellation
     return cancellation.correlation_id if cancellation else None

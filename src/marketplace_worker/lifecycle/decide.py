@@ -15,7 +15,7 @@ from marketplace_worker.lifecycle.events import (
     Event,
     EventKind,
     LockViolationDetails,
-    request_story,
+    request_correlation_id,
 )
 from marketplace_worker.lifecycle.facts import (
     ActivityFact,
@@ -108,13 +108,13 @@ def decide(
     policies: Policies,
     *,
     now: datetime,
-    recalled: GuardAnswers | None = None,
+    replayed: GuardAnswers | None = None,
 ) -> Decision:
     """Decide on one fact at `now`.  The fleet is read and stays as it is.
 
-    `recalled`: the fact is replayed, with these answers instead of what the guard says now.
+    `replayed`: the fact is replayed, with these answers instead of what the guard says now.
     """
-    guard = GuardSession(fleet.safeguards, recalled)
+    guard = GuardSession(fleet.safeguards, replayed)
     decider = _Decider(fleet, policies, guard, now, fact.identity)
     outcome, subscription, results = decider.on(fact)
     return Decision(
@@ -128,10 +128,10 @@ def apply(
     policies: Policies,
     *,
     now: datetime,
-    recalled: GuardAnswers | None = None,
+    replayed: GuardAnswers | None = None,
 ) -> Decision:
     """Decide on one fact, and store what was decided in the fleet."""
-    decision = decide(fact, fleet, policies, now=now, recalled=recalled)
+    decision = decide(fact, fleet, policies, now=now, replayed=replayed)
     if decision.subscription is not None:
         fleet.put(decision.subscription)
     fleet.put(*(result.organization for result in decision.results))
@@ -192,7 +192,7 @@ class _Decider:
         organization: Organization,
         fleet: Fleet,
         *,
-        story: str | None = None,
+        correlation_id: str | None = None,
         trigger: Trigger = Trigger.NEWS,
     ) -> Case:
         by_deadline = self.identity.source == BY_DEADLINE
@@ -206,7 +206,7 @@ class _Decider:
             now,
             self.guard,
             cause,
-            story,
+            correlation_id,
             clock_at=self.now,
             trigger=trigger,
         )
@@ -343,7 +343,7 @@ class _Decider:
         locking = self._locking(fact)
         answering = self._answering(fact, locking)
         others = [self._unlock(each, fact) for each in locking if each.id != answering.id]
-        case = self._case(answering, self.fleet, story=_story(answering, fact))
+        case = self._case(answering, self.fleet, correlation_id=_correlation_id(answering, fact))
         if answering.id == WORKER:
             kind, details = support.answer_draft(fact, support.handle(case, fact))
             self.guard.emit(kind, details, now=self.now, causation_id=fact.identity.id)
@@ -368,15 +368,15 @@ class _Decider:
         return locking[-1] if locking else Organization(WORKER)
 
     def _unlock(self, locking: Organization, fact: SupportRequested) -> CaseResult:
-        case = self._case(locking, self.fleet, story=_story(locking, fact))
+        case = self._case(locking, self.fleet, correlation_id=_correlation_id(locking, fact))
         support.unlock(case, fact)
         return case_result(case)
 
 
-def _story(organization: Organization, request: SupportRequested) -> str:
+def _correlation_id(organization: Organization, request: SupportRequested) -> str:
     """The correlation id of a request: that of the cancellation where one runs, else its own."""
     cancellation = organization.cancellation
-    return cancellation.correlation_id if cancellation else request_story(request.identity)
+    return cancellation.correlation_id if cancellation else request_correlation_id(request.identity)
 
 
 def _outcome(

@@ -274,7 +274,7 @@ def event_id(subject: OrganizationId, sequence: int, kind: EventKind) -> UUID:
     return uuid5(_NAMESPACE, f"{subject}/{sequence}/{kind}")
 
 
-def request_story(request: Identity) -> str:
+def request_correlation_id(request: Identity) -> str:
     """The correlation id of what a request of Support causes by itself."""
     return str(uuid5(_NAMESPACE, f"request/{request.source}/{request.id}"))
 

@@ -69,12 +69,12 @@ class GuardAnswers:
 class GuardSession:
     """The safeguards during one decision.
 
-    `events` are the worker's own.  `recalled`: the journalled answers of a decision that is
+    `events` are the worker's own.  `replayed`: the journalled answers of a decision that is
     replayed; the same answers are given again, and nothing is counted or published.
     """
 
     safeguards: Safeguards = field(default_factory=Safeguards)
-    recalled: GuardAnswers | None = None
+    replayed: GuardAnswers | None = None
     answers: GuardAnswers = field(default_factory=GuardAnswers)
     events: list[Event] = field(default_factory=list)
 
@@ -83,8 +83,8 @@ class GuardSession:
     @property
     def is_open(self) -> bool:
         """Whether the guard for steps lets steps through; none is taken, and none is counted."""
-        if self.recalled is not None:
-            return self.recalled.permitted is not False
+        if self.replayed is not None:
+            return self.replayed.permitted is not False
         trip = self.safeguards.trip
         return (trip is None or trip.allowance > 0) and self.safeguards.set_back_at is None
 
@@ -100,9 +100,9 @@ class GuardSession:
         A replayed decision that did not ask took its step: entries into `control_plane_loss` were
         once not counted.
         """
-        if self.recalled is None:
+        if self.replayed is None:
             return step_verdict(self.safeguards, step, guard, population, now)
-        return (Withheld if self.recalled.permitted is False else Allowed)(self.safeguards)
+        return (Withheld if self.replayed.permitted is False else Allowed)(self.safeguards)
 
     def act_on_step(self, verdict: Allowed | Withheld, *, causation_id: str) -> None:
         """Count a step that is allowed, or trip the guard for steps with the one that is not."""
@@ -123,9 +123,9 @@ class GuardSession:
 
         A replayed decision that did not ask granted its request: there was no limit once.
         """
-        if self.recalled is None:
+        if self.replayed is None:
             return request_verdict(self.safeguards, requested_by, guard, now, request_id)
-        verdict = self.recalled.requested or RequestVerdict.GRANTED
+        verdict = self.replayed.requested or RequestVerdict.GRANTED
         if verdict is RequestVerdict.GRANTED:
             return Allowed(self.safeguards)
         return Refused(self.safeguards, verdict)
@@ -157,8 +157,8 @@ class GuardSession:
         now: datetime,
     ) -> FeedDoubts:
         """Why the silence of an organization cannot be believed (section 5); changes nothing."""
-        if self.recalled is not None:
-            return FeedDoubts(self.recalled.silent or (), self.recalled.unreadable or ())
+        if self.replayed is not None:
+            return FeedDoubts(self.replayed.silent or (), self.replayed.unreadable or ())
         return FeedDoubts(
             feeds.silent_feeds(anchor, rules, now=now),
             tuple(feeds.unreadable_feeds(organization.id, anchor, rules, now=now)),
@@ -177,7 +177,7 @@ class GuardSession:
         the unreadable records name it.
         """
         self.answers = replace(self.answers, silent=doubts.silent, unreadable=doubts.unreadable)
-        if self.recalled is not None:
+        if self.replayed is not None:
             return
         for feed in doubts.silent:
             self._feed_is_silent(feed, feeds.last_event_at(feed), now, causation_id)

@@ -77,4 +77,4 @@ def replay_decision(
     fleet.seen.clear()
     fleet.seen.update(readings.seen)
     fleet.crowded.update(readings.crowded)
-    return apply(fact, fleet, policies, now=now, recalled=readings.answers)
+    return apply(fact, fleet, policies, now=now, replayed=readings.answers)
