@@ -9,6 +9,7 @@ import pytest
 
 from acceptance.scenario import at, created, event, eventbridge
 from acceptance.stage import MovableClock
+from marketplace_worker.contract.inbound_data import SUPPORT_DATA
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.history import LineKind, history
@@ -407,13 +408,11 @@ async def test_nothing_is_published_of_who_was_erased_but_refusals(
     now_journalled = await worker.pool.fetchval("SELECT count(*) FROM journal")
     assert now_journalled == journalled + len(facts)
 
-    details: dict[str, dict[str, Any]] = {
-        "reinstate_organization": {"grant_until": "2028-01-01T00:00:00Z"},
-        "place_hold": {"kind": "legal"}, "release_hold": {"kind": "legal"},
-        "extend_grace": {"days": 1}, "unlock_email": {"email": "owner@acme.example"},
-    }  # fmt: skip
-    for number, request in enumerate(SupportRequestKind):
-        asked = support(301 + number, request, "acme", **details.get(request, {}))
+    for number, (request, data) in enumerate(SUPPORT_DATA.items()):
+        example = dict(data.EXAMPLE)
+        if request is SupportRequestKind.UNLOCK_EMAIL:
+            example["email"] = "owner@acme.example"
+        asked = support(301 + number, request, "acme", **example)
         await ingest_lines(worker, clock, asked)
     answers = (await outgoing(worker))[len(before) :]
     assert [each["type"] for each in answers] == [
