@@ -189,8 +189,8 @@ def simulated(worker: Worker) -> Ending:
     arrived: Sequence[Record] = [record for log in LOGS.values() for record in log]
     assert list(simulation.run(arrived))
     logins, requests = Counter[str](), Counter[str]()
-    for said in read(arrived, worker).said:
-        match said.what:
+    for said in read(arrived, worker).parts:
+        match said.content:
             case LoggedIn(organization=organization):
                 logins[organization] += 1
             case ApiRequested(organization=organization, requests=count):
@@ -231,4 +231,4 @@ def test_what_is_misread_is_refused(worker: Worker) -> None:
     """Or the mix above would be of facts that nobody told."""
     misreading = spoiled(worker, LOGS, fails=False)
     for log in LOGS.values():
-        assert all(isinstance(said.what, Malformed) for said in read(log, misreading).said)
+        assert all(isinstance(said.content, Malformed) for said in read(log, misreading).parts)

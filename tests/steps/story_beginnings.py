@@ -28,8 +28,8 @@ def records(*lines: Line) -> list[Record]:
 
 def facts(worker: Worker, *lines: Line) -> list[Fact]:
     """Lines of a scenario, as facts."""
-    said = read(records(*lines), worker).said
-    return [each.what for each in said if not isinstance(each.what, Malformed)]
+    said = read(records(*lines), worker).parts
+    return [each.content for each in said if not isinstance(each.content, Malformed)]
 
 
 async def ingest_lines(worker: Worker, clock: MovableClock, *lines: Line) -> None:

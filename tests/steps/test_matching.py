@@ -204,7 +204,7 @@ async def test_a_login_that_is_being_counted_when_a_plan_ends_is_seen(
     """The end waits until the login is counted, and finds it: the customer is back already."""
     await ingest_lines(worker, clock, *with_two_plans("acme"))
     clock.now = at(3)
-    sign_in = read(records(login(2.5, "acme")), worker).said
+    sign_in = read(records(login(2.5, "acme")), worker).parts
 
     async with transaction(worker.pool) as conn:
         counting = await ActivityCounting.begin(conn, sign_in, worker.feeds)

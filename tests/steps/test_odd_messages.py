@@ -212,5 +212,5 @@ async def test_the_event_loop_goes_on_while_a_large_value_is_read(
     batch = await parse_batch([large], worker)
     turning.cancel()
 
-    assert [type(said.what) for said in batch.said] == [Created]
+    assert [type(said.content) for said in batch.parts] == [Created]
     assert (count > 0) is turns

@@ -1,7 +1,7 @@
-"""Counts the activity of one batch: to its maxima, and to the days on which each feed was heard.
+"""Counts the activity of one batch: newest moments by organization, and days by feed.
 
-An organization that watches its activity also has it decided on, one by one; what is counted and
-what is decided on are told apart here.
+Activity of an organization that watches it is also decided on, fact by fact.  This module tells
+what is only counted from what is also decided on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,30 +24,30 @@ from marketplace_worker.store.database import Connection
 
 
 class ParsedPart(Struct, frozen=True):
-    """One part of a record: what it says, or why it cannot be read; and the trace it came in."""
+    """One part of a record: its fact, or why it cannot be read; and its trace context."""
 
     record: Record
     part: int
-    what: Fact | Malformed
+    content: Fact | Malformed
     trace: Trace | None = None
 
 
 class StartedWatching(Exception):
-    """Organizations began to watch their activity while it was counted: take the batch again."""
+    """Organizations began to watch their activity while it was counted: apply the batch again."""
 
 
 @dataclass(slots=True)
 class ActivityCounting:
     """The activity of one batch; lives as long as its transaction.
 
-    `watching` are the organizations that watched their activity when the batch began; what is
-    counted goes by its place in the batch.  `duplicates`: how much was counted before.
+    `watching`: the organizations that watched their activity when the batch began.  `duplicates`:
+    how many records were counted before.  Parts are identified by their index in the batch.
     """
 
     progress: dict[TopicPartition, ReadProgress] = field(default_factory=dict)
     watching: set[OrganizationId] = field(default_factory=set)
     duplicates: int = 0
-    _places: set[int] = field(default_factory=set)
+    _indexes: set[int] = field(default_factory=set)
     _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, ActivityCounts] = field(default_factory=dict)
     _heard: dict[FeedDay, DayRange] = field(default_factory=dict)
@@ -55,70 +55,72 @@ class ActivityCounting:
 
     @classmethod
     async def begin(
-        cls, conn: Connection, said: Sequence[ParsedPart], feeds: Mapping[str, Feed]
+        cls, conn: Connection, parts: Sequence[ParsedPart], feeds: Mapping[str, Feed]
     ) -> "ActivityCounting":
-        """Find what was not counted before, and who watches; before any other lock is taken.
+        """Find what was not counted before, and who watches.
 
-        The partitions of all topics are read past what they hold, also past what is refused: from
-        then on its dead letter alone tells whether it was counted, and no redelivery counts what a
-        redrive counts.  The parts of one record stand together, and are counted or not as one.
+        The first lock of the transaction is that on the read progress of the partitions: two
+        workers that read one partition amid a rebalance meet here, before they lock anything
+        else.  Progress also moves past what is refused: from then on only its dead letter says
+        whether it was counted, so a redelivery cannot count what a redrive counts.  The parts of
+        one record are adjacent, and are counted together or not at all.
         """
-        places = {(each.record.topic, each.record.partition) for each in said}
-        counting = cls(await activity.lock_progress(conn, places))
+        partitions = {(each.record.topic, each.record.partition) for each in parts}
+        counting = cls(await activity.lock_progress(conn, partitions))
         current: Record | None = None
         fresh = False
-        for place, each in enumerate(said):
+        for index, each in enumerate(parts):
             record = each.record
             if record is not current:
                 current = record
                 fresh = counting.progress[record.topic, record.partition].advance(record)
                 if fresh and (feed := activity_feed(record.topic, feeds)) is not None:
                     counting._came(feed, record)
-            counting._read(place, each, fresh=fresh)
+            counting._read(index, each, fresh=fresh)
         return await counting._watched(conn)
 
     @classmethod
     async def of_dead_letters(
-        cls, conn: Connection, said: Sequence[ParsedPart], counted: AbstractSet[Record]
+        cls, conn: Connection, parts: Sequence[ParsedPart], counted: AbstractSet[Record]
     ) -> "ActivityCounting":
         """Of records that are locked as dead letters: what is not among the `counted` is counted
         now, wherever it stands.
         """
         counting = cls()
-        for place, each in enumerate(said):
-            if isinstance(each.what, LoggedIn | ApiRequested):
+        for index, each in enumerate(parts):
+            if isinstance(each.content, LoggedIn | ApiRequested):
                 if each.record in counted:
                     counting.duplicates += 1
                 else:
-                    counting._add(place, each.record, each.what)
+                    counting._add(index, each.record, each.content)
         return await counting._watched(conn)
 
     @property
     def organizations(self) -> AbstractSet[OrganizationId]:
-        """Those of which anything is counted."""
+        """The organizations whose activity is counted."""
         return self._counted.keys()
 
     @property
     def count(self) -> int:
         """How many records are counted."""
-        return len(self._places)
+        return len(self._indexes)
 
-    def holds(self, place: int) -> bool:
-        """Whether what stands at a place of the batch is counted now, rather than before."""
-        return place in self._places
+    def holds(self, index: int) -> bool:
+        """Whether the part at this index is counted now, and was not before."""
+        return index in self._indexes
 
-    def passed(self, place: int) -> bool:
-        """Whether what is refused at a place of the batch was read past before: it was taken or
-        refused then.
-        """
-        return place in self._passed
+    def passed(self, index: int) -> bool:
+        """Whether the refused part at this index was read before, and counted or refused then."""
+        return index in self._passed
 
     async def write(self, conn: Connection, locked: AbstractSet[OrganizationId]) -> None:
-        """Add it to what was counted before.  `locked` are the organizations that were decided on.
+        """Add it to what was counted before.  `locked`: the organizations that were decided on.
+
+        The activity rows are written before it is asked who watches: a transaction that makes an
+        organization watch holds its activity row, so one of the two sees the other.
 
         Raises:
-            StartedWatching: others began to watch since the batch began.  Whoever makes one watch
-                holds its activity until then: now that we have counted, it cannot be missed.
+            StartedWatching: other organizations began to watch since the batch began.
         """
         if self._counted:
             await activity.count(conn, self._counted.values())
@@ -132,7 +134,7 @@ class ActivityCounting:
             await activity.save_progress(conn, self.progress)
 
     async def _watched(self, conn: Connection) -> Self:
-        """With who watches; of those that are erased nothing is counted any more."""
+        """Drop the activity of erased organizations, and find who watches."""
         for each in await organizations.erased(conn, self.organizations) if self._counted else ():
             del self._counted[each]
         if self._counted:
@@ -143,21 +145,21 @@ class ActivityCounting:
         day = (feed, record.latest_event_time.date(), record.partition)
         self._records[day] = self._records.get(day, 0) + 1
 
-    def _read(self, place: int, said: ParsedPart, *, fresh: bool) -> None:
-        match said.what:
+    def _read(self, index: int, parsed: ParsedPart, *, fresh: bool) -> None:
+        match parsed.content:
             case LoggedIn() | ApiRequested() as heard:
                 if fresh:
-                    self._add(place, said.record, heard)
+                    self._add(index, parsed.record, heard)
                 else:
                     self.duplicates += 1
             case Malformed():
                 if not fresh:
-                    self._passed.add(place)
+                    self._passed.add(index)
             case _:
                 pass
 
-    def _add(self, place: int, record: Record, heard: ActivityFact) -> None:
-        self._places.add(place)
+    def _add(self, index: int, record: Record, heard: ActivityFact) -> None:
+        self._indexes.add(index)
         at = heard.occurred_at
         counted = self._counted.get(heard.organization)
         if counted is None:

@@ -1,7 +1,7 @@
-"""Takes what records say, within a transaction: facts to the journal and the lifecycle, activity to
-its maxima, and what cannot be read to the dead letters.
+"""Parses records and applies them within a transaction.
 
-Shared by ingest, which takes records as they come, and redriving, which takes them once more.
+Facts go to the journal and are decided on, activity is counted, and what cannot be read becomes a
+dead letter.  Shared by ingest and by redriving.
 """
 
 import asyncio
@@ -66,23 +66,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ParsedBatch:
-    """What records say, part by part, in their order."""
+    """The parts of some records, in order."""
 
-    said: Sequence[ParsedPart]
+    parts: Sequence[ParsedPart]
 
     @property
     def refused(self) -> list[RefusedPart]:
-        """What could not."""
+        """The parts that could not be parsed."""
         return [
-            RefusedPart(s.record, s.part, s.what)
-            for s in self.said
-            if isinstance(s.what, Malformed)
+            RefusedPart(s.record, s.part, s.content)
+            for s in self.parts
+            if isinstance(s.content, Malformed)
         ]
 
 
 async def parse_batch(records: Sequence[Record], worker: Worker) -> ParsedBatch:
-    """The same as `read`, in a thread where values are large: in 1 MB may be ten thousand parts,
-    and the event loop must answer for all else meanwhile.
+    """Parse as `read` does, in a thread if values are large: 1 MB may hold ten thousand parts, and
+    the event loop must keep running.
     """
     if sum(len(record.value or b"") for record in records) <= READ_AT_ONCE_BYTES_MAX:
         return read(records, worker)
@@ -90,7 +90,7 @@ async def parse_batch(records: Sequence[Record], worker: Worker) -> ParsedBatch:
 
 
 def read(records: Iterable[Record], worker: Worker) -> ParsedBatch:
-    """Translate every record; a value that holds several parts is sorted part by part."""
+    """Parse every record into its parts; a value may hold several."""
     return ParsedBatch(
         [
             ParsedPart(record, part, each.what, each.trace)
@@ -103,17 +103,21 @@ def read(records: Iterable[Record], worker: Worker) -> ParsedBatch:
 
 
 def failed_record(record: Record, bug: Exception) -> ParsedBatch:
-    """Nothing of a record, for we failed on it ourselves: the reason names the kind of error."""
+    """A batch that refuses a record because of a bug of ours; the reason names the exception."""
     return ParsedBatch([ParsedPart(record, 0, Malformed(f"{FAILED}: {type(bug).__name__}"))])
 
 
 @dataclass(slots=True)
 class AppliedBatch:
-    """What became of a batch.
+    """The result of applying a batch.
 
-    `applied` are the facts by outcome, `duplicates` what was taken before, `activity` how many
-    logins and API requests were counted, `refused` what is in the dead letters since.
-    `contradictions`: known identities that came with other content, each with its position.
+    Args:
+        unit: the decisions.
+        activity: how many logins and API requests were counted.
+        applied: how many facts had which outcome.
+        duplicates: how many were applied before.
+        refused: the parts that were added to the dead letters.
+        contradictions: known identities that came with other content, each with its position.
     """
 
     unit: UnitOfWork
@@ -124,7 +128,7 @@ class AppliedBatch:
     contradictions: Sequence[tuple[Identity, str]] = ()
 
     def report(self) -> None:
-        """Say what was decided and what refused, and wake the relay, after the commit."""
+        """Log what was refused and decided, and wake the relays.  Call after the commit."""
         for each in self.refused:
             log.warning(
                 "record_refused",
@@ -159,9 +163,9 @@ async def apply_batch(
     taken.contradictions = await _contradictions(conn, repeated)
     await counting.write(conn, loaded.locked)
     refused = [
-        RefusedPart(said.record, said.part, said.what, counted=counting.passed(place))
-        for place, said in enumerate(batch.said)
-        if isinstance(said.what, Malformed)
+        RefusedPart(parsed.record, parsed.part, parsed.content, counted=counting.passed(index))
+        for index, parsed in enumerate(batch.parts)
+        if isinstance(parsed.content, Malformed)
     ]
     taken.refused = await _refuse(conn, refused, unit.now, worker)
     unreadable = _unreadable(taken.refused, worker)
@@ -185,11 +189,11 @@ async def retry_while_watched(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _named(batch: ParsedBatch, counting: ActivityCounting) -> Iterable[Fact]:
-    """The facts, and of the activity what an organization watches: whoever they name is locked."""
-    for place, said in enumerate(batch.said):
-        match said.what:
+    """The facts, and the activity that organizations watch: the organizations to lock."""
+    for index, parsed in enumerate(batch.parts):
+        match parsed.content:
             case LoggedIn() | ApiRequested() as heard:
-                if heard.organization in counting.watching and counting.holds(place):
+                if heard.organization in counting.watching and counting.holds(index):
                     yield heard
             case Malformed():
                 pass
@@ -200,14 +204,14 @@ def _named(batch: ParsedBatch, counting: ActivityCounting) -> Iterable[Fact]:
 def _decided_on(
     batch: ParsedBatch, counting: ActivityCounting, locked: AbstractSet[OrganizationId]
 ) -> Sequence[tuple[ParsedPart, Fact]]:
-    """The facts, and of the activity that of whoever is locked, for it may begin to watch."""
+    """The facts, and the activity of locked organizations, which may begin to watch it."""
     return [
-        (said, said.what)
-        for place, said in enumerate(batch.said)
-        if not isinstance(said.what, Malformed)
+        (parsed, parsed.content)
+        for index, parsed in enumerate(batch.parts)
+        if not isinstance(parsed.content, Malformed)
         and (
-            not isinstance(said.what, LoggedIn | ApiRequested)
-            or (said.what.organization in locked and counting.holds(place))
+            not isinstance(parsed.content, LoggedIn | ApiRequested)
+            or (parsed.content.organization in locked and counting.holds(index))
         )
     ]
 
@@ -221,17 +225,17 @@ async def _decide(
     """
     unit = taken.unit
     repeated = []
-    for said, fact in decided_on:
+    for parsed, fact in decided_on:
         if isinstance(fact, LoggedIn | ApiRequested):
             unit.fleet.record_activity(fact)
             if fact.feed not in unit.fleet.organization(fact.organization).watched_feeds:
                 continue
         if fact.identity in known:
             taken.duplicates += 1
-            repeated.append((said.record, fact))
+            repeated.append((parsed.record, fact))
             continue
         known.add(fact.identity)
-        decision = await unit.decide(fact, said.record.position, said.trace)
+        decision = await unit.decide(fact, parsed.record.position, parsed.trace)
         taken.applied[decision.outcome.value] += 1
     return repeated
 
@@ -257,7 +261,7 @@ async def _contradictions(
 
 
 def _unreadable(refused: Sequence[RefusedPart], worker: Worker) -> Collection[UnreadableRecord]:
-    """What may have been use: of the feeds of activity each record, however many of its parts."""
+    """The refused records of activity feeds, each once: they may have been use."""
     records: dict[Record, UnreadableRecord] = {}
     for each in refused:
         record, feed = each.record, activity_feed(each.record.topic, worker.feeds)
@@ -270,7 +274,7 @@ def _unreadable(refused: Sequence[RefusedPart], worker: Worker) -> Collection[Un
 async def _refuse(
     conn: Connection, refused: Sequence[RefusedPart], now: datetime, worker: Worker
 ) -> Sequence[RefusedPart]:
-    """Keep and promise what was refused; returns what was not kept before."""
+    """Store refused parts and publish them as dead letters; returns those that are new."""
     if not refused:
         return ()
     new = await dead_letters.append(conn, refused, refused_at=now)
@@ -281,7 +285,7 @@ async def _refuse(
 async def promise(
     conn: Connection, refused: Iterable[tuple[RefusedPart, int]], now: datetime, worker: Worker
 ) -> None:
-    """Promise dead letters to their topic, each with how often it was tried by now."""
+    """Append dead letters to the outbox, each with the number of attempts so far."""
     topic = worker.topics.dead_letters
     letters = [_dead_letter(each, topic, now, attempt) for each, attempt in refused]
     if letters:
@@ -289,7 +293,7 @@ async def promise(
 
 
 def _dead_letter(refused: RefusedPart, topic: str, now: datetime, attempt: int) -> Outgoing:
-    """The bytes as they came; our headers say where from, why and when (events.md section 1).
+    """The original bytes, with headers that say where from, why and when (events.md section 1).
 
     What with our headers is larger than anything that we write stays in the table alone.
     """

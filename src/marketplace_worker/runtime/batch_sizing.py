@@ -1,7 +1,6 @@
-"""Takes a batch in smaller parts where Postgres takes too long over it, down to the one record that
-it takes too long over, as a batch on which we fail is halved (`ingest`).
+"""Splits a batch that Postgres takes too long to apply, down to a single record.
 
-What waits for somebody's lock does not count: that ends after `lock_timeout`, which is shorter.
+Waiting for a lock does not count: it ends after `lock_timeout`, which is shorter.
 """
 
 import sys
@@ -13,20 +12,20 @@ import structlog
 from marketplace_worker.record import Record
 
 TIMES = 3
-"""So often it takes too long over a whole batch before that is taken in parts, and over one record
-before that is parked: a server that is only slow now gets over it."""
+"""How often a batch times out before it is split, and a record before it is parked: a server that
+is slow only now recovers."""
 
 SMALLER = 8
-"""How much smaller each part is than the one before: it takes time to find out."""
+"""By which factor each part is smaller than the one before: each attempt costs a timeout."""
 
 TURN_S_MAX = 20.0
-"""How long one turn goes on taking parts; what was taken is remembered."""
+"""How long one turn continues with parts; what was applied is remembered."""
 
 log = structlog.get_logger(__name__)
 
 
 class BatchSizer:
-    """How much one consumer takes in one transaction now."""
+    """How many records one consumer applies in one transaction now."""
 
     def __init__(self) -> None:
         self.rows = sys.maxsize
@@ -37,7 +36,7 @@ class BatchSizer:
         self._turn_began = 0.0
 
     def begin(self, records: Sequence[Record]) -> Sequence[Record]:
-        """A turn begins; returns what was not taken in an earlier one."""
+        """Begin a turn; returns the records that no earlier turn has applied."""
         self._turn_began, self._size = monotonic(), len(records)
         if not self._taken:
             return records
@@ -45,22 +44,22 @@ class BatchSizer:
 
     @property
     def is_spent(self) -> bool:
-        """Whether the turn has taken so long that the consumer must give a sign of life."""
+        """Whether the turn has taken so long that the consumer must return to its loop."""
         return monotonic() - self._turn_began > TURN_S_MAX
 
     def record_applied(self, part: Sequence[Record]) -> None:
-        """Part of the batch was taken."""
+        """Remember that part of the batch was applied."""
         self._taken.update(record.positional_id for record in part)
 
     def end(self) -> None:
-        """The batch was taken as a whole: the next may be taken in larger parts."""
+        """End the turn: the whole batch was applied, so the next parts may be larger."""
         self._taken.clear()
         self.rows = min(self.rows * 2, sys.maxsize)
         if self.rows >= self._size:
             self.rows, self._times = sys.maxsize, 0
 
     def record_timeout(self, part: Sequence[Record]) -> bool:
-        """Postgres took too long over a part; whether it is one record that is to be parked."""
+        """Count a timeout; returns whether the part is one record that must be parked."""
         self._times += 1
         if self._times < TIMES:
             return False

@@ -1,8 +1,7 @@
-"""Reports when an hour holds more cancellations than the guard's limit of harmful steps.
+"""Reports when more organizations were canceled in an hour than the guard lets through steps.
 
-Nothing is withheld: a cancellation is news, and its steps meet the guard later.  Counted without a
-lock: what other workers have not committed yet is not seen, and each worker reports for itself, at
-most once an hour.
+Nothing is withheld: a cancellation is news, and the guard checks its steps later.  The count takes
+no lock, so it misses what other workers have not committed; each worker reports at most hourly.
 """
 
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MassCancellation:
-    """So many organizations were `canceled` within the hour up to `at`, of at most `limit`."""
+    """`canceled` organizations within the hour up to `at`; the limit is `limit`."""
 
     at: datetime
     canceled: int
@@ -60,7 +59,7 @@ class CancellationAlarm:
         return self._population[1]
 
     def report(self, found: MassCancellation) -> None:
-        """Say it, after the commit."""
+        """Log and count it.  Call after the commit."""
         self._reported_at = found.at
         metrics.MASS_CANCELLATIONS.inc()
         log.error("many_organizations_canceled", canceled=found.canceled, limit=found.limit)

@@ -1,4 +1,4 @@
-"""Compares the clock of decisions with this machine's; where it ran ahead, the guard is tripped."""
+"""Compares the decision clock with this machine's; trips the guard if it ran ahead."""
 
 from uuid import uuid4
 
@@ -20,10 +20,10 @@ CLOCK = "clock"
 
 
 async def compare_clocks(worker: Worker) -> None:
-    """Compare both clocks, and decide on what is found, in one transaction.
+    """Compare both clocks, and decide on a jump, in one transaction.
 
-    All workers share what is known of the clock of decisions: of those that see one jump, the first
-    trips the guard, and the others find it tripped.
+    The known difference is shared by all workers: the first that sees a jump trips the guard, and
+    the others find it tripped.
 
     Raises:
         Unavailable: Postgres is away; nothing was decided.

@@ -1,4 +1,4 @@
-"""Stops a topic that is mostly unreadable, before all of it is in the dead letters.
+"""Stops the intake of a topic that is mostly unreadable: a circuit breaker for each topic.
 
 A bad deployment upstream is mended upstream: what it sent stays in Kafka until a person has looked.
 Each worker counts what it reads itself; a stop is all workers', and outlives them.
@@ -21,10 +21,10 @@ from marketplace_worker.store.dead_letters import RefusedPart
 from marketplace_worker.store.intake import Flood, IntakeStop
 
 WINDOW_S = 600.0
-"""Over how long refusals are counted: long enough for a slow topic, and forgotten after a mend."""
+"""Over how long refusals are counted: long enough for a slow topic, short enough after a repair."""
 
 _STEP_S = 10.0
-"""How finely the window moves on."""
+"""The granularity of the window."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class RefusalWindow:
 
 
 class IntakeBreaker:
-    """What one worker knows of the topics that it takes in."""
+    """Counts refusals by topic, and stops a topic for all workers."""
 
     def __init__(self, limits: Ingest) -> None:
         self._limits = limits
@@ -77,7 +77,7 @@ class IntakeBreaker:
         return frozenset(each.topic for each in stops if each.holds)
 
     def floods(self, records: Iterable[Record], refused: Sequence[RefusedPart]) -> Sequence[Flood]:
-        """The topics that would pass both limits if these were taken, so many of them refused."""
+        """The topics that would exceed both limits if these records were applied."""
         if not refused:
             return ()
         read, spoiled = _by_topic(records), _spoiled(refused)
@@ -97,7 +97,7 @@ class IntakeBreaker:
         return floods
 
     def record_applied(self, records: Iterable[Record], refused: Iterable[RefusedPart]) -> None:
-        """Count what was taken, after its commit; `refused` only what was not refused before."""
+        """Count what was applied, after its commit; `refused` without what was refused before."""
         spoiled, now = _spoiled(refused), monotonic()
         for topic, count in _by_topic(records).items():
             self._windows[topic].add(now, count, spoiled[topic])
@@ -130,5 +130,5 @@ def _by_topic(records: Iterable[Record]) -> Counter[str]:
 
 
 def _spoiled(refused: Iterable[RefusedPart]) -> Counter[str]:
-    """How many records hold something refused; one that holds two such parts counts once."""
+    """By topic, how many records have a refused part; a record with two counts once."""
     return Counter(topic for topic, _ in {(r.record.topic, r.record.position) for r in refused})

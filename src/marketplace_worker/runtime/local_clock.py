@@ -1,4 +1,4 @@
-"""This machine's clock beside the clock of decisions: it decides nothing, and notices a jump."""
+"""Compares this machine's clock with the decision clock, to detect a jump of either."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from marketplace_worker.store.database import Connection, DecisionClock
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """The clock of decisions said `now` between two readings of this machine's.
+    """The decision clock's `now`, read between two readings of this machine's clock.
 
-    Between those the process may have been suspended: how far the one clock is ahead of the other
-    is known only to lie between two values.
+    The process may have been suspended in between, so the difference of the clocks is only known
+    to lie between two values.
     """
 
     now: datetime
@@ -21,15 +21,17 @@ class ClockReading:
     after: datetime
 
     def ahead(self, expected: timedelta) -> timedelta:
-        """How far the clock of decisions is ahead; of what is possible, what is nearest to that."""
+        """How far the decision clock is ahead: the possible value that is nearest to `expected`."""
         least, most = sorted((self.now - self.before, self.now - self.after))
         return min(max(expected, least), most)
 
 
 @dataclass(slots=True)
 class LocalClock:
-    """This machine's clock, and how far that of decisions was ahead of it (`known`) when both were
-    compared last; None: they were not yet.
+    """This machine's clock.
+
+    `known`: how far the decision clock was ahead of it when both were last compared; None before
+    the first comparison.
     """
 
     read: Callable[[], datetime]
@@ -42,8 +44,8 @@ class LocalClock:
         return ClockReading(now, before, self.read())
 
     async def checked_now(self, conn: Connection, clock: DecisionClock) -> datetime | None:
-        """The moment of decisions; None: one of the clocks has moved against the other since they
-        were compared last, so they have to be compared first.
+        """The decision clock's time; None if the clocks must be compared first, because one has
+        moved against the other since the last comparison.
         """
         reading = await self.compare(conn, clock)
         if self.known is None or clock_moved(self.known, reading.ahead(self.known)):

@@ -1,6 +1,4 @@
-"""A loop: takes one step over and over, waits while there is nothing to do or nothing can be done,
-and gives a heartbeat at each turn.
-"""
+"""Repeats one step: waits while there is no work or a server is away, and beats at each turn."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,10 +15,10 @@ PAUSE_MAX_S = 15.0
 """How long a loop waits after a failure: the pause doubles from the one to the other."""
 
 CANCEL_TIMEOUT_S = 0.5
-"""How long a step that is given up may take to roll back."""
+"""How long a cancelled step may take to roll back."""
 
 Step = Callable[[], Awaitable[int]]
-"""Does some work and returns how much there was; with 0 it is left alone for a while."""
+"""Does some work and returns how much; after 0 the loop waits."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +33,10 @@ async def looping(
     stop: Shutdown,
     wake: asyncio.Event | None = None,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A task that takes a step over and over, until the stop is ordered.
+    """A task that repeats a step until the shutdown is requested.
 
-    Where there was nothing to do it looks again after `idle_s`, or once `wake` is set.  On leaving,
-    the step under way is finished; once the stop's time for work is up it is given up, and its
+    After a step without work it waits for `idle_s`, or until `wake` is set.  On leaving, the step
+    under way may finish; when the shutdown's time for work is over, it is cancelled, and its
     transaction rolls back.
     """
     repeated = _repeat(
@@ -60,7 +58,7 @@ async def looping(
 
 
 async def unless_stopped(stop: Shutdown, step: Step) -> int:
-    """Take a step that asks only: a stop cancels it instead of waiting for an answer."""
+    """Run a step that only reads: a shutdown cancels it instead of waiting for an answer."""
     asking = asyncio.ensure_future(step())
     ordered = asyncio.create_task(stop.requested.wait())
     try:
@@ -81,7 +79,7 @@ async def _repeat(
     stop: asyncio.Event,
     wake: asyncio.Event,
 ) -> None:
-    """Take the step at once again while it finds work; wait while it finds none or fails."""
+    """Repeat at once while there is work; wait while there is none, or after a failure."""
     while not stop.is_set():
         heartbeat.beat()
         wake.clear()
@@ -119,7 +117,7 @@ def _pause_s(failures: int) -> float:
 
 
 async def _wait(seconds: float, *events: asyncio.Event) -> None:
-    """So long, or until any of these is set."""
+    """Wait this long, or until any of the events is set."""
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
-    """See whether Postgres answers and has our schema, and how the promises stand there."""
+    """Report whether Postgres answers and has our schema, and measure the outbox."""
     try:
         await require_current_schema(pool)
         async with transaction(pool) as conn:
@@ -39,7 +39,7 @@ async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
 
 
 async def keep_connections_current(pool: Pool, postgres: Postgres, credentials: Credentials) -> int:
-    """Have Postgres's connections made anew where its credentials were renewed.
+    """Replace the connections to Postgres if its credentials were rotated.
 
     Raises:
         Unavailable: what they are now opens no connection; the old ones stay.
@@ -52,7 +52,7 @@ async def keep_connections_current(pool: Pool, postgres: Postgres, credentials: 
 
 
 class ConsumerProbe(Protocol):
-    """What is asked of a consumer: plain values, without a request."""
+    """What a probe reads of a consumer: plain values, without a request."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class ConsumerProbe(Protocol):
 
     @property
     def not_ready_reason(self) -> str:
-        """Why it cannot read now; empty if it can, or has nothing to read."""
+        """Why it cannot read now; empty if it can."""
 
     @property
     def waits_for_kafka(self) -> bool:
@@ -80,7 +80,7 @@ def ingest_heartbeat(health: Health, reader: str) -> Heartbeat:
 
 
 async def probe_consumer(reader: ConsumerProbe, health: Health) -> int:
-    """See whether a consumer is a member of its group and hears from Kafka, and how far behind."""
+    """Report whether a consumer is a member of its group and receives from Kafka, and its lag."""
     if reader.waits_for_kafka:
         ingest_heartbeat(health, reader.name).beat()
     not_ready_reason = reader.not_ready_reason

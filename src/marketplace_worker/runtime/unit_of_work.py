@@ -1,6 +1,6 @@
-"""Folds facts over what was loaded for them, and writes down all that came of it.
+"""Decides on facts within one transaction, and writes everything that results.
 
-What the steps that decide share: from facts and a working set to rows and promises.
+All steps that decide share it: from facts and a working set to journal, history, state and outbox.
 """
 
 import asyncio
@@ -87,9 +87,9 @@ class UnitOfWork:
     async def begin(
         cls, conn: Connection, loaded: WorkingSet, worker: Worker, *, now: datetime | None = None
     ) -> "UnitOfWork":
-        """With the policies that the loaded organizations are pinned to.
+        """Begin, with the policies that the loaded organizations are pinned to.
 
-        The moment of all decisions is `now`, or that at which all locks are held.
+        All decisions are made at `now`; if not given, at the moment at which all locks are held.
         """
         if loaded.safeguards_locked:
             metrics.show_guard(loaded.fleet.safeguards)
@@ -105,10 +105,10 @@ class UnitOfWork:
     # --- deciding ---
 
     async def decide(self, fact: Fact, position: str, trace: Trace | None = None) -> Decision:
-        """Decide on one fact, and remember what came of it; that goes out with the fact's `trace`.
+        """Decide on one fact, and keep what results; its events carry the fact's `trace`.
 
-        After each the event loop may do something else: there may be ten thousand, the relay would
-        wait for all of them, and who sends no heartbeat meanwhile is thrown out of its group.
+        Yields to the event loop after each fact: a batch may hold ten thousand, and without
+        heartbeats meanwhile the consumer would lose its place in the group.
         """
         await asyncio.sleep(0)
         safeguards_before, is_late = self.fleet.safeguards, self.loaded.is_about_erased(fact)
@@ -203,9 +203,7 @@ class UnitOfWork:
     # --- writing it down ---
 
     async def write(self, conn: Connection, topics: OutboundTopics) -> None:
-        """Write the journal, the history, the new state and the promises; all or, with the
-        caller's transaction, nothing.
-        """
+        """Write state, journal, history and outbox, in the caller's transaction."""
         messages = [*self._lifecycle_messages(topics), *self._snapshot_messages(topics)]
         changed = [self.fleet.organization(each) for each in self._due_at]
         await working_set.save(conn, list(self._subscriptions.values()), changed, self._due_at)
@@ -240,7 +238,7 @@ class UnitOfWork:
             )
 
     async def _record_crowded(self, conn: Connection) -> None:
-        """Let the other workers know the accounts that became crowded."""
+        """Store the billing accounts that became crowded, for all workers."""
         told = {
             (each.key.marketplace, account)
             for each in self._subscriptions.values()
@@ -268,7 +266,7 @@ class UnitOfWork:
                 yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown, trace), _HEADERS)
 
     def report(self) -> None:
-        """Say what was decided, count it, and wake the relays, after the commit."""
+        """Log what was decided, count it, and wake the relays.  Call after the commit."""
         if self.events or self._snapshots:
             for relay in self.relay_wakeups:
                 relay.set()
@@ -284,13 +282,13 @@ class UnitOfWork:
 
 
 def _came_to_anything(decision: Decision) -> bool:
-    """A look at an organization that changed nothing is not worth a row."""
+    """Whether anything changed; a deadline that changed nothing is not journalled."""
     changed = any(each.organization != each.before for each in decision.results)
     return changed or bool(decision.events)
 
 
 def _what_is_decided(organization: Organization) -> object:
-    """What a person would ask about, beside the events."""
+    """What the history shows, beside the events."""
     return (
         organization.state,
         organization.notice,

@@ -1,4 +1,4 @@
-"""Looks at what the worker needs, and ends a worker that hangs: nobody restarts what looks alive.
+"""Ends a worker that hangs, so that its supervisor restarts it.
 
 A loop that waits for a server still beats at each turn; one that hangs does not.
 """
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 def silence_max_s(settings: Settings) -> float:
-    """How long one turn of a loop may rightly take: the waits that it may have, one after another.
+    """How long one turn of a loop may take: the sum of the waits that it may have.
 
     To find Kafka anew, for a rebalance, for acknowledgements (and for those of a second producer),
     and for a statement.

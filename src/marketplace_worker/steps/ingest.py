@@ -110,7 +110,7 @@ async def _ingest_or_stop(
 async def _ingest_batch(records: Sequence[Record], batch: ParsedBatch, worker: Worker) -> None:
     began = perf_counter()
     async with transaction(worker.pool) as conn:
-        counting = await ActivityCounting.begin(conn, batch.said, worker.feeds)
+        counting = await ActivityCounting.begin(conn, batch.parts, worker.feeds)
         taken = await apply_batch(conn, batch, counting, worker)
     worker.intake.record_applied(records, taken.refused)
     taken.report()

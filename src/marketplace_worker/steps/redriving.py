@@ -145,7 +145,7 @@ class Redrive:
             ours = [each for each in letters if each.record.topic in self.worker.feeds]
             batch = await parse_batch(_records(ours), self.worker)
             counted = {each.record for each in ours if each.summary.counted}
-            counting = await ActivityCounting.of_dead_letters(conn, batch.said, counted)
+            counting = await ActivityCounting.of_dead_letters(conn, batch.parts, counted)
             taken = await apply_batch(conn, batch, counting, self.worker)
             again = _matched(ours, batch.refused)
             await self._settle(conn, ours, again, taken.unit.now)
