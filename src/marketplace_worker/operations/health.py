@@ -1,21 +1,21 @@
-"""Whether the worker is alive, and whether it is ready: what its parts have told of themselves.
+"""Whether the worker is alive and ready, from the heartbeats and reports of its parts.
 
-The event loop writes plain values and any thread reads them, so that even an event loop that is
-blocked is told of.  Nothing here waits or asks anybody.
+The event loop writes plain values and other threads read them, so that a blocked event loop is
+reported too.  Nothing here waits or sends a request.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 SEEN_WITHIN_S = 10.0
-"""What was not looked at for so long is no longer known to be well."""
+"""A report that is older counts as missing: the part is not ready."""
 
 FAILURES_MAX = 2
-"""Failures in a row that are no news: a deadlock, a lost connection.  One more, and it is said."""
+"""Failures in a row that still count as ready: a deadlock, a lost connection."""
 
 
 class Heartbeat:
-    """A loop's sign of life: given at each turn, with how long the loop will then rest."""
+    """The heartbeat of a loop: it beats at each turn, and says how long it will rest then."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -28,12 +28,12 @@ class Heartbeat:
         self.reason = reason
 
     def beat(self, *, rest_s: float = 0.0) -> None:
-        """Say that the loop turns, and will be silent for `rest_s` by its own choice."""
+        """The loop turns, and will rest for `rest_s` seconds."""
         self._due_at = time.monotonic() + rest_s
 
     @property
     def silent_s(self) -> float:
-        """For how long the loop has been silent, its rest not counted; 0 while it rests."""
+        """Seconds since the last beat, without the rest; 0 while it rests."""
         return max(0.0, time.monotonic() - self._due_at)
 
 

@@ -1,4 +1,4 @@
-"""The stop of a worker: one moment by which everything has ended, for all that has to end."""
+"""The shutdown of a worker: one deadline for everything that has to end."""
 
 import asyncio
 import faulthandler
@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self
 
 GOODBYE_S = 2.0
-"""Of a stop's time, what is kept for leaving the groups and closing connections."""
+"""The part of the shutdown's time that is kept for leaving groups and closing connections."""
 
 GRACE_S = 1.0
-"""What a stop may take beyond its time, before the process is ended whatever keeps it."""
+"""How much longer than its time a shutdown may take before the process is killed."""
 
 STANDARD_ERROR = 2
 
@@ -61,13 +61,15 @@ class Shutdown:
             self.end_process_unless_postponed(within_s=self._within_s + GRACE_S)
 
     def work_left_s(self) -> float:
-        """How long what is under way may still take, in seconds; then it is given up."""
+        """How long work under way may still take, in seconds; then it is cancelled."""
         self.request()
         assert self._began_at is not None
         return max(0.0, self._began_at + self._within_s - GOODBYE_S - time.monotonic())
 
     def end_process_unless_postponed(self, *, within_s: float) -> None:
-        """Write all stacks to standard error and end the process with status 1, unless told again.
+        """Kill the process after `within_s` seconds, unless called again before that.
+
+        All stacks are written to standard error, and the exit status is 1.
 
         By a timer of the interpreter, which needs neither the event loop nor the interpreter's
         lock.  The stacks name files, lines and functions, and no values.  It is as safe as SIGKILL.

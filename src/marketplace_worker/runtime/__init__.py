@@ -1,1 +1,4 @@
-"""What the steps share, and what runs them."""
+"""What the steps share (the unit of work, parsing, counting) and what runs them (loops, probes).
+
+It imports no step.
+"""

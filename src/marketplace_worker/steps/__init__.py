@@ -1,4 +1,5 @@
-"""What the worker does, over and over: each step is one transaction.
+"""The steps of the worker: each is one transaction, which a loop repeats.
 
-The steps do not know one another; they meet only in Postgres.
+Steps do not import one another; they share state only through Postgres.  What several steps need
+stands in `runtime`.
 """

@@ -1,4 +1,4 @@
-"""Fires what is due: organizations whose next moment has come.  One transaction a batch."""
+"""Decides on organizations whose deadline has come, one batch in one transaction."""
 
 from datetime import timedelta
 from time import perf_counter
@@ -15,7 +15,7 @@ from marketplace_worker.store import organizations, working_set
 from marketplace_worker.store.database import transaction
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)
-"""When an organization that we failed on is looked at again; a person should have been told."""
+"""When an organization that a bug of ours failed on is tried again; an `error` was logged."""
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.working_set import WorkingSet
 
 ATTEMPTS_MAX = 5
-"""How often is looked anew because what belongs to the organization grew while it was locked."""
+"""How often to lock again because what belongs to the organization grew meanwhile."""
 
 
 async def erase(fact: Erased, worker: Worker) -> Outcome:

@@ -11,9 +11,10 @@ from marketplace_worker.store.database import transaction
 
 
 async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decision:
-    """Decide on it in one transaction; all workers go by it from then on.
+    """Decide on it in one transaction; it applies to all workers from then on.
 
-    After a release of steps, organizations whose step was withheld are looked at again at once.
+    A release of steps makes the withheld organizations due now.  Their rows are locked before the
+    safeguards are, as in every other step: the safeguards are the last of all locks.
 
     Raises:
         Unavailable: Postgres is away, or somebody locked the same in another order; nothing was

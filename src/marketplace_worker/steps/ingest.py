@@ -1,5 +1,7 @@
-"""Takes in one batch of records: facts to the journal and the lifecycle, activity to its maxima,
-and what cannot be read to the dead letters.  One transaction, whatever the batch holds.
+"""Ingests one batch of records from Kafka in one transaction.
+
+Facts are decided on and journalled, activity is counted, and what cannot be read becomes a dead
+letter.
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ log = structlog.get_logger(__name__)
 async def ingest(
     records: Sequence[Record], worker: Worker, sizer: BatchSizer | None = None
 ) -> AbstractSet[str]:
-    """Take in a batch; when this returns, its offsets may be committed, but for some topics.
+    """Ingest a batch; then its offsets may be committed, except those of the returned topics.
 
     Returns the topics that are stopped (`runtime/intake.py`): all their records must be delivered
     again, also where some were applied.
@@ -53,7 +55,7 @@ async def ingest(
 async def _ingest_parts(
     records: Sequence[Record], worker: Worker, sizer: BatchSizer
 ) -> AbstractSet[str]:
-    """Take as much at once as Postgres has time for: everything, as a rule."""
+    """Apply the batch, in smaller parts if Postgres takes too long."""
     stopped: AbstractSet[str] = frozenset()
     rest = sizer.begin(records)
     while rest:
@@ -75,7 +77,7 @@ async def _ingest_parts(
 
 
 async def _ingest_all(records: Sequence[Record], worker: Worker) -> AbstractSet[str]:
-    """Take records of topics that are not stopped; returns those that are by now."""
+    """Apply records of topics that are not stopped; returns topics that were stopped meanwhile."""
     if not records:
         return frozenset()
     try:
@@ -97,7 +99,7 @@ async def _ingest_all(records: Sequence[Record], worker: Worker) -> AbstractSet[
 async def _ingest_or_stop(
     records: Sequence[Record], batch: ParsedBatch, worker: Worker
 ) -> AbstractSet[str]:
-    """Take what was read, but for the topics that would be flooding the dead letters with it."""
+    """Apply what was parsed, or stop the topics that would flood the dead letters."""
     floods = worker.intake.floods(records, batch.refused)
     if not floods:
         await retry_while_watched(lambda: _ingest_batch(records, batch, worker))

@@ -1,5 +1,6 @@
-"""Compares where a partition begins to be read with how far it was read, and reports what lies
-between: records that nobody has taken in, and that do not come again by themselves.
+"""Reports records that were never ingested because the position of a partition jumped over them.
+
+Compares where a partition starts to be read with how far it was read before.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,7 +37,7 @@ class JumpCause(StrEnum):
 async def report_jumps(
     begun: Sequence[StartOffset], worker: Worker, holds_record: HoldsRecord
 ) -> None:
-    """Report each jump once, and keep from where on its partition is read.
+    """Report each jump once, and store from where on its partition is read.
 
     Raises:
         Unavailable: Postgres or Kafka does not answer; to be asked again with the same.

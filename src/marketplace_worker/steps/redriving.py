@@ -1,8 +1,8 @@
-"""Takes dead letters in once more, where they stood, and discards those that nobody needs.
+"""Redrives dead letters, and discards those that nobody needs.
 
-A redrive takes the record as it came, by the way of all records, in one transaction with the
-status of its dead letter.  Nothing is sent to its topic again: so its identity and its order stay,
-and what was taken of it before is a duplicate.
+A redrive applies the stored record as ingest does, in one transaction with the new status of its
+dead letter.  The record is not published again: its identity and position stay, and what was
+applied of it before is a duplicate.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from marketplace_worker.store.dead_letters import (
 )
 
 LETTERS_MAX = 20
-"""How many are taken in one transaction; each may be a megabyte."""
+"""How many are redriven in one transaction; each may be a megabyte."""
 
 DISCARDED_MAX = 1_000
 """How many are discarded in one transaction; they are not read."""
@@ -78,7 +78,7 @@ class Result:
 
 
 def _unreported(_: Result) -> None:
-    """For who looks only at what a redrive counts."""
+    """For callers that need only the counts of a redrive."""
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class Redrive:
             )
 
     async def _redrive_halving(self, ids: Sequence[int]) -> None:
-        """As ingest does: what we fail on ourselves is found by halving; the others are taken."""
+        """Apply; find a record that a bug of ours fails on by halving, as ingest does."""
         try:
             await _retrying(lambda: retry_while_watched(lambda: self._redrive_batch(ids)))
         except Unavailable:
@@ -167,7 +167,7 @@ class Redrive:
         again: Mapping[int, RefusedPart],
         now: datetime,
     ) -> None:
-        """Write down what became of them; who subscribes to dead letters hears of a new attempt."""
+        """Store their new status; a new attempt is published to the topic of dead letters."""
         done = [each.summary.id for each in letters if each.summary.id not in again]
         attempts = {each.summary.id: each.summary.attempts + 1 for each in letters}
         if done:
@@ -179,7 +179,7 @@ class Redrive:
             await promise(conn, tried, now, self.worker)
 
     async def _fail(self, id_: int, bug: Exception) -> None:
-        """It stays where it is, with what went wrong."""
+        """Keep a dead letter that a bug of ours failed on, with the reason."""
         async with transaction(self.worker.pool) as conn:
             letters = await dead_letters.lock(conn, [id_], self.statuses)
             again = {
@@ -239,7 +239,7 @@ async def discard(
 
 
 async def _retrying(work: Callable[[], Awaitable[None]]) -> None:
-    """One transaction, tried again where Postgres or this machine could not."""
+    """Run one transaction; retry if Postgres or this machine is unavailable."""
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(Unavailable),
         stop=stop_after_attempt(TIMES_MAX),

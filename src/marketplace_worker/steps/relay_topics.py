@@ -1,4 +1,4 @@
-"""Relays every topic that anything was promised to, each by a producer of its own."""
+"""Relays every topic that has messages in the outbox, each by its own producer."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +14,7 @@ from marketplace_worker.store.floors import Floors
 from marketplace_worker.streams.producer import Publisher, producing
 
 FORMER_TOPICS_EVERY_S = 60.0
-"""How often to look for promises to topics that the settings do not name any more."""
+"""How often to look for messages to topics that the settings do not name any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Relays:
         return producing(self.settings.kafka, self.settings.relay)
 
     async def send(self, topic: str, publisher: Publisher, heartbeat: Heartbeat) -> int:
-        """Relay a topic, connected: Kafka is looked for before a shard is led, not while it is.
+        """Relay a topic.  Connects to Kafka before a shard is led, and not while it is.
 
         Raises:
             Unavailable: as `relay` does.
@@ -53,8 +53,7 @@ class Relays:
         )
 
     async def send_former(self, heartbeat: Heartbeat) -> int:
-        """Relay what was promised to topics that the settings do not name, for they name others
-        now.
+        """Relay the messages to topics that the settings do not name any more.
 
         Raises:
             Unavailable: as `relay` does.

@@ -1,4 +1,4 @@
-"""Finds out by itself that the database was set back: the topics hold more than it does.
+"""Detects a restored or lagging database: the topics hold more than it does.
 
 Each life of a server is compared once before anything harmful is done on it: one that was restored,
 or promoted though it lagged, is another than the one that went.
@@ -24,7 +24,7 @@ from marketplace_worker.store.database import transaction
 from marketplace_worker.streams.reading_back import ReadBack
 
 NEWEST = 1_000
-"""How many records of each partition are looked at: what was lost is what was published last."""
+"""How many records of each partition are read: what was lost was published last."""
 
 RECOVER = "marketplace-worker recover --from-restore"
 

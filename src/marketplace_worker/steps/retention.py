@@ -1,6 +1,6 @@
-"""Lets go what was kept long enough: old rows of the journal, and old dead letters.
+"""Deletes what has exceeded its retention: old rows of the journal, and old dead letters.
 
-The rows are folded into checkpoints first, so that the journal can still be folded again.
+The rows are folded into checkpoints first, so that the journal can still be replayed.
 """
 
 from datetime import datetime, timedelta
@@ -25,39 +25,39 @@ from marketplace_worker.store import (
 from marketplace_worker.store.database import Connection, transaction
 
 SEEDS = 100
-"""From how many old rows is gone on to all that belongs with them."""
+"""How many old rows one transaction starts from; what belongs with them is added."""
 
 ROWS_MAX = 1_000
-"""How many rows, or dead letters, one transaction lets go at most: while they are folded, the event
-loop does nothing else."""
+"""How many rows, or dead letters, one transaction deletes at most: folding them blocks the event
+loop."""
 
 MARGIN = timedelta(days=31)
-"""How much longer what could not be read of activity is kept than any decision on inactivity looks
-back: a policy with a longer window may come."""
+"""How much longer than the longest inactivity window unreadable activity is kept: a later policy
+may have a longer window."""
 
 RETAIN_EVERY_S = 60.0
-"""How often to look while nothing is old enough."""
+"""How often to check while nothing is old enough."""
 
 log = structlog.get_logger(__name__)
 
 
 class Tampered(Exception):
-    """Rows are not as they were written: nothing is let go before somebody has looked."""
+    """Rows were changed after they were written: nothing is deleted before a person has looked."""
 
 
 class ClockJumped(Exception):
-    """The clock of decisions ran ahead: nothing is let go by it before somebody has looked."""
+    """The decision clock ran ahead: nothing is deleted by it before a person has looked."""
 
 
 async def retain(worker: Worker, retention: Retention) -> int:
-    """Let go one small batch, in one transaction; returns of how many rows.
+    """Delete one small batch, in one transaction; returns the number of rows.
 
     One worker at a time does it; the others find nothing to do.  Rows that are not as they were
     written stay, with all that are younger, and are logged at `error`.  So does everything where
     the clock of decisions ran ahead, until an operator releases the guard for steps.
 
     Raises:
-        Unavailable: Postgres is away; nothing was let go.
+        Unavailable: Postgres is away; nothing was deleted.
     """
     try:
         gone = await _retain(worker, retention)
@@ -84,7 +84,7 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
         now = await worker.local_clock.checked_now(conn, worker.clock)
         if now is None:
             return None
-        now = await _latest(conn, now, worker)
+        now = await _earliest_clock(conn, now, worker)
         letters = await dead_letters.delete_old(
             conn, before=now - timedelta(days=retention.dead_letters_days), limit=ROWS_MAX
         )
@@ -116,9 +116,9 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
     return len(rows) + letters + unread
 
 
-async def _latest(conn: Connection, now: datetime, worker: Worker) -> datetime:
-    """From when is counted back: by the clock of decisions, as far as this machine's and the newest
-    record that was read from Kafka allow.  No clock that is wrong by itself makes anything old.
+async def _earliest_clock(conn: Connection, now: datetime, worker: Worker) -> datetime:
+    """The moment from which retention counts back: the earliest of the decision clock, this
+    machine's, and the newest record that was read from Kafka.  One wrong clock makes nothing old.
 
     Raises:
         ClockJumped: it ran ahead, and nobody has looked at it since.
@@ -132,7 +132,7 @@ async def _latest(conn: Connection, now: datetime, worker: Worker) -> datetime:
 
 
 async def _let_go(conn: Connection, group: ReplayGroup, replayed: ReplayResult) -> None:
-    """From now on folding begins after these rows."""
+    """Store checkpoints: from now on folding begins after these rows."""
     if not replayed.entries:
         return
     fleet, last = replayed.fleet, replayed.entries[-1]

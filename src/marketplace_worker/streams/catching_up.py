@@ -1,4 +1,4 @@
-"""Reads on to what is newest, so that under load no record waits for two batches.
+"""Reads up to the newest record, so that under load no record waits for two batches.
 
 aiokafka fetches ahead once: when records are taken it fetches what has come by then, and nothing
 more of these partitions until that is taken too.  So what a busy consumer has at hand came before
@@ -13,8 +13,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 FETCH_WAIT_S = 0.02
-"""A fetch of what is there takes a few milliseconds; where nothing is, so long is waited in vain.
-"""
+"""How long to wait for a fetch; one that finds records takes a few milliseconds."""
 
 POLL_EVERY_S = 0.002
 

@@ -1,8 +1,7 @@
-"""Why Kafka cannot be reached, in one sentence: of all that went wrong, aiokafka's clients only say
-that they reached nobody.
+"""Finds out why Kafka cannot be reached: aiokafka's clients only say that no broker answered.
 
-Asked of each broker that is set, by a connection like theirs, and where that does not say enough,
-by one that shows who we are to nobody: what does it speak, and how does it want us to log in?
+Connects to each configured broker as a client does; if that does not say enough, connects without
+credentials, to see which protocol it speaks and how clients may log in.
 """
 
 import asyncio

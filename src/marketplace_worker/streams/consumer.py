@@ -1,4 +1,4 @@
-"""Taking records in: two consumer groups, each handing batches to one handler.
+"""A member of a consumer group, which passes batches to one handler.
 
 Offsets are committed after the handler has returned, and never before.
 """
@@ -41,14 +41,14 @@ SILENT_MAX_S = 10.0
 """Kafka answers a fetch within `fetch_wait_ms`, also where there is nothing new."""
 
 FAILURES_MAX = 2
-"""Failures in a row that are no news."""
+"""Failures in a row that still count as ready: a deadlock, a lost connection."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerHooks:
-    """What consumers tell of themselves, and ask.
+    """What a consumer calls.
 
     Args:
         on_turn: called at each turn of a consumer, with its name.
@@ -62,7 +62,7 @@ class ConsumerHooks:
 
 
 class Consumer:
-    """One consumer group's member; made by `consuming`."""
+    """One member of a consumer group; created by `consuming`."""
 
     def __init__(
         self,
@@ -278,7 +278,7 @@ class Consumer:
             )
 
     def accept_partitions(self, assigned: frozenset[str]) -> None:
-        """Partitions are ours."""
+        """Partitions were assigned to us."""
         self._assigned = assigned
         self._joined = True
         self._handler.end_interruption(Interruption.REVOCATION)
@@ -365,7 +365,7 @@ class Consumer:
             raise NackMessage from error
 
     def _hold_back(self, batch: Iterable[ConsumerRecord], stopped: AbstractSet[str]) -> None:
-        """Have given again what cannot be read and what was not taken; commit nothing past it."""
+        """Pause partitions of which something was not applied; nothing is committed past it."""
         places: dict[TopicPartition, int] = {}
         for raw in batch:
             partition = TopicPartition(raw.topic, raw.partition)
@@ -379,7 +379,7 @@ class Consumer:
 
 
 class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Tells the consumer what the group decided; heartbeats go on while it waits."""
+    """Passes the group's decisions to the consumer; heartbeats continue while it waits."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer

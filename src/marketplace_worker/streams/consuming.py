@@ -1,4 +1,4 @@
-"""Both consumer groups of a worker: joined together, watched together, left together."""
+"""Both consumer groups of a worker: started, watched and stopped together."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,7 +26,7 @@ class Consumers:
 
     @property
     def both(self) -> tuple[Consumer, Consumer]:
-        """One after the other."""
+        """Both consumers."""
         return (self.facts, self.activity)
 
     async def wait_failed(self) -> NoReturn:

@@ -1,5 +1,6 @@
-"""What a member of a consumer group can do now: whether it hears from Kafka, and how far behind it
-is.  Asked of what aiokafka knows anyway, without a request; getmany hides every outage.
+"""The state of a consumer group's member: whether it reaches Kafka, and how far behind it is.
+
+Read from aiokafka's own state, without a request, because `getmany` hides every outage.
 
 Only this module looks inside aiokafka's consumer, as there is no public way (it is pinned to 0.14).
 """

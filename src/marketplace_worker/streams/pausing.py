@@ -1,4 +1,4 @@
-"""Holds partitions back: read no further for a while, nothing committed past them, others go on."""
+"""Pauses partitions: they are not read for a while, and nothing is committed past them."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError
 
 PAUSE_S = 5.0
-"""After how long what was held back is looked at again."""
+"""After how long a paused partition is read again."""
 
 
 def pause_at(consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, int]) -> None:

@@ -1,4 +1,4 @@
-"""Keeps a consumer true to what Kafka and the files of credentials say now.
+"""Replaces a consumer when its brokers or credentials have changed.
 
 aiokafka learns the brokers' addresses and its credentials once.  Where all brokers moved behind
 the same bootstrap servers, or a certificate was renewed, only a new client finds them.
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class RenewableConsumer(Protocol):
-    """A consumer, as far as it is renewed."""
+    """A consumer that can be replaced."""
 
     name: str
     group: str
@@ -42,7 +42,7 @@ class RenewableConsumer(Protocol):
 
 
 class Renewal:
-    """Of one consumer, which has started."""
+    """Checks one started consumer, and replaces its client if needed."""
 
     def __init__(self, consumer: RenewableConsumer, kafka: Kafka) -> None:
         self._consumer = consumer
@@ -51,7 +51,7 @@ class Renewal:
         self._surveyed_at = self._reached_at = time.monotonic()
 
     async def check(self) -> int:
-        """See what has changed, and act on it; call every few seconds.
+        """Find out what has changed, and act on it; call every few seconds.
 
         A new client is made only where Kafka answers a new connection: one that waits for a Kafka
         that is away goes on by itself when it is there again.

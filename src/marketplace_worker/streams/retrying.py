@@ -32,7 +32,7 @@ class Interruption(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryDelays:
-    """Bounds in seconds: of the first pause, of any, and of all attempts at one delivery."""
+    """Bounds in seconds: of the first pause, of each pause, and of all attempts at one delivery."""
 
     first_s: float
     longest_s: float
@@ -48,7 +48,7 @@ class RetryDelays:
 
 
 class RetryingHandler:
-    """One handler, and how often it failed in a row; that is remembered over deliveries."""
+    """Calls a handler until it succeeds; counts its failures in a row, also over deliveries."""
 
     def __init__(self, name: str, handler: Handler, pauses: RetryDelays) -> None:
         self.name = name
@@ -60,7 +60,7 @@ class RetryingHandler:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a batch cannot be kept any longer than it takes to handle it."""
+        """Whether the batch must be finished or given back now, without another pause."""
         return self._interrupted.is_set()
 
     def interrupt(self, why: Interruption) -> None:
@@ -69,7 +69,7 @@ class RetryingHandler:
         self._interrupted.set()
 
     def end_interruption(self, why: Interruption) -> None:
-        """Allow pauses again, as far as nothing else disturbs."""
+        """Allow pauses again, unless another interruption lasts."""
         self._interruptions.discard(why)
         if not self._interruptions:
             self._interrupted.clear()

@@ -1,8 +1,7 @@
-"""Sees where a partition begins to be read, and whether records were left unread before that.
+"""Reports where partitions start to be read, before any record after that is handled.
 
-aiokafka 0.14 goes on at the earliest record, without a word to anybody, where Kafka has deleted or
-cut off what was to be read next; and it begins wherever its group's offset stands, whoever put it
-there.  So each beginning is passed on, before any record behind it is handled.
+aiokafka continues at the earliest record if Kafka has deleted or truncated what was to be read
+next (`mends/partition_state.py`), and starts at the group's offset, whoever has set it.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from marketplace_worker.streams.retrying import Handler
 from marketplace_worker.streams.security import client_arguments
 
 LOOK_TIMEOUT_S = 5.0
-"""How long it is looked for a record; where none is found by then, there may be one."""
+"""How long to search for a record; after that, one is assumed to exist."""
 
 FETCH_WAIT_MS = 500
 

@@ -1,7 +1,7 @@
-"""Asks Kafka, over a connection of its own, what a long-lived consumer learned once: which of its
-topics there are, which it may read, and whether its group reads all of their partitions.
+"""Asks Kafka over a new connection what a long-lived consumer learned once: which of its topics
+exist, which it may read, and whether its group reads all of their partitions.
 
-The connection begins at the bootstrap servers, with the credentials that hold now.
+The connection starts at the bootstrap servers, with the current credentials.
 """
 
 import asyncio
