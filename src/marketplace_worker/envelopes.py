@@ -1,7 +1,7 @@
-"""Unwraps the value of a record: finds what lies in what hops into Kafka put around it.
+"""Removes the envelopes that forwarders put around a message: SNS, SQS, Kafka Connect and others.
 
-One step before all translators, the same for every topic (marketplaces.md section 1).  Only this
-module knows envelopes; what is looked for, a translator recognizes.
+Runs before every translator, in the same way for every topic (marketplaces.md section 1).  Only
+this module knows envelopes.  It searches the value for objects that the translator recognizes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,17 +24,18 @@ from marketplace_worker.json_reading import (
 from marketplace_worker.record import Record
 
 ENVELOPES_MAX = 16
-"""How many envelopes may lie in one another; the deepest that is known, Event Grid around a wrapper
-around Lambda's SQS around SNS around EventBridge, has 8."""
+"""The most nested envelopes.  The deepest known nesting has 8: Event Grid, a wrapper, Lambda's SQS,
+SNS, EventBridge."""
 
 RECORDS_MAX = 10_000
-"""How many records one value may hold: the largest batch that SQS hands to a Lambda function."""
+"""The most records in one value: the largest batch that SQS passes to a Lambda function."""
 
 OBJECTS_MAX = 50_000
-"""How many objects of one value are looked at: five in the envelopes of each of its records."""
+"""The most objects of one value that are searched: five for each of its records."""
 
 TEXT_MAX = 16 * 2**20
-"""How much text within a value is parsed, in characters: a largest value, once per envelope."""
+"""The most characters of JSON text within a value that are parsed: a largest value once per
+envelope."""
 
 _ENVELOPES = (
     *("notification",),  # what a router read at the source stands beside it, as `resource`
@@ -43,19 +44,19 @@ _ENVELOPES = (
     *("body", "data", "data_base64", "value"),  # SQS, CloudEvents, Event Grid; one record of these
     *("payload",),  # Kafka Connect, and many forwarding programs
 )
-"""The fields, in lower case, that are known to hold what an envelope carries: as an object, as JSON
-text, as base64 of that, or as a list of any of these.  The first that can be opened counts."""
+"""The fields, in lower case, in which envelopes carry their content: an object, JSON text, base64
+of JSON text, or a list of these.  The first one that can be opened counts."""
 
 _IN_BASE64 = frozenset({"data", "data_base64"})
-"""Where a text is base64 first of all."""
+"""The fields whose text is tried as base64 first."""
 
 Fields = Mapping[str, object]
 
 
 class Match(IntEnum):
-    """Whether an object is what a topic carries.
+    """Whether an object is a message that the topic carries.
 
-    `MAYBE` stands for itself only where nothing lies in it that surely is.
+    `MAYBE` counts as one only if no object within it is `SURE`.
     """
 
     NONE = 0
@@ -76,8 +77,9 @@ class Part(NamedTuple):
 class Payload(Struct, frozen=True):
     """An object that a topic carries, and what the envelopes around it say of it.
 
-    `resource`: what a router read at the source; of several, the outermost.  `sns`, `pubsub` and
-    `event` (CloudEvents): the nearest of these.  `place`: its index, where there are several.
+    `resource`: what a router read from the marketplace's API; the outermost of several.  `sns`,
+    `pubsub` and `event` (a CloudEvent): the nearest envelope of that kind.  `place`: the index
+    among several objects of the value, as part of an id.
     """
 
     record: Record
@@ -92,9 +94,7 @@ class Payload(Struct, frozen=True):
 
     @property
     def positional_id(self) -> str:
-        """The identity of one that brings none: the record's, with its index where there are
-        several.
-        """
+        """The id of an object that has none of its own: the record's, with `place`."""
         return self.record.positional_id + self.place
 
     def at(self, field: str) -> str:
@@ -106,7 +106,7 @@ Found = Sequence[Payload | Malformed]
 
 
 def unwrap(record: Record, recognize: Recognizer) -> Found:
-    """What a record carries: of several, each is found or refused by itself.
+    """The objects that a record carries.  Of several, each is returned or refused by itself.
 
     Raises:
         Malformed: nothing in the value can be read; names the field, or `value` for the whole.
@@ -118,7 +118,7 @@ def unwrap(record: Record, recognize: Recognizer) -> Found:
 
 
 def is_whole(record: Record, recognize: Recognizer) -> bool:
-    """Whether the value itself is what is looked for, without an envelope but JSON in JSON text."""
+    """Whether the value itself matches, with no envelope other than JSON text in JSON text."""
     try:
         parsed = parse_value(record)
         while isinstance(parsed, str):
@@ -132,11 +132,11 @@ def is_whole(record: Record, recognize: Recognizer) -> bool:
 
 
 class _Unfinished(Malformed):
-    """Nothing else in the object may stand for what is refused here."""
+    """A refusal after which no other field of the object may be tried instead."""
 
 
 class _Unwrapping:
-    """The unwrapping of one value, and what of its bounds is used up."""
+    """The unwrapping of one value, with counters for its bounds."""
 
     def __init__(self, recognize: Recognizer) -> None:
         self._recognize = recognize
@@ -198,7 +198,7 @@ class _Unwrapping:
         return found if recognized is Match.NONE or _holds_sure(found) else (itself,)
 
     def _inside(self, fields: Fields, around: Payload, path: str, depth: int) -> Found:
-        """What lies in the field that is known to hold it, else in any other."""
+        """The content of the known fields, or else of any other field."""
         spelled: dict[str, str] = {}
         for name, value in fields.items():
             if value is not None and value != "":
@@ -226,7 +226,7 @@ class _Unwrapping:
     def _anywhere(
         self, fields: Fields, around: Payload, path: str, depth: int, *, but: Sequence[str]
     ) -> Sequence[Found]:
-        """What a forwarding program holds under names of its own, which are not ours to repeat."""
+        """The content of fields with unknown names; messages do not repeat these names."""
         found: list[Found] = []
         for name, value in fields.items():
             is_text = isinstance(value, str) and value.lstrip().startswith(JSON_TEXT_STARTS)
@@ -243,7 +243,7 @@ class _Unwrapping:
         return found
 
     def _open_list(self, held: list[object], around: Payload, path: str, depth: int) -> Found:
-        """Each of several by itself."""
+        """The content of each entry of a list."""
         if not held:
             raise Malformed("holds no record", field=path)
         self._records += len(held)
@@ -274,7 +274,7 @@ class _Unwrapping:
 def _with_attributes_of(
     fields: Fields, around: Payload, path: str, spelled: Mapping[str, str], known: str
 ) -> Payload:
-    """What an envelope says of its content, with what was said around it."""
+    """What is known about the content of an envelope: its own attributes and the outer ones."""
     part = Part(fields, path)
     match known:
         case "message" if "messageid" in spelled or "topicarn" in spelled:
@@ -291,7 +291,7 @@ def _with_attributes_of(
 
 
 def _the_one_of(found: Sequence[Found], path: str) -> Found:
-    """What is surely looked for, of what stands side by side; the same, told twice, is one."""
+    """The sure match among several fields of one object.  Equal matches count as one."""
     sure = [held for held in found if _holds_sure(held)]
     told = [[each.fields for each in held if isinstance(each, Payload)] for held in sure]
     if any(each != told[0] for each in told):

@@ -1,6 +1,6 @@
-"""Reads the bytes of records as JSON, also where that is base64, and refuses other formats by name.
+"""Parses the bytes of records as JSON or base64 of JSON, and refuses other formats by name.
 
-Only this module decides which JSON is read at all.
+Only this module decides which JSON is accepted.
 """
 
 import json
@@ -10,15 +10,15 @@ from marketplace_worker.errors import Malformed
 from marketplace_worker.record import Record
 
 WHOLE = "value"
-"""The field of a refusal that is about the value as a whole."""
+"""The field that `Malformed` names when the whole value is at fault."""
 
 JSON_STARTS = (b"{", b"[", b'"', b"\xef\xbb\xbf")
 JSON_TEXT_STARTS = ("{", "[", '"', "\ufeff")
-"""How JSON begins that may hold anything, as bytes and as text."""
+"""The first characters of JSON objects, lists and strings, as bytes and as text."""
 
 DEPTH_MAX = 100
-"""How deep values may lie in one another: our own bound, for how deep Python's reader goes, and
-whether its stack then ends the process, hangs on its version and on the machine."""
+"""The most levels of nested objects and lists.  A bound of our own: how deep Python's parser can go
+before it fails, or its stack overflows, depends on its version and the machine."""
 
 _TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]"))
@@ -28,7 +28,7 @@ _REGISTRY_PREFIX_BYTES = 5
 
 
 def parse_value(record: Record) -> object:
-    """The value of a record as JSON values; `Malformed` where it is no JSON."""
+    """The value of a record, parsed.  Raises `Malformed` if it is not JSON."""
     if not record.value:
         raise Malformed("is empty", field=WHOLE)
     refuse_other_formats(record)
@@ -36,13 +36,13 @@ def parse_value(record: Record) -> object:
 
 
 def refuse_other_formats(record: Record) -> None:
-    """`Malformed` where the record itself says that its value is no JSON."""
+    """Raise `Malformed` if the content type says that the value is Avro or Protobuf."""
     if record.headers and any(name in content_type(record) for name in _OTHER_FORMATS):
         raise Malformed("must be JSON: Avro and Protobuf are not read", field="content-type")
 
 
 def content_type(record: Record) -> str:
-    """What the record says it holds, in lower case and without parameters; "" where nothing."""
+    """The `content-type` header in lower case and without parameters; "" if there is none."""
     for name, value in record.headers:
         if value is not None and name.lower() == "content-type":
             text = value.decode(errors="replace").partition(";")[0]
@@ -51,9 +51,12 @@ def content_type(record: Record) -> str:
 
 
 def parse_json(raw: bytes | str, *, field: str) -> object:
-    """JSON as it must be: UTF-8, no key twice in an object, no NaN, not absurdly deep or long.
+    """Parse JSON: UTF-8, no repeated key in an object, no NaN, at most `DEPTH_MAX` levels.
 
-    A byte-order mark before it is passed over; bytes in another format are refused by its name.
+    A byte-order mark is ignored.
+
+    Raises:
+        Malformed: it is not such JSON; names another format where the first bytes show it.
     """
     try:
         text = raw.decode() if isinstance(raw, bytes) else raw
@@ -71,12 +74,16 @@ def parse_json(raw: bytes | str, *, field: str) -> object:
 
 
 def may_be_deep(text: bytes) -> bool:
-    """Whether more objects and lists begin in it than may lie in one another."""
+    """Whether it has so many opening brackets that it could be nested too deeply."""
     return text.count(b"{") + text.count(b"[") > DEPTH_MAX
 
 
 def _check_depth(text: bytes) -> None:
-    """Take out what holds nothing, layer by layer: ten times as fast as to look at each bracket."""
+    """Raise `_Unfit` if it is nested too deeply.
+
+    Removes empty pairs of brackets, level by level, which is ten times as fast as a loop over all
+    brackets.
+    """
     if not may_be_deep(text):
         return
     no_quote_in_strings = text.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -91,7 +98,7 @@ def _check_depth(text: bytes) -> None:
 
 
 def _format_of(raw: bytes | str) -> str | None:
-    """What bytes are that are no JSON, where their beginning tells."""
+    """Why bytes are not JSON, if their beginning shows which format they are."""
     match raw:
         case bytes() if raw.startswith(b"\0") and len(raw) > _REGISTRY_PREFIX_BYTES:
             return "begins with a Schema Registry prefix: its Avro, Protobuf or JSON is not read"
@@ -111,7 +118,7 @@ def decode_base64(text: str, *, field: str) -> bytes:
 
 
 def parse_json_or_base64(raw: bytes, *, field: str) -> object:
-    """JSON from its bytes, or from base64 of them: so Kafka Connect writes bytes without schema."""
+    """Parse JSON, or base64 of JSON: Kafka Connect writes bytes without a schema like that."""
     try:
         return parse_json(raw, field=field)
     except Malformed as refusal:
@@ -125,7 +132,7 @@ def parse_json_or_base64(raw: bytes, *, field: str) -> object:
 
 
 class _Unfit(ValueError):
-    """Valid for Python's JSON reader, not for us."""
+    """Python's JSON parser accepts it, we do not."""
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""A Kafka record, as it came and as it is to go out: bytes and where they stand.
+"""Kafka records as bytes with their position: incoming (`Record`) and outgoing (`Outgoing`).
 
-`Record` is the input of every translator, from the broker or a scenario.  There is one for each
-message, and to make a `Struct` of msgspec costs a tenth of a frozen dataclass.
+`Record` is the input of every translator, from the broker or a scenario.  They are Structs of
+msgspec, not dataclasses: one is built for each message, at a tenth of a frozen dataclass's cost.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,30 +12,30 @@ from msgspec.structs import replace
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLOCKS_APART_MAX = timedelta(hours=1)
-"""How far ahead of ours the clock of a record's producer is believed; what Kafka 4 itself refuses
-where nobody changed it (`message.timestamp.after.max.ms`)."""
+"""How far a producer's clock may be ahead of ours for its timestamps to be trusted.  Kafka 4
+refuses more by default (`message.timestamp.after.max.ms`)."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
-"""In their order; a value may be null or binary.  Bytes of a name that are not UTF-8 stand in it as
-Python has them in file names (`surrogateescape`)."""
+"""Names and values, in order.  A value may be null or binary.  Bytes of a name that are not UTF-8
+are kept as Python keeps them in file names (`surrogateescape`)."""
 
 
 MESSAGE_BYTES_MAX = 900_000
-"""The largest message that we write: key, value, headers and all.  Brokers and consumers take 1 MiB
-where nobody changed it; what can be larger has a bounded form."""
+"""The largest message that we write, with key, value and headers.  Brokers and consumers accept 1
+MiB by default.  Messages that could be larger are shortened."""
 
 HEADER_LENGTHS_BYTES_MAX = 10
-"""How many bytes say how long a header's name and its value are."""
+"""The most bytes that the lengths of a header's name and value take."""
 
 
 class Record(Struct, frozen=True):
-    """The bytes of a record and where they stood.
+    """The bytes of a record and its position.
 
-    `left_out_bytes` is how many bytes the value had where it is too large to be taken in: then it
-    is only where Kafka has it, and so are the `omitted_after` next records of its batch.
-    `recorded_at` is the record's own timestamp (UTC), by the clock of its producer; `EPOCH` where
-    it brings none.  `received_at` is when it was taken in, by our clock; None where nothing hangs
-    on it.  `value` is None for a tombstone.
+    `recorded_at`: the record's timestamp (UTC), by its producer's clock; `EPOCH` if it has none.
+    `received_at`: when we read it, by our clock; None where `recorded_at` is trusted.
+    `value`: None for a tombstone, and for a value that is too large to be read: then
+    `left_out_bytes` is its size, the value is only in Kafka, and so are the next `omitted_after`
+    records of its batch.
     """
 
     topic: str

@@ -1,7 +1,4 @@
-"""The lifecycle without servers: the worker's parsing, rules and events over a dictionary.
-
-Only this module turns a whole scenario into its events (events.md section 4).
-"""
+"""Runs a scenario through the worker's parsing and rules, in memory (events.md section 4)."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +22,7 @@ from marketplace_worker.record import Record
 from marketplace_worker.translate import translate_traced
 
 HORIZON = timedelta(days=3_653)
-"""How far the clock runs on after the last message, where nothing else is said: ten years."""
+"""How far the clock runs on after the last message by default: ten years."""
 
 _DueEntry = tuple[datetime, OrganizationId]
 
@@ -35,7 +32,7 @@ OnRefused = Callable[[Record, Malformed], None]
 
 @dataclass(slots=True)
 class Simulation:
-    """A fleet, its clock and what is due.  Time only goes on as `run` is told.
+    """A fleet with its clock and a queue of due organizations.  Only `run` moves the clock.
 
     Idle re-checks of what only waits run when they are due; they do not extend the simulation.
     `traces`: of each event whose message came in one, by the event's id.
@@ -87,7 +84,7 @@ class Simulation:
                     yield from self._decide(said, record.recorded_at, trace)
 
     def _count_activity(self, feed: ActivityFeed, record: Record, *, refused: bool) -> None:
-        """Of what cannot be read, all parts of one record are one possible use."""
+        """Count a record of an activity feed.  One with unreadable parts is one possible use."""
         possible_use = self.fleet.feeds.possible_use
         possible_use.count_record(feed, record.latest_event_time)
         if refused:
@@ -107,7 +104,7 @@ class Simulation:
         yield from decision.events
 
     def _deadlines(self, *, before: datetime, to_the_end: bool = False) -> Iterator[Event]:
-        """Each moment that comes before `before`, at its own time.
+        """Decide on each organization that is due before `before`, at its due time.
 
         `to_the_end`: stop once only idle re-checks are left.
         """
@@ -119,7 +116,7 @@ class Simulation:
             yield from self._decide(deadline_of(self.fleet.organization(organization), now), now)
 
     def _next(self, entries: list[_DueEntry]) -> _DueEntry | None:
-        """The first that still counts: what stood there for an organization before does not."""
+        """The first entry that is not outdated; an organization's newer due time replaces it."""
         while entries and self._due_at.get(entries[0][1]) != entries[0][0]:
             heapq.heappop(entries)
         return entries[0] if entries else None

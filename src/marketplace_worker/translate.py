@@ -1,6 +1,6 @@
-"""From bytes to facts: which translator reads which feed, once the value is out of its envelopes.
+"""Translates records to facts: selects the translator of the feed.
 
-Shared by `steps.ingest` and `simulate`, so that both read the same.
+Shared by `steps.ingest` and `simulate`, so that both read records in the same way.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ the whole value, which may be a megabyte.
 
 
 class Translated(NamedTuple):
-    """One thing that a record says, or the refusal of that part; and the trace that it came in."""
+    """The fact of one part of a record, or the part's refusal, with the trace that it came with."""
 
     what: Fact | ActivityFact | Malformed
     trace: Trace | None = None
@@ -37,15 +37,15 @@ class Translated(NamedTuple):
 def translate(
     record: Record, feed: Feed, hash_email: EmailHasher
 ) -> Sequence[Fact | ActivityFact | Malformed]:
-    """Read one record: a fact for each thing that it says, a `Malformed` for each part refused.
+    """The facts of a record, with a `Malformed` for each part that is refused.
 
-    Total: whatever the bytes are, nothing is raised for them.
+    Never raises because of the record's content.
     """
     return [each.what for each in translate_traced(record, feed, hash_email)]
 
 
 def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Sequence[Translated]:
-    """The same, for those who publish what comes of it."""
+    """The same, with traces, for callers that publish events."""
     try:
         _check_size(record)
         _check_header_names(record)
@@ -83,7 +83,7 @@ def _check_size(record: Record) -> None:
 
 
 def _check_header_names(record: Record) -> None:
-    """Kafka's protocol has them in UTF-8; what is not stands in them as `Headers` says."""
+    """Refuse names that are not UTF-8, which Kafka's protocol requires."""
     for place, (name, _) in enumerate(record.headers):
         if not name.isascii() and any("\ud800" <= each <= "\udfff" for each in name):
             raise Malformed("the header's name is not UTF-8", field=f"headers[{place}]")
@@ -120,7 +120,7 @@ _ON_ANOTHER_TOPIC = "is a type of ours that this topic does not carry: it carrie
 
 
 def _or_own_type(recognize: Recognizer) -> Recognizer:
-    """A CloudEvent of ours holds no notification, whatever its data looks like."""
+    """Recognize CloudEvents of our own types too, so that their data is not searched for one."""
 
     def recognize_both(fields: Fields) -> Match:
         return Match.SURE if cloudevents.is_own_type(fields) else recognize(fields)
@@ -134,22 +134,22 @@ _AWS, _GCP, _AZURE = map(_or_own_type, (aws.recognize, gcp.recognize, azure.reco
 def _translate_parts(
     parts: Iterable[Part | Malformed], read: Callable[[Part], Translated]
 ) -> Sequence[Translated]:
-    """Each part is taken or refused by itself.
+    """Translate or refuse each part by itself.
 
-    Of what is refused, as much is told as `REFUSED_MAX` allows; all that can be read is taken.
+    Reports at most `REFUSED_MAX` refusals.  All parts that can be read are translated.
     """
-    said: list[Translated] = []
+    translated: list[Translated] = []
     refused = 0
     for part in parts:
         try:
             if isinstance(part, Malformed):
                 raise part
-            said.append(read(part))
+            translated.append(read(part))
         except Malformed as refusal:
             refused += 1
             if refused < REFUSED_MAX:
-                said.append(Translated(refusal))
+                translated.append(Translated(refusal))
             elif refused == REFUSED_MAX:
                 reason = f"{refusal.reason}; records refused after this one are not told one by one"
-                said.append(Translated(Malformed(reason, field=refusal.field)))
-    return said
+                translated.append(Translated(Malformed(reason, field=refusal.field)))
+    return translated

@@ -1,7 +1,6 @@
-"""The AsyncAPI 3.0 document: every topic, what is in it, and which way it goes (events.md 1).
+"""The AsyncAPI 3.0 document: every topic, its direction and its messages (events.md section 1).
 
-It holds all that it needs: who loads it needs no other file, and what several messages have in
-common stands in it once.  Only this module knows the document's form.
+It is self-contained, and holds definitions that several messages share once.
 Source: asyncapi.com/docs/reference/specification/v3.0.0 and the Kafka bindings 0.5.0.
 """
 
@@ -31,7 +30,7 @@ _SCHEMAS = "#/components/schemas/"
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A topic by its default name, which way it goes, and the names of its messages."""
+    """A topic by its default name, its direction, and the names of its messages."""
 
     topic: str
     action: Literal["receive", "send"]
@@ -136,8 +135,10 @@ _DEAD_LETTER_HEADERS: JsonObject = {
 
 
 def document() -> JsonObject:
-    """The whole document.  Its schemas are of AsyncAPI's own form, which every tool reads: of JSON
-    Schema's they use only what that has as well.
+    """The whole document.
+
+    Its schemas use only what AsyncAPI's schema format and JSON Schema have in common, so that every
+    tool reads them.
     """
     return {
         "asyncapi": "3.0.0",
@@ -175,7 +176,7 @@ def document() -> JsonObject:
 
 
 def _schemas() -> JsonObject:
-    """Every message's, and, once, what they have in common."""
+    """The schemas of all messages, and their shared definitions once."""
     schemas: JsonObject = {}
     for whole in {**inbound_schemas(), **outbound_schemas()}.values():
         schema = relocated(whole, _SCHEMAS)
@@ -183,7 +184,7 @@ def _schemas() -> JsonObject:
             assert schemas.setdefault(title, each) == each, f"two of the name {title}"
     beside = {"$schema", "$id", "examples"}
     return {
-        title: {key: said for key, said in schemas[title].items() if key not in beside}
+        title: {key: value for key, value in schemas[title].items() if key not in beside}
         for title in sorted(schemas)
     }
 
@@ -238,23 +239,23 @@ def _message(name: str, channel: Channel) -> JsonObject:
 
 
 def _key(name: str, channel: Channel) -> JsonObject:
-    """What an outgoing event's key may be is said where its subject is, in its model."""
+    """The key of a message.  For an outgoing event it is described at `subject` in its model."""
     model = next((model for kind, model in EVENT_MODELS.items() if kind == name), None)
     if model is None:
         return {"type": "string", "description": channel.key}
     subject: JsonObject = model.model_json_schema()["properties"]["subject"]
-    return {key: said for key, said in subject.items() if key in {"type", "const", "description"}}
+    return {key: value for key, value in subject.items() if key in {"type", "const", "description"}}
 
 
 def _summary(name: str) -> str:
-    said: dict[str, str | None] = {
+    summaries: dict[str, str | None] = {
         **{event: data.__doc__ for event, data in INBOUND_DATA.items()},
         **MARKETPLACE_DESCRIPTIONS,
         **{str(kind): description for kind, description in DESCRIPTIONS.items()},
         STATE_NAME: STATE_DESCRIPTION,
         DEAD_LETTERS: "A record that could not be read.",
     }
-    return str(said[name])
+    return str(summaries[name])
 
 
 def _content_type(channel: Channel) -> str:

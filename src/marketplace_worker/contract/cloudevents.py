@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 over Kafka: finds the attributes and the data of a record, in either mode.
+"""Parses CloudEvents 1.0 from Kafka records, in structured and binary mode.
 
 Source: CloudEvents 1.0.2, its JSON format and its Kafka protocol binding (github.com/cloudevents/
-spec).  What a type's data must look like is not known here; that is `inbound`.
+spec).  `inbound` parses the data of each type.
 """
 
 import json
@@ -26,12 +26,12 @@ CLOUDEVENTS_CONTENT_TYPE = "application/cloudevents+json"
 _STRUCTURED = (CLOUDEVENTS_CONTENT_TYPE, "application/cloudevents-batch+json")
 _ANY_CLOUDEVENTS_CONTENT_TYPE = "application/cloudevents"
 _HEADER_PREFIXES = ("ce_", "ce-")
-"""The Kafka binding's; and HTTP's, which Spring Cloud Function writes."""
+"""The Kafka binding's prefix, and the HTTP binding's, which Spring Cloud Function writes."""
 
 _BINARY_HEADERS = frozenset(
     prefix + name for prefix in _HEADER_PREFIXES for name in ("specversion", "id", "source", "type")
 )
-"""Those without which nothing is a CloudEvent: any other may stand beside a whole one."""
+"""The headers of required attributes: with any of them, a record is in binary mode."""
 
 
 def event_type(name: str) -> str:
@@ -55,7 +55,7 @@ def message_title(name: str) -> str:
 
 
 class Envelope(BaseModel):
-    """The attributes that we read; all others are ignored."""
+    """The attributes that are read; others are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -69,11 +69,10 @@ class Envelope(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """A CloudEvent whose envelope could be read.
+    """A CloudEvent with a valid envelope.
 
-    `encoded`: the data as bytes of JSON that nobody has looked at yet (binary mode, or
-    `data_base64`).  `data`: the data otherwise.  `path`: where it stands in the value.
-    `attributes`: all of them as they came.
+    `encoded`: the data as bytes that were not parsed yet (binary mode, or `data_base64`); otherwise
+    `data` holds it.  `path`: its place in the value.  `attributes`: all of them, as received.
     """
 
     envelope: Envelope
@@ -83,7 +82,7 @@ class CloudEvent:
     attributes: Fields = field(default_factory=dict, compare=False, repr=False)
 
     def read_data(self) -> object:
-        """The data as JSON values; None where there is none.  `Malformed` where it is no JSON."""
+        """The parsed data; None if there is none.  Raises `Malformed` if it is not JSON."""
         if self.encoded:
             return json_reading.parse_json(self.encoded, field=self.at("data"))
         return self.data
@@ -94,12 +93,12 @@ class CloudEvent:
 
 
 def is_own_type(fields: Fields) -> bool:
-    """Whether an object is a CloudEvent of one of our types, whatever else is wrong with it."""
+    """Whether an object has a `type` of ours, valid or not otherwise."""
     return _is_own_type(fields.get("type"))
 
 
 def has_own_type_in_headers(record: Record) -> bool:
-    """Whether the headers are those of a CloudEvent of one of our types."""
+    """Whether the headers have a `type` of ours."""
     try:
         return _is_own_type(_attributes(record).get("type"))
     except Malformed:
@@ -107,11 +106,11 @@ def has_own_type_in_headers(record: Record) -> bool:
 
 
 def read_cloudevents(record: Record) -> Sequence[CloudEvent | Malformed]:
-    """The CloudEvents that a record holds, in structured or in binary mode, in any envelope.
+    """The CloudEvents of a record, in structured or binary mode, in any envelope.
 
-    Structured is what says so by its content type, and, being tolerant, any JSON object with a
-    `specversion` that comes without `ce_` headers.  One of another type is taken for an envelope
-    where one of ours lies in it; headers outrank a whole CloudEvent in the value.
+    Structured: the content type says so, or the value is a JSON object with a `specversion` and the
+    record has no `ce_` headers.  A CloudEvent of a foreign type counts as an envelope if one of
+    ours is within it.  Headers take precedence over a CloudEvent in the value.
 
     Raises:
         Malformed: nothing can be read; names the attribute, the header, or `value` for the whole.

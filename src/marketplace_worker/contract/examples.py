@@ -1,6 +1,6 @@
-"""One example of everything that goes out: they stand in the schemas, and the tests read them.
+"""One example of every outgoing message, for the schemas and the tests.
 
-Made up; ids and addresses are of nobody.
+The examples are made up; their ids and addresses are nobody's.
 """
 
 from dataclasses import replace
@@ -51,13 +51,6 @@ from marketplace_worker.lifecycle.worker_details import (
     SilentFeedDetails,
     UnreadableFeedDetails,
 )
-
-# --- inbound --------------------------------------------------------------------------------------
-
-"""A notification as each marketplace sends it, by the topic's default name."""
-
-
-# --- outbound -------------------------------------------------------------------------------------
 
 _ORGANIZATION = OrganizationId("org-42")
 _SUBSCRIPTION = SubscriptionKey(Marketplace.AWS, "agmt-3bsxkpvrrr0fd0f8a9bqx1234")

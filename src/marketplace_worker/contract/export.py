@@ -34,12 +34,14 @@ def exported_files() -> dict[str, str]:
     examples = {**inbound_examples(), **MARKETPLACE_EXAMPLES, **outbound_messages()}
     files = {_schema_file(name): _text(schema) for name, schema in schemas.items()}
     files |= {_data_schema_file(name): _text(schema) for name, schema in data.items()}
-    files |= {f"examples/{_schema_file(name)}": _text(said) for name, said in examples.items()}
+    files |= {
+        f"examples/{_schema_file(name)}": _text(example) for name, example in examples.items()
+    }
     return files | {ASYNCAPI_FILE: _text(document())}
 
 
 def differing_files(folder: Path) -> list[str]:
-    """The files that an export would write anew, add or remove, sorted."""
+    """The files that an export would change, add or remove, sorted."""
     expected = exported_files()
     differing = {
         name
@@ -50,7 +52,7 @@ def differing_files(folder: Path) -> list[str]:
 
 
 def export(folder: Path) -> None:
-    """Make the folder's schemas, examples and document what they should be."""
+    """Write the schemas, the examples and the AsyncAPI document, and remove outdated files."""
     expected = exported_files()
     for name in _stale(folder, expected.keys()):
         (folder / name).unlink()

@@ -1,4 +1,4 @@
-"""What the inbound topics carry, whatever their names (events.md section 1)."""
+"""The feeds: what each inbound topic carries, independent of its name (events.md section 1)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -24,7 +24,7 @@ NAME_PREFIXES = {
     Feed.ORGANIZATION_CHANGES: "organization.",
     Feed.SUPPORT_REQUESTS: "support.",
 }
-"""How the names begin that each feed of CloudEvents carries."""
+"""The prefix of the event names that each feed of CloudEvents carries."""
 
 _SPACES = tuple(NAME_PREFIXES.values())
 
@@ -32,22 +32,22 @@ _SPACES = tuple(NAME_PREFIXES.values())
 def identity_of(source: str, id_: str, *, carries: str) -> Identity:
     """The identity of a CloudEvent on a topic that carries the names that begin with `carries`.
 
-    Each topic has a name space of its own: who may write logins cannot use up the identity of a
-    request of Support, which would then pass for a duplicate.  Support's has the bare source, but
-    where that looks like one of another topic.
+    Each topic has its own namespace: otherwise a producer of logins could use the identity of a
+    Support request, which would then count as a duplicate.  Support requests keep the bare source,
+    unless it looks like one of another topic.
     """
     is_bare = carries == NAME_PREFIXES[Feed.SUPPORT_REQUESTS] and not source.startswith(_SPACES)
     return Identity(source if is_bare else f"{carries}{source}", id_)
 
 
 def source_of(identity: Identity) -> str:
-    """The source as the message told it."""
+    """The source that the message had."""
     spaces = (space for space in _SPACES if identity.source.startswith(space))
     return identity.source.removeprefix(next(spaces, ""))
 
 
 def activity_feed(topic: str, feeds: Mapping[str, Feed]) -> ActivityFeed | None:
-    """Which feed of activity a topic carries; None: none, or it is not one of ours."""
+    """The activity feed of a topic; None if it carries something else."""
     match feeds.get(topic):
         case Feed.LOGINS:
             return ActivityFeed.LOGINS

@@ -1,6 +1,6 @@
-"""The kinds of field that inbound messages are made of, and the words for what is wrong with one.
+"""The field types of inbound messages, and the error messages for invalid fields.
 
-Only this module decides what text and which times we can keep.
+Only this module decides which text and times can be stored.
 """
 
 import re
@@ -14,22 +14,22 @@ from pydantic_core import PydanticCustomError
 from marketplace_worker.contract.emails import normalized
 
 TEXT_BYTES_MAX = 1_024
-"""Longest id, source, subject or name, in bytes of UTF-8: two of them together still fit into one
-entry of a Postgres index (2,704 bytes), so that no message can break an insert."""
+"""The longest id, source, subject or name, in bytes of UTF-8.  Two of them fit into one entry of a
+Postgres index (2,704 bytes), so no message can make an insert fail."""
 
 PROSE_BYTES_MAX = 8_192
-"""Longest free text (a reason of Support), in bytes of UTF-8; it is kept but never indexed."""
+"""The longest free text (the reason of a Support request), in bytes of UTF-8.  Never indexed."""
 
 FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
-"""Later times are read as this one: "for ever" is often written as the year 9999, and adding a
-timeline to that would leave the calendar."""
+"""Later times are read as this one.  The year 9999 often means "for ever", and adding a timeline to
+it would overflow."""
 
 _EARLIEST_YEAR = 1970
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
     r"([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
 )
-"""With two mistakes that producers make: a blank for the T, and an offset without a colon."""
+"""Accepts two common mistakes: a blank instead of the T, and an offset without a colon."""
 _MUST = re.compile(r"(Input|String|Value) should")
 _WORDING = {
     "missing": "is required",
@@ -85,7 +85,7 @@ Text = Annotated[
     AfterValidator(_storable(TEXT_BYTES_MAX)),
     Field(json_schema_extra={"pattern": "^[^\\u0000]*$"}),
 ]
-"""A name or an id: not empty, at most `TEXT_BYTES_MAX` bytes, and nothing Postgres cannot store."""
+"""A name or an id: 1 to `TEXT_BYTES_MAX` bytes, without characters that Postgres cannot store."""
 
 Prose = Annotated[
     str,
@@ -93,25 +93,25 @@ Prose = Annotated[
     AfterValidator(_storable(PROSE_BYTES_MAX)),
     Field(json_schema_extra={"pattern": "^[^\\u0000]*$"}),
 ]
-"""What a person wrote: not empty, at most `PROSE_BYTES_MAX` bytes."""
+"""Free text: 1 to `PROSE_BYTES_MAX` bytes."""
 
 Whole = BeforeValidator(_whole)
-"""Of a number: to JSON Schema `3.0` is an integer, as it is to every reader of JavaScript."""
+"""Accepts `3.0` as an integer, as JSON Schema and JavaScript do."""
 
 Email = Annotated[Text, AfterValidator(_not_blank)]
-"""An address in clear; it leaves this package only as its keyed hash."""
+"""An email address in clear text.  It leaves this package only as a keyed hash."""
 
 Time = Annotated[datetime, BeforeValidator(read_time)]
 """A moment, in UTC (`read_time`)."""
 
 
 def first_problem(error: ValidationError, *, within: str = "") -> tuple[str, str]:
-    """The field at fault, as a path, and what is wrong with it; never a value of the input."""
+    """The path of the invalid field and what is wrong with it; never a value of the input."""
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = ".".join([*([within] if within else []), *map(str, detail["loc"])])
     return path, wording(detail["type"], detail["msg"])
 
 
 def wording(error_type: str, message: str) -> str:
-    """What pydantic found wrong, as the rest of a sentence that begins with the field."""
+    """Pydantic's message as the rest of a sentence that begins with the field."""
     return _WORDING.get(error_type) or _MUST.sub("must", message, count=1)

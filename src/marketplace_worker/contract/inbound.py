@@ -1,4 +1,4 @@
-"""Reads inbound CloudEvents: each becomes one fact, or is refused with its reason.
+"""Translates inbound CloudEvents: each becomes one fact, or is refused with a reason.
 
 Only this module knows which type becomes which fact (events.md section 2).
 """
@@ -58,7 +58,7 @@ D = TypeVar("D")
 
 
 RESERVED_SOURCES = frozenset({*Marketplace, "operator", "worker", "deadline"})
-"""Sources of what no CloudEvent may say: notifications, operators, and the worker itself."""
+"""Sources that no CloudEvent may have: those of notifications, operators and the worker itself."""
 
 
 def is_reserved(source: str) -> bool:
@@ -67,14 +67,16 @@ def is_reserved(source: str) -> bool:
 
 
 def read_fact(event: CloudEvent, record: Record, *, carries: str, hash_email: EmailHasher) -> Fact:
-    """What an inbound CloudEvent says, on a topic that carries the names that begin with `carries`.
+    """The fact of an inbound CloudEvent, on a topic for names that begin with `carries`.
 
-    Total: whatever it is, it returns a fact or raises `Malformed`, which names the field.
-    An event's time later than the record's own counts as the record's (lifecycle.md section 11).
-    A complete envelope of a type that is not ours is `Unrecognized`; there a time may be missing,
-    and is then the record's.  A request of Support whose data or key is not valid is no dead
-    letter: it comes back with its `problem`, to be refused by an answer.  Whether `grant_until` and
-    `expires_at` are in the future is not judged here.
+    - An event time later than the record's counts as the record's (lifecycle.md section 11).
+    - A valid envelope of a foreign type becomes `Unrecognized`; its time may be missing.
+    - A Support request with invalid data or key becomes a fact with a `problem`, so that it is
+      refused by an answer and not as a dead letter.
+    - Whether `grant_until` and `expires_at` are in the future is not checked here.
+
+    Raises:
+        Malformed: anything else is wrong; names the field.
     """
     envelope = event.envelope
     if is_reserved(envelope.source):
@@ -105,8 +107,10 @@ def read_fact(event: CloudEvent, record: Record, *, carries: str, hash_email: Em
 
 
 def _refuse_type_of_another_topic(event: CloudEvent, carries: str) -> None:
-    """Kafka authorizes by topic: who may write one must not be able to say what belongs on another
-    (events.md section 1).  A name that we do not know yet is let through under its own prefix.
+    """Refuse a type of ours that belongs on another topic (events.md section 1).
+
+    Kafka authorizes by topic: a producer of one topic must not be able to send the events of
+    another.  An unknown name under the topic's own prefix is accepted.
     """
     type_ = event.envelope.type
     if not type_.startswith(TYPE_PREFIX):
@@ -126,7 +130,7 @@ _OUTBOUND_TYPES = frozenset(event_type(name) for name in (*EventKind, STATE_NAME
 
 @dataclass(frozen=True, slots=True)
 class _EventHeader:
-    """What an envelope tells of every fact."""
+    """The values of an envelope that every fact has."""
 
     identity: Identity
     occurred_at: datetime
@@ -136,12 +140,12 @@ class _EventHeader:
 
 @dataclass(frozen=True, slots=True)
 class _Translator(Generic[D]):
-    """One type: the shape of its data, and the fact that it becomes."""
+    """How one type is translated: the model of its data, and the fact that it becomes."""
 
     data: TypeAdapter[D]
     fact: Callable[[_EventHeader, D], Fact]
     empty: object = None
-    """What data that is absent counts as."""
+    """What absent data counts as."""
 
     def __call__(self, event: CloudEvent, header: _EventHeader) -> Fact:
         raw = event.read_data()
@@ -237,7 +241,7 @@ def _read_request(
     key: bytes | None,
     hash_email: EmailHasher,
 ) -> SupportRequested:
-    """The request with what its data asks for, or with its problem."""
+    """The request with its data, or with the problem that its data has."""
     raw: object = None
     try:
         raw = event.read_data()
@@ -266,9 +270,7 @@ def _is_key_of(organization: OrganizationId, key: bytes | None) -> bool:
 
 
 def organization_of_key(key: bytes | None) -> OrganizationId | None:
-    """The id that a record's key may be of an organization, as text or as a JSON string; None: it
-    can be none.
-    """
+    """The organization id in a record's key, as text or a JSON string; None if it cannot be one."""
     try:
         text = unquoted((key or b"").decode())
         return OrganizationId(_TEXT.validate_python(text))
@@ -277,7 +279,7 @@ def organization_of_key(key: bytes | None) -> OrganizationId | None:
 
 
 def _valid_or_empty(raw: object, field: str, text: TypeAdapter[str]) -> str:
-    """A field of invalid data where at least this one can be used; "" otherwise."""
+    """One field of data that is invalid elsewhere; "" if this field is invalid too."""
     try:
         return text.validate_python(raw.get(field) if isinstance(raw, dict) else None, strict=True)
     except ValidationError:

@@ -1,6 +1,6 @@
-"""Writes what we say: an event or a snapshot becomes the bytes of a CloudEvent.
+"""Encodes events and snapshots as CloudEvents.
 
-Only this module makes them; the same value always gives the same bytes (events.md section 3).
+Only this module makes the published bytes; equal values give equal bytes (events.md section 3).
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,23 +60,22 @@ _NAMES = {kind: (event_type(kind), schema_id(kind)) for kind in EventKind}
 _REMOVED_LISTS = ("subscriptions", "commitments", "grants")
 
 VALUE_BYTES_MAX = MESSAGE_BYTES_MAX - 10_000
-"""The rest is for the key, which is an organization's id, and the headers."""
+"""The remaining bytes are for the key, an organization's id, and the headers."""
 
 _CAPABILITIES = {state: asdict(state.capabilities) for state in State}
 
 
 def encode(event: Event, trace: Trace | None = None) -> bytes:
-    """The JSON of an event, whole: the value of its record on `organizations.lifecycle`.
+    """The JSON of an event: the value of its record on `organizations.lifecycle`.
 
-    `trace`: that of the message which caused it.
-
-    Its content type is `CLOUDEVENTS_CONTENT_TYPE`.  An event whose details are not those of its
-    kind, or whose standing is not that of its subject, is a bug of ours, and raises.
+    `trace`: the trace of the message that caused it.  The content type is
+    `CLOUDEVENTS_CONTENT_TYPE`.  Details of another kind of event, or the standing of another
+    organization, are a bug and raise an error.
     """
     kind = event.kind
     data = _data(event)
     concerns = data.get("organization_id", WORKER)
-    assert event.subject == concerns, f"{kind} of {event.subject} tells of {concerns}"
+    assert event.subject == concerns, f"{kind} of {event.subject} is about {concerns}"
     cloudevent_type, dataschema = _NAMES[kind]
     return _bounded(
         _EVENTS[kind],
@@ -101,11 +100,10 @@ def encode(event: Event, trace: Trace | None = None) -> bytes:
 
 
 def encode_snapshot(snapshot: Snapshot, trace: Trace | None = None) -> bytes:
-    """The JSON of a snapshot, whole: the value of its record on `organizations.state`.
+    """The JSON of a snapshot: the value of its record on `organizations.state`.
 
-    `trace`: that of the message which caused it.
-
-    Its `sequence` is the revision: it counts the snapshots, not the events.
+    `trace`: the trace of the message that caused it.  Its `sequence` is the revision, which counts
+    the snapshots, not the events.
     """
     organization = snapshot.standing.organization
     return _bounded(
@@ -139,10 +137,10 @@ def encode_snapshot(snapshot: Snapshot, trace: Trace | None = None) -> bytes:
 def _bounded(
     adapter: TypeAdapter[PublishedEvent], event: dict[str, Any], lists: Sequence[str]
 ) -> bytes:
-    """The JSON of an event; where it would be too large for Kafka, without some entries of these
-    lists of its data, which then say how many are `omitted`.
+    """The JSON of an event.  If it would be too large for Kafka, entries of these lists of its data
+    are left out, and `omitted` says how many.
 
-    What is active is kept first, and then what stands first.
+    Active entries are kept first, then the first ones.
     """
     whole = adapter.dump_json(adapter.validate_python(event))
     if len(whole) <= VALUE_BYTES_MAX or not lists:
@@ -168,7 +166,7 @@ def _is_active(entry: object) -> bool:
 
 
 def _bytes(value: object) -> int:
-    """How many bytes it takes in JSON, with the comma after it."""
+    """Its size as JSON, with the following comma."""
     return len(to_json(value)) + 1
 
 
@@ -177,7 +175,7 @@ def _traced(trace: Trace | None) -> dict[str, Any]:
 
 
 def _data(event: Event) -> dict[str, Any]:
-    """Where the organization stands; of one that was erased only which it was."""
+    """The organization's standing; for an erased one only its id."""
     if event.kind is EventKind.ERASED:
         return {"organization_id": event.subject}
     return {} if event.standing is None else _standing(event.standing, event.effective_at)
@@ -200,7 +198,7 @@ def _standing(standing: Standing, effective_at: datetime) -> dict[str, Any]:
 
 
 def details_data(details: Details) -> dict[str, Any]:
-    """What a kind needs beside the standing, flat, as the event's `data` holds it."""
+    """The fields of an event's `data` beside the standing."""
     match details:
         case None:
             return {}

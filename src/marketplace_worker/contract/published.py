@@ -1,8 +1,7 @@
-"""Reads back what we have published: how far the numbers of an organization have gone, and how it
-was said to stand.
+"""Summarizes what we published about an organization: its newest numbers and its state.
 
-Every outgoing record with a number of its own is told from its `source`; a topic that is added to
-`numbered_topics` has its reader here.
+`recover` compares it with the database after a restore.  Events and snapshots are distinguished by
+their `source`.  A topic that is added to `numbered_topics` needs its reader here.
 """
 
 import json
@@ -21,11 +20,11 @@ from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
 
 NUMBER_MAX = 2**62
-"""No number of ours is as large: what is, is not ours."""
+"""Larger than any number that we publish."""
 
 
 def numbered_topics(topics: Topics) -> tuple[str, ...]:
-    """The topics whose records bear a number of their subject: all of ours but dead letters."""
+    """The topics whose records are numbered per subject: all outbound ones except dead letters."""
     return (topics.lifecycle, topics.state)
 
 
@@ -36,12 +35,12 @@ ERASED_TYPE = event_type(EventKind.ERASED)
 
 @dataclass(frozen=True, slots=True)
 class PublishedSummary:
-    """What records say of one organization, or (as `worker`) of the worker itself.
+    """What the published records say about one organization, or about `worker`.
 
-    `sequence` and `revision`: of its newest event and snapshot; 0: none.  `state`: how it stood by
-    the newest of both, and `deactivated_for` what, if it was.  `closed_by`, `closed_at`,
-    `closed_sequence`: the newest event of a deactivation that none after it, a reactivation with
-    the number `reopened_sequence`, has undone.
+    `sequence`, `revision`: the numbers of its newest event and snapshot; 0: none.  `state`: by the
+    newest of both; `deactivated_for`: the cause, if it was deactivated.  `closed_by`, `closed_at`,
+    `closed_sequence`: the newest deactivation event that no later reactivation has undone.
+    `reopened_sequence`: the newest reactivation event.
     """
 
     organization: OrganizationId
@@ -56,7 +55,7 @@ class PublishedSummary:
     reopened_sequence: int = 0
 
     def with_later(self, later: "PublishedSummary") -> "PublishedSummary":
-        """What both say; of one number that was used twice, the later record's."""
+        """Both combined; where one number was used twice, the later record counts."""
         newer = later if later.sequence >= self.sequence else self
         closed = later if later.closed_sequence >= self.closed_sequence else self
         reopened = max(self.reopened_sequence, later.reopened_sequence)
@@ -77,7 +76,7 @@ _SUMMARY = TypeAdapter(PublishedSummary)
 
 
 def read_published(record: Record) -> PublishedSummary | None:
-    """What one record says; None where it is none of ours, or bears no number."""
+    """The summary of one record; None if it is not ours or has no number."""
     if record.value is None:
         key = (record.key or b"").decode(errors="replace")
         return PublishedSummary(OrganizationId(key), erased=True) if key else None
@@ -93,28 +92,28 @@ def _read(event: dict[str, Any], source: str, number: int) -> PublishedSummary |
         return None
     data, kind = event["data"], event["type"]
     state = data.get("state")
-    told = {"organization": event["subject"], "state": state}
+    summary = {"organization": event["subject"], "state": state}
     if state == State.DEACTIVATED:
-        told["deactivated_for"] = _cause(data)
+        summary["deactivated_for"] = _cause(data)
     if source == STATE_SOURCE:
-        told |= {"revision": number, "sequence": data["last_event_sequence"]}
+        summary |= {"revision": number, "sequence": data["last_event_sequence"]}
     elif source == SOURCE:
-        told |= {"sequence": number, "erased": kind == ERASED_TYPE}
+        summary |= {"sequence": number, "erased": kind == ERASED_TYPE}
         if kind == DEACTIVATED_TYPE:
-            told |= {
+            summary |= {
                 "closed_by": event["id"],
                 "closed_at": event["time"],
                 "closed_sequence": number,
             }
         elif kind == REACTIVATED_TYPE:
-            told |= {"reopened_sequence": number}
+            summary |= {"reopened_sequence": number}
     else:
         return None
-    return _SUMMARY.validate_python(told)
+    return _SUMMARY.validate_python(summary)
 
 
 def _cause(data: dict[str, Any]) -> str:
-    """Only the event of the deactivation names the cause; all others, what shows it."""
+    """The cause of a deactivation: derived, since only the deactivation event itself names it."""
     if not data["recoverable"]:
         return DeactivationCause.MARKETPLACE_CANCELLATION
     return DeactivationCause(data["reason"])

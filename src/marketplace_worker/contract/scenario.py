@@ -1,4 +1,4 @@
-"""Reads a scenario for `simulate`: one line, one message (events.md section 4)."""
+"""Reads a scenario for `simulate`, one message per line (events.md section 4)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,14 +26,14 @@ class _Line(BaseModel):
 
 
 def read_scenario(lines: Iterable[bytes], feeds: Mapping[str, Feed]) -> Iterator[Record]:
-    """Yield one record a line, received at its `at`; blank lines are passed over.
+    """Yield one record per line, received at its `at`.  Blank lines are ignored.
 
-    A null `value` is a tombstone.  Offsets count per topic, from 0, in partition 0.  A line of
-    Support's requests without `key` has the subject of its CloudEvent as such; an empty one means
-    none.
+    A null `value` is a tombstone.  Offsets count per topic, from 0, in partition 0.  A Support
+    request without `key` gets the subject of its CloudEvent as key; an empty `key` means none.
 
     Raises:
-        Misconfigured: a line cannot be used, or goes back in time; names the line and the field.
+        Misconfigured: a line is invalid, or its time is before the line above; names the line and
+            the field.
     """
     offsets: Counter[str] = Counter()
     now: datetime | None = None

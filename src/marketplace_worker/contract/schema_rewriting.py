@@ -1,7 +1,7 @@
-"""Makes what our models describe what we publish: open to additions, with names for generated code.
+"""Turns the schemas of our models into the published ones: open, with names for generated code.
 
-Our models are closed, for a writer is strict; the tests compare what we write with that form.  Who
-reads, or generates code, gets the open one, which an addition does not break (events.md section 3).
+Our models forbid unknown properties, and the tests check what we write against them.  The published
+schemas allow them, so that an addition breaks no reader (events.md section 3).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ GROWS: Mapping[str, bool] = {
     "SupportRequestKind": True,
     "Tier": False,
 }
-"""Whether `v1` may get further values, by enum: where it explains; not where it is acted on."""
+"""By enum, whether `v1` may add values: yes if it only explains, no if readers act on it."""
 
 MAY_GROW = "May grow: take a value that is not listed for one that you do not know."
 MAY_NOT_GROW = "Does not grow within v1."
@@ -34,7 +34,7 @@ _REF = "#/$defs/"
 
 
 def with_additions_allowed(schema: JsonObject) -> JsonObject:
-    """The schema with any further properties allowed, in every object that it describes."""
+    """The schema with additional properties allowed in every object."""
     return {
         key: True
         if key == "additionalProperties" and value is False
@@ -71,15 +71,15 @@ def _described(name: str, enum: JsonObject) -> JsonObject:
 
 
 def with_data_named(schema: JsonObject, name: str) -> JsonObject:
-    """The schema of an event with what stands under `data` as a definition of that name.
+    """The schema of an event with the schema of its `data` as a definition of that name.
 
-    Several shapes keep their names, and get that one in common.
+    Of several shapes, each keeps its name, and the new definition combines them.
     """
-    told: JsonObject = schema["properties"]["data"]
-    named = [ref.removeprefix(_REF) for ref in _references(told)]
+    data: JsonObject = schema["properties"]["data"]
+    named = [ref.removeprefix(_REF) for ref in _references(data)]
     if len(named) == 1:
         return _renamed(schema, named[0], name)
-    shapes = {"title": name, "anyOf": told["anyOf"]}
+    shapes = {"title": name, "anyOf": data["anyOf"]}
     properties = {**schema["properties"], "data": {"$ref": _REF + name}}
     definitions = {**schema["$defs"], name: shapes}
     in_order = {key: definitions[key] for key in sorted(definitions)}
@@ -87,19 +87,19 @@ def with_data_named(schema: JsonObject, name: str) -> JsonObject:
 
 
 def _renamed(schema: JsonObject, old: str, new: str) -> JsonObject:
-    told = _with_references(schema, {_REF + old: _REF + new}.get)
-    definitions = {new if key == old else key: each for key, each in told["$defs"].items()}
+    renamed = _with_references(schema, {_REF + old: _REF + new}.get)
+    definitions = {new if key == old else key: each for key, each in renamed["$defs"].items()}
     definitions[new]["title"] = new
-    return {**told, "$defs": {key: definitions[key] for key in sorted(definitions)}}
+    return {**renamed, "$defs": {key: definitions[key] for key in sorted(definitions)}}
 
 
 def relocated(schema: JsonObject, place: str) -> JsonObject:
-    """The schema for a document that has its definitions at another place."""
+    """The schema with its references pointing to definitions at another place."""
     return _with_references(schema, lambda ref: place + ref.removeprefix(_REF))
 
 
 def _with_references(schema: JsonObject, to: Callable[[str], str | None]) -> JsonObject:
-    """The schema with each reference as `to` says; None: as it is."""
+    """The schema with each reference replaced by what `to` returns; None keeps it."""
 
     def changed(part: object) -> Any:  # noqa: ANN401 - whatever it was
         if isinstance(part, list):
@@ -111,12 +111,12 @@ def _with_references(schema: JsonObject, to: Callable[[str], str | None]) -> Jso
             renamed["$ref"] = to(ref) or ref
         return renamed
 
-    told: JsonObject = changed(schema)
-    return told
+    rewritten: JsonObject = changed(schema)
+    return rewritten
 
 
 def definition(schema: JsonObject, name: str) -> JsonObject:
-    """One definition of a schema as a schema by itself, with the definitions that it needs."""
+    """One definition as a schema of its own, with the definitions that it refers to."""
     definitions: JsonObject = schema["$defs"]
     needed: set[str] = set()
     waiting = [name]

@@ -1,6 +1,6 @@
-"""The JSON Schemas (2020-12) of everything on the wire: of whole messages, and of their `data`.
+"""The JSON Schemas (2020-12) of all messages, and of their `data`.
 
-Only this module turns our models into schemas; where they are written to is `export`'s business.
+Only this module generates schemas from our models; `export` writes them to files.
 """
 
 import json
@@ -131,7 +131,7 @@ MARKETPLACE_DESCRIPTIONS: dict[str, str] = {
 
 
 def inbound_schemas() -> dict[str, JsonObject]:
-    """The schema of every inbound message, whole, by its name."""
+    """The schema of every inbound message by its name."""
     examples = inbound_examples()
     cloudevents = {
         name: _event(
@@ -158,8 +158,8 @@ def inbound_schemas() -> dict[str, JsonObject]:
 
 
 def outbound_schemas(*, closed: bool = False) -> dict[str, JsonObject]:
-    """The schema of every outbound message, whole, by its name: as published, or `closed`, in which
-    nothing is allowed that we do not write.
+    """The schema of every outbound message by its name: as published, or `closed`, which allows
+    only what we write.
     """
     examples = {name: [message] for name, message in outbound_messages().items()}
     examples[EventKind.SUPPORT_REQUEST_REJECTED].append(_read(example_answer_of_the_worker()))
@@ -182,7 +182,7 @@ def outbound_schemas(*, closed: bool = False) -> dict[str, JsonObject]:
 
 
 def data_schemas(events: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
-    """Of each of these events the schema of its `data`, which its `dataschema` names."""
+    """The schema of the `data` of each of these events, which its `dataschema` names."""
     return {
         name: _data(name, event)
         for name, event in events.items()
@@ -203,7 +203,7 @@ def _data(name: str, event: JsonObject) -> JsonObject:
 
 
 def outbound_messages() -> dict[str, JsonObject]:
-    """An example of everything that we publish, read from the very bytes, by its name."""
+    """An example of everything that we publish by its name, parsed from the published bytes."""
     messages: dict[str, JsonObject] = {
         str(kind): _read(event) for kind, event in outbound_examples().items()
     }
@@ -228,26 +228,28 @@ def _event(
     name: str, schema: JsonObject, *, description: str, examples: list[JsonObject]
 ) -> JsonObject:
     title = message_title(name)
-    told = with_growth_described(with_data_named(schema, f"{title}Data"))
-    return _named(event_schema_id(name), title, told, description=description, examples=examples)
+    described = with_growth_described(with_data_named(schema, f"{title}Data"))
+    return _named(
+        event_schema_id(name), title, described, description=description, examples=examples
+    )
 
 
 def _named(
     id_: str, title: str, schema: JsonObject, *, description: str, examples: list[JsonObject]
 ) -> JsonObject:
-    said = {"title", "description"}
+    replaced = {"title", "description"}
     return {
         "$schema": DIALECT,
         "$id": id_,
         "title": title,
         "description": description,
-        **{key: value for key, value in schema.items() if key not in said},
+        **{key: value for key, value in schema.items() if key not in replaced},
         "examples": examples,
     }
 
 
 def _inbound_model(name: str, data: type[Data]) -> type[BaseModel]:
-    """The whole CloudEvent of an inbound type, as its writer should make it."""
+    """The model of the CloudEvent of an inbound type, as producers should write it."""
     identity = Field(description="Names this event for ever, together with its source.")
     subject = Field(description="The organization's id.")
     time = Field(description="When it happened.")

@@ -1,7 +1,7 @@
-"""The trace that a message came in, passed on to what it causes (events.md section 3).
+"""The trace context of a message, copied to the events that it causes (events.md section 3).
 
-The names and the form are those of W3C Trace Context and of CloudEvents' extension for distributed
-tracing.  What is malformed is dropped, never refused: a trace is no reason to lose a message.
+Format: W3C Trace Context, and CloudEvents' extension for distributed tracing.  A malformed trace is
+dropped; the message is processed all the same.
 """
 
 import re
@@ -15,7 +15,7 @@ PARENT_CHARACTERS_MAX = 128
 """Version 00 has 55; later ones may add to it."""
 
 STATE_CHARACTERS_MAX = 512
-"""What every platform passes on, says the specification; what is longer is dropped."""
+"""The length that every platform must pass on by the specification; longer ones are dropped."""
 
 _PARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-[!-~]*)?"
@@ -24,15 +24,15 @@ _STATE = re.compile(r"[\x20-\x7e]+")
 
 
 class Trace(Struct, frozen=True):
-    """A trace and where in it a message was sent: `traceparent`, and `tracestate` where it came."""
+    """A trace context: `traceparent`, and `tracestate` if there is one."""
 
     parent: str
     state: str | None = None
 
 
 def trace_of(record: Record, *attributes: Mapping[str, object] | None) -> Trace | None:
-    """The first that is well-formed: of these CloudEvents' attributes, else of the record's
-    headers, `ce_` before plain ones.
+    """The first valid trace: of these CloudEvents' attributes, else of the record's headers (those
+    with `ce_` before plain ones).
     """
     for each in attributes:
         if each and "traceparent" in each:
@@ -51,17 +51,17 @@ def trace_of(record: Record, *attributes: Mapping[str, object] | None) -> Trace 
 
 
 def _trace(parent: object, state: object) -> Trace | None:
-    told = _text(parent).lower()
-    found = _PARENT.fullmatch(told) if len(told) <= PARENT_CHARACTERS_MAX else None
-    if found is None or (told.startswith("00") and found["more"] is not None):
+    text = _text(parent).lower()
+    found = _PARENT.fullmatch(text) if len(text) <= PARENT_CHARACTERS_MAX else None
+    if found is None or (text.startswith("00") and found["more"] is not None):
         return None
     more = _text(state)
     is_kept = len(more) <= STATE_CHARACTERS_MAX and "=" in more and _STATE.fullmatch(more)
-    return Trace(told, more if is_kept else None)
+    return Trace(text, more if is_kept else None)
 
 
-def _text(told: object) -> str:
-    """An attribute's text, or a header's; Spring quotes the latter."""
-    if isinstance(told, bytes):
-        told = told.decode(errors="replace")
-    return told.strip().strip('"').strip() if isinstance(told, str) else ""
+def _text(value: object) -> str:
+    """The text of an attribute or a header; Spring puts the latter in quotes."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return value.strip().strip('"').strip() if isinstance(value, str) else ""

@@ -1,4 +1,5 @@
-"""What the marketplaces say, in our words: one translator each, bytes in, facts out.
+"""The translators of the marketplaces' notifications to facts.
 
-Each module has `translate(record)` and knows one marketplace; none knows another (marketplaces.md).
+Each module has `recognize(fields)` and `translate(payload)`, and knows one marketplace
+(marketplaces.md).
 """

@@ -1,6 +1,6 @@
-"""AWS Marketplace: EventBridge events and SNS messages.
+"""Translates AWS Marketplace's EventBridge events and SNS messages.
 
-The only module that knows AWS's words; the tables are those of marketplaces.md section 1.
+The only module that knows AWS's names.  The tables are those of marketplaces.md section 1.
 """
 
 import re
@@ -53,7 +53,7 @@ _KNOWN_WITHOUT_EFFECT = frozenset(
 
 
 def recognize(fields: Fields) -> Match:
-    """Whether an object is an EventBridge event, a message of SNS, or a question of its own."""
+    """Whether an object is an EventBridge event, an SNS message, or an SNS confirmation request."""
     if fields.get("detail-type") not in _ABSENT or fields.get("Type") in _CONFIRMATIONS:
         return Match.SURE
     if fields.get("action") in _ABSENT:
@@ -62,7 +62,7 @@ def recognize(fields: Fields) -> Match:
 
 
 def translate(payload: Payload) -> Notified | Unrecognized:
-    """What an object of the AWS topic says; `Malformed` names the field at fault."""
+    """The fact of an object of the AWS topic.  Raises `Malformed`, which names the field."""
     node = Node(payload.fields, payload.path)
     if node.has("detail-type"):
         return _from_event(node, payload)
@@ -72,7 +72,7 @@ def translate(payload: Payload) -> Notified | Unrecognized:
 
 
 def _from_confirmation(question: Node, payload: Payload) -> Unrecognized:
-    """SNS asks to confirm a topic's subscription: about no subscription of ours."""
+    """SNS asks to confirm the subscription of a topic, which is not a customer's."""
     return Unrecognized(
         identity=Identity(
             Marketplace.AWS, wire.usable_id(question.text("MessageId")) or payload.positional_id
@@ -88,7 +88,7 @@ def _from_confirmation(question: Node, payload: Payload) -> Unrecognized:
 def _from_event(event: Node, payload: Payload) -> Notified | Unrecognized:
     identity = Identity(Marketplace.AWS, wire.usable_id(event.text("id")) or payload.positional_id)
     occurred_at = wire.occurred_at(payload.record, event.time("time"))
-    # The role after " - " tells whose copy it is, and nothing of the agreement.
+    # The suffix after " - " is the role of the recipient, not a property of the agreement.
     detail_type = event.required("detail-type")
     kind = detail_type.partition(" - ")[0].strip() or detail_type
     if event.text("source") not in {_SOURCE, None}:
@@ -117,7 +117,7 @@ def _from_event(event: Node, payload: Payload) -> Notified | Unrecognized:
 
 
 def _licence(detail: Node) -> str | None:
-    """The licence that an event names, by arn or id: their last token, `l-…`, is the same."""
+    """The licence that an event names by ARN or id; both end with the same token, `l-…`."""
     named = detail.child("license")
     tokens = re.split("[:/]", named.text("arn") or named.text("id") or "")
     licences = [token for token in tokens if token.startswith("l-")]
@@ -148,7 +148,7 @@ def _event_change(kind: str, agreement: Node, occurred_at: datetime) -> RankedCh
 
 
 def _ended_change(status: str) -> RankedChange:
-    """An agreement's end, by its status; one that is not in the table deserves a look."""
+    """The end of an agreement by its status; a person should look at an unknown status."""
     match status.upper():
         case "CANCELLED":
             return RankedChange(5, wire.ended_for_good(PlanEndReason.CUSTOMER))
@@ -180,14 +180,14 @@ def _amended(agreement: Node) -> Change:
 
 
 def _last_usage(occurred_at: datetime) -> Ending:
-    """The end that leaves an hour for the last usage."""
+    """An end in an hour: until then the last usage can be metered."""
     return Ending(wire.later(occurred_at, _LAST_USAGE_WINDOW), closes_usage=True)
 
 
 def _plan_type_of(change: Change, agreement: Node) -> PlanType | None:
-    """What `endTime` of a Created tells: in 9999 or none `payg`, else `commit`.
+    """The plan type by `endTime` of a Created: `payg` without one or in 9999, else `commit`.
 
-    One that is there but cannot be read tells nothing: the short timeline must not come of it.
+    An unreadable `endTime` gives None, so that it cannot select the short timeline.
     """
     if not isinstance(change, Pended):
         return None
@@ -264,8 +264,8 @@ def _subscription_id(message: Node) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Entitlements:
-    """What GetEntitlements answered.  `expiries` is None where it was not read (or is an error's
-    answer); `partly`: more were to be had than were read.
+    """The response of GetEntitlements.  `expiries`: None if there is no response, or an error.
+    `partly`: it is one page of several.
     """
 
     expiries: tuple[datetime | None, ...] | None = None
@@ -290,20 +290,20 @@ class _Entitlements:
 
     @property
     def plan_type(self) -> PlanType | None:
-        """An entitlement is a contract's."""
+        """`commit` if there is any entitlement: only contracts have them."""
         return PlanType.COMMIT if self.expiries else None
 
     def in_force_at(self, moment: datetime) -> bool | None:
-        """Whether any has not expired by then; None where they were not all read."""
+        """Whether any entitlement has not expired by then; None if not all of them are known."""
         if self.expiries is None or self.partly:
             return None
         return any(expires_at is None or expires_at > moment for expires_at in self.expiries)
 
 
 def _expiry(entitlement: Node) -> datetime | None:
-    """When an entitlement expires; the field is text or a number of seconds.  None: never.
+    """When an entitlement expires, from text or a number of seconds; None: never.
 
-    An unreadable one is refused: neither answer may be guessed.
+    An unreadable date is refused, because neither answer may be guessed.
     """
     field = entitlement.at("ExpirationDate")
     raw = entitlement.value("ExpirationDate")

@@ -1,6 +1,6 @@
-"""Azure: the SaaS fulfillment webhook.
+"""Translates the calls of Azure's SaaS fulfillment webhook.
 
-The only module that knows Azure's words; the tables are those of marketplaces.md section 1.
+The only module that knows Azure's names.  The tables are those of marketplaces.md section 1.
 """
 
 import re
@@ -34,7 +34,7 @@ _ACTIONS = {
     "reinstate": "Reinstate",
     "unsubscribe": "Unsubscribe",
 }
-"""Routers change the case of more than the keys."""
+"""By lower case: routers change the case of values too, not only of keys."""
 _LANDING_PAGE = "LandingPage"
 _FINAL = {
     "succeeded": Progress.SUCCEEDED,
@@ -42,14 +42,14 @@ _FINAL = {
     "failed": Progress.FAILED,
     "conflict": Progress.FAILED,
 }
-"""The statuses of an operation that is over; with any other it may still fail."""
+"""The statuses of a finished operation; with any other status it may still fail."""
 _TERM_UNIT = re.compile(
     r"P(?=\d)(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,4})W)?(?:(\d{1,4})D)?", re.ASCII
 )
 
 
 def recognize(fields: Fields) -> Match:
-    """Whether an object is a webhook's body, or the accelerator's push for a landing page."""
+    """Whether an object is a webhook call, or the SaaS accelerator's landing page event."""
     node = CaselessNode(fields)
     has_action, has_subject = node.has("action"), node.has("subscriptionId")
     if (has_action and has_subject) or _is_of_a_landing_page(node):
@@ -58,7 +58,7 @@ def recognize(fields: Fields) -> Match:
 
 
 def translate(payload: Payload) -> Notified | Unrecognized:
-    """What an object of the Azure topic says; `Malformed` names the field at fault."""
+    """The fact of an object of the Azure topic.  Raises `Malformed`, which names the field."""
     node = CaselessNode(payload.fields, payload.path)
     if node.has("action") or not _is_of_a_landing_page(node):
         return _from_webhook(node, payload)
@@ -70,8 +70,10 @@ def translate(payload: Payload) -> Notified | Unrecognized:
 
 
 def _is_of_a_landing_page(node: CaselessNode) -> bool:
-    """The accelerator sends it to the same URL as the webhooks, about a customer who looks on; it
-    holds no notification (`WebNotificationPayload` of its source).
+    """Whether it is the accelerator's event for a customer on the landing page.
+
+    It comes to the same URL as the webhook calls and holds no notification; its shape is
+    `WebNotificationPayload` in the accelerator's source.
     """
     event_type = node.value("eventType")
     return (
@@ -95,9 +97,9 @@ def _from_webhook(body: CaselessNode, payload: Payload) -> Notified:
     )
     ranked = _ranked_change(action, body)
     progress = _progress(body.text("status"))
-    # The resource was read now, the snapshot is from before the change.
-    told = (CaselessNode.of(payload.resource), body.child("subscription"))
-    snapshots = [snapshot for snapshot in told if snapshot is not None]
+    # The resource was read after the change, the webhook's own snapshot is from before it.
+    sources = (CaselessNode.of(payload.resource), body.child("subscription"))
+    snapshots = [snapshot for snapshot in sources if snapshot is not None]
     terms = [snapshot.child("term") for snapshot in snapshots]
     note = Note(
         occurred_at=wire.occurred_at(payload.record, body.time("timeStamp")),
@@ -119,7 +121,7 @@ def _from_webhook(body: CaselessNode, payload: Payload) -> Notified:
 
 
 def _operation_id(action: str, body: CaselessNode) -> str | None:
-    """Which operation of its subscription a webhook reports; None where it has no id."""
+    """The id of the operation that a webhook call reports; None if it has none."""
     id_ = wire.usable_id(body.text("id"))
     return None if id_ is None else wire.storable_text(f"{id_}:{action}", field=body.at("id"))
 
@@ -127,10 +129,10 @@ def _operation_id(action: str, body: CaselessNode) -> str | None:
 def _report_id(
     operation: str | None, subscription: SubscriptionKey, body: CaselessNode
 ) -> str | None:
-    """The identity of one report of an operation: `id:action:subscriptionId:status:timeStamp`.
+    """The id of one report of an operation: `id:action:subscriptionId:status:timeStamp`.
 
-    Azure reports an operation several times under one id, and some senders give the same id to
-    different operations.
+    Azure reports an operation several times with one id, and some senders use one id for several
+    operations.
     """
     if operation is None:
         return None
@@ -140,7 +142,7 @@ def _report_id(
 
 
 def _progress(status: str | None) -> Progress:
-    """How far the operation is (marketplaces.md section 1); no status means that it succeeded."""
+    """The progress of an operation (marketplaces.md section 1); without a status it succeeded."""
     return Progress.SUCCEEDED if status is None else _FINAL.get(status.lower(), Progress.RUNNING)
 
 
@@ -162,13 +164,13 @@ def _ranked_change(action: str, body: CaselessNode) -> RankedChange:
 
 
 def _by_partner(body: CaselessNode) -> bool:
-    """Whether it echoes the vendor's own call; Microsoft's emulator has its own spelling."""
+    """Whether the vendor requested it.  Microsoft's emulator spells the field differently."""
     spellings = ("operationRequestSource", "operationRequestedSource")
     return any((body.text(name) or "").lower() == "partner" for name in spellings)
 
 
 def _plan_type(term_unit: str | None) -> PlanType | None:
-    """`P1M` is `payg`, a year or more `commit`; what lies between is neither."""
+    """`payg` for `P1M`, `commit` for a year or more, None for anything between."""
     found = _TERM_UNIT.fullmatch(term_unit or "")
     if found is None:
         return None
@@ -179,12 +181,12 @@ def _plan_type(term_unit: str | None) -> PlanType | None:
 
 
 def _started(term: CaselessNode) -> bool | None:
-    """Whether the term has begun: until then it has no dates; None where no term is told."""
+    """Whether the term has begun: until then it has no dates.  None if there is no term."""
     if term.time("startDate") or term.time("endDate"):
         return True
     return False if term.has("termUnit") else None
 
 
-def _first(told: Iterable[_T | None]) -> _T | None:
-    """The first that is told."""
-    return next((each for each in told if each is not None), None)
+def _first(values: Iterable[_T | None]) -> _T | None:
+    """The first value that is not None."""
+    return next((each for each in values if each is not None), None)

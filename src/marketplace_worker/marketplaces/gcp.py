@@ -1,6 +1,6 @@
-"""Google Cloud Marketplace: Partner Procurement messages.
+"""Translates Google Cloud Marketplace's Partner Procurement messages.
 
-The only module that knows Google's words; the tables are those of marketplaces.md section 1.
+The only module that knows Google's names.  The tables are those of marketplaces.md section 1.
 """
 
 import re
@@ -53,7 +53,7 @@ _REASONS = {
 
 
 def recognize(fields: Fields) -> Match:
-    """Whether an object is a message, rather than something else that has an `eventType`."""
+    """Whether an object is a message of Google's, not another object with an `eventType`."""
     event_type = ProtoNode(fields).value("eventType")
     if event_type is None:
         return Match.NONE
@@ -64,7 +64,7 @@ def recognize(fields: Fields) -> Match:
 
 
 def translate(payload: Payload) -> Notified | Unrecognized:
-    """What an object of the Google topic says; `Malformed` names the field at fault."""
+    """The fact of an object of the Google topic.  Raises `Malformed`, which names the field."""
     message = ProtoNode(payload.fields, payload.path)
     pubsub = ProtoNode.of(payload.pubsub)
     published_at = None if pubsub is None else pubsub.time("publishTime")
@@ -79,12 +79,12 @@ def translate(payload: Payload) -> Notified | Unrecognized:
 def _from_account(
     message: ProtoNode, payload: Payload, published_at: datetime | None
 ) -> Unrecognized:
-    """An account's event: it has no entitlement and changes nothing, but is counted."""
+    """An event of an account: it has no entitlement and changes nothing."""
     account = message.child("account")
-    told = account.time("updateTime") or published_at
+    updated_at = account.time("updateTime") or published_at
     return Unrecognized(
         identity=_identity(message, account.text("id"), payload),
-        occurred_at=wire.occurred_at(payload.record, told),
+        occurred_at=wire.occurred_at(payload.record, updated_at),
         event_type=wire.bounded_name(message.required("eventType")),
     )
 
@@ -96,8 +96,8 @@ def _from_entitlement(
     entitlement = message.child("entitlement")
     subscription = SubscriptionKey(Marketplace.GCP, entitlement.required("id"))
     identity = _identity(message, subscription.subscription_id, payload)
-    told = entitlement.time("updateTime") or published_at
-    occurred_at = wire.occurred_at(payload.record, told)
+    updated_at = entitlement.time("updateTime") or published_at
+    occurred_at = wire.occurred_at(payload.record, updated_at)
     resource = ProtoNode.of(payload.resource)
     ranked = _ranked_change(event_type, resource or Node({}), occurred_at)
     note = Note(
@@ -113,7 +113,7 @@ def _from_entitlement(
 
 
 def _identity(message: Node, subject: str | None, payload: Payload) -> Identity:
-    """`eventType:eventId:subject`: one operation publishes several messages with one eventId."""
+    """`eventType:eventId:subject`: the messages of one operation share their eventId."""
     event_id = wire.usable_id(message.text("eventId"))
     if event_id is None or subject is None:
         return Identity(Marketplace.GCP, payload.positional_id)
@@ -141,10 +141,10 @@ def _ranked_change(event_type: str, resource: Node, occurred_at: datetime) -> Ra
 
 
 def _ends_at(resource: Node, occurred_at: datetime) -> datetime | None:
-    """The later of the resource's ends; None where it has none yet to come.
+    """The later of the resource's two ends; None if it is in the past or missing.
 
-    `offerEndTime` lies in the past where a private offer ended and the entitlement went on: then it
-    tells nothing of the end that was announced now.
+    `offerEndTime` is in the past if a private offer ended and the entitlement continued: then it is
+    not the end that is announced here.
     """
     ends = [resource.time("subscriptionEndTime"), resource.time("offerEndTime")]
     ends_at = wire.usable_end(max((end for end in ends if end is not None), default=None))
@@ -152,32 +152,32 @@ def _ends_at(resource: Node, occurred_at: datetime) -> datetime | None:
 
 
 def _cancelled(resource: Node) -> Change:
-    """Google's words for it are "subject to change": one that is no text is unknown too."""
-    told = resource.value("cancellationReason")
-    reason = told.strip().lower() if isinstance(told, str) else ""
+    """The end by Google's reason.  Its values are "subject to change": any other is unknown."""
+    raw = resource.value("cancellationReason")
+    reason = raw.strip().lower() if isinstance(raw, str) else ""
     if reason == "migrated":
         return Superseded()
     return wire.ended_for_good(_REASONS.get(reason, PlanEndReason.UNKNOWN))
 
 
 def _plan_type(entitlement: Node, resource: Node | None) -> PlanType | None:
-    """`commit` where a duration is told, `payg` where a resource tells none, else unknown."""
-    told = [
+    """`commit` if there is any duration, `payg` if the resource has none, else unknown."""
+    durations = [
         _is_duration(entitlement.text("newOfferDuration")),
         _ends_in_duration(entitlement.text("newPlan")),
     ]
     if resource is not None:
-        told += [
+        durations += [
             _is_duration(resource.text("offerDuration")),
             _ends_in_duration(resource.text("plan")),
         ]
-    if any(told):
+    if any(durations):
         return PlanType.COMMIT
     return PlanType.PAYG if resource is not None and _is_entitlement(resource) else None
 
 
 def _is_entitlement(resource: Node) -> bool:
-    """Whether it shows anything of one, and is not the answer to a call that failed."""
+    """Whether it is an entitlement, and not the response of a failed call."""
     return bool(resource.fields) and not resource.has("error")
 
 

@@ -1,7 +1,7 @@
-"""What the three translators share: fields with their paths, times, table rows.
+"""Shared by the three translators: access to fields with their paths, times, ranked changes.
 
-Everything that is wrong with an input is `Malformed`, with the path of the field and never a value
-of the input: it may be personal.
+Invalid input raises `Malformed` with the path of the field, never with a value, which may be
+personal.
 """
 
 import re
@@ -18,13 +18,13 @@ from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, ma
 from marketplace_worker.record import EPOCH, Record
 
 ENTRIES_MAX = 10_000
-"""How many entries a list may have that is read whole."""
+"""The most entries of a list."""
 TEXT_BYTES_MAX = 1_024
-"""The longest text that is read, in bytes of UTF-8: ids are indexed, two of them at once, and
-Postgres refuses an index entry of more than 2704 bytes.
+"""The longest text, in bytes of UTF-8: two ids are indexed together, and Postgres refuses an index
+entry of more than 2,704 bytes.
 """
 NAME_MAX = 200
-"""Where the marketplace's own word for a notification is cut, in characters."""
+"""Longer names of notifications are cut, in characters."""
 TIME_MAX = 64
 """The longest text that can be a time, in characters."""
 
@@ -35,10 +35,10 @@ _ZERO_UUID = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An object of the input and the path at which it stands; an absent one has no fields.
+    """An object of the input and its path.  An absent object is a node without fields.
 
-    A field that is absent, null or `""` counts as absent (Azure 2019 sent every optional field as
-    `""`); one of the wrong type is `Malformed`.
+    A field that is null or `""` counts as absent: in 2019 Azure sent every optional field as `""`.
+    A field of the wrong type raises `Malformed`.
     """
 
     fields: Mapping[str, object]
@@ -46,15 +46,15 @@ class Node:
 
     @classmethod
     def of(cls, part: Part | None) -> Self | None:
-        """The node of what an envelope said; None where none did."""
+        """The node of an envelope's attributes; None if there is no such envelope."""
         return None if part is None else cls(part.fields, part.path)
 
     def value(self, name: str) -> object:
-        """A field as it came; None where it is absent, null or empty text."""
+        """A field, unconverted; None if it is absent, null or empty text."""
         return None if (found := self.fields.get(name)) == "" else found
 
     def has(self, name: str) -> bool:
-        """Whether the field is there."""
+        """Whether the field is present."""
         return self.value(name) is not None
 
     def at(self, name: str) -> str:
@@ -62,7 +62,7 @@ class Node:
         return f"{self.path}.{name}" if self.path else name
 
     def text(self, name: str) -> str | None:
-        """A text without the blanks around it (AWS sends some); None where nothing is left."""
+        """A text without surrounding blanks (AWS sends some); None if nothing is left."""
         found = self.value(name)
         if found is None:
             return None
@@ -71,14 +71,14 @@ class Node:
         return storable_text(found.strip(), field=self.at(name)) or None
 
     def required(self, name: str) -> str:
-        """A text that must be there."""
+        """A text that is required."""
         found = self.text(name)
         if found is None:
             raise Malformed("is missing", field=self.at(name))
         return found
 
     def flag(self, name: str) -> bool | None:
-        """A truth value; AWS and some routers send it as text."""
+        """A boolean; AWS and some routers send it as text."""
         found = self.value(name)
         if found is None or isinstance(found, bool):
             return found
@@ -89,12 +89,12 @@ class Node:
                 raise Malformed("must be true or false", field=self.at(name))
 
     def time(self, name: str) -> datetime | None:
-        """A moment in UTC; None where it is absent or unreadable (lifecycle.md section 11)."""
+        """A moment in UTC; None if it is absent or unreadable (lifecycle.md section 11)."""
         text = self.text(name)
         return None if text is None else parse_time(text)
 
     def end_time(self, name: str) -> datetime | None:
-        """When something ends; None also for the year 9999, by which AWS says "never"."""
+        """When something ends; None also for the year 9999, which means "never" at AWS."""
         return usable_end(self.time(name))
 
     def child(self, name: str) -> Self:
@@ -117,7 +117,7 @@ class Node:
         return replace(self, fields=read, path=self.at(name))
 
     def children(self, name: str) -> "Sequence[Self | Malformed]":
-        """The objects of a list, each taken or refused by itself."""
+        """The objects of a list; an invalid entry is a `Malformed` in its place."""
         found = self.value(name)
         if not isinstance(found, list):
             raise Malformed("must be a list", field=self.at(name))
@@ -133,13 +133,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class CaselessNode(Node):
-    """A node whose fields are found in any spelling of upper and lower case (Azure).
+    """A node whose field names are matched without regard to case (Azure).
 
-    Where two spellings are there, the exact one wins, then the first.
+    Of several spellings, the exact one counts, then the first.
     """
 
     def value(self, name: str) -> object:
-        """A field as it came; None where it is absent, null or empty text."""
+        """A field, unconverted; None if it is absent, null or empty text."""
         exact = self.fields.get(name)
         if exact is not None and exact != "":
             return exact
@@ -149,8 +149,8 @@ class CaselessNode(Node):
 
 
 def usable_id(found: str | None) -> str | None:
-    """An id that tells one message from another, as it is compared; None where it is absent or the
-    zero UUID, which some senders put in the place of a missing one.
+    """An id in its normal form; None if it is absent or the zero UUID, which some senders use for
+    a missing id.
     """
     id_ = None if found is None else marketplace_id(found)
     return None if id_ == _ZERO_UUID else id_
@@ -158,12 +158,12 @@ def usable_id(found: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ProtoNode(Node):
-    """A node whose fields are found by their protobuf names too (`update_time` for `updateTime`):
-    a reader of protobuf's JSON accepts both.
+    """A node whose fields may also have their protobuf names (`update_time` for `updateTime`), as
+    parsers of protobuf's JSON accept.
     """
 
     def value(self, name: str) -> object:
-        """A field as it came; None where it is absent, null or empty text."""
+        """A field, unconverted; None if it is absent, null or empty text."""
         found = self.fields.get(name)
         if found is None or found == "":
             found = self.fields.get(_CAPITAL.sub(_after_underscore, name))
@@ -178,7 +178,7 @@ def _after_underscore(capital: re.Match[str]) -> str:
 
 
 def storable_text(text: str, *, field: str) -> str:
-    """The text, where it can be stored: bounded, no NUL (Postgres has none), no lone surrogate."""
+    """The text itself; raises `Malformed` if it is too long or Postgres cannot store it."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -195,11 +195,12 @@ def storable_text(text: str, *, field: str) -> str:
 
 
 def parse_time(text: str) -> datetime | None:
-    """An ISO 8601 time as UTC; None where it is unreadable.
+    """An ISO 8601 time in UTC; None if it is unreadable.
 
-    Without zone: UTC.  More than 6 fraction digits: cut.  Blanks within are dropped (a Google
-    fixture has them).  The year 1 is .NET's word for "no time"; a time that leaves the calendar
-    on its way to UTC is its end.
+    - No zone means UTC.
+    - Fraction digits after the sixth are cut; blanks within are dropped (Google sent some).
+    - The year 1 means "no time" in .NET: None.
+    - A time that would overflow in UTC becomes the latest one.
     """
     if len(text) > TIME_MAX or text[4:5] != "-":
         return None
@@ -222,7 +223,7 @@ def parse_time(text: str) -> datetime | None:
 
 
 def seconds_since_epoch(seconds: float, *, field: str) -> datetime:
-    """A moment from a number; `Malformed` where the calendar does not reach it."""
+    """A moment from seconds since 1970.  Raises `Malformed` if it would overflow."""
     try:
         return EPOCH + timedelta(seconds=seconds)
     except (OverflowError, ValueError):
@@ -230,21 +231,22 @@ def seconds_since_epoch(seconds: float, *, field: str) -> datetime:
 
 
 def usable_end(moment: datetime | None) -> datetime | None:
-    """The moment; None for one in the year 9999, which means "never"."""
+    """The moment; None for the year 9999, which means "never"."""
     return None if moment is None or moment.year == MAXYEAR else moment
 
 
 def later(moment: datetime, by: timedelta) -> datetime | None:
-    """A moment later `by`; None where the calendar ends before."""
+    """The moment plus a duration; None if that would overflow."""
     try:
         return moment + by
     except OverflowError:
         return None
 
 
-def occurred_at(record: Record, told: datetime | None) -> datetime:
-    """The event time: as told, but never later than the record's (lifecycle.md section 11)."""
-    return record.latest_event_time if told is None else min(told, record.latest_event_time)
+def occurred_at(record: Record, event_time: datetime | None) -> datetime:
+    """The event time, but never later than the record's (lifecycle.md section 11)."""
+    latest = record.latest_event_time
+    return latest if event_time is None else min(event_time, latest)
 
 
 # --- rows of the tables ---------------------------------------------------------------------------
@@ -252,7 +254,11 @@ def occurred_at(record: Record, told: datetime | None) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class RankedChange:
-    """What a row of a table of marketplaces.md section 1 says; `rank` is its number there."""
+    """A row of the tables in marketplaces.md section 1: what a notification changes.
+
+    `rank`: the row's number, which orders notifications of equal time.  `attention`: why a person
+    should look at it.
+    """
 
     rank: int
     change: Change
@@ -269,15 +275,15 @@ _INITIATORS = {
 
 
 def ended_for_good(reason: PlanEndReason) -> Ended:
-    """A terminal end, by whom such a reason has."""
+    """A terminal end, with the initiator that belongs to the reason."""
     return Ended(reason, _INITIATORS[reason], terminal=True)
 
 
 def ended_for_now(reason: PlanEndReason) -> Ended:
-    """An end that a later notification may undo, by whom such a reason has."""
+    """An end that a later notification can undo, with the initiator that belongs to the reason."""
     return Ended(reason, _INITIATORS[reason], terminal=False)
 
 
 def bounded_name(notification: str) -> str:
-    """The marketplace's own word for a notification, cut to what the journal takes."""
+    """The marketplace's name of a notification, cut to `NAME_MAX`."""
     return notification[:NAME_MAX]
