@@ -13,11 +13,14 @@ from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.settings import Postgres
-from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.store import organizations
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate, require_current_schema
 from marketplace_worker.store.policies import PolicyBook
 
 LEFT = sorted((Path(__file__).parent / "fixtures/left").glob("*.sql.gz"))
+RELEASE_0_2 = Path(__file__).parent / "fixtures/left/e4539bc.sql.gz"
+"""Its schema is today's; its documents state no version."""
 
 ROLE = """DO $$ BEGIN
     CREATE ROLE marketplace_worker_app NOLOGIN;
@@ -46,20 +49,47 @@ async def left(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterat
 
 
 async def test_a_database_that_any_commit_left_verifies_after_the_migration(
-    left: Pool, postgres_dsn: str
+    left: Pool, postgres_dsn: str, request: pytest.FixtureRequest
 ) -> None:
     """Also one between two releases, whose migrations were written anew since; and once more after
     a second `migrate`, which has nothing to do.
     """
-    organizations = await left.fetchval("SELECT count(*) FROM organizations")
-    assert organizations > 20
+    stored = await left.fetchval("SELECT count(*) FROM organizations")
+    assert stored > 20
 
-    assert await migrate(left)
+    is_current = request.node.callspec.params["left"] == RELEASE_0_2
+    assert (await migrate(left) == []) is is_current
     assert await migrate(left) == []
 
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
         await require_current_schema(pool)
-        now = await pool.fetchval("SELECT now()")
-        pages = [page async for page in verify(Inspector(pool, PolicyBook(Policy()), now))]
+        assert await verified(pool) >= stored
+
+
+@pytest.mark.parametrize("left", [RELEASE_0_2], ids=["e4539bc"], indirect=True)
+async def test_documents_of_0_2_are_processed_further_beside_those_of_today(
+    left: Pool, postgres_dsn: str
+) -> None:
+    """Half of the organizations are written again: the journal, of which not a byte has changed,
+    still comes to all of them.
+    """
+    await migrate(left)
+    async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
+        async with transaction(pool) as conn:
+            rows = await conn.fetch("SELECT organization_id, next_due_at FROM organizations")
+            due_at = {row["organization_id"]: row["next_due_at"] for row in rows[::2]}
+            locked = await organizations.lock(conn, due_at.keys())
+            await organizations.save(conn, locked, due_at)
+        versions = await pool.fetch(
+            "SELECT document ->> 'format' AS format, count(*) FROM organizations GROUP BY 1"
+        )
+        assert dict(map(tuple, versions)) == {None: len(rows) // 2, "1": len(due_at)}
+        assert await verified(pool) == len(rows)
+
+
+async def verified(pool: Pool) -> int:
+    """How many organizations the journal comes to, without a difference."""
+    now = await pool.fetchval("SELECT now()")
+    pages = [page async for page in verify(Inspector(pool, PolicyBook(Policy()), now))]
     assert [each for page in pages for each in page.differences] == []
-    assert sum(page.organizations for page in pages) >= organizations
+    return sum(page.organizations for page in pages)
