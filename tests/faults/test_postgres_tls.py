@@ -78,7 +78,10 @@ async def test_a_server_of_a_stranger_is_refused_by_name(server: TlsServer, tmp_
     """It was called no valid URL."""
     stranger = Authority(tmp_path / "stranger")
     said = await refusal(settings(server, ssl_root_cert_file=stranger.certificate))
-    assert "its certificate is from an authority that is not in postgres.ssl_root_cert_file" in said
+    assert (
+        "its certificate was issued by an authority that is not in postgres.ssl_root_cert_file"
+        in said
+    )
     assert f"Postgres at {process.LOOPBACK}:{server.port}: " in said
 
 
@@ -86,7 +89,7 @@ async def test_a_server_for_another_name_is_refused_by_name(server: TlsServer) -
     """Its certificate is for 127.0.0.1 alone; with verify-ca that is not asked."""
     elsewhere = server.dsn(host="localhost")
     said = await refusal(settings(server, elsewhere))
-    assert "its certificate is for another host name: set postgres.dsn to the name" in said
+    assert "its certificate is for another host name: set postgres.dsn to a name" in said
     assert await encrypted(settings(server, elsewhere, sslmode="verify-ca"))
 
 

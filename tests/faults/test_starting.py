@@ -59,7 +59,7 @@ async def test_a_group_whose_members_share_by_another_assignor_is_named(
 async def test_a_session_that_the_broker_does_not_allow_is_named(stage: FaultStage) -> None:
     """Its bounds are the broker's own settings."""
     kafka = stage.settings.kafka.model_copy(update={"session_timeout_ms": 500})
-    with pytest.raises(Misconfigured, match=r"a session of 500 ms: set kafka\.session_timeout_ms"):
+    with pytest.raises(Misconfigured, match=r"sessions of 500 ms: set kafka\.session_timeout_ms"):
         await app.run(stage.settings.model_copy(update={"kafka": kafka}))
 
 

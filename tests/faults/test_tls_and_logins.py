@@ -170,7 +170,9 @@ async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str
 async def test_a_certificate_of_a_stranger_is_refused_by_name(guarded: Guarded) -> None:
     """Whose authority is not the one that is set."""
     said = await guarded.refused(guarded.tls(ssl_ca_file=guarded.stranger.certificate))
-    assert said.endswith("its certificate is from an authority that is not in kafka.ssl_ca_file")
+    assert said.endswith(
+        "its certificate was issued by an authority that is not in kafka.ssl_ca_file"
+    )
 
 
 async def test_a_certificate_for_another_host_is_refused_by_name(guarded: Guarded) -> None:

@@ -58,7 +58,7 @@ async def test_connections_are_made_anew_when_the_dsns_file_changes(
             assert await users(pool) == {before}
 
             file.write_text(dsn_of("nobody_there", postgres_dsn))
-            with pytest.raises(Unavailable, match="now opens no connection: Postgres at"):
+            with pytest.raises(Unavailable, match="open a connection to Postgres: Postgres at"):
                 await keep_connections_current(pool, postgres, credentials)
             file.write_text("")
             await keep_connections_current(pool, postgres, credentials)
