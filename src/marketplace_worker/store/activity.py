@@ -30,7 +30,7 @@ FeedDay = tuple[ActivityFeed, date, int]
 
 @dataclass(slots=True)
 class ActivityCounts:
-    """What one batch heard of one organization."""
+    """The activity of one organization in one batch."""
 
     organization: OrganizationId
     last_login_at: datetime | None = None
@@ -55,7 +55,7 @@ class ActivityCounts:
 
 @dataclass(slots=True)
 class ReadProgress:
-    """How far one partition was read: up to `next_offset`; `newest_at` is the newest of that."""
+    """How far one partition was read: the next offset, and the newest timestamp before it."""
 
     next_offset: int
     newest_at: datetime
@@ -88,7 +88,7 @@ async def progress(
 
 
 async def save_progress(conn: Connection, progress: Mapping[TopicPartition, ReadProgress]) -> None:
-    """Write down how far each partition is read now."""
+    """Store how far each partition is read now."""
     partitions = sorted(progress)
     await conn.execute(
         SQL["move_offsets"],
@@ -107,7 +107,7 @@ async def newest_record_at(conn: Connection, *, until: datetime) -> datetime | N
 
 
 async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
-    """Add what a batch heard; the newest moment of each feed stays, whatever the order."""
+    """Add the activity of a batch; the newest moments win, in any order."""
     rows = sorted(counted, key=lambda each: each.organization)
     await conn.execute(
         SQL["count"],
@@ -174,7 +174,7 @@ def _seen(rows: Iterable[asyncpg.Record]) -> dict[OrganizationId, LastSeen]:
 
 
 async def save_feed_days(conn: Connection, days: Mapping[FeedDay, DayRange]) -> None:
-    """Remember when each feed was heard, whatever the order."""
+    """Store on which days each feed was heard, and when first and last; in any order."""
     in_order = sorted(days)
     await conn.execute(
         SQL["save_feed_days"],

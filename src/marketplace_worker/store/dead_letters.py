@@ -1,4 +1,4 @@
-"""The dead_letters table: what could not be read, and what became of it since.
+"""The dead_letters table: records that could not be read, and their status.
 
 The SQL is in dead_letters.sql.
 """
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"(?<![^.\[])[0-9]+(?![^.\]])")
 
 
 class LetterStatus(StrEnum):
-    """What became of a dead letter."""
+    """The status of a dead letter."""
 
     WAITING = "waiting"
     REDRIVEN = "redriven"
@@ -57,7 +57,7 @@ class RefusedPart:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """What somebody does about dead letters, for the record: who, and why."""
+    """Who acts on dead letters, and why."""
 
     by: str
     because: str
@@ -132,7 +132,7 @@ def _numberless(field: str) -> str:
 async def append(
     conn: Connection, refused: Sequence[RefusedPart], *, refused_at: datetime
 ) -> Sequence[RefusedPart]:
-    """Keep what was refused; returns those that were not kept before."""
+    """Store refused parts; returns those that are new."""
     records = [each.record for each in refused]
     rows = await conn.fetch(
         SQL["append"],
@@ -211,12 +211,12 @@ async def page(
 
 
 async def summaries(conn: Connection, ids: Collection[int]) -> Sequence[LetterSummary]:
-    """Those of these that there are, without their bytes, in the order of refusal."""
+    """The existing ones among `ids`, without their bytes, in the order of refusal."""
     return [_summary(row) for row in await conn.fetch(SQL["summaries"], list(ids))]
 
 
 async def read(conn: Connection, ids: Collection[int]) -> Sequence[DeadLetter]:
-    """Those of these that there are, in the order of refusal."""
+    """The existing ones among `ids`, in the order of refusal."""
     return [_letter(row) for row in await conn.fetch(SQL["read"], list(ids))]
 
 
@@ -226,7 +226,7 @@ async def read(conn: Connection, ids: Collection[int]) -> Sequence[DeadLetter]:
 async def lock(
     conn: Connection, ids: Collection[int], statuses: Collection[LetterStatus]
 ) -> Sequence[DeadLetter]:
-    """Those of these that have one of the statuses, in the order of refusal.
+    """Lock the ones among `ids` that have one of the statuses; in the order of refusal.
 
     Nobody else moves them until the transaction ends.  Lock them before all else.
     """
@@ -237,7 +237,7 @@ async def lock(
 async def redriven(
     conn: Connection, ids: Collection[int], action: OperatorAction, *, at: datetime
 ) -> None:
-    """They were taken in, in this transaction."""
+    """Mark as redriven: they are applied in this transaction."""
     await conn.execute(SQL["redriven"], list(ids), action.by, action.because, at)
 
 
@@ -248,7 +248,7 @@ async def refused_again(
     *,
     at: datetime,
 ) -> None:
-    """They were tried again, and wait for the reason that there is now."""
+    """Mark as tried again: they wait, with the new reason."""
     await conn.execute(
         SQL["refused_again"],
         [id_ for id_, _ in refused],
@@ -264,7 +264,7 @@ async def refused_again(
 async def lock_ids(
     conn: Connection, ids: Collection[int], statuses: Collection[LetterStatus]
 ) -> Sequence[int]:
-    """Lock those of these that have one of the statuses, as `lock` does, without their bytes."""
+    """Lock as `lock` does, without reading the bytes; returns the ids."""
     rows = await conn.fetch(SQL["lock_ids"], list(ids), [each.value for each in statuses])
     return [row["id"] for row in rows]
 
@@ -277,7 +277,7 @@ async def discard(
     *,
     at: datetime,
 ) -> None:
-    """Nobody needs these, which are locked."""
+    """Mark as discarded; they are locked."""
     no_use = meaning is DiscardMeaning.NO_USE
     await conn.execute(SQL["discard"], list(ids), no_use, action.by, action.because, at)
 

@@ -1,4 +1,4 @@
-"""Below which ids the outbox holds nothing any more, as one process knows it.
+"""The ids below which the outbox is empty, as far as one process knows.
 
 A row that is deleted stays in the indexes for as long as any transaction could still see it: a
 backup that runs for hours, a session that was forgotten, a replication slot.  Without a lower bound
@@ -22,7 +22,7 @@ OBSERVE_EVERY_S = 0.5
 """How often to ask which transactions have ended: Postgres holds all its locks still for that."""
 
 KEPT_S = 600.0
-"""After so long all is looked through again, should anything have come below a bound by hand."""
+"""How long bounds are kept; then everything is scanned, in case a row was inserted by hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The intake_stops table: of which topics no more is taken in.  The SQL is in intake.sql."""
+"""The intake_stops table: the topics whose intake was stopped.  The SQL is in intake.sql."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SQL = queries("intake")
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Why a topic is stopped: so many of its records refused, and why the last of them was."""
+    """Why a topic is stopped: `refused` of `records` records, and the last refusal."""
 
     topic: str
     records: int
@@ -54,7 +54,7 @@ async def stops(conn: Connection) -> Sequence[IntakeStop]:
 
 
 async def stop(conn: Connection, floods: Sequence[Flood], *, now: datetime) -> Sequence[IntakeStop]:
-    """IntakeStop topics; returns the stops of those that were not stopped before."""
+    """Stop topics; returns the stops of those that were not stopped before."""
     rows = await conn.fetch(
         SQL["stop"],
         [each.topic for each in floods],
@@ -68,7 +68,7 @@ async def stop(conn: Connection, floods: Sequence[Flood], *, now: datetime) -> S
 
 
 async def resume(conn: Connection, topic: str, *, by: str, because: str, now: datetime) -> bool:
-    """Let a topic be taken in again; whether it was stopped."""
+    """Resume the intake of a topic; returns whether it was stopped."""
     return await conn.fetchval(SQL["resume"], topic, by, because, now) is not None
 
 

@@ -18,11 +18,14 @@ SQL = queries("organizations")
 COLUMNS = (
     "state", "sequence", "created", "watches_activity", "withheld", "owner_email", "locked_email"
 )  # fmt: skip
-"""What stands beside a document, in the order of `save`."""
+"""The columns beside the document, in the order of `save`."""
 
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:
-    """Lock these until the transaction ends, and read them; those never heard of begin now."""
+    """Lock these until the transaction ends, and read them; unknown ones get an empty row.
+
+    The rows are locked in the order of their ids, so that two transactions cannot deadlock here.
+    """
     in_order = sorted(ids)
     blank = [organization_to_json(Organization(each)) for each in in_order]
     await conn.execute(SQL["ensure"], in_order, blank)
@@ -31,7 +34,7 @@ async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Or
 
 
 async def read(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:
-    """Those of these that were ever heard of, without a lock."""
+    """The known ones among `ids`, without a lock."""
     rows = await conn.fetch(SQL["read"], sorted(ids))
     return [organization_from_json(row["document"]) for row in rows]
 
@@ -70,7 +73,7 @@ async def lock_withheld(conn: Connection) -> None:
 
 
 async def wake_withheld(conn: Connection, *, now: datetime) -> None:
-    """Have those whose step the guard withholds looked at again; the safeguards are locked."""
+    """Make those due whose step the guard withholds; the safeguards are locked."""
     await conn.execute(SQL["wake_withheld"], now)
 
 
@@ -85,7 +88,7 @@ async def page(
 async def every_known(
     conn: Connection, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[OrganizationId]:
-    """All that were ever heard of, in the order of the database, at most `limit` after one."""
+    """All that are known, in the order of the database, at most `limit` after one."""
     rows = await conn.fetch(SQL["every_known"], after or "", limit)
     return [OrganizationId(row["organization_id"]) for row in rows]
 
@@ -93,13 +96,13 @@ async def every_known(
 async def columns(
     conn: Connection, ids: Collection[OrganizationId]
 ) -> dict[OrganizationId, dict[str, Any]]:
-    """What stands beside the documents of these, by name."""
+    """The columns beside the documents of these, by name."""
     rows = await conn.fetch(SQL["columns"], sorted(ids))
     return {OrganizationId(row["organization_id"]): dict(row) for row in rows}
 
 
 def columns_of(organization: Organization) -> dict[str, Any]:
-    """What has to stand beside its document."""
+    """The columns that belong to a document."""
     return {
         "state": organization.state.value,
         "sequence": organization.sequence,
@@ -136,7 +139,7 @@ async def decided_from(
 async def recheck_now(
     conn: Connection, ids: Collection[OrganizationId], *, since: datetime, now: datetime
 ) -> None:
-    """Have those of these that were to be looked at from a moment on looked at now."""
+    """Make those of `ids` due now that are due at `since` or later."""
     await conn.execute(SQL["recheck_now"], sorted(ids), since, now)
 
 
@@ -169,7 +172,7 @@ async def claim_due(
 async def postpone(
     conn: Connection, organization: OrganizationId, *, now: datetime, until: datetime
 ) -> None:
-    """Have an organization that is still due looked at again at that time."""
+    """Postpone an organization that is still due."""
     await conn.execute(SQL["postpone"], organization, now, until)
 
 

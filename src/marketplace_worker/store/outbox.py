@@ -1,4 +1,4 @@
-"""The outbox table: what was promised and is not yet in Kafka.  The SQL is in outbox.sql."""
+"""The outbox table: messages that are decided and not yet in Kafka.  The SQL is in outbox.sql."""
 
 import json
 from base64 import b64decode, b64encode
@@ -27,7 +27,7 @@ WHOLE = -1
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A promise, by its row's id.  `refusals`: how often Kafka refused it."""
+    """A message and the id of its row.  `refusals`: how often Kafka refused it."""
 
     id: int
     message: Outgoing
@@ -56,7 +56,7 @@ class OutboxBatch:
 
 
 async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: datetime) -> None:
-    """Promise messages, in order.  Call inside the transaction that made them true.
+    """Append messages, in order.  Call inside the transaction that made them true.
 
     Each must be one that Kafka can take: what can be too large has a bounded form.
     """
@@ -74,7 +74,7 @@ async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: 
 
 
 async def topics(conn: Connection) -> set[str]:
-    """The topics for which anything is promised."""
+    """The topics that have messages in the outbox."""
     return {row["topic"] for row in await conn.fetch(SQL["topics"])}
 
 
@@ -162,7 +162,7 @@ async def forget(conn: Connection, ids: Collection[int]) -> None:
 
 
 async def oldest_s(conn: Connection, floors: Floors) -> float:
-    """How long the oldest promise in line has waited to be sent, in seconds; 0 if none waits."""
+    """Age of the oldest message in line, in seconds; 0 if none waits."""
     seen = await floors.observe(conn)
     row = await conn.fetchrow(SQL["oldest"], floors.of(seen, "", WHOLE))
     floors.keep(seen, "", WHOLE, row["id"] if row else None)

@@ -84,7 +84,7 @@ async def of_the_worker(conn: Connection) -> int:
 
 
 async def count(conn: Connection) -> int:
-    """Of how many the topics say anything."""
+    """Of how many organizations the topics hold anything."""
     return int(await conn.fetchval(SQL["count"]))
 
 
@@ -108,12 +108,12 @@ def _gap(row: asyncpg.Record) -> Gap:
 
 
 async def forget(conn: Connection) -> None:
-    """Keep nothing of what was read."""
+    """Delete what was gathered."""
     await conn.execute(SQL["forget"])
 
 
 async def beyond(conn: Connection, told: Collection[PublishedSummary]) -> list[OrganizationId]:
-    """Those of these of which more was published than is stored, in order."""
+    """The organizations of which more was published than is stored, in order."""
     rows = await conn.fetch(
         SQL["beyond"],
         [each.organization for each in told],
@@ -130,7 +130,7 @@ async def server_started_at(conn: Connection) -> datetime:
 
 
 async def require_compared(conn: Connection) -> None:
-    """Let nothing harmful be decided by a server that may have been set back.
+    """Refuse to decide on destructive steps if the database may have been set back.
 
     Raises:
         Unavailable: nobody has compared it with what was published since it was started.
@@ -143,5 +143,5 @@ async def require_compared(conn: Connection) -> None:
 
 
 async def compared(conn: Connection, server_started_at: datetime) -> None:
-    """Write down that it was."""
+    """Store that this start of the server was compared."""
     await conn.execute(SQL["compared"], server_started_at)
