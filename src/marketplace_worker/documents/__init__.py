@@ -1,7 +1,7 @@
 """The JSON documents that the database keeps: their shapes, apart from the core's own classes.
 
 Written with a version and read back as the core's values; times come back in `datetime.UTC`.  A
-name, type or default here is data: `tests/documents/*.json` holds an exact example of each
+name, type or default here is data: `tests/unit/documents/*.jsonl` holds an exact example of each
 document, and a change of the stored shape shows there.  Values of enums are the core's own, and
 stored as they are.
 """
