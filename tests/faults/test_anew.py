@@ -25,9 +25,8 @@ from faults.workers import eventually
 from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams import renewing
+from marketplace_worker.streams import joining, producer, renewing
 from marketplace_worker.streams.consumer import Consumer
-from marketplace_worker.streams.mends import connections
 from marketplace_worker.streams.producer import producing
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.topics import create_topics
@@ -88,7 +87,8 @@ async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask often."""
-    monkeypatch.setattr(connections, "METADATA_AGE_MS", SOON_MS)
+    for module in (joining, producer):
+        monkeypatch.setattr(module, "METADATA_AGE_MS", SOON_MS)
     monkeypatch.setattr(renewing, "SURVEY_EVERY_S", 0.3)
     monkeypatch.setattr(renewing, "SURVEY_AGAIN_S", 0.3)
 
@@ -150,7 +150,8 @@ async def test_partitions_that_nobody_reads_are_named_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the reason: here the leader of the group is a client that asks too seldom."""
-    monkeypatch.setattr(connections, "METADATA_AGE_MS", NEVER_MS)
+    for module in (joining, producer):
+        monkeypatch.setattr(module, "METADATA_AGE_MS", NEVER_MS)
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     topic, seen = settings.topics.logins, RecordingHandler()
     async with consuming_facts(settings, seen) as consumers, renewed(consumers.activity, settings):
