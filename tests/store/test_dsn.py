@@ -1,7 +1,8 @@
 """libpq's parameters in a DSN, as hosted Postgres has them: kept, done without, or refused."""
 
 import socket
-from urllib.parse import parse_qsl, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -111,3 +112,26 @@ def test_the_settings_win_over_the_dsn() -> None:
     """As the environment wins over the file."""
     read = target("sslmode=disable", sslmode="verify-full")
     assert parse_qsl(urlsplit(read.dsn).query) == [("sslmode", "verify-full")]
+
+
+def test_each_file_of_the_settings_has_its_effect(tmp_path: Path) -> None:
+    """Whom to trust, and who we are; over what the DSN says, and beside it."""
+    files = {name: tmp_path / name for name in ("ca", "cert", "key", "other")}
+    for file in files.values():
+        file.write_text("PEM")
+    settings = {
+        "sslmode": "verify-full",
+        "ssl_root_cert_file": str(files["ca"]),
+        "ssl_cert_file": str(files["cert"]),
+        "ssl_key_file": str(files["key"]),
+    }
+    wanted = {
+        "sslrootcert": str(files["ca"]),
+        "sslcert": str(files["cert"]),
+        "sslkey": str(files["key"]),
+    }
+    other = urlencode(dict.fromkeys(wanted, str(files["other"])))
+    for query in ("sslmode=verify-full", f"sslmode=verify-full&{other}"):
+        read = dict(parse_qsl(urlsplit(target(query, **settings).dsn).query))
+        assert read == {"sslmode": "verify-full", **wanted}
+    assert left(f"sslmode=verify-full&{other}")["sslrootcert"] == str(files["other"])
