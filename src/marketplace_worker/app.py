@@ -68,13 +68,15 @@ from marketplace_worker.streams.starting_positions import holds_record
 from marketplace_worker.streams.topics import log_topic_warnings, require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
-"""How many new values before the youngest are looked through, and how often before older ones."""
+"""For `gc.set_threshold`: allocations before a young collection, and collections of a generation
+before the next older one is collected.
+"""
 
 log = structlog.get_logger(__name__)
 
 
 class Loop(StrEnum):
-    """What a worker does; several workers may share it out among them."""
+    """The loops of a worker.  A process may run only some of them."""
 
     INGEST = "ingest"
     DEADLINES = "deadlines"
@@ -83,12 +85,12 @@ class Loop(StrEnum):
 
 
 def system_clock() -> datetime:
-    """The time of this machine, UTC."""
+    """The machine's current time (UTC)."""
     return datetime.now(UTC)  # noqa: TID251 - the one place
 
 
 def feeds(topics: Topics) -> dict[str, Feed]:
-    """What each inbound topic carries."""
+    """The feed of each inbound topic."""
     return {
         topics.aws_notifications: Feed.AWS,
         topics.gcp_notifications: Feed.GCP,
@@ -101,7 +103,11 @@ def feeds(topics: Topics) -> dict[str, Feed]:
 
 
 def read_policy(file: Path | None) -> Policy:
-    """The policy of a file, or the default.  Raises `Misconfigured`, naming field and line."""
+    """Read a policy file; None for the default policy.
+
+    Raises:
+        Misconfigured: it is invalid; the message names field and line.
+    """
     if file is None:
         return Policy()
     try:
@@ -118,18 +124,18 @@ async def run(
     local_clock: Callable[[], datetime] = system_clock,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Work until `stop` is set (SIGTERM and SIGINT set it), then finish what is under way.
+    """Run until `stop` is set (SIGTERM and SIGINT set it), then finish the work in progress.
 
-    Decisions are made by `clock`; `local_clock` is compared with it, to detect a jump.
+    `clock` dates decisions; it is compared with `local_clock` to detect jumps.
 
     Raises:
-        Misconfigured: what is set, the schema, the topics or the rights in Kafka do not allow a
-            start; or a right was taken away.
-        Unavailable: Kafka or Postgres does not answer at the start; later it is waited for.
-        CannotGoOn: a loop has ended or hangs: the process must be started anew.
+        Misconfigured: the settings, the schema, the topics or the rights in Kafka do not allow a
+            start; or a right was revoked.
+        Unavailable: Kafka or Postgres does not answer at the start (later the worker waits).
+        CannotGoOn: a loop has ended or hangs: the process must be restarted.
     """
     requested = stop or asyncio.Event()
-    # An event of its own: a start that fails orders the stop of what it has started already.
+    # Its own event: a start that fails also stops what it has started already.
     ending = Shutdown(asyncio.Event(), within_s=settings.stop_timeout_ms / 1000)
     started = asyncio.Event()
     with _signals_set(requested), ending:
@@ -149,7 +155,7 @@ async def run(
 
 
 async def _give_up_start(work: asyncio.Task[None]) -> None:
-    """End a start that a stop has overtaken; what it fails with on the way out is no news."""
+    """Cancel a start because a stop was requested; its errors while it ends are ignored."""
     work.cancel()
     await asyncio.wait({work})
     log.info("worker_stopped", while_starting=True)
@@ -191,10 +197,10 @@ async def _work(
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """While inside, the collector passes over what the start has loaded, and comes less often.
+    """While inside, garbage is collected less often and without the objects loaded at the start.
 
-    Each batch makes many thousands of values and drops them again, hardly any of them in cycles; to
-    look through all that a process holds each time cost a fifth of the time of a decision.
+    Each batch creates and drops many thousands of objects, few of them in cycles.  With Python's
+    defaults, collections took a fifth of the time of a decision.
     """
     before = gc.get_threshold()
     gc.collect()
@@ -208,14 +214,14 @@ def rare_garbage_collection() -> Iterator[None]:
 
 
 async def _cut_off(pool: Pool, stop: Shutdown) -> None:
-    """Close the connections of what was given up and could not roll back by itself in time."""
+    """Close the connections of tasks that were cancelled and did not roll back in time."""
     await stop.requested.wait()
     await asyncio.sleep(stop.work_left_s() + CANCEL_TIMEOUT_S)
     pool.terminate()
 
 
 def _rights(settings: Settings, loops: Collection[Loop]) -> Sequence[Right]:
-    """What these loops do in Kafka; the others do nothing there."""
+    """The rights in Kafka that these loops need."""
     return (
         *(to_read(settings.kafka, settings.topics) if Loop.INGEST in loops else ()),
         *(to_write(settings.topics) if Loop.RELAY in loops else ()),
@@ -224,7 +230,7 @@ def _rights(settings: Settings, loops: Collection[Loop]) -> Sequence[Right]:
 
 
 async def _register(policy: Policy, worker: Worker) -> None:
-    """Before anything is decided by it: organizations will be pinned to it."""
+    """Store the policy before anything is decided by it: organizations will be pinned to it."""
     async with transaction(worker.pool) as conn:
         await policies.register(conn, policy, now=await worker.clock(conn))
         guard = await safeguards.read(conn)
@@ -239,7 +245,7 @@ def worker_of(
     clock: DecisionClock,
     local_clock: Callable[[], datetime],
 ) -> Worker:
-    """What the steps work with; also for a command that takes one by itself."""
+    """Build the dependencies of the steps; also for commands that run a single step."""
     topics = settings.topics
     return Worker(
         pool=pool,
@@ -257,9 +263,9 @@ def worker_of(
 async def _tasks(
     settings: Settings, worker: Worker, loops: frozenset[Loop], health: Health, stop: Shutdown
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Start the loops; on leaving, they end in the order of the flow: intake first, relay last.
+    """Start the loops; on leaving, stop them in the order of the data flow, from intake to relay.
 
-    All of them learn of the shutdown at once, and have until the same moment.
+    The shutdown is signalled to all of them at once, with one deadline.
     """
     async with AsyncExitStack() as stack:
         tasks = _Tasks(settings, worker, health, stop, stack)
@@ -280,7 +286,7 @@ async def _tasks(
 
 @dataclass(slots=True)
 class _Tasks:
-    """Starts tasks; what is started ends with `stack`, the last one first."""
+    """Starts tasks; they end with `stack`, in reverse order."""
 
     settings: Settings
     worker: Worker
@@ -346,12 +352,12 @@ class _Tasks:
 
 
 async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
-    """Wait until a consumer has failed, and ask whether it lacks a right: aiokafka does not always
-    say which.
+    """Wait until a consumer fails, then check its rights: aiokafka does not always report which one
+    is missing.
 
     Raises:
-        Misconfigured: a right was taken away; the message says which, and what to type.
-        ConsumerFailed: it ended for another reason.
+        Misconfigured: a right was revoked; the message names it and the command that grants it.
+        ConsumerFailed: the consumer ended for another reason.
     """
     try:
         await consumers.wait_failed()
@@ -362,7 +368,7 @@ async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:
 
 
 async def _until_stopped(stop: Shutdown, tasks: Collection[asyncio.Task[None]]) -> None:
-    """Wait for the stop; a task that ends before it has failed, and its error is raised."""
+    """Wait for the stop; if a task ends before, raise its error."""
     ordered = asyncio.create_task(stop.requested.wait())
     try:
         done, _ = await asyncio.wait({ordered, *tasks}, return_when=asyncio.FIRST_COMPLETED)

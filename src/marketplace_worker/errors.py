@@ -1,7 +1,7 @@
-"""What can go wrong, named by what is done about it.
+"""The worker's exceptions, one for each way of handling an error.
 
-Anything else that is raised is a bug of ours: the transaction rolls back and the loop says so.
-docs/exceptions.md has what each exception of a library becomes.
+Any other exception is a bug: the transaction is rolled back and the loop logs it.
+docs/exceptions.md lists what each exception of a library becomes.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 
 class Malformed(Exception):
-    """This input cannot be read, now or ever: it goes to the dead letters with this reason.
+    """This input can never be read: it becomes a dead letter with this reason.
 
     Args:
-        reason: one sentence for an operator; names no value of the input (it may be personal).
-        field: the path of the field at fault, such as `detail.agreement.id`; empty for the whole.
+        reason: one sentence for an operator, without values of the input (they may be personal).
+        field: path of the invalid field, such as `detail.agreement.id`; empty for the whole value.
     """
 
     def __init__(self, reason: str, *, field: str = "") -> None:
@@ -23,30 +23,30 @@ class Malformed(Exception):
 
 
 class Unavailable(Exception):
-    """A server did not answer or refused for now: wait and try the same again."""
+    """A server did not answer, or refused temporarily: wait and retry."""
 
 
 class MessageRefused(Exception):
-    """Kafka refuses this one message and would refuse it again: hold it, and send the others."""
+    """Kafka refuses this message and would refuse it again: hold it and send the others."""
 
 
 class TookTooLong(Unavailable):
-    """Postgres gave a statement up that took too long; less of the same may be done in time."""
+    """Postgres cancelled a statement that took too long; a smaller batch may be fast enough."""
 
 
 class Misconfigured(Exception):
-    """The settings or the database do not allow a start; the message says what to do."""
+    """The settings, the database or Kafka do not allow a start; the message says what to do."""
 
 
 class CannotGoOn(Exception):
-    """Neither waiting nor trying again helps: the process must end, and be started anew."""
+    """Neither waiting nor a retry helps: the process must end and be restarted."""
 
 
 @contextmanager
 def machine_refusals_named() -> Iterator[None]:
-    """Raise what the machine refuses (memory, files, threads) as `Unavailable`.
+    """Raise errors for lack of memory, file descriptors or threads as `Unavailable`.
 
-    It comes up wherever the code stands then, and never means that the input is at fault.
+    Such an error can occur anywhere, and never means that the input is invalid.
     """
     try:
         yield
@@ -59,4 +59,4 @@ def machine_refusals_named() -> Iterator[None]:
 
 
 _NO_THREAD = "can't start new thread"
-"""All that tells Python's error for this from others."""
+"""The message by which Python's error for a failed thread start is recognized."""

@@ -1,4 +1,4 @@
-"""The worker with servers of its own, for trials: `run --embedded`, and what the demo starts."""
+"""Runs the worker with embedded servers, for trials: `run --embedded` and the demo."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ from marketplace_worker.streams.topics import create_topics
 PARTITIONS = 3
 
 SESSION_TIMEOUT_MS = "2000"
-"""Tansu lets a first member wait for half of it; Kafka refuses one so short."""
+"""Short, because Tansu delays a group's first join by half of it.  Kafka refuses one so short."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +30,8 @@ async def servers(
 ) -> AsyncIterator[dict[str, str]]:
     """Run Postgres on the data in `folder`, and a broker that keeps its data in memory.
 
-    With `kafka` (`host:port`), that broker is used instead.  Yields the settings that lead to both,
-    as environment variables.
+    With `kafka` (`host:port`), that broker is used instead.  Yields the settings for connecting to
+    both, as environment variables.
     """
     async with (
         postgres(folder / "postgres", durability) as dsn,
@@ -47,7 +47,7 @@ async def servers(
 
 
 async def prepare(settings: Settings) -> None:
-    """Migrate and create the topics, as an operator would."""
+    """Migrate the database and create the topics, as an operator would."""
     async with connecting(settings.postgres) as pool:
         await migrate(pool)
     await create_topics(
@@ -56,10 +56,10 @@ async def prepare(settings: Settings) -> None:
 
 
 async def run_embedded(folder: Path, config: Path | None, loops: Collection[Loop]) -> None:
-    """Run the worker on servers of its own until it is told to stop.
+    """Run the worker on embedded servers until it receives SIGTERM or SIGINT.
 
-    What Postgres keeps is in `folder` and there again the next time; so is the key of the email
-    hashes, made the first time.  The broker forgets its topics when it stops.
+    Postgres's data and the key of the email hashes are kept in `folder` for the next run.  The
+    broker's topics are lost when it stops.
     """
     async with servers(folder, Durability.FULL) as environment:
         defaults = {"MARKETPLACE_WORKER_EMAIL_KEY": _email_key(folder)}

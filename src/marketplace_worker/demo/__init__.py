@@ -1,4 +1,4 @@
-"""The main job, shown: real servers, a real worker, and what it says as it says it."""
+"""`make demo`: runs the worker on real servers and prints the events that it publishes."""
 
 from marketplace_worker.demo.runner import show
 

@@ -1,4 +1,4 @@
-"""The demo's clock, on which days pass as moments."""
+"""The demo's clock, which runs faster than real time."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -11,10 +11,10 @@ TICK_S = 0.01
 
 
 class FastClock:
-    """Stands still until `run`; then an hour passes every ten milliseconds or so.
+    """A clock that stands still until `run`; then it advances an hour about every ten milliseconds.
 
-    It ticks on the event loop of the worker that goes by it: on a machine that is slow, the clock
-    is slow too, and the story stays the same.
+    It ticks on the worker's own event loop.  On a slow machine the clock is slow too, so that the
+    story stays the same.
     """
 
     def __init__(self, began: datetime) -> None:
@@ -22,25 +22,25 @@ class FastClock:
         self._now = began
 
     def __call__(self) -> datetime:
-        """The time (UTC)."""
+        """The current time (UTC)."""
         return self._now
 
     async def of_worker(self, _: Connection) -> datetime:
-        """The same, in place of the database's."""
+        """The current time; used in place of the database's clock."""
         return self._now
 
     def day(self, moment: datetime) -> float:
-        """How many days after the beginning a moment is."""
+        """Days from the beginning to a moment."""
         return (moment - self._began) / timedelta(days=1)
 
     async def run(self) -> NoReturn:
-        """Let time pass."""
+        """Advance the clock until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             self._now += TICK
 
     async def later(self, wait: timedelta = TICK) -> None:
-        """Return once so much more time has passed, never sooner."""
+        """Return when the clock has advanced by `wait`, never earlier."""
         end = self._now + wait
         while self._now < end:  # noqa: ASYNC110 - it is time itself that is waited for
             await asyncio.sleep(TICK_S)

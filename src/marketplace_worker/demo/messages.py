@@ -1,4 +1,4 @@
-"""What is said in the demo, in the words of the marketplaces and of the product's own services."""
+"""Builds the demo's inbound messages, in the marketplaces' and the product's own formats."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from marketplace_worker.settings import Topics
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the story.  `what` says it in words."""
+    """One message of the story.  `what` describes it for the reader."""
 
     topic: str
     key: str
@@ -21,12 +21,12 @@ class Message:
 
 
 def unreadable(topics: Topics) -> Message:
-    """A message that no version of us can read."""
+    """A message that cannot be read."""
     return Message(topics.aws_notifications, "-", b"{ not JSON", "a message that is not JSON")
 
 
 class MessageWriter:
-    """Writes messages.  Each happens at the moment at which it is written, by the clock."""
+    """Builds messages.  Each has the clock's current time as the time at which it occurred."""
 
     def __init__(self, topics: Topics, clock: Callable[[], datetime]) -> None:
         self._topics = topics
@@ -39,13 +39,13 @@ class MessageWriter:
     def sign_up(
         self, organization: str, marketplace: str, subscription: str, plan_type: str
     ) -> tuple[Message, ...]:
-        """An organization with a subscription, a login and some use."""
+        """A new organization with a subscription, a login and some API usage."""
         created = self.created(organization, "plus")
         link = self.link(organization, marketplace, subscription, plan_type)
         return (created, *self.everyday(organization), link)
 
     def created(self, organization: str, tier: str) -> Message:
-        """An organization."""
+        """An organization was created."""
         return self._cloudevent(
             "organization.created",
             organization,
@@ -54,7 +54,7 @@ class MessageWriter:
         )
 
     def everyday(self, organization: str) -> tuple[Message, ...]:
-        """A login and some use."""
+        """A login and some API usage."""
         usage = self._cloudevent(
             "usage.api_requests", organization, {"requests": 3}, topic=self._topics.api_requests
         )
@@ -69,7 +69,7 @@ class MessageWriter:
     def link(
         self, organization: str, marketplace: str, subscription: str, plan_type: str
     ) -> Message:
-        """The vendor's sign-up accepts a subscription."""
+        """The vendor's sign-up links a subscription to an organization."""
         data = {
             "marketplace": marketplace,
             "subscription_id": subscription,
@@ -83,7 +83,7 @@ class MessageWriter:
         )
 
     def reinstate(self, organization: str) -> Message:
-        """Support finds that all is well again."""
+        """Support asks to reinstate an organization."""
         return self._cloudevent(
             "support.reinstate_organization",
             organization,
@@ -92,23 +92,23 @@ class MessageWriter:
         )
 
     def agreement_active(self, customer: str, agreement: str) -> Message:
-        """AWS has given out the licence of an agreement."""
+        """AWS has provisioned the licence of an agreement."""
         return self._eventbridge("License Updated - Manufacturer", customer, {"id": agreement})
 
     def agreement_renewed(self, customer: str, agreement: str, *, by: str) -> Message:
-        """A new agreement continues an old one."""
+        """A new agreement renews an old one."""
         renewal = {"id": by, "intent": "RENEW", "previousAgreementId": agreement}
         return self._eventbridge("Purchase Agreement Created - Proposer", customer, renewal)
 
     def agreement_ended(self, customer: str, agreement: str, status: str) -> Message:
-        """An agreement is over; `status` is AWS's word for why."""
+        """An agreement has ended; `status` is AWS's reason."""
         ended = {"id": agreement, "status": status}
         return self._eventbridge("Purchase Agreement Ended - Proposer", customer, ended)
 
     def _eventbridge(
         self, detail_type: str, customer: str, agreement: Mapping[str, str]
     ) -> Message:
-        """AWS, as EventBridge tells it."""
+        """A notification of AWS in EventBridge's format."""
         event = {
             "version": "0",
             "id": f"{agreement['id']}: {detail_type}",
@@ -127,7 +127,7 @@ class MessageWriter:
         return self._message(self._topics.aws_notifications, agreement["id"], event, what)
 
     def sns(self, action: str, customer: str) -> Message:
-        """AWS, as SNS tells it: the body is JSON text within the envelope."""
+        """A notification of AWS in SNS's format: the body is JSON text within the envelope."""
         inner = {"action": action, "customer-identifier": customer, "product-code": "prod-1"}
         envelope = {
             "Type": "Notification",
@@ -139,7 +139,10 @@ class MessageWriter:
         return self._message(self._topics.aws_notifications, customer, envelope, action)
 
     def google(self, event_type: str, entitlement: str, reason: str | None = None) -> Message:
-        """Google, as Pub/Sub pushes it; with a reason, as a router read it at the source."""
+        """A notification of Google as a Pub/Sub push.
+
+        `reason`: why it ended, as a router that asked Google's API would add it.
+        """
         notification: dict[str, Any] = {
             "eventId": f"{event_type}-{entitlement}",
             "eventType": event_type,
@@ -158,7 +161,7 @@ class MessageWriter:
         return self._message(self._topics.gcp_notifications, entitlement, value, event_type)
 
     def azure(self, action: str, subscription: str) -> Message:
-        """Azure's webhook call."""
+        """A webhook call of Azure."""
         body = {
             "id": f"{subscription}-{action}",
             "subscriptionId": subscription,

@@ -1,4 +1,4 @@
-"""Starts the servers and the worker, tells the story, and prints each event as it arrives."""
+"""Starts the servers and the worker, sends the story's messages, and prints each event it reads."""
 
 import asyncio
 import io
@@ -30,15 +30,15 @@ from marketplace_worker.settings import Settings, Topics, load_settings
 
 LAST_DAY = 45
 TIME_LIMIT_S = 60.0
-"""After either, what has not come is missing."""
+"""When either has passed, the demo ends, and events that have not arrived count as missing."""
 
 BEGINS_BEFORE_TODAY = timedelta(days=60)
-"""The story is over before now: Apache Kafka refuses records from the future."""
+"""The story must end before today: Apache Kafka refuses records with timestamps in the future."""
 
 
 @dataclass(slots=True)
 class Published:
-    """What came of each customer, in order of arrival, and how many dead letters."""
+    """The events received for each customer, in order of arrival, and how many dead letters."""
 
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     dead_letters: int = 0
@@ -49,12 +49,12 @@ class Published:
 
 
 def show() -> int:
-    """Run the demo; returns the exit status: 0, or 1 where anything did not come as it should.
+    """Run the demo; returns the exit status: 0, or 1 if the events are not the expected ones.
 
-    Everything it starts and writes is gone when it returns, also after Ctrl-C and SIGTERM.
+    Everything that it starts and writes is removed when it returns, also after Ctrl-C and SIGTERM.
 
     Raises:
-        KeyboardInterrupt: it was told to end (Ctrl-C, SIGTERM).
+        KeyboardInterrupt: it was interrupted (Ctrl-C, SIGTERM).
     """
     console = Console(highlight=False)
     log = io.StringIO()
@@ -90,7 +90,7 @@ def _interrupt_on_sigterm() -> None:
 async def _perform(
     folder: Path, story: Sequence[Customer], clock: FastClock, console: Console
 ) -> Published | None:
-    """What came; None where the worker was told to end before all had come."""
+    """Run the story; returns the received events, None if the worker was stopped before the end."""
     console.print("Starting Postgres, a Kafka broker and the worker …")
     async with _servers(folder) as environment:
         settings = load_settings(None, environment)
@@ -106,14 +106,14 @@ async def _perform(
             stop.set()
             play.cancel()
             await asyncio.wait({worker, play})
-            _interrupt_on_sigterm()  # the worker, when it ends, leaves SIGTERM as it is by default
+            _interrupt_on_sigterm()  # again: the worker resets SIGTERM to the default when it ends
         worker.result()
         return None if play.cancelled() else play.result()
 
 
 @asynccontextmanager
 async def _servers(folder: Path) -> AsyncIterator[dict[str, str]]:
-    """The demo's settings, for servers of its own or, for the broker, the one that KAFKA names."""
+    """Run the demo's servers; yields the settings.  The broker may be the one that KAFKA names."""
     given = os.environ.get("KAFKA")
     async with standalone.servers(folder, Durability.NONE, kafka=given) as environment:
         yield {
@@ -126,7 +126,7 @@ async def _servers(folder: Path) -> AsyncIterator[dict[str, str]]:
 
 
 def _topics_of_its_own() -> dict[str, str]:
-    """On a broker that is not ours alone, topics and groups that nobody else reads."""
+    """Settings for topics and groups that no other client of a shared broker uses."""
     tag = f"demo-{os.getpid()}-{int(system_clock().timestamp())}"
     names = Topics().model_dump()
     renamed = {f"MARKETPLACE_WORKER_TOPICS__{k.upper()}": f"{tag}.{v}" for k, v in names.items()}
@@ -135,14 +135,14 @@ def _topics_of_its_own() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Outside:
-    """The world around the worker: it sends, and it goes by the same clock."""
+    """The services around the worker: sends messages, dated by the demo's clock."""
 
     producer: AIOKafkaProducer
     writer: MessageWriter
     clock: FastClock
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Send them, each recorded at the clock's time; returns when the broker has them."""
+        """Send messages with the clock's time as timestamp; returns when the broker has them."""
         for message in messages:
             await self.producer.send_and_wait(
                 message.topic,
@@ -155,9 +155,9 @@ class _Outside:
 async def _play(
     settings: Settings, story: Sequence[Customer], clock: FastClock, console: Console
 ) -> Published:
-    """Tell the story, and read what the worker says until all has come or the time is up.
+    """Send the story's messages, and read events until all have arrived or the time is up.
 
-    Time begins to pass when the worker has begun to speak.
+    The clock starts when the worker has published its first event.
     """
     topics = settings.topics
     seen = Published()
@@ -191,9 +191,9 @@ async def _play(
 
 
 async def _life(outside: _Outside) -> None:
-    """Let time pass, and every day somebody sign in and use the product.
+    """Run the clock, and send a login and some API usage every day.
 
-    Without such signs of life, nobody is taken to be inactive (lifecycle.md section 5).
+    Without any activity in the feeds no organization counts as inactive (lifecycle.md section 5).
     """
     async with asyncio.TaskGroup() as group:
         group.create_task(outside.clock.run())
@@ -205,7 +205,7 @@ async def _life(outside: _Outside) -> None:
 def _note_dead_letter(
     record: ConsumerRecord, seen: Published, clock: FastClock, console: Console
 ) -> None:
-    """Count it and print why."""
+    """Count a dead letter and print its reason."""
     seen.dead_letters += 1
     headers = {name: value.decode() for name, value in record.headers}
     day = clock.day(_moment(headers["dead-letter-at"]))
@@ -219,7 +219,7 @@ async def _process_event(
     outside: _Outside,
     console: Console,
 ) -> None:
-    """Note and print an event; answer it, where the story has an answer."""
+    """Record and print an event, and send the messages that the story has in reply to it."""
     name, who, clock = _name(event), event["subject"], outside.clock
     seen.events.setdefault(who, []).append(dict(event))
     _print(console, clock.day(_moment(event["time"])), who, name, _remark(event, clock))
@@ -235,7 +235,7 @@ async def _process_event(
 
 @asynccontextmanager
 async def _reading(settings: Settings, *topics: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of the demo's own: what a team that subscribes to the events would write."""
+    """Run a consumer such as a team that subscribes to the events would write."""
     consumer = AIOKafkaConsumer(
         *topics,
         bootstrap_servers=settings.kafka.bootstrap_servers,
@@ -265,7 +265,7 @@ def _name(event: Mapping[str, Any]) -> str:
 
 
 def _remark(event: Mapping[str, Any], clock: FastClock) -> str:
-    """Why, or what comes next: the part of an event that a person wants first."""
+    """The most useful detail of an event for a reader: its reason, or what happens next."""
     data = event["data"]
 
     def day(text: str) -> str:
@@ -313,7 +313,7 @@ def _print(console: Console, day: float, customer: str, name: str, remark: str) 
 
 
 def faults(seen: Published, story: Sequence[Customer]) -> Iterator[str]:
-    """What should have come and did not, or came otherwise, or should not have come."""
+    """Describe the events that are missing, differ from the expected ones, or were not expected."""
     if seen.dead_letters != 1:
         yield f"one dead letter, of the unreadable message (received {seen.dead_letters})"
     expected_of = {customer.name: customer.expected for customer in story}

@@ -1,4 +1,4 @@
-"""What happens in the demo: a few customers, what they do, and what must come of it."""
+"""The demo's story: a few customers, their messages, and the events that are expected."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ Script = Callable[[MessageWriter], tuple[Message, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """One organization of the story and the lifecycle events that must come, in this order.
+    """One organization of the story, and its expected lifecycle events, in order.
 
-    `then`: what is said once one of its events is seen, by the event's name.  Each answer stands
-    where days pass before the next deadline, so that it cannot come too late.
+    `then`: messages to send when an event is received, by the event's name.  Days pass between each
+    of these events and the next deadline, so that no reply is late.
     """
 
     name: str
@@ -58,7 +58,7 @@ USERS_LEAVE = (
 
 
 def customers() -> tuple[Customer, ...]:
-    """The story."""
+    """All customers of the story."""
     return (_acme(), _birch(), _cedar(), _dune(), _elm(), _fern(), _grove(), _hazel())
 
 

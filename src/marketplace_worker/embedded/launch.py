@@ -1,11 +1,12 @@
-"""Become a server: tie this process to its parent's life, change the user, then exec.
+"""Prepares a child process and executes a server in it.
 
-Run as a script by `process.start`, never imported; it uses the standard library only, because it
-runs isolated (`-I -S`) and, when started by root, must reach its files before the user changes.
+Changes the user if asked to and, on Linux, has the kernel send SIGNAL to the server when the parent
+dies, for whatever reason.
 
     launch.py PARENT_PID SIGNAL [--user UID GID] [--pass-closed-folders] -- PROGRAM ARGUMENT...
 
-On Linux the kernel sends SIGNAL to the server when the parent dies, however it dies.
+Run as a script by `process.start`, never imported.  It uses the standard library only: it runs
+isolated (`-I -S`) and, when started by root, must load its files before the user changes.
 """
 
 import ctypes
@@ -48,8 +49,8 @@ def _become(uid: int, gid: int) -> None:
 
 
 def _become_passing_closed_folders(libc: ctypes.CDLL, uid: int, gid: int) -> None:
-    """Keep, of all that root may do, the one right to pass through folders closed to others."""
-    # Without this bit, access(2) forgets the right, and initdb asks by access(2).
+    """Change the user, but keep one of root's rights: to search folders closed to the new user."""
+    # Without this bit access(2), which initdb calls, ignores the right.
     _checked(libc.prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0))
     _become(uid, gid)
     header = _Header(CAPABILITY_VERSION_3, 0)
@@ -60,7 +61,7 @@ def _become_passing_closed_folders(libc: ctypes.CDLL, uid: int, gid: int) -> Non
 
 
 def main(arguments: list[str]) -> None:
-    """Do what the module says; returns only by an exception."""
+    """Run the server in place of this process; returns only by an exception."""
     split = arguments.index("--")
     options, command = arguments[:split], arguments[split + 1 :]
     parent, death_signal = int(options[0]), int(options[1])
@@ -79,10 +80,10 @@ def main(arguments: list[str]) -> None:
         case _:
             sys.exit(CLOSED)
     if linux:
-        # After the change of user, which clears it.
+        # After the change of user, which clears this setting.
         _checked(libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0))
     if os.getppid() != parent:
-        sys.exit(1)  # The parent died before the line above.
+        sys.exit(1)  # the parent died before the line above
     os.execv(command[0], command)  # noqa: S606 - a shell is what we do not want
 
 

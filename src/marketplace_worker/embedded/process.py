@@ -1,8 +1,8 @@
-"""Child processes that never outlive us: start, wait until they answer, stop within bounds.
+"""Starts servers as child processes, waits until they are ready, and stops them in bounded time.
 
-The only module that starts processes.  A child has a session of its own, so a Ctrl-C in the
-terminal reaches us alone and we stop the children in order; on Linux the kernel ends them when we
-die without having stopped them (`launch.py`).
+The only module that starts processes.  A child has its own session, so that Ctrl-C in the terminal
+reaches only this process, which then stops the children in order.  On Linux the kernel ends them if
+this process dies without having stopped them (`launch.py`).
 """
 
 import asyncio
@@ -25,22 +25,24 @@ from marketplace_worker.errors import Misconfigured, Unavailable
 
 LOOPBACK = "127.0.0.1"
 SERVER_PORTS = (12_000, 32_000)
-"""Linux gives those from 32,768 on to outgoing connections, others from 49,152 on."""
+"""Below the ports for outgoing connections: from 32,768 on Linux, from 49,152 on other systems."""
 POLL_SECONDS = 0.02
 LOG_TAIL_BYTES = 2_000
 STARTS_MAX = 5
 START_AGAIN_SECONDS = 0.5
-"""A port found free may be taken a moment later, and a killed Postgres leaves slowly: try again."""
+"""Pause before another attempt: another process may have taken the port meanwhile, or a killed
+Postgres may not have ended yet.
+"""
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 
 @dataclass(frozen=True, slots=True)
 class SystemAccount:
-    """The operating system's user that a child runs as.
+    """The user of the operating system that a child runs as.
 
-    `passes_closed_folders`: it may go through folders that are closed to it, as root may; needed
-    where a checkout lies in a folder such as root's home.
+    `passes_closed_folders`: it may search folders that are closed to it, as root may.  Needed if
+    the checkout is in such a folder, for example in root's home.
     """
 
     uid: int
@@ -56,9 +58,9 @@ class Command:
         name: for messages, such as `Postgres`.
         program: the executable and its arguments.
         folder: working directory; `log` and `pid` are written there.
-        stop_signals: sent one after the other, each given `stop_seconds`, then SIGKILL.
-        account: None to run as who we are.
-        environment: all of it; nothing is inherited.
+        stop_signals: sent one after another, `stop_seconds` apart; then SIGKILL.
+        account: None for the current user.
+        environment: the whole environment; nothing is inherited.
     """
 
     name: str
@@ -85,9 +87,9 @@ async def listening(
     port: int | None,
     ready_seconds: float,
 ) -> AsyncIterator[int]:
-    """Run a server that listens on `port` of the loopback address, None for a free one; yields it.
+    """Run a server that listens on `port` of the loopback address (None: a free one); yields it.
 
-    A server that ends while starting is started again a few times, each on another free port.
+    A server that ends while starting is started again a few times, each time on another free port.
 
     Raises:
         Unavailable: it did not start or was not ready in time.
@@ -110,7 +112,7 @@ async def listening(
 
 @contextlib.asynccontextmanager
 async def running(command: Command, ready: Ready, *, ready_seconds: float) -> AsyncIterator[int]:
-    """Run the server until the block is left; yields its process id once `ready()` was true.
+    """Run a server until the block is left; yields its process id once `ready()` returns true.
 
     Raises:
         Unavailable: it ended or was not ready in time; the message ends with the log's last lines.
@@ -145,7 +147,7 @@ async def finished(command: Command, *, within_seconds: float) -> None:
 
 
 async def answers_kafka(host: str, port: int) -> bool:
-    """Whether a Kafka broker answers there now (ApiVersions, version 0)."""
+    """Whether a Kafka broker at this address answers now (ApiVersions, version 0)."""
     client = b"probe"
     body = b"\x00\x12\x00\x00" + (1).to_bytes(4, "big") + len(client).to_bytes(2, "big") + client
     try:
@@ -165,10 +167,11 @@ async def answers_kafka(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on at this moment.
+    """A TCP port of the loopback address on which no process listens at this moment.
 
-    Below those that systems give to outgoing connections: while a server is down, who tries again
-    and again to reach it could be given its port, reach itself, and keep the server from coming up.
+    It is not one that the system uses for outgoing connections.  Otherwise a client that retries
+    while the server is down could get the server's port as its own, connect to itself, and so keep
+    the server from starting.
     """
     while True:
         port = random.randrange(*SERVER_PORTS)  # noqa: S311 - no secret
@@ -199,12 +202,12 @@ def wheel(package: str, *inside: str) -> Path:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[Path]:
-    """Hold a folder (made if missing) for one server; the hold ends with this process at last.
+    """Lock a folder (created if missing) for one server; yields its absolute path.
 
-    Yields the folder's absolute path.
+    The lock ends with this process at the latest.
 
     Raises:
-        Misconfigured: another process holds it.
+        Misconfigured: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as held:
@@ -253,7 +256,7 @@ async def _wait_until_ready(
 
 
 async def _stop(command: Command, child: subprocess.Popen[bytes]) -> None:
-    """End the child and wait for it; if our own task is cancelled meanwhile, end it at once."""
+    """Stop the child and wait for its end; if this task is cancelled meanwhile, kill the child."""
     try:
         for number in command.stop_signals:
             if child.poll() is not None:
@@ -272,7 +275,7 @@ def _tail(log: Path) -> str:
 
 
 def works_in(pid: int, folder: Path) -> bool:
-    """Whether that process runs and its working directory is this folder (Linux only)."""
+    """Whether the process runs and has this folder as its working directory (Linux only)."""
     try:
         return Path(f"/proc/{pid}/cwd").readlink() == folder
     except OSError:
@@ -282,7 +285,7 @@ def works_in(pid: int, folder: Path) -> bool:
 async def end_stranger(
     pid: int, folder: Path, signals: Sequence[signal.Signals], *, within_seconds: float
 ) -> None:
-    """End a process that works in this folder and is not our child; at last with SIGKILL."""
+    """End a process that works in this folder and is not our child; with SIGKILL if necessary."""
     for number in (*signals, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -291,9 +294,9 @@ async def end_stranger(
 
 
 async def _comes_true(condition: Callable[[], bool], within_seconds: float) -> bool:
-    """Ask until it holds; False when it did not in that time.
+    """Poll a condition; returns False if it did not become true in time.
 
-    A child's end is asked for, not waited for: that works in every event loop and Python.
+    Even the end of a child is polled for: that works with every event loop and Python version.
     """
     for _ in range(round(within_seconds / POLL_SECONDS)):
         if condition():

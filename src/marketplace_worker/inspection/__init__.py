@@ -1,4 +1,4 @@
-"""What operators ask the database: it is read, at one moment, and never written.
+"""Reports for operators, read from the database in one snapshot.  Nothing is written.
 
 Each module answers one question with values; the commands print them.
 """

@@ -1,4 +1,4 @@
-"""What waits in the dead letters, by reason and one by one, and what a redrive would make of it."""
+"""Lists the waiting dead letters, grouped or one by one, and previews a redrive of them."""
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ from marketplace_worker.store.dead_letters import (
 from marketplace_worker.translate import translate
 
 PAGE = 20
-"""How many are in memory with their bytes; each may be a megabyte."""
+"""How many dead letters are held in memory with their bytes; each may have a megabyte."""
 
 
 class RedriveOutcome(StrEnum):
     """What a redrive would do with a dead letter.
 
-    Take it in; refuse it again, because it still cannot be read; fail on it again; or leave it as
-    it is, because its topic is none of the settings'.
+    Accept it; refuse it again, because it still cannot be read; fail on it again; or skip it,
+    because its topic is not in the settings.
     """
 
     TAKE = "take"
@@ -51,9 +51,9 @@ class RedriveOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RedrivePreview:
-    """What would become of one dead letter.
+    """The result that a redrive of one dead letter would have.
 
-    `facts` are what its record says, in words, each with whether it is known already.
+    `facts`: descriptions of the facts in its record, each with whether it is known already.
     """
 
     summary: LetterSummary
@@ -64,14 +64,14 @@ class RedrivePreview:
 
 @dataclass(frozen=True, slots=True)
 class RecordReader:
-    """How records are read: as the workers do, if it is made of their settings."""
+    """How to read records; the same as in the workers if built from their settings."""
 
     feeds: Mapping[str, Feed]
     hash_email: EmailHasher
 
 
 async def groups(inspector: Inspector) -> Sequence[LetterGroup]:
-    """What waits, by topic, field and reason; the largest group first."""
+    """The waiting dead letters, grouped by topic, field and reason; the largest group first."""
     async with transaction(inspector.pool) as conn:
         return await dead_letters.groups(conn)
 
@@ -79,7 +79,7 @@ async def groups(inspector: Inspector) -> Sequence[LetterGroup]:
 async def page(
     inspector: Inspector, status: LetterStatus, *, group: str | None, before: int | None, limit: int
 ) -> Sequence[LetterSummary]:
-    """The newest of a status, or of one group of it, that came before one of them."""
+    """The newest dead letters with a status, optionally of one group, with ids below `before`."""
     async with transaction(inspector.pool) as conn:
         return await dead_letters.page(
             conn, status, group=group, before=before or dead_letters.BIGINT_MAX, limit=limit
@@ -87,7 +87,7 @@ async def page(
 
 
 async def waiting(inspector: Inspector, group: str | None) -> Sequence[int] | None:
-    """The ids of all that waits, or of a group; None where there never was such a group."""
+    """The ids of the waiting dead letters, or of one group's; None if the group is unknown."""
     async with one_moment(inspector.pool) as conn:
         ids = await dead_letters.waiting(conn, group)
         if ids or group is None or await dead_letters.knows_group(conn, group):
@@ -96,7 +96,7 @@ async def waiting(inspector: Inspector, group: str | None) -> Sequence[int] | No
 
 
 async def one(inspector: Inspector, id_: int) -> DeadLetter | None:
-    """A dead letter with all that is known of it."""
+    """One dead letter with its record and status; None if it does not exist."""
     async with transaction(inspector.pool) as conn:
         return next(iter(await dead_letters.read(conn, [id_])), None)
 
@@ -110,9 +110,9 @@ async def summaries(inspector: Inspector, ids: Collection[int]) -> Mapping[int, 
 async def preview_redrive(
     inspector: Inspector, ids: Sequence[int], reader: RecordReader
 ) -> AsyncIterator[RedrivePreview]:
-    """What a redrive would make of these, in the order of refusal; reads, and writes nothing.
+    """Preview a redrive of these dead letters, in the order of refusal.  Writes nothing.
 
-    Of all of them only the identities of their facts stay in memory.
+    Only the identities of their facts stay in memory for all of them.
     """
     known: set[Identity] = set()
     in_order = sorted(ids)
@@ -127,7 +127,7 @@ async def preview_redrive(
 
 
 ReadResult = Sequence[Fact | Malformed] | Exception | None
-"""What a record reads as; the error with which reading it fails; None for an unknown topic."""
+"""The facts or refusals of a record; the error if reading it fails; None for an unknown topic."""
 
 
 def _read(letter: DeadLetter, reader: RecordReader) -> ReadResult:
@@ -139,7 +139,7 @@ def _read(letter: DeadLetter, reader: RecordReader) -> ReadResult:
             return translate(letter.record, feed, reader.hash_email)
     except Unavailable:
         raise
-    except Exception as bug:  # noqa: BLE001 - one that we fail on hides none of the others
+    except Exception as bug:  # noqa: BLE001 - a failure on one must not hide the others
         return bug
 
 
@@ -149,7 +149,7 @@ def _facts(read: ReadResult) -> Iterator[Fact]:
 
 
 def _preview(letter: DeadLetter, read: ReadResult, known: set[Identity]) -> RedrivePreview:
-    """`known`: the identities that are known already; those of this one's facts are added."""
+    """`known`: the identities known so far; those of this dead letter's facts are added."""
     if read is None:
         return RedrivePreview(letter.summary, RedriveOutcome.LEAVE)
     if isinstance(read, Exception):
@@ -165,7 +165,7 @@ def _preview(letter: DeadLetter, read: ReadResult, known: set[Identity]) -> Redr
 
 
 def _counted_or_known(fact: Fact, summary: LetterSummary, known: set[Identity]) -> bool:
-    """Activity is counted, not known by its identity."""
+    """Whether a fact was processed before.  Activity has no identity; its record says so."""
     if isinstance(fact, LoggedIn | ApiRequested):
         return summary.counted
     before = fact.identity in known
@@ -174,7 +174,7 @@ def _counted_or_known(fact: Fact, summary: LetterSummary, known: set[Identity]) 
 
 
 def _named(fact: Fact) -> str:
-    """What a fact is and whom it is about, without what is personal."""
+    """A fact's kind and subject, without personal data."""
     match fact:
         case Notified(notification=notification, subscription=key):
             return f"{notification} {key}"

@@ -1,4 +1,4 @@
-"""What will happen to which organization up to a moment, if no more news comes."""
+"""Forecasts what happens to each organization up to a moment if no more messages arrive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from marketplace_worker.store.database import one_moment
 
 @dataclass(frozen=True, slots=True)
 class DueReport:
-    """What is due, in order.
+    """The steps that become due, in order.
 
-    `trip`: of the guard for steps, where it is tripped.  `limit` and `control_plane_limit`: how
-    many destructive steps, and how many entries into `control_plane_loss`, an hour may hold.
-    `trips`: what is due and would go past; None: nothing, or it is tripped already.
+    `trip`: the guard's trip for steps, if it is tripped.  `limit` and `control_plane_limit`: how
+    many destructive steps, and how many entries into `control_plane_loss`, are allowed per hour.
+    `trips`: the step that would exceed a limit; None: none would, or the guard is tripped already.
     """
 
     now: datetime
@@ -32,7 +32,7 @@ class DueReport:
 
 
 async def due_report(inspector: Inspector, until: datetime) -> DueReport:
-    """Read every organization of which anything becomes by then, and run the rules ahead."""
+    """Read every organization that is due by then, and apply the rules up to that moment."""
     coming: list[ForecastEntry] = []
     async with one_moment(inspector.pool) as conn:
 

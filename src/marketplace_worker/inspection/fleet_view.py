@@ -1,4 +1,4 @@
-"""Some organizations at one moment, with everything that is needed to explain them."""
+"""Loads some organizations at one moment, with everything needed to explain them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from marketplace_worker.store.database import Connection, Pool
 from marketplace_worker.store.policies import PolicyBook
 
 PAGE = 1_000
-"""How many organizations are in memory with all that belongs to them."""
+"""How many organizations are held in memory, with everything that belongs to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """What the functions of this package need.  `policies` has the policy in force."""
+    """The dependencies of this package's functions.  `policies` has the policy in force."""
 
     pool: Pool
     policies: PolicyBook
@@ -27,7 +27,7 @@ class Inspector:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """What was read: `organizations`, in the order asked for, and what is around them."""
+    """The loaded `organizations`, in the requested order, and everything related to them."""
 
     organizations: Sequence[Organization]
     fleet: Fleet
@@ -41,9 +41,9 @@ async def load_view(
     ids: Sequence[OrganizationId],
     owners_of: Collection[OrganizationId] = (),
 ) -> FleetView:
-    """Read some organizations, and all that have the same owner as one of `owners_of`.
+    """Read some organizations, and all others with the same owner as one of `owners_of`.
 
-    An unknown organization is one without any facts.
+    An unknown organization is returned as one without facts.
     """
     policy, now = inspector.policies.current, inspector.now
     fleet = await working_set.read(conn, ids, policy, now=now, owners_of=owners_of)
@@ -52,7 +52,7 @@ async def load_view(
 
 
 Page = Callable[[OrganizationId | None], Awaitable[Sequence[OrganizationId]]]
-"""The ids after one, at most `PAGE`."""
+"""Returns the next ids after the given one, at most `PAGE`."""
 
 
 async def load_views(

@@ -1,4 +1,4 @@
-"""The state of the guard, and whose steps it withholds."""
+"""The state of the guard, and the organizations whose steps it withholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class WithheldStep:
-    """A step that is due and is not taken."""
+    """A step that is due and that the guard withholds."""
 
     organization: OrganizationId
     state: State
@@ -30,7 +30,7 @@ class WithheldStep:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many there were in the last hour, and how many an hour may hold."""
+    """The number in the last hour, and the limit per hour."""
 
     counted: int
     limit: int
@@ -38,12 +38,12 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class GuardStatus:
-    """Both sides of the guard, and what each counted in the last hour.
+    """The guard for steps and the guard for requested deactivations, with their counts.
 
-    `trip`: of the guard for steps; `requests_trip`: of that for requested deactivations.
-    `by_one_person`: most of one person's requests.  `fleet`: the organizations that are not
-    deactivated.  `set_back_at`: since when the database is known to hold less than was published.
-    `withheld`: by when they were due.
+    `trip`: the trip of the guard for steps; `requests_trip`: of the guard for requested
+    deactivations.  `by_one_person`: the highest number of requests of one person.  `fleet`: how
+    many organizations are not deactivated.  `set_back_at`: since when the database is known to lack
+    published decisions.  `withheld`: ordered by when they were due.
     """
 
     trip: Trip | None
@@ -58,12 +58,12 @@ class GuardStatus:
 
 
 async def guard_status(inspector: Inspector) -> GuardStatus:
-    """Read the guard, and all whose step is withheld."""
+    """Read the guard, and all organizations with a withheld step."""
     withheld: list[WithheldStep] = []
     async with one_moment(inspector.pool) as conn:
 
         async def page(after: OrganizationId | None) -> Sequence[OrganizationId]:
-            # Of those due by then there are none: what is left is withheld.
+            # None is due by then, so the query returns only those with a withheld step.
             return await organizations.due_until(conn, _NEVER, after=after, limit=PAGE)
 
         guard = await safeguards.read(conn)

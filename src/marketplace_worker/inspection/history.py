@@ -1,4 +1,4 @@
-"""What happened to one organization: every fact, and what was decided and published for it."""
+"""The history of one organization: its facts, the decisions on them and the published events."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,14 +42,14 @@ from marketplace_worker.store.journal import HistoryEntry
 PAGE = 500
 
 Notable = Mapping[tuple[SubscriptionKey, str], NotableLink]
-"""The links that a person should check, by subscription and the link's id."""
+"""The links that a person should check, by subscription and link id."""
 
 ERASED = "erased"
-"""In place of who and what, where that was erased."""
+"""Shown in place of actor and details that were erased."""
 
 
 class LineKind(StrEnum):
-    """What a line of the history is about."""
+    """The kind of a line of the history."""
 
     FACT = "fact"
     TRANSITION = "transition"
@@ -60,10 +60,9 @@ class LineKind(StrEnum):
 class HistoryLine:
     """One line of the history.
 
-    `at` is when it was decided, `occurred_at` when it happened by the sender's clock, or from when
-    an event counts.  `what` is the kind of the fact, the states of the transition, or the kind of
-    the event; `about` its details.  `outcome` is that of the fact.  `sequence`: of an
-    event.
+    `at`: when it was decided.  `occurred_at`: when it happened by the sender's clock; for an event,
+    from when it is effective.  `what`: the kind of the fact, the states of the transition, or the
+    kind of the event; `about`: its details.  `outcome`: of a fact.  `sequence`: of an event.
     """
 
     line: LineKind
@@ -127,14 +126,14 @@ def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
 
 
 def _effective_at(chapter: HistoryEntry) -> datetime:
-    """The state event comes first of those of its transition (lifecycle.md section 9)."""
+    """When the transition is effective: its first event says so (lifecycle.md section 9)."""
     moments = (datetime.fromisoformat(event["effective_at"]) for event in chapter.events)
     return next(moments, chapter.decided_at)
 
 
 def actor_of(fact: Fact) -> str:
-    """Who caused it: a marketplace, a person of Support, an operator, a user, another service, or
-    the system itself.
+    """Who caused a fact: a marketplace, a person of Support, an operator, a user, another service,
+    or the worker itself.
     """
     match fact:
         case Notified(subscription=key):
@@ -167,7 +166,7 @@ def actor_of(fact: Fact) -> str:
 
 
 def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
-    """What a fact says, without personal data."""
+    """The kind and the details of a fact, without personal data."""
     match fact:
         case Notified(notification=notification):
             return notification, {"subscription": str(fact.subscription)}
@@ -228,7 +227,7 @@ def _about(fact: Fact, notable: Notable) -> Mapping[str, Any]:
 
 
 def _about_restore(fact: PublishedBefore | ClosureJudged) -> Mapping[str, Any]:
-    """What the topics said, or a person of it."""
+    """The state that the topics published, or a person's judgement of it."""
     if isinstance(fact, ClosureJudged):
         return {"stands": fact.stands, "reason": fact.reason}
     return _without_none(
@@ -237,7 +236,7 @@ def _about_restore(fact: PublishedBefore | ClosureJudged) -> Mapping[str, Any]:
 
 
 def _about_link(link: NotableLink | None) -> Mapping[str, Any]:
-    """What a person should check about a link."""
+    """The details of a link that a person should check."""
     if link is None:
         return {}
     return {

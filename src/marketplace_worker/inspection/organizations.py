@@ -1,4 +1,4 @@
-"""One organization: how it stands, and why."""
+"""Reports the state of one organization and the reasons for it."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,7 @@ from marketplace_worker.store.database import one_moment
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One organization.  `snapshot` is None where it was never created;
-    `seen`: when it was last in use.
-    """
+    """One organization.  `snapshot`: None if it was never created.  `seen`: its last activity."""
 
     organization: Organization
     snapshot: Snapshot | None
@@ -27,15 +25,15 @@ class Report:
 
 
 async def report(inspector: Inspector, organization: OrganizationId) -> Report:
-    """Read and explain an organization, also one that is not known."""
+    """Read and explain an organization, even an unknown one."""
     async with one_moment(inspector.pool) as conn:
-        # Whether it could come back depends on who has its owner's email now.
+        # Whether it could be reactivated depends on the other organizations of its owner.
         view = await load_view(conn, inspector, [organization], owners_of=[organization])
     return report_of(view)
 
 
 def report_of(view: FleetView) -> Report:
-    """Explain the one organization of a view."""
+    """Explain the only organization of a view."""
     (found,) = view.organizations
     fleet, policies, now = view.fleet, view.policies, view.now
     taken = (

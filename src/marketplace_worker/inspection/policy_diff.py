@@ -1,4 +1,4 @@
-"""Whom a new policy would move, and by how much."""
+"""Compares two policies: whose steps would come earlier or later, and by how much."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from marketplace_worker.store.database import Connection, one_moment
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A step that would come at another time; `then` or `now` is None where it would not come."""
+    """A step whose time would change; `then` or `now` is None where it would not happen."""
 
     organization: OrganizationId
     state: State
@@ -33,7 +33,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDiff:
-    """Of every organization that would move, the first step that does, in order of id.
+    """For each affected organization, in order of id, its first step whose time would change.
 
     `looked_at`: how many organizations were compared: all that are not deactivated.
     """
@@ -45,10 +45,10 @@ class PolicyDiff:
 
 
 async def policy_diff(inspector: Inspector, proposed: Policy) -> PolicyDiff:
-    """Compare every organization's steps under the policy in force and under another.
+    """Compare every organization's steps under the policy in force and under a proposed one.
 
     Raises:
-        Misconfigured: another policy has the version of the proposed one.
+        Misconfigured: a different policy has the proposed one's version.
     """
     moved: list[Moved] = []
     looked_at = 0

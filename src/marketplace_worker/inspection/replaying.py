@@ -1,4 +1,4 @@
-"""Replays the journal: does it lead to what is stored, and how did things stand at a time?
+"""Replays the journal, to verify the stored state or to show an earlier one.
 
 Writes nothing and publishes nothing.
 """
@@ -22,18 +22,18 @@ from marketplace_worker.store import organizations, policies, replay, subscripti
 from marketplace_worker.store.database import Connection, one_moment
 
 PAGE = 200
-"""How many organizations, with all that belongs to them, are in memory at once."""
+"""How many organizations are held in memory, with everything that belongs to them."""
 
 UNCOMPARED = frozenset({"revision"})
-"""How often a snapshot was taken depends on the batches, not on the facts."""
+"""Fields that replay cannot reproduce: how often a snapshot was taken depends on the batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the journal and what is stored are not the same.
+    """A difference between the journal and the stored state.
 
-    `subject` is an organization, a subscription, or a row of the journal by its id; `what` the
-    field or the finding; `stored` and `folded` are empty where the finding says all.
+    `subject`: an organization, a subscription, or the id of a journal row.  `what`: the field or
+    the finding.  `stored` and `folded` (replayed): the two values; empty if the finding has none.
     """
 
     subject: str
@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Verification:
-    """How much was compared, and what was found."""
+    """How much was compared, and the differences that were found."""
 
     organizations: int = 0
     subscriptions: int = 0
@@ -56,10 +56,11 @@ class Verification:
 async def verify(
     inspector: Inspector, only: OrganizationId | None = None
 ) -> AsyncIterator[Verification]:
-    """Compare all, or one organization with all that belongs to it; yields each page's finding.
+    """Compare everything, or one organization with all that belongs to it; yields page by page.
 
-    Each page is of one moment, so workers may go on meanwhile.  In memory is one page with all that
-    belongs to it; and of what was compared with a page, what is still to come (`ahead`).
+    Each page is read in one snapshot, so workers may run meanwhile.  In memory are one page, with
+    all that belongs to it, and `ahead`: the organizations of later pages that were compared with an
+    earlier one.
     """
     if only is not None:
         yield (await _verify_page(inspector, {only}, set())).verification
@@ -76,7 +77,7 @@ async def verify(
 
 
 async def rows_about(inspector: Inspector) -> int | None:
-    """About how many rows the journal has, as Postgres estimates; None: it does not know yet."""
+    """Postgres's estimate of the number of journal rows; None: there is no estimate yet."""
     async with one_moment(inspector.pool) as conn:
         return await replay.rows_about(conn)
 
@@ -94,7 +95,7 @@ async def _verify_organizations(inspector: Inspector) -> AsyncIterator[Verificat
 
 
 async def _verify_subscriptions(inspector: Inspector) -> AsyncIterator[Verification]:
-    """Those that belong to no organization; the others were compared with theirs."""
+    """Compare the subscriptions of no organization; the others are compared with theirs."""
     ahead: set[SubscriptionKey] = set()
     last: SubscriptionKey | None = None
     while keys := await _page_of_subscriptions(inspector, last):
@@ -107,7 +108,10 @@ async def _verify_subscriptions(inspector: Inspector) -> AsyncIterator[Verificat
 
 
 async def _of_nobody(inspector: Inspector, keys: set[SubscriptionKey]) -> set[SubscriptionKey]:
-    """Whom no organization leads to: what belongs together does so from either side."""
+    """The keys among `keys` whose replay group has no organization.
+
+    A replay group is the same whichever of its members the search starts from.
+    """
     async with one_moment(inspector.pool) as conn:
         found = await replay.group_of(conn, [], keys)
         if not found.organizations:
@@ -136,7 +140,7 @@ async def _page_alone(inspector: Inspector, after: int) -> list[StoredEntry]:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What was compared together, and what was found."""
+    """One page: what is compared together, and the differences that were found."""
 
     group: ReplayGroup
     verification: Verification
@@ -187,8 +191,8 @@ async def _compare_organizations(
 async def _forgotten(
     conn: Connection, inspector: Inspector, group: ReplayGroup
 ) -> list[Difference]:
-    """Organizations that have a deadline ahead and no row that says when; and those of which a
-    decision cannot be made any more, for what belongs to them is not found by the index of links.
+    """Find organizations with a future deadline whose row has no due time, and organizations that
+    cannot be decided on any more, because the index of links lacks what belongs to them.
     """
     view = await load_view(conn, inspector, sorted(group.organizations))
     beside = await organizations.columns(conn, group.organizations)
@@ -231,7 +235,7 @@ def _fields(
 def _compare_history(
     stored: Mapping[tuple[Identity, OrganizationId], RecordedDecision], replayed: ReplayResult
 ) -> Iterator[Difference]:
-    """What each fact decided on whom; a decision without events may be stored or not."""
+    """Compare the decisions of each fact; one without events need not be stored."""
     for (identity, id_), written in stored.items():
         if identity in replayed.covered:
             continue
@@ -248,10 +252,10 @@ def _row(entry: StoredEntry) -> str:
 
 
 async def as_of(inspector: Inspector, organization: OrganizationId, at: datetime) -> FleetView:
-    """An organization and what is around it as they were known at a time.
+    """An organization and everything related to it, as known at a moment.
 
     Raises:
-        Misconfigured: what was known then is folded away.
+        Misconfigured: the journal rows of that time are already folded into checkpoints.
     """
     async with one_moment(inspector.pool) as conn:
         group = await replay.group_of(conn, [organization])
