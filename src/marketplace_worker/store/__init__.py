@@ -1,6 +1,6 @@
-"""Postgres: the only importer of asyncpg.
+"""Access to Postgres; the only package that imports asyncpg.
 
-One .sql and one .py a table; `working_set` puts together what one transaction decides on.  Locks
-are taken in one order everywhere: how far activity was counted, billing accounts, subscriptions by
-key, organizations by id, activity by organization, and last the safeguards.
+Each table has a .sql and a .py file; `working_set` loads everything that one transaction decides
+on.  All transactions take locks in one order: the read progress of activity, billing accounts,
+subscriptions by key, organizations by id, activity by organization, and last the safeguards.
 """

@@ -1,4 +1,7 @@
-"""The activity tables: logins and API usage, coalesced.  The SQL is in activity.sql."""
+"""The activity tables: logins and API usage, aggregated by organization.
+
+The SQL is in activity.sql.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,7 +43,7 @@ class ActivityCounts:
     login_days: dict[date, DayRange] = field(default_factory=dict)
 
     def add_login(self, at: datetime) -> None:
-        """One more login."""
+        """Count a login."""
         self.logins += 1
         self.last_login_at = max(self.last_login_at or at, at)
         day = at.date()
@@ -48,7 +51,7 @@ class ActivityCounts:
         self.login_days[day] = known.including(at) if known else DayRange(at, at)
 
     def add_requests(self, at: datetime, requests: int) -> None:
-        """So many more API requests, at one moment."""
+        """Count `requests` API requests, all made at the same moment."""
         self.requests += requests
         self.last_request_at = max(self.last_request_at or at, at)
 
@@ -61,10 +64,10 @@ class ReadProgress:
     newest_at: datetime
 
     def advance(self, record: Record) -> bool:
-        """Whether a record was not read before; from then on it was.
+        """Move past a record; returns False if it was read before.
 
-        A record delivered again was.  One before `next_offset` that is newer than all that was read
-        was not: its topic was made anew.
+        A redelivered record was read before.  A record below `next_offset` that is newer than all
+        records read so far was not: its topic was deleted and created again.
         """
         if record.offset < self.next_offset and record.recorded_at <= self.newest_at:
             return False
@@ -76,19 +79,19 @@ class ReadProgress:
 async def lock_progress(
     conn: Connection, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, ReadProgress]:
-    """How far each partition was read; locked until the transaction ends."""
+    """The read progress of each partition, locked until the transaction ends."""
     return _progress(await conn.fetch(SQL["lock_offsets"], *_columns(sorted(partitions))))
 
 
 async def progress(
     conn: Connection, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, ReadProgress]:
-    """How far each partition was read, without a lock; those of which nothing was are left out."""
+    """The read progress of each partition, without a lock; unread partitions are left out."""
     return _progress(await conn.fetch(SQL["offsets"], *_columns(sorted(partitions))))
 
 
 async def save_progress(conn: Connection, progress: Mapping[TopicPartition, ReadProgress]) -> None:
-    """Store how far each partition is read now."""
+    """Store the read progress of each partition."""
     partitions = sorted(progress)
     await conn.execute(
         SQL["move_offsets"],
@@ -99,15 +102,16 @@ async def save_progress(conn: Connection, progress: Mapping[TopicPartition, Read
 
 
 async def newest_record_at(conn: Connection, *, until: datetime) -> datetime | None:
-    """When the newest record that was read was written to Kafka, of those written up to a moment;
-    None: no partition was read yet.
+    """The newest Kafka timestamp of the records read so far, ignoring those after `until`.
+
+    None if no partition was read yet.
     """
     newest: datetime | None = await conn.fetchval(SQL["newest_record_at"], until)
     return newest
 
 
 async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
-    """Add the activity of a batch; the newest moments win, in any order."""
+    """Add the activity of a batch.  The newest moments win, so batches may come in any order."""
     rows = sorted(counted, key=lambda each: each.organization)
     await conn.execute(
         SQL["count"],
@@ -130,10 +134,10 @@ async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
 
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> dict[OrganizationId, LastSeen]:
-    """When each of these was last in use, without the logins before the newest (`with_logins`).
+    """Lock and read the last activity of each; of the logins only the newest (`with_logins`).
 
-    Until the transaction ends nothing more is counted of them: what a login did not find waiting,
-    the decision finds counted.
+    Until the transaction ends no other transaction counts activity of these organizations.  So a
+    login that was counted because no decision waited for it is seen by this transaction's decision.
     """
     in_order = sorted(ids)
     await conn.execute(SQL["ensure"], in_order)
@@ -141,8 +145,9 @@ async def lock(conn: Connection, ids: Collection[OrganizationId]) -> dict[Organi
 
 
 async def read(conn: Connection, ids: Collection[OrganizationId]) -> dict[OrganizationId, LastSeen]:
-    """When each of these was last in use, with the logins that are kept, without a lock; those that
-    never were are left out.
+    """The last activity of each and its stored logins, without a lock.
+
+    Organizations without any activity are left out.
     """
     seen = _seen(await conn.fetch(SQL["read"], sorted(ids)))
     return seen | await with_logins(conn, seen)
@@ -151,8 +156,8 @@ async def read(conn: Connection, ids: Collection[OrganizationId]) -> dict[Organi
 async def with_logins(
     conn: Connection, seen: Mapping[OrganizationId, LastSeen]
 ) -> dict[OrganizationId, LastSeen]:
-    """The same with the logins that are kept; those without any are left out.  Where they were
-    locked with `lock`, nothing is counted of them meanwhile.
+    """Add the stored logins to the last activity of some organizations; those without any login are
+    left out.  If they were locked with `lock`, the result is consistent with `seen`.
     """
     since = {id_: first_kept(each.login_at) for id_, each in seen.items() if each.login_at}
     rows = await conn.fetch(SQL["logins"], list(since), list(since.values()))
@@ -174,7 +179,7 @@ def _seen(rows: Iterable[asyncpg.Record]) -> dict[OrganizationId, LastSeen]:
 
 
 async def save_feed_days(conn: Connection, days: Mapping[FeedDay, DayRange]) -> None:
-    """Store on which days each feed was heard, and when first and last; in any order."""
+    """Store on which days records of each feed arrived, and when first and last; in any order."""
     in_order = sorted(days)
     await conn.execute(
         SQL["save_feed_days"],
@@ -187,7 +192,7 @@ async def save_feed_days(conn: Connection, days: Mapping[FeedDay, DayRange]) -> 
 
 
 async def feeds(conn: Connection, *, since: date) -> Feeds:
-    """When each feed was heard from a day on, and on the last day before it."""
+    """When records of each feed arrived: from a day on, and on the last day before it."""
     found = Feeds()
     for row in await conn.fetch(SQL["feeds"], since, [feed.value for feed in ActivityFeed]):
         days = found.days[ActivityFeed(row["feed"])]

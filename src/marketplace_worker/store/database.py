@@ -1,4 +1,4 @@
-"""Connections, transactions, the clock, and which of Postgres's refusals mean "try it again"."""
+"""Connections, transactions, the database's clock, and which errors of Postgres can be retried."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,12 +23,12 @@ else:
     Connection = Pool = Any
 
 DecisionClock = Callable[[Connection], Awaitable[datetime]]
-"""Tells the moment (UTC) at which a transaction decides."""
+"""Returns the moment (UTC) with which a transaction's decisions are dated."""
 
 CONNECT_TIMEOUT_S = 10.0
 
 CLOSE_TIMEOUT_S = 0.5
-"""Who opens the pool closes it when all that uses it has ended, or was given up."""
+"""Short: the pool is closed only after all its users have ended or were cancelled."""
 
 _OURS = (
     asyncpg.CardinalityViolationError,
@@ -39,7 +39,7 @@ _OURS = (
     asyncpg.ProgramLimitExceededError,
     asyncpg.PLPGSQLError,
 )
-"""What only the values that we write can cause; the program's limit is one of an index."""
+"""Errors that only the written values can cause (`ProgramLimitExceeded`: an index row's size)."""
 
 _PASSING = (
     asyncpg.PostgresError,
@@ -48,20 +48,21 @@ _PASSING = (
     OSError,
     MemoryError,
 )
-"""Everything else passes by itself, or when somebody mends the server, the schema or a grant.
+"""All other errors, which go away by themselves or when an operator repairs the server, the schema
+or a grant.
 
-An internal error of the client is one of the connection: a server that goes while nobody asks it
-anything leaves asyncpg in a state that it does not expect.
+`InternalClientError` means a lost connection: if the server goes away while a connection is idle,
+asyncpg ends up in a state that it does not expect.
 """
 
 
 @asynccontextmanager
 async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
-    """Open a pool of connections, each of which works as `APPLICATION_ROLE`.
+    """Open a pool of connections, each of which uses the role `APPLICATION_ROLE`.
 
     Raises:
         Unavailable: Postgres does not answer.
-        Misconfigured: it refuses who we are or what we ask for.
+        Misconfigured: it refuses the login or the settings of the session.
     """
     await require_own_sessions(postgres)
     pool = await asyncpg.create_pool(
@@ -78,10 +79,12 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
 
 
 async def renew_connections(pool: Pool, postgres: Postgres) -> None:
-    """Have all connections made anew; where what the files hold now opens none, the old ones stay.
+    """Replace all connections, after a file with credentials or certificates has changed.
+
+    The old connections stay if the new contents do not allow a connection.
 
     Raises:
-        Unavailable: it opens none.
+        Unavailable: they do not.
     """
     try:
         connection = await open_session(postgres)
@@ -94,30 +97,30 @@ async def renew_connections(pool: Pool, postgres: Postgres) -> None:
 
 
 async def _open(postgres: Postgres, *_: object, **arguments: Any) -> Any:  # noqa: ANN401 - asyncpg's
-    """What the pool connects by; its own idea of where to is not asked."""
+    """Open a connection for the pool; the pool's own address arguments are ignored."""
     return await open_session(postgres, **arguments)
 
 
 async def _close(pool: Pool) -> None:
-    """Close the connections; one that is still in use then is cut off, and Postgres rolls back."""
+    """Close the connections; those still in use are terminated, and Postgres rolls back."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await pool.close()
-    except (TimeoutError, asyncpg.InterfaceError):  # the latter: terminated meanwhile
+    except (TimeoutError, asyncpg.InterfaceError):  # InterfaceError: terminated meanwhile
         pool.terminate()
 
 
 async def _keep(_: Connection) -> None:
-    """Keep a released connection as it is: no session state is used, so a round trip is saved."""
+    """Do not reset a released connection: no session state is used, and this saves a round trip."""
 
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """One transaction on a connection of the pool: all of it, or nothing.
+    """Run the block in one transaction, on a connection of the pool.
 
     Raises:
-        Unavailable: Postgres is away, overloaded or being changed; the same may be tried again.
-        Exception: what the block raised, but for Postgres's refusals; and those of what we write.
+        Unavailable: Postgres is down, overloaded or being changed; the block may be retried.
+        Exception: any other error of the block, among them errors caused by the written values.
     """
     async with _transaction(pool) as connection:
         yield connection
@@ -125,7 +128,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def one_moment(pool: Pool) -> AsyncIterator[Connection]:
-    """Reads of which all see the database as it is at one moment; raises as `transaction` does."""
+    """Run the block read-only, in one snapshot of the database; raises as `transaction` does."""
     async with _transaction(pool, isolation="repeatable_read", readonly=True) as connection:
         yield connection
 
@@ -137,7 +140,7 @@ async def _transaction(
     isolation: Literal["repeatable_read"] | None = None,
     readonly: bool = False,
 ) -> AsyncIterator[Connection]:
-    """What goes wrong before the block and after it is never the fault of what the block does."""
+    """An error before or after the block is never caused by what the block does: it is retried."""
     in_block = False
     try:
         async with (
@@ -148,16 +151,16 @@ async def _transaction(
             yield connection
             in_block = False
     except ConnectionRefused as error:
-        # Who was let in before may be again: passwords and certificates are renewed on disk.
+        # It was accepted at the start and may be again: files with credentials are renewed.
         raise Unavailable(str(error)) from error
     except asyncpg.UniqueViolationError as error:
-        # Another worker took the same message at the same moment; the journal knows it now.
+        # Another worker recorded the same message concurrently; a retry finds it in the journal.
         raise Unavailable(f"Postgres: {error}") from error
     except asyncpg.QueryCanceledError as error:
         raise TookTooLong(f"Postgres: {type(error).__name__}: {error}") from error
     except asyncpg.ReadOnlySQLTransactionError as error:
-        # This server was made a standby: where the DSN names several, another is the primary now,
-        # and only a new connection asks which.
+        # This server became a standby.  If the DSN names several servers, another one is now the
+        # primary; only a new connection finds out which.
         await pool.expire_connections()
         raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
     except _OURS as error:
@@ -171,6 +174,6 @@ async def _transaction(
 
 
 async def database_clock(conn: Connection) -> datetime:
-    """The time by the clock that all workers share: the database's (docs/delivery.md, clocks)."""
+    """The database's current time, which all workers share (docs/delivery.md, clocks)."""
     now: datetime = await conn.fetchval("SELECT clock_timestamp()")
     return now

@@ -34,8 +34,8 @@ class LetterStatus(StrEnum):
 
 
 class DiscardMeaning(StrEnum):
-    """What a discarded dead letter of a feed of activity may have been: anything, so it goes on
-    counting as possible use; or no use, as the operator says (lifecycle.md section 11).
+    """Whether a discarded dead letter of an activity feed still counts as possible use: yes, or no
+    because an operator said that it is no use (lifecycle.md section 11).
     """
 
     POSSIBLE_USE = "possible_use"
@@ -44,9 +44,9 @@ class DiscardMeaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefusedPart:
-    """One part of a record, refused.  `part` counts from 0 where a value holds several.
+    """A refused part of a record.  `part`: its place, from 0, in a value that holds several.
 
-    `counted`: its partition had been read past it before; what activity it tells was counted then.
+    `counted`: the partition had been read past the record before, so its activity is counted.
     """
 
     record: Record
@@ -57,7 +57,7 @@ class RefusedPart:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """Who acts on dead letters, and why."""
+    """An operator's name, reason and time for an action on dead letters."""
 
     by: str
     because: str
@@ -67,9 +67,9 @@ class OperatorAction:
 class LetterSummary:
     """A dead letter without its bytes.
 
-    `attempts`: how often it was applied.  `counted`: as for `RefusedPart`.  `no_use`: an operator
-    said that it stands for nobody's use.  `acted_by`, `acted_because`, `acted_at`: the last action
-    of an operator, if any.  `value_bytes` is None for a tombstone.
+    `attempts`: how often it was processed.  `counted`: as in `RefusedPart`.  `no_use`: an operator
+    said that it does not count as use.  `acted_by`, `acted_because`, `acted_at`: an operator's last
+    action, if any.  `value_bytes` is None for a tombstone.
     """
 
     id: int
@@ -92,7 +92,7 @@ class LetterSummary:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter with the record as it came; received when it was refused first."""
+    """A dead letter with the record as received; `received_at` is when it was first refused."""
 
     summary: LetterSummary
     record: Record
@@ -100,9 +100,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class LetterGroup:
-    """What waits for the same reason; `field` has `*` for the number of a record in its value.
+    """Waiting dead letters with the same reason; `field` has `*` for the index of a record.
 
-    `letters` is how many; of these `retried` were redriven before, and refused again.
+    `letters`: how many there are; `retried`: how many of them were redriven and refused again.
     """
 
     id: str
@@ -116,9 +116,9 @@ class LetterGroup:
 
 
 def group_of(topic: str, refusal: Malformed) -> str:
-    """A short name of all that is refused for the same reason; the same in every database.
+    """A short id for all dead letters with the same topic, field and reason, the same everywhere.
 
-    Of several records in one value the field's path has the number, which makes no other group.
+    The index of a record within a value, which is part of the field's path, is left out.
     """
     text = f"{topic}\x1f{_numberless(refusal.field)}\x1f{refusal.reason}"
     return sha256(text.encode()).hexdigest()[:8]
@@ -132,7 +132,7 @@ def _numberless(field: str) -> str:
 async def append(
     conn: Connection, refused: Sequence[RefusedPart], *, refused_at: datetime
 ) -> Sequence[RefusedPart]:
-    """Store refused parts; returns those that are new."""
+    """Store refused parts; returns those that were not stored before."""
     records = [each.record for each in refused]
     rows = await conn.fetch(
         SQL["append"],
@@ -160,11 +160,11 @@ def _place(refused: RefusedPart) -> tuple[str, int, int, datetime, int]:
     return (record.topic, record.partition, record.offset, record.recorded_at, refused.part)
 
 
-# --- which there are ------------------------------------------------------------------------------
+# --- queries --------------------------------------------------------------------------------------
 
 
 async def waiting(conn: Connection, group: str | None = None) -> Sequence[int]:
-    """The ids of all that waits, or of what waits in a group, in the order of refusal."""
+    """The ids of the waiting dead letters, optionally of one group, in the order of refusal."""
     if group is None:
         rows = await conn.fetch(SQL["waiting"])
     else:
@@ -173,12 +173,12 @@ async def waiting(conn: Connection, group: str | None = None) -> Sequence[int]:
 
 
 async def knows_group(conn: Connection, group: str) -> bool:
-    """Whether any dead letter is of that group, waiting or not."""
+    """Whether any dead letter belongs to the group, waiting or not."""
     return bool(await conn.fetchval(SQL["knows_group"], group))
 
 
 async def groups(conn: Connection) -> Sequence[LetterGroup]:
-    """What waits, by group; the largest first."""
+    """The groups of waiting dead letters; the largest first."""
     return [
         LetterGroup(
             row["group_id"],
@@ -202,7 +202,7 @@ async def page(
     before: int = BIGINT_MAX,
     limit: int,
 ) -> Sequence[LetterSummary]:
-    """The newest of a status, or of one group of it, whose id is below `before`."""
+    """The newest dead letters with a status, optionally of one group, with ids below `before`."""
     if group is None:
         rows = await conn.fetch(SQL["page"], status.value, before, limit)
     else:
@@ -220,7 +220,7 @@ async def read(conn: Connection, ids: Collection[int]) -> Sequence[DeadLetter]:
     return [_letter(row) for row in await conn.fetch(SQL["read"], list(ids))]
 
 
-# --- what is done about them ----------------------------------------------------------------------
+# --- operators' actions ---------------------------------------------------------------------------
 
 
 async def lock(
@@ -228,7 +228,7 @@ async def lock(
 ) -> Sequence[DeadLetter]:
     """Lock the ones among `ids` that have one of the statuses; in the order of refusal.
 
-    Nobody else moves them until the transaction ends.  Lock them before all else.
+    No other transaction changes them until this one ends.  Call it before taking any other lock.
     """
     rows = await conn.fetch(SQL["lock"], list(ids), [each.value for each in statuses])
     return [_letter(row) for row in rows]
@@ -237,7 +237,7 @@ async def lock(
 async def redriven(
     conn: Connection, ids: Collection[int], action: OperatorAction, *, at: datetime
 ) -> None:
-    """Mark as redriven: they are applied in this transaction."""
+    """Mark dead letters as redriven: they are applied in this transaction."""
     await conn.execute(SQL["redriven"], list(ids), action.by, action.because, at)
 
 
@@ -248,7 +248,7 @@ async def refused_again(
     *,
     at: datetime,
 ) -> None:
-    """Mark as tried again: they wait, with the new reason."""
+    """Mark dead letters as refused again: they stay waiting, with the new reason."""
     await conn.execute(
         SQL["refused_again"],
         [id_ for id_, _ in refused],
@@ -264,7 +264,7 @@ async def refused_again(
 async def lock_ids(
     conn: Connection, ids: Collection[int], statuses: Collection[LetterStatus]
 ) -> Sequence[int]:
-    """Lock as `lock` does, without reading the bytes; returns the ids."""
+    """Like `lock`, but without reading the bytes; returns the ids."""
     rows = await conn.fetch(SQL["lock_ids"], list(ids), [each.value for each in statuses])
     return [row["id"] for row in rows]
 
@@ -277,7 +277,7 @@ async def discard(
     *,
     at: datetime,
 ) -> None:
-    """Mark as discarded; they are locked."""
+    """Mark dead letters as discarded; the caller has locked them."""
     no_use = meaning is DiscardMeaning.NO_USE
     await conn.execute(SQL["discard"], list(ids), no_use, action.by, action.because, at)
 
@@ -298,7 +298,7 @@ def _letter(row: asyncpg.Record) -> DeadLetter:
 
 
 async def delete_old(conn: Connection, *, before: datetime, limit: int) -> int:
-    """Delete the oldest that were refused before a moment; returns how many."""
+    """Delete the oldest dead letters refused before a moment, at most `limit`; returns how many."""
     return int(await conn.fetchval(SQL["delete_old"], before, limit))
 
 

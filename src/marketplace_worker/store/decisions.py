@@ -1,4 +1,7 @@
-"""The decisions table: what each fact made of whom.  The SQL is in decisions.sql."""
+"""The decisions table: the outcome of each fact for each organization.
+
+The SQL is in decisions.sql.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +19,9 @@ SQL = queries("decisions")
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """What one fact made of one organization; or had the worker itself say, then without states."""
+    """The outcome of one fact for one organization; or an event of the worker's own, then without
+    states.
+    """
 
     cause: Identity
     organization: OrganizationId
@@ -32,7 +37,7 @@ class DecisionRow:
 
 
 async def append(conn: Connection, decided: Sequence[DecisionRow], *, decided_at: datetime) -> None:
-    """Write down what was decided, in that order."""
+    """Append decisions, in the given order."""
     await conn.execute(
         SQL["append"],
         [each.cause.source for each in decided],
@@ -47,8 +52,8 @@ async def append(conn: Connection, decided: Sequence[DecisionRow], *, decided_at
 
 
 async def canceled_since(conn: Connection, since: datetime, *, until: datetime) -> int:
-    """How many organizations were canceled after a moment, as far as it is committed.
+    """How many organizations were canceled after `since`, counting committed decisions only.
 
-    By a clock that was ahead of `until` some may have been canceled later: they do not count.
+    Decisions dated after `until`, by a clock that was ahead, do not count.
     """
     return int(await conn.fetchval(SQL["canceled_since"], since, until))

@@ -1,7 +1,7 @@
-"""Reads a DSN with libpq's parameters, of which asyncpg knows only some.
+"""Reads a DSN with libpq's parameters; asyncpg knows only some of them.
 
-asyncpg sends unknown parameters to the server as settings, and the server refuses them.  So each
-parameter of libpq is passed on, applied here, dropped if asyncpg does the same anyway, or refused
+asyncpg sends unknown parameters to the server as settings, and the server refuses them.  Therefore
+each parameter of libpq is passed on, applied here, dropped if asyncpg behaves so anyway, or refused
 by name.
 """
 
@@ -18,12 +18,12 @@ from marketplace_worker.settings import Postgres
 CONNECT_TIMEOUT_S = 10.0
 
 _WITHOUT_EFFECT: Mapping[str, Sequence[str]] = {
-    "application_name": (),  # ours
+    "application_name": (),  # the worker sets its own
     "fallback_application_name": (),
     "channel_binding": ("disable", "prefer"),
     "gssencmode": ("disable", "prefer"),
     "gssdelegation": ("0",),
-    "load_balance_hosts": ("disable", "random"),  # the primary is looked for; all are asked
+    "load_balance_hosts": ("disable", "random"),  # all hosts are tried until the primary is found
     "client_encoding": ("utf8", "utf-8", "auto"),
     "sslcompression": ("0",),
     "sslcertmode": ("allow",),
@@ -32,8 +32,8 @@ _WITHOUT_EFFECT: Mapping[str, Sequence[str]] = {
     "min_protocol_version": ("3.0",),
     "max_protocol_version": ("3.0", "3.2", "latest"),
 }
-"""Parameters of libpq with the values that can be dropped, because asyncpg behaves the same; empty:
-any value.
+"""libpq's parameters and those of their values that can be dropped, because asyncpg behaves the
+same; empty: any value.
 """
 
 _NOT_KEPT = (
@@ -51,15 +51,15 @@ _KEEPALIVES: Mapping[str, tuple[str, int]] = {
 
 
 class ConnectionRefused(Misconfigured):
-    """Postgres and the worker refuse each other until a person changes something."""
+    """Postgres refuses the worker, or the worker its settings, until a person changes something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect, and how.
+    """Where and how to connect.
 
     Args:
-        dsn: as asyncpg understands it; it has the password.
+        dsn: in asyncpg's form; contains the password.
         hosts: for messages.
         connect_timeout_s: for each connection.
         socket_options: for its socket; level, name and value.
@@ -72,7 +72,7 @@ class Target:
 
 
 def read_target(postgres: Postgres) -> Target:
-    """Read the settings and their files as they are now.
+    """Read the settings and the present contents of their files.
 
     Raises:
         ConnectionRefused: the DSN has an unsupported parameter, or cannot be read.
@@ -85,7 +85,7 @@ def read_target(postgres: Postgres) -> Target:
         )
         hosts = parts.netloc.rpartition("@")[2] or given.get("host", "")
     except ValueError:
-        # Its message may hold a part of the password.
+        # The error's message may contain a part of the password.
         raise unreadable() from None
     kept = {name: value for name, value in given.items() if not _is_dropped(name, value)}
     timeout_s = _seconds(kept.pop("connect_timeout", None))

@@ -1,11 +1,12 @@
-"""The ids below which the outbox is empty, as far as one process knows.
+"""Lower bounds for scans of the outbox: ids below which it is known to be empty.
 
-A row that is deleted stays in the indexes for as long as any transaction could still see it: a
-backup that runs for hours, a session that was forgotten, a replication slot.  Without a lower bound
-each look at the outbox goes through all that was sent meanwhile.
+A deleted row stays in the indexes as long as any snapshot could still see it: of a backup that runs
+for hours, a forgotten session, a replication slot.  Without a lower bound each query of the outbox
+would scan all rows that were sent meanwhile.
 
-An id below one that was sent may still come: ids are handed out before the commit.  So a bound
-holds only up to what was *settled*: every transaction that may have taken such an id has ended.
+A row with a lower id than a sent one may still appear, because ids are assigned before the commit.
+So a bound is valid only up to the highest *settled* id: every transaction that may have taken that
+id or a lower one has ended.
 """
 
 import time
@@ -19,22 +20,22 @@ from marketplace_worker.store.queries import queries
 SQL = queries("outbox")
 
 OBSERVE_EVERY_S = 0.5
-"""How often to ask which transactions have ended: Postgres holds all its locks still for that."""
+"""How often to read which transactions have ended.  Reading pg_locks blocks Postgres's locks."""
 
 KEPT_S = 600.0
-"""How long bounds are kept; then everything is scanned, in case a row was inserted by hand."""
+"""How long bounds are kept; then the whole table is scanned, in case a row was added by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettledIds:
-    """What was known of a server at one moment: all ids up to `settled` are written, or never."""
+    """What was known of a server at one moment: no row with an id up to `settled` will appear."""
 
     server: datetime
     settled: int
 
 
 class Floors:
-    """The bounds, by topic and shard; shared by all that look at the outbox in one process."""
+    """The bounds, by topic and shard; shared by all readers of the outbox in one process."""
 
     def __init__(self, *, look_every_s: float = OBSERVE_EVERY_S) -> None:
         self._look_every_s = look_every_s
@@ -46,10 +47,10 @@ class Floors:
         self._looked_at = self._forgotten_at = time.monotonic()
 
     async def observe(self, conn: Connection) -> SettledIds:
-        """See what is settled by now; for what is asked on this connection after it.
+        """Update the settled id; the result is valid for later queries on this connection.
 
-        Another server, after a failover or a restore, may hand out the same ids again: nothing is
-        known of it.
+        After a failover or a restore another server may assign the same ids again, so all bounds
+        are dropped.
         """
         row = await conn.fetchrow(SQL["last_id"])
         assert row is not None
@@ -59,7 +60,7 @@ class Floors:
         if now - self._looked_at >= self._look_every_s and not self._looking:
             self._looking, self._looked_at = True, now
             try:
-                # After the id was read: whoever took it, or a lower one, is among these, or ended.
+                # Read after the id: a transaction that took it or a lower one is listed or ended.
                 promising = {each[0] for each in await conn.fetch(SQL["promising"])}
             finally:
                 self._looking = False
@@ -68,13 +69,13 @@ class Floors:
         return SettledIds(server, self._settled if server == self._server else 0)
 
     def of(self, seen: SettledIds, topic: str, shard: int) -> int:
-        """Below this id a shard of a topic holds nothing in line."""
+        """The id below which a shard of a topic has no message in line."""
         return self._floors[topic, shard] if seen.server == self._server else 0
 
     def keep(self, seen: SettledIds, topic: str, shard: int, lowest: int | None) -> None:
-        """Keep the lowest id in line of a shard of a topic; None: it holds none.
+        """Record the lowest id in line of a shard of a topic; None: no message is in line.
 
-        `seen` is what was known before it was looked for.
+        `seen`: the result of `observe` from before the id was queried.
         """
         if seen.server == self._server:
             floor = seen.settled + 1 if lowest is None else min(lowest, seen.settled + 1)

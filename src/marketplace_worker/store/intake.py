@@ -1,4 +1,4 @@
-"""The intake_stops table: the topics whose intake was stopped.  The SQL is in intake.sql."""
+"""The intake_stops table: topics whose intake was stopped.  The SQL is in intake.sql."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class IntakeStop:
-    """The last stop of a topic; whether it holds."""
+    """The last stop of a topic, and whether it is still in force."""
 
     topic: str
     stopped_at: datetime
@@ -32,9 +32,9 @@ class IntakeStop:
 
 @dataclass(frozen=True, slots=True)
 class IntakeStopDetails:
-    """The last stop of a topic, as an operator wants to know it.
+    """The last stop of a topic, with details for an operator.
 
-    `field` is empty where the whole value was at fault; `resumed_…` are None while it holds.
+    `field` is empty if the whole value was invalid; `resumed_…` are None while it is in force.
     """
 
     topic: str
@@ -73,5 +73,5 @@ async def resume(conn: Connection, topic: str, *, by: str, because: str, now: da
 
 
 async def history(conn: Connection) -> Sequence[IntakeStopDetails]:
-    """The last stop of every topic, those that hold first."""
+    """The last stop of every topic, those in force first."""
     return [IntakeStopDetails(**row) for row in await conn.fetch(SQL["history"])]

@@ -1,4 +1,4 @@
-"""The journal table: inbox and history.  The SQL is in journal.sql."""
+"""The journal table: every fact that was decided on, once.  The SQL is in journal.sql."""
 
 import json
 import secrets
@@ -38,9 +38,9 @@ SQL = queries("journal")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A fact that was decided on, and what it was told.  `position`: where the record stood.
+    """A fact that was decided on, with its reading.  `position`: the record's place in Kafka.
 
-    `is_late`: it is about an organization that was erased, so what it says is not kept.
+    `is_late`: it is about an erased organization, so its content is not stored.
     """
 
     fact: Fact
@@ -52,12 +52,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One fact in the history of an organization, and what it made of it.
+    """One fact in the history of an organization, and its outcome for it.
 
-    `id` is where to go on reading; `fact` is None where it was erased.  Without a decision,
-    `events` is empty and both states are None; otherwise `decided_by` is the version of the policy
-    that was applied to the organization.  Each of `events` is as
-    `documents.events_to_json` wrote it.
+    `id`: pass it as `after` to continue reading.  `fact` is None if it was erased.  Without a
+    decision, `events` is empty and both states are None; otherwise `decided_by` is the version of
+    the policy that was applied.  `events`: as written by `documents.events_to_json`.
     """
 
     id: int
@@ -77,7 +76,7 @@ class HistoryEntry:
 
 
 async def known(conn: Connection, identities: Collection[Identity]) -> set[Identity]:
-    """Which of these messages were taken before.  Ask under the locks of their subjects."""
+    """The messages that were processed before.  The caller has locked their subjects."""
     if not identities:
         return set()
     rows = await conn.fetch(
@@ -87,7 +86,7 @@ async def known(conn: Connection, identities: Collection[Identity]) -> set[Ident
 
 
 async def facts(conn: Connection, identities: Collection[Identity]) -> dict[Identity, str]:
-    """What these messages said when they were taken, as it was written down; not the erased."""
+    """The stored facts of these messages, as JSON; without erased ones."""
     rows = await conn.fetch(
         SQL["facts"], [each.source for each in identities], [each.id for each in identities]
     )
@@ -97,7 +96,7 @@ async def facts(conn: Connection, identities: Collection[Identity]) -> dict[Iden
 async def append(
     conn: Connection, entries: Sequence[Entry], *, decided_at: datetime, policy_version: str
 ) -> None:
-    """Write down what was decided on, in that order; the subjects are locked."""
+    """Append facts, in the given order; the caller has locked their subjects."""
     rows = [_row(entry, decided_at, policy_version) for entry in entries]
     seals = _seals(rows, await heads(conn, {row.chain for row in rows if row.chain is not None}))
     await conn.execute(
@@ -142,7 +141,7 @@ def _row(entry: Entry, decided_at: datetime, policy_version: str) -> JournalRow:
 
 
 async def heads(conn: Connection, chains: Collection[Chain]) -> dict[Chain, bytes]:
-    """The newest hash of each of these chains that has begun."""
+    """The newest hash of each chain; empty chains are left out."""
     if not chains:
         return {}
     subscriptions = [(marketplace, id_) for marketplace, id_ in chains if marketplace]
@@ -156,7 +155,7 @@ async def heads(conn: Connection, chains: Collection[Chain]) -> dict[Chain, byte
 
 
 def _seals(rows: Iterable[JournalRow], newest: dict[Chain, bytes]) -> list[Seal]:
-    """A seal for each row, the chains going on from their heads."""
+    """A seal for each row; each chain continues from its newest hash."""
     seals = []
     for row in rows:
         assert row.fact is not None
@@ -170,7 +169,7 @@ def _seals(rows: Iterable[JournalRow], newest: dict[Chain, bytes]) -> list[Seal]
 
 @dataclass(frozen=True, slots=True)
 class EndedHold:
-    """A hold that was to stand up to `expires_at`, and does not."""
+    """A hold that ended before its `expires_at`."""
 
     organization: OrganizationId
     kind: HoldKind
@@ -178,7 +177,7 @@ class EndedHold:
 
 
 async def holds_ended(conn: Connection, *, after: datetime) -> Sequence[EndedHold]:
-    """The holds that expire after a moment and do not stand, though nobody has released them."""
+    """The holds that expire after a moment and are not in force, though nobody released them."""
     return [
         EndedHold(OrganizationId(row["organization_id"]), HoldKind(row["hold"]), row["expires_at"])
         for row in await conn.fetch(SQL["holds_ended"], after)
@@ -193,8 +192,9 @@ async def history(
     after: int = 0,
     limit: int,
 ) -> Sequence[HistoryEntry]:
-    """The facts that concern an organization or one of these subscriptions of its, in the order in
-    which they were taken; those after the chapter with the id `after`, at most `limit`.
+    """The facts about an organization or its given subscriptions, in the order of processing.
+
+    At most `limit`, after the entry with the id `after`.
     """
     keys = sorted(subscriptions)
     marketplaces = [key.marketplace.value for key in keys]

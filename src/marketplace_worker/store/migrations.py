@@ -1,4 +1,7 @@
-"""The schema: numbered files of plain SQL, each applied once, in order, all in one transaction."""
+"""Migrates the schema with numbered SQL files: each is applied once, in order.
+
+All missing ones are applied in one transaction.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ from marketplace_worker.store.queries import queries
 SQL = queries("migrations")
 
 TIMEOUT_S = 3_600.0
-"""How long one migration may take, and the wait for another process that migrates."""
+"""How long one migration may take, and how long to wait for another migrating process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,10 @@ def migrations() -> Sequence[Migration]:
 
 
 def _amended(migration: Migration, applied_checksum: str) -> Migration | None:
-    """What brings a database to the text of a migration that had had another one when it was
-    applied; None where that text is not known.
+    """The amendment for a database to which an earlier text of a migration was applied.
 
-    Some were changed between two releases.  `amendments/` has what each earlier text lacks, by the
-    beginning of its checksum.
+    Some migrations were changed between two releases.  `amendments/` has the missing statements for
+    each earlier text, by the beginning of its checksum.  None if that text is unknown.
     """
     name = migration.name.replace(".sql", f".{applied_checksum[:8]}.sql")
     file = resources.files(__package__).joinpath("migrations", "amendments", name)
@@ -58,12 +60,12 @@ def _amended(migration: Migration, applied_checksum: str) -> Migration | None:
 
 
 async def migrate(pool: Pool) -> Sequence[Migration]:
-    """Apply what is missing; returns what was applied.  Safe from several processes at once.
+    """Apply the missing migrations; returns those applied.  Safe for concurrent processes.
 
     Raises:
-        Misconfigured: an applied migration is not the one we know, or the database cannot hold
-            every text, or who logged in may not change the schema.
-        Unavailable: Postgres is away.
+        Misconfigured: an applied migration differs from the one of this version, or the database's
+            encoding is not UTF8, or the user may not change the schema.
+        Unavailable: Postgres is down.
     """
     async with transaction(pool) as conn:
         try:
@@ -89,11 +91,11 @@ async def _apply_missing(conn: Connection) -> Sequence[Migration]:
 
 
 async def require_current_schema(pool: Pool) -> None:
-    """Refuse to work with a database that is behind or ahead of this version of the worker.
+    """Refuse a database whose schema is older or newer than this version of the worker.
 
     Raises:
-        Misconfigured: says what to type.
-        Unavailable: Postgres is away.
+        Misconfigured: the schema differs; the message says which command to run.
+        Unavailable: Postgres is down.
     """
     async with transaction(pool) as conn:
         await conn.execute(SQL["as_owner"])
@@ -111,7 +113,7 @@ async def require_current_schema(pool: Pool) -> None:
 
 
 async def _require_utf8(conn: Connection) -> None:
-    """Refuse a database of another encoding: it refuses valid records, as if they were at fault."""
+    """Refuse a database with another encoding: it could not store every valid record."""
     encoding = await conn.fetchval(SQL["encoding"])
     if encoding != "UTF8":
         raise Misconfigured(
@@ -121,7 +123,7 @@ async def _require_utf8(conn: Connection) -> None:
 
 
 async def _missing(conn: Connection) -> Sequence[Migration]:
-    """What this database has not had yet, or has had with an earlier text."""
+    """The migrations that were not applied yet, and amendments to those with an earlier text."""
     known = {each.version: each for each in migrations()}
     amended = []
     applied = await conn.fetch(SQL["applied"])

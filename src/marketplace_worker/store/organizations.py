@@ -18,11 +18,11 @@ SQL = queries("organizations")
 COLUMNS = (
     "state", "sequence", "created", "watches_activity", "withheld", "owner_email", "locked_email"
 )  # fmt: skip
-"""The columns beside the document, in the order of `save`."""
+"""The columns besides the document, in the order of `save`."""
 
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:
-    """Lock these until the transaction ends, and read them; unknown ones get an empty row.
+    """Lock organizations until the transaction ends, and read them; unknown ones get a row.
 
     The rows are locked in the order of their ids, so that two transactions cannot deadlock here.
     """
@@ -40,7 +40,7 @@ async def read(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Or
 
 
 async def watching(conn: Connection, ids: Collection[OrganizationId]) -> set[OrganizationId]:
-    """Which of these a login or an API request may change as soon as it is heard."""
+    """Which of these may change at once when a login or an API request arrives."""
     return _ids(await conn.fetch(SQL["watching"], sorted(ids)))
 
 
@@ -55,8 +55,10 @@ async def meeting(
     reactivated: Collection[OrganizationId],
     owner_emails: Collection[EmailHash],
 ) -> set[OrganizationId]:
-    """Those whose deactivation locked one of these emails, those that have the same owner as one
-    that is to be reactivated, and those that have one of these owners.
+    """The organizations with a part in the given emails.
+
+    These are the organizations whose deactivation locked one of the emails, those with the same
+    owner as one that is to be reactivated, and those with one of the given owners.
     """
     emails = (sorted(locked_emails), sorted(reactivated), sorted(owner_emails))
     return _ids(await conn.fetch(SQL["meeting"], *emails))
@@ -68,19 +70,19 @@ async def population(conn: Connection) -> int:
 
 
 async def lock_withheld(conn: Connection) -> None:
-    """Lock those whose step the guard withholds, before the safeguards are locked."""
+    """Lock the organizations with a withheld step; call it before locking the safeguards."""
     await conn.execute(SQL["lock_withheld"])
 
 
 async def wake_withheld(conn: Connection, *, now: datetime) -> None:
-    """Make those due whose step the guard withholds; the safeguards are locked."""
+    """Make the organizations with a withheld step due now; the caller has locked the safeguards."""
     await conn.execute(SQL["wake_withheld"], now)
 
 
 async def page(
     conn: Connection, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[OrganizationId]:
-    """All that were created, in the order of the database, at most `limit` after one."""
+    """The ids of created organizations, in the database's order, at most `limit` after `after`."""
     rows = await conn.fetch(SQL["page"], after or "", limit)
     return [OrganizationId(row["organization_id"]) for row in rows]
 
@@ -88,7 +90,10 @@ async def page(
 async def every_known(
     conn: Connection, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[OrganizationId]:
-    """All that are known, in the order of the database, at most `limit` after one."""
+    """The ids of all known organizations, in the database's order, at most `limit` after `after`.
+
+    Also of those that were only mentioned and not created yet.
+    """
     rows = await conn.fetch(SQL["every_known"], after or "", limit)
     return [OrganizationId(row["organization_id"]) for row in rows]
 
@@ -96,13 +101,13 @@ async def every_known(
 async def columns(
     conn: Connection, ids: Collection[OrganizationId]
 ) -> dict[OrganizationId, dict[str, Any]]:
-    """The columns beside the documents of these, by name."""
+    """The columns besides the document, by id and name."""
     rows = await conn.fetch(SQL["columns"], sorted(ids))
     return {OrganizationId(row["organization_id"]): dict(row) for row in rows}
 
 
 def columns_of(organization: Organization) -> dict[str, Any]:
-    """The columns that belong to a document."""
+    """The column values that follow from a document."""
     return {
         "state": organization.state.value,
         "sequence": organization.sequence,
@@ -117,10 +122,10 @@ def columns_of(organization: Organization) -> dict[str, Any]:
 async def due_until(
     conn: Connection, until: datetime, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[OrganizationId]:
-    """Those of which anything may become up to a moment, and those whose step the guard withholds;
-    at most `limit` after one, in the order of the database.
+    """The organizations due up to a moment, and those with a withheld step.
 
-    What becomes of each is for the lifecycle to derive: it may be a notice, or nothing.
+    In the database's order, at most `limit` after `after`.  What happens to each, if anything, is
+    for the lifecycle to derive.
     """
     rows = await conn.fetch(SQL["due_until"], until, after or "", limit)
     return [OrganizationId(row["organization_id"]) for row in rows]
@@ -129,8 +134,9 @@ async def due_until(
 async def decided_from(
     conn: Connection, since: datetime, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[Organization]:
-    """Those of which anything was decided from a moment on, or that are to be looked at from then
-    on; at most `limit` after one, in the order of the database, without a lock.
+    """The organizations with a decision or a due time at `since` or later, without a lock.
+
+    In the database's order, at most `limit` after `after`.
     """
     rows = await conn.fetch(SQL["decided_from"], since, after or "", limit)
     return [organization_from_json(row["document"]) for row in rows]
@@ -139,28 +145,28 @@ async def decided_from(
 async def recheck_now(
     conn: Connection, ids: Collection[OrganizationId], *, since: datetime, now: datetime
 ) -> None:
-    """Make those of `ids` due now that are due at `since` or later."""
+    """Make due now the ones among `ids` that are due at `since` or later."""
     await conn.execute(SQL["recheck_now"], sorted(ids), since, now)
 
 
 @dataclass(frozen=True, slots=True)
 class DueOrganization:
-    """An organization whose moment has come, locked; `read` may fail on what is stored."""
+    """A due organization, locked; `read` may fail if its document is damaged."""
 
     id: OrganizationId
     document: str
     due_at: datetime
 
     def read(self) -> Organization:
-        """The organization as it was saved."""
+        """Read the organization from its document."""
         return organization_from_json(self.document)
 
 
 async def claim_due(
     conn: Connection, *, since: datetime, now: datetime, limit: int
 ) -> Sequence[DueOrganization]:
-    """Lock organizations whose moment has come, at `since` or later, and that no other worker has;
-    at most `limit`, those first that are due for longest.
+    """Lock organizations that became due at `since` or later, skipping those that another worker
+    has locked; at most `limit`, the longest due first.
     """
     rows = await conn.fetch(SQL["claim_due"], since, now, limit)
     return [
@@ -172,7 +178,7 @@ async def claim_due(
 async def postpone(
     conn: Connection, organization: OrganizationId, *, now: datetime, until: datetime
 ) -> None:
-    """Postpone an organization that is still due."""
+    """Postpone an organization if it is still due."""
     await conn.execute(SQL["postpone"], organization, now, until)
 
 
@@ -181,7 +187,7 @@ async def save(
     organizations: Collection[Organization],
     due_at: Mapping[OrganizationId, datetime | None],
 ) -> None:
-    """Write organizations that this transaction has locked, and when each is due next."""
+    """Write organizations that this transaction has locked, with their next due times."""
     rows = sorted(organizations, key=lambda each: each.id)
     beside = [columns_of(each) for each in rows]
     await conn.execute(

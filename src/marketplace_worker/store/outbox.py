@@ -1,4 +1,4 @@
-"""The outbox table: messages that are decided and not yet in Kafka.  The SQL is in outbox.sql."""
+"""The outbox table: messages to be sent to Kafka.  The SQL is in outbox.sql."""
 
 import json
 from base64 import b64decode, b64encode
@@ -17,12 +17,13 @@ from marketplace_worker.store.queries import queries
 SQL = queries("outbox")
 
 SHARDS = 16
-"""Into how many parts, each led by one relay at a time, the outbox is divided.  A row's shard is
-written with it, so no setting can orphan one."""
+"""Number of shards of the outbox; one relay at a time leads a shard.  Each row stores its shard, so
+this must not become a setting: rows of shards that no longer exist would never be sent.
+"""
 
 
 WHOLE = -1
-"""Stands, with no topic, for all of the outbox where a bound is kept."""
+"""With an empty topic, the key under which the bound of the whole outbox is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class WaitingMessages:
-    """What of a topic is to be sent: how many messages are in line, counted up to one more than was
-    asked; in which shards these are; and the shards of refused ones that are due again.
+    """What is to be sent to a topic: the number of messages in line, counted up to one above the
+    limit; their shards; and the shards with refused messages that are due for a retry.
     """
 
     messages: int
@@ -47,8 +48,8 @@ class WaitingMessages:
 
 @dataclass(frozen=True, slots=True)
 class OutboxBatch:
-    """Messages in the order in which they were promised; and the ids of others, before which one of
-    their key is held.
+    """Messages to send, in the order of their ids; and the ids of messages that must wait, because
+    an earlier message of the same key is held.
     """
 
     unsent: Sequence[Unsent]
@@ -56,9 +57,9 @@ class OutboxBatch:
 
 
 async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: datetime) -> None:
-    """Append messages, in order.  Call inside the transaction that made them true.
+    """Append messages, in order, inside the transaction whose decisions they publish.
 
-    Each must be one that Kafka can take: what can be too large has a bounded form.
+    Kafka must be able to accept each of them: events that can grow too large have a bounded form.
     """
     for message in messages:
         assert message.size_bytes <= MESSAGE_BYTES_MAX, f"too large for {message.topic}"
@@ -79,7 +80,7 @@ async def topics(conn: Connection) -> set[str]:
 
 
 async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -> WaitingMessages:
-    """What of a topic is to be sent, whoever leads its shards; counted up to one above `limit`."""
+    """What is to be sent to a topic, in all shards; counted up to one above `limit`."""
     seen = await floors.observe(conn)
     bounds = [floors.of(seen, topic, shard) for shard in range(SHARDS)]
     row = await conn.fetchrow(SQL["waiting"], topic, bounds, limit)
@@ -93,8 +94,10 @@ async def waiting(conn: Connection, topic: str, floors: Floors, *, limit: int) -
 async def lead(
     conn: Connection, topic: str, shards: Collection[int], *, silent_max_s: float
 ) -> Sequence[int]:
-    """Those of these shards of a topic whose messages this transaction may send; no other may until
-    it ends, or has asked for nothing for `silent_max_s`.
+    """Try to lead some shards of a topic; returns those that this transaction leads.
+
+    Only the leader may send a shard's messages.  It leads until its transaction ends, or has been
+    idle for `silent_max_s` seconds.
     """
     silent_max_ms = str(round(silent_max_s * 1000))
     rows = await conn.fetch(SQL["lead"], topic, list(shards), silent_max_ms)
@@ -104,8 +107,9 @@ async def lead(
 async def next_batch(
     conn: Connection, topic: str, shards: Sequence[int], floors: Floors, *, of_each: int, limit: int
 ) -> OutboxBatch:
-    """The oldest messages in line of some shards of a topic, at most `limit` in all, in the order
-    in which they were promised; only for who leads these shards.
+    """The oldest messages in line of some shards of a topic, at most `limit`, in order of ids.
+
+    Only the leader of the shards may call it.
     """
     seen = await floors.observe(conn)
     bounds = [floors.of(seen, topic, shard) for shard in shards]
@@ -121,8 +125,9 @@ async def next_batch(
 
 
 async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: int) -> OutboxBatch:
-    """The messages that were refused, or stood behind one that was, and are to be sent again now;
-    only for who leads these shards.
+    """The held messages that are to be sent now: refused ones, and those behind a refused one.
+
+    Only the leader of the shards may call it.
     """
     rows = await conn.fetch(SQL["due"], topic, shards, of_each)
     return OutboxBatch(
@@ -132,7 +137,7 @@ async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: i
 
 
 async def hold(conn: Connection, refused: Collection[tuple[Unsent, float]]) -> None:
-    """Hold what Kafka refused once more, each for so many seconds."""
+    """Hold messages that Kafka refused, each for the given number of seconds."""
     await conn.execute(
         SQL["hold"],
         [unsent.id for unsent, _ in refused],
@@ -142,12 +147,12 @@ async def hold(conn: Connection, refused: Collection[tuple[Unsent, float]]) -> N
 
 
 async def hold_behind(conn: Connection, ids: Collection[int]) -> None:
-    """Hold what stands behind a refused message of its key, until that is sent."""
+    """Hold messages behind a refused one of the same key, until that one is sent."""
     await conn.execute(SQL["hold_behind"], list(ids))
 
 
 async def release(conn: Connection, ids: Collection[int]) -> None:
-    """Let what stands behind these be sent next: they were held, and are acknowledged."""
+    """Make the messages behind these due: these were held, and Kafka has acknowledged them."""
     await conn.execute(SQL["release"], list(ids))
 
 
@@ -157,7 +162,7 @@ def _message(row: asyncpg.Record) -> Outgoing:
 
 
 async def forget(conn: Connection, ids: Collection[int]) -> None:
-    """Delete the messages that Kafka acknowledged.  Twice is harmless."""
+    """Delete messages that Kafka acknowledged.  Idempotent."""
     await conn.execute(SQL["forget"], list(ids))
 
 
@@ -170,14 +175,14 @@ async def oldest_s(conn: Connection, floors: Floors) -> float:
 
 
 async def held(conn: Connection) -> int:
-    """How many messages wait because Kafka refused them."""
+    """How many messages are held because Kafka refused them."""
     return int(await conn.fetchval(SQL["held"]))
 
 
 def headers_to_json(headers: Headers) -> str:
-    """Headers in their order; a value may be binary, so it is kept in base64.
+    """Headers in their order, as JSON; values may be binary and are in base64.
 
-    Bytes of a name that are not UTF-8 are written out, with a backslash: Kafka cannot have them.
+    Bytes of a name that are not UTF-8 are escaped with a backslash: Kafka does not allow them.
     """
     return json.dumps(
         [
@@ -188,7 +193,7 @@ def headers_to_json(headers: Headers) -> str:
 
 
 def headers_from_json(text: str) -> Headers:
-    """Headers as they were when `headers_to_json` wrote them."""
+    """Read the headers that `headers_to_json` wrote."""
     return tuple(
         (name, None if value is None else b64decode(value)) for name, value in json.loads(text)
     )

@@ -18,10 +18,10 @@ SQL = queries("policies")
 
 
 async def register(conn: Connection, policy: Policy, *, now: datetime) -> None:
-    """Write a policy down, so that organizations can be pinned to it; harmless where it is known.
+    """Store a policy, so that organizations can be pinned to it.  Idempotent.
 
     Raises:
-        Misconfigured: another policy was in force under the same version.
+        Misconfigured: a different policy was registered under the same version.
     """
     await conn.execute(SQL["register"], policy.version, policy_to_json(policy), now)
     known = await read(conn, [policy.version])
@@ -46,15 +46,15 @@ async def read_all(conn: Connection) -> dict[str, Policy]:
 
 @dataclass(slots=True)
 class PolicyBook:
-    """The policy in force, and what was read so far of those that organizations are pinned to."""
+    """The policy in force, and a cache of the policies that organizations are pinned to."""
 
     current: Policy
     _known: dict[str, Policy] = field(default_factory=dict)
 
     async def policies_for(self, conn: Connection, fleet: Fleet) -> Policies:
-        """All that decisions on this fleet may ask for.
+        """The policies that decisions on this fleet may need.
 
-        What is not known yet is read: another worker, with a newer policy, may have registered it.
+        Unknown ones are read: another worker with a newer policy may have registered them.
         """
         pinned = {
             each.cancellation.policy_version

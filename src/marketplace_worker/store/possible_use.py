@@ -1,6 +1,6 @@
-"""What could not be read of the feeds of activity: by organization, and how much of each day.
+"""Unreadable records of the activity feeds, by organization, and how many there were each day.
 
-The SQL is in possible_use.sql.
+They count as possible use.  The SQL is in possible_use.sql.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -19,9 +19,9 @@ SQL = queries("possible_use")
 
 @dataclass(slots=True)
 class UnreadableRecord:
-    """A record of a feed, of which so many parts could not be read.
+    """A record of an activity feed with unreadable parts.
 
-    `organization` is what its key says, whether or not there is such an organization.
+    `organization`: the record's key, whether or not such an organization exists.
     """
 
     record: Record
@@ -31,7 +31,7 @@ class UnreadableRecord:
 
 
 async def count(conn: Connection, records: Mapping[FeedDay, int]) -> None:
-    """Add how many records each topic had, readable or not."""
+    """Add the number of records of each feed and day, readable or not."""
     in_order = sorted(records)
     await conn.execute(
         SQL["count"],
@@ -43,7 +43,7 @@ async def count(conn: Connection, records: Mapping[FeedDay, int]) -> None:
 
 
 async def add(conn: Connection, unreadable: Iterable[UnreadableRecord]) -> None:
-    """Add records of which parts are new among the dead letters, each record once."""
+    """Add records with new dead letters, each record once."""
     rows = list(unreadable)
     await conn.execute(
         SQL["add"],
@@ -59,14 +59,14 @@ async def add(conn: Connection, unreadable: Iterable[UnreadableRecord]) -> None:
 
 
 async def forget(conn: Connection, ids: Collection[int]) -> None:
-    """Let these dead letters count no more; call it before their status says so."""
+    """Stop counting these dead letters as possible use; call it before changing their status."""
     await conn.execute(SQL["forget"], list(ids))
 
 
 async def read(
     conn: Connection, organizations: Collection[OrganizationId], *, since: date
 ) -> PossibleUse:
-    """What may be use of these organizations, or of anybody, from a day on."""
+    """Possible use from a day on: of these organizations, and that which names no organization."""
     found = PossibleUse()
     midnight = datetime.combine(since, time.min, UTC)
     for row in await conn.fetch(SQL["named"], sorted(organizations), midnight):
@@ -79,5 +79,5 @@ async def read(
 
 
 async def delete_old(conn: Connection, *, before: datetime, limit: int) -> int:
-    """Delete what no decision looks at any more, at most `limit` records; returns how many."""
+    """Delete records too old for any decision, at most `limit`; returns how many."""
     return int(await conn.fetchval(SQL["delete_old"], before, limit))

@@ -1,5 +1,6 @@
-"""What the topics say, beside what is stored; and for which life of the server the two were
-compared.  The SQL is in published.sql.
+"""Compares what the topics hold with what the database holds, after a restore or a failover.
+
+Also stores for which start of the server this was done.  The SQL is in published.sql.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -22,11 +23,11 @@ SQL = queries("published")
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An organization of which the topics and the database do not say the same.
+    """An organization for which the topics and the database differ.
 
-    `state`, `sequence`, `revision` and `erased` are as stored; no state: it is not known there.
-    `lost`: it was closed, or erased, and the database knows nothing of that.  `in_doubt`: that is
-    written down already, and waits for a person.
+    `told`: from the topics.  `state`, `sequence`, `revision` and `erased`: from the database; no
+    state: the organization is unknown.  `lost`: it was deactivated or erased, and the database has
+    no record of that.  `in_doubt`: this is recorded already, and waits for a person's judgement.
     """
 
     told: PublishedSummary
@@ -39,20 +40,20 @@ class Gap:
 
     @property
     def is_behind(self) -> bool:
-        """Whether anything has to be written down of it."""
+        """Whether the database must be corrected."""
         behind = self.told.sequence > self.sequence or self.told.revision > self.revision
         return behind or (self.lost and not self.in_doubt)
 
     @property
     def stands_otherwise(self) -> bool:
-        """Whether it was said to stand otherwise than it does here."""
+        """Whether the published state differs from the stored one."""
         told = self.told
         erased = told.erased and not self.erased
         return erased or self.lost or (told.state is not None and told.state is not self.state)
 
 
 async def gather(conn: Connection, told: Iterable[PublishedSummary]) -> None:
-    """Add what some records say, in their order, to what those before them said."""
+    """Merge published records, in their order, into the ones gathered before."""
     by_id: dict[OrganizationId, list[PublishedSummary]] = {}
     for each in told:
         by_id.setdefault(each.organization, []).append(each)
@@ -79,19 +80,19 @@ async def _read(conn: Connection, ids: Collection[OrganizationId]) -> list[Publi
 
 
 async def of_the_worker(conn: Connection) -> int:
-    """The number of the newest event that the worker published of itself; 0: none."""
+    """The sequence number of the newest event with the subject `worker`; 0: none."""
     return max((each.sequence for each in await _read(conn, [WORKER])), default=0)
 
 
 async def count(conn: Connection) -> int:
-    """Of how many organizations the topics hold anything."""
+    """The number of organizations for which the topics hold records."""
     return int(await conn.fetchval(SQL["count"]))
 
 
 async def gaps(
     conn: Connection, *, after: OrganizationId | None = None, limit: int
 ) -> Sequence[Gap]:
-    """Where both do not say the same, in the order of the database, at most `limit` after one."""
+    """The differences, in the database's order, at most `limit` after `after`."""
     return [_gap(row) for row in await conn.fetch(SQL["page"], after or "", limit)]
 
 
@@ -108,12 +109,12 @@ def _gap(row: asyncpg.Record) -> Gap:
 
 
 async def forget(conn: Connection) -> None:
-    """Delete what was gathered."""
+    """Delete the gathered records."""
     await conn.execute(SQL["forget"])
 
 
 async def beyond(conn: Connection, told: Collection[PublishedSummary]) -> list[OrganizationId]:
-    """The organizations of which more was published than is stored, in order."""
+    """The organizations with published numbers above the stored ones, in order of id."""
     rows = await conn.fetch(
         SQL["beyond"],
         [each.organization for each in told],
@@ -124,7 +125,7 @@ async def beyond(conn: Connection, told: Collection[PublishedSummary]) -> list[O
 
 
 async def server_started_at(conn: Connection) -> datetime:
-    """Since when the server runs that answers: another server, or another life, has another."""
+    """When the connected server was started; differs after a restart, a restore or a failover."""
     started_at: datetime = await conn.fetchval(SQL["server_started_at"])
     return started_at
 
@@ -133,7 +134,7 @@ async def require_compared(conn: Connection) -> None:
     """Refuse to decide on destructive steps if the database may have been set back.
 
     Raises:
-        Unavailable: nobody has compared it with what was published since it was started.
+        Unavailable: since its start it was not compared with the published records.
     """
     if not await conn.fetchval(SQL["is_compared"]):
         raise Unavailable(
@@ -143,5 +144,5 @@ async def require_compared(conn: Connection) -> None:
 
 
 async def compared(conn: Connection, server_started_at: datetime) -> None:
-    """Store that this start of the server was compared."""
+    """Store that the comparison was done for this start of the server."""
     await conn.execute(SQL["compared"], server_started_at)

@@ -1,4 +1,4 @@
-"""Loads the named statements of a .sql file that stands beside its module."""
+"""Loads named statements from the .sql files of this package."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def queries(table: str) -> Mapping[str, str]:
-    """The statements of `<table>.sql`, by the name that stands above each."""
+    """The statements of `<table>.sql`, by the name in the comment above each."""
     text = resources.files(__package__).joinpath(f"{table}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))

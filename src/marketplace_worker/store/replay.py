@@ -1,7 +1,7 @@
-"""Replays the journal of some organizations, with all that belongs together with them, from their
-checkpoints on (lifecycle.md section 10).  The SQL is in replay.sql.
+"""Replays the journal of some organizations and all that belongs to them, from their checkpoints.
 
-All inputs of a decision stand in its row, so only the journal is read.
+A journal row has all inputs of its decision, so nothing but the journal is read (lifecycle.md
+section 10).  The SQL is in replay.sql.
 """
 
 import json
@@ -46,7 +46,7 @@ EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def chains_of(group: ReplayGroup) -> list[Chain]:
-    """The chains of the rows of a group."""
+    """The hash chains of a group's rows."""
     keys = ((key.marketplace.value, key.subscription_id) for key in group.subscriptions)
     return sorted([*(("", id_) for id_ in group.organizations), *keys])
 
@@ -56,7 +56,10 @@ async def group_of(
     organizations: Collection[OrganizationId],
     subscriptions: Collection[SubscriptionKey] = (),
 ) -> ReplayGroup:
-    """The group of these: `lifecycle.families.replay_group`, found by a query."""
+    """The replay group of some organizations and subscriptions.
+
+    The same as `lifecycle.families.replay_group`, computed by a query.
+    """
     keys = sorted(subscriptions)
     marketplaces = [key.marketplace.value for key in keys]
     ids = [key.subscription_id for key in keys]
@@ -74,9 +77,9 @@ async def group_of(
 async def read(
     conn: Connection, group: ReplayGroup, *, until: datetime = EVER, limit: int | None = None
 ) -> list[StoredEntry]:
-    """Their rows in their order, at most `limit`, up to the last before one decided after `until`.
+    """The first rows of a group, at most `limit`, up to the first one decided after `until`.
 
-    Never one without those before it, even where a clock jumped back.
+    The result has no gaps: after a clock jumped back, later rows dated before `until` are left out.
     """
     keys = sorted(group.subscriptions)
     rows = await conn.fetch(
@@ -90,7 +93,7 @@ async def read(
 
 
 async def read_alone(conn: Connection, *, after: int, limit: int) -> list[StoredEntry]:
-    """Rows that name neither an organization nor a subscription, after one."""
+    """Rows that name neither an organization nor a subscription, after the id `after`."""
     return [_entry(row) for row in await conn.fetch(SQL["alone"], after, limit)]
 
 
@@ -121,7 +124,7 @@ def _entry(row: asyncpg.Record) -> StoredEntry:
 
 
 async def checkpoints(conn: Connection, group: ReplayGroup) -> list[Checkpoint]:
-    """The checkpoints of a group, from which its replay begins."""
+    """The checkpoints of a group, from which its replay starts."""
     chains = chains_of(group)
     rows = await conn.fetch(
         SQL["checkpoints"], [marketplace for marketplace, _ in chains], [id_ for _, id_ in chains]
@@ -148,7 +151,7 @@ async def save_checkpoints(
     journal_id: int,
     decided_at: datetime,
 ) -> None:
-    """Let replays begin after a row, for all that has to be replayed together."""
+    """Save checkpoints, so that replays of a whole group start after a row."""
     in_order = sorted((_chain(each), each) for each in values)
     await conn.execute(
         SQL["save_checkpoints"],
@@ -175,13 +178,13 @@ def _chain(value: Organization | Subscription) -> Chain:
 
 
 async def retire(conn: Connection, ids: Collection[int]) -> None:
-    """Delete rows that are folded into checkpoints, or that name nobody; with their history."""
+    """Delete rows that are folded into checkpoints or have no subject, and their decisions."""
     await conn.execute(SQL["retire"], sorted(ids))
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """An old row, and whom it names."""
+    """An old row, and the organization and subscription that it names."""
 
     id: int
     organization: OrganizationId | None
@@ -189,7 +192,7 @@ class Seed:
 
 
 async def oldest(conn: Connection, *, before: datetime, limit: int) -> list[Seed]:
-    """The rows that were decided first, of those decided before a moment."""
+    """The oldest rows decided before a moment, at most `limit`."""
     return [
         Seed(
             row["id"],
@@ -203,23 +206,23 @@ async def oldest(conn: Connection, *, before: datetime, limit: int) -> list[Seed
 
 
 async def lead(conn: Connection) -> bool:
-    """Whether this transaction may retire rows; no other may until it ends."""
+    """Try to become the only transaction that retires rows; False if another one is."""
     return bool(await conn.fetchval(SQL["lead"]))
 
 
 async def last_row(conn: Connection) -> int:
-    """The newest row; none of what is locked can be newer."""
+    """The id of the newest row; no row of a locked organization can be newer."""
     return int(await conn.fetchval(SQL["last_row"]))
 
 
 async def rows_about(conn: Connection) -> int | None:
-    """About how many rows there are; None: Postgres does not know yet."""
+    """Postgres's estimate of the number of rows; None: there is no estimate yet."""
     estimate = int(await conn.fetchval(SQL["rows_about"]))
     return estimate if estimate > 0 else None
 
 
 async def own(conn: Connection, organization: OrganizationId) -> set[SubscriptionKey]:
-    """The subscriptions that were an organization's, and never another's."""
+    """The subscriptions that belonged to an organization, and never to another one."""
     return {
         SubscriptionKey(Marketplace(row["marketplace"]), row["subscription_id"])
         for row in await conn.fetch(SQL["own"], organization)
@@ -229,8 +232,8 @@ async def own(conn: Connection, organization: OrganizationId) -> set[Subscriptio
 async def erase(
     conn: Connection, organization: OrganizationId, own: Collection[SubscriptionKey]
 ) -> None:
-    """Empty the rows of an organization that was erased, and of its own subscriptions, and forget
-    what stands of them beside their documents.
+    """Empty the journal rows of an erased organization and of its own subscriptions, and delete
+    what is stored about them besides their documents.
     """
     keys = sorted(own)
     await conn.execute(SQL["erase"], organization)
@@ -246,7 +249,7 @@ async def erase(
 async def replay(
     conn: Connection, group: ReplayGroup, *, until: datetime = EVER, limit: int | None = None
 ) -> ReplayResult:
-    """Fold the rows of all that belongs together, up to a moment and a number of rows."""
+    """Replay the rows of a group, up to a moment and a number of rows."""
     began = await checkpoints(conn, group)
     entries = await read(conn, group, until=until, limit=limit)
     versions = {entry.row.policy_version for entry in entries}
@@ -257,7 +260,7 @@ async def replay(
 async def decided(
     conn: Connection, organizations: Collection[OrganizationId]
 ) -> dict[tuple[Identity, OrganizationId], RecordedDecision]:
-    """What the history has of these."""
+    """The recorded decisions on some organizations."""
     rows = await conn.fetch(SQL["decided"], sorted(organizations))
     return {
         (Identity(row["source"], row["message_id"]), OrganizationId(row["organization_id"])): (

@@ -9,18 +9,18 @@ SQL = queries("safeguards")
 
 
 async def read(conn: Connection) -> Safeguards:
-    """As they stand, without a lock."""
+    """Read the safeguards without a lock."""
     return safeguards_from_json(await conn.fetchval(SQL["read"]))
 
 
 async def lock(conn: Connection) -> Safeguards:
-    """As they stand; until the transaction ends, no other takes a harmful step.
+    """Lock and read the safeguards; until the transaction ends, no other takes a destructive step.
 
-    The last of all locks (docs/architecture.md).
+    Must be the last lock of a transaction (docs/architecture.md).
     """
     return safeguards_from_json(await conn.fetchval(SQL["lock"]))
 
 
 async def save(conn: Connection, safeguards: Safeguards) -> None:
-    """Write them; this transaction has locked them."""
+    """Write the safeguards, which this transaction has locked."""
     await conn.execute(SQL["save"], safeguards_to_json(safeguards))

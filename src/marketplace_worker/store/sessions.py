@@ -1,4 +1,7 @@
-"""One connection to Postgres: made by what stands on disk now, and ready to work; or why not."""
+"""Opens connections to Postgres with the present contents of the files, and prepares them.
+
+If that fails, an exception names the reason.
+"""
 
 import asyncio
 import contextlib
@@ -25,18 +28,16 @@ else:
 SQL = queries("sessions")
 
 APPLICATION_ROLE = "marketplace_worker_app"
-"""Whom every connection works as; the migrations make it and say what it may do."""
+"""The role of every connection.  The migrations create it and grant its rights."""
 
 IDLE_IN_TRANSACTION_MS = 300_000
-"""Longer than the relay can wait for Kafka: it leads its shard by an open transaction."""
+"""Longer than the relay can wait for Kafka: it leads its shards by an open transaction."""
 
 CLOSE_TIMEOUT_S = 1.0
 
 POOLER_ROUNDS = 5
 POOLER_TIMEOUT_S = 5.0
-"""How long two sessions may wait for servers of their own; a pooler that gives each its own may
-have no second one free.
-"""
+"""How long to wait for a second session; a pooler in session mode may have no free connection."""
 
 NAMES = tls.Names(
     ca="postgres.ssl_root_cert_file", certificate="postgres.ssl_cert_file", host="postgres.dsn"
@@ -51,20 +52,20 @@ _ONLY_A_PERSON = (
     asyncpg.InvalidParameterValueError,
     asyncpg.CantChangeRuntimeParamError,
 )
-"""Refusals that no waiting mends; the fourth and the rest are of settings of the server."""
+"""Errors that waiting does not solve; from the fourth on, errors about the server's settings."""
 
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _POOLERS_REFUSAL = re.compile(r"unsupported startup parameter|no such (database|user)")
-"""What PgBouncer says, under a code that it also uses for servers that are away."""
+"""PgBouncer's messages for such errors; it uses the same code for servers that are down."""
 
 
 async def open_session(postgres: Postgres, **arguments: Any) -> Session:  # noqa: ANN401 - asyncpg's
-    """A connection that works as `APPLICATION_ROLE`, with our time-outs.
+    """Open a connection with the role `APPLICATION_ROLE` and the worker's timeouts.
 
     Raises:
-        Unavailable: Postgres does not answer, or what is on disk cannot be read now.
-        ConnectionRefused: it refuses who we are or what we ask for, or cannot keep it.
+        Unavailable: Postgres does not answer, or a file of the settings cannot be read now.
+        ConnectionRefused: it refuses the login or the settings of the session, or ignores them.
     """
     connection = await _connect(postgres, **arguments)
     try:
@@ -76,11 +77,11 @@ async def open_session(postgres: Postgres, **arguments: Any) -> Session:  # noqa
 
 
 async def require_own_sessions(postgres: Postgres) -> None:
-    """Refuse a pooler that gives each transaction, and not each client, a session of the server:
-    role, time-outs and locks of one would be those of others.
+    """Refuse a pooler in transaction mode: clients would share role, timeouts and session locks.
 
-    Seen by who answers: where it is not who was reached there is a pooler, and where one process
-    answers two clients that are both there, it is shared.  Raises as `open_session` does.
+    There is a pooler if the server process that answers is not the one that accepted the
+    connection; it shares sessions if one server process answers two open connections.  Raises as
+    `open_session` does.
     """
     async with _session(postgres) as first:
         if await _answering(first) == first.get_server_pid():
@@ -100,7 +101,7 @@ async def _session(postgres: Postgres) -> AsyncIterator[Session]:
     try:
         yield connection
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        raise _pooled() from None  # prepared by one process, and asked of another
+        raise _pooled() from None  # a statement prepared in one process, executed in another
     except _AWAY as error:
         raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
     finally:
@@ -142,7 +143,7 @@ async def _connect(postgres: Postgres, **arguments: Any) -> Session:  # noqa: AN
         )
     except Exception as error:
         raise _named(target, error) from error
-    # There is no public way to the socket; asyncpg is asked for nothing else there.
+    # asyncpg has no public access to the socket; nothing else of the transport is used.
     transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - as said above
     link = transport.get_extra_info("socket")
     if link is not None and link.family != socket.AF_UNIX:
@@ -152,7 +153,7 @@ async def _connect(postgres: Postgres, **arguments: Any) -> Session:  # noqa: AN
 
 
 def _lock_timeout_ms(postgres: Postgres) -> int:
-    """So that what waits for a lock is told from what is slow itself."""
+    """Below the statement timeout, to distinguish waiting for a lock from a slow statement."""
     return postgres.statement_timeout_ms * 9 // 10
 
 
@@ -194,7 +195,7 @@ async def _make_ready(postgres: Postgres, connection: Session) -> None:
 
 
 def _named(target: Target, error: Exception) -> Misconfigured | Unavailable:
-    """Why there is no connection, in words."""
+    """The exception, with a message, for a failed connection."""
     where = f"Postgres at {target.hosts}"
     named = f"{where} (postgres.dsn)"
     if distrust := tls.refusal_of(error, NAMES):
@@ -233,7 +234,8 @@ def _unreached(error: Exception) -> str:
         case ConnectionRefusedError():
             return "ConnectionRefusedError: nothing listens on that port"
         case asyncpg.ConnectionDoesNotExistError() | ConnectionResetError():
-            # In TLS 1.3 a certificate is refused after the handshake; that may reach us too late.
+            # With TLS 1.3 the server refuses a certificate after the handshake; the alert may be
+            # lost.
             return (
                 f"{type(error).__name__}: it closed the connection: it is ending, or it asks for "
                 f"certificates and does not accept our certificate, {NAMES.certificate}"

@@ -1,4 +1,4 @@
-"""Snapshots that are held in the database, by whomever.  The SQL is in snapshots.sql."""
+"""Measures the oldest snapshot held in the database by any client.  The SQL is in snapshots.sql."""
 
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
@@ -7,5 +7,5 @@ SQL = queries("snapshots")
 
 
 async def oldest_xmin_age(conn: Connection) -> int:
-    """How many transactions have begun since the oldest snapshot that is still held."""
+    """How many transactions have begun since the oldest snapshot that is still held was taken."""
     return int(await conn.fetchval(SQL["oldest_xmin_age"]) or 0)

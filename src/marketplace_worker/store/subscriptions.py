@@ -1,4 +1,4 @@
-"""The tables of subscriptions: their registers, links, billing accounts, and the locks of these.
+"""The tables of subscriptions: registers, links and billing accounts, and locks on them.
 
 The SQL is in subscriptions.sql.
 """
@@ -23,21 +23,21 @@ SQL = queries("subscriptions")
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """Families of subscriptions: the keys of all members, and the registers of those that exist."""
+    """Families of subscriptions: the keys of all members, and the registers of existing ones."""
 
     keys: AbstractSet[SubscriptionKey]
     registers: Sequence[Subscription]
 
 
 async def lock_families(conn: Connection, named: FamilySeeds) -> Families:
-    """Lock the families that grow from some seeds (`lifecycle.families.family`), and read them.
+    """Lock and read the families of some seeds (`lifecycle.families.family`).
 
-    An empty row is written for each named subscription that has none, so that there is one to lock.
-    The billing accounts are locked too, unless they are crowded: until the transaction ends nobody
-    else adds a subscription to them.
+    Each named subscription without a row gets an empty one, so that there is a row to lock.
+    Billing accounts are locked too, unless they are crowded: until the transaction ends no other
+    adds a subscription to them.
 
-    A family may grow while its locks are waited for, and cannot once all are held: so it is read
-    again until it is the same.
+    A family may grow while this waits for its locks, but not once all of them are held.  So it is
+    read again until it no longer changes.
     """
     if named.accounts:
         numbers = [_number(each) for each in sorted(named.accounts)]
@@ -53,15 +53,16 @@ async def lock_families(conn: Connection, named: FamilySeeds) -> Families:
 
 
 def _number(account: BillingAccount) -> int:
-    """Its row of `account_locks`, signed 32 bits.  Two accounts of one row wait for each other,
-    which is harmless.
+    """The account's row in `account_locks`, a signed 32-bit number.
+
+    Two accounts may share a row; then their transactions wait for each other, which is harmless.
     """
     marketplace, name = account
     return crc32(f"{marketplace}:{name}".encode()) - 2**31
 
 
 async def read_families(conn: Connection, keys: AbstractSet[SubscriptionKey]) -> Families:
-    """Read these with their families, without a lock."""
+    """Read subscriptions with their families, without a lock."""
     family = await _family(conn, FamilySeeds(keys))
     rows = await conn.fetch(SQL["read"], *_columns(family))
     return Families(family, [subscription_from_json(row["document"]) for row in rows])
@@ -76,7 +77,7 @@ async def read(conn: Connection, keys: Collection[SubscriptionKey]) -> Sequence[
 async def page(
     conn: Connection, *, after: SubscriptionKey | None = None, limit: int
 ) -> Sequence[SubscriptionKey]:
-    """The keys of all subscriptions in the order of the database, at most `limit` after one."""
+    """The keys of all subscriptions, in the database's order, at most `limit` after `after`."""
     last = (after.marketplace.value, after.subscription_id) if after else ("", "")
     rows = await conn.fetch(SQL["page"], *last, limit)
     return [
@@ -87,7 +88,7 @@ async def page(
 async def links_of(
     conn: Connection, keys: Collection[SubscriptionKey]
 ) -> set[tuple[OrganizationId, SubscriptionKey]]:
-    """The links and proofs that these ever had."""
+    """All links and proofs that these subscriptions ever had."""
     rows = await conn.fetch(SQL["links_of"], *_columns(keys))
     return {
         (
@@ -108,7 +109,7 @@ async def crowded(conn: Connection, accounts: Collection[BillingAccount]) -> set
 async def record_crowded(
     conn: Connection, accounts: Collection[BillingAccount]
 ) -> set[BillingAccount]:
-    """Record these as crowded; returns those that were not yet.  Their subscriptions are locked."""
+    """Record accounts as crowded; returns the new ones.  Their subscriptions are locked."""
     return _accounts(await conn.fetch(SQL["record_crowded"], *_account_columns(accounts)))
 
 
@@ -124,7 +125,7 @@ async def _family(conn: Connection, named: FamilySeeds) -> set[SubscriptionKey]:
 
 
 async def holders(conn: Connection, keys: Collection[SubscriptionKey]) -> set[OrganizationId]:
-    """The organizations to which any of these was ever linked, by a sign-up or by a proof."""
+    """The organizations to which any of these was ever linked, by a sign-up or a proof."""
     rows = await conn.fetch(SQL["holders"], *_columns(keys))
     return {OrganizationId(row["organization_id"]) for row in rows}
 
@@ -137,7 +138,7 @@ async def linked_to(
 
 
 async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
-    """Write registers that this transaction has locked, with their links and billing accounts."""
+    """Write subscriptions that this transaction has locked, with links and billing accounts."""
     rows = sorted(subscriptions, key=lambda each: each.key)
     predecessors = [each.predecessor for each in rows]
     await conn.execute(
@@ -158,7 +159,7 @@ async def save(conn: Connection, subscriptions: Iterable[Subscription]) -> None:
 
 
 async def link(conn: Connection, links: Collection[tuple[OrganizationId, SubscriptionKey]]) -> None:
-    """Record links or proofs; the organizations or the subscriptions are locked."""
+    """Record links or proofs; the caller has locked the organizations or the subscriptions."""
     if links:
         in_order = sorted(links)
         organizations = [organization for organization, _ in in_order]

@@ -1,7 +1,7 @@
-"""Loads what the facts of one batch may concern, under lock, and writes back what was decided.
+"""Locks and loads everything that the facts of a batch may concern, and saves the decisions.
 
-Locks are taken in one order everywhere: billing accounts, then subscriptions by key, organizations
-by id, activity by organization, and the safeguards (docs/architecture.md).
+All transactions take locks in one order: billing accounts, subscriptions by key, organizations by
+id, activity by organization, safeguards (docs/architecture.md).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -49,12 +49,12 @@ from marketplace_worker.store.database import Connection
 
 @dataclass(slots=True)
 class WorkingSet:
-    """What a batch may look up and change; lives as long as its transaction.  Its fleet knows which
-    keys it was loaded with, and refuses a lookup of any other (`lifecycle.loaded`).
+    """Everything that a batch may read and change; valid as long as its transaction.
 
-    `fleet` is all that was loaded; of its organizations only those in `locked` may be changed, and
-    its safeguards only where `safeguards_locked`.  `plans_of_erased`: the subscriptions that only
-    organizations had that are erased.
+    `fleet`: all that was loaded; it knows its keys and refuses a lookup of any other
+    (`lifecycle.loaded`).  Only the organizations in `locked` may be changed, and the safeguards
+    only if `safeguards_locked`.  `plans_of_erased`: subscriptions that belonged to erased
+    organizations only.
     """
 
     fleet: Fleet = field(default_factory=lambda: Fleet(loaded=LoadedKeys()))
@@ -64,13 +64,13 @@ class WorkingSet:
 
     @property
     def keys(self) -> LoadedKeys:
-        """What its fleet was loaded with so far."""
+        """The keys with which the fleet was loaded so far."""
         assert self.fleet.loaded is not None, "only a part of the fleet is ever loaded"
         return self.fleet.loaded
 
     def is_about_erased(self, fact: Fact) -> bool:
-        """Whether a fact is about an organization that is erased, or a subscription of nobody else:
-        what it says is not kept (docs/personal-data.md).
+        """Whether a fact is about an erased organization, or a subscription that belonged to erased
+        organizations only: its content is not stored (docs/personal-data.md).
         """
         match fact:
             case Notified(subscription=key):
@@ -100,8 +100,9 @@ class WorkingSet:
     async def find_plans_of_erased(
         self, conn: Connection, named: AbstractSet[SubscriptionKey]
     ) -> None:
-        """Find the subscriptions among `named` that only organizations had that are erased; whoever
-        ever had one is locked.
+        """Find the subscriptions among `named` that belonged to erased organizations only.
+
+        All organizations that ever had one of them are locked.
         """
         if not any(map(self._is_erased, self.locked)):
             return
@@ -111,9 +112,11 @@ class WorkingSet:
         }
 
     async def load_plans(self, conn: Connection) -> None:
-        """Add the plans of the locked organizations with their families, without a lock: to change
-        one that concerns an organization, one needs the organization's.  And whom these families
-        belong to, for a billing account of two organizations is no match.
+        """Add the plans of the locked organizations, with their families and the organizations that
+        hold these: a billing account that two organizations share is no match.
+
+        The plans need no lock: a transaction that changes a plan of an organization locks the
+        organization.
         """
         missing = await subscriptions.linked_to(conn, self.locked) - self.keys.subscriptions
         self.keys.plans |= self.locked
@@ -132,9 +135,10 @@ class WorkingSet:
         families: subscriptions.Families,
         named: AbstractSet[BillingAccount] = frozenset(),
     ) -> None:
-        """Add what is new of some families, and which billing accounts of theirs, or of those that
-        the batch names, are crowded.  That is asked after the families were read: these leave out
-        what is in an account that was crowded by then.
+        """Add families, and which of their billing accounts and of the `named` ones are crowded.
+
+        Crowded accounts must be read after the families, because families leave out the
+        subscriptions of an account that was crowded by then.
         """
         new = [each for each in families.registers if each.key not in self.keys.subscriptions]
         self.fleet.put(*new)
@@ -149,14 +153,14 @@ class WorkingSet:
         counted: AbstractSet[OrganizationId] = frozenset(),
         linked: AbstractSet[OrganizationId] = frozenset(),
     ) -> None:
-        """Add when the locked organizations were last in use; nothing more is counted for now.
+        """Lock and add the last activity of the locked organizations.
 
-        With the logins that are kept, where a sign-in may prove a plan: of those that have or had
-        plans, and those `linked` to one by the same batch.
+        Stored logins are added only for organizations for which a sign-in may prove a plan: those
+        that have or had plans, and those that the same batch links to one (`linked`).
 
-        Each of them may begin to watch its activity.  A worker that counts activity reads who
-        watches afterwards: so a login is either counted already, and found here, or decided on
-        there.
+        A decision of this transaction may begin to wait for a login.  A worker that counts activity
+        reads afterwards which organizations wait: so either it has counted the login already, and
+        this transaction reads it here, or it decides on the login itself.
         """
         self.fleet.seen.update(await activity.lock(conn, self.locked | counted))
         self.keys.activity |= self.locked | counted
@@ -165,27 +169,29 @@ class WorkingSet:
             self.fleet.seen.update(await activity.with_logins(conn, asked))
 
     def _asked_for_logins(self, linked: AbstractSet[OrganizationId]) -> set[OrganizationId]:
-        """Whose sign-ins may prove a plan: only beside a plan of its own another can match."""
+        """The organizations for which a sign-in may prove a plan: a plan can match only if the
+        organization has or had another one.
+        """
         fleet = self.fleet
         return {id_ for id_ in self.locked if id_ in linked or bool(fleet.linked_to(id_))}
 
     async def lock_safeguards(self, conn: Connection) -> None:
-        """Add the safeguards: the last of all locks."""
+        """Lock and add the safeguards; this must be the last lock."""
         self.fleet.safeguards = await safeguards.lock(conn)
         self.safeguards_locked = True
 
 
-# --- for news -------------------------------------------------------------------------------------
+# --- for inbound facts ----------------------------------------------------------------------------
 
 
 async def lock_for(
     conn: Connection, scope: BatchScope, counted: AbstractSet[OrganizationId] = frozenset()
 ) -> WorkingSet:
-    """Lock what a batch may change, and load all that its decisions look up.
+    """Lock what a batch may change, and load everything that its decisions read.
 
-    Changed may be: the subscriptions named and, through them and their families, the organizations
-    that hold them; the organizations named; and those that have a part in an email.  `counted` are
-    those whose activity the same transaction counts; all activity is locked at once, in one order.
+    It may change the named subscriptions and the organizations that hold these or their families,
+    the named organizations, and those with a part in a named email.  `counted`: organizations whose
+    activity the same transaction counts; all activity is locked at once, in one order.
     """
     loaded = WorkingSet()
     ids = set(scope.organizations)
@@ -208,10 +214,10 @@ async def lock_for(
 async def _lock_organizations(
     conn: Connection, loaded: WorkingSet, ids: set[OrganizationId], scope: BatchScope
 ) -> None:
-    """Lock these, and all that have a part in the emails of the batch.
+    """Lock organizations, and all others with a part in the emails of the batch.
 
-    Who has a part in an email may change while the locks are waited for, and cannot once all are
-    held: so it is asked again until it adds nobody.
+    The latter may change while this waits for locks, but not once all are held.  So they are read
+    again until no new one is found.
     """
     reactivated = scope.reactivated
     owners = scope.owners if reactivated else set()
@@ -239,8 +245,8 @@ def _owners(fleet: Fleet, ids: Iterable[OrganizationId]) -> set[EmailHash]:
 async def load_due(
     conn: Connection, claimed: Collection[Organization], policy: Policy, *, now: datetime
 ) -> WorkingSet:
-    """Load all that decisions on organizations look up that are claimed and due, and lock what they
-    share with others.  `policy` is the one in force.
+    """Load everything that decisions on claimed due organizations read, and lock what they share
+    with others.  `policy` is the one in force.
     """
     loaded = WorkingSet(locked={each.id for each in claimed})
     loaded.keys.organizations |= loaded.locked
@@ -261,13 +267,13 @@ async def load_due(
 async def _feeds(
     conn: Connection, ids: Collection[OrganizationId], policy: Policy, now: datetime
 ) -> Feeds:
-    """What decisions on the inactivity of these look at, from before the longest window on."""
+    """The days of the feeds for decisions on inactivity, as far back as the longest window."""
     since = (now - policy.inactivity.longest_window - timedelta(days=1)).date()
     feeds = await activity.feeds(conn, since=since)
     return replace(feeds, possible_use=await possible_use.read(conn, ids, since=since))
 
 
-# --- for those who only look ----------------------------------------------------------------------
+# --- for reports ----------------------------------------------------------------------------------
 
 
 async def read(
@@ -278,10 +284,11 @@ async def read(
     now: datetime,
     owners_of: Collection[OrganizationId] = (),
 ) -> Fleet:
-    """Some organizations with all that can be reported of them, without a lock; those that do not
-    exist are left out.  Within `database.one_moment` all of it is of one moment.
+    """Read some organizations with everything needed for reports, without a lock.
 
-    `owners_of`: with all organizations that have the same owner as one of these.
+    Unknown organizations are left out.  Consistent within `database.one_moment`.
+
+    `owners_of`: adds all organizations with the same owner as one of these.
     """
     asked = set(ids)
     if owners_of:
@@ -299,7 +306,7 @@ async def read(
     return loaded.fleet
 
 
-# --- writing it back ------------------------------------------------------------------------------
+# --- saving ---------------------------------------------------------------------------------------
 
 
 async def save(
@@ -308,7 +315,7 @@ async def save(
     changed_organizations: Collection[Organization],
     due_at: Mapping[OrganizationId, datetime | None],
 ) -> None:
-    """Write what was decided; all of it was locked by this transaction."""
+    """Write the changed values, all of which this transaction has locked."""
     if changed_subscriptions:
         await subscriptions.save(conn, changed_subscriptions)
     if changed_organizations:
