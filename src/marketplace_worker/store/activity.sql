@@ -1,7 +1,7 @@
--- Logins and API usage, coalesced: the newest of each and how many, per organization.
+-- Logins and API usage, aggregated by organization: the newest of each, and the counts.
 
 -- name: lock_offsets
--- How far each partition was read; locked, so that one record is counted by one worker.
+-- The read progress of each partition, locked, so that only one worker counts a record.
 -- $1 topics text[].  $2 partitions integer[], both sorted
 INSERT INTO activity_offsets AS known (topic, partition, next_offset, newest_at)
 SELECT topic, partition, 0, 'epoch'
@@ -10,7 +10,7 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = known.next_offset
 RETURNING topic, partition, next_offset, newest_at;
 
 -- name: offsets
--- How far each partition was read, by the key.
+-- The read progress of each partition, by the key.
 -- $1 topics text[].  $2 partitions integer[]
 SELECT topic, partition, next_offset, newest_at
 FROM unnest($1::text[], $2::integer[]) AS asked (topic, partition)
@@ -26,13 +26,13 @@ FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[])
 WHERE activity_offsets.topic = new.topic AND activity_offsets.partition = new.partition;
 
 -- name: newest_record_at
--- When Kafka was written to last, as far as its records' times can be believed; null: none is known.
--- One row a partition, all of which are read.
+-- The newest Kafka timestamp of the records read so far, ignoring those after $1; null: none.
+-- Reads all rows, one for each partition.
 -- $1 until timestamptz
 SELECT max(newest_at) FROM activity_offsets WHERE newest_at > 'epoch' AND newest_at <= $1;
 
 -- name: count
--- One row an organization, whatever the batch held of it; greatest() passes over null.
+-- One input row for each organization in the batch; greatest() ignores nulls.
 -- $1 organization_ids text[], sorted and distinct.  $2 last_login_at timestamptz[].
 -- $3 last_request_at timestamptz[].  $4 logins bigint[].  $5 requests bigint[]
 INSERT INTO activity AS known (organization_id, last_login_at, last_request_at, logins, requests)
@@ -45,9 +45,10 @@ SET last_login_at = greatest(known.last_login_at, excluded.last_login_at),
     requests = known.requests + excluded.requests;
 
 -- name: count_logins
--- Of each UTC day the first and the last login, as far back as is kept: the row of `activity`, which
--- `count` has just written and still locks, knows the newest.  The first login of a day also lets go
--- what is kept no longer; a later one only moves `last_at`.
+-- Stores the first and the last login of each UTC day, unless the day is older than the period
+-- kept.  The period ends with the newest login, in the row of `activity`, which `count` has just
+-- written and still locks.  The first login of a day also deletes days that are too old; a later
+-- one only updates `last_at`.
 -- $1 organization_ids text[].  $2 days date[], both sorted as the key, and distinct.
 -- $3 first_at timestamptz[].  $4 last_at timestamptz[].  $5 kept interval
 WITH counted AS (
@@ -70,7 +71,7 @@ WHERE login_days.organization_id = new.organization_id
   AND login_days.day < (activity.last_login_at AT TIME ZONE 'UTC' - $5::interval)::date;
 
 -- name: logins
--- The logins that are kept of some organizations, from a day of each on; along the key.
+-- The stored logins of some organizations, each from its own day on; by the key.
 -- $1 organization_ids text[].  $2 since date[]
 SELECT organization_id, array_agg(first_at) AS first_at, array_agg(last_at) AS last_at
 FROM unnest($1::text[], $2::date[]) AS wanted (organization_id, since)
@@ -79,7 +80,7 @@ WHERE login_days.day >= wanted.since
 GROUP BY organization_id;
 
 -- name: ensure
--- A row for each, so that there is one to lock.
+-- Inserts missing rows, so that there is a row to lock.
 -- $1 organization_ids text[], sorted and distinct
 INSERT INTO activity (organization_id, logins, requests)
 SELECT organization_id, 0, 0
@@ -87,8 +88,8 @@ FROM unnest($1::text[]) AS new (organization_id)
 ON CONFLICT (organization_id) DO NOTHING;
 
 -- name: lock
--- When each was last in use; locked in the order in which `count` takes them, so that nothing is
--- counted beside the decision that reads it.
+-- Locks and reads the last activity, in the order in which `count` locks, so that no activity is
+-- counted while a decision uses the result.
 -- $1 organization_ids text[], sorted and distinct
 SELECT organization_id, last_login_at, last_request_at
 FROM activity
@@ -103,7 +104,7 @@ FROM activity
 WHERE organization_id = ANY($1::text[]);
 
 -- name: save_feed_days
--- When a feed was heard; by partition, so that consumers of two do not wait for one another.
+-- When records of a feed arrived.  By partition, so that consumers do not wait for one another.
 -- $1 feeds text[].  $2 days date[].  $3 partitions integer[], all sorted as the key, and distinct.
 -- $4 first_at timestamptz[].  $5 last_at timestamptz[]
 INSERT INTO feed_days AS known (feed, day, partition, first_at, last_at)
@@ -114,8 +115,8 @@ SET first_at = least(known.first_at, excluded.first_at),
     last_at = greatest(known.last_at, excluded.last_at);
 
 -- name: feeds
--- Each feed's days from `since` on, over all partitions, and the last one before: of a feed that is
--- silent since, it tells when it was heard last.
+-- Each feed's days from $1 on, over all partitions, and the last day before: for a feed that has
+-- been silent since, this is when it was last received.
 -- $1 since date.  $2 feeds text[]
 SELECT asked.feed, heard.day, min(heard.first_at) AS first_at, max(heard.last_at) AS last_at
 FROM unnest($2::text[]) AS asked (feed)

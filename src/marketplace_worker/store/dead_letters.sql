@@ -1,8 +1,8 @@
--- What could not be read, with its bytes and the reason, and what became of it since.
--- Rows are locked by id, before anything else that the same transaction locks.
+-- Dead letters: records that could not be read, with their bytes, the reason and the status.
+-- Rows are locked in the order of their ids, before any other lock of the same transaction.
 
 -- name: append
--- A record delivered again is refused once.  Returns the places of those that are new.
+-- Ignores parts that are stored already.  Returns the places of the new ones.
 -- $1 topics text[].  $2 partitions integer[].  $3 offsets bigint[].  $4 parts integer[].
 -- $5 recorded_at timestamptz[].  $6 reasons text[].  $7 fields text[].  $8 group_ids text[].
 -- $9 counted boolean[].  $10 keys bytea[].  $11 values bytea[].  $12 headers text[].
@@ -26,11 +26,11 @@ ON CONFLICT ON CONSTRAINT dead_letters_position DO NOTHING
 RETURNING topic, partition, "offset", recorded_at, part;
 
 -- name: waiting
--- All that waits, in the order in which it was refused; along dead_letters_waiting alone.
+-- All waiting ones, in the order of refusal; an index-only scan of dead_letters_waiting.
 SELECT id FROM dead_letters WHERE status = 'waiting' ORDER BY id;
 
 -- name: waiting_of_group
--- The same of one group; along dead_letters_by_group alone.
+-- The same for one group; an index-only scan of dead_letters_by_group.
 -- $1 group_id text
 SELECT id FROM dead_letters WHERE group_id = $1 AND status = 'waiting' ORDER BY id;
 
@@ -39,7 +39,7 @@ SELECT id FROM dead_letters WHERE group_id = $1 AND status = 'waiting' ORDER BY 
 SELECT EXISTS (SELECT FROM dead_letters WHERE group_id = $1);
 
 -- name: lock
--- Those of these that still have one of these statuses, once whoever had them locked is done.
+-- Locks those among $1 that have one of the statuses when other transactions have released them.
 -- $1 ids bigint[].  $2 statuses text[]
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
@@ -70,7 +70,7 @@ WHERE id = ANY($1::bigint[])
 ORDER BY id;
 
 -- name: redriven
--- They were taken in.  The rows are locked by the caller.
+-- Marks redriven ones.  The rows are locked by the caller.
 -- $1 ids bigint[].  $2 by text.  $3 because text.  $4 at timestamptz
 UPDATE dead_letters
 SET status = 'redriven', attempts = attempts + 1,
@@ -78,7 +78,7 @@ SET status = 'redriven', attempts = attempts + 1,
 WHERE id = ANY($1::bigint[]);
 
 -- name: refused_again
--- They wait for another reason, or still for the same.  The rows are locked by the caller.
+-- Keeps them waiting, with a new reason or the same one.  The rows are locked by the caller.
 -- $1 ids bigint[].  $2 reasons text[].  $3 fields text[].  $4 group_ids text[].
 -- $5 by text.  $6 because text.  $7 at timestamptz
 UPDATE dead_letters
@@ -89,8 +89,7 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS new (id, reason
 WHERE dead_letters.id = new.id;
 
 -- name: lock_ids
--- The same without their bytes; in the order of `lock`, so that none of two operators waits for the
--- other for ever.
+-- Like `lock`, without the bytes; in the same order, so that two operators cannot deadlock.
 -- $1 ids bigint[].  $2 statuses text[]
 SELECT id FROM dead_letters
 WHERE id = ANY($1::bigint[]) AND status = ANY($2::text[])
@@ -98,14 +97,14 @@ ORDER BY id
 FOR UPDATE;
 
 -- name: discard
--- The rows are locked by the caller.  What was said to be no use stays so.
+-- The rows are locked by the caller.  `no_use` is never reset.
 -- $1 ids bigint[].  $2 no_use boolean.  $3 by text.  $4 because text.  $5 at timestamptz
 UPDATE dead_letters
 SET status = 'discarded', no_use = no_use OR $2, acted_by = $3, acted_because = $4, acted_at = $5
 WHERE id = ANY($1::bigint[]);
 
 -- name: groups
--- What waits, by group; the largest first.  Reads all that waits, along dead_letters_waiting.
+-- The waiting ones by group; the largest first.  Reads all waiting rows, by dead_letters_waiting.
 SELECT
     group_id, min(topic) AS topic, min(field) AS field, min(reason) AS reason,
     count(*) AS letters, count(*) FILTER (WHERE attempts > 1) AS retried,
@@ -116,7 +115,8 @@ GROUP BY group_id
 ORDER BY letters DESC, group_id;
 
 -- name: page
--- The newest of a status before an id.  Back along the key; of what waits, dead_letters_waiting.
+-- The newest with a status, below an id.  A backward scan of the key; of dead_letters_waiting for
+-- the status `waiting`.
 -- $1 status text.  $2 before_id bigint.  $3 limit bigint
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
@@ -127,7 +127,7 @@ ORDER BY id DESC
 LIMIT $3;
 
 -- name: page_of_group
--- The same of one group; back along dead_letters_by_group.
+-- The same for one group; a backward scan of dead_letters_by_group.
 -- $1 status text.  $2 before_id bigint.  $3 limit bigint.  $4 group_id text
 SELECT
     id, topic, partition, "offset", part, recorded_at, refused_at, reason, field, group_id, status,
@@ -138,7 +138,7 @@ ORDER BY id DESC
 LIMIT $3;
 
 -- name: delete_old
--- The oldest, whatever became of them; along dead_letters_by_age.  Returns how many.
+-- The oldest, with any status; by dead_letters_by_age.  Returns how many.
 -- $1 before timestamptz.  $2 limit bigint
 WITH gone AS (
     DELETE FROM dead_letters

@@ -1,7 +1,7 @@
--- The history: what each fact made of which organization.  Rows are only ever added.
+-- The outcome of each fact for each organization.  Rows are only inserted, never updated.
 
 -- name: append
--- In the order in which they are given.
+-- Inserts rows in the given order.
 -- $1 sources text[].  $2 message_ids text[].  $3 organization_ids text[].  $4 states_before text[].
 -- $5 states text[].  $6 policy_versions text[].  $7 events text[].  $8 decided_at timestamptz
 INSERT INTO decisions (
@@ -17,7 +17,8 @@ FROM unnest(
 ORDER BY place;
 
 -- name: canceled_since
--- Cancellations after a moment and up to another, of the whole fleet; by the index decisions_of_cancellations alone.
+-- The cancellations of all organizations after $1 and up to $2; an index-only scan of
+-- decisions_of_cancellations.
 -- $1 since timestamptz.  $2 until timestamptz
 SELECT count(*)
 FROM decisions

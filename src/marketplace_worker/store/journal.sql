@@ -1,16 +1,16 @@
--- The journal: every fact once, with what became of it and what it was told.  Rows are only ever
--- added, each chained to the one before it (chain.py); but see migrations/0003_recovery.sql.
+-- The journal: every fact once, with its outcome and its reading.  Rows are only inserted, each
+-- chained to the one before it (chain.py); migrations/0003_recovery.sql has the exceptions.
 
 -- name: known
--- Which of these messages were taken before; asked under the locks of their subjects, so that no
--- other worker can be taking the same.
+-- The messages that were processed before.  The caller has locked their subjects, so no other
+-- worker is processing the same messages.
 -- $1 sources text[].  $2 message_ids text[]
 SELECT source, message_id
 FROM journal
 JOIN unnest($1::text[], $2::text[]) AS asked (source, message_id) USING (source, message_id);
 
 -- name: facts
--- What these messages said, to compare it with what is said under their identity again.
+-- The stored facts of these messages, to compare them with later messages of the same identity.
 -- $1 sources text[].  $2 message_ids text[]
 SELECT source, message_id, fact
 FROM journal
@@ -18,9 +18,10 @@ JOIN unnest($1::text[], $2::text[]) AS asked (source, message_id) USING (source,
 WHERE fact IS NOT NULL;
 
 -- name: heads
--- The newest hash of each of these chains: of organizations, and of subscriptions' rows that name
--- no organization.  Under the locks of both nobody else can add to them.  What was told under
--- another spelling of an id, before migration 0008, is a chain of its own that has ended.
+-- The newest hash of each chain: of organizations, and of subscriptions' rows that name no
+-- organization.  The caller has locked both, so no other transaction can extend them.  Rows from
+-- before migration 0008 with another spelling of an id form their own chain, which is not
+-- continued.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
 SELECT '' AS marketplace, organization_id AS id, coalesce(
     (
@@ -49,7 +50,7 @@ SELECT marketplace, subscription_id, coalesce(
 FROM unnest($2::text[], $3::text[]) AS chain (marketplace, subscription_id);
 
 -- name: append
--- In the order in which they are given.
+-- Inserts rows in the given order.
 -- $1 sources text[].  $2 message_ids text[].  $3 kinds text[].  $4 organization_ids text[].
 -- $5 marketplaces text[].  $6 subscription_ids text[].  $7 occurred_at timestamptz[].
 -- $8 outcomes text[].  $9 positions text[].  $10 facts text[].  $11 readings text[].
@@ -74,8 +75,8 @@ FROM unnest(
 ORDER BY place;
 
 -- name: holds_ended
--- Holds that Support placed, that expire after a moment, and that do not stand, though nobody has
--- released or replaced them.  Reads the whole journal: rare, and an operator's.
+-- Holds placed by Support that expire after a moment and are not in force, though nobody released
+-- or replaced them.  Reads the whole journal; only for a rare command of operators.
 -- $1 after timestamptz
 SELECT
     placed.organization_id, placed.fact ->> 'hold' AS hold,
@@ -100,8 +101,8 @@ WHERE placed.kind = 'support_requested' AND placed.outcome = 'applied'
 ORDER BY placed.organization_id, expires_at;
 
 -- name: history
--- What happened to an organization: the facts that name it or one of its subscriptions, and those
--- that made anything of it; each with what it made of it, if anything.
+-- The history of an organization: the facts that name it or one of its subscriptions or that led to
+-- a decision on it; each with the decision, if any.
 -- $1 organization_id text.  $2 marketplaces text[].  $3 subscription_ids text[].
 -- $4 after_id bigint.  $5 limit bigint
 WITH concerning (id) AS (

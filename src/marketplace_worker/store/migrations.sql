@@ -1,8 +1,8 @@
--- Which migrations this database has had.
+-- The migrations that were applied to this database.
 
 -- name: as_owner
--- For this transaction, as the user who logged in: the worker's own role may change no table, and
--- cannot read those of a schema that is older than it.
+-- Uses the role of the login for this transaction: the worker's own role may not change tables, and
+-- cannot read tables of a schema that is older than the role.
 SET LOCAL ROLE NONE;
 
 -- name: encoding
@@ -17,11 +17,11 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 );
 
 -- name: unbound
--- A large index takes longer than any statement of the worker may.
+-- Building a large index takes longer than the worker's statement timeout.
 SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true);
 
 -- name: lock
--- One migrating process at a time, for this transaction.  (An arbitrary number of our own.)
+-- Allows one migrating process at a time, until the end of the transaction.  (An arbitrary number.)
 SELECT pg_advisory_xact_lock(7301900001);
 
 -- name: exists
@@ -32,6 +32,6 @@ SELECT version, name, checksum FROM schema_migrations ORDER BY version;
 
 -- name: record
 -- $1 version integer.  $2 name text.  $3 checksum text
--- One that was applied with an earlier text has now what that lacked.
+-- A row that exists was applied with an earlier text and has been amended.
 INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)
 ON CONFLICT (version) DO UPDATE SET checksum = excluded.checksum;

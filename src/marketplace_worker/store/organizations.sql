@@ -1,8 +1,8 @@
--- The organizations: one row each, locked by whoever decides on it.
--- Every statement takes its rows in the order of organization_id.
+-- The organizations, one row each, locked by the transaction that decides on it.
+-- Every statement locks its rows in the order of organization_id.
 
 -- name: ensure
--- A row for each, so that there is one to lock.
+-- Inserts missing rows, so that there is a row to lock.
 -- $1 organization_ids text[], sorted.  $2 documents text[]
 INSERT INTO organizations (organization_id, document, state, sequence)
 SELECT organization_id, document::jsonb, 'active', 0
@@ -25,8 +25,8 @@ FROM organizations
 WHERE organization_id = ANY($1::text[]);
 
 -- name: claim_due
--- Those whose moment has come, each for one worker only: the lock is the claim, and a crash gives
--- it back.  Nothing waits here, so the order of locking does not matter.
+-- Claims due organizations, each for one worker: the lock is the claim, and a crash releases it.
+-- The statement never waits for a lock, so the order of locks does not matter.
 -- $1 since timestamptz.  $2 now timestamptz.  $3 limit bigint
 SELECT organization_id, document, next_due_at
 FROM organizations
@@ -60,22 +60,23 @@ FROM unnest(
 WHERE organizations.organization_id = new.organization_id;
 
 -- name: watching
--- Which of these an activity of theirs may change at once.
+-- Those among $1 that may change at once when a login or an API request arrives.
 -- $1 organization_ids text[]
 SELECT organization_id
 FROM organizations
 WHERE watches_activity AND organization_id = ANY($1::text[]);
 
 -- name: erased
--- Along organizations_erased, which has nobody else.
+-- By the partial index organizations_erased.
 -- $1 organization_ids text[]
 SELECT organization_id
 FROM organizations
 WHERE document ->> 'erased_at' IS NOT NULL AND organization_id = ANY($1::text[]);
 
 -- name: meeting
--- Who has a part in the emails that a batch is about: whose deactivation locked one of them; and
--- who has the same owner as an organization that is to be reactivated, as stored or as told.
+-- The organizations with a part in the emails of a batch: those whose deactivation locked one of
+-- them, and those with the same owner as an organization that is to be reactivated, whether that
+-- owner is stored or named by the batch.
 -- $1 locked_emails text[].  $2 reactivated_ids text[].  $3 owner_emails text[]
 SELECT organization_id
 FROM organizations
@@ -91,14 +92,14 @@ FROM organizations
 WHERE owner_email = ANY($3::text[]);
 
 -- name: population
--- How many the guard's limit counts.
+-- The number of organizations from which the guard's limit is computed.
 SELECT count(*) FROM organizations WHERE created AND state <> 'deactivated';
 
 -- name: lock_withheld
 SELECT organization_id FROM organizations WHERE withheld ORDER BY organization_id FOR UPDATE;
 
 -- name: wake_withheld
--- Those whose step the guard withholds are looked at again.
+-- Makes organizations with a withheld step due now.
 -- $1 now timestamptz
 UPDATE organizations SET next_due_at = $1 WHERE withheld;
 
@@ -119,7 +120,7 @@ ORDER BY organization_id
 LIMIT $2;
 
 -- name: columns
--- What stands beside the documents.
+-- The columns besides the document.
 -- $1 organization_ids text[]
 SELECT organization_id, state, sequence, created, watches_activity, withheld, owner_email,
        locked_email, next_due_at
@@ -127,7 +128,7 @@ FROM organizations
 WHERE organization_id = ANY($1::text[]);
 
 -- name: due_until
--- Those of which anything may become by then, and those whose step is withheld.
+-- The organizations that become due by then, and those with a withheld step.
 -- $1 until timestamptz.  $2 after_id text.  $3 limit bigint
 SELECT organization_id
 FROM organizations
@@ -136,8 +137,8 @@ ORDER BY organization_id
 LIMIT $3;
 
 -- name: decided_from
--- Those of which anything was decided from a moment on, or that are to be looked at from then on.
--- Reads all rows, page by page: rare, and an operator's.
+-- The organizations with a decision or a due time at $1 or later.  Reads all rows, page by page;
+-- only for a rare command of operators.
 -- $1 since timestamptz.  $2 after_id text.  $3 limit bigint
 SELECT organization_id, document
 FROM organizations
@@ -156,7 +157,7 @@ ORDER BY organization_id
 LIMIT $3;
 
 -- name: recheck_now
--- Those that were to be looked at from a moment on are looked at now; in the order of the key.
+-- Makes due now those that are due at $2 or later; in the order of the key.
 -- $1 organization_ids text[].  $2 since timestamptz.  $3 now timestamptz
 WITH late AS (
     SELECT organization_id FROM organizations
@@ -168,7 +169,7 @@ UPDATE organizations SET next_due_at = $3 FROM late
 WHERE organizations.organization_id = late.organization_id;
 
 -- name: postpone
--- Only where it is still due: meanwhile another worker may have moved it.
+-- Only if it is still due: another worker may have decided on it meanwhile.
 -- $1 organization_id text.  $2 now timestamptz.  $3 next_due_at timestamptz
 UPDATE organizations
 SET next_due_at = $3

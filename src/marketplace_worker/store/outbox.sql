@@ -1,10 +1,10 @@
--- Messages decided but not yet known to be in Kafka.
--- Written only in the transaction that made them true; emptied only by the relay.
--- A message is in line (held_until is null), or is held: Kafka refused it, or one of its key before
--- it.  What was held never gets back into the line; it is sent from where it is.
+-- The outbox: messages that Kafka has not acknowledged yet.
+-- Rows are inserted by the transaction whose decisions they publish, and deleted only by the relay.
+-- A message is either in line (held_until is null) or held: Kafka refused it or an earlier message
+-- of its key.  A held message never returns to the line; `due` selects it for sending.
 
 -- name: append
--- In the order in which they are given.
+-- Inserts rows in the given order.
 -- $1 shards smallint[].  $2 topics text[].  $3 keys bytea[].  $4 values bytea[].
 -- $5 headers text[].  $6 written_at timestamptz
 INSERT INTO outbox (shard, topic, key, value, headers, written_at)
@@ -14,7 +14,7 @@ FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])
 ORDER BY place;
 
 -- name: topics
--- The topics of all messages in line; skips from topic to topic along outbox_in_line.
+-- The topics of all messages in line; a skip scan of outbox_in_line.
 WITH RECURSIVE topics (topic) AS (
     (SELECT topic FROM outbox WHERE held_until IS NULL ORDER BY topic LIMIT 1)
     UNION ALL
@@ -32,10 +32,10 @@ UNION
 SELECT topic FROM outbox WHERE held_until IS NOT NULL;
 
 -- name: lead
--- Those of these shards of a topic whose messages this transaction may send; until it ends, no
--- other may.  A relay that is frozen amid it is taken for dead sooner than others.
--- (The first number names this use of advisory locks.  Workers of before locked a shard of all
--- topics at once: it is shared, so that they and we keep out of each other's way.)
+-- Locks shards of a topic; returns those that this transaction may send until it ends.  It also
+-- shortens this transaction's idle timeout, so that a frozen relay loses its shards soon.
+-- (The first number identifies this use of advisory locks.  Workers of earlier versions lock a
+-- shard for all topics at once; the shared lock excludes them.)
 -- $1 topic text.  $2 shards integer[].  $3 text, for how many milliseconds it may be silent.
 SELECT shard, set_config('idle_in_transaction_session_timeout', $3, true)
 FROM unnest($2::integer[]) AS asked (shard)
@@ -43,14 +43,14 @@ WHERE pg_try_advisory_xact_lock(hashtextextended($1, shard))
     AND pg_try_advisory_xact_lock_shared(73019, shard);
 
 -- name: last_id
--- Of which server this is the outbox, and the highest id that was handed out in it: a sequence that
--- was never asked has its first one as its last value.
+-- When the server was started, which identifies it, and the highest id that was assigned.  (An
+-- unused sequence has its first value as its last one.)
 SELECT pg_postmaster_start_time() AS server, last_value - (NOT is_called)::integer AS id
 FROM outbox_id_seq;
 
 -- name: promising
--- The transactions that may have taken an id and not written it yet, or not committed it.  Each
--- locks the table before it takes one.
+-- The open transactions that may have taken an id and not yet committed its row.  Each locks the
+-- table before it takes an id.
 SELECT DISTINCT virtualtransaction
 FROM pg_locks
 WHERE locktype = 'relation'
@@ -61,10 +61,10 @@ WHERE locktype = 'relation'
     AND pid IS DISTINCT FROM pg_backend_pid();
 
 -- name: waiting
--- How many messages of a topic are in line, one more than the limit at most, and in which shards
--- these are; and the shards of those that are held until now.
--- One that is held for longer than any pause is due as well: the clock has gone back since.
--- $1 topic text.  $2 floors bigint[], of each shard: below it nothing is in line.  $3 limit bigint
+-- The number of messages of a topic in line, counted up to one above the limit, and their shards;
+-- and the shards with held messages that are due.
+-- A message held for longer than the longest pause is due as well: the clock has jumped back.
+-- $1 topic text.  $2 floors bigint[], of each shard: no id below is in line.  $3 limit bigint
 SELECT messages, shards, ARRAY(
     SELECT shard::integer
     FROM generate_series(0, cardinality($2::bigint[]) - 1) AS of_topic (shard)
@@ -100,12 +100,12 @@ FROM (
 ) AS counted;
 
 -- name: next_batch
--- The oldest in line of each of these shards of a topic, and whether a message of their key is
--- held.  No SKIP LOCKED: one transaction leads a shard, and skipping a locked row would send an
--- organization's second message before the first.
--- The three columns are compared as one, so that no other index will do than the one that they are.
--- $1 topic text.  $2 shards smallint[].  $3 floors bigint[], of each: below it nothing is in line.
--- $4 limit bigint, of each.  $5 limit bigint, of all: the oldest
+-- The oldest messages in line of each shard, and whether a message of their key is held.  Without
+-- SKIP LOCKED: one transaction leads a shard, and skipping a locked row would send an
+-- organization's second message before its first.
+-- The three columns are compared as one row, so that Postgres uses the index on exactly these.
+-- $1 topic text.  $2 shards smallint[].  $3 floors bigint[], of each: no id below is in line.
+-- $4 limit bigint, for each shard.  $5 limit bigint, for all: the oldest
 SELECT unsent.id, unsent.shard, topic, key, value, headers, EXISTS (
     SELECT FROM outbox AS held
     WHERE held.topic = $1 AND sha256(held.key) = sha256(unsent.key) AND held.held_until IS NOT NULL
@@ -124,9 +124,9 @@ ORDER BY unsent.id
 LIMIT $5;
 
 -- name: due
--- What is held until now, of each of these shards of a topic what is due for longest; and whether a
--- message of its key stands before it that is held for longer.
--- $1 topic text.  $2 shards smallint[].  $3 limit bigint, of each
+-- The held messages of each shard that are due, the longest due first; and whether an earlier
+-- message of the same key is held for longer.
+-- $1 topic text.  $2 shards smallint[].  $3 limit bigint, for each shard
 WITH due AS MATERIALIZED (
     SELECT held.id, held.key_hash
     FROM unnest($2::smallint[]) AS led (shard)
@@ -166,8 +166,8 @@ JOIN outbox ON outbox.id = due.id
 ORDER BY outbox.id;
 
 -- name: hold
--- What Kafka refused, each for so many seconds.
--- $1 ids bigint[].  $2 refusals integer[], how often by now.  $3 pauses double precision[]
+-- Holds messages that Kafka refused.
+-- $1 ids bigint[].  $2 refusals integer[], their numbers so far.  $3 pauses double precision[] (s)
 UPDATE outbox
 SET refusals = refused.refusals,
     held_until = clock_timestamp() + make_interval(secs => refused.pause_s)
@@ -175,12 +175,12 @@ FROM unnest($1::bigint[], $2::integer[], $3::double precision[]) AS refused (id,
 WHERE outbox.id = ANY($1::bigint[]) AND outbox.id = refused.id;
 
 -- name: hold_behind
--- Until what stands before them is sent.
+-- Holds messages until an earlier one of their key is sent.
 -- $1 ids bigint[]
 UPDATE outbox SET held_until = 'infinity' WHERE id = ANY($1::bigint[]);
 
 -- name: release
--- What stands behind these, which were held and are acknowledged: it is sent next.
+-- Makes the messages behind these due: these were held, and Kafka has acknowledged them.
 -- $1 ids bigint[]
 UPDATE outbox AS behind
 SET held_until = clock_timestamp()
@@ -191,13 +191,13 @@ WHERE sent.id = ANY($1::bigint[])
     AND behind.held_until = 'infinity';
 
 -- name: forget
--- $1 ids bigint[] that Kafka acknowledged, and no others
+-- $1 ids bigint[], acknowledged by Kafka
 DELETE FROM outbox WHERE id = ANY($1::bigint[]);
 
 -- name: oldest
--- The oldest promise in line, and how long ago it was written, in seconds.  By the primary key: of
--- all shards the lowest id, which is the oldest but for what was written at the same time.
--- $1 floor bigint: below it nothing is in line
+-- The oldest message in line, and its age in seconds.  By the primary key: the lowest id of all
+-- shards is the oldest one, except for messages written concurrently.
+-- $1 floor bigint: no id below is in line
 SELECT id, extract(epoch FROM clock_timestamp() - written_at)::float8 AS age_s
 FROM outbox
 WHERE id >= $1 AND held_until IS NULL
@@ -205,5 +205,5 @@ ORDER BY id
 LIMIT 1;
 
 -- name: held
--- How many messages Kafka has refused, and will be sent again.
+-- The number of messages that Kafka has refused and that will be sent again.
 SELECT count(*) FROM outbox WHERE held_until < 'infinity' AND refusals > 0;

@@ -11,5 +11,5 @@ ON CONFLICT (version) DO NOTHING;
 SELECT version, document FROM policies WHERE version = ANY($1::text[]);
 
 -- name: read_all
--- A handful: one for each release that changed a rule.
+-- A few rows: one for each version of the policy.
 SELECT version, document FROM policies;

@@ -1,4 +1,4 @@
--- What could not be read of the feeds of activity, and how many records a day had.
+-- Unreadable records of the activity feeds, and the number of records of each day.
 
 -- name: count
 -- $1 feeds text[].  $2 days date[].  $3 partitions integer[], all sorted as the key, and distinct.
@@ -10,8 +10,8 @@ FROM unnest($1::text[], $2::date[], $3::integer[], $4::bigint[])
 ON CONFLICT (feed, day, partition) DO UPDATE SET records = known.records + excluded.records;
 
 -- name: add
--- Records with parts that are new among the dead letters.  Where no such organization exists, the
--- record counts for its day too, once.
+-- Adds records with new dead letters.  If the organization in the key does not exist, the record
+-- also counts once among its day's records that name nobody.
 -- $1 topics text[].  $2 partitions integer[].  $3 offsets bigint[].  $4 recorded_at timestamptz[].
 -- $5 feeds text[].  $6 used_at timestamptz[].  $7 organization_ids text[].  $8 letters integer[]
 WITH added AS (
@@ -42,8 +42,8 @@ ORDER BY feed, (used_at AT TIME ZONE 'UTC')::date, partition
 ON CONFLICT (feed, day, partition) DO UPDATE SET nameless = known.nameless + excluded.nameless;
 
 -- name: forget
--- Those of these dead letters that still counted count no more: they are about to be redriven, or
--- said to be no use.  Their rows are locked by the caller.
+-- Stops counting dead letters that still count: they are about to be redriven, or discarded as no
+-- use.  Their rows are locked by the caller.
 -- $1 ids bigint[]
 WITH gone AS (
     SELECT topic, partition, "offset", recorded_at, count(*) AS letters
@@ -79,7 +79,7 @@ WHERE topic_days.feed = less.feed AND topic_days.day = less.day
   AND topic_days.partition = less.partition;
 
 -- name: named
--- The newest possible use of each feed by some organizations, from a moment on.
+-- The newest possible use of some organizations in each feed, from a moment on.
 -- $1 organization_ids text[].  $2 since timestamptz
 SELECT organization_id, feed, max(used_at) AS used_at
 FROM possible_use
@@ -87,7 +87,7 @@ WHERE organization_id = ANY($1::text[]) AND used_at >= $2
 GROUP BY organization_id, feed;
 
 -- name: days
--- The days, from one on, that had records that name nobody; over all partitions.
+-- The days, from $1 on, with records that name no organization; over all partitions.
 -- $1 since date.  $2 feeds text[]
 SELECT feed, day, sum(records)::bigint AS records, sum(nameless)::bigint AS nameless
 FROM topic_days
@@ -96,7 +96,7 @@ GROUP BY feed, day
 HAVING sum(nameless) > 0;
 
 -- name: delete_old
--- What no decision looks at any more; along possible_use_by_age.  Returns how many records.
+-- Records too old for any decision; by possible_use_by_age.  Returns how many records.
 -- $1 before timestamptz.  $2 limit bigint
 WITH days AS (
     DELETE FROM topic_days WHERE day < ($1::timestamptz AT TIME ZONE 'UTC')::date

@@ -1,4 +1,4 @@
--- What the topics say of each organization, beside what the database holds.
+-- The published records of each organization, gathered to compare them with the database.
 
 -- name: read
 -- $1 organization_ids text[]
@@ -15,9 +15,10 @@ ON CONFLICT (organization_id) DO UPDATE
 SET sequence = excluded.sequence, revision = excluded.revision, document = excluded.document;
 
 -- name: page
--- Those of which the topics hold more than the database, or say another state; along both keys.
--- `lost`: what closed it is not known here: no such event is in the history (its number may have
--- been used again since), and nobody has judged it since.
+-- The organizations for which the topics have higher numbers than the database, or another state;
+-- by both keys.
+-- `lost`: the published closure is unknown here: no such event is in the history (its number may
+-- have been reused), and nobody has judged it since.
 -- $1 after_id text.  $2 limit bigint
 SELECT
     told.document, coalesce(stored.created, false) AS created, stored.state,
@@ -64,12 +65,12 @@ LIMIT $2;
 SELECT count(*) FROM published;
 
 -- name: forget
--- All of it; it is what the topics hold.
+-- Deletes all rows; they can be gathered from the topics again.
 DELETE FROM published;
 
 -- name: beyond
--- Those of some organizations of which more was published than is stored.  (The worker's own numbers
--- stand in the safeguards.)
+-- Those among some organizations with published numbers above the stored ones.  (The numbers of the
+-- worker's own events are in the safeguards.)
 -- $1 organization_ids text[].  $2 sequences bigint[].  $3 revisions bigint[]
 SELECT told.organization_id
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS told (organization_id, sequence, revision)

@@ -1,9 +1,8 @@
--- Reads the journal of what belongs together, so that it can be replayed, and the checkpoints from
--- which a replay begins.
+-- Reads the journal of a replay group, and the checkpoints from which its replay starts.
 
 -- name: group
--- What lifecycle.families.replay_group defines; tests/store/test_families.py compares both.  Each
--- step goes along an index.
+-- The same as lifecycle.families.replay_group; tests/store/test_families.py compares both.  Each
+-- step uses an index.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[]
 WITH RECURSIVE replay_group (what, marketplace, id) AS (
     (
@@ -25,7 +24,8 @@ WITH RECURSIVE replay_group (what, marketplace, id) AS (
         WHERE replay_group.what = 'subscription'
           AND links.marketplace = replay_group.marketplace AND links.subscription_id = replay_group.id
         UNION ALL
-        -- Also an organization whose link is not in force, because it was erased when it arrived.
+        -- Also an organization whose link has no effect, because it was erased before the link
+        -- came.
         SELECT 'organization', '', entry.organization_id
         FROM journal AS entry
         WHERE replay_group.what = 'subscription'
@@ -99,8 +99,8 @@ FROM checkpoints
 JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, id) USING (marketplace, id);
 
 -- name: rows
--- The rows that name any of these organizations or subscriptions (in any spelling), or by which one
--- of these organizations was decided on; in their order.
+-- The rows that name any of these organizations or subscriptions (in any spelling) or led to a
+-- decision on one of these organizations; in order of id.
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[].
 -- $4 limit bigint
 SELECT
@@ -156,7 +156,7 @@ ORDER BY decided_at, id
 LIMIT $2;
 
 -- name: save_checkpoints
--- A checkpoint that covers later rows, which were not folded, goes on covering them.
+-- A checkpoint that already covers later rows is not moved back.
 -- $1 marketplaces text[].  $2 ids text[].  $3 documents text[].  $4 heads bytea[].
 -- $5 journal_id bigint.  $6 decided_at timestamptz
 INSERT INTO checkpoints (marketplace, id, document, head, journal_id, decided_at)
@@ -171,7 +171,7 @@ SET document = excluded.document,
     decided_at = greatest(checkpoints.decided_at, excluded.decided_at);
 
 -- name: retire
--- $1 ids bigint[] of rows that are folded into checkpoints or name nobody
+-- $1 ids bigint[] of rows that are folded into checkpoints or have no subject
 SELECT retire_journal($1::bigint[]);
 
 -- name: erase
@@ -182,7 +182,7 @@ SELECT erase_journal($1);
 SELECT coalesce(max(id), 0) FROM journal;
 
 -- name: rows_about
--- The estimate of the last ANALYZE: counting would read the whole table.
+-- The estimate of the last ANALYZE; counting would read the whole table.
 SELECT reltuples::bigint FROM pg_class WHERE oid = 'journal'::regclass;
 
 -- name: own
@@ -199,8 +199,8 @@ WHERE organization_id = $1
   );
 
 -- name: forget_beside
--- What stands of an organization and of its own subscriptions beside their documents, and what
--- could not be read of it.  (Of records whose key is not its id nobody can tell whose they are.)
+-- Deletes what is stored about an organization and its own subscriptions besides their documents,
+-- and its dead letters.  (Dead letters are found by the key: others cannot be attributed.)
 -- $1 organization_id text.  $2 keys bytea[]: as text, and as a JSON string.  $3 marketplaces text[].  $4 subscription_ids text[]
 WITH seen AS (
     DELETE FROM activity WHERE organization_id = $1
@@ -220,5 +220,6 @@ WHERE billing_accounts.marketplace = own.marketplace
   AND billing_accounts.subscription_id = own.subscription_id;
 
 -- name: lead
--- One worker at a time, for this transaction.  (The first number names this use of advisory locks.)
+-- One worker at a time, until its transaction ends.  (The first number identifies this use of
+-- advisory locks.)
 SELECT pg_try_advisory_xact_lock(73021, 0);

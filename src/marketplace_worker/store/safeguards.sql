@@ -1,4 +1,4 @@
--- What keeps the fleet from mass harm: one row, the last that any transaction locks.
+-- The protection against mass suspension: one row, the last lock of any transaction.
 
 -- name: read
 SELECT document FROM safeguards;

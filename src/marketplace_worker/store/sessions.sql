@@ -1,14 +1,14 @@
--- What a connection is made ready with, and whether it is one of its own.
+-- Prepares a connection, and checks whether it has its own session of the server.
 
 -- name: server_process
--- Who answers: not who was reached, where a pooler is between.
+-- The server process that answers.  With a pooler it is not the one that accepted the connection.
 SELECT pg_backend_pid();
 
 -- name: begin
 -- $1 statement_timeout text (ms).  $2 lock_timeout text (ms).
 -- $3 idle_in_transaction_session_timeout text (ms).  $4 role text
--- Here and not at the start of the session: poolers refuse such settings there, or pass over them.
--- Before the first migration there is no such role, nor anything to be done as it.
+-- These are not sent as startup parameters, because poolers refuse or ignore those.
+-- Before the first migration the role does not exist and is not needed.
 SELECT set_config('application_name', 'marketplace-worker', false),
        set_config('statement_timeout', $1, false),
        set_config('lock_timeout', $2, false),

@@ -1,9 +1,9 @@
--- Who keeps Postgres from removing what was deleted.
+-- Snapshots that keep Postgres from removing deleted rows.
 
 -- name: oldest_xmin_age
 -- How many transactions have begun since the oldest snapshot that is still held: by a session of
 -- this database or one that sends to a standby, by a replication slot, or by a prepared transaction.
--- All of this may be read by anybody.
+-- Every role may read these views.
 SELECT max(age(xmin))
 FROM (
     SELECT backend_xmin AS xmin

@@ -1,10 +1,10 @@
--- The registers of the marketplaces' subscriptions, the organizations they were linked to, and the
--- billing accounts that were reported of them.
--- Locks are taken by (marketplace, subscription_id), before those of the organizations.
+-- Subscriptions: their registers, the organizations they were linked to, and their billing
+-- accounts.  Rows are locked in the order of (marketplace, subscription_id), before those of
+-- organizations.
 
 -- name: ensure
--- A row for each, so that there is one to lock.  Also for a predecessor that was never reported: a
--- link to it, and the notification of its successor, then lock the same row.
+-- Inserts missing rows, so that there is a row to lock.  Also for a predecessor that was never
+-- reported, so that a link to it and a notification of its successor lock the same row.
 -- $1 marketplaces text[].  $2 subscription_ids text[], both sorted by key.  $3 documents text[]
 INSERT INTO subscriptions (marketplace, subscription_id, document)
 SELECT marketplace, subscription_id, document::jsonb
@@ -12,8 +12,9 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS new (marketplace, subscriptio
 ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 
 -- name: lock_accounts
--- Until the transaction ends.  An existing row is locked, though never changed.  Nothing in a crowded
--- account is decided on together, so reports of one do not wait for one another.
+-- Locks the rows of billing accounts until the transaction ends; existing rows are locked, but
+-- never changed.  Crowded accounts are skipped: their subscriptions are not decided on together, so
+-- notifications about them need not wait for one another.
 -- $1 numbers integer[].  $2 marketplaces text[].  $3 billing_accounts text[]
 INSERT INTO account_locks (number)
 SELECT DISTINCT told.number
@@ -27,11 +28,12 @@ ORDER BY told.number
 ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
--- What lifecycle.families.family defines; tests/store/test_families.py compares both.  A row is a
--- subscription or an account, so that each account is visited once.  The inner LIMIT finds out once
--- for each account, and not for each of its subscriptions, whether somebody may hold it.
+-- The same as lifecycle.families.family; tests/store/test_families.py compares both.  A row is a
+-- subscription or an account, so that each account is visited once.  The inner LIMIT makes Postgres
+-- check once for each account, not for each of its subscriptions, whether an organization may hold
+-- it.
 -- $1 marketplaces text[].  $2 subscription_ids text[].  $3 marketplaces text[].
--- $4 billing_accounts text[].  Of what the batch links, or reports as a successor:
+-- $4 billing_accounts text[].  Of what the batch links or reports as successors:
 -- $5 marketplaces text[].  $6 subscription_ids text[].  $7 marketplaces text[].
 -- $8 billing_accounts text[]
 WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
@@ -114,7 +116,8 @@ ORDER BY marketplace, subscription_id
 FOR UPDATE OF subscriptions;
 
 -- name: read
--- Without a lock: whoever changes one that concerns an organization needs the organization's.
+-- Without a lock: a transaction that changes a subscription of an organization locks the
+-- organization.
 -- $1 marketplaces text[].  $2 subscription_ids text[]
 SELECT document
 FROM subscriptions
@@ -137,7 +140,7 @@ JOIN unnest($1::text[], $2::text[]) AS wanted (marketplace, subscription_id)
     USING (marketplace, subscription_id);
 
 -- name: holders
--- The organizations to which any of these was ever linked, by a sign-up or by a proof.
+-- The organizations to which any of these was ever linked, by a sign-up or a proof.
 -- $1 marketplaces text[].  $2 subscription_ids text[]
 SELECT DISTINCT organization_id
 FROM links
@@ -163,15 +166,15 @@ WHERE subscriptions.marketplace = new.marketplace
   AND subscriptions.subscription_id = new.subscription_id;
 
 -- name: link
--- Also what a proof linked (lifecycle.md section 4).
+-- Also for links by a proof (lifecycle.md section 4).
 -- $1 organization_ids text[].  $2 marketplaces text[].  $3 subscription_ids text[], sorted
 INSERT INTO links (organization_id, marketplace, subscription_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: save_accounts
--- A row is never removed, as a register forgets nothing.  No match is looked for in a crowded account,
--- so subscriptions that are reported of it later need not be found by it.
+-- Rows are never deleted, like entries of registers.  Subscriptions of crowded accounts are not
+-- inserted, because no match is searched for there.
 -- $1 marketplaces text[].  $2 billing_accounts text[].  $3 subscription_ids text[], sorted
 INSERT INTO billing_accounts (marketplace, billing_account, subscription_id)
 SELECT marketplace, billing_account, subscription_id
@@ -193,11 +196,11 @@ CROSS JOIN LATERAL (
     SELECT FROM crowded_accounts AS known
     WHERE known.marketplace = asked.marketplace
       AND known.billing_account = asked.billing_account
-    LIMIT 1  -- for each by the key, however many there are
+    LIMIT 1  -- one lookup by the key for each account, however many rows there are
 ) AS crowded;
 
 -- name: record_crowded
--- Returns those that were not recorded before.
+-- Returns the newly recorded ones.
 -- $1 marketplaces text[].  $2 billing_accounts text[], sorted
 INSERT INTO crowded_accounts (marketplace, billing_account)
 SELECT * FROM unnest($1::text[], $2::text[])
