@@ -30,7 +30,7 @@ LARGE = ("growth", "scale_out")
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the benchmarks named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(EVERYDAY + LARGE))
     parser.add_argument("--large", action="store_true", help="the big ones")
@@ -46,12 +46,12 @@ def main() -> None:
     if unknown := set(groups) - {*EVERYDAY, *LARGE}:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     set_up_logs(sys.stderr, "warning")
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a new topic has no leader for a moment
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # new topics have no leader at first
     sys.exit(uvloop.run(_measure(groups, asked)))
 
 
 async def _measure(groups: Sequence[str], asked: argparse.Namespace) -> int:
-    """Measure group by group; returns how many failed, which costs the others nothing."""
+    """Measure group by group; returns how many failed.  A failure does not stop the others."""
     modules = {name: importlib.import_module(f"benchmarks.{name}") for name in groups}
     options = Options(asked.runs, asked.scale)
     rows: list[results.Row] = []

@@ -1,7 +1,6 @@
-"""What ours wrote, per subject, to be written again by the floor: the same rows, the same bytes.
+"""Captures the rows that `ours` wrote, per subject, so that `floor` can write the same bytes.
 
-Nothing here knows the tables' columns: they are asked for, so a change of the schema is the floor's
-at once.
+The tables' columns are read from the database, so the floor follows every change of the schema.
 """
 
 import pickle
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-if TYPE_CHECKING:  # for the floors, which read what was captured, and start faster without
+if TYPE_CHECKING:  # the floors import this module, and start faster without the stage
     from benchmarks.stage import Connection
 
 Values = tuple[Any, ...]
@@ -24,22 +23,22 @@ CHANGED = {
     "organizations": ("organization_id",),
     "subscriptions": ("marketplace", "subscription_id"),
 }
-"""With the columns of their keys."""
+"""The tables whose rows are changed, with the columns of their keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Those of a table that are written, with the types of their arrays."""
+    """The written columns of a table, with the types of their arrays."""
 
     table: str
     types: Mapping[str, str]
 
     def statement(self) -> str:
-        """Writes rows; its parameters are `arrays`."""
+        """The statement that writes rows; its parameters are `arrays`."""
         return self._update() if self.table in CHANGED else self._insert()
 
     def _insert(self) -> str:
-        """Append rows, in order."""
+        """The statement that inserts rows, in order."""
         named = ", ".join(self.types)
         values = ", ".join(self._value("new", name) for name in self.types)
         return (
@@ -48,7 +47,7 @@ class Columns:
         )
 
     def _update(self) -> str:
-        """Change rows, found by their keys."""
+        """The statement that updates rows, found by their keys."""
         keys = CHANGED[self.table]
         changed = ", ".join(
             f"{name} = {self._value('new', name)}" for name in self.types if name not in keys
@@ -77,7 +76,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of one subject: rows of `APPENDED` tables, and the new rows of `CHANGED` ones."""
+    """The rows written for one subject: new ones (`APPENDED`) and updated ones (`CHANGED`)."""
 
     organization: str
     rows: Mapping[str, Sequence[Values]]
@@ -85,21 +84,21 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """All that ours wrote.  A subject is a message's position, or an organization that was due."""
+    """All rows that `ours` wrote, by subject: a message's position, or a due organization."""
 
     columns: Mapping[str, Columns]
     written: Mapping[str, Written]
     safeguards: str
 
     def save(self, folder: Path) -> str:
-        """For a process that reads it; returns the file's path."""
+        """Write it to a file for another process; returns the file's path."""
         with tempfile.NamedTemporaryFile("wb", dir=folder, delete=False) as output:
             pickle.dump(self, output, pickle.HIGHEST_PROTOCOL)
         return output.name
 
     @classmethod
     def load(cls, file: str) -> "Captured":
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         with Path(file).open("rb") as saved:
             captured = pickle.load(saved)  # noqa: S301 - our own file
         assert isinstance(captured, cls)
@@ -108,9 +107,9 @@ class Captured:
     async def writer(
         self, connection: "Connection"
     ) -> Callable[[Sequence[Written]], Awaitable[None]]:
-        """What writes the rows of some subjects, in their order: a prepared statement a table.
+        """A function that writes the rows of some subjects, in order.
 
-        One statement for all of the tables was measured, and was slower (by a fifth).
+        It uses one prepared statement for each table; one for all tables was a fifth slower.
         """
         prepared = [
             (table, columns, await connection.prepare(columns.statement()))
@@ -127,13 +126,13 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """Where the appended tables ended before ours began."""
+    """The last rows of the appended tables before `ours` started."""
 
     last: Mapping[str, int]
 
     @classmethod
     async def of(cls, connection: "Connection") -> "Before":
-        """As it is now."""
+        """Read the last rows now."""
         return cls(
             {
                 table: await connection.fetchval(f"SELECT coalesce(max(id), 0) FROM {table}")
@@ -143,7 +142,7 @@ class Before:
 
 
 def written_of_each(captured: Captured) -> dict[str, dict[str, float]]:
-    """Rows and bytes of one subject, on average, by table."""
+    """Average number of rows and bytes per subject, by table."""
     subjects = captured.written.values()
     return {
         table: {
@@ -164,9 +163,9 @@ def written_of_each(captured: Captured) -> dict[str, dict[str, float]]:
 
 
 async def captured(connection: "Connection", before: Before, *, deadlines: bool) -> Captured:
-    """What was written since `before`.
+    """Read the rows written since `before`.
 
-    `deadlines`: subjects are organizations that were due; else messages.
+    `deadlines`: the subjects are due organizations; otherwise messages.
     """
     columns = {
         table: Columns(table, await _types(connection, table)) for table in (*APPENDED, *CHANGED)
@@ -207,7 +206,7 @@ async def _changed(
     journal: Sequence[asyncpg.Record],
     decisions: Mapping[Any, Sequence[asyncpg.Record]],
 ) -> tuple[dict[str, Values], dict[tuple[str, str], Values]]:
-    """The rows of the organizations and the subscriptions that the journal is about."""
+    """The rows of the organizations and subscriptions named by the new journal rows."""
     ids = [each["organization_id"] for decided in decisions.values() for each in decided]
     names = ", ".join(columns["organizations"].types)
     organizations = await connection.fetch(
@@ -239,7 +238,7 @@ async def _since(
 
 
 async def _types(connection: "Connection", table: str) -> dict[str, str]:
-    """The columns that are written, and their types."""
+    """The written columns of a table, and their types."""
     rows = await connection.fetch(
         "SELECT attname, format_type(atttypid, NULL) AS type FROM pg_attribute"
         " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"

@@ -1,8 +1,7 @@
-"""Fleets: one organization of a kind becomes what it is by the product's own steps; the others are
-copies of its rows, made by SQL.
+"""Builds fleets: the product's own steps create one organization of each kind, and SQL copies it.
 
-What is copied is consistent enough to be decided on: every id, in columns and documents, is the
-copy's own.  Not so the hashes of the journal's chain, which only `replay --verify` looks at.
+Copies are consistent enough for decisions: every id, in columns and documents, is the copy's own.
+Only the hashes of the journal's chain are wrong; nothing but `replay --verify` reads them.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction
 
 SEEDS_FROM = 90_000_000
-"""The numbers from here on are those of organizations that are copied."""
+"""Numbers from here on belong to the organizations that are copied."""
 
 TABLES = (
     "organizations",
@@ -43,7 +42,7 @@ FORGOTTEN = (
     "outbox",
     "dead_letters",
 )
-"""What the seeds leave behind that is nobody's: where records stood, and what was promised."""
+"""Rows of the seeds that belong to no organization: read positions and outgoing messages."""
 
 
 _SEED = """
@@ -57,8 +56,8 @@ FROM (
     LIMIT {newest}
 ) AS newest;
 """
-"""In the order in which they were written: a seed's table was never changed but by adding to it, or
-its order does not matter."""
+"""Copies rows in the order in which they were written: either the seed only inserted into the
+table, or the order is irrelevant."""
 
 _INSERT = """
 INSERT INTO {table} ({columns})
@@ -72,7 +71,7 @@ WHERE seed_row = {{row}};
 
 
 class _Clock:
-    """Stands where it is put."""
+    """A clock that the caller sets."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -81,7 +80,7 @@ class _Clock:
         return self.now
 
     def of_machine(self) -> datetime:
-        """The same, as the worker's own clock."""
+        """The time, for use as the worker's local clock."""
         return self.now
 
 
@@ -94,10 +93,10 @@ async def seed(
     first: int = SEEDS_FROM,
     news: bool = False,
 ) -> list[int]:
-    """Tell the product of one organization of each kind; returns their numbers, from `first` on.
+    """Create one organization of each kind with the product; returns their numbers, from `first`.
 
-    Everything happens at its own time, as it is told and as it falls due, up to `until` before now.
-    `news`: their news as well; what comes of these stays in the outbox.
+    Messages are ingested and deadlines fire at their own times, up to `until` before now.  `news`:
+    ingest also the measured notifications; their messages stay in the outbox.
     """
     clock = _Clock(now)
     numbers = [first + place for place, _ in enumerate(kinds)]
@@ -110,7 +109,7 @@ async def seed(
         for place, (number, kind) in enumerate(zip(numbers, kinds, strict=True)):
             for at, message in kind.told(number_of(number), now):
                 await _pass_time(worker, clock, at)
-                # An offset of its own: the position is all that some messages are known by.
+                # A unique offset: some messages are identified by their position only.
                 await ingest([_record(message, 1_000 * place + int(at.timestamp()), at)], worker)
             await _pass_time(worker, clock, now - until)
         await _forget(worker)
@@ -127,7 +126,7 @@ async def _forget(worker: Worker) -> None:
 
 
 async def _pass_time(worker: Worker, clock: _Clock, until: datetime) -> None:
-    """Let every deadline come at its own time."""
+    """Fire every deadline at its own time."""
     while True:
         due_at = await worker.pool.fetchval("SELECT min(next_due_at) FROM organizations")
         if due_at is None or due_at > until:
@@ -150,19 +149,19 @@ async def clone(
     tables: Sequence[str] = TABLES,
     journal_rows: int | None = None,
 ) -> None:
-    """Copy one organization, with all that belongs to it, under each of the `wanted` numbers.
+    """Copy one organization, with all that belongs to it, once for each of the `wanted` numbers.
 
     Args:
-        connection: to the database that has it.
-        number: which organization.
-        wanted: the numbers of the copies; its step is heeded.
-        tables: what is copied.
-        journal_rows: only so many rows of its journal, the newest; None for all.
+        connection: to its database.
+        number: the organization.
+        wanted: the numbers of the copies, a range with any step.
+        tables: the tables to copy.
+        journal_rows: how many of its newest journal rows to copy; None for all.
     """
     old, email = number_of(number), email_of(number)
     for table in tables:
         newest = journal_rows if table == "journal" else None
-        # In a table of its own, so that nothing reads what it writes.
+        # In a separate table, so that the copying statement does not read its own rows.
         await connection.execute(_SEED.format(table=table, old=old, newest=newest or "ALL"))
         rows = await connection.fetchval("SELECT count(*) FROM seed")
         columns = await _columns(connection, table)
@@ -170,18 +169,18 @@ async def clone(
         insert = _INSERT.format(
             table=table, columns=", ".join(columns), values=", ".join(values), wanted=wanted
         )
-        for row in range(rows):  # one by one: an organization's rows lie apart, as in life
+        for row in range(rows):  # one by one, so that an organization's rows are spread on disk
             await connection.execute(insert.format(row=row + 1))
         await connection.execute("DROP TABLE seed")
 
 
 def email_of(number: int) -> str:
-    """The hash of a seed's owner's address."""
+    """The hash of the email address of a seed's owner."""
     return email_hasher(EMAIL_KEY.encode())(owner(number_of(number)))
 
 
 async def _columns(connection: Connection, table: str) -> dict[str, str]:
-    """Those that are written, and their types."""
+    """The written columns of a table, and their types."""
     rows: list[asyncpg.Record] = await connection.fetch(
         "SELECT column_name::text, data_type::text FROM information_schema.columns"
         " WHERE table_schema = 'public' AND table_name = $1 AND is_identity = 'NO'"
@@ -192,7 +191,7 @@ async def _columns(connection: Connection, table: str) -> dict[str, str]:
 
 
 def _copied(name: str, kind: str, old: str, email: str) -> str:
-    """An expression of a copy's column."""
+    """The SQL expression for a column of a copy."""
     if kind not in {"text", "json", "jsonb"}:
         return name
     numbered = f"replace({name}::text, '{old}', number)"

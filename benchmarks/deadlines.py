@@ -1,7 +1,7 @@
-"""`deadlines`: 100,000 organizations due at once for their suspension, with an open guard.
+"""`deadlines`: 100,000 organizations due for suspension at the same time, with an open guard.
 
-All of them are due; as long as a run through all of them takes longer than some seconds, the first
-of them are measured, in the order in which they are claimed.
+If a run through all of them takes more than a few seconds, only the first ones are measured, in the
+order in which they are claimed.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -20,11 +20,11 @@ NAIVE_ORGANIZATIONS = 150
 PREFIX = "out."
 WANTED = "0.5 of floor, 12 x naive"
 TABLES = tuple(table for table in cloning.TABLES if table != "decisions")
-"""Without the history, which nobody reads: to copy it takes longer than all else."""
+"""Without the history, which is not read here: copying it takes longer than everything else."""
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """One row."""
+    """Measure all contenders; returns one row."""
     organizations = options.size(ORGANIZATIONS, least=4_000)
     count = min(organizations, options.size(MEASURED, least=1_000))
     await stage.template("deadlines", partial(_build, organizations=organizations))

@@ -1,6 +1,6 @@
-"""Fleets of any size, of every kind of organization, for what is measured of large ones.
+"""Builds fleets of any size with all kinds of organizations, to measure the effect of size.
 
-Few of a fleet are spoken of in one run; who they are is spread over all of it, as in life.
+One run concerns few organizations, which are spread over the whole fleet, as in production.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -14,19 +14,19 @@ from benchmarks.workloads import ACTIVE, DUE, NOTIFIED, Kind, number_of, organiz
 from marketplace_worker.settings import Settings
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
-"""When what is due is due, until somebody has it due: the moment itself is derived anew."""
+"""The stored due time until `make_due` sets it; the worker derives the real one again."""
 
 SPOKEN_OF = 0.3
 LEAVING = 0.2
-"""Which shares of a fleet can be notified of (a sixth of each kind), and can be made due."""
+"""Shares of a fleet: organizations for notifications (a sixth of each kind); those to make due."""
 
 TOLD_MORE = 12
-"""How many notifications a paying organization had since it joined: so the journal has ten rows an
-organization in the whole fleet."""
+"""How many notifications a paying organization has received; with them the journal has ten rows per
+organization on average."""
 
 
 def _told_more(number: str, now: datetime) -> Sequence[tuple[datetime, Message]]:
-    """Of an active organization: each day the news that its license is there still."""
+    """Daily notifications that an active organization's license is unchanged."""
     told = list(ACTIVE.told(number, now))
     began_at, (topic, key, value) = told[-1]
     for day in range(1, TOLD_MORE + 1):
@@ -43,29 +43,29 @@ def _seconds(moment: datetime) -> bytes:
 PAYING = Kind("paying", _told_more, ACTIVE.news)
 
 DUE_SINCE = timedelta(hours=24)
-"""For how long the suspension of the `DUE` was due when they are made: it is not told to come."""
+"""How long ago the suspension of the `DUE` was due when they are built, without having fired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """So many organizations, by number: those that are spoken of, those that leave, the others."""
+    """A fleet by numbers: organizations for notifications, then those to make due, then others."""
 
     size: int
 
     @property
     def spoken_of(self) -> int:
-        """How many can be notified of: a multiple of the kinds."""
+        """How many organizations can get notifications: a multiple of the number of kinds."""
         return int(self.size * SPOKEN_OF) // len(NOTIFIED) * len(NOTIFIED)
 
     @property
     def leaving(self) -> int:
-        """How many can be made due."""
+        """How many organizations can be made due."""
         return int(self.size * LEAVING)
 
     def sample(self, count: int) -> Sequence[int]:
-        """Numbers of organizations that can be notified of, spread over them, equally of each kind.
+        """Numbers of organizations for notifications, evenly spread, equally many of each kind.
 
-        Whatever the fleet's size, the same count gives the same mix.
+        The mix depends only on the count, not on the fleet's size.
         """
         kinds = len(NOTIFIED)
         stride = max(1, self.spoken_of // max(kinds, count))
@@ -76,12 +76,12 @@ class Fleet:
         ]
 
     def leaving_sample(self, count: int) -> Sequence[int]:
-        """Numbers of organizations that can be made due, spread over them."""
+        """Numbers of organizations that can be made due, evenly spread."""
         first, stride = self.spoken_of, max(1, self.leaving // count)
         return range(first, first + min(count, self.leaving) * stride, stride)
 
     async def build(self, connection: Connection, settings: Settings) -> None:
-        """Make it, in a database in which there is only the schema (`stage.template`)."""
+        """Build the fleet in a database that has only the schema (`stage.template`)."""
         now = datetime.now(UTC)
         *notified, paying = await seed(settings, (*NOTIFIED, PAYING), now)
         [due] = await seed(
@@ -101,7 +101,7 @@ class Fleet:
 
 
 def news(number: int, at: datetime, run: int) -> Message:
-    """A notification of an organization of `sample`; of each run another, for the journal."""
+    """A notification of an organization of `sample`; its identity differs in each run."""
     kind = NOTIFIED[number % len(NOTIFIED)]
     topic, key, value = kind.news(number_of(number), at)
     for same, other in (
@@ -114,8 +114,8 @@ def news(number: int, at: datetime, run: int) -> Message:
 
 @asynccontextmanager
 async def without_indexes(connection: Connection) -> AsyncIterator[None]:
-    """While inside no table has an index, nor a constraint that needs one, nor is it vacuumed; to
-    write millions.
+    """Drop indexes and their constraints and disable autovacuum until the block is left, to insert
+    millions of rows.
     """
     tables = await connection.fetch(
         "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
@@ -148,7 +148,7 @@ async def without_indexes(connection: Connection) -> AsyncIterator[None]:
 
 
 async def save(connection: Connection, numbers: Sequence[int]) -> None:
-    """Remember how organizations stand, with their subscriptions, for `restore`."""
+    """Save organizations and their subscriptions for `restore`."""
     ids = [organization(number_of(number)) for number in numbers]
     await connection.execute(
         "CREATE TABLE saved_organizations AS"
@@ -165,7 +165,7 @@ async def save(connection: Connection, numbers: Sequence[int]) -> None:
 
 
 async def restore(connection: Connection) -> None:
-    """Have all that was saved stand as it did, and what is promised forgotten."""
+    """Restore everything saved, and empty the outbox."""
     for table, key in (
         ("organizations", ("organization_id",)),
         ("subscriptions", ("marketplace", "subscription_id")),
@@ -189,7 +189,7 @@ async def restore(connection: Connection) -> None:
 
 
 async def make_due(connection: Connection, numbers: Sequence[int]) -> None:
-    """Have organizations of `leaving_sample` due now."""
+    """Make organizations of `leaving_sample` due now."""
     await connection.execute(
         "UPDATE organizations SET next_due_at = now() WHERE organization_id = ANY($1::text[])",
         [organization(number_of(number)) for number in numbers],

@@ -1,7 +1,7 @@
-"""What the floors share: a job from the command line, a consumer, and the clock of a run.
+"""Shared code of the floors: the job from the command line, a consumer, and the timing of a run.
 
-A floor is the least code that does the same reading and writing by hand.  It has no rule, no
-validation, no retry and no log; what it writes was captured from ours, byte for byte.
+A floor is the least code that does the same reads and writes.  It has no rules, no validation, no
+retries and no log; the rows that it writes were captured from `ours`.
 """
 
 import json
@@ -16,7 +16,7 @@ import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-if TYPE_CHECKING:  # the stage, with all of the product, takes long to import
+if TYPE_CHECKING:  # the stage imports the whole product, which takes long
     from benchmarks.stage import Connection
 
 Job = dict[str, Any]
@@ -24,25 +24,25 @@ Measure = Callable[[Job], Coroutine[Any, Any, dict[str, Any]]]
 
 
 def main(measure: Measure) -> None:
-    """Do the job of the command line, and print what was measured."""
+    """Run the job of the command line, and print the result."""
     sys.stdout.write(json.dumps(uvloop.run(measure(json.loads(sys.argv[1])))) + "\n")
 
 
 @dataclass(slots=True)
 class DecisionClock:
-    """From the first piece of work to the last, by the clock and by the processor."""
+    """Measures wall-clock and processor time from the first piece of work to the last."""
 
     began: float = 0.0
     began_cpu: float = 0.0
     done: int = 0
 
     def begin(self) -> None:
-        """Does nothing but the first time."""
+        """Start the measurement; only the first call has an effect."""
         if not self.began:
             self.began, self.began_cpu = perf_counter(), process_time()
 
     def result(self) -> dict[str, Any]:
-        """What a contender answers."""
+        """The measured times, as a contender reports them."""
         seconds = perf_counter() - self.began
         cpu_s = process_time() - self.began_cpu
         return {"rate": self.done / seconds, "cpu_s": cpu_s}
@@ -50,7 +50,7 @@ class DecisionClock:
 
 @asynccontextmanager
 async def connected(job: Job) -> AsyncIterator["Connection"]:
-    """The job's database."""
+    """A connection to the job's database."""
     connection = await asyncpg.connect(job["dsn"], server_settings={"timezone": "UTC"})
     try:
         yield connection
@@ -61,7 +61,7 @@ async def connected(job: Job) -> AsyncIterator["Connection"]:
 async def consume(
     job: Job, take: Callable[[list[ConsumerRecord]], Awaitable[None]]
 ) -> dict[str, Any]:
-    """Take the job's number of records in batches of its size; each is committed when taken."""
+    """Process the job's number of records in batches of its size; commit after each batch."""
     consumer = AIOKafkaConsumer(
         *job["topics"],
         bootstrap_servers=job["kafka"],

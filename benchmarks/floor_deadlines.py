@@ -1,11 +1,9 @@
-"""The floor of `deadlines`: one statement that claims what is due, one that reads, one a table that
-writes.
+"""The floor of `deadlines`: one statement that claims, one that reads, and one write per table.
 
-It claims, as ours does, a batch of due organizations, locks their activity, reads their links,
-subscriptions and the newest rows of their chains, and locks the safeguards; and it writes what was
-captured of ours for each organization: rows of journal, history and outbox, the organization's
-document; and the safeguards' row.  It leaves out: every rule, the guard's counting, hashing,
-encoding, the log.
+Like `ours` it claims a batch of due organizations, locks their activity, reads their links,
+subscriptions and the newest rows of their chains, and locks the safeguards.  It writes the rows
+captured for each organization (journal, history, outbox, the organization's document) and the
+safeguards' row.  It leaves out all rules, the guard's counts, hashing, encoding and the log.
 """
 
 from typing import Any
@@ -37,7 +35,7 @@ FOR UPDATE OF a
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Decide on so many due organizations."""
+    """Process the job's number of due organizations."""
     captured = Captured.load(job["captured"])
     clock = DecisionClock()
     async with connected(job) as connection:

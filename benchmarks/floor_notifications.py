@@ -1,11 +1,10 @@
-"""The floor of `notifications`: `getmany`, `orjson.loads`, a statement that reads, one a table that
-writes.
+"""The floor of `notifications`: `getmany`, `orjson.loads`, one read, and one write per table.
 
-It reads and locks, as ours does, each message's organization, subscription and activity, and reads
-its link and the newest row of the journal's chain; and it writes what was captured of ours for the
-message at that position: rows of journal, history and outbox, the organization's and the
-subscription's documents.  It leaves out: validation, translation, families of subscriptions and
-their accounts, whether a message was taken before, every rule, hashing, encoding, the log.
+Like `ours` it reads and locks each message's organization, subscription and activity, and reads its
+link and the newest row of the journal's chain.  It writes the rows captured for the message at that
+position: journal, history, outbox, the documents of organization and subscription.  It leaves out
+validation, translation, families of subscriptions and their accounts, deduplication, all rules,
+hashing, encoding and the log.
 """
 
 from typing import Any
@@ -35,7 +34,7 @@ FOR UPDATE OF o, s, a
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Take in so many notifications."""
+    """Process the job's number of notifications."""
     captured = Captured.load(job["captured"])
     plan = list(captured.columns["subscriptions"].types)
     marketplace, subscription = plan.index("marketplace"), plan.index("subscription_id")

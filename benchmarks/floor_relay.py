@@ -1,8 +1,8 @@
 """The floor of `relay`: read a batch, `send` all of it and gather, delete it, commit.
 
-It reads, sends and deletes the same rows as ours, with the same producer: idempotent where the
-broker has that, `acks=all`, the same compression.  It leaves out: shards and who leads them, what
-becomes of a message that is not acknowledged, reading each row's headers (it knows them), the log.
+It reads, sends and deletes the same rows as `ours`, with the same producer: idempotent if the
+broker supports that, `acks=all`, the same compression.  It leaves out shards and their leaders, the
+handling of unacknowledged messages, parsing each row's headers (it knows them) and the log.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ FORGET = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Send all that is in the outbox."""
+    """Send all messages of the outbox."""
     producer = AIOKafkaProducer(
         bootstrap_servers=job["kafka"],
         acks="all",

@@ -1,9 +1,9 @@
 """The floor of `usage`: `getmany`, `orjson.loads`, one statement a batch, commit.
 
-It adds the requests of a batch up by organization and writes, as ours does, one row of `activity`
-for each, one of `feed_days` for each partition and day, and one of `activity_offsets` for each
-partition.  It leaves out: validation of the envelope, whether a record was counted before, which
-organizations watch their activity, stopped topics, dead letters, the log.
+Like `ours` it sums the requests of a batch by organization and writes one row of `activity` for
+each, one of `feed_days` for each partition and day, and one of `activity_offsets` for each
+partition.  It leaves out the validation of the envelope, deduplication, organizations that watch
+their activity, stopped topics, dead letters and the log.
 """
 
 from datetime import datetime
@@ -40,7 +40,7 @@ SET last_request_at = greatest(known.last_request_at, excluded.last_request_at),
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Take in so many usage events."""
+    """Process the job's number of usage events."""
     async with connected(job) as connection:
         write = await connection.prepare(WRITE)
 

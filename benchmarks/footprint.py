@@ -1,6 +1,6 @@
-"""What the worker weighs: its memory under load, its start, and what it imports.
+"""Measures the worker's memory under load, its start time and its import time.
 
-There is nothing to compare these with: the figures are to be below a bound.
+There is no contender to compare with; each figure has an upper bound.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ PORT = f"{PREFIX}HTTP_PORT"
 
 CUSTOMERS = 2_500
 USES = 30_000
-"""How many usage events come together with what is told of the customers."""
+"""How many usage events are sent together with the other messages."""
 
 MEMORY_RUNS = 1
 LOOK_EVERY_S = 0.01
@@ -41,7 +41,7 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
     loads = min(MEMORY_RUNS, options.runs)
     memory, starts = [], []
     for number in range(options.runs):
-        # What a load left in Kafka, the next start must not find.
+        # A new prefix for each load, so that the next start finds no records of the last one.
         prefix = f"footprint-{min(number, loads)}."
         if number <= loads:
             await stage.topics(prefix)
@@ -74,11 +74,11 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
 
 
 async def _nothing(connection: Connection, settings: Settings) -> None:
-    """A database in which there is only the schema."""
+    """Add nothing: the database has only the schema."""
 
 
 async def _ready(port: int) -> None:
-    """Wait until the worker says that it is, as a probe would ask."""
+    """Wait until the worker's readiness probe succeeds."""
     while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -93,7 +93,9 @@ async def _ready(port: int) -> None:
 
 
 async def _load(stage: Stage, prefix: str, worker: Worker, options: Options) -> None:
-    """New customers, their notifications and their end, among usage events; until all is out."""
+    """Send new customers, their notifications and cancellations, and usage events; wait until all
+    resulting messages are sent.
+    """
     now = datetime.now(UTC)
     customers = options.size(CUSTOMERS, least=100)
     numbers = [number_of(number) for number in range(customers)]
@@ -107,7 +109,7 @@ async def _load(stage: Stage, prefix: str, worker: Worker, options: Options) -> 
 
 
 async def _import_s() -> float:
-    """How long a new process takes to import the command, the interpreter's own start aside."""
+    """How long a new process takes to import the command, without the interpreter's own start."""
     program = (
         "from time import perf_counter as now; began = now(); "
         f"import {MODULE}; print(now() - began)"
@@ -120,9 +122,9 @@ async def _import_s() -> float:
 
 
 async def most_expensive(module: str, count: int = EXPENSIVE) -> Mapping[str, float]:
-    """The packages whose modules take longest to import, in milliseconds of their own.
+    """The packages whose own modules take longest to import, with milliseconds.
 
-    As `python -X importtime` tells it, which makes each import somewhat slower.
+    Measured by `python -X importtime`, which makes each import somewhat slower.
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-X", "importtime", "-c", f"import {module}", stdout=DEVNULL, stderr=PIPE

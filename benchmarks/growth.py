@@ -1,9 +1,9 @@
-"""Whether a message costs as much in a large fleet as in a small one.
+"""Measures whether a message costs more in a large fleet than in a small one.
 
-Fleets of 10,000, 100,000 and 1,000,000 organizations, with ten journal rows each, are worked on in
-turns: the same number of notifications is taken in, the same number of organizations is due, and
-what came of both is relayed.  Who is concerned is spread over the whole fleet.  After each run what
-it changed is as before, but for the journal and the history, which only grow.
+Fleets of 10,000, 100,000 and 1,000,000 organizations, with ten journal rows each, are processed in
+turn: each run ingests the same number of notifications, fires the same number of deadlines and
+relays the resulting messages, for organizations spread over the whole fleet.  After each run its
+changes are undone, except in the journal and the history, which only grow.
 """
 
 import sys
@@ -32,8 +32,7 @@ from marketplace_worker.store.queries import queries
 
 SIZES = (10_000, 100_000, 1_000_000)
 NOTIFIED_OF, FIRED = 3_000, 2_000
-"""How many notifications and how many due organizations there are in a run; of the smallest fleet
-that is all."""
+"""Numbers of notifications and due organizations per run; in the smallest fleet these are all."""
 
 WANTED = "at most 1.3"
 
@@ -43,18 +42,17 @@ COLORS = ("#2a78d6", "#d98c3f", "#5b9a5b")
 POPULATION_RUNS = 5
 
 RUNS = count(1)
-"""The runs of all fleets are numbered: the journal takes no message twice."""
+"""Numbers the runs of all fleets, so that messages have new identities in each run."""
 
 
 @dataclass(slots=True)
 class Grown:
-    """A fleet of one size, and what was measured of it; by work and in the order of the runs.
+    """A fleet of one size and its measurements, by workload and in the order of the runs.
 
-    `per_s`: how many were done a second.  `cpu_ms`: what one of them cost the worker and Postgres
-    together, in milliseconds of a processor; `postgres_cpu_ms`: Postgres alone.  `population_ms`:
-    how long the one statement takes that counts the whole fleet; ticks ask for it where the guard's
-    limit may be near, not here.
-    `row_bytes`: what a row of each table takes, its part of the indexes included.
+    `per_s`: messages or organizations per second.  `cpu_ms`: processor time for each, of worker and
+    Postgres together, in ms; `postgres_cpu_ms`: of Postgres alone.  `population_ms`: duration of
+    the only statement that counts the whole fleet, in ms; ticks run it when the guard's limit may
+    be near, which does not happen here.  `row_bytes`: bytes per row of each table, with indexes.
     """
 
     fleet: Fleet
@@ -67,7 +65,7 @@ class Grown:
     postgres_cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, work: str, pace: BatchSizer, worker_s: float, postgres_s: float) -> None:
-        """What one run came to, with the seconds of a processor that it took."""
+        """Add the result of one run, with the processor time that it took, in seconds."""
         self.per_s[work].append(pace.rate)
         self.cpu_ms[work].append(1_000 * (worker_s + postgres_s) / pace.done)
         self.postgres_cpu_ms[work].append(1_000 * postgres_s / pace.done)
@@ -77,7 +75,7 @@ class Grown:
 
 
 async def measure(stage: Stage, options: Options) -> list[results.Row]:
-    """Ingest, deadlines and relay in each of the fleets."""
+    """Measure ingest, deadlines and relay in each of the fleets."""
     sizes = [options.size(each, least=100 * 10**place) for place, each in enumerate(SIZES)]
     smallest = Fleet(sizes[0])
     sample = smallest.sample(min(NOTIFIED_OF, smallest.spoken_of))
@@ -110,7 +108,7 @@ async def _population_ms(connection: Connection) -> float:
 
 
 async def _row_bytes(connection: Connection) -> dict[str, float]:
-    """By the statistics that are fresh since the fleet was built."""
+    """Bytes per row by table, from the statistics collected after the fleet was built."""
     rows = await connection.fetch(
         "SELECT relname AS name, pg_total_relation_size(oid) / reltuples AS bytes FROM pg_class"
         " WHERE relname = ANY($1::text[]) AND reltuples > 0",
@@ -120,7 +118,7 @@ async def _row_bytes(connection: Connection) -> dict[str, float]:
 
 
 async def _run(stage: Stage, grown: Grown, notified: int, fired: int) -> None:
-    """One run of all three works, in a fleet that is as it was built."""
+    """Run all three workloads once, in a fleet in its initial state."""
     number = next(RUNS)
     prefix = f"growth-{number}."
     now = datetime.now(UTC)
@@ -153,7 +151,7 @@ async def _run(stage: Stage, grown: Grown, notified: int, fired: int) -> None:
 
 
 def _cpu_s(stage: Stage, worker: Worker) -> tuple[float, float]:
-    """The worker's and Postgres'."""
+    """The processor time of the worker and of Postgres, in seconds."""
     return cpu_s(worker.pid), cpu_s_under(stage.folder / "postgres")
 
 
@@ -167,7 +165,7 @@ async def _connected(stage: Stage, template: str) -> AsyncIterator[Connection]:
 
 
 def _rows(stage: Stage, grown: Sequence[Grown]) -> Iterator[results.Row]:
-    """Of the smallest fleet its rates, of the others what a message costs beside it."""
+    """Rates for the smallest fleet; for the others the cost of a message relative to it."""
     first, *larger = grown
     for work, unit in WORKS.items():
         yield results.row(
@@ -191,7 +189,9 @@ def _rows(stage: Stage, grown: Sequence[Grown]) -> Iterator[results.Row]:
 
 
 def _times_cpu(grown: Grown, first: Grown, work: str) -> float | None:
-    """None where a run in the smallest fleet ended before the kernel counted 10 ms of it."""
+    """Processor time relative to the smallest fleet; None if a run there took less than the
+    kernel's resolution of 10 ms.
+    """
     if not all(first.cpu_ms[work]):
         return None
     return round(median(_times(grown.cpu_ms[work], first.cpu_ms[work])), 2)
@@ -214,12 +214,12 @@ def _details(grown: Grown, work: str) -> dict[str, Any]:
 
 
 def _times(these: Sequence[float], those: Sequence[float]) -> list[float]:
-    """How often those go into these, run by run: the machine changes between runs."""
+    """The ratios of `these` to `those`, run by run, because the machine changes between runs."""
     return [this / that for this, that in zip(these, those, strict=True)]
 
 
 def plot(rows: Sequence[results.Row], file: Path) -> None:
-    """The cost of each work over the size of the fleet, beside that in the smallest."""
+    """Plot each workload's cost, relative to the smallest fleet, over the size of the fleet."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
     for work, color in zip(WORKS, COLORS, strict=True):

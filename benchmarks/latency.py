@@ -1,8 +1,9 @@
-"""How long from a notification's arrival in Kafka to the event that it makes, readable by others.
+"""Measures the latency from sending a notification to receiving the resulting event.
 
-One worker with all its loops and default settings.  The clock starts when a notification is handed
-to the producer, so its own way to Kafka counts, and stops when a consumer of the lifecycle topic
-has the first event of that organization; both are of one process, which does nothing else.
+One worker runs all its loops with default settings.  The measurement starts when a notification is
+handed to the producer, so that its way to Kafka counts, and ends when a consumer of the lifecycle
+topic receives the first event of that organization.  Producer and consumer are in one process,
+which does nothing else.
 """
 
 import asyncio
@@ -31,16 +32,16 @@ LOOPS = ("ingest", "deadlines", "relay", "retention")
 
 LOAD_PER_S, IDLE_PER_S = 500, 5
 WARM_UP_S, WINDOW_S, IDLE_S = 2.0, 2.0, 6.0
-"""The worker begins cold; the load is then measured in windows, each of which is a run."""
+"""After a warm-up, latency under load is measured in windows, each of which counts as a run."""
 
 PATIENCE_S = 120.0
 
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Takes the time of each organization's first event after its notification.
+    """Measures the time from each organization's notification to its first event.
 
-    `sent_at` and `took_s` go by organization, in seconds of `perf_counter`.
+    `sent_at` and `took_s`: by organization, in seconds of `perf_counter`.
     """
 
     producer: AIOKafkaProducer
@@ -50,7 +51,7 @@ class Stopwatch:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, numbers: Sequence[int], per_s: float) -> None:
-        """Notify of these organizations, evenly over time, whatever becomes of them."""
+        """Send a notification for each, evenly over time, without waiting for events."""
         began = perf_counter()
         for place, number in enumerate(numbers):
             await asyncio.sleep(max(0.0, began + place / per_s - perf_counter()))
@@ -60,7 +61,7 @@ class Stopwatch:
             await self.producer.send(PREFIX + topic, value, key=key)
 
     async def listen(self) -> None:
-        """Hear events until cancelled."""
+        """Receive events until cancelled."""
         while True:
             heard = await self.consumer.getmany(timeout_ms=1_000)
             at = perf_counter()
@@ -72,9 +73,9 @@ class Stopwatch:
             self.heard.set()
 
     async def all_of(self, numbers: Sequence[int]) -> list[float]:
-        """What each of these took, in milliseconds, once all are through.
+        """Wait for the events of all these organizations; returns the latencies in milliseconds.
 
-        Raises `TimeoutError` where some are not.
+        Raises `TimeoutError` if some are missing.
         """
         async with asyncio.timeout(PATIENCE_S):
             while any(number not in self.took_s for number in numbers):
@@ -84,7 +85,7 @@ class Stopwatch:
 
 
 async def measure(stage: Stage, options: Options) -> list[results.Row]:
-    """Latency nearly idle, and at 500 notifications a second."""
+    """Measure the latency nearly idle, and at 500 notifications per second."""
     window, warm = int(LOAD_PER_S * WINDOW_S), int(LOAD_PER_S * WARM_UP_S)
     idle = max(10, int(IDLE_PER_S * IDLE_S * min(1.0, options.scale)))
     count = warm + idle + window * options.runs
@@ -138,7 +139,7 @@ def _row(stage: Stage, work: str, runs: Sequence[Sequence[float]], wanted: str) 
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """So many percent of the values are at most this."""
+    """The value that `percent` percent of the values do not exceed."""
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
@@ -163,7 +164,7 @@ async def _stopwatch(stage: Stage) -> AsyncIterator[Stopwatch]:
 
 
 def plot(rows: Sequence[results.Row], file: Path) -> None:
-    """Median, 99 % and the longest of each load."""
+    """Plot median, 99th percentile and maximum for each load."""
     figure = Figure(figsize=(7, 2.2), layout="constrained")
     axes = figure.subplots()
     names = [row.work.removeprefix("p99, ") for row in rows]

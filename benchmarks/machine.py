@@ -1,7 +1,4 @@
-"""What the operating system tells of processes: their memory and their time on the processors.
-
-From /proc, so on Linux alone.
-"""
+"""Reads memory and processor times of processes from /proc (Linux only)."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +9,7 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory_mb(pid: int) -> float:
-    """The most memory that a process ever had resident, in MB of 10^6 bytes."""
+    """A process's peak resident memory, in MB of 10^6 bytes."""
     for line in (PROC / str(pid) / "status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -20,18 +17,18 @@ def peak_memory_mb(pid: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """How long a process has worked, and those of its children that have ended, in seconds."""
+    """Processor time of a process and of its children that have ended, in seconds."""
     _, _, fields = _stat(pid)
     return sum(int(each) for each in fields[11:15]) / TICKS_A_SECOND
 
 
 def memory_mb() -> int:
-    """How much this machine has, in MB of 2^20 bytes."""
+    """The machine's memory, in MB of 2^20 bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
 def machine_cpu_s() -> float:
-    """How long all processors together have worked since the machine started, in seconds."""
+    """Busy time of all processors together since the machine started, in seconds."""
     user, nice, system, _idle, _waiting, *interrupts = (
         int(each) for each in (PROC / "stat").read_text().splitlines()[0].split()[1:9]
     )
@@ -39,8 +36,8 @@ def machine_cpu_s() -> float:
 
 
 def cpu_s_under(folder: Path) -> float:
-    """The same of all processes together that were started with a path below a folder, and of
-    their descendants: of the server that keeps its data there.
+    """Processor time, in seconds, of all processes with a path below `folder` on their command
+    line, and of their descendants: of the server that keeps its data there.
     """
     processes = {pid: parent for pid, parent, _ in _all()}
     roots = {pid for pid in processes if _works_below(pid, folder)}
@@ -49,7 +46,7 @@ def cpu_s_under(folder: Path) -> float:
         try:
             if _descends(pid, roots, processes):
                 total += cpu_s(pid)
-        except OSError:  # it has ended, and its parent has its time
+        except OSError:  # it has ended; its time is included in its parent's
             continue
     return total
 
@@ -80,7 +77,7 @@ def _all() -> Iterator[tuple[int, int, list[str]]]:
 
 
 def _stat(pid: int) -> tuple[int, int, list[str]]:
-    """The process, its parent, and the fields from the state on: `proc_pid_stat(5)` less three."""
-    # The name may hold spaces and brackets, so what follows the last one is counted.
+    """Pid, parent's pid, and the fields from the state on: number in `proc_pid_stat(5)` less 3."""
+    # The name may contain spaces and brackets, so the fields are counted from the last bracket.
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return pid, int(fields[1]), fields

@@ -1,4 +1,4 @@
-"""Lets contenders take turns: ours, floor, naive, ours, floor, naive, …"""
+"""Runs contenders in turn: ours, floor, naive, ours, floor, naive, …"""
 
 import asyncio
 import json
@@ -24,35 +24,33 @@ RUNS = 5
 CONTENDER_S_MAX = 240.0
 
 RUN_S_MAX = 5.0
-"""How long a run of ours may take: where it would take longer, less work is measured."""
+"""The longest run of `ours`; if it would take longer, less work is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much is measured.  `runs`: of each contender; `scale`: of all sizes, 1 being those of the
-    issue.
-    """
+    """How much to measure.  `runs`: per contender.  `scale`: factor for all sizes."""
 
     runs: int = RUNS
     scale: float = 1.0
 
     def size(self, number: int, *, least: int = 1) -> int:
-        """A number of messages or organizations at this scale."""
+        """A number of messages or organizations, multiplied by the scale."""
         return max(least, round(number * self.scale))
 
 
 Contender = Callable[[], Awaitable[float]]
-"""Does the work once, from the same beginning as all others; returns its rate."""
+"""Does the work once, from the same initial state as all others; returns its rate."""
 
 
 class ContenderFailed(Exception):
-    """A contender's process ended without a figure; with what it said."""
+    """A contender's process ended without a result; the message has its output."""
 
 
 async def taking_turns(contenders: Mapping[str, Contender], runs: int) -> dict[str, list[float]]:
-    """Each contender's figures, in the order of its runs.
+    """Run the contenders in turn; returns each one's rates, in the order of its runs.
 
-    In turns, so that what disturbs the machine for a while disturbs all of them.
+    In turn, so that a temporary disturbance of the machine affects all of them.
     """
     figures: dict[str, list[float]] = defaultdict(list)
     for _ in range(runs):
@@ -63,9 +61,9 @@ async def taking_turns(contenders: Mapping[str, Contender], runs: int) -> dict[s
 
 
 async def process(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a contender that is a module of ours, as a process of its own; returns what it measured.
+    """Run a contender's module in its own process; returns its result.
 
-    The job is given as JSON on its command line; it answers with one line of JSON.
+    The job is passed as JSON on the command line; the process prints one line of JSON.
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, json.dumps(job),
@@ -87,9 +85,9 @@ async def process(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Ours:
-    """The product's own command, of which one loop works on a copy of a template.
+    """The product's own command, running one loop on a copy of a template database.
 
-    `event`, `counted`: which line of its log tells of its work, and in which field how much.
+    `event`, `counted`: the log event of a batch, and its field with the amount of work.
     """
 
     stage: Stage
@@ -100,17 +98,17 @@ class Ours:
     counted: str
     count: int
     batch: int = 0
-    """How much a batch held on average, the last time."""
+    """Average size of a batch in the last run."""
     cpu_ms: list[float] = field(default_factory=list)
-    """How long the worker's process worked for each of `count`, run by run."""
+    """Processor time of the worker for each of `count`, in ms, run by run."""
 
     async def __call__(self) -> float:
-        """Work once, from the beginning."""
+        """Do the work once, on a new copy of the template; returns the rate."""
         async with self.stage.database(self.template) as dsn:
             return (await self.work(dsn, self.count)).rate
 
     async def work(self, dsn: str, count: int) -> BatchSizer:
-        """Work once in a database that is left as it is then."""
+        """Do the work once in an existing database, without cleaning up."""
         place = self.stage.place(dsn, self.prefix)
         async with working(place, [self.loop]) as worker:
             await worker.until("worker_started")
@@ -123,10 +121,10 @@ class Ours:
 
 
 async def capture(ours: Ours, *, deadlines: bool = False) -> Captured:
-    """What ours writes: it works once for that, which is not measured; `ours.count` is made less
-    where that took too long.
+    """Capture the rows that `ours` writes, in a run that is not measured.
 
-    `deadlines`: subjects are organizations that were due; else messages.
+    Reduces `ours.count` if the run took too long.  `deadlines`: the subjects are due organizations;
+    otherwise messages.
     """
     async with ours.stage.database(ours.template) as dsn:
         connection = await asyncpg.connect(dsn)
@@ -141,19 +139,19 @@ async def capture(ours: Ours, *, deadlines: bool = False) -> Captured:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A floor or a naive contender: a module that is run as a process, beside `ours`."""
+    """A floor or a naive contender: a module that runs in its own process."""
 
     ours: Ours
     module: str
     count: int
     topics: Callable[[Topics], Sequence[str]] = lambda _: ()
     template: str = ""
-    """The same as ours where none is given."""
+    """If empty, the template of `ours`."""
     captured: str = ""
     cpu_ms: list[float] = field(default_factory=list)
 
     async def __call__(self) -> float:
-        """Work once, from the beginning, in batches as ours takes them."""
+        """Do the work once, in batches as large as those of `ours`; returns the rate."""
         stage = self.ours.stage
         async with stage.database(self.template or self.ours.template) as dsn:
             place = stage.place(dsn, self.ours.prefix)
@@ -184,7 +182,7 @@ def compared(
     rivals: Mapping[str, Rival],
     **details: object,
 ) -> Row:
-    """The row of a group that has one."""
+    """The row of a group that has only one."""
     name = ours.template
     contenders: dict[str, Ours | Rival] = {"ours": ours, **rivals}
     done = {name: each.count for name, each in contenders.items()}

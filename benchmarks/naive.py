@@ -1,8 +1,8 @@
-"""What the naive contenders share: what a competent engineer writes in an afternoon.
+"""Shared code of the naive contenders: what a competent engineer writes in an afternoon.
 
-FastStream, pydantic, asyncpg: one message, one handler, one transaction with a statement a row, the
-events published one by one, each waited for, then the acknowledgement.  Its tables are simple, and
-its own.  Nothing of it is made slow on purpose; nothing is batched.
+With FastStream, pydantic and asyncpg: one message, one handler, one transaction with a statement
+for each row; then the events are published one by one, waiting for each; then the message is
+acknowledged.  It has its own simple tables.  Nothing is slow on purpose; nothing is batched.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from benchmarks.floor import DecisionClock, Job
 
-if TYPE_CHECKING:  # the naive has nothing of the product
+if TYPE_CHECKING:  # the naive contenders import nothing of the product
     from benchmarks.stage import Connection
     from marketplace_worker.settings import Settings
 
@@ -59,7 +59,7 @@ CREATE TABLE history (
 
 
 class Event(BaseModel):
-    """What is published: a CloudEvent."""
+    """A published CloudEvent."""
 
     specversion: str = "1.0"
     id: str
@@ -74,7 +74,7 @@ class Event(BaseModel):
 def events(
     kinds: tuple[str, ...], organization: str, at: datetime, row: dict[str, Any]
 ) -> list[Event]:
-    """One of each kind, each with how the organization stands."""
+    """One event of each kind, each with the organization's state."""
     return [
         Event(id=str(uuid4()), type=f"naive.{kind}.v1", subject=organization, time=at, data=row)
         for kind in kinds
@@ -82,7 +82,7 @@ def events(
 
 
 class Finish:
-    """Counts what is done, and tells when it is enough."""
+    """Counts finished pieces of work up to the job's number, and measures the time."""
 
     def __init__(self, count: int) -> None:
         self.clock = DecisionClock()
@@ -90,20 +90,20 @@ class Finish:
         self._reached = asyncio.Event()
 
     def step(self) -> None:
-        """One more is done."""
+        """Count one finished piece of work."""
         self.clock.done += 1
         if self.clock.done == self._count:
             self.result = self.clock.result()
             self._reached.set()
 
     async def reached(self) -> dict[str, Any]:
-        """Wait until enough is done; returns what was measured."""
+        """Wait until the number is reached; returns the measured times."""
         await self._reached.wait()
         return self.result
 
 
 def broker(job: Job) -> KafkaBroker:
-    """As its documentation begins; what it publishes is compressed as ours."""
+    """A broker as in FastStream's documentation, with the same compression as `ours`."""
     return KafkaBroker(
         job["kafka"],
         compression_type=job["compression"],
@@ -113,7 +113,7 @@ def broker(job: Job) -> KafkaBroker:
 
 
 def subscription(job: Job) -> dict[str, Any]:
-    """The arguments of a subscriber that loses nothing."""
+    """The arguments of a subscriber that loses no messages."""
     return {
         "group_id": job["group"],
         "auto_offset_reset": "earliest",
@@ -123,7 +123,7 @@ def subscription(job: Job) -> dict[str, Any]:
 
 @asynccontextmanager
 async def pooled(job: Job) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """The job's database."""
+    """A pool of connections to the job's database."""
     async with asyncpg.create_pool(job["dsn"], min_size=1, max_size=4) as pool:
         yield pool
 
@@ -131,7 +131,7 @@ async def pooled(job: Job) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
 async def fill(
     connection: "Connection", _: "Settings", *, organizations: int, due: bool = False
 ) -> None:
-    """Its tables, with a fleet: each organization has a plan on each marketplace."""
+    """Create its tables and a fleet, in which each organization has a plan on each marketplace."""
     await connection.execute(SCHEMA)
     await connection.execute(
         "INSERT INTO customers (organization_id, state, due_at)"

@@ -1,5 +1,5 @@
-"""The naive `deadlines`: claim one due organization, move it, write its history, publish; over and
-over.  It publishes as many events as ours promises.
+"""The naive `deadlines`: claims one due organization at a time, updates it, writes its history and
+publishes.  It publishes as many events as `ours`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ SUSPENDED = (
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Decide on so many due organizations."""
+    """Process the job's number of due organizations."""
     finish, broker = naive.Finish(job["count"]), naive.broker(job)
     async with naive.pooled(job) as pool, broker:
         await broker.start()

@@ -1,8 +1,8 @@
-"""The naive `notifications`: a subscriber for each marketplace; of each notification one
-transaction, then three events, each published and waited for.
+"""The naive `notifications`: one subscriber for each marketplace; for each notification one
+transaction, then three events, published one after the other.
 
-It knows only the notifications that it is given, has no timeline and no order of events: what ended
-is canceled, and what is active again is reinstated.
+It handles only the notifications of the benchmark and has no timelines: a subscription that ended
+is canceled, one that is active again is reinstated.
 """
 
 import base64
@@ -47,7 +47,7 @@ class AwsNotification(BaseModel):
 
 
 class SnsBody(BaseModel):
-    """What stands as JSON text in SNS's envelope."""
+    """The JSON text in SNS's envelope."""
 
     action: str
     customer: str = Field(alias="customer-identifier")
@@ -74,7 +74,7 @@ class Entitlement(BaseModel):
 
 
 class GoogleNotification(BaseModel):
-    """What stands in Pub/Sub's message."""
+    """The data of Pub/Sub's message."""
 
     event_id: str = Field(alias="eventId")
     event_type: str = Field(alias="eventType")
@@ -91,7 +91,7 @@ class AzureNotification(BaseModel):
 
 
 class Notified(BaseModel):
-    """Any marketplace's, in our words."""
+    """A notification of any marketplace, translated."""
 
     id: str
     marketplace: str
@@ -101,7 +101,7 @@ class Notified(BaseModel):
 
 
 def of_aws(told: AwsNotification) -> Notified:
-    """From either of AWS's forms."""
+    """Translate either of AWS's formats."""
     if told.detail is not None and told.id is not None and told.time is not None:
         agreement = told.detail.agreement
         ended = agreement.status is not None
@@ -120,7 +120,7 @@ def of_aws(told: AwsNotification) -> Notified:
 
 
 def of_google(push: GooglePush) -> Notified:
-    """From Google's envelope."""
+    """Translate Google's envelope."""
     told = GoogleNotification.model_validate_json(base64.b64decode(push.message.data))
     return Notified(
         id=told.event_id,
@@ -132,7 +132,7 @@ def of_google(push: GooglePush) -> Notified:
 
 
 def of_azure(told: AzureNotification) -> Notified:
-    """From Azure's call."""
+    """Translate Azure's webhook call."""
     return Notified(
         id=told.id,
         marketplace="azure",
@@ -145,7 +145,7 @@ def of_azure(told: AzureNotification) -> Notified:
 async def take(
     pool: "asyncpg.Pool[asyncpg.Record]", broker: KafkaBroker, topic: str, told: Notified
 ) -> None:
-    """One notification: the transaction, and what is published of it."""
+    """Process one notification: its transaction and its events."""
     async with pool.acquire() as connection, connection.transaction():
         plan = await connection.fetchrow(
             "SELECT organization_id, status FROM plans"
@@ -194,7 +194,7 @@ async def take(
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Take in so many notifications."""
+    """Process the job's number of notifications."""
     finish, broker = naive.Finish(job["count"]), naive.broker(job)
     aws, google, azure = job["topics"]
     arguments = {"ack_policy": AckPolicy.MANUAL, **naive.subscription(job)}

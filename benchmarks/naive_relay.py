@@ -1,4 +1,4 @@
-"""The naive `relay`: read the oldest row, publish it and wait, delete it, commit; over and over."""
+"""The naive `relay`: for each message, read the oldest row, publish, wait, delete and commit."""
 
 import json
 from base64 import b64decode
@@ -9,7 +9,7 @@ from benchmarks.floor import Job, main
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Send so many messages."""
+    """Send the job's number of messages."""
     finish, broker = naive.Finish(job["count"]), naive.broker(job)
     async with naive.pooled(job) as pool, broker:
         await broker.start()

@@ -1,4 +1,4 @@
-"""The naive `usage`: a subscriber that takes one event, and adds it to its organization's row."""
+"""The naive `usage`: a subscriber that adds one event at a time to its organization's row."""
 
 from datetime import datetime
 from typing import Any
@@ -12,13 +12,13 @@ from benchmarks.floor import Job, main
 
 
 class Data(BaseModel):
-    """What a usage event tells."""
+    """The data of a usage event."""
 
     requests: int = 1
 
 
 class UsageEvent(BaseModel):
-    """A CloudEvent of usage."""
+    """A usage event, as a CloudEvent."""
 
     id: str
     source: str
@@ -29,7 +29,7 @@ class UsageEvent(BaseModel):
 
 
 async def measure(job: Job) -> dict[str, Any]:
-    """Take in so many usage events."""
+    """Process the job's number of usage events."""
     finish, broker = naive.Finish(job["count"]), naive.broker(job)
     async with naive.pooled(job) as pool:
 

@@ -1,8 +1,8 @@
-"""What twice the neighbourhood costs a decision, and twice the parts the reading of a value.
+"""Measures how the cost of a decision grows with the related subscriptions and organizations.
 
-Processor time, in one process and without I/O, of the functions that the worker calls, in the
-neighbourhoods in which `tests/unit/test_growth.py` counts instructions (lifecycle.md section 10,
-invariant 12).
+Also how the cost of reading a value grows with its parts.  Processor time of the worker's own
+functions, in one process and without I/O, on the same inputs for which `tests/unit/test_growth.py`
+counts instructions (lifecycle.md section 10, invariant 12).
 """
 
 import json
@@ -30,13 +30,13 @@ TRIES = 3
 WANTED = "at most 2.4"
 
 AT_MOST_HOLDERS = ("organizations_of_an_account", "former_organizations_of_an_account")
-"""Of more organizations than `HOLDERS_MAX` nothing is looked at, and nothing would grow."""
+"""These have at most `HOLDERS_MAX` organizations: beyond it no more are read, so no cost grows."""
 
 Work = Callable[[int], Callable[[], object]]
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """A row for each; the servers are only there."""
+    """Measure each input; returns a row for each.  The servers are not used."""
     works: dict[str, tuple[Work, int]] = {
         name.replace("_", " "): (
             lambda count, make=make: make(count).decide,  # type: ignore[misc]
@@ -74,7 +74,7 @@ def _reading(make: Callable[[int], object]) -> Work:
 
 
 def _ms(work: Work, count: int) -> float:
-    """The quickest of some tries, each in a neighbourhood of its own."""
+    """The shortest of several tries in ms, each with new inputs."""
     return min(_once(work(count)) for _ in range(TRIES))
 
 

@@ -1,7 +1,7 @@
 """`notifications`: marketplace notifications, from Kafka to journal, state and outbox.
 
-A third of each marketplace, each of another organization, and each changes its organization's
-state: of each come three outgoing messages (`workloads.NOTIFIED`).
+A third from each marketplace, each for a different organization.  Each changes its organization's
+state and produces three outgoing messages (`workloads.NOTIFIED`).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ WANTED = "0.5 of floor, 12 x naive"
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """One row."""
+    """Measure all contenders; returns one row."""
     count = options.size(NOTIFICATIONS, least=600)
     kinds = workloads.NOTIFIED
     now = datetime.now(UTC)

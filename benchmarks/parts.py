@@ -1,8 +1,8 @@
-"""What one message or deadline costs, part by part, in microseconds of a processor; no I/O.
+"""Measures the processor time of each part of processing a message or deadline, in microseconds.
 
-In one process, with the functions that the worker calls, for all of a fleet; what drives Postgres
-and Kafka is not there.  Of reading there are yardsticks: `orjson.loads` of the same bytes, and for
-usage the reader that everything else goes through, `json` and pydantic.
+In one process, with the worker's own functions, for a whole fleet; without I/O and without the
+drivers of Postgres and Kafka.  Baselines for reading: `orjson.loads` of the same bytes, and for
+usage events the general reader, `json` and pydantic.
 """
 
 import io
@@ -55,7 +55,7 @@ ALL = "all of this"
 MICROSECONDS = "us"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TOLD_UNTIL = NOW - timedelta(days=2)
-"""So that what is due of the fleet of `deadlines` is due."""
+"""The fleet's state is built up to this moment, so that the deadlines of `deadlines` are due."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -65,7 +65,7 @@ HASH = email_hasher(EMAIL_KEY.encode())
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """A row for each part; the servers are only there."""
+    """Measure each part; returns a row for each.  The servers are not used."""
     rows = _reading(stage, options)
     log_before = structlog.get_config()
     set_up_logs(io.StringIO())
@@ -87,7 +87,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:
-    """Of each, its parts in their order, one behind the other."""
+    """Plot the parts of each workload as a stacked bar, in their order."""
     figure = Figure(figsize=(7, 2.4), layout="constrained")
     axes = figure.subplots()
     spent: dict[str, dict[str, float]] = {}
@@ -161,18 +161,18 @@ def _read_by_pydantic(record: Record) -> object:
     )
 
 
-# --- deciding and what comes of it ----------------------------------------------------------------
+# --- deciding and encoding ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What came of one fact."""
+    """The results of one fact."""
 
     fact: Fact
     decision: Decision
 
     def documents(self) -> tuple[str, ...]:
-        """As the store keeps them: one organization, and a notification's subscription."""
+        """The documents as stored: of the organization, and of a notification's subscription."""
         settled, subscription = self.decision.results, self.decision.subscription
         kept = [documents.organization_to_json(each.organization) for each in settled]
         if subscription is not None:
@@ -181,7 +181,7 @@ class _Made:
 
 
 def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str, float]:
-    """Microseconds of each part, in the order in which they are done."""
+    """Microseconds of each part, in the order of execution."""
     fleet, records = _told(kinds, until, options.size(ORGANIZATIONS, least=60))
     policies = Policies(load_policy(POLICY))
     spent: dict[str, float] = {}
@@ -230,7 +230,7 @@ def _journal(made: _Made) -> None:
 
 
 def _told(kinds: Sequence[Kind], until: datetime, organizations: int) -> tuple[Fleet, list[Record]]:
-    """A fleet as it stands at `until`, and the news of it."""
+    """A fleet in its state at `until`, and the records to process."""
     told: list[tuple[datetime, Message]] = []
     news: list[Record] = []
     for kind, number in _numbered(kinds, organizations):
@@ -253,7 +253,7 @@ def _record(message: Message, at: datetime = NOW) -> Record:
 
 
 def _each(do: Callable[[_T], _R], values: Sequence[_T]) -> tuple[float, list[_R]]:
-    """Microseconds of a processor for each value, and what was made of it."""
+    """Microseconds of processor time per value, and the results."""
     began = process_time()
     made = [do(each) for each in values]
     return 1e6 * (process_time() - began) / len(values), made

@@ -1,7 +1,7 @@
-"""`relay`: from the outbox to acknowledged in Kafka and gone.
+"""`relay`: sends messages from the outbox until Kafka has acknowledged them and they are deleted.
 
-The outbox is filled by SQL with what the product promised of one notification of each kind, each
-copy under another organization's number.
+SQL fills the outbox with copies of the messages that the product wrote for one notification of each
+kind, each copy with the number of another organization.
 """
 
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ ORDER BY n, id
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """One row."""
+    """Measure all contenders; returns one row."""
     organizations = options.size(MESSAGES // OUTGOING, least=600)
     count = organizations * OUTGOING
     await stage.template("relay", partial(_build, organizations=organizations))
@@ -63,5 +63,5 @@ async def _build(connection: Connection, settings: Settings, *, organizations: i
     numbers = await cloning.seed(settings, NOTIFIED, now, news=True)
     for place, number in enumerate(numbers):
         await connection.execute(COPY, number_of(number), place, organizations - 1, len(numbers))
-    # The samples themselves have topics without a prefix.
+    # The original messages have topics without the prefix.
     await connection.execute("DELETE FROM outbox WHERE NOT starts_with(topic, $1)", PREFIX)

@@ -1,4 +1,4 @@
-"""Results: rows, their table on the screen, `results/latest.json`, and a plot of each group."""
+"""Prints the results as a table, saves them to `results/latest.json`, and plots each group."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,12 +28,12 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One work's figures: the median of each contender's runs, in `unit`.
+    """The results of one workload: the median of each contender's runs, in `unit`.
 
-    `wanted`: what the figure is to be, in words.  `of_floor` and `times_naive` are ratios of
-    medians; None where there is no such contender.  `spread`: half of what lies between a
-    contender's best and worst run, relative to its median.  `runs`: every run's figure.
-    `details`: what else was measured, or how much was done.
+    `wanted`: the target, as text.  `of_floor` and `times_naive`: ratios of medians; None without
+    such a contender.  `spread`: half the difference between a contender's best and worst run,
+    relative to its median.  `runs`: the result of every run.  `details`: further measurements and
+    the amount of work.
     """
 
     group: str
@@ -62,7 +62,7 @@ def row(
     details: Mapping[str, Any] | None = None,
     ran_on: str = "",
 ) -> Row:
-    """A row from the runs of each contender, of which `ours` must be one."""
+    """A row from the runs of the contenders, one of which must be `ours`."""
     medians = {name: median(each) for name, each in runs.items()}
     ours, floor, naive = medians["ours"], medians.get("floor"), medians.get("naive")
     return Row(
@@ -111,7 +111,7 @@ def _number(value: float | None) -> str:
 
 
 def save(rows: Sequence[Row], plots: Mapping[str, Plot] | None = None) -> None:
-    """Write the rows into `latest.json`, in place of those of the same groups, and draw them."""
+    """Write the rows to `latest.json`, replacing those of the same groups, and plot them."""
     FOLDER.mkdir(exist_ok=True)
     groups = list(dict.fromkeys(each.group for each in rows))
     before = json.loads(LATEST.read_text())["rows"] if LATEST.exists() else []
@@ -124,8 +124,8 @@ def save(rows: Sequence[Row], plots: Mapping[str, Plot] | None = None) -> None:
 
 
 def dots(rows: Sequence[Row], file: Path) -> None:
-    """The contenders of each work beside one another; the line through a dot ends at the best and
-    the worst run.  On a logarithmic axis where they lie far apart.
+    """Plot the contenders of each workload side by side; the line through each dot extends from the
+    worst to the best run.  The axis is logarithmic if they are far apart.
     """
     figure = Figure(figsize=(7, 0.7 + 0.9 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -154,6 +154,6 @@ def dots(rows: Sequence[Row], file: Path) -> None:
 
 
 def store(figure: Figure, file: Path) -> None:
-    """Write a figure as SVG, the same for the same figures: without a date, with fixed ids."""
+    """Write a figure as SVG, reproducibly: without a date and with fixed ids."""
     with mpl.rc_context({"svg.hashsalt": file.name, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None})

@@ -1,8 +1,8 @@
-"""What more workers bring, on one Postgres and one Kafka: 1, 2 and 4 of them, and what limits them.
+"""Measures the throughput of 1, 2 and 4 workers on one Postgres and one Kafka, and what limits it.
 
-Each has partitions of its own.  While Kafka is filled they are stopped (SIGSTOP), so that they
-begin at once.  Beside the rates it is measured how long each part has worked, and for what the
-workers' connections to Postgres waited: so it is seen whether processors or waits are the limit.
+Each worker has its own partitions.  While Kafka is filled they are stopped (SIGSTOP), so that all
+start at the same time.  The processor time of each part and the wait events of the workers'
+connections in Postgres show whether processors or waits are the limit.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ RUNS = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is sent to which fleet, and how many messages must come of all of it."""
+    """The messages to send, the fleet, and the number of messages that must result."""
 
     name: str
     template: str
@@ -56,12 +56,12 @@ class Work:
 
 @dataclass(slots=True)
 class Measured:
-    """Runs of one work with so many workers.
+    """The runs of one workload with a number of workers.
 
-    `per_s`: messages a second until all are taken in; `through_per_s`: until what came of them is
-    in Kafka.  `cpu_ms`: what a message cost each part, in milliseconds of a processor.  `busy`:
-    the share of all processors' time that these parts took, and that anybody took, until all was
-    through.  `waits`: for what workers' statements were seen to wait within Postgres.
+    `per_s`: messages per second until all are ingested; `through_per_s`: until all resulting
+    messages are in Kafka.  `cpu_ms`: processor time per message, by part, in ms.  `busy`: the share
+    of all processors' time taken by these parts, and by all processes, until the end.  `waits`: how
+    often the workers' statements were seen in each wait event of Postgres.
     """
 
     per_s: list[float] = field(default_factory=list)
@@ -72,12 +72,12 @@ class Measured:
 
 
 async def measure(stage: Stage, options: Options) -> list[results.Row]:
-    """Notifications and usage events, by 1, 2 and 4 workers in turns."""
+    """Measure notifications and usage events with 1, 2 and 4 workers in turn."""
     kinds = len(NOTIFIED)
     organizations = options.size(ORGANIZATIONS, least=600) // kinds * kinds
     build = partial(_build, organizations=organizations)
     leaving = await stage.template("scale-out-leaving", partial(build, kinds=NOTIFIED))
-    # Who is on its way down watches its activity, which costs three times as much.
+    # Only active organizations: canceled ones watch their activity, which triples the cost.
     staying = await stage.template("scale-out-staying", partial(build, kinds=[ACTIVE]))
     now = datetime.now(UTC)
     numbers = list(range(organizations))
@@ -139,7 +139,7 @@ def _one(place: Place, number: int) -> contextlib.AbstractAsyncContextManager[Wo
 
 
 async def _shared_out(crew: Sequence[Worker], place: Place) -> None:
-    """Wait until every worker runs and all partitions are shared out among all of them."""
+    """Wait until every worker runs and the partitions are assigned among all of them."""
     topics = place.settings.topics
     wanted = {
         "facts": len(topics.facts) * PARTITIONS,
@@ -159,7 +159,7 @@ def _shared(crew: Sequence[Worker], consumer: str, partitions: int) -> bool:
 
 
 async def _until(crew: Sequence[Worker], event: str, counted: str, count: int) -> list[Line]:
-    """The lines of all workers up to that with which `count` is reached, in their order."""
+    """Wait until `count` is reached; returns the log lines of all workers up to then, in order."""
     lines: list[Line] = []
 
     def done() -> bool:
@@ -171,15 +171,15 @@ async def _until(crew: Sequence[Worker], event: str, counted: str, count: int) -
 
 
 async def _wait(done: Callable[[], bool]) -> None:
-    """Look every now and then.  Raises `TimeoutError` after `PATIENCE_S`."""
+    """Poll until `done` returns true.  Raises `TimeoutError` after `PATIENCE_S`."""
     async with asyncio.timeout(PATIENCE_S):
-        while not done():  # noqa: ASYNC110 - it is a file that is looked at
+        while not done():  # noqa: ASYNC110 - it polls a file
             await asyncio.sleep(LOOK_EVERY_S)
 
 
 @contextlib.contextmanager
 def _held(crew: Sequence[Worker], *, of: Stage) -> Iterator[None]:
-    """Stop the workers while inside.  Not on Tansu, which misses a silent one after two seconds."""
+    """Stop the workers until the block is left.  Not on Tansu, with its session timeout of 2 s."""
     for each in crew if of.apache else ():
         os.kill(each.pid, signal.SIGSTOP)
     yield
@@ -197,7 +197,7 @@ def _cpu_s(stage: Stage, crew: Sequence[Worker]) -> dict[str, float]:
 
 @asynccontextmanager
 async def _sampling(dsn: str, waits: "Counter[str]") -> AsyncIterator[None]:
-    """While inside, see ten times a second what the workers' statements wait for."""
+    """Sample the wait events of the workers' statements ten times per second, inside the block."""
     connection = await asyncpg.connect(dsn)
 
     async def sample() -> None:
@@ -249,7 +249,7 @@ def _row(stage: Stage, work: Work, measured: Mapping[int, Measured], workers: in
 
 
 def plot(rows: Sequence[results.Row], file: Path) -> None:
-    """What a message costs each part, by the number of workers; and the rates."""
+    """Plot the cost of a message, by part, over the number of workers; and the rates."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     works = list(dict.fromkeys(row.work.partition(",")[0] for row in rows))
     for axes, work in zip(figure.subplots(1, len(works), squeeze=False)[0], works, strict=True):

@@ -1,7 +1,7 @@
 """`simulate`: messages per second of `marketplace_worker.simulate`, without I/O.
 
-From lines in memory to events as bytes, as the command does it.  The yardstick, in the place of the
-floor: `json.loads` of the same lines, and nothing else.
+From lines in memory to events as bytes, as in the command.  The floor is `json.loads` of the same
+lines.
 """
 
 import json
@@ -27,7 +27,7 @@ ORGANIZATIONS = 120
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """One row; the servers are only there."""
+    """Measure both contenders; returns one row.  The servers are not used."""
     organizations = options.size(ORGANIZATIONS, least=60)
 
     async def contender(what: str) -> float:
@@ -52,7 +52,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 def _lines(organizations: int) -> list[bytes]:
-    """A scenario: the fleet of `notifications`, from the beginning to its news."""
+    """A scenario: all messages of the fleet of `notifications`."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
     told = []
     for number in range(organizations):

@@ -1,7 +1,7 @@
-"""The servers of a run, and what each contender finds on them: a database and topics of its own.
+"""Runs the servers, and creates a database and topics for each contender.
 
-Postgres is the embedded one.  Kafka is Apache's where its jars are (`make test-kafka` and `make
-bench` fetch them with mvn), else the embedded Tansu; what ran is said in every result.
+Postgres is the embedded one.  Kafka is Apache Kafka if its jars are present (`make test-kafka` and
+`make bench` fetch them with mvn), otherwise the embedded Tansu; every result names the broker.
 """
 
 import os
@@ -38,7 +38,7 @@ JARS = CACHE / "kafka"
 PREFIX = "MARKETPLACE_WORKER_"
 EMAIL_KEY = "the key of the benchmarks"
 PARTITIONS = 12
-"""Of each topic: as many as `topics create` makes where nothing else is said."""
+"""Partitions of each topic; the default of `topics create`."""
 
 POLICY = """version = "benchmarks"
 [guard]
@@ -46,31 +46,31 @@ minimum = 1000000000
 [reinstatement]
 azure = "automatic"
 """
-"""The default one, with an open guard, and nobody of Support to confirm each of Azure's returns."""
+"""The default policy, but with an open guard, and with automatic reinstatement for Azure."""
 
 Message = tuple[str, bytes, bytes]
 """Topic (by its default name), key, value."""
 
 Build = Callable[[Connection, Settings], Awaitable[None]]
-"""Fills a database that is to be copied; the settings lead to it."""
+"""Fills a template database; the settings are for connecting to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one contender works: what its settings are, as environment variables and read."""
+    """A contender's settings, as environment variables and parsed."""
 
     environment: dict[str, str]
     settings: Settings
 
     @property
     def dsn(self) -> str:
-        """Of its database."""
+        """The DSN of its database."""
         return self.settings.postgres.dsn.get_secret_value()
 
 
 @dataclass(slots=True)
 class Stage:
-    """Both servers, for as long as the benchmarks run."""
+    """Both servers, which run during all benchmarks."""
 
     kafka: str
     postgres: str
@@ -81,18 +81,18 @@ class Stage:
     _templates: set[str] = field(default_factory=set)
 
     def place(self, dsn: str, topics: str = "", *, policy: bool = True) -> Place:
-        """Settings as an operator would make them: all by default, but for names.
+        """A contender's settings: the defaults, except for names.
 
         Args:
-            dsn: the database's.
-            topics: how the names of the topics begin.
-            policy: with the policy of the benchmarks; without, the default one.
+            dsn: of the database.
+            topics: prefix of the topics' names.
+            policy: whether to use the policy of the benchmarks instead of the default one.
         """
         names = {name: topics + each.default for name, each in Topics.model_fields.items()}
         environment = {
             f"{PREFIX}POSTGRES__DSN": dsn,
             f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": self.kafka,
-            # Each contender reads a topic from its beginning: its groups are its own.
+            # Unique groups, so that each contender reads a topic from its beginning.
             f"{PREFIX}KAFKA__GROUP_PREFIX": f"{topics}group-{next(self._numbers)}",
             f"{PREFIX}EMAIL_KEY": EMAIL_KEY,
             **{f"{PREFIX}TOPICS__{name.upper()}": value for name, value in names.items()},
@@ -100,7 +100,7 @@ class Stage:
         if policy:
             environment[f"{PREFIX}POLICY_FILE"] = str(self._policy())
         if not self.apache:
-            # Tansu lets a first member wait for half of it; Kafka refuses one so short.
+            # Tansu delays a group's first join by half of it; Kafka refuses one so short.
             environment[f"{PREFIX}KAFKA__SESSION_TIMEOUT_MS"] = "2000"
         return Place(environment, load_settings(None, environment))
 
@@ -112,7 +112,7 @@ class Stage:
     # --- Postgres ---
 
     async def template(self, name: str, build: Build) -> str:
-        """A migrated database that `build` fills, made once; to be copied, not worked in."""
+        """A migrated database filled by `build`, created once; to be copied, not to be changed."""
         if name in self._templates:
             return name
         await self.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
@@ -122,7 +122,7 @@ class Stage:
         connection = await asyncpg.connect(self.dsn(name))
         try:
             await build(connection, place.settings)
-            # What a copy has: statistics, and no row whose visibility is still to be settled.
+            # So that copies have statistics and no rows whose hint bits must still be set.
             await connection.execute("VACUUM (FREEZE, ANALYZE)")
         finally:
             await connection.close()
@@ -131,7 +131,7 @@ class Stage:
 
     @asynccontextmanager
     async def database(self, template: str) -> AsyncIterator[str]:
-        """A copy of a template, dropped in the end; yields its DSN."""
+        """Copy a template; yields the copy's DSN, and drops it when the block is left."""
         name = f"run_{next(self._numbers)}"
         await self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY = FILE_COPY')
         try:
@@ -140,11 +140,11 @@ class Stage:
             await self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def dsn(self, database: str) -> str:
-        """Of a database on this server; its user may do everything."""
+        """The DSN of a database on this server, for the superuser."""
         return urlsplit(self.postgres)._replace(path=f"/{database}").geturl()
 
     async def execute(self, statement: str) -> None:
-        """Run a statement outside of all databases that are measured."""
+        """Run a statement in a database that is not measured."""
         connection = await asyncpg.connect(self.postgres)
         try:
             await connection.execute(statement)
@@ -154,7 +154,7 @@ class Stage:
     # --- Kafka ---
 
     async def topics(self, prefix: str, *, partitions: int = PARTITIONS) -> None:
-        """Create all topics, their names beginning with `prefix`."""
+        """Create all topics, with names that start with `prefix`."""
         settings = self.place(self.postgres, prefix).settings
         await create_topics(
             settings.kafka, settings.topics, partitions=partitions, replication_factor=1
@@ -179,11 +179,11 @@ class Stage:
 
 @asynccontextmanager
 async def staging(*, durable: bool = True, embedded: bool = False) -> AsyncIterator[Stage]:
-    """Run both servers until the block is left; all that they keep is removed then.
+    """Run both servers until the block is left; then their data is removed.
 
     Args:
-        durable: whether Postgres waits for its disk at each commit, as it does in production.
-        embedded: with the embedded broker, even where Apache's jars are.
+        durable: whether Postgres waits for the disk at each commit, as in production.
+        embedded: use the embedded broker even if Apache's jars are present.
     """
     durability = postgres.Durability.FULL if durable else postgres.Durability.NONE
     folder = _folder()
@@ -194,7 +194,7 @@ async def staging(*, durable: bool = True, embedded: bool = False) -> AsyncItera
     )
     try:
         async with postgres.postgres(folder / "postgres", durability) as dsn:
-            await _tune(dsn)  # for the next start
+            await _tune(dsn)  # takes effect at the next start
         async with postgres.postgres(folder / "postgres", durability) as dsn, broker as address:
             stage = Stage(address, dsn, "", folder, apache)
             stage.ran_on = await _ran_on(stage, jar, durable=durable)
@@ -213,8 +213,8 @@ def _folder() -> Path:
 async def _tune(dsn: str) -> None:
     """Give Postgres a quarter of the machine's memory for its buffers, as its manual advises.
 
-    And let no checkpoint by time or size fall into one contender's run and not into another's.  A
-    copy of a database begins with a checkpoint, so each has the same beginning.
+    Also prevents checkpoints by time or size, so that none falls into one contender's run only.
+    Copying a database starts with a checkpoint, so all runs start alike.
     """
     quarter_mb = memory_mb() // 4
     connection = await asyncpg.connect(dsn)

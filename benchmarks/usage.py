@@ -18,7 +18,7 @@ WANTED = "0.6 of floor, 100 x naive"
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """One row."""
+    """Measure all contenders; returns one row."""
     organizations = options.size(ORGANIZATIONS, least=100)
     count = options.size(EVENTS, least=2_000)
     await stage.template("usage", partial(_build, organizations=organizations))

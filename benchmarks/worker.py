@@ -1,7 +1,7 @@
-"""The product as a process, and what its log says.
+"""Runs the product as a process, and reads the measurements from its log.
 
-`ours` is `marketplace-worker run` as anybody starts it, with its log going to a file.  Its figures
-are taken from that log, so nothing asks Postgres or Kafka while it is measured.
+`ours` is `marketplace-worker run` with its log written to a file.  Because the results come from
+the log, the measurement itself sends no requests to Postgres or Kafka.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from uuid import uuid4
 from benchmarks.stage import PREFIX, Place
 
 LOOK_EVERY_S = 0.05
-"""How often the end of the log is read: what is measured is in its lines, not in when they are
-read."""
+"""How often the end of the log is read.  It does not affect the results, which use the times in the
+lines."""
 
 PATIENCE_S = 240.0
 
@@ -29,12 +29,12 @@ Line = dict[str, Any]
 
 
 class DidNotFinish(Exception):
-    """The worker ended, or did not do its work in time; with the end of its log."""
+    """The worker ended or did not finish in time; the message has the end of its log."""
 
 
 @dataclass(slots=True)
 class Worker:
-    """A worker that runs; `process` is killed on leaving, as a crash would."""
+    """A running worker; `process` is killed on leaving, as in a crash."""
 
     process: Process
     log: Path
@@ -44,22 +44,22 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The id of its process."""
         return self.process.pid
 
     async def until(
         self, event: str, counted: str = "", count: float = 1, *, within_s: float = PATIENCE_S
     ) -> list[Line]:
-        """Wait until the lines of one event come to `count`; returns all of that event so far.
+        """Wait until the log lines of one event add up to `count`; returns these lines.
 
         Args:
-            event: the line's name, such as `batch_ingested`.
-            counted: which of its fields is added up; each line counts as 1 where none is given.
-            count: how much it must come to.
-            within_s: how long that may take.
+            event: the event of the lines, such as `batch_ingested`.
+            counted: the field to sum; if empty, each line counts as 1.
+            count: the sum to wait for.
+            within_s: the time limit.
 
         Raises:
-            DidNotFinish: it took longer, or the worker ended.
+            DidNotFinish: the time limit was exceeded, or the worker ended.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -75,7 +75,7 @@ class Worker:
             raise DidNotFinish(f"no {count} {counted} of {event}: {self.tail()}") from None
 
     def said(self, event: str) -> list[Line]:
-        """The lines of one event up to now.  Others are not even parsed: there may be many."""
+        """The lines of one event so far.  Others are not parsed: there may be many."""
         with self.log.open("rb") as file:
             file.seek(self._offset)
             new = file.read()
@@ -89,7 +89,7 @@ class Worker:
         return self._lines.get(event, [])
 
     def tail(self) -> str:
-        """The end of its log, for a person."""
+        """The last lines of its log, for messages."""
         return self.log.read_bytes()[-3_000:].decode(errors="replace")
 
 
@@ -111,9 +111,9 @@ async def working(
     command: Sequence[str] = (sys.executable, "-m", "marketplace_worker"),
     name: str = "worker",
 ) -> AsyncIterator[Worker]:
-    """`marketplace-worker run --only …`, by its default settings; killed on leaving.
+    """Run `marketplace-worker run --only …` with default settings; it is killed on leaving.
 
-    `variables`: settings that are not the default, as environment variables.
+    `variables`: other settings, as environment variables.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     folder = Path(place.environment[f"{PREFIX}POLICY_FILE"]).parent
@@ -135,7 +135,7 @@ async def working(
 
 @dataclass(frozen=True, slots=True)
 class BatchSizer:
-    """How fast lines of the log went: `done` in `seconds`, in so many batches."""
+    """The speed read from log lines: `done` pieces of work in `seconds`, in `batches` batches."""
 
     done: float
     seconds: float
@@ -143,19 +143,19 @@ class BatchSizer:
 
     @property
     def rate(self) -> float:
-        """Per second."""
+        """Pieces of work per second."""
         return self.done / self.seconds
 
     @property
     def batch(self) -> float:
-        """How many a batch held on average."""
+        """The average size of a batch."""
         return self.done / self.batches
 
 
 def pace(lines: Sequence[Line], counted: str, count: float) -> BatchSizer:
-    """From the begin of the first batch to the line with which `count` were done.
+    """The speed from the start of the first batch to the line with which `count` is reached.
 
-    The first begins `took_ms` before its line; what was read for it before that is not counted.
+    The first batch started `took_ms` before its line; fetching its records is not included.
     """
     done = 0.0
     for number, line in enumerate(lines, start=1):
@@ -166,10 +166,10 @@ def pace(lines: Sequence[Line], counted: str, count: float) -> BatchSizer:
 
 
 def ended(line: Line) -> datetime:
-    """When it was logged (UTC)."""
+    """When the line was logged (UTC)."""
     return datetime.fromisoformat(line["ts"])
 
 
 def begun(line: Line) -> datetime:
-    """When what it tells of began (UTC)."""
+    """When the logged batch started (UTC)."""
     return ended(line) - timedelta(milliseconds=line["took_ms"])

@@ -1,6 +1,6 @@
-"""Messages as the marketplaces and the product's services send them, for a fleet that is numbered.
+"""Messages in the formats of the marketplaces and the product's services, for a numbered fleet.
 
-An organization is known by a number of eight digits, which stands in all of its ids: so the rows of
+Each organization has a number of eight digits, which is part of all its ids, so that the rows of
 one can be copied for others (`cloning.py`).
 """
 
@@ -20,7 +20,7 @@ TOPICS = Topics()
 
 
 def number_of(number: int) -> str:
-    """The eight digits."""
+    """The number as eight digits."""
     return f"{number:08}"
 
 
@@ -30,12 +30,12 @@ def organization(number: str) -> str:
 
 
 def owner(number: str) -> str:
-    """Its owner's address."""
+    """The email address of an organization's owner."""
     return f"owner@customer-{number}.example"
 
 
 def _id(kind: int, number: str) -> str:
-    """A message's id: of one kind and one organization."""
+    """A message id for one kind and one organization."""
     return f"709a3d39-d3a3-4a2c-{kind:04}-0000{number}"
 
 
@@ -65,14 +65,14 @@ def _cloudevent(
 
 
 def created(number: str, at: datetime) -> Message:
-    """An organization of the paying tier begins."""
+    """A paying organization is created."""
     id_, data = organization(number), {"tier": "plus", "owner_email": owner(number)}
     value = _cloudevent("organization.created", _id(1, number), id_, at, data)
     return TOPICS.organization_changes, id_.encode(), value
 
 
 def linked(number: str, at: datetime, marketplace: str, subscription: str) -> Message:
-    """The vendor's sign-up accepts a subscription of it."""
+    """The vendor's sign-up links a subscription to an organization."""
     id_ = organization(number)
     data = {"marketplace": marketplace, "subscription_id": subscription, "plan_type": "payg"}
     value = _cloudevent("organization.subscription_linked", _id(2, number), id_, at, data)
@@ -80,7 +80,7 @@ def linked(number: str, at: datetime, marketplace: str, subscription: str) -> Me
 
 
 def usage(chance: random.Random, organizations: int, at: datetime, events: int) -> list[Message]:
-    """API usage of a fleet, each event of one of its organizations by chance, all of one minute."""
+    """API usage within one minute; each event is of a random organization of the fleet."""
     messages = []
     for number in range(events):
         id_ = organization(number_of(chance.randrange(organizations)))
@@ -101,7 +101,7 @@ AWS_PRODUCT = "n0123examplecode"
 def _eventbridge(
     number: str, at: datetime, kind: int, detail_type: str, agreement: dict[str, str]
 ) -> Message:
-    """AWS EventBridge, with all that stands in a captured one."""
+    """A notification of AWS EventBridge with all fields of a captured one."""
     id_ = f"agmt-2nehijlqfz9g7f2v6{number}"
     value = {
         "version": "0",
@@ -126,7 +126,7 @@ def _eventbridge(
 
 
 def _sns(number: str, at: datetime, kind: int, action: str) -> Message:
-    """AWS SNS: the body is JSON text within the envelope."""
+    """A notification of AWS SNS: the body is JSON text within the envelope."""
     customer = f"X01EXAMPLE{number}"
     body = {
         "action": action,
@@ -152,7 +152,7 @@ def _sns(number: str, at: datetime, kind: int, action: str) -> Message:
 def _google(
     number: str, at: datetime, kind: int, event_type: str, ends_at: datetime | None = None
 ) -> Message:
-    """Google's Pub/Sub push; where it ends, with what a router read at the source."""
+    """A Pub/Sub push of Google; for an end, with the reason that a router adds."""
     id_ = f"d3c52313-c65f-43b7-987a-0000{number}"
     told = {
         "eventId": f"{event_type}-{_id(kind, number)}",
@@ -174,7 +174,7 @@ def _google(
 
 
 def _azure(number: str, at: datetime, kind: int, action: str, status: str) -> Message:
-    """Azure's webhook, with the snapshot of the subscription."""
+    """A webhook call of Azure, with a snapshot of the subscription."""
     id_ = f"c0ffee11-2b3c-4d5e-8f90-0000{number}"
     person = {
         "emailId": f"buyer@customer-{number}.example",
@@ -220,15 +220,15 @@ def _azure(number: str, at: datetime, kind: int, action: str, status: str) -> Me
     return TOPICS.azure_notifications, id_.encode(), json.dumps(value).encode()
 
 
-# --- what becomes of an organization --------------------------------------------------------------
+# --- kinds of organizations -----------------------------------------------------------------------
 
 Telling = Callable[[str, datetime], Sequence[tuple[datetime, Message]]]
-"""What was told of an organization of that number until now, and when."""
+"""Returns the past messages of an organization, by its number, and their times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Organizations of one history: what was told of them, and the news of them that comes now."""
+    """Organizations with the same history: their past messages, and the one to be measured."""
 
     name: str
     told: Telling
@@ -257,7 +257,7 @@ def _agreement_ended(number: str, now: datetime) -> Message:
 
 
 def _unsubscribed(age: timedelta) -> Telling:
-    """By SNS, so long ago."""
+    """A history that ends with an unsubscription by SNS, `age` ago."""
 
     def told(number: str, now: datetime) -> list[tuple[datetime, Message]]:
         at, ended = now - age - 480 * HOUR, now - age
@@ -304,15 +304,15 @@ NOTIFIED = (
         number, now, 44, "Renew", "Subscribed"
     )),
 )  # fmt: skip
-"""A third of each marketplace.  Of each notification come three messages: the first kind is
-canceled (`organization.canceled`, `metering.final_report_due`, the snapshot), all others come back
-from the loss of their control plane (`organization.reinstated`, `control_plane.access_restored`,
-the snapshot)."""
+"""A third of each marketplace.  Each notification produces three messages: the first kind is
+canceled (`organization.canceled`, `metering.final_report_due`, the snapshot), all others are
+reinstated after the loss of their control plane (`organization.reinstated`,
+`control_plane.access_restored`, the snapshot)."""
 
 ACTIVE = Kind("active", _license_updated, _agreement_ended)
-"""Organizations that go on using the product."""
+"""Organizations that stay active."""
 
 DUE = Kind("due", _unsubscribed(192 * HOUR), lambda number, now: _sns(
     number, now, 23, "subscribe-success"
 ))  # fmt: skip
-"""Unsubscribed eight days ago: their suspension is due since yesterday."""
+"""Unsubscribed eight days ago: their suspension has been due since yesterday."""

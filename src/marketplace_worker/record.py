@@ -51,22 +51,22 @@ class Record(Struct, frozen=True):
 
     @property
     def latest_event_time(self) -> datetime:
-        """The latest moment at which what it tells can have happened (UTC).
+        """The latest moment at which the record's event can have happened (UTC).
 
-        That is its own time; but what brings none, or one further ahead than clocks are apart,
-        happened by the time it was received: else it would be newer than all that follows.  What
-        is ahead by less keeps its order among its neighbours.
+        This is the record's timestamp.  If it has none, or one that is further ahead than
+        `CLOCKS_APART_MAX`, it is the time of receipt, so that the event is not newer than all later
+        ones.  Smaller differences are kept, to keep the order of neighbouring records.
         """
         if self.received_at is None or self._is_trusted(self.received_at):
             return self.recorded_at
         return self.received_at
 
     def received(self, at: datetime) -> "Record":
-        """The same record, taken in at that moment (UTC); itself where its own time is believed."""
+        """The record with its time of receipt (UTC); unchanged if its timestamp is trusted."""
         return self if self._is_trusted(at) else replace(self, received_at=at)
 
     def bounded(self, value_bytes_max: int) -> "Record":
-        """The same record, without a value that is larger."""
+        """The record without its value if that is larger than `value_bytes_max`."""
         size = len(self.value or b"")
         return replace(self, value=None, left_out_bytes=size) if size > value_bytes_max else self
 
@@ -75,14 +75,14 @@ class Record(Struct, frozen=True):
 
     @property
     def position(self) -> str:
-        """`topic/partition/offset`: where an operator finds it."""
+        """The record's position, as `topic/partition/offset`."""
         return f"{self.topic}/{self.partition}/{self.offset}"
 
     @property
     def positional_id(self) -> str:
-        """The identity of an input that brings none: its position and its time.
+        """The identity of a message without its own id: the record's position and timestamp.
 
-        The time makes it another one's where a topic was made anew and counts from 0 again.
+        The timestamp keeps it unique if a topic is created again, with offsets from 0.
         """
         return f"{self.position}@{int(self.recorded_at.timestamp() * 1000)}"
 
@@ -100,7 +100,7 @@ class Outgoing(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes it takes in Kafka: key, value and headers, or some more."""
+        """An upper bound for its size in Kafka, with key, value and headers, in bytes."""
         return (
             len(self.key or b"")
             + len(self.value or b"")
@@ -112,15 +112,15 @@ class Outgoing(Struct, frozen=True):
 
 
 def header_name_text(name: str) -> str:
-    """A header's name as it goes out: bytes that are not UTF-8 as a backslash and their number."""
+    """A header's name for output: bytes that are not UTF-8 become a backslash and a number."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 class StartOffset(Struct, frozen=True):
-    """Where a partition began to be read, at a start or because it could not be read on.
+    """The offset from which a partition is read, after a start or after its position was lost.
 
-    `refused` is where it was to be read on, if Kafka has nothing there: before its first record, or
-    past its last.
+    `refused`: the offset at which reading was to continue, if Kafka has no records there: it is
+    before the first one or after the last one.
     """
 
     topic: str
