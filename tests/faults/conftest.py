@@ -1,4 +1,4 @@
-"""Real servers, and a stage on them whose topics several workers share."""
+"""Fixtures for the fault tests: real servers, and a stage whose topics several workers share."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,7 +21,7 @@ version = "no-limit"
 [guard]
 minimum = 1000000
 """
-"""The guard counts by the hour of a clock that here jumps by days: it would stop every fleet."""
+"""The guard counts per hour of a clock that jumps by days here: it would withhold every step."""
 
 
 Figures = list[str]
@@ -30,19 +30,19 @@ _FIGURES = pytest.StashKey[Figures]()
 
 @pytest.fixture
 def figures(pytestconfig: pytest.Config) -> Figures:
-    """Lines for the end of the run: what was measured."""
+    """Collects measurements for the end of the run."""
     return pytestconfig.stash.setdefault(_FIGURES, [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was measured."""
+    """Print the measurements."""
     for line in terminalreporter.config.stash.get(_FIGURES, []):
         terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 async def fork_server() -> AsyncIterator[ForkServer]:
-    """Where workers, and steps to be killed, start at once."""
+    """A fork server, in which workers, and steps to be killed, start without delay."""
     async with ForkServer.opened() as fork_server:
         yield fork_server
 
@@ -65,7 +65,7 @@ def settings(
 
 @pytest.fixture
 async def stage(settings: Settings, tmp_path: Path) -> AsyncIterator[FaultStage]:
-    """A database with the schema, topics of four partitions, and what a test does with them."""
+    """A database with the schema, topics of four partitions, and helpers for them."""
     await create_topics(
         settings.kafka, settings.topics, partitions=PARTITIONS, replication_factor=1
     )

@@ -1,4 +1,4 @@
-"""Everything that a database holds, to be compared; and a way back to what it held."""
+"""Reads the whole content of a database for comparison, and restores an earlier content."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,7 +17,7 @@ else:
     Connection = Any
 
 Content = Mapping[str, Sequence[str]]
-"""The rows of each table, without the numbers and times that the database gives by itself."""
+"""The rows of each table, without ids and times that the database generates."""
 
 TABLES = """
 SELECT relname AS name, array(
@@ -38,12 +38,12 @@ GONE_WITHIN_S = 60
 OWN_VALUES = (
     "applied_at", "journal_id", "salt", "content_hash", "previous_hash", "hash", "head",
 )  # fmt: skip
-"""The time of a migration, the number of a row, its salt, and the hashes that come of it."""
+"""Ignored: the time of a migration, the id of a row, its salt, and the hashes derived from it."""
 
 
 @dataclass
 class Database:
-    """A database to look into, as its owner."""
+    """A connection to a database, as its owner."""
 
     dsn: str
     _conn: Connection
@@ -73,13 +73,13 @@ class Database:
         return content
 
     async def keep(self) -> None:
-        """Remember what it holds."""
+        """Save the content for `restore`."""
         self._kept = await self._column(TABLES)
         copies = [f"CREATE TABLE kept.{name} AS TABLE public.{name};" for name in self._kept]
         await self._conn.execute("CREATE SCHEMA kept;" + "".join(copies))
 
     async def restore(self) -> None:
-        """Hold again what was kept; who wrote meanwhile has ended, or is waited for."""
+        """Restore the saved content, after all other sessions have ended."""
         if not self._kept:
             await self._conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public;")
             return
@@ -94,13 +94,13 @@ class Database:
         )
 
     async def until_alone(self) -> None:
-        """Wait until Postgres has noticed that who was killed is gone, and holds nothing for it."""
+        """Wait until Postgres has ended the sessions of killed processes."""
         async with asyncio.timeout(GONE_WITHIN_S):
             while await self._conn.fetchval(OTHERS):  # noqa: ASYNC110 - Postgres tells nobody
                 await asyncio.sleep(0.002)
 
     async def promised(self) -> list[Outgoing]:
-        """What waits in the outbox, in order."""
+        """The messages in the outbox, in order."""
         if not await self._conn.fetchval("SELECT to_regclass('public.outbox')"):
             return []
         rows = await self._conn.fetch("SELECT topic, key, value, headers FROM outbox ORDER BY id")
@@ -114,7 +114,7 @@ class Database:
 
 
 def differing_rows(want: Content, came: Content) -> list[str]:
-    """Of each table the first rows that differ: - was wanted, + came."""
+    """The first differing rows of each table: `-` expected, `+` actual."""
     return [
         f"{table}: - {_only(want, came, table)} + {_only(came, want, table)}"
         for table in sorted(want.keys() | came.keys())

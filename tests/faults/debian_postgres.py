@@ -22,7 +22,7 @@ CERTIFIED = "certified"
 
 @dataclass(frozen=True)
 class TlsServer:
-    """A server that takes no connection without TLS."""
+    """A server that accepts only connections with TLS."""
 
     port: int
     password: str
@@ -35,12 +35,12 @@ class TlsServer:
         return f"postgresql://{user}{password}@{host}:{self.port}/postgres"
 
     async def show(self, certificate: Certificate) -> None:
-        """Have the server show this one from now on."""
+        """Configure the server's certificate."""
         _place(self.folder, certificate)
         await self.execute("SELECT pg_reload_conf()")
 
     async def execute(self, *statements: str) -> None:
-        """As the superuser."""
+        """Run statements as the superuser."""
         connection = await asyncpg.connect(self.dsn(), ssl="require")
         try:
             for statement in statements:

@@ -1,4 +1,4 @@
-"""The yardstick of every fault: what `simulate` says, against what the worker came to."""
+"""Compares the worker's results after a fault with those of `simulate`."""
 
 import json
 from collections import defaultdict
@@ -18,7 +18,7 @@ from marketplace_worker.simulate import Simulation
 from marketplace_worker.store.policies import PolicyBook
 
 DIFFERENCES_MAX = 20
-"""So many are shown."""
+"""How many differences are shown."""
 
 EventKey = tuple[int, str, str]
 """An event: its sequence, type and id."""
@@ -26,11 +26,11 @@ EventKey = tuple[int, str, str]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where everything ended.
+    """The final state of a run.
 
-    `events` are by organization, in order of their sequence; an event that was published twice
-    counts once.  `logins` and `requests` are the sums over all organizations.  `misfolded`: where
-    folding the journal again does not give what is stored.
+    `events`: by organization, in order of their sequence; an event that was published twice counts
+    once.  `logins` and `requests`: sums over all organizations.  `misfolded`: differences between
+    the stored state and a replay of the journal.
     """
 
     states: Mapping[str, str]
@@ -43,7 +43,7 @@ class Outcome:
     """How many events were published more than once: allowed, and worth knowing."""
 
     def differences(self, came: "Outcome") -> list[str]:
-        """What came otherwise, one line each: `-` was wanted, `+` came."""
+        """The differences, one line each: `-` expected, `+` actual."""
         lines = _between("state", self.states, came.states)
         lines += _between("events", self.events, came.events)
         for name in ("logins", "requests", "dead_letters"):
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def require_equal(want: Outcome, came: Outcome) -> None:
-    """Fail where the worker came to anything else, and show the first differences."""
+    """Fail if the actual outcome differs, and show the first differences."""
     lines = want.differences(came)
     if lines:
         more = [f"… and {len(lines) - DIFFERENCES_MAX} more"][: len(lines) > DIFFERENCES_MAX]
@@ -62,7 +62,7 @@ def require_equal(want: Outcome, came: Outcome) -> None:
 
 
 def simulated_outcome(workload: Workload, settings: Settings) -> Outcome:
-    """What `simulate` comes to, by the policy and the email key of the settings."""
+    """The outcome of `simulate`, with the policy and the email key of the settings."""
     refused: list[str] = []
     simulation = Simulation(
         read_policy(settings.policy_file),
@@ -89,10 +89,9 @@ def _records(workload: Workload) -> list[Record]:
 
 
 async def actual_outcome(stage: Stage) -> Outcome:
-    """What the worker came to: its tables, and its topic from the beginning.
+    """The worker's outcome, from its tables and its topic.
 
-    Fails where one organization's events stand in another order than their sequence, other than by
-    being sent again.
+    Fails if an organization's events are not in the order of their sequence, repetitions aside.
     """
     published: dict[str, list[EventKey]] = defaultdict(list)
     for event in map(json.loads, await stage.published(stage.settings.topics.lifecycle)):
@@ -115,14 +114,14 @@ async def actual_outcome(stage: Stage) -> Outcome:
 
 
 async def _misfolded(stage: Stage) -> list[str]:
-    """What `replay --verify` finds."""
+    """The differences that `replay --verify` finds."""
     now = await stage.pool.fetchval("SELECT max(decided_at) FROM journal")
     inspector = Inspector(stage.pool, PolicyBook(read_policy(stage.settings.policy_file)), now)
     return [str(each) async for page in verify(inspector) for each in page.differences]
 
 
 def event_key(event: Mapping[str, str]) -> EventKey:
-    """What must be the same of an event."""
+    """The parts of an event that must be equal."""
     return int(event["sequence"]), event["type"], event["id"]
 
 

@@ -1,7 +1,7 @@
-"""The test build of the connection: at a statement of the test's choice, the process kills itself.
+"""A connection for tests, which kills its own process at a chosen statement.
 
-A step of the worker runs in a process of its own, on connections of this class.  What it reaches is
-written down; at the chosen point it ends by SIGKILL, as if somebody had pulled the plug.
+A step of the worker runs in its own process, on connections of this class.  Every fault point that
+it reaches is recorded; at the chosen one the process ends by SIGKILL.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _CREATE_POOL = asyncpg.create_pool
 
 @dataclass(frozen=True)
 class Point:
-    """The moment just before or just after a statement; `time`: at which of its uses, from 1."""
+    """A fault point just before or after a statement, at its `time`-th execution, from 1."""
 
     statement: str
     after: bool
@@ -38,7 +38,7 @@ class Point:
 
 
 class _Plan:
-    """Where this process ends, and what it has reached."""
+    """The point at which this process ends, and the points reached so far."""
 
     def __init__(self) -> None:
         self.names: Names = {}
@@ -46,7 +46,7 @@ class _Plan:
         self.reached: list[str] = []
 
     def name(self, sql: str) -> str:
-        """The statement's own, or its first word: of a migration, the `--` that it begins with."""
+        """The statement's name, or its first word (`--` for a migration)."""
         return self.names.get(sql) or sql.split(maxsplit=1)[0].rstrip(";")
 
 
@@ -54,7 +54,7 @@ _plan = _Plan()
 
 
 async def passing(statement: str, done: Awaitable[Any]) -> Any:  # noqa: ANN401 - whatever it gives
-    """Do it, with a fault point before and one after."""
+    """Run a statement, with a fault point before and one after it."""
     _plan.reached.append(statement)
     time = _plan.reached.count(statement)
     _end_at(Point(statement, after=False, time=time))
@@ -89,7 +89,7 @@ class FaultyConnection(asyncpg.Connection):
 
 
 def all_statements() -> Names:
-    """Every statement of the store by its text: `table.name`."""
+    """The names of all statements of the store (`table.name`), by their text."""
     found: Names = {}
     for file in resources.files("marketplace_worker.store").iterdir():
         if file.name.endswith(".sql"):
@@ -99,9 +99,9 @@ def all_statements() -> Names:
 
 
 def act(step: Callable[[], Awaitable[None]], end: Point | None, reached: Path) -> None:
-    """Take a step in this process, which is for nothing else; at `end` the process is killed.
+    """Run a step in this process, and kill the process at `end`.
 
-    What was reached is written to a file, where the process outlives it.
+    If the process survives, the reached points are written to a file.
     """
     _plan.names, _plan.end, _plan.reached = all_statements(), end, []
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())

@@ -1,9 +1,9 @@
-"""A process that has imported everything and forks a child for each job: a start takes no time.
+"""A process that has imported all modules and forks a child for each job, so that jobs start fast.
 
     python -m faults.fork_server
 
-A job is a line on standard input.  On standard output stands `born PID`, and later `gone PID CODE`.
-It ends, with all children, when its input does.
+Each line on standard input is a job.  It prints `born PID` and later `gone PID CODE`.  It ends,
+with all children, at the end of its input.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from pathlib import Path
 from faults import steps_to_kill, worker_under_test
 
 IMPORTED = (steps_to_kill, worker_under_test)
-"""What the children need not import any more."""
+"""Modules imported before forking."""
 
 TESTS = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ JOB_BYTES_MAX = 2**20
 CHILD_S = 60.0
 
 Job = Callable[[], object]
-"""What can be pickled."""
+"""A picklable callable."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """As `subprocess` has it; None while it lives."""
+        """The exit code, as in `subprocess`; None while it runs."""
         return self._ended.result() if self._ended.done() else None
 
     def kill(self) -> None:
@@ -66,7 +66,7 @@ class Child:
 
 
 class ForkServer:
-    """Where children are made; by `opened`."""
+    """Starts children; made by `opened`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -76,7 +76,7 @@ class ForkServer:
     @classmethod
     @asynccontextmanager
     async def opened(cls) -> AsyncIterator["ForkServer"]:
-        """One that ends with the block."""
+        """Run a fork server until the block is left."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "faults.fork_server",
             cwd=TESTS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -93,14 +93,14 @@ class ForkServer:
             await listening
 
     async def start(self, job: Job) -> Child:
-        """A child that does a job."""
+        """Start a job in a child."""
         assert self._process.stdin is not None
         self._unborn.append(asyncio.get_running_loop().create_future())
         self._process.stdin.write(b64encode(pickle.dumps(job)) + b"\n")
         return await self._unborn[-1]
 
     async def done(self, job: Job) -> int:
-        """Have a job done; the child's exit code."""
+        """Run a job to its end; returns the child's exit code."""
         child = await self.start(job)
         try:
             async with asyncio.timeout(CHILD_S):
@@ -125,7 +125,7 @@ class ForkServer:
 
 
 def _serve() -> None:
-    gc.freeze()  # or each child would copy what its first collection touches
+    gc.freeze()  # otherwise each child copies the pages that its first collection touches
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

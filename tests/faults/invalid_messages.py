@@ -1,4 +1,4 @@
-"""A mixed bag of what nobody should send: each field of every inbound message with wrong values."""
+"""Generates invalid messages: each field of every inbound message with wrong values."""
 
 import json
 import random
@@ -15,10 +15,10 @@ from marketplace_worker.settings import Topics
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 SAMPLES_OF_EACH = 4
-"""So many real notifications of each marketplace are drawn."""
+"""How many real notifications of each marketplace are drawn."""
 
 MEGABYTE = 1_048_400
-"""As much as a broker takes where nobody changed it; with our headers it is too much for it."""
+"""The largest value a broker accepts by default; too large together with our headers."""
 
 TOPICS = {
     "identity": Topics().logins,
@@ -46,9 +46,9 @@ NO_OBJECTS = (
     b"{" * MEGABYTE,
     b"9" * MEGABYTE,
     b'"' + b"x" * (MEGABYTE - 2) + b'"',
-    b"\xff" + random.Random(0).randbytes(MEGABYTE - 1),  # nothing makes it smaller
+    b"\xff" + random.Random(0).randbytes(MEGABYTE - 1),  # incompressible
 )
-"""Of these nothing can be read, and no field named."""
+"""Values of which nothing can be read, so that no field can be named."""
 
 WHOLE_VALUES = (
     *NO_OBJECTS,
@@ -59,12 +59,12 @@ WHOLE_VALUES = (
 
 
 LARGE = {"half a megabyte", "deep and open"}
-"""Not once more in every field."""
+"""Values that are not tried in every field."""
 
 
 @dataclass(frozen=True)
 class _Wrong:
-    """A message with other JSON text at a place; without a text, nothing stands there."""
+    """A message with other JSON text at one place; without a text, the field is removed."""
 
     topic: str
     sample: Any
@@ -78,10 +78,10 @@ class _Wrong:
 
 
 def draw_invalid_messages(chance: random.Random, size: int, keys: Sequence[bytes]) -> list[Message]:
-    """So many messages with a wrong value in one field, and on every topic each `WHOLE_VALUES`.
+    """`size` messages with a wrong value in one field, and all of `WHOLE_VALUES` on every topic.
 
-    Drawn by `chance`, each under a key of a good neighbour.  What of them can be read is about
-    organizations that no other message is about, so that it does not depend on the order.
+    They are drawn by `chance` and have keys of valid messages.  Those that can be read are about
+    organizations without other messages, so that their order is irrelevant.
     """
     wrong = [*_events(), *_notifications(chance)]
     drawn = [(each.topic, each.value()) for each in chance.sample(wrong, min(size, len(wrong)))]
@@ -90,7 +90,7 @@ def draw_invalid_messages(chance: random.Random, size: int, keys: Sequence[bytes
 
 
 def good_megabyte(line: Line, key: bytes) -> Message:
-    """A line that says what it says, with a megabyte of what nobody reads."""
+    """A valid line with an additional megabyte in an unknown field."""
     bare = json.dumps({**line["value"], "unread": ""})
     unread = "x" * (MEGABYTE - len(bare))
     return line["topic"], key, json.dumps({**line["value"], "unread": unread}).encode()
@@ -117,7 +117,7 @@ def _events() -> Iterator[_Wrong]:
 
 
 def _of_its_own(name: str, example: Any, number: int) -> Any:  # noqa: ANN401
-    """The example under an identity and about an organization that nothing else is about."""
+    """The example with a unique identity and organization."""
     own_source = {"id": f"hostile-{number}", "source": f"/hostile/{number}"}
     event = {**example, **own_source, "data": dict(example["data"])}
     if "subject" in event:

@@ -1,7 +1,8 @@
-"""A TCP proxy between a worker and a server, on the loopback address, which a test can spoil.
+"""A TCP proxy between a worker and a server, on the loopback address, with injectable faults.
 
-It can be slow, stand still, refuse, cut connections, and lead elsewhere; and it can judge every
-request of the client: let it through, cut before the server sees it, or once the server answered.
+It can delay, stall, refuse, cut and redirect connections.  For each request of the client a
+function can decide to pass it, or to cut the connection before the server receives the request or
+after the server has answered.
 """
 
 import asyncio
@@ -14,13 +15,13 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Fate(enum.Enum):
-    """What becomes of what a client sends."""
+    """How a client's request is handled."""
 
     PASS = enum.auto()
     CUT_BEFORE = enum.auto()
-    """The server never sees it, and the connection is gone."""
+    """The connection is cut before the server receives the request."""
     CUT_AFTER = enum.auto()
-    """The server does it, and its answer is lost with the connection."""
+    """The server executes the request, and its answer is lost with the connection."""
 
 
 Judge = Callable[[bytes], Fate]
@@ -33,8 +34,8 @@ def _pass(_: bytes) -> Fate:
 class Proxy:
     """One listening port; made by `proxying`.
 
-    `target` is where new connections lead.  `latency_s` is added to every chunk, each way;
-    `bytes_per_s` bounds what each connection carries each way.  While `refusing`, new connections
+    `target`: the port for new connections.  `latency_s`: added to every chunk, in each direction.
+    `bytes_per_s`: limit of each connection, in each direction.  While `refusing`, new connections
     are closed at once.
     """
 
@@ -53,11 +54,11 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._links)
 
     def stall(self) -> None:
-        """Carry nothing more, and let nobody know: connections stay open, new ones open."""
+        """Stop forwarding silently: connections stay open, and new ones are accepted."""
         self._flowing.clear()
 
     def flow(self) -> None:
@@ -79,12 +80,12 @@ class Proxy:
         return bool(links)
 
     def heal(self) -> None:
-        """Be a faultless proxy again; connections stay."""
+        """Remove all faults; connections stay open."""
         self.latency_s, self.bytes_per_s, self.refusing, self.judge = 0.0, None, False, _pass
         self.flow()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client's connection, to its end."""
+        """Serve one client's connection until it ends."""
         if self.refusing:
             writer.transport.abort()
             return
@@ -95,7 +96,7 @@ class Proxy:
             await self._flowing.wait()
             await link.carry(reader)
         except OSError:
-            pass  # the server is away, or one of the two went: the other is told below
+            pass  # the server is down, or one side has closed; the other one is closed below
         finally:
             self._links.discard(link)
             link.close()
@@ -108,7 +109,7 @@ class Proxy:
 
 
 class _Link:
-    """A client's connection and the one to the server that belongs to it."""
+    """A client's connection and its connection to the server."""
 
     def __init__(self, proxy: Proxy, number: int, client: asyncio.StreamWriter) -> None:
         self.number = number
@@ -153,12 +154,12 @@ class _Link:
             await self._client.drain()
 
     def cut(self) -> None:
-        """Reset both halves; harmless where they are gone."""
+        """Reset both connections.  Idempotent."""
         for half in self._halves():
             half.transport.abort()
 
     def close(self) -> None:
-        """End both halves, with what is still on its way; harmless where they are gone."""
+        """Close both connections after forwarding what was received.  Idempotent."""
         for half in self._halves():
             half.close()
 
@@ -168,7 +169,7 @@ class _Link:
 
 @asynccontextmanager
 async def proxying(target: int = 0, *, port: int = 0) -> AsyncIterator[Proxy]:
-    """A proxy to a port of the loopback address, on a free port where none is given."""
+    """Run a proxy to a port of the loopback address; on a free port if `port` is 0."""
     proxy = Proxy(target)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
     proxy.port = server.sockets[0].getsockname()[1]

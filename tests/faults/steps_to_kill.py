@@ -1,6 +1,6 @@
-"""The steps of the worker that are killed at each of their statements, and what they meet.
+"""The worker's steps that are killed at each of their statements, and their initial databases.
 
-Each is taken on a copy of a database that was prepared once, so all points of a step begin alike.
+Each run uses a copy of a database that is prepared once, so that all runs of a step start alike.
 """
 
 import json
@@ -68,16 +68,16 @@ from marketplace_worker.store.policies import register
 from steps.story_beginnings import Line, bought, canceled, ended, linked, records, wait
 
 POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0, control_plane_fraction=1.0))
-"""The guard counts the fleet each time, and never trips by itself."""
+"""With this policy the guard counts the fleet each time, and never trips by itself."""
 
 FORMER = Policy(version="former", guard=POLICY.guard)
-"""What organizations were pinned to before."""
+"""An older policy, to which organizations are pinned."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A database, a clock that stands still, and a stand-in for Kafka whose acknowledgements are
-    known: a file.
+    """A database, a clock that stands still, and a file in place of Kafka, which records the
+    acknowledged messages.
     """
 
     dsn: str
@@ -85,14 +85,14 @@ class Scene:
     kafka: Path
 
     async def take(self, step: "Take") -> None:
-        """Take a step as a worker that has just been started."""
+        """Run a step as a worker that has just been started."""
         async with connecting(_settings(self.dsn).postgres) as pool:
             clock = MovableClock(self.now)
             worker = worker_of(_settings(self.dsn), POLICY, pool, clock, clock.of_machine)
             await step(worker, self)
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
-        """Write them to the file, and acknowledge each."""
+        """Write messages to the file, and acknowledge each."""
         await passing("kafka.first half", self._written(messages[: len(messages) // 2]))
         await passing("kafka.second half", self._written(messages[len(messages) // 2 :]))
         return [None] * len(messages)
@@ -106,8 +106,8 @@ class Scene:
 
 
 def line_of(message: Outgoing) -> str:
-    """How a message stands in that file: topic, key, and the rest, by which it differs from any
-    other.  Two dead letters may have the same value.
+    """A message's line in that file: topic, key, and the rest, which makes it unique.  (Two dead
+    letters may have the same value.)
     """
     parts = [
         message.value,
@@ -118,16 +118,16 @@ def line_of(message: Outgoing) -> str:
 
 
 Take = Callable[[Worker, Scene], Awaitable[None]]
-"""Picklable: a function of a module."""
+"""Runs a step.  Must be picklable: a function of a module."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """`prepare` makes what it meets, `now` is when it is taken.
+    """A step to kill: `prepare` fills its database, `now` is the time at which it runs.
 
-    `told` are the lines that `simulate` is told to come to the same; none where it cannot say.
-    `typed`: an operator takes it, who looks before typing it again.  `killed_at`: only at these
-    statements, where another step has the others.
+    `told`: the lines with which `simulate` must produce the same result; empty if it cannot.
+    `typed`: an operator runs it, and checks the result before running it again.  `killed_at`: kill
+    it only at these statements, because another step covers the others.
     """
 
     take: Take
@@ -138,7 +138,7 @@ class Step:
     killed_at: frozenset[str] | None = None
 
     def kills_at(self, statement: str) -> bool:
-        """Whether it is to be killed there."""
+        """Whether to kill the step at this statement."""
         return self.killed_at is None or statement in self.killed_at
 
 
@@ -151,7 +151,7 @@ def _settings(dsn: str) -> Settings:
 
 
 async def prepare(step: Step, dsn: str) -> None:
-    """Make what the step meets, in an empty database."""
+    """Fill an empty database for the step."""
     if step.prepare is None:
         return
     clock = MovableClock(at(0))
@@ -168,7 +168,7 @@ def _in_order(*lines: Line) -> list[Line]:
 
 
 RETAINED_AT = at(4 + 731)
-"""When the batch is as old as retention keeps it."""
+"""When the batch has reached the age at which retention deletes it."""
 
 # --- a batch of everything ------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ async def _before(worker: Worker, clock: MovableClock) -> None:
 async def _told(
     worker: Worker, clock: MovableClock, lines: Sequence[Line], *, until: float
 ) -> None:
-    """Tell each line at its time, and let every deadline up to `until` come at its own."""
+    """Ingest each line at its time, and fire every deadline up to `until` at its time."""
     for record in records(*lines):
         await wait(worker, clock, (record.recorded_at - at(0)) / timedelta(days=1))
         await ingest([record], worker)
@@ -242,7 +242,7 @@ async def _batch(worker: Worker, _: Scene) -> None:
 
 
 def _numbered(lines: Sequence[Line]) -> list[Record]:
-    """The records of a batch, not at the positions that were taken before."""
+    """The records of a batch, at unused positions."""
     return records(*BEFORE, *lines)[len(BEFORE) :]
 
 
@@ -319,7 +319,7 @@ async def _sent(worker: Worker, scene: Scene) -> None:
 
 
 async def _refused(worker: Worker, scene: Scene) -> None:
-    """Kafka refuses all of one organization, and then takes it."""
+    """Kafka refuses all messages of one organization, and accepts them later."""
 
     async def refuses(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
         await scene.publish([each for each in messages if each.key != b"goes"])
@@ -360,7 +360,7 @@ async def _until_withheld(worker: Worker, clock: MovableClock) -> None:
 
 
 async def _promised_and_mended(worker: Worker, clock: MovableClock) -> None:
-    """As if a translator had been mended: one of the dead letters can be read now."""
+    """As if a translator had been fixed: one of the dead letters can be read now."""
     await _promised(worker, clock)
     mended = json.dumps(created(3, "mended", tier="plus")["value"]).encode()
     letters = "UPDATE dead_letters SET value = $1 WHERE topic = 'organizations.changes'"
@@ -383,7 +383,7 @@ async def _waiting(worker: Worker) -> Sequence[int]:
 
 
 async def _promised_long_ago(worker: Worker, clock: MovableClock) -> None:
-    """As old as retention keeps it, also by the newest record in Kafka."""
+    """Everything is old enough for retention, also by the newest record in Kafka."""
     await _promised(worker, clock)
     clock.now = RETAINED_AT
     value = json.dumps(login(4 + 731, "somebody")["value"]).encode()
@@ -394,7 +394,7 @@ YEAR = timedelta(days=365)
 
 
 async def _promised_and_gone_wrong(worker: Worker, clock: MovableClock) -> None:
-    """What is due is fired by a clock that is a year ahead, and right again then."""
+    """Deadlines fire by a clock that is a year ahead; then the clock is right again."""
     await _promised(worker, clock)
     clock.now = at(4) + YEAR
     await fire_due(worker, limit=100)
@@ -419,7 +419,7 @@ async def _erased(worker: Worker, scene: Scene) -> None:
 
 
 async def _published_more(_: int | None = None) -> AsyncIterator[Sequence[Record]]:
-    """What the topics hold, and the database does not: a restore has lost it."""
+    """Published records that the database has lost by a restore."""
     told = {"state": "deactivated", "recoverable": False, "reason": "customer"}
     yield [
         _said("goes", "organization.deactivated", 90, told | {"cause": "marketplace_cancellation"}),

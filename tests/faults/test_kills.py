@@ -1,4 +1,4 @@
-"""SIGKILL of the worker at every statement of every transaction."""
+"""Kills the worker with SIGKILL at every statement of every transaction."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from steps.story_beginnings import records
 pytestmark = pytest.mark.faults
 
 AT_ONCE = 2
-"""So many points are tried side by side."""
+"""How many points are tested concurrently."""
 
 ONLY_LOOKED_AT = {
     "activity.read",
@@ -59,7 +59,7 @@ ONLY_LOOKED_AT = {
     "subscriptions.links_of",
     "subscriptions.page",
 }
-"""What no step writes by: a kill there leaves nothing half done."""
+"""Statements that no step writes with: a kill there leaves nothing half done."""
 
 LIFECYCLE = Topics().lifecycle
 
@@ -75,8 +75,8 @@ async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
     name: str,
 ) -> None:
     """
-    And taken again it comes to what it comes to undisturbed, which is what `simulate` says: nothing
-    is lost, nothing is there twice.
+    Run again, it produces the same result as without the kill, which is that of `simulate`: nothing
+    is lost or duplicated.
     """
     step, template = STEPS[name], f"kills_{uuid4().hex}"
     async with servers.fresh_database(postgres_server, template) as dsn:
@@ -101,7 +101,7 @@ async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
 
 
 def test_every_statement_was_reached(pytestconfig: pytest.Config) -> None:
-    """By the test above; a new statement needs a step that takes it."""
+    """By the test above; each new statement needs a step that executes it."""
     reached = pytestconfig.stash.get(REACHED, set())
     if not reached:
         pytest.skip("the steps were not killed in this run")
@@ -111,7 +111,7 @@ def test_every_statement_was_reached(pytestconfig: pytest.Config) -> None:
 
 
 def _points(reached: Sequence[str]) -> list[Point]:
-    """Before and after each statement, the first and the last time that it is reached."""
+    """The points before and after each statement, at its first and last execution."""
     return [
         Point(statement, after, time)
         for statement, times in Counter(reached).items()
@@ -122,7 +122,7 @@ def _points(reached: Sequence[str]) -> list[Point]:
 
 @dataclass(frozen=True)
 class _Want:
-    """What a step does undisturbed: what it reaches, finds, leaves, promises and sends."""
+    """The results of a step without a kill: reached points, content before and after, messages."""
 
     reached: Sequence[str]
     before: Content
@@ -133,7 +133,7 @@ class _Want:
 
 @dataclass
 class _Trial:
-    """A database of its own on which a step is taken again and again."""
+    """A database on which a step is run repeatedly."""
 
     step: Step
     scene: Scene
@@ -154,7 +154,7 @@ class _Trial:
             yield cls(step, Scene(dsn, step.now, kafka), database, fork_server)
 
     async def undisturbed(self) -> _Want:
-        """Take the step without a kill."""
+        """Run the step without a kill."""
         before, waiting = await self.database.content(), await self.database.promised()
         reached = await self._take(None)
         content = await self.database.content()
@@ -167,10 +167,10 @@ class _Trial:
         return _Want(reached, before, content, promised, self._sent())
 
     async def killed(self, point: Point, want: _Want) -> None:
-        """Kill the step there.
+        """Run the step and kill it at `point`.
 
-        Where nothing of it is left, the next one is the one that takes it again, and begins as if
-        nothing had been; else it is taken again here.
+        If it left nothing behind, the next trial serves as its repetition, because it starts from
+        the same content; otherwise the step is repeated here.
         """
         await self._take(point)
         left = await self.database.content()
@@ -179,7 +179,7 @@ class _Trial:
             await self.again(f"killed {point}", want, done=done)
 
     async def again(self, when: str, want: _Want, *, done: bool = False) -> None:
-        """Take it to its end, if it was not done; look at what came of it, and forget it all."""
+        """Run the step to its end unless it is done, check the result, and restore the content."""
         if not done:
             await self._take(None)
         came = await self.database.content()
@@ -195,7 +195,7 @@ class _Trial:
         return kafka.read_text().splitlines() if kafka.exists() else []
 
     async def _take(self, end: Point | None) -> list[str]:
-        """In a process of its own; what was reached, where it was not killed."""
+        """Run the step in its own process; returns the reached points, if it was not killed."""
         reached = self.scene.kafka.with_suffix(".reached")
         work = partial(self.scene.take, self.step.take)
         code = await self.fork_server.done(partial(act, work, end, reached))
@@ -205,7 +205,7 @@ class _Trial:
 
 
 def _simulated(step: Step) -> Mapping[str, Sequence[EventKey]]:
-    """What `simulate` says of the same lines, up to the moment of the step."""
+    """The events of `simulate` for the same lines, up to the moment of the step."""
     simulation = Simulation(
         POLICY, feeds(Topics()), email_hasher(UNKEYED_EMAIL_KEY.encode()), lambda *_: None
     )
@@ -229,7 +229,7 @@ def _last_of_each(sent: Sequence[str]) -> list[str]:
 
 
 def _by_key(sent: Iterable[str]) -> Mapping[tuple[str, str], Sequence[str]]:
-    """What was sent under each key of each topic, in order."""
+    """The messages sent under each key of each topic, in order."""
     lines: dict[tuple[str, str], list[str]] = defaultdict(list)
     for line in sent:
         topic, key, rest = line.split(" ")

@@ -1,4 +1,4 @@
-"""A worker on a database of a test's own, with a clock that the test moves."""
+"""Fixtures for the steps: a worker on the test's own database, with a clock that the test moves."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,26 +24,26 @@ from marketplace_worker.store.policies import PolicyBook
 
 @pytest.fixture
 def clock() -> MovableClock:
-    """Stands still until the test moves it."""
+    """A clock that stands still until the test moves it."""
     return MovableClock()
 
 
 @pytest.fixture
 def postgres_template(schema_template: str) -> str:
-    """Databases here have the current schema from the beginning."""
+    """The template of these tests' databases, with the current schema."""
     return schema_template
 
 
 @pytest.fixture
 async def worker(postgres_dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
-    """What the steps work with."""
+    """The dependencies of the steps."""
     async with working_on(postgres_dsn, clock) as worker:
         yield worker
 
 
 @asynccontextmanager
 async def working_on(dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
-    """The same on some database of the current schema, which need not be empty."""
+    """A worker on any database with the current schema, which need not be empty."""
     topics = Topics()
     async with connecting(Postgres(dsn=SecretStr(dsn))) as pool:
         async with transaction(pool) as conn:
@@ -62,7 +62,7 @@ async def working_on(dsn: str, clock: MovableClock) -> AsyncIterator[Worker]:
 
 @pytest.fixture
 async def owner(worker: Worker, postgres_dsn: str) -> AsyncIterator[Pool]:
-    """Connections of who may change everything, to the worker's database."""
+    """A pool of connections to the worker's database as its owner."""
     assert worker is not None, "it has made the schema"
     async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=2) as pool:
         yield pool
@@ -70,5 +70,5 @@ async def owner(worker: Worker, postgres_dsn: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def inspector(worker: Worker) -> Inspector:
-    """Who asks, long after."""
+    """An inspector with a clock long after the events."""
     return Inspector(worker.pool, worker.policies, at(1_000))

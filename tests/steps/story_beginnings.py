@@ -1,4 +1,4 @@
-"""Beginnings of stories, told to a worker through its own steps."""
+"""Helpers that build a state by sending messages through the worker's own steps."""
 
 import json
 from datetime import timedelta
@@ -33,20 +33,20 @@ def facts(worker: Worker, *lines: Line) -> list[Fact]:
 
 
 async def ingest_lines(worker: Worker, clock: MovableClock, *lines: Line) -> None:
-    """Take in lines of a scenario, each at its own time and in a batch of its own."""
+    """Ingest lines of a scenario, each at its own time and in its own batch."""
     for record in records(*lines):
         clock.now = max(record.recorded_at, clock.now)
         await ingest([record], worker)
 
 
 async def move_to_day(worker: Worker, clock: MovableClock, day: float) -> None:
-    """It is that day, also by what Kafka has: somebody signs in."""
+    """Move the clock to a day, and ingest a login, so that Kafka's newest record is of that day."""
     clock.now = at(day)
     await ingest(records(login(day, "somebody")), worker)
 
 
 async def wait(worker: Worker, clock: MovableClock, until: float) -> None:
-    """Let every deadline up to that day come at its own time."""
+    """Fire every deadline up to that day at its own time."""
     first = "SELECT min(next_due_at) FROM organizations"
     while (due_at := await worker.pool.fetchval(first)) is not None and due_at <= at(until):
         clock.now = max(due_at, clock.now)
@@ -85,7 +85,7 @@ def linked(
     *,
     happened: float | None = None,
 ) -> Line:
-    """An AWS agreement is linked, by a sign-up that may know its billing account."""
+    """A sign-up links an AWS agreement, optionally with its billing account."""
     data = {"marketplace": "aws", "subscription_id": agreement, "plan_type": "payg"}
     if account is not None:
         data["billing_account"] = account
@@ -110,7 +110,7 @@ def _of(line: Line, account: str) -> Line:
 
 
 def canceled(organization: str) -> list[Line]:
-    """Linked to `first of …` by a customer of its own, and canceled on day 1."""
+    """An organization with the agreement `first of …` of its own customer, canceled on day 1."""
     agreement, account = f"first of {organization}", f"account of {organization}"
     return [
         created(0, organization),
@@ -126,7 +126,7 @@ async def states(worker: Worker) -> dict[str, str]:
 
 
 async def said(worker: Worker, subject: str) -> list[Line]:
-    """The events of an organization, or of the worker itself, that wait in the outbox, in order."""
+    """The events in the outbox about an organization or the worker itself, in order."""
     rows = await worker.pool.fetch(
         "SELECT value FROM outbox WHERE topic = $1 AND key = $2 ORDER BY id",
         worker.topics.lifecycle,

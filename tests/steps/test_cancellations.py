@@ -1,4 +1,4 @@
-"""Many cancellations at once: nothing is withheld, but a person is told."""
+"""Many cancellations at once are reported, but none is withheld."""
 
 from dataclasses import replace
 
@@ -20,12 +20,12 @@ MANY = "many_organizations_canceled"
 
 @pytest.fixture
 def few(worker: Worker) -> Worker:
-    """A worker whose policy takes more than three in an hour for a fault."""
+    """A worker whose policy reports more than three cancellations per hour."""
     return replace(worker, policies=PolicyBook(replace(Policy(), guard=Guard(minimum=MOST))))
 
 
 async def cancel(worker: Worker, clock: MovableClock, *names: str) -> list[tuple[object, object]]:
-    """What the log says at `error`, as (canceled, limit), while these are canceled."""
+    """Cancel organizations; returns the log lines at `error` as (canceled, limit)."""
     with capture_logs() as lines:
         for name in names:
             await ingest_lines(worker, clock, *canceled(name))
@@ -40,7 +40,7 @@ def reported() -> float:
 async def test_the_first_past_the_limit_is_reported_once_and_nothing_is_withheld(
     few: Worker, clock: MovableClock
 ) -> None:
-    """A faulty feed is looked at before its steps come due; each cancellation stands."""
+    """A person can check a faulty feed before steps become due; the cancellations stay in force."""
     before = reported()
 
     assert await cancel(few, clock, "a", "b", "c") == []
@@ -52,7 +52,7 @@ async def test_the_first_past_the_limit_is_reported_once_and_nothing_is_withheld
 
 
 async def test_other_workers_cancellations_count(few: Worker, clock: MovableClock) -> None:
-    """Each takes a part of the partitions; the history has what all of them wrote."""
+    """Each worker processes some partitions; the history has the decisions of all workers."""
     other = replace(few, alarm=CancellationAlarm())
 
     assert await cancel(few, clock, "a", "b") == []
@@ -61,7 +61,7 @@ async def test_other_workers_cancellations_count(few: Worker, clock: MovableCloc
 
 
 async def test_a_larger_fleet_may_lose_more(worker: Worker, clock: MovableClock) -> None:
-    """The limit is that of harmful steps: a fraction of the fleet, where that is more."""
+    """The limit is that of destructive steps: a fraction of the fleet, if that is more."""
     half = PolicyBook(replace(Policy(), guard=Guard(minimum=1, fraction=0.5)))
     worker = replace(worker, policies=half)
     await ingest_lines(worker, clock, *(created(0, name) for name in "abcdef"))

@@ -1,4 +1,4 @@
-"""Due organizations, each for one worker, derived anew when they fire."""
+"""Deadlines: each due organization is processed by one worker, and derived again when it fires."""
 
 import asyncio
 from dataclasses import replace
@@ -44,7 +44,7 @@ async def test_nothing_fires_before_its_moment(worker: Worker, clock: MovableClo
 async def test_workers_that_look_at_once_share_the_due_organizations(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """SKIP LOCKED: nobody waits for another, and nothing fires twice."""
+    """SKIP LOCKED: no worker waits for another, and no deadline fires twice."""
     names = [f"org-{number}" for number in range(40)]
     await canceled(worker, clock, *names)
     clock.now = at(2)
@@ -82,7 +82,7 @@ async def test_a_deadline_that_outlived_its_reason_does_nothing(
 async def test_one_organization_that_we_fail_on_does_not_hold_up_the_fleet(
     worker: Worker, clock: MovableClock, damage: str
 ) -> None:
-    """It is logged at error and looked at again in an hour; the others go on."""
+    """It is logged at `error` and tried again in an hour; the others are processed."""
     sound = [f"org-{number}" for number in range(6)]
     await canceled(worker, clock, *sound[:3], "broken", *sound[3:])
     await worker.pool.execute(
@@ -106,8 +106,8 @@ async def test_a_look_that_changes_nothing_leaves_nothing_behind(
     worker: Worker, clock: MovableClock
 ) -> None:
     """
-    A free organization is looked at whenever it may have become inactive.  In use, it is nothing
-    for the journal, for the history or for a subscriber.
+    A free organization is checked whenever it may have become inactive.  If it is in use, this
+    writes nothing to the journal or the history and publishes nothing.
     """
     await ingest_lines(worker, clock, created(0, "a"), login(20, "a"))
     rows = """SELECT (SELECT count(*) FROM journal), (SELECT count(*) FROM decisions),
@@ -122,7 +122,7 @@ async def test_a_look_that_changes_nothing_leaves_nothing_behind(
 
 
 async def test_what_is_due_in_the_past_is_due_now(worker: Worker, clock: MovableClock) -> None:
-    """No worker was up for a month; who looks at what is due must not read that it was in time."""
+    """After a month without a worker, reports must not claim that the deadlines were met."""
     await canceled(worker, clock, "a")
     await ingest_lines(worker, clock, login(50, "a"))
 
@@ -149,7 +149,7 @@ async def test_what_is_due_first_is_decided_first(worker: Worker, clock: Movable
 async def test_a_free_organization_is_deactivated_where_both_feeds_were_heard(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Others are in use every other day, so its own silence is believed."""
+    """Others are in use every other day, so the feeds are received and its inactivity counts."""
     others = [line for day in range(0, 31, 2) for line in (login(day, "b"), use(day, "b"))]
     await ingest_lines(worker, clock, created(0, "a"))
     for line in others:
@@ -164,7 +164,7 @@ async def test_a_free_organization_is_deactivated_where_both_feeds_were_heard(
 async def test_a_silent_feed_is_told_once_a_day_and_nobody_is_deactivated(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Both feeds were silent; the decision is looked at again the next day."""
+    """Both feeds were silent; the decision is tried again the next day."""
     await ingest_lines(worker, clock, created(0, "a"), created(0, "b"), login(10, "c"))
     with capture_logs() as lines:
         await wait(worker, clock, until=31)
@@ -181,7 +181,7 @@ async def test_a_silent_feed_is_told_once_a_day_and_nobody_is_deactivated(
 async def test_an_organization_goes_by_the_policy_that_it_was_canceled_under(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The newer one is harder; another worker, which never saw the older, finds it in the table."""
+    """The newer policy is stricter; a worker that does not know the older one reads the table."""
     hard = replace(
         Policy(version="hard"),
         payg=Timeline(timedelta(hours=2), timedelta(days=5), timedelta(days=31)),
@@ -205,8 +205,8 @@ async def test_an_organization_goes_by_the_policy_that_it_was_canceled_under(
 async def test_what_is_due_is_looked_for_behind_what_was_done_and_then_from_the_beginning(
     worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was done stays in the index while a snapshot is held; a row that another worker had in
-    hand and gave back is found all the same.
+    """Processed rows stay in the index while a snapshot is held.  A row that another worker had
+    locked and released is found nevertheless.
     """
     await canceled(worker, clock, "a", "b")
     clock.now = at(2)
@@ -224,7 +224,7 @@ async def test_what_is_due_is_looked_for_behind_what_was_done_and_then_from_the_
 async def test_a_clock_that_goes_back_has_all_looked_through(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """What is due by then may lie before what was done."""
+    """Organizations may become due before the position that the scan has reached."""
     clock.now = at(9)
     assert await fire_due(worker, limit=10) == 0
     await canceled(worker, clock, "a")

@@ -1,4 +1,4 @@
-"""While a batch is decided on, others have their turn; when it is written, the relay is woken."""
+"""Deciding on a batch yields to other tasks; when the batch is written, the relay is woken."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from marketplace_worker.store.working_set import WorkingSet
 
 
 def unit() -> UnitOfWork:
-    """Of a batch that may trip the guard."""
+    """The unit of work of a batch that may trip the guard."""
     return UnitOfWork(WorkingSet(safeguards_locked=True), Policies(), at(0), [asyncio.Event()])
 
 
@@ -21,7 +21,7 @@ def unheard_of(number: int) -> Fact:
 
 
 async def test_after_each_decision_others_have_their_turn() -> None:
-    """The relay, and the heartbeats."""
+    """The relay and the heartbeats run between two decisions."""
     turns = 0
 
     async def other() -> None:
@@ -38,7 +38,7 @@ async def test_after_each_decision_others_have_their_turn() -> None:
 
 
 async def test_the_relay_is_woken_where_anything_was_promised() -> None:
-    """And not by what changed nothing."""
+    """A batch that changes nothing does not wake it."""
     batch = unit()
     await batch.decide(unheard_of(1), position="here")
     batch.report()

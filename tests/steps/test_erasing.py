@@ -1,4 +1,4 @@
-"""What is personal of an organization that is closed can be erased, and the journal stays whole."""
+"""The personal data of a deactivated organization can be erased, and the journal stays valid."""
 
 import asyncio
 import json
@@ -49,12 +49,12 @@ ACME = OrganizationId("acme")
 
 
 def erased(number: int = 1, organization: OrganizationId = ACME) -> Erased:
-    """Olga types it."""
+    """An erasure requested by the operator Olga."""
     return Erased(Identity("operator", f"e-{number}"), at(200), organization, "Olga", "asked to")
 
 
 async def closed(worker: Worker, clock: MovableClock) -> None:
-    """Acme has gone all the way down; globex has one of its billing accounts, and is well."""
+    """Acme is deactivated; globex shares one of its billing accounts, and is active."""
     lines = [
         *canceled("acme"),
         created(0.1, "globex"),
@@ -71,7 +71,7 @@ async def closed(worker: Worker, clock: MovableClock) -> None:
 
 
 async def everything_of(worker: Worker, organization: str) -> str:
-    """All rows that an organization is in, but for what is on its way out."""
+    """All rows that mention an organization, except outgoing messages."""
     rows = []
     for table, column in (
         ("organizations", "organization_id"), ("activity", "organization_id"),
@@ -87,7 +87,7 @@ async def everything_of(worker: Worker, organization: str) -> str:
 async def test_an_erasure_that_is_not_committed_is_not_told(
     worker: Worker, clock: MovableClock, owner: Pool
 ) -> None:
-    """Nor counted: that an email was unlocked is true only once it is committed."""
+    """Nor counted: the email counts as unlocked only after the commit."""
     await closed(worker, clock)
     await owner.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
@@ -105,7 +105,7 @@ async def test_an_erasure_that_is_not_committed_is_not_told(
 async def test_nothing_personal_is_left_of_who_was_erased(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Neither in a document nor in the journal, the history, or beside them."""
+    """Neither in documents, nor in the journal, the history or any other table."""
     await closed(worker, clock)
     (locked,) = [each for each in await said(worker, "acme") if "email.locked" in each["type"]]
     email = locked["data"]["email_hash"]
@@ -134,7 +134,7 @@ async def test_nothing_personal_is_left_of_who_was_erased(
 async def test_the_journal_folds_and_its_chain_is_whole_after_an_erasure(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Also of who shares a billing account with it, and after more has happened."""
+    """Also for one that shares a billing account with it, and after further messages."""
     await closed(worker, clock)
     await erase(erased(), worker)
 
@@ -152,7 +152,7 @@ async def test_the_journal_folds_and_its_chain_is_whole_after_an_erasure(
 async def test_an_erasure_is_told_and_kept_with_who_and_why(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """The lock on its email is released; a late joiner is told that there is nothing."""
+    """The lock on its email is released, and its snapshot is deleted by a tombstone."""
     await closed(worker, clock)
 
     await erase(erased(), worker)
@@ -177,7 +177,7 @@ async def test_an_erasure_is_told_and_kept_with_who_and_why(
 async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Support is refused, though it had been a request of Support that closed it."""
+    """Support's request is refused, even though Support had deactivated the organization."""
     await ingest_lines(
         worker, clock, created(0, "acme"), support(1, "deactivate_organization", "acme")
     )
@@ -196,7 +196,7 @@ async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
 async def test_only_who_is_closed_can_be_erased(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Refused, and nothing is touched: also under a legal hold, but not under a commercial one."""
+    """Otherwise it is refused and changes nothing.  Forbidden under a legal hold only."""
     await ingest_lines(worker, clock, *canceled("acme"))
 
     assert await erase(erased(1), worker) is Outcome.REFUSED
@@ -215,7 +215,7 @@ async def test_only_who_is_closed_can_be_erased(
 async def test_an_erasure_may_be_repeated(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """It changes and says nothing more, and removes what has come since."""
+    """It changes no state and publishes nothing, and removes data that arrived since."""
     await closed(worker, clock)
     await erase(erased(1), worker)
     document, before = await stored(worker, "acme"), await outgoing(worker)
@@ -239,8 +239,8 @@ async def test_an_erasure_may_be_repeated(
 async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_are_kept(
     worker: Worker, clock: MovableClock, inspector: Inspector, owner: Pool
 ) -> None:
-    """Neither a hash of an email, nor an account, nor Support's words, nor when it was in use; what
-    others share with it goes on.
+    """No email hash, billing account, reason of Support or time of use is stored.  What it shares
+    with others is processed normally.
     """
     await closed(worker, clock)
     await erase(erased(), worker)
@@ -288,7 +288,7 @@ async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_a
 
 
 async def everything(owner: Pool) -> str:
-    """All rows of all tables that are not on their way out."""
+    """All rows of all tables, except outgoing messages."""
     names = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     rows: list[str] = []
     for name in sorted({row["tablename"] for row in names} - {"outbox"}):
@@ -300,7 +300,7 @@ async def everything(owner: Pool) -> str:
 async def test_a_subscription_that_was_of_who_was_erased_is_kept_for_whoever_has_it_next(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """What was said of it meanwhile counts, without the account; what is said later is all kept."""
+    """Messages about it meanwhile count, without the account; later messages are stored in full."""
     await closed(worker, clock)
     await ingest_lines(worker, clock, created(100, "next"))
     await erase(erased(), worker)
@@ -323,7 +323,7 @@ async def test_a_subscription_that_was_of_who_was_erased_is_kept_for_whoever_has
 async def test_what_late_news_of_an_erased_plan_makes_of_others_can_be_folded_again(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Of a plan that another organization's continues, the news is kept, but not the account."""
+    """If another organization's plan succeeds it, messages are stored, but not the account."""
     renewal = {
         "id": "heir of acme", "intent": "RENEW", "previousAgreementId": "first of acme"
     }  # fmt: skip
@@ -349,7 +349,7 @@ async def test_what_late_news_of_an_erased_plan_makes_of_others_can_be_folded_ag
 async def test_what_an_earlier_version_kept_of_late_messages_is_erased_by_a_second_erasure(
     worker: Worker, clock: MovableClock, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And folds to the same before it and after it; so does a second erasure that it refused."""
+    """The replay gives the same result before and after, also with an erasure that was refused."""
     await closed(worker, clock)
     await erase(erased(1), worker)
     with monkeypatch.context() as earlier:
@@ -374,8 +374,8 @@ async def test_what_an_earlier_version_kept_of_late_messages_is_erased_by_a_seco
 async def test_nothing_is_published_of_who_was_erased_but_refusals(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Whatever is said of its id later, also of its plans, and in the name of its id of others: it
-    is journalled, and neither kept nor acted on.
+    """All later messages about its id or its plans are journalled without their content, and have
+    no effect.
     """
     await closed(worker, clock)
     await ingest_lines(
@@ -431,14 +431,14 @@ async def test_nothing_is_published_of_who_was_erased_but_refusals(
 
 
 async def stored(worker: Worker, organization: str) -> dict[str, object]:
-    """An organization's document, but for what counts what was said and when."""
+    """An organization's document, without its counters and times of publishing."""
     query = "SELECT document::text FROM organizations WHERE organization_id = $1"
     document: dict[str, object] = json.loads(await worker.pool.fetchval(query, organization))
     return {k: v for k, v in document.items() if k not in {"sequence", "revision", "decided_at"}}
 
 
 async def outgoing(worker: Worker) -> list[dict[str, Any]]:
-    """All that waits to be sent, in order; of a tombstone its key."""
+    """The messages in the outbox, in order; for a tombstone its key."""
     rows = await worker.pool.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
     return [
         json.loads(row["value"]) if row["value"] is not None else {"tombstone": row["key"].decode()}
@@ -450,7 +450,7 @@ async def outgoing(worker: Worker) -> list[dict[str, Any]]:
 async def test_what_was_known_before_an_erasure_is_not_known_any_more(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """It says so, instead of showing half of it."""
+    """The command reports this, instead of showing an incomplete state."""
     await closed(worker, clock)
     await erase(erased(), worker)
 

@@ -1,5 +1,5 @@
-"""What each exception becomes that is raised while a record is read or decided on
-(docs/exceptions.md); those of Postgres are in `tests/store/test_refusals.py`.
+"""How exceptions are handled that are raised while a record is read or decided on
+(docs/exceptions.md).  For those of Postgres see `tests/store/test_refusals.py`.
 """
 
 import errno
@@ -45,7 +45,7 @@ OURS = [
 
 
 class Failing:
-    """Raises an error about one email, for as long as `error` is set; works as `hash` else."""
+    """Raises `error` for one email while it is set; otherwise works like `hash`."""
 
     def __init__(self, worker: Worker, error: Exception) -> None:
         self._hash = worker.hash_email
@@ -58,7 +58,7 @@ class Failing:
 
 
 async def dead_letters(worker: Worker) -> list[str]:
-    """Why each record was parked or refused."""
+    """The reasons of all dead letters."""
     rows = await worker.pool.fetch("SELECT reason FROM dead_letters ORDER BY id")
     return [row["reason"] for row in rows]
 
@@ -72,7 +72,7 @@ def three() -> list[dict[str, Any]]:
 async def test_no_record_is_parked_for_what_the_machine_refuses_while_it_is_read(
     worker: Worker, clock: MovableClock, error: Exception
 ) -> None:
-    """It is taken when the machine has files, memory or threads again."""
+    """It is processed when the machine has file descriptors, memory or threads again."""
     clock.now = at(1)
     failing = Failing(worker, error)
 
@@ -90,7 +90,7 @@ async def test_no_record_is_parked_for_what_the_machine_refuses_while_it_is_read
 async def test_a_record_that_we_fail_on_is_parked_whatever_is_raised(
     worker: Worker, clock: MovableClock, error: Exception
 ) -> None:
-    """Else its batch would come again without end; its neighbours are taken."""
+    """Otherwise its batch would be redelivered forever; its neighbours are processed."""
     clock.now = at(1)
 
     await ingest(records(*three()), replace(worker, hash_email=Failing(worker, error)))
@@ -105,7 +105,7 @@ async def test_a_record_that_we_fail_on_is_parked_whatever_is_raised(
 async def test_a_redrive_blames_no_dead_letter_for_what_the_machine_refuses(
     worker: Worker, clock: MovableClock, error: Exception
 ) -> None:
-    """It ends as where Postgres is away, and goes on when it is run again."""
+    """It ends as if Postgres were down, and continues when it is run again."""
     clock.now = at(1)
     failing = Failing(worker, ValueError("odd"))
     failed_record = replace(worker, hash_email=failing)
@@ -127,7 +127,7 @@ async def test_a_redrive_blames_no_dead_letter_for_what_the_machine_refuses(
 async def test_no_deadline_is_postponed_for_what_the_machine_refuses(
     worker: Worker, error: Exception
 ) -> None:
-    """It is waited for, as where Postgres is away, and no organization is said to be at fault."""
+    """The loop waits, as if Postgres were down, and reports no organization as failed."""
 
     async def fails(_: Connection) -> datetime:
         raise error

@@ -41,7 +41,7 @@ LIMIT = 5
 
 @pytest.fixture
 async def due(worker: Worker, clock: MovableClock) -> Worker:
-    """A worker whose policy allows five harmful steps an hour, with sixteen that are due."""
+    """A worker whose policy allows five destructive steps per hour, with sixteen due."""
     allows_few = PolicyBook(
         replace(Policy(), guard=Guard(minimum=LIMIT, fraction=0.1, control_plane_fraction=1))
     )
@@ -54,7 +54,7 @@ async def due(worker: Worker, clock: MovableClock) -> Worker:
 
 
 async def fire_all(worker: Worker, workers: int = 1) -> None:
-    """Several workers at once, until none of them finds anything."""
+    """Run several workers concurrently, until none of them finds anything due."""
 
     async def until_idle() -> None:
         async with asyncio.timeout(30):
@@ -70,20 +70,20 @@ async def suspended(worker: Worker) -> int:
 
 
 def tripped(number: int = 1) -> GuardTripped:
-    """The kill switch."""
+    """An operator trips the guard (the kill switch)."""
     return GuardTripped(Identity("/operator", f"trip {number}"), at(8), "Jo Doe", "looks wrong")
 
 
 def released(
     steps: int | None = None, number: int = 1, guard: GuardSide = GuardSide.STEPS
 ) -> GuardReleased:
-    """The operator releases the guard for steps, if nothing else is said."""
+    """An operator releases the guard; by default the one for steps."""
     identity = Identity("/operator", f"release {number}")
     return GuardReleased(identity, at(8), "Jo Doe", "was right", steps, guard=guard)
 
 
 async def test_workers_share_one_limit_and_never_go_past_it(due: Worker) -> None:
-    """However many of them look at once: the step that would be the sixth trips the guard."""
+    """However many workers run concurrently, the sixth step trips the guard."""
     await fire_all(due, workers=4)
 
     assert await suspended(due) == LIMIT
@@ -93,7 +93,7 @@ async def test_workers_share_one_limit_and_never_go_past_it(due: Worker) -> None
 
 
 async def test_what_is_withheld_is_not_looked_at_over_and_over(due: Worker) -> None:
-    """It waits for its release, not for the clock; and is listed as due."""
+    """It waits for the release and not for a time, and is listed as due."""
     await fire_all(due)
 
     assert await fire_due(due, limit=100) == 0
@@ -102,7 +102,7 @@ async def test_what_is_withheld_is_not_looked_at_over_and_over(due: Worker) -> N
 
 
 async def test_the_limit_holds_over_a_restart(due: Worker, clock: MovableClock) -> None:
-    """What was counted and that it tripped is in the database, not in a worker."""
+    """The counts and the trip are in the database, not in the worker."""
     await fire_all(due)
     clock.now = at(9)
     await due.pool.execute("UPDATE organizations SET next_due_at = $1 WHERE withheld", at(9))
@@ -149,7 +149,7 @@ async def test_the_kill_switch_stops_every_worker_at_once(due: Worker) -> None:
 
 
 async def test_a_release_of_a_guard_that_is_not_tripped_is_refused(due: Worker) -> None:
-    """And wakes nobody."""
+    """The refused release makes no organization due."""
     decision = await operate(released(), due)
 
     assert decision.outcome is Outcome.REFUSED
@@ -159,7 +159,7 @@ async def test_a_release_of_a_guard_that_is_not_tripped_is_refused(due: Worker) 
 
 
 async def test_a_release_waits_for_the_batch_that_is_being_withheld(due: Worker) -> None:
-    """Or those would be withheld by a guard that was released, with nobody to wake them."""
+    """Otherwise the batch would be withheld after the release, and never become due again."""
     await operate(tripped(), due)
     async with transaction(due.pool) as conn:
         await safeguards.lock(conn)
@@ -175,7 +175,7 @@ async def test_a_release_waits_for_the_batch_that_is_being_withheld(due: Worker)
 
 
 async def test_a_release_locks_in_the_order_of_everybody(due: Worker) -> None:
-    """Who has a withheld organization may want the safeguards next: that must not be a deadlock."""
+    """Another transaction may lock a withheld organization and then the safeguards: no deadlock."""
     await fire_all(due)
     withheld = await due.pool.fetchval(
         "SELECT max(organization_id) FROM organizations WHERE withheld"
@@ -191,7 +191,7 @@ async def test_a_release_locks_in_the_order_of_everybody(due: Worker) -> None:
 
 
 async def test_trip_and_release_are_log_lines_without_a_name(due: Worker) -> None:
-    """Who and why is in the event; an operator's name is nothing for a log."""
+    """Name and reason are in the event; the log must not have an operator's name."""
     with capture_logs() as lines:
         await fire_all(due)
         await operate(released(1), due)
@@ -232,7 +232,7 @@ async def test_workers_share_the_limit_of_losses_of_the_control_plane(
 
 
 async def deactivate(worker: Worker, *names: str, day: float = 1) -> None:
-    """Support asks, in as many batches at once as there are names."""
+    """Support requests deactivations, each in its own batch, concurrently."""
     lines = [support(day, "deactivate_organization", name) for name in names]
     await asyncio.gather(*(ingest(records(line), worker) for line in lines))
 
@@ -267,7 +267,7 @@ async def test_workers_share_the_limit_of_requests_and_never_go_past_it(asked: W
 
 
 async def test_the_limit_of_requests_holds_over_a_restart(asked: Worker) -> None:
-    """What the last hour held and that it tripped is in the database, not in a worker."""
+    """The count of the last hour and the trip are in the database, not in the worker."""
     await deactivate(asked, *NAMES[:2])
     anew = replace(asked, policies=PolicyBook(asked.policies.current))
     await deactivate(anew, *NAMES[2:5])
@@ -285,7 +285,7 @@ async def test_the_limit_of_requests_holds_over_a_restart(asked: Worker) -> None
 async def test_refused_and_granted_requests_fold_to_the_same_again(
     asked: Worker, inspector: Inspector
 ) -> None:
-    """Invariant 8: the journal has what each was told, for the guard is folded nowhere."""
+    """Invariant 8: the journal has the guard's answers, because replay has no guard."""
     await deactivate(asked, *NAMES[:6])
     await operate(tripped(), asked)
     await operate(released(number=2, guard=GuardSide.REQUESTS), asked)
@@ -297,7 +297,7 @@ async def test_refused_and_granted_requests_fold_to_the_same_again(
 
 
 async def test_a_release_of_requests_wakes_no_step(due: Worker) -> None:
-    """The guard for steps is tripped still."""
+    """The guard for steps is still tripped."""
     await operate(tripped(), due)
     await fire_all(due)
     await operate(released(number=2, guard=GuardSide.REQUESTS), due)
@@ -307,7 +307,7 @@ async def test_a_release_of_requests_wakes_no_step(due: Worker) -> None:
 
 
 async def test_each_side_of_the_guard_has_its_metric(asked: Worker) -> None:
-    """An alert on the one is not silenced by the other."""
+    """A release of one must not end an alert about the other."""
 
     def shown() -> list[float | None]:
         name = "marketplace_worker_guard_tripped"

@@ -1,4 +1,4 @@
-"""The history of an organization: every fact that concerns it, and what was made of it."""
+"""The history of an organization: every fact that concerns it, and the decisions on it."""
 
 from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import MovableClock
@@ -26,7 +26,7 @@ ACME = OrganizationId("acme")
 
 
 async def history(worker: Worker, *, page: int = 100) -> list[HistoryEntry]:
-    """All of acme's, read in pages."""
+    """The whole history of acme, read in pages."""
     chapters: list[HistoryEntry] = []
     async with one_moment(worker.pool) as conn:
         fleet = await working_set.read(conn, [ACME], Policy(), now=await worker.clock(conn))
@@ -40,14 +40,14 @@ async def history(worker: Worker, *, page: int = 100) -> list[HistoryEntry]:
 
 
 def told(chapter: HistoryEntry) -> tuple[str, list[str]]:
-    """The kind of a fact, and of the events that came of it."""
+    """The kind of a fact, and the kinds of its events."""
     return chapter.kind, [event["kind"] for event in chapter.events]
 
 
 async def test_a_history_has_every_fact_with_what_it_made(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Also those told of its subscription before it was linked, and the deadlines."""
+    """Also facts about its subscription from before the link, and deadlines."""
     await ingest_lines(
         worker,
         clock,
@@ -76,7 +76,7 @@ async def test_a_history_has_every_fact_with_what_it_made(
 async def test_a_chapter_says_from_where_to_where_by_which_policy_and_what_was_looked_up(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """An operator explains it months later, when all of this has changed."""
+    """An operator can explain it months later, when all of this has changed."""
     await ingest_lines(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
     await ingest_lines(worker, clock, login(2.5, "acme"))
 
@@ -94,7 +94,7 @@ async def test_a_chapter_says_from_where_to_where_by_which_policy_and_what_was_l
 async def test_what_another_fact_does_to_an_organization_is_in_its_history(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """An email is unlocked, or its plan is renewed, without a word of the organization."""
+    """Such as an unlocked email or the renewal of its plan, which do not name the organization."""
     renewal = {"id": "renewed", "intent": "RENEW", "previousAgreementId": "first of acme"}
     await ingest_lines(
         worker,
@@ -121,7 +121,7 @@ async def test_what_another_fact_does_to_an_organization_is_in_its_history(
 async def test_a_hold_is_in_the_history_though_it_moves_no_state(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """It decides what does not happen; that it expires is no event, but something was decided."""
+    """It prevents steps.  Its expiry publishes no event, but it is a decision."""
     hold = support(1.5, "place_hold", "acme", kind="legal", expires_at="2026-01-04T00:00:00Z")
     await ingest_lines(worker, clock, *canceled("acme"), hold)
     await wait(worker, clock, until=3)
@@ -136,7 +136,7 @@ async def test_a_hold_is_in_the_history_though_it_moves_no_state(
 async def test_a_history_and_a_fleet_are_read_in_pages_without_a_gap(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Both may be longer than anybody wants at once."""
+    """Both may be too long to read at once."""
     names = ["acme", "beta", "gamma"]
     for name in names:
         await ingest_lines(worker, clock, *canceled(name))
