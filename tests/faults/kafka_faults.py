@@ -1,4 +1,4 @@
-"""An Apache Kafka of a test's own, which it can kill, start again, and spoil from inside."""
+"""An Apache Kafka for one test, which it can kill, restart and damage."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ FETCH_RATE = b"consumer_byte_rate"
 class KafkaServer:
     """One broker; made by `kafka_server`.
 
-    `address` leads to it straight, for the test; `proxied_address` through `proxy`, for workers.
+    `address`: a direct connection, for the test.  `proxied_address`: through `proxy`, for workers.
     """
 
     def __init__(self, folder: Path, proxy: Proxy) -> None:
@@ -65,7 +65,7 @@ class KafkaServer:
         await self.stop()
 
     async def move(self, proxy: Proxy) -> None:
-        """SIGKILL, and start it with another address for workers: that of another proxy."""
+        """Kill it and restart it with another proxy, and so another address for workers."""
         await self.kill()
         self.proxy, proxy.target = proxy, process.free_port()
         await self.start()
@@ -75,14 +75,14 @@ class KafkaServer:
         await self._running.aclose()
 
     def lose_offsets(self) -> int:
-        """Delete the offsets topic from the disk of a broker that is down; how many partitions."""
+        """Delete the offsets topic from a stopped broker's disk; returns how many partitions."""
         lost = list((self.folder / "data").glob("__consumer_offsets-*"))
         for partition in lost:
             shutil.rmtree(partition)
         return len(lost)
 
     def cut_off(self, topic: str, partition: int, *, batches: int) -> None:
-        """Take the last record batches of a partition from the disk of a broker that is down."""
+        """Delete the last record batches of a partition from a stopped broker's disk."""
         folder = self.folder / "data" / f"{topic}-{partition}"
         (log,) = folder.glob("*.log")
         raw, ends = log.read_bytes(), [0]
@@ -93,11 +93,11 @@ class KafkaServer:
             index.unlink()
 
     async def refuse(self, topic: str) -> None:
-        """Let a topic take no record from now on; `accept` undoes it."""
+        """Make a topic refuse all records; `accept` undoes it."""
         await self._configure(topic, {"max.message.bytes": "1"})
 
     async def accept(self, topic: str) -> None:
-        """Let a topic take records."""
+        """Make a topic accept records again."""
         await self._configure(topic, {})
 
     async def _configure(self, topic: str, configuration: dict[str, str]) -> None:
@@ -111,7 +111,7 @@ class KafkaServer:
             await admin.close()
 
     async def members(self, group: str, count: int) -> bool:
-        """Whether a group has so many members."""
+        """Whether a group has `count` members."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
         await admin.start()
         try:
@@ -122,13 +122,13 @@ class KafkaServer:
             await admin.close()
 
     async def throttle_fetches(self, client_id: str, bytes_per_s: float | None) -> None:
-        """Bound what the broker sends to a client; it is made to wait for what was too much."""
+        """Set the broker's quota for fetches of a client; None removes it."""
         await asyncio.to_thread(_alter_quota, self._port, client_id.encode(), bytes_per_s)
 
 
 @asynccontextmanager
 async def kafka_server(folder: Path) -> AsyncIterator[KafkaServer]:
-    """A broker that runs, with its proxy; nothing of it is left in the end."""
+    """Run a broker with its proxy until the block is left; its data is removed."""
     async with proxying() as proxy:
         server = KafkaServer(folder, proxy)
         try:
@@ -140,8 +140,8 @@ async def kafka_server(folder: Path) -> AsyncIterator[KafkaServer]:
 
 
 class SecondBroker:
-    """Another broker of the cluster of a `KafkaServer`, that leaves the controlling to it; made by
-    `second_broker`.  It has no proxy.
+    """A second broker in the cluster of a `KafkaServer`, without controller role and proxy; made by
+    `second_broker`.
     """
 
     def __init__(self, first: Path, folder: Path) -> None:
@@ -188,7 +188,7 @@ class SecondBroker:
         )
 
     def _write_properties(self) -> None:
-        """Those of the first, which keeps the controller; its port is another after each start."""
+        """Write its properties, with the controller of the first broker, whose port may change."""
         of_first = (self._first / "server.properties").read_text().splitlines()
         here = f"PLAINTEXT://{process.LOOPBACK}:{self._port}"
         properties = dict(line.split("=", 1) for line in of_first) | {
@@ -204,7 +204,7 @@ class SecondBroker:
 
 @asynccontextmanager
 async def second_broker(first: KafkaServer) -> AsyncIterator[SecondBroker]:
-    """A second broker that runs beside this one; nothing of it is left in the end."""
+    """Run a second broker in the same cluster until the block is left; its data is removed."""
     folder = first.folder.with_name(f"{first.folder.name}-2")
     folder.mkdir()
     second = SecondBroker(first.folder, folder)
@@ -218,8 +218,9 @@ async def second_broker(first: KafkaServer) -> AsyncIterator[SecondBroker]:
 
 @asynccontextmanager
 async def open_transaction(address: str, topic: str, value: bytes) -> AsyncIterator[int]:
-    """A record in a partition of a topic whose transaction is open, and aborted on leaving; yields
-    the partition.  Who reads only what is committed waits there, and nowhere else.
+    """Write a record in an open transaction, which is aborted on leaving; yields the partition.
+
+    Consumers with `read_committed` wait at this record; other partitions are not affected.
     """
     producer = AIOKafkaProducer(
         bootstrap_servers=address, transactional_id=f"open-{topic}", transaction_timeout_ms=60_000
@@ -255,11 +256,11 @@ def _text(value: bytes) -> bytes:
 
 
 def _one(element: bytes) -> bytes:
-    """An array of one."""
+    """An array of the protocol with one element."""
     return struct.pack(">i", 1) + element
 
 
 def _size_of_batch(raw: bytes, begin: int) -> int:
-    """Of the record batch that begins there; 0 behind the last, where a log may be filled up."""
+    """Size of the record batch at `begin`; 0 after the last one, where the file may be padded."""
     _offset, length = struct.unpack_from(">qi", raw.ljust(begin + 12, b"\0"), begin)
     return 12 + length if length else 0

@@ -1,4 +1,4 @@
-"""PgBouncer before a Postgres, in a mode of the test's choice."""
+"""Runs PgBouncer in front of a Postgres, in a given mode."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from marketplace_worker.embedded.process import Command, SystemAccount
 
 
 def debian_program(name: str, package: str) -> str:
-    """The path of a program that a package brings; fails the test where it is not there."""
+    """The path of a program of a Debian package; fails the test if it is missing."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
         pytest.fail(f"{name} is not installed: apt-get install {package}")
@@ -25,7 +25,7 @@ def debian_program(name: str, package: str) -> str:
 
 
 def nobody() -> SystemAccount | None:
-    """Whom to run servers as that refuse to be root's; None where we are not root."""
+    """The user for servers that refuse to run as root; None if we are not root."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam("nobody")
@@ -33,7 +33,7 @@ def nobody() -> SystemAccount | None:
 
 
 def release_partitions(*paths: Path) -> None:
-    """Give files to whom the servers run as."""
+    """Make the user of the servers the owner of some files."""
     account = nobody()
     if account is not None:
         for path in paths:
@@ -41,7 +41,7 @@ def release_partitions(*paths: Path) -> None:
 
 
 async def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Whether a process accepts connections on the port."""
     try:
         _, writer = await asyncio.open_connection(process.LOOPBACK, port)
     except OSError:
@@ -52,9 +52,9 @@ async def listens(port: int) -> bool:
 
 @asynccontextmanager
 async def pgbouncer(folder: Path, dsn: str, mode: str, **settings: str) -> AsyncIterator[str]:
-    """Run one until the block is left; yields the DSN that leads through it.
+    """Run PgBouncer until the block is left; yields a DSN through it.
 
-    Who comes is let in, and logs in to Postgres as the DSN says.
+    It accepts every client, and logs in to Postgres with the given DSN.
     """
     program = debian_program("pgbouncer", "pgbouncer")
     folder.mkdir(parents=True)  # noqa: ASYNC240 - a moment, in a test

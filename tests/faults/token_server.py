@@ -1,4 +1,4 @@
-"""An OAuth server of a test's own, with one client; its tokens need no signature."""
+"""An OAuth server for one test, with one client; its tokens are not signed."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ CLIENT, SECRET = "worker", "a secret: of/the client"
 
 @dataclass
 class TokenServer:
-    """What it was asked, and what it answers."""
+    """Records the requests, and holds the answers."""
 
     url: str
     subject: str = CLIENT
@@ -25,7 +25,7 @@ class TokenServer:
     asked: list[dict[str, list[str]]] = field(default_factory=list)
 
     def token(self) -> str:
-        """A JWT of now."""
+        """A JWT issued now."""
         now = int(time.time())  # noqa: TID251 - Kafka checks it by its own clock
         claims: dict[str, object] = {
             "sub": self.subject,

@@ -1,4 +1,4 @@
-"""Some workers on servers of a test's own, and what their logs say of waiting."""
+"""Runs several workers on a test's own servers, and checks in their logs how they wait."""
 
 import asyncio
 import random
@@ -21,18 +21,18 @@ from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.topics import create_topics
 
 STATEMENT_MS = 1_500
-"""How long a statement may take here: what stands still is noticed after so long, and five seconds
-more where no answer comes at all."""
+"""The statement timeout in these tests.  A stalled statement is detected after this time; a missing
+answer five seconds later."""
 
 POLL_MS = 50
-"""Not more often: several workers poll, and the machine has servers to run as well."""
+"""Poll interval; longer than usual because several workers and servers share the machine."""
 
 GROWN = 4
-"""So many failures in a row show that the pauses grow: jitter halves at most what has doubled."""
+"""Consecutive failures needed to see growing pauses: each doubles, and jitter at most halves it."""
 
 
 def settings_of(choice: servers.Choice, folder: Path, *, kafka: str, dsn: str) -> Settings:
-    """Settings of a stage, with time-outs in which a test can wait."""
+    """Settings of a stage, with timeouts short enough for a test."""
     policy = folder / "policy.toml"
     policy.write_text(NO_LIMIT)
     made = servers.settings(choice, kafka, dsn, f"t{uuid4().hex[:12]}.")
@@ -64,19 +64,19 @@ async def staging(settings: Settings, folder: Path) -> AsyncIterator[FaultStage]
 
 @dataclass(frozen=True)
 class WorkerCluster:
-    """Workers that run, and their logs."""
+    """Running workers and their logs."""
 
     processes: Collection[asyncio.subprocess.Process]
     logs: Collection[Path]
 
     def lines(self, *events: str) -> list[dict[str, Any]]:
-        """What all of them logged."""
+        """The log lines of all workers, optionally of some events only."""
         return [line for log in self.logs for line in lines(log, *events)]
 
     async def waits(self, event: str, reason: str, *, times: int = 1, **fields: str) -> None:
-        """Wait until a worker has said that it waits for this reason, `times` times in a row.
+        """Wait until a worker has logged that it waits for a reason, `times` times in a row.
 
-        `fields`: what others of the line begin with.
+        `fields`: prefixes of the line's other fields.
         """
 
         async def said() -> bool:
@@ -90,17 +90,17 @@ class WorkerCluster:
         await eventually(said, pause_s=0.1)
 
     async def ingest_waits(self, reason: str, *, times: int = 1) -> None:
-        """The same of taking in."""
+        """Like `waits`, for the ingest loop."""
         await self.waits("ingest_waiting", reason, times=times)
 
     def require_alive(self) -> None:
-        """Nobody had to be started anew, and nobody met a bug."""
+        """Fail if a worker has ended or logged a bug."""
         assert [process.returncode for process in self.processes] == [None] * len(self.processes)
         bugs = self.lines("batch_failed", "loop_failed", "record_failed", "deadline_failed")
         assert bugs == []
 
     async def started(self) -> None:
-        """Wait until all have: a start that finds a server away ends, and survives nothing."""
+        """Wait until all have started: a worker ends if a server is down during its start."""
 
         async def all_have() -> bool:
             self.require_alive()
@@ -109,7 +109,7 @@ class WorkerCluster:
         await eventually(all_have, pause_s=0.05)
 
     def require_growing_pauses(self) -> None:
-        """Each pause of a row is longer than the one two before it, as long as it may grow."""
+        """Fail unless each pause is longer than the one two before it, up to the maximum."""
         for log in self.logs:
             before: list[dict[str, Any]] = []
             for line in lines(log, "ingest_waiting"):
@@ -123,7 +123,7 @@ class WorkerCluster:
 async def worker_cluster(
     stage: FaultStage, folder: Path, *, workers: int = 2, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[WorkerCluster]:
-    """Workers on a stage that have started, with these environment variables instead of its own."""
+    """Start workers on a stage, with environment variables that override the stage's."""
     logs = [folder / f"worker-{number}.log" for number in range(workers)]
     async with AsyncExitStack() as stack:
         processes = [
@@ -135,7 +135,7 @@ async def worker_cluster(
 
 
 def through(*, kafka: str | None = None, dsn: str | None = None) -> dict[str, str]:
-    """The environment of workers that come to their servers another way than the test."""
+    """The environment of workers that connect to the servers through a proxy."""
     variables = {}
     if kafka is not None:
         variables["MARKETPLACE_WORKER_KAFKA__BOOTSTRAP_SERVERS"] = kafka
@@ -152,12 +152,10 @@ def chance_of_this_run() -> random.Random:
 
 
 async def require_as_simulated(stage: FaultStage, workload: Workload) -> None:
-    """The yardstick."""
+    """Fail unless the worker's outcome is that of `simulate`."""
     require_equal(simulated_outcome(workload, stage.settings), await actual_outcome(stage))
 
 
 def first_days(chance: random.Random, organizations: int) -> Workload:
-    """A workload whose clock stops when all messages were told: the lives to their ends are told in
-    the other tests.
-    """
+    """A workload whose clock stops after the last message; other tests include all deadlines."""
     return replace(workload(chance, organizations), until=at(13))

@@ -1,4 +1,4 @@
-"""Workers that come and go: added, stopped, killed; and which partitions they have."""
+"""Adds, stops and kills workers of a consumer group, and tracks their partitions."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ SMALL_STEPS = {
     "MARKETPLACE_WORKER_DEADLINES__BATCH_ROWS_MAX": "3",
     "MARKETPLACE_WORKER_RELAY__BATCH_ROWS_MAX": "5",
 }
-"""The environment of a worker that has much to be interrupted in: many small transactions."""
+"""Environment for many small transactions, so that there are many points to interrupt."""
 
 WRITTEN = """
 SELECT (SELECT coalesce(max(id), 0) FROM journal) + (SELECT coalesce(max(id), 0) FROM dead_letters)
@@ -34,13 +34,13 @@ SELECT (SELECT coalesce(max(id), 0) FROM journal) + (SELECT coalesce(max(id), 0)
 
 
 def session_of(seconds: float) -> dict[str, str]:
-    """The environment of a worker that the group misses after so long a silence."""
+    """Environment of a worker with this session timeout in its consumer groups."""
     return {"MARKETPLACE_WORKER_KAFKA__SESSION_TIMEOUT_MS": str(round(seconds * 1000))}
 
 
 @dataclass
 class WorkerGroup:
-    """The workers at work on a stage, in the order in which they came; all that went are kept."""
+    """The running workers of a stage, in the order of their start; ended ones are kept too."""
 
     stage: FaultStage
     folder: Path
@@ -55,7 +55,7 @@ class WorkerGroup:
     async def of(
         cls, stage: FaultStage, folder: Path, fork_server: ForkServer
     ) -> AsyncIterator["WorkerGroup"]:
-        """Nobody at first; in the end, whoever is left is killed."""
+        """An empty group; workers still running at the end are killed."""
         group = cls(stage, folder, fork_server)
         try:
             yield group
@@ -65,7 +65,7 @@ class WorkerGroup:
                 await process.wait()
 
     async def add(self, variables: Mapping[str, str] | None = None) -> Child:
-        """One more, with these environment variables instead of the stage's."""
+        """Start a worker, with environment variables that override the stage's."""
         log = self.folder / f"worker-{len(self.logs)}.log"
         environment = environment_of(self.stage, variables)
         clock = self.stage.clock_file.path
@@ -82,9 +82,9 @@ class WorkerGroup:
         self.killed += 1
 
     async def stop(self, process: Child) -> None:
-        """SIGTERM; it must end in order, and in time.
+        """Send SIGTERM; the worker must end cleanly and in time.
 
-        Python itself ends it where it had not begun: then it had nothing to end.
+        If the worker's own code had not started yet, Python ends the process at once.
         """
         self.at_work.remove(process)
         process.terminate()
@@ -101,7 +101,7 @@ class WorkerGroup:
         self.stopped += 1
 
     async def joined(self, *processes: Child) -> None:
-        """Wait until each has got its partitions, maybe none, from both groups."""
+        """Wait until each has its assignment, which may be empty, from both groups."""
 
         async def have() -> bool:
             return all(
@@ -113,7 +113,7 @@ class WorkerGroup:
         await eventually(have, pause_s=0.1)
 
     async def loses_partitions(self, process: Child) -> None:
-        """Wait until it gives partitions up, for the group has changed."""
+        """Wait until it loses partitions in a rebalance."""
 
         async def lost() -> bool:
             return bool(lines(self.logs[process.pid], "partitions_revoked"))
@@ -121,11 +121,11 @@ class WorkerGroup:
         await eventually(lost, pause_s=0.01)
 
     async def written(self) -> int:
-        """Grows with all that they write."""
+        """A number that grows with everything the workers write."""
         return int(await self.stage.pool.fetchval(WRITTEN))
 
     async def writes(self, *, since: int) -> None:
-        """Wait until one of them has written anything more."""
+        """Wait until a worker has written anything after `since`."""
 
         async def more() -> bool:
             return await self.written() > since
@@ -133,7 +133,7 @@ class WorkerGroup:
         await eventually(more, pause_s=0.002)
 
     async def owns_all(self) -> None:
-        """Wait until every partition is one worker's, and no two workers'."""
+        """Wait until every partition is assigned to exactly one worker."""
         topics = self.stage.settings.topics
         every = Counter(
             f"{topic}/{number}"
@@ -147,7 +147,7 @@ class WorkerGroup:
         await eventually(own, pause_s=0.1)
 
     def _partitions(self, process: Child) -> Counter[str]:
-        """What a worker was given last, of either group."""
+        """A worker's last assignment in both groups."""
         last = {
             line["consumer"]: line["partitions"]
             for line in lines(self.logs[process.pid], "partitions_assigned")
@@ -155,13 +155,13 @@ class WorkerGroup:
         return Counter(each for partitions in last.values() for each in partitions)
 
     def duplicates(self) -> int:
-        """How many of them the journal or the counts of activity knew."""
+        """How many of the ingested records were duplicates."""
         return sum(line["duplicates"] for line in self.lines("batch_ingested"))
 
     def records(self) -> int:
-        """How many records all of them, gone or not, have said to have taken in."""
+        """How many records all workers, also ended ones, have logged as ingested."""
         return sum(line["records"] for line in self.lines("batch_ingested"))
 
     def lines(self, *events: str) -> list[dict[str, Any]]:
-        """What all of them logged."""
+        """The log lines of all workers, optionally of some events only."""
         return [line for log in self.logs.values() for line in lines(log, *events)]

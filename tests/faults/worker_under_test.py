@@ -1,4 +1,4 @@
-"""The worker in a process of its own, with the test's clock; everything else is the product's.
+"""Runs the worker in its own process with the test's clock; everything else is unchanged.
 
     python -m faults.worker_under_test CLOCK_FILE LOOP,LOOP...
 
@@ -20,7 +20,7 @@ from marketplace_worker.store.database import Connection
 
 
 def main(clock_file: Path, loops: Collection[Loop]) -> None:
-    """Work until SIGTERM, by the moment that stands in the file."""
+    """Run until SIGTERM, with the clock in the file."""
 
     def local_clock() -> datetime:
         return datetime.fromisoformat(clock_file.read_text())
@@ -36,7 +36,7 @@ def main(clock_file: Path, loops: Collection[Loop]) -> None:
 def work(
     clock_file: Path, loops: Collection[Loop], environment: Mapping[str, str], log: Path
 ) -> None:
-    """The same as the job of a fork_server's child, whose output goes to the end of a file."""
+    """Run it as a job of the fork server, with the output appended to a file."""
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -1,4 +1,4 @@
-"""Workers in processes of their own, by one clock that the test moves; and what they are told."""
+"""Runs workers in their own processes with a clock that the test moves, and sends them messages."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ T = TypeVar("T")
 TESTS = Path(__file__).parents[1]
 
 PATIENCE_S = 150.0
-"""How long a test of faults waits for what must happen: longer than a server is away."""
+"""How long a fault test waits for an expected result: longer than a server is down."""
 
 AWAY = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable, OSError)
-"""What asking a server that is away may come to."""
+"""Exceptions raised by requests to a server that is down."""
 
 
 class ClockFile:
-    """The moment by which all workers decide; stands still until a test moves it."""
+    """The clock of all workers, in a file; it stands still until a test moves it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,11 +39,11 @@ class ClockFile:
 
     @property
     def now(self) -> datetime:
-        """Where it stands."""
+        """The current time."""
         return datetime.fromisoformat(self.path.read_text())
 
     def move(self, moment: datetime) -> None:
-        """Set it, in one step for whoever reads it."""
+        """Set the time, atomically for readers."""
         new = self.path.with_suffix(".new")
         new.write_text(moment.isoformat())
         new.replace(self.path)
@@ -51,13 +51,13 @@ class ClockFile:
 
 @dataclass
 class FaultStage(Stage):
-    """A stage whose workers have the test's clock, and whose servers may be away."""
+    """A stage whose workers use the test's clock, and whose servers may be down."""
 
     clock_file: ClockFile = field(init=False)
 
     @property
     def prefix(self) -> str:
-        """How the names of its topics begin."""
+        """The prefix of its topics' names."""
         return self._prefix
 
     @property
@@ -67,7 +67,7 @@ class FaultStage(Stage):
 
 
 async def eventually(happened: Callable[[], Awaitable[bool]], *, pause_s: float = 0.02) -> None:
-    """Wait until something has happened; a server that is away is asked again."""
+    """Wait until a condition holds; errors of a server that is down are retried."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
@@ -87,9 +87,9 @@ async def worker(
     loops: Collection[Loop] = tuple(Loop),
     variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker, logging to the end of a file; killed on leaving if it has not ended.
+    """Run a worker that appends its log to a file; killed on leaving if it has not ended.
 
-    `variables` are added to its environment, which is the stage's settings.
+    `variables` are added to its environment, which has the stage's settings.
     """
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
@@ -108,12 +108,12 @@ async def worker(
 
 
 def environment_of(stage: FaultStage, variables: Mapping[str, str] | None) -> dict[str, str]:
-    """Of a worker on this stage, with these variables instead of the stage's."""
+    """A worker's environment: the stage's settings, overridden by `variables`."""
     return {**os.environ, **environment(stage.settings), **(variables or {})}
 
 
 def lines(log: Path, *events: str) -> list[dict[str, Any]]:
-    """What a worker logged, or only these events of it."""
+    """A worker's log lines, optionally of some events only."""
     told = []
     for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
         try:
@@ -138,7 +138,7 @@ async def send(stage: FaultStage, messages: Sequence[Message], *, at: datetime) 
 
 
 async def asked(question: Callable[[], Awaitable[T]]) -> T:
-    """The answer of a server that may be away for a while."""
+    """The answer of a server, retried while the server is down."""
     answers: list[T] = []
 
     async def answered() -> bool:

@@ -1,9 +1,8 @@
-"""What a worker is told while everything breaks: stories whose end depends on no order of topics.
+"""The messages of fault tests: stories whose outcome does not depend on the order of topics.
 
-Kafka keeps the order of one organization within one topic and no other.  So each story is told in
-waves: within a wave the topics may overtake one another; a wave begins when the one before has been
-taken in and the clock stands at its moment.  `simulate` says what must come of it
-(expected_outcome.py).
+Kafka keeps the order of one organization's messages only within a topic.  So each story consists of
+waves: within a wave the order of topics is irrelevant; a wave starts when the previous one has been
+ingested and the clock is at its time.  `simulate` gives the expected outcome (expected_outcome.py).
 """
 
 import json
@@ -33,7 +32,7 @@ WAVES = (1.0, 3.0, 3.5, 11.0, 12.0)
 """The days on which messages come."""
 
 UNTIL = at(85)
-"""By then every deadline has passed, and no dead letter is old enough to be let go."""
+"""Every deadline has passed by then, and no dead letter is old enough to be deleted."""
 
 Message = tuple[str, bytes, bytes]
 """Topic (by its default name), key, value."""
@@ -45,7 +44,7 @@ Told = tuple[int, Line]
 
 @dataclass(frozen=True)
 class Wave:
-    """Messages that come at one moment, in any order of the topics."""
+    """Messages sent at one moment, with the topics in any order."""
 
     at: datetime
     messages: Sequence[Message]
@@ -53,7 +52,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Workload:
-    """All that is told up to a moment; `refused` of it end in the dead letters."""
+    """All messages up to a moment; `refused` of them become dead letters."""
 
     waves: Sequence[Wave]
     refused: int
@@ -66,12 +65,12 @@ class Workload:
 
     @property
     def logins(self) -> int:
-        """How many are told; none is told twice."""
+        """The number of logins; none is sent twice."""
         return self._messages_to(Topics().logins)
 
     @property
     def requests(self) -> int:
-        """How many are told, by threes; none is told twice."""
+        """The number of API requests, three per event; no event is sent twice."""
         return 3 * self._messages_to(Topics().api_requests)
 
     def _messages_to(self, wanted: str) -> int:
@@ -79,7 +78,7 @@ class Workload:
 
 
 def workload(chance: random.Random, organizations: int) -> Workload:
-    """Ten messages or so for each organization, all organizations mixed by `chance`."""
+    """About ten messages for each organization, randomly interleaved."""
     waves: list[list[list[Message]]] = [[] for _ in WAVES]
     refused = 0
     for number in range(organizations):
@@ -98,7 +97,7 @@ def workload(chance: random.Random, organizations: int) -> Workload:
 
 
 def of_one_account(organizations: int) -> Workload:
-    """All buy with one billing account before any of them signs up; every tenth leaves later."""
+    """All organizations buy with one billing account before any signs up; every tenth cancels."""
     bought, signed_up, ended = list[Message](), list[Message](), list[Message]()
     for number in range(organizations):
         name = f"org-{number:05}"
@@ -120,7 +119,7 @@ def of_one_account(organizations: int) -> Workload:
 
 
 def _mixed(stories: Sequence[Sequence[Message]], chance: random.Random) -> list[Message]:
-    """Each organization's messages in their own order, the organizations mixed."""
+    """The messages of all organizations interleaved, each organization's in order."""
     turns = [number for number, story in enumerate(stories) for _ in story]
     chance.shuffle(turns)
     nexts = [iter(story) for story in stories]
@@ -132,7 +131,7 @@ def _message(line: Line, name: str) -> Message:
 
 
 def _hour(chance: random.Random) -> float:
-    """When in the first half day something ended: few moments, for the clock stops at each."""
+    """A time of an end, within half a day; one of few, because the clock stops at each."""
     return 0.25 + chance.randrange(2) / 4
 
 

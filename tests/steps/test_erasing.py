@@ -196,7 +196,7 @@ async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
 async def test_only_who_is_closed_can_be_erased(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Otherwise it is refused and changes nothing.  Forbidden under a legal hold only."""
+    """Otherwise refused, without any change; also under a legal hold, not a commercial one."""
     await ingest_lines(worker, clock, *canceled("acme"))
 
     assert await erase(erased(1), worker) is Outcome.REFUSED

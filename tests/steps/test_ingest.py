@@ -1,4 +1,4 @@
-"""One batch in, one transaction: facts, activity and dead letters together."""
+"""Ingest: facts, activity and dead letters of a batch are written in one transaction."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ ODD_HEADERS = (("trace", None), ("blob", b"\x00\xff"), ("nu\0l", b""))
 
 
 def unreadable(offset: int = 0) -> Record:
-    """Bytes that are nothing."""
+    """A record that cannot be read."""
     topic = Topics().aws_notifications
     return Record(topic, 3, offset, at(1), b"\x00key", b"\xffnot JSON", ODD_HEADERS)
 
@@ -54,7 +54,7 @@ async def test_what_cannot_be_read_is_kept_with_its_bytes_and_its_neighbours_are
 
 
 async def test_a_batch_delivered_again_changes_nothing(worker: Worker, clock: MovableClock) -> None:
-    """Offsets are committed after the transaction, so a crash in between delivers again."""
+    """Offsets are committed after the transaction; after a crash in between a batch comes again."""
     clock.now = at(3)
     batch = [
         *records(
@@ -78,7 +78,7 @@ async def test_a_batch_delivered_again_changes_nothing(worker: Worker, clock: Mo
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Its offsets count from 0 again; the records' times tell that they are others."""
+    """Its offsets start at 0 again; the records' timestamps show that they are new."""
     clock.now = at(3)
     (use,) = records(event(1, "usage.api_requests", "a", {"requests": 5}))
     anew = replace(use, recorded_at=use.recorded_at + timedelta(seconds=1))
@@ -93,7 +93,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
 async def test_activity_is_a_maximum_whatever_the_order(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Partitions have no order among them."""
+    """There is no order between partitions."""
     clock.now = at(9)
     late, early = records(
         event(5, "identity.user.logged_in", "a", {"user_id": "u"}),
@@ -111,8 +111,8 @@ async def test_a_feed_is_heard_by_event_time_in_each_partition(
     worker: Worker, clock: MovableClock
 ) -> None:
     """
-    Late news of a day is of that day; and consumers of two partitions write two rows, so that they
-    never wait for one another.
+    A late record belongs to the day of its event.  Consumers of two partitions write different
+    rows, so that they never wait for one another.
     """
     clock.now = at(9)
     lines = (
@@ -140,7 +140,7 @@ async def test_a_feed_is_heard_by_event_time_in_each_partition(
 async def test_a_record_that_we_fail_on_ourselves_is_parked_and_its_neighbours_are_taken(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A bug of ours must stop no partition; the record can be given again when it is mended."""
+    """A bug must not stop a partition; the record can be redriven when the bug is fixed."""
     clock.now = at(1)
     good = records(created(0, "a"), created(0, "b"), created(0, "c"))
     nobodys = Record("a.topic.that.we.never.subscribed.to", 0, 7, at(1), None, b"{}")
@@ -157,7 +157,7 @@ async def test_a_record_that_we_fail_on_ourselves_is_parked_and_its_neighbours_a
 async def test_a_database_that_is_not_as_we_need_it_is_waited_for(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A missing column or grant is no fault of the records: none of them may be parked for it."""
+    """A missing column or grant must not make records dead letters."""
     clock.now = at(1)
     await worker.pool.execute(
         "SET LOCAL ROLE NONE; ALTER TABLE journal RENAME COLUMN outcome TO result"
@@ -208,7 +208,7 @@ async def test_a_record_that_is_too_large_for_the_topic_is_kept_in_the_table(
 async def test_a_records_own_headers_do_not_pass_for_ours(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Also where somebody sends again what was read from the topic of dead letters."""
+    """Also if a record of the dead letters topic is sent again to its first topic."""
     clock.now = at(1)
     forged = (("dead-letter-topic", b"another"), ("h", b"v"), ("dead-letter-any", None))
 
@@ -284,7 +284,7 @@ async def test_workers_that_meet_at_the_same_organizations_lose_nothing(
                     await ingest([record], worker)
                     break
                 except Unavailable:
-                    continue  # a deadlock that Postgres resolved: the consumer would give it again
+                    continue  # a deadlock that Postgres resolved: the consumer would redeliver it
 
     await asyncio.gather(*(ingest_all(shuffled[part::6]) for part in range(6)))
     together = await states(worker)
@@ -301,7 +301,7 @@ async def test_workers_that_meet_at_the_same_organizations_lose_nothing(
 async def test_a_subscription_moved_to_another_organization_is_logged(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """For the former it ended; somebody should know."""
+    """The former organization loses it; an operator should know."""
     clock.now = at(9)
     batch = records(
         created(0, "from"),
@@ -324,7 +324,7 @@ async def test_a_subscription_moved_to_another_organization_is_logged(
 async def test_a_link_that_names_another_billing_account_than_was_known_needs_attention(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Somebody may have typed another customer's subscription."""
+    """The link may name another customer's subscription by mistake."""
     clock.now = at(9)
     batch = records(
         created(0, "other"),
@@ -342,7 +342,7 @@ async def test_a_link_that_names_another_billing_account_than_was_known_needs_at
 async def test_ids_of_the_greatest_length_fit_the_indexes(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Two of them stand in one entry; what Postgres refuses there would never be taken in."""
+    """An index entry has two ids; records that exceed its size could never be ingested."""
     clock.now = at(9)
     chance = random.Random(1)
     organization, agreement, account = (

@@ -1,4 +1,4 @@
-"""One bad deployment upstream does not empty a topic into the dead letters."""
+"""Intake stops: a topic that is mostly unreadable is stopped, not emptied into dead letters."""
 
 import json
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ FLOODED, OTHER = Topics().aws_notifications, Topics().azure_notifications
 
 
 def junk(first: int, count: int, topic: str = FLOODED) -> list[Record]:
-    """So many records that nobody can read."""
+    """`count` unreadable records."""
     return [Record(topic, 0, first + n, at(1), b"key", b"not JSON") for n in range(count)]
 
 
 def good(first: int, count: int) -> list[Record]:
-    """So many records of the same topic that can be read."""
+    """`count` readable records of the same topic."""
     (notification,) = records(eventbridge(1, "License Updated", {"id": "agmt-1"}))
     value = json.loads(notification.value or b"")
     return [
@@ -43,30 +43,30 @@ def good(first: int, count: int) -> list[Record]:
 
 
 def one(worker: Worker) -> Worker:
-    """Another worker, or the same after a restart: it has counted nothing."""
+    """Another worker, or the same one after a restart, with new counters."""
     return replace(worker, intake=IntakeBreaker(LIMITS))
 
 
 async def resume(worker: Worker, topic: str = FLOODED) -> bool:
-    """What `intake resume` does."""
+    """Resume the topic, as `intake resume` does."""
     async with transaction(worker.pool) as conn:
         now = await worker.clock(conn)
         return await intake.resume(conn, topic, by="Jo", because="mended upstream", now=now)
 
 
 async def dead_letters(worker: Worker) -> list[int]:
-    """Their offsets."""
+    """The offsets of all dead letters."""
     rows = await worker.pool.fetch('SELECT "offset" FROM dead_letters ORDER BY id')
     return [row["offset"] for row in rows]
 
 
 async def taken(worker: Worker) -> int:
-    """How many facts were taken."""
+    """The number of facts in the journal."""
     return int(await worker.pool.fetchval("SELECT count(*) FROM journal"))
 
 
 async def test_a_flood_stops_its_topic_and_no_other(worker: Worker, clock: MovableClock) -> None:
-    """The batch that would go past the limit is the first that is not taken."""
+    """The batch that would exceed the limit is the first that is not ingested."""
     clock.now, worker = at(1), one(worker)
     assert await ingest(junk(0, 10), worker) == set()
 
@@ -86,7 +86,7 @@ async def test_a_flood_stops_its_topic_and_no_other(worker: Worker, clock: Movab
 async def test_a_stop_holds_for_all_workers_and_over_restarts(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Whoever reads the topic leaves it alone, good records too, for they have an order."""
+    """No worker ingests any record of the topic, not even readable ones, to keep their order."""
     clock.now, worker = at(1), one(worker)
     await ingest(junk(0, 10), worker)
     await ingest(junk(10, 10), worker)
@@ -101,7 +101,7 @@ async def test_a_stop_holds_for_all_workers_and_over_restarts(
 async def test_after_a_resume_the_rest_is_taken_once_and_counted_anew(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """By all workers: also the one that was near its limit, and saw nothing of the stop."""
+    """By all workers, also by one that was near its limit and did not notice the stop."""
     clock.now, worker = at(1), one(worker)
     elsewhere = one(worker)
     await ingest(junk(100, 10), elsewhere)
@@ -148,7 +148,7 @@ async def test_refusals_that_are_delivered_again_do_not_count_again(
 async def test_records_that_we_fail_on_ourselves_count_as_refused(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A bug that meets every record of a topic must not park all of it."""
+    """A bug that affects every record must not make the whole topic dead letters."""
     clock.now, worker = at(1), one(worker)
     strangers = [*junk(0, 6, "nobody's topic"), *records(created(0, "a"))]
     assert await ingest(strangers, worker) == set()
@@ -165,7 +165,7 @@ async def test_records_that_we_fail_on_ourselves_count_as_refused(
 
 
 async def _parked_once_more(given: Sequence[Record], worker: Worker) -> list[int]:
-    """What is parked when all is given again, after a resume."""
+    """The new dead letters when all records are delivered again after a resume."""
     assert await resume(worker, "nobody's topic")
     assert await ingest(given, worker) == set()
     return await dead_letters(worker)
@@ -174,7 +174,7 @@ async def _parked_once_more(given: Sequence[Record], worker: Worker) -> list[int
 async def test_a_header_whose_name_is_not_utf_8_is_refused_and_can_be_sent_on(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The reason says which one; in the dead letters the bytes are written out."""
+    """The reason names it; in the dead letters topic its bytes are escaped."""
     clock.now = at(1)
     (before, after) = good(0, 2)
     odd = structs.replace(before, offset=7, headers=(("grüße", b"1"), ("na\udcffme", b"2")))
@@ -193,7 +193,7 @@ async def test_a_header_whose_name_is_not_utf_8_is_refused_and_can_be_sent_on(
 
 
 def test_what_was_read_long_ago_does_not_count() -> None:
-    """A topic that was mended half an hour ago is as good as any."""
+    """Refusals of half an hour ago have no effect."""
     window = RefusalWindow()
     window.add(0.0, 7, 3)
     window.add(5.0, 1, 1)

@@ -1,4 +1,4 @@
-"""A plan that nobody linked, its customer's sign-in, and two workers that hear of them at once."""
+"""Matching: unlinked plans, their customers' sign-ins, and concurrent workers."""
 
 import asyncio
 
@@ -46,7 +46,7 @@ BOUGHT = bought(2, "second", "the customer")
 
 
 async def decide(conn: Connection, worker: Worker, line: Line) -> None:
-    """As `ingest` does, in a transaction that is still open when it returns."""
+    """Decide on a line as `ingest` does, in a transaction that stays open."""
     (fact,) = facts(worker, line)
     loaded = await working_set.lock_for(conn, scope_of([fact]))
     unit = await UnitOfWork.begin(conn, loaded, worker)
@@ -55,7 +55,7 @@ async def decide(conn: Connection, worker: Worker, line: Line) -> None:
 
 
 def with_two_plans(organization: str) -> list[Line]:
-    """One that is linked, and on day 2 one of the same customer that nobody linked."""
+    """A linked plan and, on day 2, an unlinked one of the same customer."""
     agreement, account = f"first of {organization}", f"account of {organization}"
     return [
         created(0, organization),
@@ -65,7 +65,7 @@ def with_two_plans(organization: str) -> list[Line]:
 
 
 def late_end(organization: str) -> Line:
-    """The linked one had ended on day 1, before the customer bought again."""
+    """The linked plan ended on day 1, before the customer bought again."""
     return {
         **ended(1, f"first of {organization}", f"account of {organization}"),
         "at": "2026-01-04T00:00:00Z",
@@ -73,7 +73,7 @@ def late_end(organization: str) -> Line:
 
 
 async def pending(worker: Worker) -> set[str]:
-    """Who waits for a sign-in."""
+    """The organizations that wait for a sign-in."""
     rows = await worker.pool.fetch(
         "SELECT organization_id FROM organizations WHERE document ->> 'pending' IS NOT NULL"
     )
@@ -83,7 +83,7 @@ async def pending(worker: Worker) -> set[str]:
 async def test_a_sign_in_after_the_purchase_completes_a_match(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """It is a fact: in the journal, once, and the plan is the organization's from then on."""
+    """It becomes one fact in the journal, and from then on the plan belongs to the organization."""
     await ingest_lines(worker, clock, *canceled("acme"), bought(2, "second", "account of acme"))
     assert await pending(worker) == {"acme"}
 
@@ -105,7 +105,7 @@ async def test_a_sign_in_after_the_purchase_completes_a_match(
 async def test_an_account_that_another_gave_up_is_a_match_at_the_next_look(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Two had it, so the purchase was nobody's; the step that is due must find that one is left."""
+    """Two had shared it, so there was no match; the due step must find that one is left."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await ingest_lines(
         worker,
@@ -165,7 +165,7 @@ async def test_a_sign_in_that_was_sent_twice_is_one_fact(
 async def test_two_halves_of_a_match_that_are_told_at_once_make_it(
     worker: Worker, clock: MovableClock, mine: Line, others: Line
 ) -> None:
-    """The purchase and the account arrive on two topics, at two workers, at the same moment."""
+    """Two workers process the purchase and the account, from two topics, concurrently."""
     await ingest_lines(worker, clock, *canceled("acme"))
     clock.now = at(3)
 
@@ -181,7 +181,7 @@ async def test_two_halves_of_a_match_that_are_told_at_once_make_it(
 async def test_halves_of_many_matches_that_are_told_at_once_make_all_of_them(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The same without a hand on the locks, in any order in which they come."""
+    """The same without controlling the locks, in any order."""
     for name in MANY:
         await ingest_lines(worker, clock, *canceled(name))
     clock.now = at(3)
@@ -201,7 +201,7 @@ async def test_halves_of_many_matches_that_are_told_at_once_make_all_of_them(
 async def test_a_login_that_is_being_counted_when_a_plan_ends_is_seen(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The end waits until the login is counted, and finds it: the customer is back already."""
+    """The end waits until the login is counted and finds it: the customer is still active."""
     await ingest_lines(worker, clock, *with_two_plans("acme"))
     clock.now = at(3)
     sign_in = read(records(login(2.5, "acme")), worker).parts
@@ -220,8 +220,8 @@ async def test_a_login_that_comes_while_a_plan_ends_is_not_only_counted(
     worker: Worker, clock: MovableClock
 ) -> None:
     """
-    Nobody watched when the batch began, so the login would be counted and forgotten; once it is
-    counted it is asked again who watches, and the batch is taken anew.
+    No organization watched its activity when the batch started, so the login would only be counted.
+    After counting, the worker reads again who watches, and repeats the batch.
     """
     await ingest_lines(worker, clock, *with_two_plans("acme"))
     clock.now = at(3)
@@ -239,7 +239,7 @@ async def test_a_login_that_comes_while_a_plan_ends_is_not_only_counted(
 async def test_many_logins_and_ends_at_once_leave_everybody_active(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The same without a hand on the locks."""
+    """The same without controlling the locks."""
     for name in MANY:
         await ingest(records(*with_two_plans(name)), worker)
     clock.now = at(3)
@@ -302,7 +302,7 @@ async def test_of_two_logins_the_one_that_proves_a_plan_does_so_whichever_is_hea
 async def test_a_login_from_before_the_cancellation_was_heard_of_is_asked_then(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Nobody waited for it when it was counted, and a later one finds the account shared."""
+    """No decision waited for it when it was counted, and at a later login the account is shared."""
     await ingest_lines(
         worker,
         clock,
@@ -326,7 +326,7 @@ async def test_a_login_from_before_the_cancellation_was_heard_of_is_asked_then(
 async def test_logins_of_who_never_had_a_plan_are_not_read(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Beside no plan of its own can a sign-in prove another: its days would be read for nothing."""
+    """Without a plan of the organization's own a sign-in proves nothing, so no days are read."""
     acme = OrganizationId("acme")
     await ingest_lines(worker, clock, created(0, "acme"), login(1, "acme"), login(2, "acme"))
     for line, kept in (

@@ -1,7 +1,7 @@
-"""Dead letters taken in once more: where they stood, once, in order, and by whom.
+"""Redriving dead letters: in place, once, in order, with the operator's name.
 
-A translator that was mended is a worker that reads a topic as something else; a bug of ours is one
-that cannot hash an email.
+A fixed translator is simulated by a worker that reads a topic differently; a bug by one that cannot
+hash an email.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ def misreading(worker: Worker, *topics: str) -> Worker:
 
 
 def failing(worker: Worker) -> Worker:
-    """The same worker with a bug of ours: it fails on whatever tells an email."""
+    """The same worker with a bug: it fails on every message with an email."""
 
     def fail(_: str) -> EmailHash:
         raise ZeroDivisionError
@@ -56,20 +56,20 @@ def failing(worker: Worker) -> Worker:
 
 
 async def park(given: Sequence[Record], worker: Worker) -> None:
-    """Let it fail on these.  Not told to the terminal, which would show a traceback of each."""
+    """Ingest records on which the worker fails, without printing their tracebacks."""
     with capture_logs():
         await ingest(given, failing(worker))
 
 
 async def waiting(worker: Worker, group: str | None = None) -> Sequence[int]:
-    """The ids of what waits."""
+    """The ids of the waiting dead letters."""
     async with transaction(worker.pool) as conn:
         return await dead_letters.waiting(conn, group)
 
 
 @dataclass(slots=True)
 class Noted(Redrive):
-    """A redrive that keeps what became of each."""
+    """A redrive that records the result for each."""
 
     results: list[Result] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ class Noted(Redrive):
 
 
 async def redrive(worker: Worker, *ids: int, action: OperatorAction = OLGA) -> Noted:
-    """Redrive these, or all that waits."""
+    """Redrive these, or all waiting ones."""
     done = Noted(worker, action)
     await done.redrive(ids or await waiting(worker), rate=FAST)
     return done
@@ -90,7 +90,7 @@ async def rows(worker: Worker) -> list[dict[str, Any]]:
 
 
 def renumbered(given: Sequence[Record]) -> list[Record]:
-    """In one partition of each topic, one behind the other."""
+    """The records with consecutive offsets in one partition of each topic."""
     return [structs.replace(each, offset=place) for place, each in enumerate(given)]
 
 
@@ -147,7 +147,7 @@ async def test_a_redrive_reads_a_record_as_received_when_it_was_refused(
 async def test_letters_are_taken_in_the_order_of_refusal(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """So an organization hears its news in the order in which they came, whatever was typed."""
+    """So an organization's messages are processed in order, whatever the order of the arguments."""
     clock.now = at(9)
     organizations = [f"org-{number}" for number in range(30)]
     await park(renumbered(records(*(created(1, each) for each in organizations))), worker)
@@ -163,7 +163,7 @@ async def test_letters_are_taken_in_the_order_of_refusal(
 async def test_what_still_cannot_be_read_waits_for_its_new_reason_and_is_published_again(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Its row tells who tried; the topic's second record tells that it is the second attempt."""
+    """Its row has the operator; the topic's second record says that it is the second attempt."""
     clock.now = at(3)
     value = json.dumps({"action": "subscribe-success"}).encode()
     broken = Record(TOPICS.aws_notifications, 3, 0, at(1), b"k", value)
@@ -279,7 +279,7 @@ async def test_activity_that_was_refused_is_counted_once(
 async def test_activity_that_was_counted_before_it_was_refused_is_not_counted_again(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A version that reads worse, and a group that is set back: all waits, and was counted."""
+    """After a worse version and a reset of the group all records wait, and were counted before."""
     clock.now = at(3)
     uses = renumbered(records(use(1, "a"), use(2, "a")))
     await ingest(uses, worker)
@@ -295,7 +295,7 @@ async def test_activity_that_was_counted_before_it_was_refused_is_not_counted_ag
 async def test_refused_activity_of_an_odd_time_holds_up_no_count(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Each is passed over in its turn, so that its neighbours are neither lost nor doubled."""
+    """The read progress moves past each in order, so its neighbours are counted exactly once."""
     clock.now = at(3)
     first, second, third, last = renumbered(records(*(use(1, "a") for _ in range(4))))
     broken = [
@@ -332,13 +332,13 @@ async def test_a_login_that_was_refused_completes_what_waits_for_it(
     assert await states(worker) == {"a": "active"}
 
 
-# --- our own bugs, and what breaks ----------------------------------------------------------------
+# --- bugs and interruptions -----------------------------------------------------------------------
 
 
 async def test_what_we_fail_on_again_stays_waiting_and_the_others_go_on(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Of thirty, two tell an email; the log says which, at `error`, and not what they say."""
+    """Two of thirty have an email; the log names them at `error`, without their content."""
     clock.now = at(9)
     broken = records(created(1, "a"), *(use(1, "b") for _ in range(28)), created(1, "c"))
     await park(renumbered(broken), misreading(worker, TOPICS.api_requests))
@@ -358,7 +358,7 @@ async def test_what_we_fail_on_again_stays_waiting_and_the_others_go_on(
 
 
 def refusing(worker: Worker, times: int) -> tuple[Worker, Counter[str]]:
-    """The same worker on a machine that has no file left so many times; and how often it asked."""
+    """The worker, failing `times` times for lack of file descriptors; and a counter of calls."""
     asked: Counter[str] = Counter()
 
     def hash_email(email: str) -> EmailHash:
@@ -374,7 +374,7 @@ def refusing(worker: Worker, times: int) -> tuple[Worker, Counter[str]]:
 async def test_a_redrive_tries_again_what_the_machine_refused(
     worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    """Up to five times; what it lacked says nothing about the record."""
+    """Up to five times, because the error says nothing about the record."""
     monkeypatch.setattr(redriving, "wait_random_exponential", lambda **_: wait_none())
     clock.now = at(3)
     await park(records(created(1, "a")), worker)
@@ -418,7 +418,7 @@ async def test_one_line_of_the_log_says_what_came_of_it_and_names_nobody(
 async def test_a_topic_that_the_settings_do_not_name_is_left_as_it_is(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A command with other settings than the workers' must spoil nothing."""
+    """A command with other settings than the workers' must do no damage."""
     clock.now = at(3)
     await park(records(created(1, "a")), worker)
     before = await rows(worker)
@@ -493,7 +493,7 @@ async def test_operators_who_redrive_at_once_take_nothing_twice(
 
 
 async def test_a_redrive_keeps_to_its_rate(worker: Worker, clock: MovableClock) -> None:
-    """Never faster; the workers and whoever hears of it need their share."""
+    """Never faster, to leave capacity for the workers and the subscribers."""
     clock.now = at(9)
     letters = renumbered(records(*(use(1 + n / 100, "a") for n in range(25))))
     await ingest(letters, misreading(worker, TOPICS.api_requests))
@@ -560,7 +560,7 @@ async def test_a_group_is_what_is_refused_for_the_same_reason(
 async def test_a_redrive_keeps_nothing_of_what_it_has_reported(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A hundred thousand took 586 MB: each refusal held what was read of its record."""
+    """Otherwise each refusal keeps its parsed record in memory: 586 MB for 100,000."""
     clock.now = at(1)
     topic = Topics().organization_changes
     await ingest(

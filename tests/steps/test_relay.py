@@ -1,4 +1,4 @@
-"""What was promised is sent in order, and forgotten only when it was acknowledged."""
+"""The relay sends messages in order, and deletes them only when Kafka has acknowledged them."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def message(key: str, number: int) -> Outgoing:
 
 
 async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
-    """A message that Kafka did not take is sent again; the loop is told to wait."""
+    """A message that Kafka did not acknowledge is sent again, after a pause of the loop."""
     await promise(worker, *(message("a", number) for number in range(4)))
 
     async def takes_two(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
@@ -47,7 +47,7 @@ async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
 
 
 async def test_several_relays_send_each_message_once_and_each_key_in_order(worker: Worker) -> None:
-    """A shard has one leader at a time; nothing is skipped, nothing overtakes."""
+    """A shard has one leader at a time; no message is skipped or overtaken."""
     messages = [message(key, number) for number in range(20) for key in "abcdefgh"]
     await promise(worker, *messages)
     sent: list[Outgoing] = []
@@ -85,7 +85,7 @@ async def test_a_kafka_that_fails_altogether_leaves_everything_promised(worker: 
 async def test_the_first_promise_of_a_new_database_is_sent_however_long_it_was_watched(
     worker: Worker,
 ) -> None:
-    """Postgres calls the first id of a sequence its last value also before it is handed out."""
+    """Postgres reports an unused sequence's first value as its last one."""
     floors = Floors(look_every_s=0)
     for _ in range(3):
         assert (
@@ -98,13 +98,13 @@ async def test_the_first_promise_of_a_new_database_is_sent_however_long_it_was_w
 async def takes(
     batches: list[set[int]], messages: Sequence[Outgoing]
 ) -> Sequence[Exception | None]:
-    """A Kafka that takes everything; of each batch, its shards."""
+    """A Kafka that acknowledges everything, and records the shards of each batch."""
     batches.append({crc32(each.key or b"") % outbox.SHARDS for each in messages})
     return [None for _ in messages]
 
 
 async def test_a_few_messages_are_sent_at_once_whichever_their_shards(worker: Worker) -> None:
-    """Each transaction is a wait for the disk, and for Kafka."""
+    """Each transaction waits for the disk and for Kafka, so few transactions are faster."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
     count = await relay(
@@ -115,7 +115,7 @@ async def test_a_few_messages_are_sent_at_once_whichever_their_shards(worker: Wo
 
 
 async def test_of_many_messages_each_relay_leads_a_few_shards_at_a_time(worker: Worker) -> None:
-    """So that others have something to do."""
+    """So that other relays share the work."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
     await relay(worker.pool, partial(takes, batches), "t", Floors(), limit=51, publish_max_s=5)
@@ -124,7 +124,7 @@ async def test_of_many_messages_each_relay_leads_a_few_shards_at_a_time(worker: 
 
 
 async def test_a_relay_that_is_frozen_amid_a_transaction_loses_its_shards(worker: Worker) -> None:
-    """Nobody else could send what it leads; what it sent comes again, under the same id."""
+    """Other relays send its messages; those that it had sent are sent again, with the same id."""
     await promise(worker, message("a", 0))
 
     async def freezes(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
@@ -157,7 +157,7 @@ async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
 
 
 class Refusing:
-    """A Kafka that refuses some messages for good, and takes all others."""
+    """A Kafka that refuses some messages permanently and acknowledges all others."""
 
     def __init__(self, *refused: Outgoing) -> None:
         self.refused = set(refused)
@@ -178,14 +178,14 @@ class Refusing:
 
 
 async def due_now(worker: Worker) -> None:
-    """Let the pause of every refused message be over."""
+    """End the pause of every refused message."""
     await worker.pool.execute(
         "UPDATE outbox SET held_until = now() WHERE held_until < 'infinity' AND refusals > 0"
     )
 
 
 async def test_a_message_that_kafka_refuses_holds_back_its_key_alone(worker: Worker) -> None:
-    """Over and over it would be sent, and all of its shard would wait; now nobody does."""
+    """Messages of other keys in its shard are sent."""
     first, behind = message("a", 0), message("a", 1)
     others = [message("b", number) for number in range(3)]
     await promise(worker, first, behind, *others)
@@ -280,7 +280,7 @@ async def send_all(worker: Worker, kafka: Refusing, floors: Floors) -> None:
 
 
 async def pages_read(pool: Pool, floors: Floors, name: str) -> int:
-    """How many pages a look at the outbox goes through."""
+    """How many pages a query of the outbox reads."""
     async with pool.acquire() as conn:
         seen = await floors.observe(conn)
         bounds = [floors.of(seen, "t", shard) for shard in range(outbox.SHARDS)]
@@ -324,7 +324,7 @@ async def test_what_was_sent_while_a_snapshot_is_held_is_passed_over(
 
 
 async def test_an_id_that_was_taken_before_others_were_sent_still_comes(worker: Worker) -> None:
-    """Ids are handed out before the commit: nothing is passed over that may yet be written."""
+    """Ids are assigned before the commit: the bound stays below ids that may still be written."""
     floors, kafka = Floors(look_every_s=0), Refusing()
     late = message("a", 0)
     async with transaction(worker.pool) as conn:
