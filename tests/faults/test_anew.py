@@ -1,4 +1,4 @@
-"""What a client learned once of Kafka is asked anew: topics, partitions, addresses of brokers."""
+"""Clients refresh what they know of Kafka: topics, partitions, addresses of brokers."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The yardstick itself: without a fault it holds, and it depends on no order of topics."""
+"""Checks the expected outcome itself: without a fault it holds, whatever the order of topics."""
 
 import random
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A worker that waits says so and is left alone; one that hangs says so and is ended."""
+"""A waiting worker reports that it is not ready and keeps running; a hanging one is ended."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ HURRIED = {
 async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """To start it anew would help nobody; it is ready again by itself."""
+    """A restart would not help; it becomes ready again by itself."""
     async with worker_process(probed.settings, tmp_path / "log"):
         await until(probed.ready)
         with probed.silent_postgres():
@@ -41,7 +41,7 @@ async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
 async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
     pytestconfig: pytest.Config, probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """Aiokafka itself hides it: it gives no records, and no error, until its session is over."""
+    """Aiokafka hides it: it returns neither records nor an error until its session has expired."""
     kafka, missing = probed.settings.kafka, ["consumer facts: ", "consumer activity: "]
     if pytestconfig.stash[servers.CHOICE].broker is servers.Broker.APACHE:
         kafka = kafka.model_copy(update={"session_timeout_ms": 45_000})
@@ -105,7 +105,7 @@ async def send_something(probed: ProbedStage) -> None:
 async def test_a_blocked_event_loop_is_said_and_then_ended(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """Who is blocked cannot say so itself: the port has threads of its own, and so has the end."""
+    """The port and the watchdog have their own threads, as a blocked event loop cannot react."""
     log = tmp_path / "log"
     async with worker_with_a_clock(probed, "time.sleep(3600)", log.open("ab")) as worker:
         await until(probed.ready)
@@ -120,7 +120,7 @@ async def test_a_blocked_event_loop_is_said_and_then_ended(
 async def test_a_loop_that_hangs_is_said_and_then_ended(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """The event loop turns, and every other loop; nothing would ever be taken in again."""
+    """The event loop and all other loops run, but no records would ever be ingested again."""
     log = tmp_path / "log"
     clock = "await asyncio.Event().wait()"
     async with worker_with_a_clock(probed, clock, log.open("ab")) as worker:

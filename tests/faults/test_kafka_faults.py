@@ -1,4 +1,4 @@
-"""Kafka dies, is slow, stands still, forgets: what is to be said waits, and nothing is lost."""
+"""Kafka is killed, slow, stalled or loses its offsets: messages wait, and none is lost."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,8 +48,8 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
     """
-    Nobody is started anew: what was decided meanwhile waits in the outbox, what was not yet taken
-    in waits in Kafka.  A topic that refuses every message keeps no other waiting.
+    No worker is restarted: decisions wait in the outbox, and records to be ingested wait in Kafka.
+    A topic that refuses all messages does not delay the others.
     """
     chance = chance_of_this_run()
     workload_ = first_days(chance, ORGANIZATIONS)
@@ -99,13 +99,13 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
 
 
 async def _is_promised(stage: FaultStage, topic: str) -> bool:
-    """Whether anything waits to be said on a topic."""
+    """Whether the outbox has messages for a topic."""
     query = "SELECT EXISTS (SELECT FROM outbox WHERE topic = $1)"
     return bool(await stage.pool.fetchval(query, topic))
 
 
 async def _only_waits(stage: FaultStage, topic: str) -> bool:
-    """Whether what is promised to all other topics was sent."""
+    """Whether the outbox has messages for this topic only."""
     query = "SELECT NOT EXISTS (SELECT FROM outbox WHERE topic <> $1)"
     return bool(await stage.pool.fetchval(query, topic))
 

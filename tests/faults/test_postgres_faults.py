@@ -1,4 +1,4 @@
-"""Postgres dies, refuses, is locked, full or moved: everything waits, nothing is lost or twice."""
+"""Postgres is killed, refuses, is locked, full or moved: work waits; none is lost or done twice."""
 
 import random
 from collections import Counter
@@ -58,7 +58,7 @@ async def stage(
 async def test_while_postgres_is_read_only_locked_or_stands_still_everything_waits_and_then_goes_on(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """Taking in keeps its batch and tries again after pauses that grow; nobody is started anew."""
+    """The ingest loop keeps its batch and retries after growing pauses; no worker is restarted."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(
@@ -131,7 +131,7 @@ async def test_a_worker_that_postgres_picks_to_end_a_deadlock_takes_its_batch_ag
 async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_commit_do_no_harm(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """What was committed although the answer was lost comes again, and the journal knows it."""
+    """A batch that was committed although the answer was lost is recognized by the journal."""
     chance = chance_of_this_run()
     workload_ = first_days(chance, ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)

@@ -1,4 +1,4 @@
-"""Strangers on the worker's port keep neither probes nor messages waiting."""
+"""Unknown clients on the worker's port delay neither probes nor messages."""
 
 import asyncio
 import resource

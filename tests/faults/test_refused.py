@@ -1,4 +1,4 @@
-"""What Kafka refuses for good is told from the others of its batch, which are sent."""
+"""A message that Kafka refuses permanently is identified, and the others of its batch are sent."""
 
 import os
 from collections.abc import AsyncIterator, Mapping

@@ -1,4 +1,4 @@
-"""A standby that lagged is promoted for real: what it lacks comes back, and harms nobody."""
+"""A lagging standby is promoted: its missing decisions are restored, and nobody is harmed."""
 
 import json
 from collections import defaultdict

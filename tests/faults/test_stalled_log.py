@@ -1,4 +1,4 @@
-"""A log pipe that nobody reads: the worker works on, and can be ended."""
+"""A log pipe that nobody reads: the worker keeps working, and can be stopped."""
 
 import asyncio
 import fcntl
@@ -44,7 +44,7 @@ def pipe() -> Iterator[Pipe]:
 async def test_a_worker_whose_log_nobody_reads_works_and_stops(
     probed: ProbedStage, pipe: Pipe
 ) -> None:
-    """Not even SIGTERM ended it, for it was writing."""
+    """It must not block in writing a line, or even SIGTERM could not end it."""
     async with command("run", settings=probed.settings, output=pipe.output) as worker:
         await until(probed.ready)
         topic = probed.settings.topics.organization_changes
@@ -59,7 +59,7 @@ async def kept(probed: ProbedStage) -> bool:
 
 
 async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pipe) -> None:
-    """Its last words are not waited for."""
+    """It does not wait until its last line is written."""
     async with command("run", output=pipe.output) as worker:
         assert await asyncio.wait_for(worker.wait(), timeout=60) == 2
 

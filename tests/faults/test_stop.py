@@ -33,9 +33,9 @@ async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """
-    Exit status 0 in less than ten seconds; no longer ready; the batch in flight is
-    finished, so nobody takes in a record a second time; the group is left, so the others have the
-    partitions without waiting for anybody's session to end.
+    Exit status 0 in less than ten seconds; no longer ready; the batch in flight is finished, so no
+    record is ingested twice; the group is left, so the others get the partitions without waiting
+    for a session to expire.
     """
     chance = chance_of_this_run()
     workload_ = workload(chance, 96)

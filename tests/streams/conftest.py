@@ -1,4 +1,4 @@
-"""Topics and settings of a test's own on the run's broker."""
+"""Fixtures: each test's own topics and settings on the run's broker."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from marketplace_worker.streams.topics import create_topics
 
 @pytest.fixture
 def settings(pytestconfig: pytest.Config, kafka_bootstrap: str, topic_prefix: str) -> Settings:
-    """Settings of this test's own; pauses that a test can count, and no database."""
+    """This test's settings, with short pauses and without a database."""
     choice = pytestconfig.stash[servers.CHOICE]
     usual = servers.settings(choice, kafka_bootstrap, "postgresql://nobody", topic_prefix)
     timeouts = {"rebalance_timeout_ms": 6_000, "request_timeout_ms": 8_000}
@@ -35,7 +35,7 @@ async def topics(settings: Settings) -> Topics:
 
 @pytest.fixture
 async def writer(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer as upstream has it."""
+    """A producer such as an upstream service has."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, acks="all")
     await producer.start()
     yield producer

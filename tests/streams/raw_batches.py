@@ -1,4 +1,4 @@
-"""Record batches that no client of ours would write."""
+"""Builds and sends unusual record batches that our clients do not write."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the tests share: a handler that keeps what it got, and a look at the broker."""
+"""Shared helpers: a handler that records its input, and functions that read from the broker."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.retrying import Handler
 
 PATIENCE_S = 20.0
-"""How long a test waits for what must happen; it never takes so long."""
+"""How long a test waits for an expected result; far longer than it takes."""
 
 
 class RecordingHandler:
-    """A handler that keeps what it got, and lets a test wait for it."""
+    """A handler that records its input, and lets a test wait for it."""
 
     def __init__(self) -> None:
         self.batches: list[Sequence[Record]] = []
@@ -43,7 +43,7 @@ class RecordingHandler:
         return [record.position for record in self.records]
 
     async def until(self, enough: Callable[[], bool]) -> None:
-        """Wait until this is true; asked again after every batch."""
+        """Wait until the condition is true; it is checked after every batch."""
         async with asyncio.timeout(PATIENCE_S):
             while not enough():
                 self._more.clear()
@@ -51,12 +51,12 @@ class RecordingHandler:
 
 
 async def ignore(_records: Sequence[Record]) -> AbstractSet[str]:
-    """A handler for the consumer that a test does not look at."""
+    """A handler for the consumer that is not under test."""
     return frozenset()
 
 
 async def ignore_beginnings(_begun: Sequence[StartOffset]) -> None:
-    """Nobody asks where partitions began."""
+    """Ignore the start offsets of partitions."""
 
 
 NO_OVERSIGHT = ConsumerHooks(
@@ -77,7 +77,7 @@ async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition:
 
 
 async def committed(settings: Settings, topic: str) -> dict[int, int | None]:
-    """What the group of facts has committed, by partition; None for nothing."""
+    """The committed offsets of the facts' group, by partition; None without one."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka.bootstrap_servers,
         group_id=settings.kafka.facts_group,

@@ -1,4 +1,4 @@
-"""A batch that is given again, wherever its partitions are by then."""
+"""Redelivery of a batch after some of its partitions were reassigned."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.broker
 async def test_what_is_still_ours_is_given_again_though_other_partitions_are_lost(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Else the next commit would pass what nobody has taken."""
+    """Otherwise the next commit would skip records that were not processed."""
     topic, settled = topics.aws_notifications, []
     ours = TopicPartition(topic, 0)
     await write(writer, topic, b"1", b"2")

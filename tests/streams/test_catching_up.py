@@ -1,4 +1,4 @@
-"""A consumer that is busy reads what is newest, and loses nothing of what it has at hand."""
+"""A busy consumer reads on to the newest record, and loses none of its fetched records."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.broker
 
 
 class Held(RecordingHandler):
-    """Holds each batch until it is let go."""
+    """A handler that holds each batch until the test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Held(RecordingHandler):
 async def _fetched_ahead(
     consumers: Consumers, held: Held, writer: AIOKafkaProducer, topic: str
 ) -> AIOKafkaConsumer:
-    """While a first batch is held, have one more record fetched."""
+    """While a first batch is held, wait until one more record is fetched."""
     consumer = consumers.facts.subscriber.consumer
     assert consumer is not None
     await write(writer, topic, b"first")
@@ -55,7 +55,7 @@ async def _fetched_ahead(
 async def test_a_busy_consumer_reads_on_to_what_is_newest(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Else what came after the fetch ahead would wait for one batch more."""
+    """Otherwise records after the prefetched ones would wait for one more batch."""
     topic, held = topics.aws_notifications, Held()
     async with consuming_facts(settings, held) as consumers:
         await _fetched_ahead(consumers, held, writer, topic)
@@ -75,7 +75,7 @@ async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    """The consumer stands behind it: nobody would give it again."""
+    """The consumer's position is after the fetched records: they would not be delivered again."""
     topic, held = topics.aws_notifications, Held()
     async with consuming_facts(settings, held) as consumers:
         consumer = await _fetched_ahead(consumers, held, writer, topic)

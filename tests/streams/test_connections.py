@@ -1,4 +1,4 @@
-"""What becomes of a client whose connection breaks at the worst moment."""
+"""A client's connection that breaks just before a request."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.broker
 def test_a_connection_that_breaks_just_before_a_request_is_an_error_of_kafkas(
     kafka_bootstrap: str,
 ) -> None:
-    """Else, under uvloop, the task that fetches ends and the consumer is silent for ever."""
+    """Otherwise, under uvloop, the fetch task ends and the consumer never reads again."""
 
     async def break_and_send() -> None:
         connections.install()
@@ -35,7 +35,7 @@ def test_a_connection_that_breaks_just_before_a_request_is_an_error_of_kafkas(
 
 
 async def _send_as_it_breaks(connection: AIOKafkaConnection) -> None:
-    """Send in the moment in which the transport is closed and the one who reads not yet told."""
+    """Send when the transport is closed and the reader has not been notified yet."""
     sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     told = connection._protocol.connection_lost
 

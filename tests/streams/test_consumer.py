@@ -1,4 +1,4 @@
-"""Nothing that comes is lost, whatever it looks like and whatever the handler does."""
+"""The consumer loses no record, whatever its content and whatever the handler does."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ ODD = [
 async def test_every_subscriber_commits_only_what_was_handled(
     settings: Settings, topics: Topics
 ) -> None:
-    """The defaults lose records: they commit by a timer, and begin at the newest record."""
+    """The defaults lose records: they commit by a timer, and start at the newest record."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         groups = []
         for each in (consumers.facts, consumers.activity):
@@ -67,7 +67,7 @@ async def test_every_subscriber_commits_only_what_was_handled(
 async def test_odd_records_reach_the_handler_as_they_are(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """FastStream's own parser drops the whole batch, without a word, for one null header."""
+    """FastStream's own parser silently drops the whole batch if one header is null."""
     topic = topics.aws_notifications
     for key, value, headers in ODD:
         await writer.send_and_wait(
@@ -95,10 +95,10 @@ async def test_odd_records_reach_the_handler_as_they_are(
 def test_a_record_without_a_usable_time_is_the_same_whenever_it_comes(
     timestamp: int, recorded_at: datetime
 ) -> None:
-    """Old producers write -1, and nothing stops one from writing a time beyond the calendar.
+    """Old producers write -1, and a producer may write a time beyond the calendar.
 
-    The time is a part of the record's identity: that of its arrival would give it another one each
-    time it is delivered again.
+    The time is part of the record's identity; the time of receipt would give it a new identity at
+    each redelivery.
     """
     raw = ConsumerRecord("topic", 0, 7, timestamp, 0, None, b"", None, -1, 0, ())
     assert to_record(raw).recorded_at == recorded_at
@@ -107,7 +107,7 @@ def test_a_record_without_a_usable_time_is_the_same_whenever_it_comes(
 async def test_offsets_are_committed_after_the_handler_and_not_before(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """A crash in the handler must find the batch again."""
+    """After a crash in the handler the batch must be delivered again."""
     entered, proceed, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
 
     async def handler(records: Sequence[Record]) -> AbstractSet[str]:
@@ -127,7 +127,7 @@ async def test_offsets_are_committed_after_the_handler_and_not_before(
 async def test_stopping_finishes_the_batch_in_flight(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """It is handled once, though the stop came in its middle; the next member goes on after."""
+    """It is handled once although the stop came meanwhile; the next member continues after it."""
     entered, seen = asyncio.Event(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
@@ -148,7 +148,7 @@ async def test_stopping_finishes_the_batch_in_flight(
 async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """RetryDelays grow, also over deliveries; a bare nack would try a thousand times a second."""
+    """Retry delays grow, also across deliveries; a bare nack would retry 1,000 times per second."""
     away = asyncio.Event()
     attempts: list[Sequence[Record]] = []
     tried_long_enough = asyncio.Event()
@@ -183,7 +183,7 @@ async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
 async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """The offset stays, the traceback is logged, and the pause keeps it from spinning."""
+    """The offset is not committed, the traceback is logged, and retries pause."""
     seen = RecordingHandler()
     attempts_at: list[float] = []
 
@@ -206,7 +206,7 @@ async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
 async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committed(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """The group waits for the slow handler; a new member that did not would do its work again."""
+    """The group waits for the slow handler; otherwise a new member would repeat its work."""
     entered, proceed, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
@@ -230,7 +230,7 @@ async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committe
 
 
 async def _join_and_see(settings: Settings, seen: RecordingHandler, count: int) -> None:
-    """Be a second member until so many records were handled, by any."""
+    """Run a second member until `count` records were handled by all members."""
     async with consuming_facts(settings, seen):
         await seen.until(lambda: len(seen.records) >= count)
 
@@ -238,7 +238,7 @@ async def _join_and_see(settings: Settings, seen: RecordingHandler, count: int) 
 async def test_a_second_member_takes_over_without_repeated_work(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """A rebalance comes while handlers are at work; the group waits until they have committed."""
+    """If a rebalance comes while handlers run, the group waits until they have committed."""
     seen, shared = RecordingHandler(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
@@ -274,7 +274,7 @@ async def test_a_second_member_takes_over_without_repeated_work(
 
 @pytest.mark.usefixtures("topics")
 async def test_members_share_each_topic(settings: Settings) -> None:
-    """One topic may be busy and another idle: a member with all of the idle one would rest."""
+    """Otherwise a member could get only partitions of an idle topic."""
     async with (
         consuming_facts(settings, RecordingHandler()) as first,
         consuming_facts(settings, RecordingHandler()) as second,
@@ -290,8 +290,8 @@ async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """
-    A slow member keeps the others waiting, one of which stops.  Had it gone without a word, Kafka
-    would give it partitions, and nobody would read those until its session has timed out.
+    A slow member delays the rebalance, and another one stops.  If it did not leave the group, Kafka
+    would assign partitions to it, which nobody would read until its session times out.
     """
     kafka = settings.kafka
     patient = {"rebalance_timeout_ms": 20_000, "request_timeout_ms": 30_000}
@@ -332,7 +332,7 @@ async def _until(true: Callable[[], bool]) -> None:
 async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalance(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """It does not turn until the rebalance has ended; that is no reason to start it anew."""
+    """Its loop is blocked until the rebalance ends; that is no reason to restart the worker."""
     async with AsyncExitStack() as stack:
         async with embedded_kafka.broker(tmp_path) as address:
             servers = {"bootstrap_servers": address, "session_timeout_ms": 2_000}
@@ -349,7 +349,7 @@ async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalanc
 
 @pytest.mark.usefixtures("topics")
 async def test_a_dead_consumer_is_told(settings: Settings) -> None:
-    """A worker whose consumer ended must end too: nobody restarts a process that looks alive."""
+    """A worker ends when its consumer has ended: nothing restarts a process that looks alive."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
         await asyncio.wait({waiting}, timeout=0.1)
@@ -364,7 +364,7 @@ async def test_a_dead_consumer_is_told(settings: Settings) -> None:
 @pytest.mark.usefixtures("topics")
 @pytest.mark.parametrize("part", ["_fetcher._fetch_task", "_client._sync_task"])
 async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, part: str) -> None:
-    """It would stay a member of its group, with partitions that nobody reads."""
+    """Otherwise it would stay in its group, with partitions that nobody reads."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
         attrgetter(part)(consumers.facts.subscriber.consumer).cancel()
@@ -375,7 +375,7 @@ async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, pa
 async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Once or twice is no news; and it lacks nothing any more as soon as the batch is taken."""
+    """Not after one or two failures; and it is ready again when the batch is handled."""
     well, reasons = asyncio.Event(), list[str]()
 
     async def failing(_: Sequence[Record]) -> frozenset[str]:
@@ -399,7 +399,7 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
 async def test_the_lag_is_what_was_not_taken_yet(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Of all partitions; what was taken, or is being taken, is none of it."""
+    """Over all partitions; records handled or being handled do not count."""
     began, goes_on, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
 
     async def waiting(records: Sequence[Record]) -> AbstractSet[str]:

@@ -1,4 +1,4 @@
-"""What cannot be taken is held back, and nothing else is."""
+"""Records that cannot be processed are held back, and no others."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held back is looked at again so soon that a test can wait for it."""
+    """Shorten the time after which held-back partitions are tried again."""
     monkeypatch.setattr(pausing, "PAUSE_S", 0.2)
 
 
 class Stopping(RecordingHandler):
-    """A handler that takes nothing of some topics."""
+    """A handler that processes no records of some topics."""
 
     def __init__(self, *topics: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ async def write(writer: AIOKafkaProducer, topic: str, partition: int, *values: b
 async def test_a_topic_that_is_not_taken_waits_and_the_others_go_on(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Nothing is committed past it, however often others are; then it comes in order, and once."""
+    """Its offset is not committed; later its records are delivered in order and once."""
     stopped, other = topics.aws_notifications, topics.azure_notifications
     handler = Stopping(stopped)
     await write(writer, stopped, 0, b"0", b"1")
@@ -74,7 +74,7 @@ async def test_a_topic_that_is_not_taken_waits_and_the_others_go_on(
 async def test_what_is_held_back_is_left_alone_for_a_while(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is read once, however often there is something else to read: no load, and no delay."""
+    """It is read once, however often other records are read."""
     monkeypatch.setattr(pausing, "PAUSE_S", PATIENCE_S)
     stopped, other = topics.aws_notifications, topics.azure_notifications
     handler = Stopping(stopped)
@@ -90,7 +90,7 @@ async def test_what_is_held_back_is_left_alone_for_a_while(
 async def test_the_next_owner_of_what_is_held_back_gets_it_from_its_beginning(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """A rebalance forgets what was paused, and so does a restart; neither loses anything."""
+    """Neither a rebalance nor a restart, which both forget paused partitions, loses records."""
     topic = topics.aws_notifications
     await write(writer, topic, 0, b"0", b"1")
     handler = Stopping(topic)
@@ -110,7 +110,7 @@ async def test_the_next_owner_of_what_is_held_back_gets_it_from_its_beginning(
 async def test_a_header_whose_name_is_not_utf_8_reaches_the_handler_with_its_neighbours(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer, codec: int
 ) -> None:
-    """By itself aiokafka raises for ever, and loses what it read of other partitions meanwhile."""
+    """Aiokafka alone would raise forever, and lose fetched records of other partitions."""
     topic = topics.aws_notifications
     values = [(b"before", b"name"), (b"odd", b"na\xffme"), (b"after", b"gr\xc3\xbc\xc3\x9fe")]
     await write(writer, topic, 1, b"elsewhere")
@@ -136,7 +136,7 @@ async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
     writer: AIOKafkaProducer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is before them is taken; a person is told where they are, and they are not passed over.
+    """Earlier records are processed; the position is reported, and the bad records are not skipped.
 
     Apache Kafka refuses such a batch, so there they come only by damage on the way or on disk.
     """

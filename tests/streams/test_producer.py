@@ -1,4 +1,4 @@
-"""What Kafka acknowledged is known message by message, and a network fault is no answer."""
+"""The producer reports the result of each message; a network fault is not an answer."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ async def gives_producer_ids(bootstrap: str) -> bool:
 async def test_the_producer_is_idempotent_where_the_broker_has_that(
     settings: Settings, topics: Topics
 ) -> None:
-    """Chosen by what the broker answers, and said in the log."""
+    """Chosen by the broker's answer, and logged."""
     with capture_logs() as logs:
         async with producing(settings.kafka, settings.relay) as publisher:
             assert await publisher.publish([Outgoing(topics.lifecycle, b"k", b"v")]) == [None]
@@ -68,8 +68,8 @@ async def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_idempo
 
 
 async def test_a_lost_connection_does_not_take_idempotence_away(settings: Settings) -> None:
-    """The first connection goes nowhere, later ones to the broker: the start fails all the same,
-    and no second producer is made.
+    """The first connection fails and later ones work: the start fails nevertheless, and creates no
+    second producer.
     """
     host, _, port = settings.kafka.bootstrap_servers.rpartition(":")
     connections = 0
@@ -127,7 +127,7 @@ async def test_messages_arrive_in_order_and_unchanged(
 async def test_records_are_compressed_with_gzip_where_nothing_else_is_set(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """As the broker keeps them: subscribers whose client brings no other codec read them too."""
+    """As stored by the broker; subscribers whose client has no other codec can read them too."""
     async with producing(settings.kafka, settings.relay) as publisher:
         messages = [Outgoing(topics.lifecycle, bytes([n]), b"x" * 2_000) for n in range(20)]
         assert await publisher.publish(messages) == [None] * len(messages)
@@ -139,7 +139,7 @@ async def test_records_are_compressed_with_gzip_where_nothing_else_is_set(
 async def test_each_message_has_its_own_result_and_a_key_stays_in_order(
     settings: Settings, topics: Topics
 ) -> None:
-    """What follows a failed message of its key is not sent before it; other keys go on."""
+    """Messages after a failed one of the same key are not sent before it; other keys are sent."""
     messages = [
         Outgoing(topics.lifecycle, b"a", b"1"),
         Outgoing(topics.lifecycle, b"b", b"x" * 20_000_000),
@@ -157,7 +157,7 @@ async def test_each_message_has_its_own_result_and_a_key_stays_in_order(
 async def test_a_topic_that_is_missing_keeps_no_other_waiting(
     settings: Settings, topics: Topics
 ) -> None:
-    """Somebody deleted it.  What is promised to others is sent, by the same producer."""
+    """If a topic was deleted, messages to other topics are sent by the same producer."""
     missing = f"{topics.lifecycle}.not\x00there"
     async with producing(settings.kafka, settings.relay) as publisher:
         with capture_logs() as logs:
@@ -170,7 +170,7 @@ async def test_a_topic_that_is_missing_keeps_no_other_waiting(
 
 
 async def test_a_publisher_outlives_its_broker(settings: Settings, tmp_path: Path) -> None:
-    """While the broker is away nothing counts as sent; after it is back, sending goes on."""
+    """While the broker is down nothing counts as sent; when it is back, sending continues."""
     relay = settings.relay.model_copy(update={"acknowledge_timeout_ms": 1_000})
     message = Outgoing(settings.topics.lifecycle, b"k", b"v")
     async with embedded_kafka.broker(tmp_path) as address:

@@ -1,4 +1,4 @@
-"""Reading back what was written: all of it or the newest, once, and by nobody's group."""
+"""Reading back published records: all or the newest, once, and without a consumer group."""
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -19,7 +19,7 @@ async def values(settings: Settings, newest: int | None = None) -> list[bytes]:
 async def test_everything_is_read_back_in_order_and_once(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Of all partitions of all topics; more than one fetch gives."""
+    """From all partitions of all topics; more records than one fetch returns."""
     want: list[bytes] = []
     for topic in (topics.lifecycle, topics.state):
         for partition in range(2):
@@ -40,7 +40,7 @@ async def test_everything_is_read_back_in_order_and_once(
 async def test_the_newest_of_each_partition_are_read_back(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """What a database lost was published last."""
+    """A restored database lacks the newest records."""
     for partition in range(2):
         for number in range(50):
             value = f"{partition} {number}".encode()
@@ -53,12 +53,12 @@ async def test_the_newest_of_each_partition_are_read_back(
 
 @pytest.mark.usefixtures("topics")
 async def test_topics_that_hold_nothing_are_read_at_once(settings: Settings) -> None:
-    """Of a worker that has just been installed."""
+    """As for a newly installed worker."""
     assert await values(settings) == []
 
 
 async def test_a_kafka_that_is_away_is_told(settings: Settings) -> None:
-    """It is waited for, as everywhere."""
+    """It raises `Unavailable`, so that the caller waits."""
     kafka = settings.kafka.model_copy(
         update={"bootstrap_servers": "127.0.0.1:1", "request_timeout_ms": 1_000}
     )

@@ -1,4 +1,4 @@
-"""What is read of a record batch that becomes too large when it is decompressed."""
+"""Reading record batches that become too large when decompressed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ BOUND = 4 * MIB
 
 @pytest.fixture(autouse=True)
 def bound() -> Iterator[None]:
-    """Of each batch so much is read."""
+    """Limit the bytes that are read of each batch."""
     record_batches.install(BOUND)
     yield
     record_batches.install(64 * MIB)
@@ -66,7 +66,7 @@ def test_a_batch_up_to_the_bound_is_read_whole(codec: int) -> None:
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
 def test_of_a_batch_that_is_too_large_the_beginning_is_read(codec: int) -> None:
-    """One stands for the rest, and reading goes on behind it: nothing is decompressed further."""
+    """One record stands for the rest, which is not decompressed; the next batch is read."""
     huge = batch([b"whole 0", b"whole 1", b"x" * 8 * MIB, b"behind"], codec)
     with capture_logs() as logs:
         records = read(huge, batch([b"next"], codec, first=4))
@@ -82,7 +82,7 @@ def test_of_a_batch_that_is_too_large_the_beginning_is_read(codec: int) -> None:
 
 
 def test_a_record_that_is_alone_too_large_has_its_key() -> None:
-    """By it one knows whose use it may have been."""
+    """The key tells which organization's use it may have been."""
     (alone,) = read(batch([b"x" * 8 * MIB], ZSTD))
     record = to_record(alone)
     assert (record.key, record.value, record.left_out_bytes) == (b"key 0", None, 8 * MIB)
@@ -102,7 +102,7 @@ def test_where_not_even_the_beginning_can_be_had_the_first_stands_for_all() -> N
 
 
 def test_a_batch_that_was_read_in_part_is_read_on() -> None:
-    """After a restart in its middle: what was committed does not come again."""
+    """After a restart in its middle, committed records are not delivered again."""
     huge = batch([b"0", b"1", b"x" * 8 * MIB], GZIP)
     assert [each.offset for each in read(huge, from_offset=1)] == [1, 2]
 
