@@ -1,4 +1,4 @@
-"""What was decided by a clock that was ahead is moved to when it really was, and can be folded."""
+"""Decisions dated by a clock that was ahead are moved to their real times, and can be replayed."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise

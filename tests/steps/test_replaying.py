@@ -1,4 +1,4 @@
-"""Folding the journal again gives what is stored, and finds what was tampered with."""
+"""A replay of the journal gives the stored state, and detects manipulated rows."""
 
 import pytest
 
@@ -16,7 +16,7 @@ ACME = OrganizationId("acme")
 
 
 async def differences(inspector: Inspector, only: OrganizationId | None = None) -> list[Difference]:
-    """All that is not as the journal says."""
+    """All differences between the journal and the stored state."""
     return [each async for page in verify(inspector, only) for each in page.differences]
 
 
@@ -99,7 +99,7 @@ DAMAGE = {
 async def test_whatever_was_tampered_with_is_found(
     worker: Worker, clock: MovableClock, inspector: Inspector, owner: Pool, damage: str
 ) -> None:
-    """By somebody who may change everything; each alone."""
+    """Each manipulation alone, made by the database's owner."""
     lines = [
         *canceled("acme"),
         *canceled("globex"),
@@ -122,7 +122,7 @@ async def test_whatever_was_tampered_with_is_found(
 async def test_an_organization_is_shown_as_it_was_known_at_a_time(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """What was heard later is not known, though it happened before."""
+    """Facts received later are not included, even if they happened before."""
     late = event(9, "organization.tier_changed", "acme", {"tier": "plus"}, happened=0.7)
     await ingest_lines(worker, clock, *canceled("acme"))
     await wait(worker, clock, until=8.5)

@@ -96,7 +96,7 @@ async def test_it_is_said_once(worker: Worker, clock: MovableClock) -> None:
 async def test_a_proof_that_was_made_stays(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """What was the organization's is not taken from it because others come."""
+    """An organization keeps its plan when the account becomes crowded."""
     await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
     await ingest_lines(worker, clock, *bought_again(HOLDERS_MAX))
     name = f"org-{HOLDERS_MAX}"

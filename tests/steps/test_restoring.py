@@ -1,4 +1,4 @@
-"""After a restore: what was published counts, though the database has forgotten it."""
+"""After a restore, published decisions stay in force, although the database has lost them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -104,7 +104,7 @@ class Restored:
 
 
 async def published(worker: Worker) -> list[Record]:
-    """All that was promised, as the relay sends it, on one partition of each topic."""
+    """All messages of the outbox, as the relay sends them, on one partition of each topic."""
     rows = await worker.pool.fetch("SELECT id, topic, key, value FROM outbox ORDER BY id")
     return [
         Record(row["topic"], 0, offset, at(0), row["key"], row["value"])

@@ -1,4 +1,4 @@
-"""What was kept long enough is let go, and what is left can still be folded."""
+"""Retention deletes old rows, and the remaining journal can still be replayed."""
 
 import pytest
 import structlog
@@ -68,7 +68,7 @@ async def test_what_is_left_folds_to_the_same(
 async def test_the_chain_goes_on_from_what_was_let_go(
     worker: Worker, clock: MovableClock, inspector: Inspector, owner: Pool
 ) -> None:
-    """What comes later is chained to it, and what is taken out of it then is missed."""
+    """Later rows are chained to it, and a later removal of rows is detected."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await retained(worker, clock, LATER)
     clock.now = at(1)

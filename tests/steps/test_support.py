@@ -1,4 +1,4 @@
-"""Support's requests through the database: answered once, in the sequence of whom they concern."""
+"""Support's requests are answered once, within their organization's sequence of events."""
 
 import asyncio
 

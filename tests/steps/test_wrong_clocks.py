@@ -1,4 +1,4 @@
-"""Where the database's clock and the workers' own part, nothing is taken and nothing let go."""
+"""If the database's clock and the workers' differ, no step is taken and no row is deleted."""
 
 from dataclasses import replace
 from datetime import timedelta
