@@ -108,9 +108,7 @@ async def postgres_server(
 ) -> AsyncIterator[str]:
     """The DSN of the run's Postgres, of a user who may create databases."""
     async with AsyncExitStack() as stack:
-        folder = await stack.enter_async_context(
-            servers.own_folder(tmp_path_factory.mktemp("postgres"))
-        )
+        folder = stack.enter_context(servers.postgres_folder(tmp_path_factory.mktemp("postgres")))
         yield await _started(
             stack, servers.start_postgres(pytestconfig.stash[servers.CHOICE], folder)
         )

@@ -11,8 +11,9 @@ import functools
 import gc
 import os
 import shutil
+import tempfile
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ from marketplace_worker.settings import (
 JARS = Path(__file__).parent.parent / ".cache" / "kafka"
 """Where `make test-kafka` puts Apache Kafka."""
 GIVEN_SERVER_SECONDS_MAX = 10.0
+
+MEMORY = Path("/dev/shm")
+MEMORY_FREE_MIN = 4 * 2**30
+"""A run's Postgres keeps its files in memory where this much is free, in bytes: a test's database
+is copied there in a tenth of the time."""
 
 
 class Broker(enum.StrEnum):
@@ -149,6 +155,17 @@ def start_postgres(choice: Choice, folder: Path) -> AbstractAsyncContextManager[
             return postgres.postgres(folder, postgres.Durability.NONE)
 
 
+@contextlib.contextmanager
+def postgres_folder(on_disk: Path) -> Iterator[Path]:
+    """A folder for the files of a run's Postgres, removed in the end; in memory if it has room."""
+    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_FREE_MIN
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=MEMORY)) if in_memory else on_disk
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 EMPTY = "template0"
 """Postgres's own name of an empty database to copy."""
 
@@ -161,7 +178,10 @@ async def fresh_database(server: str, name: str, template: str = EMPTY) -> Async
     """
     connection = await asyncpg.connect(server)
     try:
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Files are copied, not logged: nothing here outlives a crash.
+        await connection.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'
+        )
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
