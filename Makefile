@@ -11,6 +11,8 @@ FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
 CORE_TESTS = $(wildcard $(addprefix tests/unit/test_,stories_*.py laws_*.py plans_*.py cases.py \
 	coverage.py deadlines.py decide.py event_rules.py linking.py policy.py snapshot.py)) tests/marketplaces
+# Where tests may be marked: what `make test` and `make test-acceptance` run.
+SUITES := $(addprefix tests/,acceptance contract embedded marketplaces steps store streams unit)
 # Tests wait for servers now and then: half as many processes again as there are processors.
 WORKERS = $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))
 LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
@@ -37,23 +39,27 @@ bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and sever
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks --large $(ARGS)
 
-test: $(READY) ## Run the everyday tests (1 min); KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
+test: $(READY) ## Run the everyday tests (2 min); KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
 	@$(VENV)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-acceptance: $(READY) ## Run the tests of the whole worker, in its own processes (1 min)
+	@$(VENV)/pytest -n $(WORKERS) --dist loadfile tests/acceptance $(ARGS)
 
 test-fast: $(READY) ## Run the examples and stories of the core, without servers (15 s)
 	@$(VENV)/pytest -n auto --dist loadfile --hypothesis-profile=fast $(CORE_TESTS) $(ARGS)
 
-test-laws: $(READY) ## Run the property tests with all their examples; `make test` tries a fifth (4 min)
-	@$(VENV)/pytest -n $(WORKERS) --hypothesis-profile=all -m 'hypothesis and not faults and not long' $(ARGS)
+test-laws: $(READY) ## Run the property tests with all their examples; `make test` tries a fifth (1 min)
+	@$(VENV)/pytest -n $(WORKERS) --hypothesis-profile=all -m 'hypothesis and not faults and not long' \
+		$(SUITES) $(ARGS)
 
-test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (1 min)
+test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (3 min)
 	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)
 
 test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo on Apache Kafka (needs mvn, Java 17)
-	@$(VENV)/pytest -m 'broker or apache' --broker=apache $(ARGS)
+	@$(VENV)/pytest -m 'broker or apache' --broker=apache $(SUITES) $(ARGS)
 	@$(VENV)/python tests/kafka/with_kafka.py $(VENV)/python -m marketplace_worker demo
 
-test-faults: require-programs $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (5 min; needs mvn)
+test-faults: require-programs $(READY) $(KAFKA_JARS) ## Break workers, Apache Kafka and Postgres; nothing is lost (8 min; needs mvn)
 	@$(VENV)/pytest -n 4 --dist loadfile -m faults --broker=apache --database=embedded tests/faults $(ARGS)
 
 require-programs:

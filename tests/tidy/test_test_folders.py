@@ -5,6 +5,7 @@ import tomllib
 from pages import ROOT
 
 OTHER_TARGETS = {
+    "tests/acceptance": "test-acceptance",
     "tests/faults": "test-faults",
     "tests/long": "test-long",
     "tests/tidy": "check",
