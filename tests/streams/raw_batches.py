@@ -1,15 +1,24 @@
 """Builds and sends unusual record batches that our clients do not write."""
 
+import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import for_code
+from aiokafka.errors import (
+    NotLeaderForPartitionError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 PLAIN, GZIP = 0, 1
 """Codecs, by their numbers in the protocol."""
+
+LEADS_WITHIN_S = 30.0
+NOT_YET = {NotLeaderForPartitionError.errno, UnknownTopicOrPartitionError.errno}
+"""Error codes of a broker that does not lead a partition, yet."""
 
 _CHECKSUM_AT = 17
 _CODEC_AT = 22
@@ -41,14 +50,25 @@ def damaged(raw: bytes) -> bytes:
 
 
 async def send(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes) -> None:
-    """Send a batch as it is; raises what the broker answers."""
+    """Send a batch as it is; raises what the broker answers.
+
+    A broker may not lead the partitions of a topic yet that was created a moment ago.
+    """
+    async with asyncio.timeout(LEADS_WITHIN_S):
+        while (code := await _send_once(writer, topic, partition, raw)) in NOT_YET:  # noqa: ASYNC110 - a broker sets no event
+            await asyncio.sleep(0.1)
+    if code:
+        raise for_code(code)
+
+
+async def _send_once(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes) -> int:
+    """The broker's error code; 0: none."""
     await writer.partitions_for(topic)
     leader = writer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
     request = ProduceRequest(None, -1, 5_000, [(topic, [(partition, raw)])])
     response = await writer.client.send(leader, request)
     ((_, ((_, code, *_),)),) = response.topics
-    if code:
-        raise for_code(code)
+    return int(code)
 
 
 async def codec_of_first(writer: AIOKafkaProducer, topic: str, partition: int) -> int:
