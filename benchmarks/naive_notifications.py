@@ -109,12 +109,13 @@ def of_aws(told: AwsNotification) -> Notified:
             id=told.id, marketplace="aws", subscription_id=agreement.id, at=told.time, ended=ended
         )
     assert told.message is not None
+    assert told.timestamp is not None
     body = SnsBody.model_validate_json(told.message)
     return Notified(
         id=told.message_id or "",
         marketplace="aws",
         subscription_id=f"{body.product}/{body.customer}",
-        at=told.timestamp or datetime.min,  # noqa: DTZ901 - is always told
+        at=told.timestamp,
         ended=body.action.startswith("unsubscribe"),
     )
 

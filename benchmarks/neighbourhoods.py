@@ -22,7 +22,7 @@ from marketplace_worker.translate import translate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/unit"))
 
-from growth_scenarios import GROWING, VALUES
+from growth_scenarios import GROWING, VALUES, Grown
 
 FEW = 200
 PARTS = 1_000
@@ -39,7 +39,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     """Measure each input; returns a row for each.  The servers are not used."""
     works: dict[str, tuple[Work, int]] = {
         name.replace("_", " "): (
-            lambda count, make=make: make(count).decide,  # type: ignore[misc]
+            _deciding(make),
             HOLDERS_MAX // 2 if name in AT_MOST_HOLDERS else FEW,
         )
         for name, make in GROWING.items()
@@ -61,6 +61,10 @@ def _row(name: str, work: Work, few: int, stage: Stage, options: Options) -> Row
         details={"ms": [round(min(first), 2), round(min(twice), 2)]},
         ran_on=stage.ran_on,
     )
+
+
+def _deciding(make: Callable[[int], Grown]) -> Work:
+    return lambda count: make(count).decide
 
 
 def _reading(make: Callable[[int], object]) -> Work:

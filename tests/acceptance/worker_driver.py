@@ -124,12 +124,12 @@ class StoryRunner:
             connecting(settings.postgres) as pool,
             producing(kafka, settings.relay) as publisher,
             _client(AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)) as sending,
-            _client(_hearing(settings)) as hearing,
+            _client(_event_consumer(settings)) as hearing,
         ):
             await migrate(pool)
             worker = worker_of(settings, Policy(), pool, clock, clock.of_machine)
             runner = cls(settings, pool, sending, hearing, publisher, clock, worker)
-            take = runner._take
+            take = runner._ingest
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(joining, "IDLE_WAIT_MS", 5)
                 async with consuming(settings, facts=take, activity=take, hooks=NO_OVERSIGHT):
@@ -146,7 +146,7 @@ class StoryRunner:
             self.clock.now = min((told.at for told in story.heard), default=story.ended_at)
             await self._begin(story.policies[0])
             for told in _together(story.heard):
-                await self._hear(told, story)
+                await self._process_together(told, story)
             await self._pass_time(story.ended_at + timedelta.resolution)
             said, stands = by_subject(await self._published()), await self._standing()
             ending = Ending(said, stands, await self._refused(), await self._misfolded())
@@ -168,7 +168,7 @@ class StoryRunner:
         async with transaction(self.pool) as conn:
             await policies.register(conn, policy, now=self.clock.now)
 
-    async def _hear(self, together: Sequence[StoryInput], story: Story) -> None:
+    async def _process_together(self, together: Sequence[StoryInput], story: Story) -> None:
         """Records that may be sent together, or one thing that an operator does."""
         at, what = together[0].at, together[0].what
         if not isinstance(what, Record):
@@ -226,7 +226,7 @@ class StoryRunner:
     def _all_taken(self) -> bool:
         return all(self.taken.get(topic, 0) >= end for topic, end in self.sent.items())
 
-    async def _take(self, records: Sequence[Record]) -> AbstractSet[str]:
+    async def _ingest(self, records: Sequence[Record]) -> AbstractSet[str]:
         """Handles all of a batch.  What Kafka gives again of an earlier story is left out."""
         ours = [each for each in records if each.offset >= self.begun.get(each.topic, 0)]
         if ours:
@@ -348,7 +348,7 @@ def _subject(record: Record) -> object:
     return value.get("subject") if isinstance(value, dict) else None
 
 
-def _hearing(settings: Settings) -> AIOKafkaConsumer:
+def _event_consumer(settings: Settings) -> AIOKafkaConsumer:
     hearing = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka.bootstrap_servers, auto_offset_reset="earliest"
     )

@@ -329,7 +329,7 @@ class SequenceRun:
         return count
 
 
-def tell_all(start: str, first: str, length: int) -> Count:
+def run_sequences(start: str, first: str, length: int) -> Count:
     """Every sequence from one beginning, whose first fact is this one."""
     begins = STARTS[start]
     return SequenceRun(begins.kinds, length).on(begins.world(), TODAY, (), first)
@@ -342,7 +342,7 @@ def main() -> int:
     with ProcessPoolExecutor() as pool:
         for name, start in STARTS.items():
             here, firsts = Count(), [*start.kinds, TIME]
-            for count in pool.map(tell_all, repeat(name), firsts, repeat(length)):
+            for count in pool.map(run_sequences, repeat(name), firsts, repeat(length)):
                 here.add(count)
             print(f"{name:24} {here.sequences:>10,} sequences of {length}", flush=True)
             total.add(here)

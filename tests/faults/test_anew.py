@@ -69,19 +69,19 @@ async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]
     """Look at it all the time, as a worker does every two seconds."""
     renewal = Renewal(consumer, settings.kafka)
 
-    async def look() -> None:
+    async def check_repeatedly() -> None:
         while True:
             with suppress(Unavailable):
                 await renewal.check()
             await asyncio.sleep(0.05)
 
-    looking = asyncio.create_task(look())
+    checking = asyncio.create_task(check_repeatedly())
     try:
         yield
-        assert not looking.done(), looking.result()
+        assert not checking.done(), checking.result()
     finally:
-        looking.cancel()
-        await asyncio.wait({looking})
+        checking.cancel()
+        await asyncio.wait({checking})
 
 
 @pytest.fixture

@@ -51,11 +51,11 @@ async def test_a_bomb_is_a_dead_letter_and_costs_little_memory(
     """Its neighbours are taken, in its partition as well, and its position is passed."""
     stage.clock_file.move(at(9))
     topic = stage.settings.topics.aws_notifications
-    await _tell(stage, 1)
+    await _send_sign_up(stage, 1)
     (partition,) = (part for name, part in stage.ends if name == topic)
     await raw_batches.send(stage.producer, topic, partition, bomb(BOMB_BYTES))
     stage.ends[topic, partition] += 1
-    await _tell(stage, 2)
+    await _send_sign_up(stage, 2)
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
         (worker,) = workers.processes
         await eventually(stage.all_committed)
@@ -68,7 +68,7 @@ async def test_a_bomb_is_a_dead_letter_and_costs_little_memory(
     assert await stage.pool.fetchval("SELECT count(*) FROM journal") == 2
 
 
-async def _tell(stage: FaultStage, number: int) -> None:
+async def _send_sign_up(stage: FaultStage, number: int) -> None:
     line = eventbridge(1, "License Updated", {"id": f"agmt-{number}"})
     await send(stage, [_message(line, "one partition")], at=at(1))
 

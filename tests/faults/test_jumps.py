@@ -56,11 +56,11 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
     """
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
         (worker,) = workers.processes
-        partition = await _tell(stage, 5)
+        partition = await _send_many(stage, 5)
         await until_settled(stage)
 
         worker.send_signal(signal.SIGSTOP)
-        await _tell(stage, UNREAD)
+        await _send_many(stage, UNREAD)
         await _delete_all(broker, stage, partition)
         worker.send_signal(signal.SIGCONT)
         (at_once,) = await _reported(workers)  # of what was fetched ahead some was still taken
@@ -71,12 +71,12 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
         assert _counted(stage, "deleted") in figures
 
         await _stopped(workers)
-    await _tell(stage, 20)
+    await _send_many(stage, 20)
     await _delete_all(broker, stage, partition)
     async with worker_cluster(stage, _made(tmp_path / "next"), workers=1) as workers:
         jump = (partition, 5 + UNREAD, 25 + UNREAD, "deleted")
         assert await _reported(workers) == [jump]
-        await _tell(stage, 3)
+        await _send_many(stage, 3)
         await until_settled(stage)
         workers.require_alive()
         assert await _reported(workers) == [jump]
@@ -91,17 +91,17 @@ async def test_a_group_that_was_set_to_the_latest_offset_is_reported(
     a group stands as well, are no jump.
     """
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
-        partition = await _tell(stage, 5)
+        partition = await _send_many(stage, 5)
         await _in_a_transaction(broker, stage, partition)
         await until_settled(stage)
         await _stopped(workers)
     quiet = _made(tmp_path / "quiet")
     async with worker_cluster(stage, quiet, workers=1) as workers:
-        await _tell(stage, 1)
+        await _send_many(stage, 1)
         await until_settled(stage)
         assert workers.lines("position_jumped") == []
         await _stopped(workers)
-    await _tell(stage, 20)
+    await _send_many(stage, 20)
     end = stage.ends[_topic(stage), partition]
     await _commit(stage, partition, end)
     async with worker_cluster(stage, _made(tmp_path / "next"), workers=1) as workers:
@@ -115,14 +115,14 @@ async def test_a_log_that_was_cut_off_is_reported_and_read_again(
 ) -> None:
     """A replica that had not all became the leader: the log ends before the group's offset."""
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
-        partition = await _tell(stage, 5, apart=True)
+        partition = await _send_many(stage, 5, apart=True)
         await until_settled(stage)
         await broker.kill()
         broker.cut_off(_topic(stage), partition, batches=2)
         await broker.start()
         assert await _reported(workers) == [(partition, 5, 0, "cut_off")]
         stage.ends[_topic(stage), partition] = 3
-        await _tell(stage, 3)
+        await _send_many(stage, 3)
         await until_settled(stage)
         workers.require_alive()
     assert await _journalled(stage) == 8
@@ -131,7 +131,7 @@ async def test_a_log_that_was_cut_off_is_reported_and_read_again(
 _told = 0
 
 
-async def _tell(stage: FaultStage, count: int, *, apart: bool = False) -> int:
+async def _send_many(stage: FaultStage, count: int, *, apart: bool = False) -> int:
     """Tell of so many agreements; returns the partition, which is always the same."""
     global _told  # noqa: PLW0603 - no message is ever the same
     _told += count

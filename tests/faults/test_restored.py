@@ -86,18 +86,18 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
 async def _told_until_the_standby_lags(
     stage: FaultStage, primary: PostgresServer, standby: PostgresServer
 ) -> None:
-    await _tell(stage, 0, created(0, "acme", tier="plus"), created(0, "globex", tier="plus"))
+    await _send_at(stage, 0, created(0, "acme", tier="plus"), created(0, "globex", tier="plus"))
     for each in ("acme", "globex"):
-        await _tell(stage, 0.1, linked(0.1, each, "aws", f"agmt-{each}"))
+        await _send_at(stage, 0.1, linked(0.1, each, "aws", f"agmt-{each}"))
         canceled = {"id": f"agmt-{each}", "status": "CANCELLED"}
-        await _tell(stage, 1, eventbridge(1, "Purchase Agreement Ended", canceled))
+        await _send_at(stage, 1, eventbridge(1, "Purchase Agreement Ended", canceled))
     stage.clock_file.move(at(5))
     await until_settled(stage)
     assert await stage.states() == dict.fromkeys(("acme", "globex"), "control_plane_loss")
     await primary.configure("synchronous_standby_names", None)
     await standby.configure("primary_conninfo", "")
     await eventually(lambda: _streams_to_nobody(primary))
-    await _tell(
+    await _send_at(
         stage,
         6,
         linked(6, "acme", "aws", "agmt-again"),
@@ -106,7 +106,7 @@ async def _told_until_the_standby_lags(
     assert await stage.states() == {"acme": "active", "globex": "deactivated"}
 
 
-async def _tell(stage: FaultStage, day: float, *told: dict[str, Any]) -> None:
+async def _send_at(stage: FaultStage, day: float, *told: dict[str, Any]) -> None:
     """Some lines of a scenario at once; returns when they were decided on and published."""
     stage.clock_file.move(max(at(day), stage.clock_file.now))
     messages = [

@@ -146,7 +146,7 @@ def run_tests(source: Path, tests: Sequence[str]) -> str | None:
     return failed[0].split(" ")[1].removeprefix("tests/")
 
 
-def look_for(fault: Fault | None, tests: Sequence[str]) -> str | None:
+def plant_and_test(fault: Fault | None, tests: Sequence[str]) -> str | None:
     """Plant a fault in a copy of the source, or none, and run the tests on that."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"
@@ -159,7 +159,7 @@ def look_for(fault: Fault | None, tests: Sequence[str]) -> str | None:
 def find(tests: Sequence[str], fault: Fault) -> Found:
     """Look for one fault, and tell how it went."""
     began = time.monotonic()
-    found = Found(fault, look_for(fault, fault.tests or tests), time.monotonic() - began)
+    found = Found(fault, plant_and_test(fault, fault.tests or tests), time.monotonic() - began)
     told = found.by or "SURVIVED"
     if fault.harmless_because is not None:
         told = f"{told} (does not matter: {fault.harmless_because})"
@@ -177,7 +177,7 @@ def main() -> int:
     chosen = parser.parse_args()
     faults = [each for each in read_faults() if chosen.only in f"{each.file} {each.name}"]
     needed = sorted({test for each in faults for test in each.tests or chosen.tests})
-    if (failed := look_for(None, needed)) is not None:
+    if (failed := plant_and_test(None, needed)) is not None:
         print(f"Without any fault {failed} fails: no fault was planted.")
         return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:

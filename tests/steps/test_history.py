@@ -39,7 +39,7 @@ async def history(worker: Worker, *, page: int = 100) -> list[HistoryEntry]:
             chapters += read
 
 
-def told(chapter: HistoryEntry) -> tuple[str, list[str]]:
+def kinds_of(chapter: HistoryEntry) -> tuple[str, list[str]]:
     """The kind of a fact, and the kinds of its events."""
     return chapter.kind, [event["kind"] for event in chapter.events]
 
@@ -58,7 +58,7 @@ async def test_a_history_has_every_fact_with_what_it_made(
     await ingest_lines(worker, clock, *canceled("another"))
     await wait(worker, clock, until=3)
 
-    assert [told(each) for each in await history(worker)] == [
+    assert [kinds_of(each) for each in await history(worker)] == [
         ("notified", []),
         ("organization.subscription_linked", []),
         ("notified", []),
@@ -107,7 +107,7 @@ async def test_what_another_fact_does_to_an_organization_is_in_its_history(
         support(4, "unlock_email", "nobody", email="owner@acme.example"),
     )
 
-    assert [told(each)[0] for each in await history(worker)] == [
+    assert [kinds_of(each)[0] for each in await history(worker)] == [
         "organization.created",
         "organization.subscription_linked",
         "notified",
@@ -115,7 +115,10 @@ async def test_what_another_fact_does_to_an_organization_is_in_its_history(
         "support_requested",
         "support_requested",
     ]
-    assert told((await history(worker))[-1])[1] == ["email.unlocked", "support_request.completed"]
+    assert kinds_of((await history(worker))[-1])[1] == [
+        "email.unlocked",
+        "support_request.completed",
+    ]
 
 
 async def test_a_hold_is_in_the_history_though_it_moves_no_state(
@@ -128,9 +131,9 @@ async def test_a_hold_is_in_the_history_though_it_moves_no_state(
 
     *_, placed, expired = await history(worker)
     assert placed.state is placed.state_before is State.CANCELED
-    assert told(placed)[1] == ["support_request.completed"]
+    assert kinds_of(placed)[1] == ["support_request.completed"]
     assert expired.state is expired.state_before is State.CANCELED
-    assert told(expired) == ("deadline_came", [])
+    assert kinds_of(expired) == ("deadline_came", [])
 
 
 async def test_a_history_and_a_fleet_are_read_in_pages_without_a_gap(

@@ -47,7 +47,7 @@ def of_one_account(count: int) -> list[Line]:
     ]
 
 
-async def tell_at_once(worker: Worker, clock: MovableClock, lines: Sequence[Line]) -> None:
+async def ingest_at_once(worker: Worker, clock: MovableClock, lines: Sequence[Line]) -> None:
     """All in one batch, when the last of them is received."""
     told = records(*sorted(lines, key=day_of))
     clock.now = told[-1].recorded_at
@@ -73,7 +73,7 @@ async def test_no_match_is_looked_for_in_an_account_of_more_than_a_hundred(
     worker: Worker, clock: MovableClock, inspector: Inspector, count: int, state: str
 ) -> None:
     """Though one organization alone holds it now."""
-    await tell_at_once(worker, clock, of_one_account(count))
+    await ingest_at_once(worker, clock, of_one_account(count))
     await ingest_lines(worker, clock, *bought_again(count))
 
     assert (await states(worker))[f"org-{count}"] == state
@@ -83,7 +83,7 @@ async def test_no_match_is_looked_for_in_an_account_of_more_than_a_hundred(
 async def test_it_is_said_once(worker: Worker, clock: MovableClock) -> None:
     """At `warning`, when it is found to be so, by whichever worker."""
     with capture_logs() as lines:
-        await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
+        await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX))
         assert [each for each in lines if each["event"] == "billing_account_crowded"] == []
         for line in of_one_account(HOLDERS_MAX + 3)[-6:]:
             await ingest_lines(worker, clock, line)
@@ -97,7 +97,7 @@ async def test_a_proof_that_was_made_stays(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """An organization keeps its plan when the account becomes crowded."""
-    await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX))
+    await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX))
     await ingest_lines(worker, clock, *bought_again(HOLDERS_MAX))
     name = f"org-{HOLDERS_MAX}"
     assert (await states(worker))[name] == "active"
@@ -123,7 +123,7 @@ async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
             linked(0.1, f"customer-{n}", f"agmt-of-{n}", RESELLER),
         )
     ]
-    await tell_at_once(worker, clock, many)
+    await ingest_at_once(worker, clock, many)
     clock.now = records(bought(1, "new", RESELLER))[0].recorded_at
 
     for line in (bought(1, "agmt-of-7", RESELLER), linked(1, "customer-7", "new", RESELLER)):
@@ -145,7 +145,7 @@ async def test_nobody_loads_or_locks_all_that_was_bought_in_an_account_that_nobo
     worker: Worker, clock: MovableClock
 ) -> None:
     """It matches nobody; the first sign-up looks at all of it."""
-    await tell_at_once(worker, clock, [bought(0, f"agmt-{n}", RESELLER) for n in range(30)])
+    await ingest_at_once(worker, clock, [bought(0, f"agmt-{n}", RESELLER) for n in range(30)])
     clock.now = records(bought(1, "new", RESELLER))[0].recorded_at
     renewed = {"id": "agmt-3", "intent": "RENEW", "previousAgreementId": "agmt-of-another"}
     renewal = eventbridge(1, "Purchase Agreement Created", renewed)
@@ -173,7 +173,7 @@ async def test_what_comes_to_a_crowded_account_later_can_be_folded_again(
     An organization of the account cancels; what it bought is linked days later.  Folded again with
     what belongs to it alone, the purchase would be a match, for the others are not at hand.
     """
-    await tell_at_once(worker, clock, of_one_account(HOLDERS_MAX + 1))
+    await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX + 1))
     await ingest_lines(
         worker,
         clock,

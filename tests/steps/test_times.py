@@ -15,7 +15,7 @@ from steps.story_beginnings import Line, ingest_lines, records, states
 END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def told(day: float, action: str) -> Line:
+def aws_notification(day: float, action: str) -> Line:
     """AWS tells of a customer, without a time and an identity of its own."""
     return sns(day, action, "customer-1", bare=True)
 
@@ -25,7 +25,10 @@ async def test_what_a_wrong_clock_recorded_happened_when_it_was_received(
     recorded_at: datetime, worker: Worker, clock: MovableClock
 ) -> None:
     """Else it would be older than all that is known, or of no effect before the year 9999."""
-    first, last = (told(1, "subscribe-success"), told(2, "unsubscribe-success"))
+    first, last = (
+        aws_notification(1, "subscribe-success"),
+        aws_notification(2, "unsubscribe-success"),
+    )
     await ingest_lines(
         worker, clock, created(0, "a"), linked(0.5, "a", "aws", "prod-1/customer-1"), first
     )
@@ -40,7 +43,8 @@ async def test_what_comes_again_is_known_whatever_its_time(
 ) -> None:
     """A message that brings no identity is known by its position and its time, as it brought it."""
     batch: list[Record] = [
-        replace(each, recorded_at=recorded_at) for each in records(told(1, "subscribe-success"))
+        replace(each, recorded_at=recorded_at)
+        for each in records(aws_notification(1, "subscribe-success"))
     ]
     batch.append(replace(batch[0], offset=1, value=b"not JSON"))
     for day in (1, 2):

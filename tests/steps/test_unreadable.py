@@ -71,7 +71,7 @@ async def ids(worker: Worker) -> Sequence[int]:
     return [row["id"] for row in await worker.pool.fetch("SELECT id FROM dead_letters ORDER BY id")]
 
 
-async def heard_daily(worker: Worker, clock: MovableClock, since: int, until: int) -> None:
+async def record_feeds_daily(worker: Worker, clock: MovableClock, since: int, until: int) -> None:
     """Both feeds carry others' activity."""
     lines = [line(day, "others") for day in range(since, until) for line in (login, use)]
     await ingest_lines(worker, clock, *lines)
@@ -240,11 +240,11 @@ async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
     the journal has what is needed to fold that again.
     """
     await ingest_lines(worker, clock, created(0, "acme"))
-    await heard_daily(worker, clock, 0, 24)
+    await record_feeds_daily(worker, clock, 0, 24)
     await wait(worker, clock, until=23.5)
     await refuse(worker, clock, broken(25, b"acme"))
     for day in range(24, 32):
-        await heard_daily(worker, clock, day, day + 1)
+        await record_feeds_daily(worker, clock, day, day + 1)
         await wait(worker, clock, until=day + 0.5)
 
     assert (await states(worker))["acme"] == "active"
@@ -264,7 +264,7 @@ async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
     assert await differences(inspector) == []
 
     await discard(await ids(worker), OLGA, worker, DiscardMeaning.NO_USE)
-    await heard_daily(worker, clock, 32, 33)
+    await record_feeds_daily(worker, clock, 32, 33)
     await wait(worker, clock, until=32.5)
 
     assert (await states(worker))["acme"] == "deactivated"

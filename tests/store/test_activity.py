@@ -23,7 +23,7 @@ def hour(at: datetime) -> DayRange:
     return DayRange(at, at + HOUR)
 
 
-async def hear(pool: Pool, *heard: tuple[ActivityFeed, int, DayRange]) -> None:
+async def save_days(pool: Pool, *heard: tuple[ActivityFeed, int, DayRange]) -> None:
     """A batch of a partition was counted, for each."""
     for feed, partition, each in heard:
         async with transaction(pool) as conn:
@@ -34,7 +34,7 @@ async def test_a_day_of_a_feed_is_from_its_first_to_its_last_moment_over_all_par
     pool: Pool,
 ) -> None:
     """Batches come in any order, and no partition need have heard all day."""
-    await hear(
+    await save_days(
         pool,
         (LOGINS, 0, hour(NOW)),
         (LOGINS, 0, hour(NOW - 2 * HOUR)),
@@ -55,7 +55,7 @@ async def test_the_last_day_of_a_feed_that_is_silent_is_found_however_long_ago_i
     pool: Pool,
 ) -> None:
     """Whoever is told that a feed is silent is told since when; older days are not read."""
-    await hear(pool, *((LOGINS, 0, hour(NOW - days * DAY)) for days in (90, 80, 70)))
+    await save_days(pool, *((LOGINS, 0, hour(NOW - days * DAY)) for days in (90, 80, 70)))
 
     async with transaction(pool) as conn:
         feeds = await activity.feeds(conn, since=(NOW - 30 * DAY).date())

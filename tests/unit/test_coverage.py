@@ -51,7 +51,7 @@ PAYG, COMMIT = PlanType.PAYG, PlanType.COMMIT
 LONG_AFTER = DAY_0 + 5_000 * DAY
 
 
-def told(*facts: Fact) -> World:
+def world_of(*facts: Fact) -> World:
     """A world of which this was told, all at once, long after."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
@@ -61,7 +61,7 @@ def told(*facts: Fact) -> World:
 
 def covered(*facts: Fact) -> Coverage:
     """The plans of acme."""
-    return told(*facts).covered(ACME, LONG_AFTER)
+    return world_of(*facts).covered(ACME, LONG_AFTER)
 
 
 def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, PlanEndReason] | None:
@@ -192,7 +192,7 @@ def test_a_moved_plan_ended_at_the_link_for_the_former_organization() -> None:
 
 def test_a_plan_that_comes_back_to_its_first_organization_is_active_there() -> None:
     """The newest link wins."""
-    world = told(link(ENTITLEMENT), link(ENTITLEMENT, 20, BETA), link(ENTITLEMENT, 25))
+    world = world_of(link(ENTITLEMENT), link(ENTITLEMENT, 20, BETA), link(ENTITLEMENT, 25))
     assert world.covered(ACME, LONG_AFTER).active(Moment(DAY_0 + 30 * DAY))
     assert not world.covered(BETA, LONG_AFTER).active(Moment(DAY_0 + 30 * DAY))
 
@@ -222,7 +222,7 @@ def test_a_successor_that_never_counted_continues_nothing() -> None:
 
 def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
     """Before any link, by who was linked first."""
-    world = told(
+    world = world_of(
         notified(AGREEMENT, note(1, Activated())),
         notified(
             AGREEMENT, note(3, Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=False))
@@ -242,7 +242,7 @@ def test_the_final_report_is_made_by_who_held_the_subscription_then() -> None:
 
 def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
     """Those that were moved away are another's; a commitment stands beside the subscriptions."""
-    world = told(
+    world = world_of(
         link(AGREEMENT),
         link(ENTITLEMENT, plan_type=PAYG),
         link(ENTITLEMENT, 20, BETA),
@@ -261,7 +261,7 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
 @pytest.mark.parametrize("by", CompletedBy)
 def test_only_supports_word_proves_azures_plan(by: CompletedBy) -> None:
     """Section 4: a sign-in tells nothing of it, whatever was written down as a proof."""
-    world = told(
+    world = world_of(
         link(SAAS),
         notified(SAAS, note(9, Suspended())),
         notified(SAAS, note(20, Resumed(where="suspended"))),
@@ -288,7 +288,7 @@ def test_the_longest_floor_of_all_plans_counts() -> None:
 @pytest.mark.parametrize("end_last", [True, False])
 def test_the_end_of_a_plan_before_it_moved_follows_old_news_in_any_order(end_last: bool) -> None:
     """Invariant 7: Azure's plan never counted for beta, so nothing of it waits for Support."""
-    world = told(
+    world = world_of(
         notified(SAAS, note(9, Unsubscribed(by_partner=False), rank=5)), link(SAAS, 9.5, BETA)
     )
     late: list[Fact] = [link(SAAS, 8), notified(SAAS, note(9, Suspended(), rank=3))]

@@ -44,7 +44,7 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
     came = Published()
     to_answer: list[Script] = []
 
-    def told() -> Iterator[Record]:
+    def story_records() -> Iterator[Record]:
         nonlocal now
         beginning = [message for customer in story for message in customer.begins(say)]
         yield from records(unreadable(topics), *beginning)
@@ -63,7 +63,7 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
         came.dead_letters += 1
 
     simulation = Simulation(Policy(), feeds(topics), email_hasher(b"sixteen or more!"), refuse)
-    for event in simulation.run(told(), until=DAY_0 + timedelta(days=DAYS)):
+    for event in simulation.run(story_records(), until=DAY_0 + timedelta(days=DAYS)):
         published = {"type": f"io.marketplace-worker.{event.kind}.v1"}
         came.events.setdefault(event.subject, []).append(published)
         customer = next(each for each in story if each.name == event.subject)

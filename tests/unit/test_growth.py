@@ -82,19 +82,19 @@ def test_the_registers_bounds_leave_room_for_twice_as_many() -> None:
 def test_twice_the_links_are_looked_through_with_twice_the_work() -> None:
     """Each of them may contradict what was known of the account by then."""
 
-    def looked_through(count: int) -> int:
+    def work_on_links(count: int) -> int:
         links = tuple(
             Link(moment(n), f"l-{n}", OrganizationId(f"o-{n}"), billing_account=f"{n % 3}")
             for n in range(count)
         )
         register = Subscription(SubscriptionKey(Marketplace.AWS, "s"), links=links)
 
-        def look() -> object:
+        def find_links() -> object:
             return list(notable_links(register, links))
 
-        return counted(look, after=look)
+        return counted(find_links, after=find_links)
 
-    assert looked_through(2 * FEW) <= 2 * looked_through(FEW)
+    assert work_on_links(2 * FEW) <= 2 * work_on_links(FEW)
 
 
 # --- a large account ------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_the_limit_is_the_larger_of_a_number_and_a_share(
 # --- asked one by one -----------------------------------------------------------------------------
 
 
-def take_step(guard: GuardSession, step: State, population: int, now: datetime) -> bool:
+def request_step(guard: GuardSession, step: State, population: int, now: datetime) -> bool:
     """Ask the guard for one step and act on its verdict; whether it was allowed.
 
     Asking alone changes nothing.
@@ -140,7 +140,7 @@ class Asked:
 
     def permitted(self, watch: GuardSession) -> bool:
         """What the guard says."""
-        return take_step(watch, self.step, self.population, self.at)
+        return request_step(watch, self.step, self.population, self.at)
 
 
 @dataclass(slots=True)
@@ -271,7 +271,7 @@ def test_a_side_that_is_not_tripped_is_not_released() -> None:
     watch = GuardSession()
     assert request_deactivation(watch, "ann", DAY_0, "r") is RequestVerdict.GRANTED
     for _ in range(4):
-        take_step(watch, State.SUSPENDED, 0, DAY_0)
+        request_step(watch, State.SUSPENDED, 0, DAY_0)
     assert not watch.release(released(guard=GuardSide.REQUESTS), now=DAY_0)
     assert watch.release(released(guard=GuardSide.BOTH), now=DAY_0)
     assert watch.safeguards.trip is None
@@ -286,12 +286,12 @@ def test_a_recalled_decision_is_told_what_it_was_told() -> None:
     """Also one from before a step or a request was counted: it was taken, and it was granted."""
     closed = Safeguards(trip=Trip(DAY_0, "ops", "x"), requests_trip=Trip(DAY_0, "ops", "x"))
     before = GuardSession(closed, GuardAnswers())
-    assert take_step(before, State.CONTROL_PLANE_LOSS, 0, DAY_0)
+    assert request_step(before, State.CONTROL_PLANE_LOSS, 0, DAY_0)
     assert request_deactivation(before, "ann", DAY_0, "r") is RequestVerdict.GRANTED
     for permitted in (True, False):
         for verdict in RequestVerdict:
             watch = GuardSession(replayed=GuardAnswers(permitted, requested=verdict))
-            came = take_step(watch, State.SUSPENDED, 0, DAY_0)
+            came = request_step(watch, State.SUSPENDED, 0, DAY_0)
             assert came is permitted
             assert request_deactivation(watch, "ann", DAY_0, "r") is verdict
             assert watch.answers == GuardAnswers(permitted, requested=verdict)
@@ -304,8 +304,8 @@ def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
     """One value for the fleet: it must not grow for ever."""
     watch = GuardSession()
     for minutes in range(0, 600, 30):
-        assert take_step(watch, State.SUSPENDED, 0, DAY_0 + minutes * MINUTE)
-        take_step(watch, State.CONTROL_PLANE_LOSS, 0, DAY_0 + minutes * MINUTE)
+        assert request_step(watch, State.SUSPENDED, 0, DAY_0 + minutes * MINUTE)
+        request_step(watch, State.CONTROL_PLANE_LOSS, 0, DAY_0 + minutes * MINUTE)
     assert [harm.steps for harm in watch.safeguards.recent] == [1, 1]
     assert [harm.steps for harm in watch.safeguards.control_plane] == [1, 1]
 
@@ -314,7 +314,7 @@ def test_a_trip_says_what_was_counted_of_at_most_how_many() -> None:
     """By hand nothing was counted; it adds to the trip that stands."""
     watch = GuardSession()
     for _ in range(4):
-        take_step(watch, State.SUSPENDED, 0, DAY_0)
+        request_step(watch, State.SUSPENDED, 0, DAY_0)
     watch.trip(tripped(), now=DAY_0 + MINUTE)
     first, second = watch.events
     assert first.details == GuardTrippedDetails(

@@ -61,7 +61,7 @@ AUTOMATIC = Policies(Policy(reinstatement=Reinstatement(azure=AzureReinstatement
 """Nothing waits for Support, so nothing may depend on when a cancellation was decided."""
 
 
-def told_within_a_minute(told: Sequence[Fact], policies: Policies) -> World:
+def applied_within_a_minute(told: Sequence[Fact], policies: Policies) -> World:
     """They arrive one after the other between two deadlines; then all deadlines pass."""
     world = World(policies)
     for number, fact in enumerate(told):
@@ -95,8 +95,8 @@ def test_the_order_of_arrival_does_not_matter_nor_do_duplicates(
     tale: Shown[Fact], data: st.DataObject
 ) -> None:
     """Invariant 7: the topics have no order among each other, and Kafka delivers twice."""
-    in_order = told_within_a_minute(tale, AUTOMATIC)
-    assert final(told_within_a_minute(shuffled(data, tale), AUTOMATIC)) == final(in_order)
+    in_order = applied_within_a_minute(tale, AUTOMATIC)
+    assert final(applied_within_a_minute(shuffled(data, tale), AUTOMATIC)) == final(in_order)
 
 
 OVER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
@@ -120,8 +120,8 @@ def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
     """Section 11: a sign-in links to whom the account belonged then, whatever was heard first."""
     key = ENTITLEMENT if how == "moved" else SubscriptionKey(Marketplace.GCP, "e-3")
     told: list[Fact] = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
-    in_order = told_within_a_minute(told, AUTOMATIC)
-    assert final(told_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
+    in_order = applied_within_a_minute(told, AUTOMATIC)
+    assert final(applied_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
     proved = changes_hands_on > 5
     assert (in_order.acme().state is State.ACTIVE) is proved
 
@@ -146,8 +146,8 @@ def test_a_commitment_comes_to_the_same_in_whatever_order_it_is_told_again(
     told: Shown[Fact], data: st.DataObject
 ) -> None:
     """Invariant 7: what was told of it before decides nothing, though it was heard first."""
-    in_order = told_within_a_minute(told, Policies())
-    assert final(told_within_a_minute(shuffled(data, told), Policies())) == final(in_order)
+    in_order = applied_within_a_minute(told, Policies())
+    assert final(applied_within_a_minute(shuffled(data, told), Policies())) == final(in_order)
 
 
 def of_beta(number: int, what: str) -> Fact:
@@ -252,8 +252,8 @@ def test_only_azure_may_depend_on_when_a_cancellation_was_decided(
     tale: Shown[Fact], data: st.DataObject
 ) -> None:
     """Invariant 7, where Azure waits for Support: nobody else depends on the order."""
-    in_order = excepted(told_within_a_minute(tale, Policies()))
-    other = excepted(told_within_a_minute(shuffled(data, tale), Policies()))
+    in_order = excepted(applied_within_a_minute(tale, Policies()))
+    other = excepted(applied_within_a_minute(shuffled(data, tale), Policies()))
     assert set(other.fleet.organizations) == set(in_order.fleet.organizations)
     assert final(other) == final(in_order)
 

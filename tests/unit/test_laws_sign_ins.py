@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_laws_order import final, shuffled, state, told_within_a_minute
+from test_laws_order import applied_within_a_minute, final, shuffled, state
 from world import (
     ACCOUNT,
     ACME,
@@ -123,8 +123,8 @@ def test_two_logins_and_the_news_of_plans_come_to_the_same_in_any_order(
     Invariant 7, where it hangs on who matched at which of several logins.  Of acme: what it did not
     need any more may wait for beta to prove it, once the account has moved there.
     """
-    in_order = told_within_a_minute(told, Policies())
-    other = told_within_a_minute(shuffled(data, told), Policies())
+    in_order = applied_within_a_minute(told, Policies())
+    other = applied_within_a_minute(shuffled(data, told), Policies())
     assert state(other.acme()) == state(in_order.acme())
 
 
@@ -134,8 +134,8 @@ def test_what_needs_no_sign_in_is_proved_whenever_it_is_heard_of(
     told: Shown[Fact], data: st.DataObject
 ) -> None:
     """Section 4, `sign_in_required = false`: who matched when the plan began is asked then."""
-    in_order = told_within_a_minute(told, AT_ONCE)
-    assert final(told_within_a_minute(shuffled(data, told), AT_ONCE)) == final(in_order)
+    in_order = applied_within_a_minute(told, AT_ONCE)
+    assert final(applied_within_a_minute(shuffled(data, told), AT_ONCE)) == final(in_order)
 
 
 def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
@@ -151,7 +151,7 @@ def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
         signed_in(9),
         signed_in(7),
     ]
-    acme = told_within_a_minute(told, Policies()).acme()
+    acme = applied_within_a_minute(told, Policies()).acme()
     assert acme.state is State.ACTIVE
     assert {proof.subscription for proof in acme.proofs} == {BOUGHT_AGAIN, ANOTHER}
     assert {proof.at for proof in acme.proofs} == {moment(7)}
@@ -169,7 +169,7 @@ def test_a_login_that_is_too_old_to_be_kept_is_asked_when_it_is_heard() -> None:
         signed_in(40),
         signed_in(-25),
     ]
-    world = told_within_a_minute(told, Policies())
+    world = applied_within_a_minute(told, Policies())
     assert world.fleet.last_seen(ACME).logins == (moment(40),)
     assert world.acme().state is State.ACTIVE
     assert [proof.at for proof in world.acme().proofs] == [moment(-25)]

@@ -46,7 +46,7 @@ def links(world: World, key: SubscriptionKey = RENEWED) -> list[tuple[str, int]]
     return [(link.organization, (link.occurred_at - DAY_0).days) for link in found]
 
 
-def told(*facts: object) -> World:
+def world_of(*facts: object) -> World:
     """A world of which this was told, all at once."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
@@ -112,29 +112,29 @@ def test_links_stand_in_their_own_order() -> None:
 
 def test_a_successor_is_its_predecessors_organizations_from_its_purchase_on() -> None:
     """Not from before it was bought."""
-    assert links(told(link(AGREEMENT), BOUGHT)) == [("acme", 10)]
+    assert links(world_of(link(AGREEMENT), BOUGHT)) == [("acme", 10)]
 
 
 def test_a_successor_of_what_is_linked_later_is_linked_later() -> None:
     """There was nothing to inherit before."""
-    assert links(told(BOUGHT, link(AGREEMENT, day=15))) == [("acme", 15)]
+    assert links(world_of(BOUGHT, link(AGREEMENT, day=15))) == [("acme", 15)]
 
 
 def test_a_successor_goes_on_with_whoever_holds_the_old_one() -> None:
     """Of the links before its purchase only the newest is inherited, and all that follow."""
-    world = told(link(AGREEMENT), link(AGREEMENT, 5, BETA), BOUGHT, link(AGREEMENT, 20, GAMMA))
+    world = world_of(link(AGREEMENT), link(AGREEMENT, 5, BETA), BOUGHT, link(AGREEMENT, 20, GAMMA))
     assert links(world) == [("beta", 10), ("gamma", 20)]
 
 
 def test_an_explicit_link_of_the_successor_ends_what_it_inherits() -> None:
     """What was said of it itself counts from then on."""
-    world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 15, BETA), link(AGREEMENT, 20, GAMMA))
+    world = world_of(link(AGREEMENT), BOUGHT, link(RENEWED, 15, BETA), link(AGREEMENT, 20, GAMMA))
     assert links(world) == [("acme", 10), ("beta", 15)]
 
 
 def test_an_explicit_link_before_the_purchase_leaves_nothing_to_inherit() -> None:
     """The sign-up may be faster than the marketplace."""
-    world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
+    world = world_of(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
     assert links(world) == [("beta", 9)]
 
 
@@ -142,7 +142,7 @@ def test_a_chain_of_successors_inherits_to_the_end() -> None:
     """Renewed every year, linked once."""
     third = SubscriptionKey(AGREEMENT.marketplace, "a-3")
     again = notified(third, note(20, Pended(successor_of=RENEWED)))
-    world = told(link(AGREEMENT), again, BOUGHT)
+    world = world_of(link(AGREEMENT), again, BOUGHT)
     assert links(world, third) == [("acme", 20)]
     assert {each.key for each in attached_to(world.fleet, ACME)} == {AGREEMENT, RENEWED, third}
 
@@ -150,25 +150,25 @@ def test_a_chain_of_successors_inherits_to_the_end() -> None:
 def test_subscriptions_that_say_they_continue_each_other_do_no_harm() -> None:
     """Nonsense from outside must not hang us."""
     back = notified(AGREEMENT, note(10, Pended(successor_of=RENEWED)))
-    world = told(BOUGHT, back, link(AGREEMENT))
+    world = world_of(BOUGHT, back, link(AGREEMENT))
     assert ("acme", 10) in links(world)
 
 
 def test_a_subscription_that_says_it_continues_itself_is_nobodys_heir() -> None:
     """Nonsense from outside must not hang us."""
-    world = told(link(AGREEMENT), notified(AGREEMENT, note(3, Pended(successor_of=AGREEMENT))))
+    world = world_of(link(AGREEMENT), notified(AGREEMENT, note(3, Pended(successor_of=AGREEMENT))))
     assert world.fleet.subscription(AGREEMENT).predecessor is None
 
 
 def test_news_of_a_successor_concerns_the_organization_of_the_old_one() -> None:
     """Its beginning tells when the superseded plan has been continued."""
-    world = told(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
+    world = world_of(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
     assert concerned(world.fleet, RENEWED, FAR) == {ACME, BETA}
 
 
 def test_news_of_a_former_plan_concerns_both_organizations() -> None:
     """The former may still have to follow old news."""
-    world = told(link(ENTITLEMENT), link(ENTITLEMENT, 5, BETA))
+    world = world_of(link(ENTITLEMENT), link(ENTITLEMENT, 5, BETA))
     assert concerned(world.fleet, ENTITLEMENT, FAR) == {ACME, BETA}
 
 
@@ -177,7 +177,7 @@ def test_news_of_a_former_plan_concerns_both_organizations() -> None:
 
 def matched(*facts: object, day: float = 50) -> list[SubscriptionKey]:
     """What matches acme on a day: its own plan has the account."""
-    world = told(link(ENTITLEMENT, account=ACCOUNT), *facts)
+    world = world_of(link(ENTITLEMENT, account=ACCOUNT), *facts)
     return [each.key for each in matching(world.fleet, ACME, moment(day))]
 
 
@@ -212,7 +212,7 @@ def test_an_account_of_several_matches_nobody() -> None:
 
 def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:
     """`decide` must be free to be called twice."""
-    world = told(link(ENTITLEMENT))
+    world = world_of(link(ENTITLEMENT))
     before = world.fleet.subscription(ENTITLEMENT)
     changed = before.with_link(Link(DAY_0 + 9 * DAY, "l", BETA))
     view = world.fleet.with_subscription(changed)
