@@ -31,7 +31,7 @@ help: ## What can be made
 demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
 
-bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (6 min); ARGS="usage --runs 3"
+bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (10 min); ARGS="usage" for one row
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks $(ARGS)
 

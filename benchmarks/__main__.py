@@ -41,24 +41,24 @@ def main() -> None:
     )
     parser.add_argument("--tansu", action="store_true", help="the embedded broker in any case")
     parser.add_argument("--dry", action="store_true", help="print the table, and write nothing")
-    asked = parser.parse_args()
-    groups = tuple(asked.groups) or (LARGE if asked.large else EVERYDAY)
+    arguments = parser.parse_args()
+    groups = tuple(arguments.groups) or (LARGE if arguments.large else EVERYDAY)
     if unknown := set(groups) - {*EVERYDAY, *LARGE}:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     set_up_logs(sys.stderr, "warning")
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # new topics have no leader at first
-    sys.exit(uvloop.run(_measure(groups, asked)))
+    sys.exit(uvloop.run(_measure(groups, arguments)))
 
 
-async def _measure(groups: Sequence[str], asked: argparse.Namespace) -> int:
+async def _measure(groups: Sequence[str], arguments: argparse.Namespace) -> int:
     """Measure group by group; returns how many failed.  A failure does not stop the others."""
     modules = {name: importlib.import_module(f"benchmarks.{name}") for name in groups}
-    options = Options(asked.runs, asked.scale)
+    options = Options(arguments.runs, arguments.scale)
     rows: list[results.Row] = []
     plots = {name: each.plot for name, each in modules.items() if hasattr(each, "plot")}
     failed = 0
     began = perf_counter()
-    async with staging(durable=not asked.no_fsync, embedded=asked.tansu) as stage:
+    async with staging(durable=not arguments.no_fsync, embedded=arguments.tansu) as stage:
         sys.stderr.write(f"{stage.ran_on}\n")
         for name, module in modules.items():
             sys.stderr.write(f"{name}\n")
@@ -71,7 +71,7 @@ async def _measure(groups: Sequence[str], asked: argparse.Namespace) -> int:
             sys.stderr.write(f"  {perf_counter() - group_began:.0f} s\n")
     results.show(rows)
     sys.stderr.write(f"{perf_counter() - began:.0f} s in all, on {stage.ran_on}\n")
-    if rows and not asked.dry:
+    if rows and not arguments.dry:
         results.save(rows, plots)
     return failed
 

@@ -34,6 +34,9 @@ TABLES = (
     "decisions",
 )
 
+WITHOUT_HISTORY = tuple(table for table in TABLES if table != "decisions")
+"""Without what notifications and deadlines do not read; copying it takes longer than the rest."""
+
 FORGOTTEN = (
     "activity_offsets",
     "feed_days",
@@ -107,7 +110,7 @@ async def seed(
         async with transaction(pool) as conn:
             await policies.register(conn, worker.policies.current, now=now)
         for place, (number, kind) in enumerate(zip(numbers, kinds, strict=True)):
-            for at, message in kind.told(number_of(number), now):
+            for at, message in kind.history(number_of(number), now):
                 await _pass_time(worker, clock, at)
                 # A unique offset: some messages are identified by their position only.
                 await ingest([_record(message, 1_000 * place + int(at.timestamp()), at)], worker)

@@ -16,31 +16,33 @@ from marketplace_worker.settings import Settings
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 """The stored due time until `make_due` sets it; the worker derives the real one again."""
 
-SPOKEN_OF = 0.3
-LEAVING = 0.2
+NOTIFIED_SHARE = 0.3
+LEAVING_SHARE = 0.2
 """Shares of a fleet: organizations for notifications (a sixth of each kind); those to make due."""
 
-TOLD_MORE = 12
+DAILY_NOTIFICATIONS = 12
 """How many notifications a paying organization has received; with them the journal has ten rows per
 organization on average."""
 
 
-def _told_more(number: str, now: datetime) -> Sequence[tuple[datetime, Message]]:
+def _paying_history(number: str, now: datetime) -> Sequence[tuple[datetime, Message]]:
     """Daily notifications that an active organization's license is unchanged."""
-    told = list(ACTIVE.told(number, now))
-    began_at, (topic, key, value) = told[-1]
-    for day in range(1, TOLD_MORE + 1):
+    history = list(ACTIVE.history(number, now))
+    began_at, (topic, key, value) = history[-1]
+    for day in range(1, DAILY_NOTIFICATIONS + 1):
         at = began_at + timedelta(days=day)
         again = value.replace(_seconds(began_at), _seconds(at))
-        told.append((at, (topic, key, again.replace(b"-4a2c-0011-", b"-4a2c-%04d-" % (500 + day)))))
-    return told
+        history.append(
+            (at, (topic, key, again.replace(b"-4a2c-0011-", b"-4a2c-%04d-" % (500 + day))))
+        )
+    return history
 
 
 def _seconds(moment: datetime) -> bytes:
     return moment.isoformat(timespec="seconds").encode().replace(b"+00:00", b"Z")
 
 
-PAYING = Kind("paying", _told_more, ACTIVE.news)
+PAYING = Kind("paying", _paying_history, ACTIVE.news)
 
 DUE_SINCE = timedelta(hours=24)
 """How long ago the suspension of the `DUE` was due when they are built, without having fired."""
@@ -53,14 +55,14 @@ class Fleet:
     size: int
 
     @property
-    def spoken_of(self) -> int:
+    def notified(self) -> int:
         """How many organizations can get notifications: a multiple of the number of kinds."""
-        return int(self.size * SPOKEN_OF) // len(NOTIFIED) * len(NOTIFIED)
+        return int(self.size * NOTIFIED_SHARE) // len(NOTIFIED) * len(NOTIFIED)
 
     @property
     def leaving(self) -> int:
         """How many organizations can be made due."""
-        return int(self.size * LEAVING)
+        return int(self.size * LEAVING_SHARE)
 
     def sample(self, count: int) -> Sequence[int]:
         """Numbers of organizations for notifications, evenly spread, equally many of each kind.
@@ -68,22 +70,22 @@ class Fleet:
         The mix depends only on the count, not on the fleet's size.
         """
         kinds = len(NOTIFIED)
-        stride = max(1, self.spoken_of // max(kinds, count))
+        stride = max(1, self.notified // max(kinds, count))
         return [
             place * kinds * stride + kind
-            for place in range(min(count, self.spoken_of) // kinds)
+            for place in range(min(count, self.notified) // kinds)
             for kind in range(kinds)
         ]
 
     def leaving_sample(self, count: int) -> Sequence[int]:
         """Numbers of organizations that can be made due, evenly spread."""
-        first, stride = self.spoken_of, max(1, self.leaving // count)
+        first, stride = self.notified, max(1, self.leaving // count)
         return range(first, first + min(count, self.leaving) * stride, stride)
 
     async def build(self, connection: Connection, settings: Settings) -> None:
         """Build the fleet in a database that has only the schema (`stage.template`)."""
         now = datetime.now(UTC)
-        *notified, paying = await seed(settings, (*NOTIFIED, PAYING), now)
+        *notified_seeds, paying = await seed(settings, (*NOTIFIED, PAYING), now)
         [due] = await seed(
             settings, (DUE,), now, until=DUE_SINCE + timedelta(hours=1), first=paying + 1
         )
@@ -92,10 +94,10 @@ class Fleet:
             organization(number_of(due)),
             FAR,
         )
-        leaving_from, paying_from = self.spoken_of, self.spoken_of + self.leaving
+        leaving_from, paying_from = self.notified, self.notified + self.leaving
         async with without_indexes(connection):
-            for kind, number in enumerate(notified):
-                await clone(connection, number, range(kind, self.spoken_of, len(NOTIFIED)))
+            for kind, number in enumerate(notified_seeds):
+                await clone(connection, number, range(kind, self.notified, len(NOTIFIED)))
             await clone(connection, due, range(leaving_from, paying_from))
             await clone(connection, paying, range(paying_from, self.size))
 

@@ -29,7 +29,7 @@ def main(measure: Measure) -> None:
 
 
 @dataclass(slots=True)
-class DecisionClock:
+class Stopwatch:
     """Measures wall-clock and processor time from the first piece of work to the last."""
 
     began: float = 0.0
@@ -45,7 +45,12 @@ class DecisionClock:
         """The measured times, as a contender reports them."""
         seconds = perf_counter() - self.began
         cpu_s = process_time() - self.began_cpu
-        return {"rate": self.done / seconds, "cpu_s": cpu_s}
+        return {
+            "rate": self.done / seconds,
+            "seconds": seconds,
+            "done": self.done,
+            "cpu_s": cpu_s,
+        }
 
 
 @asynccontextmanager
@@ -59,7 +64,7 @@ async def connected(job: Job) -> AsyncIterator["Connection"]:
 
 
 async def consume(
-    job: Job, take: Callable[[list[ConsumerRecord]], Awaitable[None]]
+    job: Job, process: Callable[[list[ConsumerRecord]], Awaitable[None]]
 ) -> dict[str, Any]:
     """Process the job's number of records in batches of its size; commit after each batch."""
     consumer = AIOKafkaConsumer(
@@ -73,14 +78,14 @@ async def consume(
         session_timeout_ms=job["session_timeout_ms"],
     )
     await consumer.start()
-    clock = DecisionClock()
+    clock = Stopwatch()
     try:
         while clock.done < job["count"]:
             got = await consumer.getmany(timeout_ms=50, max_records=job["batch"])
             batch = [record for records in got.values() for record in records]
             if batch:
                 clock.begin()
-                await take(batch)
+                await process(batch)
                 await consumer.commit()
                 clock.done += len(batch)
         return clock.result()

@@ -9,7 +9,7 @@ safeguards' row.  It leaves out all rules, the guard's counts, hashing, encoding
 from typing import Any
 
 from benchmarks.capturing import Captured
-from benchmarks.floor import DecisionClock, Job, connected, main
+from benchmarks.floor import Job, Stopwatch, connected, main
 
 CLAIM = """
 SELECT organization_id, document
@@ -37,7 +37,7 @@ FOR UPDATE OF a
 async def measure(job: Job) -> dict[str, Any]:
     """Process the job's number of due organizations."""
     captured = Captured.load(job["captured"])
-    clock = DecisionClock()
+    clock = Stopwatch()
     async with connected(job) as connection:
         claim, read = await connection.prepare(CLAIM), await connection.prepare(READ)
         write = await captured.writer(connection)

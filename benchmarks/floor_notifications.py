@@ -18,15 +18,15 @@ from benchmarks.floor import Job, connected, consume, main
 READ = """
 SELECT o.document, s.document AS plan, a.last_login_at, a.last_request_at, head.hash
 FROM unnest($1::text[], $2::text[], $3::text[])
-    AS told (organization_id, marketplace, subscription_id)
+    AS named (organization_id, marketplace, subscription_id)
 JOIN organizations AS o USING (organization_id)
 JOIN subscriptions AS s USING (marketplace, subscription_id)
 JOIN links USING (organization_id, marketplace, subscription_id)
 JOIN activity AS a USING (organization_id)
 LEFT JOIN LATERAL (
     SELECT hash FROM journal
-    WHERE journal.marketplace = told.marketplace
-      AND journal.subscription_id = told.subscription_id AND journal.organization_id IS NULL
+    WHERE journal.marketplace = named.marketplace
+      AND journal.subscription_id = named.subscription_id AND journal.organization_id IS NULL
     ORDER BY id DESC LIMIT 1
 ) AS head ON true
 FOR UPDATE OF o, s, a
@@ -41,7 +41,7 @@ async def measure(job: Job) -> dict[str, Any]:
     async with connected(job) as connection:
         read, write = await connection.prepare(READ), await captured.writer(connection)
 
-        async def take(batch: list[ConsumerRecord]) -> None:
+        async def process(batch: list[ConsumerRecord]) -> None:
             for record in batch:
                 orjson.loads(record.value)
             subjects = [captured.written[f"{r.topic}/{r.partition}/{r.offset}"] for r in batch]
@@ -55,7 +55,7 @@ async def measure(job: Job) -> dict[str, Any]:
                 assert len(rows) == len(batch)
                 await write(subjects)
 
-        return await consume(job, take)
+        return await consume(job, process)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.floor import DecisionClock, Job, connected, main
+from benchmarks.floor import Job, Stopwatch, connected, main
 
 HEADERS = [("content-type", b"application/cloudevents+json")]
 
@@ -29,7 +29,7 @@ async def measure(job: Job) -> dict[str, Any]:
         max_batch_size=256 * 1024,
     )
     await producer.start()
-    clock = DecisionClock()
+    clock = Stopwatch()
     try:
         async with connected(job) as connection:
             read, forget = await connection.prepare(READ), await connection.prepare(FORGET)

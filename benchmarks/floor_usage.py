@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 from benchmarks.floor import Job, connected, consume, main
 
 WRITE = """
-WITH heard AS (
+WITH seen AS (
     INSERT INTO feed_days AS known (feed, day, partition, first_at, last_at)
     SELECT 'api_requests', *
     FROM unnest($4::date[], $5::integer[], $6::timestamptz[], $7::timestamptz[])
@@ -44,16 +44,16 @@ async def measure(job: Job) -> dict[str, Any]:
     async with connected(job) as connection:
         write = await connection.prepare(WRITE)
 
-        async def take(batch: list[ConsumerRecord]) -> None:
+        async def process(batch: list[ConsumerRecord]) -> None:
             async with connection.transaction():
-                await write.fetch(*_added_up(batch))
+                await write.fetch(*_totals(batch))
 
-        return await consume(job, take)
+        return await consume(job, process)
 
 
-def _added_up(batch: list[ConsumerRecord]) -> list[list[Any]]:
+def _totals(batch: list[ConsumerRecord]) -> list[list[Any]]:
     counted: dict[str, tuple[datetime, int]] = {}
-    heard: dict[tuple[Any, int], tuple[datetime, datetime]] = {}
+    seen: dict[tuple[Any, int], tuple[datetime, datetime]] = {}
     ends: dict[tuple[str, int], tuple[int, datetime]] = {}
     for record in batch:
         event = orjson.loads(record.value)
@@ -62,18 +62,18 @@ def _added_up(batch: list[ConsumerRecord]) -> list[list[Any]]:
         last, before = counted.get(organization, (at, 0))
         counted[organization] = (max(last, at), before + requests)
         day = (at.date(), record.partition)
-        first, latest = heard.get(day, (at, at))
-        heard[day] = (min(first, at), max(latest, at))
+        first, latest = seen.get(day, (at, at))
+        seen[day] = (min(first, at), max(latest, at))
         ends[record.topic, record.partition] = (record.offset + 1, at)
     ids = sorted(counted)
     return [
         ids,
         [counted[each][0] for each in ids],
         [counted[each][1] for each in ids],
-        [day for day, _ in heard],
-        [partition for _, partition in heard],
-        [first for first, _ in heard.values()],
-        [last for _, last in heard.values()],
+        [day for day, _ in seen],
+        [partition for _, partition in seen],
+        [first for first, _ in seen.values()],
+        [last for _, last in seen.values()],
         [topic for topic, _ in ends],
         [partition for _, partition in ends],
         [offset for offset, _ in ends.values()],

@@ -99,12 +99,12 @@ async def _load(stage: Stage, prefix: str, worker: Worker, options: Options) -> 
     now = datetime.now(UTC)
     customers = options.size(CUSTOMERS, least=100)
     numbers = [number_of(number) for number in range(customers)]
-    told = [message for each in numbers for _, message in ACTIVE.told(each, now)]
-    told += [ACTIVE.news(each, now) for each in numbers]
-    told += usage(random.Random(1), customers, now, options.size(USES, least=1_000))
-    await stage.send(prefix, told)
-    await worker.until("batch_ingested", "records", len(told))
-    events = sum(line["events"] for line in worker.said("batch_ingested"))
+    messages = [message for each in numbers for _, message in ACTIVE.history(each, now)]
+    messages += [ACTIVE.news(each, now) for each in numbers]
+    messages += usage(random.Random(1), customers, now, options.size(USES, least=1_000))
+    await stage.send(prefix, messages)
+    await worker.until("batch_ingested", "records", len(messages))
+    events = sum(line["events"] for line in worker.lines_of("batch_ingested"))
     await worker.until("batch_relayed", "messages", events)
 
 

@@ -27,7 +27,7 @@ from benchmarks.fleet import Fleet, make_due, news, restore, save
 from benchmarks.machine import cpu_s, cpu_s_under
 from benchmarks.measuring import Options
 from benchmarks.stage import Connection, Stage
-from benchmarks.worker import BatchSizer, Worker, pace, working
+from benchmarks.worker import Pace, Worker, pace, working
 from marketplace_worker.store.queries import queries
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -64,7 +64,7 @@ class Grown:
     cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     postgres_cpu_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, work: str, pace: BatchSizer, worker_s: float, postgres_s: float) -> None:
+    def add(self, work: str, pace: Pace, worker_s: float, postgres_s: float) -> None:
         """Add the result of one run, with the processor time that it took, in seconds."""
         self.per_s[work].append(pace.rate)
         self.cpu_ms[work].append(1_000 * (worker_s + postgres_s) / pace.done)
@@ -78,7 +78,7 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
     """Measure ingest, deadlines and relay in each of the fleets."""
     sizes = [options.size(each, least=100 * 10**place) for place, each in enumerate(SIZES)]
     smallest = Fleet(sizes[0])
-    sample = smallest.sample(min(NOTIFIED_OF, smallest.spoken_of))
+    sample = smallest.sample(min(NOTIFIED_OF, smallest.notified))
     leaving = min(FIRED, smallest.leaving)
     grown = []
     for size in sizes:
@@ -123,8 +123,8 @@ async def _run(stage: Stage, grown: Grown, notified: int, fired: int) -> None:
     prefix = f"growth-{number}."
     now = datetime.now(UTC)
     await stage.topics(prefix)
-    told = [news(each, now, number) for each in grown.fleet.sample(notified)]
-    await stage.send(prefix, told)
+    messages = [news(each, now, number) for each in grown.fleet.sample(notified)]
+    await stage.send(prefix, messages)
     async with _connected(stage, grown.template) as connection:
         await restore(connection)
         await make_due(connection, grown.fleet.leaving_sample(fired))

@@ -48,7 +48,7 @@ class Stopwatch:
     consumer: AIOKafkaConsumer
     sent_at: dict[int, float] = field(default_factory=dict)
     took_s: dict[int, float] = field(default_factory=dict)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, numbers: Sequence[int], per_s: float) -> None:
         """Send a notification for each, evenly over time, without waiting for events."""
@@ -63,14 +63,14 @@ class Stopwatch:
     async def listen(self) -> None:
         """Receive events until cancelled."""
         while True:
-            heard = await self.consumer.getmany(timeout_ms=1_000)
+            received = await self.consumer.getmany(timeout_ms=1_000)
             at = perf_counter()
-            for records in heard.values():
+            for records in received.values():
                 for record in records:
                     number = int(record.key[-8:])
                     if number not in self.took_s and number in self.sent_at:
                         self.took_s[number] = at - self.sent_at[number]
-            self.heard.set()
+            self.received.set()
 
     async def all_of(self, numbers: Sequence[int]) -> list[float]:
         """Wait for the events of all these organizations; returns the latencies in milliseconds.
@@ -79,8 +79,8 @@ class Stopwatch:
         """
         async with asyncio.timeout(PATIENCE_S):
             while any(number not in self.took_s for number in numbers):
-                self.heard.clear()
-                await self.heard.wait()
+                self.received.clear()
+                await self.received.wait()
         return [1_000 * self.took_s[number] for number in numbers]
 
 

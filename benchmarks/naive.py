@@ -17,7 +17,7 @@ import asyncpg
 from faststream.kafka import KafkaBroker
 from pydantic import BaseModel
 
-from benchmarks.floor import DecisionClock, Job
+from benchmarks.floor import Job, Stopwatch
 
 if TYPE_CHECKING:  # the naive contenders import nothing of the product
     from benchmarks.stage import Connection
@@ -85,7 +85,7 @@ class Finish:
     """Counts finished pieces of work up to the job's number, and measures the time."""
 
     def __init__(self, count: int) -> None:
-        self.clock = DecisionClock()
+        self.clock = Stopwatch()
         self._count = count
         self._reached = asyncio.Event()
 

@@ -100,59 +100,67 @@ class Notified(BaseModel):
     ended: bool
 
 
-def of_aws(told: AwsNotification) -> Notified:
+def of_aws(notification: AwsNotification) -> Notified:
     """Translate either of AWS's formats."""
-    if told.detail is not None and told.id is not None and told.time is not None:
-        agreement = told.detail.agreement
+    if (
+        notification.detail is not None
+        and notification.id is not None
+        and notification.time is not None
+    ):
+        agreement = notification.detail.agreement
         ended = agreement.status is not None
         return Notified(
-            id=told.id, marketplace="aws", subscription_id=agreement.id, at=told.time, ended=ended
+            id=notification.id,
+            marketplace="aws",
+            subscription_id=agreement.id,
+            at=notification.time,
+            ended=ended,
         )
-    assert told.message is not None
-    assert told.timestamp is not None
-    body = SnsBody.model_validate_json(told.message)
+    assert notification.message is not None
+    assert notification.timestamp is not None
+    body = SnsBody.model_validate_json(notification.message)
     return Notified(
-        id=told.message_id or "",
+        id=notification.message_id or "",
         marketplace="aws",
         subscription_id=f"{body.product}/{body.customer}",
-        at=told.timestamp,
+        at=notification.timestamp,
         ended=body.action.startswith("unsubscribe"),
     )
 
 
 def of_google(push: GooglePush) -> Notified:
     """Translate Google's envelope."""
-    told = GoogleNotification.model_validate_json(base64.b64decode(push.message.data))
+    notification = GoogleNotification.model_validate_json(base64.b64decode(push.message.data))
     return Notified(
-        id=told.event_id,
+        id=notification.event_id,
         marketplace="gcp",
-        subscription_id=told.entitlement.id,
-        at=told.entitlement.updated_at,
-        ended=told.event_type in {"ENTITLEMENT_CANCELLED", "ENTITLEMENT_DELETED"},
+        subscription_id=notification.entitlement.id,
+        at=notification.entitlement.updated_at,
+        ended=notification.event_type in {"ENTITLEMENT_CANCELLED", "ENTITLEMENT_DELETED"},
     )
 
 
-def of_azure(told: AzureNotification) -> Notified:
+def of_azure(notification: AzureNotification) -> Notified:
     """Translate Azure's webhook call."""
     return Notified(
-        id=told.id,
+        id=notification.id,
         marketplace="azure",
-        subscription_id=told.subscription_id,
-        at=told.at,
-        ended=told.action in {"Suspend", "Unsubscribe"},
+        subscription_id=notification.subscription_id,
+        at=notification.at,
+        ended=notification.action in {"Suspend", "Unsubscribe"},
     )
 
 
-async def take(
-    pool: "asyncpg.Pool[asyncpg.Record]", broker: KafkaBroker, topic: str, told: Notified
+async def process(
+    pool: "asyncpg.Pool[asyncpg.Record]", broker: KafkaBroker, topic: str, notification: Notified
 ) -> None:
     """Process one notification: its transaction and its events."""
     async with pool.acquire() as connection, connection.transaction():
         plan = await connection.fetchrow(
             "SELECT organization_id, status FROM plans"
             " WHERE marketplace = $1 AND subscription_id = $2 FOR UPDATE",
-            told.marketplace,
-            told.subscription_id,
+            notification.marketplace,
+            notification.subscription_id,
         )
         assert plan is not None
         organization = plan["organization_id"]
@@ -160,37 +168,42 @@ async def take(
             "SELECT * FROM customers WHERE organization_id = $1 FOR UPDATE", organization
         )
         assert before is not None
-        state = "canceled" if told.ended else "active"
+        state = "canceled" if notification.ended else "active"
         await connection.execute(
             "UPDATE plans SET status = $3, updated_at = $4"
             " WHERE marketplace = $1 AND subscription_id = $2",
-            told.marketplace,
-            told.subscription_id,
-            "ended" if told.ended else "active",
-            told.at,
+            notification.marketplace,
+            notification.subscription_id,
+            "ended" if notification.ended else "active",
+            notification.at,
         )
         await connection.execute(
             "UPDATE customers SET state = $2, reason = $3, canceled_at = $4, due_at = $5,"
             " sequence = sequence + 3 WHERE organization_id = $1",
             organization,
             state,
-            "customer" if told.ended else "reinstated",
-            told.at if told.ended else None,
-            told.at if told.ended else None,
+            "customer" if notification.ended else "reinstated",
+            notification.at if notification.ended else None,
+            notification.at if notification.ended else None,
         )
         await connection.execute(
             "INSERT INTO history (message_id, organization_id, state_before, state, happened_at,"
             " body) VALUES ($1, $2, $3, $4, $5, $6::jsonb)",
-            told.id,
+            notification.id,
             organization,
             before["state"],
             state,
-            told.at,
-            told.model_dump_json(),
+            notification.at,
+            notification.model_dump_json(),
         )
-    row = {**dict(before), "state": state, "previous_state": before["state"], "cause": told.id}
-    kinds = CANCELED if told.ended else REINSTATED
-    for event in naive.events(kinds, organization, told.at, row):
+    row = {
+        **dict(before),
+        "state": state,
+        "previous_state": before["state"],
+        "cause": notification.id,
+    }
+    kinds = CANCELED if notification.ended else REINSTATED
+    for event in naive.events(kinds, organization, notification.at, row):
         await broker.publish(event, topic, key=organization.encode())
 
 
@@ -201,23 +214,23 @@ async def measure(job: Job) -> dict[str, Any]:
     arguments = {"ack_policy": AckPolicy.MANUAL, **naive.subscription(job)}
     async with naive.pooled(job) as pool:
 
-        async def handle(told: Notified, message: KafkaMessage) -> None:
+        async def handle(notification: Notified, message: KafkaMessage) -> None:
             finish.clock.begin()
-            await take(pool, broker, job["outbound"], told)
+            await process(pool, broker, job["outbound"], notification)
             await message.ack()
             finish.step()
 
         @broker.subscriber(aws, **arguments)
-        async def from_aws(told: AwsNotification, message: KafkaMessage) -> None:
-            await handle(of_aws(told), message)
+        async def from_aws(notification: AwsNotification, message: KafkaMessage) -> None:
+            await handle(of_aws(notification), message)
 
         @broker.subscriber(google, **arguments)
-        async def from_google(told: GooglePush, message: KafkaMessage) -> None:
-            await handle(of_google(told), message)
+        async def from_google(notification: GooglePush, message: KafkaMessage) -> None:
+            await handle(of_google(notification), message)
 
         @broker.subscriber(azure, **arguments)
-        async def from_azure(told: AzureNotification, message: KafkaMessage) -> None:
-            await handle(of_azure(told), message)
+        async def from_azure(notification: AzureNotification, message: KafkaMessage) -> None:
+            await handle(of_azure(notification), message)
 
         async with broker:
             await broker.start()

@@ -1,8 +1,11 @@
 """Measures the processor time of each part of processing a message or deadline, in microseconds.
 
 In one process, with the worker's own functions, for a whole fleet; without I/O and without the
-drivers of Postgres and Kafka.  Baselines for reading: `orjson.loads` of the same bytes, and for
-usage events the general reader, `json` and pydantic.
+drivers of Postgres and Kafka.  Organizations and subscriptions are those that the worker reads from
+its store: they were written as documents and read back.
+
+Baselines for reading: `orjson.loads` of the same bytes, and for usage events the general reader,
+`json` and pydantic.
 """
 
 import io
@@ -54,7 +57,7 @@ USES = 10_000
 ALL = "all of this"
 MICROSECONDS = "us"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-TOLD_UNTIL = NOW - timedelta(days=2)
+BUILT_UNTIL = NOW - timedelta(days=2)
 """The fleet's state is built up to this moment, so that the deadlines of `deadlines` are due."""
 
 _T = TypeVar("_T")
@@ -73,7 +76,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         with rare_garbage_collection():
             for name, kinds, until in (
                 ("a notification", workloads.NOTIFIED, NOW),
-                ("a deadline", [workloads.DUE], TOLD_UNTIL),
+                ("a deadline", [workloads.DUE], BUILT_UNTIL),
             ):
                 runs = [_parts(kinds, until, options) for _ in range(options.runs)]
                 for part in runs[0]:
@@ -118,9 +121,9 @@ def _reading(stage: Stage, options: Options) -> list[Row]:
     readers: dict[str, tuple[Sequence[Message], dict[str, Callable[[Record], object]]]] = {
         "usage (naive: all by pydantic)": (
             uses,
-            {"ours": _translated, "floor": _loaded, "naive": _read_by_pydantic},
+            {"ours": _translate, "floor": _parsed, "naive": _read_by_pydantic},
         ),
-        "notifications": (news, {"ours": _translated, "floor": _loaded}),
+        "notifications": (news, {"ours": _translate, "floor": _parsed}),
     }
     carries = NAME_PREFIXES[Feed.API_REQUESTS]
     assert all(read_plain_activity(_record(each), carries=carries) for each in uses)
@@ -145,11 +148,11 @@ def _us(read: Callable[[Record], object], messages: Sequence[Message]) -> float:
     return _each(read, records)[0]
 
 
-def _translated(record: Record) -> Sequence[Fact | Malformed]:
+def _translate(record: Record) -> Sequence[Fact | Malformed]:
     return translate(record, FEEDS[record.topic], HASH)
 
 
-def _loaded(record: Record) -> object:
+def _parsed(record: Record) -> object:
     return orjson.loads(record.value or b"")
 
 
@@ -182,27 +185,27 @@ class _Made:
 
 def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str, float]:
     """Microseconds of each part, in the order of execution."""
-    fleet, records = _told(kinds, until, options.size(ORGANIZATIONS, least=60))
+    fleet, records = _fleet_and_news(kinds, until, options.size(ORGANIZATIONS, least=60))
     policies = Policies(load_policy(POLICY))
     spent: dict[str, float] = {}
     if kinds is workloads.NOTIFIED:
-        spent["reading"], read = _each(_translated, records)
-        facts = [fact for said in read for fact in said if not isinstance(fact, Malformed)]
+        spent["reading"], read = _each(_translate, records)
+        facts = [fact for each in read for fact in each if not isinstance(fact, Malformed)]
     else:
         facts = [deadline_of(each, NOW) for each in fleet.organizations.values()]
 
-    def decided(fact: Fact) -> _Made:
+    def decide(fact: Fact) -> _Made:
         return _Made(fact, apply(fact, fleet, policies, now=NOW))
 
-    spent["deciding"], made = _each(decided, facts)
+    spent["deciding"], made = _each(decide, facts)
     assert all(each.decision.events for each in made), "each of them changes something"
-    spent["the snapshot"], shown = _each(_shown, made)
+    spent["the snapshot"], shown = _each(_snapshot, made)
     spent["bytes of the events"], _ = _each(
         lambda each: [encode(event) for event in each.decision.events], made
     )
     spent["bytes of the snapshot"], _ = _each(encode_snapshot, shown)
     spent["documents written"], kept = _each(_Made.documents, made)
-    spent["documents read"], _ = _each(_documents_read, kept)
+    spent["documents read"], _ = _each(_read_documents, kept)
     spent["journal and history"], _ = _each(_journal, made)
     spent["the log's lines"], _ = _each(
         lambda each: log_lines.log_events(each.decision.events), made
@@ -211,12 +214,12 @@ def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str
     return spent
 
 
-def _shown(made: _Made) -> Snapshot:
+def _snapshot(made: _Made) -> Snapshot:
     (result,) = made.decision.results
     return snapshot(result.view, revision=1, causation_id="x")
 
 
-def _documents_read(kept: tuple[str, ...]) -> None:
+def _read_documents(kept: tuple[str, ...]) -> None:
     documents.organization_from_json(kept[0])
     for subscription in kept[1:]:
         documents.subscription_from_json(subscription)
@@ -229,18 +232,33 @@ def _journal(made: _Made) -> None:
     documents.events_to_json(made.decision.events)
 
 
-def _told(kinds: Sequence[Kind], until: datetime, organizations: int) -> tuple[Fleet, list[Record]]:
+def _fleet_and_news(
+    kinds: Sequence[Kind], until: datetime, organizations: int
+) -> tuple[Fleet, list[Record]]:
     """A fleet in its state at `until`, and the records to process."""
-    told: list[tuple[datetime, Message]] = []
+    history: list[tuple[datetime, Message]] = []
     news: list[Record] = []
     for kind, number in _numbered(kinds, organizations):
-        told += kind.told(number, NOW)
+        history += kind.history(number, NOW)
         news.append(_record(kind.news(number, NOW)))
-    records = [_record(message, at) for at, message in sorted(told, key=lambda each: each[0])]
+    records = [_record(message, at) for at, message in sorted(history, key=lambda each: each[0])]
     simulation = Simulation(load_policy(POLICY), FEEDS, HASH, lambda *_: None)
     for _ in simulation.run(records, until):
         pass
+    _read_back(simulation.fleet)
     return simulation.fleet, news
+
+
+def _read_back(fleet: Fleet) -> None:
+    """Replace each value of the fleet by the one that its stored document is read as."""
+    organizations = [*fleet.organizations.values()]
+    subscriptions = [*fleet.subscriptions.values()]
+    for organization in organizations:
+        document = documents.organization_to_json(organization)
+        fleet.put(documents.organization_from_json(document))
+    for subscription in subscriptions:
+        document = documents.subscription_to_json(subscription)
+        fleet.put(documents.subscription_from_json(document))
 
 
 def _numbered(kinds: Sequence[Kind], organizations: int) -> list[tuple[Kind, str]]:

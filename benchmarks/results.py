@@ -16,6 +16,9 @@ from rich.table import Table
 FOLDER = Path(__file__).parent / "results"
 LATEST = FOLDER / "latest.json"
 
+SPREAD_MAX = 0.1
+"""A row with a larger spread is marked, and measured more often."""
+
 COLORS = {"ours": "#2a78d6", "floor": "#9aa4af", "naive": "#d98c3f"}
 
 Plot = Callable[[Sequence["Row"], Path], None]
@@ -32,8 +35,9 @@ class Row:
 
     `wanted`: the target, as text.  `of_floor` and `times_naive`: ratios of medians; None without
     such a contender.  `spread`: half the difference between a contender's best and worst run,
-    relative to its median.  `runs`: the result of every run.  `details`: further measurements and
-    the amount of work.
+    relative to its median.  `runs`: the result of every run.  `short`: the shortest run in seconds
+    of each contender without enough work for a run of five seconds.  `details`: further
+    measurements and the amount of work.
     """
 
     group: str
@@ -47,6 +51,7 @@ class Row:
     wanted: str = ""
     spread: Mapping[str, float] = field(default_factory=dict)
     runs: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    short: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     ran_on: str = ""
     measured_at: str = field(default_factory=_now)
@@ -59,6 +64,7 @@ def row(
     runs: Mapping[str, Sequence[float]],
     *,
     wanted: str = "",
+    short: Mapping[str, float] | None = None,
     details: Mapping[str, Any] | None = None,
     ran_on: str = "",
 ) -> Row:
@@ -75,11 +81,17 @@ def row(
         None if floor is None else ours / floor,
         None if naive is None else ours / naive,
         wanted,
-        {name: (max(each) - min(each)) / 2 / medians[name] for name, each in runs.items()},
+        {name: spread(each) for name, each in runs.items()},
         runs,
+        short or {},
         details or {},
         ran_on,
     )
+
+
+def spread(rates: Sequence[float]) -> float:
+    """Half the difference between the best and the worst run, relative to the median."""
+    return (max(rates) - min(rates)) / 2 / median(rates)
 
 
 def show(rows: Iterable[Row]) -> None:
@@ -98,10 +110,18 @@ def show(rows: Iterable[Row]) -> None:
             _number(each.naive),
             "" if each.of_floor is None else f"{each.of_floor:.2f}",
             "" if each.times_naive is None else f"{each.times_naive:.1f}",
-            f"{each.spread['ours']:.0%}" if "ours" in each.spread else "",
+            spread_text(each),
             each.wanted,
         )
-    Console(width=140).print(table)
+    Console(width=150).print(table)
+
+
+def spread_text(row: Row) -> str:
+    """The larger spread of `ours` and `floor`, and what makes the row doubtful."""
+    largest = max(row.spread.get("ours", 0.0), row.spread.get("floor", 0.0))
+    parts = [f"{largest:.0%}" + (" UNSTEADY" if largest > SPREAD_MAX else "")]
+    parts += [f"{name} SHORT: {seconds:.1f} s" for name, seconds in row.short.items()]
+    return ", ".join(parts)
 
 
 def _number(value: float | None) -> str:
@@ -137,8 +157,10 @@ def dots(rows: Sequence[Row], file: Path) -> None:
             runs, y = each.runs.get(name, [value]), place + (number - 1) * 0.26
             axes.plot([min(runs), max(runs)], [y, y], color=COLORS[name], linewidth=2)
             axes.plot(value, y, "o", color=COLORS[name], markersize=8)
-            said = f"{name} {_number(value)}"
-            axes.annotate(said, (value, y), (8, 0), textcoords="offset points", va="center", size=8)
+            axes.annotate(
+                f"{name} {_number(value)}", (value, y), (8, 0),
+                textcoords="offset points", va="center", size=8,
+            )  # fmt: skip
     labels = [f"{each.work}\n({each.unit})" for each in reversed(rows)]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.set_ylim(-0.5, len(rows) - 0.5)

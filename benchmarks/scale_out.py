@@ -83,10 +83,10 @@ async def measure(stage: Stage, options: Options) -> list[results.Row]:
     numbers = list(range(organizations))
     chance = random.Random(1)
     chance.shuffle(numbers)
-    told = [NOTIFIED[each % kinds].news(number_of(each), now) for each in numbers]
+    notifications = [NOTIFIED[each % kinds].news(number_of(each), now) for each in numbers]
     uses = usage(chance, organizations, now, options.size(USES, least=2_000))
     works = (
-        Work("notifications", leaving, told, 3 * len(told)),
+        Work("notifications", leaving, notifications, 3 * len(notifications)),
         Work("usage", staying, uses, 0),
     )
     rows = []
@@ -153,7 +153,7 @@ async def _shared_out(crew: Sequence[Worker], place: Place) -> None:
 def _shared(crew: Sequence[Worker], consumer: str, partitions: int) -> bool:
     held: list[list[str]] = [
         next((line["partitions"] for line in reversed(lines) if line["consumer"] == consumer), [])
-        for lines in (each.said("partitions_assigned") for each in crew)
+        for lines in (each.lines_of("partitions_assigned") for each in crew)
     ]
     return all(held) and sum(map(len, held)) == partitions
 
@@ -163,7 +163,7 @@ async def _until(crew: Sequence[Worker], event: str, counted: str, count: int) -
     lines: list[Line] = []
 
     def done() -> bool:
-        lines[:] = sorted((line for each in crew for line in each.said(event)), key=ended)
+        lines[:] = sorted((line for each in crew for line in each.lines_of(event)), key=ended)
         return sum(int(line[counted]) for line in lines) >= count
 
     await _wait(done)

@@ -65,7 +65,7 @@ class Worker:
             async with asyncio.timeout(within_s):
                 while True:
                     ended = self.process.returncode is not None
-                    lines = self.said(event)
+                    lines = self.lines_of(event)
                     if sum(line[counted] if counted else 1 for line in lines) >= count:
                         return lines
                     if ended:
@@ -74,7 +74,7 @@ class Worker:
         except TimeoutError:
             raise DidNotFinish(f"no {count} {counted} of {event}: {self.tail()}") from None
 
-    def said(self, event: str) -> list[Line]:
+    def lines_of(self, event: str) -> list[Line]:
         """The lines of one event so far.  Others are not parsed: there may be many."""
         with self.log.open("rb") as file:
             file.seek(self._offset)
@@ -134,7 +134,7 @@ async def working(
 
 
 @dataclass(frozen=True, slots=True)
-class BatchSizer:
+class Pace:
     """The speed read from log lines: `done` pieces of work in `seconds`, in `batches` batches."""
 
     done: float
@@ -152,7 +152,7 @@ class BatchSizer:
         return self.done / self.batches
 
 
-def pace(lines: Sequence[Line], counted: str, count: float) -> BatchSizer:
+def pace(lines: Sequence[Line], counted: str, count: float) -> Pace:
     """The speed from the start of the first batch to the line with which `count` is reached.
 
     The first batch started `took_ms` before its line; fetching its records is not included.
@@ -161,7 +161,7 @@ def pace(lines: Sequence[Line], counted: str, count: float) -> BatchSizer:
     for number, line in enumerate(lines, start=1):
         done += line[counted]
         if done >= count:
-            return BatchSizer(done, (ended(line) - begun(lines[0])).total_seconds(), number)
+            return Pace(done, (ended(line) - begun(lines[0])).total_seconds(), number)
     raise ValueError(f"the lines come to {done} {counted}, not to {count}")
 
 

@@ -154,7 +154,7 @@ def _google(
 ) -> Message:
     """A Pub/Sub push of Google; for an end, with the reason that a router adds."""
     id_ = f"d3c52313-c65f-43b7-987a-0000{number}"
-    told = {
+    notification = {
         "eventId": f"{event_type}-{_id(kind, number)}",
         "eventType": event_type,
         "entitlement": {"id": id_, "updateTime": _time(at)},
@@ -162,7 +162,7 @@ def _google(
     }
     push: dict[str, Any] = {
         "message": {
-            "data": base64.b64encode(json.dumps(told).encode()).decode(),
+            "data": base64.b64encode(json.dumps(notification).encode()).decode(),
             "messageId": f"20260{number}{kind}",
             "publishTime": _time(at),
         },
@@ -222,7 +222,7 @@ def _azure(number: str, at: datetime, kind: int, action: str, status: str) -> Me
 
 # --- kinds of organizations -----------------------------------------------------------------------
 
-Telling = Callable[[str, datetime], Sequence[tuple[datetime, Message]]]
+History = Callable[[str, datetime], Sequence[tuple[datetime, Message]]]
 """Returns the past messages of an organization, by its number, and their times."""
 
 
@@ -231,7 +231,7 @@ class Kind:
     """Organizations with the same history: their past messages, and the one to be measured."""
 
     name: str
-    told: Telling
+    history: History
     news: Callable[[str, datetime], Message]
 
 
@@ -256,10 +256,10 @@ def _agreement_ended(number: str, now: datetime) -> Message:
     return _eventbridge(number, now, 12, "Purchase Agreement Ended - Proposer", ended)
 
 
-def _unsubscribed(age: timedelta) -> Telling:
+def _unsubscribed(age: timedelta) -> History:
     """A history that ends with an unsubscription by SNS, `age` ago."""
 
-    def told(number: str, now: datetime) -> list[tuple[datetime, Message]]:
+    def history(number: str, now: datetime) -> list[tuple[datetime, Message]]:
         at, ended = now - age - 480 * HOUR, now - age
         active = _sns(number, at + 2 * HOUR, 21, "subscribe-success")
         subscription = f"{AWS_PRODUCT}/X01EXAMPLE{number}"
@@ -268,15 +268,15 @@ def _unsubscribed(age: timedelta) -> Telling:
             (ended, _sns(number, ended, 22, "unsubscribe-success")),
         ]
 
-    return told
+    return history
 
 
 def _pending_cancellation(number: str, now: datetime) -> list[tuple[datetime, Message]]:
-    at, told, ended = now - 480 * HOUR, now - 42 * HOUR, now - 40 * HOUR
+    at, announced, ended = now - 480 * HOUR, now - 42 * HOUR, now - 40 * HOUR
     active = _google(number, at + 2 * HOUR, 31, "ENTITLEMENT_ACTIVE")
-    pending = _google(number, told, 32, "ENTITLEMENT_PENDING_CANCELLATION", ended)
+    pending = _google(number, announced, 32, "ENTITLEMENT_PENDING_CANCELLATION", ended)
     joined = _joined(number, at, "gcp", active, f"d3c52313-c65f-43b7-987a-0000{number}")
-    return [*joined, (told, pending)]
+    return [*joined, (announced, pending)]
 
 
 def _suspended(number: str, now: datetime) -> list[tuple[datetime, Message]]:
