@@ -125,8 +125,7 @@ def _reading(stage: Stage, options: Options) -> list[Row]:
         ),
         "notifications": (news, {"ours": _translate, "floor": _parsed}),
     }
-    carries = NAME_PREFIXES[Feed.API_REQUESTS]
-    assert all(read_plain_activity(_record(each), carries=carries) for each in uses)
+    assert all(read_plain_activity(_record(each), Feed.API_REQUESTS) for each in uses)
     return [
         row(
             "parts",

@@ -46,6 +46,13 @@ def translate(
 
 def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Sequence[Translated]:
     """The same, with traces, for callers that publish events."""
+    if activity := read_plain_activity(record, feed):
+        return (Translated(activity.content, trace_of(record)),)
+    return translate_in_full(record, feed, hash_email)
+
+
+def translate_in_full(record: Record, feed: Feed, hash_email: EmailHasher) -> Sequence[Translated]:
+    """The same without the fast path, for callers that tried it: plain activity is read as well."""
     try:
         _check_size(record)
         _check_header_names(record)
@@ -56,12 +63,9 @@ def translate_traced(record: Record, feed: Feed, hash_email: EmailHasher) -> Seq
                 return _translate_notifications(record, _GCP, gcp.translate)
             case Feed.AZURE:
                 return _translate_notifications(record, _AZURE, azure.translate)
-            case Feed.LOGINS | Feed.API_REQUESTS:
-                carries = NAME_PREFIXES[feed]
-                if activity := read_plain_activity(record, carries=carries):
-                    return (Translated(activity, trace_of(record)),)
-                return _translate_events(record, carries, hash_email)
-            case Feed.ORGANIZATION_CHANGES | Feed.SUPPORT_REQUESTS:
+            case (
+                Feed.LOGINS | Feed.API_REQUESTS | Feed.ORGANIZATION_CHANGES | Feed.SUPPORT_REQUESTS
+            ):
                 return _translate_events(record, NAME_PREFIXES[feed], hash_email)
     except Malformed as refusal:
         return (Translated(refusal),)

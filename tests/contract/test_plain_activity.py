@@ -1,35 +1,46 @@
 """What is read as plain activity, and what is left to the reader of everything."""
 
 import json
-from functools import partial
 
 import pytest
-from cloudevent_records import EXAMPLES, an_event, feed_of, read_record, record, structured
+from cloudevent_records import EXAMPLES, HASH, an_event, feed_of, record, structured
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz import invariant
-from marketplace_worker.contract import plain_activity
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
+from marketplace_worker.contract.feeds import Feed
+from marketplace_worker.contract.fields import FAR_FUTURE
+from marketplace_worker.contract.plain_activity import read_plain_activity
+from marketplace_worker.errors import Malformed
+from marketplace_worker.lifecycle.facts import Fact
+from marketplace_worker.record import Record
+from marketplace_worker.translate import translate_in_full
 
 ACTIVITY = ("identity.user.logged_in", "usage.api_requests")
-read_plain_activity = partial(plain_activity.read_plain_activity, carries="")
 USAGE = json.dumps(EXAMPLES["usage.api_requests"])
+USAGE_FEED = Feed.API_REQUESTS
 CONTENT_TYPE = ("content-type", CLOUDEVENTS_CONTENT_TYPE.encode())
+
+
+def read_in_full(given: Record, feed: Feed) -> Fact | Malformed:
+    """What the reader of everything makes of it."""
+    (said,) = translate_in_full(given, feed, HASH)
+    return said.what
 
 
 @pytest.mark.parametrize("name", ACTIVITY)
 def test_plain_activity_is_read_as_by_the_reader_of_everything(name: str) -> None:
     """Were it left to that one, nothing would be gained."""
-    activity = read_plain_activity(structured(an_event(name)))
+    activity = read_plain_activity(structured(an_event(name)), feed_of(name))
     assert activity is not None
-    assert activity == read_record(structured(an_event(name)))
+    assert activity.content == read_in_full(structured(an_event(name)), feed_of(name))
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - set(ACTIVITY)))
 def test_every_other_event_is_left(name: str) -> None:
     """They are rare, and their data is manifold."""
-    assert read_plain_activity(structured(an_event(name))) is None
+    assert not any(read_plain_activity(structured(an_event(name)), feed) for feed in Feed)
 
 
 @pytest.mark.parametrize(
@@ -48,20 +59,62 @@ def test_every_other_event_is_left(name: str) -> None:
 def test_what_is_unusual_is_left(plain: str, odd: str) -> None:
     """The other reader judges it: some of these are refused."""
     assert plain in USAGE
-    assert read_plain_activity(record(USAGE.encode(), CONTENT_TYPE)) is not None
-    assert read_plain_activity(record(USAGE.replace(plain, odd).encode(), CONTENT_TYPE)) is None
+    assert read_plain_activity(record(USAGE.encode(), CONTENT_TYPE), USAGE_FEED) is not None
+    unusual = record(USAGE.replace(plain, odd).encode(), CONTENT_TYPE)
+    assert read_plain_activity(unusual, USAGE_FEED) is None
 
 
 def test_what_has_no_headers_is_read_all_the_same() -> None:
     """As by the reader of everything: many producers send none."""
-    bare = record(USAGE.encode())
-    assert read_plain_activity(bare) == read_record(bare)
+    activity = read_plain_activity(record(USAGE.encode()), USAGE_FEED)
+    assert activity is not None
+    assert activity.content == read_in_full(record(USAGE.encode()), USAGE_FEED)
+
+
+TIMES = [
+    "2026-11-22T18:15:15.1234567Z",
+    "2026-11-22T18:15:15.12345678901Z",
+    "2026-11-22T18:15:15.123456Z",
+    "2026-11-22t18:15:15z",
+    "2026-11-22 18:15:15Z",
+    "2026-11-22T18:15:15+00:00",
+    "2026-11-22T18:15:15-00:00",
+    "2026-11-22T18:15:15.5-00:00",
+    "2026-11-22T18:15:15.5+01:00",
+    "2026-11-22T18:15:15+0100",
+    "2026-11-22T23:59:60Z",
+    "2026-11-22T24:00:00Z",
+    "2026-11-22T18:15:15,5Z",
+    "2026-11-22T18:15:15.Z",
+    "2026-11-22T18:15Z",
+    "2026-W47-7T18:15:15Z",
+    "20261122T181515.5Z",
+    "2026-02-29T18:15:15Z",
+    "1969-12-31T23:59:59Z",
+    "1970-01-01T00:00:00Z",
+    "8999-12-31T23:59:59Z",
+    "9000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00Z",
+    "2026-11-22T18:15:15",
+    "1763835315",
+    "",
+]
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_each_form_of_a_time_is_read_as_by_the_reader_of_everything(time: str) -> None:
+    """Or left to it: msgspec rounds digits beyond the microsecond, and keeps other zones."""
+    text = json.dumps(an_event("usage.api_requests", time=time)).encode()
+    # Received so late that no time is cut.
+    given = invariant.record(text, recorded_at=FAR_FUTURE, received_at=FAR_FUTURE)
+    invariant.check(given, USAGE_FEED)
 
 
 @pytest.mark.parametrize("header", [("content-type", b"application/json"), ("ce_id", b"1")])
 def test_what_says_that_it_is_something_else_is_left(header: tuple[str, bytes]) -> None:
     """Guessing is the other reader's."""
-    assert read_plain_activity(record(USAGE.encode(), header)) is None
+    assert read_plain_activity(record(USAGE.encode(), header), USAGE_FEED) is None
 
 
 TEXTS = st.text(st.characters(codec=None), max_size=4) | st.sampled_from(["worker", "x" * 300])

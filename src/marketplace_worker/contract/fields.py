@@ -24,7 +24,9 @@ FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
 """Later times are read as this one.  The year 9999 often means "for ever", and adding a timeline to
 it would overflow."""
 
-_EARLIEST_YEAR = 1970
+YEAR_MIN = 1970
+"""Times before it are refused: the zero of somebody's clock."""
+
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
     r"([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
@@ -74,7 +76,7 @@ def read_time(value: object) -> datetime:
         moment = datetime.fromisoformat(value.upper())
     except ValueError:
         raise PydanticCustomError("time", "must be a time that the calendar has") from None
-    if moment.year < _EARLIEST_YEAR:
+    if moment.year < YEAR_MIN:
         raise PydanticCustomError("time", "must not be before 1970")
     return FAR_FUTURE if moment.year >= FAR_FUTURE.year else moment.astimezone(UTC)
 

@@ -4,17 +4,20 @@ Activity of an organization that watches it is also decided on, fact by fact.  T
 what is only counted from what is also decided on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Self
 
 from msgspec import Struct
 
 from marketplace_worker.contract.feeds import Feed, activity_feed
+from marketplace_worker.contract.plain_activity import PlainActivity
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.errors import Malformed
-from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, Fact, LoggedIn
+from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.lifecycle.inactivity import DayRange
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 from marketplace_worker.record import Record
@@ -32,6 +35,13 @@ class ParsedPart(Struct, frozen=True):
     trace: Trace | None = None
 
 
+Part = ParsedPart | PlainActivity
+"""Plain activity is its record's only part; it becomes a fact only where it is decided on."""
+
+
+MomentsByPartition = defaultdict[int, list[datetime]]
+
+
 class StartedWatching(Exception):
     """Organizations began to watch their activity while it was counted: apply the batch again."""
 
@@ -40,22 +50,24 @@ class StartedWatching(Exception):
 class ActivityCounting:
     """The activity of one batch; lives as long as its transaction.
 
-    `watching`: the organizations that watched their activity when the batch began.  `duplicates`:
-    how many records were counted before.  Parts are identified by their index in the batch.
+    `watching`: the organizations that watched their activity when the batch began.  `count`,
+    `duplicates`: how many parts are counted now, and how many were before.  Parts are identified by
+    their index in the batch.
     """
 
     progress: dict[TopicPartition, ReadProgress] = field(default_factory=dict)
     watching: set[OrganizationId] = field(default_factory=set)
+    count: int = 0
     duplicates: int = 0
-    _indexes: set[int] = field(default_factory=set)
     _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, ActivityCounts] = field(default_factory=dict)
-    _heard: dict[FeedDay, DayRange] = field(default_factory=dict)
-    _records: dict[FeedDay, int] = field(default_factory=dict)
+    _logins_at: MomentsByPartition = field(default_factory=lambda: defaultdict(list))
+    _requests_at: MomentsByPartition = field(default_factory=lambda: defaultdict(list))
+    _came_at: dict[tuple[ActivityFeed, int], list[datetime]] = field(default_factory=dict)
 
     @classmethod
     async def begin(
-        cls, conn: Connection, parts: Sequence[ParsedPart], feeds: Mapping[str, Feed]
+        cls, conn: Connection, parts: Sequence[Part], feeds: Mapping[str, Feed]
     ) -> "ActivityCounting":
         """Find what was not counted before, and who watches.
 
@@ -67,32 +79,36 @@ class ActivityCounting:
         """
         partitions = {(each.record.topic, each.record.partition) for each in parts}
         counting = cls(await activity.lock_progress(conn, partitions))
+        came_at = counting._came_lists(partitions, feeds)
         current: Record | None = None
         fresh = False
         for index, each in enumerate(parts):
             record = each.record
             if record is not current:
                 current = record
-                fresh = counting.progress[record.topic, record.partition].advance(record)
-                if fresh and (feed := activity_feed(record.topic, feeds)) is not None:
-                    counting._came(feed, record)
-            counting._read(index, each, fresh=fresh)
+                partition = record.topic, record.partition
+                fresh = counting.progress[partition].advance(record)
+                if fresh and partition in came_at:
+                    came_at[partition].append(record.latest_event_time)
+            if fresh:
+                counting._add(each)
+            else:
+                counting._pass(index, each)
         return await counting._watched(conn)
 
     @classmethod
     async def of_dead_letters(
-        cls, conn: Connection, parts: Sequence[ParsedPart], counted: AbstractSet[Record]
+        cls, conn: Connection, parts: Sequence[Part], counted: AbstractSet[Record]
     ) -> "ActivityCounting":
         """Of records that are locked as dead letters: what is not among the `counted` is counted
         now, wherever it stands.
         """
         counting = cls()
         for index, each in enumerate(parts):
-            if isinstance(each.content, LoggedIn | ApiRequested):
-                if each.record in counted:
-                    counting.duplicates += 1
-                else:
-                    counting._add(index, each.record, each.content)
+            if each.record not in counted:
+                counting._add(each)
+            elif is_activity(each):
+                counting._pass(index, each)
         return await counting._watched(conn)
 
     @property
@@ -100,17 +116,8 @@ class ActivityCounting:
         """The organizations whose activity is counted."""
         return self._counted.keys()
 
-    @property
-    def count(self) -> int:
-        """How many records are counted."""
-        return len(self._indexes)
-
-    def holds(self, index: int) -> bool:
-        """Whether the part at this index is counted now, and was not before."""
-        return index in self._indexes
-
     def passed(self, index: int) -> bool:
-        """Whether the refused part at this index was read before, and counted or refused then."""
+        """Whether the part at this index was read before, and counted or refused then."""
         return index in self._passed
 
     async def write(self, conn: Connection, locked: AbstractSet[OrganizationId]) -> None:
@@ -124,12 +131,12 @@ class ActivityCounting:
         """
         if self._counted:
             await activity.count(conn, self._counted.values())
-        if self._heard:
-            await activity.save_feed_days(conn, self._heard)
+        if days := self._feed_days():
+            await activity.save_feed_days(conn, days)
         if self._counted and await organizations.watching(conn, self.organizations - locked):
             raise StartedWatching
-        if self._records:
-            await possible_use.count(conn, self._records)
+        if came := self._topic_days():
+            await possible_use.count(conn, came)
         if self.progress:
             await activity.save_progress(conn, self.progress)
 
@@ -141,34 +148,74 @@ class ActivityCounting:
             self.watching = await organizations.watching(conn, self.organizations)
         return self
 
-    def _came(self, feed: ActivityFeed, record: Record) -> None:
-        day = (feed, record.latest_event_time.date(), record.partition)
-        self._records[day] = self._records.get(day, 0) + 1
+    def _came_lists(
+        self, partitions: AbstractSet[TopicPartition], feeds: Mapping[str, Feed]
+    ) -> Mapping[TopicPartition, list[datetime]]:
+        """Empty lists for the times of the records of each partition of an activity feed."""
+        lists = {}
+        for topic, partition in partitions:
+            if (feed := activity_feed(topic, feeds)) is not None:
+                lists[topic, partition] = self._came_at[feed, partition] = []
+        return lists
 
-    def _read(self, index: int, parsed: ParsedPart, *, fresh: bool) -> None:
-        match parsed.content:
-            case LoggedIn() | ApiRequested() as heard:
-                if fresh:
-                    self._add(index, parsed.record, heard)
-                else:
-                    self.duplicates += 1
-            case Malformed():
-                if not fresh:
-                    self._passed.add(index)
-            case _:
-                pass
+    def _pass(self, index: int, part: Part) -> None:
+        self._passed.add(index)
+        self.duplicates += is_activity(part)
 
-    def _add(self, index: int, record: Record, heard: ActivityFact) -> None:
-        self._indexes.add(index)
-        at = heard.occurred_at
-        counted = self._counted.get(heard.organization)
+    def _add(self, part: Part) -> None:
+        if isinstance(part, PlainActivity):
+            organization, at, requests = part.organization, part.occurred_at, part.requests
+        else:
+            heard = part.content
+            if not isinstance(heard, LoggedIn | ApiRequested):
+                return
+            organization, at = heard.organization, heard.occurred_at
+            requests = heard.requests if isinstance(heard, ApiRequested) else None
+        self.count += 1
+        counted = self._counted.get(organization)
         if counted is None:
-            counted = self._counted[heard.organization] = ActivityCounts(heard.organization)
-        match heard:
-            case LoggedIn():
-                counted.add_login(at)
-            case ApiRequested(requests=requests):
-                counted.add_requests(at, requests)
-        day = (heard.feed, at.date(), record.partition)
-        before = self._heard.get(day)
-        self._heard[day] = before.including(at) if before else DayRange(at, at)
+            counted = self._counted[organization] = ActivityCounts(organization)
+        if requests is None:
+            counted.add_login(at)
+            self._logins_at[part.record.partition].append(at)
+        else:
+            counted.add_requests(at, requests)
+            self._requests_at[part.record.partition].append(at)
+
+    def _feed_days(self) -> dict[FeedDay, DayRange]:
+        """The first and the last event of each feed, UTC day and partition."""
+        feeds = (
+            (ActivityFeed.LOGINS, self._logins_at),
+            (ActivityFeed.API_REQUESTS, self._requests_at),
+        )
+        return {
+            (feed, day, partition): DayRange(min(of_day), max(of_day))
+            for feed, partitions in feeds
+            for partition, moments in partitions.items()
+            for day, of_day in _by_day(moments)
+        }
+
+    def _topic_days(self) -> dict[FeedDay, int]:
+        """How many records of each feed, UTC day and partition came."""
+        return {
+            (feed, day, partition): len(of_day)
+            for (feed, partition), moments in self._came_at.items()
+            for day, of_day in _by_day(moments)
+        }
+
+
+def is_activity(part: Part) -> bool:
+    """Whether it is a login or API usage."""
+    return isinstance(part, PlainActivity) or isinstance(part.content, LoggedIn | ApiRequested)
+
+
+def _by_day(moments: Sequence[datetime]) -> Iterable[tuple[date, Sequence[datetime]]]:
+    """Nearly always all of one day, which is seen without looking at each."""
+    if not moments:
+        return ()
+    if (day := min(moments).date()) == max(moments).date():
+        return ((day, moments),)
+    days = defaultdict(list)
+    for each in moments:
+        days[each.date()].append(each)
+    return days.items()

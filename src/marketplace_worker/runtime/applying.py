@@ -16,6 +16,8 @@ import structlog
 
 from marketplace_worker.contract.feeds import activity_feed
 from marketplace_worker.contract.inbound import organization_of_key
+from marketplace_worker.contract.plain_activity import PlainActivity, read_plain_activity
+from marketplace_worker.contract.tracing import trace_of
 from marketplace_worker.documents import is_contradicted
 from marketplace_worker.errors import Malformed, Unavailable
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
@@ -25,6 +27,7 @@ from marketplace_worker.record import MESSAGE_BYTES_MAX, Outgoing, Record
 from marketplace_worker.runtime.activity_counting import (
     ActivityCounting,
     ParsedPart,
+    Part,
     StartedWatching,
 )
 from marketplace_worker.runtime.log_lines import log_contradictions
@@ -34,7 +37,7 @@ from marketplace_worker.store import dead_letters, journal, outbox, possible_use
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.dead_letters import RefusedPart
 from marketplace_worker.store.possible_use import UnreadableRecord
-from marketplace_worker.translate import translate_traced
+from marketplace_worker.translate import translate_in_full
 
 ID_BYTES_MAX = 1_024
 """A longer key is no organization's id."""
@@ -68,15 +71,20 @@ T = TypeVar("T")
 class ParsedBatch:
     """The parts of some records, in order."""
 
-    parts: Sequence[ParsedPart]
+    parts: Sequence[Part]
 
     @property
     def refused(self) -> list[RefusedPart]:
         """The parts that could not be parsed."""
+        return [RefusedPart(each.record, each.part, refusal) for _, each, refusal in self.refusals]
+
+    @property
+    def refusals(self) -> list[tuple[int, ParsedPart, Malformed]]:
+        """The same parts, each with its index."""
         return [
-            RefusedPart(s.record, s.part, s.content)
-            for s in self.parts
-            if isinstance(s.content, Malformed)
+            (index, each, each.content)
+            for index, each in enumerate(self.parts)
+            if isinstance(each, ParsedPart) and isinstance(each.content, Malformed)
         ]
 
 
@@ -91,15 +99,18 @@ async def parse_batch(records: Sequence[Record], worker: Worker) -> ParsedBatch:
 
 def read(records: Iterable[Record], worker: Worker) -> ParsedBatch:
     """Parse every record into its parts; a value may hold several."""
-    return ParsedBatch(
-        [
-            ParsedPart(record, part, each.what, each.trace)
-            for record in records
-            for part, each in enumerate(
-                translate_traced(record, worker.feeds[record.topic], worker.hash_email)
+    parts: list[Part] = []
+    for record in records:
+        feed = worker.feeds[record.topic]
+        if activity := read_plain_activity(record, feed):
+            parts.append(activity)
+        else:
+            translated = translate_in_full(record, feed, worker.hash_email)
+            parts += (
+                ParsedPart(record, part, each.what, each.trace)
+                for part, each in enumerate(translated)
             )
-        ]
-    )
+    return ParsedBatch(parts)
 
 
 def failed_record(record: Record, bug: Exception) -> ParsedBatch:
@@ -150,8 +161,9 @@ async def apply_batch(
         StartedWatching: the transaction must be taken again, for activity was counted that an
             organization had begun to watch.
     """
-    scope = scope_of(_named(batch, counting))
+    scope = scope_of(fact for _, fact in _decided_on(batch, counting, counting.watching))
     loaded = await working_set.lock_for(conn, scope, counting.organizations)
+    # What was locked may begin to watch its activity within the batch.
     decided_on = _decided_on(batch, counting, loaded.locked)
     known = await journal.known(conn, {fact.identity for _, fact in decided_on})
     unit = await UnitOfWork.begin(conn, loaded, worker)
@@ -163,9 +175,8 @@ async def apply_batch(
     taken.contradictions = await _contradictions(conn, repeated)
     await counting.write(conn, loaded.locked)
     refused = [
-        RefusedPart(parsed.record, parsed.part, parsed.content, counted=counting.passed(index))
-        for index, parsed in enumerate(batch.parts)
-        if isinstance(parsed.content, Malformed)
+        RefusedPart(each.record, each.part, refusal, counted=counting.passed(index))
+        for index, each, refusal in batch.refusals
     ]
     taken.refused = await _refuse(conn, refused, unit.now, worker)
     unreadable = _unreadable(taken.refused, worker)
@@ -188,32 +199,27 @@ async def retry_while_watched(work: Callable[[], Awaitable[T]]) -> T:
     raise Unavailable("organizations begin to watch their activity faster than it is counted")
 
 
-def _named(batch: ParsedBatch, counting: ActivityCounting) -> Iterable[Fact]:
-    """The facts, and the activity that organizations watch: the organizations to lock."""
-    for index, parsed in enumerate(batch.parts):
-        match parsed.content:
-            case LoggedIn() | ApiRequested() as heard:
-                if heard.organization in counting.watching and counting.holds(index):
-                    yield heard
-            case Malformed():
-                pass
-            case fact:
-                yield fact
-
-
 def _decided_on(
-    batch: ParsedBatch, counting: ActivityCounting, locked: AbstractSet[OrganizationId]
+    batch: ParsedBatch, counting: ActivityCounting, watching: AbstractSet[OrganizationId]
 ) -> Sequence[tuple[ParsedPart, Fact]]:
-    """The facts, and the activity of locked organizations, which may begin to watch it."""
-    return [
-        (parsed, parsed.content)
-        for index, parsed in enumerate(batch.parts)
-        if not isinstance(parsed.content, Malformed)
-        and (
-            not isinstance(parsed.content, LoggedIn | ApiRequested)
-            or (parsed.content.organization in locked and counting.holds(index))
-        )
-    ]
+    """The facts, and of the activity that is counted now that of these organizations."""
+    decided_on: list[tuple[ParsedPart, Fact]] = []
+    for index, each in enumerate(batch.parts):
+        if isinstance(each, PlainActivity):
+            if each.organization not in watching:
+                continue
+            part = ParsedPart(each.record, 0, each.content, trace_of(each.record))
+        else:
+            part = each
+        match part.content:
+            case Malformed():
+                continue
+            case LoggedIn() | ApiRequested() as heard:
+                if heard.organization in watching and not counting.passed(index):
+                    decided_on.append((part, heard))
+            case fact:
+                decided_on.append((part, fact))
+    return decided_on
 
 
 async def _decide(

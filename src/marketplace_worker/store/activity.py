@@ -4,10 +4,11 @@ The SQL is in activity.sql.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import asyncpg
+from msgspec import Struct
 
 from marketplace_worker.lifecycle.inactivity import (
     LOGINS_KEPT,
@@ -31,16 +32,18 @@ FeedDay = tuple[ActivityFeed, date, int]
 """A feed, a UTC day and a partition."""
 
 
-@dataclass(slots=True)
-class ActivityCounts:
-    """The activity of one organization in one batch."""
+class ActivityCounts(Struct):
+    """The activity of one organization in one batch.
+
+    A Struct of msgspec, not a dataclass: most organizations of a batch have one event in it.
+    """
 
     organization: OrganizationId
     last_login_at: datetime | None = None
     last_request_at: datetime | None = None
     logins: int = 0
     requests: int = 0
-    login_days: dict[date, DayRange] = field(default_factory=dict)
+    login_days: dict[date, DayRange] = {}
 
     def add_login(self, at: datetime) -> None:
         """Count a login."""
