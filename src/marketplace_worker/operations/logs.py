@@ -6,6 +6,7 @@ Lines of libraries, which use the standard logging, look the same; only this mod
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import Literal, TextIO
 
 import structlog
@@ -33,22 +34,18 @@ def set_up_logs(stream: TextIO | LineWriter, level: Level = "info") -> None:
         level: the least important lines of ours; of libraries there are warnings and errors.
     """
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
     ]
     rendered = _rendered(stream)
-    least = logging.getLevelNamesMapping()[level.upper()]
+    ours = _Lines(stream)
     structlog.configure(
         processors=[*shared, *rendered],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *_: ours,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
-    # What structlog rendered only has to be written; its formatter would cost two thirds more.
-    ours = _Handler(stream)
-    _log_through(logging.getLogger("marketplace_worker"), ours, least)
-    theirs = _Handler(stream)
+    theirs = logging.StreamHandler(ours)
     theirs.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_library_line, *shared],
@@ -56,29 +53,39 @@ def set_up_logs(stream: TextIO | LineWriter, level: Level = "info") -> None:
         )
     )
     theirs.addFilter(_RateLimit())
-    _log_through(logging.getLogger(), theirs, LIBRARY_LEVEL)
-    logging.getLogger("marketplace_worker").propagate = False
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(theirs)
+    root.setLevel(LIBRARY_LEVEL)
     logging.captureWarnings(capture=True)
 
 
-class _Handler(logging.StreamHandler[TextIO | LineWriter]):
-    """Says how many lines were dropped, once there is room again."""
+class _Lines:
+    """Writes rendered lines to a stream, and how many were dropped, once there is room again.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line."""
-        super().emit(record)
-        if isinstance(self.stream, LineWriter):
-            dropped = self.stream.dropped_before()
+    structlog calls the method of the line's level.  Its lines do not go through the standard
+    logging, which would cost as much as all the rest of a line.
+    """
+
+    def __init__(self, stream: TextIO | LineWriter) -> None:
+        self._stream = stream
+
+    def info(self, line: str) -> None:
+        """Write a line of ours."""
+        self.write(f"{line}\n")
+
+    debug = warning = error = critical = info
+
+    def write(self, text: str) -> None:
+        """Write a line; where nobody reads any more it is lost."""
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._stream.write(text)
+            self._stream.flush()
+        if isinstance(self._stream, LineWriter):
+            dropped = self._stream.dropped_before()
             if dropped:
                 structlog.get_logger(__name__).error("log_lines_dropped", lines=dropped)
-
-
-def _log_through(logger: logging.Logger, handler: logging.Handler, level: int) -> None:
-    """Through this handler alone, from this level on."""
-    for old in logger.handlers[:]:
-        logger.removeHandler(old)
-    logger.addHandler(handler)
-    logger.setLevel(level)
 
 
 def _rendered(stream: TextIO | LineWriter) -> list[Processor]:

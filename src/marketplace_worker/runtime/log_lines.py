@@ -105,7 +105,11 @@ def _log_reinstatement(event: Event, details: ReinstatementDetails) -> None:
 
 
 def _log_transition(event: Event, standing: Standing, kinds: Sequence[EventKind]) -> None:
-    line = log.bind(
+    unknown = event.kind is EventKind.CANCELED and standing.plan_type is None
+    write = log.warning if unknown else log.info
+    odd = {"odd": "plan type unknown: the longest timeline"} if unknown else {}
+    write(
+        "organization_moved",
         organization=standing.organization,
         state_before=standing.previous_state,
         state=standing.state,
@@ -118,11 +122,8 @@ def _log_transition(event: Event, standing: Standing, kinds: Sequence[EventKind]
         correlation_id=event.correlation_id,
         policy_version=standing.policy_version,
         events=kinds,
+        **odd,
     )
-    if event.kind is EventKind.CANCELED and standing.plan_type is None:
-        line.warning("organization_moved", odd="plan type unknown: the longest timeline")
-    else:
-        line.info("organization_moved")
 
 
 def _by_transition(events: Iterable[Event]) -> Mapping[object, Sequence[EventKind]]:
