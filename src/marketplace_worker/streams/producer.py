@@ -29,6 +29,7 @@ from marketplace_worker.record import Outgoing
 from marketplace_worker.settings import Kafka, Relay
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.streams.connection_errors import connection_error
+from marketplace_worker.streams.mends import compression
 from marketplace_worker.streams.mends.stopping import abandon
 from marketplace_worker.streams.rights import Operation, explained
 from marketplace_worker.streams.security import METADATA_AGE_MS, client_arguments
@@ -226,6 +227,7 @@ async def _connected(kafka: Kafka, relay: Relay, batch_bytes_max: int) -> AIOKaf
 def _producer(
     kafka: Kafka, relay: Relay, batch_bytes_max: int, *, enable_idempotence: bool
 ) -> AIOKafkaProducer:
+    compression.install()
     return AIOKafkaProducer(
         **client_arguments(kafka),
         metadata_max_age_ms=METADATA_AGE_MS,

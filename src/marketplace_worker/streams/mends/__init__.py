@@ -6,6 +6,7 @@ removed.  `membership.py` beside this package reads aiokafka's internal state, a
 | module | corrects |
 |---|---|
 | `connections` | credentials that rotate, connections that break, refused tokens, created topics |
+| `compression` | gzip at its slowest level |
 | `record_batches`, `decompression` | batches that aiokafka cannot read, or that are too large |
 | `partition_state` | positions that are reset without notice |
 | `batch_message` | a commit that blocks, a nack that fails |
