@@ -38,17 +38,29 @@ class DecisionRow:
 
 async def append(conn: Connection, decided: Sequence[DecisionRow], *, decided_at: datetime) -> None:
     """Append decisions, in the given order."""
-    await conn.execute(
-        SQL["append"],
-        [each.cause.source for each in decided],
-        [each.cause.id for each in decided],
-        [each.organization for each in decided],
-        [each.state_before and each.state_before.value for each in decided],
-        [each.state and each.state.value for each in decided],
-        [each.policy_version for each in decided],
-        [events_to_json(each.events) for each in decided],
-        decided_at,
+    await conn.copy_records_to_table(
+        "decisions",
+        columns=_COLUMNS,
+        records=[
+            (
+                each.cause.source,
+                each.cause.id,
+                each.organization,
+                each.state_before and each.state_before.value,
+                each.state and each.state.value,
+                each.policy_version,
+                events_to_json(each.events),
+                decided_at,
+            )
+            for each in decided
+        ],
     )
+
+
+_COLUMNS = (
+    "source", "message_id", "organization_id", "state_before", "state", "policy_version",
+    "events", "decided_at",
+)  # fmt: skip
 
 
 async def canceled_since(conn: Connection, since: datetime, *, until: datetime) -> int:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 
 import asyncpg
@@ -99,25 +100,40 @@ async def append(
     """Append facts, in the given order; the caller has locked their subjects."""
     rows = [_row(entry, decided_at, policy_version) for entry in entries]
     seals = _seals(rows, await heads(conn, {row.chain for row in rows if row.chain is not None}))
-    await conn.execute(
-        SQL["append"],
-        [row.source for row in rows],
-        [row.message_id for row in rows],
-        [row.kind for row in rows],
-        [row.organization for row in rows],
-        [row.marketplace for row in rows],
-        [row.subscription_id for row in rows],
-        [entry.fact.occurred_at for entry in entries],
-        [row.outcome for row in rows],
-        [row.position for row in rows],
-        [None if entry.is_late else row.fact for entry, row in zip(entries, rows, strict=True)],
-        [row.readings for row in rows],
-        [None if entry.is_late else each.salt for entry, each in zip(entries, seals, strict=True)],
-        [each.content_hash for each in seals],
-        [each.previous_hash for each in seals],
-        [each.hash for each in seals],
+    await conn.copy_records_to_table(
+        "journal", columns=_COLUMNS, records=map(_columns, entries, rows, seals, repeat(decided_at))
+    )
+
+
+_COLUMNS = (
+    "source", "message_id", "kind", "organization_id", "marketplace", "subscription_id",
+    "occurred_at", "outcome", "position", "fact", "readings", "salt", "content_hash",
+    "previous_hash", "hash", "decided_at", "policy_version",
+)  # fmt: skip
+
+
+def _columns(
+    entry: Entry, row: JournalRow, sealed: Seal, decided_at: datetime
+) -> tuple[object, ...]:
+    """The values of a row, in the order of `_COLUMNS`."""
+    return (
+        row.source,
+        row.message_id,
+        row.kind,
+        row.organization,
+        row.marketplace,
+        row.subscription_id,
+        entry.fact.occurred_at,
+        row.outcome,
+        row.position,
+        None if entry.is_late else row.fact,
+        row.readings,
+        None if entry.is_late else sealed.salt,
+        sealed.content_hash,
+        sealed.previous_hash,
+        sealed.hash,
         decided_at,
-        policy_version,
+        row.policy_version,
     )
 
 

@@ -49,31 +49,6 @@ SELECT marketplace, subscription_id, coalesce(
 )
 FROM unnest($2::text[], $3::text[]) AS chain (marketplace, subscription_id);
 
--- name: append
--- Inserts rows in the given order.
--- $1 sources text[].  $2 message_ids text[].  $3 kinds text[].  $4 organization_ids text[].
--- $5 marketplaces text[].  $6 subscription_ids text[].  $7 occurred_at timestamptz[].
--- $8 outcomes text[].  $9 positions text[].  $10 facts text[].  $11 readings text[].
--- $12 salts bytea[].  $13 content_hashes bytea[].  $14 previous_hashes bytea[].  $15 hashes bytea[].
--- $16 decided_at timestamptz.  $17 policy_version text
-INSERT INTO journal (
-    source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
-    outcome, position, fact, readings, salt, content_hash, previous_hash, hash, decided_at,
-    policy_version
-)
-SELECT
-    source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
-    outcome, position, fact::json, readings::json, salt, content_hash, previous_hash, hash, $16, $17
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-    $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::bytea[], $14::bytea[],
-    $15::bytea[]
-) WITH ORDINALITY AS new (
-    source, message_id, kind, organization_id, marketplace, subscription_id, occurred_at,
-    outcome, position, fact, readings, salt, content_hash, previous_hash, hash, place
-)
-ORDER BY place;
-
 -- name: holds_ended
 -- Holds placed by Support that expire after a moment and are not in force, though nobody released
 -- or replaced them.  Reads the whole journal; only for a rare command of operators.

@@ -63,14 +63,21 @@ async def append(conn: Connection, messages: Sequence[Outgoing], *, written_at: 
     """
     for message in messages:
         assert message.size_bytes <= MESSAGE_BYTES_MAX, f"too large for {message.topic}"
-    await conn.execute(
-        SQL["append"],
-        [crc32(message.key or b"") % SHARDS for message in messages],
-        [message.topic for message in messages],
-        [message.key for message in messages],
-        [message.value for message in messages],
-        [headers_to_json(message.headers) for message in messages],
-        written_at,
+    headers = {each: headers_to_json(each) for each in {message.headers for message in messages}}
+    await conn.copy_records_to_table(
+        "outbox",
+        columns=("shard", "topic", "key", "value", "headers", "written_at"),
+        records=[
+            (
+                crc32(message.key or b"") % SHARDS,
+                message.topic,
+                message.key,
+                message.value,
+                headers[message.headers],
+                written_at,
+            )
+            for message in messages
+        ],
     )
 
 
@@ -118,10 +125,7 @@ async def next_batch(
     known = shards if len(rows) < limit else lowest.keys()
     for shard in known:
         floors.keep(seen, topic, shard, lowest.get(shard))
-    return OutboxBatch(
-        [Unsent(row["id"], _message(row)) for row in rows if not row["behind"]],
-        [row["id"] for row in rows if row["behind"]],
-    )
+    return _batch(rows)
 
 
 async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: int) -> OutboxBatch:
@@ -129,11 +133,7 @@ async def due(conn: Connection, topic: str, shards: Sequence[int], *, of_each: i
 
     Only the leader of the shards may call it.
     """
-    rows = await conn.fetch(SQL["due"], topic, shards, of_each)
-    return OutboxBatch(
-        [Unsent(row["id"], _message(row), row["refusals"]) for row in rows if not row["behind"]],
-        [row["id"] for row in rows if row["behind"]],
-    )
+    return _batch(await conn.fetch(SQL["due"], topic, shards, of_each))
 
 
 async def hold(conn: Connection, refused: Collection[tuple[Unsent, float]]) -> None:
@@ -156,9 +156,21 @@ async def release(conn: Connection, ids: Collection[int]) -> None:
     await conn.execute(SQL["release"], list(ids))
 
 
-def _message(row: asyncpg.Record) -> Outgoing:
-    headers = headers_from_json(row["headers"])
-    return Outgoing(row["topic"], row["key"], row["value"], headers)
+def _batch(rows: Sequence[asyncpg.Record]) -> OutboxBatch:
+    # Most messages have the same headers, and need only be read once.
+    headers = {text: headers_from_json(text) for text in {row["headers"] for row in rows}}
+    return OutboxBatch(
+        [
+            Unsent(
+                row["id"],
+                Outgoing(row["topic"], row["key"], row["value"], headers[row["headers"]]),
+                row["refusals"],
+            )
+            for row in rows
+            if not row["behind"]
+        ],
+        [row["id"] for row in rows if row["behind"]],
+    )
 
 
 async def forget(conn: Connection, ids: Collection[int]) -> None:

@@ -3,16 +3,6 @@
 -- A message is either in line (held_until is null) or held: Kafka refused it or an earlier message
 -- of its key.  A held message never returns to the line; `due` selects it for sending.
 
--- name: append
--- Inserts rows in the given order.
--- $1 shards smallint[].  $2 topics text[].  $3 keys bytea[].  $4 values bytea[].
--- $5 headers text[].  $6 written_at timestamptz
-INSERT INTO outbox (shard, topic, key, value, headers, written_at)
-SELECT shard, topic, key, value, headers::json, $6
-FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::text[])
-    WITH ORDINALITY AS new (shard, topic, key, value, headers, place)
-ORDER BY place;
-
 -- name: topics
 -- The topics of all messages in line; a skip scan of outbox_in_line.
 WITH RECURSIVE topics (topic) AS (
@@ -106,13 +96,13 @@ FROM (
 -- The three columns are compared as one row, so that Postgres uses the index on exactly these.
 -- $1 topic text.  $2 shards smallint[].  $3 floors bigint[], of each: no id below is in line.
 -- $4 limit bigint, for each shard.  $5 limit bigint, for all: the oldest
-SELECT unsent.id, unsent.shard, topic, key, value, headers, EXISTS (
+SELECT unsent.id, unsent.shard, topic, key, value, headers, refusals, EXISTS (
     SELECT FROM outbox AS held
     WHERE held.topic = $1 AND sha256(held.key) = sha256(unsent.key) AND held.held_until IS NOT NULL
 ) AS behind
 FROM unnest($2::smallint[], $3::bigint[]) AS led (shard, floor)
 CROSS JOIN LATERAL (
-    SELECT id, outbox.shard, topic, key, value, headers
+    SELECT id, outbox.shard, topic, key, value, headers, refusals
     FROM outbox
     WHERE (topic, outbox.shard, id) >= ($1, led.shard, led.floor)
         AND (topic, outbox.shard, id) < ($1, (led.shard + 1)::smallint, 0::bigint)
