@@ -65,7 +65,7 @@ DOCUMENTS = _repeated('"{}"')
 FACTS = {
     "journal.known": Asked((AWS, _keys("m-")), BATCH, index_only=True),
     "journal.heads": Asked((ORGANIZATIONS, AWS, AGREEMENTS), 3 * BATCH),
-    "organizations.ensure": Asked((NEW_ORGANIZATIONS, DOCUMENTS), BATCH),
+    "organizations.ensure": Asked((NEW_ORGANIZATIONS, "{}"), BATCH),
     "organizations.lock": Asked((ORGANIZATIONS,), BATCH),
     "organizations.read": Asked((ORGANIZATIONS,), BATCH),
     "organizations.save": Asked(
@@ -78,7 +78,7 @@ FACTS = {
     "organizations.meeting": Asked(
         ("{email-77,email-78}", "{org-77}", "{email-79}"), 5
     ),
-    "subscriptions.ensure": Asked((AWS, _keys("new-"), DOCUMENTS), BATCH),
+    "subscriptions.ensure": Asked((AWS, _keys("new-"), "{}"), BATCH),
     "subscriptions.family": Asked(
         (AWS, AGREEMENTS, AWS, _keys("account-"), AWS, AGREEMENTS, AWS, _keys("account-")),
         30 * BATCH,

@@ -205,7 +205,7 @@ class UnitOfWork:
     async def write(self, conn: Connection, topics: OutboundTopics) -> None:
         """Write state, journal, history and outbox, in the caller's transaction."""
         messages = [*self._lifecycle_messages(topics), *self._snapshot_messages(topics)]
-        changed = [self.fleet.organization(each) for each in self._due_at]
+        changed = [self._changed(each) for each in self._due_at]
         await working_set.save(conn, list(self._subscriptions.values()), changed, self._due_at)
         await self._record_crowded(conn)
         if self._safeguards_changed:
@@ -221,6 +221,14 @@ class UnitOfWork:
                 self._mass_cancellation = await self.alarm.check(conn, guard, now=self.now)
         if messages:
             await outbox.append(conn, messages, written_at=self.now)
+
+    def _changed(self, id_: OrganizationId) -> Organization:
+        """An organization as it is stored: its revision is that of its newest snapshot."""
+        organization = self.fleet.organization(id_)
+        if id_ not in self._snapshots:
+            return organization
+        shown, _ = self._snapshots[id_]
+        return replace(organization, revision=shown.revision)
 
     async def _save_late(self, conn: Connection) -> None:
         """Let folding begin anew for subscriptions whose news is not kept: nobody's decisions read
@@ -258,9 +266,7 @@ class UnitOfWork:
         is erased is shown no more.
         """
         for id_, (shown, trace) in self._snapshots.items():
-            organization = replace(self.fleet.organization(id_), revision=shown.revision)
-            self.fleet.put(organization)
-            if organization.erased_at is not None:
+            if self.fleet.organization(id_).erased_at is not None:
                 yield Outgoing(topics.state, id_.encode(), value=None)
             else:
                 yield Outgoing(topics.state, id_.encode(), encode_snapshot(shown, trace), _HEADERS)

@@ -20,6 +20,9 @@ COLUMNS = (
 )  # fmt: skip
 """The columns besides the document, in the order of `save`."""
 
+_BLANK = organization_to_json(Organization(OrganizationId("")))
+"""The document of an organization that was never heard of, but for its id."""
+
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:
     """Lock organizations until the transaction ends, and read them; unknown ones get a row.
@@ -27,8 +30,7 @@ async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Or
     The rows are locked in the order of their ids, so that two transactions cannot deadlock here.
     """
     in_order = sorted(ids)
-    blank = [organization_to_json(Organization(each)) for each in in_order]
-    await conn.execute(SQL["ensure"], in_order, blank)
+    await conn.execute(SQL["ensure"], in_order, _BLANK)
     rows = await conn.fetch(SQL["lock"], in_order)
     return [organization_from_json(row["document"]) for row in rows]
 

@@ -2,11 +2,16 @@
 -- Every statement locks its rows in the order of organization_id.
 
 -- name: ensure
--- Inserts missing rows, so that there is a row to lock.
--- $1 organization_ids text[], sorted.  $2 documents text[]
+-- Inserts missing rows, so that there is a row to lock.  Most are known, and no document is built
+-- for these; a row that another transaction inserts meanwhile is a conflict.
+-- $1 organization_ids text[], sorted.  $2 document text, of a new one; its id is replaced
 INSERT INTO organizations (organization_id, document, state, sequence)
-SELECT organization_id, document::jsonb, 'active', 0
-FROM unnest($1::text[], $2::text[]) AS new (organization_id, document)
+SELECT organization_id, jsonb_set($2::text::jsonb, '{id}', to_jsonb(organization_id)), 'active', 0
+FROM unnest($1::text[]) WITH ORDINALITY AS new (organization_id, place)
+WHERE NOT EXISTS (
+    SELECT FROM organizations AS known WHERE known.organization_id = new.organization_id
+)
+ORDER BY place
 ON CONFLICT (organization_id) DO NOTHING;
 
 -- name: lock

@@ -20,6 +20,9 @@ from marketplace_worker.store.queries import queries
 
 SQL = queries("subscriptions")
 
+_BLANK = subscription_to_json(Subscription(SubscriptionKey(Marketplace.AWS, "")))
+"""The document of a subscription that was never heard of, but for its key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Families:
@@ -42,8 +45,7 @@ async def lock_families(conn: Connection, named: FamilySeeds) -> Families:
     if named.accounts:
         numbers = [_number(each) for each in sorted(named.accounts)]
         await conn.execute(SQL["lock_accounts"], numbers, *_account_columns(named.accounts))
-    blank = [subscription_to_json(Subscription(key)) for key in sorted(named.keys)]
-    await conn.execute(SQL["ensure"], *_columns(named.keys), blank)
+    await conn.execute(SQL["ensure"], *_columns(named.keys), _BLANK)
     locked: set[SubscriptionKey] = set()
     rows: Sequence[asyncpg.Record] = ()
     while (family := await _family(conn, named)) != locked:

@@ -4,11 +4,24 @@
 
 -- name: ensure
 -- Inserts missing rows, so that there is a row to lock.  Also for a predecessor that was never
--- reported, so that a link to it and a notification of its successor lock the same row.
--- $1 marketplaces text[].  $2 subscription_ids text[], both sorted by key.  $3 documents text[]
+-- reported, so that a link to it and a notification of its successor lock the same row.  Most are
+-- known, and no document is built for these; a row that another transaction inserts meanwhile is a
+-- conflict.
+-- $1 marketplaces text[].  $2 subscription_ids text[], both sorted by key.
+-- $3 document text, of a new one; its key is replaced
 INSERT INTO subscriptions (marketplace, subscription_id, document)
-SELECT marketplace, subscription_id, document::jsonb
-FROM unnest($1::text[], $2::text[], $3::text[]) AS new (marketplace, subscription_id, document)
+SELECT marketplace, subscription_id, jsonb_set(
+    $3::text::jsonb,
+    '{key}',
+    jsonb_build_object('marketplace', marketplace, 'subscription_id', subscription_id)
+)
+FROM unnest($1::text[], $2::text[])
+    WITH ORDINALITY AS new (marketplace, subscription_id, place)
+WHERE NOT EXISTS (
+    SELECT FROM subscriptions AS known
+    WHERE known.marketplace = new.marketplace AND known.subscription_id = new.subscription_id
+)
+ORDER BY place
 ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 
 -- name: lock_accounts
