@@ -261,7 +261,7 @@ async def test_the_worker_works_with_exactly_the_acls_of_the_page(
 
 
 @pytest.mark.parametrize("acl", WORKERS_ACLS, ids=str)
-async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_says_which(
+async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_names_it(
     guarded: Guarded, acl: Acl
 ) -> None:
     """And not only its own check wants it: Kafka refuses what the worker does with it."""
@@ -336,7 +336,7 @@ async def test_a_worker_of_some_loops_needs_only_their_rights(
 
 
 @pytest.mark.parametrize("user", acls.users())
-async def test_nobody_may_do_more_than_the_page_says(guarded: Guarded, user: str) -> None:
+async def test_no_user_may_do_more_than_the_page_lists(guarded: Guarded, user: str) -> None:
     """Every user with every topic and each of the groups, as Kafka itself says."""
     topics = guarded.settings.topics
     named = {*topics.facts, *topics.activity, *topics.outbound}
@@ -382,7 +382,9 @@ async def test_a_subscriber_cannot_write(guarded: Guarded, user: str) -> None:
         await producer.stop()
 
 
-async def test_who_may_not_create_topics_is_told_what_grants_it(guarded: Guarded) -> None:
+async def test_a_missing_right_to_create_topics_is_reported_with_what_grants_it(
+    guarded: Guarded,
+) -> None:
     """All ten in one command."""
     topics = guarded.settings.topics
     with pytest.raises(Misconfigured) as told:
@@ -396,7 +398,7 @@ async def test_who_may_not_create_topics_is_told_what_grants_it(guarded: Guarded
 # --- what is taken away, and who is not known -----------------------------------------------------
 
 
-async def test_a_right_to_write_that_is_taken_away_is_named_and_nothing_is_lost(
+async def test_a_revoked_right_to_write_is_named_and_nothing_is_lost(
     guarded: Guarded, tmp_path: Path
 ) -> None:
     """The messages wait in the outbox, and are sent when it is given back."""
@@ -414,7 +416,7 @@ async def test_a_right_to_write_that_is_taken_away_is_named_and_nothing_is_lost(
         await until(partial(says, 200))
 
 
-async def test_a_right_to_read_one_topic_that_is_taken_away_pauses_that_topic_alone(
+async def test_a_revoked_right_to_read_one_topic_pauses_that_topic_alone(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is named with the command that gives it back; then what waited in it is taken in."""
@@ -448,7 +450,7 @@ async def test_a_right_to_read_one_topic_that_is_taken_away_pauses_that_topic_al
             await work
 
 
-async def test_a_right_to_read_the_group_that_is_taken_away_ends_the_worker(
+async def test_a_revoked_right_to_read_the_group_ends_the_worker(
     guarded: Guarded,
 ) -> None:
     """With a sentence: nothing can be read without it, and a start is refused as well."""
@@ -464,7 +466,7 @@ async def test_a_right_to_read_the_group_that_is_taken_away_ends_the_worker(
         work.cancel()
 
 
-async def test_a_wrong_password_is_told_as_such(guarded: Guarded) -> None:
+async def test_a_wrong_password_is_reported_as_such(guarded: Guarded) -> None:
     """Kafka's clients only say that they reached nobody."""
     kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_password": SecretStr("wrong")})
     rights = [*to_read(kafka, guarded.settings.topics), *to_write(guarded.settings.topics)]
@@ -474,7 +476,7 @@ async def test_a_wrong_password_is_told_as_such(guarded: Guarded) -> None:
         await require_access(kafka, rights)
 
 
-async def test_a_way_to_log_in_that_the_broker_has_not_is_told_with_those_that_it_has(
+async def test_an_unsupported_login_mechanism_is_reported_with_the_supported_ones(
     guarded: Guarded,
 ) -> None:
     """And so is a broker that wants a login at all."""

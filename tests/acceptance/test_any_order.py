@@ -166,7 +166,7 @@ async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(random=st.randoms(use_true_random=True))
-async def test_a_story_in_any_batches_comes_to_what_simulate_says(
+async def test_a_story_in_any_batches_has_the_same_result_as_simulate(
     pool: Pool, random: Random
 ) -> None:
     """What arrives at one instant is cut as Kafka likes, and may be a deadline of the story."""

@@ -64,7 +64,7 @@ async def test_sigterm_ends_the_worker_in_order_and_its_log_is_json(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_demo_that_is_told_to_end_leaves_nothing_behind(
+async def test_a_demo_that_is_stopped_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """No process, and no file but an empty cache.  (`make demo` is what runs it to its end.)"""

@@ -125,7 +125,7 @@ async def test_a_worker_one_of_whose_tasks_has_ended_ends(
 
 
 @pytest.mark.parametrize("away", ["Kafka", "Postgres"])
-async def test_a_worker_that_finds_no_server_at_the_start_ends_and_says_which(
+async def test_a_worker_that_finds_no_server_at_the_start_ends_and_names_it(
     probed: ProbedStage, away: str, tmp_path: Path
 ) -> None:
     """Whoever started it starts it again; meanwhile it says that it is not ready."""

@@ -242,7 +242,9 @@ async def test_the_page_shows_what_is_printed(
 # --- looking --------------------------------------------------------------------------------------
 
 
-async def test_what_only_looks_writes_nothing(typed: Type, fleet: Worker, policy: Write) -> None:
+async def test_commands_that_only_read_write_nothing(
+    typed: Type, fleet: Worker, policy: Write
+) -> None:
     """In no table, however it prints."""
     before = await everything(fleet)
     for command_ in (*READING, ("policy", "diff", policy(SLOWER))):
@@ -252,7 +254,7 @@ async def test_what_only_looks_writes_nothing(typed: Type, fleet: Worker, policy
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_show_tells_how_an_organization_stands(typed: Type) -> None:
+async def test_show_prints_an_organizations_state(typed: Type) -> None:
     """State, capabilities, since when, why, plans, holds, notice, next step, tier and sequence."""
     shown = await printed(typed, "org", "show", "acme")
     for line in (
@@ -282,7 +284,7 @@ async def test_show_tells_how_an_organization_stands(typed: Type) -> None:
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_history_tells_facts_transitions_and_events_with_who_caused_them(typed: Type) -> None:
+async def test_history_lists_facts_transitions_and_events_with_who_caused_them(typed: Type) -> None:
     """In order; the table shows what the JSON has."""
     told = (await document(typed, "org", "history", "acme"))["history"]
     assert [(each["line"], each["what"], each["actor"]) for each in told[:6]] == [
@@ -357,7 +359,7 @@ async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed:
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_due_tells_what_comes_in_order(typed: Type) -> None:
+async def test_due_lists_coming_steps_in_order(typed: Type) -> None:
     """Steps, notices and ends of plans, up to the moment asked for."""
     coming = await document(typed, "due", "--within", "P10D")
     assert [(each["organization_id"], each["what"], each["at"]) for each in coming["due"]] == [
@@ -372,7 +374,7 @@ async def test_due_tells_what_comes_in_order(typed: Type) -> None:
     assert [each["organization_id"] for each in coming["due"]] == ["hooli"]
 
 
-async def test_due_tells_what_is_overdue_since_when_and_when_the_guard_would_trip(
+async def test_due_lists_overdue_steps_and_when_the_guard_would_trip(
     typed: Type, worker: Worker, clock: MovableClock
 ) -> None:
     """After a night without workers, everything is due at once."""
@@ -630,7 +632,7 @@ async def test_what_was_discarded_is_redriven_by_its_id_alone(typed: Type, fleet
     assert (again["redriven"], again["results"]) == (0, [])
 
 
-async def test_a_dry_run_tells_what_was_taken_before_and_what_we_would_fail_on(
+async def test_a_dry_run_lists_what_was_ingested_before_and_what_would_fail(
     typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that Kafka delivered again after the mend was taken; its dead letter still waits."""
@@ -661,7 +663,7 @@ async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settin
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_diff_tells_whom_a_policy_would_move_and_by_how_much(
+async def test_diff_lists_who_would_move_under_a_policy_and_by_how_much(
     typed: Type, policy: Write
 ) -> None:
     """Who is pinned moves later only; inactivity follows the new policy."""
@@ -679,7 +681,7 @@ async def test_diff_tells_whom_a_policy_would_move_and_by_how_much(
     }  # fmt: skip
 
 
-async def test_diff_tells_who_would_move_earlier(
+async def test_diff_marks_who_would_move_earlier(
     typed: Type, worker: Worker, clock: MovableClock, policy: Write
 ) -> None:
     """Inactivity is pinned to nothing."""
@@ -765,7 +767,7 @@ async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
 # --- the journal ----------------------------------------------------------------------------------
 
 
-async def test_verify_says_where_the_journal_and_what_is_stored_differ(
+async def test_verify_reports_where_the_journal_and_what_is_stored_differ(
     typed: Type, fleet: Worker
 ) -> None:
     """With an exit status of its own, for who runs it at night."""
@@ -818,7 +820,7 @@ async def test_erase_asks_and_refuses_what_is_not_closed(
     assert "0 differences" in await printed(typed, "replay", "--verify")
 
 
-async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_when_told(
+async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_on_request(
     typed: Type, worker: Worker, clock: MovableClock
 ) -> None:
     """With times, a clock that is right again, and who and why; typed again it finds nothing."""

@@ -207,7 +207,7 @@ def simulated(worker: Worker) -> Ending:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(deeds=DEEDS)
-async def test_any_mix_of_redrives_and_redeliveries_ends_as_simulate_says(
+async def test_any_mix_of_redrives_and_redeliveries_ends_as_in_simulate(
     worker: Worker, deeds: Sequence[tuple[Deed, set[str], bool]]
 ) -> None:
     """A group is set back, translators and bugs come and go, an operator redrives now and then."""

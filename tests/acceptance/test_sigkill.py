@@ -16,7 +16,7 @@ KILLS = 3
 
 
 @pytest.mark.broker
-async def test_killing_the_worker_loses_nothing_and_gives_no_event_a_second_id(
+async def test_killing_the_worker_loses_nothing_and_publishes_no_event_under_a_second_id(
     pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_dsn: str, tmp_path: Path
 ) -> None:
     """

@@ -135,7 +135,7 @@ def test_a_difference_is_shown_by_the_field() -> None:
     assert lines == ["acme:", " 1 a at t", " 2 b at t", "-2   x: 1", "+2   x: 2"]
 
 
-def test_what_is_said_of_one_subject_too_much_or_too_little_is_a_difference() -> None:
+def test_a_missing_or_extra_event_of_one_subject_is_a_difference() -> None:
     """Also where the other way of telling says nothing of it at all."""
     event = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {}}
 

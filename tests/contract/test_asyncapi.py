@@ -97,7 +97,7 @@ def test_the_document_has_every_topic_the_right_way_round() -> None:
     ]
 
 
-def test_the_document_tells_the_subjects_and_the_two_shapes() -> None:
+def test_the_document_describes_the_subjects_and_the_two_shapes() -> None:
     """Whoever subscribes reads it before the first event of the worker comes."""
     whole = document()
     told = whole["channels"]["OrganizationsLifecycle"]["description"]

@@ -164,7 +164,7 @@ def _of(values: object) -> list[object]:
 
 @every_topic
 @pytest.mark.parametrize("name", LISTS)
-def test_each_of_several_is_taken_or_refused_by_itself(name: str, feed: Feed) -> None:
+def test_each_of_several_is_accepted_or_refused_by_itself(name: str, feed: Feed) -> None:
     """One that cannot be read must not take its neighbours along."""
     value = LISTS[name]([CARRIED[feed], {"hello": "world"}, CARRIED[feed]])
     first, second, third = said(feed, connect(value, "struct"))
@@ -253,7 +253,7 @@ def test_an_event_of_ours_on_another_topic_is_a_dead_letter_in_any_envelope(feed
 
 
 @every_topic
-def test_a_notification_in_an_event_of_ours_is_not_looked_for(feed: Feed) -> None:
+def test_a_notification_in_an_event_of_ours_is_not_searched_for(feed: Feed) -> None:
     """Who may write CloudEvents must not be able to notify, nor the other way round."""
     for notification in (AWS, GCP, AZURE):
         event = {**EXAMPLES["support.extend_grace"], "data": notification}
@@ -366,7 +366,7 @@ JUNK = [*hostile.VALUES.values(), '{"action": "x"}', '{"specversion": "1.0"}', '
 
 @settings(max_examples=examples(150), deadline=None)
 @given(st.data())
-def test_whatever_lies_in_whatever_is_taken_or_refused(data: st.DataObject) -> None:
+def test_any_nesting_of_envelopes_is_accepted_or_refused(data: st.DataObject) -> None:
     """And a reason names no value of the input."""
     feed = data.draw(st.sampled_from(list(Feed)))
     value: object = data.draw(st.sampled_from([*CARRIED.values(), {}, [], "", None]))

@@ -96,7 +96,7 @@ def model(modules: Modules, name: str, title: str) -> type[BaseModel]:
     return found
 
 
-def test_every_class_has_a_name_that_tells_what_it_is(
+def test_every_class_has_a_descriptive_name(
     events: Modules, data: Modules, document: ModuleType
 ) -> None:
     """No `Model1` and no `Data3`: words, as the schema's title has them."""

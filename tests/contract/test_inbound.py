@@ -217,7 +217,7 @@ def test_optional_fields_may_be_left_out_or_null() -> None:
 @pytest.mark.parametrize(
     "optional", [{}, {"ticket": None, "grant_until": None, "expires_at": None}]
 )
-def test_a_request_needs_no_more_than_the_table_says(
+def test_a_request_needs_no_more_fields_than_the_table_lists(
     name: str, needed: dict[str, Any], optional: dict[str, Any]
 ) -> None:
     """events.md section 2: what has a question mark may be left out or null."""
@@ -250,7 +250,7 @@ def test_unknown_fields_and_attributes_are_ignored() -> None:
     assert read_record(structured(event)) == FACTS["organization.tier_changed"]
 
 
-def test_data_in_base64_is_read_as_the_json_format_says() -> None:
+def test_data_in_base64_is_read_as_the_json_format_defines() -> None:
     """Some libraries write every payload that was bytes like this."""
     event = an_event("organization.tier_changed", data=None)
     event["data_base64"] = b64encode(b'{"tier": "plus"}').decode()
@@ -277,7 +277,7 @@ def test_another_type_with_a_complete_envelope_is_unrecognized(
     assert read_record(mode(event)) == Unrecognized(identity("organization.created"), AT, kind)
 
 
-def test_another_type_without_time_takes_the_records() -> None:
+def test_another_type_without_time_has_the_records_time() -> None:
     """Time is required only where our table says so (lifecycle.md section 11)."""
     event = an_event("organization.created", type="com.example.other", time=None)
     fact = read_record(structured(event))

@@ -92,7 +92,7 @@ def _subject(text: bytes) -> bytes | None:
         return None
 
 
-def test_every_field_is_read_or_refused_by_its_name_as_its_schema_says() -> None:
+def test_every_field_is_read_or_refused_by_its_name_as_in_its_schema() -> None:
     """A request of Support is answered instead, by its field."""
     tried = read = 0
     for name, path, value in cases():

@@ -118,7 +118,7 @@ def written(event: Event) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", EventKind)
-def test_the_envelope_is_as_the_contract_says(kind: EventKind) -> None:
+def test_the_envelope_follows_the_contract(kind: EventKind) -> None:
     """Consumers order, deduplicate and route by these attributes."""
     event = EVENTS[kind]
     subject = OrganizationId("worker" if kind in KEYS_OF_THE_WORKER else "org-42")
@@ -148,7 +148,7 @@ def test_the_attribute_names_are_ones_that_cloudevents_allows() -> None:
         assert all(re.fullmatch("[a-z0-9]{1,20}", name) for name in written(EVENTS[kind]))
 
 
-def test_the_data_tells_the_standing() -> None:
+def test_the_data_contains_the_organizations_state() -> None:
     """So that a consumer needs no other event to act on this one."""
     data = written(EVENTS[EventKind.SUSPENDED])["data"]
     assert data == {
@@ -304,7 +304,7 @@ def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organizati
     }
 
 
-def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
+def test_what_the_worker_does_not_know_is_null_and_not_absent() -> None:
     """A guard tripped by hand has no limit, one released altogether no number, and a feed may never
     have been heard, or may hide anybody's use.
     """
@@ -328,7 +328,7 @@ def test_what_the_worker_cannot_tell_is_null_and_not_absent() -> None:
         assert [key for key, value in data.items() if value is None] == missing
 
 
-def test_a_schedule_under_a_hold_says_so_and_no_other_does() -> None:
+def test_only_a_schedule_under_a_hold_is_marked_as_such() -> None:
     """`held` stands beside `schedule` (lifecycle.md section 11)."""
     for kind in (EventKind.CANCELED, EventKind.NOTICE_GIVEN):
         details = EVENTS[kind].details
@@ -339,7 +339,7 @@ def test_a_schedule_under_a_hold_says_so_and_no_other_does() -> None:
         assert "held" not in free
 
 
-def test_a_refusal_tells_nothing_of_an_organization_that_does_not_exist() -> None:
+def test_a_refusal_contains_nothing_of_an_organization_that_does_not_exist() -> None:
     """Neither a state, nor what it would allow (lifecycle.md section 11)."""
     event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
     assert event.standing is not None
@@ -349,7 +349,7 @@ def test_a_refusal_tells_nothing_of_an_organization_that_does_not_exist() -> Non
     assert (data["state"], data["capabilities"]) == (None, None)
 
 
-def test_an_answer_to_a_request_that_does_not_say_who_asks_can_be_written() -> None:
+def test_an_answer_to_a_request_without_a_requester_can_be_written() -> None:
     """Just that may be what it is refused for."""
     event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
     assert isinstance(event.details, SupportDetails)
@@ -416,7 +416,7 @@ def test_the_same_event_has_the_same_bytes_and_another_sequence_another_id() -> 
         ),
     ],
 )
-def test_an_event_that_is_not_as_its_schema_says_is_never_written(broken: Event) -> None:
+def test_an_event_that_violates_its_schema_is_never_written(broken: Event) -> None:
     """A writer is strict: our own bug stops at the edge, not at the consumers."""
     with pytest.raises(ValidationError):
         encode(broken)
@@ -430,13 +430,13 @@ def test_an_event_that_is_not_as_its_schema_says_is_never_written(broken: Event)
         replace(EVENTS[EventKind.GUARD_TRIPPED], subject=OrganizationId("org-42")),
     ],
 )
-def test_an_event_that_tells_of_another_than_its_subject_is_never_written(broken: Event) -> None:
+def test_an_event_about_another_than_its_subject_is_never_written(broken: Event) -> None:
     """It would reach one organization's consumers with another's state."""
     with pytest.raises(AssertionError):
         encode(broken)
 
 
-def test_a_snapshot_tells_the_whole_organization() -> None:
+def test_a_snapshot_contains_the_whole_organization() -> None:
     """Late joiners have nothing else."""
     said = json.loads(encode_snapshot(example_snapshot()))
     data = said.pop("data")
@@ -480,7 +480,7 @@ def test_the_content_type_is_that_of_structured_mode() -> None:
     assert CLOUDEVENTS_CONTENT_TYPE == "application/cloudevents+json"
 
 
-def test_a_snapshot_of_more_plans_than_kafka_takes_leaves_some_out_and_says_how_many() -> None:
+def test_a_snapshot_of_more_plans_than_fit_in_a_message_omits_some_and_counts_them() -> None:
     """The active ones are kept, in their order; Kafka would refuse the whole for ever."""
     (plan, *_) = example_snapshot().plans
     plans = [
@@ -496,7 +496,7 @@ def test_a_snapshot_of_more_plans_than_kafka_takes_leaves_some_out_and_says_how_
     assert sum(each["active"] for each in data["plans"]) == 60
 
 
-def test_an_event_of_more_removed_plans_than_kafka_takes_leaves_some_out() -> None:
+def test_an_event_of_more_removed_plans_than_fit_in_a_message_omits_some() -> None:
     """Of each list the first."""
     key = SubscriptionKey(Marketplace.AWS, "agmt-" + "\x01" * 1_000)
     event = EVENTS[EventKind.SUBSCRIPTIONS_REMOVED]

@@ -112,7 +112,7 @@ def test_each_form_of_a_time_is_read_as_by_the_reader_of_everything(time: str) -
 
 
 @pytest.mark.parametrize("header", [("content-type", b"application/json"), ("ce_id", b"1")])
-def test_what_says_that_it_is_something_else_is_left(header: tuple[str, bytes]) -> None:
+def test_activity_of_another_declared_type_is_ignored(header: tuple[str, bytes]) -> None:
     """Guessing is the other reader's."""
     assert read_plain_activity(record(USAGE.encode(), header), USAGE_FEED) is None
 

@@ -108,7 +108,7 @@ def test_a_snapshot_shows_for_what_it_was_deactivated(cause: DeactivationCause) 
     )
 
 
-def test_who_was_erased_is_known_by_a_tombstone_or_by_its_event() -> None:
+def test_an_erasure_is_recognized_by_a_tombstone_or_by_its_event() -> None:
     """The one is compacted away some day, the other let go."""
     event = said("organization.erased", "30") | {"data": {"organization_id": "acme"}}
 
@@ -133,7 +133,7 @@ def test_who_was_erased_is_known_by_a_tombstone_or_by_its_event() -> None:
     ],
     ids=repr,
 )
-def test_what_is_not_ours_says_nothing(value: object) -> None:
+def test_foreign_messages_are_ignored(value: object) -> None:
     """Nobody else should write there; a number that was made up would be raised to."""
     assert read_published(record(value)) is None
 

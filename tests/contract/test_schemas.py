@@ -165,7 +165,7 @@ def enums(part: object, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("name", [*INBOUND, *PUBLISHED])
-def test_every_enum_says_whether_it_may_grow(name: str) -> None:
+def test_every_enum_declares_whether_it_may_grow(name: str) -> None:
     """So that a subscriber knows which it must be ready to find more in."""
     for title, enum in enums({**INBOUND, **PUBLISHED}[name]):
         may, may_not = MAY_GROW in enum["description"], MAY_NOT_GROW in enum["description"]
@@ -223,7 +223,7 @@ def test_an_answer_without_an_organization_has_a_shape_of_its_own() -> None:
     assert errors(OUTBOUND[EventKind.SUPPORT_REQUEST_COMPLETED], of_worker) != []
 
 
-def test_a_schema_says_whether_its_event_is_of_an_organization_or_of_the_worker() -> None:
+def test_a_schema_declares_whether_its_event_is_of_an_organization_or_of_the_worker() -> None:
     """So that a consumer that routes by subject can tell without a list of its own."""
     of_the_worker = {
         kind for kind in EventKind if OUTBOUND[kind]["properties"]["subject"].get("const")
@@ -292,7 +292,7 @@ def test_the_closed_sets_are_those_of_the_rules() -> None:
 
 
 @pytest.mark.parametrize("kind", EventKind)
-def test_every_event_that_is_written_is_as_its_schema_says(kind: EventKind) -> None:
+def test_every_written_event_is_valid_by_its_schema(kind: EventKind) -> None:
     """And any other kind's schema refuses it, so the schema says something."""
     said = json.loads(encode(outbound_examples()[kind]))
     assert errors(OUTBOUND[kind], said) == []

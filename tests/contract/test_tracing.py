@@ -117,7 +117,7 @@ def test_a_notification_has_that_of_the_cloudevent_around_it_or_of_its_record() 
         "\ud800",
     ],
 )
-def test_a_malformed_one_is_dropped_and_the_message_taken(parent: object) -> None:
+def test_a_malformed_trace_is_dropped_and_the_message_accepted(parent: object) -> None:
     """Never refused: somebody's instrumentation is no reason to lose a message."""
     attributes: dict[str, object] = {"traceparent": parent, "tracestate": STATE}
     assert trace_of(record(None), attributes) is None

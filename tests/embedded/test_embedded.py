@@ -154,7 +154,7 @@ async def round_trip(bootstrap: str, *, idempotent: bool) -> list[bytes]:
         return [(await asyncio.wait_for(consumer.getone(), 10)).value for _ in range(2)]
 
 
-async def test_tansu_gives_back_what_it_was_given(tmp_path: Path) -> None:
+async def test_tansu_returns_what_was_written(tmp_path: Path) -> None:
     """What the demo and most tests stand on."""
     async with kafka.broker(tmp_path) as bootstrap:
         pid = process_id(tmp_path)
@@ -162,7 +162,7 @@ async def test_tansu_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert not runs(pid)
 
 
-async def test_a_taken_port_is_told_with_the_log(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_with_the_log(tmp_path: Path) -> None:
     """A person must see what to do from the message alone."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -126,7 +126,7 @@ def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
     return replace(workload_, waves=[Wave(at(0.9), messages), *workload_.waves])
 
 
-async def test_a_databases_clock_a_year_ahead_takes_nothing_and_lets_nothing_go(
+async def test_a_database_clock_a_year_ahead_deactivates_nobody_and_deletes_nothing(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """

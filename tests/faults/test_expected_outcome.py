@@ -38,7 +38,7 @@ def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Setti
         require_equal(want, simulated_outcome(topics_overtake(told, chance), settings))
 
 
-async def test_without_a_fault_a_worker_comes_to_what_simulate_says(
+async def test_without_a_fault_a_worker_has_the_same_result_as_simulate(
     stage: FaultStage, tmp_path: Path
 ) -> None:
     """Else no fault could be told from what is wrong without one."""

@@ -102,7 +102,7 @@ async def send_something(probed: ProbedStage) -> None:
     await probed.stage.producer.send_and_wait(topic, b"unreadable")
 
 
-async def test_a_blocked_event_loop_is_said_and_then_ended(
+async def test_a_blocked_event_loop_is_logged_and_then_the_process_ends(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
     """The port and the watchdog have their own threads, as a blocked event loop cannot react."""
@@ -117,7 +117,7 @@ async def test_a_blocked_event_loop_is_said_and_then_ended(
     assert "in clock" in log.read_text()
 
 
-async def test_a_loop_that_hangs_is_said_and_then_ended(
+async def test_a_loop_that_hangs_is_logged_and_then_the_process_ends(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
     """The event loop and all other loops run, but no records would ever be ingested again."""

@@ -179,7 +179,7 @@ TIMES: Mapping[int, datetime] = {
 """When a notification without a time happened that is received on day 1, by its record's time."""
 
 
-async def test_odd_records_are_kept_with_their_reasons_and_their_neighbours_are_taken(
+async def test_odd_records_are_parked_with_their_reasons_and_their_neighbours_are_ingested(
     stage: FaultStage, tmp_path: Path
 ) -> None:
     """Null and binary headers, null values, megabytes, bytes that are no text, times from 1970 to

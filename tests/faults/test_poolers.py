@@ -68,7 +68,7 @@ async def test_a_pooler_without_sessions_is_refused_by_name(
     assert role == "none"
 
 
-async def test_the_command_says_so_with_status_2(dsn: str, tmp_path: Path) -> None:
+async def test_the_command_reports_it_with_status_2(dsn: str, tmp_path: Path) -> None:
     """Only a person can mend it."""
     settings = tmp_path / "settings.toml"
     async with pgbouncer(tmp_path / "pgbouncer", dsn, "transaction") as pooled:

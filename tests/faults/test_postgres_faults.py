@@ -102,7 +102,7 @@ async def _more_than(workers: WorkerCluster, seen: int) -> bool:
     return len(workers.lines("ingest_waiting")) > seen
 
 
-async def test_a_worker_that_postgres_picks_to_end_a_deadlock_takes_its_batch_again(
+async def test_a_worker_that_postgres_picks_to_end_a_deadlock_retries_its_batch(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """A session of somebody else takes the locks in another order than the worker."""

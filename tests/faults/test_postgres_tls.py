@@ -66,7 +66,7 @@ async def encrypted(postgres: Postgres) -> bool:
         return bool(await pool.fetchval(mine))
 
 
-async def test_a_server_that_is_who_it_says_is_connected_to(server: TlsServer) -> None:
+async def test_a_server_with_a_valid_certificate_is_connected_to(server: TlsServer) -> None:
     """By the settings, and by a DSN that says the same."""
     assert await encrypted(settings(server))
     root = server.authority.certificate

@@ -31,7 +31,7 @@ async def topic_of(settings: Settings, configuration: Mapping[str, str]) -> Asyn
         await admin.close()
 
 
-async def test_a_message_that_is_too_large_is_told_from_those_in_its_batch(
+async def test_only_the_message_that_is_too_large_is_rejected_from_its_batch(
     settings: Settings,
 ) -> None:
     """Kafka refuses a batch as a whole, also one that is too large only because many are in it."""
@@ -57,7 +57,7 @@ async def test_a_message_that_is_too_large_is_told_from_those_in_its_batch(
         assert keys >= {each.key for each in small}
 
 
-async def test_a_message_that_is_invalid_in_its_topic_is_told_from_those_in_its_batch(
+async def test_only_the_message_that_is_invalid_in_its_topic_is_rejected_from_its_batch(
     settings: Settings,
 ) -> None:
     """A compacted topic takes none without a key."""

@@ -70,7 +70,7 @@ async def test_workers_come_and_go_and_no_partition_stays_unowned(
         await require_as_simulated(stage, workload_)
 
 
-async def test_two_workers_take_in_one_account_of_many_organizations(
+async def test_two_workers_ingest_one_account_of_many_organizations(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """

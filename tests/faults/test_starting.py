@@ -116,7 +116,7 @@ async def test_a_policy_of_the_same_version_and_other_content_is_named(
     assert registered.version in await failed_start(settings, tmp_path / "log", status=2)
 
 
-async def test_a_port_that_is_taken_is_named(stage: FaultStage, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_named(stage: FaultStage, tmp_path: Path) -> None:
     """Two workers on one machine have a port each."""
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]

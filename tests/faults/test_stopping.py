@@ -63,7 +63,7 @@ async def unreadable(probed: ProbedStage, count: int) -> None:
         await probed.stage.producer.send_and_wait(topic, b"unreadable")
 
 
-async def test_a_batch_that_cannot_end_in_time_is_given_up_and_comes_again(
+async def test_a_batch_that_cannot_end_in_time_is_abandoned_and_delivered_again(
     probed: ProbedStage, postgres_dsn: str, tmp_path: Path
 ) -> None:
     """It waits for a lock for as long as the stop may take; then its transaction rolls back."""

@@ -257,7 +257,7 @@ async def test_the_command_ends_with_the_sentence_and_status_2(guarded: Guarded)
     assert "check kafka.sasl_username and kafka.sasl_password" in last
 
 
-async def test_a_name_that_nobody_knows_and_a_port_where_nobody_listens_are_named(
+async def test_an_unknown_host_and_a_closed_port_are_named(
     guarded: Guarded,
 ) -> None:
     """Both may pass by themselves."""

@@ -292,7 +292,7 @@ def test_unknown_fields_are_ignored(marketplace: str) -> None:
 
 
 @every_marketplace
-def test_a_wrapper_without_resource_says_what_the_notification_says(marketplace: str) -> None:
+def test_a_wrapper_without_resource_has_the_notifications_meaning(marketplace: str) -> None:
     """As an object or as its JSON text, and wrapped once more."""
     plain = PLAIN[marketplace]
     wrappers: list[Json] = [

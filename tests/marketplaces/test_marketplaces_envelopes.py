@@ -98,7 +98,7 @@ def test_a_spelling_without_a_value_does_not_hide_another() -> None:
     assert notified("azure", body).subscription.subscription_id == "s"
 
 
-def test_the_push_tells_the_time_where_the_message_does_not() -> None:
+def test_the_push_has_the_time_where_the_message_has_none() -> None:
     """`updateTime`, else `publishTime`, else the record's (marketplaces.md section 1)."""
     message = gcp_message(updateTime="...")
     for name in ("publishTime", "publish_time"):
@@ -132,7 +132,7 @@ def test_several_notifications_in_one_azure_value_are_refused() -> None:
 # --- values that hold several records -------------------------------------------------------------
 
 
-def test_each_record_of_a_value_is_taken_or_refused_by_itself() -> None:
+def test_each_record_of_a_value_is_accepted_or_refused_by_itself() -> None:
     """A record that cannot be read must not take its neighbours along (lifecycle.md section 11)."""
     value = sqs(MESSAGE, {"hello": "world"}, sns(MESSAGE), EVENT, {**MESSAGE, "product-code": 1})
     first, second, third, fourth, fifth = items("aws", value)
@@ -154,7 +154,7 @@ def test_a_record_that_is_none_is_refused_by_itself() -> None:
     assert taken == notified("aws", EVENT)
 
 
-def test_of_many_refused_records_as_many_are_told_as_may_have_a_copy_of_the_value() -> None:
+def test_only_as_many_refused_records_are_reported_as_may_copy_the_value() -> None:
     """Ten thousand copies of a megabyte would end the worker; what can be read is taken all the
     same, and the value is kept ten times.
     """
@@ -177,7 +177,7 @@ def test_records_within_records_are_not_more_than_one_value_may_hold() -> None:
 TOO_MANY = "value: holds more than 10000 records"
 
 
-def test_one_record_beside_a_resource_is_told_by_it() -> None:
+def test_one_record_beside_a_resource_is_read_with_it() -> None:
     """As the router of a Lambda function sends it on."""
     value = wrapped(sqs(aws_message("entitlement-updated")), {"Entitlements": [{}]})
     assert notified("aws", value).note.change == Activated()
@@ -192,7 +192,7 @@ def test_one_record_beside_a_resource_is_told_by_it() -> None:
         (wrapped(sqs(MESSAGE, MESSAGE), {"Entitlements": []}), "notification.Records"),
     ],
 )
-def test_records_that_cannot_be_told_apart_are_refused_together(value: Json, field: str) -> None:
+def test_indistinguishable_records_are_refused_together(value: Json, field: str) -> None:
     """None, too many, or several beside one resource: whose is it?"""
     assert refusal("aws", value).field == field
 

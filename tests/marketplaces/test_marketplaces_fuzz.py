@@ -93,14 +93,14 @@ def _check_total(value: object) -> None:
 
 @settings(max_examples=examples(150), deadline=None)
 @given(ANYTHING)
-def test_any_json_is_taken_or_refused(value: object) -> None:
+def test_any_json_is_accepted_or_refused(value: object) -> None:
     """A translator is total: what it cannot read is `Malformed`, and never another exception."""
     _check_total(value)
 
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_taken_or_refused(value: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(value: bytes) -> None:
     """As above, where it is not even JSON."""
     _check_total(value)
 
@@ -115,7 +115,7 @@ def _places(value: object) -> Iterator[tuple[object, str | int]]:
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.data())
-def test_any_change_to_a_sample_is_taken_or_refused(data: st.DataObject) -> None:
+def test_any_change_to_a_sample_is_accepted_or_refused(data: st.DataObject) -> None:
     """One to three places of a real payload replaced by anything, in an envelope or without."""
     value = json.loads(json.dumps(data.draw(st.sampled_from(SAMPLES))))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -91,7 +91,9 @@ EVENTS: list[tuple[str, Json, Row]] = [
 
 
 @pytest.mark.parametrize(("kind", "agreement", "expected"), EVENTS)
-def test_an_aws_event_says_what_its_row_says(kind: str, agreement: Json, expected: Row) -> None:
+def test_an_aws_event_is_translated_as_its_row_defines(
+    kind: str, agreement: Json, expected: Row
+) -> None:
     """In both roles: a seller gets one or the other, and seldom both."""
     event = aws_event(kind, agreement)
     assert row("aws", event) == expected
@@ -118,14 +120,14 @@ def test_an_agreement_without_a_real_end_is_pay_as_you_go(
     assert (note.plan_type, note.term_ends_at) == (plan_type, term_ends_at)
 
 
-def test_an_amendment_tells_the_term_and_whether_it_renews() -> None:
+def test_an_amendment_contains_the_term_and_whether_it_renews() -> None:
     """They are what a later end is judged by."""
     amended = {"autoRenewalEnabled": False, "endTime": NEXT_YEAR}
     note = notified("aws", aws_event("Purchase Agreement Amended", amended)).note
     assert (note.term_ends_at, note.auto_renews, note.plan_type) == (ENDS_AT, False, None)
 
 
-def test_a_cancellation_request_tells_its_buyer_in_flat_ids() -> None:
+def test_a_cancellation_request_names_its_buyer_by_flat_ids() -> None:
     """These events have `agreement.acceptorId` in place of `acceptor`."""
     event = aws_event(
         "Agreement Cancellation Request Approved", {"acceptorId": "1"}, detail={"acceptor": None}
@@ -155,7 +157,7 @@ def test_a_cancellation_request_tells_its_buyer_in_flat_ids() -> None:
         ("unsubscribe-complete", (15, Unchanged(), Attention.UNKNOWN_KIND), None),
     ],
 )
-def test_an_aws_message_says_what_its_row_says(
+def test_an_aws_message_is_translated_as_its_row_defines(
     action: str, expected: Row, plan_type: PlanType | None
 ) -> None:
     """Neither end is terminal: who subscribes again keeps the subject."""
@@ -237,7 +239,7 @@ def test_an_expiry_that_cannot_be_read_is_not_guessed(expiration_date: object, r
     assert (refused.field, refused.reason) == ("resource.Entitlements.0.ExpirationDate", reason)
 
 
-def test_entitlements_tell_the_account_and_that_it_is_a_commitment() -> None:
+def test_entitlements_contain_the_account_and_mean_a_commitment() -> None:
     """Beside a subscribe-success too, which alone would say pay as you go."""
     entitled = {"Entitlements": [{"CustomerAWSAccountId": "123456789012"}]}
     note = notified("aws", wrapped(sns(aws_message()), entitled)).note
@@ -245,7 +247,7 @@ def test_entitlements_tell_the_account_and_that_it_is_a_commitment() -> None:
     assert note.billing_account == "123456789012"
 
 
-def test_entitlements_of_two_accounts_tell_neither() -> None:
+def test_entitlements_of_two_accounts_name_neither() -> None:
     """A billing account finds the organization: a wrong one would revive another's."""
     accounts = [{"CustomerAWSAccountId": "1"}, {"CustomerAWSAccountId": "2"}]
     value = wrapped(sns(aws_message()), {"Entitlements": accounts})
@@ -270,7 +272,7 @@ def test_entitlements_of_two_accounts_tell_neither() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["License Updated", "License Deprovisioned"])
-def test_a_licence_is_known_by_its_last_token(
+def test_a_licence_is_identified_by_its_last_token(
     kind: str, told: Json | None, licence: str | None
 ) -> None:
     """The Manufacturer's copy has its arn, the Proposer's its id."""

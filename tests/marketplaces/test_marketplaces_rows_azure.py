@@ -48,7 +48,7 @@ ROWS = [
         *[(word, Progress.RUNNING) for word in ("InProgress", "In Progress", "NotStarted", "New")],
     ],
 )
-def test_an_azure_action_says_what_its_row_says(
+def test_an_azure_action_is_translated_as_its_row_defines(
     action: str, expected: Row, status: str | None, progress: Progress
 ) -> None:
     """The status says how far its operation is, in the words of all generations of the docs."""
@@ -65,7 +65,7 @@ def test_an_azure_action_says_what_its_row_says(
 
 @pytest.mark.parametrize(("action", "expected"), ROWS)
 @pytest.mark.parametrize("status", ["InProgress", "NotStarted", "New"])
-def test_a_person_should_know_of_what_may_soon_take_something_away(
+def test_a_loss_of_access_that_is_not_final_needs_attention(
     action: str, expected: Row, status: str
 ) -> None:
     """A Suspend or Unsubscribe that is not final changes nothing, and is logged."""
@@ -105,7 +105,7 @@ def test_reports_of_one_operation_are_messages_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["operationRequestSource", "operationRequestedSource"])
-def test_the_vendors_own_unsubscribe_is_told_from_the_customers(name: str) -> None:
+def test_the_vendors_own_unsubscribe_is_distinguished_from_the_customers(name: str) -> None:
     """Microsoft's emulator has the second spelling."""
     body = {**azure_body("Unsubscribe", operationRequestSource=None), name: "Partner"}
     assert notified("azure", body).note.change == Unsubscribed(by_partner=True)
@@ -127,13 +127,15 @@ def test_the_vendors_own_unsubscribe_is_told_from_the_customers(name: str) -> No
         *[("", None), ("1Y", None), ("P\uff11Y", None), (None, None)],
     ],
 )
-def test_the_term_tells_the_plan_type(term_unit: str | None, plan_type: PlanType | None) -> None:
+def test_the_term_determines_the_plan_type(
+    term_unit: str | None, plan_type: PlanType | None
+) -> None:
     """A month is pay as you go, a year or more a commitment, and what lies between is neither."""
     body = azure_body(subscription={"term": {"termUnit": term_unit}})
     assert notified("azure", body).note.plan_type == plan_type
 
 
-def test_an_unsubscribe_tells_the_term_that_decides_its_reason() -> None:
+def test_an_unsubscribe_contains_the_term_that_decides_its_reason() -> None:
     """Whether the end was reached is for the fold: only it knows the autoRenew of before."""
     term = {"endDate": NEXT_YEAR, "termUnit": "P1Y"}
     body = azure_body("Unsubscribe", subscription={"term": term, "autoRenew": False})
@@ -145,7 +147,7 @@ def test_an_unsubscribe_tells_the_term_that_decides_its_reason() -> None:
     ("told", "auto_renews"),
     [(True, True), (False, False), ("True", True), ("false", False), ("", None), (None, None)],
 )
-def test_auto_renewal_may_be_told_as_text(told: object, auto_renews: bool | None) -> None:
+def test_auto_renewal_may_be_a_text(told: object, auto_renews: bool | None) -> None:
     """The text `false` must not be taken for a truth."""
     body = azure_body(subscription={"autoRenew": told})
     assert notified("azure", body).note.auto_renews is auto_renews

@@ -57,7 +57,7 @@ HOUR_BEFORE = "2026-11-01T09:30:00Z"
         ("CANCELLED", (6, Unchanged(), Attention.UNKNOWN_KIND)),
     ],
 )
-def test_a_google_message_says_what_its_row_says(event_type: str, expected: Row) -> None:
+def test_a_google_message_is_translated_as_its_row_defines(event_type: str, expected: Row) -> None:
     """Without the resource, the message alone decides; it never tells a reason."""
     assert row("gcp", gcp_message(event_type)) == expected
     assert notified("gcp", gcp_message(event_type)).notification == event_type
@@ -77,7 +77,7 @@ def test_a_google_message_says_what_its_row_says(event_type: str, expected: Row)
         (None, UNKNOWN),
     ],
 )
-def test_the_resource_tells_why_an_entitlement_was_cancelled(
+def test_the_resource_contains_why_an_entitlement_was_cancelled(
     told: str | None, change: Change
 ) -> None:
     """Google calls the reasons "subject to change": a new one is unknown, not an error."""

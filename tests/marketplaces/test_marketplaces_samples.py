@@ -201,7 +201,7 @@ def _sample(name: str) -> tuple[str, bytes]:
     return marketplace, (PAYLOADS / f"{name}.json").read_bytes()
 
 
-def test_every_sample_is_in_a_table_and_tells_its_source() -> None:
+def test_every_sample_is_in_a_table_and_names_its_source() -> None:
     """A sample that nobody expects anything of proves nothing."""
     names = {f"{path.parent.name}/{path.stem}" for path in FILES}
     assert names == NOTIFIED.keys() | UNRECOGNIZED.keys() | REFUSED.keys()
@@ -209,7 +209,7 @@ def test_every_sample_is_in_a_table_and_tells_its_source() -> None:
 
 
 @pytest.mark.parametrize("name", NOTIFIED)
-def test_a_sample_says_what_the_table_says(name: str) -> None:
+def test_a_sample_is_translated_as_the_table_defines(name: str) -> None:
     """Subject, change, plan type, billing account, and what a person should look at."""
     fact = notified(*_sample(name))
     assert fact.subscription.marketplace == name.partition("/")[0]
@@ -235,7 +235,7 @@ def test_a_sample_that_is_no_notification_is_refused(name: str) -> None:
     assert str(refusal(*_sample(name))) == REFUSED[name]
 
 
-def test_the_captured_agreement_is_told_in_the_order_of_its_times() -> None:
+def test_the_captured_agreement_is_in_the_order_of_its_times() -> None:
     """Created, License Updated, Ended, License Deprovisioned: 2026-08-20, 126 seconds in all."""
     names = (
         "real_2026_eb_created_proposer",

@@ -41,7 +41,7 @@ async def test_nothing_fires_before_its_moment(worker: Worker, clock: MovableClo
     assert await worker.pool.fetchval("SELECT state FROM organizations") == "control_plane_loss"
 
 
-async def test_workers_that_look_at_once_share_the_due_organizations(
+async def test_workers_that_search_at_once_share_the_due_organizations(
     worker: Worker, clock: MovableClock
 ) -> None:
     """SKIP LOCKED: no worker waits for another, and no deadline fires twice."""
@@ -102,7 +102,7 @@ async def test_one_organization_that_we_fail_on_does_not_hold_up_the_fleet(
     assert [line["organizations"] for line in failed] == [["broken"]]
 
 
-async def test_a_look_that_changes_nothing_leaves_nothing_behind(
+async def test_a_recheck_that_changes_nothing_writes_nothing(
     worker: Worker, clock: MovableClock
 ) -> None:
     """
@@ -146,7 +146,7 @@ async def test_what_is_due_first_is_decided_first(worker: Worker, clock: Movable
     assert [row["organization_id"] for row in rows] == ["c", "a", "b"]
 
 
-async def test_a_free_organization_is_deactivated_where_both_feeds_were_heard(
+async def test_a_free_organization_is_deactivated_where_both_feeds_were_recent(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Others are in use every other day, so the feeds are received and its inactivity counts."""
@@ -161,7 +161,7 @@ async def test_a_free_organization_is_deactivated_where_both_feeds_were_heard(
     assert await kinds(worker, "worker") == []
 
 
-async def test_a_silent_feed_is_told_once_a_day_and_nobody_is_deactivated(
+async def test_a_silent_feed_is_reported_once_a_day_and_nobody_is_deactivated(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Both feeds were silent; the decision is tried again the next day."""
@@ -202,7 +202,7 @@ async def test_an_organization_goes_by_the_policy_that_it_was_canceled_under(
     assert await worker.pool.fetchval(versions) == "default"
 
 
-async def test_what_is_due_is_looked_for_behind_what_was_done_and_then_from_the_beginning(
+async def test_the_search_for_due_organizations_continues_behind_the_last_and_then_restarts(
     worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processed rows stay in the index while a snapshot is held.  A row that another worker had
@@ -221,7 +221,7 @@ async def test_what_is_due_is_looked_for_behind_what_was_done_and_then_from_the_
     assert await fire_due(worker, limit=10) == 1
 
 
-async def test_a_clock_that_goes_back_has_all_looked_through(
+async def test_a_clock_that_goes_back_restarts_the_search(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Organizations may become due before the position that the scan has reached."""

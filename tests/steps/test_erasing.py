@@ -84,7 +84,7 @@ async def everything_of(worker: Worker, organization: str) -> str:
     return "\n".join(rows)
 
 
-async def test_an_erasure_that_is_not_committed_is_not_told(
+async def test_an_erasure_that_is_not_committed_is_not_published(
     worker: Worker, clock: MovableClock, owner: Pool
 ) -> None:
     """Nor counted: the email counts as unlocked only after the commit."""
@@ -149,7 +149,7 @@ async def test_the_journal_folds_and_its_chain_is_whole_after_an_erasure(
     assert await differences(inspector) == []
 
 
-async def test_an_erasure_is_told_and_kept_with_who_and_why(
+async def test_an_erasure_is_published_and_recorded_with_who_and_why(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """The lock on its email is released, and its snapshot is deleted by a tombstone."""
@@ -447,7 +447,7 @@ async def outgoing(worker: Worker) -> list[dict[str, Any]]:
     ]
 
 
-async def test_what_was_known_before_an_erasure_is_not_known_any_more(
+async def test_after_an_erasure_the_earlier_state_cannot_be_shown(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """The command reports this, instead of showing an incomplete state."""

@@ -92,7 +92,7 @@ async def test_workers_share_one_limit_and_never_go_past_it(due: Worker) -> None
     assert withheld == len(NAMES) - LIMIT
 
 
-async def test_what_is_withheld_is_not_looked_at_over_and_over(due: Worker) -> None:
+async def test_a_withheld_step_is_not_rechecked_over_and_over(due: Worker) -> None:
     """It waits for the release and not for a time, and is listed as due."""
     await fire_all(due)
 

@@ -73,7 +73,7 @@ async def test_a_history_has_every_fact_with_what_it_made(
     ]
 
 
-async def test_a_chapter_says_from_where_to_where_by_which_policy_and_what_was_looked_up(
+async def test_a_chapter_records_both_states_the_policy_and_what_was_looked_up(
     worker: Worker, clock: MovableClock
 ) -> None:
     """An operator can explain it months later, when all of this has changed."""

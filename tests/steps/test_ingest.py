@@ -29,7 +29,7 @@ def unreadable(offset: int = 0) -> Record:
     return Record(topic, 3, offset, at(1), b"\x00key", b"\xffnot JSON", ODD_HEADERS)
 
 
-async def test_what_cannot_be_read_is_kept_with_its_bytes_and_its_neighbours_are_taken(
+async def test_an_unreadable_record_is_parked_with_its_bytes_and_its_neighbours_are_ingested(
     worker: Worker, clock: MovableClock
 ) -> None:
     """The table and the topic get key, value and headers as they came, and the reason."""
@@ -107,7 +107,7 @@ async def test_activity_is_a_maximum_whatever_the_order(
     assert (row["last_login_at"], row["logins"]) == (at(5), 2)
 
 
-async def test_a_feed_is_heard_by_event_time_in_each_partition(
+async def test_a_feeds_last_event_time_is_kept_for_each_partition(
     worker: Worker, clock: MovableClock
 ) -> None:
     """
@@ -137,7 +137,7 @@ async def test_a_feed_is_heard_by_event_time_in_each_partition(
     ]
 
 
-async def test_a_record_that_we_fail_on_ourselves_is_parked_and_its_neighbours_are_taken(
+async def test_a_record_that_meets_a_bug_of_ours_is_parked_and_its_neighbours_are_ingested(
     worker: Worker, clock: MovableClock
 ) -> None:
     """A bug must not stop a partition; the record can be redriven when the bug is fixed."""

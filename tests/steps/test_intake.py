@@ -98,7 +98,7 @@ async def test_a_stop_holds_for_all_workers_and_over_restarts(
     assert await taken(worker) == 0
 
 
-async def test_after_a_resume_the_rest_is_taken_once_and_counted_anew(
+async def test_after_a_resume_the_rest_is_ingested_once_and_the_count_restarts(
     worker: Worker, clock: MovableClock
 ) -> None:
     """By all workers, also by one that was near its limit and did not notice the stop."""

@@ -102,7 +102,7 @@ async def test_a_sign_in_after_the_purchase_completes_a_match(
     assert [row[0] for row in await worker.pool.fetch(held)] == ["first of acme", "second"]
 
 
-async def test_an_account_that_another_gave_up_is_a_match_at_the_next_look(
+async def test_an_account_that_another_released_matches_at_the_next_check(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Two had shared it, so there was no match; the due step must find that one is left."""
@@ -162,7 +162,7 @@ async def test_a_sign_in_that_was_sent_twice_is_one_fact(
         pytest.param(BOUGHT, TOLD_AGAIN, id="the purchase first"),
     ],
 )
-async def test_two_halves_of_a_match_that_are_told_at_once_make_it(
+async def test_two_concurrent_halves_of_a_match_make_it(
     worker: Worker, clock: MovableClock, mine: Line, others: Line
 ) -> None:
     """Two workers process the purchase and the account, from two topics, concurrently."""
@@ -178,7 +178,7 @@ async def test_two_halves_of_a_match_that_are_told_at_once_make_it(
     assert await pending(worker) == {"acme"}
 
 
-async def test_halves_of_many_matches_that_are_told_at_once_make_all_of_them(
+async def test_concurrent_halves_of_many_matches_make_all_of_them(
     worker: Worker, clock: MovableClock
 ) -> None:
     """The same without controlling the locks, in any order."""
@@ -277,7 +277,7 @@ async def test_activity_of_one_batch_is_seen_in_its_order(
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_of_two_logins_the_one_that_proves_a_plan_does_so_whichever_is_heard_last(
+async def test_of_two_logins_the_one_that_proves_a_plan_does_so_whichever_arrives_last(
     worker: Worker, clock: MovableClock, inspector: Inspector, in_order: bool
 ) -> None:
     """
@@ -299,7 +299,7 @@ async def test_of_two_logins_the_one_that_proves_a_plan_does_so_whichever_is_hea
     assert await differences(inspector) == []
 
 
-async def test_a_login_from_before_the_cancellation_was_heard_of_is_asked_then(
+async def test_a_login_from_before_the_cancellation_arrived_is_checked_then(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """No decision waited for it when it was counted, and at a later login the account is shared."""

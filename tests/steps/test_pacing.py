@@ -47,7 +47,7 @@ async def _taken(worker: Worker, pace: BatchSizer) -> int:
     pytest.fail("the batch comes again without end")
 
 
-async def test_a_record_over_which_postgres_takes_too_long_is_parked_and_its_neighbours_are_taken(
+async def test_a_record_on_which_postgres_is_too_slow_is_parked_and_its_neighbours_are_ingested(
     hurried: Worker, owner: Pool, clock: MovableClock
 ) -> None:
     """As one on which we fail; it can be redriven when the cause is mended."""
@@ -65,7 +65,7 @@ async def test_a_record_over_which_postgres_takes_too_long_is_parked_and_its_nei
     assert pace.rows > 1, "what comes next is taken in larger parts"
 
 
-async def test_where_only_the_whole_takes_too_long_its_parts_are_taken(
+async def test_where_only_the_whole_batch_takes_too_long_its_parts_are_ingested(
     hurried: Worker, owner: Pool, clock: MovableClock
 ) -> None:
     """Nothing is parked."""

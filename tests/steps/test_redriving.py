@@ -144,7 +144,7 @@ async def test_a_redrive_reads_a_record_as_received_when_it_was_refused(
     assert await worker.pool.fetchval(happened) == at(2)
 
 
-async def test_letters_are_taken_in_the_order_of_refusal(
+async def test_dead_letters_are_redriven_in_the_order_of_refusal(
     worker: Worker, clock: MovableClock
 ) -> None:
     """So an organization's messages are processed in order, whatever the order of the arguments."""
@@ -223,7 +223,7 @@ async def test_of_a_value_with_several_parts_each_counts_once(
     ]
 
 
-async def test_a_record_with_two_dead_letters_is_taken_once(
+async def test_a_record_with_two_dead_letters_is_ingested_once(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Each of the parts that were refused has a dead letter, and the record is the same."""
@@ -397,7 +397,7 @@ async def test_a_redrive_ends_where_the_machine_refuses_again_and_again(
     assert [(row["status"], row["attempts"]) for row in await rows(worker)] == [("waiting", 1)]
 
 
-async def test_one_line_of_the_log_says_what_came_of_it_and_names_nobody(
+async def test_one_line_of_the_log_reports_the_result_and_names_nobody(
     worker: Worker, clock: MovableClock
 ) -> None:
     """Who and why is in the row."""
@@ -430,7 +430,7 @@ async def test_a_topic_that_the_settings_do_not_name_is_left_as_it_is(
     assert await rows(worker) == before
 
 
-async def test_what_is_taken_and_its_status_stand_or_fall_together(
+async def test_a_redriven_record_and_its_status_are_committed_together(
     worker: Worker, clock: MovableClock, postgres_dsn: str
 ) -> None:
     """Postgres fails at the last statement of the transaction; the next time all of it is done."""
@@ -477,7 +477,7 @@ async def test_a_redrive_that_is_broken_off_anywhere_goes_on_when_it_is_run_agai
     assert {row["attempts"] for row in await rows(worker)} == {2}
 
 
-async def test_operators_who_redrive_at_once_take_nothing_twice(
+async def test_operators_who_redrive_at_once_ingest_nothing_twice(
     worker: Worker, clock: MovableClock
 ) -> None:
     """The row of a dead letter is locked while it is taken; whoever waited for it finds it done."""

@@ -141,7 +141,7 @@ async def test_a_relay_that_is_frozen_amid_a_transaction_loses_its_shards(worker
     assert timeout == "5min", "only the relay's transactions end so soon"
 
 
-async def test_a_message_that_kafka_never_takes_keeps_no_other_shard_waiting(
+async def test_a_message_that_kafka_never_accepts_keeps_no_other_shard_waiting(
     worker: Worker,
 ) -> None:
     """Its own shard waits, because order within an organization is promised."""
@@ -323,7 +323,9 @@ async def test_what_was_sent_while_a_snapshot_is_held_is_passed_over(
     assert len(kafka.taken) == 4_000
 
 
-async def test_an_id_that_was_taken_before_others_were_sent_still_comes(worker: Worker) -> None:
+async def test_a_message_that_commits_after_higher_ids_were_sent_is_still_sent(
+    worker: Worker,
+) -> None:
     """Ids are assigned before the commit: the bound stays below ids that may still be written."""
     floors, kafka = Floors(look_every_s=0), Refusing()
     late = message("a", 0)

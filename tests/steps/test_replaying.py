@@ -49,7 +49,7 @@ async def lives(worker: Worker, clock: MovableClock) -> None:
         await ingest_lines(worker, clock, login(day, "busy"), use(day, "busy"))
 
 
-async def test_folding_the_journal_again_gives_what_is_stored(
+async def test_replaying_the_journal_gives_what_is_stored(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """Invariant 8, over lives with notices, logins, silent feeds, matches, locks and ends."""

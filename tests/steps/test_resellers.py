@@ -69,7 +69,7 @@ async def differences(
 @pytest.mark.parametrize(
     ("count", "state"), [(HOLDERS_MAX, "active"), (HOLDERS_MAX + 1, "canceled")]
 )
-async def test_no_match_is_looked_for_in_an_account_of_more_than_a_hundred(
+async def test_no_match_is_searched_in_an_account_of_more_than_a_hundred(
     worker: Worker, clock: MovableClock, inspector: Inspector, count: int, state: str
 ) -> None:
     """Though one organization alone holds it now."""
@@ -80,7 +80,7 @@ async def test_no_match_is_looked_for_in_an_account_of_more_than_a_hundred(
     assert await differences(inspector) == []
 
 
-async def test_it_is_said_once(worker: Worker, clock: MovableClock) -> None:
+async def test_a_crowded_account_is_logged_once(worker: Worker, clock: MovableClock) -> None:
     """At `warning`, when it is found to be so, by whichever worker."""
     with capture_logs() as lines:
         await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX))

@@ -161,7 +161,7 @@ async def test_a_message_counts_once_for_as_long_as_its_row_stays(
     assert (await states(worker))["acme"] == "canceled"
 
 
-async def test_what_was_let_go_cannot_be_looked_back_at(
+async def test_deleted_history_cannot_be_shown(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """It says from when on it can."""

@@ -38,7 +38,7 @@ async def test_what_a_wrong_clock_recorded_happened_when_it_was_received(
 
 
 @pytest.mark.parametrize("recorded_at", [EPOCH, END_OF_CALENDAR])
-async def test_what_comes_again_is_known_whatever_its_time(
+async def test_a_repeated_message_is_a_duplicate_whatever_its_time(
     recorded_at: datetime, worker: Worker, clock: MovableClock
 ) -> None:
     """A message that brings no identity is known by its position and its time, as it brought it."""

@@ -132,9 +132,7 @@ async def test_a_list_is_one_record_and_each_login_in_it_counts(
 # --- what is done about it ------------------------------------------------------------------------
 
 
-async def test_what_was_redriven_counts_as_what_it_says(
-    worker: Worker, clock: MovableClock
-) -> None:
+async def test_a_redriven_record_counts_by_its_content(worker: Worker, clock: MovableClock) -> None:
     """No more as possible use; what is refused again goes on."""
     (mended,) = records(login(2, "acme"))
     await refuse(worker, clock, broken(2, b"acme"), broken(2.5, None, offset=1))
@@ -232,7 +230,7 @@ async def test_possible_use_of_who_is_erased_goes_too(worker: Worker, clock: Mov
 # --- what it does ---------------------------------------------------------------------------------
 
 
-async def test_it_postpones_until_it_is_redriven_or_said_to_be_no_use(
+async def test_it_postpones_until_it_is_redriven_or_declared_no_use(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """

@@ -87,7 +87,7 @@ async def differences(inspector: Inspector) -> list[Difference]:
     return [each async for page in verify(inspector) for each in page.differences]
 
 
-async def test_what_was_told_under_the_other_spelling_counts_from_the_first_look_on(
+async def test_facts_under_the_other_spelling_count_from_the_first_recheck_on(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """An end that nobody had connected cancels; a suspension that was told to be over waits for
@@ -189,7 +189,7 @@ async def test_a_notification_that_is_delivered_again_changes_nothing(
     assert await differences(inspector) == []
 
 
-async def test_a_failure_that_was_taken_for_a_duplicate_counts_when_it_is_delivered_again(
+async def test_a_failure_that_was_mistaken_for_a_duplicate_counts_when_it_is_delivered_again(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """The operation had been announced, which earlier versions took for the end itself."""
@@ -204,7 +204,7 @@ async def test_a_failure_that_was_taken_for_a_duplicate_counts_when_it_is_delive
     assert await differences(inspector) == []
 
 
-async def test_history_tells_what_was_told_under_either_spelling(
+async def test_history_lists_facts_under_either_spelling(
     worker: Worker, inspector: Inspector
 ) -> None:
     """`org history` asks for the subscription, whichever way it was spelled."""

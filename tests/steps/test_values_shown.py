@@ -273,7 +273,7 @@ async def test_the_age_of_the_oldest_snapshot_is_shown_in_transactions(
         assert await age() >= before + 50
 
 
-async def test_postgres_and_the_schema_are_ready_or_say_why_not(
+async def test_postgres_and_the_schema_are_ready_or_the_reason_is_reported(
     worker: Worker, owner: Pool, postgres_dsn: str
 ) -> None:
     """Each by itself: a schema that is not ours does not mean that Postgres is away."""

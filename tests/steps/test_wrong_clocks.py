@@ -64,7 +64,7 @@ async def release(worker: Worker, clock: MovableClock) -> None:
     await operate(fact, worker)
 
 
-async def test_a_clock_that_jumps_a_year_ahead_trips_the_guard_and_nothing_is_taken(
+async def test_a_clock_that_jumps_a_year_ahead_trips_the_guard_and_nobody_is_deactivated(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
     """Also no control plane; it is said once, whoever sees it, with the reason `clock`."""

@@ -44,7 +44,7 @@ async def test_what_hosted_postgres_hands_out_connects(postgres_dsn: str) -> Non
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
-def test_asyncpg_is_told_what_it_knows_and_the_server_its_settings() -> None:
+def test_asyncpg_gets_its_own_parameters_and_the_server_its_settings() -> None:
     """Anything else would be taken for a setting of the server."""
     assert left(WITHOUT_HARM) == {}
     kept = (
@@ -99,7 +99,7 @@ def test_what_cannot_be_kept_is_refused_by_name(query: str, said: str) -> None:
         ("sslmode=require&sslrootcert=/etc/hostname", "ssl_root_cert_file.* cannot be used"),
     ],
 )
-async def test_what_nobody_knows_is_refused_by_name(
+async def test_an_unknown_parameter_is_refused_by_name(
     postgres_dsn: str, query: str, said: str
 ) -> None:
     """By the server or by asyncpg; waiting mends none of it."""

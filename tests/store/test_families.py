@@ -207,7 +207,7 @@ async def test_a_batch_is_loaded_with_what_belongs_to_it(pool: Pool) -> None:
             assert loaded.fleet.crowded == found.fleet.crowded & keys.accounts, f"seed {seed}"
 
 
-async def test_a_replay_group_is_what_decisions_may_have_looked_up(pool: Pool) -> None:
+async def test_a_replay_group_is_all_that_decisions_may_have_looked_up(pool: Pool) -> None:
     """Also in vain links, former owners, and facts that changed several."""
     for seed in range(FLEETS):
         found = await drawn(pool, seed)

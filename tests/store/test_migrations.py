@@ -122,7 +122,7 @@ async def of_0_1(owner: Pool, monkeypatch: pytest.MonkeyPatch) -> Pool:
     return owner
 
 
-async def test_what_0_1_knew_can_be_looked_up(of_0_1: Pool) -> None:
+async def test_rows_of_0_1_can_be_looked_up(of_0_1: Pool) -> None:
     """Who exists, who has which email, and who pays with which account is in its documents."""
     await migrate(of_0_1)
 
@@ -141,7 +141,7 @@ async def test_what_0_1_knew_can_be_looked_up(of_0_1: Pool) -> None:
     ]
 
 
-async def test_the_columns_say_what_the_documents_say(of_0_1: Pool) -> None:
+async def test_the_columns_agree_with_the_documents(of_0_1: Pool) -> None:
     """A register that is never heard of again is never written again."""
     await migrate(of_0_1)
 
@@ -168,7 +168,7 @@ async def test_an_email_that_0_1_locked_can_be_unlocked(of_0_1: Pool) -> None:
     assert organization_from_json(row["document"]).locked_email == "eeee"
 
 
-async def test_everybody_is_looked_at_once(of_0_1: Pool) -> None:
+async def test_every_organization_is_due_for_a_recheck_at_once(of_0_1: Pool) -> None:
     """A free organization may be inactive; nothing would be heard of it, and nothing was due."""
     await migrate(of_0_1)
 

@@ -65,7 +65,7 @@ async def verified(inspector: Inspector) -> list[Verification]:
     return [page async for page in verify(inspector)]
 
 
-async def test_folding_the_journal_again_gives_what_is_stored(inspector: Inspector) -> None:
+async def test_replaying_the_journal_gives_what_is_stored(inspector: Inspector) -> None:
     """Invariant 8, over the update too."""
     found = await verified(inspector)
 

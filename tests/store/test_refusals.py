@@ -52,7 +52,7 @@ def refusals() -> Iterator[type[asyncpg.PostgresError]]:
             yield each
 
 
-async def test_each_of_postgres_refusals_is_taken_as_the_page_says(pool: Pool) -> None:
+async def test_each_postgres_error_is_handled_as_the_page_describes(pool: Pool) -> None:
     """So that none parks a valid record for what the server is short of, and none that a value
     causes is waited for without end.
     """

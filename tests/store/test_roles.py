@@ -121,14 +121,14 @@ async def test_a_user_of_the_workers_own_needs_no_more_than_the_role(
             await pool.execute("SET LOCAL ROLE NONE; DELETE FROM journal")
 
 
-async def test_a_user_without_the_role_is_told_what_to_grant(user: Postgres) -> None:
+async def test_a_user_without_the_role_gets_the_grant_to_run(user: Postgres) -> None:
     """Before anything is done with another's rights."""
     with pytest.raises(Misconfigured, match="GRANT marketplace_worker_app TO"):
         async with connecting(user):
             pass
 
 
-async def test_who_does_not_own_the_tables_is_told_that_he_cannot_migrate(
+async def test_a_user_who_does_not_own_the_tables_cannot_migrate(
     owner: Pool, user: Postgres
 ) -> None:
     """Only a person can mend it: it is no server that is away."""

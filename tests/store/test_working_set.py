@@ -174,7 +174,7 @@ async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(po
 
 
 @pytest.mark.parametrize("locked_before", [False, True])
-async def test_two_halves_of_a_match_that_are_told_at_once_meet(
+async def test_two_concurrent_halves_of_a_match_wait_for_each_other(
     pool: Pool, *, locked_before: bool
 ) -> None:
     """
@@ -206,7 +206,7 @@ async def test_nobody_waits_for_others_of_an_account_that_is_crowded(pool: Pool)
         await lock(pool, [others])
 
 
-async def test_a_batch_may_tell_of_more_accounts_than_the_server_has_other_locks(
+async def test_a_batch_may_contain_more_accounts_than_the_server_has_other_locks(
     pool: Pool,
 ) -> None:
     """
@@ -364,7 +364,7 @@ async def test_of_requests_only_what_the_guard_counts_locks_the_safeguards(
     assert loaded.safeguards_locked is locked
 
 
-async def test_what_a_person_looks_at_is_loaded_without_a_lock(pool: Pool) -> None:
+async def test_inspection_loads_without_a_lock(pool: Pool) -> None:
     """A command may look while a worker decides."""
     await _acme_has(pool, FIRST)
     await put(pool, organization(ACME))

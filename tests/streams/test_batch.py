@@ -12,7 +12,7 @@ from streams.recording_handler import write
 pytestmark = pytest.mark.broker
 
 
-async def test_what_is_still_ours_is_given_again_though_other_partitions_are_lost(
+async def test_records_of_kept_partitions_are_delivered_again_when_others_are_lost(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """Otherwise the next commit would skip records that were not processed."""

@@ -95,7 +95,7 @@ async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
         held.go.release()
 
 
-async def test_partitions_are_given_up_without_waiting_for_what_is_newer(
+async def test_partitions_are_released_without_waiting_for_newer_records(
     settings: Settings,
     topics: Topics,
     writer: AIOKafkaProducer,

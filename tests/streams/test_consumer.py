@@ -180,7 +180,7 @@ async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
     assert [line for line in logs if line["log_level"] in ("error", "critical")] == []
 
 
-async def test_a_batch_that_meets_a_bug_is_said_once_and_comes_again(
+async def test_a_batch_that_meets_a_bug_is_logged_once_and_retried(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """The offset is not committed, the traceback is logged, and retries pause."""
@@ -329,7 +329,7 @@ async def _until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalance(
+async def test_a_member_logs_that_it_waits_for_a_kafka_that_stopped_amid_a_rebalance(
     settings: Settings, tmp_path: Path
 ) -> None:
     """Its loop is blocked until the rebalance ends; that is no reason to restart the worker."""
@@ -348,7 +348,7 @@ async def test_a_member_says_that_it_waits_for_a_kafka_that_went_amid_a_rebalanc
 
 
 @pytest.mark.usefixtures("topics")
-async def test_a_dead_consumer_is_told(settings: Settings) -> None:
+async def test_a_dead_consumer_is_reported(settings: Settings) -> None:
     """A worker ends when its consumer has ended: nothing restarts a process that looks alive."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
@@ -396,7 +396,7 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
     assert reasons[:4] == ["", "", "", "failed 3 times in a row"]
 
 
-async def test_the_lag_is_what_was_not_taken_yet(
+async def test_the_lag_counts_what_was_not_ingested_yet(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """Over all partitions; records handled or being handled do not count."""

@@ -43,7 +43,7 @@ async def write(writer: AIOKafkaProducer, topic: str, partition: int, *values: b
         await writer.send_and_wait(topic, value, partition=partition)
 
 
-async def test_a_topic_that_is_not_taken_waits_and_the_others_go_on(
+async def test_a_paused_topic_waits_and_the_others_continue(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """Its offset is not committed; later its records are delivered in order and once."""

@@ -45,7 +45,7 @@ async def test_the_producer_is_idempotent_where_the_broker_has_that(
     assert line["reason"]
 
 
-async def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_idempotence(
+async def test_a_broker_that_does_not_answer_is_not_mistaken_for_one_without_idempotence(
     settings: Settings,
 ) -> None:
     """One that accepts connections and says nothing, and one that is not there."""
@@ -67,7 +67,7 @@ async def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_idempo
             assert logs == []
 
 
-async def test_a_lost_connection_does_not_take_idempotence_away(settings: Settings) -> None:
+async def test_a_lost_connection_does_not_disable_idempotence(settings: Settings) -> None:
     """The first connection fails and later ones work: the start fails nevertheless, and creates no
     second producer.
     """

@@ -57,7 +57,7 @@ async def test_topics_that_hold_nothing_are_read_at_once(settings: Settings) -> 
     assert await values(settings) == []
 
 
-async def test_a_kafka_that_is_away_is_told(settings: Settings) -> None:
+async def test_an_unreachable_kafka_is_reported(settings: Settings) -> None:
     """It raises `Unavailable`, so that the caller waits."""
     kafka = settings.kafka.model_copy(
         update={"bootstrap_servers": "127.0.0.1:1", "request_timeout_ms": 1_000}

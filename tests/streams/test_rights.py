@@ -28,7 +28,7 @@ KAFKA = Kafka(
 RIGHTS = (*to_read(KAFKA, TOPICS), *to_write(TOPICS))
 
 
-def test_a_missing_right_is_told_with_the_command_that_grants_it() -> None:
+def test_a_missing_right_is_reported_with_the_command_that_grants_it() -> None:
     """One command for all of an operation, so that a start need not be tried again for each."""
     said = not_allowed(KAFKA, [RIGHTS[-1], *RIGHTS[:2], RIGHTS[8]])
     begins = "kafka-acls.sh --bootstrap-server kafka-1:9092 --add --allow-principal User:worker"

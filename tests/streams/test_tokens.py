@@ -53,7 +53,7 @@ def test_to_kafka_it_is_oauthbearer() -> None:
     assert client_arguments(KAFKA)["sasl_mechanism"] == "OAUTHBEARER"
 
 
-async def test_without_credentials_it_is_said_that_aws_gives_none(
+async def test_missing_aws_credentials_are_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They may come: a machine's role is attached late."""
@@ -67,7 +67,7 @@ async def test_without_credentials_it_is_said_that_aws_gives_none(
     assert isinstance(refused.value.__cause__, Unavailable)
 
 
-async def test_without_amazons_library_it_is_said_what_to_install(
+async def test_without_amazons_library_the_package_to_install_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is an extra."""

@@ -50,7 +50,7 @@ def test_the_image_has_all_dependencies_and_none_of_the_embedded_servers() -> No
     assert not {"pytest", "mypy", "ruff", "hatchling"} & names
 
 
-def test_the_image_tells_its_version_and_runs_as_nobody() -> None:
+def test_the_image_has_a_version_label_and_runs_as_nobody() -> None:
     """A number for the user, and no shell between the engine's signals and the worker."""
     assert f'image.version="{PROJECT["version"]}"' in DOCKERFILE
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE, re.MULTILINE)
@@ -71,7 +71,7 @@ def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_compose_gives_commands_that_exist(command: list[str]) -> None:
+def test_compose_uses_commands_that_exist(command: list[str]) -> None:
     """With their options; `--help` has every command say only what it would do."""
     result = CliRunner().invoke(cli, [*command, "--help"])
     assert result.exit_code == 0, result.output

@@ -49,7 +49,7 @@ def test_every_refusal_stands_in_the_page(code: Refusal) -> None:
     assert f"*{code}*" in WRITTEN
 
 
-def test_every_kind_of_fact_was_heard_in_every_state(asked: Page) -> None:
+def test_every_kind_of_fact_was_applied_in_every_state(asked: Page) -> None:
     """But for what concerns no organization, which has a table of its own."""
     of_nobody = {Unrecognized, GuardTripped, GuardReleased, ClockMoved, ClockCorrected}
     kinds = set(get_args(Fact)) - of_nobody - {EpochBegan, EpochCompleted}
@@ -58,7 +58,7 @@ def test_every_kind_of_fact_was_heard_in_every_state(asked: Page) -> None:
         assert heard == kinds, state
 
 
-def test_every_request_of_support_was_heard_in_every_state(asked: Page) -> None:
+def test_every_request_of_support_was_answered_in_every_state(asked: Page) -> None:
     """Each has an answer everywhere."""
     for state in State:
         facts = [a.fact for a in asked.answers.values() if a.before.state is state]

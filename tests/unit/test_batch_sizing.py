@@ -13,7 +13,7 @@ def records(count: int) -> list[Record]:
     return [Record("t", 0, number, EPOCH, None, b"") for number in range(count)]
 
 
-def test_a_batch_is_taken_in_parts_after_three_timeouts_and_then_whole_again() -> None:
+def test_a_batch_is_split_after_three_timeouts_and_then_whole_again() -> None:
     """Each part has an eighth of the records; the log says how many, and where they begin."""
     sizer, batch = BatchSizer(), records(64)
     assert sizer.begin(batch) == batch

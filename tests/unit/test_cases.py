@@ -94,7 +94,7 @@ def test_each_case_comes_out_as_it_should(name: str) -> None:
     assert said(lines_of(name), until(name)) == EXPECTED[name]
 
 
-def test_what_is_right_is_said_of_cases_that_there_are() -> None:
+def test_every_expectation_belongs_to_a_case() -> None:
     """And the page has a row for each of them."""
     assert sorted(EXPECTED) == NAMES
     page = (CASES / "README.md").read_text()

@@ -83,7 +83,7 @@ def test_simulate_prints_events_and_nothing_else(
     assert re.fullmatch(r"dead letter: organizations\.changes/0/0: .*\n", err)
 
 
-def test_simulate_stops_its_clock_where_it_is_told_and_takes_a_policy(
+def test_simulate_stops_its_clock_at_the_given_time_and_accepts_a_policy(
     typed: Type, scenario: Callable[..., Path], tmp_path: Path
 ) -> None:
     """What operators use to try a policy."""
@@ -200,7 +200,7 @@ def test_policy_show_prints_a_whole_file(
     assert typed("policy", "show", "--config", config) == (0, whole, "")
 
 
-def test_policy_show_says_when_the_built_in_one_is_in_force(typed: Type) -> None:
+def test_policy_show_reports_when_the_built_in_one_is_in_force(typed: Type) -> None:
     """It is a comment of the file, which may be the beginning of an own one."""
     status, out, _ = typed("policy", "show")
 
@@ -209,7 +209,7 @@ def test_policy_show_says_when_the_built_in_one_is_in_force(typed: Type) -> None
     assert first == "# The built-in policy.  A policy file needs its own version."
 
 
-def test_policy_check_says_what_a_file_changes(typed: Type, tmp_path: Path) -> None:
+def test_policy_check_lists_what_a_file_changes(typed: Type, tmp_path: Path) -> None:
     """Field by field."""
     file = tmp_path / "policy.toml"
     file.write_text('version = "mine"\n[notice]\nsuspended = "P4D"\n[guard]\nminimum = 9\n')
@@ -223,7 +223,7 @@ def test_policy_check_says_what_a_file_changes(typed: Type, tmp_path: Path) -> N
     assert lines[3:] == ["notice.suspended P4D P3D", "guard.minimum 9 50"]
 
 
-def test_policy_check_says_that_a_file_changes_nothing(typed: Type, tmp_path: Path) -> None:
+def test_policy_check_reports_that_a_file_changes_nothing(typed: Type, tmp_path: Path) -> None:
     """Only the version is its own."""
     file = tmp_path / "policy.toml"
     file.write_text('version = "mine"\n')
@@ -286,7 +286,7 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
         (("org", "show"), "'ORG'"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
+def test_what_cannot_be_done_is_reported_in_a_sentence(
     typed: Type, arguments: tuple[str, ...], said: str
 ) -> None:
     """No trace of the interpreter for a slip of the fingers."""

@@ -250,7 +250,7 @@ def scheduled(
     return [(each.state, each.at) for each in schedule(organization, clock, moment(now))]
 
 
-def test_the_schedule_tells_the_worked_example() -> None:
+def test_the_schedule_matches_the_worked_example() -> None:
     """What `organization.canceled` shows is what then happens, on time and 40 days late."""
     assert scheduled(organization(State.CANCELED, 0), clock(), 0) == [
         (LOSS, moment(1)),

@@ -140,7 +140,7 @@ def test_a_decision_leaves_the_fleet_as_it_is() -> None:
     assert told.fleet.subscription(AGREEMENT) == register
 
 
-def test_a_decision_knows_how_the_organization_was_before() -> None:
+def test_a_decision_contains_the_organization_before_it() -> None:
     """The shell publishes a snapshot of whatever differs, also where no event tells it."""
     told = world(created())
     (result,) = told.decide(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).results
@@ -148,7 +148,7 @@ def test_a_decision_knows_how_the_organization_was_before() -> None:
     assert result.events == ()
 
 
-def test_every_organization_that_a_subscription_concerns_is_looked_at() -> None:
+def test_every_organization_that_a_subscription_concerns_is_decided() -> None:
     """In the order of their ids, so that every worker decides alike."""
     told = world(created(), created("c-beta", BETA), link(ENTITLEMENT, organization=BETA))
     decision = told.decide(link(ENTITLEMENT, 5), DAY_0 + 5 * DAY)
@@ -163,7 +163,7 @@ def test_nothing_is_decided_about_an_organization_that_was_never_created() -> No
     assert told.fleet.organization(ACME).state is State.ACTIVE
 
 
-def test_the_oldest_creation_tells_the_beginning_the_newest_the_owner() -> None:
+def test_the_oldest_creation_has_the_beginning_the_newest_the_owner() -> None:
     """Section 11; the anchor is that of the oldest, in whatever order they come."""
     old = replace(created("old"), tier=Tier.FREE, owner=EmailHash("old"))
     new = replace(created("new", day=5), tier=Tier.PLUS, owner=EmailHash("new"))
@@ -196,7 +196,7 @@ def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
     assert (decision.outcome, decision.events) == (Outcome.APPLIED, ())
 
 
-def test_news_take_no_step() -> None:
+def test_a_fact_takes_no_step() -> None:
     """Only a deadline does, so that a flood of old messages cannot run anybody down."""
     told = world(created(), link(AGREEMENT), notified(AGREEMENT, note(0, ENDED)))
     decision = told.decide(TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), DAY_0 + 90 * DAY)
@@ -204,7 +204,7 @@ def test_news_take_no_step() -> None:
     assert told.fleet.organization(ACME).state is State.CANCELED
 
 
-def test_a_deadline_that_comes_late_takes_one_step() -> None:
+def test_a_late_deadline_takes_one_step() -> None:
     """Its effective time is the deadline; the next step counts its dwell from now."""
     told = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
     told.apply(notified(AGREEMENT, note(0, ENDED)), DAY_0)
@@ -271,7 +271,7 @@ def test_an_unlock_of_what_is_not_locked_is_refused_by_the_worker_itself() -> No
     assert told.fleet.safeguards.sequence == 1
 
 
-def test_each_organization_that_locks_an_email_tells_that_it_is_used_again() -> None:
+def test_each_organization_that_locks_an_email_reports_that_it_is_used_again() -> None:
     """The sign-up service decides; what is locked by itself is no violation (section 7)."""
     told = locking("acme", "beta")
     decision = told.decide(created("c-gamma", OrganizationId("gamma"), day=3), moment(3))
@@ -291,7 +291,7 @@ def test_only_who_is_not_deactivated_uses_an_email() -> None:
     assert (first, second) == (Outcome.APPLIED, Outcome.REFUSED)
 
 
-def test_a_cancellation_that_follows_old_news_is_settled_at_the_same_look() -> None:
+def test_a_cancellation_by_a_late_fact_is_settled_in_the_same_decision() -> None:
     """The later end moves the deadlines, and the second look finds nothing more to do."""
     told = world(created(), link(SAAS), notified(SAAS, note(0, Suspended())))
     assert told.acme().cancellation is not None

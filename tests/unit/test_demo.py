@@ -73,7 +73,7 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
     assert list(faults(came, story)) == []
 
 
-async def test_the_clock_stands_still_until_it_is_told_to_run() -> None:
+async def test_the_clock_stands_still_until_it_is_started() -> None:
     """The worker may take as long as it likes to start."""
     clock = FastClock(DAY_0)
     await asyncio.sleep(0.03)

@@ -116,7 +116,7 @@ def test_an_organization_that_was_on_its_way_down_before_the_new_fields_is_read(
     assert organization_from_json(organization_to_json(read)) == read
 
 
-def test_organizations_that_ended_or_were_only_heard_of_before_the_new_fields_are_read() -> None:
+def test_old_documents_of_ended_or_uncreated_organizations_are_read() -> None:
     """The first states and the last one."""
     ended = """
         {"id":"org-43",
@@ -154,7 +154,7 @@ def test_a_fact_is_read_as_it_was_written(fact: Fact) -> None:
 
 
 @pytest.mark.parametrize("readings", READINGS)
-def test_what_a_decision_was_told_is_read_as_it_was_written(readings: Readings) -> None:
+def test_a_decisions_answers_are_read_as_they_were_written(readings: Readings) -> None:
     """Not to have been asked is another answer than no feed, and than no."""
     assert readings_from_json(readings_to_json(readings)) == readings
 
@@ -219,7 +219,7 @@ def test_safeguards_that_were_never_written_are_those_of_a_new_fleet() -> None:
 # --- the history ----------------------------------------------------------------------------------
 
 
-def test_an_event_in_the_history_tells_what_came_out_when_and_why() -> None:
+def test_an_event_in_the_history_has_its_result_time_and_cause() -> None:
     """As short as it can be: where the organization stood follows from the events before."""
     event = outbound_examples()[EventKind.DEACTIVATED]
     assert json.loads(events_to_json([event])) == [
@@ -251,7 +251,7 @@ def test_the_details_in_the_history_are_those_that_were_published(event: Event) 
     assert (kept["policy_version"] is None) == (event.standing is None)
 
 
-def test_the_history_keeps_the_order_in_which_things_were_said() -> None:
+def test_the_history_keeps_the_order_in_which_events_were_emitted() -> None:
     """And nothing said is an empty list, not nothing."""
     events = list(outbound_examples().values())
     assert [each["kind"] for each in json.loads(events_to_json(events))] == list(EventKind)

@@ -580,7 +580,7 @@ def test_every_state_has_an_explanation(world: World, id_: OrganizationId) -> No
 
 @settings(max_examples=examples(500), deadline=None)
 @given(worlds(), ORGANIZATIONS)
-def test_the_customer_is_told_nothing_of_ours_and_nothing_personal(
+def test_the_customers_text_contains_nothing_internal_and_nothing_personal(
     world: World, id_: OrganizationId
 ) -> None:
     """What is passed on names no rule, no id, no account and no address."""
@@ -604,7 +604,7 @@ NEVER = TODAY + 10_000 * DAY
 
 @settings(max_examples=examples(1_000), deadline=None)
 @given(worlds(), ORGANIZATIONS)
-def test_what_is_said_to_come_is_what_the_rules_do_then(world: World, id_: OrganizationId) -> None:
+def test_the_forecast_is_what_the_rules_do_then(world: World, id_: OrganizationId) -> None:
     """The rules are only named in an explanation; what they do when they run ahead is the truth."""
     organization = world.fleet.organization(id_)
     comes = explain(organization, world.fleet, world.policies, now=TODAY).next

@@ -79,7 +79,7 @@ def test_the_registers_bounds_leave_room_for_twice_as_many() -> None:
     assert 2 * FEW < KEPT_MAX
 
 
-def test_twice_the_links_are_looked_through_with_twice_the_work() -> None:
+def test_twice_the_links_cost_twice_the_work() -> None:
     """Each of them may contradict what was known of the account by then."""
 
     def work_on_links(count: int) -> int:

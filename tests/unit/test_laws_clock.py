@@ -14,9 +14,7 @@ BACK = st.sampled_from([timedelta(seconds=1), timedelta(minutes=10), timedelta(d
 
 @settings(max_examples=examples(300), deadline=None)
 @given(worlds(), BACK)
-def test_what_was_said_is_not_unsaid_when_the_clock_jumps_back(
-    world: World, back: timedelta
-) -> None:
+def test_no_event_is_withdrawn_when_the_clock_jumps_back(world: World, back: timedelta) -> None:
     """
     In any state: whoever had something said of it and is looked at again at an earlier moment, is
     looked at as of the moment at which that was said.
@@ -30,7 +28,7 @@ def test_what_was_said_is_not_unsaid_when_the_clock_jumps_back(
     assert world.acme().decided_at == TODAY
 
 
-def test_a_plan_that_began_has_begun_whatever_the_clock_says_then() -> None:
+def test_a_plan_that_began_stays_begun_whatever_the_clock_shows_then() -> None:
     """The commitment's beginning reinstated it; ten minutes before, it had not begun."""
     world = World()
     world.apply_all(created(), commitment(-9, 1), commitment(2, 9, name="c-2"), day=0)

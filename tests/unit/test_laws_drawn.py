@@ -66,7 +66,7 @@ def test_any_deadline_in_any_state(world: World, organization: OrganizationId) -
 
 @settings(max_examples=examples(200), deadline=None)
 @given(WORLDS, facts(0) | st.none(), ORGANIZATIONS)
-def test_a_second_look_at_the_same_moment_says_nothing(
+def test_a_second_check_at_the_same_moment_emits_nothing(
     world: World, fact: Fact | None, organization: OrganizationId
 ) -> None:
     """A deadline that fires twice, or in two workers, is harmless."""

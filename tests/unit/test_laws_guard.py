@@ -194,7 +194,7 @@ def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
 
 @settings(max_examples=examples(100), deadline=None)
 @given(questions(operators=True))
-def test_an_operator_lets_through_just_what_is_said(asked: list[Asked]) -> None:
+def test_a_partial_release_permits_exactly_the_given_number(asked: list[Asked]) -> None:
     """After a trip nothing goes but what a release allows; counting begins anew with it."""
     watch, counted, allowance = GuardSession(), Counted(), None
     for each in asked:
@@ -282,7 +282,7 @@ def test_a_side_that_is_not_tripped_is_not_released() -> None:
     )
 
 
-def test_a_recalled_decision_is_told_what_it_was_told() -> None:
+def test_a_replayed_decision_gets_its_recorded_answers() -> None:
     """Also one from before a step or a request was counted: it was taken, and it was granted."""
     closed = Safeguards(trip=Trip(DAY_0, "ops", "x"), requests_trip=Trip(DAY_0, "ops", "x"))
     before = GuardSession(closed, GuardAnswers())
@@ -310,7 +310,7 @@ def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
     assert [harm.steps for harm in watch.safeguards.control_plane] == [1, 1]
 
 
-def test_a_trip_says_what_was_counted_of_at_most_how_many() -> None:
+def test_a_trip_reports_the_count_and_the_maximum() -> None:
     """By hand nothing was counted; it adds to the trip that stands."""
     watch = GuardSession()
     for _ in range(4):
@@ -354,7 +354,7 @@ def test_a_clock_that_runs_ahead_by_more_than_an_hour_trips_the_guard_for_steps(
     assert watch.safeguards.requests_trip is None
 
 
-def test_that_a_clock_jumped_is_known_until_the_guard_for_steps_is_released() -> None:
+def test_a_clock_jump_is_recorded_until_the_guard_for_steps_is_released() -> None:
     """Altogether: a release for some steps, or of requests, leaves it."""
     watch = GuardSession()
     watch.trip(tripped(), now=DAY_0)

@@ -74,7 +74,7 @@ def test_the_first_inactive_instant_is_the_first_by_the_definition(
 
 @settings(max_examples=examples(30), deadline=None)
 @given(st.permutations([1, 2, 3, 3]))
-def test_the_newest_activity_counts_whenever_it_is_heard(days: list[int]) -> None:
+def test_the_newest_activity_counts_whenever_it_arrives(days: list[int]) -> None:
     """A maximum, of logins and of requests (docs/architecture.md)."""
     world = World()
     for day in days:

@@ -190,7 +190,7 @@ def beta_says_the_same(story: Story, other: Story) -> Sequence[str]:
 
 @law
 @drawn
-def test_an_announced_end_tells_no_reason_where_the_end_itself_is_told(random: Random) -> None:
+def test_an_announced_end_adds_no_reason_where_the_end_itself_arrives(random: Random) -> None:
     """Section 11: a reason that was inferred gives way to one that is told, whenever."""
     story, announced, ended = announced_ends(random)
 

@@ -114,7 +114,7 @@ ACCOUNT_OF_TWO: list[Fact] = [
 @pytest.mark.parametrize("how", ["moved", "shared"])
 @settings(max_examples=examples(20), deadline=None)
 @given(st.data())
-def test_who_held_an_account_at_a_sign_in_is_known_by_event_time(
+def test_the_holder_of_an_account_at_a_sign_in_is_found_by_event_time(
     changes_hands_on: float, how: str, data: st.DataObject
 ) -> None:
     """Section 11: a sign-in links to whom the account belonged then, whatever was heard first."""
@@ -142,7 +142,7 @@ LASTING = st.sampled_from([1, 20, 9_999, 9_999])
 
 @settings(max_examples=examples(300), deadline=None)
 @given(retold(), st.data())
-def test_a_commitment_comes_to_the_same_in_whatever_order_it_is_told_again(
+def test_a_commitment_is_the_same_in_whatever_order_its_repetitions_arrive(
     told: Shown[Fact], data: st.DataObject
 ) -> None:
     """Invariant 7: what was told of it before decides nothing, though it was heard first."""
@@ -210,7 +210,7 @@ def in_any_order(says: dict[int, Change]) -> st.SearchStrategy[list[tuple[int, C
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(st.integers(0, 40), AWS_SAYS, max_size=8).flatmap(in_any_order))
-def test_each_end_is_reported_once_in_whatever_order_it_is_told(
+def test_each_end_is_reported_once_in_whatever_order_it_arrives(
     told: list[tuple[int, Change]],
 ) -> None:
     """Section 9: by the time that was known of it when it was heard of first."""

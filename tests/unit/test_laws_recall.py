@@ -14,9 +14,7 @@ from marketplace_worker.lifecycle.replay import Readings, readings_of, replay_de
 
 @settings(max_examples=examples(150), deadline=None)
 @given(arrivals(), COIN)
-def test_what_each_decision_was_told_is_all_that_the_next_fold_needs(
-    told: Arrivals, automatic: bool
-) -> None:
+def test_the_recorded_answers_are_all_that_a_replay_needs(told: Arrivals, automatic: bool) -> None:
     """
     Neither logins nor feeds, neither the guard nor the size of the fleet, and no look that came to
     nothing: only what the journal has of each fact.

@@ -67,7 +67,7 @@ MOMENTS = st.builds(
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.lists(MOMENTS, min_size=1, max_size=12))
-def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_was_heard_first(
+def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_arrives_first(
     logins: list[datetime],
 ) -> None:
     """Section 5: over the 45 days up to the newest; the newest itself is always known."""
@@ -130,7 +130,7 @@ def test_two_logins_and_the_news_of_plans_come_to_the_same_in_any_order(
 
 @settings(max_examples=examples(100), deadline=None)
 @given(changes_of_hands(moves=False), st.data())
-def test_what_needs_no_sign_in_is_proved_whenever_it_is_heard_of(
+def test_what_needs_no_sign_in_is_proved_whenever_it_arrives(
     told: Shown[Fact], data: st.DataObject
 ) -> None:
     """Section 4, `sign_in_required = false`: who matched when the plan began is asked then."""
@@ -157,7 +157,7 @@ def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
     assert {proof.at for proof in acme.proofs} == {moment(7)}
 
 
-def test_a_login_that_is_too_old_to_be_kept_is_asked_when_it_is_heard() -> None:
+def test_a_login_too_old_to_be_stored_is_checked_on_arrival() -> None:
     """Section 5: fifty days before the newest, and heard while the organization waits for it."""
     told: list[Fact] = [
         created(tier=Tier.PLUS),

@@ -34,7 +34,7 @@ def test_a_link_by_the_known_account_or_by_none_is_not_notable() -> None:
     assert notable(linked((1, ACME, None), (2, ACME, "account-1"))) == []
 
 
-def test_a_link_to_another_organization_takes_the_subscription() -> None:
+def test_a_link_to_another_organization_moves_the_subscription() -> None:
     """Back again is another taking; heard in any order, it is the same."""
     links = ((1, ACME, None), (2, BETA, None), (3, ACME, None))
     expected = [(BETA, ACME, False), (ACME, BETA, False)]

@@ -159,7 +159,7 @@ def test_a_feed_that_is_silent_or_unreadable_is_a_warning_with_its_day() -> None
         (EventKind.REINSTATEMENT_LAPSED, "reinstatement_lapsed"),
     ],
 )
-def test_a_reinstatement_that_waits_and_one_that_lapsed_are_told_apart(
+def test_a_waiting_and_a_lapsed_reinstatement_have_different_lines(
     kind: EventKind, event: str
 ) -> None:
     """With the plan, and what would complete it."""
@@ -188,7 +188,7 @@ def test_other_events_have_no_line() -> None:
         (EventKind.SUPPORT_REQUEST_REJECTED, False, "irreversible"),
     ],
 )
-def test_an_answer_to_support_says_whether_it_was_done(
+def test_an_answer_to_support_reports_whether_it_was_done(
     kind: EventKind, completed: bool, code: str | None
 ) -> None:
     """And the code of a refusal; no name, no reason."""
@@ -226,7 +226,7 @@ def test_an_answer_to_support_says_whether_it_was_done(
         (None, False, []),
     ],
 )
-def test_a_link_that_a_person_should_look_at_is_a_warning(
+def test_a_link_that_needs_attention_is_a_warning(
     taken_from: OrganizationId | None, contradicts: bool, events: list[str]
 ) -> None:
     """It took a subscription from somebody, or contradicts what was known."""

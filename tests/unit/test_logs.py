@@ -86,7 +86,7 @@ def test_a_traceback_is_one_line() -> None:
     assert "ZeroDivisionError" in line["exception"]
 
 
-def test_what_libraries_repeat_is_limited_and_what_we_say_is_not() -> None:
+def test_repeated_lines_of_libraries_are_limited_and_ours_are_not() -> None:
     """A broker that is away makes aiokafka write ten lines a second."""
     stream = io.StringIO()
     log = ours(stream)
@@ -99,7 +99,7 @@ def test_what_libraries_repeat_is_limited_and_what_we_say_is_not() -> None:
     assert events.count("ingest_waiting") == 100
 
 
-def test_libraries_are_heard_from_warnings_on() -> None:
+def test_libraries_are_logged_from_warnings_on() -> None:
     """At debug, aiokafka would write the payloads."""
     stream = io.StringIO()
     ours(stream, "debug")
@@ -151,7 +151,7 @@ def test_what_nobody_reads_in_time_is_dropped_and_counted(
     assert said["lines"] == 1_000 + logged - came > 0
 
 
-def test_what_was_said_last_is_written_before_the_end(
+def test_the_last_line_is_written_before_the_end(
     pipe: tuple[io.FileIO, LineWriter],
 ) -> None:
     """Where somebody reads."""

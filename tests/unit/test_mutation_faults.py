@@ -36,7 +36,7 @@ def test_the_tests_that_must_find_a_fault_exist(named: str) -> None:
     assert not test or f"def {test}(" in files[0].read_text()
 
 
-def test_names_tell_faults_apart() -> None:
+def test_names_of_faults_are_unique() -> None:
     """`--only` chooses by them."""
     names = [(each.file, each.name) for each in FAULTS]
     assert len(names) == len(set(names))

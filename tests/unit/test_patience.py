@@ -11,7 +11,7 @@ from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.streams.retrying import RetryDelays, RetryingHandler
 
 
-async def test_a_batch_is_said_to_be_given_back_though_one_attempt_took_all_the_time() -> None:
+async def test_a_batch_is_logged_as_abandoned_though_one_attempt_took_all_the_time() -> None:
     """A server that stands still makes each attempt longer than a delivery: no pause is taken."""
 
     async def hangs(_: Sequence[Record]) -> AbstractSet[str]:

@@ -209,7 +209,7 @@ def test_at_equal_times_in_one_row_the_greater_id_comes_later() -> None:
 # --- plan type ------------------------------------------------------------------------------------
 
 
-def test_the_newest_notification_that_tells_a_plan_type_tells_it() -> None:
+def test_the_plan_type_is_that_of_the_newest_notification_that_has_one() -> None:
     """By its own time, not by its arrival."""
     told = (
         note(5, Activated(), plan_type=PlanType.COMMIT),
@@ -227,7 +227,7 @@ def test_a_contract_that_was_seen_once_stays_a_contract() -> None:
     assert read((*told, later), AGREEMENT).plan_type is PlanType.COMMIT
 
 
-def test_who_tells_no_plan_type_leaves_it_unknown() -> None:
+def test_without_a_plan_type_in_any_notification_it_is_unknown() -> None:
     """Unknown is None, which takes the longest timeline."""
     assert projection((0, Activated())).plan_type is None
 
@@ -289,7 +289,7 @@ def test_when_aws_begins_to_close_the_metering(
         ([(0, Activated()), (9, CUSTOMER), (10, UNKNOWN)], [9]),
     ],
 )
-def test_google_takes_the_last_usage_after_a_cancellation(
+def test_google_accepts_the_last_usage_after_a_cancellation(
     told: list[tuple[float, Change]], closed: list[float]
 ) -> None:
     """At ENTITLEMENT_CANCELLED, also where it says `migrated`; not at an announced end."""
@@ -311,7 +311,7 @@ UNSUBSCRIBED = Unsubscribed(by_partner=False)
         ([(0, Activated()), (9, UNSUBSCRIBED), (10, UNSUBSCRIBED)], [9]),
     ],
 )
-def test_azure_takes_the_last_usage_after_an_unsubscription(
+def test_azure_accepts_the_last_usage_after_an_unsubscription(
     told: list[tuple[float, Change]], closed: list[float]
 ) -> None:
     """But not where it was suspended: then usage was refused already."""
@@ -342,14 +342,14 @@ def test_an_end_that_was_stored_before_calls_for_no_report(key: SubscriptionKey)
         ([(21, APPROVED), (22, CUSTOMER)], "ended [0, 20) vendor/vendor"),
     ],
 )
-def test_an_inferred_reason_gives_way_to_one_that_is_told(
+def test_an_explicit_reason_replaces_an_inferred_one(
     told: list[tuple[float, Change]], expected: str
 ) -> None:
     """The announced end ran out on day 20, and nobody had said why (lifecycle.md section 11)."""
     assert shown(projection((0, Activated()), (9, RENEWAL_OFF), *told)) == expected
 
 
-def test_who_tells_that_a_reason_is_unknown_is_its_initiator() -> None:
+def test_the_sender_of_an_unknown_reason_is_the_initiator() -> None:
     """The marketplace told the end, and so is its initiator; inferred, it is the system's."""
     runs_out = (9, Ending(DAY_0 + 20 * DAY))
     assert shown(projection((0, Activated()), runs_out)) == "ending [0, 20) unknown/system"
@@ -471,12 +471,12 @@ def test_no_customer_cancels_what_never_was_active(
 # --- the register ---------------------------------------------------------------------------------
 
 
-def test_a_register_keeps_nothing_that_tells_nothing() -> None:
+def test_a_register_keeps_no_empty_notes() -> None:
     """A subject may be talked about for years; what the fold does not need is in the journal."""
     assert Subscription(AGREEMENT).with_note(note(0, Unchanged())).notes == ()
 
 
-def test_a_register_keeps_what_tells_a_plan_type_though_no_status() -> None:
+def test_a_register_keeps_a_note_with_a_plan_type_though_no_status() -> None:
     """A ChangePlan changes no status, but may tell the term."""
     told = note(0, Unchanged(), plan_type=PlanType.COMMIT)
     assert Subscription(AGREEMENT).with_note(told).notes == (told,)
@@ -516,7 +516,7 @@ def test_what_changes_nothing_goes_before_what_does_where_a_register_is_full() -
     assert register.predecessor == RENEWED
 
 
-def test_after_a_terminal_end_no_other_plan_type_is_taken_over() -> None:
+def test_after_a_terminal_end_no_other_plan_type_is_adopted() -> None:
     """Marketplaces section 1, *Terminal stays*: only one that was not known."""
     over = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
     ended = Subscription(SAAS).with_note(note(0, Activated(), plan_type=PlanType.COMMIT))

@@ -63,7 +63,7 @@ def linked(day: float, *notes: object) -> SubscriptionStatus | None:
     return fold(register, (Link(DAY_0 + day * DAY, "l", ACME),)).status
 
 
-def test_a_linked_subscription_that_was_never_heard_of_counts_as_active() -> None:
+def test_a_linked_subscription_without_any_notification_counts_as_active() -> None:
     """The vendor's sign-up accepted it: that is word enough."""
     assert linked(5) is SubscriptionStatus.ACTIVE
     assert linked(5, note(3, Unchanged(), plan_type=PlanType.PAYG)) is SubscriptionStatus.ACTIVE
@@ -147,14 +147,14 @@ def test_a_chain_of_successors_inherits_to_the_end() -> None:
     assert {each.key for each in attached_to(world.fleet, ACME)} == {AGREEMENT, RENEWED, third}
 
 
-def test_subscriptions_that_say_they_continue_each_other_do_no_harm() -> None:
+def test_subscriptions_that_continue_each_other_change_nothing() -> None:
     """Nonsense from outside must not hang us."""
     back = notified(AGREEMENT, note(10, Pended(successor_of=RENEWED)))
     world = world_of(BOUGHT, back, link(AGREEMENT))
     assert ("acme", 10) in links(world)
 
 
-def test_a_subscription_that_says_it_continues_itself_is_nobodys_heir() -> None:
+def test_a_subscription_that_continues_itself_has_no_predecessor() -> None:
     """Nonsense from outside must not hang us."""
     world = world_of(link(AGREEMENT), notified(AGREEMENT, note(3, Pended(successor_of=AGREEMENT))))
     assert world.fleet.subscription(AGREEMENT).predecessor is None
@@ -210,7 +210,7 @@ def test_an_account_of_several_matches_nobody() -> None:
     assert matched(BOUGHT_THERE, also, away, day=200) == [BOUGHT_AGAIN]
 
 
-def test_a_look_at_a_change_leaves_the_fleet_as_it_is() -> None:
+def test_a_preview_of_a_change_leaves_the_fleet_as_it_is() -> None:
     """`decide` must be free to be called twice."""
     world = world_of(link(ENTITLEMENT))
     before = world.fleet.subscription(ENTITLEMENT)

@@ -56,7 +56,7 @@ def projection(*notes: Note) -> Projection:
 
 
 @pytest.mark.parametrize("change", TAKES_AWAY)
-def test_what_takes_away_changes_nothing_before_it_has_succeeded(change: Change) -> None:
+def test_a_destructive_operation_changes_nothing_before_it_has_succeeded(change: Change) -> None:
     """A Suspend or Unsubscribe that is not final may still fail: no default leads to harm."""
     assert projection(report(9, change, RUNNING)) == projection()
     assert projection(report(9, change, RUNNING), report(10, change, FAILED)) == projection()
@@ -64,7 +64,7 @@ def test_what_takes_away_changes_nothing_before_it_has_succeeded(change: Change)
 
 
 @pytest.mark.parametrize("change", TAKES_AWAY)
-def test_what_took_away_has_the_time_of_its_success(change: Change) -> None:
+def test_a_destructive_operation_has_the_time_of_its_success(change: Change) -> None:
     """Not that of the report that it had begun."""
     found = projection(report(9, change, RUNNING), report(10, change, SUCCEEDED))
     assert found == projection(report(10, change, SUCCEEDED))
@@ -81,7 +81,7 @@ def test_of_several_final_reports_the_newest_counts(change: Change) -> None:
 
 
 @pytest.mark.parametrize("change", TAKES_AWAY)
-def test_at_one_time_what_takes_away_failed(change: Change) -> None:
+def test_at_one_time_the_failure_of_a_destructive_operation_counts(change: Change) -> None:
     """The kinder of the two."""
     assert projection(report(9, change, FAILED), report(9, change, SUCCEEDED)) == projection()
 
@@ -127,7 +127,7 @@ def test_at_one_time_what_goes_towards_service_succeeded() -> None:
     assert projection(suspended, *both).status is SubscriptionStatus.ACTIVE
 
 
-def test_a_failed_operation_tells_no_plan_type_and_no_term() -> None:
+def test_a_failed_operation_has_no_plan_type_and_no_term() -> None:
     """It counts as never told, in all that it told."""
     begun, failed, done = (
         replace(
@@ -143,7 +143,7 @@ def test_a_failed_operation_tells_no_plan_type_and_no_term() -> None:
     assert projection(begun, done, end) != projection(end)
 
 
-def test_a_change_of_plan_that_failed_tells_nothing_either() -> None:
+def test_a_failed_change_of_plan_changes_nothing_either() -> None:
     """It changes no status, but would tell the plan type."""
     told = replace(report(4, Unchanged(), RUNNING), plan_type=PlanType.COMMIT)
     assert projection(told).plan_type is PlanType.COMMIT
@@ -257,7 +257,7 @@ def test_a_reinstatement_that_failed_stopped_no_clock() -> None:
     """)
 
 
-def test_a_reinstatement_that_failed_before_it_was_said_to_run_changes_nothing() -> None:
+def test_a_reinstatement_that_failed_before_it_was_reported_as_running_changes_nothing() -> None:
     """The same in the other order."""
     check_story("""
         day  | heard                          | said

@@ -202,7 +202,9 @@ def test_what_concerns_no_cancellation_is_the_newer_policys() -> None:
 
 
 @pytest.mark.parametrize("version", [None, "unknown"])
-def test_who_is_pinned_to_nothing_known_has_the_policy_in_force(version: str | None) -> None:
+def test_an_organization_pinned_to_an_unknown_policy_has_the_one_in_force(
+    version: str | None,
+) -> None:
     """There is nothing to be kinder than."""
     policies = Policies(Policy("2", payg=LONG), {"1": Policy("1", payg=SHORT)})
     assert policies.pinned_to(version) == policies.current

@@ -48,7 +48,7 @@ def test_a_record_without_a_time_happened_when_it_was_received() -> None:
 
 
 @pytest.mark.parametrize("at", [EPOCH, RECEIVED_AT, datetime.max.replace(tzinfo=UTC)])
-def test_where_nobody_said_when_it_was_received_its_own_time_counts(at: datetime) -> None:
+def test_without_a_time_of_receipt_its_own_time_counts(at: datetime) -> None:
     """So in a scenario, where a message is received at its time."""
     assert recorded(at, received_at=None).latest_event_time == at
 

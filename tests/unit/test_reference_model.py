@@ -18,12 +18,12 @@ CANCELED_MIN, UNDECIDED_MAX = 40, 30
 
 
 @pytest.mark.hypothesis  # as many as the profile allows
-def test_random_stories_come_to_what_the_rules_say() -> None:
+def test_random_stories_end_as_in_the_reference_model() -> None:
     """Events, their moments and reasons; a seed is found again by `report(seed)`."""
     assert not [found for seed in SEEDS if (found := report(seed))][:3]
 
 
-def test_the_random_stories_are_worth_telling() -> None:
+def test_enough_of_the_random_stories_reach_a_cancellation() -> None:
     """Many of them bring about a cancellation that the model decides."""
     canceled = undecided = 0
     for seed in WORTH:

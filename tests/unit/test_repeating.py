@@ -49,14 +49,14 @@ async def loop(
             stop.request()
 
 
-async def test_a_loop_that_finds_something_looks_again_at_once() -> None:
+async def test_a_loop_that_finds_something_runs_again_at_once() -> None:
     """It rests when there was nothing."""
     steps = Steps(lambda taken: 1 if taken < 5 else 0)
     await loop(steps, lambda _: steps.until(5))
     assert steps.taken == 5
 
 
-async def test_a_loop_at_rest_looks_once_each_time_that_it_is_woken() -> None:
+async def test_a_waiting_loop_runs_once_each_time_that_it_is_woken() -> None:
     """And rests again."""
     steps = Steps(lambda _: 0)
 
@@ -143,7 +143,7 @@ async def test_a_pause_has_a_bound_and_is_no_silence() -> None:
 
 
 @pytest.mark.parametrize("finds", [0, 1])
-async def test_a_loop_ends_when_it_is_told_to(finds: int) -> None:
+async def test_a_loop_ends_when_it_is_stopped(finds: int) -> None:
     """At rest or not."""
     steps = Steps(lambda _: finds)
     await loop(steps, lambda _: steps.until(1))

@@ -105,7 +105,7 @@ def test_a_loop_that_is_silent_for_too_long_is_named() -> None:
     assert "deadlines" not in text
 
 
-def test_what_was_not_looked_at_lately_is_not_known_to_be_well(
+def test_without_a_recent_check_health_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the event loop is blocked, and looks at nothing any more."""
@@ -115,7 +115,7 @@ def test_what_was_not_looked_at_lately_is_not_known_to_be_well(
     assert (status, text.splitlines()[1]) == (503, "Postgres: has not answered for 0 s")
 
 
-def test_a_port_that_is_taken_stops_the_start_and_is_named() -> None:
+def test_a_port_in_use_stops_the_start_and_is_named() -> None:
     """Rather than to leave the operator without probes and figures."""
     with socket.socket() as taken:
         taken.bind(("", 0))

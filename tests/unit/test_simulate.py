@@ -162,7 +162,7 @@ def test_an_announced_end_is_ahead_while_messages_of_its_instant_are_read(ends: 
     """)
 
 
-def test_an_end_that_is_told_with_the_time_of_a_message_has_come() -> None:
+def test_an_end_with_the_time_of_its_message_is_in_the_past() -> None:
     """Section 11: only what ends by itself is still ahead."""
     check_story("""
         day | heard                                 | said
@@ -198,7 +198,7 @@ def test_the_same_message_twice_is_one_message() -> None:
     """)
 
 
-def test_logins_are_heard_and_change_nothing() -> None:
+def test_logins_are_read_and_change_nothing() -> None:
     """Activity has no event of its own."""
     login = CREATED | {"type": "io.marketplace-worker.identity.user.logged_in.v1"}
     assert (

@@ -46,7 +46,7 @@ def threads() -> int:
     return sum(each.name.startswith("http ") for each in threading.enumerate())
 
 
-def test_a_probe_is_answered_while_many_connections_say_nothing(port: int) -> None:
+def test_a_probe_is_answered_while_many_connections_are_idle(port: int) -> None:
     """The oldest silent ones are cut off for it; threads and open files stay bounded."""
     with ExitStack() as stack:
         for _ in range(MANY):

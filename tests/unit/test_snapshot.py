@@ -21,7 +21,7 @@ def taken(world: World, day: float, revision: int = 1) -> Snapshot:
     return snapshot(acme, revision=revision, causation_id="x")
 
 
-def test_a_snapshot_tells_the_whole_organization() -> None:
+def test_a_snapshot_contains_the_whole_organization() -> None:
     """For caches and late joiners: state, deadline, plans, and which event it includes."""
     world = World()
     for fact in (created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), commitment(0, 3)):

@@ -45,7 +45,7 @@ def test_a_stop_that_is_over_ends_nothing(code: str) -> None:
     assert outlive(code).returncode == 0
 
 
-def test_a_stop_that_is_not_over_in_time_ends_the_process_and_says_where_it_stood() -> None:
+def test_a_stop_that_is_not_over_in_time_ends_the_process_and_logs_the_stacks() -> None:
     """The last resort: it is as safe as SIGKILL, and says more."""
     ended = outlive(
         "def stuck(): time.sleep(50)\nwith stopping:\n    stopping.request()\n    stuck()"

@@ -157,7 +157,7 @@ def test_the_events_of_a_transition_in_their_order(row: str) -> None:
     assert said == expected.split()
 
 
-def test_each_state_allows_what_the_table_says() -> None:
+def test_each_state_allows_what_the_table_lists() -> None:
     """Section 1: every event carries its row, `event_rules.py` compares all of them with it."""
     story = CANCELED + "38 | acme tier plus |"
     states = [event.standing.state for event in run_story(story) if event.standing]

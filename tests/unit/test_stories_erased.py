@@ -86,7 +86,7 @@ def said_since(told: World, before: int) -> list[Event]:
     return told.events[before:]
 
 
-def test_an_erasure_says_what_was_unlocked_and_last_that_it_was() -> None:
+def test_an_erasure_emits_the_unlocked_emails_and_last_itself() -> None:
     """Of where it stood, the last says nothing; the email is unlocked where it still was locked."""
     told = closed()
     before = len(told.events)
@@ -133,7 +133,7 @@ def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -
     ],
     ids=lambda fact: fact.kind,
 )
-def test_what_is_told_of_it_changes_nothing(fact: Fact) -> None:
+def test_facts_about_an_erased_organization_change_nothing(fact: Fact) -> None:
     """It brings nothing back, takes no plan from anybody and violates no lock; it is journalled."""
     told = closed()
     told.apply(erased(), moment(20))
@@ -144,7 +144,7 @@ def test_what_is_told_of_it_changes_nothing(fact: Fact) -> None:
     assert after == before
 
 
-def test_neither_its_plans_nor_use_of_it_say_anything_any_more() -> None:
+def test_its_plans_and_its_use_have_no_effect_any_more() -> None:
     """Not even that a last report is due: there is nobody to bill."""
     told = closed()
     told.apply(erased(), moment(20))

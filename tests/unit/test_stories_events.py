@@ -47,7 +47,7 @@ def step(state: State, day: str) -> ScheduledStep:
 # --- the schedule ---------------------------------------------------------------------------------
 
 
-def test_the_cancellation_tells_the_whole_schedule() -> None:
+def test_the_cancellation_contains_the_whole_schedule() -> None:
     """Whoever shows a banner needs no other event."""
     details = run_story(TO_THE_END)[0].details
     assert details == CancellationDetails(
@@ -59,7 +59,7 @@ def test_the_cancellation_tells_the_whole_schedule() -> None:
     )
 
 
-def test_a_notice_tells_the_schedule_as_it_now_stands() -> None:
+def test_a_notice_contains_the_current_schedule() -> None:
     """events.md section 3: after an extension, and without what has come already."""
     events = run_story(TO_THE_END + "11 | support: acme extend 10 |")
     notice = next(event.details for event in events if event.kind is EventKind.NOTICE_GIVEN)
@@ -68,7 +68,7 @@ def test_a_notice_tells_the_schedule_as_it_now_stands() -> None:
     assert notice.schedule == (step(State.SUSPENDED, "26"), step(State.DEACTIVATED, "56"))
 
 
-def test_each_event_tells_the_next_step() -> None:
+def test_each_event_names_the_next_step() -> None:
     """As it stands when the event is decided; none after the last."""
     told = {event.kind: standing(event).next_step for event in run_story(TO_THE_END)}
     assert told[EventKind.CANCELED] == step(State.CONTROL_PLANE_LOSS, "10")
@@ -95,7 +95,7 @@ def test_a_reinstatement_by_the_same_subscription_is_the_customers_doing() -> No
     assert why(back) == ("reinstated", "customer")
 
 
-def test_a_commitment_that_brings_an_organization_back_is_the_vendors_doing() -> None:
+def test_a_commitment_that_reactivates_an_organization_is_attributed_to_the_vendor() -> None:
     """A subscription is bought by the customer, a commitment is entered by the vendor."""
     back = run_story("""
         0 | acme created                     |
@@ -184,7 +184,7 @@ def test_the_final_report_is_called_for_once_per_end() -> None:
     )
 
 
-def test_an_end_that_old_news_tells_of_is_reported_and_no_other_again() -> None:
+def test_an_end_in_a_late_fact_is_reported_and_no_other_again() -> None:
     """Day 10 was called for; that there had been an end on day 2 is heard on day 11."""
     check_story(
         """
@@ -202,7 +202,7 @@ def test_an_end_that_old_news_tells_of_is_reported_and_no_other_again() -> None:
     )
 
 
-def test_an_end_of_which_old_news_tells_an_earlier_time_is_the_same_end() -> None:
+def test_an_end_that_a_late_fact_dates_earlier_is_the_same_end() -> None:
     """It is called for once, by the time that was known; and two are called for once they are."""
     check_story(
         """
@@ -280,7 +280,7 @@ def test_the_same_story_has_the_same_ids() -> None:
     assert len({event.id for event in first}) == len(first)
 
 
-def test_an_empty_scenario_says_nothing() -> None:
+def test_an_empty_scenario_emits_nothing() -> None:
     """There is no clock to run on."""
     assert list(simulation().run([])) == []
     assert list(simulation().run([], DAY_0)) == []

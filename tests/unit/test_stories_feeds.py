@@ -33,7 +33,7 @@ def test_one_silent_feed_is_enough_to_postpone() -> None:
     """)
 
 
-def test_feeds_that_were_never_heard_postpone_for_ever() -> None:
+def test_feeds_without_any_record_postpone_for_ever() -> None:
     """Section 5: the time before a feed was ever heard counts as a gap; looked at again daily."""
     check_story(
         """
@@ -47,7 +47,7 @@ def test_feeds_that_were_never_heard_postpone_for_ever() -> None:
     )
 
 
-def test_the_daily_look_at_a_silent_feed_does_not_keep_the_clock_running() -> None:
+def test_the_daily_recheck_of_a_silent_feed_does_not_keep_the_clock_running() -> None:
     """events.md section 4: such a scenario ends after the first look."""
     check_story("""
         day | heard        | said
@@ -111,7 +111,7 @@ def test_the_beginning_of_the_window_counts_as_a_gap() -> None:
     """)
 
 
-def test_a_feed_is_heard_by_the_times_that_it_carries() -> None:
+def test_a_feed_is_recent_by_the_times_of_its_records() -> None:
     """Section 5: what was lost is told later, so the next look can decide."""
     check_story(
         """
@@ -150,7 +150,7 @@ def test_a_login_that_was_lost_in_the_silence_saves_the_organization() -> None:
     )
 
 
-def test_silence_is_said_once_a_day_however_many_organizations_wait() -> None:
+def test_silence_is_reported_once_a_day_however_many_organizations_wait() -> None:
     """Section 5: once per feed and UTC day; each organization is looked at from its deadline on."""
     check_story(
         """
@@ -168,7 +168,7 @@ def test_silence_is_said_once_a_day_however_many_organizations_wait() -> None:
     )
 
 
-def test_what_was_postponed_is_decided_in_the_moment_of_the_look() -> None:
+def test_a_postponed_step_is_dated_at_the_recheck() -> None:
     """events.md section 3: `effective_at` is the deadline, or the decision where it was put off."""
     events = check_story(
         """
@@ -187,7 +187,7 @@ def test_what_was_postponed_is_decided_in_the_moment_of_the_look() -> None:
     assert deactivated.effective_at == deactivated.decided_at
 
 
-def test_news_of_the_organization_between_two_looks_is_no_look() -> None:
+def test_a_fact_between_two_rechecks_is_no_recheck() -> None:
     """Section 5: looked at again daily from the deadline on, and said once a day."""
     check_story(
         """

@@ -245,7 +245,7 @@ def test_the_kill_switch_refuses_requested_deactivations() -> None:
     )
 
 
-def test_a_second_trip_keeps_the_first_and_is_said_once_more() -> None:
+def test_a_second_trip_keeps_the_first_and_is_reported_once_more() -> None:
     """Section 8: what the limit said still holds, but nothing more is let through."""
     events = check_story(
         """
@@ -624,7 +624,7 @@ def test_the_end_of_a_cancellation_is_counted_as_well() -> None:
     )
 
 
-def test_what_was_withheld_and_is_paid_in_the_meantime_is_not_taken() -> None:
+def test_a_withheld_step_is_dropped_when_the_customer_pays_in_the_meantime() -> None:
     """Section 8: it stayed due, and is no longer due when the guard is released."""
     check_story(
         """

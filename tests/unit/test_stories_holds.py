@@ -50,7 +50,7 @@ def test_a_hold_released_after_its_deadline() -> None:
     """)
 
 
-def test_a_hold_released_before_its_deadline_gives_the_notice_anew() -> None:
+def test_a_hold_released_before_its_deadline_repeats_the_notice() -> None:
     """Section 7: the old one was withdrawn, so its three days count from the new one."""
     check_story(
         """

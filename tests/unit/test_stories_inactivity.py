@@ -153,7 +153,7 @@ def test_any_use_after_a_notice_withdraws_it_however_long_its_lead(used: str) ->
     )
 
 
-def test_use_before_a_notice_that_is_heard_after_it_withdraws_nothing_by_itself() -> None:
+def test_use_before_a_notice_that_arrives_after_it_withdraws_nothing_by_itself() -> None:
     """Section 5: activity after it does; by this it is inactive at the same moment."""
     check_story(
         """
@@ -262,7 +262,7 @@ def test_a_login_one_second_after_the_boundary_comes_too_late() -> None:
     """)
 
 
-def test_a_login_that_is_heard_late_counts_from_when_it_was() -> None:
+def test_a_login_that_arrives_late_counts_from_its_own_time() -> None:
     """Section 5: it still puts the deadline off by a day, and the notice has its lead anew."""
     check_story("""
         day | heard              | said
@@ -275,7 +275,7 @@ def test_a_login_that_is_heard_late_counts_from_when_it_was() -> None:
     """)
 
 
-def test_a_login_that_is_told_ahead_of_time_counts_when_it_is_heard() -> None:
+def test_a_login_with_a_future_time_counts_from_its_arrival() -> None:
     """Section 11: a clock that is ahead must not keep the organization for ever."""
     check_story("""
         day | heard              | said

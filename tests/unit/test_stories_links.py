@@ -32,7 +32,7 @@ HEARD_AND_LINKED = [
 
 
 @pytest.mark.parametrize("story", HEARD_AND_LINKED, ids=["heard first", "linked first", "ended"])
-def test_a_subscription_is_heard_of_and_linked_in_any_order(story: str) -> None:
+def test_a_subscriptions_notifications_and_link_arrive_in_any_order(story: str) -> None:
     """Also one that has ended already when it is linked cancels."""
     check_story(story, until="9")
 
@@ -55,7 +55,7 @@ def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None
     )
 
 
-def test_the_newest_link_wins_and_not_the_one_heard_last() -> None:
+def test_the_newest_link_wins_and_not_the_one_that_arrives_last() -> None:
     """By its own time: the link of day 3 is old news on day 20."""
     check_story("""
         day   | heard                      | said
@@ -162,7 +162,7 @@ def test_a_second_copy_of_the_purchase_does_not_forget_the_predecessor() -> None
     )
 
 
-def test_the_successor_may_be_heard_of_some_days_late() -> None:
+def test_the_successor_may_arrive_some_days_late() -> None:
     """A superseded plan counts until its successor is known, for up to 7 days."""
     check_story(
         """
@@ -285,7 +285,7 @@ def test_a_plan_that_comes_back_counts_again_from_the_second_link_on() -> None:
     )
 
 
-def test_a_move_and_the_way_back_that_are_heard_late_cancel_nobody_who_has_a_plan() -> None:
+def test_a_move_and_its_reversal_that_arrive_late_cancel_nobody_who_has_a_plan() -> None:
     """Section 11: beta had it for a while, and lost it before that was known."""
     check_story(
         """
@@ -309,7 +309,7 @@ def test_a_move_and_the_way_back_that_are_heard_late_cancel_nobody_who_has_a_pla
     ],
     ids=["announced", "superseded"],
 )
-def test_a_plan_that_had_ended_before_it_moved_brings_nobody_back(ended: str) -> None:
+def test_a_plan_that_had_ended_before_it_moved_reactivates_nobody(ended: str) -> None:
     """Section 4: positive proof only, also at the very instant of the link."""
     check_story(
         f"""
@@ -352,7 +352,7 @@ def test_of_a_moved_plan_the_last_end_before_the_move_is_the_new_organizations()
     )
 
 
-def test_what_is_told_of_a_plan_after_it_moved_shortens_no_timeline_of_its_former_owner() -> None:
+def test_facts_about_a_moved_plan_shorten_no_timeline_of_its_former_owner() -> None:
     """Section 3: the timeline is that of the plan as it was when it ended for acme."""
     check_story(
         """

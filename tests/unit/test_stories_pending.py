@@ -99,7 +99,7 @@ def test_the_dwell_stands_still_as_well() -> None:
     )
 
 
-def test_a_lead_that_was_given_late_stands_still_as_well() -> None:
+def test_the_lead_time_of_a_late_notice_is_paused_as_well() -> None:
     """Section 4: all offsets have passed; two of the three days of notice are left on day 51."""
     check_story(
         """
@@ -179,7 +179,7 @@ def test_the_time_of_what_was_pending_is_not_lost_when_its_account_becomes_anoth
     """)
 
 
-def test_the_time_that_was_pending_counts_whatever_was_heard_first() -> None:
+def test_the_pending_time_counts_whatever_arrives_first() -> None:
     """Section 11: e-2 is over by the time that it is heard of, so nothing was ever said of it."""
     check_story(
         """
@@ -223,7 +223,7 @@ def test_what_is_pending_since_longest_counts_when_another_becomes_the_longest()
     """)
 
 
-def test_what_is_taken_away_while_another_is_pending_has_stood_still() -> None:
+def test_a_step_after_another_plan_was_pending_is_later_by_that_time() -> None:
     """Section 4: e-2 from day 10 to day 35, and e-3 from then on to day 36."""
     check_story("""
         day | heard                                | said
@@ -315,7 +315,7 @@ def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bo
     )
 
 
-def test_a_proof_stays_where_it_is_told_later_that_another_has_the_account() -> None:
+def test_a_proof_stays_when_a_later_fact_assigns_the_account_to_another() -> None:
     """Section 11: at the sign-in it was told to be acme's, and nobody's else."""
     check_story("""
         day   | heard                                  | said

@@ -57,7 +57,7 @@ def test_two_subscriptions_and_one_ends() -> None:
     """)
 
 
-def test_of_two_ends_the_latest_counts_in_whatever_order_they_are_heard() -> None:
+def test_of_two_ends_the_latest_counts_in_whatever_order_they_arrive() -> None:
     """`canceled_at` is the time of the event, not of its arrival."""
     check_story(
         """
@@ -113,7 +113,7 @@ def test_a_commitment_linked_after_the_end_begins_at_its_own_beginning() -> None
     """)
 
 
-def test_a_commitment_told_again_keeps_the_beginning_that_its_first_link_gave_it() -> None:
+def test_a_repeated_commitment_keeps_the_beginning_of_its_first_link() -> None:
     """A corrected end must not take away in hindsight what bridged the gap."""
     check_story("""
         day | heard                              | said
@@ -137,7 +137,7 @@ def test_a_commitment_that_has_not_begun_after_all_ends_nothing() -> None:
     )
 
 
-def test_a_commitment_that_has_not_begun_cancels_nobody_by_what_was_told_of_it_before() -> None:
+def test_a_commitment_that_has_not_begun_cancels_nobody_by_earlier_facts() -> None:
     """The same in the other order: active throughout."""
     check_story(
         """
@@ -241,7 +241,7 @@ def test_an_announced_end_is_no_end_yet() -> None:
     )
 
 
-def test_a_kind_of_notification_that_nobody_knows_changes_nothing() -> None:
+def test_an_unknown_kind_of_notification_changes_nothing() -> None:
     """Section 2: no default leads to harm."""
     check_story("""
         day | heard                          | said
@@ -293,7 +293,7 @@ ENDS = """
 
 
 @pytest.mark.parametrize("line", ENDS.strip().splitlines())
-def test_the_end_of_a_plan_tells_why_and_by_whom(line: str) -> None:
+def test_the_end_of_a_plan_contains_why_and_by_whom(line: str) -> None:
     """Section 2: `reason` and `initiator`."""
     plan, end, why = (cell.strip() for cell in line.split("|"))
     story = f"""

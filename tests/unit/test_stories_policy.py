@@ -110,7 +110,7 @@ BEGAN = """
 
 
 @pytest.mark.parametrize("line", ON_TIME)
-def test_a_line_of_the_policy_changes_what_is_heard_in_time(line: str) -> None:
+def test_a_line_of_the_policy_changes_a_timely_case(line: str) -> None:
     """Section 3, the table and the file."""
     file, story = ON_TIME[line]
     canceled = """0 | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -119,7 +119,7 @@ def test_a_line_of_the_policy_changes_what_is_heard_in_time(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", LATE)
-def test_a_line_of_the_policy_changes_what_is_heard_40_days_late(line: str) -> None:
+def test_a_line_of_the_policy_changes_a_case_40_days_late(line: str) -> None:
     """Section 3: the dwell counts from when a state was really entered."""
     file, story = LATE[line]
     canceled = """40 | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
@@ -151,7 +151,7 @@ def test_the_timeline_of_commit_plans_is_its_own() -> None:
     )
 
 
-def test_an_unknown_plan_type_takes_the_longest_of_each_step() -> None:
+def test_an_unknown_plan_type_has_the_longest_of_each_step() -> None:
     """Section 2: an operator may make any step of either timeline the longer one."""
     check_story(
         """
@@ -240,7 +240,7 @@ def test_a_policy_may_wait_less_long_for_a_successor() -> None:
     )
 
 
-def test_no_policy_brings_an_announced_date_forward() -> None:
+def test_no_policy_moves_an_announced_date_forward() -> None:
     """Section 3, 5: the notice said day 30; by the newer policy it would have been day 25."""
     check_story(
         """

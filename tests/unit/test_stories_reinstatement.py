@@ -88,7 +88,7 @@ def test_only_a_sign_in_after_the_activation_counts() -> None:
     """)
 
 
-def test_a_sign_in_that_was_heard_before_the_plan_counts_too() -> None:
+def test_a_sign_in_that_arrived_before_the_plan_counts_too() -> None:
     """Section 4: times decide, not the order of arrival (invariant 7)."""
     check_story("""
         day   | heard                                   | said
@@ -128,7 +128,7 @@ def test_an_account_of_several_organizations_links_nothing() -> None:
     )
 
 
-def test_an_account_of_several_is_looked_at_again_when_only_one_of_them_is_left() -> None:
+def test_an_account_of_several_is_checked_again_when_only_one_of_them_is_left() -> None:
     """Section 4: beta's deactivation changes whose account it is; acme's user need not wait, for
     every sign-in of a canceled organization is looked at.
     """

@@ -67,7 +67,7 @@ def test_no_sign_in_completes_what_azure_reinstates() -> None:
     )
 
 
-def test_a_sign_in_that_is_heard_after_the_link_completes_it_no_more_than_one_before() -> None:
+def test_a_sign_in_that_arrives_after_the_link_completes_it_no_more_than_one_before() -> None:
     """The same in the other order."""
     check_story(
         """
@@ -84,7 +84,7 @@ def test_a_sign_in_that_is_heard_after_the_link_completes_it_no_more_than_one_be
     )
 
 
-def test_what_another_links_at_azure_was_never_pending_by_what_it_tells_of_an_account() -> None:
+def test_an_azure_plan_of_another_was_never_pending_by_its_account() -> None:
     """Section 4: acme signed in before, and its clock goes on as if nobody had bought anything."""
     check_story(
         """

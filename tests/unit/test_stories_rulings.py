@@ -8,7 +8,7 @@ from stories import check_story, moment
 # --- times ----------------------------------------------------------------------------------------
 
 
-def test_an_event_that_is_told_ahead_of_its_time_counts_when_it_is_heard() -> None:
+def test_an_event_with_a_future_time_counts_from_its_arrival() -> None:
     """A clock that is ahead must not silence all that follows."""
     check_story(
         """
@@ -23,7 +23,7 @@ def test_an_event_that_is_told_ahead_of_its_time_counts_when_it_is_heard() -> No
     )
 
 
-def test_what_was_told_before_the_creation_is_applied_as_it_stands() -> None:
+def test_facts_before_the_creation_are_applied_unchanged() -> None:
     """It was canceled and came back in between: nothing is replayed."""
     check_story("""
         day | heard                       | said
@@ -34,7 +34,7 @@ def test_what_was_told_before_the_creation_is_applied_as_it_stands() -> None:
     """)
 
 
-def test_the_oldest_creation_tells_when_the_organization_began() -> None:
+def test_the_oldest_creation_has_when_the_organization_began() -> None:
     """The second comes under another id, later or as old news."""
     check_story("""
         day | heard              | said
@@ -47,7 +47,7 @@ def test_the_oldest_creation_tells_when_the_organization_began() -> None:
     """)
 
 
-def test_the_newest_creation_tells_tier_and_owner() -> None:
+def test_the_newest_creation_has_tier_and_owner() -> None:
     """By its time, and not by its arrival."""
     check_story(
         """

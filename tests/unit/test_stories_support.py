@@ -75,7 +75,7 @@ def test_an_email_is_the_same_in_any_spelling() -> None:
     )
 
 
-def test_a_sign_up_with_a_locked_email_is_told_each_time() -> None:
+def test_a_sign_up_with_a_locked_email_is_reported_each_time() -> None:
     """Section 7: it is accepted, the sign-up service decides."""
     check_story(
         """
@@ -90,7 +90,7 @@ def test_a_sign_up_with_a_locked_email_is_told_each_time() -> None:
     )
 
 
-def test_a_second_telling_of_its_own_creation_violates_no_lock() -> None:
+def test_a_repetition_of_its_own_creation_violates_no_lock() -> None:
     """Sections 7 and 11: the email is its own."""
     check_story(
         """
@@ -288,7 +288,7 @@ def test_a_request_before_the_creation_is_refused_at_once_and_not_kept() -> None
     )
 
 
-def test_an_answer_says_who_asked_for_what() -> None:
+def test_an_answer_names_the_requester_and_the_request() -> None:
     """events.md section 3: and `code` is null where the request was completed."""
     completed, rejected = [
         event.details
@@ -349,7 +349,7 @@ def test_a_grace_is_not_extended_before_the_plan_has_ended() -> None:
     )
 
 
-def test_a_grant_is_not_given_before_the_plan_has_ended() -> None:
+def test_no_grant_is_made_before_the_plan_has_ended() -> None:
     """Section 7, row 3: at one instant, messages come before what ends by itself (section 11)."""
     check_story(
         """

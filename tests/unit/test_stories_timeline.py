@@ -24,7 +24,7 @@ def test_the_worked_example_on_time() -> None:
     """)
 
 
-def test_the_worked_example_heard_40_days_late() -> None:
+def test_the_worked_example_40_days_late() -> None:
     """A worker that was away must not fire three steps at once: dwell and leads count anew."""
     check_story("""
         day   | heard                            | said
@@ -56,7 +56,7 @@ def test_a_commit_plan_has_more_time() -> None:
     """)
 
 
-def test_an_unknown_plan_type_takes_the_longest_timeline() -> None:
+def test_an_unknown_plan_type_has_the_longest_timeline() -> None:
     """No default leads to harm."""
     check_story("""
         day | heard                         | said
@@ -106,7 +106,7 @@ def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
     """)
 
 
-def test_old_news_of_an_earlier_end_brings_the_steps_forward() -> None:
+def test_a_late_fact_of_an_earlier_end_moves_the_steps_forward() -> None:
     """`canceled_at` follows the register; nobody is suspended before the notice said so."""
     check_story("""
         day | heard                          | said

@@ -29,7 +29,7 @@ def test_usage_that_could_not_be_read_postpones_up_to_the_end_of_the_next_billin
     """)
 
 
-def test_a_record_with_another_organizations_key_says_nothing_of_this_one() -> None:
+def test_a_record_with_another_organizations_key_is_not_counted_for_this_one() -> None:
     """Section 5: by the organization that its key names, alone."""
     check_story(
         """
@@ -139,7 +139,7 @@ def test_an_organization_that_is_created_late_finds_what_had_its_key() -> None:
     """)
 
 
-def test_possible_use_and_a_silent_feed_are_both_said() -> None:
+def test_possible_use_and_a_silent_feed_are_both_reported() -> None:
     """Section 5: each by itself; the decision waits for both."""
     check_story("""
         day | heard                           | said

@@ -20,7 +20,7 @@ SHORT_WAIT_ENDS = """
 @pytest.mark.parametrize(
     ("end", "until"), [(LONG_WAIT_ENDS, "45"), (SHORT_WAIT_ENDS, "44")], ids=["long", "short"]
 )
-def test_a_notice_that_outlasted_a_long_wait_is_given_anew(end: str, until: str) -> None:
+def test_a_notice_that_outlasted_a_long_wait_is_repeated(end: str, until: str) -> None:
     """Section 12, *any wait*: more than 14 days past the date that it named."""
     check_story(
         f"""
@@ -77,7 +77,7 @@ def test_a_commitment_bought_by_a_suspended_organization_keeps_its_data() -> Non
     )
 
 
-def test_a_commitment_that_is_taken_back_after_a_long_wait_leaves_a_new_notice() -> None:
+def test_a_commitment_that_is_revoked_after_a_long_wait_leaves_a_new_notice() -> None:
     """Section 12: the customer reads in time that the wait is over."""
     check_story(
         """
@@ -128,9 +128,7 @@ def test_a_free_organization_with_a_commitment_yet_to_start_is_not_inactive() ->
     ],
     ids=["long", "short"],
 )
-def test_a_notice_that_the_guard_made_wait_too_long_is_given_anew(
-    released: str, goes_on: str
-) -> None:
+def test_a_notice_that_the_guard_delayed_too_long_is_repeated(released: str, goes_on: str) -> None:
     """Section 12, *any wait*: more than 14 days past the date that it named."""
     check_story(
         f"""
