@@ -120,7 +120,7 @@ class Acls:
         answer = await self._ask(_CreateRequest(acls))
         assert {result["error_code"] for result in answer["results"]} == {0}, answer
 
-    async def take_away(self, *acls: Acl) -> None:
+    async def revoke(self, *acls: Acl) -> None:
         """The opposite."""
         answer = await self._ask(_DeleteRequest(acls))
         assert all(len(result["matching"]) == 1 for result in answer["results"]), answer

@@ -19,10 +19,10 @@ Json = dict[str, Any]
 
 def by_subject(events: Iterable[bytes]) -> dict[str, list[Json]]:
     """The published events of each subject, in order."""
-    told: dict[str, list[Json]] = defaultdict(list)
+    events_of: dict[str, list[Json]] = defaultdict(list)
     for event in map(json.loads, events):
-        told[event["subject"]].append(event)
-    return dict(told)
+        events_of[event["subject"]].append(event)
+    return dict(events_of)
 
 
 def differing_events(
@@ -63,17 +63,19 @@ def standing(fleet: Fleet, due_at: Mapping[OrganizationId, datetime | None]) -> 
         stands |= _fields(subscription, Subscription(key))
     stands |= {f"{id_}: seen": seen for id_, seen in fleet.seen.items() if seen != LastSeen()}
     for feed, days in fleet.feeds.days.items():
-        stands |= {f"{feed}: {day}": heard for day, heard in days.items()}
+        stands |= {f"{feed}: {day}": days_used for day, days_used in days.items()}
     return stands
 
 
 def _fields(what: Organization | Subscription, blank: Organization | Subscription) -> Json:
     """What is not as it was in the beginning."""
     name = what.id if isinstance(what, Organization) else what.key
-    told = {each.name: getattr(what, each.name) for each in fields(what)}
-    told.pop("revision", None)
+    values = {each.name: getattr(what, each.name) for each in fields(what)}
+    values.pop("revision", None)
     return {
-        f"{name}: {field}": value for field, value in told.items() if value != getattr(blank, field)
+        f"{name}: {field}": value
+        for field, value in values.items()
+        if value != getattr(blank, field)
     }
 
 

@@ -32,10 +32,10 @@ def _left(organization: str, agreement: str, account: str, day: float) -> list[L
 
 def _from_the_sign_up(line: Line) -> Line:
     """The services of the product have names."""
-    told = deepcopy(line)
-    if told["topic"] == "organizations.changes":
-        told["value"]["source"] = "/signup"
-    return told
+    changed = deepcopy(line)
+    if changed["topic"] == "organizations.changes":
+        changed["value"]["source"] = "/signup"
+    return changed
 
 
 _FEEDS = chain.from_iterable((login(day, "others"), use(day, "others")) for day in range(LATER))
@@ -68,12 +68,12 @@ _ENDED = eventbridge(TODAY, "Purchase Agreement Ended", {"id": "agmt-9d4", "stat
 
 def _without(line: Line, *path: str) -> Line:
     """As a sender that forgot a field."""
-    told = deepcopy(line)
-    within = told["value"]
+    changed = deepcopy(line)
+    within = changed["value"]
     for name in path[:-1]:
         within = within[name]
     del within[path[-1]]
-    return told
+    return changed
 
 
 UNREADABLE: list[Line] = [

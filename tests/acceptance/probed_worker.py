@@ -83,7 +83,7 @@ class ProbedStage:
         """Whether the worker says that it is."""
         return await self.status("/readyz") == 200
 
-    async def says(self, path: str, *words: str) -> bool:
+    async def replies(self, path: str, *words: str) -> bool:
         """Whether the worker answers 503 there, with these words."""
         status, text = await self.asked(path)
         return status == 503 and all(word in text for word in words)

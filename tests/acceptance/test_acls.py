@@ -110,12 +110,12 @@ class Guarded:
         finally:
             await consumer.stop()
 
-    async def take_away(self, acl: Acl) -> None:
+    async def revoke(self, acl: Acl) -> None:
         """Take a right away; returns when the broker goes by it."""
-        await self.broker.take_away(acl)
+        await self.broker.revoke(acl)
         await until(lambda: self._has(acl, wanted=False))
 
-    async def give(self, acl: Acl) -> None:
+    async def grant(self, acl: Acl) -> None:
         """Give a right back; returns when the broker goes by it."""
         await self.broker.add(acl)
         await until(lambda: self._has(acl, wanted=True))
@@ -182,8 +182,8 @@ async def _type_the_page(folder: Path, bootstrap: str) -> None:
         env={"KAFKA": bootstrap, "PATH": f"{folder}:/usr/bin:/bin"},
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    said, _ = await shell.communicate()
-    assert shell.returncode == 0, said.decode()
+    printed, _ = await shell.communicate()
+    assert shell.returncode == 0, printed.decode()
 
 
 def _settings(choice: servers.Choice, bootstrap: str, dsn: str) -> Settings:
@@ -199,7 +199,7 @@ def _settings(choice: servers.Choice, bootstrap: str, dsn: str) -> Settings:
     return settings.model_copy(update={"kafka": settings.kafka.model_copy(update=login)})
 
 
-async def _says(settings: Settings, status: int, *words: str) -> bool:
+async def _reports(settings: Settings, status: int, *words: str) -> bool:
     """Whether that is what a worker answers on `/readyz`."""
     answer = await asyncio.to_thread(ask, settings.http_port or 0, "/readyz")
     return answer[0] == status and all(word in answer[1] for word in words)
@@ -221,7 +221,7 @@ async def test_the_worker_works_with_exactly_the_acls_of_the_page(
     read it with theirs.
     """
     settings, log = guarded.worker(), tmp_path / "log"
-    ready = partial(_says, settings, 200)
+    ready = partial(_reports, settings, 200)
     async with worker_process(settings, log):
         await until(ready)
         await guarded.send("sign-up", created(0, "acme"))
@@ -239,17 +239,17 @@ async def test_the_worker_works_with_exactly_the_acls_of_the_page(
             await guarded.send(f"{marketplace}-router", {"topic": topic, "value": marketplace})
             await guarded.read("alerts", "marketplace-worker.dead-letters", marketplace.encode())
 
-        told = (b"organization.canceled.v1", b"support_request.")
-        await guarded.read("billing", "organizations.lifecycle", *told)
+        expected = (b"organization.canceled.v1", b"support_request.")
+        await guarded.read("billing", "organizations.lifecycle", *expected)
         await guarded.read("cache", "organizations.state", b'"canceled"')
         async with connecting(settings.postgres) as pool:
 
-            async def all_is_taken_and_sent() -> bool:
+            async def all_is_ingested_and_sent() -> bool:
                 counted = "SELECT EXISTS (SELECT FROM activity WHERE organization_id = 'acme')"
                 waits = "SELECT EXISTS (SELECT FROM outbox)"
                 return await pool.fetchval(counted) and not await pool.fetchval(waits)
 
-            await until(all_is_taken_and_sent)
+            await until(all_is_ingested_and_sent)
         await until(ready)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     producers = [line["idempotent"] for line in lines if line["event"] == "producer_started"]
@@ -268,20 +268,20 @@ async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_names_i
     settings = guarded.worker(without(acl))
     option = f"--operation {acl.operation} --{acl.resource} {acl.name}`"
     command = f"--add --allow-principal User:{without(acl)} {option}"
-    with pytest.raises(Misconfigured) as told:
+    with pytest.raises(Misconfigured) as error:
         await app.run(settings)
-    assert command in str(told.value)
-    assert str(told.value).count("--operation") == 1
+    assert command in str(error.value)
+    assert str(error.value).count("--operation") == 1
 
     if acl.name in numbered_topics(settings.topics) and acl.operation == "Read":
         with pytest.raises(Unavailable) as read:
             _ = [records async for records in read_back(settings)]
         refusals = [str(read.value)]
     elif acl.operation == "Read":
-        with pytest.raises(Misconfigured) as told:
+        with pytest.raises(Misconfigured) as error:
             async with _reading(settings):
                 pass
-        refusals = [str(told.value)]
+        refusals = [str(error.value)]
     else:
         refusals = [str(result) for result in await _publish(settings) if result is not None]
     assert len(refusals) == 1
@@ -294,21 +294,21 @@ async def test_a_group_that_may_be_seen_and_not_joined_ends_the_start_with_its_s
     """The check at the start sees the group; that the join is refused, Kafka says later."""
     (acl,) = (acl for acl in WORKERS_ACLS if acl.name.endswith(".activity"))
     user, log = without(acl), tmp_path / "log"
-    await guarded.give(Acl(user, "Describe", "group", acl.name))
+    await guarded.grant(Acl(user, "Describe", "group", acl.name))
     with log.open("ab") as output:
         async with command("run", settings=guarded.worker(user), output=output) as process:
             assert await asyncio.wait_for(process.wait(), timeout=PATIENCE_S) == 2
     command_ = f"--add --allow-principal User:{user} --operation Read --group {acl.name}`"
     assert command_ in log.read_text()
-    await guarded.take_away(Acl(user, "Describe", "group", acl.name))
+    await guarded.revoke(Acl(user, "Describe", "group", acl.name))
 
 
 @asynccontextmanager
 async def _reading(settings: Settings) -> AsyncIterator[None]:
-    async def take(_: object) -> frozenset[str]:
+    async def grants_lookup(_: object) -> frozenset[str]:
         return frozenset()
 
-    async with consuming(settings, facts=take, activity=take, hooks=NO_OVERSIGHT):
+    async with consuming(settings, facts=grants_lookup, activity=grants_lookup, hooks=NO_OVERSIGHT):
         yield
 
 
@@ -329,7 +329,7 @@ async def test_a_worker_of_some_loops_needs_only_their_rights(
     settings, stop = guarded.worker(without(acl)), asyncio.Event()
     work = asyncio.create_task(app.run(settings, [loop], stop=stop))
     try:
-        await until(partial(_says, settings, 200))
+        await until(partial(_reports, settings, 200))
     finally:
         stop.set()
         await work
@@ -387,12 +387,12 @@ async def test_a_missing_right_to_create_topics_is_reported_with_what_grants_it(
 ) -> None:
     """All ten in one command."""
     topics = guarded.settings.topics
-    with pytest.raises(Misconfigured) as told:
+    with pytest.raises(Misconfigured) as error:
         await create_topics(guarded.kafka("billing"), topics, partitions=1, replication_factor=1)
     named = sorted({*topics.facts, *topics.activity, *topics.outbound})
     options = " ".join(f"--topic {name}" for name in named)
     command = f"--add --allow-principal User:billing --operation Create {options}`"
-    assert command in str(told.value)
+    assert command in str(error.value)
 
 
 # --- what is taken away, and who is not known -----------------------------------------------------
@@ -404,16 +404,16 @@ async def test_a_revoked_right_to_write_is_named_and_nothing_is_lost(
     """The messages wait in the outbox, and are sent when it is given back."""
     settings = guarded.worker(REVOCABLE[0])
     acl = Acl(REVOCABLE[0], "Write", "topic", settings.topics.lifecycle)
-    says = partial(_says, settings)
+    has = partial(_reports, settings)
 
     async with worker_process(settings, tmp_path / "log"):
-        await until(partial(says, 200))
-        await guarded.take_away(acl)
+        await until(partial(has, 200))
+        await guarded.revoke(acl)
         await guarded.send("support-tool", support(1, "extend_grace", "nobody", days=1))
-        await until(partial(says, 503, f"relay {acl.name}: failed", "--operation Write", acl.name))
-        await guarded.give(acl)
+        await until(partial(has, 503, f"relay {acl.name}: failed", "--operation Write", acl.name))
+        await guarded.grant(acl)
         await guarded.read("billing", acl.name, b'"nobody"')
-        await until(partial(says, 200))
+        await until(partial(has, 200))
 
 
 async def test_a_revoked_right_to_read_one_topic_pauses_that_topic_alone(
@@ -424,7 +424,7 @@ async def test_a_revoked_right_to_read_one_topic_pauses_that_topic_alone(
     monkeypatch.setattr(renewing, "SURVEY_AGAIN_S", 0.5)
     settings, stop = guarded.worker(REVOCABLE[0]), asyncio.Event()
     acl = Acl(REVOCABLE[0], "Read", "topic", settings.topics.logins)
-    says = partial(_says, settings)
+    has = partial(_reports, settings)
     work = asyncio.create_task(app.run(settings, stop=stop))
     async with connecting(settings.postgres) as pool:
 
@@ -433,18 +433,18 @@ async def test_a_revoked_right_to_read_one_topic_pauses_that_topic_alone(
             return bool(await pool.fetchval(query, organization))
 
         try:
-            await until(partial(says, 200))
-            await guarded.take_away(acl)
+            await until(partial(has, 200))
+            await guarded.revoke(acl)
             named = ("consumer activity", "--operation Read", acl.name)
-            await until(partial(says, 503, *named))
+            await until(partial(has, 503, *named))
             await guarded.send("login-service", login(1, "waits"))
             await guarded.send("api-gateway", requested(1, "goes-on"))
             await until(lambda: known("goes-on"))
-            await until(partial(says, 503, *named))
+            await until(partial(has, 503, *named))
             assert not await known("waits")
-            await guarded.give(acl)
+            await guarded.grant(acl)
             await until(lambda: known("waits"))
-            await until(partial(says, 200))
+            await until(partial(has, 200))
         finally:
             stop.set()
             await work
@@ -458,8 +458,8 @@ async def test_a_revoked_right_to_read_the_group_ends_the_worker(
     acl = Acl(REVOCABLE[1], "Read", "group", guarded.kafka("").activity_group)
     work = asyncio.create_task(app.run(settings))
     try:
-        await until(partial(_says, settings, 200))
-        await guarded.take_away(acl)
+        await until(partial(_reports, settings, 200))
+        await guarded.revoke(acl)
         with pytest.raises(Misconfigured, match=f"--operation Read --group {acl.name}"):
             await asyncio.wait_for(work, timeout=PATIENCE_S)
     finally:
@@ -482,10 +482,10 @@ async def test_an_unsupported_login_mechanism_is_reported_with_the_supported_one
     """And so is a broker that wants a login at all."""
     rights = to_read(guarded.settings.kafka, guarded.settings.topics)
     kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_mechanism": "SCRAM-SHA-512"})
-    with pytest.raises(Misconfigured) as told:
+    with pytest.raises(Misconfigured) as error:
         await require_access(kafka, rights)
-    assert "does not support SCRAM-SHA-512: change kafka.sasl_mech" in str(told.value)
-    assert str(told.value).endswith("the broker supports PLAIN")
+    assert "does not support SCRAM-SHA-512: change kafka.sasl_mech" in str(error.value)
+    assert str(error.value).endswith("the broker supports PLAIN")
     kafka = Kafka(bootstrap_servers=kafka.bootstrap_servers)
     with pytest.raises(Misconfigured, match=r"expects SASL_PLAINTEXT, .* is PLAINTEXT.* PLAIN$"):
         await require_access(kafka, rights)

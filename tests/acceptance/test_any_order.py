@@ -171,15 +171,15 @@ async def test_a_story_in_any_batches_has_the_same_result_as_simulate(
 ) -> None:
     """What arrives at one instant is cut as Kafka likes, and may be a deadline of the story."""
     story = random.choice([draw_story, accounts, azure_again, instants])(random)
-    told = [replace(record, offset=offset) for offset, record in enumerate(records_of(story))]
-    end = told[-1].recorded_at + timedelta(days=120)
+    records = [replace(record, offset=offset) for offset, record in enumerate(records_of(story))]
+    end = records[-1].recorded_at + timedelta(days=120)
 
     want = Simulation(Policy(), feeds(TOPICS), HASH, refuse)
-    said = [(event.kind, event.effective_at) for event in want.run(told, until=end)]
+    events = [(event.kind, event.effective_at) for event in want.run(records, until=end)]
 
-    clock = MovableClock(told[0].recorded_at)
+    clock = MovableClock(records[0].recorded_at)
     worker = await working(pool, clock, Policy())
-    for arrived_at, together in groupby(told, key=lambda record: record.recorded_at):
+    for arrived_at, together in groupby(records, key=lambda record: record.recorded_at):
         await pass_time(worker, clock, arrived_at)
         clock.now = arrived_at
         for batch in cut(random, list(together)):
@@ -191,7 +191,7 @@ async def test_a_story_in_any_batches_has_the_same_result_as_simulate(
     wanted = want.fleet.organizations
     for id_ in sorted(came.keys() | {id_ for id_, each in wanted.items() if each.creation}):
         one, other = (replaced(each, revision=0) for each in (wanted[id_], came[id_]))
-        assert other == one, f"in other batches:\n{printed(story)}\n{said}"
+        assert other == one, f"in other batches:\n{printed(story)}\n{events}"
 
 
 def cut(random: Random, together: Sequence[Record]) -> Sequence[Sequence[Record]]:

@@ -17,29 +17,29 @@ from marketplace_worker.store.migrations import migrations
 async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
     """Run a command to its end: exit status, and all that it said."""
     async with command(*arguments, settings=settings) as process:
-        said, _ = await process.communicate()
-    return process.returncode, said.decode()
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
 @pytest.mark.broker
 @pytest.mark.parametrize("postgres_template", [servers.EMPTY])
 async def test_an_operator_is_led_from_nothing_to_a_running_worker(settings: Settings) -> None:
     """Each refusal says what to type next; what is typed twice is harmless."""
-    status, said = await typed("run", settings=settings)
-    assert (status, "marketplace-worker migrate" in said) == (2, True)
+    status, output = await typed("run", settings=settings)
+    assert (status, "marketplace-worker migrate" in output) == (2, True)
 
     applied = "".join(f"applied {each.name}\n" for each in migrations())
     assert await typed("migrate", settings=settings) == (0, applied)
     assert await typed("migrate", settings=settings) == (0, "the schema is current\n")
 
-    status, said = await typed("run", settings=settings)
-    assert (status, "marketplace-worker topics create" in said) == (2, True)
+    status, output = await typed("run", settings=settings)
+    assert (status, "marketplace-worker topics create" in output) == (2, True)
 
     create = ("topics", "create", "--partitions", "2", "--replication-factor", "1")
-    status, said = await typed(*create, settings=settings)
-    assert (status, said.count("created ")) == (0, 10)
-    status, said = await typed(*create, settings=settings)
-    assert (status, said.count("existed ")) == (0, 10)
+    status, output = await typed(*create, settings=settings)
+    assert (status, output.count("created ")) == (0, 10)
+    status, output = await typed(*create, settings=settings)
+    assert (status, output.count("existed ")) == (0, 10)
 
 
 @pytest.mark.broker
@@ -57,10 +57,10 @@ async def test_sigterm_ends_the_worker_in_order_and_its_log_is_json(
         process.send_signal(signal.SIGTERM)
         status = await asyncio.wait_for(process.wait(), timeout=30)
 
-    told = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert status == 0
-    assert told[-1]["event"] == "worker_stopped"
-    assert all({"event", "level", "ts"} <= line.keys() for line in told)
+    assert lines[-1]["event"] == "worker_stopped"
+    assert all({"event", "level", "ts"} <= line.keys() for line in lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

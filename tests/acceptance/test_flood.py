@@ -84,8 +84,8 @@ async def test_a_flood_waits_for_a_person_while_all_else_goes_on(
 
 async def resume(settings: Settings) -> None:
     """Let the topic go on, as an operator does."""
-    told = ("--by", "Jo", "--reason", "mended")
+    by_jo = ("--by", "Jo", "--reason", "mended")
     topic = settings.topics.aws_notifications
-    async with command("intake", "resume", topic, *told, settings=settings) as process:
+    async with command("intake", "resume", topic, *by_jo, settings=settings) as process:
         out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, out

@@ -79,7 +79,7 @@ async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, '9999_new', 'x')"
         )
         await owner.close()
-        await until(lambda: probed.says("/readyz", "schema: ", "9999_new"))
+        await until(lambda: probed.replies("/readyz", "schema: ", "9999_new"))
         assert await probed.answered("/livez") == 200
 
 

@@ -286,8 +286,8 @@ async def test_show_prints_an_organizations_state(typed: Type) -> None:
 @pytest.mark.usefixtures("fleet")
 async def test_history_lists_facts_transitions_and_events_with_who_caused_them(typed: Type) -> None:
     """In order; the table shows what the JSON has."""
-    told = (await document(typed, "org", "history", "acme"))["history"]
-    assert [(each["line"], each["what"], each["actor"]) for each in told[:6]] == [
+    history = (await document(typed, "org", "history", "acme"))["history"]
+    assert [(each["line"], each["what"], each["actor"]) for each in history[:6]] == [
         ("fact", "organization.created", "service /signup"),
         ("fact", "organization.subscription_linked", "service /signup"),
         ("fact", "Purchase Agreement Ended", "marketplace aws"),
@@ -295,16 +295,16 @@ async def test_history_lists_facts_transitions_and_events_with_who_caused_them(t
         ("event", "organization.canceled", "marketplace aws"),
         ("event", "metering.final_report_due", "marketplace aws"),
     ]
-    assert {each["actor"] for each in told[6:]} == {"system", "support Jo Doe"}
-    assert {each["policy_version"] for each in told} == {"default"}
-    assert {each["outcome"] for each in told} == {"applied"}
-    assert [each["at"] for each in told] == sorted(each["at"] for each in told)
-    sequences = [each["sequence"] for each in told if each["line"] == "event"]
+    assert {each["actor"] for each in history[6:]} == {"system", "support Jo Doe"}
+    assert {each["policy_version"] for each in history} == {"default"}
+    assert {each["outcome"] for each in history} == {"applied"}
+    assert [each["at"] for each in history] == sorted(each["at"] for each in history)
+    sequences = [each["sequence"] for each in history if each["line"] == "event"]
     assert sequences == list(range(1, 13))
-    assert all(each["cause"]["id"] for each in told)
+    assert all(each["cause"]["id"] for each in history)
 
     table = await printed(typed, "org", "history", "acme")
-    places = [table.index(each["what"]) for each in told]
+    places = [table.index(each["what"]) for each in history]
     assert places[0] == min(places)
     assert "control_plane_loss -> suspended" in table
 
@@ -322,8 +322,8 @@ async def test_a_moved_subscription_is_named_in_history_and_explanation_of_both(
     )
 
     for name in ("acme", "other"):
-        told = (await document(typed, "org", "history", name))["history"]
-        (link,) = (each["about"] for each in told if each["about"].get("taken_from"))
+        history = (await document(typed, "org", "history", name))["history"]
+        (link,) = (each["about"] for each in history if each["about"].get("taken_from"))
         assert (link["organization"], link["taken_from"]) == ("other", "acme")
         assert link["attention"] == "billing_account_contradicts"
         assert "taken_from=acme" in await printed(typed, "org", "history", name)
@@ -337,7 +337,7 @@ async def test_a_moved_subscription_is_named_in_history_and_explanation_of_both(
 @pytest.mark.usefixtures("fleet")
 async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed: Type) -> None:
     """For an operator and for the customer; and also of what does not exist."""
-    said = await printed(typed, "org", "explain", "acme")
+    printed_text = await printed(typed, "org", "explain", "acme")
     for line in (
         "acme is suspended, as of 2026-02-06 00:00 UTC",
         "-> 2026-02-11 00:00 UTC  offset: canceled_at 2026-01-02 00:00 UTC + 37 days + 3 days ex",
@@ -346,7 +346,7 @@ async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed:
         "For the customer",
         "On 11 February 2026, 00:00 UTC, your organization will be closed",
     ):
-        assert line in said
+        assert line in printed_text
 
     found = await document(typed, "org", "explain", "acme")
     decides = [term["rule"] for term in found["next"]["deadline"]["terms"] if term["decides"]]
@@ -391,9 +391,9 @@ async def test_due_lists_overdue_steps_and_when_the_guard_would_trip(
     first = coming["due"][0]
     assert (first["at"], first["due_at"]) == ("2026-01-13T00:00:00Z", "2026-01-09T00:00:00Z")
     assert coming["guard"]["trips_at"] == "2026-01-13T00:00:00Z"
-    said = await printed(typed, "due")
-    assert "due since 2026-01-09 00:00 UTC" in said
-    assert "the guard would trip at 2026-01-13 00:00 UTC" in said
+    printed_text = await printed(typed, "due")
+    assert "due since 2026-01-09 00:00 UTC" in printed_text
+    assert "the guard would trip at 2026-01-13 00:00 UTC" in printed_text
 
 
 # --- the guard ------------------------------------------------------------------------------------
@@ -413,8 +413,8 @@ async def test_the_kill_switch_withholds_until_it_is_released(
     found = await document(typed, "guard", "status")
     for side in ("steps", "requests"):
         trip = found[side]["trip"]
-        said = (trip["at"], trip["by"], trip["reason"], trip["allowance"])
-        assert said == ("2026-02-06T00:00:00Z", "Olga", "odd news", 0)
+        printed_text = (trip["at"], trip["by"], trip["reason"], trip["allowance"])
+        assert printed_text == ("2026-02-06T00:00:00Z", "Olga", "odd news", 0)
     assert [(each["organization_id"], each["step"]) for each in found["withheld"]] == [
         ("hooli", "suspended"),
         ("initech", "deactivated"),
@@ -436,8 +436,8 @@ async def test_the_kill_switch_withholds_until_it_is_released(
     found = await document(typed, "guard", "status")
     assert (found["steps"]["tripped"], found["requests"]["tripped"]) == (False, False)
     assert found["withheld"] == []
-    told = [each for each in await kinds(fleet, "worker") if each.startswith("guard.")]
-    assert told == ["guard.tripped", "guard.released", "guard.released"]
+    history = [each for each in await kinds(fleet, "worker") if each.startswith("guard.")]
+    assert history == ["guard.tripped", "guard.released", "guard.released"]
 
 
 async def test_the_guard_for_requests_is_shown_and_released_by_itself(
@@ -515,10 +515,10 @@ async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) 
 async def test_a_kill_switch_in_a_process_of_its_own(settings: Settings) -> None:
     """As an operator has it: with the settings from the environment, by the clock on the wall."""
     trip = ("guard", "trip", "--by", "Olga", "--reason", "to be safe")
-    for arguments, said in ((trip, b"tripped"), (("guard", "status"), b"to be safe")):
+    for arguments, printed_text in ((trip, b"tripped"), (("guard", "status"), b"to be safe")):
         async with command(*arguments, settings=settings) as process:
             out, _ = await process.communicate()
-        assert (process.returncode, said in out) == (0, True)
+        assert (process.returncode, printed_text in out) == (0, True)
 
 
 # --- dead letters ---------------------------------------------------------------------------------
@@ -713,7 +713,7 @@ async def test_a_version_that_another_policy_has_is_refused(
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed_text"),
     [
         (("due", "--within", "a week"), "--within: must be an ISO 8601 duration"),
         (("policy", "diff", "no-such-file"), "no-such-file"),
@@ -737,12 +737,12 @@ async def test_a_version_that_another_policy_has_is_refused(
     ],
 )
 async def test_a_slip_is_answered_with_what_to_type(
-    typed: Type, arguments: tuple[str, ...], said: str
+    typed: Type, arguments: tuple[str, ...], printed_text: str
 ) -> None:
     """Exit status 2, one sentence, and nothing that a terminal would act on."""
     status, out, err = await typed(*arguments)
     assert (status, out) == (2, "")
-    assert said in err
+    assert printed_text in err
     assert "\x1b" not in err
 
 
@@ -760,8 +760,8 @@ async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
     """An id may hold anything that JSON can."""
     odd = "acme\x1b[31m[bold]"
     await ingest_lines(worker, clock, created(0, odd))
-    said = await printed(typed, "org", "show", odd)
-    assert "organization  acme\\x1b[31m[bold]" in said
+    printed_text = await printed(typed, "org", "show", odd)
+    assert "organization  acme\\x1b[31m[bold]" in printed_text
 
 
 # --- the journal ----------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ class Life:
     worker: Worker
     places: Counter[str] = field(default_factory=Counter)
 
-    async def take(self, deed: Deed, worker: Worker) -> None:
+    async def perform(self, deed: Deed, worker: Worker) -> None:
         """What a worker, or the command of an operator, does."""
         match deed:
             case Delivery(topic, back, count):
@@ -155,8 +155,8 @@ class Life:
     async def end(self) -> None:
         """All is mended: everything is delivered, and what waits is redriven."""
         for topic, log in LOGS.items():
-            await self.take(Delivery(topic, 3, len(log)), self.worker)
-        await self.take(Redriving(1), self.worker)
+            await self.perform(Delivery(topic, 3, len(log)), self.worker)
+        await self.perform(Redriving(1), self.worker)
 
 
 async def ending(worker: Worker, clock: MovableClock) -> Ending:
@@ -189,8 +189,8 @@ def simulated(worker: Worker) -> Ending:
     arrived: Sequence[Record] = [record for log in LOGS.values() for record in log]
     assert list(simulation.run(arrived))
     logins, requests = Counter[str](), Counter[str]()
-    for said in read(arrived, worker).parts:
-        match said.content:
+    for part in read(arrived, worker).parts:
+        match part.content:
             case LoggedIn(organization=organization):
                 logins[organization] += 1
             case ApiRequested(organization=organization, requests=count):
@@ -220,7 +220,7 @@ async def test_any_mix_of_redrives_and_redeliveries_ends_as_in_simulate(
 
     with capture_logs():
         for deed, unreadable, fails in deeds:
-            await life.take(deed, spoiled(worker, unreadable, fails=fails))
+            await life.perform(deed, spoiled(worker, unreadable, fails=fails))
         await life.end()
         got = await ending(worker, clock)
 
@@ -231,4 +231,4 @@ def test_what_is_misread_is_refused(worker: Worker) -> None:
     """Or the mix above would be of facts that nobody told."""
     misreading = spoiled(worker, LOGS, fails=False)
     for log in LOGS.values():
-        assert all(isinstance(said.content, Malformed) for said in read(log, misreading).parts)
+        assert all(isinstance(part.content, Malformed) for part in read(log, misreading).parts)

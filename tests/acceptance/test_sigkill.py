@@ -24,7 +24,7 @@ async def test_killing_the_worker_loses_nothing_and_publishes_no_event_under_a_s
     journal swallows what comes again, and a promise is kept until Kafka has it.
     """
     chance = chance_of_this_run()
-    told = workload(chance, 32)
+    messages = workload(chance, 32)
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=postgres_dsn)
     async with (
@@ -33,10 +33,10 @@ async def test_killing_the_worker_loses_nothing_and_publishes_no_event_under_a_s
         WorkerGroup.of(stage, tmp_path, fork_server) as group,
     ):
         await group.joined(await group.add())
-        async for _ in send_in_pieces(stage, told, of=80):
+        async for _ in send_in_pieces(stage, messages, of=80):
             if group.killed < KILLS:
                 await asyncio.sleep(chance.random() * 0.3)  # a moment of chance
                 await group.kill(group.at_work[0])
                 await group.joined(await group.add())
         assert group.killed == KILLS
-        await require_as_simulated(stage, told)
+        await require_as_simulated(stage, messages)

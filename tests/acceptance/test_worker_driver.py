@@ -55,19 +55,19 @@ async def runner(settings: Settings) -> AsyncIterator[StoryRunner]:
 
 def story(text: str, *policies: Policy, until: str | None = None) -> Story:
     """A story as `simulate` tells it."""
-    told: list[Story] = []
-    OTHER_RUNNERS.append(told.append)
+    a_story: list[Story] = []
+    OTHER_RUNNERS.append(a_story.append)
     try:
         run_story(text, *policies, until=until)
     finally:
-        OTHER_RUNNERS.remove(told.append)
-    return told[0]
+        OTHER_RUNNERS.remove(a_story.append)
+    return a_story[0]
 
 
 @pytest.mark.broker
 async def test_the_guard_counts_also_those_of_whom_nothing_is_due(runner: StoryRunner) -> None:
     """A worker loads a batch; the limit is a fraction of the whole fleet, and lasts over loads."""
-    told = story(
+    a_story = story(
         """
         0    | org-1..10 created                |
         0    | org-1..8 links gcp:e-1..8 payg   |
@@ -80,16 +80,16 @@ async def test_the_guard_counts_also_those_of_whom_nothing_is_due(runner: StoryR
         ONE_AN_HOUR,
         until="9",
     )
-    trips = [e.details for e in told.events if isinstance(e.details, GuardTrippedDetails)]
+    trips = [e.details for e in a_story.events if isinstance(e.details, GuardTrippedDetails)]
     assert [(trip.counted, trip.limit) for trip in trips] == [(5, 5), (1, 1)]
 
-    assert not Ending.in_simulation(told).differences(await runner.run(told))
+    assert not Ending.in_simulation(a_story).differences(await runner.run(a_story))
 
 
 @pytest.mark.broker
 async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(runner: StoryRunner) -> None:
     """Several batches a day: no gap is longer than three days, as long as no moment is lost."""
-    told = story("""
+    a_story = story("""
         0      | acme created            |
         0      | feeds: daily 0..5       |
         8      | feeds: daily 8..8       |
@@ -101,10 +101,10 @@ async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(runner: St
         11+12h | others requests 1       |
         12     | feeds: daily 12..32     |
     """)
-    assert EventKind.DEACTIVATED in {event.kind for event in told.events}
-    assert EventKind.ACTIVITY_FEED_SILENT not in {event.kind for event in told.events}
+    assert EventKind.DEACTIVATED in {event.kind for event in a_story.events}
+    assert EventKind.ACTIVITY_FEED_SILENT not in {event.kind for event in a_story.events}
 
-    assert not Ending.in_simulation(told).differences(await runner.run(told))
+    assert not Ending.in_simulation(a_story).differences(await runner.run(a_story))
 
 
 @pytest.mark.broker
@@ -112,14 +112,14 @@ async def test_what_the_worker_forgets_is_noticed(
     runner: StoryRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault is planted: holds are not stored.  Without it the same story is told as it should."""
-    told = story(HELD)
-    assert not Ending.in_simulation(told).differences(await runner.run(told))
+    a_story = story(HELD)
+    assert not Ending.in_simulation(a_story).differences(await runner.run(a_story))
 
     def forgetful(organization: Organization) -> str:
         return organization_to_json(replace(organization, holds=()))
 
     monkeypatch.setattr(organizations, "organization_to_json", forgetful)
-    lines = Ending.in_simulation(told).differences(await runner.run(told))
+    lines = Ending.in_simulation(a_story).differences(await runner.run(a_story))
 
     assert '-8   message: "The legal hold is released; nothing fires at once."' in lines
     assert '+8   message: "No legal hold stands."' in lines

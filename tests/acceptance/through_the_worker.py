@@ -22,33 +22,33 @@ import servers
 from acceptance.worker_driver import Ending, StoryRunner
 from marketplace_worker.settings import Settings
 
-RETOLD = pytest.StashKey[int]()
+RUN_BY_WORKER = pytest.StashKey[int]()
 """How many stories were told to the worker."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the modules that tell no stories, and property tests."""
-    telling = [each for each in items if _tells_stories(each)]
-    config.hook.pytest_deselected(items=[each for each in items if not _tells_stories(each)])
-    items[:] = telling
+    selected = [each for each in items if _runs_stories(each)]
+    config.hook.pytest_deselected(items=[each for each in items if not _runs_stories(each)])
+    items[:] = selected
 
 
-def _tells_stories(item: pytest.Item) -> bool:
+def _runs_stories(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or is_hypothesis_test(item.obj):
         return False
     known = vars(item.module)
-    tells = (stories.run_story, stories.check_story, stories.run_elsewhere)
-    return any(known.get(each.__name__) is each for each in tells)
+    runners = (stories.run_story, stories.check_story, stories.run_elsewhere)
+    return any(known.get(each.__name__) is each for each in runners)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many stories it were: none would prove nothing."""
-    number = terminalreporter.config.stash.get(RETOLD, 0)
+    number = terminalreporter.config.stash.get(RUN_BY_WORKER, 0)
     terminalreporter.write_line(f"{number} stories were told to the worker as well")
 
 
 @pytest.fixture(scope="session", autouse=True)
-async def _retold(
+async def _run_by_worker_too(
     pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_server: str
 ) -> AsyncIterator[None]:
     """While it lasts, every story that is told is told to the worker too."""
@@ -56,15 +56,15 @@ async def _retold(
     async with servers.fresh_database(postgres_server, f"stories_{uuid4().hex}") as dsn:
         prefix = f"stories-{uuid4().hex[:12]}."
         settings = servers.settings(choice, kafka_bootstrap, dsn, prefix)
-        with _telling(settings) as tell:
+        with _worker_thread(settings) as run:
 
-            def retell(story: Story) -> None:
-                pytestconfig.stash[RETOLD] = pytestconfig.stash.get(RETOLD, 0) + 1
-                _compare(Ending.in_simulation(story), tell(story))
+            def compare(story: Story) -> None:
+                pytestconfig.stash[RUN_BY_WORKER] = pytestconfig.stash.get(RUN_BY_WORKER, 0) + 1
+                _compare(Ending.in_simulation(story), run(story))
 
-            stories.OTHER_RUNNERS.append(retell)
+            stories.OTHER_RUNNERS.append(compare)
             yield
-            stories.OTHER_RUNNERS.remove(retell)
+            stories.OTHER_RUNNERS.remove(compare)
 
 
 def _compare(want: Ending, came: Ending) -> None:
@@ -80,7 +80,7 @@ def _compare(want: Ending, came: Ending) -> None:
 
 
 @contextmanager
-def _telling(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
+def _worker_thread(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
     """A worker in a thread of its own, to which stories can be told."""
     started: Future[tuple[StoryRunner, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
@@ -103,11 +103,11 @@ def _telling(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
     try:
         runner, loop, stop = started.result()
 
-        def tell(story: Story) -> Ending:
+        def run(story: Story) -> Ending:
             return asyncio.run_coroutine_threadsafe(runner.run(story), loop).result()
 
         try:
-            yield tell
+            yield run
         finally:
             loop.call_soon_threadsafe(stop.set)
     finally:

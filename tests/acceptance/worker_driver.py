@@ -68,7 +68,7 @@ class Ending:
     the journal again does not give what is stored.
     """
 
-    said: Mapping[str, Sequence[Json]]
+    published: Mapping[str, Sequence[Json]]
     stands: Mapping[str, object]
     refused: Sequence[str] = ()
     misfolded: Sequence[str] = ()
@@ -78,13 +78,13 @@ class Ending:
         """What it must come to."""
         simulation = story.simulation
         stands = standing(simulation.fleet, simulation._due_at)
-        said = (encode(event, simulation.traces.get(event.id)) for event in story.events)
-        return cls(by_subject(said), stands, sorted(story.refused))
+        encoded = (encode(event, simulation.traces.get(event.id)) for event in story.events)
+        return cls(by_subject(encoded), stands, sorted(story.refused))
 
     def differences(self, came: "Ending") -> list[str]:
         """Where what came is another, line by line; empty where it is the same."""
         return [
-            *differing_events(self.said, came.said),
+            *differing_events(self.published, came.published),
             *differing_states(self.stands, came.stands),
             *differing_states({"refused": self.refused}, {"refused": came.refused}),
             *came.misfolded,
@@ -102,12 +102,12 @@ class StoryRunner:
     settings: Settings
     pool: Pool
     sending: AIOKafkaProducer
-    hearing: AIOKafkaConsumer
+    events_consumer: AIOKafkaConsumer
     publisher: Publisher
     clock: MovableClock
     worker: Worker
     sent: dict[str, int] = field(default_factory=dict)
-    taken: dict[str, int] = field(default_factory=dict)
+    ingested: dict[str, int] = field(default_factory=dict)
     begun: dict[str, int] = field(default_factory=dict)
     progress: asyncio.Condition = field(default_factory=asyncio.Condition)
     lost: bool = False
@@ -124,15 +124,15 @@ class StoryRunner:
             connecting(settings.postgres) as pool,
             producing(kafka, settings.relay) as publisher,
             _client(AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)) as sending,
-            _client(_event_consumer(settings)) as hearing,
+            _client(_event_consumer(settings)) as events_consumer,
         ):
             await migrate(pool)
             worker = worker_of(settings, Policy(), pool, clock, clock.of_machine)
-            runner = cls(settings, pool, sending, hearing, publisher, clock, worker)
-            take = runner._ingest
+            runner = cls(settings, pool, sending, events_consumer, publisher, clock, worker)
+            ingest = runner._ingest
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(joining, "IDLE_WAIT_MS", 5)
-                async with consuming(settings, facts=take, activity=take, hooks=NO_OVERSIGHT):
+                async with consuming(settings, facts=ingest, activity=ingest, hooks=NO_OVERSIGHT):
                     yield runner
 
     async def run(self, story: Story) -> Ending:
@@ -143,13 +143,13 @@ class StoryRunner:
         assert not self.lost, "an earlier story did not come to its end: it may still be under way"
         self.lost = True
         async with asyncio.timeout(PATIENCE_S):
-            self.clock.now = min((told.at for told in story.heard), default=story.ended_at)
+            self.clock.now = min((first.at for first in story.inputs), default=story.ended_at)
             await self._begin(story.policies[0])
-            for told in _together(story.heard):
-                await self._process_together(told, story)
+            for inputs in _together(story.inputs):
+                await self._process_together(inputs, story)
             await self._pass_time(story.ended_at + timedelta.resolution)
-            said, stands = by_subject(await self._published()), await self._standing()
-            ending = Ending(said, stands, await self._refused(), await self._misfolded())
+            published, stands = by_subject(await self._published()), await self._standing()
+            ending = Ending(published, stands, await self._refused(), await self._misfolded())
         self.lost = False
         return ending
 
@@ -224,7 +224,7 @@ class StoryRunner:
             await self.progress.wait_for(self._all_taken)
 
     def _all_taken(self) -> bool:
-        return all(self.taken.get(topic, 0) >= end for topic, end in self.sent.items())
+        return all(self.ingested.get(topic, 0) >= end for topic, end in self.sent.items())
 
     async def _ingest(self, records: Sequence[Record]) -> AbstractSet[str]:
         """Handles all of a batch.  What Kafka gives again of an earlier story is left out."""
@@ -233,7 +233,7 @@ class StoryRunner:
             await ingest(ours, self.worker)
         async with self.progress:
             for record in ours:
-                self.taken[record.topic] = record.offset + 1
+                self.ingested[record.topic] = record.offset + 1
             self.progress.notify_all()
         return frozenset()
 
@@ -250,12 +250,12 @@ class StoryRunner:
             ):
                 pass
         await self.sending.send_and_wait(self.settings.topics.lifecycle, THE_END)
-        said: list[bytes] = []
-        async for record in self.hearing:
+        values: list[bytes] = []
+        async for record in self.events_consumer:
             if record.value == THE_END:
                 break
-            said.append(self._in_the_story(record.value.decode()).encode())
-        return said
+            values.append(self._in_the_story(record.value.decode()).encode())
+        return values
 
     def _in_the_story(self, text: str) -> str:
         """With each position, where it is an identity, as the story has it."""
@@ -323,23 +323,23 @@ async def _create_inbound(settings: Settings) -> None:
         await admin.close()
 
 
-def _together(heard: Sequence[StoryInput]) -> list[list[StoryInput]]:
+def _together(inputs: Sequence[StoryInput]) -> list[list[StoryInput]]:
     """What may be sent together: neighbours of one topic and one time, and what others do.
 
     Others are those of whom nothing but activity is heard: it keeps the feeds alive, and no more.
     """
-    records = [each.what for each in heard if isinstance(each.what, Record)]
+    records = [each.what for each in inputs if isinstance(each.what, Record)]
     known = {_subject(record) for record in records if record.topic not in ACTIVITY}
 
-    def place(told: StoryInput) -> object:
-        match told.what:
+    def place(item: StoryInput) -> object:
+        match item.what:
             case Record(topic=topic) as record:
                 others = topic in ACTIVITY and _subject(record) not in {*known, None}
-                return "others" if others else (told.at, topic)
+                return "others" if others else (item.at, topic)
             case _:
-                return id(told)
+                return id(item)
 
-    return [list(together) for _, together in groupby(heard, key=place)]
+    return [list(together) for _, together in groupby(inputs, key=place)]
 
 
 def _subject(record: Record) -> object:
@@ -349,11 +349,11 @@ def _subject(record: Record) -> object:
 
 
 def _event_consumer(settings: Settings) -> AIOKafkaConsumer:
-    hearing = AIOKafkaConsumer(
+    events_consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka.bootstrap_servers, auto_offset_reset="earliest"
     )
-    hearing.assign([TopicPartition(settings.topics.lifecycle, 0)])
-    return hearing
+    events_consumer.assign([TopicPartition(settings.topics.lifecycle, 0)])
+    return events_consumer
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ python tests/attacks/late_messages.py
 
 from outsider import Outsider, example, repeat, until
 
-CHANGES, SUPPORT = "organizations.changes", "support.requests"
+CHANGES, SUPPORT = "organizations.facts_left", "support.requests"
 ERASE = ("org", "erase", "gone", "--by", "Olga", "--reason", "asked to", "--yes")
 
 
@@ -30,8 +30,10 @@ async def attack(outsider: Outsider) -> None:
         )
         for row in facts:
             print(tuple(row.values()))
-        told = [row["fact"] for row in facts if row["kind"] != "organization.erased"]
-        outsider.require(len(told) == 5 and not any(told), "only identity and outcome are kept")
+        facts_left = [row["fact"] for row in facts if row["kind"] != "organization.erased"]
+        outsider.require(
+            len(facts_left) == 5 and not any(facts_left), "only identity and outcome are kept"
+        )
         events = await outsider.rows("SELECT events::text FROM decisions")
         outsider.require(not [e for (e,) in events if "Late Doe" in e], "nor is who asked")
         await outsider.succeed(*ERASE)

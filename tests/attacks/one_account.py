@@ -54,7 +54,9 @@ def sign_up(number: int) -> Iterator[Message]:
     yield CHANGES, key.encode(), linked
 
 
-async def taken(outsider: Outsider, workers: list[Worker], messages: list[Message]) -> float:
+async def seconds_to_ingest(
+    outsider: Outsider, workers: list[Worker], messages: list[Message]
+) -> float:
     """Send these, and wait until they are in the journal; how long that took, in seconds."""
     before = await journalled(outsider)
     began = time.monotonic()
@@ -85,11 +87,11 @@ async def attack(outsider: Outsider) -> None:
     async with outsider.worker() as one, outsider.worker() as other:
         both = [one, other]
         joined = [len(w.lines(*LEFT)) for w in both]
-        bought = await taken(outsider, both, [purchase(n) for n in everybody])
-        first = await taken(outsider, both, list(sign_up(0)))
-        news = await taken(outsider, both, [purchase(0)])
+        bought = await seconds_to_ingest(outsider, both, [purchase(n) for n in everybody])
+        first = await seconds_to_ingest(outsider, both, list(sign_up(0)))
+        news = await seconds_to_ingest(outsider, both, [purchase(0)])
         rest = asyncio.create_task(
-            taken(outsider, both, [m for n in everybody[1:] for m in sign_up(n)])
+            seconds_to_ingest(outsider, both, [m for n in everybody[1:] for m in sign_up(n)])
         )
         slowest_stranger = 0.0
         while not rest.done():
@@ -101,7 +103,7 @@ async def attack(outsider: Outsider) -> None:
             slowest_stranger = max(slowest_stranger, time.monotonic() - sent)
             await asyncio.sleep(0.2)
         linked = await rest
-        last = await taken(outsider, both, [purchase(n) for n in range(500)])
+        last = await seconds_to_ingest(outsider, both, [purchase(n) for n in range(500)])
         slowest_batch = max(
             (each.get("took_ms", 0) / 1000 for w in both for each in w.lines("batch_ingested")),
             default=0.0,

@@ -36,11 +36,11 @@ async def attack(outsider: Outsider) -> None:
     async with outsider.worker() as worker:
         line = await worker.logged("database_set_back")
         outsider.require(line, "a worker notices by itself that the database was set back")
-        status, said = await outsider.command("guard", "release", *BY[:4])
-        refused = status == 2 and "recover --from-restore" in said
+        status, output = await outsider.command("guard", "release", *BY[:4])
+        refused = status == 2 and "recover --from-restore" in output
         outsider.require(refused, "the guard is not released before the recovery")
-    said = await outsider.succeed("recover", "--from-restore", "--json", *BY)
-    found = json.loads(said[said.index("{\n") :])
+    output = await outsider.succeed("recover", "--from-restore", "--json", *BY)
+    found = json.loads(output[output.index("{\n") :])
     otherwise = {each["organization_id"]: each for each in found["otherwise"]}
     outsider.require("globex" in otherwise, "who was published as deactivated is listed")
     async with outsider.worker():
@@ -54,8 +54,8 @@ async def attack(outsider: Outsider) -> None:
     twice = [number for number, ids in after.items() if len(ids) > 1]
     outsider.require(not twice, f"no number is used for two events ({twice[:3]})")
     outsider.require(len(after) > len(before), "what came later was published, too")
-    status, said = await outsider.command("replay", "--verify")
-    outsider.require(status == 0, f"the journal folds to what is stored ({said.strip()})")
+    status, output = await outsider.command("replay", "--verify")
+    outsider.require(status == 0, f"the journal folds to what is stored ({output.strip()})")
 
 
 async def until_state(outsider: Outsider, **states: str) -> None:

@@ -53,7 +53,7 @@ async def attack(outsider: Outsider) -> None:
             key = f"org-{number}"
             await outsider.send(TOPIC, example("organization.created", key), key=key.encode())
             await asyncio.sleep(0.5)
-        taken = await until(
+        accepted = await until(
             lambda: sum(each["records"] for each in worker.lines("batch_ingested")) == 20, 30
         )
         for each in strangers:
@@ -61,7 +61,7 @@ async def attack(outsider: Outsider) -> None:
         await asyncio.wait(strangers)
     print(f"the slowest of 20 probes took {slowest_s * 1000:.0f} ms")
     outsider.require(set(answers) == {200}, "every probe was answered with 200")
-    outsider.require(taken, "every message was taken")
+    outsider.require(accepted, "every message was taken")
     outsider.require(not await outsider.rows("SELECT FROM dead_letters"), "no message was parked")
     outsider.require("Traceback" not in worker.log.read_text(), "the log has no traceback")
 

@@ -24,14 +24,14 @@ async def attack(outsider: Outsider) -> None:
         env=outsider.environment, stdout=writing, stderr=writing,
     )  # fmt: skip
     await outsider.send(CHANGES, example("organization.created", "acme"), key=b"acme")
-    taken = False
+    ingested = False
     for _ in range(200):
         (row,) = await outsider.rows("SELECT count(*) FROM journal")
-        taken = row["count"] > 0
-        if taken:
+        ingested = row["count"] > 0
+        if ingested:
             break
         await asyncio.sleep(0.1)
-    outsider.require(taken, "it takes in what comes")
+    outsider.require(ingested, "it takes in what comes")
     began = time.monotonic()
     worker.terminate()
     try:

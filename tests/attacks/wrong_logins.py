@@ -24,7 +24,7 @@ async def attack(one: Outsider) -> None:
     }
     password = urlsplit(one.dsn).password or ""
     wrong = one.dsn.replace(password, "wrong")
-    for said, variables in (
+    for message, variables in (
         (
             "expects PLAINTEXT, but kafka.security_protocol is SSL",
             {f"{KAFKA}SECURITY_PROTOCOL": "SSL"},
@@ -36,7 +36,7 @@ async def attack(one: Outsider) -> None:
         ("no_such_parameter", {DSN: f"{one.dsn}?no_such_parameter=1"}),
         ("not a valid URL", {DSN: "postgresql://a:b@c:d/e"}),
     ):
-        await _refused(one, said, variables)
+        await _refused(one, message, variables)
     async with pgbouncer(one.folder / "transactions", one.dsn, "transaction") as pooled:
         await _refused(one, "pooler in transaction mode", {DSN: pooled})
     async with pgbouncer(one.folder / "sessions", one.dsn, "session") as pooled:
@@ -44,11 +44,11 @@ async def attack(one: Outsider) -> None:
         one.require(status == 0, "through a pooler with sessions the commands work")
 
 
-async def _refused(one: Outsider, said: str, variables: dict[str, str]) -> None:
+async def _refused(one: Outsider, message: str, variables: dict[str, str]) -> None:
     status, output = await one.command("run", **variables)
     last = (output.strip().splitlines() or [""])[-1]
     print(last)
-    one.require(status == 2 and said in last, f"exit status 2, and the last line has: {said}")
+    one.require(status == 2 and message in last, f"exit status 2, and the last line has: {message}")
 
 
 if __name__ == "__main__":

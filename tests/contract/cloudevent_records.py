@@ -42,24 +42,24 @@ def binary(event: dict[str, Any]) -> Record:
 
 def read_all(given: Record) -> list[Fact | Malformed]:
     """What the reader makes of each event in it, on a topic that carries all of our types."""
-    said: list[Fact | Malformed] = []
+    result: list[Fact | Malformed] = []
     try:
         for event in read_cloudevents(given):
             if isinstance(event, Malformed):
-                said.append(event)
+                result.append(event)
             else:
-                said.append(read_fact(event, given, carries="", hash_email=HASH))
+                result.append(read_fact(event, given, carries="", hash_email=HASH))
     except Malformed as refused:
-        said.append(refused)
-    return said
+        result.append(refused)
+    return result
 
 
 def read_record(given: Record) -> Fact:
     """What the reader makes of the only event in it; raises why it is refused."""
-    (said,) = read_all(given)
-    if isinstance(said, Malformed):
-        raise said
-    return said
+    (fact,) = read_all(given)
+    if isinstance(fact, Malformed):
+        raise fact
+    return fact
 
 
 def feed_of(name: str) -> Feed:

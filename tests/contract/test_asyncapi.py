@@ -65,7 +65,7 @@ def test_the_document_has_every_message_as_its_file_has_it(name: str) -> None:
     there = WHOLE["components"]["schemas"]
     for title, each in {schema["title"]: schema, **schema.get("$defs", {})}.items():
         beside = {"$schema", "$id", "$defs", "examples"}
-        assert there[title] == {key: said for key, said in each.items() if key not in beside}
+        assert there[title] == {key: value for key, value in each.items() if key not in beside}
 
 
 def test_the_document_has_every_topic_the_right_way_round() -> None:
@@ -100,10 +100,10 @@ def test_the_document_has_every_topic_the_right_way_round() -> None:
 def test_the_document_describes_the_subjects_and_the_two_shapes() -> None:
     """Whoever subscribes reads it before the first event of the worker comes."""
     whole = document()
-    told = whole["channels"]["OrganizationsLifecycle"]["description"]
-    assert "`worker`" in told
-    assert "where the organization stands" in told
-    assert "only what the kind needs" in told
+    description = whole["channels"]["OrganizationsLifecycle"]["description"]
+    assert "`worker`" in description
+    assert "where the organization stands" in description
+    assert "only what the kind needs" in description
     keys = {kind: named(kind)["bindings"]["kafka"]["key"] for kind in EventKind}
     assert keys[EventKind.CANCELED] == {"type": "string", "description": "The organization's id."}
     assert keys[EventKind.GUARD_TRIPPED]["const"] == "worker"

@@ -74,7 +74,7 @@ def record(value: object, *headers: tuple[str, bytes | None]) -> Record:
     return Record("topic", 3, 7, RECORDED_AT, b"org-42", body, headers)
 
 
-def said(feed: Feed, value: object) -> Sequence[Fact | Malformed]:
+def results(feed: Feed, value: object) -> Sequence[Fact | Malformed]:
     """What a value says on a topic; the law of the fuzzer holds for all that is tried here."""
     given = value if isinstance(value, Record) else record(value)
     found = invariant.check(given, feed)
@@ -86,7 +86,7 @@ def said(feed: Feed, value: object) -> Sequence[Fact | Malformed]:
 
 def only(feed: Feed, value: object) -> Fact | Malformed:
     """The one thing that a value says."""
-    (found,) = said(feed, value)
+    (found,) = results(feed, value)
     return found
 
 
@@ -167,7 +167,7 @@ def _of(values: object) -> list[object]:
 def test_each_of_several_is_accepted_or_refused_by_itself(name: str, feed: Feed) -> None:
     """One that cannot be read must not take its neighbours along."""
     value = LISTS[name]([CARRIED[feed], {"hello": "world"}, CARRIED[feed]])
-    first, second, third = said(feed, connect(value, "struct"))
+    first, second, third = results(feed, connect(value, "struct"))
     assert first == third == only(feed, CARRIED[feed])
     assert isinstance(second, Malformed)
     assert ".1" in second.field
@@ -182,10 +182,10 @@ def test_one_of_several_without_an_identity_has_its_index() -> None:
     assert isinstance(alone := only(Feed.AZURE, [nameless]), Notified)
     assert alone.identity.id == positional_id
     for second in ({"hello": "world"}, {"Records": [AZURE, AZURE]}, AZURE):
-        third = said(Feed.AZURE, [nameless, second, nameless])[-1]
+        third = results(Feed.AZURE, [nameless, second, nameless])[-1]
         assert isinstance(third, Notified)
         assert third.identity.id == f"{positional_id}/2"
-    *_, last = said(Feed.AZURE, [AZURE, {"Records": [AZURE, nameless]}])
+    *_, last = results(Feed.AZURE, [AZURE, {"Records": [AZURE, nameless]}])
     assert isinstance(last, Notified)
     assert last.identity.id == f"{positional_id}/1/1"
 
@@ -293,7 +293,7 @@ def test_a_batch_of_cloudevents_is_read() -> None:
     batch = [login, {**login, "id": "2"}]
     content_type = ("content-type", b"application/cloudevents-batch+json; charset=utf-8")
     for each in (record(batch), record(batch, content_type)):
-        first, second = said(Feed.LOGINS, each)
+        first, second = results(Feed.LOGINS, each)
         assert not isinstance(first, Malformed)
         assert not isinstance(second, Malformed)
         assert (first.identity.id, second.identity.id) == (login["id"], "2")

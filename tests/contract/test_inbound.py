@@ -221,8 +221,8 @@ def test_a_request_needs_no_more_fields_than_the_table_lists(
     name: str, needed: dict[str, Any], optional: dict[str, Any]
 ) -> None:
     """events.md section 2: what has a question mark may be left out or null."""
-    said = {"requested_by": "ada", "reason": "Asked for by phone."}
-    fact = read_record(structured(an_event(name, data=said | needed | optional)))
+    data_given = {"requested_by": "ada", "reason": "Asked for by phone."}
+    fact = read_record(structured(an_event(name, data=data_given | needed | optional)))
     assert isinstance(fact, SupportRequested)
     assert (fact.problem, fact.ticket, fact.grant_until, fact.expires_at) == (None,) * 4
     assert fact.request == name.removeprefix("support.")

@@ -65,17 +65,17 @@ def strings(value: object) -> list[str]:
 
 def assert_read_or_refused(given: Record) -> None:
     """The law of this file, for each event that a record holds."""
-    for said in read_all(given):
-        if isinstance(said, Malformed):
-            assert said.field
-            assert said.reason
-            assert "\0" not in str(said)
-            str(said).encode()
+    for result in read_all(given):
+        if isinstance(result, Malformed):
+            assert result.field
+            assert result.reason
+            assert "\0" not in str(result)
+            str(result).encode()
             continue
         # Only a marketplace notifies, and only an operator releases the guard.
-        assert not isinstance(said, Notified | GuardTripped | GuardReleased)
-        assert said.occurred_at <= RECORDED_AT
-        for text in strings(said):
+        assert not isinstance(result, Notified | GuardTripped | GuardReleased)
+        assert result.occurred_at <= RECORDED_AT
+        for text in strings(result):
             assert "\0" not in text
             assert len(text.encode()) <= 8_192
 

@@ -79,8 +79,8 @@ def _is_valid(name: str, path: hostile.Path, value: str, text: bytes) -> bool:
 
 
 def _read(name: str, text: bytes) -> Fact | Malformed:
-    (said,) = invariant.check(invariant.record(text, key=_subject(text)), feed_of(name))
-    return said
+    (result,) = invariant.check(invariant.record(text, key=_subject(text)), feed_of(name))
+    return result
 
 
 def _subject(text: bytes) -> bytes | None:
@@ -97,29 +97,29 @@ def test_every_field_is_read_or_refused_by_its_name_as_in_its_schema() -> None:
     tried = read = 0
     for name, path, value in cases():
         text, field = _with(name, path, value), ".".join(map(str, path))
-        said = _read(name, text)
-        what = f"{value} as {field} of {name}: {said}"
+        result = _read(name, text)
+        what = f"{value} as {field} of {name}: {result}"
         tried += 1
         if path == ("type",) and value not in REFUSED_BEYOND_THE_SCHEMA:
             # Another type is no wrong value: it is nobody's that we know.
             is_text = Draft202012Validator(SCHEMAS[name]["properties"]["id"])
             known = is_text.is_valid(json.loads(hostile.VALUES[value]))
-            assert isinstance(said, Unrecognized) if known else _refuses(said, field), what
+            assert isinstance(result, Unrecognized) if known else _refuses(result, field), what
         elif _is_valid(name, path, value, text):
             read += 1
-            assert not isinstance(said, Malformed | Unrecognized), what
-            assert getattr(said, "problem", None) is None, what
+            assert not isinstance(result, Malformed | Unrecognized), what
+            assert getattr(result, "problem", None) is None, what
         elif name.startswith("support.") and path[0] == "data":
-            assert isinstance(said, SupportRequested), what
-            assert _names((said.problem or "").partition(" ")[0], field), what
+            assert isinstance(result, SupportRequested), what
+            assert _names((result.problem or "").partition(" ")[0], field), what
         else:
-            assert _refuses(said, field), what
+            assert _refuses(result, field), what
     assert tried > 2_000
     assert read > 200
 
 
-def _refuses(said: Fact | Malformed, field: str) -> bool:
-    return isinstance(said, Malformed) and _names(said.field, field)
+def _refuses(result: Fact | Malformed, field: str) -> bool:
+    return isinstance(result, Malformed) and _names(result.field, field)
 
 
 def _names(named: str, field: str) -> bool:
@@ -132,9 +132,9 @@ def test_what_is_no_json_is_refused_wherever_it_stands(value: str) -> None:
     """Of a value that cannot be read, no field can be named."""
     for name, event in EXAMPLES.items():
         for path in [("id",), ("data",), *(("data", field) for field in event["data"])]:
-            said = _read(name, hostile.filled(event, path, hostile.NO_JSON[value]).encode())
-            assert isinstance(said, Malformed), name
-            assert said.field == "value", name
+            result = _read(name, hostile.filled(event, path, hostile.NO_JSON[value]).encode())
+            assert isinstance(result, Malformed), name
+            assert result.field == "value", name
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -158,8 +158,8 @@ def test_every_attribute_that_cannot_be_read_from_its_header_is_refused_by_it(
     given = binary({key: each for key, each in EXAMPLES[name].items() if key != field})
     right, wrong = (f"ce_{field}", str(EXAMPLES[name][field]).encode()), (f"ce_{field}", value)
     for headers in ((wrong,), (right, wrong), (right, right)):
-        (said,) = invariant.check(
+        (result,) = invariant.check(
             invariant.record(given.value, (*given.headers, *headers)), feed_of(name)
         )
-        assert isinstance(said, Malformed)
-        assert said.field.removeprefix("ce_") == field
+        assert isinstance(result, Malformed)
+        assert result.field.removeprefix("ce_") == field

@@ -20,7 +20,7 @@ both_modes = pytest.mark.parametrize("mode", [structured, binary])
 Mode = Callable[[dict[str, Any]], Record]
 
 
-def said(feed: Feed, given: Record) -> Fact | Malformed:
+def result(feed: Feed, given: Record) -> Fact | Malformed:
     """The one thing that a record says on a topic."""
     (found,) = translate(given, feed, HASH)
     return found
@@ -28,7 +28,7 @@ def said(feed: Feed, given: Record) -> Fact | Malformed:
 
 def refusal(feed: Feed, given: Record) -> str:
     """Why it is refused."""
-    refused = said(feed, given)
+    refused = result(feed, given)
     assert isinstance(refused, Malformed), refused
     return str(refused)
 
@@ -48,7 +48,7 @@ def test_a_topic_carries_only_its_own_types(name: str, feed: Feed, mode: Mode) -
     """Who may write logins must not be able to deactivate anybody."""
     given = mode(EXAMPLES[name])
     if feed is feed_of(name):
-        assert not isinstance(said(feed, given), Malformed | Unrecognized)
+        assert not isinstance(result(feed, given), Malformed | Unrecognized)
     else:
         assert refusal(feed, given).startswith("type: is a type of ours that this topic does not")
 
@@ -74,7 +74,7 @@ def test_an_unknown_name_of_the_topics_own_is_not_ours_yet(feed: Feed) -> None:
         typed(f"{NAME_PREFIXES[feed]}something_new"),
         typed(f"{NAME_PREFIXES[feed]}x", ".v2"),
     ):
-        found = said(feed, structured(event))
+        found = result(feed, structured(event))
         assert isinstance(found, Unrecognized)
         assert found.event_type == event["type"]
 
@@ -85,7 +85,7 @@ def test_an_unknown_name_of_the_topics_own_is_not_ours_yet(feed: Feed) -> None:
 )
 def test_a_type_that_is_not_ours_is_kept_for_the_count(type_: str, feed: Feed) -> None:
     """Others may share the topic."""
-    assert isinstance(said(feed, structured(an_event(type=type_))), Unrecognized)
+    assert isinstance(result(feed, structured(an_event(type=type_))), Unrecognized)
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -109,7 +109,8 @@ def test_a_reserved_source_is_a_dead_letter(source: str, name: str, mode: Mode) 
 def test_a_source_that_only_resembles_a_reserved_one_is_read(source: str) -> None:
     """It is another one."""
     assert isinstance(
-        said(Feed.LOGINS, structured(an_event("identity.user.logged_in", source=source))), LoggedIn
+        result(Feed.LOGINS, structured(an_event("identity.user.logged_in", source=source))),
+        LoggedIn,
     )
 
 
@@ -122,7 +123,7 @@ def test_a_request_whose_key_is_its_organization_is_read(key: bytes, mode: Mode)
     """As text, or as a JSON string, which a converter of keys writes."""
     for name in (each for each in EXAMPLES if each.startswith("support.")):
         event = an_event(name, subject="org-42")
-        found = said(Feed.SUPPORT_REQUESTS, structs.replace(mode(event), key=key))
+        found = result(Feed.SUPPORT_REQUESTS, structs.replace(mode(event), key=key))
         assert isinstance(found, SupportRequested)
         assert found.problem is None
 
@@ -137,7 +138,7 @@ def test_a_request_with_another_key_comes_back_with_its_problem(
     """Requests about one organization keep their order by their key (lifecycle.md section 7)."""
     for name in (each for each in EXAMPLES if each.startswith("support.")):
         event = an_event(name, subject="org-42")
-        found = said(Feed.SUPPORT_REQUESTS, structs.replace(mode(event), key=key))
+        found = result(Feed.SUPPORT_REQUESTS, structs.replace(mode(event), key=key))
         assert isinstance(found, SupportRequested)
         assert found.problem is not None
         assert found.problem.startswith("key must be the organization's id")
@@ -153,7 +154,7 @@ def test_a_request_with_another_key_comes_back_with_its_problem(
 def test_an_unlock_without_subject_needs_no_key(key: bytes | None) -> None:
     """Whose email it is, nobody knows yet."""
     given = structs.replace(structured(EXAMPLES["support.unlock_email"]), key=key)
-    found = said(Feed.SUPPORT_REQUESTS, given)
+    found = result(Feed.SUPPORT_REQUESTS, given)
     assert isinstance(found, SupportRequested)
     assert found.problem is None
 
@@ -162,7 +163,7 @@ def test_an_unlock_without_subject_needs_no_key(key: bytes | None) -> None:
 def test_no_other_event_needs_a_key(name: str) -> None:
     """Their order does not matter."""
     given = structs.replace(structured(EXAMPLES[name]), key=None)
-    assert not isinstance(said(feed_of(name), given), Malformed)
+    assert not isinstance(result(feed_of(name), given), Malformed)
 
 
 # --- mistakes of producers ------------------------------------------------------------------------
@@ -180,18 +181,18 @@ def headers_of(event: dict[str, Any], *, prefix: str = "ce_", quoted: bool = Fal
 
 def test_headers_as_spring_writes_them_are_read() -> None:
     """Spring Cloud Function writes `ce-`, and some of its values as JSON text."""
-    read = said(Feed.LOGINS, headers_of(LOGIN))
+    read = result(Feed.LOGINS, headers_of(LOGIN))
     assert isinstance(read, LoggedIn)
     for prefix in ("ce_", "ce-"):
         for quoted in (True, False):
-            assert said(Feed.LOGINS, headers_of(LOGIN, prefix=prefix, quoted=quoted)) == read
+            assert result(Feed.LOGINS, headers_of(LOGIN, prefix=prefix, quoted=quoted)) == read
 
 
 @pytest.mark.parametrize("value", [b'"', b'"x', b'x"', b'"a"b"', b"'x'"])
 def test_a_header_that_only_begins_or_ends_with_a_quote_is_read_as_it_is(value: bytes) -> None:
     """An id may be anything."""
     event = {**LOGIN, "id": value.decode()}
-    read = said(Feed.LOGINS, headers_of(event))
+    read = result(Feed.LOGINS, headers_of(event))
     assert isinstance(read, LoggedIn)
     assert read.identity.id == value.decode()
 
@@ -218,7 +219,7 @@ def test_a_time_with_a_blank_or_without_a_colon_is_read_wherever_it_stands(
     ):
         feed, example = feed_of(name), EXAMPLES[name]
 
-        read = [said(feed, structured(_at(time, example, field))) for time in (odd, right)]
+        read = [result(feed, structured(_at(time, example, field))) for time in (odd, right)]
         assert not isinstance(read[0], Malformed)
         assert read[0] == read[1]
 
@@ -246,8 +247,8 @@ def test_no_other_topic_can_use_up_the_identity_of_a_request_of_support(
 ) -> None:
     """It would pass for a duplicate: the hold that it asks for would not stand, without a word."""
     whose = {"source": "/support", "id": "HOLD-7"}
-    first = said(feed, structured(an_event("organization.tier_changed", **whose, type=name)))
-    held = said(Feed.SUPPORT_REQUESTS, structured({**EXAMPLES["support.place_hold"], **whose}))
+    first = result(feed, structured(an_event("organization.tier_changed", **whose, type=name)))
+    held = result(Feed.SUPPORT_REQUESTS, structured({**EXAMPLES["support.place_hold"], **whose}))
     assert isinstance(held, SupportRequested)
     assert not isinstance(first, Malformed)
     assert held.identity == Identity("/support", "HOLD-7"), "as ever: no request acts twice"
@@ -258,7 +259,7 @@ def test_no_other_topic_can_use_up_the_identity_of_a_request_of_support(
 def test_a_login_has_one_identity_however_it_is_written() -> None:
     """The same login twice is one, also where one of the two is read by the faster reader."""
     login = EXAMPLES["identity.user.logged_in"]
-    plain, other = said(Feed.LOGINS, structured(login)), said(Feed.LOGINS, binary(login))
+    plain, other = result(Feed.LOGINS, structured(login)), result(Feed.LOGINS, binary(login))
     assert isinstance(plain, LoggedIn)
     assert plain == other
 
@@ -268,8 +269,8 @@ def test_a_source_of_support_that_looks_like_another_topics_has_a_name_space_too
     login = an_event("organization.tier_changed", source="x.example", id="H7", type="com.example.z")
     hold = {**EXAMPLES["support.place_hold"], "source": "identity.x.example", "id": "H7"}
     first, second = (
-        said(Feed.LOGINS, structured(login)),
-        said(Feed.SUPPORT_REQUESTS, structured(hold)),
+        result(Feed.LOGINS, structured(login)),
+        result(Feed.SUPPORT_REQUESTS, structured(hold)),
     )
     assert not isinstance(first, Malformed)
     assert not isinstance(second, Malformed)
@@ -281,4 +282,4 @@ def test_a_header_of_tracing_beside_a_whole_event_hides_it_not() -> None:
     """Only what no CloudEvent is without makes headers its attributes."""
     whole = EXAMPLES["support.place_hold"]
     given = structs.replace(structured(whole), headers=(("ce_traceparent", b"00-1"),))
-    assert isinstance(said(Feed.SUPPORT_REQUESTS, given), SupportRequested)
+    assert isinstance(result(Feed.SUPPORT_REQUESTS, given), SupportRequested)

@@ -113,8 +113,8 @@ OWN_KEYS_ALONE = {EventKind.ERASED: ["organization_id"], **KEYS_OF_THE_WORKER}
 
 def written(event: Event) -> dict[str, Any]:
     """An event as its consumer reads it."""
-    said: dict[str, Any] = json.loads(encode(event))
-    return said
+    document: dict[str, Any] = json.loads(encode(event))
+    return document
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -122,9 +122,9 @@ def test_the_envelope_follows_the_contract(kind: EventKind) -> None:
     """Consumers order, deduplicate and route by these attributes."""
     event = EVENTS[kind]
     subject = OrganizationId("worker" if kind in KEYS_OF_THE_WORKER else "org-42")
-    said = written(event)
-    data = said.pop("data")
-    assert said == {
+    document = written(event)
+    data = document.pop("data")
+    assert document == {
         "specversion": "1.0",
         "id": str(event_id(subject, event.sequence, kind)),
         "source": "/marketplace-worker",
@@ -293,9 +293,9 @@ def test_what_a_kind_needs_stands_flat_in_the_data(kind: EventKind, own: dict[st
 
 def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organization() -> None:
     """Somebody waits for the answer, but there is no organization to tell of."""
-    said = written(example_answer_of_the_worker())
-    assert (said["subject"], said["partitionkey"]) == ("worker", "worker")
-    assert said["data"] == {
+    document = written(example_answer_of_the_worker())
+    assert (document["subject"], document["partitionkey"]) == ("worker", "worker")
+    assert document["data"] == {
         "request_id": "example-11",
         "request": "unlock_email",
         "code": "email_not_locked",
@@ -438,9 +438,9 @@ def test_an_event_about_another_than_its_subject_is_never_written(broken: Event)
 
 def test_a_snapshot_contains_the_whole_organization() -> None:
     """Late joiners have nothing else."""
-    said = json.loads(encode_snapshot(example_snapshot()))
-    data = said.pop("data")
-    assert said == {
+    document = json.loads(encode_snapshot(example_snapshot()))
+    data = document.pop("data")
+    assert document == {
         "specversion": "1.0",
         "id": str(example_snapshot().id),
         "source": "/marketplace-worker/state",

@@ -128,14 +128,14 @@ def test_whatever_is_written_the_two_readers_agree(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(ACTIVITY))
     event = EXAMPLES[name]
     pairs = [(key, json.dumps(value)) for key, value in event.items() if key != "data"]
-    told = [(key, json.dumps(value)) for key, value in event["data"].items()]
-    for fields in (pairs, told):
+    members = [(key, json.dumps(value)) for key, value in event["data"].items()]
+    for fields in (pairs, members):
         for _ in range(data.draw(st.integers(0, 2))):
             ascii_ = data.draw(st.booleans())
             text = json.dumps(data.draw(VALUES), ensure_ascii=ascii_)
             fields.insert(data.draw(st.integers(0, len(fields))), (data.draw(KEYS), text))
     space = data.draw(st.sampled_from(["", " ", "\n"]))
-    pairs.append(("data", _object(told, space)))
+    pairs.append(("data", _object(members, space)))
     invariant.check(
         invariant.record(_object(pairs, space).encode(errors="surrogatepass")), feed_of(name)
     )

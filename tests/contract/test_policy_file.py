@@ -152,7 +152,7 @@ def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('deactivated = "P37D"', 'deactivated = "P2M"', "line 5: timeline.payg.deactivated must"),
         ('deactivated = "P74D"', "deactivated = 74", "line 9: timeline.commit.deactivated must"),
@@ -194,11 +194,11 @@ def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
         ('version = "2026-11-22"', 'version = "a\\u0000"', "line 1: version must be"),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_line_and_the_field(old: str, new: str, said: str) -> None:
+def test_a_refusal_names_the_line_and_the_field(old: str, new: str, message: str) -> None:
     """The operator is about to start a fleet; the message must be enough."""
     assert old in DEFAULT
     refused = refusal(DEFAULT.replace(old, new, 1))
-    assert refused.startswith(f"policy file, {said}"), refused
+    assert refused.startswith(f"policy file, {message}"), refused
     assert "\n" not in refused
 
 

@@ -27,7 +27,7 @@ def record(value: object, key: bytes | None = b"acme") -> Record:
     return Record("organizations.lifecycle", 0, 0, at(0), key, given)
 
 
-def said(name: str, sequence: object, **data: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON's
+def event_with(name: str, sequence: object, **data: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON's
     """An event of acme, or (`organization.state`) a snapshot, as far as it is read."""
     snapshot = "/state" if name == "organization.state" else ""
     return {
@@ -41,7 +41,7 @@ def said(name: str, sequence: object, **data: Any) -> dict[str, Any]:  # noqa: A
     }
 
 
-DEACTIVATED_TYPE = said(
+DEACTIVATED_TYPE = event_with(
     "organization.deactivated",
     "00000000000000000017",
     state="deactivated",
@@ -68,20 +68,22 @@ def test_every_topic_that_bears_numbers_is_read_back() -> None:
 
 def test_an_event_and_a_snapshot_count_apart() -> None:
     """A snapshot says with which event it stood so."""
-    snapshot = said("organization.state", "9", state="suspended", last_event_sequence=12)
+    snapshot = event_with("organization.state", "9", state="suspended", last_event_sequence=12)
 
     assert read(
-        said("organization.canceled", "11", state="canceled"), snapshot
+        event_with("organization.canceled", "11", state="canceled"), snapshot
     ) == PublishedSummary(ACME, sequence=12, revision=9, state=State.SUSPENDED)
-    assert read(snapshot, said("organization.reinstated", "13")).state is State.ACTIVE
-    assert read(snapshot, said("organization.canceled", "11", state="canceled")).revision == 9
+    assert read(snapshot, event_with("organization.reinstated", "13")).state is State.ACTIVE
+    assert read(snapshot, event_with("organization.canceled", "11", state="canceled")).revision == 9
 
 
 def test_a_deactivation_stands_until_a_reactivation_that_came_after_it() -> None:
     """Whatever else is said, also under numbers that were used again."""
-    effect = said("email.locked", "18", state="deactivated", recoverable=False, reason="customer")
-    used_again = said("organization.notice_given", "19", state="suspended")
-    back = said("organization.reactivated", "20")
+    effect = event_with(
+        "email.locked", "18", state="deactivated", recoverable=False, reason="customer"
+    )
+    used_again = event_with("organization.notice_given", "19", state="suspended")
+    back = event_with("organization.reactivated", "20")
 
     closed = read(DEACTIVATED_TYPE, effect)
     assert closed.deactivated_for is DeactivationCause.MARKETPLACE_CANCELLATION
@@ -90,7 +92,7 @@ def test_a_deactivation_stands_until_a_reactivation_that_came_after_it() -> None
     assert read(DEACTIVATED_TYPE, back).closed_by is None
     assert read(back, DEACTIVATED_TYPE).closed_by is None
     assert (
-        read(said("organization.reactivated", "16"), DEACTIVATED_TYPE).closed_by
+        read(event_with("organization.reactivated", "16"), DEACTIVATED_TYPE).closed_by
         == DEACTIVATED_TYPE["id"]
     )
 
@@ -103,18 +105,18 @@ def test_a_snapshot_shows_for_what_it_was_deactivated(cause: DeactivationCause) 
     data = {"state": "deactivated", "recoverable": recoverable, "reason": reason}
 
     assert (
-        read(said("organization.state", "3", last_event_sequence=9, **data)).deactivated_for
+        read(event_with("organization.state", "3", last_event_sequence=9, **data)).deactivated_for
         is cause
     )
 
 
 def test_an_erasure_is_recognized_by_a_tombstone_or_by_its_event() -> None:
     """The one is compacted away some day, the other let go."""
-    event = said("organization.erased", "30") | {"data": {"organization_id": "acme"}}
+    event = event_with("organization.erased", "30") | {"data": {"organization_id": "acme"}}
 
     assert read_published(record(None)) == PublishedSummary(ACME, erased=True)
     assert read(event) == PublishedSummary(ACME, sequence=30, erased=True)
-    assert read(DEACTIVATED_TYPE, event, said("organization.created", "9")).erased
+    assert read(DEACTIVATED_TYPE, event, event_with("organization.created", "9")).erased
 
 
 @pytest.mark.parametrize(
@@ -124,12 +126,12 @@ def test_an_erasure_is_recognized_by_a_tombstone_or_by_its_event() -> None:
         b"[" * 100_000,
         b"[]",
         b"{}",
-        said("organization.canceled", "-1"),
-        said("organization.canceled", str(2**70)),
-        said("organization.canceled", "many"),
-        said("organization.canceled", "5") | {"source": "/somebody-else"},
-        said("organization.canceled", "5") | {"data": None},
-        said("organization.state", "5", last_event_sequence="many"),
+        event_with("organization.canceled", "-1"),
+        event_with("organization.canceled", str(2**70)),
+        event_with("organization.canceled", "many"),
+        event_with("organization.canceled", "5") | {"source": "/somebody-else"},
+        event_with("organization.canceled", "5") | {"data": None},
+        event_with("organization.state", "5", last_event_sequence="many"),
     ],
     ids=repr,
 )

@@ -294,10 +294,10 @@ def test_the_closed_sets_are_those_of_the_rules() -> None:
 @pytest.mark.parametrize("kind", EventKind)
 def test_every_written_event_is_valid_by_its_schema(kind: EventKind) -> None:
     """And any other kind's schema refuses it, so the schema says something."""
-    said = json.loads(encode(outbound_examples()[kind]))
-    assert errors(OUTBOUND[kind], said) == []
+    document = json.loads(encode(outbound_examples()[kind]))
+    assert errors(OUTBOUND[kind], document) == []
     other = EventKind.CANCELED if kind is not EventKind.CANCELED else EventKind.SUSPENDED
-    assert errors(OUTBOUND[other], said) != []
+    assert errors(OUTBOUND[other], document) != []
 
 
 @pytest.mark.parametrize("name", OUTBOUND)

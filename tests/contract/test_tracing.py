@@ -124,9 +124,9 @@ def test_a_malformed_trace_is_dropped_and_the_message_accepted(parent: object) -
     event = {**CREATED, **attributes}
     given = structured(event)
     assert traces(given)[0] is None
-    (said,) = translate(structured(CREATED), Feed.ORGANIZATION_CHANGES, HASH)
+    (fact,) = translate(structured(CREATED), Feed.ORGANIZATION_CHANGES, HASH)
     if parent != "\ud800":  # no string that anybody can keep, wherever it stands
-        assert translate(given, Feed.ORGANIZATION_CHANGES, HASH) == [said]
+        assert translate(given, Feed.ORGANIZATION_CHANGES, HASH) == [fact]
 
 
 @pytest.mark.parametrize(

@@ -164,11 +164,11 @@ async def test_tansu_returns_what_was_written(tmp_path: Path) -> None:
 
 async def test_a_port_in_use_is_reported_with_the_log(tmp_path: Path) -> None:
     """A person must see what to do from the message alone."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         with pytest.raises(Unavailable, match=r"Tansu (?s:.)*in use"):
-            async with kafka.broker(tmp_path, port=taken.getsockname()[1]):
+            async with kafka.broker(tmp_path, port=listener.getsockname()[1]):
                 pass
 
 

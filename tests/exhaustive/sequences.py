@@ -90,8 +90,8 @@ def notified(key: SubscriptionKey, change: Change, account: str | None = None) -
     """A marketplace says something of a subscription."""
 
     def fact(identity: Identity, now: datetime) -> Fact:
-        told = Note(now, 1, identity.id, change, billing_account=account)
-        return Notified(identity, key, told, notification=change.kind)
+        note = Note(now, 1, identity.id, change, billing_account=account)
+        return Notified(identity, key, note, notification=change.kind)
 
     return fact
 
@@ -250,7 +250,7 @@ class Count:
 def copied(world: World) -> World:
     """Free to change; each decision in it is checked, from here on."""
     before = world.fleet
-    days = {feed: dict(heard) for feed, heard in before.feeds.days.items()}
+    days = {feed: dict(counts) for feed, counts in before.feeds.days.items()}
     fleet = Fleet(seen=dict(before.seen), feeds=Feeds(days), safeguards=before.safeguards)
     fleet.put(*before.subscriptions.values(), *before.organizations.values())
     return World(
@@ -266,7 +266,7 @@ def come_to(world: World, now: datetime) -> object:
         frozenset(replace(each, sequence=0) for each in fleet.organizations.values()),
         frozenset(fleet.subscriptions.values()),
         frozenset(fleet.seen.items()),
-        frozenset((feed, *heard.items()) for feed, heard in fleet.feeds.days.items()),
+        frozenset((feed, *counts.items()) for feed, counts in fleet.feeds.days.items()),
         replace(fleet.safeguards, sequence=0),
         frozenset(world.due_at.items()),
     )
@@ -293,38 +293,38 @@ class SequenceRun:
     length: int
     known: dict[object, int] = field(default_factory=dict)
 
-    def on(self, world: World, now: datetime, told: tuple[str, ...], first: str = "") -> Count:
+    def on(self, world: World, now: datetime, history: tuple[str, ...], first: str = "") -> Count:
         """Tell all that can follow, or what follows `first`."""
-        count, left = Count(), self.length - len(told)
+        count, left = Count(), self.length - len(history)
         if left == 0:
             return Count(sequences=1)
-        for name, fact, at in following(self.kinds, world, now, len(told)):
+        for name, fact, at in following(self.kinds, world, now, len(history)):
             if first in {"", name}:
                 then = copied(world)
-                count.add(self.decide(then, fact, at, (*told, name)))
-                count.add(self._on_once(then, at, (*told, name)))
+                count.add(self.decide(then, fact, at, (*history, name)))
+                count.add(self._on_once(then, at, (*history, name)))
         return count
 
-    def decide(self, world: World, fact: Fact, now: datetime, told: tuple[str, ...]) -> Count:
+    def decide(self, world: World, fact: Fact, now: datetime, history: tuple[str, ...]) -> Count:
         """One decision; what it breaks is told with all that led to it."""
         if isinstance(fact, LoggedIn | ApiRequested):
             world.fleet.record_activity(fact)
         try:
             decision = world.decide(fact, now)
         except Exception as error:
-            error.add_note(f"after {' -> '.join(told)}")
+            error.add_note(f"after {' -> '.join(history)}")
             raise
         moved = any(each.before.state is not each.organization.state for each in decision.results)
         return Count(decisions=1, transitions=moved)
 
-    def _on_once(self, world: World, now: datetime, told: tuple[str, ...]) -> Count:
+    def _on_once(self, world: World, now: datetime, history: tuple[str, ...]) -> Count:
         """Sequences that have come to the same are told on once, and counted as often."""
-        if len(told) == self.length:
+        if len(history) == self.length:
             return Count(sequences=1)
-        here = (len(told), come_to(world, now))
+        here = (len(history), come_to(world, now))
         if here in self.known:
             return Count(sequences=self.known[here])
-        count = self.on(world, now, told)
+        count = self.on(world, now, history)
         self.known[here] = count.sequences
         return count
 

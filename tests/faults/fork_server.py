@@ -139,10 +139,10 @@ def _serve() -> None:
             children.remove(ended[0])
             print("gone", ended[0], os.waitstatus_to_exitcode(ended[1]), flush=True)
         if 0 in ready:
-            told = os.read(0, JOB_BYTES_MAX)
-            if not told:
+            received = os.read(0, JOB_BYTES_MAX)
+            if not received:
                 break
-            *whole, jobs = (jobs + told).split(b"\n")
+            *whole, jobs = (jobs + received).split(b"\n")
             for job in whole:
                 children.add(_born(job))
     for child in children:

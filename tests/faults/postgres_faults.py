@@ -120,7 +120,7 @@ class PostgresServer:
         )
         await self.execute("SELECT pg_reload_conf()")
 
-    async def take_time_from(self, clock_file: Path) -> None:
+    async def read_clock_from(self, clock_file: Path) -> None:
         """Let `clock_timestamp()` be what stands in a file, for whoever connects from now on.
 
         The server's own clock stays as it is: it measures time-outs by it.

@@ -84,7 +84,7 @@ class Scene:
     now: datetime
     kafka: Path
 
-    async def take(self, step: "Take") -> None:
+    async def run(self, step: "RunStep") -> None:
         """Run a step as a worker that has just been started."""
         async with connecting(_settings(self.dsn).postgres) as pool:
             clock = MovableClock(self.now)
@@ -117,7 +117,7 @@ def line_of(message: Outgoing) -> str:
     return f"{message.topic} {(message.key or b'').hex()} {rest}"
 
 
-Take = Callable[[Worker, Scene], Awaitable[None]]
+RunStep = Callable[[Worker, Scene], Awaitable[None]]
 """Runs a step.  Must be picklable: a function of a module."""
 
 
@@ -130,10 +130,10 @@ class Step:
     it only at these statements, because another step covers the others.
     """
 
-    take: Take
+    run: RunStep
     now: datetime
     prepare: Callable[[Worker, MovableClock], Awaitable[None]] | None = None
-    told: Sequence[Line] = ()
+    simulated: Sequence[Line] = ()
     typed: bool = False
     killed_at: frozenset[str] | None = None
 
@@ -224,10 +224,10 @@ BATCH = [
 
 
 async def _before(worker: Worker, clock: MovableClock) -> None:
-    await _told(worker, clock, BEFORE, until=4)
+    await _ingest_and_wait(worker, clock, BEFORE, until=4)
 
 
-async def _told(
+async def _ingest_and_wait(
     worker: Worker, clock: MovableClock, lines: Sequence[Line], *, until: float
 ) -> None:
     """Ingest each line at its time, and fire every deadline up to `until` at its time."""
@@ -287,7 +287,7 @@ WAITING = _in_order(
 
 
 async def _until_due(worker: Worker, clock: MovableClock) -> None:
-    await _told(worker, clock, WAITING, until=DUE_DAY - 0.001)
+    await _ingest_and_wait(worker, clock, WAITING, until=DUE_DAY - 0.001)
 
 
 async def _due(worker: Worker, _: Scene) -> None:
@@ -420,15 +420,17 @@ async def _erased(worker: Worker, scene: Scene) -> None:
 
 async def _published_more(_: int | None = None) -> AsyncIterator[Sequence[Record]]:
     """Published records that the database has lost by a restore."""
-    told = {"state": "deactivated", "recoverable": False, "reason": "customer"}
+    data = {"state": "deactivated", "recoverable": False, "reason": "customer"}
     yield [
-        _said("goes", "organization.deactivated", 90, told | {"cause": "marketplace_cancellation"}),
-        _said("worker", "guard.tripped", 70, {}),
-        _said("never heard of before", "organization.canceled", 80, {"state": "canceled"}),
+        _record_of(
+            "goes", "organization.deactivated", 90, data | {"cause": "marketplace_cancellation"}
+        ),
+        _record_of("worker", "guard.tripped", 70, {}),
+        _record_of("never heard of before", "organization.canceled", 80, {"state": "canceled"}),
     ]
 
 
-def _said(subject: str, kind: str, sequence: int, data: dict[str, Any]) -> Record:
+def _record_of(subject: str, kind: str, sequence: int, data: dict[str, Any]) -> Record:
     event = {
         "id": f"{subject} {sequence}",
         "source": "/marketplace-worker",
@@ -505,14 +507,14 @@ async def _migrated(worker: Worker, _: Scene) -> None:
 
 
 STEPS = {
-    "ingest": Step(_batch, at(4), _before, told=[*BEFORE, *BATCH]),
+    "ingest": Step(_batch, at(4), _before, simulated=[*BEFORE, *BATCH]),
     "ingest, an account is crowded": Step(
         _one_too_many,
         at(1),
         _until_one_too_many,
         killed_at=frozenset({"BEGIN", "subscriptions.record_crowded", "COMMIT"}),
     ),
-    "deadlines": Step(_due, at(DUE_DAY), _until_due, told=WAITING),
+    "deadlines": Step(_due, at(DUE_DAY), _until_due, simulated=WAITING),
     "deadlines, one broken": Step(
         _due,
         at(DUE_DAY),

@@ -117,7 +117,7 @@ async def test_new_partitions_and_topics_made_anew_are_read(
     topic, other = settings.topics.aws_notifications, settings.topics.gcp_notifications
     seen = RecordingHandler()
 
-    async def taken(*values: bytes) -> None:
+    async def all_ingested(*values: bytes) -> None:
         await seen.until(lambda: {record.value for record in seen.records} >= set(values))
 
     async def lacks(words: str) -> bool:
@@ -129,18 +129,18 @@ async def test_new_partitions_and_topics_made_anew_are_read(
     async with consuming_facts(settings, seen) as consumers, renewed(consumers.facts, settings):
         await admin.create_partitions({topic: NewPartitions(total_count=3)})
         await write(settings, topic, b"in a new partition", partition=2)
-        await taken(b"in a new partition")
+        await all_ingested(b"in a new partition")
         await eventually(lacks_nothing)
 
         await admin.delete_topics([topic])
         await eventually(lambda: lacks(f"Kafka no longer has the topic {topic}"))
         await write(settings, other, b"of another topic", partition=0)
-        await taken(b"of another topic")
+        await all_ingested(b"of another topic")
 
         await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
         await eventually(lacks_nothing)
         await write(settings, topic, b"made anew", partition=0)
-        await taken(b"made anew")
+        await all_ingested(b"made anew")
 
 
 @pytest.mark.usefixtures("hurried")
@@ -159,11 +159,11 @@ async def test_partitions_that_nobody_reads_are_named_and_counted(
         await write(settings, topic, b"unread", partition=2)
         await write(settings, topic, b"unread", partition=2)
 
-        async def said() -> bool:
+        async def is_logged() -> bool:
             activity = consumers.activity
             return f"{topic}/2" in activity.not_ready_reason and activity.lag == 2
 
-        await eventually(said)
+        await eventually(is_logged)
         assert "reads 2 partitions" in consumers.activity.not_ready_reason
 
 

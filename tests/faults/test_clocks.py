@@ -80,7 +80,7 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     """
     workload_ = _with_some_who_return_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
     clock = stage.clock_file = RememberedClock(server.folder / "clock")
-    await server.take_time_from(clock.path)
+    await server.read_clock_from(clock.path)
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with AsyncExitStack() as stack:
         for name, wrong_by in OWN_CLOCKS.items():
@@ -98,12 +98,16 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
         for name, wrong_by in OWN_CLOCKS.items():
             assert _is_wrong_by(tmp_path / f"{name}.log", wrong_by)
     await require_as_simulated(stage, workload_)
-    said = [json.loads(each) for each in await stage.published(stage.settings.topics.lifecycle)]
-    others = {event["time"] for event in said} - {_written(each) for each in clock.moments}
+    published_events = [
+        json.loads(each) for each in await stage.published(stage.settings.topics.lifecycle)
+    ]
+    others = {event["time"] for event in published_events} - {
+        _written(each) for each in clock.moments
+    }
     assert not others, "every decision was made at a moment of the database's clock"
-    told_of = _in_order(said)
-    assert [pair for pair in told_of if pair[1]["time"] < pair[0]["time"]] == []
-    assert [pair for pair in told_of if _is_too_early(*pair)] == []
+    in_order = _in_order(published_events)
+    assert [pair for pair in in_order if pair[1]["time"] < pair[0]["time"]] == []
+    assert [pair for pair in in_order if _is_too_early(*pair)] == []
 
 
 def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
@@ -136,10 +140,10 @@ async def test_a_database_clock_a_year_ahead_deactivates_nobody_and_deletes_noth
     began = system_clock()
     clock = stage.clock_file = ClockFile(server.folder / "clock")
     clock.move(began)
-    await server.take_time_from(clock.path)
+    await server.read_clock_from(clock.path)
     names = [f"org-{number}" for number in range(PIECE)]
     off = {"cancellationReason": "billing-disabled"}
-    told_ = [
+    lines_sent = [
         line
         for name in names
         for line in (
@@ -149,7 +153,7 @@ async def test_a_database_clock_a_year_ahead_deactivates_nobody_and_deletes_noth
             google(0.5, "ENTITLEMENT_CANCELLED", f"ent-{name}", off),
         )
     ]
-    messages = [(line["topic"], b"", json.dumps(line["value"]).encode()) for line in told_]
+    messages = [(line["topic"], b"", json.dumps(line["value"]).encode()) for line in lines_sent]
     logs = [tmp_path / "before.log", tmp_path / "after.log"]
     kept = (
         "SELECT (SELECT count(*) FROM journal WHERE source <> 'clock') AS journal,"
@@ -235,9 +239,9 @@ async def _worker(
 
 def _is_wrong_by(log: Path, wrong_by: timedelta) -> bool:
     """Whether what a worker logged last has a time so far from when it was written."""
-    said_at = datetime.fromisoformat(lines(log)[-1]["ts"])
+    failed_at = datetime.fromisoformat(lines(log)[-1]["ts"])
     written_at = datetime.fromtimestamp(log.stat().st_mtime, UTC)
-    return abs(said_at - written_at - wrong_by) < JUMP / 2
+    return abs(failed_at - written_at - wrong_by) < JUMP / 2
 
 
 def _written(moment: datetime) -> str:
@@ -252,16 +256,16 @@ def _in_order(events: Iterable[Event]) -> list[tuple[Event, Event]]:
         by_subject[event["subject"]][event["sequence"]] = event
     return [
         pair
-        for told_of in by_subject.values()
-        for pair in pairwise(told_of[number] for number in sorted(told_of))
+        for in_order in by_subject.values()
+        for pair in pairwise(in_order[number] for number in sorted(in_order))
     ]
 
 
-def _is_too_early(announced: Event, taken: Event) -> bool:
+def _is_too_early(announced: Event, step: Event) -> bool:
     """Whether a step was taken before the moment that was announced for it."""
     next_step = announced["data"].get("next_step")
     return (
         next_step is not None
-        and taken["data"].get("state") == next_step["state"]
-        and taken["time"] < next_step["at"]
+        and step["data"].get("state") == next_step["state"]
+        and step["time"] < next_step["at"]
     )

@@ -15,14 +15,14 @@ from marketplace_worker.settings import Settings
 pytestmark = pytest.mark.faults
 
 
-def topics_overtake(told: Workload, chance: random.Random) -> Workload:
+def topics_overtake(sent: Workload, chance: random.Random) -> Workload:
     """The same, each wave's topics in another order among one another."""
     waves = []
-    for wave in told.waves:
+    for wave in sent.waves:
         topics = sorted({topic for topic, _, _ in wave.messages}, key=lambda _: chance.random())
         rank = {topic: number for number, topic in enumerate(topics)}
         waves.append(Wave(wave.at, sorted(wave.messages, key=lambda each: rank[each[0]])))
-    return replace(told, waves=waves)
+    return replace(sent, waves=waves)
 
 
 def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Settings) -> None:
@@ -30,12 +30,12 @@ def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Setti
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    told = workload(chance, 32)
-    want = simulated_outcome(told, settings)
-    assert want.dead_letters == told.refused
+    sent = workload(chance, 32)
+    want = simulated_outcome(sent, settings)
+    assert want.dead_letters == sent.refused
     assert len(set(want.states.values())) > 1
     for _ in range(5):
-        require_equal(want, simulated_outcome(topics_overtake(told, chance), settings))
+        require_equal(want, simulated_outcome(topics_overtake(sent, chance), settings))
 
 
 async def test_without_a_fault_a_worker_has_the_same_result_as_simulate(

@@ -33,7 +33,7 @@ async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
     async with worker_process(probed.settings, tmp_path / "log"):
         await until(probed.ready)
         with probed.silent_postgres():
-            await until(lambda: probed.says("/readyz", "Postgres: "))
+            await until(lambda: probed.replies("/readyz", "Postgres: "))
             assert await probed.answered("/livez") == 200
         await until(probed.ready)
 
@@ -50,7 +50,7 @@ async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
     async with worker_process(settings, tmp_path / "log"):
         await until(probed.ready)
         with probed.silent_broker():
-            await until(lambda: probed.says("/readyz", *missing))
+            await until(lambda: probed.replies("/readyz", *missing))
             assert await probed.answered("/livez") == 200
         await until(probed.ready)
 
@@ -110,7 +110,7 @@ async def test_a_blocked_event_loop_is_logged_and_then_the_process_ends(
     async with worker_with_a_clock(probed, "time.sleep(3600)", log.open("ab")) as worker:
         await until(probed.ready)
         await send_something(probed)
-        await until(lambda: probed.says("/livez", "event loop: no heartbeat for"))
+        await until(lambda: probed.replies("/livez", "event loop: no heartbeat for"))
         assert await probed.answered("/readyz") == 503
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
@@ -126,7 +126,7 @@ async def test_a_loop_that_hangs_is_logged_and_then_the_process_ends(
     async with worker_with_a_clock(probed, clock, log.open("ab")) as worker:
         await until(probed.ready)
         await send_something(probed)
-        await until(lambda: probed.says("/livez", "ingest facts: no heartbeat for"))
+        await until(lambda: probed.replies("/livez", "ingest facts: no heartbeat for"))
         status = await asyncio.wait_for(worker.wait(), timeout=60)
     assert status == 1
     hangs = [line for line in log.read_text().splitlines() if '"loop_hangs"' in line]

@@ -62,13 +62,13 @@ async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
     message is in the journal, counted, or in the dead letters with the field at fault.
     """
     chance = chance_of_this_run()
-    all_told = _mixed(workload(chance, ORGANIZATIONS), chance)
+    all_messages = _mixed(workload(chance, ORGANIZATIONS), chance)
     async with worker_cluster(stage, tmp_path, variables=NO_TOPIC_IS_STOPPED) as workers:
-        await advance(send_in_pieces(stage, all_told, of=1_000))
+        await advance(send_in_pieces(stage, all_messages, of=1_000))
         workers.require_alive()
-    read = [each for message in all_told.messages for each in _said(message)]
+    read = [each for message in all_messages.messages for each in _translated(message)]
     want = replace(
-        simulated_outcome(all_told, stage.settings),
+        simulated_outcome(all_messages, stage.settings),
         logins=sum(isinstance(each, LoggedIn) for each in read),
         requests=sum(each.requests for each in read if isinstance(each, ApiRequested)),
     )
@@ -76,7 +76,7 @@ async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
     # A row is made, to be locked, of whatever organization anything is said.
     states = {id_: state for id_, state in came.states.items() if id_ in want.states}
     require_equal(want, replace(came, states=states))
-    await _require_each_accounted_for(stage, all_told)
+    await _require_each_accounted_for(stage, all_messages)
 
 
 def _mixed(good: Workload, chance: random.Random) -> Workload:
@@ -96,28 +96,30 @@ def _good_megabytes(messages: Sequence[Message], chance: random.Random) -> list[
     """Some more use of the organizations, and much in the fields that nobody reads."""
     keys = sorted({key for _, key, _ in messages})
     lines = [
-        tell(0.9, key.decode()) for key in chance.sample(keys, 5) for tell in (login, requested)
+        make_line(0.9, key.decode())
+        for key in chance.sample(keys, 5)
+        for make_line in (login, requested)
     ]
     return [good_megabyte(line, line["key"].encode()) for line in lines]
 
 
-def _said(message: Message, offset: int = 0) -> Sequence[Fact | Malformed]:
+def _translated(message: Message, offset: int = 0) -> Sequence[Fact | Malformed]:
     topic, key, value = message
     record = Record(topic, 0, offset, at(1), key, value)
     return translate(record, feeds(Topics())[topic], email_hasher(b"any"))
 
 
-async def _require_each_accounted_for(stage: FaultStage, all_told: Workload) -> None:
+async def _require_each_accounted_for(stage: FaultStage, all_messages: Workload) -> None:
     """What was refused, why and how often; and the rest in the journal, each once."""
     refused: Counter[tuple[str, bytes, str, str]] = Counter()
-    taken = set()
-    for offset, message in enumerate(all_told.messages):
+    accepted = set()
+    for offset, message in enumerate(all_messages.messages):
         topic, _, value = message
-        for each in _said(message, offset):
+        for each in _translated(message, offset):
             if isinstance(each, Malformed):
                 refused[stage.prefix + topic, value, each.field, each.reason] += 1
             elif not isinstance(each, LoggedIn | ApiRequested):
-                taken.add(each.identity)
+                accepted.add(each.identity)
     rows = await stage.pool.fetch("SELECT topic, value, field, reason FROM dead_letters")
     kept = Counter((row["topic"], row["value"], row["field"], row["reason"]) for row in rows)
     assert kept == refused
@@ -126,7 +128,7 @@ async def _require_each_accounted_for(stage: FaultStage, all_told: Workload) -> 
         "identity.user.logged_in",
         "usage.api_requests",
     )
-    assert journalled == len(taken)
+    assert journalled == len(accepted)
     assert len(refused) > WRONG / 3  # of those that are drawn, not many were good after all
     published = await stage.published(stage.settings.topics.dead_letters)
     assert len(published) >= sum(refused.values())
@@ -207,7 +209,7 @@ async def test_odd_records_are_parked_with_their_reasons_and_their_neighbours_ar
     async with worker_cluster(
         stage, tmp_path / "again", variables=NO_TOPIC_IS_STOPPED | again
     ) as workers:
-        await eventually(lambda: _taken(workers, sum(stage.ends.values())))
+        await eventually(lambda: _all_ingested(workers, sum(stage.ends.values())))
         workers.require_alive()
 
     assert await _all_kept(stage) == kept
@@ -278,9 +280,9 @@ async def _all_kept(stage: FaultStage) -> dict[str, list[asyncpg.Record]]:
     return {name: await stage.pool.fetch(query) for name, query in asked.items()}
 
 
-async def _taken(workers: WorkerCluster, records: int) -> bool:
-    taken: int = sum(line["records"] for line in workers.lines("batch_ingested"))
-    return taken >= records
+async def _all_ingested(workers: WorkerCluster, records: int) -> bool:
+    ingested: int = sum(line["records"] for line in workers.lines("batch_ingested"))
+    return ingested >= records
 
 
 def _expected_fields(stage: FaultStage) -> Counter[tuple[str, str]]:

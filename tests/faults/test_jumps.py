@@ -128,16 +128,16 @@ async def test_a_log_that_was_cut_off_is_reported_and_read_again(
     assert await _journalled(stage) == 8
 
 
-_told = 0
+_sent_count = 0
 
 
 async def _send_many(stage: FaultStage, count: int, *, apart: bool = False) -> int:
     """Tell of so many agreements; returns the partition, which is always the same."""
-    global _told  # noqa: PLW0603 - no message is ever the same
-    _told += count
+    global _sent_count  # noqa: PLW0603 - no message is ever the same
+    _sent_count += count
     messages = [
         _message(eventbridge(1, "License Updated", {"id": f"agmt-{number}"}), KEY)
-        for number in range(_told - count, _told)
+        for number in range(_sent_count - count, _sent_count)
     ]
     for begin in range(0, count, 1 if apart else count):
         await send(stage, messages[begin : begin + (1 if apart else count)], at=at(1))

@@ -84,7 +84,7 @@ async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
         start = partial(_Trial.on_a_copy, step, postgres_server, template, fork_server)
         async with start(tmp_path / "undisturbed") as trial:
             want = await trial.undisturbed()
-        if step.told:
+        if step.simulated:
             assert _simulated(step) == want.promised
         pytestconfig.stash.setdefault(REACHED, set()).update(want.reached)
         points = _points([each for each in want.reached if step.kills_at(each)])
@@ -156,7 +156,7 @@ class _Trial:
     async def undisturbed(self) -> _Want:
         """Run the step without a kill."""
         before, waiting = await self.database.content(), await self.database.promised()
-        reached = await self._take(None)
+        reached = await self._kill_at(None)
         content = await self.database.content()
         assert before != content, "a step that does nothing shows nothing"
         left = await self.database.promised()
@@ -172,7 +172,7 @@ class _Trial:
         If it left nothing behind, the next trial serves as its repetition, because it starts from
         the same content; otherwise the step is repeated here.
         """
-        await self._take(point)
+        await self._kill_at(point)
         left = await self.database.content()
         if left != want.before or self._sent():
             done = self.step.typed and left == want.content
@@ -181,7 +181,7 @@ class _Trial:
     async def again(self, when: str, want: _Want, *, done: bool = False) -> None:
         """Run the step to its end unless it is done, check the result, and restore the content."""
         if not done:
-            await self._take(None)
+            await self._kill_at(None)
         came = await self.database.content()
         assert came == want.content, f"{when}: {differing_rows(want.content, came)}"
         sent = self._sent()
@@ -194,10 +194,10 @@ class _Trial:
         kafka = self.scene.kafka
         return kafka.read_text().splitlines() if kafka.exists() else []
 
-    async def _take(self, end: Point | None) -> list[str]:
+    async def _kill_at(self, end: Point | None) -> list[str]:
         """Run the step in its own process; returns the reached points, if it was not killed."""
         reached = self.scene.kafka.with_suffix(".reached")
-        work = partial(self.scene.take, self.step.take)
+        work = partial(self.scene.run, self.step.run)
         code = await self.fork_server.done(partial(act, work, end, reached))
         assert code == (-signal.SIGKILL if end else 0), f"{end}: {code}"
         await self.database.until_alone()
@@ -209,8 +209,8 @@ def _simulated(step: Step) -> Mapping[str, Sequence[EventKey]]:
     simulation = Simulation(
         POLICY, feeds(Topics()), email_hasher(UNKEYED_EMAIL_KEY.encode()), lambda *_: None
     )
-    told = records(*step.told)
-    return _by_subject(encode(each) for each in simulation.run(told, until=step.now))
+    lines = records(*step.simulated)
+    return _by_subject(encode(each) for each in simulation.run(lines, until=step.now))
 
 
 def _by_subject(values: Iterable[bytes]) -> Mapping[str, Sequence[EventKey]]:

@@ -53,10 +53,10 @@ def settings(server: TlsServer, dsn: str | SecretStr = "", **changes: Any) -> Po
 
 async def refusal(postgres: Postgres, *others: type[Exception]) -> str:
     """What a start says, which only a person can mend; or one of these others."""
-    with pytest.raises((Misconfigured, *others)) as told:
+    with pytest.raises((Misconfigured, *others)) as error:
         async with connecting(postgres):
             pass
-    return str(told.value)
+    return str(error.value)
 
 
 async def encrypted(postgres: Postgres) -> bool:
@@ -77,19 +77,19 @@ async def test_a_server_with_a_valid_certificate_is_connected_to(server: TlsServ
 async def test_a_server_of_a_stranger_is_refused_by_name(server: TlsServer, tmp_path: Path) -> None:
     """It was called no valid URL."""
     stranger = Authority(tmp_path / "stranger")
-    said = await refusal(settings(server, ssl_root_cert_file=stranger.certificate))
+    message = await refusal(settings(server, ssl_root_cert_file=stranger.certificate))
     assert (
         "its certificate was issued by an authority that is not in postgres.ssl_root_cert_file"
-        in said
+        in message
     )
-    assert f"Postgres at {process.LOOPBACK}:{server.port}: " in said
+    assert f"Postgres at {process.LOOPBACK}:{server.port}: " in message
 
 
 async def test_a_server_for_another_name_is_refused_by_name(server: TlsServer) -> None:
     """Its certificate is for 127.0.0.1 alone; with verify-ca that is not asked."""
     elsewhere = server.dsn(host="localhost")
-    said = await refusal(settings(server, elsewhere))
-    assert "its certificate is for another host name: set postgres.dsn to a name" in said
+    message = await refusal(settings(server, elsewhere))
+    assert "its certificate is for another host name: set postgres.dsn to a name" in message
     assert await encrypted(settings(server, elsewhere, sslmode="verify-ca"))
 
 
@@ -114,11 +114,11 @@ async def test_an_expired_certificate_is_refused_by_name(server: TlsServer) -> N
 async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: TlsServer) -> None:
     """With Postgres's own words; the password is not shown."""
     wrong = server.dsn().replace(server.password, "no-such")
-    said = await refusal(settings(server, wrong))
-    assert '(postgres.dsn): password authentication failed for user "postgres"' in said
-    assert "no-such" not in said
-    said = await refusal(settings(server, sslmode="disable", ssl_root_cert_file=None))
-    assert "no encryption" in said
+    message = await refusal(settings(server, wrong))
+    assert '(postgres.dsn): password authentication failed for user "postgres"' in message
+    assert "no-such" not in message
+    message = await refusal(settings(server, sslmode="disable", ssl_root_cert_file=None))
+    assert "no encryption" in message
 
 
 async def test_a_server_without_tls_is_named(server: TlsServer, postgres_dsn: str) -> None:
@@ -135,17 +135,17 @@ async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
     ours = server.authority.issue(CERTIFIED)
     own = {"ssl_cert_file": ours.certificate, "ssl_key_file": ours.key}
     assert await encrypted(settings(server, server.dsn(CERTIFIED), **own))
-    said = await refusal(settings(server, server.dsn(CERTIFIED)))
-    assert "set postgres.ssl_cert_file and ssl_key_file" in said
+    message = await refusal(settings(server, server.dsn(CERTIFIED)))
+    assert "set postgres.ssl_cert_file and ssl_key_file" in message
     strange = Authority(tmp_path / "stranger").issue(CERTIFIED)
     shown = {"ssl_cert_file": strange.certificate, "ssl_key_file": strange.key}
     # The server closes the connection as it says so; which of the two comes first is chance.
-    said = await refusal(settings(server, server.dsn(CERTIFIED), **shown), Unavailable)
-    assert "does not accept our certificate, postgres.ssl_cert_file" in said
+    message = await refusal(settings(server, server.dsn(CERTIFIED), **shown), Unavailable)
+    assert "does not accept our certificate, postgres.ssl_cert_file" in message
     other = server.authority.issue("somebody")
     shown = {"ssl_cert_file": other.certificate, "ssl_key_file": other.key}
-    said = await refusal(settings(server, server.dsn(CERTIFIED), **shown))
-    assert "certificate authentication failed" in said
+    message = await refusal(settings(server, server.dsn(CERTIFIED), **shown))
+    assert "certificate authentication failed" in message
 
 
 async def test_a_certificate_that_is_renewed_is_read_from_its_file(

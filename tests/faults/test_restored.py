@@ -51,7 +51,7 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
         stage = await stack.enter_async_context(staging(settings, tmp_path))
         log = tmp_path / "before.log"
         async with worker(stage, log) as process:
-            await _told_until_the_standby_lags(stage, server, standby)
+            await _send_until_the_standby_lags(stage, server, standby)
             published = await _published(stage)
 
             await server.kill()
@@ -63,27 +63,27 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
             process.terminate()  # a member that is killed stays in its group for a while
             await process.wait()
 
-        status, said = await _typed(stage, "guard", "release", "--by", "olga", "--reason", "why")
+        status, printed = await _typed(stage, "guard", "release", "--by", "olga", "--reason", "why")
         assert status == 2
-        assert "recover --from-restore" in said
+        assert "recover --from-restore" in printed
         await _set_groups_back(stage)
-        status, said = await _typed(stage, "recover", "--from-restore", *BY)
-        assert status == 0, said
-        assert "globex" in said
+        status, printed = await _typed(stage, "recover", "--from-restore", *BY)
+        assert status == 0, printed
+        assert "globex" in printed
 
         async with worker(stage, tmp_path / "after.log"):
             await until_settled(stage)
             await eventually(lambda: _stands(stage, acme="active", globex="control_plane_loss"))
-            status, said = await _typed(stage, "recover", "--closed", "globex", *BY)
-            assert status == 0, said
+            status, printed = await _typed(stage, "recover", "--closed", "globex", *BY)
+            assert status == 0, printed
             await until_settled(stage)
         assert await stage.states() == {"acme": "active", "globex": "deactivated"}
-        status, said = await _typed(stage, "replay", "--verify")
-        assert status == 0, said
+        status, printed = await _typed(stage, "replay", "--verify")
+        assert status == 0, printed
         _require_numbers_used_once(await _published(stage), published)
 
 
-async def _told_until_the_standby_lags(
+async def _send_until_the_standby_lags(
     stage: FaultStage, primary: PostgresServer, standby: PostgresServer
 ) -> None:
     await _send_at(stage, 0, created(0, "acme", tier="plus"), created(0, "globex", tier="plus"))
@@ -106,11 +106,11 @@ async def _told_until_the_standby_lags(
     assert await stage.states() == {"acme": "active", "globex": "deactivated"}
 
 
-async def _send_at(stage: FaultStage, day: float, *told: dict[str, Any]) -> None:
+async def _send_at(stage: FaultStage, day: float, *sent: dict[str, Any]) -> None:
     """Some lines of a scenario at once; returns when they were decided on and published."""
     stage.clock_file.move(max(at(day), stage.clock_file.now))
     messages = [
-        (each["topic"], _key(each["value"]), json.dumps(each["value"]).encode()) for each in told
+        (each["topic"], _key(each["value"]), json.dumps(each["value"]).encode()) for each in sent
     ]
     await send(stage, messages, at=at(day))
     await until_settled(stage)

@@ -84,8 +84,8 @@ async def test_two_workers_ingest_one_account_of_many_organizations(
         await advance(send_in_pieces(stage, workload_, of=400))
         await require_as_simulated(stage, workload_)
         assert group.records() == stage.sent, "no partition moved: what is taken in comes once"
-        (said,) = group.lines("billing_account_crowded")
-    assert said["billing_account"] == "one account"
+        (line,) = group.lines("billing_account_crowded")
+    assert line["billing_account"] == "one account"
 
 
 async def test_thirty_kills_at_random_under_load_lose_nothing(

@@ -49,11 +49,11 @@ async def test_a_group_whose_members_share_by_another_assignor_is_named(
     )
     await stranger.start()
     try:
-        said = await failed_start(stage.settings, tmp_path / "log", status=2)
+        printed = await failed_start(stage.settings, tmp_path / "log", status=2)
     finally:
         await stranger.stop()
-    assert f"the group {kafka.activity_group}" in said
-    assert "assignor" in said
+    assert f"the group {kafka.activity_group}" in printed
+    assert "assignor" in printed
 
 
 async def test_a_session_that_the_broker_does_not_allow_is_named(stage: FaultStage) -> None:
@@ -95,12 +95,12 @@ async def test_a_group_that_never_ends_its_rebalance_is_named(
         }
     )
     try:
-        said = await failed_start(settings, tmp_path / "log", status=1)
+        printed = await failed_start(settings, tmp_path / "log", status=1)
         assert entered.is_set()
     finally:
         over.set()
         await member.stop()
-    assert f"no assignment in the group {kafka.facts_group} within 4 s" in said
+    assert f"no assignment in the group {kafka.facts_group} within 4 s" in printed
 
 
 async def test_a_policy_of_the_same_version_and_other_content_is_named(
@@ -118,8 +118,8 @@ async def test_a_policy_of_the_same_version_and_other_content_is_named(
 
 async def test_a_port_in_use_is_named(stage: FaultStage, tmp_path: Path) -> None:
     """Two workers on one machine have a port each."""
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("", 0)) as occupied:
+        port = occupied.getsockname()[1]
         settings = stage.settings.model_copy(update={"http_port": port})
         assert f"http_port: {port}" in await failed_start(settings, tmp_path / "log", status=2)
 
@@ -129,5 +129,5 @@ async def test_a_database_that_may_not_be_written_is_named(
 ) -> None:
     """Somebody took a grant away; it may be given back, so the status is that of a server."""
     await stage.pool.execute("RESET ROLE; REVOKE INSERT ON policies FROM marketplace_worker_app")
-    said = await failed_start(stage.settings, tmp_path / "log", status=1)
-    assert "permission denied for table policies" in said
+    printed = await failed_start(stage.settings, tmp_path / "log", status=1)
+    assert "permission denied for table policies" in printed

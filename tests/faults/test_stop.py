@@ -62,8 +62,8 @@ async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
             asked = asyncio.create_task(_answers(probed, port))
             await group.stop(probed)
             answers = await asked
-            since_told = dropwhile(lambda answer: STOPPING not in answer[1], answers)
-            assert not any(map(_is_ready, since_told)), "not ready is for good"
+            since_stopping = dropwhile(lambda answer: STOPPING not in answer[1], answers)
+            assert not any(map(_is_ready, since_stopping)), "not ready is for good"
             assert not any(map(_is_ready, answers[-1:])), "it ended while it said that it was ready"
             await advance(story, 1)
             await until_settled(stage)

@@ -84,18 +84,18 @@ async def test_a_batch_that_cannot_end_in_time_is_abandoned_and_delivered_again(
             await unreadable(probed, 1)
             await until(batch_waits_for_the_lock)
             stopping = asyncio.create_task(stopped(worker))
-            await until(lambda: probed.says("/readyz", "the worker is stopping"))
+            await until(lambda: probed.replies("/readyz", "the worker is stopping"))
             assert await probed.answered("/livez") == 200
             assert await stopping == 0
         await owner.close()
     assert "batch_given_up" in log.read_text()
     assert await pool.fetchval("SELECT count(*) FROM dead_letters") == 0
 
-    async def taken() -> bool:
+    async def is_ingesting() -> bool:
         return bool(await pool.fetchval("SELECT count(*) FROM dead_letters") == 1)
 
     async with worker_process(probed.settings, log):
-        await until(taken)
+        await until(is_ingesting)
         await until(probed.stage.everything_sent)
 
 
@@ -117,7 +117,7 @@ async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
     """The start waits for a server that is silent; it says that it is alive, and starting."""
     with probed.silent_broker() if silent == "Kafka" else probed.silent_postgres():
         async with worker_process(probed.settings, tmp_path / "log") as worker:
-            await until(lambda: probed.says("/readyz", "the worker is starting"))
+            await until(lambda: probed.replies("/readyz", "the worker is starting"))
             assert await probed.answered("/livez") == 200
             assert await stopped(worker) == 0
     assert "while_starting" in (tmp_path / "log").read_text()
@@ -140,9 +140,9 @@ async def test_a_start_is_stopped_while_it_joins_its_groups(
     for event in ("policy_registered", "producer_started", "partitions_assigned"):
         log.write_text("")
 
-        async def said(event: str = event) -> bool:
+        async def is_logged(event: str = event) -> bool:
             return event in log.read_text()
 
         async with worker_process(probed.settings, log) as worker:
-            await until(said)
+            await until(is_logged)
             assert await stopped(worker) == 0

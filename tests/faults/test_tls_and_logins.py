@@ -94,13 +94,13 @@ class Guarded:
 
     async def refused(self, kafka: Kafka) -> str:
         """What a start says, which only a person can mend."""
-        with pytest.raises(Misconfigured) as told:
+        with pytest.raises(Misconfigured) as error:
             await require_access(kafka, to_read(kafka, self.settings.topics))
-        with pytest.raises(Misconfigured) as also_told:
+        with pytest.raises(Misconfigured) as second_error:
             async with producing(kafka, self.settings.relay):
                 pass
-        assert str(told.value) == str(also_told.value)
-        return str(told.value)
+        assert str(error.value) == str(second_error.value)
+        return str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str
     )
     work = asyncio.create_task(run(settings, stop=stop))
     try:
-        await until(partial(_says, settings, 200))
+        await until(partial(_reports, settings, 200))
         if way == "OAUTHBEARER":
             fields = {"grant_type": ["client_credentials"], "scope": ["kafka"]}
             assert fields in guarded.tokens.asked
@@ -169,24 +169,24 @@ async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str
 
 async def test_a_certificate_of_a_stranger_is_refused_by_name(guarded: Guarded) -> None:
     """Whose authority is not the one that is set."""
-    said = await guarded.refused(guarded.tls(ssl_ca_file=guarded.stranger.certificate))
-    assert said.endswith(
+    sentence = await guarded.refused(guarded.tls(ssl_ca_file=guarded.stranger.certificate))
+    assert sentence.endswith(
         "its certificate was issued by an authority that is not in kafka.ssl_ca_file"
     )
 
 
 async def test_a_certificate_for_another_host_is_refused_by_name(guarded: Guarded) -> None:
     """The broker's is for 127.0.0.1 alone."""
-    said = await guarded.refused(
+    sentence = await guarded.refused(
         guarded.tls(bootstrap_servers=f"localhost:{guarded.ports.tls_port}")
     )
-    assert "its certificate is for another host name: set kafka.bootstrap_servers" in said
+    assert "its certificate is for another host name: set kafka.bootstrap_servers" in sentence
 
 
 async def test_an_expired_certificate_is_refused_by_name(guarded: Guarded) -> None:
     """Only Kafka's administrator can mend it."""
-    said = await guarded.refused(guarded.kafka(guarded.ports.expired_port, "SSL"))
-    assert said.endswith("its certificate has expired")
+    sentence = await guarded.refused(guarded.kafka(guarded.ports.expired_port, "SSL"))
+    assert sentence.endswith("its certificate has expired")
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "a stranger's", "an expired one"])
@@ -199,29 +199,29 @@ async def test_a_certificate_of_ours_that_is_not_accepted_is_named(
         authority = guarded.stranger if whose == "a stranger's" else guarded.authority
         shown = authority.issue("shown", expired=whose == "an expired one")
         own = {"ssl_cert_file": shown.certificate, "ssl_key_file": shown.key}
-    said = await guarded.refused(guarded.tls(**own))
-    assert "does not accept our certificate, kafka.ssl_cert_file" in said
+    sentence = await guarded.refused(guarded.tls(**own))
+    assert "does not accept our certificate, kafka.ssl_cert_file" in sentence
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_a_wrong_password_is_named(guarded: Guarded, mechanism: str) -> None:
     """And not shown."""
-    said = await guarded.refused(guarded.login(mechanism, sasl_password=SecretStr("no-such")))
-    assert f"does not accept the login of {USER}" in said
-    assert "check kafka.sasl_username and kafka.sasl_password" in said
-    assert "no-such" not in said
+    sentence = await guarded.refused(guarded.login(mechanism, sasl_password=SecretStr("no-such")))
+    assert f"does not accept the login of {USER}" in sentence
+    assert "check kafka.sasl_username and kafka.sasl_password" in sentence
+    assert "no-such" not in sentence
 
 
 async def test_a_token_that_is_not_given_or_not_accepted_is_named(guarded: Guarded) -> None:
     """The one is the token server's refusal, the other Kafka's."""
     wrong = guarded.login("OAUTHBEARER", oauth_client_secret=SecretStr("no-such"))
-    said = await guarded.refused(wrong)
-    assert f"{guarded.tokens.url} issues no token to {CLIENT} (invalid_client)" in said
-    assert "no-such" not in said
+    sentence = await guarded.refused(wrong)
+    assert f"{guarded.tokens.url} issues no token to {CLIENT} (invalid_client)" in sentence
+    assert "no-such" not in sentence
     guarded.tokens.subject, before = "", guarded.tokens.subject
     try:
-        said = await guarded.refused(guarded.login("OAUTHBEARER"))
-        assert "does not accept our token" in said
+        sentence = await guarded.refused(guarded.login("OAUTHBEARER"))
+        assert "does not accept our token" in sentence
     finally:
         guarded.tokens.subject = before
     nowhere = guarded.login("OAUTHBEARER", oauth_token_url="http://127.0.0.1:1/token")
@@ -242,8 +242,8 @@ async def test_a_wrong_protocol_is_named_with_the_right_one(guarded: Guarded) ->
         (ports.login_port, "SASL_PLAINTEXT", login, "SASL_SSL"),
         (ports.tls_port, "PLAINTEXT", {}, "SSL or SASL_SSL"),
     ):
-        said = await guarded.refused(guarded.kafka(port, protocol, **changes))
-        assert f"expects {wanted}, but kafka.security_protocol is {protocol}" in said
+        sentence = await guarded.refused(guarded.kafka(port, protocol, **changes))
+        assert f"expects {wanted}, but kafka.security_protocol is {protocol}" in sentence
 
 
 async def test_the_command_ends_with_the_sentence_and_status_2(guarded: Guarded) -> None:
@@ -281,14 +281,14 @@ async def test_a_password_that_is_rotated_is_read_from_its_file(
     file.write_text(PASSWORDS["SCRAM-SHA-512"] + "\n")
     kafka = guarded.login("SCRAM-SHA-512", sasl_username=ROTATED, sasl_password=SecretFile(file))
     settings = guarded.worker(kafka)
-    says = partial(_says, settings)
+    reports = partial(_reports, settings)
     async with worker_process(settings, tmp_path / "log"):
-        await until(partial(says, 200))
+        await until(partial(reports, 200))
         await _rotate(guarded, "renewed")
         await _send(guarded, created(0, "before"))
-        await until(partial(says, 503, "check kafka.sasl_username and kafka.sasl_password"))
+        await until(partial(reports, 503, "check kafka.sasl_username and kafka.sasl_password"))
         file.write_text("renewed\n")
-        await until(partial(says, 200))
+        await until(partial(reports, 200))
         await _send(guarded, created(0, "after"))
         async with connecting(settings.postgres) as pool:
 
@@ -330,14 +330,14 @@ async def test_connections_are_made_anew_where_a_certificate_is_renewed(
 
     write(guarded.authority.issue("first"))
     settings, log = guarded.worker(guarded.tls(**files)), tmp_path / "log"
-    says = partial(_says, settings)
+    reports = partial(_reports, settings)
     async with worker_process(settings, log):
-        await until(partial(says, 200))
+        await until(partial(reports, 200))
         write(guarded.stranger.issue("strange"))
-        await until(partial(says, 503, "check of Kafka for facts: ", "does not accept our cert"))
+        await until(partial(reports, 503, "check of Kafka for facts: ", "does not accept our cert"))
         assert not lines(log, "partitions_revoked", "consumer_renewed")
         write(guarded.authority.issue("second"))
-        await until(partial(says, 200))
+        await until(partial(reports, 200))
     renewed = lines(log, "consumer_renewed")
     assert {line["consumer"] for line in renewed} == {"facts", "activity"}
     assert {line["reason"] for line in renewed} == {"the credentials have changed"}
@@ -353,8 +353,8 @@ async def _rotate(guarded: Guarded, password: str) -> None:
     child = await asyncio.create_subprocess_exec(
         *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    said, _ = await child.communicate()
-    assert child.returncode == 0, said.decode()
+    sentence, _ = await child.communicate()
+    assert child.returncode == 0, sentence.decode()
 
 
 async def _send(guarded: Guarded, line: dict[str, Any]) -> None:
@@ -365,7 +365,7 @@ async def _send(guarded: Guarded, line: dict[str, Any]) -> None:
         assert await publisher.publish([message]) == [None]
 
 
-async def _says(settings: Settings, status: int, *words: str) -> bool:
+async def _reports(settings: Settings, status: int, *words: str) -> bool:
     """Whether that is what a worker answers on `/readyz`."""
     answer = await asyncio.to_thread(ask, settings.http_port or 0, "/readyz")
     return answer[0] == status and all(word in answer[1] for word in words)

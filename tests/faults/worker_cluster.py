@@ -79,7 +79,7 @@ class WorkerCluster:
         `fields`: prefixes of the line's other fields.
         """
 
-        async def said() -> bool:
+        async def logged() -> bool:
             return any(
                 reason in line["reason"]
                 and line["failures"] >= times
@@ -87,7 +87,7 @@ class WorkerCluster:
                 for line in self.lines(event)
             )
 
-        await eventually(said, pause_s=0.1)
+        await eventually(logged, pause_s=0.1)
 
     async def ingest_waits(self, reason: str, *, times: int = 1) -> None:
         """Like `waits`, for the ingest loop."""

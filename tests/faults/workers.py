@@ -114,15 +114,15 @@ def environment_of(stage: FaultStage, variables: Mapping[str, str] | None) -> di
 
 def lines(log: Path, *events: str) -> list[dict[str, Any]]:
     """A worker's log lines, optionally of some events only."""
-    told = []
+    unique = []
     for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
         try:
             each = json.loads(line)
         except ValueError:
             continue  # cut off by a kill
         if not events or each.get("event") in events:
-            told.append(each)
-    return told
+            unique.append(each)
+    return unique
 
 
 async def send(stage: FaultStage, messages: Sequence[Message], *, at: datetime) -> None:

@@ -38,7 +38,7 @@ Message = tuple[str, bytes, bytes]
 """Topic (by its default name), key, value."""
 
 Line = dict[str, Any]
-Told = tuple[int, Line]
+TimedLine = tuple[int, Line]
 """A line of a scenario and the number of its wave."""
 
 
@@ -84,9 +84,9 @@ def workload(chance: random.Random, organizations: int) -> Workload:
     for number in range(organizations):
         name = f"org-{number:05}"
         story = STORIES[number % len(STORIES)]
-        told = [*_beginning(name), *story(name, _hour(chance)), *_use(name, chance)]
+        lines = [*_beginning(name), *story(name, _hour(chance)), *_use(name, chance)]
         for wave in range(len(WAVES)):
-            waves[wave].append([_message(line, name) for each, line in told if each == wave])
+            waves[wave].append([_message(line, name) for each, line in lines if each == wave])
         if chance.random() < 0.2:
             waves[0][-1].append((Topics().gcp_notifications, name.encode(), b"no \xff JSON"))
             refused += 1
@@ -102,18 +102,18 @@ def of_one_account(organizations: int) -> Workload:
     for number in range(organizations):
         name = f"org-{number:05}"
         agreed = {"id": f"agmt-{name}"}
-        told = eventbridge(0.2, "License Updated", agreed, account="one account")
-        bought.append(_message(told, name))
+        line = eventbridge(0.2, "License Updated", agreed, account="one account")
+        bought.append(_message(line, name))
         for each in (created(0, name, tier="plus"), linked(0.1, name, "aws", agreed["id"], "payg")):
             signed_up.append(_message(each, name))
         if number % 10 == 0:
-            told = eventbridge(
+            line = eventbridge(
                 3.2,
                 "Purchase Agreement Ended",
                 agreed | {"status": "CANCELLED"},
                 account="one account",
             )
-            ended.append(_message(told, name))
+            ended.append(_message(line, name))
     waves = zip((1.0, 3.0, 3.5), (bought, signed_up, ended), strict=True)
     return Workload([Wave(at(day), each) for day, each in waves], refused=0, until=at(5))
 
@@ -135,13 +135,13 @@ def _hour(chance: random.Random) -> float:
     return 0.25 + chance.randrange(2) / 4
 
 
-def _beginning(name: str) -> list[Told]:
+def _beginning(name: str) -> list[TimedLine]:
     return [(0, created(0, name, tier="plus"))]
 
 
-def _use(name: str, chance: random.Random) -> list[Told]:
+def _use(name: str, chance: random.Random) -> list[TimedLine]:
     days = [chance.random() for _ in range(chance.randrange(1, 4))]
-    return [(0, tell(day, name)) for day in days for tell in (login, requested)]
+    return [(0, make_line(day, name)) for day in days for make_line in (login, requested)]
 
 
 # --- the stories ----------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _ended(name: str, agreement: str, day: float) -> Line:
     return eventbridge(day, "Purchase Agreement Ended", agreed, account=f"account-{name}")
 
 
-def _stays(name: str, hour: float) -> list[Told]:
+def _stays(name: str, hour: float) -> list[TimedLine]:
     """Nothing is said of it."""
     return [
         (0, linked(0.1, name, "aws", f"agmt-{name}", "payg")),
@@ -167,7 +167,7 @@ def _stays(name: str, hour: float) -> list[Told]:
     ]
 
 
-def _goes(name: str, hour: float) -> list[Told]:
+def _goes(name: str, hour: float) -> list[TimedLine]:
     """The customer cancels on AWS and never comes back; all is told twice."""
     ended = _ended(name, "agmt", hour)
     return [
@@ -179,7 +179,7 @@ def _goes(name: str, hour: float) -> list[Told]:
     ]
 
 
-def _returns_by_a_link(name: str, hour: float) -> list[Told]:
+def _returns_by_a_link(name: str, hour: float) -> list[TimedLine]:
     """Google's billing is switched off; another entitlement is linked."""
     off = {"cancellationReason": "billing-disabled"}
     return [
@@ -190,7 +190,7 @@ def _returns_by_a_link(name: str, hour: float) -> list[Told]:
     ]
 
 
-def _returns_by_a_sign_in(name: str, hour: float) -> list[Told]:
+def _returns_by_a_sign_in(name: str, hour: float) -> list[TimedLine]:
     """Its billing account buys again; a sign-in tells that it is the same organization."""
     return [
         (0, linked(0.1, name, "aws", f"agmt-{name}", "payg")),
@@ -201,7 +201,7 @@ def _returns_by_a_sign_in(name: str, hour: float) -> list[Told]:
     ]
 
 
-def _returns_by_support(name: str, hour: float) -> list[Told]:
+def _returns_by_support(name: str, hour: float) -> list[TimedLine]:
     """Azure suspends it and reinstates it when we have, too; Support lets it back."""
     return [
         (0, linked(0.1, name, "azure", f"sub-{name}")),
@@ -212,7 +212,7 @@ def _returns_by_support(name: str, hour: float) -> list[Told]:
     ]
 
 
-def _subscribes_again(name: str, hour: float) -> list[Told]:
+def _subscribes_again(name: str, hour: float) -> list[TimedLine]:
     """Unsubscribes by SNS, and subscribes again."""
     return [
         (0, linked(0.1, name, "aws", f"prod-1/{name}", "payg")),
@@ -223,7 +223,7 @@ def _subscribes_again(name: str, hour: float) -> list[Told]:
     ]
 
 
-def _runs_out(name: str, hour: float) -> list[Told]:
+def _runs_out(name: str, hour: float) -> list[TimedLine]:
     """Its commitment ends, and no other follows."""
     return [
         (0, committed(0.1, name, "c-1", 0.15, 4 + hour)),
@@ -231,7 +231,7 @@ def _runs_out(name: str, hour: float) -> list[Told]:
     ]
 
 
-STORIES: tuple[Callable[[str, float], list[Told]], ...] = (
+STORIES: tuple[Callable[[str, float], list[TimedLine]], ...] = (
     _stays,
     _goes,
     _returns_by_a_link,

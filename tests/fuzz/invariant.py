@@ -43,7 +43,7 @@ TEXT_BYTES_MAX = 8_192
 INDEXED_BYTES_MAX = 2_600
 """Postgres refuses an index entry of more than 2,704 bytes, both columns of a key together."""
 NUMBER_MAX = 2**63 - 1
-LOOKS_MAX = 15
+ATTEMPTS_MAX = 15
 """So many deadlines of an organization are looked at; a timeline has fewer."""
 
 _HASH = email_hasher(b"a key for the fuzzer")
@@ -64,18 +64,18 @@ def record(
 
 def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
     """Fail where the law is broken; returns what was read."""
-    said = translate(given, feed, _HASH)
-    assert said, "neither taken nor refused"
+    translated = translate(given, feed, _HASH)
+    assert translated, "neither taken nor refused"
     if feed in NAME_PREFIXES:
         _check_plain(given, feed)
         _check_plain(structs.replace(given, headers=()), feed)
         _check_plain(structs.replace(given, headers=STRUCTURED), feed)
-    for each in said:
+    for each in translated:
         if isinstance(each, Malformed):
             _check_refusal(each)
         else:
             _check_fact(each, given, feed)
-    return said
+    return translated
 
 
 def _check_plain(given: Record, feed: Feed) -> None:
@@ -168,7 +168,7 @@ def live_through(fact: Fact) -> None:
         _kept(apply(before, fleet, _POLICIES, now=BEFORE), fleet)
     decision = apply(fact, fleet, _POLICIES, now=RECORDED_AT)
     now = RECORDED_AT
-    for _ in range(LOOKS_MAX):
+    for _ in range(ATTEMPTS_MAX):
         _kept(decision, fleet)
         due = [result.due_at for result in decision.results if result.due_at is not None]
         if not due or max(due) > RECORDED_AT + timedelta(days=3_653):

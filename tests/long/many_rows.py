@@ -114,15 +114,15 @@ def _sealed(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """With the chains of the copy."""
     heads: dict[Chain | None, bytes] = {}
     for row in rows:
-        told = JournalRow(
+        journal_row = JournalRow(
             row["source"], row["message_id"], row["kind"], row["organization_id"],
             row["marketplace"], row["subscription_id"], as_text(row["occurred_at"]),
             as_text(row["decided_at"]), row["policy_version"], row["outcome"], row["position"],
             row["readings"], row["fact"],
         )  # fmt: skip
-        salt, before = secrets.token_bytes(SALT_BYTES), heads.get(told.chain, BEGINNING)
-        sealed = seal(row["fact"], told.lasting, before, salt)
-        heads[told.chain] = sealed.hash
+        salt, before = secrets.token_bytes(SALT_BYTES), heads.get(journal_row.chain, BEGINNING)
+        sealed = seal(row["fact"], journal_row.lasting, before, salt)
+        heads[journal_row.chain] = sealed.hash
         row |= {
             "salt": sealed.salt,
             "content_hash": sealed.content_hash,

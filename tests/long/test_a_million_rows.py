@@ -67,11 +67,11 @@ def _run(settings: Settings, rows: int) -> int:
     os.close(terminal)
     os.close(output)
     bar = _drained(parent)
-    said = _drained(read)
+    drained = _drained(read)
     _, status, usage = os.wait4(pid, 0)
-    print(f"{rows} rows in {time.monotonic() - began:.0f} s: {said}")
-    assert os.waitstatus_to_exitcode(status) == 0, said
-    assert said.startswith("0 differences")
+    print(f"{rows} rows in {time.monotonic() - began:.0f} s: {drained}")
+    assert os.waitstatus_to_exitcode(status) == 0, drained
+    assert drained.startswith("0 differences")
     assert "journal rows" in bar
     return int(usage.ru_maxrss)
 

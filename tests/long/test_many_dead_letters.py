@@ -98,7 +98,7 @@ async def test_a_hundred_thousand_dead_letters_are_listed_and_redriven_in_bounde
     assert typed(settings, out, *redrive, "--dry-run") - dry_few < GROWTH_KIB_MAX
     assert len(json.loads(out.read_text())["would"]) == waiting
     assert typed(settings, out, *done) - done_few < GROWTH_KIB_MAX
-    told = json.loads(out.read_text())
-    assert (told["redriven"], told["refused"]) == ((LETTERS - few) // 2, LETTERS // 2)
-    assert len(told["results"]) == waiting
+    printed = json.loads(out.read_text())
+    assert (printed["redriven"], printed["refused"]) == ((LETTERS - few) // 2, LETTERS // 2)
+    assert len(printed["results"]) == waiting
     assert await owner.fetchval("SELECT count(*) FROM organizations") == LETTERS // 2

@@ -21,7 +21,7 @@ from marketplace_worker.translate import translate
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 RECORDED_AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HAPPENED_AT = datetime(2026, 11, 1, 10, 30, tzinfo=UTC)
-TOLD_AT = "2026-11-01T10:30:00Z"
+SENT_AT = "2026-11-01T10:30:00Z"
 
 MARKETPLACES = ("aws", "gcp", "azure")
 FILES = sorted(path for path in PAYLOADS.glob("*/*.json") if path.parent.name in MARKETPLACES)
@@ -96,7 +96,7 @@ def aws_event(
         "id": "event-1",
         "detail-type": f"{kind} - Manufacturer",
         "source": "aws.agreement-marketplace",
-        "time": TOLD_AT,
+        "time": SENT_AT,
         "detail": {
             "agreement": {"id": "agmt-1", **(agreement or {})},
             "acceptor": {"accountId": "123456789012"},
@@ -146,7 +146,7 @@ def gcp_message(event_type: str = "ENTITLEMENT_ACTIVE", **entitlement: object) -
         "eventId": "EVENT-1",
         "eventType": event_type,
         "providerId": "provider",
-        "entitlement": {"id": "entitlement-1", "updateTime": TOLD_AT, **entitlement},
+        "entitlement": {"id": "entitlement-1", "updateTime": SENT_AT, **entitlement},
     }
 
 
@@ -165,7 +165,7 @@ def azure_body(action: str = "Subscribe", **more: object) -> Json:
     return {
         "id": "operation-1",
         "subscriptionId": "subscription-1",
-        "timeStamp": TOLD_AT,
+        "timeStamp": SENT_AT,
         "action": action,
         "status": "Succeeded",
         "operationRequestSource": "Azure",

@@ -13,7 +13,7 @@ from marketplace_samples import (
     MARKETPLACES,
     PLAIN,
     RECORDED_AT,
-    TOLD_AT,
+    SENT_AT,
     Json,
     aws_event,
     aws_message,
@@ -194,8 +194,8 @@ def test_a_clock_that_is_ahead_counts_as_the_records(marketplace: str, time: str
 )
 def test_a_time_is_read_as_utc(marketplace: str, time: str, moment: datetime) -> None:
     """Without zone: UTC.  More than six fraction digits: cut.  Blanks: dropped."""
-    told = notified(marketplace, AT[marketplace](time)).occurred_at
-    assert (told, told.tzinfo) == (moment, UTC)
+    read_time = notified(marketplace, AT[marketplace](time)).occurred_at
+    assert (read_time, read_time.tzinfo) == (moment, UTC)
 
 
 @every_marketplace
@@ -247,7 +247,7 @@ def test_each_marketplace_has_its_own_identity() -> None:
     assert notified("aws", sns(aws_message())).identity.id == "message-1"
     assert notified("aws", aws_message()).identity.id == OWN_ID
     assert notified("gcp", gcp_message()).identity.id == "ENTITLEMENT_ACTIVE:EVENT-1:entitlement-1"
-    report = f"operation-1:Subscribe:subscription-1:Succeeded:{TOLD_AT}"
+    report = f"operation-1:Subscribe:subscription-1:Succeeded:{SENT_AT}"
     assert notified("azure", azure_body()).identity.id == report
     assert notified("azure", azure_body("SUBSCRIBE")).identity.id == report
 

@@ -8,7 +8,7 @@ import pytest
 from marketplace_samples import (
     HAPPENED_AT,
     RECORDED_AT,
-    TOLD_AT,
+    SENT_AT,
     Json,
     aws_event,
     aws_message,
@@ -148,10 +148,10 @@ def test_each_record_of_a_value_is_accepted_or_refused_by_itself() -> None:
 
 def test_a_record_that_is_none_is_refused_by_itself() -> None:
     """Its place is named."""
-    refused, taken = items("aws", {"Records": [17, {"body": json.dumps(EVENT)}]})
+    refused, accepted = items("aws", {"Records": [17, {"body": json.dumps(EVENT)}]})
     assert isinstance(refused, Malformed)
     assert refused.field == "Records.0"
-    assert taken == notified("aws", EVENT)
+    assert accepted == notified("aws", EVENT)
 
 
 def test_only_as_many_refused_records_are_reported_as_may_copy_the_value() -> None:
@@ -159,8 +159,8 @@ def test_only_as_many_refused_records_are_reported_as_may_copy_the_value() -> No
     same, and the value is kept ten times.
     """
     found = items("aws", {"Records": [17] * 5_000 + [{"body": json.dumps(EVENT)}] + [17] * 4_000})
-    *refused, taken = found
-    assert taken == notified("aws", EVENT)
+    *refused, accepted = found
+    assert accepted == notified("aws", EVENT)
     assert [str(each) for each in refused] == [
         *(f"Records.{index}: must be a JSON object" for index in range(9)),
         "Records.9: must be a JSON object; records refused after this one are not told one by one",
@@ -203,11 +203,11 @@ def test_an_event_about_no_subscription_is_kept_for_the_count() -> None:
     assert unrecognized("aws", other).event_type == "Offer Released"
     account = {"eventType": "ACCOUNT_DELETED", "eventId": "E", "account": {"id": "a"}}
     assert unrecognized("gcp", push(account)).identity.id == "ACCOUNT_DELETED:E:a"
-    assert unrecognized("gcp", push(account, publishTime=TOLD_AT)).occurred_at == HAPPENED_AT
-    dated = {**account, "account": {"id": "a", "updateTime": TOLD_AT}}
+    assert unrecognized("gcp", push(account, publishTime=SENT_AT)).occurred_at == HAPPENED_AT
+    dated = {**account, "account": {"id": "a", "updateTime": SENT_AT}}
     assert unrecognized("gcp", dated).occurred_at == HAPPENED_AT
     asked = {"Type": "SubscriptionConfirmation", "Message": "You have chosen", "MessageId": "m"}
     assert unrecognized("aws", sqs(asked)).event_type == "SubscriptionConfirmation"
     assert unrecognized("aws", asked).occurred_at == RECORDED_AT
-    told = {**asked, "Timestamp": TOLD_AT}
-    assert unrecognized("aws", told).occurred_at == HAPPENED_AT
+    with_time = {**asked, "Timestamp": SENT_AT}
+    assert unrecognized("aws", with_time).occurred_at == HAPPENED_AT

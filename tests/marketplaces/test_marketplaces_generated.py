@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from marketplace_samples import FILES, TOLD_AT, aws_message, azure_body, gcp_message, wrapped
+from marketplace_samples import FILES, SENT_AT, aws_message, azure_body, gcp_message, wrapped
 
 import hostile
 from fuzz import invariant
@@ -84,11 +84,11 @@ WITH_RESOURCES: Mapping[str, Sequence[object]] = {
         ),
         wrapped(
             gcp_message("ENTITLEMENT_CANCELLING"),
-            {"subscriptionEndTime": TOLD_AT, "offerEndTime": TOLD_AT},
+            {"subscriptionEndTime": SENT_AT, "offerEndTime": SENT_AT},
         ),
     ],
     "azure": [
-        wrapped(azure_body(), {"autoRenew": True, "term": {"termUnit": "P1M", "endDate": TOLD_AT}})
+        wrapped(azure_body(), {"autoRenew": True, "term": {"termUnit": "P1M", "endDate": SENT_AT}})
     ],
 }
 """What a router read beside a notification; no real one is among the payloads."""
@@ -99,9 +99,9 @@ def _samples(marketplace: str) -> Iterator[dict[str, Any]]:
     found = [json.loads(path.read_bytes()) for path in FILES if path.parent.name == marketplace]
     for value in [*found, *WITH_RESOURCES[marketplace]]:
         sample = {**value, "unread": 0}
-        said = _read(marketplace, json.dumps(sample))
+        result = _read(marketplace, json.dumps(sample))
         # What a router forwards under a name of its own is read at another path.
-        if not isinstance(said[0], Malformed) and "PayloadFromWebhook" not in sample:
+        if not isinstance(result[0], Malformed) and "PayloadFromWebhook" not in sample:
             yield sample
 
 
@@ -134,7 +134,7 @@ def _read(marketplace: str, text: str) -> Sequence[object]:
     return invariant.check(invariant.record(text.encode()), Feed(marketplace))
 
 
-def _said(found: Sequence[object]) -> list[object]:
+def _reasonless(found: Sequence[object]) -> list[object]:
     return [str(each) if isinstance(each, Malformed) else each for each in found]
 
 
@@ -172,14 +172,14 @@ def test_what_is_no_text_is_refused_where_a_text_must_stand(marketplace: str) ->
     """Nothing is turned into a text: `1` and `"1"` might be two customers."""
     tried = 0
     for sample, place in _places(marketplace, read=True):
-        told = _read(marketplace, json.dumps(sample))
-        if _name(place) not in TEXT[marketplace].split() or not isinstance(told[0], Notified):
+        known = _read(marketplace, json.dumps(sample))
+        if _name(place) not in TEXT[marketplace].split() or not isinstance(known[0], Notified):
             continue
         for value in NO_TEXT:
             tried += 1
-            (said,) = _read(marketplace, hostile.filled(sample, place, hostile.VALUES[value]))
-            assert isinstance(said, Malformed), f"{value} as {_name(place)}: {said}"
-            assert said.field in {_name(place), f"{_name(place)}.0"}
+            (result,) = _read(marketplace, hostile.filled(sample, place, hostile.VALUES[value]))
+            assert isinstance(result, Malformed), f"{value} as {_name(place)}: {result}"
+            assert result.field in {_name(place), f"{_name(place)}.0"}
     assert tried > 50
 
 
@@ -188,11 +188,11 @@ def test_whatever_stands_in_a_field_that_nobody_reads_changes_nothing(marketplac
     """It is the marketplace's to define, and may become anything."""
     tried = 0
     for sample, place in _places(marketplace, read=False):
-        as_it_is = _said(_read(marketplace, json.dumps(sample)))
+        as_it_is = _reasonless(_read(marketplace, json.dumps(sample)))
         for value in IN_UNREAD:
             tried += 1
             text = hostile.filled(sample, place, hostile.VALUES[value])
-            assert _said(_read(marketplace, text)) == as_it_is, f"{value} as {_name(place)}"
+            assert _reasonless(_read(marketplace, text)) == as_it_is, f"{value} as {_name(place)}"
     assert tried > 50
 
 
@@ -202,6 +202,6 @@ def test_what_is_no_json_is_refused_wherever_it_stands(marketplace: str, value: 
     """Of a value that cannot be read, no field can be named."""
     sample = {"unread": 0, "resource": {"term": 0}}
     for place in hostile.paths(sample):
-        (said,) = _read(marketplace, hostile.filled(sample, place, hostile.NO_JSON[value]))
-        assert isinstance(said, Malformed)
-        assert said.field == "value"
+        (result,) = _read(marketplace, hostile.filled(sample, place, hostile.NO_JSON[value]))
+        assert isinstance(result, Malformed)
+        assert result.field == "value"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from marketplace_samples import (
     HAPPENED_AT,
-    TOLD_AT,
+    SENT_AT,
     Json,
     Row,
     aws_event,
@@ -190,7 +190,7 @@ NO_LONGER_ENTITLED = Ended(PlanEndReason.COMMIT_EXPIRED, Initiator.SYSTEM, termi
             {"Entitlements": [{"ExpirationDate": HOUR_BEFORE}, {"ExpirationDate": HOUR_AFTER}]},
             (14, Activated(), None),
         ),
-        ({"Entitlements": [{"ExpirationDate": TOLD_AT}]}, (14, NO_LONGER_ENTITLED, None)),
+        ({"Entitlements": [{"ExpirationDate": SENT_AT}]}, (14, NO_LONGER_ENTITLED, None)),
         ({"Entitlements": [{"ExpirationDate": HOUR_BEFORE}]}, (14, NO_LONGER_ENTITLED, None)),
         ({"Entitlements": [{"ExpirationDate": 1793525400}]}, (14, NO_LONGER_ENTITLED, None)),
         ({"Entitlements": []}, (14, NO_LONGER_ENTITLED, None)),
@@ -258,7 +258,7 @@ def test_entitlements_of_two_accounts_name_neither() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "licence"),
+    ("licence_data", "licence"),
     [
         ({"arn": "arn:aws:license-manager::294406891311:license:l-0a1b"}, "l-0a1b"),
         ({"arn": "arn:aws:license-manager::1:license/l-0a1b"}, "l-0a1b"),
@@ -273,7 +273,9 @@ def test_entitlements_of_two_accounts_name_neither() -> None:
 )
 @pytest.mark.parametrize("kind", ["License Updated", "License Deprovisioned"])
 def test_a_licence_is_identified_by_its_last_token(
-    kind: str, told: Json | None, licence: str | None
+    kind: str, licence_data: Json | None, licence: str | None
 ) -> None:
     """The Manufacturer's copy has its arn, the Proposer's its id."""
-    assert notified("aws", aws_event(kind, detail={"license": told})).note.licence == licence
+    assert (
+        notified("aws", aws_event(kind, detail={"license": licence_data})).note.licence == licence
+    )

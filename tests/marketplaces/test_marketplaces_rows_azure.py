@@ -144,19 +144,19 @@ def test_an_unsubscribe_contains_the_term_that_decides_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "auto_renews"),
+    ("value", "auto_renews"),
     [(True, True), (False, False), ("True", True), ("false", False), ("", None), (None, None)],
 )
-def test_auto_renewal_may_be_a_text(told: object, auto_renews: bool | None) -> None:
+def test_auto_renewal_may_be_a_text(value: object, auto_renews: bool | None) -> None:
     """The text `false` must not be taken for a truth."""
-    body = azure_body(subscription={"autoRenew": told})
+    body = azure_body(subscription={"autoRenew": value})
     assert notified("azure", body).note.auto_renews is auto_renews
 
 
-@pytest.mark.parametrize("told", ["no", 0, 1, [], {}])
-def test_auto_renewal_of_the_wrong_type_is_refused(told: object) -> None:
+@pytest.mark.parametrize("value", ["no", 0, 1, [], {}])
+def test_auto_renewal_of_the_wrong_type_is_refused(value: object) -> None:
     """It decides a reason, so it is not guessed."""
-    refused = refusal("azure", azure_body(subscription={"autoRenew": told}))
+    refused = refusal("azure", azure_body(subscription={"autoRenew": value}))
     assert refused.field == "subscription.autoRenew"
 
 

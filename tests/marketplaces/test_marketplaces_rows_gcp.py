@@ -64,7 +64,7 @@ def test_a_google_message_is_translated_as_its_row_defines(event_type: str, expe
 
 
 @pytest.mark.parametrize(
-    ("told", "change"),
+    ("reason_text", "change"),
     [
         ("user-cancelled", BY_CUSTOMER),
         ("user-aborted", BY_CUSTOMER),
@@ -78,10 +78,10 @@ def test_a_google_message_is_translated_as_its_row_defines(event_type: str, expe
     ],
 )
 def test_the_resource_contains_why_an_entitlement_was_cancelled(
-    told: str | None, change: Change
+    reason_text: str | None, change: Change
 ) -> None:
     """Google calls the reasons "subject to change": a new one is unknown, not an error."""
-    value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": told})
+    value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": reason_text})
     assert row("gcp", value) == (4, change, None)
 
 
@@ -154,10 +154,10 @@ def test_the_resource_of_a_real_entitlement_names_the_account() -> None:
     assert note.plan_type == PAYG
 
 
-@pytest.mark.parametrize("told", [7, True, [], {"code": "expired"}])
-def test_a_reason_that_is_no_text_is_unknown(told: object) -> None:
+@pytest.mark.parametrize("reason_text", [7, True, [], {"code": "expired"}])
+def test_a_reason_that_is_no_text_is_unknown(reason_text: object) -> None:
     """It is "subject to change" by Google; the cancellation itself must not be lost for it."""
-    value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": told})
+    value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": reason_text})
     assert row("gcp", value) == row("gcp", gcp_message("ENTITLEMENT_CANCELLED"))
 
 

@@ -250,7 +250,7 @@ def test_the_captured_agreement_is_in_the_order_of_its_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected_time"),
     [
         ("gcp/test_doit_active", datetime(2022, 7, 18, 9, 42, 51, 275760, tzinfo=UTC)),
         ("gcp/real_2026_offer_accepted", datetime(2026, 1, 21, 0, 6, 19, 754732, tzinfo=UTC)),
@@ -263,6 +263,6 @@ def test_the_captured_agreement_is_in_the_order_of_its_times() -> None:
         ("aws/real_2026_eb_created_proposer", datetime(2026, 8, 20, 14, 23, 22, tzinfo=UTC)),
     ],
 )
-def test_the_times_of_real_life_are_read(name: str, told: datetime) -> None:
+def test_the_times_of_real_life_are_read(name: str, expected_time: datetime) -> None:
     """Blanks within, no zone, seven fraction digits, `+00:00`: all were seen."""
-    assert notified(*_sample(name)).occurred_at == told
+    assert notified(*_sample(name)).occurred_at == expected_time

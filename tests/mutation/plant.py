@@ -160,10 +160,10 @@ def find(tests: Sequence[str], fault: Fault) -> Found:
     """Look for one fault, and tell how it went."""
     began = time.monotonic()
     found = Found(fault, plant_and_test(fault, fault.tests or tests), time.monotonic() - began)
-    told = found.by or "SURVIVED"
+    outcome = found.by or "SURVIVED"
     if fault.harmless_because is not None:
-        told = f"{told} (does not matter: {fault.harmless_because})"
-    print(f"{fault.file:30} {fault.name:65} {found.seconds:4.0f} s  {told}", flush=True)
+        outcome = f"{outcome} (does not matter: {fault.harmless_because})"
+    print(f"{fault.file:30} {fault.name:65} {found.seconds:4.0f} s  {outcome}", flush=True)
     return found
 
 

@@ -28,8 +28,8 @@ def records(*lines: Line) -> list[Record]:
 
 def facts(worker: Worker, *lines: Line) -> list[Fact]:
     """Lines of a scenario, as facts."""
-    said = read(records(*lines), worker).parts
-    return [each.content for each in said if not isinstance(each.content, Malformed)]
+    read_parts = read(records(*lines), worker).parts
+    return [each.content for each in read_parts if not isinstance(each.content, Malformed)]
 
 
 async def ingest_lines(worker: Worker, clock: MovableClock, *lines: Line) -> None:
@@ -125,7 +125,7 @@ async def states(worker: Worker) -> dict[str, str]:
     return {row["organization_id"]: row["state"] for row in rows}
 
 
-async def said(worker: Worker, subject: str) -> list[Line]:
+async def events_of(worker: Worker, subject: str) -> list[Line]:
     """The events in the outbox about an organization or the worker itself, in order."""
     rows = await worker.pool.fetch(
         "SELECT value FROM outbox WHERE topic = $1 AND key = $2 ORDER BY id",
@@ -139,5 +139,5 @@ async def kinds(worker: Worker, subject: str) -> list[str]:
     """The names of these events."""
     return [
         each["type"].removeprefix("io.marketplace-worker.").removesuffix(".v1")
-        for each in await said(worker, subject)
+        for each in await events_of(worker, subject)
     ]

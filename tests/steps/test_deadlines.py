@@ -19,7 +19,7 @@ from marketplace_worker.store import organizations, policies
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook
 from steps import story_beginnings
-from steps.story_beginnings import ingest_lines, kinds, login, records, said, states, use, wait
+from steps.story_beginnings import events_of, ingest_lines, kinds, login, records, states, use, wait
 
 
 async def canceled(worker: Worker, clock: MovableClock, *names: str) -> None:
@@ -170,7 +170,7 @@ async def test_a_silent_feed_is_reported_once_a_day_and_nobody_is_deactivated(
         await wait(worker, clock, until=31)
 
     assert set((await states(worker)).values()) == {"active"}
-    silent = await said(worker, "worker")
+    silent = await events_of(worker, "worker")
     assert [each["data"]["feed"] for each in silent] == ["logins", "api_requests"] * 2
     assert [each["data"]["last_heard_at"] is None for each in silent] == [False, True] * 2
     warned = [line for line in lines if line["event"] == "activity_feed_silent"]

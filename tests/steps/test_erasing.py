@@ -33,11 +33,11 @@ from steps.story_beginnings import (
     canceled,
     day_of,
     ended,
+    events_of,
     ingest_lines,
     kinds,
     linked,
     login,
-    said,
     states,
     support,
     use,
@@ -107,7 +107,7 @@ async def test_nothing_personal_is_left_of_who_was_erased(
 ) -> None:
     """Neither in documents, nor in the journal, the history or any other table."""
     await closed(worker, clock)
-    (locked,) = [each for each in await said(worker, "acme") if "email.locked" in each["type"]]
+    (locked,) = [each for each in await events_of(worker, "acme") if "email.locked" in each["type"]]
     email = locked["data"]["email_hash"]
     before = await everything_of(worker, "acme")
     assert email in before
@@ -158,17 +158,19 @@ async def test_an_erasure_is_published_and_recorded_with_who_and_why(
     await erase(erased(), worker)
 
     assert (await kinds(worker, "acme"))[-2:] == ["email.unlocked", "organization.erased"]
-    (said_last,) = (await said(worker, "acme"))[-1:]
-    assert said_last["data"] == {"organization_id": "acme"}
-    assert said_last["time"] == "2026-04-11T00:00:00Z"
+    (last_event,) = (await events_of(worker, "acme"))[-1:]
+    assert last_event["data"] == {"organization_id": "acme"}
+    assert last_event["time"] == "2026-04-11T00:00:00Z"
     newest = await worker.pool.fetchval(
         "SELECT value FROM outbox WHERE topic = $1 AND key = 'acme' ORDER BY id DESC LIMIT 1",
         worker.topics.state,
     )
     assert newest is None
-    told = await history(inspector, ACME)
-    assert [each.actor for each in told if each.what == "organization.erased"] == ["operator Olga"]
-    assert {each.what for each in told} >= {"organization.created", "organization.erased"}
+    entries = await history(inspector, ACME)
+    assert [each.actor for each in entries if each.what == "organization.erased"] == [
+        "operator Olga"
+    ]
+    assert {each.what for each in entries} >= {"organization.created", "organization.erased"}
     (found,) = [await report(inspector, ACME)]
     assert found.organization.erased_at == clock.now
     assert not found.organization.recoverable
@@ -188,9 +190,9 @@ async def test_who_is_erased_cannot_come_back_and_its_email_is_free(
     )
 
     assert await states(worker) == {"acme": "deactivated", "another": "active"}
-    answer = (await said(worker, "acme"))[-1]
+    answer = (await events_of(worker, "acme"))[-1]
     assert answer["data"]["code"] == "unknown_organization"
-    assert "email.lock_violated" not in json.dumps(await said(worker, "acme"))
+    assert "email.lock_violated" not in json.dumps(await events_of(worker, "acme"))
 
 
 async def test_only_who_is_closed_can_be_erased(
@@ -232,8 +234,10 @@ async def test_an_erasure_may_be_repeated(
     for table in ("activity", "dead_letters"):
         assert await worker.pool.fetchval(f"SELECT count(*) FROM {table}") == (table == "activity")
     assert await differences(inspector) == []
-    told = [each for each in await history(inspector, ACME) if each.what == "organization.erased"]
-    assert [each.actor for each in told if each.line is LineKind.FACT] == ["operator Olga"] * 2
+    entries = [
+        each for each in await history(inspector, ACME) if each.what == "organization.erased"
+    ]
+    assert [each.actor for each in entries if each.line is LineKind.FACT] == ["operator Olga"] * 2
 
 
 async def test_of_late_messages_about_who_was_erased_only_identity_and_outcome_are_kept(

@@ -25,10 +25,10 @@ from marketplace_worker.store.database import transaction
 from marketplace_worker.store.policies import PolicyBook
 from steps.story_beginnings import (
     canceled,
+    events_of,
     ingest_lines,
     kinds,
     records,
-    said,
     states,
     support,
     wait,
@@ -134,7 +134,7 @@ async def test_a_release_altogether_begins_to_count_anew(due: Worker) -> None:
 
     assert await suspended(due) == 2 * LIMIT
     assert await kinds(due, "worker") == ["guard.tripped", "guard.released", "guard.tripped"]
-    assert [int(each["sequence"]) for each in await said(due, "worker")] == [1, 2, 3]
+    assert [int(each["sequence"]) for each in await events_of(due, "worker")] == [1, 2, 3]
 
 
 async def test_the_kill_switch_stops_every_worker_at_once(due: Worker) -> None:
@@ -259,7 +259,7 @@ async def test_workers_share_the_limit_of_requests_and_never_go_past_it(asked: W
 
     assert await deactivated(asked) == 3
     assert await kinds(asked, "worker") == ["guard.tripped"]
-    (trip,) = await said(asked, "worker")
+    (trip,) = await events_of(asked, "worker")
     refused = await asked.pool.fetchval("SELECT count(*) FROM journal WHERE outcome = 'refused'")
     assert (trip["data"]["guard"], trip["data"]["which"]) == ("requests", "per_person")
     assert "Jo Doe" not in str(trip)

@@ -60,7 +60,7 @@ async def dead_letters(worker: Worker) -> list[int]:
     return [row["offset"] for row in rows]
 
 
-async def taken(worker: Worker) -> int:
+async def ingested(worker: Worker) -> int:
     """The number of facts in the journal."""
     return int(await worker.pool.fetchval("SELECT count(*) FROM journal"))
 
@@ -75,11 +75,18 @@ async def test_a_flood_stops_its_topic_and_no_other(worker: Worker, clock: Movab
 
     assert stopped == {FLOODED}
     assert await dead_letters(worker) == list(range(10))
-    assert await taken(worker) == 1
-    (said,) = [line for line in lines if line["log_level"] == "error"]
-    assert said["event"] == "intake_stopped"
-    assert (said["topic"], said["refused"], said["records"]) == (FLOODED, 12, 12)
-    assert (said["reason"], said["field"]) == ("is not JSON (at character 0)", "value")
+    assert await ingested(worker) == 1
+    (logged_line,) = [line for line in lines if line["log_level"] == "error"]
+    assert logged_line["event"] == "intake_stopped"
+    assert (logged_line["topic"], logged_line["refused"], logged_line["records"]) == (
+        FLOODED,
+        12,
+        12,
+    )
+    assert (logged_line["reason"], logged_line["field"]) == (
+        "is not JSON (at character 0)",
+        "value",
+    )
     assert metrics.INTAKE_STOPPED.labels(FLOODED)._value.get() == 1
 
 
@@ -95,7 +102,7 @@ async def test_a_stop_holds_for_all_workers_and_over_restarts(
         batch = [*good(20, 1), *junk(21, 1, OTHER), *junk(22, 1)]
         assert await ingest(batch, other) == {FLOODED}
     assert await dead_letters(worker) == [*range(10), 21]
-    assert await taken(worker) == 0
+    assert await ingested(worker) == 0
 
 
 async def test_after_a_resume_the_rest_is_ingested_once_and_the_count_restarts(
@@ -130,7 +137,7 @@ async def test_what_is_below_either_limit_never_stops(worker: Worker, clock: Mov
     for first in range(0, 300, 10):
         batch = [*good(first, 5), *junk(first + 5, 5)]
         assert await ingest(batch, worker) == set(), "half of them"
-    assert (len(await dead_letters(worker)), await taken(worker)) == (10 + 150, 150)
+    assert (len(await dead_letters(worker)), await ingested(worker)) == (10 + 150, 150)
 
 
 async def test_refusals_that_are_delivered_again_do_not_count_again(
@@ -158,9 +165,9 @@ async def test_records_that_we_fail_on_ourselves_count_as_refused(
         assert await ingest(batch, worker) == {"nobody's topic"}
 
     assert await dead_letters(worker) == list(range(10))
-    assert await taken(worker) == 2
-    (said,) = [line for line in lines if line["event"] == "intake_stopped"]
-    assert said["reason"] == "marketplace-worker failed on it: KeyError"
+    assert await ingested(worker) == 2
+    (logged_line,) = [line for line in lines if line["event"] == "intake_stopped"]
+    assert logged_line["reason"] == "marketplace-worker failed on it: KeyError"
     assert await _parked_once_more(strangers, worker) == list(range(10))
 
 
@@ -181,7 +188,7 @@ async def test_a_header_whose_name_is_not_utf_8_is_refused_and_can_be_sent_on(
 
     assert await ingest([before, odd, after], worker) == set()
 
-    assert await taken(worker) == 2
+    assert await ingested(worker) == 2
     row = await worker.pool.fetchrow('SELECT "offset", field, reason, headers FROM dead_letters')
     assert row is not None
     assert tuple(row)[:3] == (7, "headers[1]", "the header's name is not UTF-8")

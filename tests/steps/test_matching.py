@@ -39,7 +39,7 @@ from store.locks import waits
 
 MANY = [f"org-{number}" for number in range(24)]
 
-TOLD_AGAIN = linked(1.5, "acme", "first of acme", "the customer")
+LINKED_AGAIN = linked(1.5, "acme", "first of acme", "the customer")
 """The sign-up service tells who pays for what acme had."""
 BOUGHT = bought(2, "second", "the customer")
 """The same customer buys again, and nobody links it."""
@@ -96,8 +96,8 @@ async def test_a_sign_in_after_the_purchase_completes_a_match(
         "organization.reinstatement_pending",
         "organization.reinstated",
     ]
-    taken = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
-    assert await worker.pool.fetchval(taken) == 1
+    query = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
+    assert await worker.pool.fetchval(query) == 1
     held = "SELECT subscription_id FROM links WHERE organization_id = 'acme' ORDER BY 1"
     assert [row[0] for row in await worker.pool.fetch(held)] == ["first of acme", "second"]
 
@@ -131,8 +131,8 @@ async def test_activity_that_nobody_watches_is_only_counted(
         worker, clock, *with_two_plans("acme"), login(3, "acme"), login(3.5, "nobody")
     )
 
-    taken = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
-    assert await worker.pool.fetchval(taken) == 0
+    query = "SELECT count(*) FROM journal WHERE kind = 'identity.user.logged_in'"
+    assert await worker.pool.fetchval(query) == 0
     assert await worker.pool.fetchval("SELECT sum(logins) FROM activity") == 2
 
 
@@ -150,16 +150,16 @@ async def test_a_sign_in_that_was_sent_twice_is_one_fact(
     await ingest([sign_in], worker)
     await ingest([structs.replace(sign_in, offset=sign_in.offset + 1)], worker)
 
-    taken = "SELECT outcome FROM journal WHERE kind = 'identity.user.logged_in'"
-    assert [row["outcome"] for row in await worker.pool.fetch(taken)] == ["no_change"]
+    query = "SELECT outcome FROM journal WHERE kind = 'identity.user.logged_in'"
+    assert [row["outcome"] for row in await worker.pool.fetch(query)] == ["no_change"]
     assert await worker.pool.fetchval("SELECT logins FROM activity") == 2
 
 
 @pytest.mark.parametrize(
     ("mine", "others"),
     [
-        pytest.param(TOLD_AGAIN, BOUGHT, id="the account first"),
-        pytest.param(BOUGHT, TOLD_AGAIN, id="the purchase first"),
+        pytest.param(LINKED_AGAIN, BOUGHT, id="the account first"),
+        pytest.param(BOUGHT, LINKED_AGAIN, id="the purchase first"),
     ],
 )
 async def test_two_concurrent_halves_of_a_match_make_it(
@@ -318,8 +318,10 @@ async def test_a_login_from_before_the_cancellation_arrived_is_checked_then(
 
     assert (await states(worker))["acme"] == "active"
     assert await differences(inspector) == []
-    told = "SELECT readings FROM journal WHERE position IS NOT NULL ORDER BY id DESC LIMIT 1"
-    readings = readings_from_json(await worker.pool.fetchval(told))
+    readings_query = (
+        "SELECT readings FROM journal WHERE position IS NOT NULL ORDER BY id DESC LIMIT 1"
+    )
+    readings = readings_from_json(await worker.pool.fetchval(readings_query))
     assert readings.seen[OrganizationId("acme")] == LastSeen(at(19), None, (at(4),))
 
 

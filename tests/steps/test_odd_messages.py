@@ -45,10 +45,10 @@ async def test_a_type_that_is_not_ours_is_logged_with_source_and_topic(
     """Nobody would look for it otherwise: it is journalled, and no dead letter."""
     clock.now = at(3)
     line = event(1, "organization.not_ours_yet", "acme", {"email": SECRET})
-    (said,) = await logged("type_unrecognized", [records(line), records(line)], worker)
-    assert said["log_level"] == "warning"
-    assert said["type"] == "io.marketplace-worker.organization.not_ours_yet.v1"
-    assert (said["source"], said["topic"]) == ("/tests", "organizations.changes")
+    (logged_line,) = await logged("type_unrecognized", [records(line), records(line)], worker)
+    assert logged_line["log_level"] == "warning"
+    assert logged_line["type"] == "io.marketplace-worker.organization.not_ours_yet.v1"
+    assert (logged_line["source"], logged_line["topic"]) == ("/tests", "organizations.changes")
 
 
 async def test_what_a_marketplace_sends_about_no_subscription_needs_nobody(
@@ -59,8 +59,8 @@ async def test_what_a_marketplace_sends_about_no_subscription_needs_nobody(
     push = {"eventType": "LandingPage", "payloadFromLandingpage": {"name": SECRET}}
     value = json.dumps(push).encode()
     given = Record(Topics().azure_notifications, 0, 0, at(1), None, value)
-    (said,) = await logged("type_unrecognized", [[given]], worker)
-    assert (said["log_level"], said["type"]) == ("info", "LandingPage")
+    (logged_line,) = await logged("type_unrecognized", [[given]], worker)
+    assert (logged_line["log_level"], logged_line["type"]) == ("info", "LandingPage")
     assert await worker.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
 
 
@@ -106,10 +106,10 @@ async def test_a_known_identity_with_other_content_is_logged(
     clock.now = at(3)
     first, second = records(*CONTRADICTIONS[name])
     batches = [[first, second]] if at_once else [[first], [second]]
-    (said,) = await logged(CONTRADICTED, batches, worker)
-    assert said["log_level"] == "warning"
-    assert said["position"] == second.position
-    assert said["id"] == (first.value and json.loads(first.value)["id"])
+    (logged_line,) = await logged(CONTRADICTED, batches, worker)
+    assert logged_line["log_level"] == "warning"
+    assert logged_line["position"] == second.position
+    assert logged_line["id"] == (first.value and json.loads(first.value)["id"])
     assert await worker.pool.fetchval("SELECT count(*) FROM journal") == 1
 
 
@@ -212,5 +212,5 @@ async def test_the_event_loop_goes_on_while_a_large_value_is_read(
     batch = await parse_batch([large], worker)
     turning.cancel()
 
-    assert [type(said.content) for said in batch.parts] == [Created]
+    assert [type(part.content) for part in batch.parts] == [Created]
     assert (count > 0) is turns

@@ -34,7 +34,7 @@ async def hurried(worker: Worker, postgres_dsn: str) -> AsyncIterator[Worker]:
         yield replace(worker, pool=pool)
 
 
-async def _taken(worker: Worker, pace: BatchSizer) -> int:
+async def _ingested(worker: Worker, pace: BatchSizer) -> int:
     """Take the batch as often as it comes again; how often it took too long."""
     slow = 0
     for _ in range(20):
@@ -55,7 +55,7 @@ async def test_a_record_on_which_postgres_is_too_slow_is_parked_and_its_neighbou
     await owner.execute(SLOW_WHERE % "NEW.message_id LIKE '%org-17-%'")
     pace = BatchSizer()
     with capture_logs() as logs:
-        slow = await _taken(hurried, pace)
+        slow = await _ingested(hurried, pace)
     assert slow <= 3 * TIMES
     assert set(await states(hurried)) == set(BATCH) - {"org-17"}
     letters = await hurried.pool.fetch("SELECT reason, value FROM dead_letters")
@@ -72,7 +72,7 @@ async def test_where_only_the_whole_batch_takes_too_long_its_parts_are_ingested(
     clock.now = at(1)
     a_bit = SLOW_WHERE.replace("pg_sleep(60)", "pg_sleep(0.03)")
     await owner.execute(a_bit % "true")
-    assert await _taken(hurried, BatchSizer()) >= TIMES
+    assert await _ingested(hurried, BatchSizer()) >= TIMES
     assert set(await states(hurried)) == set(BATCH)
     assert await hurried.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
 

@@ -20,9 +20,9 @@ from marketplace_worker.store.database import transaction
 from steps.story_beginnings import (
     canceled,
     day_of,
+    events_of,
     ingest_lines,
     kinds,
-    said,
     states,
     support,
     wait,
@@ -109,7 +109,9 @@ async def test_what_was_decided_meanwhile_counts_from_when_it_really_was(
     assert await states(worker) == {
         "acme": "deactivated", "lives": "active", "held": "deactivated",
     }  # fmt: skip
-    steps = [each for each in await said(worker, "held") if each["type"].endswith("suspended.v1")]
+    steps = [
+        each for each in await events_of(worker, "held") if each["type"].endswith("suspended.v1")
+    ]
     assert [each["time"] < "2026-03" for each in steps] == [True]
     assert await differences(inspector) == []
 
@@ -123,7 +125,7 @@ async def test_it_may_be_typed_again_and_the_sequence_goes_on(
     before = await worker.pool.fetchval("SELECT count(*) FROM outbox")
     assert await correct(worker, WRONG, CorrectionOrder("o-2", "Olga", "again")) == 0
     assert await worker.pool.fetchval("SELECT count(*) FROM outbox") == before
-    events = await said(worker, "acme")
+    events = await events_of(worker, "acme")
     assert all(int(a["sequence"]) + 1 == int(b["sequence"]) for a, b in pairwise(events))
 
 

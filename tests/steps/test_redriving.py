@@ -34,7 +34,7 @@ from marketplace_worker.steps.redriving import LETTERS_MAX, Redrive, RedriveResu
 from marketplace_worker.store import dead_letters, outbox
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.dead_letters import LetterStatus, OperatorAction
-from steps.story_beginnings import bought, ended, linked, login, records, said, states, use
+from steps.story_beginnings import bought, ended, events_of, linked, login, records, states, use
 
 TOPICS = Topics()
 OLGA = OperatorAction("Olga", "mended in 0.3")
@@ -103,8 +103,8 @@ async def test_what_can_be_read_now_counts_as_if_it_had_been_read_at_once(
     """In place: under its own identity, so that Kafka may deliver it once more."""
     clock.now = at(3)
     news = records(bought(1, "agmt-1", "7"), ended(2, "agmt-1", "7"))
-    told = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
-    await ingest([*told, *news], misreading(worker, TOPICS.aws_notifications))
+    earlier = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
+    await ingest([*earlier, *news], misreading(worker, TOPICS.aws_notifications))
     assert await states(worker) == {"a": "active"}
     clock.now = at(4)
 
@@ -122,11 +122,11 @@ async def test_what_can_be_read_now_counts_as_if_it_had_been_read_at_once(
     positions = [row["position"] for row in await worker.pool.fetch(journal)]
     assert positions[-2:] == [each.position for each in news]
 
-    spoken = await said(worker, "a")
+    spoken = await events_of(worker, "a")
     await ingest(news, worker)
     again = await redrive(worker, *(row["id"] for row in await rows(worker)))
     assert again.results == []
-    assert await said(worker, "a") == spoken
+    assert await events_of(worker, "a") == spoken
 
 
 async def test_a_redrive_reads_a_record_as_received_when_it_was_refused(
@@ -194,16 +194,16 @@ async def test_of_a_value_with_several_parts_each_counts_once(
     them are taken now, and the part that cannot be read waits on.
     """
     clock.now = at(3)
-    told = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
+    earlier = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
     parts = [bought(1, "agmt-1", "7"), {"value": {"hello": "world"}}, ended(2, "agmt-1", "7")]
     bodies = [{"body": json.dumps(each["value"])} for each in parts]
     value = json.dumps({"Records": bodies}).encode()
     several = Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)
     other = structs.replace(several, offset=8)
-    await ingest(told, worker)
+    await ingest(earlier, worker)
     await ingest([several], worker)
     await ingest([other], misreading(worker, TOPICS.aws_notifications))
-    spoken = await said(worker, "a")
+    spoken = await events_of(worker, "a")
 
     done = await redrive(worker)
 
@@ -214,7 +214,7 @@ async def test_of_a_value_with_several_parts_each_counts_once(
         (4, RedriveResult.REDRIVEN),
     ]
     assert (done.duplicates, dict(done.applied)) == (4, {})
-    assert await said(worker, "a") == spoken
+    assert await events_of(worker, "a") == spoken
     assert [(row["offset"], row["part"], row["status"]) for row in await rows(worker)] == [
         (7, 1, "waiting"),
         (8, 0, "redriven"),
@@ -228,8 +228,8 @@ async def test_a_record_with_two_dead_letters_is_ingested_once(
 ) -> None:
     """Each of the parts that were refused has a dead letter, and the record is the same."""
     clock.now = at(3)
-    taken = {"body": json.dumps(bought(1, "agmt-1", "7")["value"])}
-    bodies = [{"body": "{}"}, taken, {"body": "{}"}]
+    edited = {"body": json.dumps(bought(1, "agmt-1", "7")["value"])}
+    bodies = [{"body": "{}"}, edited, {"body": "{}"}]
     value = json.dumps({"Records": bodies}).encode()
     await ingest([Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)], worker)
 
@@ -315,14 +315,14 @@ async def test_a_login_that_was_refused_completes_what_waits_for_it(
 ) -> None:
     """Redriven activity is decided on as any other."""
     clock.now = at(4)
-    told = records(
+    earlier = records(
         created(0, "a"),
         linked(0.5, "a", "agmt-1", "7"),
         bought(0.6, "agmt-1", "7"),
         ended(1, "agmt-1", "7"),
         bought(2, "agmt-2", "7"),
     )
-    await ingest(told, worker)
+    await ingest(earlier, worker)
     await ingest(records(login(3, "a")), misreading(worker, TOPICS.logins))
     assert await states(worker) == {"a": "canceled"}
 

@@ -36,11 +36,11 @@ async def test_only_what_was_acknowledged_is_forgotten(worker: Worker) -> None:
     """A message that Kafka did not acknowledge is sent again, after a pause of the loop."""
     await promise(worker, *(message("a", number) for number in range(4)))
 
-    async def takes_two(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+    async def accepts_two(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
         return [None, None, TimeoutError(), TimeoutError()][: len(messages)]
 
     with pytest.raises(Unavailable, match="did not acknowledge 2 messages"):
-        await relay(worker.pool, takes_two, "t", Floors(), limit=100, publish_max_s=5)
+        await relay(worker.pool, accepts_two, "t", Floors(), limit=100, publish_max_s=5)
 
     left = await worker.pool.fetch("SELECT value FROM outbox ORDER BY id")
     assert [row["value"] for row in left] == [b"a2", b"a3"]
@@ -52,14 +52,14 @@ async def test_several_relays_send_each_message_once_and_each_key_in_order(worke
     await promise(worker, *messages)
     sent: list[Outgoing] = []
 
-    async def takes_all(batch: Sequence[Outgoing]) -> Sequence[Exception | None]:
+    async def accepts_all(batch: Sequence[Outgoing]) -> Sequence[Exception | None]:
         await asyncio.sleep(0)
         sent.extend(batch)
         return [None for _ in batch]
 
     async def until_empty() -> None:
         while await worker.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-            await relay(worker.pool, takes_all, "t", Floors(), limit=7, publish_max_s=5)
+            await relay(worker.pool, accepts_all, "t", Floors(), limit=7, publish_max_s=5)
 
     await asyncio.gather(*(until_empty() for _ in range(3)))
 
@@ -89,13 +89,16 @@ async def test_the_first_promise_of_a_new_database_is_sent_however_long_it_was_w
     floors = Floors(look_every_s=0)
     for _ in range(3):
         assert (
-            await relay(worker.pool, partial(takes, []), "t", floors, limit=9, publish_max_s=5) == 0
+            await relay(worker.pool, partial(accepts, []), "t", floors, limit=9, publish_max_s=5)
+            == 0
         )
     await promise(worker, message("a", 0))
-    assert await relay(worker.pool, partial(takes, []), "t", floors, limit=9, publish_max_s=5) == 1
+    assert (
+        await relay(worker.pool, partial(accepts, []), "t", floors, limit=9, publish_max_s=5) == 1
+    )
 
 
-async def takes(
+async def accepts(
     batches: list[set[int]], messages: Sequence[Outgoing]
 ) -> Sequence[Exception | None]:
     """A Kafka that acknowledges everything, and records the shards of each batch."""
@@ -108,7 +111,7 @@ async def test_a_few_messages_are_sent_at_once_whichever_their_shards(worker: Wo
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
     count = await relay(
-        worker.pool, partial(takes, batches), "t", Floors(), limit=52, publish_max_s=5
+        worker.pool, partial(accepts, batches), "t", Floors(), limit=52, publish_max_s=5
     )
     assert count == 52
     assert batches == [set(range(outbox.SHARDS))]
@@ -118,7 +121,7 @@ async def test_of_many_messages_each_relay_leads_a_few_shards_at_a_time(worker: 
     """So that other relays share the work."""
     await promise(worker, *(message(key, 0) for key in ascii_letters))
     batches: list[set[int]] = []
-    await relay(worker.pool, partial(takes, batches), "t", Floors(), limit=51, publish_max_s=5)
+    await relay(worker.pool, partial(accepts, batches), "t", Floors(), limit=51, publish_max_s=5)
     assert [len(shards) for shards in batches] == [SHARDS_OF_MANY] * 4
     assert set().union(*batches) == set(range(outbox.SHARDS))
 
@@ -135,7 +138,7 @@ async def test_a_relay_that_is_frozen_amid_a_transaction_loses_its_shards(worker
         await relay(
             worker.pool, freezes, "t", Floors(), limit=10, publish_max_s=0.2 - FROZEN_AFTER_S
         )
-    sent = await relay(worker.pool, partial(takes, []), "t", Floors(), limit=10, publish_max_s=5)
+    sent = await relay(worker.pool, partial(accepts, []), "t", Floors(), limit=10, publish_max_s=5)
     assert sent == 1
     timeout = await worker.pool.fetchval("SHOW idle_in_transaction_session_timeout")
     assert timeout == "5min", "only the relay's transactions end so soon"
@@ -147,11 +150,11 @@ async def test_a_message_that_kafka_never_accepts_keeps_no_other_shard_waiting(
     """Its own shard waits, because order within an organization is promised."""
     await promise(worker, *(message(key, 0) for key in "abcdefgh"))
 
-    async def never_takes_a(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
+    async def never_accepts_a(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
         return [ValueError("too large") if each.key == b"a" else None for each in messages]
 
     with pytest.raises(Unavailable, match="too large"):
-        await relay(worker.pool, never_takes_a, "t", Floors(), limit=10, publish_max_s=5)
+        await relay(worker.pool, never_accepts_a, "t", Floors(), limit=10, publish_max_s=5)
 
     assert [row["key"] for row in await worker.pool.fetch("SELECT key FROM outbox")] == [b"a"]
 

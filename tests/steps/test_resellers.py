@@ -49,9 +49,9 @@ def of_one_account(count: int) -> list[Line]:
 
 async def ingest_at_once(worker: Worker, clock: MovableClock, lines: Sequence[Line]) -> None:
     """All in one batch, when the last of them is received."""
-    told = records(*sorted(lines, key=day_of))
-    clock.now = told[-1].recorded_at
-    await ingest(told, worker)
+    records_in_order = records(*sorted(lines, key=day_of))
+    clock.now = records_in_order[-1].recorded_at
+    await ingest(records_in_order, worker)
 
 
 def bought_again(last: int) -> list[Line]:
@@ -88,9 +88,9 @@ async def test_a_crowded_account_is_logged_once(worker: Worker, clock: MovableCl
         for line in of_one_account(HOLDERS_MAX + 3)[-6:]:
             await ingest_lines(worker, clock, line)
 
-    (said,) = [each for each in lines if each["event"] == "billing_account_crowded"]
-    assert said["log_level"] == "warning"
-    assert (said["marketplace"], said["billing_account"]) == ("aws", RESELLER)
+    (logged_line,) = [each for each in lines if each["event"] == "billing_account_crowded"]
+    assert logged_line["log_level"] == "warning"
+    assert (logged_line["marketplace"], logged_line["billing_account"]) == ("aws", RESELLER)
 
 
 async def test_a_proof_that_was_made_stays(

@@ -31,10 +31,10 @@ from marketplace_worker.store.published import Gap
 from steps.conftest import working_on
 from steps.story_beginnings import (
     canceled,
+    events_of,
     ingest_lines,
     kinds,
     linked,
-    said,
     states,
     support,
     wait,
@@ -186,8 +186,8 @@ async def test_a_number_that_was_published_is_never_used_again(
     """Else subscribers take what is new for what they know, and drop it; of the worker too."""
     restored, lost = both
     subjects = ("acme", "globex", "initech", "umbrella", "worker")
-    before = {each: (await said(lost, each))[-1]["sequence"] for each in subjects}
-    old = {each: len(await said(restored.worker, each)) for each in subjects}
+    before = {each: (await events_of(lost, each))[-1]["sequence"] for each in subjects}
+    old = {each: len(await events_of(restored.worker, each)) for each in subjects}
 
     await restored.recover()
     await restored.judge("umbrella", stands=True)
@@ -198,7 +198,7 @@ async def test_a_number_that_was_published_is_never_used_again(
     await ingest_lines(restored.worker, restored.clock, *lines)
 
     for each in ("globex", "initech", "umbrella", "worker"):
-        new = (await said(restored.worker, each))[old[each] :]
+        new = (await events_of(restored.worker, each))[old[each] :]
         assert new, each
         assert min(event["sequence"] for event in new) > before[each], each
     assert (await restored.organization("acme")).sequence == int(before["acme"])
@@ -246,7 +246,7 @@ async def test_who_was_published_as_deactivated_waits_for_a_person(restored: Res
 
     assert (await states(worker))["acme"] == State.CONTROL_PLANE_LOSS
     assert (await kinds(worker, "acme"))[-1] == "support_request.rejected"
-    assert (await said(worker, "acme"))[-1]["data"]["code"] == "not_reinstatable"
+    assert (await events_of(worker, "acme"))[-1]["data"]["code"] == "not_reinstatable"
 
 
 async def test_a_person_who_judges_that_it_was_closed_has_it_closed(restored: Restored) -> None:
@@ -343,7 +343,7 @@ async def test_a_worker_notices_by_itself_and_does_no_harm(restored: Restored) -
     await ingest_lines(worker, clock, support(LOST + 10, "deactivate_organization", "initech"))
 
     assert (await states(worker))["globex"] == State.CONTROL_PLANE_LOSS
-    assert (await said(worker, "initech"))[-1]["data"]["code"] == "guard_tripped"
+    assert (await events_of(worker, "initech"))[-1]["data"]["code"] == "guard_tripped"
     assert "organization.notice_given" in await kinds(worker, "globex")
     assert await restored.release() is Outcome.REFUSED
 
@@ -353,8 +353,8 @@ async def test_what_goes_on_once_it_was_noticed_has_numbers_of_its_own(
 ) -> None:
     """A reinstatement of that hour is not taken for what subscribers know."""
     restored, lost = both
-    before = {each: (await said(lost, each))[-1]["sequence"] for each in ("globex", "initech")}
-    old = {each: len(await said(restored.worker, each)) for each in before}
+    before = {each: (await events_of(lost, each))[-1]["sequence"] for each in ("globex", "initech")}
+    old = {each: len(await events_of(restored.worker, each)) for each in before}
     await restored.compare()
     await wait(restored.worker, restored.clock, LOST + 10)
     lines = (
@@ -364,7 +364,7 @@ async def test_what_goes_on_once_it_was_noticed_has_numbers_of_its_own(
     await ingest_lines(restored.worker, restored.clock, *lines)
 
     for each, newest in before.items():
-        new = (await said(restored.worker, each))[old[each] :]
+        new = (await events_of(restored.worker, each))[old[each] :]
         assert new
         assert min(event["sequence"] for event in new) > newest
     assert (await restored.organization("acme")).published_closed is not None

@@ -147,17 +147,17 @@ async def test_a_message_counts_once_for_as_long_as_its_row_stays(
     """The horizon of the inbox; beyond it the registers still know what they were told."""
     lines = [*canceled("acme"), support(2, "extend_grace", "acme", days=5)]
     await ingest_lines(worker, clock, *lines)
-    said = "SELECT count(*) FROM outbox WHERE topic = 'organizations.lifecycle'"
-    before = await worker.pool.fetchval(said)
+    query = "SELECT count(*) FROM outbox WHERE topic = 'organizations.lifecycle'"
+    before = await worker.pool.fetchval(query)
     again = records(*lines)
 
     await ingest(again, worker)
-    assert await worker.pool.fetchval(said) == before
+    assert await worker.pool.fetchval(query) == before
 
     await retained(worker, clock, LATER)
     clock.now = at(3)
     await ingest(again[:-1], worker)
-    assert await worker.pool.fetchval(said) == before
+    assert await worker.pool.fetchval(query) == before
     assert (await states(worker))["acme"] == "canceled"
 
 

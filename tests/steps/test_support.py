@@ -10,12 +10,12 @@ from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.steps.ingest import ingest
 from steps.story_beginnings import (
     canceled,
+    events_of,
     ingest_lines,
     kinds,
     linked,
     login,
     records,
-    said,
     states,
     support,
 )
@@ -48,7 +48,7 @@ async def test_a_request_for_nobody_is_refused_in_a_sequence_of_its_own(
         support(4, "place_hold", "acme", kind="legal"),
     )
 
-    answers = await said(worker, "acme")
+    answers = await events_of(worker, "acme")
     assert sequences(answers) == [1, 2, 3]
     assert [each["data"]["code"] for each in answers] == ["unknown_organization"] * 2 + [None]
 
@@ -64,7 +64,7 @@ async def test_unlocking_what_nobody_locked_is_answered_by_the_worker(
     ]
     await asyncio.gather(*(ingest(records(each), worker) for each in requests))
 
-    assert sequences(await said(worker, "worker")) == [1, 2, 3, 4, 5, 6]
+    assert sequences(await events_of(worker, "worker")) == [1, 2, 3, 4, 5, 6]
     assert await states(worker) == {f"nobody-{number}": "active" for number in range(6)}
 
 
@@ -87,8 +87,8 @@ async def test_an_email_is_locked_until_it_is_unlocked(worker: Worker, clock: Mo
         "email.unlocked",
         "support_request.completed",
     ]
-    told = await said(worker, "acme")
-    assert sequences(told) == list(range(1, len(told) + 1))
+    of_acme = await events_of(worker, "acme")
+    assert sequences(of_acme) == list(range(1, len(of_acme) + 1))
     assert await worker.pool.fetchval("SELECT count(locked_email) FROM organizations") == 0
 
 

@@ -18,10 +18,10 @@ from steps.story_beginnings import (
     Line,
     day_of,
     ended,
+    events_of,
     ingest_lines,
     linked,
     records,
-    said,
     support,
     wait,
 )
@@ -50,8 +50,8 @@ def story() -> list[Line]:
 
 def test_what_simulate_prints_has_the_traces() -> None:
     """As they would be published."""
-    told = events(story())
-    assert [(name, each.get("traceparent")) for name, each in told] == EXPECTED
+    published_events = events(story())
+    assert [(name, each.get("traceparent")) for name, each in published_events] == EXPECTED
 
 
 EXPECTED: list[tuple[str, str | None]] = [
@@ -85,7 +85,7 @@ async def test_the_worker_publishes_them_as_simulate_prints_them(
     for line in story():
         await wait(worker, clock, until=day_of(line) - 0.001)
         await ingest_lines(worker, clock, line)
-    published = await said(worker, "acme")
+    published = await events_of(worker, "acme")
     assert published == [each for _, each in events(story())]
 
     rows = await worker.pool.fetch(
@@ -113,7 +113,7 @@ async def test_of_one_batch_each_event_has_the_trace_of_its_own_message(
     batch = records(*lines)
     clock.now = batch[-1].recorded_at
     await ingest(batch, worker)
-    assert [each.get("traceparent") for each in await said(worker, "acme")] == [
+    assert [each.get("traceparent") for each in await events_of(worker, "acme")] == [
         PARENTS[2],
         PARENTS[2],
         None,

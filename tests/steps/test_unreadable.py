@@ -29,11 +29,11 @@ from marketplace_worker.store import dead_letters, possible_use
 from marketplace_worker.store.database import transaction
 from marketplace_worker.store.dead_letters import DiscardMeaning, OperatorAction
 from steps.story_beginnings import (
+    events_of,
     ingest_lines,
     login,
     move_to_day,
     records,
-    said,
     states,
     support,
     use,
@@ -246,8 +246,8 @@ async def test_it_postpones_until_it_is_redriven_or_declared_no_use(
         await wait(worker, clock, until=day + 0.5)
 
     assert (await states(worker))["acme"] == "active"
-    told = [each for each in await said(worker, "worker") if "unreadable" in each["type"]]
-    assert [each["data"] for each in told] == [
+    reports = [each for each in await events_of(worker, "worker") if "unreadable" in each["type"]]
+    assert [each["data"] for each in reports] == [
         {"feed": "logins", "day": f"{at(day):%Y-%m-%d}", "organization_id": "acme"}
         for day in (30, 31)
     ]

@@ -126,10 +126,10 @@ async def test_nobody_is_harmed_sooner_for_it_than_dwell_and_notices_allow(
            FROM decisions, jsonb_array_elements(events) AS said
            WHERE organization_id = 'unheard-end' ORDER BY id"""
     )
-    told = [(row["kind"], (row["decided_at"] - ENDED_AT) / timedelta(days=1)) for row in rows]
+    decisions = [(row["kind"], (row["decided_at"] - ENDED_AT) / timedelta(days=1)) for row in rows]
     steps = ("canceled", "control_plane_lost", "notice_given", "suspended", "deactivated")
     wanted = {f"organization.{each}" for each in steps}
-    assert [(kind, round(day, 2)) for kind, day in told if kind in wanted] == [
+    assert [(kind, round(day, 2)) for kind, day in decisions if kind in wanted] == [
         ("organization.canceled", 0),
         ("organization.control_plane_lost", 0.04),
         ("organization.notice_given", 0.04),
@@ -164,7 +164,7 @@ async def test_a_notification_that_is_delivered_again_changes_nothing(
     await wait(worker, clock, until=52)
     was = await states(worker)
     courses = [without_usage(each) for each in await registers(worker)]
-    told = [
+    facts_at = [
         azure(4, "Suspend", guid(3)),
         azure(7, "Reinstate", guid(3)),
         azure(0.2, "Subscribe", guid(20).upper()),
@@ -177,10 +177,10 @@ async def test_a_notification_that_is_delivered_again_changes_nothing(
         azure(47, "Reinstate", guid(25)),
     ]
 
-    await ingest(records(*sorted(told, key=day_of)), worker)
+    await ingest(records(*sorted(facts_at, key=day_of)), worker)
 
-    taken = "SELECT count(*) FROM journal WHERE marketplace = 'azure' AND decided_at >= $1"
-    assert await worker.pool.fetchval(taken, ENDED_AT) == len(told), "each was taken once more"
+    query = "SELECT count(*) FROM journal WHERE marketplace = 'azure' AND decided_at >= $1"
+    assert await worker.pool.fetchval(query, ENDED_AT) == len(facts_at), "each was taken once more"
     assert await states(worker) == was
     assert [without_usage(each) for each in await registers(worker)] == courses
     reports = "SELECT count(*) FROM decisions WHERE events @> $1::jsonb AND decided_at >= $2"
@@ -208,10 +208,10 @@ async def test_history_lists_facts_under_either_spelling(
     worker: Worker, inspector: Inspector
 ) -> None:
     """`org history` asks for the subscription, whichever way it was spelled."""
-    told = await history(inspector, OrganizationId("both"))
+    entries = await history(inspector, OrganizationId("both"))
 
     assert worker is not None
-    assert {"Suspend", "Renew"} <= {each.what for each in told}
+    assert {"Suspend", "Renew"} <= {each.what for each in entries}
 
 
 async def test_rows_of_either_spelling_are_erased(

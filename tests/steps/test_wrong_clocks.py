@@ -22,10 +22,10 @@ from marketplace_worker.steps.retention import retain
 from steps.story_beginnings import (
     canceled,
     day_of,
+    events_of,
     ingest_lines,
     kinds,
     login,
-    said,
     states,
     support,
     wait,
@@ -78,7 +78,7 @@ async def test_a_clock_that_jumps_a_year_ahead_trips_the_guard_and_nobody_is_dea
         await fire_due(each, limit=10)
 
     assert await states(worker) == {"acme": "canceled", "beta": "canceled"}
-    (tripped,) = await said(worker, "worker")
+    (tripped,) = await events_of(worker, "worker")
     data = tripped["data"]
     assert (data["guard"], data["reason"], data["by"]) == ("steps", "clock", None)
     assert (data["counted"], data["limit"], data["added_to"]) == (None, None, None)
@@ -152,7 +152,7 @@ async def test_a_trip_that_stands_is_added_to_and_lets_nothing_more_through(
     await fire_due(worker, limit=10)
 
     assert await states(worker) == {"acme": "canceled"}
-    first, _, second = await said(worker, "worker")
+    first, _, second = await events_of(worker, "worker")
     assert second["data"]["added_to"] == first["id"]
 
 

@@ -23,9 +23,9 @@ def hour(at: datetime) -> DayRange:
     return DayRange(at, at + HOUR)
 
 
-async def save_days(pool: Pool, *heard: tuple[ActivityFeed, int, DayRange]) -> None:
+async def save_days(pool: Pool, *counts: tuple[ActivityFeed, int, DayRange]) -> None:
     """A batch of a partition was counted, for each."""
-    for feed, partition, each in heard:
+    for feed, partition, each in counts:
         async with transaction(pool) as conn:
             await activity.save_feed_days(conn, {(feed, each.first_at.date(), partition): each})
 
@@ -88,10 +88,10 @@ async def _count_login(pool: Pool) -> None:
 
 def counted(organization: OrganizationId, *logins: datetime) -> ActivityCounts:
     """What one batch heard of an organization."""
-    heard = ActivityCounts(organization)
+    counts = ActivityCounts(organization)
     for at in logins:
-        heard.add_login(at)
-    return heard
+        counts.add_login(at)
+    return counts
 
 
 @pytest.mark.parametrize("in_one_batch", [True, False])
@@ -127,9 +127,9 @@ async def test_what_is_kept_no_longer_is_let_go_with_the_first_login_of_a_day(po
 
 async def test_api_requests_have_no_days(pool: Pool) -> None:
     """Usage is the most of all activity, and stays a maximum."""
-    heard = ActivityCounts(ACME)
-    heard.add_requests(NOW, 5)
+    counts = ActivityCounts(ACME)
+    counts.add_requests(NOW, 5)
     async with transaction(pool) as conn:
-        await activity.count(conn, [heard])
+        await activity.count(conn, [counts])
         assert await activity.read(conn, {ACME}) == {ACME: LastSeen(None, NOW)}
         assert await conn.fetchval("SELECT count(*) FROM login_days") == 0

@@ -61,7 +61,7 @@ def test_asyncpg_gets_its_own_parameters_and_the_server_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         (
             "channel_binding=require",
@@ -78,15 +78,15 @@ def test_asyncpg_gets_its_own_parameters_and_the_server_its_settings() -> None:
         ("sslmode", "not a valid URL"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_by_name(query: str, said: str) -> None:
+def test_what_cannot_be_kept_is_refused_by_name(query: str, message: str) -> None:
     """Rather than passed over: somebody relies on it."""
-    with pytest.raises(Misconfigured, match=said) as told:
+    with pytest.raises(Misconfigured, match=message) as error:
         target(query)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("no_such=1", 'unrecognized configuration parameter "no_such"'),
         ("sslnegotiation=sideways", "sslnegotiation"),
@@ -100,10 +100,10 @@ def test_what_cannot_be_kept_is_refused_by_name(query: str, said: str) -> None:
     ],
 )
 async def test_an_unknown_parameter_is_refused_by_name(
-    postgres_dsn: str, query: str, said: str
+    postgres_dsn: str, query: str, message: str
 ) -> None:
     """By the server or by asyncpg; waiting mends none of it."""
-    with pytest.raises(Misconfigured, match=said):
+    with pytest.raises(Misconfigured, match=message):
         async with connecting(Postgres(dsn=SecretStr(f"{postgres_dsn}?{query}"))):
             pass
 

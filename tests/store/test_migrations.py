@@ -155,8 +155,10 @@ async def test_the_columns_agree_with_the_documents(of_0_1: Pool) -> None:
             "SELECT billing_account FROM billing_accounts WHERE subscription_id = $1",
             row["subscription_id"],
         )
-        told = {account for _, account in subscription_from_json(row["document"]).accounts}
-        assert {each["billing_account"] for each in accounts} == told
+        known_accounts = {
+            account for _, account in subscription_from_json(row["document"]).accounts
+        }
+        assert {each["billing_account"] for each in accounts} == known_accounts
 
 
 async def test_an_email_that_0_1_locked_can_be_unlocked(of_0_1: Pool) -> None:

@@ -80,13 +80,13 @@ def one_each(left: Documents) -> dict[SubscriptionKey, Subscription]:
     """The registers that would be there if each id had always been spelled in one way."""
     merged: dict[SubscriptionKey, Subscription] = {}
     for document in left.values():
-        told = subscription_from_json(json.dumps(document))
-        one = merged.get(told.key, Subscription(told.key))
-        for note in told.notes:
+        subscription = subscription_from_json(json.dumps(document))
+        one = merged.get(subscription.key, Subscription(subscription.key))
+        for note in subscription.notes:
             one = one.with_note(note)
-        for link in told.links:
+        for link in subscription.links:
             one = one.with_link(link)
-        merged[told.key] = one
+        merged[subscription.key] = one
     return merged
 
 
@@ -121,8 +121,8 @@ async def test_two_spellings_of_a_subscription_are_one(migrated: Pool, left: Doc
 def ids_in(value: object) -> Iterator[str]:
     """Every subscription's id in a document."""
     if isinstance(value, dict):
-        told = value.get("subscription_id")
-        yield from [told] if isinstance(told, str) else []
+        spelling = value.get("subscription_id")
+        yield from [spelling] if isinstance(spelling, str) else []
     members = value.values() if isinstance(value, dict) else value
     if isinstance(members, Iterable) and not isinstance(members, str):
         for each in members:
@@ -147,8 +147,10 @@ async def test_no_other_spelling_is_left_where_it_is_compared(migrated: Pool) ->
 
     assert len(ids) > 300
     assert [each for each in ids if each != marketplace_id(each)] == []
-    told = await migrated.fetch("SELECT subscription_id FROM journal WHERE organization_id IS NULL")
-    assert any(row[0] and row[0] != marketplace_id(row[0]) for row in told)
+    rows_read = await migrated.fetch(
+        "SELECT subscription_id FROM journal WHERE organization_id IS NULL"
+    )
+    assert any(row[0] and row[0] != marketplace_id(row[0]) for row in rows_read)
 
 
 async def test_links_and_accounts_are_those_of_the_registers(
@@ -160,15 +162,15 @@ async def test_links_and_accounts_are_those_of_the_registers(
         "SELECT marketplace, subscription_id, billing_account FROM billing_accounts"
     )
 
-    told = one_each(left).values()
+    spellings = one_each(left).values()
     assert {tuple(each) for each in links} >= {
         (each.key.marketplace, each.key.subscription_id, link.organization)
-        for each in told
+        for each in spellings
         for link in each.links
     }
     assert {tuple(each) for each in accounts} == {
         (each.key.marketplace, each.key.subscription_id, account)
-        for each in told
+        for each in spellings
         for _, account in each.accounts
     }
 
@@ -187,7 +189,7 @@ async def test_which_operation_an_azure_note_reports_is_read_from_its_id(migrate
 
 
 @pytest.mark.parametrize(
-    ("told", "operation"),
+    ("spelling", "operation"),
     [
         ("9C0A3B0E-0000-4000-8000-00000000000A:Suspend", "9c0a3b0e-0000-4000-8000-00000000000a"),
         ("00000000-0000-0000-0000-000000000000:Suspend", None),
@@ -196,7 +198,7 @@ async def test_which_operation_an_azure_note_reports_is_read_from_its_id(migrate
     ],
 )
 async def test_an_id_that_is_none_names_no_operation(
-    owner: Pool, told: str, operation: str | None
+    owner: Pool, spelling: str, operation: str | None
 ) -> None:
     """As for new notifications."""
     await load_c03285b(owner)
@@ -204,7 +206,7 @@ async def test_an_id_that_is_none_names_no_operation(
         "UPDATE subscriptions"
         " SET document = jsonb_set(document, '{notes,0,id}', to_jsonb($1::text))"
         " WHERE subscription_id = 'a0000000-aaaa-4bbb-8ccc-d00dfeedbeef'",
-        told,
+        spelling,
     )
 
     await migrate(owner)
@@ -265,14 +267,14 @@ async def stored_safeguards(pool: Pool) -> Safeguards:
 async def test_a_trip_by_the_limit_still_stops_steps_alone(migrated: Pool) -> None:
     """And it is known which event said it, for a second one is added to that."""
     found = await stored_safeguards(migrated)
-    said = await migrated.fetchval(
+    journal_count = await migrated.fetchval(
         """SELECT events -> 0 ->> 'id' FROM decisions
            WHERE organization_id = 'worker' AND events -> 0 ->> 'kind' = 'guard.tripped'
            ORDER BY id DESC LIMIT 1"""
     )
 
     assert found.trip is not None
-    assert (found.trip.by, str(found.trip.event)) == (None, said)
+    assert (found.trip.by, str(found.trip.event)) == (None, journal_count)
     assert found.requests_trip is None
 
 

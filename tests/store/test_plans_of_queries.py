@@ -205,11 +205,11 @@ async def _plan(conn: Connection, name: str, asked: Asked, mode: str) -> dict[st
         await conn.execute(f"PREPARE asked AS {queries(table)[statement]}")
         values = ", ".join(f"'{value}'" for value in asked.values)
         execute = f"EXECUTE asked ({values})" if values else "EXECUTE asked"
-        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {execute}")
+        explained = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {execute}")
         await conn.execute("DEALLOCATE asked")
     finally:
         await transaction.rollback()
-    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
+    plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
     return plan
 
 

@@ -61,14 +61,14 @@ AZURE = SubscriptionKey(Marketplace.AZURE, "other")
 RENEWED = Note(NOW, 0, "renewed", Pended(successor_of=FIRST))
 
 
-def heard(key: SubscriptionKey, note: Note) -> Notified:
+def notified(key: SubscriptionKey, note: Note) -> Notified:
     """A notification."""
     return Notified(Identity("aws", note.id), key, note, "word")
 
 
 def of_account(key: SubscriptionKey, account: str) -> Notified:
     """A notification that tells a billing account."""
-    return heard(key, Note(NOW, 1, f"{key}", Activated(), billing_account=account))
+    return notified(key, Note(NOW, 1, f"{key}", Activated(), billing_account=account))
 
 
 def linked(key: SubscriptionKey, account: str | None = None) -> SubscriptionLinked:
@@ -121,13 +121,13 @@ async def lock(pool: Pool, facts: Sequence[Fact]) -> WorkingSet:
     [
         pytest.param([linked(FIRST)], [linked(AZURE)], id="the same organization"),
         pytest.param(
-            [heard(FIRST, Note(NOW, 1, "a", Activated()))],
-            [heard(FIRST, Note(NOW, 1, "b", Activated()))],
+            [notified(FIRST, Note(NOW, 1, "a", Activated()))],
+            [notified(FIRST, Note(NOW, 1, "b", Activated()))],
             id="the same subscription, of nobody",
         ),
         pytest.param(
-            [heard(AZURE, Note(NOW, 1, "a", Activated()))],
-            [heard(SECOND, Note(NOW, 1, "b", Activated()))],
+            [notified(AZURE, Note(NOW, 1, "a", Activated()))],
+            [notified(SECOND, Note(NOW, 1, "b", Activated()))],
             id="two subscriptions of one organization",
         ),
     ],
@@ -152,7 +152,7 @@ async def test_a_successor_and_the_link_of_its_unknown_predecessor_meet(pool: Po
     the second would be nobody's until its next news.
     """
     async with transaction(pool) as conn:
-        await working_set.lock_for(conn, scope_of([heard(SECOND, RENEWED)]))
+        await working_set.lock_for(conn, scope_of([notified(SECOND, RENEWED)]))
         await _save_renewal(conn)
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)
@@ -162,10 +162,10 @@ async def test_a_successor_and_the_link_of_its_unknown_predecessor_meet(pool: Po
 
 async def test_a_family_that_grew_while_its_lock_was_waited_for_is_seen_whole(pool: Pool) -> None:
     """What was found before the wait is old: it is looked for again until nothing is new."""
-    await lock(pool, [heard(FIRST, Note(NOW, 1, "a", Activated()))])
+    await lock(pool, [notified(FIRST, Note(NOW, 1, "a", Activated()))])
 
     async with transaction(pool) as conn:
-        await working_set.lock_for(conn, scope_of([heard(SECOND, RENEWED)]))
+        await working_set.lock_for(conn, scope_of([notified(SECOND, RENEWED)]))
         await _save_renewal(conn)
         other = asyncio.create_task(lock(pool, [linked(FIRST)]))
         assert await waits(pool, other)

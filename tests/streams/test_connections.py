@@ -37,7 +37,7 @@ def test_a_connection_that_breaks_just_before_a_request_is_an_error_of_kafkas(
 async def _send_as_it_breaks(connection: AIOKafkaConnection) -> None:
     """Send when the transport is closed and the reader has not been notified yet."""
     sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    told = connection._protocol.connection_lost
+    on_connection_lost = connection._protocol.connection_lost
 
     def send() -> None:
         assert connection.connected(), "as far as its client knows"
@@ -48,7 +48,7 @@ async def _send_as_it_breaks(connection: AIOKafkaConnection) -> None:
 
     def lost(reason: Exception) -> None:
         asyncio.get_running_loop().call_soon(send)
-        told(reason)
+        on_connection_lost(reason)
 
     connection._protocol.connection_lost = lost
     connection._writer.transport._force_close(ConnectionResetError())

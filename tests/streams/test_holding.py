@@ -158,6 +158,6 @@ async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
                 await seen.until(lambda number=number: len(seen.records) >= 7 + number)  # type: ignore[misc]
     assert seen.positions == [*dict.fromkeys(seen.positions)]
     assert await committed(settings, topic) == {0: 1, 1: 15}
-    (said,) = [line for line in logs if line["log_level"] == "error"]
-    assert (said["event"], said["position"]) == ("records_unreadable", f"{topic}/0/1")
-    assert "Invalid CRC" in said["reason"]
+    (logged_line,) = [line for line in logs if line["log_level"] == "error"]
+    assert (logged_line["event"], logged_line["position"]) == ("records_unreadable", f"{topic}/0/1")
+    assert "Invalid CRC" in logged_line["reason"]

@@ -50,11 +50,11 @@ async def test_a_broker_that_does_not_answer_is_not_mistaken_for_one_without_ide
 ) -> None:
     """One that accepts connections and says nothing, and one that is not there."""
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # until the other side gives up
         writer.close()
 
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1")
+    silent = await asyncio.start_server(answer_nothing, "127.0.0.1")
     port = silent.sockets[0].getsockname()[1]
     async with silent:
         for servers in (f"127.0.0.1:{port}", "127.0.0.1:1"):

@@ -30,14 +30,14 @@ RIGHTS = (*to_read(KAFKA, TOPICS), *to_write(TOPICS))
 
 def test_a_missing_right_is_reported_with_the_command_that_grants_it() -> None:
     """One command for all of an operation, so that a start need not be tried again for each."""
-    said = not_allowed(KAFKA, [RIGHTS[-1], *RIGHTS[:2], RIGHTS[8]])
+    sentence = not_allowed(KAFKA, [RIGHTS[-1], *RIGHTS[:2], RIGHTS[8]])
     begins = "kafka-acls.sh --bootstrap-server kafka-1:9092 --add --allow-principal User:worker"
-    assert said.startswith("Kafka does not allow User:worker Read on group")
+    assert sentence.startswith("Kafka does not allow User:worker Read on group")
     assert (
         f"`{begins} --operation Read --group marketplace-worker.activity "
-        "--topic marketplace.aws.notifications --topic marketplace.gcp.notifications`" in said
+        "--topic marketplace.aws.notifications --topic marketplace.gcp.notifications`" in sentence
     )
-    assert f"`{begins} --operation Write --topic marketplace-worker.dead-letters`" in said
+    assert f"`{begins} --operation Write --topic marketplace-worker.dead-letters`" in sentence
 
 
 def test_names_are_quoted_for_the_shell() -> None:

@@ -91,10 +91,10 @@ async def test_topics_that_may_lose_something_are_named(settings: Settings) -> N
     doubts = await find_topic_warnings(kafka, topics.state, rights(settings))
 
     assert {each.topic for each in doubts} == set(odd)
-    said = {each.topic: each.sentence for each in doubts}
-    assert said[topics.logins].startswith("is compacted: ")
-    assert said[topics.support_requests].startswith("keeps its records for only 2 h: ")
-    assert said[topics.state].startswith("is not compacted: ")
+    sentence_of = {each.topic: each.sentence for each in doubts}
+    assert sentence_of[topics.logins].startswith("is compacted: ")
+    assert sentence_of[topics.support_requests].startswith("keeps its records for only 2 h: ")
+    assert sentence_of[topics.state].startswith("is not compacted: ")
 
 
 async def test_topics_as_we_make_them_leave_no_doubt(settings: Settings) -> None:

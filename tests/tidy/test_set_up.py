@@ -69,7 +69,7 @@ def company_index(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.parametrize("told_by", ["variables", "file"])
-def test_uv_asks_the_index_that_pip_is_configured_with(told_by: str, tmp_path: Path) -> None:
+def test_uv_asks_the_index_that_pip_is_configured_with(configured_by: str, tmp_path: Path) -> None:
     """With the authority that pip trusts; nobody configures uv as well."""
     environment = {
         name: value
@@ -78,7 +78,7 @@ def test_uv_asks_the_index_that_pip_is_configured_with(told_by: str, tmp_path: P
     }
     environment |= {"NO_PROXY": "localhost", "UV_CACHE_DIR": str(tmp_path / "cache")}
     with company_index(tmp_path) as (url, certificate):
-        if told_by == "variables":
+        if configured_by == "variables":
             environment |= {"PIP_INDEX_URL": url, "PIP_CERT": str(certificate)}
         else:
             file = tmp_path / "pip.conf"

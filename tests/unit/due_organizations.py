@@ -311,7 +311,7 @@ def pending_until_a_sign_in(world: World, _margin: timedelta) -> None:
 
 
 @obstacle(*DOWN)
-def pending_until_support_says_so(world: World, _margin: timedelta) -> None:
+def pending_until_support_reinstates(world: World, _margin: timedelta) -> None:
     """Azure."""
     began = register_of(SAAS, (TODAY, Activated()))
     world.fleet.put(began.with_link(Link(TODAY, "l-3", ACME)))
@@ -395,12 +395,12 @@ def _without(feed: ActivityFeed, world: World) -> None:
 
 
 @obstacle(State.ACTIVE)
-def nobody_was_heard_to_sign_in(world: World, _margin: timedelta) -> None:
+def nobody_signed_in(world: World, _margin: timedelta) -> None:
     """The feed was silent, not the organization."""
     _without(ActivityFeed.LOGINS, world)
 
 
 @obstacle(State.ACTIVE)
-def nothing_was_heard_of_use(world: World, _margin: timedelta) -> None:
+def no_use_was_recorded(world: World, _margin: timedelta) -> None:
     """The feed was silent, not the organization."""
     _without(ActivityFeed.API_REQUESTS, world)

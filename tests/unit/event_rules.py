@@ -85,7 +85,7 @@ ALONE = {
 
 def without_effects(events: Sequence[Event]) -> list[Event]:
     """The events without the effects; each transition must have exactly its own, in order."""
-    told, waiting = list[Event](), deque(events)
+    others, waiting = list[Event](), deque(events)
     locked: set[OrganizationId] = set()
     while waiting:
         event = waiting.popleft()
@@ -95,8 +95,8 @@ def without_effects(events: Sequence[Event]) -> list[Event]:
         for effect in effects:
             assert _moment_of(effect) == _moment_of(event), f"{effect.kind} is not of {event}"
         _keep_locks(locked, event, *effects)
-        told.append(event)
-    return told
+        others.append(event)
+    return others
 
 
 def _moment_of(event: Event) -> tuple[object, ...]:

@@ -85,9 +85,9 @@ def _plan(
     marketplace: Marketplace = Marketplace.AWS,
     account: str | None = ACCOUNT,
 ) -> Subscription:
-    told = tuple(replace(each, billing_account=account) for each in notes)
+    notes_of_account = tuple(replace(each, billing_account=account) for each in notes)
     links = () if of is None else (Link(moment(linked), f"l-{number}", of),)
-    return Subscription(_key(number, marketplace), told, links)
+    return Subscription(_key(number, marketplace), notes_of_account, links)
 
 
 def _fleet(*held: Organization | Subscription, sign_ins: tuple[float, ...] = ()) -> Fleet:
@@ -222,7 +222,7 @@ def a_chain_of_linked_renewals(count: int) -> Grown:
     return Grown(_fleet(_organization(), *_renewals(count, linked=True)), fact)
 
 
-def a_chain_told_backwards(count: int) -> Grown:
+def a_chain_in_reverse_order(count: int) -> Grown:
     """The first, which all others continue, is heard of last of all."""
     others = list(_renewals(count, linked=False))[1:]
     return Grown(_fleet(_organization(), *others), notified(_key(0), note(0, Activated())))
@@ -283,7 +283,7 @@ GROWING: Mapping[str, Callable[[int], Grown]] = {
         commitments_of_an_organization,
         a_chain_of_which_the_first_is_linked,
         a_chain_of_linked_renewals,
-        a_chain_told_backwards,
+        a_chain_in_reverse_order,
         successors_of_one,
         notes_of_a_subscription,
         operations_of_a_subscription,

@@ -198,18 +198,18 @@ class Witness:
         ledgers = {id_: Ledger.of(each) for id_, each in fleet.organizations.items()}
         return Witness(ledgers, fleet.safeguards.sequence)
 
-    def __call__(self, world: World, told: DecisionRecord) -> None:
+    def __call__(self, world: World, decided: DecisionRecord) -> None:
         """Check one decision."""
-        for result in told.decision.results:
+        for result in decided.decision.results:
             ledger = self.ledgers.setdefault(result.before.id, Ledger.of(result.before))
             for event in result.events:
                 assert event.subject == result.organization.id
-                assert event.decided_at == told.now
+                assert event.decided_at == decided.now
                 check_standing(event)
                 ledger.record(event)
             ledger.agrees_with(result.organization)
-            check_settled(world, told, result)
-        for event in told.decision.worker_events:
+            check_settled(world, decided, result)
+        for event in decided.decision.worker_events:
             self.worker_sequence += 1
             assert (event.subject, event.sequence) == (WORKER, self.worker_sequence)
             assert event.standing is None
@@ -235,7 +235,7 @@ def check_standing(event: Event) -> None:
     assert (may.manage, may.data, may.api_keys, may.login) == allowed[event.standing.state]
 
 
-def check_settled(world: World, told: DecisionRecord, result: CaseResult) -> None:
+def check_settled(world: World, decided: DecisionRecord, result: CaseResult) -> None:
     """Invariants 1 to 4 and 9, on one organization."""
     before, after = result.before, result.organization
     entered = [event for event in result.events if event.kind in ENTERED_BY]
@@ -245,34 +245,34 @@ def check_settled(world: World, told: DecisionRecord, result: CaseResult) -> Non
     for event in steps:
         cause = getattr(event.details, "cause", None)
         if cause is DeactivationCause.SUPPORT_REQUEST:
-            assert asks_for(told, SupportRequestKind.DEACTIVATE_ORGANIZATION)
+            assert asks_for(decided, SupportRequestKind.DEACTIVATE_ORGANIZATION)
         else:
-            check_step(world, told, result, event)
+            check_step(world, decided, result, event)
     if after.state in {State.CANCELED, *STEPS} - {before.state, State.DEACTIVATED}:
-        assert not plainly_active(after, world.fleet, told.now)
-    if after.held(told.now):
+        assert not plainly_active(after, world.fleet, decided.now)
+    if after.held(decided.now):
         assert after.notice is None, "no notice stands under a hold"
     if any(event.kind is EventKind.NOTICE_GIVEN for event in result.events):
         assert after.pending is None
-        assert isinstance(told.fact, DeadlineCame)
-    check_deactivated(told, before, after, entered)
-    if isinstance(told.fact, DeadlineCame):
-        assert result.due_at is None or result.due_at > told.now, "what was due has been done"
-    if after.state.in_cancellation and not after.held(told.now):
+        assert isinstance(decided.fact, DeadlineCame)
+    check_deactivated(decided, before, after, entered)
+    if isinstance(decided.fact, DeadlineCame):
+        assert result.due_at is None or result.due_at > decided.now, "what was due has been done"
+    if after.state.in_cancellation and not after.held(decided.now):
         waits = after.pending is not None or after.withheld_at is not None
         assert waits or result.due_at is not None, "on its way down, and never looked at again"
 
 
-def asks_for(told: DecisionRecord, request: SupportRequestKind) -> bool:
+def asks_for(decided: DecisionRecord, request: SupportRequestKind) -> bool:
     """Whether the fact is such a request."""
-    return isinstance(told.fact, SupportRequested) and told.fact.request is request
+    return isinstance(decided.fact, SupportRequested) and decided.fact.request is request
 
 
-def check_step(world: World, told: DecisionRecord, result: CaseResult, event: Event) -> None:
+def check_step(world: World, decided: DecisionRecord, result: CaseResult, event: Event) -> None:
     """Invariants 1, 2, 3 and 9: what must hold where time takes something."""
-    before, after, now = result.before, result.organization, told.now
+    before, after, now = result.before, result.organization, decided.now
     state = ENTERED_BY[event.kind]
-    assert isinstance(told.fact, DeadlineCame), "news take no step"
+    assert isinstance(decided.fact, DeadlineCame), "news take no step"
     # 1: no active plan, no hold, nothing pending
     check_no_plan(world, before, now)
     assert not before.held(now)
@@ -338,7 +338,7 @@ def check_offset(world: World, result: CaseResult, state: State, now: datetime) 
 
 
 def check_deactivated(
-    told: DecisionRecord, before: Organization, after: Organization, entered: list[Event]
+    decided: DecisionRecord, before: Organization, after: Organization, entered: list[Event]
 ) -> None:
     """Invariant 4: only Support brings one back, and never one that a cancellation ended."""
     if before.state is not State.DEACTIVATED:
@@ -346,6 +346,6 @@ def check_deactivated(
     if after.state is State.DEACTIVATED:
         assert entered == []
         return
-    assert asks_for(told, SupportRequestKind.REACTIVATE_ORGANIZATION)
+    assert asks_for(decided, SupportRequestKind.REACTIVATE_ORGANIZATION)
     assert before.deactivation_cause is not DeactivationCause.MARKETPLACE_CANCELLATION
     assert entered[0].kind is EventKind.REACTIVATED
