@@ -68,7 +68,7 @@ def company_index(folder: Path) -> Iterator[tuple[str, Path]]:
         thread.join()
 
 
-@pytest.mark.parametrize("told_by", ["variables", "file"])
+@pytest.mark.parametrize("configured_by", ["variables", "file"])
 def test_uv_asks_the_index_that_pip_is_configured_with(configured_by: str, tmp_path: Path) -> None:
     """With the authority that pip trusts; nobody configures uv as well."""
     environment = {

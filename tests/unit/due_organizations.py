@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from strategies import HEARD, TODAY
+from strategies import FEED_DAYS, TODAY
 from world import (
     ACCOUNT,
     ACME,
@@ -67,7 +67,7 @@ ALL = (State.ACTIVE, *DOWN)
 
 def active_feeds(world: World) -> World:
     """Others are in use all the time."""
-    world.fleet.feeds = Feeds({feed: dict(HEARD["always"]) for feed in ActivityFeed})
+    world.fleet.feeds = Feeds({feed: dict(FEED_DAYS["always"]) for feed in ActivityFeed})
     return world
 
 

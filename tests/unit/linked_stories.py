@@ -46,7 +46,7 @@ class Line:
         """Whether it is a request of Support: their order matters."""
         return self.text.startswith("support:")
 
-    def says(self, other: "Line") -> bool:
+    def same_content_as(self, other: "Line") -> bool:
         """Whether both say the same of the same time, whenever they arrive."""
         return replace(self, arrives_at=other.arrives_at) == other
 
@@ -60,8 +60,8 @@ Story = Sequence[Line]
 
 def records(story: Story) -> list[Record]:
     """The messages of a story, in its order."""
-    heard = [(day(line.arrives_at), str(line).split("|")[1].strip()) for line in story]
-    return [told.what for told in parse_story(heard) if isinstance(told.what, Record)]
+    rows = [(day(line.arrives_at), str(line).split("|")[1].strip()) for line in story]
+    return [item.what for item in parse_story(rows) if isinstance(item.what, Record)]
 
 
 def printed(story: Story) -> str:
@@ -102,43 +102,45 @@ class StoryDraft:
 def _google(so_far: StoryDraft, name: str, since: datetime, account: str) -> None:
     """A subscription of Google begins and, mostly, ends; or its end was announced."""
     began = so_far.when(since)
-    said = f"gcp:{name} ENTITLEMENT"
-    so_far.add(began, f"{said}_ACTIVE account={account}")
+    prefix = f"gcp:{name} ENTITLEMENT"
+    so_far.add(began, f"{prefix}_ACTIVE account={account}")
     if so_far.perhaps(0.3):
         retold = so_far.one(account, "b-1", "b-2")
-        so_far.add(so_far.when(began), f"{said}_PLAN_CHANGED account={retold}")
+        so_far.add(so_far.when(began), f"{prefix}_PLAN_CHANGED account={retold}")
     ended = so_far.when(began)
     if so_far.perhaps(0.4):
         announced, ends_at = so_far.when(began), day(so_far.when(began))
-        so_far.add(announced, f"{said}_PENDING_CANCELLATION ends={ends_at} account={account}")
+        so_far.add(announced, f"{prefix}_PENDING_CANCELLATION ends={ends_at} account={account}")
         if so_far.perhaps(0.3):
-            so_far.add(so_far.when(announced), f"{said}_CANCELLATION_REVERTED account={account}")
+            so_far.add(so_far.when(announced), f"{prefix}_CANCELLATION_REVERTED account={account}")
     if so_far.perhaps(0.6):
         reason = so_far.one("user-cancelled", "billing-disabled", "migrated", "expired")
-        so_far.add(ended, f"{said}_CANCELLED reason={reason} account={account}")
+        so_far.add(ended, f"{prefix}_CANCELLED reason={reason} account={account}")
 
 
 def _agreement(so_far: StoryDraft, name: str, since: datetime, account: str) -> None:
     """An agreement of AWS: it may be amended, renewed by a successor, or its licence goes."""
     began = so_far.when(since)
-    said = f"aws:{name}"
+    prefix = f"aws:{name}"
     until = so_far.when(began)
     if so_far.perhaps(0.4):
         previous = f" previous={so_far.one('a-1', 'a-2')}" if name == "a-3" else ""
-        so_far.add(began, f"{said} Agreement Created end={day(until)} account={account}{previous}")
-    so_far.add(began, f"{said} License Updated account={account}")
+        so_far.add(
+            began, f"{prefix} Agreement Created end={day(until)} account={account}{previous}"
+        )
+    so_far.add(began, f"{prefix} License Updated account={account}")
     if so_far.perhaps(0.4):
         amended = so_far.when(began)
-        so_far.add(amended, f"{said} Agreement Amended renews=no end={day(until)}")
+        so_far.add(amended, f"{prefix} Agreement Amended renews=no end={day(until)}")
         if so_far.perhaps(0.3):
-            so_far.add(so_far.when(amended), f"{said} Agreement Amended renews=yes")
+            so_far.add(so_far.when(amended), f"{prefix} Agreement Amended renews=yes")
     if so_far.perhaps(0.6):
         status = so_far.one("CANCELLED", "TERMINATED", "EXPIRED", "RENEWED", "REPLACED")
-        so_far.add(so_far.when(began), f"{said} Agreement Ended {status}")
+        so_far.add(so_far.when(began), f"{prefix} Agreement Ended {status}")
     if so_far.perhaps(0.2):
-        so_far.add(so_far.when(began), f"{said} License Deprovisioned")
+        so_far.add(so_far.when(began), f"{prefix} License Deprovisioned")
     if so_far.perhaps(0.1):
-        so_far.add(so_far.when(began), f"{said} Agreement Cancellation Request Approved")
+        so_far.add(so_far.when(began), f"{prefix} Agreement Cancellation Request Approved")
 
 
 def _product(so_far: StoryDraft, name: str, since: datetime, _account: str) -> None:
@@ -187,8 +189,8 @@ def buy(so_far: StoryDraft, organization: str, key: str, account: str) -> None:
     """The sign-up accepted a subscription; its messages are a marketplace's."""
     at = so_far.when()
     plan_type = so_far.one("", " payg", " commit")
-    told = so_far.one("", f" account={account}")
-    so_far.add(at, f"{organization} links {key}{plan_type}{told}")
+    account_line = so_far.one("", f" account={account}")
+    so_far.add(at, f"{organization} links {key}{plan_type}{account_line}")
     live(so_far, key, at - so_far.random.choice([0 * DAY, HOUR, DAY]), account)
 
 
@@ -213,8 +215,8 @@ def commit(so_far: StoryDraft, organization: str) -> None:
     for _ in range(so_far.random.choice([1, 1, 2])):
         starts_at = so_far.when() + so_far.random.choice([0, 0, 5, 20, 60]) * DAY
         ends_at = starts_at + so_far.random.choice([1, 10, 30, 9_999]) * DAY
-        told = f"{organization} commits {name}-{organization} from={day(starts_at)}"
-        so_far.add(linked, f"{told} to={day(ends_at)}")
+        commit_line = f"{organization} commits {name}-{organization} from={day(starts_at)}"
+        so_far.add(linked, f"{commit_line} to={day(ends_at)}")
         linked = so_far.when(linked)
 
 

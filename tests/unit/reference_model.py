@@ -9,7 +9,7 @@ policies.
 from typing import NamedTuple
 
 from reference_plans import Life, Proof, World, reached
-from reference_registers import DAY, EVER, HOUR, Said, Span, Undecided, fold, parse, seconds
+from reference_registers import DAY, EVER, HOUR, Message, Span, Undecided, fold, parse, seconds
 
 LINES = {
     "payg": {"control_plane_loss": DAY, "suspended": 7 * DAY, "deactivated": 37 * DAY},
@@ -71,8 +71,8 @@ class View:
             if self.life.name in owners:
                 moved = len(owners) - owners[::-1].index(self.life.name)
                 until = world.owners(key)[moved][0] if moved < len(owners) else EVER
-                heard = [each for each in world.heard if each.time <= until]
-                floors.append(fold(key, heard, world.linked_at(key)).floor)
+                messages = [each for each in world.messages if each.time <= until]
+                floors.append(fold(key, messages, world.linked_at(key)).floor)
         return max(floors)
 
     @property
@@ -123,31 +123,31 @@ class ReferenceModel:
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
-        self.heard: list[Said] = []
+        self.messages: list[Message] = []
         self.proofs: dict[str, Proof] = {}
-        self.said: list[Outcome] = []
+        self.emitted: list[Outcome] = []
 
     def run(self, text: str, until: str) -> list[Outcome]:
         messages, end = parse(text), seconds(until)
         now = messages[0].at
         while True:
             while messages and messages[0].at == now:
-                self.hear(messages.pop(0), now)
+                self.apply(messages.pop(0), now)
             while sum(self.settle(life, now, False) for life in self.lives.values()):
                 pass
             times = [m.at for m in messages[:1]] + self.wakes(now)
             now = min((at for at in times if at > now), default=EVER)
             if now > end:
-                return self.said
+                return self.emitted
 
     def world(self) -> World:
-        return World(self.heard, self.lives, self.proofs)
+        return World(self.messages, self.lives, self.proofs)
 
     def view(self, life: Life, now: int, by_message: bool) -> View:
         return View(self.world(), life, now, by_message)
 
-    def hear(self, message: Said, now: int) -> None:
-        self.heard.append(message)
+    def apply(self, message: Message, now: int) -> None:
+        self.messages.append(message)
         match message.words:
             case [name, "created", *_]:
                 self.lives[name] = Life(name)
@@ -160,7 +160,7 @@ class ReferenceModel:
             for life in self.lives.values():
                 self.settle(life, now, True)
 
-    def support(self, life: Life, request: list[str], message: Said, now: int) -> None:
+    def support(self, life: Life, request: list[str], message: Message, now: int) -> None:
         view = self.view(life, now, True)
         matching, canceled = self.world().matching(life.name), life.state in NEXT
         match request:
@@ -190,24 +190,24 @@ class ReferenceModel:
 
     # --- one organization ---
 
-    def say(self, life: Life, event: str, now: int, reason: str, effective: int = -EVER) -> None:
+    def emit(self, life: Life, event: str, now: int, reason: str, effective: int = -EVER) -> None:
         effective = now if effective == -EVER else effective
-        self.said.append(Outcome(life.name, f"organization.{event}", now, effective, reason))
+        self.emitted.append(Outcome(life.name, f"organization.{event}", now, effective, reason))
 
     def withdraw(self, view: View) -> None:
         if view.life.notice:
             view.life.notice = None
             reason = view.reason if view.life.state in NEXT else "reinstated"
-            self.say(view.life, "notice_withdrawn", view.now, reason)
+            self.emit(view.life, "notice_withdrawn", view.now, reason)
 
     def settle(self, life: Life, now: int, by_message: bool) -> bool:
         """What is due now; whether anything was said."""
-        before = len(self.said)
+        before = len(self.emitted)
         view = self.view(life, now, by_message)
         if life.state == "active" and view.last is not None and not view.counts:
             life.state, life.entered_at, life.decided = "canceled", now, view.last
             life.extension, life.pending, life.notice = 0, False, None
-            self.say(life, "canceled", now, view.reason, view.last)
+            self.emit(life, "canceled", now, view.reason, view.last)
             view = self.view(life, now, by_message)
         if life.state in NEXT:
             if proved := self.world().proved(life.name):
@@ -215,13 +215,13 @@ class ReferenceModel:
                 view = self.view(life, now, by_message)
             if any(not s.superseded for s in view.counts):
                 life.state, life.entered_at, life.pending = "active", now, False
-                self.say(life, "reinstated", now, "reinstated")
+                self.emit(life, "reinstated", now, "reinstated")
                 self.withdraw(view)
             else:
                 self.wait(view)
                 if not by_message and not life.pending:
                     self.step(view)
-        return len(self.said) > before
+        return len(self.emitted) > before
 
     def wait(self, view: View) -> None:
         """Pending begins and ends; a notice that outlasted a long wait goes."""
@@ -229,7 +229,7 @@ class ReferenceModel:
         if bool(view.waits) != life.pending:
             life.pending = bool(view.waits)
             event = "reinstatement_pending" if life.pending else "reinstatement_lapsed"
-            self.say(life, event, now, view.reason)
+            self.emit(life, event, now, view.reason)
             if not life.pending and life.notice and now - life.notice[1] > LONG_WAIT:
                 self.withdraw(view)
 
@@ -243,11 +243,11 @@ class ReferenceModel:
             at = max(*view.dates(), -EVER)
             if at - lead <= now:
                 life.notice = (step, max(at, now + lead), now)
-                self.say(life, "notice_given", now, view.reason)
+                self.emit(life, "notice_given", now, view.reason)
         elif deadline <= now and not (step in LEAD and view.counts):
             life.state, life.entered_at, life.notice = step, now, None
             event = "control_plane_lost" if step == "control_plane_loss" else step
-            self.say(life, event, now, view.reason, deadline)
+            self.emit(life, event, now, view.reason, deadline)
 
     def deadline(self, view: View) -> int:
         life = view.life

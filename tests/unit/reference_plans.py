@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from reference_registers import DAY, EVER, Said, Span, Undecided, fold
+from reference_registers import DAY, EVER, Message, Span, Undecided, fold
 
 SUCCESSOR_WITHIN = 7 * DAY
 
@@ -50,16 +50,18 @@ class Proof(NamedTuple):
 class World:
     """Everything as it is known at one moment."""
 
-    def __init__(self, heard: list[Said], lives: dict[str, Life], proofs: dict[str, Proof]) -> None:
-        self.heard, self.lives = heard, lives
+    def __init__(
+        self, messages: list[Message], lives: dict[str, Life], proofs: dict[str, Proof]
+    ) -> None:
+        self.messages, self.lives = messages, lives
         self.links = sorted(
-            (each for each in heard if each.words[1:2] == ["links"]),
+            (each for each in messages if each.words[1:2] == ["links"]),
             key=lambda each: each.order,
         )
-        keys = [each.words[0] for each in heard if ":" in each.words[0]]
+        keys = [each.words[0] for each in messages if ":" in each.words[0]]
         keys = [key for key in keys if key != "support:"] + [e.words[2] for e in self.links]
         self.keys = list(dict.fromkeys(keys))
-        self.registers = {key: fold(key, heard, self.linked_at(key)) for key in self.keys}
+        self.registers = {key: fold(key, messages, self.linked_at(key)) for key in self.keys}
         self.proofs = {
             key: proof.name
             for key, proof in proofs.items()
@@ -69,11 +71,11 @@ class World:
         self._inherit()
         self._supersede()
         for key, it in self.registers.items():
-            told = it.accounts or any("account" in e.options for e in self.links_of(key))
-            if told and len(self.owners(key)) > 1:
+            named_at = it.accounts or any("account" in e.options for e in self.links_of(key))
+            if named_at and len(self.owners(key)) > 1:
                 raise Undecided("M6")
 
-    def links_of(self, key: str) -> list[Said]:
+    def links_of(self, key: str) -> list[Message]:
         return [each for each in self.links if each.words[2] == key]
 
     def linked_at(self, key: str) -> int:
@@ -111,7 +113,7 @@ class World:
         for key, it in self.registers.items():
             if self._inherited(key):
                 linked_at = min(self.linked_at(key), it.bought_at)
-                self.registers[key] = fold(key, self.heard, linked_at)
+                self.registers[key] = fold(key, self.messages, linked_at)
 
     def _supersede(self) -> None:
         """A superseded plan counts until its successor begins, at most seven days."""
@@ -126,9 +128,9 @@ class World:
     def plan_type(self, key: str, until: int = EVER) -> str | None:
         """As it was told before it moved away."""
         links = [each for each in self.links_of(key) if each.time < until]
-        told = [each.words[3] for each in links if len(each.words) > 3]
-        heard = [each for each in self.heard if each.time <= until]
-        return told[-1] if told else fold(key, heard, self.linked_at(key)).plan_type
+        plan_types = [each.words[3] for each in links if len(each.words) > 3]
+        messages = [each for each in self.messages if each.time <= until]
+        return plan_types[-1] if plan_types else fold(key, messages, self.linked_at(key)).plan_type
 
     # --- what counts for whom ---
 
@@ -156,13 +158,13 @@ class World:
                 continue
             start, end = max(span.start, since), min(span.end, until)
             kind, reason = self.plan_type(key, until), span.reason if end == span.end else "unknown"
-            told = span.told or end < span.end
-            yield Span(start, end, told, span.inferred, reason, span.superseded, kind, key)
+            explicit = span.explicit or end < span.end
+            yield Span(start, end, explicit, span.inferred, reason, span.superseded, kind, key)
 
     def _commitments(self, name: str, plans: list[Span]) -> list[Span]:
         """From its start, or from its link where the organization had an active plan then."""
         found = {}
-        links = [e for e in self.heard if e.words[:2] == [name, "commits"]]
+        links = [e for e in self.messages if e.words[:2] == [name, "commits"]]
         for link in links:
             start, end = link.day("from"), link.day("to")
             what = Span(start, end, False, False, "commit_expired", plan_type="commit")
@@ -199,7 +201,7 @@ class World:
             links = self.links_of(key)
             accounts = list(self.registers[key].accounts)
             accounts += [(e.time, e.options["account"]) for e in links if "account" in e.options]
-            if not any(told <= at and account == each for told, each in accounts):
+            if not any(explicit <= at and account == each for explicit, each in accounts):
                 continue
             name = self.owner(key, at)
             if name and min(self.linked_at(key), self.registers[key].bought_at) <= at:
@@ -226,8 +228,8 @@ class World:
         since = start = span.start
         end = min(span.end, self.linked_at(key))
         for begin, until in self._alone(name, key, start, end):
-            told = span.told or until < span.end
-            yield Span(begin, until, told, plan_type=self.plan_type(key), key=key, since=since)
+            explicit = span.explicit or until < span.end
+            yield Span(begin, until, explicit, plan_type=self.plan_type(key), key=key, since=since)
             since = until
         accounts = {account for _, account in self.registers[key].accounts}
         if since == start < end and any(self.holders(key, a, EVER) == {name} for a in accounts):
@@ -236,7 +238,7 @@ class World:
     def _alone(self, name: str, key: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of an interval in which the account was this organization's alone."""
         accounts = [account for _, account in self.registers[key].accounts]
-        cuts = {start, end, *(each.time for each in self.heard)}
+        cuts = {start, end, *(each.time for each in self.messages)}
         points = sorted(at for at in cuts if start <= at <= end)
         for begin, until in pairwise(points):
             if accounts and self.holders(key, accounts[0], begin) == {name}:
@@ -244,7 +246,7 @@ class World:
 
     def proved(self, name: str) -> dict[str, Proof]:
         """A login proves every plan that matches at its time."""
-        logins = [e.time for e in self.heard if e.words == [name, "logs", "in"]]
+        logins = [e.time for e in self.messages if e.words == [name, "logs", "in"]]
         found = {}
         for span in self.matching(name):
             whole = next(s for s in self.registers[span.key].spans if s.end >= span.end)
@@ -256,4 +258,4 @@ class World:
 
 def reached(span: Span, now: int, by_message: bool) -> bool:
     """An end that comes by itself is not reached while messages of its instant are read."""
-    return span.end < now or (span.end == now and (span.told or not by_message))
+    return span.end < now or (span.end == now and (span.explicit or not by_message))

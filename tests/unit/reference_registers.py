@@ -36,7 +36,7 @@ class Undecided(Exception):
 
 
 @dataclass
-class Said:
+class Message:
     """One line of a story."""
 
     number: int
@@ -64,7 +64,7 @@ class Span:
 
     start: int
     end: int = EVER
-    told: bool = True
+    explicit: bool = True
     inferred: bool = False
     reason: str = "unknown"
     superseded: bool = False
@@ -78,9 +78,9 @@ def seconds(day: str) -> int:
     return int((moment(day) - DAY_0).total_seconds())
 
 
-def parse(text: str) -> list[Said]:
+def parse(text: str) -> list[Message]:
     """The lines of a story in the order in which they are heard."""
-    said = []
+    messages = []
     for number, line in enumerate(filter(str.strip, text.splitlines())):
         day, what = (cell.strip() for cell in line.split("|")[:2])
         words = what.split()
@@ -88,8 +88,10 @@ def parse(text: str) -> list[Said]:
         options = dict(word.split("=", 1) for word in words if "=" in word)
         words = [word for word in words if "=" not in word and not word.startswith("@")]
         at = seconds(day)
-        said.append(Said(number, at, min(seconds(times[0]) if times else at, at), words, options))
-    return sorted(said, key=lambda each: each.at)
+        messages.append(
+            Message(number, at, min(seconds(times[0]) if times else at, at), words, options)
+        )
+    return sorted(messages, key=lambda each: each.at)
 
 
 @dataclass
@@ -121,7 +123,7 @@ class Register:
         if not self.spans or self.spans[-1].end <= at:
             self.spans.append(Span(at))
         last = self.spans[-1]
-        last.end, last.told, last.inferred, last.reason = EVER, True, False, "unknown"
+        last.end, last.explicit, last.inferred, last.reason = EVER, True, False, "unknown"
         self.status = status
 
     def end(self, at: int, reason: str, status: str = "ended") -> None:
@@ -132,9 +134,9 @@ class Register:
             return
         last = self.spans[-1]
         if last.end > at:
-            last.end, last.told, last.inferred, last.reason = at, True, False, reason
+            last.end, last.explicit, last.inferred, last.reason = at, True, False, reason
         elif last.inferred or last.reason == "unknown":
-            last.told = last.told or last.end == at
+            last.explicit = last.explicit or last.end == at
             last.inferred, last.reason = False, reason
 
     def announce(self, at: int, ends_at: int, reason: str) -> None:
@@ -143,13 +145,13 @@ class Register:
             raise Undecided("an end that was announced after it, or again")
         self.begin(at, "ending")
         last = self.spans[-1]
-        last.end, last.told, last.inferred, last.reason = ends_at, False, True, reason
+        last.end, last.explicit, last.inferred, last.reason = ends_at, False, True, reason
 
     def supersede(self, at: int) -> None:
         self.end(at, "unknown", "superseded")
         self.terminal = True
 
-    def after_the_end(self, note: Said, reason: str) -> None:
+    def after_the_end(self, note: Message, reason: str) -> None:
         """Terminal stays: only a reason, or `superseded`, is taken over."""
         last = self.spans[-1]
         if reason == "superseded":
@@ -158,7 +160,7 @@ class Register:
             last.reason = reason
         self.describe(note)
 
-    def apply(self, note: Said) -> None:
+    def apply(self, note: Message) -> None:
         word, at = note.words[-1], note.time
         if self.status in ("", "pending") and self.linked_at <= at:
             self.begin(self.linked_at)
@@ -179,7 +181,7 @@ class Register:
             self.change(note)
         self.describe(note)
 
-    def amend(self, note: Said) -> None:
+    def amend(self, note: Message) -> None:
         """Only what is said of the renewal changes anything."""
         renews = note.options.get("renews")
         if renews == "no":
@@ -189,7 +191,7 @@ class Register:
                 raise Undecided("renewed after the end ran out")
             self.begin(note.time)
 
-    def change(self, note: Said) -> None:
+    def change(self, note: Message) -> None:
         """What neither ends the plan nor amends it."""
         at = note.time
         match note.words[-1]:
@@ -210,7 +212,7 @@ class Register:
             case _:
                 self.begin(at)
 
-    def reason_of(self, note: Said) -> str:
+    def reason_of(self, note: Message) -> str:
         """Why a notification ends the plan, or that it is superseded; empty where it does not."""
         word = note.words[-1]
         reasons = {
@@ -227,7 +229,7 @@ class Register:
         }
         return self.unsubscribed(note) if word == "Unsubscribe" else reasons.get(word, "")
 
-    def unsubscribed(self, note: Said) -> str:
+    def unsubscribed(self, note: Message) -> str:
         """Nobody's wish where the plan never was active."""
         if self.status == "suspended":
             return "non_payment"
@@ -241,7 +243,7 @@ class Register:
         expired = term_ends_at <= note.time and not self.auto_renew
         return "commit_expired" if expired else "customer"
 
-    def describe(self, note: Said) -> None:
+    def describe(self, note: Message) -> None:
         """Plan type, billing account, predecessor and term."""
         word, options = note.words[-1], note.options
         if word == "Created":
@@ -264,9 +266,9 @@ class Register:
                 self.term_ends_at = note.day("ends")
 
 
-def fold(key: str, heard: Iterable[Said], linked_at: int) -> Register:
+def fold(key: str, messages: Iterable[Message], linked_at: int) -> Register:
     """The fold of all notifications of a subscription in the marketplace's own time order."""
-    notes = [each for each in heard if each.words[0] == key]
+    notes = [each for each in messages if each.words[0] == key]
     notes.sort(key=lambda note: (note.time, RANKS[note.words[-1]], note.order))
     approvals = [note.time for note in notes if note.words[-1] == "Approved"]
     it = Register(key, linked_at, approved_at=min(approvals, default=EVER))
@@ -275,5 +277,5 @@ def fold(key: str, heard: Iterable[Said], linked_at: int) -> Register:
     if it.status in ("", "pending") and linked_at < EVER:
         it.begin(linked_at)
     if it.status == "superseded":
-        it.spans.append(Span(it.spans[-1].end, told=False, superseded=True))
+        it.spans.append(Span(it.spans[-1].end, explicit=False, superseded=True))
     return it

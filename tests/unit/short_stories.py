@@ -52,24 +52,24 @@ def announced_ends(random: Random) -> tuple[list[Line], Line, Line]:
     key = random.choice(sorted(ANNOUNCED))
     begins, announces, ends = ANNOUNCED[key]
     ends_at = DAY_0 + random.randint(5, 20) * DAY
-    told_at = ends_at + random.choice(BESIDE)
-    said_at = ends_at - (HOUR if key == "aws:p/1" else random.choice([DAY / 2, DAY, 4 * DAY]))
-    said_at = min(said_at, told_at)
+    ended_at = ends_at + random.choice(BESIDE)
+    announced_at = ends_at - (HOUR if key == "aws:p/1" else random.choice([DAY / 2, DAY, 4 * DAY]))
+    announced_at = min(announced_at, ended_at)
 
     def line(at: datetime, text: str, number: int, late: Sequence[timedelta]) -> Line:
         return Line(at + random.choice(late), at, text, f"f{number}")
 
     late = [0 * DAY, 0 * DAY, HOUR, DAY, 2 * DAY]
-    announced = line(said_at, f"{key} {announces.format(day(ends_at))}", 3, late)
-    told = line(told_at, f"{key} {random.choice(ends)}", 4, late)
+    announced = line(announced_at, f"{key} {announces.format(day(ends_at))}", 3, late)
+    end_line = line(ended_at, f"{key} {random.choice(ends)}", 4, late)
     story = [
         Line(DAY_0, DAY_0, "acme created plus", "f0"),
         line(DAY_0, f"acme links {key}", 1, [0 * DAY]),
         line(DAY_0 + HOUR, f"{key} {begins}", 2, [0 * DAY]),
         announced,
-        told,
+        end_line,
     ]
-    return sorted(story, key=lambda each: each.arrives_at), announced, told
+    return sorted(story, key=lambda each: each.arrives_at), announced, end_line
 
 
 BOUGHT = {
@@ -94,8 +94,8 @@ def moves(random: Random) -> tuple[list[Line], str]:
     so_far.add(moved_at, f"beta links {key}")
     if so_far.perhaps(0.6):
         ended = {"gcp": "ENTITLEMENT_CANCELLED", "aws": "unsubscribe-success"}
-        said = ended.get(key[:3], "Unsubscribe")
-        so_far.add(so_far.when(moved_at), f"{key} {said}")
+        last_notification = ended.get(key[:3], "Unsubscribe")
+        so_far.add(so_far.when(moved_at), f"{key} {last_notification}")
     return arriving(so_far, len(so_far.facts), 0), key
 
 
@@ -105,17 +105,17 @@ def bought_anew(story: Story, key: str) -> list[Line] | None:
     if place is None or not any(line.text == f"acme links {key}" for line in story):
         return None
     at, own = story[place].arrives_at, f"{key}0"
-    told: list[Line] = []
+    collected: list[Line] = []
     for number, line in enumerate(story):
         if number != place:
-            told.append(line)
+            collected.append(line)
         if number >= place and key in line.text.split():
-            told.append(_anew(line, key, own, at))
+            collected.append(_anew(line, key, own, at))
         if number == place:
-            told += [
+            collected += [
                 _anew(each, key, own, at) for each in story[:place] if each.text.startswith(key)
             ]
-    return told
+    return collected
 
 
 def _anew(line: Line, key: str, own: str, at: datetime) -> Line:
@@ -179,18 +179,18 @@ def accounts(random: Random) -> list[Line]:
     so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["gcp:e-1", "aws:a-1"]))
     on_time = len(so_far.facts)
-    said = "gcp:e-2 ENTITLEMENT"
+    prefix = "gcp:e-2 ENTITLEMENT"
     began = so_far.when(so_far.moments[0])
-    so_far.add(began, f"{said}_ACTIVE account=b-1")
+    so_far.add(began, f"{prefix}_ACTIVE account=b-1")
     ends_at = began + random.choice([HOUR, DAY, 2 * DAY, 3 * DAY])
     match random.choice(["stays", "is announced to end", "ends", "changes hands"]):
         case "is announced to end":
             at = random.choice([began, ends_at - HOUR, ends_at])
-            so_far.add(at, f"{said}_PENDING_CANCELLATION ends={day(ends_at)} account=b-1")
+            so_far.add(at, f"{prefix}_PENDING_CANCELLATION ends={day(ends_at)} account=b-1")
         case "ends":
-            so_far.add(ends_at, f"{said}_CANCELLED account=b-1")
+            so_far.add(ends_at, f"{prefix}_CANCELLED account=b-1")
         case "changes hands":
-            so_far.add(ends_at, f"{said}_PLAN_CHANGED account=b-2")
+            so_far.add(ends_at, f"{prefix}_PLAN_CHANGED account=b-2")
         case _:
             pass
     if so_far.perhaps(0.4):
@@ -201,7 +201,7 @@ def accounts(random: Random) -> list[Line]:
     for _ in range(random.choice([1, 2, 2])):
         at = random.choice(bounds) + random.choice([*BESIDE, -DAY, DAY, 5 * DAY, 20 * DAY])
         so_far.add(at, "acme logs in")
-    return _together(so_far, on_time, f"{said}_CANCELLATION_REVERTED account=b-1")
+    return _together(so_far, on_time, f"{prefix}_CANCELLATION_REVERTED account=b-1")
 
 
 def azure_again(random: Random) -> list[Line]:

@@ -73,8 +73,8 @@ class Row:
     """One line of a story."""
 
     day: str
-    heard: str
-    said: str
+    input: str
+    event: str
 
 
 def check_story(
@@ -84,13 +84,13 @@ def check_story(
     start: datetime = DAY_0,
     until: str | None = None,
 ) -> list[Event]:
-    """Tell a story and compare what is said with what the table says; returns all events.
+    """Run a story and compare its events with the table's third column; returns all events.
 
     `newer` are the policies that an operator of the story loads.
     """
     expected = list(_rows(text))
     events = run_story(text, policy, *newer, start=start, until=until)
-    actual = _table(_went(_heard(expected), events, start))
+    actual = _table(_went(_inputs(expected), events, start))
     wanted = _table(_folded(expected))
     if actual != wanted:
         lines = ndiff(wanted, actual)
@@ -106,7 +106,7 @@ def run_story(
     until: str | None = None,
 ) -> list[Event]:
     """Everything that is said when a story is heard; the right column is not looked at."""
-    heard = parse_story([(row.day, row.heard) for row in _heard(_rows(text))], start)
+    inputs = parse_story([(row.day, row.input) for row in _inputs(_rows(text))], start)
     refused = list[str]()
 
     def refuse(record: Record, refusal: Malformed) -> None:
@@ -114,26 +114,26 @@ def run_story(
         refused.append(f"{record.topic}: {refusal.field}: {refusal.reason}")
 
     current, events, waiting = simulation(policy, refuse), list[Event](), list[Record]()
-    for told in heard:
-        match told.what:
+    for item in inputs:
+        match item.what:
             case Record():
-                waiting.append(told.what)
+                waiting.append(item.what)
                 continue
             case PolicyLoaded(version=version):
-                events += current.run(waiting, told.at)
+                events += current.run(waiting, item.at)
                 _load(current, next(each for each in newer if each.version == version))
             case fact:
-                events += current.run(waiting, told.at)
-                events += _operated(current, fact, told.at)
+                events += current.run(waiting, item.at)
+                events += _operated(current, fact, item.at)
         waiting = []
     if until or waiting:
         events += current.run(waiting, moment(until, start) if until else None)
     else:
-        events += current._deadlines(before=told.at + HORIZON, to_the_end=True)
+        events += current._deadlines(before=item.at + HORIZON, to_the_end=True)
     check_events(events)
-    ended_at = moment(until, start) if until else max(current.now or told.at, told.at)
-    heard = [each for each in heard if each.at <= ended_at]
-    run_elsewhere(Story(heard, (policy or Policy(), *newer), ended_at, events, current, refused))
+    ended_at = moment(until, start) if until else max(current.now or item.at, item.at)
+    inputs = [each for each in inputs if each.at <= ended_at]
+    run_elsewhere(Story(inputs, (policy or Policy(), *newer), ended_at, events, current, refused))
     return events
 
 
@@ -178,7 +178,7 @@ class Story:
     ran, what was said, the simulation as it stands in the end, and what went to the dead letters.
     """
 
-    heard: Sequence[StoryInput]
+    inputs: Sequence[StoryInput]
     policies: Sequence[Policy]
     ended_at: datetime
     events: Sequence[Event]
@@ -229,26 +229,26 @@ def _rows(text: str) -> Iterable[Row]:
             yield Row(*cells)
 
 
-def _heard(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.heard]
+def _inputs(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.input]
 
 
 def _folded(rows: Iterable[Row]) -> Iterable[Row]:
     """The rows of one moment as they are compared: the day is written where it begins."""
-    said_on = ""
+    current_day = ""
     for row in rows:
-        said_on = row.day or said_on
-        yield replace(row, day=said_on)
+        current_day = row.day or current_day
+        yield replace(row, day=current_day)
 
 
 def _table(rows: Iterable[Row]) -> list[str]:
-    return [f"{row.day:>6} | {row.heard:<48} | {row.said}".rstrip() for row in rows]
+    return [f"{row.day:>6} | {row.input:<48} | {row.event}".rstrip() for row in rows]
 
 
 # --- how a story went -----------------------------------------------------------------------------
 
 
-def _went(heard: Sequence[Row], events: Sequence[Event], start: datetime) -> Iterator[Row]:
+def _went(input_rows: Sequence[Row], events: Sequence[Event], start: datetime) -> Iterator[Row]:
     """The story as it really went: after each line heard what it made us say, then deadlines."""
     answers: dict[int, list[Row]] = defaultdict(list)
     deadlines: list[tuple[datetime, Row]] = []
@@ -257,22 +257,22 @@ def _went(heard: Sequence[Row], events: Sequence[Event], start: datetime) -> Ite
         if event.causation_id == BY_DEADLINE:
             deadlines.append((event.decided_at, row))
         else:
-            answers[_line_of(event, heard)].append(row)
-    for number, row in enumerate(heard):
+            answers[_line_of(event, input_rows)].append(row)
+    for number, row in enumerate(input_rows):
         passed = [each for at, each in deadlines if at < moment(row.day, start)]
         deadlines = deadlines[len(passed) :]
         yield from _crowded(passed)
         first, *others = [*_crowded(answers[number])] or [row]
-        yield Row(row.day, row.heard, first.said if answers[number] else "")
+        yield Row(row.day, row.input, first.event if answers[number] else "")
         yield from others
     yield from _crowded([each for _, each in deadlines])
 
 
-def _line_of(event: Event, heard: Sequence[Row]) -> int:
+def _line_of(event: Event, input_rows: Sequence[Row]) -> int:
     """The line that made us say it."""
     if found := re.search(r"line-(\d+)", event.causation_id):
         return int(found[1])
-    return next(n for n, row in enumerate(heard) if _is_named(row.heard, event.causation_id))
+    return next(n for n, row in enumerate(input_rows) if _is_named(row.input, event.causation_id))
 
 
 def _is_named(line: str, identity: str) -> bool:
@@ -285,30 +285,33 @@ def _is_named(line: str, identity: str) -> bool:
 
 def sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:
     """What is said, in order; where a feed goes on to be silent, its first line tells the last."""
-    told: list[tuple[Event, str]] = []
-    said: dict[str, tuple[int, date]] = {}
+    collected: list[tuple[Event, str]] = []
+    silences: dict[str, tuple[int, date]] = {}
     for event in without_effects(events):
         text, details = sentence(event, start), event.details
         if isinstance(details, SilentFeedDetails | UnreadableFeedDetails):
-            number, last = said.get(text, (0, date.min))
+            number, last = silences.get(text, (0, date.min))
             goes_on = details.day - last == timedelta(days=1)
-            said[text] = (number if goes_on else len(told), details.day)
+            silences[text] = (number if goes_on else len(collected), details.day)
             if goes_on:
-                told[number] = (told[number][0], f"{text} ..{day(event.decided_at, start)}")
+                collected[number] = (
+                    collected[number][0],
+                    f"{text} ..{day(event.decided_at, start)}",
+                )
                 continue
-        told.append((event, text))
-    return told
+        collected.append((event, text))
+    return collected
 
 
 def _crowded(rows: Sequence[Row]) -> Iterator[Row]:
     """What many of one name say at one moment, as one line a sentence."""
-    for said_on, together in groupby(rows, key=lambda row: row.day):
+    for day_, together in groupby(rows, key=lambda row: row.day):
         crowds: dict[tuple[str, int], list[str]] = defaultdict(list)
         for number, row in enumerate(together):
-            text = re.sub(r"^([a-z]+)-\d+: (\S+ \w+:[a-z]+(?=-))?(-\d+)?", r"\1: \2", row.said)
-            crowds[text, 0 if text != row.said else number].append(row.said)
-        for (text, _), said in crowds.items():
-            yield Row(said_on, "", f"{len(said)} x {text}" if len(said) > 1 else said[0])
+            text = re.sub(r"^([a-z]+)-\d+: (\S+ \w+:[a-z]+(?=-))?(-\d+)?", r"\1: \2", row.event)
+            crowds[text, 0 if text != row.event else number].append(row.event)
+        for (text, _), texts in crowds.items():
+            yield Row(day_, "", f"{len(texts)} x {text}" if len(texts) > 1 else texts[0])
 
 
 def sentence(event: Event, start: datetime = DAY_0) -> str:
@@ -316,8 +319,10 @@ def sentence(event: Event, start: datetime = DAY_0) -> str:
     text = event.kind.removeprefix("organization.").removeprefix("metering.")
     if event.effective_at != event.decided_at:
         text = f"{text} @{day(event.effective_at, start)}"
-    if told := _details(event, start):
-        text = f"{text} {told}" if event.kind in WITHOUT_COLON else f"{text}: {told}"
+    if details_text := _details(event, start):
+        text = (
+            f"{text} {details_text}" if event.kind in WITHOUT_COLON else f"{text}: {details_text}"
+        )
     return text if event.subject == "acme" else f"{event.subject}: {text}"
 
 

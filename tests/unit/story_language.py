@@ -86,10 +86,10 @@ class StoryInput:
     what: Record | GuardTripped | GuardReleased | PolicyLoaded
 
 
-def parse_story(heard: Sequence[tuple[str, str]], start: datetime = DAY_0) -> list[StoryInput]:
+def parse_story(rows: Sequence[tuple[str, str]], start: datetime = DAY_0) -> list[StoryInput]:
     """The messages of a story's lines, (day, text), in the order in which they are heard."""
-    told = [each for line, (day, text) in enumerate(heard) for each in _lines(line, day, text)]
-    inputs = [each for line, day, text in told for each in _inputs_of(line, day, text, start)]
+    collected = [each for line, (day, text) in enumerate(rows) for each in _lines(line, day, text)]
+    inputs = [each for line, day, text in collected for each in _inputs_of(line, day, text, start)]
     return sorted(inputs, key=lambda each: each.at)
 
 
@@ -122,18 +122,18 @@ def _inputs_of(id_: str, day: str, text: str, start: datetime) -> Iterator[Story
     words = text.split()
     happened = next((word[1:] for word in words if word.startswith("@")), day)
     options = dict(word.split("=", 1) for word in words if "=" in word)
-    said = [word for word in words if "=" not in word and not word.startswith("@")]
+    words_said = [word for word in words if "=" not in word and not word.startswith("@")]
     at = moment(day, start)
-    if said[0] == "operator:":
-        yield StoryInput(at, _by_operator(Identity("operator", id_), at, said[1:]))
+    if words_said[0] == "operator:":
+        yield StoryInput(at, _by_operator(Identity("operator", id_), at, words_said[1:]))
         return
-    if said[0] == "unreadable":
-        topic = {"logins": LOGINS, "api_requests": API_REQUESTS}[said[1]]
+    if words_said[0] == "unreadable":
+        topic = {"logins": LOGINS, "api_requests": API_REQUESTS}[words_said[1]]
         key = options["key"].encode() if "key" in options else None
         yield StoryInput(at, Record(topic, 0, 0, at, key, UNREADABLE))
         return
     id_ = options.get("id") or (f"line-{options['line']}" if "line" in options else id_)
-    line = StoryLine(id_, moment(happened, start).isoformat(), said, options, start)
+    line = StoryLine(id_, moment(happened, start).isoformat(), words_said, options, start)
     topic, value = line.message()
     subject = value.get("subject")
     key = subject.encode() if isinstance(subject, str) else None
@@ -141,9 +141,9 @@ def _inputs_of(id_: str, day: str, text: str, start: datetime) -> Iterator[Story
 
 
 def _by_operator(
-    identity: Identity, at: datetime, said: Sequence[str]
+    identity: Identity, at: datetime, words_said: Sequence[str]
 ) -> GuardTripped | GuardReleased | PolicyLoaded:
-    match said:
+    match words_said:
         case ["trips"]:
             return GuardTripped(identity, at, by="olga", reason="a faulty import")
         case ["releases"]:
@@ -156,7 +156,7 @@ def _by_operator(
         case ["loads", version]:
             return PolicyLoaded(version)
         case _:
-            raise AssertionError(f"no operator does this: {said}")
+            raise AssertionError(f"no operator does this: {words_said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +165,16 @@ class StoryLine:
 
     id: str
     at: str
-    said: Sequence[str]
+    words: Sequence[str]
     options: dict[str, str]
     start: datetime
 
     def message(self) -> tuple[str, dict[str, object]]:
         """The topic and the value that carry it."""
-        market = self.said[0].partition(":")[0]
+        market = self.words[0].partition(":")[0]
         if f"marketplace.{market}.notifications" in FEEDS:
             return f"marketplace.{market}.notifications", self.notification()
-        match self.said:
+        match self.words:
             case ["support:", "unlock", *rest]:
                 return SUPPORT, self.request(None, "unlock", rest)
             case ["support:", organization, verb, *rest]:
@@ -190,8 +190,8 @@ class StoryLine:
 
     def time(self, name: str) -> str | None:
         """An option that is a day of the story."""
-        told = self.options.get(name)
-        return moment(told, self.start).isoformat() if told else None
+        option = self.options.get(name)
+        return moment(option, self.start).isoformat() if option else None
 
     def cloudevent(self, subject: str | None, name: str, data: object) -> dict[str, object]:
         """The envelope of all that is not a marketplace's."""
@@ -207,7 +207,7 @@ class StoryLine:
 
     def change(self) -> dict[str, object]:
         """What the product says of an organization."""
-        organization, verb, *rest = self.said
+        organization, verb, *rest = self.words
         data: dict[str, object]
         match verb, rest:
             case "created", _:
@@ -230,7 +230,7 @@ class StoryLine:
             case "owner", [owner]:
                 data, name = {"owner_email": owner}, "owner_changed"
             case _:
-                raise AssertionError(f"no such change: {self.said}")
+                raise AssertionError(f"no such change: {self.words}")
         return self.cloudevent(organization, f"organization.{name}", data)
 
     def request(
@@ -255,7 +255,7 @@ class StoryLine:
             case "extend", [days]:
                 data, name = data | {"days": int(days)}, "extend_grace"
             case _:
-                raise AssertionError(f"no such request: {self.said}")
+                raise AssertionError(f"no such request: {self.words}")
         data.pop(self.options.get("without", ""), None)
         return self.cloudevent(organization, f"support.{name}", data)
 
@@ -263,8 +263,8 @@ class StoryLine:
 
     def notification(self) -> dict[str, object]:
         """What a marketplace says, in its own words."""
-        market, _, subject = self.said[0].partition(":")
-        words = " ".join(self.said[1:])
+        market, _, subject = self.words[0].partition(":")
+        words = " ".join(self.words[1:])
         match market:
             case "aws" if "/" in subject:
                 return self._sns(subject, words)
@@ -324,8 +324,8 @@ class StoryLine:
             "offerDuration": self.options.get("offer"),
             "account": f"providers/p/accounts/{account}" if account else None,
         }
-        told = {name: value for name, value in resource.items() if value}
-        return {"notification": message, "resource": told} if told else message
+        present = {name: value for name, value in resource.items() if value}
+        return {"notification": message, "resource": present} if present else message
 
     def _azure(self, subject: str, action: str) -> dict[str, object]:
         term = {"termUnit": self.options.get("term"), "endDate": self.time("ends")}

@@ -29,11 +29,11 @@ from marketplace_worker.simulate import HORIZON, Simulation
 class ObservedSimulation(Simulation):
     """A simulation that remembers when it looked though nothing was heard."""
 
-    looks: list[datetime] = field(default_factory=list)
+    deadlines_at: list[datetime] = field(default_factory=list)
 
     def _decide(self, fact: Fact, now: datetime, trace: Trace | None = None) -> Iterator[Event]:
         if isinstance(fact, DeadlineCame):
-            self.looks.append(now)
+            self.deadlines_at.append(now)
         return Simulation._decide(self, fact, now, trace)
 
 
@@ -48,7 +48,7 @@ class StoryOutcome:
 
     events: Sequence[Event]
     present: dict[str, Organization]
-    looks: Sequence[datetime]
+    deadlines_at: Sequence[datetime]
     end: dict[str, Organization]
 
     def decided(self, name: str, kind: EventKind, not_by: Collection[str] = ()) -> list[datetime]:
@@ -72,7 +72,7 @@ class StoryOutcome:
         ]
         return len(set(waited)) > len({plan for _, plan in waited})
 
-    def said(self, since: datetime = DAY_0 - DAY) -> list[str]:
+    def event_lines(self, since: datetime = DAY_0 - DAY) -> list[str]:
         """What was said later than a moment, without the effects of transitions; final reports
         aside, which an end may call for by any time of it that was known.
         """
@@ -98,17 +98,17 @@ def outcome_of(story: Story, at: datetime = DAY_0, policy: Policy | None = None)
     simulation = ObservedSimulation(policy or Policy(), FEEDS, HASH, _refuse)
     events: list[Event] = []
     present: dict[str, Organization] | None = None
-    told = records(story)
-    for record in told:
+    inputs = records(story)
+    for record in inputs:
         if record.recorded_at > at and present is None:
             present = _organizations(simulation)
         events += simulation._deadlines(before=record.recorded_at)
         events += simulation._process(record)
     present = present or _organizations(simulation)
-    last = told[-1].recorded_at
+    last = inputs[-1].recorded_at
     events += simulation._deadlines(before=last + 2 * DAY)  # what is pending is looked at daily
     events += simulation._deadlines(before=last + HORIZON, to_the_end=True)
-    return StoryOutcome(events, present, simulation.looks, _organizations(simulation))
+    return StoryOutcome(events, present, simulation.deadlines_at, _organizations(simulation))
 
 
 def _organizations(simulation: Simulation) -> dict[str, Organization]:
@@ -134,13 +134,13 @@ def final_state(here: Organization, *, since_when: bool = True) -> list[str]:
     Who waits for a reinstatement stays in whichever state of the cancellation it had come to.
     """
     if here.pending is not None:
-        told = [f"pending: {here.pending.subscription}"]
+        parts = [f"pending: {here.pending.subscription}"]
     else:
-        told = [str(here.state), str(here.deactivation_cause or "")]
+        parts = [str(here.state), str(here.deactivation_cause or "")]
     if since_when and here.cancellation is not None:
         canceled_at = day(here.cancellation.canceled_at)
-        told += [canceled_at, f"{here.reason} by {here.initiator}", f"{here.plan_type}"]
-    return told
+        parts += [canceled_at, f"{here.reason} by {here.initiator}", f"{here.plan_type}"]
+    return parts
 
 
 # --- what differs ---------------------------------------------------------------------------------
@@ -153,10 +153,10 @@ def same_standing(here: StoryOutcome, there: StoryOutcome) -> bool:
     )
 
 
-def differing_lines(said: Sequence[str], otherwise: Sequence[str]) -> list[str]:
+def differing_lines(these: Sequence[str], otherwise: Sequence[str]) -> list[str]:
     """What only one of two says, line by line."""
-    only = [f"- {each}" for each in said if each not in otherwise]
-    return only + [f"+ {each}" for each in otherwise if each not in said]
+    only = [f"- {each}" for each in these if each not in otherwise]
+    return only + [f"+ {each}" for each in otherwise if each not in these]
 
 
 def different_ends(story: Story, other: Story) -> list[str]:
@@ -239,9 +239,9 @@ Comparison = Callable[[Story, Story], Sequence[str]]
 def check_same_end(story: Story, retold: Rewrite, compared: Comparison) -> None:
     """Fail, with the shortest such story, where it comes to something else when it is retold."""
 
-    def differences(told: Story) -> Sequence[str]:
-        other = retold(told)
-        return compared(told, other) if other is not None else []
+    def differences(story: Story) -> Sequence[str]:
+        other = retold(story)
+        return compared(story, other) if other is not None else []
 
     if differences(story):
         short = shortened(story, lambda shorter: bool(differences(shorter)))

@@ -176,8 +176,10 @@ def _subscription(draw: st.DrawFn, key: SubscriptionKey) -> Subscription:
     register = Subscription(key)
     for number in range(draw(SMALL) % 4):
         account = None if key.marketplace is Marketplace.AZURE else draw(ACCOUNTS)
-        told = draw(CHANGES[key.marketplace])
-        note = Note(draw(PAST), 1, f"n-{number}", told, draw(PLAN_TYPES), billing_account=account)
+        status_change = draw(CHANGES[key.marketplace])
+        note = Note(
+            draw(PAST), 1, f"n-{number}", status_change, draw(PLAN_TYPES), billing_account=account
+        )
         register = register.with_note(_reported(draw, key, note))
     for number in range((0, 1, 1, 2)[draw(SMALL) % 4]):
         register = register.with_link(
@@ -208,7 +210,7 @@ PLACED, EXPIRIES = moments(-20, -4), st.sampled_from([None, None]) | moments(-3,
 VERSIONS = st.sampled_from(["default", "older", "forgotten"])
 EXTENSIONS = st.sampled_from([0 * DAY, 0 * DAY, 5 * DAY, 90 * DAY])
 COMMITMENTS_BEGIN, GRANTS_BEGIN, GRANTS_END = moments(-60, 20), moments(-40, -11), moments(-10, 20)
-CANCELED, TAKEN, RETURNED = moments(-60, 5), moments(-60, -45), moments(-44, -30)
+CANCELED, LEFT, RETURNED = moments(-60, 5), moments(-60, -45), moments(-44, -30)
 EARLIER = st.sampled_from([(), (Recovery(TODAY - 80 * DAY, TODAY - 70 * DAY),)])
 NAMED = st.sampled_from([day * DAY for day in (1, 3, 7, 20)])
 STATES = st.sampled_from(State)
@@ -233,9 +235,9 @@ WAS_ACTIVE = st.sampled_from([State.ACTIVE, State.CANCELED])
 def _commitment(draw: st.DrawFn, name: str) -> Commitment:
     """It has begun, has ended, or is still to come."""
     starts_at, linked_at = draw(COMMITMENTS_BEGIN), draw(PAST)
-    told_at = max(linked_at, draw(PAST))
+    reported_at = max(linked_at, draw(PAST))
     ends_at = starts_at + draw(LENGTHS)
-    return Commitment(name, starts_at, ends_at, linked_at, told_at, f"told-{name}")
+    return Commitment(name, starts_at, ends_at, linked_at, reported_at, f"told-{name}")
 
 
 def _registers(draw: st.DrawFn, id_: OrganizationId) -> Organization:
@@ -258,31 +260,31 @@ def _registers(draw: st.DrawFn, id_: OrganizationId) -> Organization:
             here, proofs=(Proof(draw(KEYS), draw(PAST), draw(st.sampled_from(CompletedBy))),)
         )
     if extras in {5, 6}:
-        here = replace(here, recoveries=(*draw(EARLIER), Recovery(draw(TAKEN), draw(RETURNED))))
+        here = replace(here, recoveries=(*draw(EARLIER), Recovery(draw(LEFT), draw(RETURNED))))
     return here
 
 
 def _organization(draw: st.DrawFn, id_: OrganizationId) -> Organization:
     """Any legal state, with any past."""
-    told, state = _registers(draw, id_), draw(STATES)
-    if told.sequence == 9:
-        return Organization(id_, tier=told.tier, commitments=told.commitments)
+    register_parts, state = _registers(draw, id_), draw(STATES)
+    if register_parts.sequence == 9:
+        return Organization(id_, tier=register_parts.tier, commitments=register_parts.commitments)
     match state:
         case State.ACTIVE:
-            here = told
+            here = register_parts
         case State.DEACTIVATED:
-            here = _deactivated(draw, told)
+            here = _deactivated(draw, register_parts)
         case _:
-            here = _on_its_way_down(draw, told, state)
+            here = _on_its_way_down(draw, register_parts, state)
     return _announced(draw, here)
 
 
-def _on_its_way_down(draw: st.DrawFn, told: Organization, state: State) -> Organization:
+def _on_its_way_down(draw: st.DrawFn, drawn: Organization, state: State) -> Organization:
     cancellation = Cancellation(
         draw(CANCELED), "story", draw(VERSIONS), draw(EXTENSIONS), draw(WAITED)
     )
     here = replace(
-        told,
+        drawn,
         state=state,
         previous_state=draw(WAS_ACTIVE),
         entered_at=draw(SINCE_A_MONTH),
@@ -300,11 +302,11 @@ def _on_its_way_down(draw: st.DrawFn, told: Organization, state: State) -> Organ
     return here
 
 
-def _deactivated(draw: st.DrawFn, told: Organization) -> Organization:
+def _deactivated(draw: st.DrawFn, drawn: Organization) -> Organization:
     cause = draw(CAUSES)
     ended = cause is DeactivationCause.MARKETPLACE_CANCELLATION
     return replace(
-        told,
+        drawn,
         state=State.DEACTIVATED,
         previous_state=State.SUSPENDED,
         entered_at=draw(SINCE_A_MONTH),
@@ -335,17 +337,17 @@ def _announced(draw: st.DrawFn, here: Organization) -> Organization:
 
 def _days(first: int, last: int) -> dict[date, DayRange]:
     """A feed, every third day: just as often as the policy wants it."""
-    heard = [TODAY + day * DAY for day in range(first, last + 1, 3)]
-    return {moment.date(): DayRange(moment, moment) for moment in heard}
+    moments_of_use = [TODAY + day * DAY for day in range(first, last + 1, 3)]
+    return {moment.date(): DayRange(moment, moment) for moment in moments_of_use}
 
 
-HEARD = {
+FEED_DAYS = {
     "always": _days(-198, 300),
     "not lately": _days(-99, -5),
     "never": {},
     "not before": _days(-20, 300),
 }
-HEALTH = st.sampled_from(["always", "always", "always", *HEARD])
+HEALTH = st.sampled_from(["always", "always", "always", *FEED_DAYS])
 SEEN = st.sampled_from([None, *(TODAY + day * DAY for day in (-70, -40, -31, -30, -29, -8, -1))])
 
 OLDER = Policy(
@@ -415,7 +417,7 @@ def worlds(draw: st.DrawFn) -> World:
     for id_ in (ACME, BETA):
         world.fleet.put(_organization(draw, id_))
         world.fleet.seen[id_] = LastSeen(draw(SEEN), draw(SEEN))
-    world.fleet.feeds = Feeds({feed: dict(HEARD[draw(HEALTH)]) for feed in ActivityFeed})
+    world.fleet.feeds = Feeds({feed: dict(FEED_DAYS[draw(HEALTH)]) for feed in ActivityFeed})
     world.fleet.safeguards = draw(SAFEGUARDS)
     return world
 
@@ -449,9 +451,9 @@ def _notified(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) ->
     change = draw(of.changes[subscription.marketplace])
     account = None if subscription.marketplace is Marketplace.AZURE else draw(ACCOUNTS)
     rank, plan_type = draw(SMALL) % 4, draw(PLAN_TYPES)
-    told = Note(at, rank, identity.id, change, plan_type, billing_account=account)
-    told = _reported(draw, subscription, told)
-    return Notified(identity, subscription, told, notification=change.kind)
+    note = Note(at, rank, identity.id, change, plan_type, billing_account=account)
+    note = _reported(draw, subscription, note)
+    return Notified(identity, subscription, note, notification=change.kind)
 
 
 def _linked(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -> SubscriptionLinked:
@@ -466,7 +468,7 @@ def _committed(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) -
     return CommitmentLinked(identity, at, draw(ORGANIZATIONS), name, starts_at, ends_at)
 
 
-def _told(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -> Fact:
+def _any_fact(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -> Fact:
     organization = draw(ORGANIZATIONS)
     match draw(SMALL) % 3:
         case 0:
@@ -531,9 +533,9 @@ def _deadline(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -
 Draws = Callable[[st.DrawFn, Drawing, Identity, datetime], Fact]
 FROM_MARKETPLACES: list[Draws] = [_notified, _notified, _notified, _linked, _committed]
 KINDS: st.SearchStrategy[Draws] = st.sampled_from(
-    [*FROM_MARKETPLACES, _told, _used, _used, *[_asked] * 4, _operated, _deadline]
+    [*FROM_MARKETPLACES, _any_fact, _used, _used, *[_asked] * 4, _operated, _deadline]
 )
-NEWS: st.SearchStrategy[Draws] = st.sampled_from([*FROM_MARKETPLACES, _told, _used])
+NEWS: st.SearchStrategy[Draws] = st.sampled_from([*FROM_MARKETPLACES, _any_fact, _used])
 
 
 @st.composite
@@ -554,26 +556,26 @@ def tales(draw: st.DrawFn, most: int = 9) -> Shown[Fact]:
 
     Their order must not matter.
     """
-    told = Shown[Fact]([created(), link(draw(KEYS), account=ACCOUNT)])
+    history = Shown[Fact]([created(), link(draw(KEYS), account=ACCOUNT)])
     if draw(COIN):
-        told.append(created("created-beta", BETA))
+        history.append(created("created-beta", BETA))
     numbers = range(draw(st.integers(1, most)))
-    told.extend(
+    history.extend(
         draw(NEWS)(draw, IN_A_LIFE, Identity("t", f"f-{number}"), draw(MOMENTS))
         for number in numbers
     )
-    return told
+    return history
 
 
 @st.composite
 def lives(draw: st.DrawFn, most: int = 12) -> Shown[Fact]:
     """All that can be told of acme, and perhaps of beta, in the course of a life."""
-    told = Shown[Fact]([created(), link(draw(KEYS), account=ACCOUNT)])
+    history = Shown[Fact]([created(), link(draw(KEYS), account=ACCOUNT)])
     if draw(COIN):
-        told.append(created("created-beta", BETA))
+        history.append(created("created-beta", BETA))
     numbers = range(draw(st.integers(1, most)))
-    told.extend(
+    history.extend(
         draw(KINDS)(draw, IN_A_LIFE, Identity("t", f"f-{number}"), draw(MOMENTS))
         for number in numbers
     )
-    return told
+    return history

@@ -54,7 +54,7 @@ def expected() -> dict[str, list[str]]:
     """What must be said of each case."""
     blocks = (CASES / "expected.txt").read_text().split("\n== ")[1:]
     named = (block.strip().splitlines() for block in blocks)
-    return {name: said for name, *said in named}
+    return {name: texts for name, *texts in named}
 
 
 EXPECTED = expected()
@@ -62,19 +62,19 @@ EXPECTED = expected()
 
 def run_case(lines: Sequence[dict[str, Any]], end: datetime) -> tuple[list[Event], list[str]]:
     """What a scenario makes the worker say, and what goes to the dead letters."""
-    heard = list(read_scenario((json.dumps(line).encode() for line in lines), FEEDS))
+    records_ = list(read_scenario((json.dumps(line).encode() for line in lines), FEEDS))
     refused: list[tuple[Record, Malformed]] = []
     current = simulation(Policy(), lambda *refusal: refused.append(refusal))
-    events = list(current.run(heard, until=end))
+    events = list(current.run(records_, until=end))
     inputs = [
-        StoryInput(record.recorded_at, record) for record in heard if record.recorded_at <= end
+        StoryInput(record.recorded_at, record) for record in records_ if record.recorded_at <= end
     ]
     reasons = [f"{record.topic}: {refusal}" for record, refusal in refused]
     run_elsewhere(Story(inputs, (Policy(),), end, events, current, reasons))
     return events, [f"dead letter: {record.position}: {refusal}" for record, refusal in refused]
 
 
-def said(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
+def lines_of_case(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
     """The same in the words of `expected.txt`."""
     events, refused = run_case(lines, end)
     first = datetime.fromisoformat(lines[0]["at"])
@@ -91,7 +91,7 @@ def said(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_case_comes_out_as_it_should(name: str) -> None:
     """What is right for each, tests/cases/README.md says."""
-    assert said(lines_of(name), until(name)) == EXPECTED[name]
+    assert lines_of_case(lines_of(name), until(name)) == EXPECTED[name]
 
 
 def test_every_expectation_belongs_to_a_case() -> None:
@@ -112,7 +112,7 @@ def test_a_request_without_the_key_of_its_organization_is_refused(name: str, key
         line | ({"key": key} if line["topic"] == "support.requests" else {})
         for line in lines_of(name)
     ]
-    come = said(lines, until(name))
+    come = lines_of_case(lines, until(name))
     assert [line.partition("| ")[2] for line in come] == [
         "acme: support_request.rejected: invalid_request",
         "acme: support_request.rejected: invalid_request",
@@ -123,7 +123,7 @@ def test_on_their_own_topics_the_messages_of_trace_act_and_the_trace_goes_on() -
     """Beside the case: it is the topic that makes a dead letter of them (events.md section 3)."""
     topics = ["organizations.changes", "support.requests"]
     lines = [line | {"topic": each} for line, each in zip(lines_of("trace"), topics, strict=True)]
-    assert said(lines, until("trace")) == [
+    assert lines_of_case(lines, until("trace")) == [
         "0+5m | acme: deactivated: support_request (support_request)",
         "0+5m | acme: support_request.completed",
     ]

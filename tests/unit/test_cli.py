@@ -100,7 +100,7 @@ def test_simulate_stops_its_clock_at_the_given_time_and_accepts_a_policy(
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ([b'{"at": "yesterday"}'], "line 1, at: "),
         ([b"", b'{"at": "2026-01-01T00:00:00Z", "topic": "x", "value": 1}'], "line 2, topic: "),
@@ -108,13 +108,13 @@ def test_simulate_stops_its_clock_at_the_given_time_and_accepts_a_policy(
     ],
 )
 def test_an_unusable_scenario_is_named_by_line_and_field(
-    typed: Type, scenario: Callable[..., Path], lines: list[bytes], said: str
+    typed: Type, scenario: Callable[..., Path], lines: list[bytes], message: str
 ) -> None:
     """Exit status 2, and nothing on standard output."""
     status, out, err = typed("simulate", scenario(*lines))
 
     assert (status, out) == (2, "")
-    assert said in err
+    assert message in err
 
 
 def test_an_unusable_policy_is_named_by_line_and_field(
@@ -246,7 +246,7 @@ def test_policy_check_names_line_and_field(typed: Type, tmp_path: Path) -> None:
 
 def test_json_has_times_durations_and_keys_as_text() -> None:
     """As everywhere on the wire."""
-    told = {
+    expected_output = {
         "at": datetime(2026, 1, 1, tzinfo=UTC),
         "for": timedelta(days=1, hours=2),
         "earlier": -timedelta(hours=1),
@@ -255,7 +255,7 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
         "may": State.SUSPENDED.capabilities,
         "none": (None, True, 1.5),
     }
-    assert as_data(told) == {
+    assert as_data(expected_output) == {
         "at": "2026-01-01T00:00:00Z",
         "for": "P1DT2H",
         "earlier": "-PT1H",
@@ -270,7 +270,7 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("run", "--only", "ingest,everything"), "unknown loop everything"),
         (("run", "--folder", "x"), "--folder needs --embedded"),
@@ -287,13 +287,13 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
     ],
 )
 def test_what_cannot_be_done_is_reported_in_a_sentence(
-    typed: Type, arguments: tuple[str, ...], said: str
+    typed: Type, arguments: tuple[str, ...], message: str
 ) -> None:
     """No trace of the interpreter for a slip of the fingers."""
     status, _, err = typed(*arguments)
 
     assert status == 2
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
 
 

@@ -251,8 +251,8 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
     )
     acme, now = world.fleet.organization(ACME), DAY_0 + 40 * DAY
     outlook = OrganizationView(acme, world.fleet, world.policies, now)
-    taken = snapshot(outlook, revision=1, causation_id="x")
-    assert [(plan.name, plan.status, plan.active) for plan in taken.plans] == [
+    made = snapshot(outlook, revision=1, causation_id="x")
+    assert [(plan.name, plan.status, plan.active) for plan in made.plans] == [
         ("aws:a-1", "ended", False),
         ("commitment:c-1", "committed", True),
     ]

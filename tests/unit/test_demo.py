@@ -40,20 +40,20 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
     """
     topics, story = Topics(), customers()
     now = DAY_0
-    say = MessageWriter(topics, lambda: now)
+    writer = MessageWriter(topics, lambda: now)
     came = Published()
     to_answer: list[Script] = []
 
     def story_records() -> Iterator[Record]:
         nonlocal now
-        beginning = [message for customer in story for message in customer.begins(say)]
+        beginning = [message for customer in story for message in customer.begins(writer)]
         yield from records(unreadable(topics), *beginning)
         for day in range(1, DAYS):
             now = DAY_0 + timedelta(days=day)
             answers, to_answer[:] = to_answer[:], []
             for answer in answers:
-                yield from records(*answer(say))
-            yield from records(*say.everyday("elm"))
+                yield from records(*answer(writer))
+            yield from records(*writer.everyday("elm"))
 
     def records(*messages: Message) -> Iterator[Record]:
         for message in messages:

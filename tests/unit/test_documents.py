@@ -133,7 +133,7 @@ def test_old_documents_of_ended_or_uncreated_organizations_are_read() -> None:
          "notice":null,"deactivation_cause":"marketplace_cancellation","reported":[],
          "sequence":19,"revision":8}
     """
-    heard_of = """
+    uncreated = """
         {"id":"org-44","creation":null,"tier":null,"owner":null,"commitments":[],"state":"active",
          "previous_state":null,"entered_at":null,"reason":null,"initiator":null,"plan_type":null,
          "cancellation":null,"notice":null,"deactivation_cause":null,"reported":[],"sequence":0,
@@ -141,7 +141,7 @@ def test_old_documents_of_ended_or_uncreated_organizations_are_read() -> None:
     """
     read = organization_from_json(ended)
     assert (read.state, read.recoverable, read.recovery) == (State.DEACTIVATED, False, None)
-    assert organization_from_json(heard_of) == Organization(OrganizationId("org-44"))
+    assert organization_from_json(uncreated) == Organization(OrganizationId("org-44"))
 
 
 # --- registers and facts --------------------------------------------------------------------------

@@ -40,18 +40,18 @@ ACME = OrganizationId("acme")
 
 def after(story: str, until: str) -> Fleet:
     """The fleet after a story (`day | what is heard`), its deadlines taken up to a day."""
-    heard = [line.split("|") for line in story.strip().splitlines()]
+    rows = [line.split("|") for line in story.strip().splitlines()]
     current, waiting = simulation(), list[Record]()
-    for told in parse_story([(day.strip(), " ".join(text.split())) for day, text in heard]):
-        match told.what:
+    for item in parse_story([(day.strip(), " ".join(text.split())) for day, text in rows]):
+        match item.what:
             case Record():
-                waiting.append(told.what)
+                waiting.append(item.what)
             case PolicyLoaded():
                 raise AssertionError("no policy is loaded in these stories")
             case fact:
-                list(current.run(waiting, told.at))
+                list(current.run(waiting, item.at))
                 waiting = []
-                apply(fact, current.fleet, Policies(current.policy), now=told.at)
+                apply(fact, current.fleet, Policies(current.policy), now=item.at)
     list(current.run(waiting, moment(until)))
     return current.fleet
 
@@ -513,13 +513,15 @@ def test_every_situation_has_its_words(case: Case) -> None:
         (for_operators(explanation), case.operator),
         (for_customers(explanation), case.customer),
     ):
-        said = "\n".join(sentences(words))
+        customer_text = "\n".join(sentences(words))
         place = 0
         for line in lines(expected):
-            assert line in said[place:], f"{line!r} is not in, or not in its place in:\n{said}"
-            place += said[place:].index(line)
-    told = "\n".join(sentences(for_operators(explanation)))
-    assert not [line for line in lines(case.absent) if line in told]
+            assert line in customer_text[place:], (
+                f"{line!r} is not in, or not in its place in:\n{customer_text}"
+            )
+            place += customer_text[place:].index(line)
+    operator_text = "\n".join(sentences(for_operators(explanation)))
+    assert not [line for line in lines(case.absent) if line in operator_text]
 
 
 def test_a_policy_that_is_not_pinned_counts_only_where_it_is_kinder() -> None:
@@ -609,8 +611,10 @@ def test_the_forecast_is_what_the_rules_do_then(world: World, id_: OrganizationI
     organization = world.fleet.organization(id_)
     comes = explain(organization, world.fleet, world.policies, now=TODAY).next
     coming = forecast(organization, world.fleet, world.policies, now=TODAY, until=TODAY + 200 * DAY)
-    told = [each for each in coming if each.what not in BY_THE_WAY]
-    first = (told[0].what, told[0].at, told[0].stopped_by) if told else None
+    steps_ahead = [each for each in coming if each.what not in BY_THE_WAY]
+    first = (
+        (steps_ahead[0].what, steps_ahead[0].at, steps_ahead[0].stopped_by) if steps_ahead else None
+    )
     match comes:
         case NothingComes():
             assert first is None
@@ -619,13 +623,16 @@ def test_the_forecast_is_what_the_rules_do_then(world: World, id_: OrganizationI
         case PlanEnds(at=at):
             assert first == (ForecastKind.CANCELED, max(at, TODAY), None)
         case ComesBack(at=at):
-            back = next(each for each in told if each.what is ForecastKind.REINSTATED)
+            back = next(each for each in steps_ahead if each.what is ForecastKind.REINSTATED)
             assert back.at == max(at, TODAY)
             assert first is not None
             assert first[1] == back.at
         case NoticeComes(at=at, deadline=deadline):
             assert first == (ForecastKind.NOTICE, max(at, TODAY), None)
-            assert (told[0].step, told[0].announced_for_at) == (deadline.step, deadline.at)
+            assert (steps_ahead[0].step, steps_ahead[0].announced_for_at) == (
+                deadline.step,
+                deadline.at,
+            )
         case StepComes(deadline=deadline):
             assert first is not None
             assert first[:2] == (ForecastKind(deadline.step), max(deadline.at, TODAY))

@@ -23,7 +23,7 @@ from marketplace_worker.lifecycle.safeguards import Safeguards, StepCount
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 UNTIL = TODAY + 120 * DAY
-SAID = {
+EVENTS_OF_STEPS = {
     EventKind.CANCELED: ForecastKind.CANCELED,
     EventKind.CONTROL_PLANE_LOST: ForecastKind.CONTROL_PLANE_LOSS,
     EventKind.SUSPENDED: ForecastKind.SUSPENDED,
@@ -55,15 +55,17 @@ def test_a_forecast_is_what_then_happens(world: World, id_: OrganizationId) -> N
 
     world.run_deadline(id_, TODAY)
     world.wait(UNTIL + timedelta.resolution)
-    said = [each for each in world.events if each.subject == id_ and each.kind in SAID]
-    told = [e for e in coming if e.what is not ForecastKind.PLAN_ENDS and e.stopped_by is None]
+    emitted = [
+        each for each in world.events if each.subject == id_ and each.kind in EVENTS_OF_STEPS
+    ]
+    forecast_ = [e for e in coming if e.what is not ForecastKind.PLAN_ENDS and e.stopped_by is None]
     assert len({each.stopped_by for each in coming} - {None}) <= 1
     if all(each.stopped_by is None for each in coming):
-        assert [(each.what, each.at) for each in told] == [
-            (SAID[each.kind], each.decided_at) for each in said
+        assert [(each.what, each.at) for each in forecast_] == [
+            (EVENTS_OF_STEPS[each.kind], each.decided_at) for each in emitted
         ]
-        assert [each.due_at for each in told if each.what in STEPS] == [
-            each.effective_at for each in said if SAID[each.kind] in STEPS
+        assert [each.due_at for each in forecast_ if each.what in STEPS] == [
+            each.effective_at for each in emitted if EVENTS_OF_STEPS[each.kind] in STEPS
         ]
 
 

@@ -100,7 +100,7 @@ def test_twice_the_links_cost_twice_the_work() -> None:
 # --- a large account ------------------------------------------------------------------------------
 
 
-def taken_by(organizations: int) -> Grown:
+def moved_by(organizations: int) -> Grown:
     """So many organizations have a plan of one account each; the first one's is heard of again."""
     grown = GROWING["organizations_of_an_owner"](0)
     for n in range(organizations):
@@ -122,7 +122,7 @@ def taken_by(organizations: int) -> Grown:
 
 def test_how_large_an_account_is_that_proves_nothing_does_not_matter() -> None:
     """Nothing in it has to be decided on together (lifecycle.md section 11)."""
-    first, few, many = (taken_by(n * HOLDERS_MAX) for n in (2, 2, 20))
+    first, few, many = (moved_by(n * HOLDERS_MAX) for n in (2, 2, 20))
     same = counted(few.decide, after=first.decide)
     assert counted(many.decide, after=first.decide) == same
 

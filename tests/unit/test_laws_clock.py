@@ -33,9 +33,9 @@ def test_a_plan_that_began_stays_begun_whatever_the_clock_shows_then() -> None:
     world = World()
     world.apply_all(created(), commitment(-9, 1), commitment(2, 9, name="c-2"), day=0)
     world.wait(DAY_0 + timedelta(days=3))
-    said = [event.kind for event in world.events]
+    kinds = [event.kind for event in world.events]
 
     world.run_deadline(ACME, moment(2) - timedelta(minutes=10))
 
-    assert [event.kind for event in world.events] == said
+    assert [event.kind for event in world.events] == kinds
     assert world.acme().state == "active"

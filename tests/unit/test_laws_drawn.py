@@ -123,13 +123,13 @@ def test_a_request_meets_an_organization_as_its_plans_have_it(
     """It comes to the same whether or not acme had been looked at before, at that moment."""
     if request.request in OF_THEIR_OWN or request.organization != ACME:
         return
-    looked_at = LoggedIn(Identity("t", "looked at"), TODAY, ACME)
+    rechecked = LoggedIn(Identity("t", "looked at"), TODAY, ACME)
     fleet = world.fleet
     other = replace(
         world, fleet=Fleet(seen=fleet.seen, feeds=fleet.feeds, safeguards=fleet.safeguards)
     )
     other.fleet.put(*fleet.subscriptions.values(), *fleet.organizations.values())
     at_once, code = answered(world, request)
-    after_a_look, code_then = answered(other, looked_at, request)
-    assert (at_once.state, code) == (after_a_look.state, code_then)
-    assert at_once.cancellation == after_a_look.cancellation
+    after_recheck, code_then = answered(other, rechecked, request)
+    assert (at_once.state, code) == (after_recheck.state, code_then)
+    assert at_once.cancellation == after_recheck.cancellation

@@ -186,8 +186,8 @@ def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
         if permitted:
             counted.of(each.step).append(each.at)
         stopped = stopped or not room
-    said = [(event.kind, event.sequence) for event in watch.events]
-    assert said == ([(EventKind.GUARD_TRIPPED, 1)] if stopped else [])
+    sequences = [(event.kind, event.sequence) for event in watch.events]
+    assert sequences == ([(EventKind.GUARD_TRIPPED, 1)] if stopped else [])
     assert (watch.safeguards.trip is not None) is stopped
     assert watch.safeguards.requests_trip is None
 
@@ -444,8 +444,8 @@ def test_the_kill_switch_stops_every_step_and_nothing_else() -> None:
     world.wait(DAY_0 + 2 * DAY)
     world.apply(tripped(2), DAY_0 + 2 * DAY)
     world.wait(DAY_0 + 200 * DAY)
-    said = [event.kind for event in world.events]
-    assert said[-1] is EventKind.NOTICE_GIVEN
+    kinds = [event.kind for event in world.events]
+    assert kinds[-1] is EventKind.NOTICE_GIVEN
     assert world.acme().state is State.CONTROL_PLANE_LOSS
     assert world.acme().withheld_at == DAY_0 + 7 * DAY
     world.apply(commitment(200, 300, linked=200), DAY_0 + 200 * DAY)

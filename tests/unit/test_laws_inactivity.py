@@ -87,9 +87,9 @@ def test_the_newest_activity_counts_whenever_it_arrives(days: list[int]) -> None
 # --- feeds ----------------------------------------------------------------------------------------
 
 
-def longest_gap(heard: Sequence[datetime], since: datetime, until: datetime) -> timedelta:
+def longest_gap(moments_of_use: Sequence[datetime], since: datetime, until: datetime) -> timedelta:
     """Both ends count as gaps."""
-    moments = sorted(at for at in heard if since <= at <= until)
+    moments = sorted(at for at in moments_of_use if since <= at <= until)
     edges = [since, *moments, until]
     return max(after - before for before, after in pairwise(edges))
 
@@ -105,8 +105,8 @@ def test_a_feed_is_silent_where_a_gap_is_too_long(
 ) -> None:
     """Over the last 30 days for logins; for usage over the previous and the current cycle."""
     feeds, now = Feeds(), moment(0)
-    told = {ActivityFeed.LOGINS: logins, ActivityFeed.API_REQUESTS: requests}
-    for feed, halves in told.items():
+    activity = {ActivityFeed.LOGINS: logins, ActivityFeed.API_REQUESTS: requests}
+    for feed, halves in activity.items():
         for half in halves:
             feeds.record(feed, moment(half / 2))
     began_at = moment(anchor)
@@ -114,7 +114,7 @@ def test_a_feed_is_silent_where_a_gap_is_too_long(
     since = {ActivityFeed.LOGINS: now - MONTH, ActivityFeed.API_REQUESTS: cycle - MONTH}
     expected = tuple(
         feed
-        for feed, halves in told.items()
+        for feed, halves in activity.items()
         if longest_gap([moment(half / 2) for half in halves], since[feed], now) > 3 * DAY
     )
     assert feeds.silent_feeds(began_at, RULES, now=now) == expected

@@ -77,14 +77,16 @@ def test_two_neighbours_may_change_places(random: Random) -> None:
 
 def in_either_order(story: Story, other: Story) -> Sequence[str]:
     """Where they differ though no deadline lies between the lines that changed places."""
-    changed = [a.arrives_at for a, b in zip(story, other, strict=True) if not a.says(b)]
+    changed = [a.arrives_at for a, b in zip(story, other, strict=True) if not a.same_content_as(b)]
     if not changed:
         return []
     here, there = outcome_of(story, changed[-1]), outcome_of(other, changed[-1])
-    if any(changed[0] <= look < changed[-1] for look in (*here.looks, *there.looks)):
+    if any(
+        changed[0] <= moment_ < changed[-1] for moment_ in (*here.deadlines_at, *there.deadlines_at)
+    ):
         return []
     if same_standing(here, there):
-        return differing_lines(here.said(changed[-1]), there.said(changed[-1]))
+        return differing_lines(here.event_lines(changed[-1]), there.event_lines(changed[-1]))
     return different_ends(_until(changed[-1], story), _until(changed[-1], other))
 
 
@@ -115,18 +117,18 @@ def test_a_message_that_changes_nothing_changes_no_transition(random: Random) ->
     )
     before = story[place - 1]
 
-    def retold(told: Story) -> Story | None:
-        if not any(each is before for each in told):
+    def retold(story_: Story) -> Story | None:
+        if not any(each is before for each in story_):
             return None
-        at = next(number for number, each in enumerate(told) if each is before) + 1
-        return [*told[:at], nothing, *told[at:]]
+        at = next(number for number, each in enumerate(story_) if each is before) + 1
+        return [*story_[:at], nothing, *story_[at:]]
 
-    check_same_end(story, retold, says_the_same)
+    check_same_end(story, retold, same_events)
 
 
-def says_the_same(story: Story, other: Story) -> Sequence[str]:
+def same_events(story: Story, other: Story) -> Sequence[str]:
     """Where their transitions differ, from the beginning to the end."""
-    return differing_lines(outcome_of(story).said(), outcome_of(other).said())
+    return differing_lines(outcome_of(story).event_lines(), outcome_of(other).event_lines())
 
 
 # --- other ways to come to the same ---------------------------------------------------------------
@@ -140,16 +142,16 @@ def test_a_sign_in_proves_what_a_request_of_support_would(random: Random) -> Non
     """
     story, login = pendings(random)
     request = replace(login, text="support: acme reinstate")
-    check_same_end(story, lambda told: _requested(told, login, request), says_the_same_later)
+    check_same_end(story, lambda story_: _requested(story_, login, request), same_events_later)
 
 
-def says_the_same_later(story: Story, other: Story) -> Sequence[str]:
+def same_events_later(story: Story, other: Story) -> Sequence[str]:
     """Where acme's transitions differ once it was reinstated; Support gets an answer beside."""
-    said, otherwise = (
-        [line for line in outcome_of(told).said() if "support_request" not in line]
-        for told in (story, other)
+    lines, otherwise = (
+        [line for line in outcome_of(story_).event_lines() if "support_request" not in line]
+        for story_ in (story, other)
     )
-    return differing_lines(said, otherwise)
+    return differing_lines(lines, otherwise)
 
 
 def _requested(story: Story, login: Line, request: Line) -> Story | None:
@@ -172,20 +174,20 @@ def _requested(story: Story, login: Line, request: Line) -> Story | None:
 def test_a_plan_that_moves_counts_for_its_new_owner_as_one_bought_then(random: Random) -> None:
     """Section 11: from the link on, as if it had begun then; and at no time before."""
     story, key = moves(random)
-    check_same_end(story, lambda told: bought_anew(told, key), beta_says_the_same)
+    check_same_end(story, lambda story_: bought_anew(story_, key), same_events_of_beta)
 
 
-def beta_says_the_same(story: Story, other: Story) -> Sequence[str]:
+def same_events_of_beta(story: Story, other: Story) -> Sequence[str]:
     """Where beta's transitions differ; a plan of its own has another name."""
-    said, otherwise = (
+    lines, otherwise = (
         [
             line.replace("-10", "-1").replace("/10", "/1")
-            for line in outcome_of(told).said()
+            for line in outcome_of(story_).event_lines()
             if "beta" in line
         ]
-        for told in (story, other)
+        for story_ in (story, other)
     )
-    return differing_lines(said, otherwise)
+    return differing_lines(lines, otherwise)
 
 
 @law
@@ -194,15 +196,15 @@ def test_an_announced_end_adds_no_reason_where_the_end_itself_arrives(random: Ra
     """Section 11: a reason that was inferred gives way to one that is told, whenever."""
     story, announced, ended = announced_ends(random)
 
-    def unannounced(told: Story) -> Story | None:
-        if announced not in told or ended not in told:
+    def unannounced(story_: Story) -> Story | None:
+        if announced not in story_ or ended not in story_:
             return None
-        return [line for line in told if line is not announced]
+        return [line for line in story_ if line is not announced]
 
     check_same_end(story, unannounced, for_the_same_reason)
 
 
 def for_the_same_reason(story: Story, other: Story) -> Sequence[str]:
     """Where acme is in its state for another reason."""
-    reasons = [[str(final_state(outcome_of(told).end["acme"])[3:4])] for told in (story, other)]
+    reasons = [[str(final_state(outcome_of(story_).end["acme"])[3:4])] for story_ in (story, other)]
     return differing_lines(*reasons)

@@ -29,20 +29,20 @@ def arrivals(draw: st.DrawFn) -> Arrivals:
     """Anything that can be told, over 120 days; some of it is old when it is heard."""
     tale = draw(lives())
     late = [draw(st.integers(0, 120)) if draw(COIN) else 0 for _ in tale]
-    heard = [
+    inputs = [
         (max(fact.occurred_at, DAY_0 + days * DAY), number, fact)
         for number, (fact, days) in enumerate(zip(tale, late, strict=True))
     ]
-    in_order = sorted(heard, key=lambda each: each[:2])
+    in_order = sorted(inputs, key=lambda each: each[:2])
     return Arrivals((now, fact) for now, _, fact in in_order)
 
 
-def lived(told: Arrivals, policies: Policies, *, checked: bool = True) -> World:
+def lived(history: Arrivals, policies: Policies, *, checked: bool = True) -> World:
     """A world to which this was told, its deadlines coming in between and after it."""
     world = World(policies)
     if checked:
         world.watch = Witness()
-    for now, fact in told:
+    for now, fact in history:
         world.wait(now)
         world.apply(fact, now)
     world.wait(FAR)
@@ -51,13 +51,13 @@ def lived(told: Arrivals, policies: Policies, *, checked: bool = True) -> World:
 
 @settings(max_examples=examples(250), deadline=None)
 @given(arrivals(), COIN)
-def test_whole_lives_keep_the_invariants(told: Arrivals, automatic: bool) -> None:
+def test_whole_lives_keep_the_invariants(history: Arrivals, automatic: bool) -> None:
     """And nobody is forgotten: at the end of time each is where its plans have brought it."""
-    world = lived(told, AUTOMATIC if automatic else Policies())
+    world = lived(history, AUTOMATIC if automatic else Policies())
     for id_, each in world.fleet.organizations.items():
         if each.creation is None:
-            said = {event.kind for event in world.events if event.subject == id_}
-            assert said <= {EventKind.SUPPORT_REQUEST_REJECTED}
+            kinds = {event.kind for event in world.events if event.subject == id_}
+            assert kinds <= {EventKind.SUPPORT_REQUEST_REJECTED}
             continue
         stands_still = each.held(FAR) or each.pending is not None or each.withheld_at is not None
         assert not each.state.in_cancellation or stands_still
@@ -68,9 +68,9 @@ def test_whole_lives_keep_the_invariants(told: Arrivals, automatic: bool) -> Non
 
 @settings(max_examples=examples(60), deadline=None)
 @given(arrivals())
-def test_the_same_input_twice_gives_the_same_bytes(told: Arrivals) -> None:
+def test_the_same_input_twice_gives_the_same_bytes(history: Arrivals) -> None:
     """Invariant 8: folding the journal again, at the times of its hearing, gives the same."""
-    once = lived(told, AUTOMATIC, checked=False)
-    twice = lived(told, AUTOMATIC, checked=False)
+    once = lived(history, AUTOMATIC, checked=False)
+    twice = lived(history, AUTOMATIC, checked=False)
     assert [encode(e) for e in once.events] == [encode(e) for e in twice.events]
     assert once.fleet == twice.fleet

@@ -61,10 +61,10 @@ AUTOMATIC = Policies(Policy(reinstatement=Reinstatement(azure=AzureReinstatement
 """Nothing waits for Support, so nothing may depend on when a cancellation was decided."""
 
 
-def applied_within_a_minute(told: Sequence[Fact], policies: Policies) -> World:
+def applied_within_a_minute(in_order: Sequence[Fact], policies: Policies) -> World:
     """They arrive one after the other between two deadlines; then all deadlines pass."""
     world = World(policies)
-    for number, fact in enumerate(told):
+    for number, fact in enumerate(in_order):
         world.apply(fact, ARRIVAL + number * timedelta(seconds=1))
     world.wait(FAR)
     return world
@@ -79,8 +79,13 @@ def final(world: World) -> object:
 
 def state(organization: Organization) -> object:
     """Where it has come to, and what was told of it."""
-    told = (organization.creation, organization.tier, organization.owner, organization.commitments)
-    return organization.state, organization.deactivation_cause, told
+    compared = (
+        organization.creation,
+        organization.tier,
+        organization.owner,
+        organization.commitments,
+    )
+    return organization.state, organization.deactivation_cause, compared
 
 
 def shuffled(data: st.DataObject, tale: Sequence[Fact]) -> Shown[Fact]:
@@ -119,9 +124,9 @@ def test_the_holder_of_an_account_at_a_sign_in_is_found_by_event_time(
 ) -> None:
     """Section 11: a sign-in links to whom the account belonged then, whatever was heard first."""
     key = ENTITLEMENT if how == "moved" else SubscriptionKey(Marketplace.GCP, "e-3")
-    told: list[Fact] = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
-    in_order = applied_within_a_minute(told, AUTOMATIC)
-    assert final(applied_within_a_minute(shuffled(data, told), AUTOMATIC)) == final(in_order)
+    history: list[Fact] = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
+    in_order = applied_within_a_minute(history, AUTOMATIC)
+    assert final(applied_within_a_minute(shuffled(data, history), AUTOMATIC)) == final(in_order)
     proved = changes_hands_on > 5
     assert (in_order.acme().state is State.ACTIVE) is proved
 
@@ -129,12 +134,12 @@ def test_the_holder_of_an_account_at_a_sign_in_is_found_by_event_time(
 @st.composite
 def retold(draw: st.DrawFn) -> Shown[Fact]:
     """Commitments that are told again and again, each time otherwise; acme has nothing else."""
-    told = Shown[Fact]([created()])
+    history = Shown[Fact]([created()])
     for number in range(draw(st.integers(2, 4))):
         starts, lasts = draw(st.sampled_from([-365, -100, 20, 60, 130, 200])), draw(LASTING)
         name, linked = draw(st.sampled_from(["c-1", "c-1", "c-2"])), draw(st.integers(0, 40))
-        told.append(commitment(starts, starts + lasts, linked, name, id_=f"telling-{number}"))
-    return told
+        history.append(commitment(starts, starts + lasts, linked, name, id_=f"report-{number}"))
+    return history
 
 
 LASTING = st.sampled_from([1, 20, 9_999, 9_999])
@@ -143,11 +148,11 @@ LASTING = st.sampled_from([1, 20, 9_999, 9_999])
 @settings(max_examples=examples(300), deadline=None)
 @given(retold(), st.data())
 def test_a_commitment_is_the_same_in_whatever_order_its_repetitions_arrive(
-    told: Shown[Fact], data: st.DataObject
+    history: Shown[Fact], data: st.DataObject
 ) -> None:
     """Invariant 7: what was told of it before decides nothing, though it was heard first."""
-    in_order = applied_within_a_minute(told, Policies())
-    assert final(applied_within_a_minute(shuffled(data, told), Policies())) == final(in_order)
+    in_order = applied_within_a_minute(history, Policies())
+    assert final(applied_within_a_minute(shuffled(data, history), Policies())) == final(in_order)
 
 
 def of_beta(number: int, what: str) -> Fact:
@@ -194,7 +199,7 @@ def test_what_was_proved_stays_so_whatever_becomes_of_others(
         assert world.acme().state is State.ACTIVE
 
 
-AWS_SAYS: st.SearchStrategy[Change] = st.sampled_from(
+AWS_CHANGES: st.SearchStrategy[Change] = st.sampled_from(
     [
         Activated(),
         Ended(PlanEndReason.UNKNOWN, Initiator.MARKETPLACE, terminal=False),
@@ -203,20 +208,20 @@ AWS_SAYS: st.SearchStrategy[Change] = st.sampled_from(
 )
 
 
-def in_any_order(says: dict[int, Change]) -> st.SearchStrategy[list[tuple[int, Change]]]:
+def in_any_order(changes: dict[int, Change]) -> st.SearchStrategy[list[tuple[int, Change]]]:
     """What is said on each of some days."""
-    return st.permutations(list(says.items()))
+    return st.permutations(list(changes.items()))
 
 
 @settings(max_examples=examples(300), deadline=None)
-@given(st.dictionaries(st.integers(0, 40), AWS_SAYS, max_size=8).flatmap(in_any_order))
+@given(st.dictionaries(st.integers(0, 40), AWS_CHANGES, max_size=8).flatmap(in_any_order))
 def test_each_end_is_reported_once_in_whatever_order_it_arrives(
-    told: list[tuple[int, Change]],
+    history: list[tuple[int, Change]],
 ) -> None:
     """Section 9: by the time that was known of it when it was heard of first."""
     world = World()
     world.apply_all(created(), link(AGREEMENT), day=0)
-    for number, (day, change) in enumerate(told):
+    for number, (day, change) in enumerate(history):
         now = ARRIVAL + number * timedelta(seconds=1)
         world.apply(notified(AGREEMENT, note(day, change, id_=f"note-{number}")), now)
     details = [event.details for event in world.events]

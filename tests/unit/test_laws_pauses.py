@@ -64,16 +64,16 @@ def canceled(plan_type: PlanType, pauses: RetryDelays, extension: int = 0) -> Wo
     for begins, ends in pauses:
         for day, change in ((begins, Activated()), (ends, OVER)):
             world.wait(moment(day))
-            told = note(day, change, billing_account=ACCOUNT)
-            world.apply(notified(BOUGHT_AGAIN, told), moment(day))
+            note_ = note(day, change, billing_account=ACCOUNT)
+            world.apply(notified(BOUGHT_AGAIN, note_), moment(day))
     world.wait(FAR)
     return world
 
 
 def way_down(world: World) -> list[tuple[EventKind, datetime]]:
     """What happened on the way down, and when."""
-    said = (event for event in world.events if event.kind in ON_THE_WAY_DOWN)
-    return [(event.kind, event.decided_at) for event in said]
+    entered = (event for event in world.events if event.kind in ON_THE_WAY_DOWN)
+    return [(event.kind, event.decided_at) for event in entered]
 
 
 def put_off(at: datetime, pauses: RetryDelays) -> datetime:
@@ -138,22 +138,22 @@ def waiting(draw: st.DrawFn) -> list[Waiting]:
     return [Waiting(begins / 2, (begins + length) / 2, draw(hows)) for begins, length in found]
 
 
-def taken_away(found: list[Waiting], shared_on: float) -> World:
+def moved_away(found: list[Waiting], shared_on: float) -> World:
     """Canceled on day 0; what waits ends or is taken away, in the end by beta's account."""
     world = World()
     world.apply_all(created(), created("created-beta", BETA, tier=Tier.PLUS), day=0)
     world.apply(link(ENTITLEMENT, plan_type=PlanType.PAYG, account=ACCOUNT), DAY_0)
     world.apply(notified(ENTITLEMENT, note(0, OVER)), DAY_0)
-    told: list[tuple[float, Fact]] = []
+    history: list[tuple[float, Fact]] = []
     for number, each in enumerate(found):
         key = SubscriptionKey(Marketplace.GCP, f"waits-{number}")
         active = note(each.begins, Activated(), billing_account=ACCOUNT)
         ends, linked = note(each.ends, OVER), link(key, each.ends, BETA, account="of beta")
-        told.append((each.begins, notified(key, active)))
-        told.append((each.ends, linked if each.how == "is linked" else notified(key, ends)))
+        history.append((each.begins, notified(key, active)))
+        history.append((each.ends, linked if each.how == "is linked" else notified(key, ends)))
     shared = SubscriptionKey(Marketplace.GCP, "shared")
-    told.append((shared_on, link(shared, shared_on, BETA, account=ACCOUNT)))
-    for day, fact in sorted(told, key=lambda each: each[0]):
+    history.append((shared_on, link(shared, shared_on, BETA, account=ACCOUNT)))
+    for day, fact in sorted(history, key=lambda each: each[0]):
         world.wait(moment(day))
         world.apply(fact, moment(day))
     world.run_deadline(ACME, moment(shared_on))
@@ -181,7 +181,7 @@ def test_what_was_pending_counts_whoever_has_it_afterwards(
     shared_on = max(each.ends for each in found) + shared_after / 2
     undisturbed = way_down(canceled(PlanType.PAYG, []))
     expected = [(kind, put_off(at, together(found))) for kind, at in undisturbed]
-    assert way_down(taken_away(found, shared_on)) == expected
+    assert way_down(moved_away(found, shared_on)) == expected
 
 
 @pytest.mark.parametrize("signed_in_on", [5.0, 5 + 1e-6, 9, 10 - 1e-6, 10])
@@ -225,13 +225,13 @@ def test_a_hold_that_ends_leaves_the_dwell_and_a_new_notice(
     world.wait(moment(placed))
     hold = asked(SupportRequestKind.PLACE_HOLD, placed, hold="legal")
     world.apply(hold, moment(placed))
-    state, said = world.acme().state, len(way_down(world))
+    state, way = world.acme().state, len(way_down(world))
     released_at = moment(placed + days)
     world.wait(released_at)
-    assert len(way_down(world)) == said, "nothing comes while it stands"
+    assert len(way_down(world)) == way, "nothing comes while it stands"
     world.apply(asked(SupportRequestKind.RELEASE_HOLD, placed + days, hold="legal"), released_at)
     world.wait(FAR)
-    after = way_down(world)[said:]
+    after = way_down(world)[way:]
     lead = {EventKind.SUSPENDED: 3 * DAY, EventKind.DEACTIVATED: 7 * DAY}
     steps = [(kind, at) for kind, at in after if kind is not EventKind.NOTICE_GIVEN]
     assert steps[0][1] >= released_at + dwell.of(state)

@@ -14,7 +14,9 @@ from marketplace_worker.lifecycle.replay import Readings, readings_of, replay_de
 
 @settings(max_examples=examples(150), deadline=None)
 @given(arrivals(), COIN)
-def test_the_recorded_answers_are_all_that_a_replay_needs(told: Arrivals, automatic: bool) -> None:
+def test_the_recorded_answers_are_all_that_a_replay_needs(
+    history: Arrivals, automatic: bool
+) -> None:
     """
     Neither logins nor feeds, neither the guard nor the size of the fleet, and no look that came to
     nothing: only what the journal has of each fact.
@@ -23,14 +25,14 @@ def test_the_recorded_answers_are_all_that_a_replay_needs(told: Arrivals, automa
     journal: list[tuple[DecisionRecord, Readings]] = []
 
     def write_down(world: World, each: DecisionRecord) -> None:
-        looked_at = each.decision.results
-        changed = any(result.organization != result.before for result in looked_at)
+        rechecked = each.decision.results
+        changed = any(result.organization != result.before for result in rechecked)
         if isinstance(each.fact, DeadlineCame) and not changed and not each.decision.events:
             return
         journal.append((each, readings_of(each.decision, world.fleet)))
 
     world = World(policies, watch=write_down)
-    for now, fact in told:
+    for now, fact in history:
         world.wait(now)
         world.apply(fact, now)
     world.wait(FAR)

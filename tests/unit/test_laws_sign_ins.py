@@ -87,7 +87,7 @@ def changes_of_hands(draw: st.DrawFn, *, moves: bool) -> Shown[Fact]:
     plan moves, have it alone; the account may be told anew, and users of acme sign in around that.
     """
     day = st.integers(1, 40)
-    told = Shown[Fact](
+    history = Shown[Fact](
         [
             created(tier=Tier.PLUS, day=draw(st.sampled_from([0, 0, 20]))),
             created("created-beta", BETA, tier=Tier.PLUS),
@@ -97,50 +97,52 @@ def changes_of_hands(draw: st.DrawFn, *, moves: bool) -> Shown[Fact]:
     )
     for plan in (BOUGHT_AGAIN, ANOTHER)[: draw(st.integers(1, 2))]:
         bought = draw(day) + 0.2
-        told.append(notified(plan, note(bought, Activated(), billing_account=ACCOUNT)))
+        history.append(notified(plan, note(bought, Activated(), billing_account=ACCOUNT)))
         for number in range(draw(st.integers(0, 2))):
             change = draw(CHANGES)
             account = draw(st.sampled_from([None, ACCOUNT, "another account"]))
             later = min(bought + draw(day), 41)  # what is told has happened by its arrival
-            told.append(
+            history.append(
                 notified(plan, note(later, change, id_=f"{number}", billing_account=account))
             )
     if draw(st.booleans()):
-        told.append(link(OF_BETA, draw(day) + 0.3, BETA, account=ACCOUNT))
+        history.append(link(OF_BETA, draw(day) + 0.3, BETA, account=ACCOUNT))
     if moves and draw(st.booleans()):
         moved = draw(st.sampled_from([ENTITLEMENT, BOUGHT_AGAIN]))
-        told.append(link(moved, draw(day) + 0.4, draw(st.sampled_from([ACME, BETA]))))
-    told += [signed_in(at + 0.5) for at in draw(st.lists(day, min_size=1, max_size=4, unique=True))]
-    return told
+        history.append(link(moved, draw(day) + 0.4, draw(st.sampled_from([ACME, BETA]))))
+    history += [
+        signed_in(at + 0.5) for at in draw(st.lists(day, min_size=1, max_size=4, unique=True))
+    ]
+    return history
 
 
 @settings(max_examples=examples(150), deadline=None)
 @given(changes_of_hands(moves=True), st.data())
 def test_two_logins_and_the_news_of_plans_come_to_the_same_in_any_order(
-    told: Shown[Fact], data: st.DataObject
+    history: Shown[Fact], data: st.DataObject
 ) -> None:
     """
     Invariant 7, where it hangs on who matched at which of several logins.  Of acme: what it did not
     need any more may wait for beta to prove it, once the account has moved there.
     """
-    in_order = applied_within_a_minute(told, Policies())
-    other = applied_within_a_minute(shuffled(data, told), Policies())
+    in_order = applied_within_a_minute(history, Policies())
+    other = applied_within_a_minute(shuffled(data, history), Policies())
     assert state(other.acme()) == state(in_order.acme())
 
 
 @settings(max_examples=examples(100), deadline=None)
 @given(changes_of_hands(moves=False), st.data())
 def test_what_needs_no_sign_in_is_proved_whenever_it_arrives(
-    told: Shown[Fact], data: st.DataObject
+    history: Shown[Fact], data: st.DataObject
 ) -> None:
     """Section 4, `sign_in_required = false`: who matched when the plan began is asked then."""
-    in_order = applied_within_a_minute(told, AT_ONCE)
-    assert final(applied_within_a_minute(shuffled(data, told), AT_ONCE)) == final(in_order)
+    in_order = applied_within_a_minute(history, AT_ONCE)
+    assert final(applied_within_a_minute(shuffled(data, history), AT_ONCE)) == final(in_order)
 
 
 def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
     """Section 11: also one that another login does not find any more."""
-    told: list[Fact] = [
+    history: list[Fact] = [
         created(tier=Tier.PLUS),
         created("created-beta", BETA, tier=Tier.PLUS),
         link(ENTITLEMENT, account=ACCOUNT),
@@ -151,7 +153,7 @@ def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
         signed_in(9),
         signed_in(7),
     ]
-    acme = applied_within_a_minute(told, Policies()).acme()
+    acme = applied_within_a_minute(history, Policies()).acme()
     assert acme.state is State.ACTIVE
     assert {proof.subscription for proof in acme.proofs} == {BOUGHT_AGAIN, ANOTHER}
     assert {proof.at for proof in acme.proofs} == {moment(7)}
@@ -159,7 +161,7 @@ def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
 
 def test_a_login_too_old_to_be_stored_is_checked_on_arrival() -> None:
     """Section 5: fifty days before the newest, and heard while the organization waits for it."""
-    told: list[Fact] = [
+    history: list[Fact] = [
         created(tier=Tier.PLUS),
         created("created-beta", BETA, tier=Tier.PLUS),
         link(ENTITLEMENT, -60, account=ACCOUNT),
@@ -169,7 +171,7 @@ def test_a_login_too_old_to_be_stored_is_checked_on_arrival() -> None:
         signed_in(40),
         signed_in(-25),
     ]
-    world = applied_within_a_minute(told, Policies())
+    world = applied_within_a_minute(history, Policies())
     assert world.fleet.last_seen(ACME).logins == (moment(40),)
     assert world.acme().state is State.ACTIVE
     assert [proof.at for proof in world.acme().proofs] == [moment(-25)]

@@ -65,14 +65,14 @@ def test_a_move_is_named_in_the_explanation_of_both_organizations() -> None:
     world = linked((1, ACME, None), (2, BETA, "account-2"))
     for name in (ACME, BETA):
         world.apply(created(f"c-{name}", name), NOW)
-    for name, said in (
+    for name, noted in (
         (ACME, f"{AGREEMENT} was linked to beta on 2026-01-03 00:00 UTC, and taken from it; "),
         (BETA, f"{AGREEMENT} was linked to it on 2026-01-03 00:00 UTC, and taken from acme; "),
     ):
         found = explain(world.fleet.organization(name), world.fleet, Policies(), now=NOW)
         assert [(each.organization, each.taken_from) for each in found.links] == [(BETA, ACME)]
         (line,) = (each for each in for_operators(found).why if "linked to" in each)
-        assert line.startswith(said)
+        assert line.startswith(noted)
         assert line.endswith("billing account is not the expected one: check whose it is.")
         others = {ACME, BETA} - {name}
         assert not any(other in str(for_customers(found)) for other in others)

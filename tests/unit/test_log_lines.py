@@ -163,15 +163,15 @@ def test_a_waiting_and_a_lapsed_reinstatement_have_different_lines(
     kind: EventKind, event: str
 ) -> None:
     """With the plan, and what would complete it."""
-    said = example(kind)
-    assert lines(said) == [
+    an_answer = example(kind)
+    assert lines(an_answer) == [
         {
             "event": event,
             "log_level": "info",
             "organization": "org-42",
             "subscription": "aws:agmt-3bsxkpvrrr0fd0f8a9bqx1234",
             "completed_by": "sign_in",
-            "correlation_id": said.correlation_id,
+            "correlation_id": an_answer.correlation_id,
         }
     ]
 
@@ -218,7 +218,7 @@ def test_an_answer_to_support_reports_whether_it_was_done(
 
 
 @pytest.mark.parametrize(
-    ("taken_from", "contradicts", "events"),
+    ("moved_from", "contradicts", "events"),
     [
         (BETA, False, ["subscription_moved"]),
         (None, True, ["link_needs_attention"]),
@@ -227,10 +227,10 @@ def test_an_answer_to_support_reports_whether_it_was_done(
     ],
 )
 def test_a_link_that_needs_attention_is_a_warning(
-    taken_from: OrganizationId | None, contradicts: bool, events: list[str]
+    moved_from: OrganizationId | None, contradicts: bool, events: list[str]
 ) -> None:
     """It took a subscription from somebody, or contradicts what was known."""
-    link = NotableLink(AGREEMENT, AT, "l-1", ACME, taken_from, contradicts)
+    link = NotableLink(AGREEMENT, AT, "l-1", ACME, moved_from, contradicts)
     with capture_logs() as logged:
         log_lines.log_links([link])
     assert [line["event"] for line in logged] == events
@@ -242,7 +242,7 @@ def test_a_link_that_needs_attention_is_a_warning(
             "log_level": "warning",
             "subscription": "aws:agmt-1",
             "organization": "acme",
-            "taken_from": taken_from,
+            "taken_from": moved_from,
             "link": "l-1",
         }
 

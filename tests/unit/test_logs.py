@@ -145,10 +145,10 @@ def test_what_nobody_reads_in_time_is_dropped_and_counted(
     lines.close()
     text += reader.read(65_536) or b""
     (line,) = [each for each in text.splitlines() if b"log_lines_dropped" in each]
-    said = json.loads(line)
-    assert said["level"] == "error"
+    entry = json.loads(line)
+    assert entry["level"] == "error"
     came = text.count(LINE.encode()) + text.count(b"fact_applied")
-    assert said["lines"] == 1_000 + logged - came > 0
+    assert entry["lines"] == 1_000 + logged - came > 0
 
 
 def test_the_last_line_is_written_before_the_end(

@@ -38,9 +38,9 @@ RENEWAL_OFF = Ending(DAY_0 + 20 * DAY, reason=PlanEndReason.COMMIT_EXPIRED)
 LAST_HOUR = Ending(DAY_0 + 10 * DAY + HOUR, closes_usage=True)
 
 
-def projection(*told: tuple[float, Change], key: SubscriptionKey = AGREEMENT) -> Projection:
+def projection(*changes: tuple[float, Change], key: SubscriptionKey = AGREEMENT) -> Projection:
     """What these notifications, by day, come to; it is the same in every order of arrival."""
-    notes = [note(day, change, rank=number) for number, (day, change) in enumerate(told)]
+    notes = [note(day, change, rank=number) for number, (day, change) in enumerate(changes)]
     projections = {read(order, key) for order in permutations(notes)}
     assert len(projections) == 1, "the order of arrival matters"
     return projections.pop()
@@ -68,7 +68,7 @@ def _shown(span: Span) -> str:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("changes", "expected"),
     [
         # heard of, but not in force
         ([(0, Unchanged())], "nothing"),
@@ -143,9 +143,9 @@ def _shown(span: Span) -> str:
         ),
     ],
 )
-def test_what_notifications_come_to(told: list[tuple[float, Change]], expected: str) -> None:
+def test_what_notifications_come_to(changes: list[tuple[float, Change]], expected: str) -> None:
     """Each row of the tables of marketplaces.md section 1, in every order of arrival."""
-    assert shown(projection(*told)) == expected
+    assert shown(projection(*changes)) == expected
 
 
 def test_who_comes_back_after_the_last_hour_has_run_out_begins_anew() -> None:
@@ -211,20 +211,20 @@ def test_at_equal_times_in_one_row_the_greater_id_comes_later() -> None:
 
 def test_the_plan_type_is_that_of_the_newest_notification_that_has_one() -> None:
     """By its own time, not by its arrival."""
-    told = (
+    changes = (
         note(5, Activated(), plan_type=PlanType.COMMIT),
         note(0, Activated(), plan_type=PlanType.PAYG),
         note(9, Activated()),
     )
-    assert read(told, ENTITLEMENT).plan_type is PlanType.COMMIT
+    assert read(changes, ENTITLEMENT).plan_type is PlanType.COMMIT
 
 
 def test_a_contract_that_was_seen_once_stays_a_contract() -> None:
     """SNS: `subscribe-success` is `payg` unless an `entitlement-updated` was ever seen."""
     contract = note(5, Unchanged(), plan_type=PlanType.COMMIT, plan_type_settled=True)
-    told = (note(0, Activated(), plan_type=PlanType.PAYG), contract)
+    changes = (note(0, Activated(), plan_type=PlanType.PAYG), contract)
     later = note(9, Activated(), plan_type=PlanType.PAYG)
-    assert read((*told, later), AGREEMENT).plan_type is PlanType.COMMIT
+    assert read((*changes, later), AGREEMENT).plan_type is PlanType.COMMIT
 
 
 def test_without_a_plan_type_in_any_notification_it_is_unknown() -> None:
@@ -236,7 +236,7 @@ def test_without_a_plan_type_in_any_notification_it_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "floor"),
+    ("changes", "floor"),
     [
         ([(0, Activated())], None),
         ([(5, Suspended())], 35),
@@ -248,15 +248,15 @@ def test_without_a_plan_type_in_any_notification_it_is_unknown() -> None:
     ],
 )
 def test_until_when_azure_wants_the_data_kept(
-    told: list[tuple[float, Change]], floor: float | None
+    changes: list[tuple[float, Change]], floor: float | None
 ) -> None:
     """30 days after a Suspend until a Reinstate, and 7 days after an Unsubscribe."""
     expected = None if floor is None else DAY_0 + floor * DAY
-    assert projection(*told, key=SAAS).floor == expected
+    assert projection(*changes, key=SAAS).floor == expected
 
 
 @pytest.mark.parametrize(
-    ("told", "closed"),
+    ("changes", "closed"),
     [
         ([(0, Activated())], []),
         ([(0, Activated()), (10, LAST_HOUR)], [10]),
@@ -271,16 +271,16 @@ def test_until_when_azure_wants_the_data_kept(
     ],
 )
 def test_when_aws_begins_to_close_the_metering(
-    told: list[tuple[float, Change]], closed: list[float]
+    changes: list[tuple[float, Change]], closed: list[float]
 ) -> None:
     """The first of the last hour, an end or a succession; once per end of a subscription that had
     counted as active.
     """
-    assert projection(*told).usage_closed_at == tuple(DAY_0 + day * DAY for day in closed)
+    assert projection(*changes).usage_closed_at == tuple(DAY_0 + day * DAY for day in closed)
 
 
 @pytest.mark.parametrize(
-    ("told", "closed"),
+    ("changes", "closed"),
     [
         ([(0, Activated()), (9, CUSTOMER)], [9]),
         ([(0, Activated()), (9, Superseded())], [9]),
@@ -290,11 +290,11 @@ def test_when_aws_begins_to_close_the_metering(
     ],
 )
 def test_google_accepts_the_last_usage_after_a_cancellation(
-    told: list[tuple[float, Change]], closed: list[float]
+    changes: list[tuple[float, Change]], closed: list[float]
 ) -> None:
     """At ENTITLEMENT_CANCELLED, also where it says `migrated`; not at an announced end."""
     ends = Ended | Superseded
-    notes = [note(day, end, closes_usage=isinstance(end, ends)) for day, end in told]
+    notes = [note(day, end, closes_usage=isinstance(end, ends)) for day, end in changes]
     assert read(tuple(notes), ENTITLEMENT).usage_closed_at == tuple(moment(day) for day in closed)
 
 
@@ -302,7 +302,7 @@ UNSUBSCRIBED = Unsubscribed(by_partner=False)
 
 
 @pytest.mark.parametrize(
-    ("told", "closed"),
+    ("changes", "closed"),
     [
         ([(0, Activated()), (9, UNSUBSCRIBED)], [9]),
         ([(9, UNSUBSCRIBED)], []),
@@ -312,11 +312,11 @@ UNSUBSCRIBED = Unsubscribed(by_partner=False)
     ],
 )
 def test_azure_accepts_the_last_usage_after_an_unsubscription(
-    told: list[tuple[float, Change]], closed: list[float]
+    changes: list[tuple[float, Change]], closed: list[float]
 ) -> None:
     """But not where it was suspended: then usage was refused already."""
     ends = Unsubscribed
-    notes = [note(day, end, closes_usage=isinstance(end, ends)) for day, end in told]
+    notes = [note(day, end, closes_usage=isinstance(end, ends)) for day, end in changes]
     assert read(tuple(notes), SAAS).usage_closed_at == tuple(moment(day) for day in closed)
 
 
@@ -331,7 +331,7 @@ def test_an_end_that_was_stored_before_calls_for_no_report(key: SubscriptionKey)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("changes", "expected"),
     [
         ([(20, NON_PAYMENT)], "ended [0, 20) non_payment/marketplace"),
         ([(21, NON_PAYMENT)], "ended [0, 20) non_payment/marketplace"),
@@ -343,28 +343,28 @@ def test_an_end_that_was_stored_before_calls_for_no_report(key: SubscriptionKey)
     ],
 )
 def test_an_explicit_reason_replaces_an_inferred_one(
-    told: list[tuple[float, Change]], expected: str
+    changes: list[tuple[float, Change]], expected: str
 ) -> None:
     """The announced end ran out on day 20, and nobody had said why (lifecycle.md section 11)."""
-    assert shown(projection((0, Activated()), (9, RENEWAL_OFF), *told)) == expected
+    assert shown(projection((0, Activated()), (9, RENEWAL_OFF), *changes)) == expected
 
 
 def test_the_sender_of_an_unknown_reason_is_the_initiator() -> None:
     """The marketplace told the end, and so is its initiator; inferred, it is the system's."""
     runs_out = (9, Ending(DAY_0 + 20 * DAY))
     assert shown(projection((0, Activated()), runs_out)) == "ending [0, 20) unknown/system"
-    told = projection((0, Activated()), runs_out, (21, UNKNOWN))
-    assert shown(told) == "ended [0, 20) unknown/marketplace"
+    changes = projection((0, Activated()), runs_out, (21, UNKNOWN))
+    assert shown(changes) == "ended [0, 20) unknown/marketplace"
 
 
 # --- licences of one agreement --------------------------------------------------------------------
 
 
-def licensed(*told: tuple[float, Change, str | None]) -> str:
+def licensed(*changes: tuple[float, Change, str | None]) -> str:
     """What an agreement comes to whose notifications name licences; alike in every order."""
     notes = [
         note(day, change, rank=number, licence=licence)
-        for number, (day, change, licence) in enumerate(told)
+        for number, (day, change, licence) in enumerate(changes)
     ]
     projections = {read(order, AGREEMENT) for order in permutations(notes)}
     assert len(projections) == 1, "the order of arrival matters"
@@ -375,7 +375,7 @@ LAST_HOUR_OF_12 = Ending(DAY_0 + 12 * DAY + HOUR, closes_usage=True)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("changes", "expected"),
     [
         # one of two; the second one then is the last
         (
@@ -426,21 +426,21 @@ LAST_HOUR_OF_12 = Ending(DAY_0 + 12 * DAY + HOUR, closes_usage=True)
     ],
 )
 def test_a_licence_ends_the_agreement_only_as_its_last(
-    told: list[tuple[float, Change, str | None]], expected: str
+    changes: list[tuple[float, Change, str | None]], expected: str
 ) -> None:
     """marketplaces.md section 1, License Deprovisioned."""
-    assert licensed(*told) == expected
+    assert licensed(*changes) == expected
 
 
 def test_the_last_usage_is_called_for_by_the_deprovisioning_that_counts() -> None:
     """The one before it left another licence, which still is metered."""
-    told = [
+    changes = [
         note(0, Activated(), licence="l-a"),
         note(1, Activated(), licence="l-b"),
         note(10, LAST_HOUR, licence="l-a"),
         note(12, LAST_HOUR_OF_12, licence="l-b"),
     ]
-    assert read(tuple(told), AGREEMENT).usage_closed_at == (moment(12),)
+    assert read(tuple(changes), AGREEMENT).usage_closed_at == (moment(12),)
 
 
 # --- what never was active ------------------------------------------------------------------------
@@ -460,9 +460,9 @@ def test_no_customer_cancels_what_never_was_active(
     linked: bool, told_before: bool, started: bool | None, expected: str
 ) -> None:
     """A term without dates was never activated: its activation failed or was given up."""
-    told = [note(0, Activated())] if told_before else []
+    changes = [note(0, Activated())] if told_before else []
     register = Subscription(SAAS)
-    for each in (*told, note(9, UNSUBSCRIBED, term_started=started)):
+    for each in (*changes, note(9, UNSUBSCRIBED, term_started=started)):
         register = register.with_note(each)
     links = (Link(moment(1), "l", ACME),) if linked else ()
     assert shown(fold(register, links)).endswith(expected)
@@ -478,8 +478,8 @@ def test_a_register_keeps_no_empty_notes() -> None:
 
 def test_a_register_keeps_a_note_with_a_plan_type_though_no_status() -> None:
     """A ChangePlan changes no status, but may tell the term."""
-    told = note(0, Unchanged(), plan_type=PlanType.COMMIT)
-    assert Subscription(AGREEMENT).with_note(told).notes == (told,)
+    changes = note(0, Unchanged(), plan_type=PlanType.COMMIT)
+    assert Subscription(AGREEMENT).with_note(changes).notes == (changes,)
 
 
 def test_the_status_of_an_announced_end_stays_ending() -> None:
@@ -496,8 +496,8 @@ def test_a_register_keeps_the_newest_whatever_the_order_of_arrival() -> None:
     random.Random(7).shuffle(links)
     register = Subscription(AGREEMENT)
 
-    for told, link in zip(notes, links, strict=True):
-        register = register.with_note(told).with_link(link)
+    for changes, link in zip(notes, links, strict=True):
+        register = register.with_note(changes).with_link(link)
 
     days = list(range(50, KEPT_MAX + 50))
     assert [each.occurred_at for each in register.notes] == [moment(day) for day in days]

@@ -50,12 +50,12 @@ def test_a_register_comes_to_the_same_in_every_order_and_to_something_sensible(
 ) -> None:
     """Total, and its spans lie one after the other; what has a final report had counted."""
     key = data.draw(KEYS)
-    told = data.draw(notes(key))
+    drawn = data.draw(notes(key))
     links = tuple(Link(data.draw(MOMENTS), "l", ACME) for _ in range(data.draw(st.integers(0, 1))))
     first, second = Subscription(key), Subscription(key)
-    for each in told:
+    for each in drawn:
         first = first.with_note(each)
-    for each in data.draw(st.permutations([*told, *told])):
+    for each in data.draw(st.permutations([*drawn, *drawn])):
         second = second.with_note(each)
     assert first == second
 

@@ -91,8 +91,8 @@ def test_a_pending_subscription_counts_since_its_link() -> None:
 def test_the_plan_type_of_the_link_wins() -> None:
     """The vendor knows what was sold; of several links the newest that tells it."""
     register = Subscription(AGREEMENT, (note(9, Activated(), plan_type=PlanType.COMMIT),))
-    said = [None, PlanType.COMMIT, PlanType.PAYG, None]
-    found = tuple(Link(DAY_0 + n * DAY, "l", ACME, plan) for n, plan in enumerate(said))
+    plan_types = [None, PlanType.COMMIT, PlanType.PAYG, None]
+    found = tuple(Link(DAY_0 + n * DAY, "l", ACME, plan) for n, plan in enumerate(plan_types))
     assert fold(register, found).plan_type is PlanType.PAYG
 
 

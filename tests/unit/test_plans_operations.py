@@ -27,7 +27,7 @@ from marketplace_worker.lifecycle.vocabulary import PlanType
 
 RUNNING, FAILED, SUCCEEDED = Progress.RUNNING, Progress.FAILED, Progress.SUCCEEDED
 UNSUBSCRIBE, SUSPEND, REINSTATE = Unsubscribed(by_partner=False), Suspended(), Resumed("suspended")
-TAKES_AWAY: list[Change] = [SUSPEND, UNSUBSCRIBE]
+DESTRUCTIVE: list[Change] = [SUSPEND, UNSUBSCRIBE]
 BEGAN = note(0, Activated())
 
 
@@ -55,7 +55,7 @@ def projection(*notes: Note) -> Projection:
 # --- what takes something away --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", TAKES_AWAY)
+@pytest.mark.parametrize("change", DESTRUCTIVE)
 def test_a_destructive_operation_changes_nothing_before_it_has_succeeded(change: Change) -> None:
     """A Suspend or Unsubscribe that is not final may still fail: no default leads to harm."""
     assert projection(report(9, change, RUNNING)) == projection()
@@ -63,7 +63,7 @@ def test_a_destructive_operation_changes_nothing_before_it_has_succeeded(change:
     assert projection(report(9, change, FAILED)) == projection()
 
 
-@pytest.mark.parametrize("change", TAKES_AWAY)
+@pytest.mark.parametrize("change", DESTRUCTIVE)
 def test_a_destructive_operation_has_the_time_of_its_success(change: Change) -> None:
     """Not that of the report that it had begun."""
     found = projection(report(9, change, RUNNING), report(10, change, SUCCEEDED))
@@ -71,7 +71,7 @@ def test_a_destructive_operation_has_the_time_of_its_success(change: Change) -> 
     assert [span.ends_at for span in found.spans] == [moment(10)]
 
 
-@pytest.mark.parametrize("change", TAKES_AWAY)
+@pytest.mark.parametrize("change", DESTRUCTIVE)
 def test_of_several_final_reports_the_newest_counts(change: Change) -> None:
     """Failed and then tried again with success; or the other way round."""
     assert projection(report(9, change, FAILED), report(10, change, SUCCEEDED)) == projection(
@@ -80,7 +80,7 @@ def test_of_several_final_reports_the_newest_counts(change: Change) -> None:
     assert projection(report(9, change, SUCCEEDED), report(10, change, FAILED)) == projection()
 
 
-@pytest.mark.parametrize("change", TAKES_AWAY)
+@pytest.mark.parametrize("change", DESTRUCTIVE)
 def test_at_one_time_the_failure_of_a_destructive_operation_counts(change: Change) -> None:
     """The kinder of the two."""
     assert projection(report(9, change, FAILED), report(9, change, SUCCEEDED)) == projection()
@@ -145,9 +145,9 @@ def test_a_failed_operation_has_no_plan_type_and_no_term() -> None:
 
 def test_a_failed_change_of_plan_changes_nothing_either() -> None:
     """It changes no status, but would tell the plan type."""
-    told = replace(report(4, Unchanged(), RUNNING), plan_type=PlanType.COMMIT)
-    assert projection(told).plan_type is PlanType.COMMIT
-    assert projection(told, report(5, Unchanged(), FAILED)).plan_type is None
+    plan_change = replace(report(4, Unchanged(), RUNNING), plan_type=PlanType.COMMIT)
+    assert projection(plan_change).plan_type is PlanType.COMMIT
+    assert projection(plan_change, report(5, Unchanged(), FAILED)).plan_type is None
 
 
 def test_without_an_operation_each_report_is_one_of_its_own() -> None:
@@ -175,7 +175,7 @@ def test_a_register_keeps_of_an_operation_only_what_decides() -> None:
 
 DAYS = st.integers(0, 4)
 CHANGES: st.SearchStrategy[Change] = st.sampled_from(
-    [Activated(), *TAKES_AWAY, REINSTATE, Unchanged()]
+    [Activated(), *DESTRUCTIVE, REINSTATE, Unchanged()]
 )
 PLAN_TYPES = st.sampled_from([None, *PlanType])
 
@@ -185,25 +185,31 @@ def reports(draw: st.DrawFn) -> list[Note]:
     """Any reports of a few operations, close together in time; some have no operation."""
     found = []
     for number in range(draw(st.integers(0, 7))):
-        told = report(
+        one_report = report(
             draw(DAYS),
             draw(CHANGES),
             draw(st.sampled_from(Progress)),
             draw(st.sampled_from(["op-1", "op-2"])),
         )
-        rank = [Activated, Unchanged, Suspended, Resumed, Unsubscribed].index(type(told.change))
-        told = replace(told, rank=rank, id=f"{told.id}/{number}", plan_type=draw(PLAN_TYPES))
-        found.append(told if draw(st.booleans()) else replace(told, operation=None))
+        rank = [Activated, Unchanged, Suspended, Resumed, Unsubscribed].index(
+            type(one_report.change)
+        )
+        one_report = replace(
+            one_report, rank=rank, id=f"{one_report.id}/{number}", plan_type=draw(PLAN_TYPES)
+        )
+        found.append(one_report if draw(st.booleans()) else replace(one_report, operation=None))
     return found
 
 
 @settings(max_examples=examples(300), deadline=None)
 @given(reports(), st.data())
-def test_any_order_of_any_reports_comes_to_the_same(told: list[Note], data: st.DataObject) -> None:
+def test_any_order_of_any_reports_comes_to_the_same(
+    reports: list[Note], data: st.DataObject
+) -> None:
     """In the register as well as in the projection, also where some arrive twice."""
-    again = data.draw(st.permutations([*told, *told]))
+    again = data.draw(st.permutations([*reports, *reports]))
     first, second = Subscription(SAAS), Subscription(SAAS)
-    for each in told:
+    for each in reports:
         first = first.with_note(each)
     for each in again:
         second = second.with_note(each)
@@ -213,26 +219,28 @@ def test_any_order_of_any_reports_comes_to_the_same(told: list[Note], data: st.D
 
 @settings(max_examples=examples(300), deadline=None)
 @given(reports())
-def test_reports_come_to_what_only_those_that_count_come_to(told: list[Note]) -> None:
+def test_reports_come_to_what_only_those_that_count_come_to(reports: list[Note]) -> None:
     """The rule once more, in other words: who counts is found by looking at all of them at once."""
     plain = [
-        replace(each, operation=None, progress=SUCCEEDED) for each in told if _counts(each, told)
+        replace(each, operation=None, progress=SUCCEEDED)
+        for each in reports
+        if _counts(each, reports)
     ]
-    assert read(told) == read(plain)
+    assert read(reports) == read(plain)
 
 
-def _counts(report: Note, told: Sequence[Note]) -> bool:
-    takes = isinstance(report.change, Suspended | Unsubscribed)
-    same = [each for each in told if each.operation == report.operation]
+def _counts(report: Note, reports: Sequence[Note]) -> bool:
+    is_destructive = isinstance(report.change, Suspended | Unsubscribed)
+    same = [each for each in reports if each.operation == report.operation]
     if report.operation is None:
         same = [report]
     final = [each for each in same if each.progress is not RUNNING]
     if not final:
-        return not takes
+        return not is_destructive
     last_at = max(each.occurred_at for each in final)
     at_last = [each for each in final if each.occurred_at == last_at]
     succeeded = [each for each in at_last if each.progress is SUCCEEDED]
-    if takes and len(succeeded) < len(at_last):
+    if is_destructive and len(succeeded) < len(at_last):
         return False
     return bool(succeeded) and report == max(succeeded, key=lambda each: each.order)
 
@@ -243,7 +251,7 @@ def _counts(report: Note, told: Sequence[Note]) -> bool:
 def test_a_reinstatement_that_failed_stopped_no_clock() -> None:
     """Section 11: the deadlines go on as if nothing had been said, whatever had waited for it."""
     check_story("""
-        day  | heard                          | said
+        day  | input                          | events
         0    | acme created plus              |
         0    | acme links azure:s payg        |
         9    | azure:s Suspend                | canceled non_payment by marketplace, payg
@@ -260,7 +268,7 @@ def test_a_reinstatement_that_failed_stopped_no_clock() -> None:
 def test_a_reinstatement_that_failed_before_it_was_reported_as_running_changes_nothing() -> None:
     """The same in the other order."""
     check_story("""
-        day  | heard                          | said
+        day  | input                          | events
         0    | acme created plus              |
         0    | acme links azure:s payg        |
         9    | azure:s Suspend                | canceled non_payment by marketplace, payg
@@ -277,7 +285,7 @@ def test_a_reinstatement_that_failed_before_it_was_reported_as_running_changes_n
 def test_who_was_reinstated_by_what_failed_is_canceled_again() -> None:
     """Support believed it; when the failure is heard the plan has been over since the Suspend."""
     check_story("""
-        day  | heard                          | said
+        day  | input                          | events
         0    | acme created plus              |
         0    | acme links azure:s payg        |
         9    | azure:s Suspend                | canceled non_payment by marketplace, payg
@@ -296,7 +304,7 @@ def test_who_was_reinstated_by_what_failed_is_canceled_again() -> None:
 def test_an_end_that_turns_out_to_have_failed_brings_the_organization_back() -> None:
     """The newest final report counts: the plan never ended, so nothing was ever to be proved."""
     check_story("""
-        day  | heard                          | said
+        day  | input                          | events
         0    | acme created plus              |
         0    | acme links azure:s payg        |
         9    | azure:s Unsubscribe id=u       | canceled customer by customer, payg

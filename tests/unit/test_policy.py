@@ -39,8 +39,8 @@ def test_what_each_state_allows(
 ) -> None:
     """The table of section 1, cell by cell: downstream services enforce it."""
     allowed = State(state).capabilities
-    told = (allowed.manage, allowed.data, allowed.api_keys, allowed.login)
-    assert told == (manage, data, api_keys, login)
+    actual = (allowed.manage, allowed.data, allowed.api_keys, allowed.login)
+    assert actual == (manage, data, api_keys, login)
 
 
 def test_a_cancellation_goes_through_the_states_in_their_order() -> None:

@@ -28,10 +28,10 @@ def test_enough_of_the_random_stories_reach_a_cancellation() -> None:
     canceled = undecided = 0
     for seed in WORTH:
         try:
-            said = ReferenceModel().run("\n".join(StoryWriter(seed).story()), UNTIL)
+            emitted = ReferenceModel().run("\n".join(StoryWriter(seed).story()), UNTIL)
         except Undecided:
             undecided += 1
         else:
-            canceled += any(each.event == "organization.canceled" for each in said)
+            canceled += any(each.event == "organization.canceled" for each in emitted)
     assert canceled > CANCELED_MIN, canceled
     assert undecided < UNDECIDED_MAX, undecided

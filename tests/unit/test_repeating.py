@@ -18,20 +18,20 @@ class Steps:
     """Counts how often it was taken; each finds so much as `finds` says, or fails."""
 
     def __init__(self, finds: Callable[[int], int]) -> None:
-        self.taken = 0
+        self.rows = 0
         self._finds = finds
         self._turned = asyncio.Condition()
 
     async def __call__(self) -> int:
         async with self._turned:
-            self.taken += 1
+            self.rows += 1
             self._turned.notify_all()
-        return self._finds(self.taken)
+        return self._finds(self.rows)
 
     async def until(self, times: int) -> None:
         """Wait until it was taken so often."""
         async with asyncio.timeout(10), self._turned:
-            await self._turned.wait_for(lambda: self.taken >= times)
+            await self._turned.wait_for(lambda: self.rows >= times)
 
 
 async def loop(
@@ -51,9 +51,9 @@ async def loop(
 
 async def test_a_loop_that_finds_something_runs_again_at_once() -> None:
     """It rests when there was nothing."""
-    steps = Steps(lambda taken: 1 if taken < 5 else 0)
+    steps = Steps(lambda rows: 1 if rows < 5 else 0)
     await loop(steps, lambda _: steps.until(5))
-    assert steps.taken == 5
+    assert steps.rows == 5
 
 
 async def test_a_waiting_loop_runs_once_each_time_that_it_is_woken() -> None:
@@ -68,7 +68,7 @@ async def test_a_waiting_loop_runs_once_each_time_that_it_is_woken() -> None:
         await asyncio.sleep(0.1)
 
     await loop(steps, wakes)
-    assert steps.taken == 4
+    assert steps.rows == 4
 
 
 async def test_a_loop_that_failed_is_not_woken() -> None:
@@ -85,14 +85,14 @@ async def test_a_loop_that_failed_is_not_woken() -> None:
         await asyncio.sleep(0.1)
 
     await loop(steps, wakes)
-    assert steps.taken == 3
+    assert steps.rows == 3
 
 
 def fails_thrice(error: Exception) -> Callable[[int], int]:
     """Three failures, then nothing to do."""
 
-    def step(taken: int) -> int:
-        if taken <= 3:
+    def step(rows: int) -> int:
+        if rows <= 3:
             raise error
         return 0
 

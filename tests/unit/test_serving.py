@@ -17,17 +17,17 @@ from marketplace_worker.operations.serving import serving
 
 def healthy(*, stopping: bool = False) -> Health:
     """Of a worker that has started, with one loop that turns."""
-    told = Health(silence_max_s=60.0, stopping=lambda: stopping)
-    told.started = True
-    told.heartbeat("relay").beat()
-    told.report("Postgres")
-    return told
+    health_ = Health(silence_max_s=60.0, stopping=lambda: stopping)
+    health_.started = True
+    health_.heartbeat("relay").beat()
+    health_.report("Postgres")
+    return health_
 
 
-def answer(told: Health, path: str) -> tuple[int, str]:
+def answer(health_: Health, path: str) -> tuple[int, str]:
     """What is answered there: status and text."""
     port = free_port()
-    with serving(port, told):
+    with serving(port, health_):
         try:
             with urlopen(f"http://127.0.0.1:{port}{path}") as given:
                 return given.status, given.read().decode()
@@ -39,7 +39,7 @@ def answer(told: Health, path: str) -> tuple[int, str]:
 def test_what_was_decided_is_served() -> None:
     """One example of every event, and two facts."""
     metrics.count(["applied", "stale"], outbound_examples().values())
-    _, said = answer(healthy(), "/metrics")
+    _, body = answer(healthy(), "/metrics")
 
     for figure in (
         'marketplace_worker_facts_total{outcome="stale"}',
@@ -49,7 +49,7 @@ def test_what_was_decided_is_served() -> None:
         "marketplace_worker_guard_tripped",
         "marketplace_worker_ready 1.0",
     ):
-        assert figure in said
+        assert figure in body
 
 
 def test_a_worker_that_turns_and_sees_its_servers_is_alive_and_ready() -> None:
@@ -63,12 +63,12 @@ def test_a_worker_that_turns_and_sees_its_servers_is_alive_and_ready() -> None:
 
 def test_each_thing_that_is_missing_has_its_sentence() -> None:
     """All of them at once; for none of them the worker must be started anew."""
-    told = healthy()
-    told.report("Postgres", not_ready_reason="does not answer")
-    told.report("schema", not_ready_reason="the database lacks 0003_recovery.sql")
+    health_ = healthy()
+    health_.report("Postgres", not_ready_reason="does not answer")
+    health_.report("schema", not_ready_reason="the database lacks 0003_recovery.sql")
     for _ in range(3):
-        told.heartbeat("relay").fail("Kafka did not acknowledge 2 messages")
-    status, text = answer(told, "/readyz")
+        health_.heartbeat("relay").fail("Kafka did not acknowledge 2 messages")
+    status, text = answer(health_, "/readyz")
     assert status == 503
     assert text.splitlines() == [
         "not ready",
@@ -76,8 +76,8 @@ def test_each_thing_that_is_missing_has_its_sentence() -> None:
         "schema: the database lacks 0003_recovery.sql",
         "relay: failed 3 times in a row: Kafka did not acknowledge 2 messages",
     ]
-    assert answer(told, "/livez")[0] == 200
-    assert "marketplace_worker_ready 0.0" in answer(told, "/metrics")[1]
+    assert answer(health_, "/livez")[0] == 200
+    assert "marketplace_worker_ready 0.0" in answer(health_, "/metrics")[1]
 
 
 def test_a_worker_that_starts_or_stops_is_alive_and_not_ready() -> None:
@@ -93,13 +93,13 @@ def test_a_worker_that_starts_or_stops_is_alive_and_not_ready() -> None:
 
 def test_a_loop_that_is_silent_for_too_long_is_named() -> None:
     """A rest that it announced is no silence."""
-    told = Health(silence_max_s=0.0, stopping=lambda: False)
-    told.heartbeat("deadlines").beat(rest_s=3600.0)
-    status, text = answer(told, "/livez")
+    health_ = Health(silence_max_s=0.0, stopping=lambda: False)
+    health_.heartbeat("deadlines").beat(rest_s=3600.0)
+    status, text = answer(health_, "/livez")
     assert status == 200
     assert re.fullmatch(r"alive\ndeadlines: last heartbeat \d+\.\d s ago\n", text)
-    told.heartbeat("relay").beat()
-    status, text = answer(told, "/livez")
+    health_.heartbeat("relay").beat()
+    status, text = answer(health_, "/livez")
     assert status == 503
     assert text.startswith("not alive\nrelay: no heartbeat for ")
     assert "deadlines" not in text
@@ -109,18 +109,18 @@ def test_without_a_recent_check_health_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the event loop is blocked, and looks at nothing any more."""
-    told = healthy()
+    health_ = healthy()
     monkeypatch.setattr(health, "SEEN_WITHIN_S", -1.0)
-    status, text = answer(told, "/readyz")
+    status, text = answer(health_, "/readyz")
     assert (status, text.splitlines()[1]) == (503, "Postgres: has not answered for 0 s")
 
 
 def test_a_port_in_use_stops_the_start_and_is_named() -> None:
     """Rather than to leave the operator without probes and figures."""
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         with pytest.raises(Misconfigured, match=f"http_port: {port}"), serving(port, healthy()):
             pass
 

@@ -88,7 +88,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("KAFKA__BOOTSTRAP", "x:1", "MARKETPLACE_WORKER_KAFKA__BOOTSTRAP"),
         ("KAFKA_CLIENT_ID", "x", "MARKETPLACE_WORKER_KAFKA_CLIENT_ID"),
@@ -111,11 +111,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("KAFKA__SSL_CA_FILE", "/etc/hostname", "requires security_protocol SSL or SASL_SSL"),
     ],
 )
-def test_a_wrong_value_is_named_and_not_shown(name: str, value: str, said: str) -> None:
+def test_a_wrong_value_is_named_and_not_shown(name: str, value: str, message: str) -> None:
     """The value may be a password in the wrong place."""
-    said_in_full = refusal(None, **{name: value})
-    assert said in said_in_full
-    assert SECRET not in said_in_full
+    full_message = refusal(None, **{name: value})
+    assert message in full_message
+    assert SECRET not in full_message
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_wrong_value_is_named_and_not_shown(name: str, value: str, said: str) 
 )
 def test_each_way_to_log_in_names_what_it_needs(mechanism: str, missing: str) -> None:
     """And takes nothing that belongs to another: it would be set in vain."""
-    said = refusal(KAFKA__SECURITY_PROTOCOL="SASL_SSL", KAFKA__SASL_MECHANISM=mechanism)
-    assert f"sasl_mechanism {mechanism} needs {missing}" in said
+    message = refusal(KAFKA__SECURITY_PROTOCOL="SASL_SSL", KAFKA__SASL_MECHANISM=mechanism)
+    assert f"sasl_mechanism {mechanism} needs {missing}" in message
     for own, strange in ((BY_PASSWORD, "AWS_REGION"), (BY_TOKEN, "SASL_USERNAME")):
         environment = NEEDED | own | {f"{PREFIX}KAFKA__{strange}": "eu-central-1"}
         with pytest.raises(Misconfigured, match=f"{strange.lower()} is given, but sasl_mechanism"):
@@ -155,8 +155,8 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     """One without the other would fail much later, at the first connection."""
     certificate = tmp_path / "certificate.pem"
     certificate.touch()
-    said = refusal(KAFKA__SECURITY_PROTOCOL="SSL", KAFKA__SSL_CERT_FILE=str(certificate))
-    assert "ssl_cert_file and ssl_key_file must be set together" in said
+    message = refusal(KAFKA__SECURITY_PROTOCOL="SSL", KAFKA__SSL_CERT_FILE=str(certificate))
+    assert "ssl_cert_file and ssl_key_file must be set together" in message
 
 
 def test_secrets_do_not_show_themselves() -> None:

@@ -100,7 +100,7 @@ def test_the_clock_stops_at_until() -> None:
     """What is due at that very moment still comes; what is heard after it does not."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links gcp:e-1 payg                |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED          | canceled unknown by marketplace, payg
@@ -118,7 +118,7 @@ def test_the_clock_stops_at_until() -> None:
 def test_without_until_the_clock_runs_until_nothing_is_due() -> None:
     """A commitment of nine years is seen to its end."""
     events = check_story("""
-        day  | heard                              | said
+        day  | input                              | events
         0    | acme created                       |
         0    | acme commits c-1 from=0 to=3300    |
         3300 |                                    | canceled commit_expired by system, commit
@@ -134,7 +134,7 @@ def test_without_until_the_clock_runs_until_nothing_is_due() -> None:
 def test_at_one_instant_messages_come_before_deadlines() -> None:
     """All of them: what is heard at the last moment still counts, in whichever order."""
     check_story("""
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme commits c-1 from=0 to=5           |
         5   | acme tier plus                         |
@@ -153,7 +153,7 @@ def test_an_announced_end_is_ahead_while_messages_of_its_instant_are_read(ends: 
     """Section 11: nobody told it, so it comes by itself."""
     subject = ends.partition(" ")[0]
     check_story(f"""
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created plus                      |
         0   | acme links {subject} payg              |
         1   | {ends}                                 |
@@ -165,7 +165,7 @@ def test_an_announced_end_is_ahead_while_messages_of_its_instant_are_read(ends: 
 def test_an_end_with_the_time_of_its_message_is_in_the_past() -> None:
     """Section 11: only what ends by itself is still ahead."""
     check_story("""
-        day | heard                                 | said
+        day | input                                 | events
         0   | acme created plus                     |
         0   | acme links gcp:e-1 payg               |
         5   | gcp:e-1 ENTITLEMENT_DELETED           | canceled unknown by marketplace, payg
@@ -176,7 +176,7 @@ def test_an_end_with_the_time_of_its_message_is_in_the_past() -> None:
 def test_at_one_instant_messages_come_in_the_order_of_the_lines() -> None:
     """The other way round nobody is canceled."""
     check_story("""
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme commits c-1 from=0 to=5           |
         5   | acme commits c-2 from=5 to=99999       |
@@ -187,7 +187,7 @@ def test_at_one_instant_messages_come_in_the_order_of_the_lines() -> None:
 def test_the_same_message_twice_is_one_message() -> None:
     """By its identity, whatever else it says: the second link here is the first one's id again."""
     check_story("""
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links gcp:e-1 payg                |
         2   | acme links gcp:e-1 commit line=1       |

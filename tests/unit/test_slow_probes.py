@@ -23,10 +23,10 @@ PATIENCE_S = 10.0
 @pytest.fixture
 def port() -> Iterator[int]:
     """Of a worker that is alive."""
-    told = Health(silence_max_s=60.0, stopping=lambda: False)
-    told.started = True
+    health_ = Health(silence_max_s=60.0, stopping=lambda: False)
+    health_.started = True
     free = free_port()
-    with serving(free, told):
+    with serving(free, health_):
         yield free
 
 

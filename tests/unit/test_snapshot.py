@@ -13,7 +13,7 @@ from marketplace_worker.lifecycle.vocabulary import Initiator, PlanEndReason, Pl
 ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 
-def taken(world: World, day: float, revision: int = 1) -> Snapshot:
+def snapshot_on(world: World, day: float, revision: int = 1) -> Snapshot:
     """Acme's snapshot."""
     acme = OrganizationView(
         world.fleet.organization(ACME), world.fleet, world.policies, moment(day)
@@ -27,7 +27,7 @@ def test_a_snapshot_contains_the_whole_organization() -> None:
     for fact in (created(), link(ENTITLEMENT, plan_type=PlanType.PAYG), commitment(0, 3)):
         world.apply(fact, moment(0))
     world.apply(notified(ENTITLEMENT, note(5, ENDED)), moment(5))
-    shown = taken(world, 5, revision=4)
+    shown = snapshot_on(world, 5, revision=4)
     assert (shown.standing.state, shown.canceled_at) == (State.CANCELED, moment(5))
     assert shown.standing.next_step == ScheduledStep(State.CONTROL_PLANE_LOSS, moment(6))
     assert (shown.revision, shown.last_event_sequence) == (4, 1)
@@ -41,7 +41,7 @@ def test_a_snapshot_before_any_event_has_no_sequence() -> None:
     """An organization that nothing ever happened to is told of, too."""
     world = World()
     world.apply(created(), moment(0))
-    shown = taken(world, 0)
+    shown = snapshot_on(world, 0)
     assert (shown.last_event_sequence, shown.canceled_at, shown.plans) == (0, None, ())
     assert (shown.standing.state, shown.standing.reason) == (State.ACTIVE, None)
 
@@ -50,7 +50,7 @@ def test_the_same_snapshot_always_has_the_same_id() -> None:
     """And none of another revision, nor any event."""
     world = World()
     world.apply(created(), moment(0))
-    ids = {taken(world, 0, revision).id for revision in (1, 1, 2)}
+    ids = {snapshot_on(world, 0, revision).id for revision in (1, 1, 2)}
     events = run_story(
         """
         0 | acme created plus        |

@@ -26,14 +26,14 @@ from marketplace_worker.translate import translate
 LOWER = "11111111-aaaa-4bbb-8ccc-222233334444"
 
 
-@pytest.mark.parametrize("told", [LOWER.upper(), "{" + LOWER + "}", LOWER.title(), LOWER])
-def test_every_spelling_of_a_uuid_is_the_same_id(told: str) -> None:
+@pytest.mark.parametrize("spelling", [LOWER.upper(), "{" + LOWER + "}", LOWER.title(), LOWER])
+def test_every_spelling_of_a_uuid_is_the_same_id(spelling: str) -> None:
     """RFC 9562, section 4: written in lower case, read in either; SQL Server writes braces too."""
-    assert marketplace_id(told) == LOWER
+    assert marketplace_id(spelling) == LOWER
 
 
 @pytest.mark.parametrize(
-    "told",
+    "spelling",
     [
         "agmt-ABC",
         "PRODUCT/CUSTOMER",
@@ -47,16 +47,16 @@ def test_every_spelling_of_a_uuid_is_the_same_id(told: str) -> None:
         "",
     ],
 )
-def test_any_other_id_stays_as_it_came(told: str) -> None:
+def test_any_other_id_stays_as_it_came(spelling: str) -> None:
     """AWS's agreements and customers are compared to the letter."""
-    assert marketplace_id(told) == told
+    assert marketplace_id(spelling) == spelling
 
 
 @given(st.uuids(), st.booleans())
 def test_a_spelling_is_compared_in_one_form_only(uuid: object, braces: bool) -> None:
     """What is in that form already stays so."""
-    told = f"{{{uuid}}}".upper() if braces else str(uuid).upper()
-    assert marketplace_id(marketplace_id(told)) == marketplace_id(told) == str(uuid)
+    spelling = f"{{{uuid}}}".upper() if braces else str(uuid).upper()
+    assert marketplace_id(marketplace_id(spelling)) == marketplace_id(spelling) == str(uuid)
 
 
 def test_a_register_that_was_written_under_another_spelling_is_read_under_the_one() -> None:
@@ -80,7 +80,7 @@ def test_news_and_link_meet_whichever_is_in_capitals(link: str, news: str) -> No
     """Else the end of a plan concerned nobody."""
     check_story(
         f"""
-        day | heard                    | said
+        day | input                    | events
         0   | acme created             |
         0   | acme links azure:{link} payg |
         9   | azure:{news} Suspend     | canceled non_payment by marketplace, payg
@@ -101,8 +101,8 @@ def test_two_spellings_of_one_webhook_are_one_message() -> None:
             "timeStamp": "2026-01-01T00:00:00Z",
         }
         record = Record("azure", 0, 0, DAY_0, None, json.dumps(body).encode())
-        said = translate(record, Feed.AZURE, HASH)
-        return [each.identity for each in said if isinstance(each, Notified)]
+        read_facts = translate(record, Feed.AZURE, HASH)
+        return [each.identity for each in read_facts if isinstance(each, Notified)]
 
     assert identities(str.upper) == identities(str.lower)
     assert len(identities(str.lower)) == 1

@@ -15,7 +15,7 @@ from marketplace_worker.lifecycle.events import (
 def test_the_end_of_a_cancellation_is_beyond_recovery() -> None:
     """Section 6, row 1: from `suspended`, and all data are deleted."""
     events = check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -36,7 +36,7 @@ def test_the_end_of_a_cancellation_is_beyond_recovery() -> None:
 def test_an_inactive_organization_can_come_back() -> None:
     """Section 6, row 2: from `active`, by Support; its inactivity clock starts anew."""
     events = check_story("""
-        day | heard                    | said
+        day | input                    | events
         0   | feeds: daily 0..80       |
         0   | acme created             |
         23  |                          | notice_given: deactivated 30
@@ -103,7 +103,7 @@ def test_support_deactivates_an_organization_that_had_its_notice() -> None:
     """Sections 3 and 6: a person called the announced step off, so its notice is withdrawn."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -122,7 +122,7 @@ def test_support_deactivates_an_organization_that_was_about_to_come_back() -> No
     """Section 6: a sign-in afterwards proves nothing any more (invariant 4)."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -142,7 +142,7 @@ def test_support_deactivates_an_organization_that_was_about_to_come_back() -> No
 
 def test_all_subscriptions_are_removed_and_the_owners_email_is_locked() -> None:
     """Section 6: the list names every plan; the email is told as its keyed hash only."""
-    told = {
+    causes = {
         event.kind: event.details
         for event in run_story(
             """
@@ -155,17 +155,17 @@ def test_all_subscriptions_are_removed_and_the_owners_email_is_locked() -> None:
             until="9",
         )
     }
-    removed = told[EventKind.SUBSCRIPTIONS_REMOVED]
+    removed = causes[EventKind.SUBSCRIPTIONS_REMOVED]
     assert isinstance(removed, SubscriptionsDetails)
     assert [*map(str, removed.subscriptions), *removed.commitments] == ["gcp:e-1", "c-1"]
-    assert told[EventKind.EMAIL_LOCKED] == EmailDetails(HASH("new@x.org"))
+    assert causes[EventKind.EMAIL_LOCKED] == EmailDetails(HASH("new@x.org"))
 
 
 def test_nothing_leaves_deactivated_by_itself() -> None:
     """Section 6, invariant 4: neither news nor a login, nor time."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links aws:p/c payg       |
         1   | support: acme deactivate      | deactivated: support_request
@@ -187,7 +187,7 @@ def test_subscriptions_do_not_come_back_with_a_reactivation() -> None:
     """Section 6: the entitlement's end is no news any more, and the organization is free."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | feeds: daily 0..60            |
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
@@ -206,7 +206,7 @@ def test_a_plan_linked_while_it_was_deactivated_counts_from_the_reactivation_on(
     """Sections 6 and 11."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | feeds: daily 0..60            |
         0   | acme created                  |
         1   | support: acme deactivate      | deactivated: support_request
@@ -225,7 +225,7 @@ def test_a_plan_that_ended_before_the_reactivation_cancels_nothing() -> None:
     """Sections 6 and 11: it never counted, so its end is none of the reactivated organization's."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | feeds: daily 0..60            |
         0   | acme created                  |
         1   | support: acme deactivate      | deactivated: support_request
@@ -243,7 +243,7 @@ def test_a_plan_linked_again_after_the_reactivation_counts_again() -> None:
     """Section 11: plans linked up to a deactivation are gone with it; later links count."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | feeds: daily 0..60            |
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
@@ -262,7 +262,7 @@ def test_a_plan_linked_again_after_the_reactivation_counts_again() -> None:
 def test_a_reactivated_organization_is_of_the_free_tier() -> None:
     """Section 6: whatever it paid for before; so its inactivity clock runs from then on."""
     check_story("""
-        day  | heard                    | said
+        day  | input                    | events
         0    | feeds: daily 0..60       |
         0    | acme created enterprise  |
         0+1h | acme logs in             |
@@ -279,7 +279,7 @@ def test_a_reactivation_releases_the_email_to_it() -> None:
     """Section 6: another sign-up with it is then no violation of a lock."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created plus                  |
         1   | support: acme deactivate           | deactivated: support_request
             |                                    | support_request.completed
@@ -296,7 +296,7 @@ def test_a_new_owner_with_a_locked_email_is_accepted_and_answered() -> None:
     """Section 7: as a sign-up with it is; the organization's own locked email is no violation."""
     check_story(
         """
-        day | heard                    | said
+        day | input                    | events
         0   | acme created plus        |
         0   | beta created plus        |
         1   | support: acme deactivate | deactivated: support_request
@@ -312,7 +312,7 @@ def test_a_reactivation_unlocks_no_email_that_support_had_unlocked() -> None:
     """Section 9: `email.unlocked` where it was still locked."""
     events = check_story(
         """
-        day | heard                      | said
+        day | input                      | events
         0   | acme created plus          |
         1   | support: acme deactivate   | deactivated: support_request
             |                            | support_request.completed
@@ -330,7 +330,7 @@ def test_an_email_that_is_in_use_keeps_an_organization_from_being_reactivated() 
     """Section 6: until the other organization has another owner, or is deactivated itself."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created plus                  |
         1   | support: acme deactivate           | deactivated: support_request
             |                                    | support_request.completed
@@ -350,7 +350,7 @@ def test_an_organization_may_be_deactivated_and_reactivated_again_and_again() ->
     """Section 6: each restore follows its revoke (invariant 5)."""
     check_story(
         """
-        day | heard                    | said
+        day | input                    | events
         0   | acme created plus        |
         1   | support: acme deactivate | deactivated: support_request
             |                          | support_request.completed

@@ -153,8 +153,8 @@ def test_the_events_of_a_transition_in_their_order(row: str) -> None:
     """Section 9, row by row."""
     story, day, expected = ROWS[row]
     events = run_story(story, until=day)
-    said = [str(event.kind) for event in events if event.decided_at == moment(day)]
-    assert said == expected.split()
+    kinds = [str(event.kind) for event in events if event.decided_at == moment(day)]
+    assert kinds == expected.split()
 
 
 def test_each_state_allows_what_the_table_lists() -> None:

@@ -57,7 +57,7 @@ def closed() -> World:
     """Acme had a plan and was deactivated by Support; beta has one, and gamma has locked an email;
     all told on day 0.
     """
-    told = World()
+    world_ = World()
     gamma = OrganizationId("gamma")
     for fact in (
         created(),
@@ -70,54 +70,54 @@ def closed() -> World:
         asked(DEACTIVATE),
         asked(DEACTIVATE, organization=gamma),
     ):
-        told.apply(fact, DAY_0)
-    return told
+        world_.apply(fact, DAY_0)
+    return world_
 
 
-def outcome(told: World, fact: Fact, day: float) -> Outcome:
+def outcome(world_: World, fact: Fact, day: float) -> Outcome:
     """What becomes of a fact that is decided on."""
-    decision = told.apply(fact, moment(day))
+    decision = world_.apply(fact, moment(day))
     assert decision is not None
     return decision.outcome
 
 
-def said_since(told: World, before: int) -> list[Event]:
+def emitted_since(world_: World, before: int) -> list[Event]:
     """What was said since there were so many events."""
-    return told.events[before:]
+    return world_.events[before:]
 
 
 def test_an_erasure_emits_the_unlocked_emails_and_last_itself() -> None:
     """Of where it stood, the last says nothing; the email is unlocked where it still was locked."""
-    told = closed()
-    before = len(told.events)
-    assert outcome(told, erased(), 20) is Outcome.APPLIED
-    unlocked, last = said_since(told, before)
+    world_ = closed()
+    before = len(world_.events)
+    assert outcome(world_, erased(), 20) is Outcome.APPLIED
+    unlocked, last = emitted_since(world_, before)
     assert (unlocked.kind, last.kind) == (EventKind.EMAIL_UNLOCKED, EventKind.ERASED)
     assert unlocked.standing is not None
     assert unlocked.standing.state is State.DEACTIVATED
     assert (last.standing, last.details, last.subject) == (None, None, ACME)
     assert last.sequence == unlocked.sequence + 1
 
-    told = closed()
-    told.apply(asked(UNLOCK_EMAIL, 10, email=OWNER), moment(10))
-    before = len(told.events)
-    assert outcome(told, erased(), 20) is Outcome.APPLIED
-    assert [each.kind for each in said_since(told, before)] == [EventKind.ERASED]
+    world_ = closed()
+    world_.apply(asked(UNLOCK_EMAIL, 10, email=OWNER), moment(10))
+    before = len(world_.events)
+    assert outcome(world_, erased(), 20) is Outcome.APPLIED
+    assert [each.kind for each in emitted_since(world_, before)] == [EventKind.ERASED]
 
 
 def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -> None:
     """An expired hold is as a released one; a commercial one keeps nothing from being erased."""
-    told = closed()
-    assert outcome(told, erased(1, BETA), 1) is Outcome.REFUSED
-    assert outcome(told, erased(1, OrganizationId("nobody")), 1) is Outcome.REFUSED
+    world_ = closed()
+    assert outcome(world_, erased(1, BETA), 1) is Outcome.REFUSED
+    assert outcome(world_, erased(1, OrganizationId("nobody")), 1) is Outcome.REFUSED
     hold = asked(PLACE_HOLD, 2, hold=HoldKind.LEGAL, expires_at=moment(9))
-    told.apply(hold, moment(2))
-    told.apply(asked(PLACE_HOLD, 2.5, hold=HoldKind.COMMERCIAL), moment(2.5))
-    before = len(told.events)
-    assert outcome(told, erased(8), 8) is Outcome.REFUSED
-    assert said_since(told, before) == []
-    assert outcome(told, erased(9), 9) is Outcome.APPLIED
-    assert outcome(told, erased(10), 10) is Outcome.REFUSED
+    world_.apply(hold, moment(2))
+    world_.apply(asked(PLACE_HOLD, 2.5, hold=HoldKind.COMMERCIAL), moment(2.5))
+    before = len(world_.events)
+    assert outcome(world_, erased(8), 8) is Outcome.REFUSED
+    assert emitted_since(world_, before) == []
+    assert outcome(world_, erased(9), 9) is Outcome.APPLIED
+    assert outcome(world_, erased(10), 10) is Outcome.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -135,29 +135,33 @@ def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -
 )
 def test_facts_about_an_erased_organization_change_nothing(fact: Fact) -> None:
     """It brings nothing back, takes no plan from anybody and violates no lock; it is journalled."""
-    told = closed()
-    told.apply(erased(), moment(20))
-    before = (len(told.events), dict(told.fleet.organizations), dict(told.fleet.subscriptions))
-    assert outcome(told, fact, 30) is Outcome.NO_CHANGE
-    told.wait(FAR)
-    after = (len(told.events), dict(told.fleet.organizations), dict(told.fleet.subscriptions))
+    world_ = closed()
+    world_.apply(erased(), moment(20))
+    before = (
+        len(world_.events),
+        dict(world_.fleet.organizations),
+        dict(world_.fleet.subscriptions),
+    )
+    assert outcome(world_, fact, 30) is Outcome.NO_CHANGE
+    world_.wait(FAR)
+    after = (len(world_.events), dict(world_.fleet.organizations), dict(world_.fleet.subscriptions))
     assert after == before
 
 
 def test_its_plans_and_its_use_have_no_effect_any_more() -> None:
     """Not even that a last report is due: there is nobody to bill."""
-    told = closed()
-    told.apply(erased(), moment(20))
-    before = len(told.events)
-    told.apply_all(
+    world_ = closed()
+    world_.apply(erased(), moment(20))
+    before = len(world_.events)
+    world_.apply_all(
         notified(AGREEMENT, note(30, ENDED)),
         notified(AGREEMENT, note(31, Activated())),
         signed_in(30),
         requested(30),
         day=31,
     )
-    told.wait(FAR)
-    assert said_since(told, before) == []
+    world_.wait(FAR)
+    assert emitted_since(world_, before) == []
 
 
 @pytest.mark.parametrize("request_", [each for each in SupportRequestKind if each != UNLOCK_EMAIL])
@@ -169,12 +173,12 @@ def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequ
         RELEASE_HOLD: {"hold": HoldKind.LEGAL},
         SupportRequestKind.EXTEND_GRACE: {"days": 3},
     }
-    told = closed()
-    told.apply(erased(), moment(20))
-    before, stood = len(told.events), told.acme()
+    world_ = closed()
+    world_.apply(erased(), moment(20))
+    before, stood = len(world_.events), world_.acme()
     request = asked(request_, 30, **details.get(request_, {}))
-    assert outcome(told, request, 30) is Outcome.REFUSED
-    (answer,) = said_since(told, before)
+    assert outcome(world_, request, 30) is Outcome.REFUSED
+    (answer,) = emitted_since(world_, before)
     assert answer.kind is EventKind.SUPPORT_REQUEST_REJECTED
     assert isinstance(answer.details, SupportDetails)
     assert answer.details.code is Refusal.UNKNOWN_ORGANIZATION
@@ -182,15 +186,15 @@ def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequ
     assert (answer.standing.state, answer.standing.capabilities) == (None, None)
     assert answer.sequence == stood.sequence + 1
     counted = replace(stood, sequence=answer.sequence, decided_at=moment(30))
-    assert told.acme() == counted
+    assert world_.acme() == counted
 
 
 def test_who_asks_to_unlock_an_email_in_its_name_is_answered_by_another_or_by_the_worker() -> None:
     """As of one that never was."""
-    told = closed()
-    told.apply(erased(), moment(20))
-    told.apply(asked(UNLOCK_EMAIL, 30, email=OTHERS), moment(30))
-    told.apply(asked(UNLOCK_EMAIL, 31, email=OTHERS), moment(31))
-    completed, refused = told.events[-2:]
+    world_ = closed()
+    world_.apply(erased(), moment(20))
+    world_.apply(asked(UNLOCK_EMAIL, 30, email=OTHERS), moment(30))
+    world_.apply(asked(UNLOCK_EMAIL, 31, email=OTHERS), moment(31))
+    completed, refused = world_.events[-2:]
     assert (completed.subject, completed.kind) == ("gamma", EventKind.SUPPORT_REQUEST_COMPLETED)
     assert (refused.subject, refused.kind) == ("worker", EventKind.SUPPORT_REQUEST_REJECTED)

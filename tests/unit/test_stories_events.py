@@ -70,10 +70,10 @@ def test_a_notice_contains_the_current_schedule() -> None:
 
 def test_each_event_names_the_next_step() -> None:
     """As it stands when the event is decided; none after the last."""
-    told = {event.kind: standing(event).next_step for event in run_story(TO_THE_END)}
-    assert told[EventKind.CANCELED] == step(State.CONTROL_PLANE_LOSS, "10")
-    assert told[EventKind.DATA_PLANE_ACCESS_REVOKED] == step(State.DEACTIVATED, "46")
-    assert told[EventKind.DEACTIVATED] is None
+    by_kind = {event.kind: standing(event).next_step for event in run_story(TO_THE_END)}
+    assert by_kind[EventKind.CANCELED] == step(State.CONTROL_PLANE_LOSS, "10")
+    assert by_kind[EventKind.DATA_PLANE_ACCESS_REVOKED] == step(State.DEACTIVATED, "46")
+    assert by_kind[EventKind.DEACTIVATED] is None
 
 
 # --- why, and by whom -----------------------------------------------------------------------------
@@ -119,9 +119,9 @@ def test_what_support_does_is_supports_doing() -> None:
         """,
         until="9",
     )
-    told = {event.kind: why(event) for event in events}
-    assert told[EventKind.DEACTIVATED] == ("support_request", "support")
-    assert told[EventKind.REACTIVATED] == ("reactivated", "support")
+    by_kind = {event.kind: why(event) for event in events}
+    assert by_kind[EventKind.DEACTIVATED] == ("support_request", "support")
+    assert by_kind[EventKind.REACTIVATED] == ("reactivated", "support")
 
 
 def test_inactivity_is_decided_by_the_system() -> None:
@@ -166,7 +166,7 @@ def test_the_final_report_is_called_for_once_per_end() -> None:
     """Each end of one subscription, and no end twice, whatever is heard after it."""
     check_story(
         """
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         0   | acme links aws:p/c payg     |
         5   | aws:p/c unsubscribe-pending | final_report_due aws:p/c 5+1h
@@ -188,7 +188,7 @@ def test_an_end_in_a_late_fact_is_reported_and_no_other_again() -> None:
     """Day 10 was called for; that there had been an end on day 2 is heard on day 11."""
     check_story(
         """
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links aws:p/c payg        |
         0   | aws:p/c subscribe-success      |
@@ -206,7 +206,7 @@ def test_an_end_that_a_late_fact_dates_earlier_is_the_same_end() -> None:
     """It is called for once, by the time that was known; and two are called for once they are."""
     check_story(
         """
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links aws:p/c payg        |
         0   | aws:p/c subscribe-success      |

@@ -8,7 +8,7 @@ def test_a_feed_that_is_silent_for_three_weeks_postpones_until_its_gap_is_out_of
     three days before day 42, which is gap enough; API usage is looked at by whole billing cycles.
     """
     check_story("""
-        day | heard               | said
+        day | input               | events
         0   | acme created        |
         0   | feeds: daily 0..20  |
         23  |                     | notice_given: deactivated 30
@@ -22,7 +22,7 @@ def test_a_feed_that_is_silent_for_three_weeks_postpones_until_its_gap_is_out_of
 def test_one_silent_feed_is_enough_to_postpone() -> None:
     """Section 5: both feeds must have been heard from; only the silent one is named."""
     check_story("""
-        day | heard                           | said
+        day | input                           | events
         0   | acme created                    |
         0   | feeds: daily 0..60 api_requests |
         0   | feeds: daily 0..20 logins       |
@@ -37,7 +37,7 @@ def test_feeds_without_any_record_postpone_for_ever() -> None:
     """Section 5: the time before a feed was ever heard counts as a gap; looked at again daily."""
     check_story(
         """
-        day | heard        | said
+        day | input        | events
         0   | acme created |
         23  |              | notice_given: deactivated 30
         30  |              | worker: activity_feed.silent: logins ..99
@@ -50,7 +50,7 @@ def test_feeds_without_any_record_postpone_for_ever() -> None:
 def test_the_daily_recheck_of_a_silent_feed_does_not_keep_the_clock_running() -> None:
     """events.md section 4: such a scenario ends after the first look."""
     check_story("""
-        day | heard        | said
+        day | input        | events
         0   | acme created |
         23  |              | notice_given: deactivated 30
         30  |              | worker: activity_feed.silent: logins
@@ -61,7 +61,7 @@ def test_the_daily_recheck_of_a_silent_feed_does_not_keep_the_clock_running() ->
 def test_a_gap_of_exactly_three_days_is_none() -> None:
     """Section 5: `feed_max_gap` may be reached, and both ends of the window count."""
     check_story("""
-        day | heard               | said
+        day | input               | events
         0   | acme created        |
         3   | feeds: daily 3..10  |
         13  | feeds: daily 13..27 |
@@ -74,7 +74,7 @@ def test_a_gap_of_a_second_more_is_one() -> None:
     """Section 5: here in the middle."""
     check_story(
         """
-        day   | heard                           | said
+        day   | input                           | events
         0     | acme created                    |
         0     | feeds: daily 0..30 api_requests |
         0     | feeds: daily 0..10 logins       |
@@ -90,7 +90,7 @@ def test_a_gap_of_a_second_more_is_one() -> None:
 def test_the_end_of_the_window_counts_as_a_gap() -> None:
     """Section 5: a feed that fell silent four days ago may be broken."""
     check_story("""
-        day | heard                           | said
+        day | input                           | events
         0   | acme created                    |
         0   | feeds: daily 0..30 logins       |
         0   | feeds: daily 0..26 api_requests |
@@ -102,7 +102,7 @@ def test_the_end_of_the_window_counts_as_a_gap() -> None:
 def test_the_beginning_of_the_window_counts_as_a_gap() -> None:
     """Section 5: the organization's activity of the first four days may have been lost."""
     check_story("""
-        day | heard                           | said
+        day | input                           | events
         0   | acme created                    |
         0   | feeds: daily 0..30 api_requests |
         4   | feeds: daily 4..30 logins       |
@@ -115,7 +115,7 @@ def test_a_feed_is_recent_by_the_times_of_its_records() -> None:
     """Section 5: what was lost is told later, so the next look can decide."""
     check_story(
         """
-        day | heard                 | said
+        day | input                 | events
         0   | acme created          |
         0   | feeds: daily 0..20    |
         23  |                       | notice_given: deactivated 30
@@ -137,7 +137,7 @@ def test_a_login_that_was_lost_in_the_silence_saves_the_organization() -> None:
     """Section 5: that is what postponing is for."""
     check_story(
         """
-        day   | heard              | said
+        day   | input              | events
         0     | acme created       |
         0     | feeds: daily 0..20 |
         23    |                    | notice_given: deactivated 30
@@ -154,7 +154,7 @@ def test_silence_is_reported_once_a_day_however_many_organizations_wait() -> Non
     """Section 5: once per feed and UTC day; each organization is looked at from its deadline on."""
     check_story(
         """
-        day   | heard         | said
+        day   | input         | events
         0     | acme created  |
         0+1h  | beta created  |
         1     | gamma created |
@@ -172,7 +172,7 @@ def test_a_postponed_step_is_dated_at_the_recheck() -> None:
     """events.md section 3: `effective_at` is the deadline, or the decision where it was put off."""
     events = check_story(
         """
-        day   | heard                           | said
+        day   | input                           | events
         0     | acme created                    |
         0     | feeds: daily 0..60 logins       |
         0     | feeds: daily 0..26 api_requests |
@@ -191,7 +191,7 @@ def test_a_fact_between_two_rechecks_is_no_recheck() -> None:
     """Section 5: looked at again daily from the deadline on, and said once a day."""
     check_story(
         """
-        day    | heard                  | said
+        day    | input                  | events
         0      | acme created           |
         0      | feeds: daily 0..20     |
         23     |                        | notice_given: deactivated 30
@@ -208,7 +208,7 @@ def test_a_policy_may_allow_a_longer_gap() -> None:
     """Sections 3 and 5: `inactivity.feed_max_gap`."""
     check_story(
         """
-        day | heard              | said
+        day | input              | events
         0   | acme created       |
         0   | feeds: daily 0..20 |
         23  |                    | notice_given: deactivated 30

@@ -6,7 +6,7 @@ from stories import check_story
 def test_azure_keeps_data_for_30_days_after_a_suspension() -> None:
     """Section 3: five days stood still, so the timeline ends on day 42; Azure's 30 days on 55."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -23,7 +23,7 @@ def test_azure_keeps_data_for_30_days_after_a_suspension() -> None:
 def test_azure_keeps_data_for_7_days_after_an_unsubscription() -> None:
     """Section 3: from the Unsubscribe itself, also where a notice has named an earlier date."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -39,7 +39,7 @@ def test_azure_keeps_data_for_7_days_after_an_unsubscription() -> None:
 def test_an_unsubscription_after_the_usual_30_days_changes_nothing() -> None:
     """Section 3: Azure gives up on day 30, and its 7 days end with the timeline."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -55,7 +55,7 @@ def test_an_unsubscription_after_the_usual_30_days_changes_nothing() -> None:
 def test_the_floor_of_any_plan_of_the_organization_counts() -> None:
     """Section 3: the data are one; the Google plan that ended last does not lower it."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links azure:s-1 payg     |
         0   | acme links gcp:e-1 payg       |
@@ -74,7 +74,7 @@ def test_the_floor_of_any_plan_of_the_organization_counts() -> None:
 def test_a_reinstatement_lifts_the_floor_of_the_suspension() -> None:
     """Section 3: the 30 days run until a `Reinstate`; only the 7 after the Unsubscribe are left."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -94,7 +94,7 @@ def test_a_reinstatement_lifts_the_floor_of_the_suspension() -> None:
 def test_a_renewal_does_not_lift_the_floor_of_the_suspension() -> None:
     """Section 3: the 30 days run until a `Reinstate`, and until nothing else."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -115,7 +115,7 @@ def test_what_becomes_of_a_moved_plan_moves_no_floor_of_its_former_organization(
     """Section 3, 4: over the plans of the organization; what is told afterwards is another's."""
     check_story(
         """
-        day | heard                      | said
+        day | input                      | events
         0   | acme created plus          |
         0   | beta created plus          |
         4   | acme links azure:s-1 payg  |
@@ -136,7 +136,7 @@ def test_of_several_floors_the_latest_counts() -> None:
     """Section 3, 4: over all plans of the organization."""
     check_story(
         """
-        day | heard                     | said
+        day | input                     | events
         0   | acme created plus         |
         0   | acme links azure:s-1 payg |
         0   | acme links azure:s-2 payg |

@@ -26,7 +26,7 @@ def test_of_200_organizations_due_in_one_hour_50_are_suspended() -> None:
     """
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | org-1..200 created                 |
         0   | org-1..200 links gcp:e-1..200 payg |
         0   | gcp:e-1..200 ENTITLEMENT_CANCELLED | 200 x org: canceled unknown by marketplace, payg
@@ -45,7 +45,7 @@ def test_what_was_withheld_stays_due_and_goes_on_when_the_guard_is_released() ->
     """Section 8: for N steps or altogether; effective from the deadline as it was."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | org-1..70 created                 |
         0   | org-1..70 links gcp:e-1..70 payg  |
         0   | gcp:e-1..70 ENTITLEMENT_CANCELLED | 70 x org: canceled unknown by marketplace, payg
@@ -68,7 +68,7 @@ def test_a_release_altogether_begins_to_count_anew() -> None:
     """Section 8: or the next step of the same hour would trip it again."""
     check_story(
         """
-        day   | heard                            | said
+        day   | input                            | events
         0     | org-1..4 created                 |
         0     | org-1..4 links gcp:e-1..4 payg   |
         0     | gcp:e-1..4 ENTITLEMENT_CANCELLED | 4 x org: canceled unknown by marketplace, payg
@@ -89,7 +89,7 @@ def test_it_stays_tripped_until_it_is_released() -> None:
     """Section 8: also when the hour has long passed; it withholds lesser steps as well."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | org-1..4 created                 |
         0   | org-1..4 links gcp:e-1..4 payg   |
         0   | gcp:e-1..3 ENTITLEMENT_CANCELLED | 3 x org: canceled unknown by marketplace, payg
@@ -111,7 +111,7 @@ def test_the_hour_slides() -> None:
     """Section 8: two within an hour, and two in the next, are no mass harm."""
     check_story(
         """
-        day    | heard                            | said
+        day    | input                            | events
         0      | org-1..4 created                 |
         0      | org-1..4 links gcp:e-1..4 payg   |
         0      | gcp:e-1..2 ENTITLEMENT_CANCELLED | 2 x org: canceled unknown by marketplace, payg
@@ -134,7 +134,7 @@ def test_the_third_within_the_hour_is_withheld() -> None:
     """Section 8: an hour is not a clock's hour, it begins with any step."""
     check_story(
         """
-        day     | heard                            | said
+        day     | input                            | events
         0       | org-1..3 created                 |
         0       | org-1..3 links gcp:e-1..3 payg   |
         0+30m   | gcp:e-1..2 ENTITLEMENT_CANCELLED | 2 x org: canceled unknown by marketplace, payg
@@ -157,7 +157,7 @@ def test_the_limit_grows_with_the_fleet() -> None:
     """Section 8: a fraction of the organizations that are not deactivated."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | org-1..10 created                |
         0   | org-1..10 links gcp:e-1..10 payg |
         0   | support: org-10 deactivate       | org-10: deactivated: support_request
@@ -184,7 +184,7 @@ def test_the_kill_switch_withholds_every_step() -> None:
     deadline, and what follows has its dwell and its notice.
     """
     check_story("""
-        day  | heard                         | said
+        day  | input                         | events
         0    | acme created                  |
         0    | acme links gcp:e-1 payg       |
         0    | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -203,7 +203,7 @@ def test_what_goes_towards_service_goes_on_while_the_guard_is_tripped() -> None:
     """Section 8: cancellations, notices, reinstatement, holds, and what else Support asks for."""
     check_story(
         """
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         0   | acme links aws:p/c payg     |
         0   | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
@@ -226,7 +226,7 @@ def test_the_kill_switch_refuses_requested_deactivations() -> None:
     """Section 8: it stops both sides; released for requests, they are done, steps are not."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | beta created                  |
         0   | beta links gcp:e-1 payg       |
@@ -249,7 +249,7 @@ def test_a_second_trip_keeps_the_first_and_is_reported_once_more() -> None:
     """Section 8: what the limit said still holds, but nothing more is let through."""
     events = check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | o-1..4 created                   |
         0   | o-1..3 links gcp:e-1..3 payg     |
         0   | gcp:e-1..3 ENTITLEMENT_CANCELLED | 3 x o: canceled unknown by marketplace, payg
@@ -280,7 +280,7 @@ def test_of_1000_organizations_due_in_one_hour_50_lose_their_control_plane() -> 
     """Section 8: counted apart, but by the same guard: when it is tripped, nothing is taken."""
     check_story(
         """
-        day  | heard                              | said
+        day  | input                              | events
         0    | o-1..1000 created plus             |
         0    | o-1..100 links gcp:e-1..100 payg   |
         0    | gcp:e-1..100 ENTITLEMENT_CANCELLED | 100 x o: canceled unknown by marketplace, payg
@@ -300,7 +300,7 @@ def test_losses_of_the_control_plane_and_harmful_steps_do_not_count_for_one_anot
     """Section 8: each has its own fraction of the fleet."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | org-1..3 created                 |
         0   | org-1..3 links gcp:e-1..3 payg   |
         0   | gcp:e-1..2 ENTITLEMENT_CANCELLED | 2 x org: canceled unknown by marketplace, payg
@@ -325,7 +325,7 @@ def test_a_release_begins_to_count_losses_of_the_control_plane_anew() -> None:
     """Section 8: or the next loss of the same hour would trip it again."""
     check_story(
         """
-        day   | heard                            | said
+        day   | input                            | events
         0     | org-1..4 created                 |
         0     | org-1..4 links gcp:e-1..4 payg   |
         0     | gcp:e-1..4 ENTITLEMENT_CANCELLED | 4 x org: canceled unknown by marketplace, payg
@@ -353,7 +353,7 @@ def test_of_a_list_of_30_organizations_20_are_deactivated() -> None:
     """
     check_story(
         """
-        day   | heard                               | said
+        day   | input                               | events
         0     | o-1..30 created enterprise          |
         1     | support: o-1..10 deactivate as=pat  | 10 x o: deactivated: support_request
               |                                     | 10 x o: support_request.completed
@@ -375,7 +375,7 @@ def test_one_person_is_stopped_after_10_however_the_name_is_written() -> None:
     """Section 8: trimmed and in one case; it trips for everybody, and the message says so."""
     events = check_story(
         """
-        day   | heard                              | said
+        day   | input                              | events
         0     | o-1..12 created                    |
         1     | support: o-1..5 deactivate as=pat  | 5 x o: deactivated: support_request
               |                                    | 5 x o: support_request.completed
@@ -405,7 +405,7 @@ def test_a_request_of_an_hour_ago_counts_no_more() -> None:
     """Section 8: the hour is (now - 1 h, now], by the decision's clock."""
     check_story(
         """
-        day    | heard                             | said
+        day    | input                             | events
         0      | org-1..4 created                  |
         1      | support: org-1..2 deactivate      | 2 x org: deactivated: support_request
                |                                   | 2 x org: support_request.completed
@@ -424,7 +424,7 @@ def test_only_what_was_done_is_counted() -> None:
     """Section 8: what is refused for another reason asks no guard, in the order of the codes."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | beta created                  |
         0   | dan created                   |
@@ -451,7 +451,7 @@ def test_what_is_invalid_or_about_nobody_asks_no_guard() -> None:
     """Section 8: these come first; a limit of 0 would else trip it."""
     check_story(
         """
-        day | heard                                   | said
+        day | input                                   | events
         0   | acme created                            |
         1   | support: acme deactivate without=reason | support_request.rejected: invalid_request
         1   | support: x deactivate without=reason    | x: support_request.rejected: invalid_request
@@ -464,7 +464,7 @@ def test_what_is_invalid_or_about_nobody_asks_no_guard() -> None:
     )
     check_story(
         """
-        day | heard                 | said
+        day | input                 | events
         0   | acme created          |
         1   | support: x deactivate | x: support_request.rejected: unknown_organization
         """,
@@ -480,7 +480,7 @@ def test_a_legal_hold_that_has_expired_refuses_nothing() -> None:
     """Sections 7 and 11: it is reached at its instant, also for messages of that instant."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created plus                |
         1   | support: acme hold legal until=3 | support_request.completed
         2   | support: acme deactivate         | support_request.rejected: on_hold
@@ -495,7 +495,7 @@ def test_a_limit_of_0_lets_no_request_through() -> None:
     """Section 8: whoever asks."""
     check_story(
         """
-        day | heard                    | said
+        day | input                    | events
         0   | acme created             |
         1   | support: acme deactivate | worker: guard.tripped: 0 of 0 per_hour
             |                          | support_request.rejected: guard_tripped
@@ -512,7 +512,7 @@ def test_a_release_for_some_requests_lets_so_many_through_and_stands_again() -> 
     """Section 8: uncounted; then the guard refuses as before, and says nothing anew."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | org-1..6 created              |
         1   | operator: trips               | worker: guard.tripped: both by olga
         2   | operator: releases 2 requests | worker: guard.released: requests by olga, 2 requests
@@ -537,7 +537,7 @@ def test_a_release_of_requests_forgets_what_the_hour_held() -> None:
     """Section 8: or the next request would trip it again."""
     check_story(
         """
-        day   | heard                       | said
+        day   | input                       | events
         0     | org-1..4 created            |
         1     | support: org-1 deactivate   | org-1: deactivated: support_request
               |                             | org-1: support_request.completed
@@ -561,7 +561,7 @@ def test_the_guard_for_requests_withholds_no_step_and_a_request_counts_for_none(
     """Section 8: the two sides do not count for one another."""
     check_story(
         """
-        day      | heard                            | said
+        day      | input                            | events
         0        | o-1..5 created                   |
         0        | o-1..2 links gcp:e-1..2 payg     |
         0        | gcp:e-1..2 ENTITLEMENT_CANCELLED | 2 x o: canceled unknown by marketplace, payg
@@ -590,7 +590,7 @@ def test_inactivity_is_counted_as_well() -> None:
     """Section 8: entries into `deactivated`, whatever their cause."""
     check_story(
         """
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..30 |
         0   | org-1..5 created   |
         23  |                    | 5 x org: notice_given: deactivated 30
@@ -605,7 +605,7 @@ def test_the_end_of_a_cancellation_is_counted_as_well() -> None:
     """Section 8: the deletion of data is the worst of all."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | org-1..3 created                 |
         0   | org-1..3 links gcp:e-1..3 payg   |
         0   | gcp:e-1..3 ENTITLEMENT_CANCELLED | 3 x org: canceled unknown by marketplace, payg
@@ -628,7 +628,7 @@ def test_a_withheld_step_is_dropped_when_the_customer_pays_in_the_meantime() -> 
     """Section 8: it stayed due, and is no longer due when the guard is released."""
     check_story(
         """
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         0   | acme links aws:p/c payg     |
         0   | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
@@ -648,7 +648,7 @@ def test_what_was_withheld_and_is_put_off_in_the_meantime_has_its_notice_anew() 
     """Sections 7 and 8: Support gave more time while nothing could happen."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -670,7 +670,7 @@ def test_what_was_withheld_and_is_held_beyond_the_release_goes_on_after_the_hold
     """Sections 7 and 8: a release wakes what is withheld; what is held waits on."""
     check_story(
         """
-        day   | heard                         | said
+        day   | input                         | events
         0     | acme created                  |
         0     | acme links gcp:e-1 payg       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -689,7 +689,7 @@ def test_what_was_withheld_and_is_held_beyond_the_release_goes_on_after_the_hold
 def test_a_guard_that_is_not_tripped_cannot_be_released() -> None:
     """Section 8: nothing was withheld, so there is nothing to tell."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | acme created plus  |
         1   | operator: releases |
     """)

@@ -14,7 +14,7 @@ def test_a_hold_stops_every_step_until_it_is_released(kind: str) -> None:
     """Section 7: then the dwell counts anew and notices are written anew."""
     check_story(
         f"""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -33,7 +33,7 @@ def test_a_hold_stops_every_step_until_it_is_released(kind: str) -> None:
 def test_a_hold_released_after_its_deadline() -> None:
     """Section 7: the notice that stood is withdrawn, and nothing fires at once."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -54,7 +54,7 @@ def test_a_hold_released_before_its_deadline_repeats_the_notice() -> None:
     """Section 7: the old one was withdrawn, so its three days count from the new one."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -75,7 +75,7 @@ def test_the_dwell_of_the_current_state_counts_from_the_release() -> None:
     """Section 7: also where no notice is needed; an hour in `canceled`, a day in the next."""
     check_story(
         """
-        day   | heard                         | said
+        day   | input                         | events
         0     | acme created                  |
         0     | acme links gcp:e-1 payg       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -93,7 +93,7 @@ def test_the_dwell_of_the_current_state_counts_from_the_release() -> None:
 def test_the_dwell_of_a_suspension_counts_from_the_release() -> None:
     """Section 7: seven days, as long as the notice's lead."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -114,7 +114,7 @@ def test_an_expired_hold_is_as_a_released_one() -> None:
     """Section 7: nobody needs to ask."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | acme created                      |
         0   | acme links gcp:e-1 payg           |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED     | canceled unknown by marketplace, payg
@@ -134,7 +134,7 @@ def test_the_dwell_counts_from_the_expiry_of_a_hold() -> None:
     """Section 7: as from a release."""
     check_story(
         """
-        day   | heard                             | said
+        day   | input                             | events
         0     | acme created                      |
         0     | acme links gcp:e-1 payg           |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED     | canceled unknown by marketplace, payg
@@ -151,7 +151,7 @@ def test_no_step_is_taken_while_any_hold_stands() -> None:
     """Section 7: two holds must both be gone."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links gcp:e-1 payg                |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED          | canceled unknown by marketplace, payg
@@ -172,7 +172,7 @@ def test_a_second_hold_of_a_kind_replaces_the_expiry_of_the_first() -> None:
     """Section 11: in either direction."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | acme created                      |
         0   | acme links gcp:e-1 payg           |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED     | canceled unknown by marketplace, payg
@@ -193,7 +193,7 @@ def test_a_hold_does_not_stop_the_cancellation_itself() -> None:
     """Sections 7 and 11: to have no plan is a fact; only steps are stopped."""
     events = check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         1   | support: acme hold legal      | support_request.completed
@@ -219,7 +219,7 @@ def test_reinstating_still_works_under_a_hold() -> None:
     """Section 7: a hold only keeps harm away."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -235,7 +235,7 @@ def test_reinstating_still_works_under_a_hold() -> None:
 def test_a_hold_keeps_a_free_organization_from_being_inactive() -> None:
     """Sections 5 and 7: its notice is withdrawn, and written anew after the release."""
     check_story("""
-        day | heard                            | said
+        day | input                            | events
         0   | feeds: daily 0..70               |
         0   | acme created                     |
         23  |                                  | notice_given: deactivated 30
@@ -251,7 +251,7 @@ def test_support_may_deactivate_what_is_held_for_commercial_reasons_only() -> No
     """Section 7: a legal hold stops a person's request as well."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         1   | support: acme hold commercial | support_request.completed
         1   | support: acme hold legal      | support_request.completed
@@ -268,7 +268,7 @@ def test_a_hold_may_be_placed_in_any_state() -> None:
     """Section 7: a deactivated organization is held for what may come after it."""
     check_story(
         """
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         1   | support: acme deactivate    | deactivated: support_request
             |                             | support_request.completed
@@ -285,7 +285,7 @@ def test_a_hold_may_be_placed_in_any_state() -> None:
 def test_an_extension_puts_every_later_step_off() -> None:
     """Section 7: it adds to `canceled_at` + offset."""
     check_story("""
-        day   | heard                         | said
+        day   | input                         | events
         0     | acme created                  |
         0     | acme links gcp:e-1 payg       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -303,7 +303,7 @@ def test_an_extension_withdraws_the_notice_that_stood() -> None:
     """Sections 3 and 7: a new one is written in its time."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -323,7 +323,7 @@ def test_an_extension_withdraws_the_notice_that_stood() -> None:
 def test_extensions_add_up_to_90_days_and_no_more() -> None:
     """Section 7: `max_extension`, in all."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -344,7 +344,7 @@ def test_the_cap_of_extensions_counts_per_cancellation() -> None:
     """Section 11: and an extension ends with the cancellation that it was given for."""
     check_story(
         """
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         0   | acme links aws:p/c payg     |
         0   | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
@@ -365,7 +365,7 @@ def test_a_policy_may_allow_longer_extensions() -> None:
     """Section 3: `grace.max_extension`."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg

@@ -7,7 +7,7 @@ from stories import check_story, policy
 def test_a_free_organization_that_nobody_uses_is_deactivated_after_30_days() -> None:
     """Section 5: seven days after its notice; its creation counts as a login."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..30 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -20,7 +20,7 @@ def test_plus_and_enterprise_are_exempt_always(tier: str) -> None:
     """Section 5, invariant 9."""
     check_story(
         f"""
-        day | heard               | said
+        day | input               | events
         0   | feeds: daily 0..100 |
         0   | acme created {tier} |
         """,
@@ -32,7 +32,7 @@ def test_an_organization_with_a_plan_is_never_inactive() -> None:
     """Section 5: a free organization may pay by its use."""
     check_story(
         """
-        day | heard                   | said
+        day | input                   | events
         0   | feeds: daily 0..100     |
         0   | acme created            |
         20  | acme links gcp:e-1 payg |
@@ -45,7 +45,7 @@ def test_an_organization_on_its_way_down_is_not_inactive_as_well() -> None:
     """Section 5: only in `active`."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | feeds: daily 0..60            |
         0   | acme created                  |
         0   | acme links gcp:e-1            |
@@ -65,7 +65,7 @@ def test_an_organization_on_its_way_down_is_not_inactive_as_well() -> None:
 def test_a_login_puts_the_deadline_off_by_30_days_from_itself() -> None:
     """Section 5: the last login counts."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..50 |
         0   | acme created       |
         3   | acme logs in       |
@@ -78,7 +78,7 @@ def test_a_login_puts_the_deadline_off_by_30_days_from_itself() -> None:
 def test_a_login_after_the_notice_withdraws_it() -> None:
     """Section 5: activity after the notice."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -91,7 +91,7 @@ def test_a_login_after_the_notice_withdraws_it() -> None:
 def test_a_request_counts_for_its_billing_cycle_and_the_next() -> None:
     """Section 5: a request of cycle 0 keeps the organization up to the end of cycle 1."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         3   | acme requests 1    |
@@ -105,7 +105,7 @@ def test_a_billing_cycle_is_half_open(request_on: str, inactive: str) -> None:
     """Section 5: the first second of a cycle belongs to it."""
     check_story(
         f"""
-        day                 | heard               | said
+        day                 | input               | events
         0                   | feeds: daily 0..100 |
         0                   | acme created plus   |
         {request_on}        | acme requests 1     |
@@ -119,7 +119,7 @@ def test_a_billing_cycle_is_half_open(request_on: str, inactive: str) -> None:
 def test_a_request_after_the_notice_withdraws_it() -> None:
     """Section 5: both halves count."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -136,7 +136,7 @@ def test_any_use_after_a_notice_withdraws_it_however_long_its_lead(used: str) ->
     """
     check_story(
         f"""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         0   |                    | notice_given: deactivated 45
@@ -157,7 +157,7 @@ def test_use_before_a_notice_that_arrives_after_it_withdraws_nothing_by_itself()
     """Section 5: activity after it does; by this it is inactive at the same moment."""
     check_story(
         """
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -170,7 +170,7 @@ def test_use_before_a_notice_that_arrives_after_it_withdraws_nothing_by_itself()
 def test_the_billing_cycles_begin_at_the_anchor() -> None:
     """Section 5: cycle 0 is that of days -10 to 20, so a request on day 3 counts up to day 50."""
     check_story("""
-        day | heard                   | said
+        day | input                   | events
         0   | feeds: daily 0..60      |
         0   | acme created anchor=-10 |
         3   | acme requests 1         |
@@ -182,7 +182,7 @@ def test_the_billing_cycles_begin_at_the_anchor() -> None:
 def test_both_halves_must_be_met() -> None:
     """Section 5: the later of the two moments counts."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..90 |
         0   | acme created       |
         5   | acme requests 1    |
@@ -196,7 +196,7 @@ def test_another_organizations_logins_do_not_count() -> None:
     """Section 5: each organization is looked at by itself."""
     check_story(
         """
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..40 |
         0   | acme created       |
         0   | beta created       |
@@ -215,7 +215,7 @@ def test_another_organizations_logins_do_not_count() -> None:
 def test_a_login_exactly_30_days_ago_no_longer_counts() -> None:
     """Section 5: at that very second the organization is inactive."""
     check_story("""
-        day   | heard              | said
+        day   | input              | events
         0     | feeds: daily 0..40 |
         0     | acme created       |
         5+1s  | acme logs in       |
@@ -227,7 +227,7 @@ def test_a_login_exactly_30_days_ago_no_longer_counts() -> None:
 def test_a_login_at_the_exact_second_of_the_boundary_saves_the_organization() -> None:
     """Section 5: at one instant messages come before deadlines."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -240,7 +240,7 @@ def test_a_login_at_the_exact_second_of_the_boundary_saves_the_organization() ->
 def test_a_login_one_second_before_the_boundary_saves_it_too() -> None:
     """Section 5: and its 30 days count from that second."""
     check_story("""
-        day   | heard              | said
+        day   | input              | events
         0     | feeds: daily 0..60 |
         0     | acme created       |
         23    |                    | notice_given: deactivated 30
@@ -253,7 +253,7 @@ def test_a_login_one_second_before_the_boundary_saves_it_too() -> None:
 def test_a_login_one_second_after_the_boundary_comes_too_late() -> None:
     """Section 5: nothing leaves `deactivated` by itself (invariant 4)."""
     check_story("""
-        day   | heard              | said
+        day   | input              | events
         0     | feeds: daily 0..30 |
         0     | acme created       |
         23    |                    | notice_given: deactivated 30
@@ -265,7 +265,7 @@ def test_a_login_one_second_after_the_boundary_comes_too_late() -> None:
 def test_a_login_that_arrives_late_counts_from_its_own_time() -> None:
     """Section 5: it still puts the deadline off by a day, and the notice has its lead anew."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..40 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -278,7 +278,7 @@ def test_a_login_that_arrives_late_counts_from_its_own_time() -> None:
 def test_a_login_with_a_future_time_counts_from_its_arrival() -> None:
     """Section 11: a clock that is ahead must not keep the organization for ever."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..40 |
         0   | acme created       |
         10  | acme logs in @4000 |
@@ -294,7 +294,7 @@ def test_an_organization_that_upgrades_after_the_notice_is_exempt() -> None:
     """Section 5: the notice of a step that will not come is withdrawn (section 3)."""
     check_story(
         """
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..60 |
         0   | acme created       |
         23  |                    | notice_given: deactivated 30
@@ -308,7 +308,7 @@ def test_an_organization_that_buys_a_plan_after_the_notice_is_not_inactive() -> 
     """Section 5: only without an active plan."""
     check_story(
         """
-        day | heard                   | said
+        day | input                   | events
         0   | feeds: daily 0..60      |
         0   | acme created            |
         23  |                         | notice_given: deactivated 30
@@ -321,7 +321,7 @@ def test_an_organization_that_buys_a_plan_after_the_notice_is_not_inactive() -> 
 def test_an_organization_that_becomes_free_long_after_its_last_login_has_its_notice_first() -> None:
     """Sections 3 and 5: the deadline has passed, but no notice, no step."""
     check_story("""
-        day | heard                   | said
+        day | input                   | events
         0   | feeds: daily 0..100     |
         0   | acme created enterprise |
         80  | acme tier free          |

@@ -3,9 +3,9 @@
 import pytest
 from stories import check_story
 
-HEARD_AND_LINKED = [
+NOTIFIED_AND_LINKED = [
     """
-    day | heard                         | said
+    day | input                         | events
     0   | acme created                  |
     1   | gcp:e-1 ENTITLEMENT_ACTIVE    |
     5   | acme links gcp:e-1 payg       |
@@ -13,7 +13,7 @@ HEARD_AND_LINKED = [
     9   |                               | final_report_due gcp:e-1 9+1h
     """,
     """
-    day | heard                         | said
+    day | input                         | events
     0   | acme created                  |
     1   | acme links gcp:e-1 payg       |
     5   | gcp:e-1 ENTITLEMENT_ACTIVE    |
@@ -21,7 +21,7 @@ HEARD_AND_LINKED = [
     9   |                               | final_report_due gcp:e-1 9+1h
     """,
     """
-    day | heard                         | said
+    day | input                         | events
     0   | acme created                  |
     5   | gcp:e-1 ENTITLEMENT_ACTIVE    |
     9   | gcp:e-1 ENTITLEMENT_CANCELLED |
@@ -31,7 +31,7 @@ HEARD_AND_LINKED = [
 ]
 
 
-@pytest.mark.parametrize("story", HEARD_AND_LINKED, ids=["heard first", "linked first", "ended"])
+@pytest.mark.parametrize("story", NOTIFIED_AND_LINKED, ids=["heard first", "linked first", "ended"])
 def test_a_subscriptions_notifications_and_link_arrive_in_any_order(story: str) -> None:
     """Also one that has ended already when it is linked cancels."""
     check_story(story, until="9")
@@ -41,7 +41,7 @@ def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None
     """At the time of the new link, and nobody knows why."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | beta created                  |
         0   | acme links gcp:e-1 payg       |
@@ -58,7 +58,7 @@ def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None
 def test_the_newest_link_wins_and_not_the_one_that_arrives_last() -> None:
     """By its own time: the link of day 3 is old news on day 20."""
     check_story("""
-        day   | heard                      | said
+        day   | input                      | events
         0     | acme created               |
         0     | beta created               |
         19    | beta links gcp:e-1 payg    |
@@ -77,7 +77,7 @@ def test_what_becomes_of_a_moved_subscription_is_no_news_for_the_former_organiza
     """
     check_story(
         """
-        day  | heard                       | said
+        day  | input                       | events
         0    | acme created                |
         0    | beta created                |
         0    | acme links aws:p/c payg     |
@@ -100,7 +100,7 @@ def test_a_successor_moved_to_another_organization_ends_at_its_link() -> None:
     """It was acme's by inheritance until then: twenty days are not taken away in hindsight."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | beta created plus                      |
         0   | acme links aws:a-1 payg                |
@@ -117,7 +117,7 @@ def test_a_successor_of_a_moved_subscription_was_never_the_former_organizations(
     """Acme lost the agreement on day 5; that it was renewed for beta is no end of acme's."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | beta created                           |
         0   | acme links aws:a-1 payg                |
@@ -135,7 +135,7 @@ def test_a_successor_has_the_plan_type_that_it_was_sold_with() -> None:
     """What the sign-up said of the old agreement is not said of the new one: no short timeline."""
     check_story(
         """
-        day | heard                                          | said
+        day | input                                          | events
         0   | acme created                                   |
         0   | acme links aws:a-1 payg                        |
         10  | aws:a-2 Agreement Created previous=a-1 end=400 |
@@ -151,7 +151,7 @@ def test_a_second_copy_of_the_purchase_does_not_forget_the_predecessor() -> None
     """AWS tells the proposer and the manufacturer; one copy may know less than the other."""
     check_story(
         """
-        day | heard                                          | said
+        day | input                                          | events
         0   | acme created                                   |
         0   | acme links aws:a-1 payg                        |
         10  | aws:a-2 Agreement Created previous=a-1 end=400 |
@@ -166,7 +166,7 @@ def test_the_successor_may_arrive_some_days_late() -> None:
     """A superseded plan counts until its successor is known, for up to 7 days."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links aws:a-1                     |
         10  | aws:a-1 Agreement Ended REPLACED       | final_report_due aws:a-1 10+1h
@@ -178,7 +178,7 @@ def test_the_successor_may_arrive_some_days_late() -> None:
 def test_a_superseded_plan_without_a_successor_ends_after_7_days() -> None:
     """Then it ended, for a reason that nobody told."""
     check_story("""
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links aws:a-1 payg                |
         10  | aws:a-1 Agreement Ended SUPERSEDED     | final_report_due aws:a-1 10+1h
@@ -192,7 +192,7 @@ def test_a_superseded_plan_counts_no_longer_than_until_its_successor_begins() ->
     """Section 11: what becomes of the successor is then the organization's plan."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links aws:a-1 payg                |
         10  | aws:a-2 Agreement Created previous=a-1 |
@@ -208,7 +208,7 @@ def test_superseded_revives_nobody() -> None:
     """An organization that is canceled needs a plan, not the news that one was to follow."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | acme created                      |
         0   | acme links aws:a-1 payg           |
         1   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg
@@ -227,7 +227,7 @@ def test_a_moved_plan_counts_for_its_new_organization_from_the_move_on() -> None
     """
     check_story(
         """
-        day | heard                           | said
+        day | input                           | events
         0   | acme created plus               |
         0   | beta created plus               |
         0   | acme links azure:s-1 payg       |
@@ -250,7 +250,7 @@ def test_a_plan_of_azure_that_moves_to_a_canceled_organization_waits_for_support
     """Section 11: it began there with the link, after the cancellation."""
     check_story(
         """
-        day | heard                       | said
+        day | input                       | events
         0   | acme created plus           |
         0   | beta created plus           |
         0   | acme links azure:s-1 payg   |
@@ -272,7 +272,7 @@ def test_a_plan_that_comes_back_counts_again_from_the_second_link_on() -> None:
     """Section 11, A -> B -> A: two intervals, and acme is canceled in between."""
     check_story(
         """
-        day | heard                   | said
+        day | input                   | events
         0   | acme created plus       |
         0   | beta created plus       |
         0   | acme links aws:p/c payg |
@@ -289,7 +289,7 @@ def test_a_move_and_its_reversal_that_arrive_late_cancel_nobody_who_has_a_plan()
     """Section 11: beta had it for a while, and lost it before that was known."""
     check_story(
         """
-        day   | heard                      | said
+        day   | input                      | events
         0     | acme created plus          |
         0     | beta created plus          |
         0     | acme links aws:p/c payg    |
@@ -313,7 +313,7 @@ def test_a_plan_that_had_ended_before_it_moved_reactivates_nobody(ended: str) ->
     """Section 4: positive proof only, also at the very instant of the link."""
     check_story(
         f"""
-        day | heard                                              | said
+        day | input                                              | events
         0   | acme created plus                                  |
         0   | beta created plus                                  |
         0   | acme links gcp:e-1 payg                            |
@@ -334,7 +334,7 @@ def test_of_a_moved_plan_the_last_end_before_the_move_is_the_new_organizations()
     """What else became of it in its former organization's time is not."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created plus                |
         0   | beta created plus                |
         0   | acme links azure:s-1 payg        |
@@ -356,7 +356,7 @@ def test_facts_about_a_moved_plan_shorten_no_timeline_of_its_former_owner() -> N
     """Section 3: the timeline is that of the plan as it was when it ended for acme."""
     check_story(
         """
-        day | heard                          | said
+        day | input                          | events
         0   | acme created plus              |
         0   | beta created plus              |
         0   | acme links azure:s-1 commit    |

@@ -9,7 +9,7 @@ from marketplace_worker.lifecycle.events import STATE_EVENTS, EventKind
 def test_while_pending_no_step_is_taken_and_no_notice_is_written() -> None:
     """Section 4: no deadline runs, however long it takes."""
     events = check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -26,7 +26,7 @@ def test_while_pending_no_step_is_taken_and_no_notice_is_written() -> None:
 def test_a_plan_that_ends_while_pending_leaves_the_time_that_was_left() -> None:
     """Section 4: ten days pending, so all that was to come comes ten days later."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -45,7 +45,7 @@ def test_the_time_of_two_pending_plans_is_not_counted_twice() -> None:
     """Section 4: the clock stands still from day 2 to day 9, for seven days."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -66,7 +66,7 @@ def test_the_lead_of_a_standing_notice_stands_still_as_well() -> None:
     """Section 4: two of its three days were left on day 5, and are left on day 15."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -85,7 +85,7 @@ def test_the_dwell_stands_still_as_well() -> None:
     """Section 4: half of the hour that a canceled organization dwells at least had passed."""
     check_story(
         """
-        day    | heard                                | said
+        day    | input                                | events
         0      | acme created                         |
         0      | acme links gcp:e-1 payg account=P    |
         40     | gcp:e-1 ENTITLEMENT_CANCELLED @0     | canceled @0 unknown by marketplace, payg
@@ -103,7 +103,7 @@ def test_the_lead_time_of_a_late_notice_is_paused_as_well() -> None:
     """Section 4: all offsets have passed; two of the three days of notice are left on day 51."""
     check_story(
         """
-        day   | heard                                | said
+        day   | input                                | events
         0     | acme created                         |
         0     | acme links gcp:e-1 payg account=P    |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0     | canceled @0 unknown by marketplace, payg
@@ -122,7 +122,7 @@ def test_the_lead_time_of_a_late_notice_is_paused_as_well() -> None:
 def test_the_floors_of_a_marketplace_do_not_stand_still() -> None:
     """Section 4: Azure counts its 7 days from the Unsubscribe, whatever else is pending."""
     check_story("""
-        day | heard                             | said
+        day | input                             | events
         0   | acme created                      |
         0   | acme links aws:a-1 payg account=B |
         0   | acme links azure:s-1 payg         |
@@ -143,7 +143,7 @@ def test_a_plan_that_is_active_again_at_the_last_instant_stops_the_step() -> Non
     """Section 4: no time was left, so the step comes when the plan ends, and as of then."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -161,7 +161,7 @@ def test_a_plan_that_is_active_again_at_the_last_instant_stops_the_step() -> Non
 def test_the_time_of_what_was_pending_is_not_lost_when_its_account_becomes_anothers_too() -> None:
     """Section 4: twenty days were pending, whatever beta links with that account afterwards."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
@@ -183,7 +183,7 @@ def test_the_pending_time_counts_whatever_arrives_first() -> None:
     """Section 11: e-2 is over by the time that it is heard of, so nothing was ever said of it."""
     check_story(
         """
-        day | heard                                   | said
+        day | input                                   | events
         0   | acme created                            |
         0   | beta created plus                       |
         0   | acme links gcp:e-1 payg account=P       |
@@ -206,7 +206,7 @@ def test_what_is_pending_since_longest_counts_when_another_becomes_the_longest()
     the one by its link, the other by the account.
     """
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
@@ -226,7 +226,7 @@ def test_what_is_pending_since_longest_counts_when_another_becomes_the_longest()
 def test_a_step_after_another_plan_was_pending_is_later_by_that_time() -> None:
     """Section 4: e-2 from day 10 to day 35, and e-3 from then on to day 36."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
@@ -248,7 +248,7 @@ def test_what_was_pending_follows_old_news_also_after_it_has_lapsed() -> None:
     """Section 11: it stood still from day 2 to day 12, and by the register only to day 5."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -269,7 +269,7 @@ def test_supports_word_proves_every_plan_that_is_pending() -> None:
     """Section 11: when the one that lasts longest ends first, the other is still its own."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -294,13 +294,13 @@ def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bo
     )
     lapsed = "reinstatement_lapsed: gcp:e-2 by sign_in"
     if end_first:
-        told = [end.format(by_end=lapsed), login.format(by_login="")]
+        order = [end.format(by_end=lapsed), login.format(by_login="")]
     else:
         canceled = "canceled @2 unknown by marketplace, payg"
-        told = [login.format(by_login="reinstated"), end.format(by_end=canceled)]
+        order = [login.format(by_login="reinstated"), end.format(by_end=canceled)]
     check_story(
         """
-        day | heard                                 | said
+        day | input                                 | events
         0   | acme created plus                     |
         0   | acme links gcp:e-1 payg               |
         2   | gcp:e-1 ENTITLEMENT_CANCELLED account=b-1 | canceled unknown by marketplace, payg
@@ -310,7 +310,7 @@ def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bo
         9   |                                       | suspended
         26  | gcp:e-2 ENTITLEMENT_ACTIVE account=b-1 @3 | reinstatement_pending: gcp:e-2 by sign_in
         """
-        + "\n".join(told),
+        + "\n".join(order),
         until="26",
     )
 
@@ -318,7 +318,7 @@ def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bo
 def test_a_proof_stays_when_a_later_fact_assigns_the_account_to_another() -> None:
     """Section 11: at the sign-in it was told to be acme's, and nobody's else."""
     check_story("""
-        day   | heard                                  | said
+        day   | input                                  | events
         0     | acme created plus                      |
         0     | beta created plus                      |
         0     | acme links gcp:e-1 payg                |
@@ -356,7 +356,7 @@ def test_of_two_who_prove_a_plan_the_first_sign_in_has_it() -> None:
     """Section 4: nobody had linked it by then, whichever of the two is heard of first."""
     check_story(
         """
-        day | heard | said
+        day | input | events
         0   | acme created plus |
         0   | beta created plus |
         0   | acme links gcp:e-1 payg |

@@ -11,7 +11,7 @@ from marketplace_worker.lifecycle.events import EventKind
 def test_a_renewal_is_not_churn() -> None:
     """AWS ends the old agreement as RENEWED and goes on under a new one, of the same owner."""
     check_story("""
-        day | heard                                    | said
+        day | input                                    | events
         0   | acme created                             |
         0   | aws:a-1 Agreement Created end=365        |
         0   | acme links aws:a-1                       |
@@ -33,7 +33,7 @@ def test_of_two_subscriptions_the_last_one_cancels() -> None:
     """The last-plan rule; the timeline is that of the plan that ended last."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme links gcp:e-1 commit        |
         0   | acme links azure:s-1 payg        |
@@ -49,7 +49,7 @@ def test_of_two_subscriptions_the_last_one_cancels() -> None:
 def test_two_subscriptions_and_one_ends() -> None:
     """Section 2: an organization has an active plan while any of its plans counts as active."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | acme links azure:s-1 payg     |
@@ -61,7 +61,7 @@ def test_of_two_ends_the_latest_counts_in_whatever_order_they_arrive() -> None:
     """`canceled_at` is the time of the event, not of its arrival."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme links gcp:e-1 commit        |
         0   | acme links azure:s-1 payg        |
@@ -76,7 +76,7 @@ def test_of_two_ends_the_latest_counts_in_whatever_order_they_arrive() -> None:
 def test_a_commitment_replaced_on_its_last_day_is_never_missed() -> None:
     """The new one counts from its link, although it begins a month later."""
     check_story("""
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme commits c-1 from=0 to=100   |
         99  | acme commits c-2 from=130 to=200 |
@@ -94,7 +94,7 @@ def test_a_commitment_linked_at_the_very_end_comes_in_time_to_begin_early() -> N
     read.
     """
     check_story("""
-        day    | heard                              | said
+        day    | input                              | events
         0      | acme created                       |
         0      | acme commits c-1 from=0 to=100     |
         100    | acme commits c-2 from=102 to=99999 |
@@ -104,7 +104,7 @@ def test_a_commitment_linked_at_the_very_end_comes_in_time_to_begin_early() -> N
 def test_a_commitment_linked_after_the_end_begins_at_its_own_beginning() -> None:
     """Section 2: already from its link only where the organization still had an active plan."""
     check_story("""
-        day    | heard                              | said
+        day    | input                              | events
         0      | acme created                       |
         0      | acme commits c-1 from=0 to=100     |
         100    |                                    | canceled commit_expired by system, commit
@@ -116,7 +116,7 @@ def test_a_commitment_linked_after_the_end_begins_at_its_own_beginning() -> None
 def test_a_repeated_commitment_keeps_the_beginning_of_its_first_link() -> None:
     """A corrected end must not take away in hindsight what bridged the gap."""
     check_story("""
-        day | heard                              | said
+        day | input                              | events
         0   | acme created                       |
         0   | acme commits c-1 from=0 to=100     |
         99  | acme commits c-2 from=130 to=200   |
@@ -128,7 +128,7 @@ def test_a_commitment_that_has_not_begun_after_all_ends_nothing() -> None:
     """Sections 2 and 10, 7: no plan has ended, so no step is taken until this one begins."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created plus                      |
         5   | acme commits c-1 from=-365 to=-1 @4    | canceled @-1 commit_expired by system, commit
         5   | acme commits c-1 from=100 to=99999 @5  |
@@ -141,7 +141,7 @@ def test_a_commitment_that_has_not_begun_cancels_nobody_by_earlier_facts() -> No
     """The same in the other order: active throughout."""
     check_story(
         """
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created plus                      |
         5   | acme commits c-1 from=100 to=99999 @5  |
         5   | acme commits c-1 from=-365 to=-1 @4    |
@@ -153,7 +153,7 @@ def test_a_step_that_was_announced_is_called_off_when_no_plan_has_ended_after_al
     """And announced anew, with all of its lead, when one has ended again."""
     events = check_story(
         """
-        day | heard                                 | said
+        day | input                                 | events
         0   | acme created plus                     |
         0   | acme commits c-1 from=-365 to=0       |
         0   |                                       | canceled commit_expired by system, commit
@@ -174,7 +174,7 @@ def test_a_step_that_was_announced_is_called_off_when_no_plan_has_ended_after_al
 def test_an_organization_created_after_its_cancellation() -> None:
     """The topics have no order among each other: what was told of it is applied as it stands."""
     check_story("""
-        day  | heard                         | said
+        day  | input                         | events
         0    | gcp:e-1 ENTITLEMENT_ACTIVE    |
         0    | acme links gcp:e-1 payg       |
         3    | gcp:e-1 ENTITLEMENT_CANCELLED |
@@ -191,7 +191,7 @@ def test_an_organization_created_after_its_cancellation() -> None:
 def test_an_organization_that_never_had_a_plan_is_not_canceled() -> None:
     """Free organizations live without one; a plan that has not begun has not ended either."""
     check_story("""
-        day | heard                             | said
+        day | input                             | events
         0   | acme created                      |
         5   | acme commits c-1 from=20 to=99999 |
     """)
@@ -201,7 +201,7 @@ def test_of_two_plans_that_end_at_once_the_longer_timeline_counts() -> None:
     """Section 2: no default leads to harm."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 commit     |
         0   | acme links gcp:e-2 payg       |
@@ -216,7 +216,7 @@ def test_of_two_plans_that_end_at_once_the_longer_timeline_counts() -> None:
 def test_a_second_subscription_bought_in_time_keeps_the_organization() -> None:
     """Section 2: also one of Azure, which nobody has to reinstate, for nothing was canceled."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         5   | azure:s-2 Subscribe       |
@@ -229,7 +229,7 @@ def test_an_announced_end_is_no_end_yet() -> None:
     """Section 2: `ending` counts up to its end, and may be taken back."""
     check_story(
         """
-        day | heard                                            | said
+        day | input                                            | events
         0   | acme created                                     |
         0   | acme links gcp:e-1 payg                          |
         5   | gcp:e-1 ENTITLEMENT_PENDING_CANCELLATION ends=20 |
@@ -244,7 +244,7 @@ def test_an_announced_end_is_no_end_yet() -> None:
 def test_an_unknown_kind_of_notification_changes_nothing() -> None:
     """Section 2: no default leads to harm."""
     check_story("""
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         0   | acme links aws:a-1 payg        |
@@ -310,7 +310,7 @@ def test_an_azure_contract_that_was_not_to_renew_expires() -> None:
     """Section 2: Azure says `Unsubscribe` for this, too."""
     check_story(
         """
-        day | heard                                      | said
+        day | input                                      | events
         0   | acme created                               |
         0   | acme links azure:s-1                       |
         0   | azure:s-1 Subscribe term=P1Y ends=365 renews=no |
@@ -325,7 +325,7 @@ def test_a_cancellation_that_the_vendor_asked_for_is_the_vendors() -> None:
     """Section 2: AWS says `CANCELLED` for both."""
     check_story(
         """
-        day | heard                                           | said
+        day | input                                           | events
         0   | acme created                                    |
         0   | acme links aws:a-1 payg                         |
         4   | aws:a-1 Agreement Cancellation Request Approved |

@@ -131,7 +131,7 @@ def test_the_timeline_of_commit_plans_is_its_own() -> None:
     """Section 3: `timeline.commit`."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 commit     |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
@@ -155,7 +155,7 @@ def test_an_unknown_plan_type_has_the_longest_of_each_step() -> None:
     """Section 2: an operator may make any step of either timeline the longer one."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
@@ -226,7 +226,7 @@ def test_a_policy_may_wait_less_long_for_a_successor() -> None:
     """Section 3: `grace.successor_within`."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created                       |
         0   | acme links aws:a-1 payg            |
         10  | aws:a-1 Agreement Ended SUPERSEDED | final_report_due aws:a-1 10+1h
@@ -244,7 +244,7 @@ def test_no_policy_moves_an_announced_date_forward() -> None:
     """Section 3, 5: the notice said day 30; by the newer policy it would have been day 25."""
     check_story(
         """
-        day | heard                     | said
+        day | input                     | events
         0   | feeds: daily 0..40        |
         0   | acme created              |
         23  |                           | notice_given: deactivated 30
@@ -295,7 +295,7 @@ def test_a_harsher_policy_does_not_apply_to_a_cancellation_that_runs() -> None:
     """Section 3: it was canceled under the first, and that is what it was told."""
     events = check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -317,7 +317,7 @@ def test_dwell_and_grace_are_those_of_the_policy_that_it_was_canceled_under() ->
     """Section 3: an hour in `canceled`, and up to 90 days of extension."""
     check_story(
         """
-        day   | heard                            | said
+        day   | input                            | events
         0     | acme created                     |
         0     | acme links gcp:e-1 payg          |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
@@ -339,7 +339,7 @@ def test_a_harsher_policy_applies_to_what_is_canceled_from_then_on() -> None:
     """Section 3."""
     events = check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | operator: loads harsher       |
@@ -361,7 +361,7 @@ def test_a_kinder_policy_applies_at_once() -> None:
     """Section 3: where it is kinder; here it gives more time, and asks for no sign-in."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg

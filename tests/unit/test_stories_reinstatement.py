@@ -14,7 +14,7 @@ WITHOUT_SIGN_IN = policy("""
 def test_a_new_aws_subscription_of_the_same_account_waits_for_a_sign_in() -> None:
     """Section 4, row 1: the account alone proves nothing; a user who signs in does."""
     check_story("""
-        day | heard                             | said
+        day | input                             | events
         0   | acme created                      |
         0   | acme links aws:a-1 payg account=B |
         0   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg
@@ -28,7 +28,7 @@ def test_a_new_aws_subscription_of_the_same_account_waits_for_a_sign_in() -> Non
 def test_a_new_google_entitlement_of_the_same_account_waits_for_a_sign_in() -> None:
     """Section 4, row 1: the account is that of the resource."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg              |
         0   | gcp:e-1 ENTITLEMENT_ACTIVE account=P |
@@ -43,7 +43,7 @@ def test_a_new_google_entitlement_of_the_same_account_waits_for_a_sign_in() -> N
 def test_what_is_pending_completes_when_the_subscription_is_linked() -> None:
     """Section 4, row 1: the vendor's sign-up is as good as a sign-in."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -58,7 +58,7 @@ def test_a_policy_may_do_without_the_sign_in() -> None:
     """Section 4, row 1: `sign_in_required = false`."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -73,7 +73,7 @@ def test_a_policy_may_do_without_the_sign_in() -> None:
 def test_only_a_sign_in_after_the_activation_counts() -> None:
     """Section 4: its time must be later than that of the plan's activation, not the same."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -91,7 +91,7 @@ def test_only_a_sign_in_after_the_activation_counts() -> None:
 def test_a_sign_in_that_arrived_before_the_plan_counts_too() -> None:
     """Section 4: times decide, not the order of arrival (invariant 7)."""
     check_story("""
-        day   | heard                                   | said
+        day   | input                                   | events
         0     | acme created                            |
         0     | acme links gcp:e-1 payg account=P       |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED           | canceled unknown by marketplace, payg
@@ -109,7 +109,7 @@ def test_an_account_of_several_organizations_links_nothing() -> None:
     """Section 4: the subscription waits for an explicit link."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created                         |
         0   | acme links gcp:e-1 payg account=P    |
@@ -134,7 +134,7 @@ def test_an_account_of_several_is_checked_again_when_only_one_of_them_is_left() 
     """
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created                         |
         0   | acme links gcp:e-1 payg account=P    |
@@ -162,7 +162,7 @@ def test_an_account_that_nobody_has_links_nothing_until_somebody_has_it() -> Non
     """Section 4: the match is looked at again when one of the two sides changes."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg              |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -178,7 +178,7 @@ def test_an_account_that_nobody_has_links_nothing_until_somebody_has_it() -> Non
 def test_an_account_of_an_active_organization_links_nothing_until_it_is_canceled() -> None:
     """Section 4: an unlinked subscription is no plan, so the end of the linked one cancels."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         2   | gcp:e-2 ENTITLEMENT_ACTIVE account=P |
@@ -193,7 +193,7 @@ def test_a_subscription_that_is_linked_elsewhere_is_nobody_elses_hope() -> None:
     """Section 4: only what nobody linked is matched by its account."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created                         |
         0   | acme links gcp:e-1 payg account=P    |
@@ -214,7 +214,7 @@ def test_a_subscription_that_is_linked_elsewhere_is_nobody_elses_hope() -> None:
 def test_a_subscription_that_is_linked_explicitly_reinstates_at_once() -> None:
     """Section 4, row 2: nobody needs to sign in."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -228,7 +228,7 @@ def test_a_subscription_that_is_linked_explicitly_reinstates_at_once() -> None:
 def test_a_successor_reinstates_at_once() -> None:
     """Section 4, row 2: the agreement goes on under another id."""
     check_story("""
-        day | heard                                  | said
+        day | input                                  | events
         0   | acme created                           |
         0   | acme links aws:a-1 payg                |
         0   | aws:a-1 Agreement Ended EXPIRED        | canceled commit_expired by system, payg
@@ -241,7 +241,7 @@ def test_a_successor_reinstates_at_once() -> None:
 def test_the_same_subscription_active_again_reinstates_at_once() -> None:
     """Section 4, row 2: the customer subscribed to the same product again."""
     check_story("""
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         0   | acme links aws:p/c payg     |
         0   | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
@@ -254,7 +254,7 @@ def test_the_same_subscription_active_again_reinstates_at_once() -> None:
 def test_a_new_commitment_reinstates_when_it_has_started() -> None:
     """Section 4, row 4: a signature alone is no plan."""
     check_story("""
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
@@ -270,7 +270,7 @@ def test_a_new_commitment_reinstates_when_it_has_started() -> None:
 def test_a_commitment_that_runs_already_reinstates_at_once() -> None:
     """Section 4, row 4."""
     check_story("""
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg

@@ -15,7 +15,7 @@ AUTOMATIC = policy("""
 def test_azure_reinstates_and_support_completes_it() -> None:
     """Section 4, row 3: the default of `reinstatement.azure` is `support`."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         5   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -32,7 +32,7 @@ def test_azure_reinstates_and_support_completes_it() -> None:
 def test_a_new_azure_subscription_waits_for_support_as_well() -> None:
     """Section 4, row 3: also one that is linked explicitly."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         5   | azure:s-1 Unsubscribe     | canceled customer by customer, payg
@@ -49,7 +49,7 @@ def test_no_sign_in_completes_what_azure_reinstates() -> None:
     """Section 4: Azure has no billing accounts, whatever the sign-up tells; only Support's word."""
     check_story(
         """
-        day | heard                               | said
+        day | input                               | events
         0   | acme created                        |
         0   | acme links azure:s-1 payg account=T |
         5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
@@ -71,7 +71,7 @@ def test_a_sign_in_that_arrives_after_the_link_completes_it_no_more_than_one_bef
     """The same in the other order."""
     check_story(
         """
-        day | heard                               | said
+        day | input                               | events
         0   | acme created                        |
         0   | acme links azure:s-1 payg account=T |
         5   | azure:s-1 Unsubscribe               | canceled customer by customer, payg
@@ -88,7 +88,7 @@ def test_an_azure_plan_of_another_was_never_pending_by_its_account() -> None:
     """Section 4: acme signed in before, and its clock goes on as if nobody had bought anything."""
     check_story(
         """
-        day | heard                               | said
+        day | input                               | events
         0   | acme created                        |
         0   | beta created plus                   |
         0   | acme links azure:s-1 payg account=T |
@@ -110,7 +110,7 @@ def test_azure_may_reinstate_automatically() -> None:
     """Section 4, row 3: `reinstatement.azure = "automatic"`."""
     check_story(
         """
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         5   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -124,7 +124,7 @@ def test_azure_may_reinstate_automatically() -> None:
 def test_a_second_azure_subscription_that_began_in_time_needs_nobody() -> None:
     """Section 11: it is heard of late, but began before the cancellation."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         9   | azure:s-1 Unsubscribe     | canceled customer by customer, payg
@@ -140,7 +140,7 @@ def test_an_azure_subscription_that_began_while_another_was_active_needs_support
     is no proof.
     """
     check_story("""
-        day | heard                                 | said
+        day | input                                 | events
         0   | acme created                          |
         0   | acme links azure:s-1 payg             |
         9   | azure:s-1 Unsubscribe                 | canceled customer by customer, payg
@@ -171,7 +171,7 @@ def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
     azure = azure.format(by_azure="reinstatement_pending: azure:s-2 by support")
     check_story(
         """
-        day | heard                                 | said
+        day | input                                 | events
         0   | acme created                          |
         0   | acme links azure:s-1 payg             |
         9   | azure:s-1 Unsubscribe                 | canceled customer by customer, payg
@@ -187,7 +187,7 @@ def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
 def test_suspended_on_day_29_and_paid_on_day_30() -> None:
     """Section 4, row 2: all that was taken comes back, and nothing is left of the timeline."""
     events = check_story("""
-        day | heard                       | said
+        day | input                       | events
         0   | acme created                |
         0   | acme links aws:p/c payg     |
         22  | aws:p/c unsubscribe-success | canceled unknown by marketplace, payg
@@ -208,7 +208,7 @@ def test_suspended_on_day_29_and_paid_on_day_30() -> None:
 def test_suspended_by_azure_on_day_29_and_paid_on_day_30() -> None:
     """Section 4, row 3: the payment is heard before the step of the same moment, and stops it."""
     check_story("""
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         29  | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -222,7 +222,7 @@ def test_paid_on_the_last_day_and_the_notice_is_withdrawn_last_of_all() -> None:
     """Sections 3 and 4: the step that was announced is called off."""
     check_story(
         """
-        day    | heard                        | said
+        day    | input                        | events
         0      | acme created                 |
         0      | azure:s-1 Subscribe term=P1M |
         0      | acme links azure:s-1         |
@@ -242,7 +242,7 @@ def test_paid_at_the_last_instant() -> None:
     """At one instant messages come before deadlines: the payment wins."""
     check_story(
         """
-        day | heard                     | said
+        day | input                     | events
         0   | acme created              |
         0   | acme links azure:s-1 payg |
         0   | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -261,7 +261,7 @@ def test_paid_at_the_last_instant() -> None:
 def test_support_reinstates_what_waits_for_a_sign_in() -> None:
     """Section 4, row 5: there is an active plan, so it is done at once."""
     check_story("""
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | acme links gcp:e-1 payg account=P    |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -277,7 +277,7 @@ def test_support_cannot_reinstate_without_a_plan() -> None:
     """Section 4, row 5: positive proof only."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -292,7 +292,7 @@ def test_support_cannot_reinstate_without_a_plan() -> None:
 def test_support_reinstates_with_a_grant_that_ends_by_itself() -> None:
     """Sections 4 and 7: `grant_expired` by the system, and the longest timeline."""
     check_story("""
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
@@ -312,7 +312,7 @@ def test_support_reinstates_with_a_grant_that_ends_by_itself() -> None:
 def test_a_plan_bought_during_the_grant_keeps_the_organization() -> None:
     """Sections 2 and 7: a grant is a plan among others; the last one cancels."""
     check_story("""
-        day | heard                            | said
+        day | input                            | events
         0   | acme created                     |
         0   | acme links gcp:e-1 payg          |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED    | canceled unknown by marketplace, payg
@@ -372,7 +372,7 @@ def test_a_reinstatement_undoes_exactly_what_was_in_force(state: str) -> None:
 def test_a_deactivated_organization_is_never_reinstated() -> None:
     """Sections 4 and 6: its data are gone; nothing that is bought or told afterwards changes it."""
     events = check_story("""
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links aws:p/c payg        |
         0   | aws:p/c unsubscribe-success    | canceled unknown by marketplace, payg

@@ -12,7 +12,7 @@ def test_an_event_with_a_future_time_counts_from_its_arrival() -> None:
     """A clock that is ahead must not silence all that follows."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links aws:p/c payg       |
         5   | aws:p/c subscribe-success @90 |
@@ -26,7 +26,7 @@ def test_an_event_with_a_future_time_counts_from_its_arrival() -> None:
 def test_facts_before_the_creation_are_applied_unchanged() -> None:
     """It was canceled and came back in between: nothing is replayed."""
     check_story("""
-        day | heard                       | said
+        day | input                       | events
         0   | acme links aws:p/c payg     |
         1   | aws:p/c unsubscribe-success |
         2   | aws:p/c subscribe-success   |
@@ -37,7 +37,7 @@ def test_facts_before_the_creation_are_applied_unchanged() -> None:
 def test_the_oldest_creation_has_when_the_organization_began() -> None:
     """The second comes under another id, later or as old news."""
     check_story("""
-        day | heard              | said
+        day | input              | events
         0   | feeds: daily 0..40 |
         10  | acme created @10   |
         12  | acme created @2    |
@@ -51,7 +51,7 @@ def test_the_newest_creation_has_tier_and_owner() -> None:
     """By its time, and not by its arrival."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | feeds: daily 0..60                |
         20  | acme created plus owner=new@x.org @15 |
         21  | acme created free @10             |
@@ -72,7 +72,7 @@ def test_a_contract_whose_renewal_was_switched_off_expires_untold() -> None:
     """AWS said so: `commit_expired`."""
     check_story(
         """
-        day | heard                                      | said
+        day | input                                      | events
         0   | acme created                               |
         0   | aws:a-1 Agreement Created end=30           |
         0   | acme links aws:a-1                         |
@@ -87,7 +87,7 @@ def test_what_ends_untold_otherwise_ended_for_an_unknown_reason() -> None:
     """AWS took the product away and told nothing more."""
     check_story(
         """
-        day  | heard                       | said
+        day  | input                       | events
         0    | acme created                |
         0    | acme links aws:p/c payg     |
         9    | aws:p/c unsubscribe-pending | final_report_due aws:p/c 9+1h
@@ -101,7 +101,7 @@ def test_a_subscription_that_ended_before_it_was_linked_reports_then() -> None:
     """The deadline of its last usage is told as it was."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | acme created plus                 |
         1   | aws:a-1 License Updated           |
         3   | aws:a-1 Agreement Ended CANCELLED |
@@ -119,7 +119,7 @@ def test_of_two_links_of_one_time_the_greater_id_wins() -> None:
     """Whichever was heard first; the other organization's plan lasted no time."""
     check_story(
         """
-        day  | heard                           | said
+        day  | input                           | events
         0    | acme created plus               |
         0    | beta created plus               |
         5    | acme links gcp:e-1 payg id=z @3 |
@@ -136,7 +136,7 @@ def test_a_sign_in_links_the_subscription_for_good() -> None:
     """To the organization that held the account then; another that has it later gets nothing."""
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created                         |
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
@@ -160,7 +160,7 @@ def test_a_sign_in_proves_it_whatever_becomes_of_others_that_had_the_account() -
     """
     check_story(
         """
-        day | heard                                | said
+        day | input                                | events
         0   | acme created plus                    |
         0   | beta created plus                    |
         0   | acme links gcp:e-1 payg account=P    |
@@ -190,7 +190,7 @@ def test_azure_needs_support_again_after_the_next_cancellation() -> None:
     """A request confirms what it found, not what comes after it."""
     check_story(
         """
-        day   | heard                     | said
+        day   | input                     | events
         0     | acme created              |
         0     | acme links azure:s-1 payg |
         5     | azure:s-1 Suspend         | canceled non_payment by marketplace, payg
@@ -211,7 +211,7 @@ def test_effects_are_effective_with_their_state_event_and_sequences_begin_at_one
     """A consumer reads one story in order; `event_rules.py` checks it in every story."""
     events = check_story(
         """
-        day   | heard                            | said
+        day   | input                            | events
         0     | acme created                     |
         0     | acme links gcp:e-1 payg          |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg

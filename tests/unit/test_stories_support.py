@@ -16,7 +16,7 @@ def test_support_deactivates_and_reactivates_an_organization() -> None:
     """Section 7, rows 1 and 2."""
     check_story(
         """
-        day | heard                    | said
+        day | input                    | events
         0   | acme created plus        |
         5   | support: acme deactivate | deactivated: support_request
             |                          | support_request.completed
@@ -31,7 +31,7 @@ def test_support_reinstates_an_organization() -> None:
     """Section 7, row 3; section 4 has the rest of it."""
     check_story(
         """
-        day   | heard                           | said
+        day   | input                           | events
         0     | acme created                    |
         0     | acme links gcp:e-1 payg         |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED   | canceled unknown by marketplace, payg
@@ -47,7 +47,7 @@ def test_support_unlocks_an_email_for_another_organization() -> None:
     """Section 7, row 4: the new owner's organization violates nothing."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created                       |
         1   | support: acme deactivate           | deactivated: support_request
             |                                    | support_request.completed
@@ -63,7 +63,7 @@ def test_an_email_is_the_same_in_any_spelling() -> None:
     """Section 7: trimmed and case-folded."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created                       |
         1   | support: acme deactivate           | deactivated: support_request
             |                                    | support_request.completed
@@ -79,7 +79,7 @@ def test_a_sign_up_with_a_locked_email_is_reported_each_time() -> None:
     """Section 7: it is accepted, the sign-up service decides."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created                       |
         1   | support: acme deactivate           | deactivated: support_request
             |                                    | support_request.completed
@@ -94,7 +94,7 @@ def test_a_repetition_of_its_own_creation_violates_no_lock() -> None:
     """Sections 7 and 11: the email is its own."""
     check_story(
         """
-        day | heard                    | said
+        day | input                    | events
         0   | acme created             |
         1   | support: acme deactivate | deactivated: support_request
             |                          | support_request.completed
@@ -108,7 +108,7 @@ def test_one_locked_email_may_belong_to_several() -> None:
     """Section 11: an unlock publishes `email.unlocked` for each."""
     check_story(
         """
-        day | heard                           | said
+        day | input                           | events
         0   | acme created                    |
         0   | beta created owner=acme@x.org   |
         1   | support: acme deactivate        | deactivated: support_request
@@ -128,7 +128,7 @@ def test_who_is_named_by_an_unlock_of_anothers_email_keeps_its_own_lock() -> Non
     """Section 7: the request is about the email, whoever it names."""
     check_story(
         """
-        day | heard                           | said
+        day | input                           | events
         0   | acme created                    |
         0   | beta created                    |
         1   | support: acme deactivate        | deactivated: support_request
@@ -148,7 +148,7 @@ def test_the_same_request_twice_does_nothing_the_second_time() -> None:
     """Section 7: by its id, and not even an answer is given again."""
     check_story(
         """
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
@@ -168,7 +168,7 @@ def test_a_refused_request_may_be_made_again_under_another_id() -> None:
     """Section 7: the refusal is the answer to that request only."""
     check_story(
         """
-        day | heard                           | said
+        day | input                           | events
         0   | acme created plus               |
         1   | support: acme reactivate id=r-1 | support_request.rejected: not_deactivated
         2   | support: acme deactivate id=r-2 | deactivated: support_request
@@ -265,7 +265,7 @@ def test_the_subject_of_an_unlock_that_cannot_be_found_is_the_worker() -> None:
     """Section 11: a request without a subject, for an email that nobody has."""
     check_story(
         """
-        day | heard                           | said
+        day | input                           | events
         0   | acme created plus               |
         1   | support: unlock nobody@x.org    | worker: support_request.rejected: email_not_locked
         2   | support: unlock x without=email | worker: support_request.rejected: invalid_request
@@ -278,7 +278,7 @@ def test_a_request_before_the_creation_is_refused_at_once_and_not_kept() -> None
     """Section 7: the topics have no order, but a person can ask again."""
     check_story(
         """
-        day | heard                    | said
+        day | input                    | events
         0   | support: acme deactivate | support_request.rejected: unknown_organization
         1   | acme created plus        |
         2   | support: acme deactivate | deactivated: support_request
@@ -315,7 +315,7 @@ def test_a_reinstatement_asked_for_as_a_plan_begins_is_completed() -> None:
     """Section 4, row 5: there is a plan, so nothing is refused; and it was Support's request."""
     events = check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | acme created plus                 |
         0   | acme links aws:a-1 payg           |
         0   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg
@@ -338,7 +338,7 @@ def test_a_grace_is_not_extended_before_the_plan_has_ended() -> None:
     """Section 7, row 7: at one instant, messages come before what ends by itself (section 11)."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created plus             |
         0   | acme commits c-1 from=0 to=10 |
         10  | support: acme extend 10       | support_request.rejected: not_reinstatable
@@ -353,7 +353,7 @@ def test_no_grant_is_made_before_the_plan_has_ended() -> None:
     """Section 7, row 3: at one instant, messages come before what ends by itself (section 11)."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created plus                |
         0   | acme commits c-1 from=0 to=10    |
         10  | support: acme reinstate grant=40 | support_request.rejected: not_reinstatable
@@ -370,7 +370,7 @@ def test_what_ends_as_support_deactivates_was_not_canceled_before() -> None:
     """Section 11: at one instant, messages come before what ends by itself."""
     check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created plus             |
         0   | acme commits c-1 from=0 to=10 |
         10  | support: acme deactivate      | deactivated: support_request
@@ -383,7 +383,7 @@ def test_a_grace_that_has_come_to_its_end_is_not_extended() -> None:
     """Section 7, row 7: a plan has begun, so nothing is on its way down any more."""
     check_story(
         """
-        day | heard                             | said
+        day | input                             | events
         0   | acme created plus                 |
         0   | acme links aws:a-1 payg           |
         0   | aws:a-1 Agreement Ended CANCELLED | canceled customer by customer, payg

@@ -11,7 +11,7 @@ from stories import check_story
 def test_the_worked_example_on_time() -> None:
     """Section 3 spells this one out; it is what everybody reads first."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -27,7 +27,7 @@ def test_the_worked_example_on_time() -> None:
 def test_the_worked_example_40_days_late() -> None:
     """A worker that was away must not fire three steps at once: dwell and leads count anew."""
     check_story("""
-        day   | heard                            | said
+        day   | input                            | events
         0     | acme created                     |
         0     | acme links gcp:e-1 payg          |
         40    | gcp:e-1 ENTITLEMENT_CANCELLED @0 | canceled @0 unknown by marketplace, payg
@@ -43,7 +43,7 @@ def test_the_worked_example_40_days_late() -> None:
 def test_a_commit_plan_has_more_time() -> None:
     """The second row of the table of section 3."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 commit     |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, commit
@@ -59,7 +59,7 @@ def test_a_commit_plan_has_more_time() -> None:
 def test_an_unknown_plan_type_has_the_longest_timeline() -> None:
     """No default leads to harm."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
@@ -75,7 +75,7 @@ def test_an_unknown_plan_type_has_the_longest_timeline() -> None:
 def test_a_plan_type_learned_later_lengthens_the_timeline() -> None:
     """The timeline is read anew; a notice that stands keeps its date at the least."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -92,7 +92,7 @@ def test_a_plan_type_learned_later_lengthens_the_timeline() -> None:
 def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
     """A step that has become overdue comes at once, the next ones not before their notice."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1            |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, None
@@ -109,7 +109,7 @@ def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
 def test_a_late_fact_of_an_earlier_end_moves_the_steps_forward() -> None:
     """`canceled_at` follows the register; nobody is suspended before the notice said so."""
     check_story("""
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
@@ -126,7 +126,7 @@ def test_a_late_fact_of_an_earlier_end_moves_the_steps_forward() -> None:
 def test_old_news_before_the_notice_still_leaves_its_lead() -> None:
     """The suspension would have been due on day 9; its notice could only be written on day 12."""
     check_story("""
-        day | heard                          | said
+        day | input                          | events
         0   | acme created                   |
         0   | acme links gcp:e-1 payg        |
         10  | gcp:e-1 ENTITLEMENT_CANCELLED  | canceled unknown by marketplace, payg
@@ -143,7 +143,7 @@ def test_old_news_before_the_notice_still_leaves_its_lead() -> None:
 def test_old_news_of_a_later_end_puts_the_steps_off() -> None:
     """It was active again in between: the last plan ended on day 8, not on day 2."""
     check_story("""
-        day  | heard                          | said
+        day  | input                          | events
         0    | acme created                   |
         0    | acme links aws:p/c payg        |
         9    | aws:p/c unsubscribe-success @2 | canceled @2 unknown by marketplace, payg
@@ -162,7 +162,7 @@ def test_old_news_of_a_later_end_puts_the_steps_off() -> None:
 def test_old_news_of_why_changes_the_reason() -> None:
     """The reason follows the register until the organization's next transition tells it."""
     events = check_story("""
-        day | heard                                          | said
+        day | input                                          | events
         0   | acme created                                   |
         0   | acme links gcp:e-1 payg                        |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED                  | canceled unknown by marketplace, payg
@@ -182,7 +182,7 @@ def test_a_leap_day_is_a_day() -> None:
     """Durations are days of 24 hours, whatever the calendar shows: in 2028 d37 is the 4 April."""
     events = check_story(
         """
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg
@@ -201,7 +201,7 @@ def test_a_leap_day_is_a_day() -> None:
 def test_each_organization_goes_its_own_way() -> None:
     """One organization's end is no news for another; at one moment, in the order of their ids."""
     check_story("""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created                  |
         0   | beta created                  |
         0   | acme links gcp:e-1 payg       |

@@ -24,7 +24,7 @@ def test_a_notice_that_outlasted_a_long_wait_is_repeated(end: str, until: str) -
     """Section 12, *any wait*: more than 14 days past the date that it named."""
     check_story(
         f"""
-        day   | heard                                | said
+        day   | input                                | events
         0     | acme created plus                    |
         0     | acme links gcp:e-1 payg account=P    |
         0     | gcp:e-1 ENTITLEMENT_CANCELLED        | canceled unknown by marketplace, payg
@@ -42,7 +42,7 @@ def test_no_harm_is_done_before_a_commitment_that_was_bought_starts() -> None:
     """Section 3, 6: it is to find its data; the loss of the control plane does not wait."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created plus                |
         0   | acme links azure:s-1 payg        |
         0   | azure:s-1 Suspend                | canceled non_payment by marketplace, payg
@@ -61,7 +61,7 @@ def test_a_commitment_bought_by_a_suspended_organization_keeps_its_data() -> Non
     """Section 3, 6: the notice that stands is not withdrawn, and the deletion waits."""
     check_story(
         """
-        day | heard                            | said
+        day | input                            | events
         0   | acme created plus                |
         0   | acme links azure:s-1 payg        |
         0   | azure:s-1 Suspend                | canceled non_payment by marketplace, payg
@@ -81,7 +81,7 @@ def test_a_commitment_that_is_revoked_after_a_long_wait_leaves_a_new_notice() ->
     """Section 12: the customer reads in time that the wait is over."""
     check_story(
         """
-        day | heard                              | said
+        day | input                              | events
         0   | acme created plus                  |
         0   | acme links azure:s-1 payg          |
         0   | azure:s-1 Suspend                  | canceled non_payment by marketplace, payg
@@ -100,7 +100,7 @@ def test_a_free_organization_with_a_commitment_yet_to_start_is_not_inactive() ->
     """Section 5: only without an active plan or a commitment yet to start."""
     check_story(
         """
-        day | heard                           | said
+        day | input                           | events
         0   | acme created                    |
         0   | acme commits c-1 from=80 to=400 |
         """,
@@ -132,7 +132,7 @@ def test_a_notice_that_the_guard_delayed_too_long_is_repeated(released: str, goe
     """Section 12, *any wait*: more than 14 days past the date that it named."""
     check_story(
         f"""
-        day | heard                         | said
+        day | input                         | events
         0   | acme created plus             |
         0   | acme links gcp:e-1 payg       |
         0   | gcp:e-1 ENTITLEMENT_CANCELLED | canceled unknown by marketplace, payg

@@ -82,8 +82,10 @@ def shown(value: object) -> str:
         case SubscriptionKey():
             return str(value)
         case _ if is_dataclass(value):
-            told = ((each.name, getattr(value, each.name), each.default) for each in fields(value))
-            parts = (f"{name}={shown(here)}" for name, here, default in told if here != default)
+            present = (
+                (each.name, getattr(value, each.name), each.default) for each in fields(value)
+            )
+            parts = (f"{name}={shown(here)}" for name, here, default in present if here != default)
             return f"{type(value).__name__}({', '.join(parts)})"
         case _:
             return repr(value)
@@ -234,16 +236,16 @@ def link(
     )
 
 
-def note(day: float, change: Change, rank: int = 1, id_: str = "", **told: object) -> Note:
+def note(day: float, change: Change, rank: int = 1, id_: str = "", **others: object) -> Note:
     """One notification, as a register keeps it."""
     name = id_ or f"{day}/{rank}/{change.kind}"
-    return Note(moment(day), rank, name, change, **told)  # type: ignore[arg-type]
+    return Note(moment(day), rank, name, change, **others)  # type: ignore[arg-type]
 
 
-def notified(subscription: SubscriptionKey, told: Note) -> Notified:
+def notified(subscription: SubscriptionKey, note: Note) -> Notified:
     """A marketplace said something."""
-    identity = Identity(subscription.marketplace, f"{subscription}/{told.id}")
-    return Notified(identity, subscription, told, notification=told.change.kind)
+    identity = Identity(subscription.marketplace, f"{subscription}/{note.id}")
+    return Notified(identity, subscription, note, notification=note.change.kind)
 
 
 def commitment(
