@@ -47,14 +47,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the terminal reporter
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle the servers before the first test."""
+    """Choose the servers before the first test, once for all processes of the run."""
     servers.clear_settings()
-    config.stash[servers.CHOICE] = servers.choose(
-        config.getoption("--broker"), config.getoption("--database")
-    )
+    choice = servers.choose(config.getoption("--broker"), config.getoption("--database"))
+    config.stash[servers.CHOICE] = choice
+    # xdist passes the options to its processes: those need not look for a Docker engine again.
+    config.option.broker, config.option.database = choice.broker.value, choice.database.value
     if config.getoption("--through-the-worker"):
         config.pluginmanager.import_plugin("acceptance.through_the_worker")
     progress.install(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the modules that mostly wait for a broker evenly among those that compute.
+
+    `make test` hands modules to its processes in this order.  One after another at the end of the
+    run, they would leave the processors idle.
+    """
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    waiting = [each for each in modules.values() if each[-1].get_closest_marker("broker")]
+    computing = [each for each in modules.values() if not each[-1].get_closest_marker("broker")]
+    ordered: list[list[pytest.Item]] = []
+    while waiting or computing:
+        ordered += [*waiting[:1], *computing[:2]]
+        del waiting[:1], computing[:2]
+    items[:] = [item for module in ordered for item in module]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -9,6 +9,7 @@ from acceptance.scenario import created, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import Difference, verify
+from marketplace_worker.lifecycle import ownership
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.scope import scope_of
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
@@ -33,6 +34,14 @@ from steps.story_beginnings import (
 )
 
 RESELLER = "a reseller"
+FEW = 10
+"""The limit in most of these tests: with the real one of a hundred they take ten times as long."""
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower the limit to `FEW`."""
+    monkeypatch.setattr(ownership, "HOLDERS_MAX", FEW)
 
 
 def of_one_account(count: int) -> list[Line]:
@@ -80,12 +89,13 @@ async def test_no_match_is_searched_in_an_account_of_more_than_a_hundred(
     assert await differences(inspector) == []
 
 
+@pytest.mark.usefixtures("small_limit")
 async def test_a_crowded_account_is_logged_once(worker: Worker, clock: MovableClock) -> None:
     """At `warning`, when it is found to be so, by whichever worker."""
     with capture_logs() as lines:
-        await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX))
+        await ingest_at_once(worker, clock, of_one_account(FEW))
         assert [each for each in lines if each["event"] == "billing_account_crowded"] == []
-        for line in of_one_account(HOLDERS_MAX + 3)[-6:]:
+        for line in of_one_account(FEW + 3)[-6:]:
             await ingest_lines(worker, clock, line)
 
     (logged_line,) = [each for each in lines if each["event"] == "billing_account_crowded"]
@@ -93,13 +103,14 @@ async def test_a_crowded_account_is_logged_once(worker: Worker, clock: MovableCl
     assert (logged_line["marketplace"], logged_line["billing_account"]) == ("aws", RESELLER)
 
 
+@pytest.mark.usefixtures("small_limit")
 async def test_a_proof_that_was_made_stays(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """An organization keeps its plan when the account becomes crowded."""
-    await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX))
-    await ingest_lines(worker, clock, *bought_again(HOLDERS_MAX))
-    name = f"org-{HOLDERS_MAX}"
+    await ingest_at_once(worker, clock, of_one_account(FEW))
+    await ingest_lines(worker, clock, *bought_again(FEW))
+    name = f"org-{FEW}"
     assert (await states(worker))[name] == "active"
 
     await ingest_lines(
@@ -166,14 +177,15 @@ async def test_nobody_loads_or_locks_all_that_was_bought_in_an_account_that_nobo
     assert await loaded(bought(1, "agmt-8", RESELLER)) >= 30
 
 
+@pytest.mark.usefixtures("small_limit")
 async def test_what_comes_to_a_crowded_account_later_can_be_folded_again(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
     """
-    An organization of the account cancels; what it bought is linked days later.  Folded again with
-    what belongs to it alone, the purchase would be a match, for the others are not at hand.
+    An organization of the account cancels; what it bought is linked days later.  Replayed with its
+    own records alone, the purchase would be a match, because the others are not loaded.
     """
-    await ingest_at_once(worker, clock, of_one_account(HOLDERS_MAX + 1))
+    await ingest_at_once(worker, clock, of_one_account(FEW + 1))
     await ingest_lines(
         worker,
         clock,

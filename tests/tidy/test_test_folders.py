@@ -6,6 +6,7 @@ from pages import ROOT
 
 OTHER_TARGETS = {
     "tests/acceptance": "test-acceptance",
+    "tests/embedded": "test-embedded",
     "tests/faults": "test-faults",
     "tests/long": "test-long",
     "tests/tidy": "check",
