@@ -1,4 +1,4 @@
-"""A start that fails ends with a sentence and a status that is not 0, whatever it fails at."""
+"""A failed start prints one sentence and exits with a status other than 0, whatever the cause."""
 
 import asyncio
 import socket

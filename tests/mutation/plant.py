@@ -39,11 +39,11 @@ TESTS = [
     "unit/test_laws_guard.py",
     "unit/test_laws_inactivity.py",
     "unit/test_laws_pauses.py",
-    "unit/test_laws_drawn.py",
+    "unit/test_laws_any_state.py",
     "unit/test_laws_order.py",
     "unit/test_laws_sign_ins.py",
     "unit/test_laws_linked_stories.py",
-    "unit/test_laws_lives.py",
+    "unit/test_laws_histories.py",
 ]
 """Those that look at the core, the quickest first; as seen from tests/."""
 

@@ -1,4 +1,4 @@
-"""The times that records bring: whatever they are, each counts once, and when it was received."""
+"""Records with unusual times are ingested once, and dated at their receipt where necessary."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What the steps log and measure has the values of what they did."""
+"""The values of log lines and metrics of the steps."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

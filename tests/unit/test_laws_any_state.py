@@ -1,4 +1,4 @@
-"""Whatever state a fleet is in, and whatever is told of it (lifecycle.md section 10, 1 to 6, 9).
+"""Any fact applied to any state of a fleet (lifecycle.md section 10, 1 to 6, 9).
 
 States are drawn directly (`strategies.py`); the checks are those of `invariants.py`.
 """

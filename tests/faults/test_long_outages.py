@@ -1,4 +1,4 @@
-"""A real minute without Kafka, and a real minute without Postgres: two fleets, at the same time."""
+"""A minute of real time without Kafka and one without Postgres, in two groups of workers."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Whole lives, from creation on, with deadlines in between (lifecycle.md section 10, 1 to 6 and 9).
+"""Whole histories from creation on, with deadlines in between (lifecycle.md section 10, 1 to 6, 9).
 
 Every decision is checked as `invariants.py` has it; here beside it what only a whole life shows.
 """

@@ -1,4 +1,4 @@
-"""What Postgres's connections log in with is renewed on disk under a running worker."""
+"""Passwords and certificates for Postgres are replaced on disk while the worker runs."""
 
 import asyncio
 from pathlib import Path

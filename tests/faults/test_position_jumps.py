@@ -1,4 +1,4 @@
-"""Kafka no longer has what was to be read next, or the group was moved past it: that is logged."""
+"""The next record was deleted in Kafka, or the group was moved past it: a log line reports it."""
 
 import asyncio
 import signal

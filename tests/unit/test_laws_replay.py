@@ -1,8 +1,8 @@
-"""The journal alone folds to what was decided (lifecycle.md section 10, 8)."""
+"""A replay of the journal gives the same decisions (lifecycle.md section 10, 8)."""
 
 from hypothesis import given, settings
 from strategies import COIN
-from test_laws_lives import AUTOMATIC, Arrivals, arrivals
+from test_laws_histories import AUTOMATIC, Arrivals, arrivals
 from world import FAR, DecisionRecord, World, shown
 
 from examples import examples

@@ -1,4 +1,4 @@
-"""What is said of a batch that has to wait."""
+"""Log lines of a batch that is retried."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet

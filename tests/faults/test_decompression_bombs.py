@@ -1,4 +1,4 @@
-"""What is small in Kafka and huge when it is decompressed costs a dead letter, and no more."""
+"""A record that is small in Kafka and huge when decompressed becomes a dead letter."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whatever anybody writes to a topic: never a crash, a stopped partition or a lost neighbour.
+"""No message causes a crash, a stopped partition or the loss of another record.
 
 What the readers make of each wrong value is shown in tests/contract and tests/marketplaces
 (`*_generated.py`), and by `make fuzz`; here it goes through a broker, the worker and Postgres.

@@ -1,4 +1,4 @@
-"""Records that cannot be processed are held back, and no others."""
+"""Only the partitions of records that cannot be processed are paused."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet

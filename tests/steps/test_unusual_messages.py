@@ -1,4 +1,4 @@
-"""What a person should hear of though it was handled: other types, contradictions, huge values."""
+"""Messages that are handled and logged for a person: other types, contradictions, huge values."""
 
 import asyncio
 import json

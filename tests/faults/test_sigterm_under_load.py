@@ -1,4 +1,4 @@
-"""SIGTERM at any moment under load: while starting, in a batch, while partitions change hands."""
+"""SIGTERM under load: during the start, a batch or a rebalance."""
 
 import asyncio
 import random

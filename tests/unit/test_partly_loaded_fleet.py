@@ -1,4 +1,4 @@
-"""A fleet that was loaded in part refuses a lookup of what it was not loaded with."""
+"""A partly loaded fleet raises for a lookup outside what was loaded."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A loop rests while there is nothing to do, and is woken when there is."""
+"""Loops wait while there is nothing to do, and are woken when there is."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

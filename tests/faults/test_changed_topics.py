@@ -1,4 +1,4 @@
-"""Clients refresh what they know of Kafka: topics, partitions, addresses of brokers."""
+"""Clients refresh their metadata: new or recreated topics, partitions, addresses of brokers."""
 
 import asyncio
 from collections.abc import AsyncIterator

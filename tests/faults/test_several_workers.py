@@ -1,4 +1,4 @@
-"""Workers that share the topics: stopped, killed and added, over and over, under load."""
+"""Workers of one group are stopped, killed and added repeatedly under load."""
 
 import asyncio
 from pathlib import Path
