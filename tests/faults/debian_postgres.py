@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from certificates import Authority, Certificate
-from faults.pgbouncer import listens, nobody, release_partitions
+from faults.pgbouncer import change_owner, listens, nobody
 from marketplace_worker.embedded import process
 from marketplace_worker.embedded.process import Command
 
@@ -54,7 +54,7 @@ def _place(folder: Path, certificate: Certificate) -> None:
         placed = folder / f"server.{kind}"
         placed.write_bytes(file.read_bytes())
         placed.chmod(0o600)
-        release_partitions(placed)
+        change_owner(placed)
 
 
 @asynccontextmanager
@@ -68,7 +68,7 @@ async def tls_server(folder: Path, authority: Authority) -> AsyncIterator[TlsSer
     password_file.write_text(password)
     trusted = folder / "authority.pem"
     trusted.write_bytes(authority.certificate.read_bytes())
-    release_partitions(folder, password_file, trusted)
+    change_owner(folder, password_file, trusted)
     _place(folder, authority.issue("postgres", process.LOOPBACK))
     await process.finished(
         Command(

@@ -32,7 +32,7 @@ def nobody() -> SystemAccount | None:
     return SystemAccount(uid=entry.pw_uid, gid=entry.pw_gid, passes_closed_folders=True)
 
 
-def release_partitions(*paths: Path) -> None:
+def change_owner(*paths: Path) -> None:
     """Make the user of the servers the owner of some files."""
     account = nobody()
     if account is not None:
@@ -76,7 +76,7 @@ async def pgbouncer(folder: Path, dsn: str, mode: str, **settings: str) -> Async
             f"password={there.password}\n[pgbouncer]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items())
         )
-        release_partitions(folder, file)
+        change_owner(folder, file)
         return Command(
             name="PgBouncer",
             program=[program, str(file)],

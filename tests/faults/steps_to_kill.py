@@ -125,7 +125,7 @@ RunStep = Callable[[Worker, Scene], Awaitable[None]]
 class Step:
     """A step to kill: `prepare` fills its database, `now` is the time at which it runs.
 
-    `told`: the lines with which `simulate` must produce the same result; empty if it cannot.
+    `simulated`: the lines with which `simulate` must produce the same result; empty if it cannot.
     `typed`: an operator runs it, and checks the result before running it again.  `killed_at`: kill
     it only at these statements, because another step covers the others.
     """

@@ -1,4 +1,4 @@
-"""A million messages wait: the worker takes them in at its own pace, and its memory stays flat."""
+"""A million messages wait: the worker ingests them at its own pace, and its memory stays flat."""
 
 import asyncio
 import json
@@ -35,8 +35,8 @@ async def test_a_million_messages_wait_and_memory_stays_flat(
     stage: FaultStage, tmp_path: Path, figures: Figures
 ) -> None:
     """
-    What is fetched and not yet taken in is bounded, however much waits behind it.  In the middle of
-    it all the worker is stopped, and what it counted is what it committed.
+    The records fetched and not yet ingested are bounded, however many wait.  Half-way the worker is
+    stopped; then the counted records must be the committed ones.
     """
     news = workload(chance_of_this_run(), 500).waves[0]
     stage.clock_file.move(news.at)
@@ -68,7 +68,7 @@ async def test_a_million_messages_wait_and_memory_stays_flat(
 
 
 async def _counted(stage: FaultStage) -> int:
-    """How many logins and uses were counted; each use is three requests."""
+    """The numbers of logins and of usage events counted; each event is three requests."""
     return int(await stage.pool.fetchval("SELECT sum(logins + requests / 3) FROM activity") or 0)
 
 
@@ -77,7 +77,7 @@ async def _are_counted(stage: FaultStage, wanted: int) -> bool:
 
 
 async def _committed(stage: FaultStage) -> int:
-    """How many records the group of activity has behind it."""
+    """The number of records that the activity group has committed."""
     group = stage.groups[stage.settings.kafka.activity_group]
     places = [TopicPartition(*place) for place in stage.ends]
     theirs = [place for place in places if place.topic in stage.settings.topics.activity]
@@ -116,7 +116,7 @@ async def _flood(stage: FaultStage, messages: Sequence[Message], at: datetime) -
 
 
 def _peak_bytes(pid: int) -> int:
-    """The most memory that a process has held at once (Linux)."""
+    """The peak memory of a process (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     return int(kilobytes) * 1024

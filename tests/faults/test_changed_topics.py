@@ -41,7 +41,7 @@ NEVER_MS = 300_000
 
 @pytest.fixture
 async def admin(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Who changes topics."""
+    """An admin client, to change topics."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     await admin.start()
     yield admin
@@ -49,9 +49,9 @@ async def admin(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def write(settings: Settings, topic: str, value: bytes, *, partition: int) -> None:
-    """Write to a partition, once Kafka has it.
+    """Write to a partition, as soon as Kafka has it.
 
-    By a producer of its own: one that stayed would make a deleted topic anew by asking for it.
+    With a new producer: the metadata requests of an old one would recreate a deleted topic.
     """
     async with AIOKafkaProducer(
         bootstrap_servers=settings.kafka.bootstrap_servers, metadata_max_age_ms=SOON_MS
@@ -66,7 +66,7 @@ async def write(settings: Settings, topic: str, value: bytes, *, partition: int)
 
 @asynccontextmanager
 async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]:
-    """Look at it all the time, as a worker does every two seconds."""
+    """Check it continuously; a worker does so every two seconds."""
     renewal = Renewal(consumer, settings.kafka)
 
     async def check_repeatedly() -> None:
@@ -86,7 +86,7 @@ async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask often."""
+    """Shorten the interval of metadata requests."""
     for module in (joining, producer):
         monkeypatch.setattr(module, "METADATA_AGE_MS", SOON_MS)
     monkeypatch.setattr(renewing, "SURVEY_EVERY_S", 0.3)
@@ -94,7 +94,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_clients_ask_every_half_minute_what_topics_there_are(settings: Settings) -> None:
-    """And not every five minutes, for which new partitions would be unread."""
+    """With aiokafka's default of five minutes, new partitions would be unread for so long."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     async with (
         consuming_facts(settings, RecordingHandler()) as consumers,
@@ -112,7 +112,7 @@ async def test_clients_ask_every_half_minute_what_topics_there_are(settings: Set
 async def test_new_partitions_and_topics_made_anew_are_read(
     settings: Settings, admin: AIOKafkaAdminClient
 ) -> None:
-    """A topic that is gone is named meanwhile; the others are read on."""
+    """A missing topic is named meanwhile; the others are still read."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     topic, other = settings.topics.aws_notifications, settings.topics.gcp_notifications
     seen = RecordingHandler()
@@ -149,7 +149,7 @@ async def test_partitions_that_nobody_reads_are_named_and_counted(
     admin: AIOKafkaAdminClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever the reason: here the leader of the group is a client that asks too seldom."""
+    """Here the leader of the group is a client that refreshes its metadata too seldom."""
     for module in (joining, producer):
         monkeypatch.setattr(module, "METADATA_AGE_MS", NEVER_MS)
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
@@ -173,7 +173,7 @@ async def test_consumers_and_relays_follow_brokers_that_all_moved(
     postgres_dsn: str,
     tmp_path: Path,
 ) -> None:
-    """Only the bootstrap servers' name stays; what a client knows leads nowhere any more."""
+    """Only the bootstrap address stays; all addresses in a client's metadata are invalid."""
     choice, workload_ = pytestconfig.stash[servers.CHOICE], first_days(chance_of_this_run(), 20)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

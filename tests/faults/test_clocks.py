@@ -1,4 +1,4 @@
-"""One clock decides, the database's: the workers' own may be wrong, and the one may jump."""
+"""The database's clock decides, also where it jumps or the workers' own clocks are wrong."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ Event = dict[str, Any]
 
 
 class RememberedClock(ClockFile):
-    """Knows every moment at which it stood."""
+    """A clock that records every moment at which it stood."""
 
     def __init__(self, path: Path) -> None:
         self.moments: set[datetime] = set()
@@ -74,9 +74,9 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """
-    Three workers, whose own clocks go with the database's, but ten minutes apart from one another.
-    The database's jumps back ten minutes after each deadline and before every other piece, and
-    forth again.
+    The clocks of three workers follow the database's with offsets of ten minutes.  The database's
+    clock jumps back by ten minutes, and forward again, after each deadline and before every second
+    piece.
     """
     workload_ = _with_some_who_return_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
     clock = stage.clock_file = RememberedClock(server.folder / "clock")
@@ -111,7 +111,7 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
 
 
 def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
-    """A wave more, the first: in its first piece some leave, in its second they are back."""
+    """The workload with a new first wave: first some leave, then they return."""
     names = [f"jump-{number:02}" for number in range(PIECE // 4)]
     off = {"cancellationReason": "billing-disabled"}
     left = [
@@ -134,8 +134,8 @@ async def test_a_database_clock_a_year_ahead_deactivates_nobody_and_deletes_noth
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """
-    The product as it is, without a limit on steps: neither a worker that sees the jump nor one that
-    is started after it takes a step, and what is seconds old stays.
+    Without a limit on steps: neither a worker that sees the jump nor one that is started after it
+    takes a step, and retention deletes nothing that is seconds old.
     """
     began = system_clock()
     clock = stage.clock_file = ClockFile(server.folder / "clock")
@@ -190,7 +190,7 @@ PRODUCT = ("-m", "marketplace_worker", "run")
 
 
 def _beside(clock_file: Path, wrong_by: timedelta) -> tuple[str, ...]:
-    """The same, whose own clock goes with a file, and is wrong."""
+    """The same stage, whose workers' own clocks follow a file and are wrong."""
     script = f"""
 import sys
 from datetime import datetime, timedelta
@@ -238,14 +238,14 @@ async def _worker(
 
 
 def _is_wrong_by(log: Path, wrong_by: timedelta) -> bool:
-    """Whether what a worker logged last has a time so far from when it was written."""
+    """Whether the time in a worker's last log line differs by so much from the time of writing."""
     failed_at = datetime.fromisoformat(lines(log)[-1]["ts"])
     written_at = datetime.fromtimestamp(log.stat().st_mtime, UTC)
     return abs(failed_at - written_at - wrong_by) < JUMP / 2
 
 
 def _written(moment: datetime) -> str:
-    """As events have it."""
+    """A moment as events write it."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -262,7 +262,7 @@ def _in_order(events: Iterable[Event]) -> list[tuple[Event, Event]]:
 
 
 def _is_too_early(announced: Event, step: Event) -> bool:
-    """Whether a step was taken before the moment that was announced for it."""
+    """Whether a step came before the moment announced for it."""
     next_step = announced["data"].get("next_step")
     return (
         next_step is not None

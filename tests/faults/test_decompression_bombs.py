@@ -26,7 +26,7 @@ ZSTD = 4
 
 
 def bomb(size: int) -> bytes:
-    """A record batch of one record, whose value is zeros; it is never there as a whole."""
+    """A record batch of one record of zeros, compressed without ever holding all of it."""
     number = bytearray()
     encode_varint(size, number.append)
     record = b"\0\0\0\x06key" + bytes(number)
@@ -48,7 +48,7 @@ def bomb(size: int) -> bytes:
 async def test_a_bomb_is_a_dead_letter_and_costs_little_memory(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """Its neighbours are taken, in its partition as well, and its position is passed."""
+    """Other records, also of its partition, are ingested, and its position is passed."""
     stage.clock_file.move(at(9))
     topic = stage.settings.topics.aws_notifications
     await _send_sign_up(stage, 1)
@@ -74,7 +74,7 @@ async def _send_sign_up(stage: FaultStage, number: int) -> None:
 
 
 def _memory_kib(pid: int) -> int:
-    """The most that a process ever had."""
+    """The peak memory of a process, in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1])

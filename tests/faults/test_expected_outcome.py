@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 
 
 def topics_overtake(sent: Workload, chance: random.Random) -> Workload:
-    """The same, each wave's topics in another order among one another."""
+    """The same workload with the topics of each wave in another order."""
     waves = []
     for wave in sent.waves:
         topics = sorted({topic for topic, _, _ in wave.messages}, key=lambda _: chance.random())
@@ -26,7 +26,7 @@ def topics_overtake(sent: Workload, chance: random.Random) -> Workload:
 
 
 def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Settings) -> None:
-    """Kafka promises none; a yardstick that depended on it would measure chance."""
+    """Kafka guarantees none: an expectation that depended on it would fail at random."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -41,7 +41,7 @@ def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Setti
 async def test_without_a_fault_a_worker_has_the_same_result_as_simulate(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """Else no fault could be told from what is wrong without one."""
+    """Otherwise the effect of a fault could not be separated from a bug without faults."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     workload_ = workload(random.Random(seed), 32)

@@ -59,7 +59,7 @@ async def test_while_kafka_is_silent_a_worker_is_alive_but_not_ready(
 async def worker_with_a_clock(
     probed: ProbedStage, clock: str, output: IO[bytes]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker whose clock does something else than tell the time, once it has started."""
+    """A worker whose clock misbehaves as soon as the worker has started."""
     script = f"""
 import asyncio, sys, time
 import uvloop

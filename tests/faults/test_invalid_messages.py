@@ -1,6 +1,6 @@
 """No message causes a crash, a stopped partition or the loss of another record.
 
-What the readers make of each wrong value is shown in tests/contract and tests/marketplaces
+The results of the readers for each wrong value are tested in tests/contract and tests/marketplaces
 (`*_generated.py`), and by `make fuzz`; here it goes through a broker, the worker and Postgres.
 """
 
@@ -58,8 +58,8 @@ NO_TOPIC_IS_STOPPED = {"MARKETPLACE_WORKER_INGEST__REFUSED_SHARE_MAX": "1"}
 async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """The worker comes to what `simulate` says, for what is good and for what is not, and each
-    message is in the journal, counted, or in the dead letters with the field at fault.
+    """The worker has the same result as `simulate`; each message is in the journal,
+    counted, or in the dead letters with the field at fault.
     """
     chance = chance_of_this_run()
     all_messages = _mixed(workload(chance, ORGANIZATIONS), chance)
@@ -80,7 +80,7 @@ async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
 
 
 def _mixed(good: Workload, chance: random.Random) -> Workload:
-    """The good messages with all others among them, in the same partitions."""
+    """The valid messages with the invalid ones among them, in the same partitions."""
     first, *others = good.waves
     keys = [key for _, key, _ in first.messages]
     mixed = [*draw_invalid_messages(chance, WRONG, keys), *_good_megabytes(first.messages, chance)]
@@ -93,7 +93,7 @@ def _mixed(good: Workload, chance: random.Random) -> Workload:
 
 
 def _good_megabytes(messages: Sequence[Message], chance: random.Random) -> list[Message]:
-    """Some more use of the organizations, and much in the fields that nobody reads."""
+    """Additional activity of the organizations, with a megabyte in a field that nobody reads."""
     keys = sorted({key for _, key, _ in messages})
     lines = [
         make_line(0.9, key.decode())
@@ -110,7 +110,7 @@ def _translated(message: Message, offset: int = 0) -> Sequence[Fact | Malformed]
 
 
 async def _require_each_accounted_for(stage: FaultStage, all_messages: Workload) -> None:
-    """What was refused, why and how often; and the rest in the journal, each once."""
+    """Check the refusals with reason and count, and that the rest is in the journal, each once."""
     refused: Counter[tuple[str, bytes, str, str]] = Counter()
     accepted = set()
     for offset, message in enumerate(all_messages.messages):
@@ -139,7 +139,7 @@ async def _require_each_accounted_for(stage: FaultStage, all_messages: Workload)
 
 @dataclass(frozen=True)
 class Odd:
-    """A record that nobody can read: odd in its value, or beside it.
+    """An unreadable record, by its value or by its key, headers or time.
 
     `time` is the number that Kafka keeps.  `field` is what a reader of CloudEvents must name; of
     headers a reader of notifications needs only the format of the value.
@@ -185,7 +185,7 @@ async def test_odd_records_are_parked_with_their_reasons_and_their_neighbours_ar
     stage: FaultStage, tmp_path: Path
 ) -> None:
     """Null and binary headers, null values, megabytes, bytes that are no text, times from 1970 to
-    9999 and beyond: and all of it once more, to a group that lost its offsets, changes nothing.
+    9999 and beyond.  All of it delivered again, to a group that lost its offsets, changes nothing.
     """
     await _let_any_time_be_written(stage)
     stage.clock_file.move(at(1))
@@ -223,7 +223,7 @@ async def test_odd_records_are_parked_with_their_reasons_and_their_neighbours_ar
 
 
 def _neighbours(number: int) -> list[Line]:
-    """One good message for each topic, that is about nobody else."""
+    """One valid message for each topic, of an organization without other messages."""
     name = f"org-{number}"
     return [
         login(0.5, name),
@@ -237,7 +237,7 @@ def _neighbours(number: int) -> list[Line]:
 
 
 async def _send(stage: FaultStage, topic: str, odd: Odd, number: int) -> None:
-    """One record more in that partition; the producer is still to be flushed."""
+    """Send one record to that partition; the caller flushes the producer."""
     place = (stage.prefix + topic, number % PARTITIONS)
     await stage.producer.send(
         place[0],
@@ -251,7 +251,7 @@ async def _send(stage: FaultStage, topic: str, odd: Odd, number: int) -> None:
 
 
 async def _let_any_time_be_written(stage: FaultStage) -> None:
-    """Kafka 4 refuses what is more than an hour ahead, where nobody changed that."""
+    """Kafka 4 refuses by default times that are more than an hour ahead."""
     admin = AIOKafkaAdminClient(bootstrap_servers=stage.settings.kafka.bootstrap_servers)
     await admin.start()
     try:
@@ -270,7 +270,7 @@ async def _let_any_time_be_written(stage: FaultStage) -> None:
 
 
 async def _all_kept(stage: FaultStage) -> dict[str, list[asyncpg.Record]]:
-    """All that came of the records."""
+    """All rows that the records caused."""
     asked = {
         "journal": "SELECT source, message_id, occurred_at, outcome FROM journal ORDER BY id",
         "dead_letters": """SELECT topic, partition, "offset", part, recorded_at, field, reason

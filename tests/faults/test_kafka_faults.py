@@ -120,8 +120,8 @@ async def test_one_partition_that_stands_still_does_not_hold_up_the_others(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
     """
-    It stands still because somebody's transaction on it is open: only what is committed is read.
-    What was aborted is never taken in.
+    It stands still because another producer's transaction on it is open: only committed records are
+    read.  Aborted ones are never ingested.
     """
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)

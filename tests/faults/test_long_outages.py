@@ -82,7 +82,7 @@ async def test_after_a_minute_without_a_server_everything_goes_on_by_itself(
     server: PostgresServer,
     tmp_path: Path,
 ) -> None:
-    """Nobody is started anew, and pauses grow so far that the log can be read."""
+    """No worker is restarted, and the pauses grow so that the log stays readable."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     await asyncio.gather(
         _without_kafka(first, broker, workload_, tmp_path / "first"),
@@ -95,7 +95,7 @@ async def test_after_a_minute_without_a_server_everything_goes_on_by_itself(
 async def _without_kafka(
     stage: FaultStage, broker: KafkaServer, workload_: Workload, folder: Path
 ) -> None:
-    """Deadlines come meanwhile: what they promise waits."""
+    """Deadlines come meanwhile: their messages wait in the outbox."""
     story = send_in_pieces(stage, workload_, of=len(workload_.messages))
     async with worker_cluster(stage, folder) as workers:
         await advance(story, 1)
@@ -117,7 +117,7 @@ async def _without_kafka(
 async def _without_postgres(
     stage: FaultStage, server: PostgresServer, workload_: Workload, folder: Path
 ) -> None:
-    """Messages come meanwhile: they are not taken in."""
+    """Messages come meanwhile: they are not ingested."""
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(stage, folder) as workers:
         await advance(story, 1)

@@ -1,4 +1,4 @@
-"""PgBouncer between the worker and Postgres: a session of its own, or a refusal by name."""
+"""PgBouncer between the worker and Postgres: session pooling works, other modes are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ async def dsn(postgres_server: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def others(dsn: str, count: int) -> AsyncIterator[None]:
-    """Clients that ask all the time, so that servers change hands."""
+    """Clients that query continuously, so that PgBouncer reassigns server connections."""
     connections = [await asyncpg.connect(dsn, statement_cache_size=0) for _ in range(count)]
 
     async def ask(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -57,7 +57,7 @@ async def others(dsn: str, count: int) -> AsyncIterator[None]:
 async def test_a_pooler_without_sessions_is_refused_by_name(
     dsn: str, tmp_path: Path, mode: str, busy: int
 ) -> None:
-    """Before anything is set there that another client would have afterwards."""
+    """Before the worker sets anything on a connection that another client would get next."""
     async with pgbouncer(tmp_path / "pgbouncer", dsn, mode) as pooled, others(pooled, busy):
         with pytest.raises(Misconfigured, match=r"pooler in transaction mode \(PgBouncer: pool_"):
             async with connecting(Postgres(dsn=SecretStr(pooled))):
@@ -69,7 +69,7 @@ async def test_a_pooler_without_sessions_is_refused_by_name(
 
 
 async def test_the_command_reports_it_with_status_2(dsn: str, tmp_path: Path) -> None:
-    """Only a person can mend it."""
+    """Only a person can fix it."""
     settings = tmp_path / "settings.toml"
     async with pgbouncer(tmp_path / "pgbouncer", dsn, "transaction") as pooled:
         settings.write_text(
@@ -85,7 +85,7 @@ async def test_the_command_reports_it_with_status_2(dsn: str, tmp_path: Path) ->
 async def test_with_sessions_of_its_own_a_worker_has_its_role_and_its_time_outs(
     dsn: str, tmp_path: Path
 ) -> None:
-    """Which PgBouncer would refuse at the start of a session, or pass over in silence."""
+    """PgBouncer would refuse or ignore them as startup parameters."""
     postgres = Postgres(dsn=SecretStr(dsn), statement_timeout_ms=300)
     for passed_over in ("", "statement_timeout,idle_in_transaction_session_timeout"):
         folder = tmp_path / f"pgbouncer{len(passed_over)}"
@@ -102,7 +102,7 @@ async def test_with_sessions_of_its_own_a_worker_has_its_role_and_its_time_outs(
 
 
 async def test_a_pooler_that_has_one_session_is_one_with_sessions(dsn: str, tmp_path: Path) -> None:
-    """To find out would take two; that the second waits in vain is an answer."""
+    """The check needs two connections; a second one that waits in vain means session pooling."""
     async with pgbouncer(tmp_path / "pgbouncer", dsn, "session", default_pool_size="1") as pooled:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(sessions, "POOLER_TIMEOUT_S", 0.5)
@@ -111,7 +111,7 @@ async def test_a_pooler_that_has_one_session_is_one_with_sessions(dsn: str, tmp_
 
 
 async def test_settings_that_we_rely_on_are_read_back(dsn: str) -> None:
-    """A crash of such a Postgres would lose what Kafka was told is done."""
+    """A crash of a Postgres without them would lose batches whose offsets are committed."""
     connection = await asyncpg.connect(dsn)
     database = urlsplit(dsn).path[1:]
     await connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")

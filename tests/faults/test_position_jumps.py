@@ -51,8 +51,8 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
     """
-    `DeleteRecords` does at once what retention does in time.  Nothing comes after what is gone, and
-    still it is reported; the worker stays ready, and takes in what comes then.
+    `DeleteRecords` does at once what retention does later.  The jump is reported although no record
+    follows; the worker stays ready, and ingests what comes next.
     """
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
         (worker,) = workers.processes
@@ -132,7 +132,7 @@ _sent_count = 0
 
 
 async def _send_many(stage: FaultStage, count: int, *, apart: bool = False) -> int:
-    """Tell of so many agreements; returns the partition, which is always the same."""
+    """Send so many agreements; returns the partition, which is always the same."""
     global _sent_count  # noqa: PLW0603 - no message is ever the same
     _sent_count += count
     messages = [
@@ -146,7 +146,7 @@ async def _send_many(stage: FaultStage, count: int, *, apart: bool = False) -> i
 
 
 async def _in_a_transaction(broker: KafkaServer, stage: FaultStage, partition: int) -> None:
-    """One record more, and the mark of its transaction."""
+    """Write one record in a transaction, which adds a control record."""
     topic, key, value = _message(eventbridge(1, "License Updated", {"id": "agmt-t"}), KEY)
     producer = AIOKafkaProducer(bootstrap_servers=broker.address, transactional_id=stage.prefix)
     await producer.start()
@@ -173,7 +173,7 @@ def _counted(stage: FaultStage, cause: str) -> str:
 
 
 async def _reported(workers: WorkerCluster) -> list[tuple[int, int, int, str]]:
-    """Wait for a jump; returns of each its partition, from where, to where, and why."""
+    """Wait for jumps; returns partition, both offsets and cause of each."""
 
     async def any_is() -> bool:
         return bool(workers.lines("position_jumped"))
@@ -187,7 +187,7 @@ async def _reported(workers: WorkerCluster) -> list[tuple[int, int, int, str]]:
 
 
 async def _stopped(workers: WorkerCluster) -> None:
-    """SIGTERM: the group has no members then, and can be moved."""
+    """Stop the worker: a group without members can be moved."""
     for process_ in workers.processes:
         process_.send_signal(signal.SIGTERM)
         assert await process_.wait() == 0
@@ -208,7 +208,7 @@ async def _delete_all(broker: KafkaServer, stage: FaultStage, partition: int) ->
 
 
 async def _commit(stage: FaultStage, partition: int, offset: int) -> None:
-    """Move the group of facts, of which nobody is a member."""
+    """Commit an offset for the facts' group, which has no members."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=stage.settings.kafka.bootstrap_servers,
         group_id=stage.settings.kafka.facts_group,

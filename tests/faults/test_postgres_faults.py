@@ -105,7 +105,7 @@ async def _more_than(workers: WorkerCluster, seen: int) -> bool:
 async def test_a_worker_that_postgres_picks_to_end_a_deadlock_retries_its_batch(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """A session of somebody else takes the locks in another order than the worker."""
+    """Another session locks in another order than the worker."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(stage, tmp_path) as workers:
@@ -226,8 +226,8 @@ async def test_workers_follow_to_another_address_where_postgres_was_moved_or_die
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """
-    First as somebody does it on purpose, when the old server stays, read-only; then by SIGKILL, and
-    back to the first address.  The standby has all that was committed: commits wait for it.
+    First a planned switchover, where the old server stays, read-only; then a SIGKILL, and back to
+    the first address.  The standby has all commits, because they wait for it.
     """
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     homes = tmp_path_factory.mktemp("standbys")

@@ -1,4 +1,4 @@
-"""Debian's Postgres with TLS: whom a worker trusts, how it logs in, and what is refused by name."""
+"""Debian's Postgres with TLS: trusted certificates, logins, and the messages of refusals."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TlsServer]:
-    """One for all tests."""
+    """One server for all tests of the module."""
     async with AsyncExitStack() as stack:
         folder = await stack.enter_async_context(
             servers.own_folder(tmp_path_factory.mktemp("postgres"))
@@ -45,14 +45,14 @@ async def _answers(server: TlsServer) -> bool:
 
 
 def settings(server: TlsServer, dsn: str | SecretStr = "", **changes: Any) -> Postgres:  # noqa: ANN401 - settings
-    """Of a worker that trusts the server's authority alone; checked as when they are loaded."""
+    """Validated settings of a worker that trusts only the server's CA."""
     own = {"sslmode": "verify-full", "ssl_root_cert_file": server.authority.certificate}
     secret = dsn if isinstance(dsn, SecretStr) else SecretStr(dsn or server.dsn())
     return Postgres(**{"dsn": secret, **own, **changes})
 
 
 async def refusal(postgres: Postgres, *others: type[Exception]) -> str:
-    """What a start says, which only a person can mend; or one of these others."""
+    """The message of a refused start: `Misconfigured`, or one of the `others`."""
     with pytest.raises((Misconfigured, *others)) as error:
         async with connecting(postgres):
             pass
@@ -60,14 +60,14 @@ async def refusal(postgres: Postgres, *others: type[Exception]) -> str:
 
 
 async def encrypted(postgres: Postgres) -> bool:
-    """Whether the worker's connections are."""
+    """Whether the worker's connections are encrypted."""
     async with connecting(postgres) as pool:
         mine = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
         return bool(await pool.fetchval(mine))
 
 
 async def test_a_server_with_a_valid_certificate_is_connected_to(server: TlsServer) -> None:
-    """By the settings, and by a DSN that says the same."""
+    """With the settings, and with a DSN of the same content."""
     assert await encrypted(settings(server))
     root = server.authority.certificate
     written = f"{server.dsn()}?sslmode=verify-full&sslrootcert={root}"
@@ -75,7 +75,7 @@ async def test_a_server_with_a_valid_certificate_is_connected_to(server: TlsServ
 
 
 async def test_a_server_of_a_stranger_is_refused_by_name(server: TlsServer, tmp_path: Path) -> None:
-    """It was called no valid URL."""
+    """The message names the certificate, not the URL."""
     stranger = Authority(tmp_path / "stranger")
     message = await refusal(settings(server, ssl_root_cert_file=stranger.certificate))
     assert (
@@ -112,7 +112,7 @@ async def test_an_expired_certificate_is_refused_by_name(server: TlsServer) -> N
 
 
 async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: TlsServer) -> None:
-    """With Postgres's own words; the password is not shown."""
+    """With Postgres's own message, and without the password."""
     wrong = server.dsn().replace(server.password, "no-such")
     message = await refusal(settings(server, wrong))
     assert '(postgres.dsn): password authentication failed for user "postgres"' in message
@@ -122,7 +122,7 @@ async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: T
 
 
 async def test_a_server_without_tls_is_named(server: TlsServer, postgres_dsn: str) -> None:
-    """The one in the wheel has none."""
+    """The embedded Postgres is built without TLS."""
     assert "does not support TLS: enable it there, or change postgres.sslmode" in await refusal(
         settings(server, postgres_dsn)
     )
@@ -151,7 +151,7 @@ async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
 async def test_a_certificate_that_is_renewed_is_read_from_its_file(
     server: TlsServer, tmp_path: Path
 ) -> None:
-    """By the next connection, as Kafka's."""
+    """The next connection uses it, as for Kafka."""
     ours, files = server.authority.issue(CERTIFIED), {}
     for name, issued in (("ssl_cert_file", ours.certificate), ("ssl_key_file", ours.key)):
         files[name] = tmp_path / name
@@ -173,7 +173,7 @@ async def test_a_certificate_that_is_renewed_is_read_from_its_file(
 async def test_a_dsn_that_is_renewed_is_read_from_its_file(
     server: TlsServer, tmp_path: Path
 ) -> None:
-    """By the next connection; until then the worker waits, and says why."""
+    """The next connection uses it; until then the worker waits, and reports why."""
     file = tmp_path / "dsn"
     renewed = server.dsn("renewed").replace("renewed@", "renewed:{}@")
     file.write_text(renewed.format("first"))

@@ -24,8 +24,8 @@ STRANGERS = 400
 
 @asynccontextmanager
 async def strangers(port: int) -> AsyncIterator[None]:
-    """Connections of whom each sends a byte now and then; who is cut off comes again.  All have
-    been there once when this begins.
+    """Connections that each send a byte now and then, and reconnect when closed.  All have been
+    connected once when this yields.
     """
     came = asyncio.Semaphore(0)
 
@@ -69,8 +69,8 @@ def open_files(pid: int) -> int:
 async def test_slow_strangers_keep_neither_probes_nor_messages_waiting(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """Without a bound they take all files of the process: no connection to a server can be made,
-    and valid records were parked for it.
+    """Without a limit they use all file descriptors of the process: it cannot connect to servers,
+    and would park valid records.
     """
     port, log = probed.settings.http_port, tmp_path / "log"
     assert port is not None

@@ -60,7 +60,7 @@ async def test_only_the_message_that_is_too_large_is_rejected_from_its_batch(
 async def test_only_the_message_that_is_invalid_in_its_topic_is_rejected_from_its_batch(
     settings: Settings,
 ) -> None:
-    """A compacted topic takes none without a key."""
+    """A compacted topic accepts no message without a key."""
     async with (
         topic_of(settings, {"cleanup.policy": "compact"}) as topic,
         producing(settings.kafka, settings.relay) as publisher,

@@ -38,8 +38,8 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """
-    Acme came back and globex was closed in the moment that is lost.  The worker notices by itself,
-    and suspends nobody; the runbook brings both back, under numbers that were never used.
+    Acme was reinstated and globex closed in the lost moment.  The worker notices by itself and
+    suspends nobody; the runbook restores both, with sequence numbers that were never used.
     """
     homes = tmp_path_factory.mktemp("standbys")
     async with AsyncExitStack() as stack:
@@ -141,7 +141,7 @@ async def _published(stage: FaultStage) -> list[dict[str, Any]]:
 def _require_numbers_used_once(
     published: list[dict[str, Any]], before: list[dict[str, Any]]
 ) -> None:
-    """Each number is one event's; and what came after the loss goes on from there."""
+    """Each sequence number has one event, and the numbers after the loss continue."""
     ids: dict[tuple[str, str], set[str]] = defaultdict(set)
     for event in published:
         ids[event["subject"], event["sequence"]].add(event["id"])

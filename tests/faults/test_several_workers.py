@@ -35,10 +35,7 @@ BUSY = session_of(2) | SMALL_STEPS
 async def test_workers_come_and_go_and_no_partition_stays_unowned(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    """
-    Where the stop was clean, no record is taken in twice.  Deadlines and relay go on while the
-    group is busy with itself.
-    """
+    """After a clean stop, no record is ingested twice.  Deadlines and relay continue."""
     workload_ = workload(chance_of_this_run(), 96)
     story = send_in_pieces(stage, workload_, of=100)
     async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
@@ -74,8 +71,8 @@ async def test_two_workers_ingest_one_account_of_many_organizations(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """
-    All is bought before anybody signs up, so that nobody can say yet that the account is a
-    reseller's, and each sign-up concerns all purchases until it is known to be one.
+    All purchases come before the first sign-up, so that the account is not crowded yet and each
+    sign-up concerns all purchases until it is.
     """
     workload_ = of_one_account(3 * HOLDERS_MAX)
     async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
@@ -92,8 +89,8 @@ async def test_thirty_kills_at_random_under_load_lose_nothing(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path, figures: Figures
 ) -> None:
     """
-    All that are at work, one after another, while something is being written: offsets are committed
-    after the work, the journal swallows what comes again, and a promise is kept until Kafka has it.
+    Each running worker in turn, while it writes: offsets are committed after the work, the journal
+    recognizes repeated records, and the outbox keeps messages until Kafka has them.
     """
     chance = chance_of_this_run()
     workload_ = workload(chance, 160)

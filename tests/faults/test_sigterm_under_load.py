@@ -80,7 +80,7 @@ def _moments(chance: random.Random) -> list[str]:
 
 
 async def _answers(probed: Child, port: int) -> list[tuple[int, str]]:
-    """What it said when it was asked whether it is ready, again and again until its end.
+    """All answers of its readiness probe until its end.
 
     It may become ready while the signal is on its way.
     """

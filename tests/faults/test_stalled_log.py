@@ -44,7 +44,7 @@ def pipe() -> Iterator[Pipe]:
 async def test_a_worker_whose_log_nobody_reads_works_and_stops(
     probed: ProbedStage, pipe: Pipe
 ) -> None:
-    """It must not block in writing a line, or even SIGTERM could not end it."""
+    """A worker that blocks in writing a line could not be ended even by SIGTERM."""
     async with command("run", settings=probed.settings, output=pipe.output) as worker:
         await until(probed.ready)
         topic = probed.settings.topics.organization_changes
@@ -54,7 +54,7 @@ async def test_a_worker_whose_log_nobody_reads_works_and_stops(
 
 
 async def kept(probed: ProbedStage) -> bool:
-    """Whether the worker has taken in what was sent."""
+    """Whether the worker has ingested what was sent."""
     return bool(await probed.stage.pool.fetchval("SELECT EXISTS (SELECT FROM dead_letters)"))
 
 
@@ -67,7 +67,7 @@ async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pip
 async def test_a_blocked_event_loop_is_ended_though_nobody_reads_the_stacks(
     probed: ProbedStage, pipe: Pipe
 ) -> None:
-    """What ends a process does not wait for a reader first."""
+    """The watchdog does not wait for a reader of the log."""
     async with worker_with_a_clock(probed, "time.sleep(3600)", pipe.output) as worker:
         await until(probed.ready)
         await send_something(probed)

@@ -39,7 +39,7 @@ def sentence(log: Path) -> str:
 async def test_a_group_whose_members_share_by_another_assignor_is_named(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """A program of somebody else's is in our group."""
+    """Another program is in the worker's group."""
     kafka = stage.settings.kafka
     stranger = AIOKafkaConsumer(
         stage.settings.topics.logins,
@@ -66,7 +66,7 @@ async def test_a_session_that_the_broker_does_not_allow_is_named(stage: FaultSta
 async def test_a_group_that_never_ends_its_rebalance_is_named(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """A member that does not give its partitions up keeps everybody waiting; a start does not."""
+    """A member that keeps its partitions blocks the group; the start has a time limit."""
     kafka = stage.settings.kafka
     entered, over = asyncio.Event(), asyncio.Event()
 
@@ -127,7 +127,7 @@ async def test_a_port_in_use_is_named(stage: FaultStage, tmp_path: Path) -> None
 async def test_a_database_that_may_not_be_written_is_named(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """Somebody took a grant away; it may be given back, so the status is that of a server."""
+    """A revoked grant may be restored, so the exit status is 1, as for an unavailable server."""
     await stage.pool.execute("RESET ROLE; REVOKE INSERT ON policies FROM marketplace_worker_app")
     printed = await failed_start(stage.settings, tmp_path / "log", status=1)
     assert "permission denied for table policies" in printed

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 
 @asynccontextmanager
 async def silent_to(probed: ProbedStage, *servers: str) -> AsyncIterator[None]:
-    """While inside, these answer a worker nothing, and it is waiting for an answer of each."""
+    """While inside, these servers do not answer, and a worker waits for an answer of each."""
     with ExitStack() as stack:
         if "Kafka" in servers:
             stack.enter_context(probed.silent_broker())
@@ -34,7 +34,7 @@ async def silent_to(probed: ProbedStage, *servers: str) -> AsyncIterator[None]:
 
 
 async def postgres_falls_silent(probed: ProbedStage, *, at: bytes = b"") -> None:
-    """Wait until a worker has sent this, to which no answer comes, nor to anything after it."""
+    """Stall Postgres when a worker has sent this; returns when the worker waits for the answer."""
     fell_silent = asyncio.Event()
 
     def silent_from_here(chunk: bytes) -> Fate:
@@ -57,7 +57,7 @@ async def relay_sends(probed: ProbedStage) -> bool:
 
 
 async def unreadable(probed: ProbedStage, count: int) -> None:
-    """Send what ends in the dead letters, and so in the outbox: every loop has something to do."""
+    """Send records that become dead letters, and so outbox rows: every loop has work."""
     topic = probed.settings.topics.organization_changes
     for _ in range(count):
         await probed.stage.producer.send_and_wait(topic, b"unreadable")
@@ -103,7 +103,7 @@ async def test_a_batch_that_cannot_end_in_time_is_abandoned_and_delivered_again(
 async def test_a_stop_does_not_wait_for_a_server_that_is_silent(
     probed: ProbedStage, silent: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Connections are open, and no answer ever comes: nothing may be waited for without a bound."""
+    """Connections are open, and no answer ever comes: every wait needs a time limit."""
     async with worker_process(probed.settings, tmp_path / "log") as worker:
         await until(probed.ready)
         async with silent_to(probed, *silent):
@@ -114,7 +114,7 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(
 async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
     probed: ProbedStage, silent: str, tmp_path: Path
 ) -> None:
-    """The start waits for a server that is silent; it says that it is alive, and starting."""
+    """The start waits for a silent server; the probes report that it is alive and starting."""
     with probed.silent_broker() if silent == "Kafka" else probed.silent_postgres():
         async with worker_process(probed.settings, tmp_path / "log") as worker:
             await until(lambda: probed.replies("/readyz", "the worker is starting"))
@@ -126,7 +126,7 @@ async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
 async def test_a_start_is_stopped_though_postgres_falls_silent_in_its_middle(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """A transaction is open, which no answer ever ends: its connection has to be cut."""
+    """A transaction is open that no answer ends: its connection must be cut."""
     async with worker_process(probed.settings, tmp_path / "log") as worker:
         await postgres_falls_silent(probed, at=b"INSERT INTO policies")
         assert await stopped(worker) == 0

@@ -1,4 +1,4 @@
-"""Apache Kafka with TLS and logins: whom a worker trusts, how it logs in, and what is refused."""
+"""Apache Kafka with TLS and logins: trusted certificates, mechanisms, messages of refusals."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ class Guarded:
     settings: Settings
 
     def kafka(self, port: int, protocol: str, **changes: Any) -> Kafka:  # noqa: ANN401 - settings
-        """How a worker reaches one of them; the settings are checked as when they are loaded."""
+        """Validated settings for one of the listeners."""
         own: dict[str, Any] = {"bootstrap_servers": f"{process.LOOPBACK}:{port}"}
         if protocol.endswith("SSL"):
             own["ssl_ca_file"] = self.authority.certificate
@@ -89,11 +89,11 @@ class Guarded:
         )
 
     def worker(self, kafka: Kafka) -> Settings:
-        """The settings of a worker that reaches Kafka so."""
+        """The settings of a worker with these Kafka settings."""
         return self.settings.model_copy(update={"kafka": kafka, "http_port": process.free_port()})
 
     async def refused(self, kafka: Kafka) -> str:
-        """What a start says, which only a person can mend."""
+        """The message of a start that only a person can fix."""
         with pytest.raises(Misconfigured) as error:
             await require_access(kafka, to_read(kafka, self.settings.topics))
         with pytest.raises(Misconfigured) as second_error:
@@ -144,7 +144,7 @@ async def guarded(
 
 @pytest.mark.parametrize("way", ["TLS", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"])
 async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str) -> None:
-    """All its clients: those that ask for rights, read, and write."""
+    """All its clients: admin, consumers, producers."""
     kafka = guarded.tls() if way == "TLS" else guarded.login(way)
     settings, stop = guarded.worker(kafka), asyncio.Event()
     settings = settings.model_copy(
@@ -168,7 +168,7 @@ async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str
 
 
 async def test_a_certificate_of_a_stranger_is_refused_by_name(guarded: Guarded) -> None:
-    """Whose authority is not the one that is set."""
+    """It is signed by another CA than the configured one."""
     sentence = await guarded.refused(guarded.tls(ssl_ca_file=guarded.stranger.certificate))
     assert sentence.endswith(
         "its certificate was issued by an authority that is not in kafka.ssl_ca_file"
@@ -184,7 +184,7 @@ async def test_a_certificate_for_another_host_is_refused_by_name(guarded: Guarde
 
 
 async def test_an_expired_certificate_is_refused_by_name(guarded: Guarded) -> None:
-    """Only Kafka's administrator can mend it."""
+    """Only Kafka's administrator can fix it."""
     sentence = await guarded.refused(guarded.kafka(guarded.ports.expired_port, "SSL"))
     assert sentence.endswith("its certificate has expired")
 
@@ -205,7 +205,7 @@ async def test_a_certificate_of_ours_that_is_not_accepted_is_named(
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_a_wrong_password_is_named(guarded: Guarded, mechanism: str) -> None:
-    """And not shown."""
+    """The message does not contain it."""
     sentence = await guarded.refused(guarded.login(mechanism, sasl_password=SecretStr("no-such")))
     assert f"does not accept the login of {USER}" in sentence
     assert "check kafka.sasl_username and kafka.sasl_password" in sentence
@@ -213,7 +213,7 @@ async def test_a_wrong_password_is_named(guarded: Guarded, mechanism: str) -> No
 
 
 async def test_a_token_that_is_not_given_or_not_accepted_is_named(guarded: Guarded) -> None:
-    """The one is the token server's refusal, the other Kafka's."""
+    """One is refused by the token server, the other by Kafka."""
     wrong = guarded.login("OAUTHBEARER", oauth_client_secret=SecretStr("no-such"))
     sentence = await guarded.refused(wrong)
     assert f"{guarded.tokens.url} issues no token to {CLIENT} (invalid_client)" in sentence
@@ -230,7 +230,7 @@ async def test_a_token_that_is_not_given_or_not_accepted_is_named(guarded: Guard
 
 
 async def test_a_wrong_protocol_is_named_with_the_right_one(guarded: Guarded) -> None:
-    """In all directions; clients only see that they are cut off, or wait in vain."""
+    """In all combinations; clients only see closed connections or time-outs."""
     plain = int(guarded.plain.rpartition(":")[2])
     login = {"sasl_mechanism": "PLAIN", "sasl_username": USER, "sasl_password": SecretStr("any")}
     ports = guarded.ports
@@ -247,7 +247,7 @@ async def test_a_wrong_protocol_is_named_with_the_right_one(guarded: Guarded) ->
 
 
 async def test_the_command_ends_with_the_sentence_and_status_2(guarded: Guarded) -> None:
-    """Whoever starts workers again and again sees that this does not help."""
+    """A supervisor can see that a restart does not help."""
     kafka = guarded.login("SCRAM-SHA-512", sasl_password=SecretStr("no-such"))
     async with command("run", settings=guarded.worker(kafka)) as child:
         output, _ = await child.communicate()
@@ -260,7 +260,7 @@ async def test_the_command_ends_with_the_sentence_and_status_2(guarded: Guarded)
 async def test_an_unknown_host_and_a_closed_port_are_named(
     guarded: Guarded,
 ) -> None:
-    """Both may pass by themselves."""
+    """Both may be temporary."""
     for servers_set, words in (
         ("no-such-host.invalid:9092", "the host name cannot be resolved"),
         (f"{process.LOOPBACK}:1", "connection refused: nothing listens on that port"),
@@ -276,7 +276,7 @@ async def test_an_unknown_host_and_a_closed_port_are_named(
 async def test_a_password_that_is_rotated_is_read_from_its_file(
     guarded: Guarded, tmp_path: Path
 ) -> None:
-    """While the file has the old one, the worker says why it waits; with the new one it goes on."""
+    """With the old one in the file, the worker reports why it waits."""
     file = tmp_path / "password"
     file.write_text(PASSWORDS["SCRAM-SHA-512"] + "\n")
     kafka = guarded.login("SCRAM-SHA-512", sasl_username=ROTATED, sasl_password=SecretFile(file))
@@ -321,7 +321,7 @@ async def test_a_certificate_that_is_renewed_is_read_from_its_file(
 async def test_connections_are_made_anew_where_a_certificate_is_renewed(
     guarded: Guarded, tmp_path: Path
 ) -> None:
-    """Once Kafka accepts the new one; until then the old connections stay, and /readyz says so."""
+    """Until Kafka accepts the new one, the old connections stay, and /readyz reports it."""
     files = {"ssl_cert_file": tmp_path / "certificate", "ssl_key_file": tmp_path / "key"}
 
     def write(issued: Certificate) -> None:
@@ -358,7 +358,7 @@ async def _rotate(guarded: Guarded, password: str) -> None:
 
 
 async def _send(guarded: Guarded, line: dict[str, Any]) -> None:
-    """Write a line of a scenario, past all logins."""
+    """Write a line of a scenario through the listener without login."""
     topic = "tls." + line["topic"]
     async with producing(guarded.settings.kafka, guarded.settings.relay) as publisher:
         message = Outgoing(topic, line["key"].encode(), json.dumps(line["value"]).encode(), ())
@@ -366,6 +366,6 @@ async def _send(guarded: Guarded, line: dict[str, Any]) -> None:
 
 
 async def _reports(settings: Settings, status: int, *words: str) -> bool:
-    """Whether that is what a worker answers on `/readyz`."""
+    """Whether a worker's `/readyz` has this status and these words."""
     answer = await asyncio.to_thread(ask, settings.http_port or 0, "/readyz")
     return answer[0] == status and all(word in answer[1] for word in words)

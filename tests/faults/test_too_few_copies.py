@@ -1,4 +1,4 @@
-"""A broker that held the second copy of a topic is gone: Kafka refuses what is written there."""
+"""The broker with the second replica of a topic is down: Kafka refuses writes to the topic."""
 
 from pathlib import Path
 
@@ -95,12 +95,12 @@ async def _is_reported(workers: WorkerCluster) -> bool:
 
 
 async def _is_promised(stage: FaultStage, topic: str) -> bool:
-    """Whether anything is promised to that topic."""
+    """Whether the outbox has messages for that topic."""
     query = "SELECT EXISTS (SELECT FROM outbox WHERE topic = $1)"
     return bool(await stage.pool.fetchval(query, topic))
 
 
 async def _waits_alone(stage: FaultStage, topic: str) -> bool:
-    """Whether what is promised to that topic waits, and nothing else does."""
+    """Whether the outbox has messages for that topic and for no other."""
     query = "SELECT array_agg(DISTINCT topic) = ARRAY[$1::text] FROM outbox"
     return bool(await stage.pool.fetchval(query, topic))

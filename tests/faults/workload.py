@@ -158,7 +158,7 @@ def _ended(name: str, agreement: str, day: float) -> Line:
 
 
 def _stays(name: str, hour: float) -> list[TimedLine]:
-    """Nothing is said of it."""
+    """The organization keeps its plan."""
     return [
         (0, linked(0.1, name, "aws", f"agmt-{name}", "payg")),
         (0, _bought(name, "agmt", 0.2)),
@@ -168,7 +168,7 @@ def _stays(name: str, hour: float) -> list[TimedLine]:
 
 
 def _goes(name: str, hour: float) -> list[TimedLine]:
-    """The customer cancels on AWS and never comes back; all is told twice."""
+    """The customer cancels on AWS and never returns; every message is sent twice."""
     ended = _ended(name, "agmt", hour)
     return [
         (0, linked(0.1, name, "aws", f"agmt-{name}", "payg")),
@@ -191,7 +191,7 @@ def _returns_by_a_link(name: str, hour: float) -> list[TimedLine]:
 
 
 def _returns_by_a_sign_in(name: str, hour: float) -> list[TimedLine]:
-    """Its billing account buys again; a sign-in tells that it is the same organization."""
+    """Its billing account buys again; a sign-in proves that it is the same organization."""
     return [
         (0, linked(0.1, name, "aws", f"agmt-{name}", "payg")),
         (0, _bought(name, "agmt", 0.2)),
@@ -202,7 +202,7 @@ def _returns_by_a_sign_in(name: str, hour: float) -> list[TimedLine]:
 
 
 def _returns_by_support(name: str, hour: float) -> list[TimedLine]:
-    """Azure suspends it and reinstates it when we have, too; Support lets it back."""
+    """Azure suspends it; Support reinstates it, and then Azure does."""
     return [
         (0, linked(0.1, name, "azure", f"sub-{name}")),
         (0, azure(0.2, "Subscribe", f"sub-{name}", snapshot={"term": {"termUnit": "P1M"}})),

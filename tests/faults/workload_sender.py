@@ -1,4 +1,4 @@
-"""Tells a workload piece by piece, so that each fault stands while there is something to do."""
+"""Sends a workload piece by piece, so that there is work during each fault."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -9,8 +9,8 @@ from faults.workload import Workload
 
 
 async def send_in_pieces(stage: FaultStage, workload: Workload, *, of: int) -> AsyncIterator[None]:
-    """Each step tells the next piece, once all before it has had its effect: up to `of` messages of
-    a wave, or a deadline's moment.  After the last one everything has been said to Kafka.
+    """Each step sends the next piece when all before it is decided and published: up to `of`
+    messages of a wave, or a deadline's moment.  After the last one everything is published.
 
     Within a wave the pieces do not wait for one another (`settled` does).
     """
@@ -29,7 +29,7 @@ async def send_in_pieces(stage: FaultStage, workload: Workload, *, of: int) -> A
 
 
 async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
-    """Let every deadline before a moment come at its own time."""
+    """Move the clock to every deadline before a moment, one after another."""
     while (due_at := await asked(stage.next_due_at)) is not None and due_at < until:
         stage.clock_file.move(max(due_at, stage.clock_file.now))
         yield
@@ -37,7 +37,7 @@ async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
 
 
 async def until_settled(stage: FaultStage) -> None:
-    """Wait until all that was told so far has been taken in, decided, and said to Kafka."""
+    """Wait until all messages sent so far are ingested, decided and published."""
     await eventually(stage.all_committed, pause_s=0.05)
     await eventually(partial(_is_decided, stage), pause_s=0.05)
 
@@ -47,7 +47,7 @@ async def _is_decided(stage: FaultStage) -> bool:
 
 
 async def advance(story: AsyncIterator[None], count: int | None = None) -> None:
-    """Tell so many pieces more, or all that are left."""
+    """Send so many more pieces, or all that are left."""
     async for _ in story:
         if count is not None:
             count -= 1

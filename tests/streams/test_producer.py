@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 
 
 async def gives_producer_ids(bootstrap: str) -> bool:
-    """Ask the broker itself."""
+    """Whether the broker supports idempotent producers, by asking it."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
@@ -36,7 +36,7 @@ async def gives_producer_ids(bootstrap: str) -> bool:
 async def test_the_producer_is_idempotent_where_the_broker_has_that(
     settings: Settings, topics: Topics
 ) -> None:
-    """Chosen by the broker's answer, and logged."""
+    """The broker's answer decides, and is logged."""
     with capture_logs() as logs:
         async with producing(settings.kafka, settings.relay) as publisher:
             assert await publisher.publish([Outgoing(topics.lifecycle, b"k", b"v")]) == [None]
@@ -48,7 +48,7 @@ async def test_the_producer_is_idempotent_where_the_broker_has_that(
 async def test_a_broker_that_does_not_answer_is_not_mistaken_for_one_without_idempotence(
     settings: Settings,
 ) -> None:
-    """One that accepts connections and says nothing, and one that is not there."""
+    """A broker that accepts connections without answering, and one that is down."""
 
     async def answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # until the other side gives up

@@ -45,7 +45,7 @@ def batch(values: list[bytes], codec: int, *, first: int = 0) -> bytes:
 
 
 def fetched(raw: bytes, from_offset: int = 0) -> Any:  # noqa: ANN401 - aiokafka has no types
-    """What a broker sent of a partition."""
+    """A broker's response for one partition."""
     return fetcher.PartitionRecords(
         PARTITION, fetcher.MemoryRecords(raw), None, from_offset, None, None, True,
         fetcher.READ_COMMITTED,
@@ -53,13 +53,13 @@ def fetched(raw: bytes, from_offset: int = 0) -> Any:  # noqa: ANN401 - aiokafka
 
 
 def read(*batches: bytes, from_offset: int = 0) -> list[ConsumerRecord]:
-    """Its records."""
+    """The records of a response."""
     return list(fetched(b"".join(batches), from_offset))
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
 def test_a_batch_up_to_the_bound_is_read_whole(codec: int) -> None:
-    """Whatever it is compressed by."""
+    """With every codec."""
     values = [b"x" * MIB] * 3 + [b"y" * (MIB - 1_000)]
     assert [each.value for each in read(batch(values, codec))] == values
 
@@ -82,7 +82,7 @@ def test_of_a_batch_that_is_too_large_the_beginning_is_read(codec: int) -> None:
 
 
 def test_a_record_that_is_alone_too_large_has_its_key() -> None:
-    """The key tells which organization's use it may have been."""
+    """The key names the organization whose activity it may be."""
     (alone,) = read(batch([b"x" * 8 * MIB], ZSTD))
     record = to_record(alone)
     assert (record.key, record.value, record.left_out_bytes) == (b"key 0", None, 8 * MIB)
@@ -108,7 +108,7 @@ def test_a_batch_that_was_read_in_part_is_read_on() -> None:
 
 
 def test_an_old_message_set_that_is_too_large_is_left_out_whole() -> None:
-    """As producers before Kafka 0.11 wrote them."""
+    """Producers before Kafka 0.11 wrote message sets."""
     builder = legacy_records.LegacyRecordBatchBuilder(1, GZIP, 1 << 30)
     for offset in range(2):
         builder.append(offset, timestamp=1, key=b"k", value=b"x" * 8 * MIB)

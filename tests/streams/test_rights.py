@@ -1,4 +1,4 @@
-"""A missing right is a sentence with what to type; the broker's side is in tests/acceptance."""
+"""The message for a missing right contains the command that grants it."""
 
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -29,7 +29,7 @@ RIGHTS = (*to_read(KAFKA, TOPICS), *to_write(TOPICS))
 
 
 def test_a_missing_right_is_reported_with_the_command_that_grants_it() -> None:
-    """One command for all of an operation, so that a start need not be tried again for each."""
+    """One command for all resources of an operation, so that one attempt shows all."""
     sentence = not_allowed(KAFKA, [RIGHTS[-1], *RIGHTS[:2], RIGHTS[8]])
     begins = "kafka-acls.sh --bootstrap-server kafka-1:9092 --add --allow-principal User:worker"
     assert sentence.startswith("Kafka does not allow User:worker Read on group")
@@ -41,18 +41,18 @@ def test_a_missing_right_is_reported_with_the_command_that_grants_it() -> None:
 
 
 def test_names_are_quoted_for_the_shell() -> None:
-    """A group's prefix may be anything."""
+    """A group's prefix may contain any character."""
     kafka = KAFKA.model_copy(update={"group_prefix": "a group"})
     assert "--group 'a group.facts'" in not_allowed(kafka, to_read(kafka, TOPICS))
 
 
 def test_without_a_login_of_ours_the_name_is_left_to_the_operator() -> None:
-    """A client certificate has one, but which, the broker's rules decide."""
+    """The broker's rules derive it from the client certificate."""
     assert "--allow-principal User:NAME " in not_allowed(PLAINTEXT, RIGHTS)
 
 
 def test_a_refusal_of_kafka_is_explained_and_any_other_error_named() -> None:
-    """Of a topic and of a group, by what was tried."""
+    """For topics and groups, by the attempted operation."""
     topic = explained(KAFKA, TopicAuthorizationFailedError("t"), Operation.WRITE)
     assert "--operation Write --topic t`" in topic
     group = explained(KAFKA, GroupAuthorizationFailedError("g"), Operation.READ)

@@ -1,4 +1,4 @@
-"""Whom a connection trusts, who we are, and how we log in: each setting has its effect.
+"""Each setting of TLS and logins has its effect on connections.
 
 The handshakes happen in memory, with the contexts that connections are made with.
 """
@@ -19,12 +19,12 @@ BROKERS = "kafka-1:9092,kafka-2:9093"
 
 
 def kafka(**settings: Any) -> Kafka:  # noqa: ANN401 - of any setting's type
-    """Settings of a cluster that wants these."""
+    """Settings with these changes."""
     return Kafka(bootstrap_servers=BROKERS, **settings)
 
 
 def logging_in(mechanism: str, **settings: Any) -> Kafka:  # noqa: ANN401 - likewise
-    """Settings of a cluster with names and passwords."""
+    """Settings of a cluster with a password login."""
     return kafka(
         sasl_mechanism=mechanism,
         sasl_username="worker",
@@ -41,7 +41,7 @@ def logging_in(mechanism: str, **settings: Any) -> Kafka:  # noqa: ANN401 - like
 def test_all_clients_log_in_by_the_mechanism_and_with_the_name_that_are_set(
     mechanism: str, protocol: str
 ) -> None:
-    """Those of aiokafka, and those that FastStream makes."""
+    """The clients of aiokafka and those of FastStream."""
     settings = logging_in(mechanism, security_protocol=protocol)
     direct = client_arguments(settings)
     theirs = parse_security(broker_arguments(settings)["security"])
@@ -55,7 +55,7 @@ def test_all_clients_log_in_by_the_mechanism_and_with_the_name_that_are_set(
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
 def test_without_a_mechanism_nobody_logs_in(protocol: str) -> None:
-    """And connections are encrypted only where that is set."""
+    """Connections are encrypted only if that is set."""
     settings = kafka(security_protocol=protocol)
     direct = client_arguments(settings)
     theirs = parse_security(broker_arguments(settings)["security"])
@@ -69,8 +69,8 @@ def test_without_a_mechanism_nobody_logs_in(protocol: str) -> None:
 
 
 def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> str | None:
-    """Connect to a server by a host's name: why the client refused it, or the name in the
-    certificate that the client showed (None: it showed none).
+    """Connect to a server by a host name; returns why the client refused it, or the name in the
+    client's certificate (None: it sent none).
     """
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = client.wrap_bio(to_client, to_server, server_hostname=host)
@@ -93,13 +93,13 @@ def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> str 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """Who signs for the brokers."""
+    """The CA of the brokers."""
     return Authority(tmp_path / "ours")
 
 
 @pytest.fixture
 def server(authority: Authority) -> ssl.SSLContext:
-    """A broker's, which asks for a certificate and knows its own authority's clients."""
+    """A broker's context, which requests a client certificate of its own CA."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
     broker = authority.issue("kafka-1", "kafka-1")
     context.load_cert_chain(broker.certificate, broker.key)
@@ -108,7 +108,7 @@ def server(authority: Authority) -> ssl.SSLContext:
 
 
 def contexts(settings: Kafka) -> list[ssl.SSLContext]:
-    """With what aiokafka's clients connect, and FastStream's."""
+    """The TLS contexts of aiokafka's clients and of FastStream's."""
     arguments = (client_arguments(settings), parse_security(broker_arguments(settings)["security"]))
     return [each["ssl_context"]() for each in arguments]
 
@@ -117,7 +117,7 @@ def contexts(settings: Kafka) -> list[ssl.SSLContext]:
 def test_a_broker_is_trusted_by_the_authorities_file_alone(
     authority: Authority, server: ssl.SSLContext, tmp_path: Path, protocol: str
 ) -> None:
-    """Not by another's, and not by the system's where a file is set."""
+    """Neither another CA nor, if a file is set, the system's CAs are trusted."""
     stranger = Authority(tmp_path / "strangers")
     login = {} if protocol == "SSL" else {"sasl_mechanism": "PLAIN", "sasl_username": "worker"}
     more = login | ({"sasl_password": SecretStr("x")} if login else {})
@@ -133,7 +133,7 @@ def test_a_broker_is_trusted_by_the_authorities_file_alone(
 def test_a_broker_must_have_the_name_by_which_it_is_asked(
     authority: Authority, server: ssl.SSLContext
 ) -> None:
-    """Else whoever has any certificate of the authority could stand in for it."""
+    """Otherwise any certificate of the CA would be accepted for any broker."""
     settings = kafka(security_protocol="SSL", ssl_ca_file=authority.certificate)
     for context in contexts(settings):
         assert "Hostname mismatch" in str(handshake(context, server, "kafka-2"))
@@ -142,7 +142,7 @@ def test_a_broker_must_have_the_name_by_which_it_is_asked(
 def test_our_certificate_is_shown_where_one_is_set(
     authority: Authority, server: ssl.SSLContext
 ) -> None:
-    """The broker learns by it who we are."""
+    """The broker identifies the worker by it."""
     worker = authority.issue("worker")
     settings = kafka(
         security_protocol="SSL",

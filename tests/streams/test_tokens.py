@@ -22,13 +22,13 @@ KAFKA = Kafka(
 
 @pytest.fixture
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of this process's environment, as every AWS client finds them."""
+    """AWS credentials in the environment, where every AWS client finds them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
 
 async def token() -> str:
-    """What a connection would log in with."""
+    """The token of a new connection."""
     provider = token_provider(KAFKA)
     assert provider is not None
     return str(await provider.token())
@@ -47,7 +47,7 @@ async def test_a_token_is_a_signed_request_to_connect() -> None:
 
 
 def test_to_kafka_it_is_oauthbearer() -> None:
-    """For all clients."""
+    """All clients use mechanism OAUTHBEARER."""
     for arguments in (client_arguments(KAFKA), broker_arguments(KAFKA)):
         assert arguments["sasl_oauth_token_provider"] is not None
     assert client_arguments(KAFKA)["sasl_mechanism"] == "OAUTHBEARER"
@@ -56,7 +56,7 @@ def test_to_kafka_it_is_oauthbearer() -> None:
 async def test_missing_aws_credentials_are_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They may come: a machine's role is attached late."""
+    """The error is temporary: a machine's role may be attached later."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -70,7 +70,7 @@ async def test_missing_aws_credentials_are_reported(
 async def test_without_amazons_library_the_package_to_install_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is an extra."""
+    """The library is an optional dependency."""
     monkeypatch.setitem(sys.modules, "aws_msk_iam_sasl_signer", None)
     with pytest.raises(KafkaConnectionError, match=r"marketplace-worker\[aws-msk-iam\]") as refused:
         await token()

@@ -1,4 +1,4 @@
-"""The topics are created once, and a start without them is refused with a sentence."""
+"""The topics are created once, and a start without them is refused with a message."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,18 +27,18 @@ pytestmark = pytest.mark.broker
 
 
 def every(topics: Topics) -> set[str]:
-    """The names of all ten."""
+    """The names of all ten topics."""
     return {*topics.facts, *topics.activity, *topics.outbound}
 
 
 def rights(settings: Settings) -> list[Right]:
-    """What a worker with all loops needs."""
+    """The rights that a worker with all loops needs."""
     return [*to_read(settings.kafka, settings.topics), *to_write(settings.topics)]
 
 
 @asynccontextmanager
 async def administrator(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Who makes topics in another way than we do."""
+    """An admin client that creates topics with other settings than ours."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
@@ -73,8 +73,8 @@ async def test_creating_the_topics_twice_is_harmless(settings: Settings) -> None
 
 
 async def test_topics_that_may_lose_something_are_named(settings: Settings) -> None:
-    """Inbound ones that are compacted or kept for hours; snapshots that are not compacted.  Others
-    than ours may have made them.
+    """Inbound topics that are compacted or keep records for hours; a snapshot topic that is not
+    compacted.  Another program may have created them.
     """
     kafka, topics = settings.kafka, settings.topics
     odd = {
@@ -98,7 +98,7 @@ async def test_topics_that_may_lose_something_are_named(settings: Settings) -> N
 
 
 async def test_topics_as_we_make_them_leave_no_doubt(settings: Settings) -> None:
-    """Nobody is warned of what `topics create` made; a Kafka that is away is no reason either."""
+    """No warning for topics of `topics create`, nor for an unreachable Kafka."""
     kafka, topics = settings.kafka, settings.topics
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
 
@@ -124,7 +124,7 @@ async def test_only_the_snapshots_are_compacted(settings: Settings, topics: Topi
 
 
 async def test_no_broker_is_unavailable(settings: Settings) -> None:
-    """Missing topics and a missing broker are different sentences."""
+    """A missing topic and a missing broker have different messages."""
     nowhere = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     with pytest.raises(Unavailable):
         await require_access(nowhere, rights(settings))
