@@ -65,6 +65,7 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
         worker.send_signal(signal.SIGCONT)
         (at_once,) = await _reported(workers)  # of what was fetched ahead some was still taken
         assert at_once == (partition, await _journalled(stage), 5 + UNREAD, "deleted")
+        await eventually(lambda: _is_stored(stage, partition, 5 + UNREAD))
         port = stage.settings.http_port or 0
         assert await asyncio.to_thread(ask, port, "/readyz") == (200, "ready\n")
         _, figures = await asyncio.to_thread(ask, port, "/metrics")
@@ -195,6 +196,12 @@ async def _stopped(workers: WorkerCluster) -> None:
 
 async def _journalled(stage: FaultStage) -> int:
     return int(await stage.pool.fetchval("SELECT count(*) FROM journal"))
+
+
+async def _is_stored(stage: FaultStage, partition: int, offset: int) -> bool:
+    """Whether a start of another worker compares with this offset."""
+    query = "SELECT next_offset FROM activity_offsets WHERE topic = $1 AND partition = $2"
+    return bool(await stage.pool.fetchval(query, _topic(stage), partition) == offset)
 
 
 async def _delete_all(broker: KafkaServer, stage: FaultStage, partition: int) -> None:

@@ -37,7 +37,9 @@ class JumpCause(StrEnum):
 async def report_jumps(
     begun: Sequence[StartOffset], worker: Worker, holds_record: HoldsRecord
 ) -> None:
-    """Report each jump once, and store from where on its partition is read.
+    """Report each jump, then store from where on its partition is read.
+
+    A worker that ends in between reports it again at its next start, from the offset stored before.
 
     Raises:
         Unavailable: Postgres or Kafka does not answer; to be asked again with the same.
