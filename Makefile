@@ -7,6 +7,8 @@ UV := $(VENV)/python .ci/uv.py
 READY := .venv/.ready
 KAFKA_JARS := .cache/kafka/.fetched
 FUZZER := .venv/.fuzzer
+PEER_NAMES := bytewax quixstreams arroyo
+PEERS := $(PEER_NAMES:%=.cache/peers/%/.ready)
 FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
 CORE_TESTS = $(wildcard $(addprefix tests/unit/test_,stories_*.py laws_*.py plans_*.py cases.py \
@@ -22,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-large test test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-against bench-peers bench-large test test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -34,6 +36,14 @@ demo: $(READY) ## Run the main job on servers of its own and show what happens (
 bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (10 min); ARGS="usage" for one row
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks $(ARGS)
+
+bench-against: $(READY) ## Compare the processor time with REF=commit, or the last release (6 min); fails where it is 1.3 times
+	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
+	@$(VENV)/python -m benchmarks.against $(REF) $(ARGS)
+
+bench-peers: $(READY) $(PEERS) ## Compare with bytewax, quixstreams, arroyo and FastStream, also after a kill (10 min)
+	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
+	@$(VENV)/python -m benchmarks.peers $(ARGS)
 
 bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and several workers (long)
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
@@ -128,6 +138,8 @@ lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what st
 		-o requirements.lock $(ARGS)
 	@$(UV) pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
 	@$(UV) pip compile --group fuzz $(LOCKED) -c requirements.lock -o tests/fuzz/requirements.lock
+	@for peer in $(PEER_NAMES); do $(UV) pip compile benchmarks/peers/$$peer.in $(LOCKED) \
+		-o benchmarks/peers/$$peer.lock || exit 1; done
 	@echo hatchling | $(UV) pip compile - $(LOCKED) -c requirements.lock -o deploy/build.lock
 
 clean: ## Remove all that was made
@@ -163,6 +175,11 @@ $(READY): requirements.lock pyproject.toml
 $(FUZZER): $(READY) tests/fuzz/requirements.lock
 	@$(UV) pip install --quiet --python $(VENV)/python --require-hashes \
 		-r tests/fuzz/requirements.lock
+	@touch $@
+
+.cache/peers/%/.ready: benchmarks/peers/%.lock $(READY)
+	@rm -rf $(@D) && $(VENV)/python -m venv --without-pip $(@D)
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
 	@touch $@
 
 $(KAFKA_JARS): tests/kafka/pom.xml

@@ -173,7 +173,7 @@ async def _until(crew: Sequence[Worker], event: str, counted: str, count: int) -
 async def _wait(done: Callable[[], bool]) -> None:
     """Poll until `done` returns true.  Raises `TimeoutError` after `PATIENCE_S`."""
     async with asyncio.timeout(PATIENCE_S):
-        while not done():  # noqa: ASYNC110 - it polls a file
+        while not done():
             await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -46,7 +46,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         what: _Process(what, organizations, options.run_s(RUN_S_AIM)) for what in ("ours", "floor")
     }
     runs = await take_turns(contenders, options)
-    details = {"organizations": organizations, "messages": len(_lines(organizations))}
+    details = {"organizations": organizations, "messages": len(scenario(organizations))}
     return [
         row(
             "simulate",
@@ -84,8 +84,8 @@ class _Process:
         return Run(measured["rate"], measured["seconds"])
 
 
-def _lines(organizations: int) -> list[bytes]:
-    """A scenario: all messages of the fleet of `notifications`."""
+def scenario(organizations: int) -> list[bytes]:
+    """The lines of a scenario: all messages of the fleet of `notifications`."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
     messages = []
     for number in range(organizations):
@@ -125,8 +125,8 @@ CONTENDERS: Mapping[str, Callable[[list[bytes]], int]] = {"ours": _ours, "floor"
 
 
 def _contend(what: str, organizations: int, seconds: float) -> dict[str, float]:
-    lines, do = _lines(organizations), CONTENDERS[what]
-    do(_lines(WARM_UP))
+    lines, do = scenario(organizations), CONTENDERS[what]
+    do(scenario(WARM_UP))
     began, done, took = perf_counter(), 0, 0.0
     while took < seconds:
         assert do(lines)

@@ -26,7 +26,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     """Measure all contenders; returns one row."""
     organizations = options.size(ORGANIZATIONS, least=100)
     count = options.size(EVENTS, least=2_000)
-    await stage.template("usage", partial(_build, organizations=organizations))
+    await stage.template("usage", partial(build, organizations=organizations))
     await stage.template("usage_naive", partial(naive.fill, organizations=organizations))
     await stage.topics(PREFIX)
     now = datetime.now(UTC)
@@ -57,7 +57,8 @@ def _topics(topics: Topics) -> Sequence[str]:
     return [topics.api_requests]
 
 
-async def _build(connection: Connection, settings: Settings, *, organizations: int) -> None:
+async def build(connection: Connection, settings: Settings, *, organizations: int) -> None:
+    """Fill a database with active organizations."""
     now = datetime.now(UTC)
     (number,) = await cloning.seed(settings, [workloads.ACTIVE], now)
     tables = ("organizations", "activity")

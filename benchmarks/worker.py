@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from benchmarks.stage import PREFIX, Place
 
 LOOK_EVERY_S = 0.05
@@ -131,6 +133,19 @@ async def working(
             process.kill()
         await process.wait()
         log.unlink(missing_ok=True)
+
+
+async def until_none_due(place: Place) -> None:
+    """Wait until no organization is due."""
+    connection = await asyncpg.connect(place.dsn)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM organizations WHERE next_due_at <= now())"
+            ):
+                await asyncio.sleep(LOOK_EVERY_S)
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True, slots=True)
