@@ -23,6 +23,7 @@ EVERYDAY = (
     "simulate",
     "parts",
     "neighbourhoods",
+    "cost",
     "latency",
     "footprint",
 )

@@ -64,9 +64,9 @@ def _cloudevent(
     ).encode()
 
 
-def created(number: str, at: datetime) -> Message:
-    """A paying organization is created."""
-    id_, data = organization(number), {"tier": "plus", "owner_email": owner(number)}
+def created(number: str, at: datetime, *, tier: str = "plus") -> Message:
+    """An organization is created, a paying one if nothing else is said."""
+    id_, data = organization(number), {"tier": tier, "owner_email": owner(number)}
     value = _cloudevent("organization.created", _id(1, number), id_, at, data)
     return TOPICS.organization_changes, id_.encode(), value
 
