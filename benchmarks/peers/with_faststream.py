@@ -1,0 +1,71 @@
+"""FastStream: a subscriber of batches, which are acknowledged after the transaction."""
+
+import asyncio
+import logging
+from datetime import datetime
+
+import asyncpg
+import uvloop
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from pydantic import BaseModel
+
+from benchmarks.peers.counting import ADD, Job, main
+
+BATCH_MAX = 1_000
+
+
+class Data(BaseModel):
+    """The data of a usage event."""
+
+    requests: int = 1
+
+
+class UsageEvent(BaseModel):
+    """A usage event, as a CloudEvent."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: Data
+
+
+def count(job: Job) -> None:
+    """Run the subscriber."""
+    uvloop.run(_count(job))
+
+
+async def _count(job: Job) -> None:
+    broker = KafkaBroker(job.kafka, logger=logging.getLogger("faststream"), log_level=logging.DEBUG)
+    pool = await asyncpg.create_pool(job.dsn, min_size=1, max_size=4)
+    add = ADD.replace("%s", "${}").format(1, 2, 3)
+
+    @broker.subscriber(
+        job.topic,
+        group_id=job.group,
+        auto_offset_reset="earliest",
+        batch=True,
+        max_records=BATCH_MAX,
+        session_timeout_ms=job.session_timeout_ms,
+        ack_policy=AckPolicy.MANUAL,
+    )
+    async def used(events: list[UsageEvent], message: KafkaMessage) -> None:
+        totals: dict[str, tuple[datetime, int]] = {}
+        for event in events:
+            newest, requests = totals.get(event.subject, (event.time, 0))
+            totals[event.subject] = (max(newest, event.time), requests + event.data.requests)
+        ids = sorted(totals)
+        await pool.execute(
+            add, ids, [totals[each][0] for each in ids], [totals[each][1] for each in ids]
+        )
+        await message.ack()
+
+    async with broker:
+        await broker.start()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    main(count)
