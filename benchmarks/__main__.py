@@ -23,11 +23,10 @@ EVERYDAY = (
     "simulate",
     "parts",
     "neighbourhoods",
-    "cost",
     "latency",
     "footprint",
 )
-LARGE = ("growth", "scale_out")
+LARGE = ("growth", "scale_out", "cost")
 
 
 def main() -> None:
