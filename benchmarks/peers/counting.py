@@ -23,6 +23,10 @@ SET last_request_at = greatest(known.last_request_at, excluded.last_request_at),
 """
 
 
+SESSION_TIMEOUT_MS = 10_000
+"""As the worker's.  After so long, a group that was killed is taken over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a peer has to do: count the events of `topic` until it is killed.
@@ -35,15 +39,6 @@ class Job:
     group: str
     dsn: str
     folder: str
-    session_timeout_ms: int
-
-    @property
-    def session(self) -> dict[str, int]:
-        """The settings of librdkafka for the group's session."""
-        return {
-            "session.timeout.ms": self.session_timeout_ms,
-            "heartbeat.interval.ms": self.session_timeout_ms // 4,
-        }
 
 
 def main(work: Callable[[Job], None]) -> None:

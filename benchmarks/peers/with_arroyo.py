@@ -19,7 +19,7 @@ from arroyo.processing.strategies import (
 )
 from arroyo.types import BaseValue, Commit, Message, Partition, Topic
 
-from benchmarks.peers.counting import ADD, Job, Totals, add_event, arrays, main
+from benchmarks.peers.counting import ADD, SESSION_TIMEOUT_MS, Job, Totals, add_event, arrays, main
 
 BATCH_MAX = 10_000
 BATCH_S_MAX = 1.0
@@ -60,7 +60,7 @@ def count(job: Job) -> None:
             bootstrap_servers=[job.kafka],
             auto_offset_reset="earliest",
             group_id=job.group,
-            override_params=job.session,
+            override_params={"session.timeout.ms": SESSION_TIMEOUT_MS},
         )
     )
     StreamProcessor(consumer, Topic(job.topic), Counting(job.dsn), ONCE_PER_SECOND).run()

@@ -10,7 +10,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel
 
-from benchmarks.peers.counting import ADD, Job, main
+from benchmarks.peers.counting import ADD, SESSION_TIMEOUT_MS, Job, main
 
 BATCH_MAX = 1_000
 
@@ -48,7 +48,7 @@ async def _count(job: Job) -> None:
         auto_offset_reset="earliest",
         batch=True,
         max_records=BATCH_MAX,
-        session_timeout_ms=job.session_timeout_ms,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
         ack_policy=AckPolicy.MANUAL,
     )
     async def used(events: list[UsageEvent], message: KafkaMessage) -> None:

@@ -10,7 +10,7 @@ import psycopg
 from quixstreams import Application
 from quixstreams.sinks import BatchingSink, SinkBatch
 
-from benchmarks.peers.counting import ADD, Job, Totals, add_parsed, arrays, main
+from benchmarks.peers.counting import ADD, SESSION_TIMEOUT_MS, Job, Totals, add_parsed, arrays, main
 
 
 class ActivitySink(BatchingSink):
@@ -40,7 +40,7 @@ def count(job: Job) -> None:
         consumer_group=job.group,
         auto_offset_reset="earliest",
         commit_interval=1.0,
-        consumer_extra_config=job.session,
+        consumer_extra_config={"session.timeout.ms": SESSION_TIMEOUT_MS},
         state_dir=job.folder,
         loglevel="ERROR",
     )
