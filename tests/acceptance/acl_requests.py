@@ -1,4 +1,4 @@
-"""Reads, adds and takes away Kafka's ACLs, in the wire format (DescribeAcls, CreateAcls, DeleteAcls
+"""Reads, adds and removes Kafka's ACLs, in the wire format (DescribeAcls, CreateAcls, DeleteAcls
 1), which aiokafka does not have.
 """
 
@@ -98,7 +98,7 @@ class Acls:
         self._admin = admin
 
     async def all(self) -> set[Acl]:
-        """All of them: those that the broker goes by."""
+        """All ACLs that are in force."""
         answer = await self._ask(_DescribeRequest())
         assert answer["error_code"] == 0, answer
         kinds = {number: name for name, number in RESOURCES.items()}
@@ -116,12 +116,12 @@ class Acls:
         }
 
     async def add(self, *acls: Acl) -> None:
-        """Grant; the broker goes by it a moment later."""
+        """Add ACLs; they take effect a moment later."""
         answer = await self._ask(_CreateRequest(acls))
         assert {result["error_code"] for result in answer["results"]} == {0}, answer
 
     async def revoke(self, *acls: Acl) -> None:
-        """The opposite."""
+        """Remove ACLs; this takes effect a moment later."""
         answer = await self._ask(_DeleteRequest(acls))
         assert all(len(result["matching"]) == 1 for result in answer["results"]), answer
 
@@ -134,7 +134,7 @@ class Acls:
 
 @asynccontextmanager
 async def acls_of_broker(bootstrap: str) -> AsyncIterator[Acls]:
-    """The ACLs of a broker on which this client may do everything."""
+    """The ACLs of a broker, through a client with all rights."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

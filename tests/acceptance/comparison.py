@@ -1,4 +1,4 @@
-"""Compares what two ways of telling a story came to, and shows a person where they differ."""
+"""Compares the results of two runs of a story, and shows the differences."""
 
 import json
 from collections import defaultdict
@@ -28,9 +28,9 @@ def by_subject(events: Iterable[bytes]) -> dict[str, list[Json]]:
 def differing_events(
     want: Mapping[str, Sequence[Json]], got: Mapping[str, Sequence[Json]]
 ) -> list[str]:
-    """Per subject whose events are not the same: all of them by name, and the fields that differ.
+    """For each subject whose events differ: the names of all its events, and the differing fields.
 
-    - was wanted, + came; empty where everything is the same.
+    `-` expected, `+` actual; empty without differences.
     """
     lines: list[str] = []
     for subject in sorted(want.keys() | got.keys()):
@@ -41,7 +41,7 @@ def differing_events(
 
 
 def differing_states(want: Mapping[str, object], got: Mapping[str, object]) -> list[str]:
-    """The same of how everything stands (`standing`)."""
+    """The differing values of two results of `standing`."""
     lines: list[str] = []
     for name in sorted(want.keys() | got.keys()):
         if want.get(name) != got.get(name):
@@ -50,7 +50,7 @@ def differing_states(want: Mapping[str, object], got: Mapping[str, object]) -> l
 
 
 def standing(fleet: Fleet, due_at: Mapping[OrganizationId, datetime | None]) -> dict[str, object]:
-    """All that is known in the end, by name.
+    """The final state, by name.
 
     Left out is what was only locked or looked up, and the number of an organization's snapshots,
     which `simulate` does not take.
@@ -68,7 +68,7 @@ def standing(fleet: Fleet, due_at: Mapping[OrganizationId, datetime | None]) -> 
 
 
 def _fields(what: Organization | Subscription, blank: Organization | Subscription) -> Json:
-    """What is not as it was in the beginning."""
+    """The fields that differ from the initial state."""
     name = what.id if isinstance(what, Organization) else what.key
     values = {each.name: getattr(what, each.name) for each in fields(what)}
     values.pop("revision", None)
@@ -80,14 +80,14 @@ def _fields(what: Organization | Subscription, blank: Organization | Subscriptio
 
 
 def _diff(want: Iterable[str], got: Iterable[str]) -> Iterator[str]:
-    """The lines of the events' names, and of what differs."""
+    """The lines with the events' names, and those that differ."""
     wanted, came = list(want), list(got)
     _, _, _, *diff = unified_diff(wanted, came, lineterm="", n=len(wanted) + len(came))
     return (line for line in diff if line[0] != " " or ": " not in line)
 
 
 def _lines(events: Iterable[Json]) -> Iterator[str]:
-    """Each event by its name, then by every field; a line tells of which event it is."""
+    """The name of each event, then its fields; each line names its event."""
     for event in events:
         number = event["sequence"].lstrip("0")
         yield f"{number} {event['type']} at {event['time']}"

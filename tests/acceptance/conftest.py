@@ -1,4 +1,4 @@
-"""The whole worker, on topics and a database of a test's own."""
+"""Fixtures for the whole worker, with topics and a database for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -29,7 +29,7 @@ def settings(
 
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[Stage]:
-    """Topics of one partition, and what a test does with them."""
+    """Topics of one partition, and the helpers of a test."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     async with connecting(settings.postgres) as pool, Stage.of(settings, pool) as stage:
         yield stage

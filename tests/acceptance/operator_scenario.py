@@ -1,4 +1,4 @@
-"""A fleet with something to see for an operator, and the page that shows it."""
+"""A fleet for the operator's commands, and the examples in docs/operating.md."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ELIDED = "…"
 
 
 def _left(organization: str, agreement: str, account: str, day: float) -> list[Line]:
-    """Bought at AWS, and canceled on that day."""
+    """An organization with an AWS plan, canceled on that day."""
     return [
         created(0, organization),
         linked(0.5, organization, agreement, account),
@@ -31,7 +31,7 @@ def _left(organization: str, agreement: str, account: str, day: float) -> list[L
 
 
 def _from_the_sign_up(line: Line) -> Line:
-    """The services of the product have names."""
+    """The same line with the source of the product's sign-up service."""
     changed = deepcopy(line)
     if changed["topic"] == "organizations.changes":
         changed["value"]["source"] = "/signup"
@@ -67,7 +67,7 @@ _ENDED = eventbridge(TODAY, "Purchase Agreement Ended", {"id": "agmt-9d4", "stat
 
 
 def _without(line: Line, *path: str) -> Line:
-    """As a sender that forgot a field."""
+    """The same line without a field."""
     changed = deepcopy(line)
     within = changed["value"]
     for name in path[:-1]:
@@ -100,13 +100,13 @@ no_login_for = "P40D"
 
 
 def shown_on_the_page() -> Iterator[tuple[str, list[str]]]:
-    """The commands of the page and what they print, line by line, in its order."""
+    """The commands of the page with their output lines, in its order."""
     for found in _SHOWN.finditer(PAGE.read_text(encoding="utf-8")):
         yield found[1], found[2].splitlines()
 
 
 def same(shown: list[str], printed: list[str]) -> bool:
-    """Whether a page shows what is printed; where it says so, it leaves out lines."""
+    """Whether a page shows the printed lines; at an ellipsis it may omit some."""
     if ELIDED not in shown:
         return shown == printed
     cut = shown.index(ELIDED)

@@ -1,4 +1,4 @@
-"""A worker that is watched by its port, on servers that a test can make silent."""
+"""A worker whose probes a test reads, on servers that the test can stall."""
 
 import asyncio
 import os
@@ -38,12 +38,12 @@ class ProbedStage:
 
     @property
     def settings(self) -> Settings:
-        """The worker's; the test's own connections go to the servers straight."""
+        """The worker's settings; the test itself connects to the servers directly."""
         return self.stage.settings
 
     @contextmanager
     def silent_broker(self) -> Iterator[None]:
-        """While inside, the broker answers nobody; connections stay open."""
+        """While inside, the broker does not answer; connections stay open."""
         os.kill(self.broker_pid, signal.SIGSTOP)
         try:
             yield
@@ -52,7 +52,7 @@ class ProbedStage:
 
     @contextmanager
     def silent_postgres(self) -> Iterator[None]:
-        """While inside, Postgres answers the worker nothing; connections stay open."""
+        """While inside, Postgres does not answer the worker; connections stay open."""
         self.postgres.stall()
         try:
             yield
@@ -60,15 +60,15 @@ class ProbedStage:
             self.postgres.flow()
 
     async def status(self, path: str) -> int:
-        """Of an answer of the worker; 0 while nobody answers."""
+        """The status of the worker's answer; 0 without an answer."""
         return (await self.asked(path))[0]
 
     async def asked(self, path: str) -> tuple[int, str]:
-        """An answer of the worker: its status and its text; 0 while nobody answers."""
+        """The status and text of the worker's answer; status 0 without an answer."""
         return await asyncio.to_thread(ask, self.settings.http_port or 0, path)
 
     async def answered(self, path: str) -> int:
-        """The status of the first answer of the worker, however busy the machine is."""
+        """The status of the worker's first answer, without a time limit."""
         status = 0
 
         async def answers() -> bool:
@@ -80,7 +80,7 @@ class ProbedStage:
         return status
 
     async def ready(self) -> bool:
-        """Whether the worker says that it is."""
+        """Whether the worker reports that it is ready."""
         return await self.status("/readyz") == 200
 
     async def replies(self, path: str, *words: str) -> bool:
@@ -90,7 +90,7 @@ class ProbedStage:
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
-    """GET; status and text, or (0, ...) where nobody answers, or ends amid its answer."""
+    """GET; status and text, or (0, ...) without a complete answer."""
     try:
         try:
             answer = urlopen(f"http://127.0.0.1:{port}{path}", timeout=5)
@@ -104,7 +104,7 @@ def ask(port: int, path: str) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class OwnBroker:
-    """A broker that a module's tests have for themselves."""
+    """A broker for the tests of one module."""
 
     bootstrap: str
     pid: int
@@ -114,7 +114,7 @@ class OwnBroker:
 async def own_broker(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[OwnBroker]:
-    """The kind of broker that the run has, where that is a process of ours; else Tansu."""
+    """A broker of the run's kind if that is a child process, else Tansu."""
     choice = pytestconfig.stash[servers.CHOICE]
     async with servers.own_folder(tmp_path_factory.mktemp("own-broker")) as folder:
         apache = choice.broker is servers.Broker.APACHE
@@ -152,7 +152,7 @@ async def probed(
 
 
 async def stopped(worker: asyncio.subprocess.Process) -> int:
-    """The exit status of a worker that gets SIGTERM now; fails where it takes ten seconds."""
+    """Send SIGTERM; returns the exit status, and fails after ten seconds."""
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     status = await asyncio.wait_for(worker.wait(), timeout=STOP_S_MAX)

@@ -63,7 +63,7 @@ def created(
 
 
 def leaves_the_free_tier(day: float, organization: str) -> dict[str, Any]:
-    """So that its silence is of no consequence."""
+    """It changes to Plus, so that inactivity does not matter."""
     return event(day, "organization.tier_changed", organization, {"tier": "plus"})
 
 

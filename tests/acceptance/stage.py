@@ -1,4 +1,4 @@
-"""What the acceptance tests do with a worker: send, wait, move the clock, read what it said."""
+"""Helpers of the acceptance tests: send, wait, move the clock, read published messages."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 
 @dataclass
 class MovableClock:
-    """Stands still until a test moves it."""
+    """A clock that stands still until a test moves it."""
 
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ async def until(happened: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def forget_everything(pool: Pool) -> None:
-    """Leave a database as it was when the schema was made."""
+    """Restore the database's state after the migration."""
     rows = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     one_row_each = {"schema_migrations", "safeguards", "comparison"}
     emptied = sorted({row["tablename"] for row in rows} - one_row_each)
@@ -90,7 +90,7 @@ class Stage:
                 await client.stop()
 
     async def send(self, record: Record) -> None:
-        """Send a record of a scenario, with its time; returns when the worker has taken it in."""
+        """Send a record of a scenario, with its time; returns when the worker has ingested it."""
         topic = self._prefix + record.topic
         sent = await self.producer.send_and_wait(
             topic,
@@ -112,12 +112,12 @@ class Stage:
             self.ends[place] = max(self.ends.get(place, 0), each.offset + 1)
 
     async def journalled(self, count: int) -> bool:
-        """Whether so many facts have been taken."""
+        """Whether the journal has so many facts."""
         query = "SELECT count(*) FROM journal WHERE source <> 'deadline'"
         return bool(await self.pool.fetchval(query) >= count)
 
     async def all_committed(self) -> bool:
-        """Whether everything that was sent with `send_all` has been taken in."""
+        """Whether everything that was sent with `send_all` has been ingested."""
         committed = [
             await self._committed(topic, partition, end)
             for (topic, partition), end in self.ends.items()
@@ -142,14 +142,14 @@ class Stage:
         return prefix
 
     async def next_due_at(self) -> datetime | None:
-        """When the first of all organizations is due."""
+        """The earliest deadline of all organizations."""
         due_at: datetime | None = await self.pool.fetchval(
             "SELECT min(next_due_at) FROM organizations"
         )
         return due_at
 
     async def nothing_due(self, at: datetime) -> bool:
-        """Whether all that was due by then has been decided."""
+        """Whether every deadline up to a moment has been decided."""
         due_at = await self.next_due_at()
         return due_at is None or due_at > at
 
@@ -158,14 +158,14 @@ class Stage:
         return not await self.pool.fetchval("SELECT EXISTS (SELECT FROM outbox)")
 
     async def pass_time(self, until_at: datetime, deadlines: MovableClock) -> None:
-        """Let every deadline before `until_at` come at its own time."""
+        """Move the clock to every deadline before `until_at`, one after another."""
         while (due_at := await self.next_due_at()) is not None and due_at < until_at:
             deadlines.now = max(due_at, deadlines.now)
             moment = deadlines.now
             await until(lambda moment=moment: self.nothing_due(moment))  # type: ignore[misc]
 
     async def published(self, topic: str) -> list[bytes]:
-        """All that is in a topic that is not empty, in order within a partition."""
+        """All values of a topic that is not empty, in order within a partition."""
         consumer = AIOKafkaConsumer(
             topic,
             bootstrap_servers=self.settings.kafka.bootstrap_servers,
@@ -234,7 +234,7 @@ async def command(
     folder: Path | None = None,
     output: IO[bytes] | int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`marketplace-worker`, in a process of its own; killed on leaving if it has not ended.
+    """Run `marketplace-worker` in a process; killed on leaving if it has not ended.
 
     `output` gets what it prints and logs.
     """

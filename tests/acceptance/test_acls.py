@@ -54,19 +54,19 @@ REVOCABLE = ("revocable-1", "revocable-2")
 
 
 def without(acl: Acl) -> str:
-    """The name of a worker that has all its rights but this one."""
+    """The user name of a worker without this one right."""
     return f"without-{WORKERS_ACLS.index(acl)}"
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A broker that goes by the page's ACLs, with the topics that its `topic-creator` made."""
+    """A broker with the ACLs of the page, and topics that its `topic-creator` created."""
 
     broker: Acls
     settings: Settings
 
     def kafka(self, user: str) -> Kafka:
-        """How a user logs in."""
+        """The Kafka settings with which a user logs in."""
         return self.settings.kafka.model_copy(update={"sasl_username": user})
 
     def worker(self, user: str = acls.WORKER) -> Settings:
@@ -111,12 +111,12 @@ class Guarded:
             await consumer.stop()
 
     async def revoke(self, acl: Acl) -> None:
-        """Take a right away; returns when the broker goes by it."""
+        """Revoke a right; returns when the broker enforces it."""
         await self.broker.revoke(acl)
         await until(lambda: self._has(acl, wanted=False))
 
     async def grant(self, acl: Acl) -> None:
-        """Give a right back; returns when the broker goes by it."""
+        """Grant a right; returns when the broker enforces it."""
         await self.broker.add(acl)
         await until(lambda: self._has(acl, wanted=True))
 
@@ -200,13 +200,13 @@ def _settings(choice: servers.Choice, bootstrap: str, dsn: str) -> Settings:
 
 
 async def _reports(settings: Settings, status: int, *words: str) -> bool:
-    """Whether that is what a worker answers on `/readyz`."""
+    """Whether a worker's `/readyz` has this status and these words."""
     answer = await asyncio.to_thread(ask, settings.http_port or 0, "/readyz")
     return answer[0] == status and all(word in answer[1] for word in words)
 
 
 async def test_kafka_has_the_acls_that_the_page_shows(guarded: Guarded) -> None:
-    """All that follows goes by what the page's text says; Kafka has understood the same."""
+    """Kafka has the ACLs of the page's text, on which all further tests are based."""
     found = {acl for acl in await guarded.broker.all() if acl.user in acls.users()}
     assert found == set(acls.acls())
 
@@ -264,7 +264,7 @@ async def test_the_worker_works_with_exactly_the_acls_of_the_page(
 async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_names_it(
     guarded: Guarded, acl: Acl
 ) -> None:
-    """And not only its own check wants it: Kafka refuses what the worker does with it."""
+    """Not only the worker's own check needs it: Kafka refuses the worker's request, too."""
     settings = guarded.worker(without(acl))
     option = f"--operation {acl.operation} --{acl.resource} {acl.name}`"
     command = f"--add --allow-principal User:{without(acl)} {option}"
@@ -323,7 +323,7 @@ async def _publish(settings: Settings) -> Sequence[Exception | None]:
 async def test_a_worker_of_some_loops_needs_only_their_rights(
     guarded: Guarded, loop: app.Loop
 ) -> None:
-    """So that whoever reads need not be trusted with what subscribers act on."""
+    """So a worker that ingests needs no right to publish events."""
     other = Operation.WRITE if loop is app.Loop.INGEST else Operation.READ
     acl = next(acl for acl in WORKERS_ACLS if acl.operation == other)
     settings, stop = guarded.worker(without(acl)), asyncio.Event()
@@ -337,7 +337,7 @@ async def test_a_worker_of_some_loops_needs_only_their_rights(
 
 @pytest.mark.parametrize("user", acls.users())
 async def test_no_user_may_do_more_than_the_page_lists(guarded: Guarded, user: str) -> None:
-    """Every user with every topic and each of the groups, as Kafka itself says."""
+    """Every user with every topic and group, by Kafka's own answers."""
     topics = guarded.settings.topics
     named = {*topics.facts, *topics.activity, *topics.outbound}
     groups = {acl.name for acl in acls.acls() if acl.resource == "group"}
@@ -364,14 +364,14 @@ async def test_no_user_may_do_more_than_the_page_lists(guarded: Guarded, user: s
 
 
 async def test_who_reports_logins_cannot_ask_for_a_deactivation(guarded: Guarded) -> None:
-    """Kafka keeps it from the topic; from doing so on its own topic, the worker does."""
+    """Kafka denies the topic; such a request on the logins topic is refused by the worker."""
     with pytest.raises(TopicAuthorizationFailedError):
         await guarded.send("login-service", support(1, "deactivate_organization", "acme"))
 
 
 @pytest.mark.parametrize("user", ["billing", "cache", "alerts"])
 async def test_a_subscriber_cannot_write(guarded: Guarded, user: str) -> None:
-    """Also not what it reads: other subscribers would believe it."""
+    """Nor to the topics that it reads: other subscribers would trust its events."""
     topic = next(acl.name for acl in acls.acls_of(user) if acl.resource == "topic")
     producer = AIOKafkaProducer(**_login(guarded.kafka(user)))
     await producer.start()
@@ -401,7 +401,7 @@ async def test_a_missing_right_to_create_topics_is_reported_with_what_grants_it(
 async def test_a_revoked_right_to_write_is_named_and_nothing_is_lost(
     guarded: Guarded, tmp_path: Path
 ) -> None:
-    """The messages wait in the outbox, and are sent when it is given back."""
+    """The messages wait in the outbox, and are sent when the right is granted again."""
     settings = guarded.worker(REVOCABLE[0])
     acl = Acl(REVOCABLE[0], "Write", "topic", settings.topics.lifecycle)
     has = partial(_reports, settings)
@@ -419,7 +419,7 @@ async def test_a_revoked_right_to_write_is_named_and_nothing_is_lost(
 async def test_a_revoked_right_to_read_one_topic_pauses_that_topic_alone(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named with the command that gives it back; then what waited in it is taken in."""
+    """It is named with the command that grants it; then the waiting records are ingested."""
     monkeypatch.setattr(renewing, "SURVEY_EVERY_S", 0.5)
     monkeypatch.setattr(renewing, "SURVEY_AGAIN_S", 0.5)
     settings, stop = guarded.worker(REVOCABLE[0]), asyncio.Event()
@@ -453,7 +453,7 @@ async def test_a_revoked_right_to_read_one_topic_pauses_that_topic_alone(
 async def test_a_revoked_right_to_read_the_group_ends_the_worker(
     guarded: Guarded,
 ) -> None:
-    """With a sentence: nothing can be read without it, and a start is refused as well."""
+    """With a message: nothing can be read without it, and a start is refused, too."""
     settings = guarded.worker(REVOCABLE[1])
     acl = Acl(REVOCABLE[1], "Read", "group", guarded.kafka("").activity_group)
     work = asyncio.create_task(app.run(settings))
@@ -467,7 +467,7 @@ async def test_a_revoked_right_to_read_the_group_ends_the_worker(
 
 
 async def test_a_wrong_password_is_reported_as_such(guarded: Guarded) -> None:
-    """Kafka's clients only say that they reached nobody."""
+    """Kafka's clients only report that they could not connect."""
     kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_password": SecretStr("wrong")})
     rights = [*to_read(kafka, guarded.settings.topics), *to_write(guarded.settings.topics)]
     with pytest.raises(
@@ -479,7 +479,7 @@ async def test_a_wrong_password_is_reported_as_such(guarded: Guarded) -> None:
 async def test_an_unsupported_login_mechanism_is_reported_with_the_supported_ones(
     guarded: Guarded,
 ) -> None:
-    """And so is a broker that wants a login at all."""
+    """A broker that requires a login is reported, too."""
     rights = to_read(guarded.settings.kafka, guarded.settings.topics)
     kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_mechanism": "SCRAM-SHA-512"})
     with pytest.raises(Misconfigured) as error:

@@ -1,4 +1,4 @@
-"""Through Postgres: arrival order, duplicates and the cut into batches do not matter in the end."""
+"""Through Postgres: order of arrival, duplicates and batch boundaries do not change the result."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -83,7 +83,7 @@ async def working(pool: Pool, clock: MovableClock, policy: Policy) -> Worker:
 
 
 async def pass_time(worker: Worker, clock: MovableClock, before: datetime) -> None:
-    """Let each deadline before a moment come at its own time."""
+    """Move the clock to each deadline before a moment, one after another."""
     while True:
         due_at = await worker.pool.fetchval("SELECT min(next_due_at) FROM organizations")
         if due_at is None or due_at >= before:
@@ -95,7 +95,7 @@ async def pass_time(worker: Worker, clock: MovableClock, before: datetime) -> No
 async def final_state(
     pool: Pool, batches: Sequence[Sequence[Record]], azure: AzureReinstatement
 ) -> Final:
-    """What becomes of every organization once all deadlines have passed."""
+    """The state of every organization after all deadlines."""
     clock = MovableClock(ARRIVAL)
     worker = await working(pool, clock, Policy(reinstatement=Reinstatement(azure=azure)))
     for batch in batches:
@@ -111,7 +111,7 @@ async def final_state(
 
 
 def come_to(organization: Organization, azure: AzureReinstatement) -> tuple[object, ...]:
-    """What must not depend on the order.
+    """The results that must not depend on the order.
 
     An end may be reported by an earlier or a later time of it, whichever was known first; how many
     are is the same.  Where Azure waits for Support, whether a plan that came back ever counted
@@ -143,7 +143,7 @@ def come_to(organization: Organization, azure: AzureReinstatement) -> tuple[obje
 async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
     pool: Pool, azure: AzureReinstatement, data: st.DataObject
 ) -> None:
-    """Kafka promises no order among topics, delivers again, and cuts as it likes (invariant 7)."""
+    """Kafka has no order among topics, redelivers, and cuts batches anywhere (invariant 7)."""
     in_order = records()
     again = data.draw(st.lists(st.sampled_from(in_order), max_size=10), label="delivered again")
     arrivals = data.draw(st.permutations([*in_order, *again]), label="arrivals")
@@ -169,7 +169,7 @@ async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
 async def test_a_story_in_any_batches_has_the_same_result_as_simulate(
     pool: Pool, random: Random
 ) -> None:
-    """What arrives at one instant is cut as Kafka likes, and may be a deadline of the story."""
+    """Records of one instant may be in any batches; the instant may be a deadline of the story."""
     story = random.choice([draw_story, accounts, azure_again, instants])(random)
     records = [replace(record, offset=offset) for offset, record in enumerate(records_of(story))]
     end = records[-1].recorded_at + timedelta(days=120)
@@ -195,11 +195,11 @@ async def test_a_story_in_any_batches_has_the_same_result_as_simulate(
 
 
 def cut(random: Random, together: Sequence[Record]) -> Sequence[Sequence[Record]]:
-    """What arrives together, in batches."""
+    """Records that arrive together, cut into batches."""
     edges = sorted({0, len(together), *(random.randint(0, len(together)) for _ in range(2))})
     return [together[begin:end] for begin, end in pairwise(edges)]
 
 
 def refuse(record: Record, refusal: Malformed) -> None:
-    """What is drawn can be read."""
+    """Fail: every drawn record is readable."""
     raise AssertionError(f"{record}: {refusal}")

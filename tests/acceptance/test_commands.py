@@ -1,4 +1,4 @@
-"""The commands, typed as an operator types them."""
+"""The commands, run as an operator runs them."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from marketplace_worker.store.migrations import migrations
 
 
 async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
-    """Run a command to its end: exit status, and all that it said."""
+    """Run a command to its end; returns exit status and output."""
     async with command(*arguments, settings=settings) as process:
         output, _ = await process.communicate()
     return process.returncode, output.decode()
@@ -24,7 +24,7 @@ async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
 @pytest.mark.broker
 @pytest.mark.parametrize("postgres_template", [servers.EMPTY])
 async def test_an_operator_is_led_from_nothing_to_a_running_worker(settings: Settings) -> None:
-    """Each refusal says what to type next; what is typed twice is harmless."""
+    """Each refusal names the next command; repeated commands are harmless."""
     status, output = await typed("run", settings=settings)
     assert (status, "marketplace-worker migrate" in output) == (2, True)
 
@@ -46,7 +46,7 @@ async def test_an_operator_is_led_from_nothing_to_a_running_worker(settings: Set
 async def test_sigterm_ends_the_worker_in_order_and_its_log_is_json(
     stage: Stage, tmp_path: Path
 ) -> None:
-    """Exit status 0; every line of a log that is no terminal is one JSON object."""
+    """Exit status 0; without a terminal, every log line is one JSON object."""
     log = tmp_path / "log"
 
     async def started() -> bool:

@@ -20,19 +20,19 @@ LIMIT = 60
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped topic is looked at again so soon that a test can wait for it."""
+    """Shorten the time after which a stopped topic is checked again."""
     monkeypatch.setattr(pausing, "PAUSE_S", 0.2)
 
 
 def worker(settings: Settings, refused_rows_max: int = LIMIT) -> AbstractAsyncContextManager[None]:
-    """A worker that takes in, and stops a topic after so many refused records."""
+    """A worker that ingests, and stops a topic after so many refused records."""
     ingest = Ingest(batch_rows_max=50, refused_rows_max=refused_rows_max)
     limited = settings.model_copy(update={"ingest": ingest})
     return working(limited, [Loop.INGEST], MovableClock(at(2)))
 
 
 def signed_up(first: int, count: int) -> list[tuple[str, bytes, bytes]]:
-    """So many organizations, told in a topic that has nothing to do with it."""
+    """So many created organizations, in another topic."""
     lines = [created(1, f"org-{first + number}") for number in range(count)]
     return [
         (line["topic"], line["value"]["subject"].encode(), json.dumps(line["value"]).encode())
@@ -41,7 +41,7 @@ def signed_up(first: int, count: int) -> list[tuple[str, bytes, bytes]]:
 
 
 def bought(count: int) -> list[tuple[str, bytes, bytes]]:
-    """So many good records of the flooded topic."""
+    """So many valid records of the flooded topic."""
     lines = [eventbridge(1, "License Updated", {"id": f"agmt-{n}"}) for n in range(count)]
     return [(FLOODED, b"key", json.dumps(line["value"]).encode()) for line in lines]
 
@@ -49,7 +49,7 @@ def bought(count: int) -> list[tuple[str, bytes, bytes]]:
 async def test_a_flood_waits_for_a_person_while_all_else_goes_on(
     stage: Stage, settings: Settings
 ) -> None:
-    """Over a restart too; after the resume the rest is taken, nothing is lost, nothing twice."""
+    """Also over a restart; after the resume the rest is ingested, all of it once."""
 
     async def count(query: str) -> int:
         return int(await stage.pool.fetchval(f"SELECT count(*) FROM {query}"))
@@ -83,7 +83,7 @@ async def test_a_flood_waits_for_a_person_while_all_else_goes_on(
 
 
 async def resume(settings: Settings) -> None:
-    """Let the topic go on, as an operator does."""
+    """Resume the topic, as an operator does."""
     by_jo = ("--by", "Jo", "--reason", "mended")
     topic = settings.topics.aws_notifications
     async with command("intake", "resume", topic, *by_jo, settings=settings) as process:

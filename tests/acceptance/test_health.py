@@ -1,4 +1,4 @@
-"""What the worker says of itself on its port, and that it does not stay when it cannot go on."""
+"""The worker's probes, and that it exits when it cannot continue."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from marketplace_worker.streams.failure_detection import ConsumerFailed
 async def test_a_worker_is_ready_also_where_it_has_no_partition(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """There are two partitions of activity, and three members: one has none, rightly."""
+    """With two partitions of activity and three members, one has none."""
     ports = [process.free_port() for _ in range(3)]
     logs = [tmp_path / f"log-{port}" for port in ports]
     async with AsyncExitStack() as stack:
@@ -71,7 +71,7 @@ def _last_assignment(log: Path) -> list[str] | None:
 async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
     probed: ProbedStage, postgres_dsn: str, tmp_path: Path
 ) -> None:
-    """A newer version has migrated: this one is to go."""
+    """A newer version has migrated the schema: this worker must be replaced."""
     async with worker_process(probed.settings, tmp_path / "log"):
         await until(probed.ready)
         owner = await asyncpg.connect(postgres_dsn)
@@ -88,7 +88,7 @@ async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
 async def test_a_worker_whose_consumer_has_died_ends(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would look alive, and read nothing."""
+    """It would look alive, but read nothing."""
     made: list[Consumers] = []
 
     @asynccontextmanager
@@ -114,7 +114,7 @@ async def test_a_worker_whose_consumer_has_died_ends(
 async def test_a_worker_one_of_whose_tasks_has_ended_ends(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None of them may end before the stop: also one that ended without an error is missing."""
+    """No task may end before the stop, not even without an error."""
 
     async def ends(*_: object) -> None:
         await asyncio.sleep(0)
@@ -128,7 +128,7 @@ async def test_a_worker_one_of_whose_tasks_has_ended_ends(
 async def test_a_worker_that_finds_no_server_at_the_start_ends_and_names_it(
     probed: ProbedStage, away: str, tmp_path: Path
 ) -> None:
-    """Whoever started it starts it again; meanwhile it says that it is not ready."""
+    """A supervisor restarts it; meanwhile it reports that it is not ready."""
     settings = probed.settings
     nowhere = f"127.0.0.1:{process.free_port()}"
     if away == "Kafka":

@@ -1,6 +1,6 @@
-"""The operator's commands on a database in which there is something to see.
+"""The operator's commands on a database with all kinds of states.
 
-Typed in this process, as of a moment of the scenario: only the clock is another.
+They run in this process, with the clock of the scenario.
 """
 
 import asyncio
@@ -79,13 +79,13 @@ def settings(pytestconfig: pytest.Config, postgres_dsn: str) -> Settings:
 
 @pytest.fixture
 def clock() -> MovableClock:
-    """Tells the worker and the commands the time."""
+    """The clock of the worker and of the commands."""
     return MovableClock()
 
 
 @pytest.fixture
 async def worker(settings: Settings, clock: MovableClock) -> AsyncIterator[Worker]:
-    """What fills the database."""
+    """The worker that fills the database."""
     async with _working(settings, clock) as worker:
         yield worker
 
@@ -105,7 +105,7 @@ def typed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Type:
-    """Type a command: exit status, standard output, standard error."""
+    """Run a command; returns exit status, standard output and standard error."""
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(options, "database_clock", clock)
@@ -125,7 +125,7 @@ def typed(
 
 
 async def printed(typed: Type, *arguments: str | Path) -> str:
-    """What a command prints that goes well."""
+    """The output of a command that succeeds."""
     status, out, err = await typed(*arguments)
     assert (status, err) == (0, "")
     assert "\x1b" not in out, "no colour where nobody watches"
@@ -134,7 +134,7 @@ async def printed(typed: Type, *arguments: str | Path) -> str:
 
 
 async def document(typed: Type, *arguments: str | Path) -> Any:  # noqa: ANN401
-    """The JSON that a command prints."""
+    """The JSON document that a command prints."""
     status, out, err = await typed(*arguments, "--json")
     assert (status, err) == (0, "")
     return json.loads(out)
@@ -158,7 +158,7 @@ async def everything(worker: Worker) -> list[tuple[str, str]]:
 
 
 async def live(worker: Worker, clock: MovableClock, since: float, until: float) -> None:
-    """What the fleet hears between two days, and what comes due."""
+    """Ingest the scenario between two days, and fire its deadlines."""
     for line in FLEET:
         if since <= day_of(line) < until:
             await wait(worker, clock, day_of(line))
@@ -245,7 +245,7 @@ async def test_the_page_shows_what_is_printed(
 async def test_commands_that_only_read_write_nothing(
     typed: Type, fleet: Worker, policy: Write
 ) -> None:
-    """In no table, however it prints."""
+    """In no table, with either output format."""
     before = await everything(fleet)
     for command_ in (*READING, ("policy", "diff", policy(SLOWER))):
         assert await printed(typed, *command_)
@@ -503,7 +503,7 @@ async def test_guard_status_counts_the_steps_of_the_last_hour_by_their_kind(
 
 
 async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) -> None:
-    """Exit status 2 and a sentence; the journal has what was typed."""
+    """Exit status 2 and a message; the journal has the command."""
     status, out, err = await typed("guard", "release", "--by", "Olga", "--reason", "?")
     assert (status, out) == (2, "")
     assert "the guard is not tripped: there is nothing to release" in err
@@ -513,7 +513,7 @@ async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) 
 
 @pytest.mark.usefixtures("worker")
 async def test_a_kill_switch_in_a_process_of_its_own(settings: Settings) -> None:
-    """As an operator has it: with the settings from the environment, by the clock on the wall."""
+    """With the settings from the environment, and real time."""
     trip = ("guard", "trip", "--by", "Olga", "--reason", "to be safe")
     for arguments, printed_text in ((trip, b"tripped"), (("guard", "status"), b"to be safe")):
         async with command(*arguments, settings=settings) as process:
@@ -548,7 +548,7 @@ async def test_dead_letters_are_listed_by_group_and_page_by_page(typed: Type) ->
 async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
     typed: Type, worker: Worker, clock: MovableClock
 ) -> None:
-    """Its bytes are anybody's: escapes, binary, null; in JSON they also stand as they are."""
+    """Its bytes may be escapes, binary or null; the JSON output contains them unchanged."""
     clock.now = at(1)
     value = '\x1b[2J{"a":\n"\x9b31m\u202e"}'.encode() + b"\xff\x00"
     topic = worker.topics.lifecycle.replace("organizations.lifecycle", "support.requests")
@@ -572,7 +572,7 @@ async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
 async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
     typed: Type, fleet: Worker
 ) -> None:
-    """What the dry run says is what happens; who and why stands in the row, not in the log."""
+    """The dry run predicts the result; operator and reason are in the row, not in the log."""
     would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
     assert [(each["id"], each["would"], each["field"]) for each in would] == [
         (1, "refuse", "detail.agreement.id"),
@@ -613,7 +613,7 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
 
 
 async def test_what_was_discarded_is_redriven_by_its_id_alone(typed: Type, fleet: Worker) -> None:
-    """`--all` and `--group` take what waits; who names an id has looked at it."""
+    """`--all` and `--group` include only waiting dead letters."""
     await typed("dead-letters", "redrive", "1", *BECAUSE)
     assert "2        1 (50%)  " in await printed(typed, "dead-letters", "groups")
     assert (await typed("dead-letters", "discard", "4", *BECAUSE))[1] == "discarded: 1\n"
@@ -635,7 +635,7 @@ async def test_what_was_discarded_is_redriven_by_its_id_alone(typed: Type, fleet
 async def test_a_dry_run_lists_what_was_ingested_before_and_what_would_fail(
     typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A record that Kafka delivered again after the mend was taken; its dead letter still waits."""
+    """A record that was redelivered after the fix is ingested; its dead letter still waits."""
     with capture_logs():
         await ingest_lines(replace(worker, hash_email=_bug), clock, *FAILED_ON)
     await ingest_lines(worker, clock, FAILED_ON[0])
@@ -651,7 +651,7 @@ async def test_a_dry_run_lists_what_was_ingested_before_and_what_would_fail(
 
 
 async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settings) -> None:
-    """As an operator has it; the worker's role may do it."""
+    """With the rights of the worker's role."""
     redrive = ("dead-letters", "redrive", "4", "5", "--rate", "1000", *BECAUSE)
     async with command(*redrive, settings=settings) as process:
         out, _ = await process.communicate()
@@ -666,7 +666,7 @@ async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settin
 async def test_diff_lists_who_would_move_under_a_policy_and_by_how_much(
     typed: Type, policy: Write
 ) -> None:
-    """Who is pinned moves later only; inactivity follows the new policy."""
+    """Pinned organizations only move later; inactivity follows the new policy."""
     found = await document(typed, "policy", "diff", policy(SLOWER))
     assert [
         (each["organization_id"], each["step"], each["then"], each["later_by"])
@@ -684,7 +684,7 @@ async def test_diff_lists_who_would_move_under_a_policy_and_by_how_much(
 async def test_diff_marks_who_would_move_earlier(
     typed: Type, worker: Worker, clock: MovableClock, policy: Write
 ) -> None:
-    """Inactivity is pinned to nothing."""
+    """Inactivity is not pinned to a policy."""
     await ingest_lines(worker, clock, created(0, "tired"))
     clock.now = at(2)
     found = await document(
@@ -739,7 +739,7 @@ async def test_a_version_that_another_policy_has_is_refused(
 async def test_a_slip_is_answered_with_what_to_type(
     typed: Type, arguments: tuple[str, ...], printed_text: str
 ) -> None:
-    """Exit status 2, one sentence, and nothing that a terminal would act on."""
+    """Exit status 2, one sentence, and no control characters."""
     status, out, err = await typed(*arguments)
     assert (status, out) == (2, "")
     assert printed_text in err
@@ -748,7 +748,7 @@ async def test_a_slip_is_answered_with_what_to_type(
 
 @pytest.mark.parametrize("postgres_template", [servers.EMPTY])
 async def test_a_database_without_the_schema_is_led_to_migrate(typed: Type) -> None:
-    """As `run` does it."""
+    """With the same message as `run`."""
     for arguments in (("org", "show", "acme"), ("guard", "status"), ("due",)):
         status, _, err = await typed(*arguments)
         assert (status, "marketplace-worker migrate" in err) == (2, True)
@@ -757,7 +757,7 @@ async def test_a_database_without_the_schema_is_led_to_migrate(typed: Type) -> N
 async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
     typed: Type, worker: Worker, clock: MovableClock
 ) -> None:
-    """An id may hold anything that JSON can."""
+    """An id may contain any character of JSON."""
     odd = "acme\x1b[31m[bold]"
     await ingest_lines(worker, clock, created(0, odd))
     printed_text = await printed(typed, "org", "show", odd)
@@ -770,7 +770,7 @@ async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
 async def test_verify_reports_where_the_journal_and_what_is_stored_differ(
     typed: Type, fleet: Worker
 ) -> None:
-    """With an exit status of its own, for who runs it at night."""
+    """With its own exit status, for scheduled runs."""
     assert "0 differences: " in await printed(typed, "replay", "--verify")
     await fleet.pool.execute(
         "UPDATE organizations SET sequence = 99 WHERE organization_id = 'acme'"
@@ -787,7 +787,7 @@ async def test_verify_reports_where_the_journal_and_what_is_stored_differ(
 
 @pytest.mark.usefixtures("fleet")
 async def test_as_of_shows_what_was_known_then(typed: Type) -> None:
-    """As `org show`; and says what is missing."""
+    """With the output of `org show`, and a note on what is missing."""
     found = await document(typed, "replay", "acme", "--as-of", "2026-01-04T00:00:00Z")
     assert (found["state"], found["sequence"]) == ("control_plane_loss", 4)
 
@@ -800,7 +800,7 @@ async def test_as_of_shows_what_was_known_then(typed: Type) -> None:
 async def test_erase_asks_and_refuses_what_is_not_closed(
     typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot be undone."""
+    """An erasure cannot be undone."""
     words = ("--by", "Olga", "--reason", "she asked for it")
     await ingest_lines(worker, clock, *canceled("acme"))
     status, _, err = await typed("org", "erase", "acme", *words, "--yes")
@@ -823,7 +823,7 @@ async def test_erase_asks_and_refuses_what_is_not_closed(
 async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_on_request(
     typed: Type, worker: Worker, clock: MovableClock
 ) -> None:
-    """With times, a clock that is right again, and who and why; typed again it finds nothing."""
+    """It needs times, a correct clock, operator and reason; repeated, it finds nothing."""
     recover = ("recover", "--clock-ran-ahead")
     for span in (("x", "y"), ("2026-01-02", "2027-01-02"), (TO, FROM)):
         status, _, err = await typed(*recover, *span)

@@ -55,13 +55,13 @@ Ending = tuple[Mapping[str, object], Mapping[str, tuple[int, int]], int]
 
 
 def lines() -> list[Line]:
-    """The scenario, and activity enough that some is refused in the midst of it."""
+    """The scenario, and so much activity that some is refused between other records."""
     active = [each(day, "others") for day in range(9) for each in (login, use)]
     return sorted([*everything(), *active], key=lambda each: str(each["at"]))
 
 
 def logs() -> dict[str, list[Record]]:
-    """Each topic as Kafka keeps it; all of it has arrived at the same moment."""
+    """The records of each topic, all received at one moment."""
     found = defaultdict(list)
     for record in read_scenario((json.dumps(line).encode() for line in lines()), feeds(TOPICS)):
         found[record.topic].append(structs.replace(record, recorded_at=ARRIVAL))
@@ -86,7 +86,7 @@ async def worker(shared_postgres_dsn: str) -> AsyncIterator[Worker]:
 
 
 def spoiled(worker: Worker, topics: Iterable[str], *, fails: bool) -> Worker:
-    """A worker that cannot read some topics, and may have a bug of ours beside."""
+    """A worker that cannot read some topics, and may have a bug."""
 
     def fail(_: str) -> EmailHash:
         raise ZeroDivisionError
@@ -98,7 +98,7 @@ def spoiled(worker: Worker, topics: Iterable[str], *, fails: bool) -> Worker:
 
 @dataclass(frozen=True)
 class Delivery:
-    """So many records of a topic from where its group stands, after it was set back by some."""
+    """Deliver so many records of a topic, after the group was set back by some."""
 
     topic: str
     back: int
@@ -107,7 +107,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Redriving:
-    """Of what waits, each third, each second or all."""
+    """Redrive each third, each second or all of the waiting dead letters."""
 
     step: int
 
@@ -131,13 +131,13 @@ DEEDS = st.lists(
 
 @dataclass
 class Life:
-    """One example: topics, how far each was read, and what is done."""
+    """One example: topics, read positions, and what was done."""
 
     worker: Worker
     places: Counter[str] = field(default_factory=Counter)
 
     async def perform(self, deed: Deed, worker: Worker) -> None:
-        """What a worker, or the command of an operator, does."""
+        """Perform a delivery by a worker or a redrive by an operator."""
         match deed:
             case Delivery(topic, back, count):
                 begin = max(self.places[topic] - back, 0)
@@ -153,14 +153,14 @@ class Life:
                 )
 
     async def end(self) -> None:
-        """All is mended: everything is delivered, and what waits is redriven."""
+        """After the fix: deliver everything, and redrive what waits."""
         for topic, log in LOGS.items():
             await self.perform(Delivery(topic, 3, len(log)), self.worker)
         await self.perform(Redriving(1), self.worker)
 
 
 async def ending(worker: Worker, clock: MovableClock) -> Ending:
-    """What is stored once all deadlines have passed."""
+    """The stored state after all deadlines."""
     pool: Pool = worker.pool
     while due_at := await pool.fetchval("SELECT min(next_due_at) FROM organizations"):
         clock.now = max(due_at, clock.now)
@@ -175,13 +175,13 @@ async def ending(worker: Worker, clock: MovableClock) -> Ending:
 
 
 def stood(organizations: Iterable[Organization]) -> dict[str, object]:
-    """What must not depend on the order."""
+    """The values that must not depend on the order."""
     azure = POLICY.reinstatement.azure
     return {each.id: come_to(each, azure) for each in organizations}
 
 
 def simulated(worker: Worker) -> Ending:
-    """What it must come to."""
+    """The expected result."""
     refused: list[Record] = []
     simulation = Simulation(
         POLICY, worker.feeds, worker.hash_email, lambda record, _: refused.append(record)
@@ -228,7 +228,7 @@ async def test_any_mix_of_redrives_and_redeliveries_ends_as_in_simulate(
 
 
 def test_what_is_misread_is_refused(worker: Worker) -> None:
-    """Or the mix above would be of facts that nobody told."""
+    """Otherwise the test above would ingest facts that no message contains."""
     misreading = spoiled(worker, LOGS, fails=False)
     for log in LOGS.values():
         assert all(isinstance(part.content, Malformed) for part in read(log, misreading).parts)

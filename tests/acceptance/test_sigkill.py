@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle of its work; `make test-faults` does it far more often."""
+"""A worker is killed during its work; `make test-faults` does so far more often."""
 
 import asyncio
 from pathlib import Path
@@ -20,8 +20,8 @@ async def test_killing_the_worker_loses_nothing_and_publishes_no_event_under_a_s
     pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_dsn: str, tmp_path: Path
 ) -> None:
     """
-    Killed at a moment of chance, and started again: offsets are committed after the work, the
-    journal swallows what comes again, and a promise is kept until Kafka has it.
+    Killed at a random moment and restarted: offsets are committed after the work, the journal
+    recognizes repeated records, and the outbox keeps messages until Kafka has them.
     """
     chance = chance_of_this_run()
     messages = workload(chance, 32)

@@ -1,6 +1,6 @@
-"""Stories that ask more of the database than others, and the proof that a fault is noticed.
+"""Stories that need more of the database than others, and a check that faults are detected.
 
-All other stories are told to the worker by `make test-stories`.
+`make test-stories` runs all other stories through the worker.
 """
 
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def runner(settings: Settings) -> AsyncIterator[StoryRunner]:
 
 
 def story(text: str, *policies: Policy, until: str | None = None) -> Story:
-    """A story as `simulate` tells it."""
+    """A story with its result in `simulate`."""
     a_story: list[Story] = []
     OTHER_RUNNERS.append(a_story.append)
     try:
@@ -111,7 +111,7 @@ async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(runner: St
 async def test_what_the_worker_forgets_is_noticed(
     runner: StoryRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault is planted: holds are not stored.  Without it the same story is told as it should."""
+    """Holds are not stored, by a planted fault.  Without it the story has the right result."""
     a_story = story(HELD)
     assert not Ending.in_simulation(a_story).differences(await runner.run(a_story))
 
@@ -136,7 +136,7 @@ def test_a_difference_is_shown_by_the_field() -> None:
 
 
 def test_a_missing_or_extra_event_of_one_subject_is_a_difference() -> None:
-    """Also where the other way of telling says nothing of it at all."""
+    """Also where the other run has no event of the subject."""
     event = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {}}
 
     assert "-1 a at t" in differing_events({"acme": [event]}, {})

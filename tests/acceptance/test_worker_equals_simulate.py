@@ -1,4 +1,4 @@
-"""The worker on Kafka and Postgres says what `simulate` says, in every field."""
+"""The worker on Kafka and Postgres publishes the same as `simulate`, in every field."""
 
 import json
 from datetime import timedelta

@@ -1,9 +1,9 @@
-"""`pytest --through-the-worker`: each story is also told to the worker, and must come to the same.
+"""`pytest --through-the-worker`: each story also runs through the worker, with the same result.
 
-A plugin of tests/conftest.py; only the tests of modules that tell stories are run.  Nothing waits
-while a story is told, so the worker lives in a thread of its own, with its clients' heartbeats.
-Property tests are left out: they tell no stories, and Hypothesis takes a draw for flaky when the
-worker's clients use `random`, whose state is the process's, at the same moment.
+A plugin of tests/conftest.py; it selects the modules that run stories.  A story blocks its thread,
+so the worker and the heartbeats of its clients have their own thread.  Property tests are left out:
+they run no stories, and Hypothesis reports a draw as flaky when the worker's clients use `random`,
+whose state is global, at the same moment.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from acceptance.worker_driver import Ending, StoryRunner
 from marketplace_worker.settings import Settings
 
 RUN_BY_WORKER = pytest.StashKey[int]()
-"""How many stories were told to the worker."""
+"""The number of stories that ran through the worker."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the modules that tell no stories, and property tests."""
+    """Leave out the modules without stories, and property tests."""
     selected = [each for each in items if _runs_stories(each)]
     config.hook.pytest_deselected(items=[each for each in items if not _runs_stories(each)])
     items[:] = selected
@@ -42,7 +42,7 @@ def _runs_stories(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many stories it were: none would prove nothing."""
+    """Print the number of stories, so that a run without any is noticed."""
     number = terminalreporter.config.stash.get(RUN_BY_WORKER, 0)
     terminalreporter.write_line(f"{number} stories were told to the worker as well")
 
@@ -51,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 async def _run_by_worker_too(
     pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_server: str
 ) -> AsyncIterator[None]:
-    """While it lasts, every story that is told is told to the worker too."""
+    """Run every story of the session through the worker, too."""
     choice = pytestconfig.stash[servers.CHOICE]
     async with servers.fresh_database(postgres_server, f"stories_{uuid4().hex}") as dsn:
         prefix = f"stories-{uuid4().hex[:12]}."
@@ -68,7 +68,7 @@ async def _run_by_worker_too(
 
 
 def _compare(want: Ending, came: Ending) -> None:
-    """Fail where the worker came to anything else than `simulate`."""
+    """Fail if the worker's result differs from that of `simulate`."""
     differences = want.differences(came)
     if differences:
         lines = [
@@ -81,7 +81,7 @@ def _compare(want: Ending, came: Ending) -> None:
 
 @contextmanager
 def _worker_thread(settings: Settings) -> Iterator[Callable[[Story], Ending]]:
-    """A worker in a thread of its own, to which stories can be told."""
+    """A worker in its own thread; yields a function that runs a story."""
     started: Future[tuple[StoryRunner, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def work() -> None:

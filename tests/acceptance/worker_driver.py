@@ -1,7 +1,7 @@
-"""Tells stories through the worker, on Kafka and Postgres, by a clock that is moved.
+"""Runs stories through the worker, on Kafka and Postgres, with a clock that it moves.
 
-Everything is the worker's own but the loops of `app.py`: here each record is sent at its own time
-and awaited, each deadline comes at its own time, and at one instant messages come before deadlines.
+Only the loops of `app.py` are replaced: each record is sent at its own time and awaited, each
+deadline fires at its own time, and at one instant messages come before deadlines.
 """
 
 import asyncio
@@ -62,10 +62,10 @@ ACTIVITY: Final = {LOGINS, API_REQUESTS}
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a story came to: what was published of each subject, and how everything stands.
+    """The result of a story: the published events by subject, and the stored state.
 
-    `refused`: what went to the dead letters, topic and reason, sorted.  `misfolded`: where folding
-    the journal again does not give what is stored.
+    `refused`: topic and reason of the dead letters, sorted.  `misfolded`: differences between the
+    stored state and a replay of the journal.
     """
 
     published: Mapping[str, Sequence[Json]]
@@ -75,14 +75,14 @@ class Ending:
 
     @classmethod
     def in_simulation(cls, story: Story) -> "Ending":
-        """What it must come to."""
+        """The expected result."""
         simulation = story.simulation
         stands = standing(simulation.fleet, simulation._due_at)
         encoded = (encode(event, simulation.traces.get(event.id)) for event in story.events)
         return cls(by_subject(encoded), stands, sorted(story.refused))
 
     def differences(self, came: "Ending") -> list[str]:
-        """Where what came is another, line by line; empty where it is the same."""
+        """The differences, line by line; empty without any."""
         return [
             *differing_events(self.published, came.published),
             *differing_states(self.stands, came.stands),
@@ -93,10 +93,9 @@ class Ending:
 
 @dataclass
 class StoryRunner:
-    """Tells one story after another; made by `StoryRunner.ready`.
+    """Runs one story after another; made by `StoryRunner.ready`.
 
-    By topic: `sent` and `taken` are how far it was sent and taken in, `begun` is where the story
-    began.
+    Offsets by topic: `sent` and `ingested` of the last record, `begun` of the story's first.
     """
 
     settings: Settings
@@ -115,7 +114,7 @@ class StoryRunner:
     @classmethod
     @asynccontextmanager
     async def ready(cls, settings: Settings) -> AsyncIterator["StoryRunner"]:
-        """With topics and a schema that are made now, and consumers that have joined."""
+        """With new topics, the schema, and consumers that have joined."""
         settings = _hurried(settings)
         kafka, clock = settings.kafka, MovableClock()
         await _create_inbound(settings)
@@ -136,9 +135,9 @@ class StoryRunner:
                     yield runner
 
     async def run(self, story: Story) -> Ending:
-        """Tell a story from an empty database to its end.
+        """Run a story from an empty database to its end.
 
-        Where it does not come to its end, who knows what is still under way: no other is told.
+        If it fails, some of its records may still be in flight: no other story can run.
         """
         assert not self.lost, "an earlier story did not come to its end: it may still be under way"
         self.lost = True
@@ -156,20 +155,20 @@ class StoryRunner:
     # --- from the beginning to the end ---
 
     async def _begin(self, policy: Policy) -> None:
-        """Nothing is known."""
+        """Empty the database."""
         self.begun = dict(self.sent)
         await forget_everything(self.pool)
         await self._work_by(policy)
 
     async def _work_by(self, policy: Policy) -> None:
-        """As a worker that was started anew with this policy."""
+        """Continue as a worker that was restarted with this policy."""
         worker = worker_of(self.settings, policy, self.pool, self.clock, self.clock.of_machine)
         self.worker = replace(worker, hash_email=HASH)
         async with transaction(self.pool) as conn:
             await policies.register(conn, policy, now=self.clock.now)
 
     async def _process_together(self, together: Sequence[StoryInput], story: Story) -> None:
-        """Records that may be sent together, or one thing that an operator does."""
+        """Process records that may be sent together, or one command of an operator."""
         at, what = together[0].at, together[0].what
         if not isinstance(what, Record):
             await self._pass_time(at + timedelta.resolution)
@@ -183,7 +182,7 @@ class StoryRunner:
                 await operate(fact, self.worker)
 
     async def _receive(self, together: Sequence[StoryInput]) -> None:
-        """Records and deadlines in their order; what no deadline divides is sent at once."""
+        """Process records and deadlines in order; records between two deadlines go together."""
         while together:
             await self._pass_time(together[0].at)
             due_at = await self._next_due_at()
@@ -193,7 +192,7 @@ class StoryRunner:
             together = together[len(before) :]
 
     async def _pass_time(self, before: datetime) -> None:
-        """Let each deadline before a moment come at its own time."""
+        """Move the clock to each deadline before a moment, one after another."""
         while (due_at := await self._next_due_at()) is not None and due_at < before:
             self.clock.now = max(due_at, self.clock.now)
             await fire_due(self.worker, limit=self.settings.deadlines.batch_rows_max)
@@ -207,7 +206,7 @@ class StoryRunner:
     # --- Kafka ---
 
     async def _send(self, records: Sequence[Record]) -> None:
-        """Send records, each with its own time; returns when the worker has taken them in."""
+        """Send records, each with its own time; returns when the worker has ingested them."""
         sent = [
             await self.sending.send(
                 self._prefix + record.topic,
@@ -227,7 +226,7 @@ class StoryRunner:
         return all(self.ingested.get(topic, 0) >= end for topic, end in self.sent.items())
 
     async def _ingest(self, records: Sequence[Record]) -> AbstractSet[str]:
-        """Handles all of a batch.  What Kafka gives again of an earlier story is left out."""
+        """Ingest a batch, without redelivered records of an earlier story."""
         ours = [each for each in records if each.offset >= self.begun.get(each.topic, 0)]
         if ours:
             await ingest(ours, self.worker)
@@ -238,7 +237,7 @@ class StoryRunner:
         return frozenset()
 
     async def _published(self) -> list[bytes]:
-        """Keep the worker's promises, and read what it said."""
+        """Relay the outbox, and read the published events."""
         for topic in self.settings.topics.outbound:
             while await relay(
                 self.pool,
@@ -258,7 +257,7 @@ class StoryRunner:
         return values
 
     def _in_the_story(self, text: str) -> str:
-        """With each position, where it is an identity, as the story has it."""
+        """The text with the offsets of the story, where a position is an identity."""
 
         def counted(found: re.Match[str]) -> str:
             begun = self.begun.get(self._prefix + found[1], 0)
@@ -267,7 +266,7 @@ class StoryRunner:
         return re.sub(rf"{re.escape(self._prefix)}([a-z.-]+)/0/(\d+)", counted, text)
 
     async def _standing(self) -> dict[str, object]:
-        """All that is stored."""
+        """The stored state."""
         fleet = Fleet()
         rows = await self.pool.fetch("SELECT document, next_due_at FROM organizations")
         stored = [(organization_from_json(row["document"]), row["next_due_at"]) for row in rows]
@@ -282,13 +281,13 @@ class StoryRunner:
         return standing(fleet, {organization.id: due_at for organization, due_at in stored})
 
     async def _refused(self) -> list[str]:
-        """What went to the dead letters."""
+        """Topic and reason of each dead letter."""
         rows = await self.pool.fetch("SELECT topic, field, reason FROM dead_letters")
         refused = [(row["topic"].removeprefix(self._prefix), row) for row in rows]
         return sorted(f"{topic}: {row['field']}: {row['reason']}" for topic, row in refused)
 
     async def _misfolded(self) -> list[str]:
-        """Where the journal and what is stored are not the same."""
+        """The differences between the journal and the stored state."""
         inspector = Inspector(self.pool, self.worker.policies, self.clock.now)
         return [
             f"folded again: {each}" async for page in verify(inspector) for each in page.differences
@@ -301,7 +300,7 @@ class StoryRunner:
 
 
 def _hurried(settings: Settings) -> Settings:
-    """Nobody waits for a fuller batch.  A busy machine is forgiven more than by other tests."""
+    """Settings without waits for fuller batches, and with longer time-outs."""
     return settings.model_copy(
         update={
             "kafka": settings.kafka.model_copy(update={"session_timeout_ms": 6_000}),
@@ -324,9 +323,9 @@ async def _create_inbound(settings: Settings) -> None:
 
 
 def _together(inputs: Sequence[StoryInput]) -> list[list[StoryInput]]:
-    """What may be sent together: neighbours of one topic and one time, and what others do.
+    """Groups of inputs that may be sent together: neighbours of one topic and time, and others.
 
-    Others are those of whom nothing but activity is heard: it keeps the feeds alive, and no more.
+    Others are organizations with activity only, which keeps the feeds alive.
     """
     records = [each.what for each in inputs if isinstance(each.what, Record)]
     known = {_subject(record) for record in records if record.topic not in ACTIVITY}
@@ -343,7 +342,7 @@ def _together(inputs: Sequence[StoryInput]) -> list[list[StoryInput]]:
 
 
 def _subject(record: Record) -> object:
-    """Whom a message of the product's services is about; a marketplace's names nobody."""
+    """The subject of a product message; None for a marketplace's."""
     value = json.loads(record.value or b"{}")
     return value.get("subject") if isinstance(value, dict) else None
 

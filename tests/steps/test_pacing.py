@@ -1,4 +1,4 @@
-"""What Postgres takes too long over is taken in smaller parts, until it is found."""
+"""A batch that times out is split until the record at fault is found."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -35,7 +35,7 @@ async def hurried(worker: Worker, postgres_dsn: str) -> AsyncIterator[Worker]:
 
 
 async def _ingested(worker: Worker, pace: BatchSizer) -> int:
-    """Take the batch as often as it comes again; how often it took too long."""
+    """Ingest the batch at each delivery; returns how often it timed out."""
     slow = 0
     for _ in range(20):
         try:
@@ -50,7 +50,7 @@ async def _ingested(worker: Worker, pace: BatchSizer) -> int:
 async def test_a_record_on_which_postgres_is_too_slow_is_parked_and_its_neighbours_are_ingested(
     hurried: Worker, owner: Pool, clock: MovableClock
 ) -> None:
-    """As one on which we fail; it can be redriven when the cause is mended."""
+    """Like a record that meets a bug; it can be redriven when the cause is fixed."""
     clock.now = at(1)
     await owner.execute(SLOW_WHERE % "NEW.message_id LIKE '%org-17-%'")
     pace = BatchSizer()
@@ -80,7 +80,7 @@ async def test_where_only_the_whole_batch_takes_too_long_its_parts_are_ingested(
 async def test_who_waits_for_a_lock_is_not_to_blame(
     hurried: Worker, owner: Pool, clock: MovableClock
 ) -> None:
-    """However long somebody holds it; the batch is taken when it is free."""
+    """However long the lock is held; the batch is ingested when it is free."""
     clock.now = at(1)
     pace = BatchSizer()
     batch = records(*(created(0, each) for each in BATCH))

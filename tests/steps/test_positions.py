@@ -1,4 +1,4 @@
-"""What lies between how far a partition was read and where it begins to be read is reported."""
+"""Records between the last read position and the next start position are reported."""
 
 from collections.abc import Iterator
 
@@ -23,14 +23,14 @@ TOPIC = Topics().aws_notifications
 
 @pytest.fixture
 def logs() -> Iterator[list[EventDict]]:
-    """What was logged."""
+    """The log lines."""
     with capture_logs() as logs:
         yield logs
 
 
 @pytest.fixture
 async def read(worker: Worker, clock: MovableClock) -> int:
-    """A notification was taken in; returns how far its partition was read."""
+    """Ingest a notification; returns the read position of its partition."""
     clock.now = at(9)
     (record,) = records(eventbridge(1, "License Updated", {"id": "agmt-1"}))
     await ingest([replace(record, offset=7)], worker)
@@ -38,17 +38,17 @@ async def read(worker: Worker, clock: MovableClock) -> int:
 
 
 async def holds(_beginning: StartOffset, _since: int) -> bool:
-    """Kafka has something there."""
+    """Kafka has records there."""
     return True
 
 
 async def holds_nothing(_beginning: StartOffset, _since: int) -> bool:
-    """Only marks of transactions."""
+    """Kafka has only control records of transactions there."""
     return False
 
 
 def jumps(logs: list[EventDict]) -> list[tuple[int, int, str]]:
-    """From where, to where, and why."""
+    """Both offsets and the cause of each jump."""
     lines = [each for each in logs if each["event"] == "position_jumped"]
     assert all((each["log_level"], each["topic"]) == ("error", TOPIC) for each in lines)
     return [(each["from_offset"], each["to_offset"], str(each["cause"])) for each in lines]
@@ -58,7 +58,7 @@ def jumps(logs: list[EventDict]) -> list[tuple[int, int, str]]:
 async def test_what_is_read_on_or_again_is_no_jump(
     worker: Worker, read: int, logs: list[EventDict], offset: int
 ) -> None:
-    """Also where the group lost its offsets: what comes again is known."""
+    """Also where the group lost its offsets: repeated records are duplicates."""
     await report_jumps([StartOffset(TOPIC, 0, offset)], worker, holds)
     await report_jumps([StartOffset(TOPIC, 0, read)], worker, holds)
     assert jumps(logs) == []
@@ -67,7 +67,7 @@ async def test_what_is_read_on_or_again_is_no_jump(
 async def test_a_partition_of_which_nothing_was_read_may_begin_anywhere(
     worker: Worker, logs: list[EventDict]
 ) -> None:
-    """A worker that is new to an old topic has missed nothing that it was to have."""
+    """A new worker on an old topic has missed nothing."""
     await report_jumps([StartOffset(TOPIC, 0, 500)], worker, holds)
     assert jumps(logs) == []
 
@@ -75,7 +75,7 @@ async def test_a_partition_of_which_nothing_was_read_may_begin_anywhere(
 async def test_what_was_deleted_unread_is_reported_once(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
-    """Also where the worker starts again before anything more has come to that partition."""
+    """Also where the worker restarts before the partition has a new record."""
     before = _count("deleted")
     for _ in range(2):
         await report_jumps([StartOffset(TOPIC, 0, 500, read)], worker, holds_nothing)
@@ -95,7 +95,7 @@ async def test_what_was_deleted_of_a_partition_of_which_nothing_was_read_yet(
 async def test_a_group_that_stands_further_than_the_database_is_reported(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
-    """Somebody moved it, or the database is an older one; what lies between is asked of Kafka."""
+    """It was moved, or the database was restored; Kafka is asked for records in between."""
     asked: list[tuple[StartOffset, int]] = []
 
     async def ask(beginning: StartOffset, since: int) -> bool:
@@ -122,7 +122,7 @@ async def test_marks_of_transactions_are_no_loss(
 async def test_a_partition_that_ends_before_what_was_read_is_reported(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
-    """An unclean election cut it off, or it was made anew: others may have lost what we had."""
+    """After an unclean election or a recreation, records that we read are lost for others."""
     await report_jumps([StartOffset(TOPIC, 0, 0, read)], worker, holds)
     assert jumps(logs) == [(read, 0, "cut_off")]
 
@@ -130,7 +130,7 @@ async def test_a_partition_that_ends_before_what_was_read_is_reported(
 async def test_a_group_that_was_moved_back_before_the_first_record_has_lost_nothing(
     worker: Worker, read: int, logs: list[EventDict]
 ) -> None:
-    """What Kafka no longer has of it was taken in."""
+    """The records that Kafka no longer has were ingested."""
     await report_jumps([StartOffset(TOPIC, 0, read - 3, 0)], worker, holds)
     assert jumps(logs) == []
 

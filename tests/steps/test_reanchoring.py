@@ -36,12 +36,12 @@ ORDER = CorrectionOrder("o-1", "Olga", "the clock was wrong")
 
 
 async def found(worker: Worker) -> list[Correction]:
-    """All there is to be corrected."""
+    """Everything that needs correction."""
     return [each async for page in corrections(worker.pool, WRONG) for each in page]
 
 
 async def due_at(worker: Worker, organization: str) -> datetime | None:
-    """When it is looked at next."""
+    """The next deadline of an organization."""
     query = "SELECT next_due_at FROM organizations WHERE organization_id = $1"
     moment: datetime | None = await worker.pool.fetchval(query, organization)
     return moment
@@ -119,7 +119,7 @@ async def test_what_was_decided_meanwhile_counts_from_when_it_really_was(
 async def test_it_may_be_typed_again_and_the_sequence_goes_on(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """What is corrected is not found again, and nothing is said twice."""
+    """What is corrected is not found again, and no event is published twice."""
     await gone_wrong(worker, clock)
     await correct(worker, WRONG, ORDER)
     before = await worker.pool.fetchval("SELECT count(*) FROM outbox")
@@ -133,7 +133,7 @@ async def test_it_may_be_typed_again_and_the_sequence_goes_on(
 async def test_what_the_guard_counted_is_moved_too(
     worker: Worker, clock: MovableClock, *, released: bool
 ) -> None:
-    """Else the steps of that hour would count until next year."""
+    """Otherwise the steps of that hour would count until next year."""
     await gone_wrong(worker, clock)
     if not released:
         clock.now += YEAR

@@ -100,7 +100,7 @@ def renumbered(given: Sequence[Record]) -> list[Record]:
 async def test_what_can_be_read_now_counts_as_if_it_had_been_read_at_once(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """In place: under its own identity, so that Kafka may deliver it once more."""
+    """Under its own identity, so that another delivery by Kafka is a duplicate."""
     clock.now = at(3)
     news = records(bought(1, "agmt-1", "7"), ended(2, "agmt-1", "7"))
     earlier = records(created(0, "a"), linked(0.5, "a", "agmt-1", "7"))
@@ -386,7 +386,7 @@ async def test_a_redrive_tries_again_what_the_machine_refused(
 async def test_a_redrive_ends_where_the_machine_refuses_again_and_again(
     worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The letter waits as before: nothing was tried."""
+    """The dead letter waits as before."""
     monkeypatch.setattr(redriving, "wait_random_exponential", lambda **_: wait_none())
     clock.now = at(3)
     await park(records(created(1, "a")), worker)
@@ -400,7 +400,7 @@ async def test_a_redrive_ends_where_the_machine_refuses_again_and_again(
 async def test_one_line_of_the_log_reports_the_result_and_names_nobody(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Who and why is in the row."""
+    """Operator and reason are in the row."""
     clock.now = at(3)
     await park(records(created(1, "a")), worker)
     with capture_logs() as lines:
@@ -512,7 +512,7 @@ async def test_a_redrive_keeps_to_its_rate(worker: Worker, clock: MovableClock) 
 async def test_what_was_discarded_waits_no_more_and_can_be_fetched_back(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """It stays in the table; nothing of it counts until somebody redrives it by its id."""
+    """It stays in the table, without effect until it is redriven by its id."""
     clock.now = at(3)
     await park(renumbered(records(created(1, "a"), created(1, "b"))), worker)
     first, second = await waiting(worker)
@@ -535,7 +535,7 @@ async def test_what_was_discarded_waits_no_more_and_can_be_fetched_back(
 async def test_a_group_is_what_is_refused_for_the_same_reason(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """By topic, field and reason; the number of a record within its value is no reason."""
+    """By topic, field and reason, without the number of a record within its value."""
     clock.now = at(3)
     value = json.dumps({"Records": [{"body": "{}"}, {"body": "no"}, {"body": "{}"}]}).encode()
     several = Record(TOPICS.aws_notifications, 0, 7, at(2), None, value)

@@ -1,4 +1,4 @@
-"""A billing account of more than 100 organizations proves nothing (lifecycle.md section 11)."""
+"""A billing account of over 100 organizations matches no purchase (lifecycle.md section 11)."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_one_account(count: int) -> list[Line]:
-    """So many organizations had one agreement, one after the other; the last has it still."""
+    """So many organizations had one agreement, one after the other; the last still has it."""
     return [
         line
         for n in range(1, count + 1)
@@ -64,7 +64,7 @@ async def ingest_at_once(worker: Worker, clock: MovableClock, lines: Sequence[Li
 
 
 def bought_again(last: int) -> list[Line]:
-    """The last of them cancels, and something is bought with the account."""
+    """The last of them cancels, and another agreement is bought with the account."""
     return [ended(2, "agmt-1", RESELLER), bought(3, "agmt-2", RESELLER), login(4, f"org-{last}")]
 
 
@@ -91,7 +91,7 @@ async def test_no_match_is_searched_in_an_account_of_more_than_a_hundred(
 
 @pytest.mark.usefixtures("small_limit")
 async def test_a_crowded_account_is_logged_once(worker: Worker, clock: MovableClock) -> None:
-    """At `warning`, when it is found to be so, by whichever worker."""
+    """At `warning`, by the worker that detects it first."""
     with capture_logs() as lines:
         await ingest_at_once(worker, clock, of_one_account(FEW))
         assert [each for each in lines if each["event"] == "billing_account_crowded"] == []
@@ -125,7 +125,7 @@ async def test_a_proof_that_was_made_stays(
 async def test_nobody_loads_or_locks_all_that_is_in_a_crowded_account(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Else each notification would wait for all others of the reseller, and read them."""
+    """Otherwise each notification would wait for all others of the reseller, and read them."""
     many = [
         line
         for n in range(HOLDERS_MAX + 20)

@@ -62,11 +62,11 @@ class Restored:
             yield records[first : first + 3]
 
     async def compare(self) -> None:
-        """As a worker does that was just started."""
+        """Compare, as a worker does after its start."""
         await Comparison(self.worker, self.read_back).compare()
 
     async def recover(self) -> list[Gap]:
-        """As the command does; returns who stands otherwise than published."""
+        """Recover, as the command does; returns those that differ from what was published."""
         otherwise = []
         await recovering.withhold(self.worker)
         await recovering.gather(self.worker, self.read_back)
@@ -86,13 +86,13 @@ class Restored:
         return (await operate(fact, self.worker)).outcome
 
     async def judge(self, organization: str, *, stands: bool) -> Outcome:
-        """An operator says whether an organization was closed."""
+        """An operator decides whether an organization was closed."""
         identity, id_ = Identity("operator", uuid4().hex), OrganizationId(organization)
         fact = ClosureJudged(identity, self.clock.now, id_, stands, "olga", "asked the customer")
         return await recovering.judge(self.worker, fact)
 
     async def organization(self, organization: str) -> Organization:
-        """As it is stored."""
+        """The stored organization."""
         async with transaction(self.worker.pool) as conn:
             found = await organizations.read(conn, [OrganizationId(organization)])
         return found[0]
@@ -183,7 +183,7 @@ def restored(both: tuple[Restored, Worker]) -> Restored:
 async def test_a_number_that_was_published_is_never_used_again(
     both: tuple[Restored, Worker],
 ) -> None:
-    """Else subscribers take what is new for what they know, and drop it; of the worker too."""
+    """Otherwise subscribers drop new events as duplicates; also for the worker's own events."""
     restored, lost = both
     subjects = ("acme", "globex", "initech", "umbrella", "worker")
     before = {each: (await events_of(lost, each))[-1]["sequence"] for each in subjects}
@@ -205,7 +205,7 @@ async def test_a_number_that_was_published_is_never_used_again(
 
 
 async def test_the_journal_still_folds_to_what_is_stored(restored: Restored) -> None:
-    """What recovery decides is written down like all else."""
+    """The decisions of a recovery are in the journal."""
     await restored.recover()
     await restored.judge("acme", stands=True)
     await restored.judge("umbrella", stands=False)
@@ -219,7 +219,7 @@ async def test_the_journal_still_folds_to_what_is_stored(restored: Restored) -> 
 
 
 async def test_everyone_who_stands_otherwise_than_published_is_listed(restored: Restored) -> None:
-    """So that a person can look; also who is not known at all."""
+    """For a check by a person; also organizations that the database does not have."""
     otherwise = await restored.recover()
 
     assert {each.told.organization: (each.told.state, each.state) for each in otherwise} == {
@@ -250,7 +250,7 @@ async def test_who_was_published_as_deactivated_waits_for_a_person(restored: Res
 
 
 async def test_a_person_who_judges_that_it_was_closed_has_it_closed(restored: Restored) -> None:
-    """For what was published, whatever the way there."""
+    """It gets the published state."""
     await restored.recover()
 
     assert await restored.judge("acme", stands=True) is Outcome.APPLIED
@@ -264,7 +264,7 @@ async def test_a_person_who_judges_that_it_was_closed_has_it_closed(restored: Re
 
 
 async def test_a_person_who_judges_that_it_was_not_lets_it_go_on(restored: Restored) -> None:
-    """With a dwell and a notice of its own, so that nothing fires at once."""
+    """With a new dwell and a new notice, so that nothing fires at once."""
     await restored.recover()
     await restored.release()
 
@@ -290,7 +290,7 @@ async def test_recovery_trips_the_guard_and_a_release_waits_for_it(restored: Res
 
 
 async def test_a_recovery_that_was_broken_off_goes_on(restored: Restored) -> None:
-    """Raised once, and one epoch: whatever was done before."""
+    """The sequence numbers are raised once, with one epoch, whatever was done before."""
     worker = restored.worker
     await recovering.withhold(worker)
     await recovering.gather(worker, restored.read_back)
@@ -374,7 +374,7 @@ async def test_what_goes_on_once_it_was_noticed_has_numbers_of_its_own(
 async def test_a_database_that_holds_what_was_published_is_left_alone(
     both: tuple[Restored, Worker],
 ) -> None:
-    """Records that are sent again, or wait, are no loss."""
+    """Repeated or waiting records are no loss."""
     restored, lost = both
     whole = Restored(lost, restored.clock, restored.records)
 
@@ -401,7 +401,7 @@ async def test_no_harm_is_done_by_a_server_that_nobody_has_compared(restored: Re
 
 
 async def test_a_worker_compares_once_a_life_of_the_server(restored: Restored) -> None:
-    """It reads topics for that."""
+    """The comparison reads topics."""
     reads = 0
 
     async def read_back(newest: int | None) -> AsyncIterator[Sequence[Record]]:

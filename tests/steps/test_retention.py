@@ -34,7 +34,7 @@ RETENTION = Retention(journal_days=4_900, dead_letters_days=4_880)
 
 
 async def retained(worker: Worker, clock: MovableClock, day: float) -> list[int]:
-    """How many rows each batch let go on a day, until there was nothing more."""
+    """The rows that each batch deletes on a day, until none is left to delete."""
     await move_to_day(worker, clock, day)
     gone = []
     while rows := await retain(worker, RETENTION):
@@ -50,7 +50,7 @@ async def test_what_is_left_folds_to_the_same(
     monkeypatch: pytest.MonkeyPatch,
     rows_max: int,
 ) -> None:
-    """In batches of any size, with the time between two of them cutting lives in two."""
+    """In batches of any size, whose borders cut histories in two."""
     monkeypatch.setattr(retention, "ROWS_MAX", rows_max)
     await lives(worker, clock)
     before = await states(worker)
@@ -82,7 +82,7 @@ async def test_the_chain_goes_on_from_what_was_let_go(
 
 
 async def test_what_is_young_stays(worker: Worker, clock: MovableClock) -> None:
-    """To the day."""
+    """Exactly by the day."""
     await ingest_lines(
         worker, clock, created(0, "old"), created(60, "middle"), created(101, "young")
     )
@@ -104,7 +104,7 @@ def unreadable(*days: float) -> list[Record]:
 async def test_old_dead_letters_leave_whatever_became_of_them(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """A setting of their own says when."""
+    """They have their own setting."""
     for each in unreadable(10, 110, 130):
         clock.now = each.recorded_at
         await ingest([each], worker)
@@ -118,7 +118,7 @@ async def test_old_dead_letters_leave_whatever_became_of_them(
 async def test_what_was_tampered_with_is_not_let_go(
     worker: Worker, clock: MovableClock, owner: Pool
 ) -> None:
-    """It is the evidence; an operator is told."""
+    """The rows are evidence; an operator gets an error."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await owner.execute("UPDATE journal SET outcome = 'stale'")
     await move_to_day(worker, clock, LATER)
@@ -131,7 +131,7 @@ async def test_what_was_tampered_with_is_not_let_go(
 
 
 async def test_one_worker_at_a_time_lets_go(worker: Worker, clock: MovableClock) -> None:
-    """The others find nothing to do, and wait for nobody."""
+    """The others find nothing to do, and do not wait."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await move_to_day(worker, clock, LATER)
 
@@ -164,7 +164,7 @@ async def test_a_message_counts_once_for_as_long_as_its_row_stays(
 async def test_deleted_history_cannot_be_shown(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """It says from when on it can."""
+    """The message names the first moment that can be shown."""
     await ingest_lines(worker, clock, *canceled("acme"), login(99, "acme"))
     await wait(worker, clock, until=20)
     await retained(worker, clock, LATER)

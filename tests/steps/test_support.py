@@ -22,12 +22,12 @@ from steps.story_beginnings import (
 
 
 def sequences(events: list[dict[str, object]]) -> list[int]:
-    """Of these events."""
+    """The sequence numbers of events."""
     return [int(str(each["sequence"])) for each in events]
 
 
 async def test_the_same_request_twice_is_answered_once(worker: Worker, clock: MovableClock) -> None:
-    """Whoever sends it again after a timeout must not place two holds."""
+    """A retry after a timeout must not place two holds."""
     request = support(2, "place_hold", "acme", kind="legal")
     await ingest_lines(worker, clock, *canceled("acme"), request, request)
 
@@ -38,7 +38,7 @@ async def test_the_same_request_twice_is_answered_once(worker: Worker, clock: Mo
 async def test_a_request_for_nobody_is_refused_in_a_sequence_of_its_own(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """And goes on there: the organization may yet be created."""
+    """The sequence continues when the organization is created."""
     await ingest_lines(
         worker,
         clock,
@@ -95,7 +95,7 @@ async def test_an_email_is_locked_until_it_is_unlocked(worker: Worker, clock: Mo
 async def test_of_two_reactivations_with_one_email_one_is_refused(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Also where two workers take them at once."""
+    """Also where two workers process them concurrently."""
     data = {"tier": "free", "owner_email": "owner@acme.example"}
     for name in ("acme", "beta"):
         await ingest_lines(worker, clock, event(0, "organization.created", name, data))
@@ -135,7 +135,7 @@ async def test_a_reactivated_organization_has_no_plan_of_before(
 async def test_a_request_is_one_log_line_without_a_person(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The ticket leads to who asked and why; a transition is a line of its own."""
+    """The ticket identifies the request; a transition has its own line."""
     await ingest_lines(worker, clock, created(0, "acme"))
     with capture_logs() as lines:
         await ingest_lines(worker, clock, support(1, "deactivate_organization", "acme"))

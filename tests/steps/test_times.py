@@ -16,7 +16,7 @@ END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def aws_notification(day: float, action: str) -> Line:
-    """AWS tells of a customer, without a time and an identity of its own."""
+    """A notification of AWS without its own time and identity."""
     return sns(day, action, "customer-1", bare=True)
 
 
@@ -24,7 +24,7 @@ def aws_notification(day: float, action: str) -> Line:
 async def test_what_a_wrong_clock_recorded_happened_when_it_was_received(
     recorded_at: datetime, worker: Worker, clock: MovableClock
 ) -> None:
-    """Else it would be older than all that is known, or of no effect before the year 9999."""
+    """Otherwise it would be older than all others, or have no effect before the year 9999."""
     first, last = (
         aws_notification(1, "subscribe-success"),
         aws_notification(2, "unsubscribe-success"),
@@ -41,7 +41,7 @@ async def test_what_a_wrong_clock_recorded_happened_when_it_was_received(
 async def test_a_repeated_message_is_a_duplicate_whatever_its_time(
     recorded_at: datetime, worker: Worker, clock: MovableClock
 ) -> None:
-    """A message that brings no identity is known by its position and its time, as it brought it."""
+    """A message without an identity is identified by its position and its original time."""
     batch: list[Record] = [
         replace(each, recorded_at=recorded_at)
         for each in records(aws_notification(1, "subscribe-success"))

@@ -1,4 +1,4 @@
-"""What a message causes goes out with its trace; what a deadline causes has none (events.md 3)."""
+"""Events that a message causes have its trace; those of a deadline have none (events.md 3)."""
 
 import json
 from typing import Any
@@ -49,7 +49,7 @@ def story() -> list[Line]:
 
 
 def test_what_simulate_prints_has_the_traces() -> None:
-    """As they would be published."""
+    """With the traces of published events."""
     published_events = events(story())
     assert [(name, each.get("traceparent")) for name, each in published_events] == EXPECTED
 
@@ -105,7 +105,7 @@ async def test_the_worker_publishes_them_as_simulate_prints_them(
 async def test_of_one_batch_each_event_has_the_trace_of_its_own_message(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """And the one snapshot that of the last."""
+    """The snapshot has the trace of the last message."""
     lines = [created(0, "acme", tier="plus"), linked(0, "acme", "first"), ended(0, "first", "paid")]
     for parent, line in zip(PARENTS, lines, strict=False):
         line["headers"] = {"traceparent": parent}

@@ -1,6 +1,6 @@
-"""What could not be read of the feeds of activity, in the worker (lifecycle.md section 5).
+"""Unreadable records of the activity feeds, in the worker (lifecycle.md section 5).
 
-It counts once, until it is redriven or said to be no use.
+Each counts once as possible use, until it is redriven or declared no use.
 """
 
 from collections.abc import Sequence
@@ -48,31 +48,31 @@ RATE = 10_000
 
 
 def broken(day: float, key: bytes | None, *, offset: int = 0, value: bytes = b"?") -> Record:
-    """A login that nobody can read; in a partition of its own."""
+    """An unreadable login, in its own partition."""
     (read,) = records(login(day, "acme"))
     return structs.replace(read, partition=7, offset=offset, key=key, value=value)
 
 
 async def refuse(worker: Worker, clock: MovableClock, *given: Record) -> None:
-    """Take them in at the time of the last."""
+    """Ingest records at the time of the last."""
     clock.now = max(clock.now, *(each.recorded_at for each in given))
     await ingest(given, worker)
 
 
 async def unread(worker: Worker, *organizations: str) -> PossibleUse:
-    """What may be use, as a decision is told of it."""
+    """The possible use, as a decision reads it."""
     async with transaction(worker.pool) as conn:
         ids = [OrganizationId(each) for each in organizations]
         return await possible_use.read(conn, ids, since=at(0).date())
 
 
 async def ids(worker: Worker) -> Sequence[int]:
-    """Of all dead letters."""
+    """The ids of all dead letters."""
     return [row["id"] for row in await worker.pool.fetch("SELECT id FROM dead_letters ORDER BY id")]
 
 
 async def record_feeds_daily(worker: Worker, clock: MovableClock, since: int, until: int) -> None:
-    """Both feeds carry others' activity."""
+    """Both feeds have activity of other organizations."""
     lines = [line(day, "others") for day in range(since, until) for line in (login, use)]
     await ingest_lines(worker, clock, *lines)
 
@@ -102,7 +102,7 @@ async def test_a_record_counts_for_the_organization_of_its_key_and_else_for_its_
 
 
 async def test_the_same_record_delivered_twice_is_one(worker: Worker, clock: MovableClock) -> None:
-    """Also before and after its neighbours, and in whichever batch."""
+    """Also before and after other records, and in any batch."""
     first, second = broken(2, None), broken(2, None, offset=1)
     await refuse(worker, clock, first, first)
     await refuse(worker, clock, first, second)
@@ -133,7 +133,7 @@ async def test_a_list_is_one_record_and_each_login_in_it_counts(
 
 
 async def test_a_redriven_record_counts_by_its_content(worker: Worker, clock: MovableClock) -> None:
-    """No more as possible use; what is refused again goes on."""
+    """It is no longer possible use; a record that is refused again still is."""
     (mended,) = records(login(2, "acme"))
     await refuse(worker, clock, broken(2, b"acme"), broken(2.5, None, offset=1))
     first, _ = await ids(worker)

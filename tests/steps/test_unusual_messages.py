@@ -28,7 +28,7 @@ SECRET = "jane@example.com"
 
 
 async def logged(event_name: str, batches: list[list[Record]], worker: Worker) -> list[Any]:
-    """The lines of that name which these batches make."""
+    """The log lines of this name that these batches cause."""
     with capture_logs() as lines:
         for batch in batches:
             await ingest(batch, worker)
@@ -42,7 +42,7 @@ async def logged(event_name: str, batches: list[list[Record]], worker: Worker) -
 async def test_a_type_that_is_not_ours_is_logged_with_source_and_topic(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Nobody would look for it otherwise: it is journalled, and no dead letter."""
+    """It is journalled and no dead letter, so without the log nobody would notice."""
     clock.now = at(3)
     line = event(1, "organization.not_ours_yet", "acme", {"email": SECRET})
     (logged_line,) = await logged("type_unrecognized", [records(line), records(line)], worker)
@@ -102,7 +102,7 @@ AGREEING = {
 async def test_a_known_identity_with_other_content_is_logged(
     worker: Worker, clock: MovableClock, name: str, *, at_once: bool
 ) -> None:
-    """It is skipped like any duplicate; but somebody uses an id twice, or says it is another."""
+    """It is skipped like any duplicate, but its sender uses an id twice."""
     clock.now = at(3)
     first, second = records(*CONTRADICTIONS[name])
     batches = [[first, second]] if at_once else [[first], [second]]
@@ -118,7 +118,7 @@ async def test_a_known_identity_with_other_content_is_logged(
 async def test_a_duplicate_is_not_logged(
     worker: Worker, clock: MovableClock, name: str, *, at_once: bool
 ) -> None:
-    """Every redelivery is one."""
+    """Every redelivery is a duplicate."""
     clock.now = at(3)
     first, second = records(*AGREEING[name])
     if name.startswith("a notification without a time"):
@@ -144,7 +144,7 @@ def bounded(worker: Worker, size: int) -> Worker:
 async def test_a_value_that_is_too_large_is_a_dead_letter_without_it(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """It stays in Kafka, at the position that is given; its neighbours are taken."""
+    """It stays in Kafka, at the given position; other records are ingested."""
     clock.now = at(3)
     small, large = records(created(0, "acme"), other(created(1, "large"), unread="x" * 2_000))
     await ingest([small, large], bounded(worker, 2_000))
@@ -169,7 +169,7 @@ async def test_a_value_that_is_too_large_is_a_dead_letter_without_it(
 
 
 async def test_a_value_of_just_that_size_is_read(worker: Worker, clock: MovableClock) -> None:
-    """The limit is what may be, not what may not."""
+    """The limit is inclusive."""
     clock.now = at(3)
     (given,) = records(created(0, "acme"))
     await ingest([given], bounded(worker, max(1_024, len(given.value or b""))))
@@ -179,7 +179,7 @@ async def test_a_value_of_just_that_size_is_read(worker: Worker, clock: MovableC
 async def test_what_was_left_out_is_refused_again_by_a_redrive(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """There is nothing to read, whatever the limit is by now; it must not pass for a tombstone."""
+    """Its value is not stored, and it must not count as a tombstone."""
     clock.now = at(3)
     (large,) = records(other(login(1, "acme"), unread="x" * 2_000))
     await ingest([large], bounded(worker, 2_000))

@@ -1,4 +1,4 @@
-"""A worker goes on with a database that commit c03285b left, once it is migrated."""
+"""A worker continues on a migrated database of commit c03285b."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +50,7 @@ def postgres_template() -> str:
 
 @pytest.fixture
 async def of_c03285b(postgres_dsn: str) -> None:
-    """The database is what that commit left, migrated."""
+    """The migrated database of that commit."""
     async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as owner:
         await load_c03285b(owner)
     async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as owner:
@@ -59,7 +59,7 @@ async def of_c03285b(postgres_dsn: str) -> None:
 
 @pytest.fixture
 async def worker(of_c03285b: None, worker: Worker, owner: Pool, clock: MovableClock) -> Worker:
-    """Goes on where that commit ended; the migration has Postgres's clock."""
+    """A worker with the time at which that commit ended; the migration uses Postgres's clock."""
     assert of_c03285b is None
     clock.now = ENDED_AT
     await owner.execute(
@@ -76,7 +76,7 @@ async def release(worker: Worker, clock: MovableClock) -> None:
 
 
 async def registers(worker: Worker) -> list[Subscription]:
-    """All of them, by key."""
+    """All registers, by key."""
     rows = await worker.pool.fetch("SELECT document FROM subscriptions ORDER BY 1")
     found = (subscription_from_json(row["document"]) for row in rows)
     return sorted(found, key=lambda each: each.key)
@@ -151,7 +151,7 @@ async def test_news_in_either_spelling_is_of_the_one_subscription(
 
 
 def without_usage(register: Subscription) -> Projection:
-    """What a register comes to, but for the final reports."""
+    """A register's projection without final reports."""
     return replace(fold(register, register.links), usage_closed_at=())
 
 
@@ -207,7 +207,7 @@ async def test_a_failure_that_was_mistaken_for_a_duplicate_counts_when_it_is_del
 async def test_history_lists_facts_under_either_spelling(
     worker: Worker, inspector: Inspector
 ) -> None:
-    """`org history` asks for the subscription, whichever way it was spelled."""
+    """`org history` finds the subscription under any spelling."""
     entries = await history(inspector, OrganizationId("both"))
 
     assert worker is not None
@@ -234,7 +234,7 @@ async def test_rows_of_either_spelling_are_erased(
 async def test_rows_of_either_spelling_are_let_go(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Folded into checkpoints, in batches that cut between the spellings."""
+    """Into checkpoints, in batches whose borders lie between the spellings."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(retention, "ROWS_MAX", 3)
         for day in (62, 75, 90, 200):
@@ -249,7 +249,7 @@ async def test_rows_of_either_spelling_are_let_go(
 async def test_life_goes_on_and_can_be_folded_again(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """Who was on the way down arrives there; who has a plan stays."""
+    """Canceled organizations are deactivated; those with a plan stay active."""
     await release(worker, clock)
     for day in range(53, 140, 2):
         await wait(worker, clock, until=day)

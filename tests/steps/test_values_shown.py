@@ -40,7 +40,7 @@ def line(logged: Sequence[Any], event: str) -> dict[str, Any]:
 
 
 def unreadable(offset: int) -> Record:
-    """A record that nobody can read."""
+    """An unreadable record."""
     return Record(TOPICS.aws_notifications, 3, offset, at(2), None, b"no JSON")
 
 
@@ -115,7 +115,7 @@ def message(key: str) -> Outgoing:
 
 
 async def refuse_and_fail(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
-    """A Kafka that refuses the keys `r` and `s`, does not answer for `f`, and takes the others."""
+    """A Kafka that refuses keys `r` and `s`, does not answer for `f`, and accepts the others."""
     refused = MessageRefused("too large")
     answers = {b"r": refused, b"s": refused, b"f": TimeoutError()}
     return [answers.get(each.key or b"") for each in messages]
@@ -124,7 +124,7 @@ async def refuse_and_fail(messages: Sequence[Outgoing]) -> Sequence[Exception | 
 async def test_what_was_relayed_is_logged_with_how_many_messages_became_what(
     worker: Worker,
 ) -> None:
-    """Acknowledged, to be sent again, and refused: three numbers."""
+    """The numbers of acknowledged, unanswered and refused messages."""
     await promise(worker, *map(message, "abcfrs"), message("r"))
     with capture_logs() as logged, pytest.raises(Unavailable):
         await relay(worker.pool, refuse_and_fail, "t", Floors(), limit=100, publish_max_s=5)
@@ -156,7 +156,7 @@ async def test_what_was_relayed_is_logged_with_how_many_messages_became_what(
 async def test_a_refused_message_is_held_for_a_pause_that_doubles_up_to_five_minutes(
     worker: Worker, refusals: int, pause_s: float
 ) -> None:
-    """Somebody must mend the topic; then it is sent within five minutes."""
+    """When the topic is fixed, it is sent within five minutes."""
     await promise(worker, message("r"))
     held = "UPDATE outbox SET refusals = $1::integer, held_until = now() WHERE $1::integer > 0"
     await worker.pool.execute(held, refusals)

@@ -38,19 +38,19 @@ MONTH = Retention(journal_days=30, dead_letters_days=30)
 
 @pytest.fixture
 def own(worker: Worker) -> MovableClock:
-    """The worker's own clock, which goes on to be right when the other does not."""
+    """The worker's own clock, which stays right when the database's jumps."""
     own = MovableClock(at(0))
     worker.local_clock.read = own.of_machine
     return own
 
 
 def restarted(worker: Worker, own: MovableClock) -> Worker:
-    """Another process, which remembers nothing."""
+    """A new process on the same database."""
     return replace(worker, local_clock=LocalClock(own.of_machine))
 
 
 async def until(worker: Worker, clock: MovableClock, own: MovableClock, day: float) -> None:
-    """Both clocks are right up to a day."""
+    """Move both clocks to a day."""
     worker.local_clock.read = clock.of_machine
     await wait(worker, clock, until=day)
     await fire_due(worker, limit=10)
@@ -59,7 +59,7 @@ async def until(worker: Worker, clock: MovableClock, own: MovableClock, day: flo
 
 
 async def release(worker: Worker, clock: MovableClock) -> None:
-    """Olga has looked at it."""
+    """The operator Olga releases the guard."""
     fact = GuardReleased(Identity("operator", str(uuid4())), clock.now, "Olga", "mended")
     await operate(fact, worker)
 
@@ -67,7 +67,7 @@ async def release(worker: Worker, clock: MovableClock) -> None:
 async def test_a_clock_that_jumps_a_year_ahead_trips_the_guard_and_nobody_is_deactivated(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
-    """Also no control plane; it is said once, whoever sees it, with the reason `clock`."""
+    """Nor loses its control plane; one event is published, with the reason `clock`."""
     await ingest_lines(worker, clock, *sorted([*canceled("acme"), *canceled("beta")], key=day_of))
     await until(worker, clock, own, 1.5)
     other = restarted(worker, own)
@@ -87,7 +87,7 @@ async def test_a_clock_that_jumps_a_year_ahead_trips_the_guard_and_nobody_is_dea
 async def test_a_jump_while_no_worker_ran_is_noticed_at_the_start(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
-    """What was known of both clocks is the fleet's, and stored."""
+    """The last times of both clocks are stored."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
 
@@ -101,7 +101,7 @@ async def test_a_jump_while_no_worker_ran_is_noticed_at_the_start(
 async def test_the_guard_goes_on_at_the_release_and_trips_at_the_next_jump(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
-    """That the clock went back trips nothing; a jump that is smaller than an hour is none."""
+    """A jump back, or one below an hour, does not trip it."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
     for ahead in (YEAR, timedelta(0), HOUR, timedelta(0), -YEAR, timedelta(0)):
@@ -157,7 +157,7 @@ async def test_a_trip_that_stands_is_added_to_and_lets_nothing_more_through(
 
 
 async def rows(worker: Worker) -> list[int]:
-    """How much there is to be let go."""
+    """The number of rows that retention may delete."""
     return [
         await worker.pool.fetchval(f"SELECT count(*) FROM {table}")
         for table in ("journal", "decisions", "dead_letters")
@@ -176,7 +176,7 @@ async def filled(worker: Worker, clock: MovableClock, own: MovableClock) -> list
 async def test_retention_lets_nothing_go_by_a_clock_that_ran_ahead(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
-    """It stops, and says so, until an operator has looked; and then it goes by the other clocks."""
+    """It stops and reports that until an operator releases it; then it uses the other clocks."""
     there = await filled(worker, clock, own)
     clock.now += YEAR
 
@@ -233,7 +233,7 @@ async def test_retention_goes_no_further_than_the_newest_record_in_kafka(
 async def test_a_request_of_support_is_not_withheld_by_a_jump(
     worker: Worker, clock: MovableClock, own: MovableClock
 ) -> None:
-    """Only what a deadline takes goes by the clock."""
+    """Only steps by deadlines depend on the clock."""
     await ingest_lines(worker, clock, *canceled("acme"))
     await until(worker, clock, own, 1.5)
     clock.now += YEAR

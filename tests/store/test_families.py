@@ -58,7 +58,7 @@ ASKED = 5
 class Drawn:
     """A random fleet: sparse, so that not everything belongs together.
 
-    Nothing is stored of the first of its organizations and the first of its subscriptions.
+    Its first organization and its first subscription are not stored.
     """
 
     def __init__(self, seed: int) -> None:
@@ -89,16 +89,16 @@ class Drawn:
         return NOW - timedelta(minutes=self.random.randint(1, 10_000))
 
     def identity(self) -> Identity:
-        """A name that no other has."""
+        """A unique identity."""
         self.numbers += 1
         return Identity(f"/{self.name}", f"m-{self.numbers}")
 
     def account(self) -> str | None:
-        """Seldom one, or everything belongs together."""
+        """Mostly none, so that not everything belongs together."""
         return self.random.choice(self.accounts) if self.random.random() < 0.3 else None
 
     def note(self, key: SubscriptionKey) -> Note:
-        """News of a subscription, at times that it continues another of the marketplace."""
+        """A note of a subscription; sometimes it continues another one of the marketplace."""
         others = [each for each in self.keys if each.marketplace is key.marketplace]
         continues = self.random.choice(others) if self.random.random() < 0.2 else None
         change = Activated() if continues is None else Pended(successor_of=continues)
@@ -175,7 +175,7 @@ async def drawn(pool: Pool, seed: int) -> Drawn:
 
 
 async def record(conn: Connection, found: Drawn) -> None:
-    """Write its history down."""
+    """Store the fleet's history."""
     entries = [
         journal.Entry(each.fact, Outcome.APPLIED, "drawn", Readings()) for each in found.history
     ]
@@ -191,7 +191,7 @@ async def record(conn: Connection, found: Drawn) -> None:
 
 
 async def test_a_batch_is_loaded_with_what_belongs_to_it(pool: Pool) -> None:
-    """Neither less, or a decision would be wrong, nor more, or strangers would wait for it."""
+    """Less would make decisions wrong; more would lock unrelated organizations."""
     for seed in range(FLEETS):
         found = await drawn(pool, seed)
         for _ in range(ASKED):
@@ -208,7 +208,7 @@ async def test_a_batch_is_loaded_with_what_belongs_to_it(pool: Pool) -> None:
 
 
 async def test_a_replay_group_is_all_that_decisions_may_have_looked_up(pool: Pool) -> None:
-    """Also in vain links, former owners, and facts that changed several."""
+    """Also refused links, former owners, and facts that changed several organizations."""
     for seed in range(FLEETS):
         found = await drawn(pool, seed)
         for _ in range(ASKED):
@@ -220,7 +220,7 @@ async def test_a_replay_group_is_all_that_decisions_may_have_looked_up(pool: Poo
 
 
 def test_whom_a_change_concerns_is_whom_its_family_belongs_to() -> None:
-    """So that what a decision looks at of a whole fleet is within what a batch is loaded with."""
+    """So a decision on a partly loaded fleet reads the same as on the whole one."""
     for seed in range(10 * FLEETS):
         found = Drawn(seed)
         for key in found.keys:

@@ -123,7 +123,7 @@ async def of_0_1(owner: Pool, monkeypatch: pytest.MonkeyPatch) -> Pool:
 
 
 async def test_rows_of_0_1_can_be_looked_up(of_0_1: Pool) -> None:
-    """Who exists, who has which email, and who pays with which account is in its documents."""
+    """Organizations, emails and billing accounts are in its documents."""
     await migrate(of_0_1)
 
     rows = await of_0_1.fetch("SELECT * FROM organizations ORDER BY organization_id")
@@ -142,7 +142,7 @@ async def test_rows_of_0_1_can_be_looked_up(of_0_1: Pool) -> None:
 
 
 async def test_the_columns_agree_with_the_documents(of_0_1: Pool) -> None:
-    """A register that is never heard of again is never written again."""
+    """A register without later notifications is never written again."""
     await migrate(of_0_1)
 
     for row in await of_0_1.fetch("SELECT * FROM organizations"):
@@ -162,7 +162,7 @@ async def test_the_columns_agree_with_the_documents(of_0_1: Pool) -> None:
 
 
 async def test_an_email_that_0_1_locked_can_be_unlocked(of_0_1: Pool) -> None:
-    """It had said so (`email.locked`), though it did not write down which."""
+    """It had published `email.locked`, but not stored the email."""
     await migrate(of_0_1)
 
     row = await of_0_1.fetchrow("SELECT * FROM organizations WHERE locked_email = 'eeee'")
@@ -171,7 +171,7 @@ async def test_an_email_that_0_1_locked_can_be_unlocked(of_0_1: Pool) -> None:
 
 
 async def test_every_organization_is_due_for_a_recheck_at_once(of_0_1: Pool) -> None:
-    """A free organization may be inactive; nothing would be heard of it, and nothing was due."""
+    """A free organization may be inactive, and version 0.1 stored no deadline for it."""
     await migrate(of_0_1)
 
     due = await of_0_1.fetch(
@@ -181,7 +181,7 @@ async def test_every_organization_is_due_for_a_recheck_at_once(of_0_1: Pool) -> 
 
 
 async def test_a_request_that_0_1_did_not_answer_can_be_sent_again(of_0_1: Pool) -> None:
-    """Its identity is forgotten; all else that was taken stays known."""
+    """Its identity is removed from the journal; all others stay."""
     await migrate(of_0_1)
 
     rows = await of_0_1.fetch("SELECT source FROM journal")
@@ -214,7 +214,7 @@ async def test_old_dead_letters_wait_in_the_groups_of_new_ones(of_0_1: Pool) -> 
 
 
 async def test_migrating_twice_applies_everything_once(owner: Pool) -> None:
-    """An operator may type it as often as he likes."""
+    """An operator may repeat the command."""
     assert [each.name for each in await migrate(owner)] == [each.name for each in migrations()]
     assert await migrate(owner) == []
 
@@ -233,12 +233,12 @@ async def test_an_old_schema_is_refused_with_what_to_type(owner: Pool) -> None:
 
 
 async def test_a_current_schema_is_accepted(pool: Pool) -> None:
-    """Nothing is said."""
+    """Nothing is raised."""
     await require_current_schema(pool)
 
 
 async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(owner: Pool) -> None:
-    """Two databases would differ though both say that they are current."""
+    """Otherwise two databases with the same version could differ."""
     await migrate(owner)
     await owner.execute("UPDATE schema_migrations SET checksum = 'another'")
 
@@ -258,7 +258,7 @@ async def test_a_database_of_a_newer_version_is_refused(owner: Pool) -> None:
 async def test_a_database_that_does_not_answer_is_unavailable_and_a_wrong_one_misconfigured(
     postgres_dsn: str,
 ) -> None:
-    """The one passes by waiting, the other only when somebody changes the settings."""
+    """Waiting helps in the first case; the second needs a change of settings."""
     nobody = Postgres(dsn=SecretStr("postgresql://u:p@127.0.0.1:1/none"))
     wrong = Postgres(dsn=SecretStr(postgres_dsn.rsplit("/", 1)[0] + "/no-such-database"))
 
@@ -273,7 +273,7 @@ async def test_a_database_that_does_not_answer_is_unavailable_and_a_wrong_one_mi
 async def test_the_newest_login_is_the_first_of_the_logins_by_day(
     owner: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what was heard before there were days, nothing more is known; by UTC day in any zone."""
+    """Earlier versions stored only the newest login; days are UTC in any time zone."""
     with monkeypatch.context() as patched:
         patched.setattr("marketplace_worker.store.migrations.migrations", lambda: migrations()[:6])
         await migrate(owner)
@@ -296,7 +296,7 @@ async def test_the_newest_login_is_the_first_of_the_logins_by_day(
 async def test_what_could_not_be_read_before_counts_for_whom_its_key_names(
     owner: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How many records a day had was not kept, so what names nobody is left out."""
+    """Records per day were not counted, so those without an organization are ignored."""
     with monkeypatch.context() as patched:
         patched.setattr("marketplace_worker.store.migrations.migrations", lambda: migrations()[:6])
         await migrate(owner)
@@ -337,7 +337,7 @@ async def test_what_could_not_be_read_before_counts_for_whom_its_key_names(
 async def test_a_database_that_cannot_hold_every_text_is_refused(
     owner: Pool, postgres_dsn: str
 ) -> None:
-    """It would refuse a valid record for a letter in it, and the record would be parked."""
+    """It would refuse valid records for a character, and they would be parked."""
     name = f"latin_{uuid4().hex}"
     await owner.execute(f"CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
     url = urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()

@@ -1,4 +1,4 @@
-"""A database that commit c03285b left is migrated, and all is as it was but for what is mended."""
+"""The migration of a database of commit c03285b changes only what it corrects."""
 
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -36,7 +36,7 @@ def postgres_template() -> str:
 
 @pytest.fixture
 async def migrated(owner: Pool, left: Documents, postgres_dsn: str) -> AsyncIterator[Pool]:
-    """The worker's connections to that database, with the schema of today."""
+    """The worker's connections to that database, with the current schema."""
     assert left
     await migrate(owner)
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
@@ -45,13 +45,13 @@ async def migrated(owner: Pool, left: Documents, postgres_dsn: str) -> AsyncIter
 
 @pytest.fixture
 def inspector(migrated: Pool) -> Inspector:
-    """Who asks, at the moment at which the database was left."""
+    """An inspector at the time of the database's last change."""
     return Inspector(migrated, PolicyBook(Policy()), ENDED_AT)
 
 
 @pytest.fixture
 async def left(owner: Pool) -> Documents:
-    """The registers as they were left, by marketplace and id as told."""
+    """The stored registers, by marketplace and original id."""
     await load_c03285b(owner)
     rows = await owner.fetch("SELECT * FROM subscriptions")
     return {
@@ -130,7 +130,7 @@ def ids_in(value: object) -> Iterator[str]:
 
 
 async def test_no_other_spelling_is_left_where_it_is_compared(migrated: Pool) -> None:
-    """Only in the journal and the history, which stay as they were written, and in promises."""
+    """Only in the journal and the history, which are unchanged, and in the outbox."""
     ids: list[str] = []
     for table in ("organizations", "subscriptions", "checkpoints"):
         rows = await migrated.fetch(f"SELECT document FROM {table}")
@@ -156,7 +156,7 @@ async def test_no_other_spelling_is_left_where_it_is_compared(migrated: Pool) ->
 async def test_links_and_accounts_are_those_of_the_registers(
     migrated: Pool, left: Documents
 ) -> None:
-    """Also of subscriptions that nobody linked, and of what was spelled once."""
+    """Also for unlinked subscriptions, and for ids with a single spelling."""
     links = await migrated.fetch("SELECT marketplace, subscription_id, organization_id FROM links")
     accounts = await migrated.fetch(
         "SELECT marketplace, subscription_id, billing_account FROM billing_accounts"
@@ -176,8 +176,8 @@ async def test_links_and_accounts_are_those_of_the_registers(
 
 
 async def test_which_operation_an_azure_note_reports_is_read_from_its_id(migrated: Pool) -> None:
-    """So a report that comes once more under its new identity is the same report; and what had
-    failed does not count.
+    """So a report that is delivered again under its new identity is a duplicate; failed operations
+    do not count.
     """
     rows = await migrated.fetch("SELECT document FROM subscriptions WHERE marketplace = 'azure'")
 
@@ -238,7 +238,7 @@ async def test_ends_of_before_are_not_called_for_at_google_and_azure(migrated: P
 async def test_accounts_of_more_than_a_hundred_organizations_prove_nothing_from_now_on(
     owner: Pool, count: int, crowded: bool
 ) -> None:
-    """Nothing is looked for in them any more, so nothing need be found through them."""
+    """No match is searched in them, so they need no index rows."""
     await load_c03285b(owner)
     await owner.execute(
         f"""INSERT INTO links
@@ -259,13 +259,13 @@ async def test_accounts_of_more_than_a_hundred_organizations_prove_nothing_from_
 
 
 async def stored_safeguards(pool: Pool) -> Safeguards:
-    """As they stand after the migration."""
+    """The safeguards after the migration."""
     async with transaction(pool) as conn:
         return await safeguards.read(conn)
 
 
 async def test_a_trip_by_the_limit_still_stops_steps_alone(migrated: Pool) -> None:
-    """And it is known which event said it, for a second one is added to that."""
+    """The event of the trip is known, so that a second trip refers to it."""
     found = await stored_safeguards(migrated)
     journal_count = await migrated.fetchval(
         """SELECT events -> 0 ->> 'id' FROM decisions
@@ -279,7 +279,7 @@ async def test_a_trip_by_the_limit_still_stops_steps_alone(migrated: Pool) -> No
 
 
 async def test_a_trip_by_hand_stops_requests_as_well(owner: Pool) -> None:
-    """It was meant for all harm; what it let through concerned steps."""
+    """It was meant for all destructive steps and requests; its partial releases concerned steps."""
     await load_c03285b(owner)
     await owner.execute(
         """UPDATE safeguards SET document = jsonb_set(document, '{trip}',

@@ -1,7 +1,7 @@
-"""What runs for every batch or tick, or while a person waits, reads about as many rows as it needs.
+"""Frequent and interactive queries read about as many rows as they return.
 
-Asked of Postgres itself, with more rows in every table than any plan may go through, and both ways
-in which it plans a prepared statement: with the values in hand, and without.
+Postgres's own plans are checked, on tables with more rows than any plan may read, with custom and
+with generic plans of prepared statements.
 """
 
 import json
@@ -37,13 +37,13 @@ def _keys(beginning: str, *, first: int = 1) -> str:
 
 
 def _repeated(value: str) -> str:
-    """An array that says the same of each of a batch's keys."""
+    """An array with one value, repeated for each key of a batch."""
     return _array([value] * BATCH)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A statement with values for its parameters, and for how many rows it is asked.
+    """A statement with values for its parameters, and its expected number of rows.
 
     `rows` is for what returns nothing, or may need a row of several tables for each that it
     returns.  `index_only`: the table itself need not be read.
@@ -196,7 +196,7 @@ def _problems(asked: Asked, plan: dict[str, Any]) -> Iterator[str]:
 
 
 async def _plan(conn: Connection, name: str, asked: Asked, mode: str) -> dict[str, Any]:
-    """What Postgres did, with what came of it undone."""
+    """The plan with its actual row counts; its changes are rolled back."""
     table, statement = name.split(".")
     transaction = conn.transaction()
     await transaction.start()
@@ -220,7 +220,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _read(scan: dict[str, Any]) -> float:
-    """How many rows of a table or an index were looked at, whatever became of them."""
+    """The number of rows read from a table or an index, filtered ones included."""
     thrown_away = sum(
         scan.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     )

@@ -1,4 +1,4 @@
-"""Policies by version: registered once, never changed, found by whoever is pinned to one."""
+"""Policies by version: registered once, never changed, found for pinned organizations."""
 
 import asyncio
 from dataclasses import replace
@@ -23,7 +23,7 @@ SUMMER = replace(SPRING, version="summer", guard=replace(SPRING.guard, minimum=7
 
 
 async def register(pool: Pool, policy: Policy, *, now: datetime = NOW) -> None:
-    """As a worker that starts."""
+    """Register a policy as a starting worker does."""
     async with transaction(pool) as conn:
         await policies.register(conn, policy, now=now)
 
@@ -42,7 +42,7 @@ def pinned_to(version: str) -> Fleet:
 
 
 async def test_a_policy_is_kept_once_however_many_workers_start_with_it(pool: Pool) -> None:
-    """And from its first use on: a restart is no news."""
+    """With the time of its first use; a restart does not change it."""
     await asyncio.gather(*(register(pool, SPRING) for _ in range(4)))
     await register(pool, SPRING, now=NOW + timedelta(days=1))
 
@@ -53,7 +53,7 @@ async def test_a_policy_is_kept_once_however_many_workers_start_with_it(pool: Po
 async def test_another_policy_under_the_same_version_is_refused_with_what_to_do(
     pool: Pool,
 ) -> None:
-    """Organizations are pinned by version: theirs must not change under their feet."""
+    """Organizations are pinned to a version, whose content must not change."""
     await register(pool, SPRING)
 
     with pytest.raises(Misconfigured, match=r"policy spring: .* set another `version`"):

@@ -1,4 +1,4 @@
-"""Which of Postgres's refusals pass by themselves, and which are of what we write."""
+"""Which errors of Postgres are temporary, and which are caused by the written values."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[2] / "docs/exceptions.md").read_text(encoding="ut
 
 
 async def test_what_is_too_large_for_an_index_does_not_pass_by_itself(pool: Pool) -> None:
-    """It would be tried for ever; so it is found in its batch, and parked."""
+    """It would be retried for ever, so the record is found in its batch and parked."""
     large = SubscriptionKey(Marketplace.AWS, secrets.token_hex(4_000))
 
     with pytest.raises(asyncpg.ProgramLimitExceededError):
@@ -30,7 +30,7 @@ async def test_what_is_too_large_for_an_index_does_not_pass_by_itself(pool: Pool
 
 
 def done_by_code() -> dict[str, str]:
-    """What the page says is done about each beginning of a SQLSTATE."""
+    """The page's treatment of each prefix of a SQLSTATE."""
     table = PAGE.split("## Postgres, by SQLSTATE")[1].split("`XX000` and")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
     codes = {code: done for codes, _, done in rows[2:] for code in codes.split(", ")}
@@ -39,14 +39,14 @@ def done_by_code() -> dict[str, str]:
 
 
 def done_about(code: str) -> str:
-    """The longest beginning counts."""
+    """The treatment of a SQLSTATE: that of the longest prefix."""
     codes = done_by_code()
     known = [each for each in codes if code.startswith(each)]
     return codes[max(known, key=len)] if known else "retried"
 
 
 def refusals() -> Iterator[type[asyncpg.PostgresError]]:
-    """Every error of Postgres's that asyncpg has a class for."""
+    """Every error class of asyncpg."""
     for each in vars(asyncpg.exceptions).values():
         if isinstance(each, type) and issubclass(each, asyncpg.PostgresError) and each.sqlstate:
             yield each
@@ -82,7 +82,7 @@ async def test_each_postgres_error_is_handled_as_the_page_describes(pool: Pool) 
 async def test_what_the_machine_or_the_client_raises_is_waited_for(
     pool: Pool, error: Exception
 ) -> None:
-    """None of these is the fault of what is written."""
+    """None of these is caused by the written values."""
     with pytest.raises(Unavailable, match=type(error).__name__):
         async with transaction(pool):
             raise error
@@ -95,7 +95,7 @@ async def test_what_the_machine_or_the_client_raises_is_waited_for(
 async def test_whatever_goes_wrong_before_a_transaction_is_waited_for(
     postgres_dsn: str, begin: Begin, error: Exception
 ) -> None:
-    """A record cannot be at fault before anybody looked at it."""
+    """No record can be the cause before the transaction begins."""
 
     async def fails(_: object) -> None:
         raise error
@@ -115,7 +115,7 @@ async def test_a_bug_in_a_transaction_is_raised_as_it_is(pool: Pool) -> None:
 
 
 async def test_a_stop_amid_a_transaction_is_no_refusal(pool: Pool) -> None:
-    """It rolls back and goes on its way."""
+    """The transaction rolls back, and the cancellation is raised unchanged."""
     with pytest.raises(asyncio.CancelledError):
         async with transaction(pool):
             raise asyncio.CancelledError

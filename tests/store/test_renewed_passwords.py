@@ -25,7 +25,7 @@ def dsn_of(user: str, dsn: str) -> str:
 
 
 async def users(pool: Pool) -> set[str]:
-    """As whom the pool's connections have logged in; several, which are in use at once."""
+    """The users of several connections of the pool that are in use at once."""
 
     async def user() -> str:
         async with pool.acquire() as connection:
@@ -38,7 +38,7 @@ async def users(pool: Pool) -> set[str]:
 async def test_connections_are_made_anew_when_the_dsns_file_changes(
     postgres_dsn: str, tmp_path: Path
 ) -> None:
-    """One that leads nowhere changes nothing; it may be half written."""
+    """An invalid DSN changes nothing, because the file may be half written."""
     before, after = (f"user_{uuid4().hex}" for _ in range(2))
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
         await migrate(pool)
@@ -73,7 +73,7 @@ async def test_connections_are_made_anew_when_the_dsns_file_changes(
 
 
 def test_credentials_change_with_the_files_alone(tmp_path: Path) -> None:
-    """A certificate as well as a secret; what is given itself stays as it is."""
+    """A certificate as well as a secret; values in the settings themselves stay."""
     secret, root = tmp_path / "dsn", tmp_path / "root.pem"
     secret.write_text("postgresql://one")
     root.write_text("one")

@@ -1,4 +1,4 @@
-"""What the worker's own role may do: to the journal and the history it can only add."""
+"""The rights of the worker's role: it can only append to the journal and the history."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -46,13 +46,13 @@ async def filled(owner: Pool, pool: Pool) -> Pool:
 async def test_what_was_written_down_cannot_be_changed(
     filled: Pool, table: str, statement: str
 ) -> None:
-    """By the worker, or by whoever has taken it over."""
+    """Neither by the worker nor by an attacker with its credentials."""
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await filled.execute(statement.format(table))
 
 
 async def test_what_is_young_cannot_be_retired(filled: Pool, owner: Pool) -> None:
-    """The door looks for itself whether it may open."""
+    """The function itself checks the age of the rows."""
     rows = "SELECT count(*) FROM journal"
     await filled.execute("SELECT retire_journal(ARRAY(SELECT id FROM journal))")
     assert await filled.fetchval(rows) == 1
@@ -64,7 +64,7 @@ async def test_what_is_young_cannot_be_retired(filled: Pool, owner: Pool) -> Non
 
 
 async def test_only_who_was_erased_can_be_emptied(filled: Pool, owner: Pool) -> None:
-    """Likewise."""
+    """The function itself checks for the erasure."""
     left = "SELECT count(fact) FROM journal"
     await filled.execute("SELECT erase_journal('acme')")
     assert await filled.fetchval(left) == 1
@@ -76,7 +76,7 @@ async def test_only_who_was_erased_can_be_emptied(filled: Pool, owner: Pool) -> 
 
 
 async def test_a_row_without_its_hash_cannot_be_added(pool: Pool) -> None:
-    """Not even by mistake."""
+    """A bug cannot write one either."""
     with pytest.raises(asyncpg.CheckViolationError, match="journal_is_chained"):
         await pool.execute("""
             INSERT INTO journal (source, message_id, kind, occurred_at, decided_at, policy_version,
@@ -86,7 +86,7 @@ async def test_a_row_without_its_hash_cannot_be_added(pool: Pool) -> None:
 
 
 async def test_every_connection_works_as_that_role(pool: Pool) -> None:
-    """Whoever it logs in as; here the server's superuser."""
+    """Whatever its login; here the server's superuser."""
     assert await pool.fetchval("SELECT current_user") == "marketplace_worker_app"
     assert await pool.fetchval("SELECT session_user") != "marketplace_worker_app"
 
@@ -104,7 +104,7 @@ async def user(owner: Pool, pool: Pool, postgres_dsn: str) -> AsyncIterator[Post
 
 
 def name_of(user: Postgres) -> str:
-    """Who logs in."""
+    """The name of a login."""
     return urlsplit(user.dsn.get_secret_value()).username or ""
 
 
@@ -122,7 +122,7 @@ async def test_a_user_of_the_workers_own_needs_no_more_than_the_role(
 
 
 async def test_a_user_without_the_role_gets_the_grant_to_run(user: Postgres) -> None:
-    """Before anything is done with another's rights."""
+    """Before anything runs with other rights."""
     with pytest.raises(Misconfigured, match="GRANT marketplace_worker_app TO"):
         async with connecting(user):
             pass
@@ -131,7 +131,7 @@ async def test_a_user_without_the_role_gets_the_grant_to_run(user: Postgres) -> 
 async def test_a_user_who_does_not_own_the_tables_cannot_migrate(
     owner: Pool, user: Postgres
 ) -> None:
-    """Only a person can mend it: it is no server that is away."""
+    """`Misconfigured`: only a person can fix it."""
     await owner.execute(f"GRANT marketplace_worker_app TO {name_of(user)}")
     async with connecting(user) as pool:
         with pytest.raises(
@@ -143,7 +143,7 @@ async def test_a_user_who_does_not_own_the_tables_cannot_migrate(
 async def test_a_session_that_works_as_another_is_refused(
     owner: Pool, user: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rights would be another's, whatever was asked for."""
+    """Its rights would not be those of the configured user."""
     await owner.execute(f"GRANT marketplace_worker_app TO {name_of(user)}")
     undone = sessions.SQL["begin"].replace("set_config('role', $4, false)", "$4")
     monkeypatch.setitem(sessions.SQL, "begin", undone)

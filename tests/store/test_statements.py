@@ -1,4 +1,4 @@
-"""Every statement is one that this schema can run."""
+"""Every statement is valid for the current schema."""
 
 from importlib import resources
 
@@ -15,7 +15,7 @@ TABLES = sorted(
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_every_statement_can_be_prepared(pool: Pool, table: str) -> None:
-    """A misspelt column or a wrong type is found here, not at night."""
+    """Finds misspelt columns and wrong types without running the statements."""
     async with pool.acquire() as conn:
         for statement in queries(table).values():
             await conn.prepare(statement)

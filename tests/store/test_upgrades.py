@@ -88,7 +88,7 @@ async def test_documents_of_0_2_are_processed_further_beside_those_of_today(
 
 
 async def verified(pool: Pool) -> int:
-    """How many organizations the journal comes to, without a difference."""
+    """The number of organizations that verify without a difference."""
     now = await pool.fetchval("SELECT now()")
     pages = [page async for page in verify(Inspector(pool, PolicyBook(Policy()), now))]
     assert [each for page in pages for each in page.differences] == []

@@ -1,6 +1,6 @@
-"""The locks: who may concern the same organization waits, and then sees what the other decided.
+"""The locks: transactions that may concern one organization run one after another.
 
-Each test holds one transaction open, and looks whether another, which must wait for it, does.
+Each test holds one transaction open, and checks that another one waits for it.
 """
 
 import asyncio
@@ -67,12 +67,12 @@ def notified(key: SubscriptionKey, note: Note) -> Notified:
 
 
 def of_account(key: SubscriptionKey, account: str) -> Notified:
-    """A notification that tells a billing account."""
+    """A notification with a billing account."""
     return notified(key, Note(NOW, 1, f"{key}", Activated(), billing_account=account))
 
 
 def linked(key: SubscriptionKey, account: str | None = None) -> SubscriptionLinked:
-    """The subscription becomes acme's."""
+    """A link of the subscription to acme."""
     return SubscriptionLinked(Identity("/tests", f"link {key}"), NOW, ACME, key, account)
 
 
@@ -104,14 +104,14 @@ def organization(id_: OrganizationId, state: State = State.ACTIVE) -> Organizati
 
 
 async def put(pool: Pool, *stored: Organization) -> None:
-    """Have organizations in the database."""
+    """Store organizations."""
     async with transaction(pool) as conn:
         await organizations.lock(conn, [each.id for each in stored])
         await working_set.save(conn, [], stored, {each.id: None for each in stored})
 
 
 async def lock(pool: Pool, facts: Sequence[Fact]) -> WorkingSet:
-    """Lock what these facts may change, and let it go at once."""
+    """Lock what these facts may change, and release it at once."""
     async with transaction(pool) as conn:
         return await working_set.lock_for(conn, scope_of(facts))
 
@@ -135,7 +135,7 @@ async def lock(pool: Pool, facts: Sequence[Fact]) -> WorkingSet:
 async def test_who_may_concern_the_same_organization_waits(
     pool: Pool, mine: Sequence[Fact], others: Sequence[Fact]
 ) -> None:
-    """All rows are there already, so it is their locks that are waited for."""
+    """All rows exist, so the transaction waits for their locks."""
     await _acme_has(pool, SECOND, AZURE)
     await lock(pool, [*mine, *others])
 
@@ -195,7 +195,7 @@ async def test_two_concurrent_halves_of_a_match_wait_for_each_other(
 
 
 async def test_nobody_waits_for_others_of_an_account_that_is_crowded(pool: Pool) -> None:
-    """Else all workers would take in a reseller's customers one after the other."""
+    """Otherwise all workers would ingest a reseller's customers one after the other."""
     mine, others = of_account(FIRST, "a reseller"), of_account(SECOND, "a reseller")
     async with transaction(pool) as conn:
         await working_set.lock_for(conn, scope_of([mine, others]))
@@ -240,7 +240,7 @@ async def test_who_shares_a_billing_account_with_a_subscription_is_locked_with_i
 
 
 async def test_a_plan_that_a_proof_linked_leads_to_its_organization(pool: Pool) -> None:
-    """Nobody linked it by a sign-up; its end concerns the organization all the same."""
+    """No sign-up linked it, but its end concerns the organization."""
     canceled = organization(ACME, State.CANCELED)
     await put(pool, canceled.with_proofs(Proof(FIRST, NOW, CompletedBy.SIGN_IN)))
 
@@ -285,7 +285,7 @@ async def _count_login(pool: Pool) -> None:
 async def test_who_locked_an_email_is_locked_with_what_may_meet_the_lock(
     pool: Pool, facts: Sequence[Fact]
 ) -> None:
-    """Its events go on in its own sequence, so its row must be held."""
+    """Its events continue its own sequence, so its row must be locked."""
     await put(pool, organization(ACME, State.DEACTIVATED))
 
     loaded = await lock(pool, facts)
@@ -295,7 +295,7 @@ async def test_who_locked_an_email_is_locked_with_what_may_meet_the_lock(
 
 
 async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -> None:
-    """Each must see whether the other came back: only one may have the email."""
+    """Each must see whether the other was reactivated: only one may have the email."""
     await put(pool, *(organization(id_, State.DEACTIVATED) for id_ in (ACME, BETA)))
 
     async with transaction(pool) as conn:
@@ -319,7 +319,7 @@ async def test_two_reactivations_of_one_owner_wait_for_one_another(pool: Pool) -
 async def test_the_safeguards_are_locked_only_where_a_step_may_come_next(
     pool: Pool, claimed: Organization, *, locked: bool
 ) -> None:
-    """Whoever holds them keeps every other worker from its steps: news must not wait."""
+    """Their holder blocks the steps of all other workers: facts must not wait for them."""
     async with transaction(pool) as conn:
         loaded = await working_set.load_due(conn, [claimed], Policy(), now=NOW)
 
@@ -358,14 +358,14 @@ async def test_the_fleet_is_counted_only_where_the_limit_may_be_reached(pool: Po
 async def test_of_requests_only_what_the_guard_counts_locks_the_safeguards(
     pool: Pool, request_kind: SupportRequestKind, *, locked: bool
 ) -> None:
-    """And an unlock, which the worker may have to answer itself."""
+    """And an unlock, which may be answered by the worker itself."""
     loaded = await lock(pool, [asked(request_kind, ACME)])
 
     assert loaded.safeguards_locked is locked
 
 
 async def test_inspection_loads_without_a_lock(pool: Pool) -> None:
-    """A command may look while a worker decides."""
+    """A command may read while a worker decides."""
     await _acme_has(pool, FIRST)
     await put(pool, organization(ACME))
     async with transaction(pool) as conn:

@@ -1,4 +1,4 @@
-"""What may be said after what, whatever the story: lifecycle.md sections 1, 4, 6, 9 and 11.
+"""Rules for the order of events in any story: lifecycle.md sections 1, 4, 6, 9 and 11.
 
 `without_effects` takes the effects out of a stream of events, each where its transition wants it,
 and `check_events` looks at the rest: sequences, what each state allows, and what comes last.
@@ -153,7 +153,7 @@ def _effects_of_a_deactivation(cause: DeactivationCause, came_from: State) -> li
 
 
 def check_events(events: Sequence[Event]) -> None:
-    """All that holds for every stream of events, whatever the story."""
+    """Check what holds for every stream of events."""
     without_effects(events)
     sequences: dict[OrganizationId, int] = defaultdict(int)
     states: dict[OrganizationId, State] = defaultdict(lambda: State.ACTIVE)

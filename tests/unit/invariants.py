@@ -1,4 +1,4 @@
-"""The invariants of lifecycle.md section 10, looked at from outside: what was said and done.
+"""The invariants of lifecycle.md section 10, checked on emitted events and states.
 
 A `Ledger` follows the events of one organization from wherever it stood; `check` looks at one
 decision.  What a decision may read of the plans is told by `coverage`, and beside it, by itself, in
@@ -78,7 +78,7 @@ RESTORES = {
 
 @dataclass(slots=True)
 class Ledger:
-    """What the events of one organization come to."""
+    """The state that the events of one organization imply."""
 
     state: State
     open: dict[str, bool]
@@ -88,7 +88,7 @@ class Ledger:
 
     @staticmethod
     def of(here: Organization) -> "Ledger":
-        """Where it stands before anything more is said."""
+        """The state of an organization before further events."""
         allowed = here.state.capabilities
         opened = {name: getattr(allowed, name) for name in ("manage", "data", "api_keys", "login")}
         notice = (here.notice.step, here.notice.announced_for_at) if here.notice else None
@@ -119,7 +119,7 @@ class Ledger:
         self.open[capability] = opens
 
     def _enter(self, event: Event) -> None:
-        """Invariants 2 and 4: in order, none skipped."""
+        """Invariants 2 and 4: states are entered in order, and none is skipped."""
         assert event.standing is not None
         ways = WAYS.get(event.kind)
         if isinstance(event.details, DeactivationDetails):
@@ -145,7 +145,7 @@ class Ledger:
             self.notice = None
 
     def agrees_with(self, here: Organization) -> None:
-        """What was said is what is so."""
+        """Fail unless the events agree with the organization's state."""
         expected = Ledger.of(here)
         assert self.state is expected.state
         assert self.open == expected.open
@@ -187,14 +187,14 @@ def plainly_active(here: Organization, fleet: Fleet, now: datetime) -> bool:
 
 @dataclass(slots=True)
 class Witness:
-    """Watches a world and checks each decision as it is made."""
+    """Checks each decision of a world as it is made."""
 
     ledgers: dict[OrganizationId, Ledger] = field(default_factory=dict)
     worker_sequence: int = 0
 
     @staticmethod
     def of(fleet: Fleet) -> "Witness":
-        """Begins where the fleet stands."""
+        """A witness that starts with the fleet's current state."""
         ledgers = {id_: Ledger.of(each) for id_, each in fleet.organizations.items()}
         return Witness(ledgers, fleet.safeguards.sequence)
 
@@ -216,7 +216,7 @@ class Witness:
 
 
 def check_standing(event: Event) -> None:
-    """What each event tells of the state is the table of section 1, and of section 6."""
+    """Each event's state agrees with the tables of sections 1 and 6."""
     if event.standing is None:
         assert event.kind is EventKind.ERASED, "it says of nobody how it stands"
         return
@@ -264,7 +264,7 @@ def check_settled(world: World, decided: DecisionRecord, result: CaseResult) -> 
 
 
 def asks_for(decided: DecisionRecord, request: SupportRequestKind) -> bool:
-    """Whether the fact is such a request."""
+    """Whether the fact is a request of this kind."""
     return isinstance(decided.fact, SupportRequested) and decided.fact.request is request
 
 
@@ -310,7 +310,7 @@ def check_step(world: World, decided: DecisionRecord, result: CaseResult, event:
 
 
 def check_no_plan(world: World, before: Organization, now: datetime) -> None:
-    """Seen with all that is known after the fact."""
+    """No plan counted, with all that is known after the fact."""
     covered = world.case(before, now).covered
     assert not covered.active(Moment(now))
     assert covered.pending(Moment(now)) is None

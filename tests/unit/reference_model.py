@@ -1,4 +1,4 @@
-"""The lifecycle once more, written naively from the rules alone (docs/rules), to compare with.
+"""A second, naive implementation of the lifecycle from the rules (docs/rules), for comparison.
 
 Only decisions are kept: at every moment the registers (`reference_registers.py`), and what counts
 for whom (`reference_plans.py`), are computed anew from all messages so far.
@@ -119,7 +119,7 @@ class View:
 
 
 class ReferenceModel:
-    """The fleet, and what is said."""
+    """The fleet, and the emitted events."""
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
@@ -201,7 +201,7 @@ class ReferenceModel:
             self.emit(view.life, "notice_withdrawn", view.now, reason)
 
     def settle(self, life: Life, now: int, by_message: bool) -> bool:
-        """What is due now; whether anything was said."""
+        """Apply what is due now; returns whether an event was emitted."""
         before = len(self.emitted)
         view = self.view(life, now, by_message)
         if life.state == "active" and view.last is not None and not view.counts:
@@ -258,7 +258,7 @@ class ReferenceModel:
         return max(found)
 
     def wakes(self, now: int) -> list[int]:
-        """When something may be due; a hold that expires is as a released one."""
+        """The times at which something may be due; an expired hold counts as released."""
         found: list[int] = []
         for life in self.lives.values():
             view = self.view(life, now, False)

@@ -57,9 +57,9 @@ class Message:
 class Span:
     """An interval in which a plan counts, half-open, and why it ended.
 
-    `told`: its end does not come by itself.  `inferred`: nobody told the reason.  `superseded`: the
-    time in which a superseded plan waits for its successor.  `since`: where it only matches by a
-    billing account, and that from `start` on, when the plan itself began.
+    `explicit`: its end does not come by itself.  `inferred`: no message contained the reason.
+    `superseded`: the time in which a superseded plan waits for its successor.  `since`: where it
+    only matches by a billing account, and that from `start` on, when the plan itself began.
     """
 
     start: int
@@ -79,7 +79,7 @@ def seconds(day: str) -> int:
 
 
 def parse(text: str) -> list[Message]:
-    """The lines of a story in the order in which they are heard."""
+    """The lines of a story, in order of arrival."""
     messages = []
     for number, line in enumerate(filter(str.strip, text.splitlines())):
         day, what = (cell.strip() for cell in line.split("|")[:2])

@@ -1,4 +1,4 @@
-"""Short stories at random, told to `simulate` and to the naive model (`reference_model.py`).
+"""Random short stories, run by `simulate` and by the naive model (`reference_model.py`).
 
 Days lie on a coarse grid, with what happens at one instant, at a deadline or an end, and with news
 that is late or out of order.
@@ -101,7 +101,7 @@ class StoryWriter:
         return lines
 
     def line(self, number: int, verb: str) -> str:
-        """What is said at this moment, perhaps late."""
+        """A line at this moment, perhaps arriving late."""
         draw, happened, late = self.draw, self.now, ""
         name, key = draw.choice(self.organizations), draw.choice(self.pool)
         moves = len(self.organizations) > 1 and verb == "links" and self.accounts[key]
@@ -132,12 +132,12 @@ class StoryWriter:
         return " ".join((text.format(**days) + late).split())
 
     def sold(self, key: str) -> str:
-        """What an agreement's creation says."""
+        """The options of an agreement's creation."""
         previous = f"previous=a-{int(key[-1]) - 1}" if key in ("aws:a-2", "aws:a-3") else ""
         return f"{previous} end=400" if self.types[key] == "commit" else previous
 
     def notification(self, key: str) -> str:
-        """What a marketplace says of a subscription."""
+        """A marketplace's notification of a subscription."""
         if key.startswith("gcp"):
             return self.one_of(GOOGLE) + (" offer=P1Y" if self.types[key] == "commit" else "")
         if key.startswith("azure"):
@@ -162,7 +162,7 @@ def clock(at: int) -> str:
 
 
 def simulated(text: str) -> list[Outcome]:
-    """What `simulate` says of a story."""
+    """The events of `simulate` for a story."""
     found = []
     for event in run_story(text, until=UNTIL):
         if event.kind.removeprefix("organization.") in COMPARED:
@@ -179,12 +179,12 @@ def since_day_0(at: datetime) -> int:
 
 
 def by_organization(outcomes: list[Outcome]) -> list[Outcome]:
-    """The order between organizations is nobody's."""
+    """Events by organization: the order between organizations is undefined."""
     return sorted(outcomes, key=lambda each: (each.subject, each.decided))
 
 
 def difference(lines: list[str]) -> str:
-    """What `simulate` says otherwise than the model; empty where they agree or it is undecided."""
+    """The difference between `simulate` and the model; empty if equal or undecided."""
     text = "\n".join(lines)
     try:
         expected = by_organization(ReferenceModel().run(text, UNTIL))

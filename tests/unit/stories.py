@@ -1,6 +1,6 @@
-"""Stories as tables: what is heard day by day, and what must be said.
+"""Stories as tables: inputs by day, and the events that they must cause.
 
-A line of a story is `day | what is heard | what is said`; a day is `40` or `40+1h`, counted from
+A line of a story is `day | input | events`; a day is `40` or `40+1h`, counted from
 the story's beginning.  Each line becomes real records (`story_language.py` has the language), and
 the whole goes through `Simulation`.  Effects are not written in the table: `event_rules.py` checks
 in every story that each transition has its own, in order, and much else that must always hold.
@@ -65,7 +65,7 @@ HASH = email_hasher(b"a key for tests")
 WITHOUT_COLON = {EventKind.CANCELED, EventKind.METERING_FINAL_REPORT_DUE}
 
 
-# --- telling and checking a story -----------------------------------------------------------------
+# --- running and checking a story -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def run_story(
     start: datetime = DAY_0,
     until: str | None = None,
 ) -> list[Event]:
-    """Everything that is said when a story is heard; the right column is not looked at."""
+    """Run a story; returns all events.  The third column is ignored."""
     inputs = parse_story([(row.day, row.input) for row in _inputs(_rows(text))], start)
     refused = list[str]()
 
@@ -138,14 +138,14 @@ def run_story(
 
 
 def _is_the_tests_own_fault(record: Record, refusal: Malformed) -> None:
-    """Unless it is about what cannot be read."""
+    """Fail for a refused record, unless it is meant to be unreadable."""
     assert record.value == UNREADABLE, str(refusal)
 
 
 def simulation(
     policy: Policy | None = None, refuse: OnRefused = _is_the_tests_own_fault
 ) -> "Workers":
-    """An empty fleet; `refuse` is told of each message that cannot be read."""
+    """An empty fleet; `refuse` gets each message that cannot be read."""
     return Workers(policy or Policy(), FEEDS, HASH, refuse)
 
 
@@ -192,7 +192,7 @@ OTHER_RUNNERS: list[Callable[[Story], None]] = []
 
 
 def run_elsewhere(story: Story) -> None:
-    """Tell a story once more, in every other way that there is."""
+    """Run a story again with every other runner."""
     for way in OTHER_RUNNERS:
         way(story)
 
@@ -206,7 +206,7 @@ def policy(text: str) -> Policy:
 def _operated(
     current: Workers, fact: GuardTripped | GuardReleased, now: datetime
 ) -> Iterator[Event]:
-    """What an operator's command makes us say; after a release what was withheld is looked at."""
+    """The events of an operator's command; a release rechecks the withheld steps."""
     yield from current._decide(fact, now)
     if isinstance(fact, GuardReleased):
         for each in list(current.fleet.organizations.values()):
@@ -216,7 +216,7 @@ def _operated(
 
 
 def _load(current: "Workers", newer: Policy) -> None:
-    """A newer policy is in force; organizations are pinned to the older ones."""
+    """Load a newer policy; organizations stay pinned to the older ones."""
     current.pinned[current.policy.version] = current.policy
     current.policy = newer
 
@@ -234,7 +234,7 @@ def _inputs(rows: Iterable[Row]) -> list[Row]:
 
 
 def _folded(rows: Iterable[Row]) -> Iterable[Row]:
-    """The rows of one moment as they are compared: the day is written where it begins."""
+    """The rows as they are compared, each with its day."""
     current_day = ""
     for row in rows:
         current_day = row.day or current_day
@@ -249,7 +249,7 @@ def _table(rows: Iterable[Row]) -> list[str]:
 
 
 def _went(input_rows: Sequence[Row], events: Sequence[Event], start: datetime) -> Iterator[Row]:
-    """The story as it really went: after each line heard what it made us say, then deadlines."""
+    """The actual story: after each input its events, and those of deadlines between inputs."""
     answers: dict[int, list[Row]] = defaultdict(list)
     deadlines: list[tuple[datetime, Row]] = []
     for event, text in sentences(events, start):
@@ -269,7 +269,7 @@ def _went(input_rows: Sequence[Row], events: Sequence[Event], start: datetime) -
 
 
 def _line_of(event: Event, input_rows: Sequence[Row]) -> int:
-    """The line that made us say it."""
+    """The number of the input that caused an event."""
     if found := re.search(r"line-(\d+)", event.causation_id):
         return int(found[1])
     return next(n for n, row in enumerate(input_rows) if _is_named(row.input, event.causation_id))
@@ -284,7 +284,7 @@ def _is_named(line: str, identity: str) -> bool:
 
 
 def sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str]]:
-    """What is said, in order; where a feed goes on to be silent, its first line tells the last."""
+    """The events as text, in order; consecutive silent days of a feed are one line."""
     collected: list[tuple[Event, str]] = []
     silences: dict[str, tuple[int, date]] = {}
     for event in without_effects(events):
@@ -304,7 +304,7 @@ def sentences(events: Sequence[Event], start: datetime) -> list[tuple[Event, str
 
 
 def _crowded(rows: Sequence[Row]) -> Iterator[Row]:
-    """What many of one name say at one moment, as one line a sentence."""
+    """Merge equal rows of numbered organizations at one moment into one row."""
     for day_, together in groupby(rows, key=lambda row: row.day):
         crowds: dict[tuple[str, int], list[str]] = defaultdict(list)
         for number, row in enumerate(together):
@@ -315,7 +315,7 @@ def _crowded(rows: Sequence[Row]) -> Iterator[Row]:
 
 
 def sentence(event: Event, start: datetime = DAY_0) -> str:
-    """An event as a story tells it."""
+    """An event as text."""
     text = event.kind.removeprefix("organization.").removeprefix("metering.")
     if event.effective_at != event.decided_at:
         text = f"{text} @{day(event.effective_at, start)}"
@@ -327,7 +327,7 @@ def sentence(event: Event, start: datetime = DAY_0) -> str:
 
 
 def _details(event: Event, start: datetime) -> str:
-    """What a story tells of an event beyond its kind."""
+    """The details in the text of an event."""
     match event.details:
         case NoticeDetails(upcoming_state=step, at=at):
             return f"{step} {day(at, start)}"

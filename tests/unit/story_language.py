@@ -1,4 +1,4 @@
-"""What a line of a story says, as the messages that the worker would get.
+"""Translates a story's lines into the messages that the worker would receive.
 
     acme created [TIER] [owner=EMAIL] [anchor=DAY]     acme tier plus        acme owner new@x.org
     acme links aws:a-1 [payg|commit] [account=B]       acme commits c-1 from=3 to=30
@@ -11,7 +11,7 @@
     operator: trips | releases [[10] steps|requests] | loads VERSION
     feeds: daily 0..40 [logins]
 
-A word `@5` tells that it happened on day 5; `id=r-1` gives the message an id of its own (Azure:
+A word `@5` means that it happened on day 5; `id=r-1` gives the message an id of its own (Azure:
 that of its operation; `status=Failed` says how far it is), and `line=3` that of line 3;
 `as=pat` names who asks, `without=reason` leaves a field of a request out.  `org-1..200` stands for
 each of 200 names.
@@ -59,7 +59,7 @@ def moment(day: str, start: datetime = DAY_0) -> datetime:
 
 
 def day(moment: datetime, start: datetime = DAY_0) -> str:
-    """How a story calls a moment."""
+    """A moment as a story writes it."""
     days, rest = divmod(moment - start, DAY)
     if not rest:
         return f"{days}"
@@ -73,28 +73,28 @@ def day(moment: datetime, start: datetime = DAY_0) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoaded:
-    """The workers were started anew with the policy of this version."""
+    """The workers were restarted with the policy of this version."""
 
     version: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoryInput:
-    """What one line says, and when the worker hears it."""
+    """The input of one line, and when the worker receives it."""
 
     at: datetime
     what: Record | GuardTripped | GuardReleased | PolicyLoaded
 
 
 def parse_story(rows: Sequence[tuple[str, str]], start: datetime = DAY_0) -> list[StoryInput]:
-    """The messages of a story's lines, (day, text), in the order in which they are heard."""
+    """The inputs of a story's lines, (day, text), in order of arrival."""
     collected = [each for line, (day, text) in enumerate(rows) for each in _lines(line, day, text)]
     inputs = [each for line, day, text in collected for each in _inputs_of(line, day, text, start)]
     return sorted(inputs, key=lambda each: each.at)
 
 
 def _lines(line: int, day: str, text: str) -> Iterator[tuple[str, str, str]]:
-    """A line as the lines that it stands for: (id, day, text)."""
+    """The expansion of a line into simple ones: (id, day, text)."""
     if text.startswith("feeds:"):
         yield from _daily(line, text.split()[1:])
         return
@@ -161,7 +161,7 @@ def _by_operator(
 
 @dataclass(frozen=True, slots=True)
 class StoryLine:
-    """One line of a story, taken apart."""
+    """One parsed line of a story."""
 
     id: str
     at: str
@@ -194,7 +194,7 @@ class StoryLine:
         return moment(option, self.start).isoformat() if option else None
 
     def cloudevent(self, subject: str | None, name: str, data: object) -> dict[str, object]:
-        """The envelope of all that is not a marketplace's."""
+        """The CloudEvent of a product message."""
         event = {
             "specversion": "1.0",
             "id": self.id,
@@ -206,7 +206,7 @@ class StoryLine:
         return event | ({"subject": subject} if subject else {})
 
     def change(self) -> dict[str, object]:
-        """What the product says of an organization."""
+        """A product's change of an organization."""
         organization, verb, *rest = self.words
         data: dict[str, object]
         match verb, rest:
@@ -236,7 +236,7 @@ class StoryLine:
     def request(
         self, organization: str | None, verb: str, rest: Sequence[str]
     ) -> dict[str, object]:
-        """What Support asks for; whether it is valid is the worker's to say."""
+        """A request of Support, which may be invalid."""
         asker = self.options.get("as", "sam")
         data: dict[str, object] = {"requested_by": asker, "reason": "the customer called"}
         name = f"{verb}_organization"
@@ -262,7 +262,7 @@ class StoryLine:
     # --- marketplaces ---
 
     def notification(self) -> dict[str, object]:
-        """What a marketplace says, in its own words."""
+        """A marketplace's notification, in its own format."""
         market, _, subject = self.words[0].partition(":")
         words = " ".join(self.words[1:])
         match market:

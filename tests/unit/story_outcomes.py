@@ -1,4 +1,4 @@
-"""How a drawn story goes, how two of them differ, and the shortest that still does.
+"""The outcome of drawn stories, differences between two of them, and shrinking.
 
 Stories come from `linked_stories.py`.  They are told to `Simulation`, from outside: what is
 compared is what was said, and where the organizations stand in the end.
@@ -27,7 +27,7 @@ from marketplace_worker.simulate import HORIZON, Simulation
 
 @dataclass(slots=True)
 class ObservedSimulation(Simulation):
-    """A simulation that remembers when it looked though nothing was heard."""
+    """A simulation that records when deadlines fired."""
 
     deadlines_at: list[datetime] = field(default_factory=list)
 
@@ -39,10 +39,10 @@ class ObservedSimulation(Simulation):
 
 @dataclass(frozen=True, slots=True)
 class StoryOutcome:
-    """How a story went.
+    """The outcome of a story.
 
-    `present`: how each organization stood when the last line that arrived by `at` had been heard,
-    before any deadline of that moment.  `looks`: when a deadline came.  `end`: how each stands when
+    `present`: each organization after the last line that arrived by `at`, before the deadlines of
+    that moment.  `deadlines_at`: when deadlines fired.  `end`: how each stands when
     all deadlines have passed.
     """
 
@@ -94,7 +94,7 @@ def _refuse(record: Record, refusal: Malformed) -> None:
 
 
 def outcome_of(story: Story, at: datetime = DAY_0, policy: Policy | None = None) -> StoryOutcome:
-    """Tell a story to its end, when all deadlines have passed."""
+    """Run a story until all deadlines have passed."""
     simulation = ObservedSimulation(policy or Policy(), FEEDS, HASH, _refuse)
     events: list[Event] = []
     present: dict[str, Organization] | None = None
@@ -116,7 +116,7 @@ def _organizations(simulation: Simulation) -> dict[str, Organization]:
 
 
 def standing(here: Organization) -> object:
-    """All of an organization on which its deadlines rest."""
+    """All values of an organization on which its deadlines depend."""
     return (
         here.state,
         here.dwelling_since,
@@ -129,7 +129,7 @@ def standing(here: Organization) -> object:
 
 
 def final_state(here: Organization, *, since_when: bool = True) -> list[str]:
-    """What must be the same in the end; `since_when`: also since when it is canceled, and why.
+    """The values that must be equal in the end; `since_when`: with time and reason of cancellation.
 
     Who waits for a reinstatement stays in whichever state of the cancellation it had come to.
     """
@@ -147,20 +147,20 @@ def final_state(here: Organization, *, since_when: bool = True) -> list[str]:
 
 
 def same_standing(here: StoryOutcome, there: StoryOutcome) -> bool:
-    """Whether everything on which deadlines rest is the same in both."""
+    """Whether everything on which deadlines depend is equal in both."""
     return all(
         standing(here.present[name]) == standing(there.present[name]) for name in here.present
     )
 
 
 def differing_lines(these: Sequence[str], otherwise: Sequence[str]) -> list[str]:
-    """What only one of two says, line by line."""
+    """The lines that only one of two has."""
     only = [f"- {each}" for each in these if each not in otherwise]
     return only + [f"+ {each}" for each in otherwise if each not in these]
 
 
 def different_ends(story: Story, other: Story) -> list[str]:
-    """Where two stories came to different ends, as invariant 7 has it."""
+    """The differences between two final states (invariant 7)."""
     here, there = outcome_of(story), outcome_of(other)
     lines: list[str] = []
     for name in ORGANIZATIONS:
@@ -216,7 +216,7 @@ def _may_have_a_plan_again(here: Organization) -> bool:
 
 
 def shortened(story: Story, fails: Callable[[Story], bool]) -> list[Line]:
-    """Leave out what a failure does not need: as many lines at once as can be, then fewer."""
+    """Remove lines that a failure does not need: many at once first, then fewer."""
     left, size = list(story), max(1, len(story) // 2)
     while size:
         place = 0
@@ -237,7 +237,7 @@ Comparison = Callable[[Story, Story], Sequence[str]]
 
 
 def check_same_end(story: Story, retold: Rewrite, compared: Comparison) -> None:
-    """Fail, with the shortest such story, where it comes to something else when it is retold."""
+    """Fail with the shortest story whose rewritten form has another result."""
 
     def differences(story: Story) -> Sequence[str]:
         other = retold(story)

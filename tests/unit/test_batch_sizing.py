@@ -1,4 +1,4 @@
-"""How large the parts of a batch are where Postgres takes too long over it."""
+"""The sizes of a batch's parts when Postgres takes too long over it."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -37,7 +37,7 @@ def test_a_batch_is_split_after_three_timeouts_and_then_whole_again() -> None:
 
 
 def test_one_record_is_parked_after_three_timeouts_of_its_own() -> None:
-    """Not where another one timed out in between."""
+    """Time-outs of other records in between reset the count."""
     sizer, (first, second) = BatchSizer(), records(2)
     assert [sizer.record_timeout([first]) for _ in range(2)] == [False] * 2
     timeouts = [first, second, first, first, first]

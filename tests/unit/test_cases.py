@@ -1,4 +1,4 @@
-"""Inputs that were tried once, and came out wrong or might have: tests/cases/README.md.
+"""Regression cases, listed in tests/cases/README.md.
 
 Each scenario is told as `simulate` hears it, and with `--through-the-worker` to the worker as well.
 `tests/cases/expected.txt` has what must be said, in the words of `stories.py`: the day from that of
@@ -46,12 +46,12 @@ def lines_of(name: str) -> list[dict[str, Any]]:
 
 
 def until(name: str) -> datetime:
-    """How far the clock runs."""
+    """The moment at which a case ends."""
     return next((at for begins, at in UNTIL.items() if name.startswith(begins)), ELSE_UNTIL)
 
 
 def expected() -> dict[str, list[str]]:
-    """What must be said of each case."""
+    """The expected lines of each case."""
     blocks = (CASES / "expected.txt").read_text().split("\n== ")[1:]
     named = (block.strip().splitlines() for block in blocks)
     return {name: texts for name, *texts in named}
@@ -61,7 +61,7 @@ EXPECTED = expected()
 
 
 def run_case(lines: Sequence[dict[str, Any]], end: datetime) -> tuple[list[Event], list[str]]:
-    """What a scenario makes the worker say, and what goes to the dead letters."""
+    """Run a scenario; returns its events, and its dead letters as text."""
     records_ = list(read_scenario((json.dumps(line).encode() for line in lines), FEEDS))
     refused: list[tuple[Record, Malformed]] = []
     current = simulation(Policy(), lambda *refusal: refused.append(refusal))
@@ -75,7 +75,7 @@ def run_case(lines: Sequence[dict[str, Any]], end: datetime) -> tuple[list[Event
 
 
 def lines_of_case(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
-    """The same in the words of `expected.txt`."""
+    """The result of a scenario in the format of `expected.txt`."""
     events, refused = run_case(lines, end)
     first = datetime.fromisoformat(lines[0]["at"])
     start = datetime.combine(first.date(), time(), tzinfo=UTC)
@@ -90,12 +90,12 @@ def lines_of_case(lines: Sequence[dict[str, Any]], end: datetime) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_case_comes_out_as_it_should(name: str) -> None:
-    """What is right for each, tests/cases/README.md says."""
+    """tests/cases/README.md gives the reasons."""
     assert lines_of_case(lines_of(name), until(name)) == EXPECTED[name]
 
 
 def test_every_expectation_belongs_to_a_case() -> None:
-    """And the page has a row for each of them."""
+    """The page has a row for each of them."""
     assert sorted(EXPECTED) == NAMES
     page = (CASES / "README.md").read_text()
     assert [name for name in NAMES if f"`{name}`" not in page] == []

@@ -31,7 +31,7 @@ Type = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Type:
-    """Type a command: exit status, standard output, standard error."""
+    """Run a command; returns exit status, standard output and standard error."""
 
     def type_(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
@@ -45,7 +45,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Callable[..., Path]:
-    """Write a scenario down."""
+    """Write a scenario file."""
 
     def write(*lines: Mapping[str, object] | bytes) -> Path:
         texts = (line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
@@ -86,7 +86,7 @@ def test_simulate_prints_events_and_nothing_else(
 def test_simulate_stops_its_clock_at_the_given_time_and_accepts_a_policy(
     typed: Type, scenario: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """What operators use to try a policy."""
+    """Operators try policies with it."""
     policy = tmp_path / "policy.toml"
     policy.write_text('version = "slow"\n[timeline.payg]\ncontrol_plane_loss = "P2D"\n')
     until = ("--until", "2026-01-03T12:00:00Z")
@@ -170,7 +170,7 @@ def test_the_key_of_the_email_hashes_has_no_default(
 
 
 def test_an_absent_database_is_named(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit status 1: nothing is wrong with what was typed."""
+    """Exit status 1, because the command itself is correct."""
     for name, value in {**WITHOUT_KEY, "MARKETPLACE_WORKER_EMAIL_KEY": "x" * 16}.items():
         monkeypatch.setenv(name, value)
 
@@ -224,7 +224,7 @@ def test_policy_check_lists_what_a_file_changes(typed: Type, tmp_path: Path) -> 
 
 
 def test_policy_check_reports_that_a_file_changes_nothing(typed: Type, tmp_path: Path) -> None:
-    """Only the version is its own."""
+    """Only the version differs."""
     file = tmp_path / "policy.toml"
     file.write_text('version = "mine"\n')
     assert "no difference from the built-in policy" in typed("policy", "check", file)[1]
@@ -289,7 +289,7 @@ def test_json_has_times_durations_and_keys_as_text() -> None:
 def test_what_cannot_be_done_is_reported_in_a_sentence(
     typed: Type, arguments: tuple[str, ...], message: str
 ) -> None:
-    """No trace of the interpreter for a slip of the fingers."""
+    """An operator's mistake prints no traceback."""
     status, _, err = typed(*arguments)
 
     assert status == 2
@@ -300,7 +300,7 @@ def test_what_cannot_be_done_is_reported_in_a_sentence(
 def test_a_bad_policy_stops_the_start_before_any_server_is_asked(
     typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for a server would hide what only a person can mend."""
+    """Waiting for a server would hide an error that only a person can fix."""
     policy = tmp_path / "policy.toml"
     policy.write_text('version = "x"\n[minimum_dwell]\ncanceled = "PT0S"\n')
     for name, value in {

@@ -52,7 +52,7 @@ LONG_AFTER = DAY_0 + 5_000 * DAY
 
 
 def world_of(*facts: Fact) -> World:
-    """A world of which this was told, all at once, long after."""
+    """A world after these facts, which arrived together, long after they happened."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
         world.apply(fact, LONG_AFTER)
@@ -65,7 +65,7 @@ def covered(*facts: Fact) -> Coverage:
 
 
 def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, PlanEndReason] | None:
-    """When the last plan ended, seen from a day, of which type it was, and why."""
+    """The end, type and reason of the last plan that has ended on a day."""
     interval = coverage.last_end(DAY_0 + day * DAY)
     return (
         None
@@ -75,7 +75,7 @@ def last_end(coverage: Coverage, day: float) -> tuple[float, PlanType | None, Pl
 
 
 def test_a_plan_counts_in_a_half_open_interval() -> None:
-    """At the very moment of its end it counts no more."""
+    """At the moment of its end it does not count."""
     plans = covered(commitment(10, 20, linked=1))
     instant = DAY_0.resolution
     moments = [DAY_0 + 10 * DAY - instant, DAY_0 + 10 * DAY, DAY_0 + 20 * DAY - instant]
@@ -89,7 +89,7 @@ def test_a_plan_counts_in_a_half_open_interval() -> None:
 
 
 def test_the_latest_end_is_the_last_one() -> None:
-    """Whichever was linked or told first."""
+    """Whichever was linked or arrived first."""
     plans = covered(
         link(ENTITLEMENT, plan_type=PAYG),
         link(SAAS, plan_type=COMMIT),
@@ -106,7 +106,7 @@ def test_the_latest_end_is_the_last_one() -> None:
 def test_of_two_ends_at_one_instant_the_longer_timeline_counts(
     one: PlanType | None, other: PlanType | None, chosen: PlanType | None
 ) -> None:
-    """No default leads to harm."""
+    """The customer gets the more lenient one."""
     for first, second in ((one, other), (other, one)):
         plans = covered(
             link(ENTITLEMENT, plan_type=first),
@@ -198,14 +198,14 @@ def test_a_plan_that_comes_back_to_its_first_organization_is_active_there() -> N
 
 
 def test_the_next_moment_is_a_beginning_or_an_end() -> None:
-    """It is looked at then, though nothing is heard."""
+    """The organization is rechecked then, without a message."""
     plans = covered(commitment(10, 20))
     found = [plans.next_change(Moment(DAY_0 + day * DAY)) for day in (0, 10, 20)]
     assert found == [DAY_0 + 10 * DAY, DAY_0 + 20 * DAY, None]
 
 
 def test_an_open_plan_has_no_next_moment() -> None:
-    """For ever is not a deadline."""
+    """An interval without end has no deadline."""
     assert covered(link(ENTITLEMENT)).next_change(Moment(DAY_0 + DAY)) is None
 
 

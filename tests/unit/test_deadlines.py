@@ -1,4 +1,4 @@
-"""The five moments of which a deadline is the latest, one by one (lifecycle.md section 3)."""
+"""A deadline is the latest of five moments; here each one alone (lifecycle.md section 3)."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ def organization(state: State, entered: float, notice: Days | None = None) -> Or
 
 
 def due(organization: Organization, clock: CancellationClock, now: float = 0) -> Comes:
-    """What comes next, seen from a day."""
+    """The next step or notice after a day."""
     return comes(due_in_cancellation(organization, clock, moment(now)))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of each kind of fact, as the journal records it (lifecycle.md section 2)."""
+"""The outcome of each kind of fact, as the journal records it (lifecycle.md section 2)."""
 
 from dataclasses import replace
 
@@ -74,7 +74,7 @@ REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
 
 def world(*facts: Fact) -> World:
-    """A world of which this was told on day 0."""
+    """A world after these facts, which arrived on day 0."""
     start = World()
     for fact in facts:
         start.apply(fact, DAY_0)
@@ -132,7 +132,7 @@ def test_what_becomes_of_a_fact(before: list[Fact], fact: Fact, outcome: Outcome
 
 
 def test_a_decision_leaves_the_fleet_as_it_is() -> None:
-    """Only `take` writes; so a decision may be thrown away with its transaction."""
+    """Only `apply` writes, so a decision can be discarded with its transaction."""
     start = world(created(), link(AGREEMENT))
     acme, register = start.fleet.organization(ACME), start.fleet.subscription(AGREEMENT)
     decide(notified(AGREEMENT, note(5, ENDED)), start.fleet, start.policies, now=DAY_0 + 5 * DAY)
@@ -156,7 +156,7 @@ def test_every_organization_that_a_subscription_concerns_is_decided() -> None:
 
 
 def test_nothing_is_decided_about_an_organization_that_was_never_created() -> None:
-    """What was told of it is kept, and no deadline runs."""
+    """Its facts are stored, and no deadline runs."""
     owner = OwnerChanged(IDENTITY, DAY_0, ACME, EmailHash("a"))
     start = world(owner, link(AGREEMENT), notified(AGREEMENT, note(0, ENDED)), commitment(0, 5))
     assert (start.events, start.due_at) == ([], {})
@@ -177,7 +177,7 @@ def test_the_oldest_creation_has_the_beginning_the_newest_the_owner() -> None:
 
 
 def test_tier_and_owner_are_the_newest_by_time_and_then_by_id() -> None:
-    """Not the last that was heard."""
+    """Not the last in order of arrival."""
     start = world(
         OwnerChanged(Identity("t", "b"), DAY_0 + DAY, ACME, EmailHash("b")),
         OwnerChanged(Identity("t", "a"), DAY_0 + DAY, ACME, EmailHash("a")),
@@ -189,7 +189,7 @@ def test_tier_and_owner_are_the_newest_by_time_and_then_by_id() -> None:
 
 
 def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
-    """It is derived anew when it comes (docs/architecture.md)."""
+    """It is derived again when it fires (docs/architecture.md)."""
     start = world(created(), link(AGREEMENT, plan_type=PlanType.PAYG))
     at = DAY_0 + 50 * DAY
     decision = start.run_deadline(ACME, at)
@@ -197,7 +197,7 @@ def test_a_deadline_that_outlived_its_reason_does_nothing() -> None:
 
 
 def test_a_fact_takes_no_step() -> None:
-    """Only a deadline does, so that a flood of old messages cannot run anybody down."""
+    """Only a deadline does, so old messages cannot deactivate an organization at once."""
     start = world(created(), link(AGREEMENT), notified(AGREEMENT, note(0, ENDED)))
     decision = start.decide(TierChanged(IDENTITY, DAY_0, ACME, Tier.PLUS), DAY_0 + 90 * DAY)
     assert decision.events == ()
@@ -315,7 +315,7 @@ def test_a_cancellation_by_a_late_fact_is_settled_in_the_same_decision() -> None
 
 
 def deadlines(start: World) -> list[object]:
-    """Until when usage may be metered, each time that this was said."""
+    """The deadlines of final usage reports, one for each event."""
     details = [event.details for event in start.events]
     return [each.deadline for each in details if isinstance(each, MeteringDetails)]
 

@@ -1,4 +1,4 @@
-"""The demo's story by the rules, its clock, and what makes it say that something is missing."""
+"""The demo's story, its clock, and its check for missing events."""
 
 import asyncio
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ async def test_what_comes_later_comes_at_another_moment() -> None:
 
 
 def test_the_demo_finds_no_fault_with_exactly_what_was_expected() -> None:
-    """All of it, in its order, and the dead letter."""
+    """All events in order, and the dead letter."""
     assert not list(faults(seen("organization.canceled", "organization.suspended"), STORY))
 
 

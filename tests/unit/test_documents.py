@@ -1,4 +1,4 @@
-"""What we keep as JSON is read back as it was, also where it is older than one of the fields."""
+"""Stored JSON documents are read back unchanged, also those older than a field."""
 
 import json
 from dataclasses import fields
@@ -65,12 +65,12 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @pytest.mark.parametrize("organization", ORGANIZATIONS)
 def test_an_organization_is_read_as_it_was_written(organization: Organization) -> None:
-    """Its state is nowhere else."""
+    """The document is the only copy of its state."""
     assert organization_from_json(organization_to_json(organization)) == organization
 
 
 def test_every_field_of_an_organization_is_among_those_that_are_read_back() -> None:
-    """Else the test above would not see that one is lost."""
+    """Otherwise the test above would not notice a lost field."""
     blank = Organization(ACME)
     for field in fields(Organization):
         if field.name != "id":
@@ -212,7 +212,7 @@ def test_a_trip_and_a_release_of_before_requests_had_a_guard_are_read() -> None:
 
 
 def test_safeguards_that_were_never_written_are_those_of_a_new_fleet() -> None:
-    """What a migration begins with."""
+    """A migration starts with them."""
     assert safeguards_from_json("{}") == Safeguards()
 
 
@@ -244,7 +244,7 @@ def test_an_event_in_the_history_has_its_result_time_and_cause() -> None:
     ids=lambda event: f"{event.kind} of {event.subject}",
 )
 def test_the_details_in_the_history_are_those_that_were_published(event: Event) -> None:
-    """Word for word, whichever kind."""
+    """Unchanged, for every kind."""
     published = json.loads(encode(event))["data"]
     (kept,) = json.loads(events_to_json([event]))
     assert kept["details"].items() <= published.items()
@@ -252,7 +252,7 @@ def test_the_details_in_the_history_are_those_that_were_published(event: Event) 
 
 
 def test_the_history_keeps_the_order_in_which_events_were_emitted() -> None:
-    """And nothing said is an empty list, not nothing."""
+    """No events are an empty list, not null."""
     events = list(outbound_examples().values())
     assert [each["kind"] for each in json.loads(events_to_json(events))] == list(EventKind)
     assert events_to_json([]) == "[]"

@@ -37,7 +37,7 @@ def renumbered(events: Sequence[Event]) -> list[Event]:
 
 
 def test_the_stream_itself_is_sound() -> None:
-    """Otherwise nothing below would mean anything."""
+    """Otherwise the tests below would prove nothing."""
     check_events(EVENTS)
     assert len(EFFECTS) > 20
 
@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[EventKind, Callable[[Event], Event]]] = {
 
 
 def stands(event: Event, **changed: object) -> Event:
-    """The event with another standing."""
+    """The event with another state of the organization."""
     assert event.standing is not None
     return replace(event, standing=replace(event.standing, **changed))  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Why an organization is as it is, what comes next by which rule, and what would stop it."""
+"""Why an organization has its state, the next step with its rule, and what would prevent it."""
 
 import re
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ ACME = OrganizationId("acme")
 
 
 def after(story: str, until: str) -> Fleet:
-    """The fleet after a story (`day | what is heard`), its deadlines taken up to a day."""
+    """The fleet after a story (`day | input`), with its deadlines up to a day."""
     rows = [line.split("|") for line in story.strip().splitlines()]
     current, waiting = simulation(), list[Record]()
     for item in parse_story([(day.strip(), " ".join(text.split())) for day, text in rows]):

@@ -1,6 +1,6 @@
 """Whole histories from creation on, with deadlines in between (lifecycle.md section 10, 1 to 6, 9).
 
-Every decision is checked as `invariants.py` has it; here beside it what only a whole life shows.
+Every decision is checked by `invariants.py`; here are checks that need a whole history.
 """
 
 from datetime import datetime
@@ -26,7 +26,7 @@ Arrivals = Shown[tuple[datetime, Fact]]
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> Arrivals:
-    """Anything that can be told, over 120 days; some of it is old when it is heard."""
+    """Any facts over 120 days; some arrive late."""
     tale = draw(lives())
     late = [draw(st.integers(0, 120)) if draw(COIN) else 0 for _ in tale]
     inputs = [
@@ -38,7 +38,7 @@ def arrivals(draw: st.DrawFn) -> Arrivals:
 
 
 def lived(history: Arrivals, policies: Policies, *, checked: bool = True) -> World:
-    """A world to which this was told, its deadlines coming in between and after it."""
+    """A world after these facts, with the deadlines between and after them."""
     world = World(policies)
     if checked:
         world.watch = Witness()
@@ -52,7 +52,7 @@ def lived(history: Arrivals, policies: Policies, *, checked: bool = True) -> Wor
 @settings(max_examples=examples(250), deadline=None)
 @given(arrivals(), COIN)
 def test_whole_lives_keep_the_invariants(history: Arrivals, automatic: bool) -> None:
-    """And nobody is forgotten: at the end of time each is where its plans have brought it."""
+    """In the end each organization has the state that its plans imply."""
     world = lived(history, AUTOMATIC if automatic else Policies())
     for id_, each in world.fleet.organizations.items():
         if each.creation is None:
@@ -69,7 +69,7 @@ def test_whole_lives_keep_the_invariants(history: Arrivals, automatic: bool) -> 
 @settings(max_examples=examples(60), deadline=None)
 @given(arrivals())
 def test_the_same_input_twice_gives_the_same_bytes(history: Arrivals) -> None:
-    """Invariant 8: folding the journal again, at the times of its hearing, gives the same."""
+    """Invariant 8: a replay of the journal, at the times of arrival, gives the same."""
     once = lived(history, AUTOMATIC, checked=False)
     twice = lived(history, AUTOMATIC, checked=False)
     assert [encode(e) for e in once.events] == [encode(e) for e in twice.events]

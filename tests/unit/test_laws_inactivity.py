@@ -1,4 +1,4 @@
-"""When a free organization is inactive, found once more by the words of lifecycle.md section 5."""
+"""Inactivity of free organizations, compared with the definition in lifecycle.md section 5."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -40,7 +40,7 @@ HALF_DAYS = st.integers(-80, 120).map(lambda halves: moment(halves / 2))
 
 
 def by(at: datetime, halves: list[int]) -> list[datetime]:
-    """Of these moments, told in half days, those that have come."""
+    """Of these moments, in half days, those that have passed."""
     return [moment(half / 2) for half in halves if moment(half / 2) <= at]
 
 
@@ -50,7 +50,7 @@ def inactive(
     logins: Iterable[datetime],
     requests: Iterable[datetime],
 ) -> bool:
-    """The two halves of the definition, as they are written; creation counts as a login."""
+    """The definition's two conditions, literally; creation counts as a login."""
     cycle = (at - anchor) // MONTH
     signed_in_lately = any(login <= at < login + MONTH for login in logins)
     used_lately = any((each - anchor) // MONTH in {cycle, cycle - 1} for each in requests)

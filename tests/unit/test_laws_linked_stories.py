@@ -1,8 +1,8 @@
-"""No order of arrival matters, where plans, billing accounts and logins hang together.
+"""The order of arrival does not matter where plans, billing accounts and logins are related.
 
-Beside the order, these laws know other ways to tell a story that must come to the same.  What fails
-prints the shortest story that was found, in the language of `story_language.py`; hypothesis prints
-how to find it again.  `make laws` goes on for as long as you like.
+Besides the order, these laws use other rewrites of a story that must have the same result.  A
+failure prints the shortest failing story, in the language of `story_language.py`, and hypothesis
+prints how to reproduce it.  `make laws` runs for as long as you like.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ def test_two_neighbours_may_change_places(random: Random) -> None:
 
 
 def in_either_order(story: Story, other: Story) -> Sequence[str]:
-    """Where they differ though no deadline lies between the lines that changed places."""
+    """The differences, where no deadline lies between the swapped lines."""
     changed = [a.arrives_at for a, b in zip(story, other, strict=True) if not a.same_content_as(b)]
     if not changed:
         return []
@@ -127,7 +127,7 @@ def test_a_message_that_changes_nothing_changes_no_transition(random: Random) ->
 
 
 def same_events(story: Story, other: Story) -> Sequence[str]:
-    """Where their transitions differ, from the beginning to the end."""
+    """The differing transitions."""
     return differing_lines(outcome_of(story).event_lines(), outcome_of(other).event_lines())
 
 
@@ -205,6 +205,6 @@ def test_an_announced_end_adds_no_reason_where_the_end_itself_arrives(random: Ra
 
 
 def for_the_same_reason(story: Story, other: Story) -> Sequence[str]:
-    """Where acme is in its state for another reason."""
+    """The differences in the reason of acme's state."""
     reasons = [[str(final_state(outcome_of(story_).end["acme"])[3:4])] for story_ in (story, other)]
     return differing_lines(*reasons)

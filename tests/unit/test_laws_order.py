@@ -62,7 +62,7 @@ AUTOMATIC = Policies(Policy(reinstatement=Reinstatement(azure=AzureReinstatement
 
 
 def applied_within_a_minute(in_order: Sequence[Fact], policies: Policies) -> World:
-    """They arrive one after the other between two deadlines; then all deadlines pass."""
+    """Apply facts one after the other between two deadlines, then all deadlines."""
     world = World(policies)
     for number, fact in enumerate(in_order):
         world.apply(fact, ARRIVAL + number * timedelta(seconds=1))
@@ -71,14 +71,14 @@ def applied_within_a_minute(in_order: Sequence[Fact], policies: Policies) -> Wor
 
 
 def final(world: World) -> object:
-    """What must not depend on the order: the states, and all registers."""
+    """The values that must not depend on the order: the states and all registers."""
     states = {id_: state(each) for id_, each in world.fleet.organizations.items()}
     registers = [each for _, each in sorted(world.fleet.subscriptions.items())]
     return states, [each for each in registers if each.notes or each.links]
 
 
 def state(organization: Organization) -> object:
-    """Where it has come to, and what was told of it."""
+    """The state of an organization and its facts."""
     compared = (
         organization.creation,
         organization.tier,
@@ -156,7 +156,7 @@ def test_a_commitment_is_the_same_in_whatever_order_its_repetitions_arrive(
 
 
 def of_beta(number: int, what: str) -> Fact:
-    """What is told of beta after the sign-in, one a day; links are of acme's account."""
+    """Facts about beta after the sign-in, one a day; links have acme's account."""
     day = 6 + number
     match what:
         case "linked":
@@ -209,7 +209,7 @@ AWS_CHANGES: st.SearchStrategy[Change] = st.sampled_from(
 
 
 def in_any_order(changes: dict[int, Change]) -> st.SearchStrategy[list[tuple[int, Change]]]:
-    """What is said on each of some days."""
+    """Changes by day, in any order."""
     return st.permutations(list(changes.items()))
 
 

@@ -1,4 +1,4 @@
-"""While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
+"""A pending reinstatement pauses the cancellation clock (lifecycle.md section 4)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,7 +71,7 @@ def canceled(plan_type: PlanType, pauses: RetryDelays, extension: int = 0) -> Wo
 
 
 def way_down(world: World) -> list[tuple[EventKind, datetime]]:
-    """What happened on the way down, and when."""
+    """The steps of the cancellation with their times."""
     entered = (event for event in world.events if event.kind in ON_THE_WAY_DOWN)
     return [(event.kind, event.decided_at) for event in entered]
 

@@ -1,4 +1,4 @@
-"""Every kept login is asked, each at its own time: which was heard last does not matter
+"""Every stored login is checked at its own time, whatever the order of arrival
 (lifecycle.md sections 4, 5 and 11).
 """
 

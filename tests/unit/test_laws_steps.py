@@ -24,12 +24,12 @@ STATES = st.sampled_from(ALL)
 
 
 def next_step(state: State) -> State:
-    """What comes next of itself."""
+    """The next step without any message."""
     return state.next_step or State.DEACTIVATED
 
 
 def steps_taken(world: World) -> list[State]:
-    """What a look today takes."""
+    """The steps of a recheck today."""
     world.watch = Witness.of(world.fleet)
     before = world.acme().state
     world.run_deadline(ACME, TODAY)

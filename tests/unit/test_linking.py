@@ -1,4 +1,4 @@
-"""Links that a person should look at: they take a subscription, or name another account."""
+"""Links that need attention: they move a subscription, or name another account."""
 
 from world import ACME, AGREEMENT, BETA, SAAS, World, created, link, moment, note, notified
 
@@ -53,7 +53,7 @@ def test_a_link_by_another_account_contradicts_what_was_known() -> None:
 
 
 def test_azure_has_no_account_to_contradict() -> None:
-    """Its links are notable where they take."""
+    """Its links are notable where they move a subscription."""
     world = World()
     world.apply(link(SAAS, 1, ACME, account="x"), NOW)
     world.apply(link(SAAS, 2, BETA, account="y"), NOW)

@@ -1,4 +1,4 @@
-"""Each log line of a decision has these fields with these values: dashboards read them."""
+"""The fields and values of the log lines of decisions, which dashboards read."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
 
 
 def lines(*events: Event) -> list[dict[str, object]]:
-    """What is logged of events."""
+    """The log lines of events."""
     with capture_logs() as logged:
         log_lines.log_events(events)
     return [dict(line) for line in logged]
@@ -306,7 +306,7 @@ def test_a_type_that_is_not_ours_is_a_warning_unless_a_marketplace_sent_it(
 
 
 def test_an_identity_that_came_again_with_other_content_is_named() -> None:
-    """Somebody's ids are not unique."""
+    """A sender's ids are not unique."""
     with capture_logs() as logged:
         log_lines.log_contradictions([(Identity("organization./crm", "m-1"), "a.topic/1/42")])
     assert logged == [

@@ -1,4 +1,4 @@
-"""One line a fact, as JSON where nobody watches; those of libraries look the same."""
+"""One log line per fact, as JSON without a terminal; the same format for libraries."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from plain_logs import log_plainly
 
 
 class Terminal(io.StringIO):
-    """A stream that somebody watches."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -25,7 +25,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """The log is one for the whole process: put back what pytest had."""
+    """Restore pytest's logging, which is global."""
     root, ours = logging.getLogger(), logging.getLogger("marketplace_worker")
     before = [(each, each.handlers[:], each.level, each.propagate) for each in (root, ours)]
     yield
@@ -49,7 +49,7 @@ def ours(stream: io.StringIO, level: Level = "info") -> Any:  # noqa: ANN401
 
 
 def test_a_line_is_json_with_event_level_and_time_first() -> None:
-    """What a dashboard and a person search by."""
+    """Dashboards and people search by them."""
     stream = io.StringIO()
     ours(stream).info("fact_applied", fact_id="f-1", lag_ms=412)
     (line,) = lines(stream)
@@ -67,7 +67,7 @@ def test_a_person_at_a_terminal_reads_no_json() -> None:
 
 
 def test_lines_below_the_level_are_not_written() -> None:
-    """Debug lines are for whoever asks for them."""
+    """Debug lines need the level debug."""
     stream = io.StringIO()
     ours(stream).debug("looked")
     ours(stream, "debug").debug("looked_again")
@@ -162,7 +162,7 @@ def test_the_last_line_is_written_before_the_end(
 
 
 def test_a_reader_that_is_gone_harms_nobody(pipe: tuple[io.FileIO, LineWriter]) -> None:
-    """What it would have read is lost, as with any pipe."""
+    """The lines are lost, as with any pipe."""
     reader, lines = pipe
     reader.close()
     for _ in range(10):

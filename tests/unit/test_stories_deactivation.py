@@ -1,4 +1,4 @@
-"""How an organization is deactivated and, where it can be, comes back (lifecycle.md section 6)."""
+"""Deactivation and reactivation of organizations (lifecycle.md section 6)."""
 
 import pytest
 from stories import HASH, check_story, run_story

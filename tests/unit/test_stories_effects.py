@@ -1,6 +1,6 @@
-"""What goes out at each transition, told in full (lifecycle.md sections 1 and 9).
+"""All events of each transition (lifecycle.md sections 1 and 9).
 
-Every story is checked for its effects; here each row of the table is read once as it stands.
+Every story's effects are checked by `event_rules.py`; here each row of the table is tested once.
 """
 
 import pytest

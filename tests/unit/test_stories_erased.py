@@ -1,4 +1,4 @@
-"""What is said of an organization that was erased comes to nothing (lifecycle.md section 11)."""
+"""Facts about an erased organization have no effect (lifecycle.md section 11)."""
 
 from dataclasses import replace
 from typing import Any
@@ -48,7 +48,7 @@ ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
 
 def erased(day: float = 20, organization: OrganizationId = ACME) -> Erased:
-    """An operator has it erased."""
+    """An erasure by an operator."""
     identity = Identity("operator", f"erase-{organization}-{day}")
     return Erased(identity, moment(day), organization, "ops", "asked to")
 
@@ -75,14 +75,14 @@ def closed() -> World:
 
 
 def outcome(world_: World, fact: Fact, day: float) -> Outcome:
-    """What becomes of a fact that is decided on."""
+    """Apply a fact; returns its outcome."""
     decision = world_.apply(fact, moment(day))
     assert decision is not None
     return decision.outcome
 
 
 def emitted_since(world_: World, before: int) -> list[Event]:
-    """What was said since there were so many events."""
+    """The events after the first `before` ones."""
     return world_.events[before:]
 
 

@@ -1,4 +1,4 @@
-"""What an event carries beyond its kind (lifecycle.md section 9, events.md section 3)."""
+"""The content of events (lifecycle.md section 9, events.md section 3)."""
 
 import pytest
 from stories import DAY_0, HASH, check_story, moment, policy, run_story, simulation
@@ -34,7 +34,7 @@ AND_BACK = """
 
 
 def standing(event: Event) -> Standing:
-    """Where the organization of an event stands."""
+    """The organization's state in an event."""
     assert event.standing is not None
     return event.standing
 

@@ -1,4 +1,4 @@
-"""Silence is believed only where the feeds are heard (lifecycle.md section 5)."""
+"""Inactivity counts only while the activity feeds are received (lifecycle.md section 5)."""
 
 from stories import check_story, policy
 

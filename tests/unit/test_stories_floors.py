@@ -1,4 +1,4 @@
-"""How long the marketplaces want the data kept (lifecycle.md section 3, 4)."""
+"""The marketplaces' minimum retention of data (lifecycle.md section 3, 4)."""
 
 from stories import check_story
 

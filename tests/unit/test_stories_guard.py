@@ -1,4 +1,4 @@
-"""Mass harm is stopped, and let go on by a person (lifecycle.md section 8)."""
+"""The guard withholds mass suspensions and deactivations (lifecycle.md section 8)."""
 
 from stories import check_story, policy
 

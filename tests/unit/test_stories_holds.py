@@ -1,4 +1,4 @@
-"""What puts harm off: holds and extensions (lifecycle.md section 7)."""
+"""Holds and extensions postpone steps (lifecycle.md section 7)."""
 
 import pytest
 from stories import check_story, moment, policy

@@ -1,4 +1,4 @@
-"""When a free organization is deactivated because nobody uses it (lifecycle.md section 5)."""
+"""Deactivation of unused free organizations (lifecycle.md section 5)."""
 
 import pytest
 from stories import check_story, policy

@@ -1,4 +1,4 @@
-"""Whose a subscription is: links, moves and successors (lifecycle.md section 2)."""
+"""The owner of a subscription: links, moves and successors (lifecycle.md section 2)."""
 
 import pytest
 from stories import check_story

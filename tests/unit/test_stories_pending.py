@@ -1,4 +1,4 @@
-"""While a reinstatement is pending the clock stands still (lifecycle.md section 4)."""
+"""A pending reinstatement pauses the cancellation clock (lifecycle.md section 4)."""
 
 import pytest
 from stories import check_story, run_story
