@@ -90,6 +90,21 @@ async def test_a_flood_stops_its_topic_and_no_other(worker: Worker, clock: Movab
     assert metrics.INTAKE_STOPPED.labels(FLOODED)._value.get() == 1
 
 
+async def test_of_a_batch_larger_than_the_limit_the_first_records_are_ingested(
+    worker: Worker, clock: MovableClock
+) -> None:
+    """As if it had come in several batches: otherwise a resumed topic would stop at once."""
+    clock.now, worker = at(1), one(worker)
+    with capture_logs():
+        assert await ingest(junk(0, 35), worker) == {FLOODED}
+        assert await dead_letters(worker) == list(range(10))
+
+        assert await resume(worker)
+        assert await ingest([*junk(10, 25), *records(created(0, "a"))], worker) == {FLOODED}
+    assert await dead_letters(worker) == list(range(20))
+    assert await ingested(worker) == 1
+
+
 async def test_a_stop_holds_for_all_workers_and_over_restarts(
     worker: Worker, clock: MovableClock
 ) -> None:

@@ -62,6 +62,11 @@ class IntakeBreaker:
         self._limits = limits
         self._windows: defaultdict[str, RefusalWindow] = defaultdict(RefusalWindow)
 
+    @property
+    def records_at_once(self) -> int:
+        """So many refused records in a row do not stop a topic that was just resumed."""
+        return self._limits.batch_rows_max
+
     def bounded(self, record: Record) -> Record:
         """The record, without a value that is too large to be read and kept."""
         return record.bounded(self._limits.record_bytes_max)

@@ -83,7 +83,10 @@ class Ingest(SettingsGroup):
     """How records are read and processed."""
 
     batch_rows_max: int = Field(
-        1_000, ge=1, le=5_000, description="Maximum number of records per transaction."
+        1_000,
+        ge=1,
+        le=5_000,
+        description="Maximum number of records per transaction; five times as many of activity.",
     )
     fetch_wait_ms: int = Field(
         100,

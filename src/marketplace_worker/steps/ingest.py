@@ -90,20 +90,29 @@ async def _ingest_all(records: Sequence[Record], worker: Worker) -> AbstractSet[
             log.exception("record_failed", position=records[0].position)
             # Parked: a person must look, and may give it again.
             return await _ingest_or_stop(records, failed_record(records[0], bug), worker)
-        middle = len(records) // 2
-        stopped = await _ingest_all(records[:middle], worker)
-        rest = [record for record in records[middle:] if record.topic not in stopped]
-        return stopped | await _ingest_all(rest, worker)
+        return await _ingest_split(records, len(records) // 2, worker)
+
+
+async def _ingest_split(records: Sequence[Record], at: int, worker: Worker) -> AbstractSet[str]:
+    """Apply the first `at` records, and then the others of topics that these do not stop."""
+    stopped = await _ingest_all(records[:at], worker)
+    rest = [record for record in records[at:] if record.topic not in stopped]
+    return stopped | await _ingest_all(rest, worker)
 
 
 async def _ingest_or_stop(
     records: Sequence[Record], batch: ParsedBatch, worker: Worker
 ) -> AbstractSet[str]:
-    """Apply what was parsed, or stop the topics that would flood the dead letters."""
+    """Apply what was parsed, or stop the topics that would flood the dead letters.
+
+    Of a larger batch, `records_at_once` records are tried at a time.
+    """
     floods = worker.intake.floods(records, batch.refused)
     if not floods:
         await retry_while_watched(lambda: _ingest_batch(records, batch, worker))
         return frozenset()
+    if len(records) > worker.intake.records_at_once:
+        return await _ingest_split(records, worker.intake.records_at_once, worker)
     await worker.intake.stop(worker.pool, worker.clock, floods)
     stopped = frozenset(flood.topic for flood in floods)
     return stopped | await _ingest_all([r for r in records if r.topic not in stopped], worker)

@@ -71,6 +71,7 @@ class Consumer:
         topics: Sequence[str],
         handler: Handler,
         *,
+        records_max: int,
         settings: Settings,
         hooks: ConsumerHooks,
         failed: asyncio.Future[None],
@@ -78,6 +79,7 @@ class Consumer:
         kafka, ingest = settings.kafka, settings.ingest
         self.name, self.group = name, group
         self._settings = settings
+        self._records_max = records_max
         self._hooks = hooks
         self._rebalance_s = kafka.rebalance_timeout_ms / 1000
         pauses = RetryDelays(
@@ -111,6 +113,7 @@ class Consumer:
             topics,
             self.group,
             self._settings,
+            records_max=self._records_max,
             listener=_HandOver(self),
             parser=self._parse,
         )
@@ -317,7 +320,7 @@ class Consumer:
             newest = await with_newer(
                 consumer,
                 records,
-                records_max=self._settings.ingest.batch_rows_max,
+                records_max=self._records_max,
                 wanted_back=lambda: self._handler.interrupted,
             )
         except BaseException:

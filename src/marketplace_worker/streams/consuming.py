@@ -11,6 +11,10 @@ from marketplace_worker.streams.consumer import Consumer, ConsumerHooks
 from marketplace_worker.streams.mends import partition_state, record_batches
 from marketplace_worker.streams.retrying import Handler
 
+ACTIVITY_BATCH_FACTOR = 5
+"""How much larger the batches of logins and API usage may be: they are only counted, so most of the
+time of a small batch goes into its round trips and its commit."""
+
 
 class Consumers:
     """Both consumers, joined to their groups."""
@@ -52,14 +56,20 @@ async def consuming(
         Unavailable: Kafka does not answer, or has not all topics.
         Misconfigured: a certificate or key file cannot be used, or Kafka refuses what is set.
     """
-    kafka, topics = settings.kafka, settings.topics
+    kafka, topics, records_max = settings.kafka, settings.topics, settings.ingest.batch_rows_max
     partition_state.install()
     record_batches.install(settings.ingest.batch_bytes_max)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     member = partial(Consumer, settings=settings, hooks=hooks, failed=failed)
     both = Consumers(
-        member("facts", kafka.facts_group, topics.facts, facts),
-        member("activity", kafka.activity_group, topics.activity, activity),
+        member("facts", kafka.facts_group, topics.facts, facts, records_max=records_max),
+        member(
+            "activity",
+            kafka.activity_group,
+            topics.activity,
+            activity,
+            records_max=records_max * ACTIVITY_BATCH_FACTOR,
+        ),
         failed,
     )
     async with AsyncExitStack() as stack:

@@ -28,6 +28,7 @@ def member(
     group: str,
     settings: Settings,
     *,
+    records_max: int,
     listener: ConsumerRebalanceListener,
     parser: Callable[[Any], Awaitable[KafkaAckableMessage]],
 ) -> BatchSubscriber:
@@ -40,7 +41,7 @@ def member(
         ack_policy=AckPolicy.NACK_ON_ERROR,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        max_records=ingest.batch_rows_max,
+        max_records=records_max,
         batch_timeout_ms=IDLE_WAIT_MS,
         fetch_max_wait_ms=ingest.fetch_wait_ms,
         fetch_max_bytes=ingest.fetch_bytes_max,
