@@ -7,6 +7,9 @@ from aiokafka import ConsumerRecord
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.streams.mends.record_batches import LeftOut
 
+_MILLISECOND = timedelta(milliseconds=1)
+"""Multiplying it costs a third of `timedelta(milliseconds=...)`."""
+
 _END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -16,7 +19,7 @@ def to_record(raw: ConsumerRecord) -> Record:
     So that it is the same record when it comes again: nothing here depends on when it came.
     """
     try:
-        recorded_at = EPOCH + timedelta(milliseconds=max(raw.timestamp, 0))
+        recorded_at = EPOCH + max(raw.timestamp, 0) * _MILLISECOND
     except OverflowError:
         recorded_at = _END_OF_CALENDAR
     is_left_out = isinstance(raw, LeftOut)

@@ -187,6 +187,8 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
 
 def _bytes(record: ConsumerRecord) -> int:
     size: int = max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0)
+    if not record.headers:
+        return size
     return size + sum(len(name) + len(value or b"") for name, value in record.headers)
 
 
