@@ -107,7 +107,7 @@ class ActivityCounting:
         for index, each in enumerate(parts):
             if each.record not in counted:
                 counting._add(each)
-            elif is_activity(each):
+            elif _is_activity(each):
                 counting._pass(index, each)
         return await counting._watched(conn)
 
@@ -160,7 +160,7 @@ class ActivityCounting:
 
     def _pass(self, index: int, part: Part) -> None:
         self._passed.add(index)
-        self.duplicates += is_activity(part)
+        self.duplicates += _is_activity(part)
 
     def _add(self, part: Part) -> None:
         if isinstance(part, PlainActivity):
@@ -204,7 +204,7 @@ class ActivityCounting:
         }
 
 
-def is_activity(part: Part) -> bool:
+def _is_activity(part: Part) -> bool:
     """Whether it is a login or API usage."""
     return isinstance(part, PlainActivity) or isinstance(part.content, LoggedIn | ApiRequested)
 
