@@ -1,6 +1,4 @@
-"""What docs/states.md lets each organization hear: every kind of fact, in every form that makes a
-difference to the answer.
-"""
+"""The facts of docs/states.md: every kind, in every form that changes the decision."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -57,29 +55,29 @@ from marketplace_worker.lifecycle.vocabulary import (
 HOUR = timedelta(hours=1)
 BY_CUSTOMER = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=True)
 
-Hear = Callable[[World], Fact | None]
-"""Brings about what must be the case first, and gives what is then heard; None: it cannot be."""
+Build = Callable[[World], Fact | None]
+"""Applies what must precede the fact, and returns the fact; None where it cannot occur."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One thing that may be heard; `name` heads its column.
+class FactForm:
+    """One form of a fact; `name` heads its column.
 
-    `marketplace`: whose plan it is about; None: all are alike.
+    `marketplace`: the marketplace of the plan that it is about; None: all have the same answers.
     """
 
     name: str
-    hear: Hear
+    build: Build
     marketplace: Marketplace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What stands in one table; `about` is said above it."""
+    """The columns of one table; `about` is the text above it."""
 
     name: str
     about: str
-    heard: Sequence[Heard]
+    forms: Sequence[FactForm]
 
 
 # --- marketplaces ---------------------------------------------------------------------------------
@@ -90,13 +88,13 @@ def _successor(world: World) -> Fact:
 
 
 def _unknown_kind(world: World) -> Fact:
-    told = world.note(world.plan, Unchanged())
-    note = replace(told.note, plan_type=None)
-    return replace(told, note=note, attention=Attention.UNKNOWN_KIND)
+    notified = world.note(world.plan, Unchanged())
+    note = replace(notified.note, plan_type=None)
+    return replace(notified, note=note, attention=Attention.UNKNOWN_KIND)
 
 
-def _aws(name: str, hear: Hear) -> Heard:
-    return Heard(name, hear, Marketplace.AWS)
+def _aws(name: str, build: Build) -> FactForm:
+    return FactForm(name, build, Marketplace.AWS)
 
 
 AWS = Group(
@@ -124,12 +122,12 @@ AWS = Group(
 
 
 def _unsubscribe(world: World) -> Fact:
-    told = world.note(world.plan, Unsubscribed(by_partner=False))
-    return replace(told, note=replace(told.note, closes_usage=True))
+    notified = world.note(world.plan, Unsubscribed(by_partner=False))
+    return replace(notified, note=replace(notified.note, closes_usage=True))
 
 
-def _azure(name: str, hear: Hear) -> Heard:
-    return Heard(name, hear, Marketplace.AZURE)
+def _azure(name: str, build: Build) -> FactForm:
+    return FactForm(name, build, Marketplace.AZURE)
 
 
 def _link_new_azure(world: World) -> Fact:
@@ -153,14 +151,14 @@ AZURE = Group(
 # --- the product ----------------------------------------------------------------------------------
 
 
-def _commitment(starts: int, ends: int) -> Hear:
-    def hear(world: World) -> Fact:
+def _commitment(starts: int, ends: int) -> Build:
+    def build(world: World) -> Fact:
         now = world.now
         return CommitmentLinked(
             world.identity(), now, ACME, "c-1", now + starts * DAY, now + ends * DAY
         )
 
-    return hear
+    return build
 
 
 def _link_active(world: World) -> Fact:
@@ -184,11 +182,11 @@ PLANS_LINKED = Group(
     "Plans that the product links",
     "",
     (
-        Heard("a subscription that is active is linked", _link_active),
-        Heard("one that has ended is linked", _link_ended),
-        Heard("its plan is linked to another organization", _link_elsewhere),
-        Heard("a commitment that has started is linked", _commitment(-1, 30)),
-        Heard("a commitment that starts later is linked", _commitment(20, 50)),
+        FactForm("a subscription that is active is linked", _link_active),
+        FactForm("one that has ended is linked", _link_ended),
+        FactForm("its plan is linked to another organization", _link_elsewhere),
+        FactForm("a commitment that has started is linked", _commitment(-1, 30)),
+        FactForm("a commitment that starts later is linked", _commitment(20, 50)),
     ),
 )
 
@@ -196,22 +194,24 @@ PRODUCT = Group(
     "The product, its users and operators",
     "The other organization has the same owner's email.",
     (
-        Heard("`organization.created`", lambda world: world.created()),
-        Heard("another is created", lambda world: world.created(BETA)),
-        Heard(
+        FactForm("`organization.created`", lambda world: world.created()),
+        FactForm("another is created", lambda world: world.created(BETA)),
+        FactForm(
             "tier: `plus`",
             lambda world: TierChanged(world.identity(), world.now, ACME, Tier.PLUS),
         ),
-        Heard(
+        FactForm(
             "the owner changes",
             lambda world: OwnerChanged(world.identity(), world.now, ACME, EmailHash("1" * 64)),
         ),
-        Heard("a login", lambda world: _used(world, LoggedIn(world.identity(), world.now, ACME))),
-        Heard(
+        FactForm(
+            "a login", lambda world: _used(world, LoggedIn(world.identity(), world.now, ACME))
+        ),
+        FactForm(
             "API requests",
             lambda world: _used(world, ApiRequested(world.identity(), world.now, ACME)),
         ),
-        Heard(
+        FactForm(
             "an operator erases it",
             lambda world: Erased(world.identity(), world.now, ACME, "olga", "asked to"),
         ),
@@ -252,13 +252,13 @@ COMING_AND_GOING = Group(
     "Support: coming and going",
     "",
     (
-        Heard("`deactivate_organization`", lambda w: w.request(ASK.DEACTIVATE_ORGANIZATION)),
-        Heard("the same while the guard is tripped", _deactivate_while_tripped),
-        Heard("`reactivate_organization`", lambda w: w.request(ASK.REACTIVATE_ORGANIZATION)),
-        Heard("the same, its email already unlocked", _reactivate_unlocked),
-        Heard("the same, its email in use", _reactivate_in_use),
-        Heard("`reinstate_organization`", lambda w: w.request(ASK.REINSTATE_ORGANIZATION)),
-        Heard(
+        FactForm("`deactivate_organization`", lambda w: w.request(ASK.DEACTIVATE_ORGANIZATION)),
+        FactForm("the same while the guard is tripped", _deactivate_while_tripped),
+        FactForm("`reactivate_organization`", lambda w: w.request(ASK.REACTIVATE_ORGANIZATION)),
+        FactForm("the same, its email already unlocked", _reactivate_unlocked),
+        FactForm("the same, its email in use", _reactivate_in_use),
+        FactForm("`reinstate_organization`", lambda w: w.request(ASK.REINSTATE_ORGANIZATION)),
+        FactForm(
             "the same, with `grant_until`",
             lambda w: w.request(ASK.REINSTATE_ORGANIZATION, grant_until=w.now + 30 * DAY),
         ),
@@ -269,15 +269,15 @@ TIME_AND_EMAIL = Group(
     "Support: time and emails",
     "",
     (
-        Heard("`extend_grace`", lambda world: world.request(ASK.EXTEND_GRACE, days=10)),
-        Heard("the same, too many days", lambda world: world.request(ASK.EXTEND_GRACE, days=91)),
-        Heard("`place_hold`", lambda w: w.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL)),
-        Heard("`release_hold`", _release),
-        Heard(
+        FactForm("`extend_grace`", lambda world: world.request(ASK.EXTEND_GRACE, days=10)),
+        FactForm("the same, too many days", lambda world: world.request(ASK.EXTEND_GRACE, days=91)),
+        FactForm("`place_hold`", lambda w: w.request(ASK.PLACE_HOLD, hold=HoldKind.LEGAL)),
+        FactForm("`release_hold`", _release),
+        FactForm(
             "`unlock_email`",
             lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=OWNER),
         ),
-        Heard(
+        FactForm(
             "any request with invalid data",
             lambda w: w.request(ASK.EXTEND_GRACE, problem="days is missing."),
         ),
@@ -337,8 +337,10 @@ def _begun(world: World) -> Fact | None:
     if world.acme.creation is None:
         return None
     before = world.now
-    told = CommitmentLinked(world.identity(), before, ACME, "c-1", before + HOUR, before + 30 * DAY)
-    world.apply(told)
+    starts_at = before + HOUR
+    world.apply(
+        CommitmentLinked(world.identity(), before, ACME, "c-1", starts_at, before + 30 * DAY)
+    )
     world.now = before + HOUR
     return deadline_of(world.acme, world.now)
 
@@ -357,15 +359,15 @@ DEADLINES = Group(
     "The next deadline is that of a step if its notice stands or it needs none, otherwise that of "
     "the notice. The last three columns are prepared by a fact an hour earlier.",
     (
-        Heard("before it is due", _too_early),
-        Heard("the next deadline", _what_is_due),
-        Heard("the same at the guard's limit", _at_the_limit),
-        Heard("the same while the guard is tripped", _while_tripped),
-        Heard("the same, the login feed is silent", _while_silent),
-        Heard("the same, a login of the organization is unreadable", _while_unreadable),
-        Heard("the announced end of its plan", _run_out),
-        Heard("a commitment starts", _begun),
-        Heard("a hold expires", _hold_expired),
+        FactForm("before it is due", _too_early),
+        FactForm("the next deadline", _what_is_due),
+        FactForm("the same at the guard's limit", _at_the_limit),
+        FactForm("the same while the guard is tripped", _while_tripped),
+        FactForm("the same, the login feed is silent", _while_silent),
+        FactForm("the same, a login of the organization is unreadable", _while_unreadable),
+        FactForm("the announced end of its plan", _run_out),
+        FactForm("a commitment starts", _begun),
+        FactForm("a hold expires", _hold_expired),
     ),
 )
 
@@ -380,12 +382,12 @@ def _published_closed(world: World) -> PublishedBefore:
     return PublishedBefore(world.identity(), world.now, ACME, number, world.acme.revision, cause)
 
 
-def _judge(*, stands: bool) -> Hear:
-    def hear(world: World) -> Fact:
+def _judge(*, stands: bool) -> Build:
+    def build(world: World) -> Fact:
         world.apply(_published_closed(world))
         return ClosureJudged(world.identity(), world.now, ACME, stands, "olga", "looked at")
 
-    return hear
+    return build
 
 
 def _reinstate_in_doubt(world: World) -> Fact:
@@ -403,12 +405,12 @@ RESTORED = Group(
     "The topics hold what the database has lost. In the last four columns a deactivation was "
     "published.",
     (
-        Heard("more was published", _published),
-        Heard("a deactivation was published", _published_closed),
-        Heard("then an operator confirms it", _judge(stands=True)),
-        Heard("then an operator overrules it", _judge(stands=False)),
-        Heard("then `reinstate_organization`", _reinstate_in_doubt),
-        Heard("then the next deadline", _due_in_doubt),
+        FactForm("more was published", _published),
+        FactForm("a deactivation was published", _published_closed),
+        FactForm("then an operator confirms it", _judge(stands=True)),
+        FactForm("then an operator overrules it", _judge(stands=False)),
+        FactForm("then `reinstate_organization`", _reinstate_in_doubt),
+        FactForm("then the next deadline", _due_in_doubt),
     ),
 )
 
@@ -433,24 +435,24 @@ def _complete_epoch(world: World) -> Fact:
     return EpochCompleted(world.identity(), world.now, "olga", "restored")
 
 
-def _release_guard(steps: int | None) -> Hear:
-    def hear(world: World) -> Fact:
+def _release_guard(steps: int | None) -> Build:
+    def build(world: World) -> Fact:
         return GuardReleased(world.identity(), world.now, "olga", "looked at", steps)
 
-    return hear
+    return build
 
 
 FLEET_WIDE = (
-    Heard("an operator trips the guard", _trip),
-    Heard("an operator releases 10 steps", _release_guard(10)),
-    Heard("an operator releases it completely", _release_guard(None)),
-    Heard("an operator starts a recovery from a restore", _begin_epoch),
-    Heard("that recovery completes", _complete_epoch),
-    Heard(
+    FactForm("an operator trips the guard", _trip),
+    FactForm("an operator releases 10 steps", _release_guard(10)),
+    FactForm("an operator releases it completely", _release_guard(None)),
+    FactForm("an operator starts a recovery from a restore", _begin_epoch),
+    FactForm("that recovery completes", _complete_epoch),
+    FactForm(
         "`unlock_email` of an unknown address",
         lambda w: w.request(ASK.UNLOCK_EMAIL, organization=None, email=EmailHash("2" * 64)),
     ),
-    Heard(
+    FactForm(
         "a message with a known shape and an unknown kind",
         lambda world: Unrecognized(world.identity(), world.now, "io.example.other"),
     ),

@@ -1,6 +1,6 @@
-"""Writes docs/states.md: what the core answers to every fact in every state.
+"""Writes docs/states.md: what the core decides on every fact in every state.
 
-`make docs` runs it; a test compares the page with what it gives.
+`make docs` runs it; a test compares the page with its output.
 """
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from states_facts import FLEET_WIDE, GROUPS, Group, Heard
+from states_facts import FLEET_WIDE, GROUPS, FactForm, Group
 from states_world import ACME, SITUATIONS, World
 
 from marketplace_worker.lifecycle.decide import Decision, Outcome, decide
@@ -39,7 +39,7 @@ NO_EFFECTS = {
     EventKind.SUPPORT_REQUEST_COMPLETED,
     EventKind.SUPPORT_REQUEST_REJECTED,
 }
-"""What may stand behind a transition without being an effect of it."""
+"""Events that may follow a transition without being its effects."""
 
 FOR_GOOD = "deactivated_for_good"
 """The end of a cancellation, which nothing leaves."""
@@ -80,7 +80,7 @@ Situations with the same answers share a row.
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """From one node of the diagram to another, with the events that say so, in order."""
+    """From one node of the diagram to another, with its events in order."""
 
     before: str
     after: str
@@ -89,7 +89,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one fact that `before` heard."""
+    """The decision on one fact about the organization `before`."""
 
     fact: Fact
     before: Organization
@@ -97,13 +97,13 @@ class Answer:
 
     @property
     def after(self) -> Organization:
-        """How the organization stands then."""
+        """The organization after the decision."""
         settled = (each.organization for each in self.decision.results)
         return next((each for each in settled if each.id == ACME), self.before)
 
     @property
-    def unsaid(self) -> str | None:
-        """What has changed without an event; None: nothing has."""
+    def silent_change(self) -> str | None:
+        """A change without an event; None if nothing has changed."""
         before, after = self.before, self.after
         if after.withheld_at != before.withheld_at and after.withheld_at is not None:
             return "*withheld*"
@@ -111,11 +111,13 @@ class Answer:
             return "*postponed*"
         if self.decision.outcome is Outcome.KEPT:
             return "*kept*"
-        told = self.decision.outcome is Outcome.APPLIED and self.decision.subscription is not None
-        return "*recorded*" if told or after != before else None
+        recorded = (
+            self.decision.outcome is Outcome.APPLIED and self.decision.subscription is not None
+        )
+        return "*recorded*" if recorded or after != before else None
 
-    def said(self) -> Iterator[Transition | Event]:
-        """Of the organization: each transition with its effects, and what stands alone."""
+    def emitted(self) -> Iterator[Transition | Event]:
+        """The organization's events: each transition with its effects, and the others alone."""
         node = node_of(self.before.state, recoverable=self.before.recoverable)
         events = [event for event in self.decision.events if event.subject == ACME]
         while events:
@@ -134,14 +136,14 @@ class Answer:
 
 
 def node_of(state: State, *, recoverable: bool) -> str:
-    """A state; what a cancellation ended stands for itself."""
+    """A state; the end of a cancellation is a node of its own."""
     return str(state) if recoverable else FOR_GOOD
 
 
-def ask(world: World, heard: Heard) -> Answer | None:
-    """Let an organization hear something; None where that does not arise."""
+def answer_to(world: World, form: FactForm) -> Answer | None:
+    """The decision on a fact in a copy of the world; None where the fact cannot occur."""
     world = world.copied()
-    fact = heard.hear(world)
+    fact = form.build(world)
     if fact is None:
         return None
     return Answer(fact, world.acme, decide(fact, world.fleet, Policies(), now=world.now))
@@ -149,30 +151,30 @@ def ask(world: World, heard: Heard) -> Answer | None:
 
 @dataclass(slots=True)
 class Page:
-    """All answers, and every transition among them with what brought it."""
+    """All answers, and every transition among them with its causes."""
 
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     causes: dict[Transition, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def asked(cls) -> "Page":
-        """Every organization hears everything."""
+    def collected(cls) -> "Page":
+        """Applies every fact in every situation."""
         page = cls()
         worlds = {market: _worlds(market) for market in (Marketplace.AWS, Marketplace.AZURE, None)}
         for group in GROUPS:
-            for heard in group.heard:
-                for name, world in worlds[heard.marketplace].items():
-                    page._ask(group, heard, name, world)
+            for form in group.forms:
+                for name, world in worlds[form.marketplace].items():
+                    page._collect(group, form, name, world)
         return page
 
-    def _ask(self, group: Group, heard: Heard, situation: str, world: World) -> None:
-        answer = ask(world, heard)
+    def _collect(self, group: Group, form: FactForm, situation: str, world: World) -> None:
+        answer = answer_to(world, form)
         if answer is None:
             return
-        self.answers[situation, f"{group.name}/{heard.name}"] = answer
-        for said in answer.said():
-            if isinstance(said, Transition):
-                causes = self.causes.setdefault(said, [])
+        self.answers[situation, f"{group.name}/{form.name}"] = answer
+        for emitted in answer.emitted():
+            if isinstance(emitted, Transition):
+                causes = self.causes.setdefault(emitted, [])
                 if _cause(answer.fact) not in causes:
                     causes.append(_cause(answer.fact))
 
@@ -232,28 +234,28 @@ class Page:
             yield from (group.about, "")
         rows: dict[tuple[str, ...], list[str]] = {}
         for situation in SITUATIONS:
-            asked = [(situation.name, f"{group.name}/{heard.name}") for heard in group.heard]
+            asked = [(situation.name, f"{group.name}/{form.name}") for form in group.forms]
             if any(each in self.answers for each in asked):
                 cells = tuple(self._cell(*each) for each in asked)
                 rows.setdefault(cells, []).append(situation.name)
         yield from _table(
-            ("organization", *(heard.name for heard in group.heard)),
+            ("organization", *(form.name for form in group.forms)),
             [("<br>".join(names), *cells) for cells, names in rows.items()],
         )
 
-    def _cell(self, situation: str, heard: str) -> str:
-        answer = self.answers.get((situation, heard))
+    def _cell(self, situation: str, form: str) -> str:
+        answer = self.answers.get((situation, form))
         if answer is None:
             return ""
-        said = [self._words(each) for each in answer.said()]
-        if not said and answer.unsaid is not None:
-            said = [answer.unsaid]
-        return ", ".join([*said, *_by_the_worker(answer.decision)]) or "*nothing*"
+        emitted = [self._words(each) for each in answer.emitted()]
+        if not emitted and answer.silent_change is not None:
+            emitted = [answer.silent_change]
+        return ", ".join([*emitted, *_by_the_worker(answer.decision)]) or "*nothing*"
 
-    def _words(self, said: Transition | Event) -> str:
-        if isinstance(said, Transition):
-            return f"→ {_node(said.after)} ({self.transitions().index(said) + 1})"
-        return _event(said)
+    def _words(self, emitted: Transition | Event) -> str:
+        if isinstance(emitted, Transition):
+            return f"→ {_node(emitted.after)} ({self.transitions().index(emitted) + 1})"
+        return _event(emitted)
 
 
 def _worlds(marketplace: Marketplace | None) -> dict[str, World]:
@@ -296,21 +298,21 @@ def _fleet_wide() -> Iterator[str]:
     end_interruption = SITUATIONS[0].world(None)
     assert end_interruption is not None
     tripped = end_interruption.copied()
-    trip = FLEET_WIDE[0].hear(tripped)
+    trip = FLEET_WIDE[0].build(tripped)
     assert trip is not None
     tripped.apply(trip)
     rows = []
-    for heard in FLEET_WIDE:
-        answers = (ask(end_interruption, heard), ask(tripped, heard))
-        rows.append((heard.name, *(_alone(answer) for answer in answers)))
+    for form in FLEET_WIDE:
+        answers = (answer_to(end_interruption, form), answer_to(tripped, form))
+        rows.append((form.name, *(_alone(answer) for answer in answers)))
     yield from _table(("fact", "the guard is not tripped", "the guard is tripped"), rows)
 
 
 def _alone(answer: Answer | None) -> str:
     assert answer is not None
-    said = _by_the_worker(answer.decision)
+    emitted = _by_the_worker(answer.decision)
     refused = answer.decision.outcome is Outcome.REFUSED
-    return ", ".join(said) or ("*nothing*: it is refused" if refused else "*nothing*")
+    return ", ".join(emitted) or ("*nothing*: it is refused" if refused else "*nothing*")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -322,7 +324,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 def page() -> str:
     """The text of docs/states.md."""
-    return "\n".join(Page.asked().lines()) + "\n"
+    return "\n".join(Page.collected().lines()) + "\n"
 
 
 if __name__ == "__main__":

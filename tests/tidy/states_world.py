@@ -50,13 +50,13 @@ OTHER = SubscriptionKey(Marketplace.AWS, "a-2")
 
 @dataclass(slots=True)
 class World:
-    """A fleet, its clock and what is due; both feeds of activity are heard every day."""
+    """A fleet, its clock and what is due; both activity feeds are received every day."""
 
     marketplace: Marketplace
     fleet: Fleet = field(default_factory=Fleet)
     now: datetime = DAY_0
     due_at: datetime | None = None
-    told: int = 0
+    messages: int = 0
 
     @property
     def acme(self) -> Organization:
@@ -77,12 +77,12 @@ class World:
             safeguards=before.safeguards,
         )
         fleet.put(*before.organizations.values(), *before.subscriptions.values())
-        return World(self.marketplace, fleet, self.now, self.due_at, self.told)
+        return World(self.marketplace, fleet, self.now, self.due_at, self.messages)
 
     def identity(self) -> Identity:
         """A new one for each message."""
-        self.told += 1
-        return Identity("/states", f"m-{self.told}")
+        self.messages += 1
+        return Identity("/states", f"m-{self.messages}")
 
     def apply(self, fact: Fact) -> Decision:
         """Let the fleet hold what is decided on a fact."""
@@ -99,13 +99,13 @@ class World:
             self.apply(deadline_of(self.acme, self.now))
         self.now = until
 
-    # --- what is told more than once ---
+    # --- facts used more than once ---
 
     def note(self, key: SubscriptionKey, change: Change, account: str | None = None) -> Notified:
         """A marketplace says something of a subscription now."""
         identity = self.identity()
-        told = Note(self.now, 1, identity.id, change, PlanType.PAYG, billing_account=account)
-        return Notified(identity, key, told, notification=change.kind)
+        note = Note(self.now, 1, identity.id, change, PlanType.PAYG, billing_account=account)
+        return Notified(identity, key, note, notification=change.kind)
 
     def created(self, organization: OrganizationId = ACME, tier: Tier = Tier.FREE) -> Created:
         """An organization exists, with the same owner as acme."""
@@ -223,7 +223,7 @@ def _deactivated_for_inactivity(world: World) -> None:
     world.wait(DAY_0 + 31 * DAY)
 
 
-def _unheard_of(world: World) -> None:
+def _never_created(world: World) -> None:
     world.wait(DAY_0 + DAY)
 
 
@@ -236,7 +236,7 @@ def _kept(world: World) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where an organization stands when something is heard of it.
+    """The state of an organization when a fact about it arrives.
 
     `only`: the one marketplace where there is such a situation; None: all are alike.
     """
@@ -279,6 +279,6 @@ SITUATIONS = (
     Situation("`deactivated` by Support", _deactivated_by_support),
     Situation("`deactivated` for inactivity", _deactivated_for_inactivity),
     Situation("`deactivated` for good", _canceled_for(45)),
-    Situation("never created", _unheard_of),
+    Situation("never created", _never_created),
     Situation("never created; it had a plan", _kept),
 )

@@ -1,4 +1,4 @@
-"""docs/states.md is what the core answers, and leaves nothing out."""
+"""docs/states.md is what the core decides, and leaves nothing out."""
 
 import re
 from typing import get_args
@@ -26,9 +26,9 @@ WRITTEN = (ROOT / "docs/states.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def asked() -> Page:
-    """Every organization has heard everything."""
-    return Page.asked()
+def collected() -> Page:
+    """Every fact was applied in every situation."""
+    return Page.collected()
 
 
 def test_the_page_is_what_the_core_answers() -> None:
@@ -45,22 +45,22 @@ def test_every_event_stands_in_the_page(kind: EventKind) -> None:
 
 @pytest.mark.parametrize("code", Refusal)
 def test_every_refusal_stands_in_the_page(code: Refusal) -> None:
-    """What Support may be told has a cell."""
+    """Every code that Support may receive has a cell."""
     assert f"*{code}*" in WRITTEN
 
 
-def test_every_kind_of_fact_was_applied_in_every_state(asked: Page) -> None:
+def test_every_kind_of_fact_was_applied_in_every_state(collected: Page) -> None:
     """But for what concerns no organization, which has a table of its own."""
     of_nobody = {Unrecognized, GuardTripped, GuardReleased, ClockMoved, ClockCorrected}
     kinds = set(get_args(Fact)) - of_nobody - {EpochBegan, EpochCompleted}
     for state in State:
-        heard = {type(a.fact) for a in asked.answers.values() if a.before.state is state}
-        assert heard == kinds, state
+        applied = {type(a.fact) for a in collected.answers.values() if a.before.state is state}
+        assert applied == kinds, state
 
 
-def test_every_request_of_support_was_answered_in_every_state(asked: Page) -> None:
+def test_every_request_of_support_was_answered_in_every_state(collected: Page) -> None:
     """Each has an answer everywhere."""
     for state in State:
-        facts = [a.fact for a in asked.answers.values() if a.before.state is state]
+        facts = [a.fact for a in collected.answers.values() if a.before.state is state]
         asked_for = {fact.request for fact in facts if isinstance(fact, SupportRequested)}
         assert asked_for == set(SupportRequestKind), state
