@@ -4,7 +4,7 @@ What is to be done with a step that is due is a verdict: `_judge` finds it and c
 `_act_on` is the only place that acts on it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.case import Case
@@ -17,6 +17,7 @@ from marketplace_worker.lifecycle.deadlines import (
     due_for_inactivity,
     due_in_cancellation,
 )
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.verdicts import Allowed, FeedDoubts, Withheld
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Tier

@@ -5,7 +5,7 @@ The `judge_...` methods and `doubts` answer and change nothing; whoever acts on 
 to `act_on_...` or `report_doubts`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from marketplace_worker.lifecycle.facts import ClockMoved, EpochBegan, GuardRele
 from marketplace_worker.lifecycle.inactivity import Feeds
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Guard, Inactivity
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.safeguards import (
     Safeguards,
     Trip,

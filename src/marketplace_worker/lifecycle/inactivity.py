@@ -3,10 +3,11 @@ say so (lifecycle.md section 5), and which logins are kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from marketplace_worker.lifecycle.policy import Inactivity
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.unreadable import PossibleUse, UnreadableFeed
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 

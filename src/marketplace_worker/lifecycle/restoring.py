@@ -4,13 +4,13 @@ Numbers that were published are not used again, and who was closed is not opened
 has forgotten it (docs/delivery.md).
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.facts import ClosureJudged, EpochBegan, PublishedBefore
 from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.organization import Organization
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
 
 

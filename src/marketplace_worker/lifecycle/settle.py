@@ -3,7 +3,7 @@
 News of plans cancels and reinstates; every later step, and every notice, waits for its deadline.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from marketplace_worker.lifecycle import support
@@ -24,6 +24,7 @@ from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.organization import Organization, Reported
 from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.projection import final_report_window
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import (

@@ -7,10 +7,11 @@ that `projection.fold` comes to the same for every order of arrival (marketplace
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from marketplace_worker.lifecycle.notes import Note, Pended, Progress, Unchanged
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
     OrganizationId,

@@ -4,7 +4,7 @@ A verdict is a value, and asking for one changes nothing: it carries the safegua
 the verdict is acted on, which is done by `GuardSession` alone.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -19,6 +19,7 @@ from marketplace_worker.lifecycle.limits import (
     with_one_step,
 )
 from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.safeguards import WINDOW, Safeguards, Trip, steps_of
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed

@@ -5,7 +5,7 @@ All steps that decide share it: from facts and a working set to journal, history
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.ownership import is_crowded, links_of
 from marketplace_worker.lifecycle.policy import Policies
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.replay import Readings, readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult
 from marketplace_worker.lifecycle.snapshot import snapshot

@@ -5,7 +5,7 @@ How the plans of an organization lie over one another is told by `coverage`.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
@@ -14,6 +14,7 @@ from marketplace_worker.lifecycle.organization import Commitment, Grant, Organiz
 from marketplace_worker.lifecycle.ownership import projection_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import Projection, Span
+from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import FOREVER, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,
