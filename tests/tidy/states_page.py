@@ -50,11 +50,11 @@ HEAD = """\
 # Every state and every fact
 
 What each fact does to an organization in each state, with the default policy. `make docs` \
-generates this page from the core (`lifecycle/decide.py`), and a test compares them: a changed \
-cell is a changed rule. The rules: [domain.md](domain.md), [rules/lifecycle.md](rules/lifecycle.md).
+generates this page from the core, so a changed cell is a changed rule. The rules: \
+[domain.md](domain.md).
 
-The diagram has every transition of the tables below, with its cause: *news* of a marketplace or \
-the product, a *sign-in*, a *deadline*, or a request of *Support*.
+The diagram has every transition with its cause: *news* of a marketplace or the product, a \
+*sign-in*, a *deadline*, or a request of *Support*.
 """
 
 LEGEND = """
@@ -67,9 +67,9 @@ LEGEND = """
 `support_request.` are omitted |
 | `rejected`: *irreversible* | the Support request is refused with this code |
 | *recorded* | a register or a deadline changes; nothing is published |
-| *withheld* | the step is due and the guard withholds it |
-| *postponed* | a silent or unreadable feed postpones the step by a day |
-| *kept* | the organization was not created yet; the fact is applied when it is |
+| *withheld* | the step is due; the guard withholds it |
+| *postponed* | by a day, because a feed is silent or unreadable |
+| *kept* | and applied when the organization is created |
 | *nothing* | nothing changes |
 | worker: `guard.tripped` | published with the subject `worker`, for the whole fleet |
 | (empty) | cannot occur |
