@@ -36,7 +36,9 @@ def _limit(minimum: int, fraction: float, population: int) -> int:
 
 
 def with_one_step(counted: tuple[StepCount, ...], now: datetime) -> tuple[StepCount, ...]:
-    """The count with one more step at `now`."""
+    """The count with one more step at `now`: each moment is counted once, the newest last."""
+    if counted and counted[-1].at == now:  # the steps of one batch have one moment
+        return (*counted[:-1], StepCount(now, counted[-1].steps + 1))
     earlier = tuple(each for each in counted if each.at != now)
     return (*earlier, StepCount(now, steps_of(each for each in counted if each.at == now) + 1))
 

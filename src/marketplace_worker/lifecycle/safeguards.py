@@ -112,4 +112,4 @@ def clock_moved(known: timedelta, ahead: timedelta) -> bool:
 
 def steps_of(counted: Iterable[StepCount]) -> int:
     """How many steps those are."""
-    return sum(each.steps for each in counted)
+    return sum([each.steps for each in counted])

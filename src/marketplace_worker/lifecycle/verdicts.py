@@ -96,7 +96,8 @@ def step_verdict(
         return Withheld(safeguards)
     destructive = step in DESTRUCTIVE_STEPS
     counted = safeguards.recent if destructive else safeguards.control_plane
-    recent = tuple(each for each in counted if each.at > now - WINDOW)
+    since = now - WINDOW
+    recent = tuple([each for each in counted if each.at > since])
     steps = steps_of(recent)
     most = (destructive_step_limit if destructive else control_plane_limit)(guard, population)
     if steps < most:
