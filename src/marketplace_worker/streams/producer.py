@@ -7,6 +7,7 @@ together with the producer that held it, or an old snapshot could follow a newer
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownError,
 )
+from aiokafka.partitioner import DefaultPartitioner, murmur2
 
 from marketplace_worker.errors import MessageRefused, Misconfigured, Unavailable
 from marketplace_worker.record import Outgoing
@@ -43,6 +45,9 @@ REQUEST_BYTES_MAX = 16 * 1024 * 1024
 
 TOPIC_KNOWN_WITHIN_S = 1.0
 """How long the messages of other topics wait for one of which Kafka tells nothing."""
+
+KEPT_KEY_BYTES_MAX = 128
+"""How long the keys are whose hashes are kept; an id of an organization is shorter."""
 
 REFUSALS = (
     CorruptRecordException,
@@ -236,9 +241,27 @@ def _producer(
         linger_ms=relay.linger_ms,
         max_batch_size=batch_bytes_max,
         max_request_size=REQUEST_BYTES_MAX,
+        partitioner=partition_of,
         compression_type=None if relay.compression == "none" else relay.compression,
         request_timeout_ms=relay.acknowledge_timeout_ms,
     )
+
+
+def partition_of(key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]) -> int:
+    """The partition of a key: that of aiokafka and of Kafka's own clients.
+
+    An organization has several messages in a row, and hashing its key in Python takes a tenth of
+    the time for sending a message: the newest hashes are kept.
+    """
+    if key is None or len(key) > KEPT_KEY_BYTES_MAX:
+        chosen: int = DefaultPartitioner()(key, all_partitions, available)
+        return chosen
+    return all_partitions[_hash(key) % len(all_partitions)]
+
+
+@lru_cache(maxsize=4_096)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 async def _connect(producer: AIOKafkaProducer) -> None:
