@@ -20,7 +20,12 @@ from world import (
     notified,
 )
 
-from marketplace_worker.lifecycle.matching import attached_to, concerned, matching
+from marketplace_worker.lifecycle.matching import (
+    attached_to,
+    concerned,
+    matching,
+    plans_accounts,
+)
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
 from marketplace_worker.lifecycle.ownership import links_of
 from marketplace_worker.lifecycle.projection import SubscriptionStatus, fold
@@ -178,7 +183,8 @@ def test_news_of_a_former_plan_concerns_both_organizations() -> None:
 def matched(*facts: object, day: float = 50) -> list[SubscriptionKey]:
     """What matches acme on a day: its own plan has the account."""
     world = world_of(link(ENTITLEMENT, account=ACCOUNT), *facts)
-    return [each.key for each in matching(world.fleet, ACME, moment(day))]
+    accounts = plans_accounts(world.fleet, attached_to(world.fleet, ACME))
+    return [each.key for each in matching(world.fleet, ACME, accounts, moment(day))]
 
 
 BOUGHT_THERE = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCOUNT))

@@ -61,10 +61,13 @@ SHAPES: dict[type, type[Any]] = {}
 
 
 def _fields(core: type) -> tuple[list[str], str | None]:
-    """The fields of a core class but its constant `kind`, and that kind: the tag of its shape."""
+    """The fields of a core class but its constant `kind`, and that kind: the tag of its shape.
+
+    A field that the class derives of itself is not stored.
+    """
     assert is_dataclass(core)
     hints = get_type_hints(core)
-    names = [field.name for field in fields(core)]
+    names = [field.name for field in fields(core) if field.init]
     if get_origin(hints.get("kind")) is not Literal:
         return names, None
     names.remove("kind")

@@ -228,7 +228,7 @@ def _fields(
 ) -> Iterator[Difference]:
     for each in fields(stored):
         here, there = getattr(stored, each.name), getattr(folded, each.name)
-        if here != there and each.name not in UNCOMPARED:
+        if here != there and each.compare and each.name not in UNCOMPARED:
             yield Difference(subject, each.name, str(here), str(there))
 
 

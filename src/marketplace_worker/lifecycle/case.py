@@ -332,7 +332,7 @@ class Case(OrganizationView):
         organization = self.organization
         standing = self.standing() if organization.exists else self.absence()
         correlation_id = _correlation_id_of(organization) or correlation_id or self.correlation_id
-        self.events += (
+        self.events += [
             Event(
                 kind=kind,
                 subject=organization.id,
@@ -345,7 +345,7 @@ class Case(OrganizationView):
                 details=details,
             )
             for sequence, (kind, details) in enumerate(drafts, organization.sequence + 1)
-        )
+        ]
         self.organization = replace(
             organization, sequence=organization.sequence + len(drafts), decided_at=self.now
         )

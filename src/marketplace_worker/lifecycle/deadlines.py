@@ -73,7 +73,7 @@ class Deadline:
 
 def latest(terms: tuple[DeadlineTerm, ...]) -> datetime:
     """From when on all these rules allow the step."""
-    return max(term.at for term in terms)
+    return max([term.at for term in terms])
 
 
 @dataclass(frozen=True, slots=True)

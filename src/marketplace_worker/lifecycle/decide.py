@@ -46,7 +46,7 @@ from marketplace_worker.lifecycle.guard import GuardAnswers, GuardSession
 from marketplace_worker.lifecycle.matching import concerned
 from marketplace_worker.lifecycle.notes import Attention, Unchanged
 from marketplace_worker.lifecycle.organization import Organization, OrganizationFact
-from marketplace_worker.lifecycle.ownership import projection_of
+from marketplace_worker.lifecycle.ownership import bears_on_holders, projection_of
 from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.reanchoring import (
     WrongClockPeriod,
@@ -235,15 +235,17 @@ class _Decider:
         results = self._settle_holders(after, view)
         return _applied_or_kept(view.organization(fact.organization)), after, results
 
-    def _settle_holders(self, subscription: Subscription, view: Fleet) -> tuple[CaseResult, ...]:
+    def _settle_holders(self, after: Subscription, view: Fleet) -> tuple[CaseResult, ...]:
         """Settle whoever holds the subscription, before or after the change.
 
         They are settled in order, each on top of what was decided on those before it: a plan that
         one organization has proved to be its own is no other's.
         """
-        before = concerned(self.fleet, subscription.key, self.now)
+        holders = concerned(view, after.key, self.now)
+        if bears_on_holders(self.fleet, self.fleet.subscription(after.key), after):
+            holders |= concerned(self.fleet, after.key, self.now)
         results = []
-        for holder in sorted(before | concerned(view, subscription.key, self.now)):
+        for holder in sorted(holders):
             results.append(settle(self._case(view.organization(holder), view)))
             view = view.with_organization(results[-1].organization)
         return tuple(results)

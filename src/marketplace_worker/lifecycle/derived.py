@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from marketplace_worker.lifecycle.holders import Holders
@@ -41,9 +41,11 @@ class LayeredCache(Generic[_K, _V]):
         self._layer_of(key).kept[key] = value
         return value
 
-    def forget(self, key: _K) -> None:
-        """Have the value derived anew, in this layer and those above it."""
-        self.kept[key] = None
+    def forget(self, key: _K, *, but: _V | None = None) -> None:
+        """Have the value derived anew, in this layer and those above it; `but`: what still holds
+        of it.
+        """
+        self.kept[key] = but
 
     def _layer_of(self, key: _K) -> "LayeredCache[_K, _V]":
         layer = self
@@ -68,6 +70,10 @@ class Derived:
     unlinked_projection: Projection | None = None
     tenures: Mapping[OrganizationId, Sequence[Tenure]] | None = None
     in_a_circle: bool = False
+
+    def without_projections(self) -> "Derived":
+        """What still holds when only the status was reported anew."""
+        return replace(self, projection=None, unlinked_projection=None)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ Holds everything in `simulate`, and in the worker what one batch was loaded with
 from dataclasses import dataclass, field
 
 from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, LoggedIn
-from marketplace_worker.lifecycle.inactivity import Feeds, LastSeen
+from marketplace_worker.lifecycle.inactivity import NEVER_SEEN, Feeds, LastSeen
 from marketplace_worker.lifecycle.index import Index
 from marketplace_worker.lifecycle.loaded import require
 from marketplace_worker.lifecycle.organization import Organization
@@ -38,7 +38,7 @@ class Fleet(Registers):
         seen = self.seen.get(organization)
         if seen is None and self.loaded is not None:
             require(self.loaded.activity, organization, "the activity")
-        return seen or LastSeen()
+        return seen or NEVER_SEEN
 
     def record_activity(self, activity: ActivityFact) -> None:
         """Record that an organization was in use, and that a feed carried an event."""

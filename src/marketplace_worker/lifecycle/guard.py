@@ -76,7 +76,7 @@ class GuardSession:
 
     safeguards: Safeguards = field(default_factory=Safeguards)
     replayed: GuardAnswers | None = None
-    answers: GuardAnswers = field(default_factory=GuardAnswers)
+    answers: GuardAnswers = GuardAnswers()
     events: list[Event] = field(default_factory=list)
 
     # --- steps ---

@@ -53,6 +53,9 @@ class LastSeen:
         return any(at is not None and moment < at for at in used)
 
 
+NEVER_SEEN = LastSeen()
+
+
 def first_kept(newest: datetime) -> date:
     """The first UTC day whose logins are kept, given the newest login."""
     return (newest - LOGINS_KEPT).date()

@@ -2,7 +2,7 @@
 organizations a change of a subscription concerns (lifecycle.md section 4).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from marketplace_worker.lifecycle.holders import Interval
@@ -58,15 +58,25 @@ def concerned(registers: Registers, key: SubscriptionKey, at: datetime) -> set[O
     return found
 
 
+def plans_accounts(registers: Registers, plans: Iterable[Subscription]) -> list[BillingAccount]:
+    """All billing accounts that were ever reported of any of these plans, in order."""
+    return sorted({account for each in plans for account in known_accounts_of(registers, each)})
+
+
 def matching(
-    registers: Registers, organization: OrganizationId, at: datetime
+    registers: Registers,
+    organization: OrganizationId,
+    accounts: Iterable[BillingAccount],
+    at: datetime,
 ) -> list[Subscription]:
     """The subscriptions that nobody had linked by then, and whose billing account was this
     organization's and no other's, by account and key (lifecycle.md section 4).
+
+    `accounts`: those of its plans (`plans_accounts`).
     """
     return [
         each
-        for account in _accounts_of(registers, organization)
+        for account in accounts
         if sole_holder(registers, account, at) == organization
         for each in registers.having(account)
         if account_of(each, at) == account and _is_free(registers, each, at)
@@ -74,12 +84,12 @@ def matching(
 
 
 def ever_matching(
-    registers: Registers, organization: OrganizationId
+    registers: Registers, organization: OrganizationId, accounts: Iterable[BillingAccount]
 ) -> Iterator[tuple[Subscription, Interval]]:
     """What `matching` may find at any time, each with when: no longer than nobody had linked it,
     it had the account, and that was this organization's alone.
     """
-    for account in _accounts_of(registers, organization):
+    for account in accounts:
         if is_crowded(registers, account):
             continue
         alone = holders_of(registers, account).alone(organization)
@@ -90,12 +100,6 @@ def ever_matching(
                     ends_at = min([until, ended_at, *(link.occurred_at for link in links[:1])])
                     if (starts_at := max(since, began_at)) < ends_at:
                         yield each, (starts_at, ends_at)
-
-
-def _accounts_of(registers: Registers, organization: OrganizationId) -> list[BillingAccount]:
-    """All billing accounts that were ever reported of any of its plans."""
-    plans = attached_to(registers, organization)
-    return sorted({account for each in plans for account in known_accounts_of(registers, each)})
 
 
 def _while_having(

@@ -251,12 +251,15 @@ class Organization:
 
     def keeps(self, linked_at: datetime) -> bool:
         """Whether a plan linked at that moment is its own still: a deactivation takes all plans."""
-        return all(linked_at > taken_at for taken_at in self.plans_taken_at)
+        taken_at = self.plans_taken_at
+        return not taken_at or linked_at > max(taken_at)
 
     @property
     def plans_taken_at(self) -> tuple[datetime, ...]:
         """When it was deactivated, and lost its plans, each time."""
-        undone = tuple(recovery.deactivated_at for recovery in self.recoveries)
+        if not self.recoveries and self.state is not State.DEACTIVATED:
+            return ()
+        undone = tuple([recovery.deactivated_at for recovery in self.recoveries])
         if self.state is not State.DEACTIVATED:
             return undone
         assert self.entered_at is not None
@@ -275,7 +278,7 @@ class Organization:
 
     def held(self, now: datetime) -> bool:
         """Whether any hold stands."""
-        return bool(self.holds_standing(now))
+        return bool(self.holds) and bool(self.holds_standing(now))
 
     def with_fact(self, fact: OrganizationFact) -> "Organization":
         """The organization with one more fact about it recorded."""
@@ -337,9 +340,7 @@ class Organization:
         """With all these ends of subscriptions reported."""
         before = {each.subscription: each for each in self.reported}
         after = before | {
-            key: before.get(key, Reported(key)).with_all(closed)
-            for key, closed in ends.items()
-            if closed
+            key: before.get(key, Reported(key)).with_all(closed) for key, closed in ends.items()
         }
         if after == before:
             return self

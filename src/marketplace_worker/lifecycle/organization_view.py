@@ -35,6 +35,7 @@ class OrganizationView:
     trigger: Trigger = field(default=Trigger.INSPECTION, kw_only=True)
     _attached: tuple[Attachment, ...] | None = field(init=False, default=None)
     _covered: Coverage | None = field(init=False, default=None)
+    _clock: CancellationClock | None = field(init=False, default=None)
     _schedule: tuple[ScheduledStep, ...] | None = field(init=False, default=None)
 
     @property
@@ -80,15 +81,17 @@ class OrganizationView:
         cancellation = self.organization.cancellation
         if cancellation is None or not self.organization.state.in_cancellation:
             return None
-        return CancellationClock(
-            cancellation.canceled_at,
-            self.organization.plan_type,
-            self.policy,
-            cancellation.extension,
-            self.covered.floor,
-            next_commitment_at(self.organization, self.now),
-            self.covered.pauses(cancellation, self.now),
-        )
+        if self._clock is None:
+            self._clock = CancellationClock(
+                cancellation.canceled_at,
+                self.organization.plan_type,
+                self.policy,
+                cancellation.extension,
+                self.covered.floor,
+                next_commitment_at(self.organization, self.now),
+                self.covered.pauses(cancellation, self.now),
+            )
+        return self._clock
 
     def inactivity_terms(self) -> tuple[DeadlineTerm, ...]:
         """The rules by which it would be inactive, if it is of the kind that can be."""
@@ -161,10 +164,10 @@ class OrganizationView:
         before, self.organization = self.organization, organization
         if organization is before:
             return
-        self._schedule = None
+        self._clock = self._schedule = None
         if _what_attachments_read(organization) != _what_attachments_read(before):
-            self._attached = None
-        if _what_coverage_reads(organization) != _what_coverage_reads(before):
+            self._attached = self._covered = None
+        elif _what_coverage_reads(organization) != _what_coverage_reads(before):
             self._covered = None
 
 
@@ -173,14 +176,13 @@ def _what_attachments_read(organization: Organization) -> object:
 
 
 def _what_coverage_reads(organization: Organization) -> object:
+    """Beside what the attachments read."""
     cancellation = organization.cancellation
     return (
         organization.state.in_cancellation,
-        organization.plans_taken_at,
         cancellation and (cancellation.canceled_at, cancellation.policy_version),
         organization.pending,
         organization.commitments,
         organization.grants,
-        organization.proofs,
         organization.recovery,
     )

@@ -271,7 +271,8 @@ def _find_holders(registers: Registers, account: BillingAccount) -> Holders:
 def forget(registers: Registers, changes: Iterable[Change]) -> None:
     """Have derived anew what depends on these changes, and nothing else.
 
-    - What a subscription's own register comes to depends on that register.
+    - What a subscription's own register comes to depends on that register, and on nothing else
+      where the change does not bear on holders (`bears_on_holders`).
     - Its links depend on what it continues, on the proofs of it and, where there are any, on its
       projection and on who held its accounts.
     - Who held an account depends on the sign-ups' links of the subscriptions that had it, and on
@@ -279,6 +280,8 @@ def forget(registers: Registers, changes: Iterable[Change]) -> None:
     """
     caches = registers.caches
     linked, proved, accounts = _changed(registers, changes)
+    if not (linked or proved or accounts):
+        return
     linked = with_heirs(registers, linked)
     accounts |= {
         each
@@ -316,7 +319,12 @@ def _changed(
     for change in changes:
         match change:
             case Subscription() as before, Subscription() as after:
-                registers.caches.subscriptions.forget(after.key)
+                cache = registers.caches.subscriptions
+                if not bears_on_holders(registers, before, after):
+                    derived = cache.get(after.key)
+                    cache.forget(after.key, but=derived and derived.without_projections())
+                    continue
+                cache.forget(after.key)
                 if _links_depend_on(before) != _links_depend_on(after):
                     linked.add(after.key)
                 if before.account_history != after.account_history:
@@ -331,6 +339,19 @@ def _changed(
                     differ = {*before.proofs}.symmetric_difference(after.proofs)
                     proved |= {each.subscription for each in differ}
     return linked, proved, accounts
+
+
+def bears_on_holders(registers: Registers, before: Subscription, after: Subscription) -> bool:
+    """Whether a change of a register may change whose any subscription or account is or was.
+
+    The status alone does so only where there are proofs: a sign-in counts where the plan was
+    active.
+    """
+    return (
+        _links_depend_on(before) != _links_depend_on(after)
+        or before.accounts != after.accounts
+        or bool(registers.proved_by(after.key))
+    )
 
 
 def _is_cached_as_crowded(registers: Registers, account: BillingAccount) -> bool:

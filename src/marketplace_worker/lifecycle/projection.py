@@ -114,16 +114,14 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Projection:
     predecessor.  A link counts a subscription that was never heard of, or is pending, as active.
     """
     linked_at = links[0].occurred_at if links else None
+    approved_at = [
+        note.occurred_at
+        for note in subscription.notes
+        if isinstance(note.change, VendorCancellationApproved)
+    ]
     folding = _Folding(
         every_end_closes_usage=subscription.key.marketplace is Marketplace.AWS,
-        vendor_approved_at=min(
-            (
-                note.occurred_at
-                for note in subscription.notes
-                if isinstance(note.change, VendorCancellationApproved)
-            ),
-            default=None,
-        ),
+        vendor_approved_at=min(approved_at, default=None),
     )
     for note in subscription.notes:
         if not note.counts:
@@ -134,7 +132,7 @@ def fold(subscription: Subscription, links: tuple[Link, ...]) -> Projection:
         folding.apply(note)
     if linked_at is not None:
         folding.link(linked_at)
-    return folding.projection(plan_type=_newest(link.plan_type for link in links))
+    return folding.projection(plan_type=_newest([link.plan_type for link in links]))
 
 
 @dataclass(slots=True)

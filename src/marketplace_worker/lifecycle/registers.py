@@ -167,14 +167,16 @@ class Registers:
                 organization = self._stored_organization(id_) or Organization(id_)
                 self.population += changed.counts_in_the_fleet - organization.counts_in_the_fleet
                 self.organizations[id_] = changed
-                self._index.add_organization(changed)
+                if _indexed_by(changed) != _indexed_by(organization):
+                    self._index.add_organization(changed)
                 if changed.proofs != organization.proofs:
                     self._index_proved(changed)
                 return organization, changed
             case Subscription(key=key):
                 subscription = self._stored_subscription(key) or Subscription(key)
                 self.subscriptions[key] = changed
-                self._index.add_subscription(changed)
+                if _indexed_by(changed) != _indexed_by(subscription):
+                    self._index.add_subscription(changed)
                 return subscription, changed
 
     def _index_proved(self, organization: Organization) -> None:
@@ -185,3 +187,12 @@ class Registers:
             proved = self._stored_subscription(key)
             for account in accounts_of(proved) if proved is not None else ():
                 self._index.add(HOLDING, account, key)
+
+
+def _indexed_by(value: Organization | Subscription) -> object:
+    """What the index finds a value by.  A value without any of it is in no index."""
+    match value:
+        case Organization():
+            return value.proofs, value.owner, value.locked_email
+        case Subscription():
+            return value.links, value.predecessor, value.accounts

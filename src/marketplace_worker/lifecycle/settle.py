@@ -100,6 +100,8 @@ def _let_holds_expire(case: Case) -> None:
     7).
     """
     holds = case.organization.holds
+    if not holds:
+        return
     standing = tuple(h for h in holds if h.expires_at is None or case.now < h.expires_at)
     if standing != holds:
         dwells_from = case.organization.dwells_from if standing else case.now
@@ -238,11 +240,14 @@ def _rechecks(case: Case) -> list[datetime]:
 
 def _call_for_final_reports(case: Case) -> None:
     """Publish until when the last usage can be reported, once for each end (section 9)."""
-    called = {each.subscription: each for each in case.organization.reported}
     ends = {
-        each.subscription.key: usage_closed_at(each, case.organization.id)
+        each.subscription.key: all_closed_at
         for each in case.covered.attachments
+        if (all_closed_at := usage_closed_at(each, case.organization.id))
     }
+    if not ends:
+        return
+    called = {each.subscription: each for each in case.organization.reported}
     for key, all_closed_at in ends.items():
         for closed_at in called.get(key, Reported(key)).missing(all_closed_at):
             details = MeteringDetails(key, closed_at + final_report_window(key.marketplace))

@@ -10,7 +10,9 @@ from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import matched_intervals
 from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, intervals_of
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.matching import ever_matching
+from marketplace_worker.lifecycle.holders import Interval
+from marketplace_worker.lifecycle.index import BillingAccount
+from marketplace_worker.lifecycle.matching import attached_to, ever_matching, plans_accounts
 from marketplace_worker.lifecycle.organization import Organization, Proof
 from marketplace_worker.lifecycle.ownership import unlinked_projection_of
 from marketplace_worker.lifecycle.policy import Policy
@@ -23,25 +25,38 @@ def prove_by_sign_ins(case: Case) -> None:
     Whether a plan matched is derived as of the sign-in, from all that is known now (lifecycle.md
     section 11).
     """
+    moments = set(case.fleet.last_seen(case.organization.id).sign_ins)
+    if case.signed_in_at is not None:
+        moments.add(case.signed_in_at)
+    sign_in_required = case.policy.reinstatement.sign_in_required
+    if sign_in_required and not moments:
+        return
     proved, fleet = case.organization, case.fleet.with_organization(case.organization)
-    unlinked = _unlinked(proved.id, fleet, case.policy)
-    for at in _moments(case, unlinked):
+    accounts, unlinked = _unlinked(proved.id, fleet, case.policy)
+    if not sign_in_required:
+        # Then a plan is proved as soon as it matches.
+        moments |= {since for since, _ in unlinked if since <= case.now}
+    for at in sorted(moments):
         if not any(since <= at <= until for since, until in unlinked):
             continue
-        after = _proved_at(at, proved, fleet, case.policy)
+        after = _proved_at(at, proved, accounts, fleet, case.policy)
         if after is not proved:
             proved, fleet = after, case.fleet.with_organization(after)
-            unlinked = _unlinked(proved.id, fleet, case.policy)
+            accounts, unlinked = _unlinked(proved.id, fleet, case.policy)
     case.update(proved)
 
 
 def _proved_at(
-    at: datetime, organization: Organization, fleet: Fleet, policy: Policy
+    at: datetime,
+    organization: Organization,
+    accounts: Sequence[BillingAccount],
+    fleet: Fleet,
+    policy: Policy,
 ) -> Organization:
     """With a proof of every plan that matched at that time."""
     required = policy.reinstatement.sign_in_required
     proofs = []
-    for interval in matched_intervals(organization.id, fleet, policy, at):
+    for interval in matched_intervals(organization.id, accounts, fleet, policy, at):
         begun = interval.starts_at < at if required else interval.starts_at <= at
         if begun and interval.revives(Moment(at, Trigger.NEWS)):
             assert interval.subscription is not None
@@ -51,29 +66,19 @@ def _proved_at(
 
 def _unlinked(
     organization: OrganizationId, fleet: Fleet, policy: Policy
-) -> Sequence[tuple[datetime, datetime]]:
-    """From when to when anything may have matched, both included; nothing matches outside of these.
+) -> tuple[Sequence[BillingAccount], Sequence[Interval]]:
+    """The accounts of its plans; and from when to when anything may have matched by them, both
+    included: nothing matches outside of these.
 
     Deriving the matches of every login is expensive: it is done only within these intervals.
     """
-    return [
+    accounts = plans_accounts(fleet, attached_to(fleet, organization))
+    return accounts, [
         (since, until)
-        for subscription, (began_at, ended_at) in ever_matching(fleet, organization)
+        for subscription, (began_at, ended_at) in ever_matching(fleet, organization, accounts)
         for interval in intervals_of(
             subscription, unlinked_projection_of(fleet, subscription), fleet, policy
         )
         if (since := max(interval.starts_at, began_at))
         <= (until := min(interval.revives_until, ended_at))
     ]
-
-
-def _moments(case: Case, unlinked: Sequence[tuple[datetime, datetime]]) -> Sequence[datetime]:
-    """The moments at which a plan may be proved, in order: the logins, and where no sign-in is
-    required, whenever a plan may have begun to match.
-    """
-    moments = {*case.fleet.last_seen(case.organization.id).sign_ins}
-    if case.signed_in_at is not None:
-        moments.add(case.signed_in_at)
-    if not case.policy.reinstatement.sign_in_required:
-        moments |= {since for since, _ in unlinked if since <= case.now}
-    return sorted(moments)

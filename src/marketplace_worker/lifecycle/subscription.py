@@ -7,8 +7,9 @@ that `projection.fold` comes to the same for every order of arrival (marketplace
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from marketplace_worker.lifecycle.notes import Note, Pended, Progress, Unchanged
 from marketplace_worker.lifecycle.replacing import replace
@@ -52,38 +53,51 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Everything that was reported of one subscription; `notes` and `links` each in their order."""
+    """Everything that was reported of one subscription; `notes` and `links` each in their order.
+
+    What follows from these is derived once, when the value is made, for a decision asks often:
+
+    - `accounts`: each report of the customer's billing account, links last; none at Azure
+      (section 1);
+    - `predecessor`: the subscription that it continues, by the newest notification that names one;
+    - `bought_at`: when it was first reported as the successor of another.
+    """
 
     key: SubscriptionKey
     notes: tuple[Note, ...] = ()
     links: tuple[Link, ...] = ()
+    accounts: tuple[tuple[datetime, str], ...] = field(init=False, compare=False, repr=False)
+    predecessor: SubscriptionKey | None = field(init=False, compare=False, repr=False)
+    bought_at: datetime | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Derive what follows from the reports."""
+        object.__setattr__(self, "accounts", _accounts(self.key, self.notes, self.links))
+        purchases = [
+            (note.occurred_at, note.change.successor_of)
+            for note in self.notes
+            if isinstance(note.change, Pended) and note.change.successor_of not in {None, self.key}
+        ]
+        object.__setattr__(self, "predecessor", purchases[-1][1] if purchases else None)
+        object.__setattr__(self, "bought_at", purchases[0][0] if purchases else None)
 
     def with_note(self, note: Note) -> "Subscription":
         """With one more notification; unchanged if it has nothing that the fold needs."""
-        if note in self.notes or _is_redundant(note):
+        if _is_redundant(note) or any(each.id == note.id and each == note for each in self.notes):
             return self
-        same, notes = list[Note](), list[Note]()
-        for each in self.notes:
-            is_same = note.operation is not None and each.operation == note.operation
-            (same if is_same else notes).append(each)
-        for each in decisive_reports([*same, note]):
-            insort(notes, each, key=lambda each: each.order)
+        notes, reports = list(self.notes), [note]
+        if note.operation is not None:
+            same = [each for each in notes if each.operation == note.operation]
+            notes = [each for each in notes if each.operation != note.operation]
+            reports = [*decisive_reports([*same, note])]
+        for each in reports:
+            insort(notes, each, key=_ORDER)
         return replace(self, notes=_kept(notes))
 
     def with_link(self, link: Link) -> "Subscription":
         """With one more explicit link."""
         links = sorted(dict.fromkeys((*self.links, link)), key=lambda each: each.order)
         return replace(self, links=tuple(links[-KEPT_MAX:]))
-
-    @property
-    def accounts(self) -> tuple[tuple[datetime, str], ...]:
-        """Each report of the customer's billing account, links last; none at Azure (section 1)."""
-        if self.key.marketplace is Marketplace.AZURE:
-            return ()
-        by_notes = [(note.occurred_at, note.billing_account) for note in self.notes]
-        by_links = [(link.occurred_at, link.billing_account) for link in self.links]
-        told = (*by_notes, *by_links)
-        return tuple((at, marketplace_id(account)) for at, account in told if account is not None)
 
     @property
     def billing_account(self) -> str | None:
@@ -112,34 +126,23 @@ class Subscription:
         return tuple(history)
 
     def up_to(self, at: datetime) -> "Subscription":
-        """The register with the notifications up to then."""
-        return replace(self, notes=tuple(note for note in self.notes if note.occurred_at <= at))
+        """The register with the notifications up to then, and without its links."""
+        notes = tuple([note for note in self.notes if note.occurred_at <= at])
+        return Subscription(self.key, notes)
 
-    @property
-    def predecessor(self) -> SubscriptionKey | None:
-        """The subscription that this one continues, by the newest notification that names one."""
-        return next(
-            (
-                note.change.successor_of
-                for note in reversed(self.notes)
-                if isinstance(note.change, Pended)
-                and note.change.successor_of not in {None, self.key}
-            ),
-            None,
-        )
 
-    @property
-    def bought_at(self) -> datetime | None:
-        """When it was first reported as the successor of another."""
-        return next(
-            (
-                note.occurred_at
-                for note in self.notes
-                if isinstance(note.change, Pended)
-                and note.change.successor_of not in {None, self.key}
-            ),
-            None,
-        )
+def _accounts(
+    key: SubscriptionKey, notes: Sequence[Note], links: Sequence[Link]
+) -> tuple[tuple[datetime, str], ...]:
+    if key.marketplace is Marketplace.AZURE:
+        return ()
+    told = [
+        (each.occurred_at, marketplace_id(account))
+        for reports in (notes, links)
+        for each in reports
+        if (account := each.billing_account) is not None
+    ]
+    return tuple(told)
 
 
 def inherited_links(links: Sequence[Link], bought_at: datetime) -> list[Link]:
@@ -202,6 +205,10 @@ def decisive_reports(reports: Sequence[Note]) -> Sequence[Note]:
     return [max(final, key=_finality)] if final else reports
 
 
+_ORDER = attrgetter("occurred_at", "rank", "id")
+"""`Note.order`, for many notes."""
+
+
 def _finality(report: Note) -> tuple[object, ...]:
     lenient = Progress.FAILED if report.is_destructive else Progress.SUCCEEDED
     return (report.occurred_at, report.progress is lenient, report.order)
@@ -209,7 +216,9 @@ def _finality(report: Note) -> tuple[object, ...]:
 
 def _kept(notes: Sequence[Note]) -> tuple[Note, ...]:
     """At most `KEPT_MAX`.  Those that change no status are dropped first, then the oldest."""
-    over = max(0, len(notes) - KEPT_MAX)
+    over = len(notes) - KEPT_MAX
+    if over <= 0:
+        return tuple(notes)
     idle = [number for number, each in enumerate(notes) if isinstance(each.change, Unchanged)]
     gone = set(idle[:over])
     return tuple(each for number, each in enumerate(notes) if number not in gone)[-KEPT_MAX:]

@@ -4,7 +4,7 @@ The last-plan rule of lifecycle.md section 2 is read off here, and so are `cance
 section 4, which plans count only once their reinstatement is completed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,8 @@ from marketplace_worker.lifecycle.coverage.intervals import (
     intervals_of,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
-from marketplace_worker.lifecycle.matching import matching
+from marketplace_worker.lifecycle.index import BillingAccount
+from marketplace_worker.lifecycle.matching import matching, plans_accounts
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.ownership import (
     unlinked_projection_of,
@@ -76,17 +77,17 @@ class Coverage:
 
         Among the messages of an instant, what ends by itself at that instant is still to end.
         """
-        changes = [
-            (at, by_itself)
-            for interval in (*self.intervals, *self.waiting)
-            for at, by_itself in (
-                (interval.starts_at, False),
-                (interval.revives_until, interval.ends_by_itself),
-                (interval.ends_at, interval.ends_by_itself),
-            )
-        ]
-        coming = (at for at, by_itself in changes if after.is_before(at, by_itself=by_itself))
-        return min((at for at in coming if at < FOREVER), default=None)
+        coming = []
+        for interval in (*self.intervals, *self.waiting):
+            if after.at < interval.starts_at:
+                coming.append(interval.starts_at)
+            coming += [
+                ends_at
+                for ends_at in (interval.revives_until, interval.ends_at)
+                if after.is_before(ends_at, by_itself=interval.ends_by_itself)
+            ]
+        next_at = min(coming, default=FOREVER)
+        return next_at if next_at < FOREVER else None
 
     def waited(self, cancellation: Cancellation, now: datetime) -> tuple[PendingInterval, ...]:
         """The intervals in which a reinstatement was or is pending.
@@ -162,28 +163,33 @@ def coverage(
     if organization.state.in_cancellation:
         proved_by_support = _proved_by_support(organization)
         told = [_judged(interval, organization, policy, proved_by_support) for interval in told]
-        told += matched_intervals(organization.id, fleet, policy, now)
+        accounts = plans_accounts(fleet, (each.subscription for each in attachments))
+        told += matched_intervals(organization.id, accounts, fleet, policy, now)
     others = [
         grant_interval(each) for each in organization.grants if organization.keeps(each.starts_at)
     ]
     confirmed = [interval for interval in told if interval.waits_for is None] + others
     confirmed += commitment_intervals(organization, confirmed)
     waiting = tuple(interval for interval in told if interval.waits_for is not None)
-    return Coverage(attachments, tuple(_since_recovery(organization, confirmed)), waiting)
+    return Coverage(attachments, _since_recovery(organization, confirmed), waiting)
 
 
 # --- what waits to be completed -------------------------------------------------------------------
 
 
 def matched_intervals(
-    organization: OrganizationId, fleet: Fleet, policy: Policy, at: datetime
+    organization: OrganizationId,
+    accounts: Iterable[BillingAccount],
+    fleet: Fleet,
+    policy: Policy,
+    at: datetime,
 ) -> list[ActiveInterval]:
     """The intervals of subscriptions that nobody had linked by then, and whose billing account was
-    the organization's alone (section 4).
+    the organization's alone (section 4).  `accounts`: those of its plans.
     """
     return [
         replace(interval, waits_for=CompletedBy.SIGN_IN)
-        for subscription in matching(fleet, organization, at)
+        for subscription in matching(fleet, organization, accounts, at)
         for interval in intervals_of(
             subscription, unlinked_projection_of(fleet, subscription), fleet, policy
         )
@@ -233,11 +239,13 @@ def _judged(
 
 def _since_recovery(
     organization: Organization, intervals: Iterable[ActiveInterval]
-) -> Iterator[ActiveInterval]:
+) -> tuple[ActiveInterval, ...]:
     """A plan linked while the organization was deactivated counts from the reactivation on."""
     recovery = organization.recovery
-    for interval in intervals:
-        if recovery is None:
-            yield interval
-        elif interval.ends_at > recovery.reactivated_at:
-            yield replace(interval, starts_at=max(interval.starts_at, recovery.reactivated_at))
+    if recovery is None:
+        return tuple(intervals)
+    return tuple(
+        replace(interval, starts_at=max(interval.starts_at, recovery.reactivated_at))
+        for interval in intervals
+        if interval.ends_at > recovery.reactivated_at
+    )

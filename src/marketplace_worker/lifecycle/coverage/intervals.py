@@ -181,6 +181,8 @@ def commitment_intervals(
     One that counts from its link may make another count from its own, which is later: so they are
     gone through in the order of their links, with all that has begun by then.
     """
+    if not organization.commitments:
+        return []
     commitments = [each for each in organization.commitments if organization.keeps(each.updated_at)]
     intervals = {
         each.commitment_id: _commitment_interval(each, each.starts_at) for each in commitments
