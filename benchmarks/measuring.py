@@ -96,7 +96,11 @@ async def take_turns(contenders: Mapping[str, Contender], options: Options) -> d
     for turn in range(options.runs + EXTRA_RUNS_MAX):
         so_far_s = perf_counter() - began
         if turn >= options.runs:
-            rates = [[run.rate for run in each] for each in runs.values() if len(each) == turn]
+            rates = [
+                [run.rate for run in each]
+                for name, each in runs.items()
+                if contenders[name].run_s_min
+            ]
             # A single run has no spread: `--runs 1` only tries everything out.
             if options.runs == 1 or max(map(spread, rates)) <= SPREAD_MAX:
                 break
