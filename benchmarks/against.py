@@ -162,18 +162,18 @@ async def _prepare(stage: Stage, versions: Sequence[Version], options: Options) 
     ):
         await stage.topics(prefix)
         await stage.send(prefix, messages)
-    relayed = 0
+    outboxes = []
     for version in versions:
         sys.stderr.write(f"filling the databases of {version.name}\n")
         await _build(stage, version, "fleet", len(histories["fleet"]))
         await _build(stage, version, "due", len(histories["due"]))
-        relayed = await _fill_outbox(stage, version)
+        outboxes.append(await _fill_outbox(stage, version))
     ingesting = partial(_ingesting, stage)
     return [
         Work("usage", "an event", len(uses), partial(ingesting, "uses.", len(uses))),
         Work("notifications", "each", len(news), partial(ingesting, "news.", len(news))),
         Work("deadlines", "an organization with two", len(due), partial(_firing, stage)),
-        Work("relay", "a message", relayed, partial(_relaying, stage, relayed)),
+        Work("relay", "a message", min(outboxes), partial(_relaying, stage, min(outboxes))),
         Work("simulate", "a message", *_simulating(options.size(SIMULATED, least=60))),
     ]
 
