@@ -32,7 +32,7 @@ from benchmarks.simulate import scenario
 from benchmarks.stage import Place, Stage, staging
 from benchmarks.versions import HERE, Unavailable, Version, last_release, version_of
 from benchmarks.worker import Worker, until_none_due
-from benchmarks.workloads import DUE, NOTIFIED, number_of
+from benchmarks.workloads import ACTIVE, DUE, NOTIFIED, number_of
 from marketplace_worker.operations.logs import set_up_logs
 
 RATIO_MAX = 1.3
@@ -43,8 +43,12 @@ TICK_S = 0.01
 CPU_S_MIN = 2.0
 """A measurement of less processor time is marked."""
 
-ORGANIZATIONS = 4_800
-USES = 400_000
+USERS = 600
+"""Active organizations, which the usage events concern: others watch their activity, which costs
+three times as much."""
+
+NOTIFIED_ORGANIZATIONS = 4_200
+USES = 250_000
 DUE_ORGANIZATIONS = 2_000
 OUTBOX_COPIES = 3
 SIMULATED = 2_400
@@ -145,15 +149,19 @@ def show(works: Sequence[Work], before: Version, ran_on: str) -> None:
 async def _prepare(stage: Stage, versions: Sequence[Version], options: Options) -> list[Work]:
     """Send all messages, and build the databases of each version."""
     now = datetime.now(UTC)
-    size, kinds = options.size(ORGANIZATIONS, least=60), len(NOTIFIED)
-    fleet = [(NOTIFIED[n % kinds], number_of(n)) for n in range(size)]
+    users, kinds = options.size(USERS, least=20), len(NOTIFIED)
+    last = users + options.size(NOTIFIED_ORGANIZATIONS, least=60)
+    active = [(ACTIVE, number_of(n)) for n in range(users)]
+    notified = [(NOTIFIED[n % kinds], number_of(n)) for n in range(users, last)]
     due = [(DUE, number_of(n)) for n in range(options.size(DUE_ORGANIZATIONS, least=20))]
-    uses = workloads.usage(random.Random(1), size, now, options.size(USES, least=2_000))
+    uses = workloads.usage(random.Random(1), users, now, options.size(USES, least=2_000))
     histories = {
-        "fleet": [message for kind, n in fleet for _, message in kind.history(n, now)],
+        "fleet": [
+            message for kind, n in [*active, *notified] for _, message in kind.history(n, now)
+        ],
         "due": [message for kind, n in due for _, message in kind.history(n, now)],
     }
-    news = [kind.news(n, now) for kind, n in fleet]
+    news = [kind.news(n, now) for kind, n in notified]
     for prefix, messages in (
         ("fleet.", histories["fleet"]),
         ("due.", histories["due"]),
