@@ -26,6 +26,7 @@ JOIN activity AS a USING (organization_id)
 LEFT JOIN LATERAL (
     SELECT hash FROM journal
     WHERE journal.marketplace = named.marketplace
+      AND marketplace_id(journal.subscription_id) = named.subscription_id  -- its index
       AND journal.subscription_id = named.subscription_id AND journal.organization_id IS NULL
     ORDER BY id DESC LIMIT 1
 ) AS head ON true
