@@ -3,7 +3,7 @@
 The default is the newest release.  Both versions run in turn on the same servers, topics and
 messages, and are used only from outside: commands, settings, log.  Each has databases of its own,
 migrated and filled by itself.  Exits with 1 if a piece of work costs more than `RATIO_MAX` times as
-much as at that commit.
+much as at that commit, or if there was nothing to measure.
 """
 
 import argparse
@@ -42,6 +42,9 @@ TICK_S = 0.01
 
 CPU_S_MIN = 2.0
 """A measurement of less processor time is marked."""
+
+NOTHING_S = 0.1
+"""With less, the work was done before it could be measured, or there was none: a failure."""
 
 USERS = 600
 """Active organizations, which the usage events concern: others watch their activity, which costs
@@ -93,6 +96,11 @@ class Work:
         """Processor time for each of `unit`, in microseconds: of the cheapest run."""
         return 1e6 * max(TICK_S, min(self.spent_s[version.name])) / self.count
 
+    @property
+    def least_s(self) -> float:
+        """The shortest measurement."""
+        return min(min(each) for each in self.spent_s.values())
+
     def ratio(self, before: Version) -> float:
         """How many times as much it costs in this checkout."""
         return self.us(HERE) / self.us(before)
@@ -119,7 +127,7 @@ def main() -> None:
         options = Options(arguments.runs, arguments.scale)
         works, ran_on = uvloop.run(_compare(versions, options, embedded=arguments.tansu))
     show(works, before, ran_on)
-    sys.exit(any(each.ratio(before) > RATIO_MAX for each in works))
+    sys.exit(any(each.ratio(before) > RATIO_MAX or each.least_s < NOTHING_S for each in works))
 
 
 def _with_policy(version: Version, policy: Path) -> Version:
@@ -146,9 +154,9 @@ def show(works: Sequence[Work], before: Version, ran_on: str) -> None:
     for name in ("processor time of", before.name, HERE.name, "ratio", ""):
         table.add_column(name, justify="left" if name == "processor time of" else "right")
     for work in works:
-        least_s = min(min(each) for each in work.spent_s.values())
         remarks = ["OVER THE LIMIT"] if work.ratio(before) > RATIO_MAX else []
-        remarks += [f"only {least_s:.1f} s"] if least_s < CPU_S_MIN else []
+        remarks += ["NOTHING MEASURED"] if work.least_s < NOTHING_S else []
+        remarks += [f"only {work.least_s:.1f} s"] if work.least_s < CPU_S_MIN else []
         table.add_row(
             f"{work.name}: {work.unit}",
             f"{work.us(before):.1f} us",
