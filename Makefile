@@ -13,7 +13,7 @@ FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
 CORE_TESTS = $(wildcard $(addprefix tests/unit/test_,stories_*.py laws_*.py plans_*.py cases.py \
 	coverage.py deadlines.py decide.py event_rules.py linking.py policy.py snapshot.py)) tests/marketplaces
-# Where tests may be marked: what `make test`, `make test-embedded` and `make test-acceptance` run.
+# Where tests may be marked: what `make test` and the targets of a folder run.
 SUITES := $(addprefix tests/,acceptance contract embedded marketplaces steps store streams unit)
 # Tests wait for servers now and then: half as many processes again as there are processors.
 WORKERS = $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))
@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-against bench-peers bench-large test test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-against bench-peers bench-large test test-streams test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## What can be made
@@ -49,8 +49,11 @@ bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and sever
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks --large $(ARGS)
 
-test: $(READY) ## Run the everyday tests (90 s); KAFKA=host:port, POSTGRES=dsn and ARGS="..." as you like
+test: $(READY) ## Run the everyday tests (90 s); POSTGRES=dsn and ARGS="..." as you like
 	@$(VENV)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-streams: $(READY) ## Run the tests of consumers and producers (1 min); KAFKA=host:port
+	@$(VENV)/pytest -n $(WORKERS) --dist loadfile tests/streams $(ARGS)
 
 test-embedded: $(READY) ## Run the tests of the embedded servers: starts, kills, restarts (1 min)
 	@$(VENV)/pytest tests/embedded $(ARGS)

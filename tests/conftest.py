@@ -58,24 +58,6 @@ def pytest_configure(config: pytest.Config) -> None:
     progress.install(config)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the modules that mostly wait for a broker evenly among those that compute.
-
-    `make test` hands modules to its processes in this order.  One after another at the end of the
-    run, they would leave the processors idle.
-    """
-    modules: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        modules.setdefault(item.path, []).append(item)
-    waiting = [each for each in modules.values() if each[-1].get_closest_marker("broker")]
-    computing = [each for each in modules.values() if not each[-1].get_closest_marker("broker")]
-    ordered: list[list[pytest.Item]] = []
-    while waiting or computing:
-        ordered += [*waiting[:1], *computing[:2]]
-        del waiting[:1], computing[:2]
-    items[:] = [item for module in ordered for item in module]
-
-
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say which servers this run talks to."""
     return config.stash[servers.CHOICE].header()

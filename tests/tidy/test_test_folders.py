@@ -9,6 +9,7 @@ OTHER_TARGETS = {
     "tests/embedded": "test-embedded",
     "tests/faults": "test-faults",
     "tests/long": "test-long",
+    "tests/streams": "test-streams",
     "tests/tidy": "check",
 }
 """The folders that `make test` leaves out, and the target that runs each."""
