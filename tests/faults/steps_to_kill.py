@@ -29,7 +29,7 @@ from acceptance.scenario import (
 from acceptance.stage import MovableClock
 from faults.fault_points import passing
 from marketplace_worker.app import _register, worker_of
-from marketplace_worker.errors import MessageRefused
+from marketplace_worker.errors import Malformed, MessageRefused
 from marketplace_worker.lifecycle.facts import ClosureJudged, Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
@@ -61,7 +61,7 @@ from marketplace_worker.steps.restore_detection import Comparison
 from marketplace_worker.steps.retention import retain
 from marketplace_worker.store import dead_letters, intake
 from marketplace_worker.store.database import connecting, transaction
-from marketplace_worker.store.dead_letters import OperatorAction
+from marketplace_worker.store.dead_letters import OperatorAction, RefusedPart
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
@@ -477,8 +477,14 @@ FLOOD = (
 
 
 async def _flooded(worker: Worker, _: Scene) -> None:
-    few = Ingest(batch_rows_max=1, refused_rows_max=1, refused_share_max=0.01)
-    await ingest(_numbered(FLOOD), replace(worker, intake=IntakeBreaker(few)))
+    """What was refused in the minutes before counts too, so the batch stops its topic whole."""
+    rows = len(FLOOD)
+    limits = Ingest(batch_rows_max=rows, refused_rows_max=rows, refused_share_max=0.01)
+    breaker, batch = IntakeBreaker(limits), _numbered(FLOOD)
+    unreadable = batch[:-1]
+    refusals = [RefusedPart(each, 0, Malformed("is not JSON")) for each in unreadable]
+    breaker.record_applied(unreadable, refusals)
+    await ingest(batch, replace(worker, intake=breaker))
 
 
 async def _until_stopped(worker: Worker, clock: MovableClock) -> None:
