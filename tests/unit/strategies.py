@@ -485,7 +485,8 @@ def _used(draw: st.DrawFn, _of: Drawing, identity: Identity, at: datetime) -> Fa
 
 
 def _asked(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) -> SupportRequested:
-    request, with_until = draw(REQUESTS), draw(COIN)
+    request: SupportRequestKind = draw(REQUESTS)
+    with_until = draw(COIN)
     unlocks = request is SupportRequestKind.UNLOCK_EMAIL
     asked = SupportRequested(
         identity,
@@ -508,7 +509,9 @@ def _asked(draw: st.DrawFn, of: Drawing, identity: Identity, at: datetime) -> Su
             return replace(asked, hold=draw(HOLD_KINDS))
         case SupportRequestKind.EXTEND_GRACE:
             return replace(asked, days=draw(DAYS))
-        case _:
+        case (
+            SupportRequestKind.DEACTIVATE_ORGANIZATION | SupportRequestKind.REACTIVATE_ORGANIZATION
+        ):
             return asked
 
 
