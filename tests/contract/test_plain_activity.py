@@ -13,6 +13,7 @@ from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.fields import FAR_FUTURE
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.errors import Malformed
+from marketplace_worker.json_reading import DEPTH_MAX
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.record import Record
 from marketplace_worker.translate import translate_in_full
@@ -62,6 +63,18 @@ def test_what_is_unusual_is_left(plain: str, odd: str) -> None:
     assert read_plain_activity(record(USAGE.encode(), CONTENT_TYPE), USAGE_FEED) is not None
     unusual = record(USAGE.replace(plain, odd).encode(), CONTENT_TYPE)
     assert read_plain_activity(unusual, USAGE_FEED) is None
+
+
+@pytest.mark.parametrize("name", ACTIVITY)
+@pytest.mark.parametrize("levels", [DEPTH_MAX, 20_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_what_is_nested_deeply_is_left(name: str, levels: int, opening: str, closing: str) -> None:
+    """Whatever stands at its place; msgspec goes down into some of it, and its stack has an end."""
+    event = an_event(name)
+    for attribute in [*event, "unknown"]:
+        text = json.dumps({**event, attribute: "here"})
+        value = text.replace('"here"', f"{opening * levels}1{closing * levels}").encode()
+        assert read_plain_activity(record(value, CONTENT_TYPE), feed_of(name)) is None
 
 
 def test_what_has_no_headers_is_read_all_the_same() -> None:

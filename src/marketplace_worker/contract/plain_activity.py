@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
+from marketplace_worker import json_reading
 from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, event_type
 from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed, identity_of
 from marketplace_worker.contract.fields import FAR_FUTURE, TEXT_BYTES_MAX, YEAR_MIN
@@ -112,6 +113,8 @@ def _read(
     value, latest = record.value, record.latest_event_time
     # Without a backslash nothing is escaped: no NUL, no surrogate, and no quote within a string.
     if not value or b"\\" in value or not _is_plain(record.headers):
+        return None
+    if json_reading.may_be_deep(value):  # msgspec fails on it if it is the type
         return None
     try:
         event = decoder.decode(value)
