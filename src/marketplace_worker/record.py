@@ -113,8 +113,6 @@ class Outgoing(Struct, frozen=True):
 
 def header_name_text(name: str) -> str:
     """A header's name for output: bytes that are not UTF-8 become a backslash and a number."""
-    if name.isascii():
-        return name
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

@@ -278,7 +278,7 @@ class Organization:
 
     def held(self, now: datetime) -> bool:
         """Whether any hold stands."""
-        return bool(self.holds) and bool(self.holds_standing(now))
+        return bool(self.holds_standing(now))
 
     def with_fact(self, fact: OrganizationFact) -> "Organization":
         """The organization with one more fact about it recorded."""

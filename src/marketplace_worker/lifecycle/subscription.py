@@ -9,7 +9,6 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import attrgetter
 
 from marketplace_worker.lifecycle.notes import Note, Pended, Progress, Unchanged
 from marketplace_worker.lifecycle.replacing import replace
@@ -91,7 +90,7 @@ class Subscription:
             notes = [each for each in notes if each.operation != note.operation]
             reports = [*decisive_reports([*same, note])]
         for each in reports:
-            insort(notes, each, key=_ORDER)
+            insort(notes, each, key=lambda each: each.order)
         return replace(self, notes=_kept(notes))
 
     def with_link(self, link: Link) -> "Subscription":
@@ -203,10 +202,6 @@ def decisive_reports(reports: Sequence[Note]) -> Sequence[Note]:
     """
     final = [each for each in reports if each.progress is not Progress.RUNNING]
     return [max(final, key=_finality)] if final else reports
-
-
-_ORDER = attrgetter("occurred_at", "rank", "id")
-"""`Note.order`, for many notes."""
 
 
 def _finality(report: Note) -> tuple[object, ...]:

@@ -14,7 +14,6 @@ _UUID = re.compile(
     r"(?P<brace>\{)?(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?(brace)\})",
     re.ASCII | re.IGNORECASE,
 )
-_UUID_LENGTHS = (36, 38)
 
 
 def marketplace_id(text: str) -> str:
@@ -23,8 +22,6 @@ def marketplace_id(text: str) -> str:
     A UUID is in lower case and without braces (marketplaces.md section 1): senders spell it in
     either case.  Any other id is as it came.
     """
-    if len(text) not in _UUID_LENGTHS:
-        return text
     found = _UUID.fullmatch(text)
     return text if found is None else found["uuid"].lower()
 
@@ -164,10 +161,6 @@ class SubscriptionKey:
     def __post_init__(self) -> None:
         """Bring the id into the form in which it is compared."""
         object.__setattr__(self, "subscription_id", marketplace_id(self.subscription_id))
-
-    def __hash__(self) -> int:
-        """Hash the id alone: ids differ, and a decision looks up dozens of keys."""
-        return hash(self.subscription_id)
 
     def __str__(self) -> str:
         return f"{self.marketplace}:{self.subscription_id}"

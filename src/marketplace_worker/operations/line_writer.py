@@ -61,8 +61,6 @@ class LineWriter:
 
     def dropped_before(self) -> int:
         """How many lines were dropped that were not asked for yet; 0 while there is no room."""
-        if not self._dropped:
-            return 0
         with self._changed:
             if self._waiting_bytes > self._waiting_bytes_max // 2:
                 return 0
