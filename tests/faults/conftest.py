@@ -8,6 +8,7 @@ import pytest
 import servers
 from acceptance.probed_worker import own_broker, probed  # noqa: F401 - fixtures
 from faults.fork_server import ForkServer
+from faults.kafka_faults import KafkaServer, kafka_server
 from faults.workers import ClockFile, FaultStage
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.database import connecting
@@ -45,6 +46,13 @@ async def fork_server() -> AsyncIterator[ForkServer]:
     """A fork server, in which workers, and steps to be killed, start without delay."""
     async with ForkServer.opened() as fork_server:
         yield fork_server
+
+
+@pytest.fixture(scope="module")
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
+    """A Kafka of the module's own."""
+    async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
+        yield broker
 
 
 @pytest.fixture

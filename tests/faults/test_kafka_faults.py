@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from faults.kafka_faults import KafkaServer, kafka_server, open_transaction
+from faults.kafka_faults import KafkaServer, open_transaction
 from faults.worker_cluster import (
     WorkerCluster,
     chance_of_this_run,
@@ -24,13 +24,6 @@ pytestmark = pytest.mark.faults
 
 ORGANIZATIONS = 40
 PIECE = 16
-
-
-@pytest.fixture(scope="module")
-async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
-    """A Kafka of this module's own."""
-    async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from faults.kafka_faults import KafkaServer, kafka_server
+from faults.kafka_faults import KafkaServer
 from faults.postgres_faults import PostgresServer, postgres_server
 from faults.worker_cluster import (
     GROWN,
@@ -30,13 +30,6 @@ ORGANIZATIONS = 40
 PIECE = 100
 LINES_MAX = 600
 """So often a fleet may say in a minute that it waits: without pauses it would be many thousands."""
-
-
-@pytest.fixture
-async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
-    """A Kafka of this test's own."""
-    async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 import servers
 from acceptance.probed_worker import ask
 from acceptance.scenario import at, eventbridge
-from faults.kafka_faults import KafkaServer, kafka_server
+from faults.kafka_faults import KafkaServer
 from faults.worker_cluster import WorkerCluster, settings_of, staging, worker_cluster
 from faults.workers import FaultStage, eventually, send
 from faults.workload import _message
@@ -25,13 +25,6 @@ pytestmark = pytest.mark.faults
 UNREAD = 505
 
 KEY = "one partition"
-
-
-@pytest.fixture(scope="module")
-async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
-    """A Kafka of this module's own."""
-    async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
-        yield broker
 
 
 @pytest.fixture
