@@ -105,6 +105,12 @@ class Work:
         """How many times as much it costs in this checkout."""
         return self.us(HERE) / self.us(before)
 
+    def faults(self, before: Version) -> list[str]:
+        """Why the comparison fails; empty if it does not."""
+        over = ["OVER THE LIMIT"] if self.ratio(before) > RATIO_MAX else []
+        nothing = ["NOTHING MEASURED"] if self.least_s < NOTHING_S else []
+        return over + nothing
+
 
 def main() -> None:
     """Compare this checkout with a commit."""
@@ -127,7 +133,7 @@ def main() -> None:
         options = Options(arguments.runs, arguments.scale)
         works, ran_on = uvloop.run(_compare(versions, options, embedded=arguments.tansu))
     show(works, before, ran_on)
-    sys.exit(any(each.ratio(before) > RATIO_MAX or each.least_s < NOTHING_S for each in works))
+    sys.exit(any(each.faults(before) for each in works))
 
 
 def _with_policy(version: Version, policy: Path) -> Version:
@@ -154,8 +160,7 @@ def show(works: Sequence[Work], before: Version, ran_on: str) -> None:
     for name in ("processor time of", before.name, HERE.name, "ratio", ""):
         table.add_column(name, justify="left" if name == "processor time of" else "right")
     for work in works:
-        remarks = ["OVER THE LIMIT"] if work.ratio(before) > RATIO_MAX else []
-        remarks += ["NOTHING MEASURED"] if work.least_s < NOTHING_S else []
+        remarks = work.faults(before)
         remarks += [f"only {work.least_s:.1f} s"] if work.least_s < CPU_S_MIN else []
         table.add_row(
             f"{work.name}: {work.unit}",

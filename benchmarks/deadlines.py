@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks import cloning, naive, workloads
 from benchmarks.capturing import written_of_each
-from benchmarks.measuring import Options, Ours, Rival, capture, compared, naive_rival, take_turns
+from benchmarks.measuring import Options, Ours, Rival, alternate, capture, compared, naive_rival
 from benchmarks.results import Row
 from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings
@@ -54,7 +54,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             template="deadlines_naive",
         ),
     }
-    runs = await take_turns({"ours": ours, **rivals}, options)
+    runs = await alternate({"ours": ours, **rivals}, options)
     more = {"due": organizations, "written_of_each": written_of_each(written)}
     return [compared(ours, runs, "organizations/s", WANTED, rivals, **more)]
 

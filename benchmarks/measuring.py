@@ -85,7 +85,7 @@ class ContenderFailed(Exception):
     """A contender's process ended without a result; the message has its output."""
 
 
-async def take_turns(contenders: Mapping[str, Contender], options: Options) -> dict[str, list[Run]]:
+async def alternate(contenders: Mapping[str, Contender], options: Options) -> dict[str, list[Run]]:
     """Run the contenders in turn; returns each one's runs, in order.
 
     In turn, so that a temporary disturbance of the machine affects all of them.  Repeats up to

@@ -10,7 +10,7 @@ from functools import partial
 
 from benchmarks import cloning, naive, workloads
 from benchmarks.capturing import written_of_each
-from benchmarks.measuring import Options, Ours, Rival, capture, compared, naive_rival, take_turns
+from benchmarks.measuring import Options, Ours, Rival, alternate, capture, compared, naive_rival
 from benchmarks.results import Row
 from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings, Topics
@@ -60,7 +60,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             template="notifications_naive",
         ),
     }
-    runs = await take_turns({"ours": ours, **rivals}, options)
+    runs = await alternate({"ours": ours, **rivals}, options)
     size = round(sum(len(value) for _, _, value in messages) / count)
     more = {"message_bytes": size, "written_of_each": written_of_each(written)}
     return [compared(ours, runs, "messages/s", WANTED, rivals, **more)]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from benchmarks import cloning
-from benchmarks.measuring import Options, Ours, Rival, compared, naive_rival, take_turns
+from benchmarks.measuring import Options, Ours, Rival, alternate, compared, naive_rival
 from benchmarks.results import Row
 from benchmarks.stage import Connection, Stage
 from benchmarks.workloads import NOTIFIED, number_of
@@ -58,7 +58,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         "floor": Rival(ours, "benchmarks.floor_relay", count, count),
         "naive": naive_rival(ours, "benchmarks.naive_relay", naive_count),
     }
-    runs = await take_turns({"ours": ours, **rivals}, options)
+    runs = await alternate({"ours": ours, **rivals}, options)
     return [compared(ours, runs, "messages/s", WANTED, rivals)]
 
 

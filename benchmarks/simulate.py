@@ -19,8 +19,8 @@ from benchmarks.measuring import (
     RUNS,
     Options,
     Run,
+    alternate,
     process,
-    take_turns,
     too_short,
 )
 from benchmarks.results import Row, row
@@ -45,7 +45,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     contenders = {
         what: _Process(what, organizations, options.run_s(RUN_S_AIM)) for what in ("ours", "floor")
     }
-    runs = await take_turns(contenders, options)
+    runs = await alternate(contenders, options)
     details = {"organizations": organizations, "messages": len(scenario(organizations))}
     return [
         row(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from benchmarks import cloning, naive, workloads
-from benchmarks.measuring import Options, Ours, Rival, compared, naive_rival, take_turns
+from benchmarks.measuring import Options, Ours, Rival, alternate, compared, naive_rival
 from benchmarks.results import Row
 from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings, Topics
@@ -47,7 +47,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             template="usage_naive",
         ),
     }
-    runs = await take_turns({"ours": ours, **rivals}, options)
+    runs = await alternate({"ours": ours, **rivals}, options)
     size = round(sum(len(value) for _, _, value in events) / count)
     more = {"organizations": organizations, "message_bytes": size}
     return [compared(ours, runs, "messages/s", WANTED, rivals, **more)]

@@ -5,7 +5,7 @@ The modules of the peers run in environments without the worker, so this imports
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,14 +61,6 @@ def add_parsed(totals: Totals, event: dict[str, Any]) -> None:
     newest, requests = totals.get(organization, (at, 0))
     # All times are written alike, in UTC, so that their text sorts like the time.
     totals[organization] = (max(newest, at), requests + event["data"]["requests"])
-
-
-def totals_of(values: Iterable[bytes]) -> Totals:
-    """The totals of a batch."""
-    totals: Totals = {}
-    for value in values:
-        add_event(totals, value)
-    return totals
 
 
 def arrays(totals: Totals) -> tuple[list[str], list[datetime], list[int]]:

@@ -40,7 +40,7 @@ class Counting(ProcessingStrategyFactory):
     def create_with_partitions(
         self,
         commit: Commit,
-        partitions: Mapping[Partition, int],  # noqa: ARG002
+        partitions: Mapping[Partition, int],  # noqa: ARG002 - arroyo passes it
     ) -> ProcessingStrategy[KafkaPayload]:
         """The steps, for the partitions that were assigned."""
         write = RunTask(self._write, CommitOffsets(commit))

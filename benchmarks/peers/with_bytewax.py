@@ -41,7 +41,12 @@ class ActivitySink(DynamicSink):
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> Activity:  # noqa: ARG002
+    def build(
+        self,
+        step_id: str,  # noqa: ARG002 - bytewax passes all three
+        worker_index: int,  # noqa: ARG002
+        worker_count: int,  # noqa: ARG002
+    ) -> Activity:
         """Connect."""
         return Activity(self._dsn)
 

@@ -8,28 +8,11 @@ import asyncpg
 import uvloop
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
-from pydantic import BaseModel
 
+from benchmarks.naive_usage import UsageEvent
 from benchmarks.peers.counting import ADD, SESSION_TIMEOUT_MS, Job, main
 
 BATCH_MAX = 1_000
-
-
-class Data(BaseModel):
-    """The data of a usage event."""
-
-    requests: int = 1
-
-
-class UsageEvent(BaseModel):
-    """A usage event, as a CloudEvent."""
-
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: datetime
-    data: Data
 
 
 def count(job: Job) -> None:

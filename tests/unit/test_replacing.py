@@ -68,7 +68,7 @@ def _fields(value: Any) -> dict[str, object]:  # noqa: ANN401 - a value of any c
 @given(data=st.data())
 def test_a_copy_is_the_same_as_the_one_of_the_standard_library(
     value: Any,  # noqa: ANN401 - of any class
-    other: Any,  # noqa: ANN401
+    other: Any,  # noqa: ANN401 - likewise
     data: st.DataObject,
 ) -> None:
     """With any of its fields replaced.  What `__post_init__` refuses is refused, and what it
