@@ -70,7 +70,7 @@ def _rows(
     variable, row = _row(model, name, field, above)
     if not any(kind.get("writeOnly") for kind in field.get("anyOf", [field])):
         return {variable: row}
-    sentence = "The same, from a file; in place of the above."
+    sentence = "The same, from a file."
     file = f"| `{variable}_FILE` | none | a file that exists | {sentence} |"
     return {variable: row, f"{variable}_FILE": file}
 
