@@ -402,7 +402,7 @@ def _due_in_doubt(world: World) -> Fact | None:
 
 RESTORED = Group(
     "After a restore",
-    "The topics hold what the database has lost. In the last four columns a deactivation was "
+    "The topics hold what the database has lost. From the second column on, a deactivation was "
     "published.",
     (
         FactForm("more was published", _published),

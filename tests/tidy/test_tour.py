@@ -20,6 +20,7 @@ SOURCE = ROOT / "src/marketplace_worker"
 
 _STATION = re.compile(r"^\| `(?P<path>[\w/]+\.py)` \| (?P<names>.+?) \| .+ \|$", re.MULTILINE)
 _FILE = re.compile(r"^\| `(?P<path>[\w/.]+)` \| (?P<when>\*if\*)?", re.MULTILINE)
+_LISTED = re.compile(r"^\| `(?P<path>[\w/.]+)` \| (?P<what>.+) \|$", re.MULTILINE)
 _STATEMENT = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -72,6 +73,19 @@ def test_every_file_to_touch_exists() -> None:
     named = {row["path"] for row in _FILE.finditer(HOW_TO)}
     assert len(named) > 25
     assert {path for path in named if not Path(ROOT / path).is_file()} == set()
+
+
+def test_every_name_of_the_lists_stands_in_its_file() -> None:
+    """A renamed function must not leave its old name there."""
+    rows = [row for row in _LISTED.finditer(HOW_TO) if row["path"].endswith(".py")]
+    assert len(rows) > 25
+    missing = {
+        (row["path"], name)
+        for row in rows
+        for name in re.findall(r"`(\w+)`", row["what"])
+        if not re.search(rf"\b{name}\b", text(row["path"]))
+    }
+    assert missing == set()
 
 
 @pytest.mark.parametrize("kind", SupportRequestKind)

@@ -1,8 +1,11 @@
 """The stored shapes are data: they change only on purpose, and are read back as the core's values.
 
 `documents/` holds an exact example of each: a field that is renamed, added or left out, or a value
-that is written in another form, fails here.  What stands there is never edited to make a test pass:
-a database may hold it.
+that is written in another form, fails here.  A database may hold what stands there.
+
+A field is added with a default, so that documents without it are still read, and is appended to the
+lines there.  Every document of that shape is then written with it, and the last release cannot read
+them: the changelog must say that workers of both cannot run side by side.
 """
 
 import json

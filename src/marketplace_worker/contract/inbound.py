@@ -73,7 +73,8 @@ def read_fact(event: CloudEvent, record: Record, *, carries: str, hash_email: Em
     - A valid envelope of a foreign type becomes `Unrecognized`; its time may be missing.
     - A Support request with invalid data or key becomes a fact with a `problem`, so that it is
       refused by an answer and not as a dead letter.
-    - Whether `grant_until` and `expires_at` are in the future is not checked here.
+    - What depends on the time of the decision, such as whether an end is in the future, is not
+      checked here.
 
     Raises:
         Malformed: anything else is wrong; names the field.

@@ -171,14 +171,15 @@ def _description(fact: Fact, notable: Notable) -> tuple[str, Mapping[str, Any]]:
         case Notified(notification=notification):
             return notification, {"subscription": str(fact.subscription)}
         case SupportRequested():
-            return f"support.{fact.request}", _about_request(fact)
+            return f"support.{fact.request}", details_of_request(fact)
         case Unrecognized(event_type=event_type):
             return event_type, {}
         case _:
             return fact.kind, _about(fact, notable)
 
 
-def _about_request(fact: SupportRequested) -> Mapping[str, Any]:
+def details_of_request(fact: SupportRequested) -> Mapping[str, Any]:
+    """What a Support request asked for, without the fields of the line itself and the email."""
     return _without_none(
         reason=fact.reason,
         ticket=fact.ticket,
