@@ -1,4 +1,4 @@
-"""Records as a broker would hand them over, made from a CloudEvent in both of its modes."""
+"""Kafka records made from a CloudEvent, in structured and in binary mode."""
 
 import json
 from datetime import UTC, datetime
@@ -23,17 +23,17 @@ HASH = email_hasher(b"a key for tests")
 
 
 def record(value: bytes | None, *headers: tuple[str, bytes | None]) -> Record:
-    """A record of any bytes, with the key of the examples' organization."""
+    """A record with this value, keyed by the organization of the examples."""
     return Record("any.topic", 0, 7, RECORDED_AT, key=b"org-42", value=value, headers=headers)
 
 
 def structured(event: dict[str, Any]) -> Record:
-    """The whole event in the value."""
+    """Structured mode: the whole event in the value."""
     return record(json.dumps(event).encode(), ("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()))
 
 
 def binary(event: dict[str, Any]) -> Record:
-    """The attributes in headers, the data in the value."""
+    """Binary mode: the attributes in headers, the data in the value."""
     attributes = {name: value for name, value in event.items() if name != "data"}
     headers = tuple((f"ce_{name}", str(value).encode()) for name, value in attributes.items())
     data = json.dumps(event["data"]).encode() if "data" in event else None
@@ -41,7 +41,7 @@ def binary(event: dict[str, Any]) -> Record:
 
 
 def read_all(given: Record) -> list[Fact | Malformed]:
-    """What the reader makes of each event in it, on a topic that carries all of our types."""
+    """Read every event of a record, on a topic that carries all types."""
     result: list[Fact | Malformed] = []
     try:
         for event in read_cloudevents(given):
@@ -55,7 +55,7 @@ def read_all(given: Record) -> list[Fact | Malformed]:
 
 
 def read_record(given: Record) -> Fact:
-    """What the reader makes of the only event in it; raises why it is refused."""
+    """Read the only event of a record; raise the refusal if it is refused."""
     (fact,) = read_all(given)
     if isinstance(fact, Malformed):
         raise fact
@@ -63,29 +63,29 @@ def read_record(given: Record) -> Fact:
 
 
 def feed_of(name: str) -> Feed:
-    """Which topic carries a name."""
+    """The feed whose topic carries events of this name."""
     return next(feed for feed, begins in NAME_PREFIXES.items() if name.startswith(begins))
 
 
 def an_event(name: str = "organization.tier_changed", /, **changed: object) -> dict[str, Any]:
-    """An example, with some attributes changed; None takes one away."""
+    """An example, with some attributes changed; None removes one."""
     event = {**EXAMPLES[name], **changed}
     return {key: value for key, value in event.items() if value is not None}
 
 
 def with_data(name: str, /, **changed: object) -> dict[str, Any]:
-    """An example, with some of its data changed."""
+    """An example, with some fields of its data changed."""
     return an_event(name, data={**EXAMPLES[name]["data"], **changed})
 
 
 def without(name: str, field: str) -> dict[str, Any]:
-    """An example, with one field of its data taken away."""
+    """An example, without one field of its data."""
     data = {key: value for key, value in EXAMPLES[name]["data"].items() if key != field}
     return an_event(name, data=data)
 
 
 def refusal(given: Record) -> Malformed:
-    """How it is refused; a failure where it is not."""
+    """The refusal of a record; fails if the record is accepted."""
     with pytest.raises(Malformed) as caught:
         read_record(given)
     return caught.value

@@ -1,4 +1,4 @@
-"""What hops into Kafka put around a value: each envelope that marketplaces.md section 1 names."""
+"""Envelopes that forwarders put around a value: all that marketplaces.md section 1 names."""
 
 import base64
 import json
@@ -8,22 +8,22 @@ Wrap = Callable[[object], object]
 
 
 def as_text(value: object) -> str:
-    """JSON text of it."""
+    """The value as JSON text."""
     return json.dumps(value)
 
 
 def in_base64(value: object) -> str:
-    """Base64 of its JSON text."""
+    """Base64 of the value's JSON text."""
     return base64.b64encode(as_text(value).encode()).decode()
 
 
 def in_url_base64(value: object) -> str:
-    """The other alphabet, without padding."""
+    """URL-safe base64 without padding."""
     return base64.urlsafe_b64encode(as_text(value).encode()).decode().rstrip("=")
 
 
 def in_lines(value: object) -> str:
-    """As MIME writes it: lines of 76 characters."""
+    """Base64 as MIME writes it: lines of 76 characters."""
     return base64.encodebytes(as_text(value).encode()).decode()
 
 
@@ -33,7 +33,7 @@ def connect(payload: object, type_: str = "string") -> object:
 
 
 def sns(message: object) -> object:
-    """SNS; its own message id and time must not become those of what lies in it."""
+    """SNS; its own message id and time must not replace those of its content."""
     return {
         "Type": "Notification",
         "MessageId": "of-the-envelope",
@@ -45,13 +45,13 @@ def sns(message: object) -> object:
 
 
 def pubsub(data: str) -> dict[str, object]:
-    """A message of Pub/Sub."""
+    """A Pub/Sub message."""
     message = {"data": data, "messageId": "17", "publishTime": "2026-11-20T00:00:00Z"}
     return {**message, "attributes": {"eventType": "ENTITLEMENT_CANCELLED"}}
 
 
 def cloudevent(data: object) -> dict[str, object]:
-    """A CloudEvent of somebody else's type."""
+    """A CloudEvent of another organization's type."""
     return {
         "specversion": "1.0",
         "id": "of-the-envelope",
@@ -65,7 +65,7 @@ def cloudevent(data: object) -> dict[str, object]:
 
 
 def event_grid(data: object) -> dict[str, object]:
-    """Azure's Event Grid, in its own schema."""
+    """Azure Event Grid's own schema."""
     return {
         "id": "of-the-envelope",
         "topic": "/subscriptions/x",
@@ -78,7 +78,7 @@ def event_grid(data: object) -> dict[str, object]:
 
 
 def debezium(after: object) -> object:
-    """A row of an outbox, as Debezium reads it."""
+    """A row of an outbox table, as Debezium reports it."""
     row = {"op": "c", "before": None, "after": {"id": 7, "payload": as_text(after)}}
     return {**row, "source": {"connector": "postgresql"}, "ts_ms": 1}
 
@@ -143,4 +143,4 @@ ENVELOPES: Mapping[str, Wrap] = {
     "a program of one's own": lambda value: {"received_by": "us", "hook": as_text(value)},
     "HTTP in Lambda": lambda value: {"body": in_base64(value), "isBase64Encoded": True},
 }
-"""By name, what makes of a value what arrives."""
+"""Builds the forwarded value from the original one, by the envelope's name."""

@@ -1,4 +1,4 @@
-"""The AsyncAPI document is whole and true (events.md section 1)."""
+"""The AsyncAPI document is complete and matches the contract (events.md section 1)."""
 
 import functools
 import json
@@ -21,19 +21,19 @@ WHOLE: dict[str, Any] = json.loads((SCHEMAS / "asyncapi.json").read_text())
 
 @functools.cache
 def document() -> dict[str, Any]:
-    """The document as the contract writes it now."""
+    """The document as the code generates it."""
     return asyncapi.document()
 
 
 def named(name: str) -> dict[str, Any]:
-    """A message, by the name that its topic knows it by."""
+    """The message with this name."""
     messages: list[dict[str, Any]] = [*document()["components"]["messages"].values()]
     (message,) = [each for each in messages if each["name"] == name]
     return message
 
 
 def references(part: object) -> Iterator[str]:
-    """Every `$ref` within."""
+    """Every `$ref` within a part of the document."""
     if isinstance(part, dict):
         if isinstance(part.get("$ref"), str):
             yield part["$ref"]
@@ -44,7 +44,7 @@ def references(part: object) -> Iterator[str]:
 
 
 def resolve(whole: dict[str, Any], reference: str) -> Any:  # noqa: ANN401 - any part of it
-    """What a JSON pointer points at; KeyError where at nothing."""
+    """What a JSON pointer refers to; KeyError if nothing."""
     part: Any = whole
     for key in reference.removeprefix("#/").split("/"):
         part = part[key.replace("~1", "/").replace("~0", "~")]
@@ -52,14 +52,14 @@ def resolve(whole: dict[str, Any], reference: str) -> Any:  # noqa: ANN401 - any
 
 
 def test_every_reference_of_the_document_resolves_within_it() -> None:
-    """Who loads it needs no other file."""
+    """A reader needs no other file."""
     for reference in references(WHOLE):
         assert isinstance(resolve(WHOLE, reference), dict)
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_the_document_has_every_message_as_its_file_has_it(name: str) -> None:
-    """Its schema, and the definitions that this needs; no schema is left out."""
+def test_each_message_has_the_schema_of_its_file(name: str) -> None:
+    """Its schema, with every definition that the schema needs."""
     schema = relocated(EVENTS[name], "#/components/schemas/")
     assert named(name)["payload"] == {"$ref": f"#/components/schemas/{schema['title']}"}
     there = WHOLE["components"]["schemas"]
@@ -68,7 +68,7 @@ def test_the_document_has_every_message_as_its_file_has_it(name: str) -> None:
         assert there[title] == {key: value for key, value in each.items() if key not in beside}
 
 
-def test_the_document_has_every_topic_the_right_way_round() -> None:
+def test_each_topic_has_the_right_direction() -> None:
     """The table of events.md section 1."""
     receive = [
         "marketplace.aws.notifications",
@@ -98,7 +98,7 @@ def test_the_document_has_every_topic_the_right_way_round() -> None:
 
 
 def test_the_document_describes_the_subjects_and_the_two_shapes() -> None:
-    """Whoever subscribes reads it before the first event of the worker comes."""
+    """Subscribers read it before the first event of the worker arrives."""
     whole = document()
     description = whole["channels"]["OrganizationsLifecycle"]["description"]
     assert "`worker`" in description
@@ -111,14 +111,14 @@ def test_the_document_describes_the_subjects_and_the_two_shapes() -> None:
     assert "two shapes" in named(EventKind.SUPPORT_REQUEST_REJECTED)["summary"]
 
 
-def test_each_message_stands_in_one_topic() -> None:
-    """A message of two topics would need two keys and two orders."""
+def test_each_message_belongs_to_one_topic() -> None:
+    """A message on two topics would have two keys and two orders."""
     everywhere = [name for channel in CHANNELS for name in channel.messages]
     assert len(everywhere) == len(set(everywhere)) == len(EVENTS) + 1
 
 
 def test_the_dead_letter_headers_are_described() -> None:
-    """Whoever replays dead letters reads these."""
+    """For whoever replays dead letters."""
     headers = named("marketplace-worker.dead-letters")["headers"]
     assert {*headers["required"], "dead-letter-value"} == set(headers["properties"])
     assert headers["required"] == [

@@ -1,4 +1,4 @@
-"""Every envelope around what every topic carries, one in another, changes nothing of the fact."""
+"""Any nesting of envelopes around any message of any topic yields the same fact."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ CARRIED: dict[Feed, dict[str, object]] = {
     Feed.ORGANIZATION_CHANGES: EXAMPLES["organization.subscription_linked"],
     Feed.SUPPORT_REQUESTS: EXAMPLES["support.extend_grace"],
 }
-"""What each topic carries, and says by itself what it is."""
+"""A message of each topic that can be recognized by its content."""
 
 OF_ANY_NAME = ("an accelerator", "a program of one's own")
 
@@ -69,13 +69,13 @@ every_envelope = pytest.mark.parametrize("name", ENVELOPES)
 
 
 def record(value: object, *headers: tuple[str, bytes | None]) -> Record:
-    """A record of bytes, or of JSON."""
+    """A record of bytes, or of a value as JSON."""
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     return Record("topic", 3, 7, RECORDED_AT, b"org-42", body, headers)
 
 
 def results(feed: Feed, value: object) -> Sequence[Fact | Malformed]:
-    """What a value says on a topic; the law of the fuzzer holds for all that is tried here."""
+    """Everything that a value contains, on a topic; checks the fuzzer's invariant as well."""
     given = value if isinstance(value, Record) else record(value)
     found = invariant.check(given, feed)
     assert [str(each) for each in found] == [
@@ -85,7 +85,7 @@ def results(feed: Feed, value: object) -> Sequence[Fact | Malformed]:
 
 
 def only(feed: Feed, value: object) -> Fact | Malformed:
-    """The one thing that a value says."""
+    """The only fact or refusal of a value."""
     (found,) = results(feed, value)
     return found
 
@@ -102,31 +102,29 @@ def refusal(feed: Feed, value: object) -> str:
 
 @every_topic
 @every_envelope
-def test_an_envelope_in_any_other_changes_nothing(name: str, feed: Feed) -> None:
-    """Two hops, each with an envelope of its own, in either order; and none that is known."""
+def test_two_nested_envelopes_yield_the_same_fact(name: str, feed: Feed) -> None:
+    """In either order, also with an envelope that we do not know."""
     plain = only(feed, CARRIED[feed])
     assert not isinstance(plain, Malformed | Unrecognized)
     for inner, wrap in ENVELOPES.items():
         if name in OF_ANY_NAME and inner.startswith("base64"):
-            continue  # the text of a field that nobody knows is not taken for base64
+            continue  # base64 is not decoded in a field with an unknown name
         value = record(ENVELOPES[name](wrap(CARRIED[feed])))
         assert list(translate(value, feed, HASH)) == [plain], f"{inner} in {name}"
 
 
 @every_topic
 @every_envelope
-def test_a_byte_order_mark_or_blanks_before_an_envelope_change_nothing(
-    name: str, feed: Feed
-) -> None:
-    """.NET writes one before its JSON; others write a line's end."""
+def test_a_byte_order_mark_or_blanks_before_an_envelope_are_ignored(name: str, feed: Feed) -> None:
+    """.NET writes a byte order mark before its JSON; others a line break."""
     plain, body = only(feed, CARRIED[feed]), as_text(ENVELOPES[name](CARRIED[feed])).encode()
     for before in (b"\xef\xbb\xbf", b"\r\n  "):
         assert only(feed, before + body) == plain
 
 
 @every_topic
-def test_bytes_of_base64_are_read(feed: Feed) -> None:
-    """A connector for bytes that writes no JSON around them."""
+def test_a_value_that_is_bare_base64_is_read(feed: Feed) -> None:
+    """A connector for bytes writes it without JSON around it."""
     for encode in (in_base64, in_url_base64):
         assert only(feed, encode(CARRIED[feed]).encode()) == only(feed, CARRIED[feed])
 
@@ -134,10 +132,10 @@ def test_bytes_of_base64_are_read(feed: Feed) -> None:
 @pytest.mark.parametrize("prefix", ["ce_", "ce-"])
 @pytest.mark.parametrize("feed", [Feed.AWS, Feed.GCP, Feed.AZURE])
 @every_envelope
-def test_headers_of_a_cloudevent_around_a_notification_change_nothing(
+def test_cloudevent_headers_around_a_notification_are_ignored(
     name: str, feed: Feed, prefix: str
 ) -> None:
-    """Knative and Event Grid send CloudEvents in binary mode too."""
+    """Knative and Event Grid also send CloudEvents in binary mode."""
     attributes = {key: str(held).encode() for key, held in cloudevent("").items() if key != "data"}
     headers = [(f"{prefix}{key}", held) for key, held in attributes.items()]
     value = record(ENVELOPES[name](CARRIED[feed]), ("content-type", b"application/json"), *headers)
@@ -165,7 +163,7 @@ def _of(values: object) -> list[object]:
 @every_topic
 @pytest.mark.parametrize("name", LISTS)
 def test_each_of_several_is_accepted_or_refused_by_itself(name: str, feed: Feed) -> None:
-    """One that cannot be read must not take its neighbours along."""
+    """An unreadable message must not affect the others in its value."""
     value = LISTS[name]([CARRIED[feed], {"hello": "world"}, CARRIED[feed]])
     first, second, third = results(feed, connect(value, "struct"))
     assert first == third == only(feed, CARRIED[feed])
@@ -174,8 +172,8 @@ def test_each_of_several_is_accepted_or_refused_by_itself(name: str, feed: Feed)
 
 
 def test_one_of_several_without_an_identity_has_its_index() -> None:
-    """It is the same whatever else can be read of the value, so that a redrive after an update
-    finds its neighbours again.
+    """The index does not depend on what else can be read, so that a redrive after an update yields
+    the same identities.
     """
     nameless = {**AZURE, "id": None}
     positional_id = record(b"").positional_id
@@ -190,37 +188,37 @@ def test_one_of_several_without_an_identity_has_its_index() -> None:
     assert last.identity.id == f"{positional_id}/1/1"
 
 
-def test_of_two_forwarded_beside_one_another_none_is_chosen() -> None:
-    """To take the first would lose the other without a word."""
+def test_two_notifications_in_unknown_fields_are_refused() -> None:
+    """Choosing the first would lose the second silently."""
     two = {"before": AZURE, "after": {**AZURE, "action": "Reinstate"}}
     assert refusal(Feed.AZURE, connect(two)) == "payload: several notifications in one value"
 
 
 @every_topic
-def test_of_two_in_fields_that_envelopes_have_none_is_chosen(feed: Feed) -> None:
-    """As with names of a forwarder's own: the second would be lost without a word."""
+def test_two_messages_in_known_envelope_fields_are_refused(feed: Feed) -> None:
+    """Choosing the first would lose the second silently."""
     other = {**CARRIED[feed], "id": "another", "eventId": "another"}
     two = {"message": CARRIED[feed], "payload": other}
     assert refusal(feed, two) == "value: several notifications in one value"
 
 
 @every_topic
-def test_the_same_in_two_fields_is_one(feed: Feed) -> None:
-    """A forwarding program that passes on the text and what it parsed of it says one thing."""
+def test_one_message_in_two_fields_is_read_once(feed: Feed) -> None:
+    """Some forwarders pass on both the text and the object parsed from it."""
     both = {"body": as_text(CARRIED[feed]), "payload": CARRIED[feed]}
     assert only(feed, both) == only(feed, CARRIED[feed])
 
 
-def test_what_only_may_be_an_event_does_not_hide_one_that_is() -> None:
-    """A request of Support would be neither done nor answered."""
+def test_an_event_is_found_beside_a_value_that_resembles_one() -> None:
+    """Otherwise a Support request would neither be executed nor answered."""
     foreign = {"specversion": "1.0", "id": "q", "source": "/z", "type": "com.example.z"}
     request = CARRIED[Feed.SUPPORT_REQUESTS]
     for value in ({"data": foreign, "event": request}, {"data": foreign, "payload": request}):
         assert only(Feed.SUPPORT_REQUESTS, value) == only(Feed.SUPPORT_REQUESTS, request)
 
 
-def test_of_several_resources_the_outermost_counts() -> None:
-    """Its router read last."""
+def test_the_outermost_of_several_resources_counts() -> None:
+    """The outermost router read it last."""
     inner = {"notification": GCP, "resource": {"plan": "p-P1Y", "account": "a/inner"}}
     outer = {"notification": as_text(inner), "resource": {"plan": "p", "account": "a/outer"}}
     fact = only(Feed.GCP, connect(outer, "struct"))
@@ -228,12 +226,12 @@ def test_of_several_resources_the_outermost_counts() -> None:
     assert fact.note.billing_account == "outer"
 
 
-# --- what is final --------------------------------------------------------------------------------
+# --- where the search ends -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_what_looks_like_an_envelope_within_an_event_of_ours_is_left_alone(name: str) -> None:
-    """Its data is its own, whatever fields a producer adds."""
+def test_event_data_that_resembles_an_envelope_is_not_opened(name: str) -> None:
+    """Producers may add any field to the data of an event."""
     feed = feed_of(name)
     other = {**EXAMPLES["support.deactivate_organization"], "id": "another"}
     strange = dict.fromkeys(("notification", "Message", "Records", "payload", "body"), other)
@@ -253,8 +251,8 @@ def test_an_event_of_ours_on_another_topic_is_a_dead_letter_in_any_envelope(feed
 
 
 @every_topic
-def test_a_notification_in_an_event_of_ours_is_not_searched_for(feed: Feed) -> None:
-    """Who may write CloudEvents must not be able to notify, nor the other way round."""
+def test_a_notification_within_an_event_of_ours_is_ignored(feed: Feed) -> None:
+    """A producer of CloudEvents must not be able to notify, nor a marketplace to send events."""
     for notification in (AWS, GCP, AZURE):
         event = {**EXAMPLES["support.extend_grace"], "data": notification}
         assert not isinstance(only(feed, event), Notified)
@@ -262,7 +260,7 @@ def test_a_notification_in_an_event_of_ours_is_not_searched_for(feed: Feed) -> N
 
 @pytest.mark.parametrize("feed", [each for each in Feed if "specversion" in CARRIED[each]])
 def test_a_notification_on_a_topic_of_cloudevents_is_refused(feed: Feed) -> None:
-    """It is none, in whatever envelope; but in a CloudEvent it is somebody else's data."""
+    """Also in an envelope. Within a CloudEvent it is another party's data."""
     for notification in (AWS, GCP, AZURE, sns(AWS)):
         assert isinstance(only(feed, notification), Malformed)
         found = only(feed, cloudevent(notification))
@@ -278,7 +276,7 @@ def test_a_notification_on_a_topic_of_cloudevents_is_refused(feed: Feed) -> None
     ],
 )
 def test_headers_outrank_a_whole_cloudevent_in_the_value(type_: str, kind: type[Fact]) -> None:
-    """Of two that say what it is, the outer one."""
+    """The headers are the outer envelope."""
     whole = EXAMPLES["usage.api_requests"]
     outer = {**whole, "id": "outer", "source": "/outer", "type": type_}
     headers = [(f"ce_{name}", str(held).encode()) for name, held in outer.items()]
@@ -288,7 +286,7 @@ def test_headers_outrank_a_whole_cloudevent_in_the_value(type_: str, kind: type[
 
 
 def test_a_batch_of_cloudevents_is_read() -> None:
-    """As its content type says, or without one."""
+    """With the content type of batches, or without one."""
     login = EXAMPLES["identity.user.logged_in"]
     batch = [login, {**login, "id": "2"}]
     content_type = ("content-type", b"application/cloudevents-batch+json; charset=utf-8")
@@ -312,8 +310,8 @@ def test_a_batch_of_cloudevents_is_read() -> None:
         (b"\xc3\x01\x01\x02\x03\x04", "Avro"),
     ],
 )
-def test_other_formats_are_refused_by_their_name(value: bytes, named: str, feed: Feed) -> None:
-    """The owner of the converter must see at once that it is the converter."""
+def test_other_formats_are_refused_by_name(value: bytes, named: str, feed: Feed) -> None:
+    """The operator of the converter must see that it is misconfigured."""
     assert named in refusal(feed, value)
 
 
@@ -322,7 +320,7 @@ def test_other_formats_are_refused_by_their_name(value: bytes, named: str, feed:
     "content_type", [b"application/avro", b"avro/binary", b"application/vnd.google.protobuf"]
 )
 def test_a_content_type_of_another_format_is_refused(content_type: bytes, feed: Feed) -> None:
-    """Protobuf has no bytes by which it could be told."""
+    """Protobuf cannot be recognized by its bytes."""
     refused = refusal(feed, record(b"\x0a\x03abc", ("content-type", content_type)))
     assert refused == "content-type: must be JSON: Avro and Protobuf are not read"
 
@@ -332,12 +330,12 @@ def test_a_content_type_of_another_format_is_refused(content_type: bytes, feed: 
 
 @every_topic
 @every_envelope
-def test_envelopes_without_end_are_refused(name: str, feed: Feed) -> None:
-    """Whatever they are, and however they are mixed with another."""
+def test_too_deep_envelopes_are_refused(name: str, feed: Feed) -> None:
+    """Of each kind, alone and mixed with another."""
     value: object = CARRIED[feed]
     for _ in range(envelopes.ENVELOPES_MAX + 2):
         if len(as_text(value)) > 2**20:
-            return  # text in text in text grows by itself beyond what a record may hold
+            return  # text in text in text exceeds the size of a record first
         value = ENVELOPES[name](value) if name != "nothing" else connect(value)
     assert isinstance(only(feed, value), Malformed | Unrecognized)
 
@@ -354,12 +352,14 @@ def test_envelopes_without_end_are_refused(name: str, feed: Feed) -> None:
         [as_text(["x" * 170_000])] * 100,
     ],
 )
-def test_what_holds_too_much_is_refused_once(value: object, feed: Feed) -> None:
-    """A megabyte has half a million of empty objects; each refusal has a copy of the value."""
+def test_a_value_with_too_many_parts_is_refused_once(value: object, feed: Feed) -> None:
+    """A megabyte can hold half a million empty objects, and each refusal stores a copy of the
+    value.
+    """
     assert refusal(feed, value).startswith("value: holds more than")
 
 
-# --- whatever it is -------------------------------------------------------------------------------
+# --- any value ------------------------------------------------------------------------------------
 
 JUNK = [*hostile.VALUES.values(), '{"action": "x"}', '{"specversion": "1.0"}', '{"payload": 1}']
 
@@ -367,7 +367,7 @@ JUNK = [*hostile.VALUES.values(), '{"action": "x"}', '{"specversion": "1.0"}', '
 @settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_any_nesting_of_envelopes_is_accepted_or_refused(data: st.DataObject) -> None:
-    """And a reason names no value of the input."""
+    """And no refusal quotes the input."""
     feed = data.draw(st.sampled_from(list(Feed)))
     value: object = data.draw(st.sampled_from([*CARRIED.values(), {}, [], "", None]))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -1,4 +1,4 @@
-"""Code that a subscriber generates from `schemas/` has names to read, and reads what we publish."""
+"""Code that subscribers generate from `schemas/` has readable names and parses what we publish."""
 
 import importlib.util
 import json
@@ -25,15 +25,15 @@ PUBLISHED = outbound_schemas()
 EXAMPLES = [(name, example) for name, schema in PUBLISHED.items() for example in schema["examples"]]
 
 Modules = dict[str, ModuleType]
-"""Generated modules, by the file's name."""
+"""Generated modules, by the name of their schema's file."""
 
 
 def generated(
     schemas: Path, kind: InputFileType, into: Path, *, any_value: bool = False
 ) -> Modules:
-    """What the generator makes of a file or a folder with its defaults, imported.
+    """Generate code from a file or a folder with the generator's defaults, and import it.
 
-    `any_value`: its option for subscribers who must go on where an enum grows.
+    `any_value`: set the generator's option for enums that may grow.
     """
     output = into / schemas.stem if schemas.is_dir() else into / f"{schemas.stem}.py"
     generate(
@@ -49,48 +49,48 @@ def generated(
 
 
 def imported(path: Path) -> ModuleType:
-    """A module from its file."""
+    """Import a module from a file."""
     name = f"generated_{path.parent.name}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # its annotations are resolved there
+    sys.modules[name] = module  # needed to resolve its annotations
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Modules:
-    """Of whole events, a module each."""
+    """One module for each event's schema."""
     into = tmp_path_factory.mktemp("events")
     return generated(SCHEMAS / "outbound", InputFileType.JsonSchema, into)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Modules:
-    """Of what `dataschema` names, a module each."""
+    """One module for each schema that `dataschema` names."""
     into = tmp_path_factory.mktemp("data")
     return generated(SCHEMAS / "outbound" / "data", InputFileType.JsonSchema, into)
 
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """Of the whole AsyncAPI document, one module."""
+    """One module for the whole AsyncAPI document."""
     into = tmp_path_factory.mktemp("document")
     (module,) = generated(SCHEMAS / "asyncapi.json", InputFileType.AsyncAPI, into).values()
     return module
 
 
 def classes(module: ModuleType) -> Iterator[type]:
-    """What a module defines itself; pydantic puts its generics there, too."""
+    """The classes that a module defines itself, without pydantic's generics."""
     for name, each in vars(module).items():
         if isinstance(each, type) and each.__module__ == module.__name__ and "[" not in name:
             yield each
 
 
 def model(modules: Modules, name: str, title: str) -> type[BaseModel]:
-    """A generated model of a name on the wire."""
+    """The generated model of a message."""
     module = modules[f"{name.replace('.', '_')}_v1"]
     found: type[BaseModel] = getattr(module, title)
     return found
@@ -99,7 +99,7 @@ def model(modules: Modules, name: str, title: str) -> type[BaseModel]:
 def test_every_class_has_a_descriptive_name(
     events: Modules, data: Modules, document: ModuleType
 ) -> None:
-    """No `Model1` and no `Data3`: words, as the schema's title has them."""
+    """Words from the schema's title, not `Model1` or `Data3`."""
     named = [
         (module.__name__, each.__name__)
         for module in (*events.values(), *data.values(), document)
@@ -115,10 +115,10 @@ def test_every_class_has_a_descriptive_name(
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
-def test_generated_classes_read_every_example_and_write_it_again(
+def test_generated_classes_round_trip_every_example(
     events: Modules, data: Modules, document: ModuleType, name: str, example: dict[str, Any]
 ) -> None:
-    """As a subscriber would: the event, its data alone, and by the document."""
+    """The whole event, its data alone, and the model of the AsyncAPI document."""
     title = message_title(name)
     for reader in (model(events, name, title), getattr(document, title)):
         read = reader.model_validate_json(json.dumps(example))
@@ -131,12 +131,12 @@ def test_generated_classes_read_every_example_and_write_it_again(
 
 
 def same(one: object, other: object) -> bool:
-    """The same JSON; of a time, `.25Z` is `.250000Z`."""
+    """The same JSON, where `.25Z` equals `.250000Z`."""
     return normal(one) == normal(other)
 
 
 def normal(part: object) -> object:
-    """A time without zeros that say nothing; all else as it is."""
+    """Remove trailing zeros of times."""
     match part:
         case dict():
             return {key: normal(value) for key, value in part.items()}
@@ -150,7 +150,7 @@ def normal(part: object) -> object:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_generated_classes_survive_an_addition(events: Modules, name: str) -> None:
-    """A field that they do not know, in the envelope or in the data, and keep it."""
+    """They ignore and keep an unknown field in the envelope and in the data."""
     example = PUBLISHED[name]["examples"][0]
     more = {**example, "added": "later", "data": {**example["data"], "added": {"a": [1]}}}
     read = model(events, name, message_title(name)).model_validate_json(json.dumps(more))
@@ -162,7 +162,7 @@ def test_generated_classes_survive_an_addition(events: Modules, name: str) -> No
 def test_generated_enums_refuse_what_they_do_not_list_unless_they_are_made_open(
     events: Modules, tmp_path: Path
 ) -> None:
-    """A subscriber of an enum that may grow is told so by its description, and how by the docs."""
+    """The enum's description says that it may grow, and the docs how to prepare for it."""
     name = "organization.canceled"
     example = PUBLISHED[name]["examples"][0]
     grown = {**example, "data": {**example["data"], "reason": "a_reason_of_next_year"}}

@@ -60,12 +60,12 @@ def day(year: int, month: int, of_month: int) -> datetime:
 
 
 def identity(name: str) -> Identity:
-    """That of a type's example."""
+    """The identity of a type's example."""
     return Identity(EXAMPLES[name]["source"], EXAMPLES[name]["id"])
 
 
 def request(kind: SupportRequestKind, **asked: Any) -> SupportRequested:  # noqa: ANN401 - any field
-    """What the example of a request is read to."""
+    """The fact that the example of a request becomes."""
     blank = SupportRequested(
         identity=identity(f"support.{kind}"),
         occurred_at=AT,
@@ -130,7 +130,7 @@ FACTS: dict[str, Fact] = {
 }
 
 
-# --- what is read ---------------------------------------------------------------------------------
+# --- accepted -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", [structured, binary])
@@ -138,25 +138,25 @@ FACTS: dict[str, Fact] = {
 def test_every_type_becomes_its_fact_in_both_modes(
     name: str, mode: Callable[[dict[str, Any]], Record]
 ) -> None:
-    """The table of events.md section 2; the mode is the producer's choice."""
+    """The table of events.md section 2, in the mode of the producer's choice."""
     assert read_record(mode(EXAMPLES[name])) == FACTS[name]
 
 
 def test_a_json_object_with_specversion_is_read_without_any_header() -> None:
-    """Producers forget the content type; the value says what it is."""
+    """Producers forget the content type; the value is recognized by its content."""
     event = EXAMPLES["identity.user.logged_in"]
     assert read_record(record(json.dumps(event).encode())) == FACTS["identity.user.logged_in"]
 
 
 def test_the_content_type_is_read_whatever_its_case_and_parameters() -> None:
-    """Media types are compared so (RFC 9110), and libraries differ."""
+    """Media types are case-insensitive (RFC 9110), and libraries differ in their parameters."""
     value = json.dumps(EXAMPLES["identity.user.logged_in"]).encode()
     header = ("Content-Type", b"Application/CloudEvents+JSON; charset=UTF-8")
     assert isinstance(read_record(record(value, header)), LoggedIn)
 
 
 def test_the_content_type_of_a_whole_event_wins_over_ce_headers() -> None:
-    """As the Kafka binding says: the content type tells the mode."""
+    """The Kafka binding determines the mode by the content type."""
     given = structured(EXAMPLES["identity.user.logged_in"])
     given = structs.replace(given, headers=(*given.headers, ("ce_id", b"another")))
     assert read_record(given) == FACTS["identity.user.logged_in"]
@@ -166,7 +166,7 @@ def test_the_content_type_of_a_whole_event_wins_over_ce_headers() -> None:
 def test_api_requests_without_data_count_as_one(
     mode: Callable[[dict[str, Any]], Record],
 ) -> None:
-    """One event a request is the simplest producer there is."""
+    """The simplest producer sends one event per request."""
     fact = read_record(mode(an_event("usage.api_requests", data=None)))
     assert isinstance(fact, ApiRequested)
     assert fact.requests == 1
@@ -174,14 +174,14 @@ def test_api_requests_without_data_count_as_one(
 
 @pytest.mark.parametrize("data", [{}, {"requests": None}])
 def test_api_requests_without_a_number_count_as_one(data: dict[str, Any]) -> None:
-    """The number's default is one."""
+    """The default of the number is one."""
     fact = read_record(structured(an_event("usage.api_requests", data=data)))
     assert isinstance(fact, ApiRequested)
     assert fact.requests == 1
 
 
 def test_api_requests_with_an_empty_value_count_as_one() -> None:
-    """Some clients write no bytes where they mean no data."""
+    """Some clients send an empty value for "no data"."""
     given = structs.replace(binary(EXAMPLES["usage.api_requests"]), value=b"")
     fact = read_record(given)
     assert isinstance(fact, ApiRequested)
@@ -189,7 +189,7 @@ def test_api_requests_with_an_empty_value_count_as_one() -> None:
 
 
 def test_optional_fields_may_be_left_out_or_null() -> None:
-    """Many serializers write null for what is not there."""
+    """Many serializers write null for an absent field."""
     name = "organization.subscription_linked"
     left_out = read_record(
         structured(an_event(name, data={"marketplace": "aws", "subscription_id": "agmt-1"}))
@@ -220,7 +220,7 @@ def test_optional_fields_may_be_left_out_or_null() -> None:
 def test_a_request_needs_no_more_fields_than_the_table_lists(
     name: str, needed: dict[str, Any], optional: dict[str, Any]
 ) -> None:
-    """events.md section 2: what has a question mark may be left out or null."""
+    """events.md section 2: fields with a question mark may be left out or null."""
     data_given = {"requested_by": "ada", "reason": "Asked for by phone."}
     fact = read_record(structured(an_event(name, data=data_given | optional | needed)))
     assert isinstance(fact, SupportRequested)
@@ -234,10 +234,8 @@ def test_a_request_needs_no_more_fields_than_the_table_lists(
 @pytest.mark.parametrize(
     ("asked", "read"), [(36_500, 36_500), (36_501, 36_501), (10**9, 36_501), (10**4000, 36_501)]
 )
-def test_an_extension_beyond_all_bounds_is_read_as_longer_than_any_policy_allows(
-    asked: int, read: int
-) -> None:
-    """It is valid, and refused as too long; but no date is ever counted on from it."""
+def test_a_huge_extension_is_read_as_longer_than_any_policy_allows(asked: int, read: int) -> None:
+    """The request is valid, and refused as too long; no date is computed from the value."""
     fact = read_record(structured(with_data("support.extend_grace", days=asked)))
     assert isinstance(fact, SupportRequested)
     assert (fact.days, fact.problem) == (read, None)
@@ -245,21 +243,21 @@ def test_an_extension_beyond_all_bounds_is_read_as_longer_than_any_policy_allows
 
 
 def test_unknown_fields_and_attributes_are_ignored() -> None:
-    """Producers may grow without us."""
+    """Producers may add fields before we know them."""
     event = with_data("organization.tier_changed", invented={"deep": [1]})
     event |= {"traceparent": "00-ab", "another": 5}
     assert read_record(structured(event)) == FACTS["organization.tier_changed"]
 
 
 def test_data_in_base64_is_read_as_the_json_format_defines() -> None:
-    """Some libraries write every payload that was bytes like this."""
+    """Some libraries encode every payload of bytes like this."""
     event = an_event("organization.tier_changed", data=None)
     event["data_base64"] = b64encode(b'{"tier": "plus"}').decode()
     assert read_record(structured(event)) == FACTS["organization.tier_changed"]
 
 
-def test_a_binary_header_that_is_no_attribute_is_irrelevant() -> None:
-    """Tracing and brokers' tools put bytes there."""
+def test_other_binary_headers_are_ignored() -> None:
+    """Tracing and tools of brokers add such headers."""
     given = binary(EXAMPLES["identity.user.logged_in"])
     noise: Headers = (("trace", b"\xff\xfe"), ("empty", None), ("content-type", b"\xff"))
     assert (
@@ -272,14 +270,14 @@ def test_a_binary_header_that_is_no_attribute_is_irrelevant() -> None:
 def test_another_type_with_a_complete_envelope_is_unrecognized(
     mode: Callable[[dict[str, Any]], Record],
 ) -> None:
-    """Journalled and counted, not a dead letter: a newer producer is no fault."""
+    """It is journalled and counted, not a dead letter: the producer may be newer than we are."""
     kind = "io.marketplace-worker.organization.created.v2"
     event = an_event("organization.created", type=kind, subject=None, data=None)
     assert read_record(mode(event)) == Unrecognized(identity("organization.created"), AT, kind)
 
 
 def test_another_type_without_time_has_the_records_time() -> None:
-    """Time is required only where our table says so (lifecycle.md section 11)."""
+    """Only the types of our table require a time (lifecycle.md section 11)."""
     event = an_event("organization.created", type="com.example.other", time=None)
     fact = read_record(structured(event))
     assert isinstance(fact, Unrecognized)
@@ -287,7 +285,7 @@ def test_another_type_without_time_has_the_records_time() -> None:
 
 
 def test_an_unlock_of_an_email_keeps_its_subject_where_it_has_one() -> None:
-    """It needs none, but one that is there is not lost."""
+    """The type needs no subject, but one that is present is kept."""
     fact = read_record(structured(an_event("support.unlock_email", subject="org-42")))
     assert isinstance(fact, SupportRequested)
     assert fact.organization == ORGANIZATION
@@ -297,7 +295,7 @@ def test_an_unlock_of_an_email_keeps_its_subject_where_it_has_one() -> None:
 
 
 def occurred_at(time: str) -> datetime:
-    """How an event's time is read."""
+    """The time of an event, as it is read."""
     fact = read_record(structured(an_event(time=time)))
     assert isinstance(fact, TierChanged)
     return fact.occurred_at
@@ -313,13 +311,13 @@ def occurred_at(time: str) -> datetime:
     ],
 )
 def test_times_are_read_as_utc(time: str, moment: datetime) -> None:
-    """Inside there is one zone only; digits beyond the microsecond are cut."""
+    """All times inside are UTC; digits beyond the microsecond are cut off."""
     assert occurred_at(time) == moment
     assert occurred_at(time).utcoffset() == timedelta(0)
 
 
-def test_a_clock_that_is_ahead_counts_as_the_records_time() -> None:
-    """So that one bad clock does not silence all that follows (lifecycle.md section 11)."""
+def test_a_time_ahead_of_the_record_is_replaced_by_the_records_time() -> None:
+    """Otherwise one fast clock would make all later messages stale (lifecycle.md section 11)."""
     assert occurred_at("2026-11-22T19:00:00.000001Z") == RECORDED_AT
 
 
@@ -347,14 +345,16 @@ def test_a_clock_that_is_ahead_counts_as_the_records_time() -> None:
         "",
     ],
 )
-def test_a_time_that_is_none_is_refused(time: str) -> None:
-    """A guess about a zone or a date could take somebody's access away."""
+def test_an_invalid_time_is_refused(time: str) -> None:
+    """Guessing a zone or a date could remove a customer's access."""
     assert refusal(structured(an_event(time=time))).field == "time"
 
 
 @pytest.mark.parametrize("far", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
-def test_for_ever_is_a_time_that_can_still_be_counted_on_from(far: str) -> None:
-    """Refusing it would take the plan from an organization; keeping it would leave the calendar."""
+def test_a_time_meant_as_forever_is_capped(far: str) -> None:
+    """Refusing it would remove the plan from an organization; keeping it would overflow in date
+    arithmetic.
+    """
     fact = read_record(structured(with_data("organization.commitment_linked", ends_at=far)))
     assert isinstance(fact, CommitmentLinked)
     assert fact.ends_at == FAR_FUTURE

@@ -1,4 +1,4 @@
-"""Whatever the bytes: a fact that can be stored, or `Malformed`; never another exception."""
+"""Any bytes yield a fact that can be stored, or `Malformed`; never another exception."""
 
 import json
 from dataclasses import fields, is_dataclass
@@ -17,7 +17,7 @@ from marketplace_worker.record import Record
 EXAMPLES = inbound_examples()
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=12)
-"""Lone surrogates and NUL among them."""
+"""Includes lone surrogates and NUL."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
@@ -38,7 +38,7 @@ HEADERS = st.lists(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid event in which one or two fields, at any depth, are something else or gone."""
+    """A valid event in which one or two fields, at any depth, are replaced or removed."""
     event: dict[str, Any] = json.loads(json.dumps(draw(st.sampled_from(list(EXAMPLES.values())))))
     for _ in range(draw(st.integers(1, 2))):
         part = (
@@ -64,7 +64,7 @@ def strings(value: object) -> list[str]:
 
 
 def assert_read_or_refused(given: Record) -> None:
-    """The law of this file, for each event that a record holds."""
+    """Check the invariant of this file for each event of a record."""
     for result in read_all(given):
         if isinstance(result, Malformed):
             assert result.field
@@ -72,7 +72,7 @@ def assert_read_or_refused(given: Record) -> None:
             assert "\0" not in str(result)
             str(result).encode()
             continue
-        # Only a marketplace notifies, and only an operator releases the guard.
+        # Only marketplaces notify, and only operators release the guard.
         assert not isinstance(result, Notified | GuardTripped | GuardReleased)
         assert result.occurred_at <= RECORDED_AT
         for text in strings(result):
@@ -86,25 +86,25 @@ def assert_read_or_refused(given: Record) -> None:
 @example(b'"\\ud800"', ())
 @example(b'{"specversion": 1e999}', ())
 def test_arbitrary_bytes_and_headers(value: bytes | None, headers: tuple[Any, ...]) -> None:
-    """Anybody may write anything to a topic."""
+    """Topics may contain anything."""
     assert_read_or_refused(record(value, *headers))
 
 
 @given(JSON, HEADERS)
 def test_arbitrary_json_and_headers(value: object, headers: tuple[Any, ...]) -> None:
-    """Deeper than bytes reach: proper JSON of the wrong shape."""
+    """Proper JSON of a wrong shape, which random bytes do not reach."""
     assert_read_or_refused(record(json.dumps(value).encode(), *headers))
 
 
 @given(mutations())
 def test_mutations_of_valid_events_in_structured_mode(event: dict[str, Any]) -> None:
-    """One step away from valid is where readers break."""
+    """Inputs that are almost valid are the hardest for a parser."""
     assert_read_or_refused(structured(event))
 
 
 @given(mutations())
 def test_mutations_of_valid_events_in_binary_mode(event: dict[str, Any]) -> None:
-    """The same, through headers."""
+    """The same, with the attributes in headers."""
     attributes = {
         name: value if name == "data" else str(value).encode(errors="replace").decode()
         for name, value in event.items()
@@ -113,8 +113,8 @@ def test_mutations_of_valid_events_in_binary_mode(event: dict[str, Any]) -> None
 
 
 @given(st.sampled_from(sorted(EXAMPLES)), st.data())
-def test_valid_events_with_bytes_cut_out_or_put_in(name: str, data: st.DataObject) -> None:
-    """What a broken disk or proxy makes of a message."""
+def test_valid_events_with_bytes_removed_or_inserted(name: str, data: st.DataObject) -> None:
+    """As a broken disk or proxy would damage a message."""
     value = json.dumps(EXAMPLES[name]).encode()
     start = data.draw(st.integers(0, len(value)))
     end = data.draw(st.integers(start, min(len(value), start + 8)))
@@ -123,6 +123,6 @@ def test_valid_events_with_bytes_cut_out_or_put_in(name: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_law_itself_lets_a_valid_event_pass(name: str) -> None:
-    """Else the laws above would hold for a reader that refuses everything."""
+def test_the_invariant_accepts_valid_events(name: str) -> None:
+    """Otherwise a reader that refuses everything would pass the other tests."""
     assert read_record(structured(EXAMPLES[name])).occurred_at < RECORDED_AT

@@ -1,6 +1,6 @@
-"""Every field of every inbound CloudEvent, with everything that should not stand there.
+"""Every field of every inbound CloudEvent, with every kind of invalid value.
 
-The schemas that we publish say what is valid; here they are the judge of what the reader does.
+The published schemas define what is valid; the reader must agree with them.
 """
 
 import json
@@ -22,23 +22,25 @@ SCHEMAS = inbound_schemas()
 
 ENVELOPE = ("specversion", "id", "source", "type", "subject", "time", "data")
 OF_ENVELOPES = ("organization.created", "support.extend_grace")
-"""All envelopes are read alike, but for those of Support's requests, whose data is answered."""
+"""One event per way of reading. All envelopes are read alike, except that Support gets an
+answer.
+"""
 
 REFUSED_BEYOND_THE_SCHEMA = {"high surrogate", "low surrogate within", "too long in bytes"}
-"""What a schema has no word for."""
+"""Invalid values that JSON Schema cannot express."""
 
 TIMES_READ = {"1970", "before 1970", "9999", "after 9999", "odd offset", "many digits"}
-"""Of the odd times, those that are RFC 3339; the schema's `format` promises no more than that."""
+"""The odd times that are RFC 3339; the schema's `format` promises no more."""
 
 NOT_AFTER_THE_START = {"1970", "before 1970", "odd offset"}
 
 Case = tuple[str, hostile.Path, str]
-"""An event's name, where something else is put, and what."""
+"""An event's name, the field that is replaced, and the name of its replacement."""
 
 
 def cases() -> Iterator[Case]:
     """Every field of every schema, with every hostile value."""
-    # What starts in the year 9999 is right by itself, and ends too early.
+    # A commitment that starts in the year 9999 has a valid start, but ends too early.
     apart = {(("data", "starts_at"), "time: 9999"), (("data", "starts_at"), "time: after 9999")}
     for name in EXAMPLES:
         envelope = [(field,) for field in ENVELOPE] if name in OF_ENVELOPES else [("data",)]
@@ -58,14 +60,14 @@ def _judge(name: str) -> Draft202012Validator:
 
 
 def _with(name: str, path: hostile.Path, value: str) -> bytes:
-    """The example with something else there, whether or not it has anything there."""
+    """The example with the field replaced, or added if it is absent."""
     event = json.loads(json.dumps(EXAMPLES[name]))
     hostile.at(event, path[:-1])[path[-1]] = None
     return hostile.filled(event, path, hostile.VALUES[value]).encode()
 
 
 def _is_valid(name: str, path: hostile.Path, value: str, text: bytes) -> bool:
-    """What the schema says, and what it cannot say."""
+    """Whether the schema, and what it cannot express, allow the value."""
     if value in REFUSED_BEYOND_THE_SCHEMA:
         return False
     place: Any = {"data": _data_schema(name)["properties"]}.get(str(path[0]), SCHEMAS[name])
@@ -84,7 +86,7 @@ def _read(name: str, text: bytes) -> Fact | Malformed:
 
 
 def _subject(text: bytes) -> bytes | None:
-    """What the key of a request must be."""
+    """The key that a request must have."""
     try:
         subject = json.loads(text).get("subject")
         return subject.encode() if isinstance(subject, str) else None
@@ -92,8 +94,8 @@ def _subject(text: bytes) -> bytes | None:
         return None
 
 
-def test_every_field_is_read_or_refused_by_its_name_as_in_its_schema() -> None:
-    """A request of Support is answered instead, by its field."""
+def test_the_reader_accepts_exactly_what_the_schema_allows() -> None:
+    """A refusal names the field; a Support request is answered, also with the field."""
     tried = read = 0
     for name, path, value in cases():
         text, field = _with(name, path, value), ".".join(map(str, path))
@@ -101,7 +103,7 @@ def test_every_field_is_read_or_refused_by_its_name_as_in_its_schema() -> None:
         what = f"{value} as {field} of {name}: {result}"
         tried += 1
         if path == ("type",) and value not in REFUSED_BEYOND_THE_SCHEMA:
-            # Another type is no wrong value: it is nobody's that we know.
+            # An unknown type is valid: it is kept as unrecognized.
             is_text = Draft202012Validator(SCHEMAS[name]["properties"]["id"])
             known = is_text.is_valid(json.loads(hostile.VALUES[value]))
             assert isinstance(result, Unrecognized) if known else _refuses(result, field), what
@@ -123,13 +125,13 @@ def _refuses(result: Fact | Malformed, field: str) -> bool:
 
 
 def _names(named: str, field: str) -> bool:
-    """The field itself, or what is wrong within an object that stands there."""
+    """Names the field itself, or a part of an object that replaces it."""
     return named == field or (field == "data" and named.startswith("data."))
 
 
 @pytest.mark.parametrize("value", hostile.NO_JSON)
-def test_what_is_no_json_is_refused_wherever_it_stands(value: str) -> None:
-    """Of a value that cannot be read, no field can be named."""
+def test_invalid_json_is_refused_in_any_field(value: str) -> None:
+    """The refusal names the whole value, because no field can be parsed."""
     for name, event in EXAMPLES.items():
         for path in [("id",), ("data",), *(("data", field) for field in event["data"])]:
             result = _read(name, hostile.filled(event, path, hostile.NO_JSON[value]).encode())
@@ -138,8 +140,8 @@ def test_what_is_no_json_is_refused_wherever_it_stands(value: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_field_that_nobody_reads_changes_nothing(name: str) -> None:
-    """Producers add fields, and what stands in them is theirs."""
+def test_an_unknown_field_may_hold_anything(name: str) -> None:
+    """Producers may add fields with any content."""
     event = {**EXAMPLES[name], "unread": 0, "data": {**EXAMPLES[name]["data"], "unread": 0}}
     as_it_is = read_record(structured(EXAMPLES[name]))
     for path in (("unread",), ("data", "unread")):
@@ -151,10 +153,10 @@ def test_a_field_that_nobody_reads_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", OF_ENVELOPES)
 @pytest.mark.parametrize("value", [None, b"", b"\xff", b"a\0b", b"\xed\xa0\x80", b"x" * 1_025])
 @pytest.mark.parametrize("field", ["specversion", "id", "source", "type", "subject", "time"])
-def test_every_attribute_that_cannot_be_read_from_its_header_is_refused_by_it(
+def test_an_unreadable_header_is_refused_by_its_attribute(
     field: str, value: bytes | None, name: str
 ) -> None:
-    """Kafka's headers are bytes, or nothing; a proxy may add one a second time."""
+    """Kafka's headers are bytes or null, and a proxy may add one twice."""
     given = binary({key: each for key, each in EXAMPLES[name].items() if key != field})
     right, wrong = (f"ce_{field}", str(EXAMPLES[name][field]).encode()), (f"ce_{field}", value)
     for headers in ((wrong,), (right, wrong), (right, right)):

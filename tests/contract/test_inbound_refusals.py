@@ -1,4 +1,6 @@
-"""Refusing inbound CloudEvents: each by its field, without a word of the input (events.md 2)."""
+"""Refused inbound CloudEvents: the refusal names the field and never quotes the input (events.md
+2).
+"""
 
 import json
 from collections.abc import Callable
@@ -25,20 +27,20 @@ from marketplace_worker.record import Record
 
 @pytest.mark.parametrize("mode", [structured, binary])
 @pytest.mark.parametrize("field", ["specversion", "id", "source", "type", "time", "subject"])
-def test_an_envelope_without_a_needed_attribute_is_refused(
+def test_a_missing_required_attribute_is_refused(
     field: str, mode: Callable[[dict[str, Any]], Record]
 ) -> None:
-    """Without them it has no identity, no place in time, or no subject."""
+    """Without it the event has no identity, no time, or no subject."""
     assert refusal(mode(an_event(**{field: None}))).field == field
 
 
 @pytest.mark.parametrize("mode", [structured, binary])
 @pytest.mark.parametrize("bad", ["", "a\0b", "x" * 1025, "ä" * 513])
 @pytest.mark.parametrize("field", ["id", "source", "type", "subject"])
-def test_text_that_cannot_be_kept_is_refused(
+def test_text_that_postgres_cannot_store_is_refused(
     field: str, bad: str, mode: Callable[[dict[str, Any]], Record]
 ) -> None:
-    """Postgres stores no NUL, and an index entry has an end."""
+    """Postgres stores no NUL, and the size of an index entry is limited."""
     assert refusal(mode(an_event(**{field: bad}))).field == field
 
 
@@ -47,12 +49,12 @@ def test_text_that_cannot_be_kept_is_refused(
 def test_attributes_of_another_type_and_lone_surrogates_are_refused(
     field: str, bad: object
 ) -> None:
-    """Nothing is coerced, and half a character can be stored nowhere."""
+    """Values are not coerced, and Postgres cannot store lone surrogates."""
     assert refusal(structured(an_event(**{field: bad}))).field == field
 
 
-def test_text_of_the_longest_length_is_read() -> None:
-    """The bound is in bytes, and it is inclusive."""
+def test_text_of_the_maximum_length_is_read() -> None:
+    """The limit is in bytes and inclusive."""
     fact = read_record(structured(an_event(id="x" * 1024, subject="ä" * 512)))
     assert isinstance(fact, TierChanged)
     assert (fact.identity.id, fact.organization) == ("x" * 1024, "ä" * 512)
@@ -60,7 +62,7 @@ def test_text_of_the_longest_length_is_read() -> None:
 
 @pytest.mark.parametrize("specversion", ["0.3", "1.0.2", "1", 1.0, ""])
 def test_another_version_of_cloudevents_is_refused(specversion: object) -> None:
-    """Its attributes might mean something else."""
+    """Its attributes might have another meaning."""
     assert refusal(structured(an_event(specversion=specversion))).field == "specversion"
 
 
@@ -102,15 +104,15 @@ def test_another_version_of_cloudevents_is_refused(specversion: object) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mode", [structured, binary])
-def test_data_that_is_not_valid_is_refused_by_its_field(
+def test_invalid_data_is_refused_by_its_field(
     event: dict[str, Any], field: str, mode: Callable[[dict[str, Any]], Record]
 ) -> None:
-    """The producer's owner must see at once which field it is."""
+    """The producer's owner must see which field it is."""
     assert refusal(mode(event)).field == field
 
 
 def test_a_refusal_is_a_sentence_about_the_field() -> None:
-    """In the words of the producer's owner, not in those of our libraries."""
+    """In terms of the format, not of our libraries."""
     assert str(refusal(structured(an_event(data=[])))) == "data: must be a JSON object"
     assert str(refusal(structured(an_event(id=None)))) == "id: is required"
     assert str(refusal(structured(an_event(id=5)))) == "id: must be a valid string"
@@ -143,8 +145,8 @@ VALUE = json.dumps(EXAMPLES["organization.tier_changed"])
         VALUE.replace('"tier"', '"tier": "free", "tier"').encode(),
     ],
 )
-def test_a_value_that_is_no_proper_json_object_is_refused(value: bytes | None) -> None:
-    """Readers disagree about such JSON, and we must not be one of two opinions."""
+def test_a_value_that_is_not_a_strict_json_object_is_refused(value: bytes | None) -> None:
+    """JSON parsers differ in what they make of such values."""
     assert refusal(record(value)).field == "value"
     assert refusal(record(value, ("content-type", b"application/cloudevents+json"))).field == (
         "value"
@@ -153,7 +155,7 @@ def test_a_value_that_is_no_proper_json_object_is_refused(value: bytes | None) -
 
 @pytest.mark.parametrize("value", [b"\xff", b"{", b'{"tier": "plus", "tier": "free"}', b"NaN"])
 def test_data_in_binary_mode_that_is_no_json_is_refused(value: bytes) -> None:
-    """There the value is the data."""
+    """In binary mode the value is the data."""
     given = structs.replace(binary(EXAMPLES["organization.tier_changed"]), value=value)
     assert refusal(given).field == "data"
 
@@ -171,7 +173,7 @@ def test_data_in_binary_mode_that_is_no_json_is_refused(value: bytes) -> None:
 def test_a_ce_header_that_cannot_be_read_is_refused(
     header: tuple[str, bytes | None], field: str
 ) -> None:
-    """An attribute that is there but broken is not the same as none."""
+    """A broken attribute is not the same as an absent one."""
     given = binary(an_event(subject=None))
     assert refusal(structs.replace(given, headers=(*given.headers, header))).field == field
 
@@ -184,25 +186,25 @@ def test_a_ce_header_that_cannot_be_read_is_refused(
     ],
 )
 def test_a_format_of_whole_events_other_than_json_is_refused(other: bytes) -> None:
-    """Its bytes would be read as something that they are not."""
+    """Its bytes would be misread as JSON."""
     for header in ("content-type", "Content-Type"):
         assert refusal(record(VALUE.encode(), (header, other))).field == "content-type"
 
 
 @pytest.mark.parametrize("encoded", ["?", "e30=x", 5, "ä"])
-def test_data_base64_that_is_none_is_refused(encoded: object) -> None:
-    """Leniency here would read other bytes than were written."""
+def test_invalid_data_base64_is_refused(encoded: object) -> None:
+    """A lenient decoder would yield other bytes than were encoded."""
     event = an_event(data=None, data_base64=encoded)
     assert refusal(structured(event)).field == "data_base64"
 
 
 def test_data_beside_data_base64_is_refused() -> None:
-    """The JSON format allows one of them; two could disagree."""
+    """The JSON format allows only one of them, and the two could differ."""
     assert refusal(structured(an_event(data_base64="e30="))).field == "data_base64"
 
 
 def test_a_refusal_never_quotes_the_input() -> None:
-    """Reasons go to logs and headers; the input may be personal."""
+    """Reasons go to logs and headers; the input may be personal data."""
     secret = "grace.hopper"
     for event in (
         an_event(time=secret),
@@ -238,10 +240,10 @@ def test_a_refusal_never_quotes_the_input() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mode", [structured, binary])
-def test_a_request_with_invalid_data_comes_back_with_its_problem(
+def test_a_request_with_invalid_data_is_answered_with_its_problem(
     event: dict[str, Any], problem: str, mode: Callable[[dict[str, Any]], Record]
 ) -> None:
-    """Support gets an answer, not silence; who asked and why is kept for it."""
+    """Support gets an answer, with the requester and the reason that it sent."""
     fact = read_record(mode(event))
     assert isinstance(fact, SupportRequested)
     assert fact.problem == problem
@@ -250,36 +252,36 @@ def test_a_request_with_invalid_data_comes_back_with_its_problem(
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {"requested_by": "a\0", "reason": "\ud800"}])
-def test_a_request_keeps_nothing_of_its_data_that_cannot_be_stored(data: object) -> None:
-    """The refusal must not itself become poison for the database."""
+def test_an_invalid_request_keeps_only_data_that_can_be_stored(data: object) -> None:
+    """Otherwise recording the refusal would fail in the database."""
     fact = read_record(structured(an_event("support.extend_grace", data=data)))
     assert isinstance(fact, SupportRequested)
     assert fact.problem is not None
     assert (fact.requested_by, fact.reason) == ("", "")
 
 
-def test_a_request_in_binary_mode_whose_data_is_no_json_comes_back_with_its_problem() -> None:
-    """Its envelope is in the headers, so there is somebody to answer."""
+def test_a_binary_request_whose_data_is_not_json_is_answered_with_its_problem() -> None:
+    """Its envelope is in the headers, so the answer has an address."""
     fact = read_record(structs.replace(binary(EXAMPLES["support.extend_grace"]), value=b"{"))
     assert isinstance(fact, SupportRequested)
     assert fact.problem == "data is not JSON (at character 1)."
 
 
 @pytest.mark.parametrize("field", ["id", "time", "subject"])
-def test_a_request_whose_envelope_is_not_readable_is_refused(field: str) -> None:
-    """There is nobody to answer."""
+def test_a_request_with_an_unreadable_envelope_is_refused(field: str) -> None:
+    """Without a readable envelope there is nobody to answer."""
     event = an_event("support.extend_grace", **{field: None})
     assert refusal(structured(event)).field == field
 
 
-def test_a_grant_that_lies_in_the_past_is_read_all_the_same() -> None:
-    """Whether it is too late is judged when it is decided, not here."""
+def test_a_grant_that_ends_in_the_past_is_read() -> None:
+    """The decision judges whether it is too late, not the reader."""
     event = with_data("support.reinstate_organization", grant_until="2020-01-01T00:00:00Z")
     fact = read_record(structured(event))
     assert isinstance(fact, SupportRequested)
     assert (fact.grant_until, fact.problem) == (datetime(2020, 1, 1, tzinfo=UTC), None)
 
 
-def test_the_workers_own_name_is_no_organization() -> None:
-    """Its events have a sequence of their own (lifecycle.md section 9)."""
+def test_the_workers_own_subject_is_refused_as_an_organization() -> None:
+    """The worker's own events have their own sequence (lifecycle.md section 9)."""
     assert refusal(structured(an_event(subject="worker"))).field == "subject"

@@ -1,4 +1,4 @@
-"""Which topic may say what, and by whom: each carries only its own types (events.md section 1)."""
+"""Each topic accepts only its own types, sources and keys (events.md section 1)."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Mode = Callable[[dict[str, Any]], Record]
 
 
 def result(feed: Feed, given: Record) -> Fact | Malformed:
-    """The one thing that a record says on a topic."""
+    """The only fact or refusal of a record on a topic."""
     (found,) = translate(given, feed, HASH)
     return found
 
@@ -45,7 +45,7 @@ def typed(name: str, suffix: str = ".v1") -> dict[str, Any]:
 @pytest.mark.parametrize("feed", Feed)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_topic_carries_only_its_own_types(name: str, feed: Feed, mode: Mode) -> None:
-    """Who may write logins must not be able to deactivate anybody."""
+    """A producer with the right to write logins must not be able to deactivate anybody."""
     given = mode(EXAMPLES[name])
     if feed is feed_of(name):
         assert not isinstance(result(feed, given), Malformed | Unrecognized)
@@ -55,20 +55,20 @@ def test_a_topic_carries_only_its_own_types(name: str, feed: Feed, mode: Mode) -
 
 @pytest.mark.parametrize("feed", NAME_PREFIXES)
 @pytest.mark.parametrize("name", [*EventKind, "organization.state"])
-def test_what_only_the_worker_writes_is_a_dead_letter(name: str, feed: Feed) -> None:
-    """Its own events, given back to it by a connector that copies topics."""
+def test_an_event_of_the_workers_own_is_a_dead_letter(name: str, feed: Feed) -> None:
+    """A connector that copies topics could send the worker its own events."""
     assert refusal(feed, structured(typed(name))).startswith("type: is a type ")
 
 
 @pytest.mark.parametrize("name", ["guard.anything", "subscription.observed", "logins.x", "x", ""])
 @pytest.mark.parametrize("feed", NAME_PREFIXES)
 def test_any_other_name_of_ours_is_a_dead_letter(name: str, feed: Feed) -> None:
-    """Whatever a later release calls so, it will not be this topic's."""
+    """A later release may use the name, but not on this topic."""
     assert refusal(feed, structured(typed(name))).startswith("type: is a type of ours")
 
 
 @pytest.mark.parametrize("feed", NAME_PREFIXES)
-def test_an_unknown_name_of_the_topics_own_is_not_ours_yet(feed: Feed) -> None:
+def test_an_unknown_name_of_the_topics_own_is_unrecognized(feed: Feed) -> None:
     """A producer may be newer than the worker."""
     for event in (
         typed(f"{NAME_PREFIXES[feed]}something_new"),
@@ -83,8 +83,8 @@ def test_an_unknown_name_of_the_topics_own_is_not_ours_yet(feed: Feed) -> None:
 @pytest.mark.parametrize(
     "type_", ["com.example.anything", "identity.user.logged_in", "IO.MARKETPLACE-WORKER.x.v1"]
 )
-def test_a_type_that_is_not_ours_is_kept_for_the_count(type_: str, feed: Feed) -> None:
-    """Others may share the topic."""
+def test_a_foreign_type_is_kept_as_unrecognized(type_: str, feed: Feed) -> None:
+    """Others may share the topic; unrecognized events are counted."""
     assert isinstance(result(feed, structured(an_event(type=type_))), Unrecognized)
 
 
@@ -98,7 +98,9 @@ def test_a_type_that_is_not_ours_is_kept_for_the_count(type_: str, feed: Feed) -
     ["aws", "gcp", "azure", "operator", "worker", "deadline", " AWS\t", "Deadline", "aWs "],
 )
 def test_a_reserved_source_is_a_dead_letter(source: str, name: str, mode: Mode) -> None:
-    """A notification's identity, an operator's or a deadline's cannot be taken by a CloudEvent."""
+    """A CloudEvent must not be able to use the identity of a notification, an operator or a
+    deadline.
+    """
     given = mode(an_event(name, source=source))
     assert refusal(feed_of(name), given) == "source: is reserved, and no CloudEvent's"
     other = mode(an_event(name, source=source, type="com.example.anything"))
@@ -107,7 +109,7 @@ def test_a_reserved_source_is_a_dead_letter(source: str, name: str, mode: Mode) 
 
 @pytest.mark.parametrize("source", ["/aws", "aws2", "a ws", "urn:operator"])
 def test_a_source_that_only_resembles_a_reserved_one_is_read(source: str) -> None:
-    """It is another one."""
+    """It is a different source."""
     assert isinstance(
         result(Feed.LOGINS, structured(an_event("identity.user.logged_in", source=source))),
         LoggedIn,
@@ -120,7 +122,7 @@ def test_a_source_that_only_resembles_a_reserved_one_is_read(source: str) -> Non
 @both_modes
 @pytest.mark.parametrize("key", [b"org-42", b'"org-42"', b'"org\\u002d42"'])
 def test_a_request_whose_key_is_its_organization_is_read(key: bytes, mode: Mode) -> None:
-    """As text, or as a JSON string, which a converter of keys writes."""
+    """The key is text, or a JSON string if a converter encodes keys."""
     for name in (each for each in EXAMPLES if each.startswith("support.")):
         event = an_event(name, subject="org-42")
         found = result(Feed.SUPPORT_REQUESTS, structs.replace(mode(event), key=key))
@@ -132,10 +134,10 @@ def test_a_request_whose_key_is_its_organization_is_read(key: bytes, mode: Mode)
 @pytest.mark.parametrize(
     "key", [None, b"", b"ORG-42", b"org-42 ", b"org-4", b"\xff", b'"org-42', b'["org-42"]', b'""']
 )
-def test_a_request_with_another_key_comes_back_with_its_problem(
+def test_a_request_with_another_key_is_answered_with_its_problem(
     key: bytes | None, mode: Mode
 ) -> None:
-    """Requests about one organization keep their order by their key (lifecycle.md section 7)."""
+    """The key keeps requests about one organization in order (lifecycle.md section 7)."""
     for name in (each for each in EXAMPLES if each.startswith("support.")):
         event = an_event(name, subject="org-42")
         found = result(Feed.SUPPORT_REQUESTS, structs.replace(mode(event), key=key))
@@ -152,7 +154,7 @@ def test_a_request_with_another_key_comes_back_with_its_problem(
 
 @pytest.mark.parametrize("key", [None, b"", b"anything"])
 def test_an_unlock_without_subject_needs_no_key(key: bytes | None) -> None:
-    """Whose email it is, nobody knows yet."""
+    """The organization of the email is not known yet."""
     given = structs.replace(structured(EXAMPLES["support.unlock_email"]), key=key)
     found = result(Feed.SUPPORT_REQUESTS, given)
     assert isinstance(found, SupportRequested)
@@ -161,7 +163,7 @@ def test_an_unlock_without_subject_needs_no_key(key: bytes | None) -> None:
 
 @pytest.mark.parametrize("name", [each for each in EXAMPLES if not each.startswith("support.")])
 def test_no_other_event_needs_a_key(name: str) -> None:
-    """Their order does not matter."""
+    """The order of other events does not matter."""
     given = structs.replace(structured(EXAMPLES[name]), key=None)
     assert not isinstance(result(feed_of(name), given), Malformed)
 
@@ -172,7 +174,7 @@ LOGIN = EXAMPLES["identity.user.logged_in"]
 
 
 def headers_of(event: dict[str, Any], *, prefix: str = "ce_", quoted: bool = False) -> Record:
-    """In binary mode, with its headers spelled so."""
+    """The event in binary mode, with its headers spelled with this prefix."""
     spelled = json.dumps if quoted else str
     attributes = ((name, held) for name, held in event.items() if name != "data")
     headers = [(f"{prefix}{name}", spelled(held).encode()) for name, held in attributes]
@@ -180,7 +182,7 @@ def headers_of(event: dict[str, Any], *, prefix: str = "ce_", quoted: bool = Fal
 
 
 def test_headers_as_spring_writes_them_are_read() -> None:
-    """Spring Cloud Function writes `ce-`, and some of its values as JSON text."""
+    """Spring Cloud Function writes `ce-`, and some values as JSON text."""
     read = result(Feed.LOGINS, headers_of(LOGIN))
     assert isinstance(read, LoggedIn)
     for prefix in ("ce_", "ce-"):
@@ -190,15 +192,15 @@ def test_headers_as_spring_writes_them_are_read() -> None:
 
 @pytest.mark.parametrize("value", [b'"', b'"x', b'x"', b'"a"b"', b"'x'"])
 def test_a_header_that_only_begins_or_ends_with_a_quote_is_read_as_it_is(value: bytes) -> None:
-    """An id may be anything."""
+    """An id may contain quotes."""
     event = {**LOGIN, "id": value.decode()}
     read = result(Feed.LOGINS, headers_of(event))
     assert isinstance(read, LoggedIn)
     assert read.identity.id == value.decode()
 
 
-def test_one_attribute_in_both_spellings_is_refused() -> None:
-    """Two could disagree."""
+def test_an_attribute_in_both_spellings_is_refused() -> None:
+    """The two values could differ."""
     given = headers_of(LOGIN)
     both = structs.replace(given, headers=(*given.headers, ("ce-id", b"another")))
     assert refusal(Feed.LOGINS, both) == "ce-id: a ce_ header must not stand twice"
@@ -209,7 +211,7 @@ def test_one_attribute_in_both_spellings_is_refused() -> None:
 def test_a_time_with_a_blank_or_without_a_colon_is_read_wherever_it_stands(
     spelled: str, offset: str
 ) -> None:
-    """Also in the data, and by the short way of plain activity."""
+    """Also within the data, and by the fast reader of plain activity."""
     right, odd = "2026-11-01T00:00:00Z", f"2026-11-01{spelled}00:00:00{offset}"
     for name, field in (
         ("identity.user.logged_in", None),
@@ -225,7 +227,7 @@ def test_a_time_with_a_blank_or_without_a_colon_is_read_wherever_it_stands(
 
 
 def _at(time: str, example: dict[str, Any], field: str | None) -> dict[str, Any]:
-    """The example with another time: its own, or in a field of its data."""
+    """The example with another time: of the event, or of a field of its data."""
     if field is None:
         return {**example, "time": time}
     return {**example, "data": {**example["data"], field: time}}
@@ -242,30 +244,30 @@ def _at(time: str, example: dict[str, Any], field: str | None) -> dict[str, Any]
         (Feed.ORGANIZATION_CHANGES, "io.marketplace-worker.organization.tier_changed.v1"),
     ],
 )
-def test_no_other_topic_can_use_up_the_identity_of_a_request_of_support(
-    feed: Feed, name: str
-) -> None:
-    """It would pass for a duplicate: the hold that it asks for would not stand, without a word."""
+def test_no_other_topic_can_claim_the_identity_of_a_support_request(feed: Feed, name: str) -> None:
+    """Otherwise the request would count as a duplicate, and its hold would silently not be
+    placed.
+    """
     whose = {"source": "/support", "id": "HOLD-7"}
     first = result(feed, structured(an_event("organization.tier_changed", **whose, type=name)))
     held = result(Feed.SUPPORT_REQUESTS, structured({**EXAMPLES["support.place_hold"], **whose}))
     assert isinstance(held, SupportRequested)
     assert not isinstance(first, Malformed)
-    assert held.identity == Identity("/support", "HOLD-7"), "as ever: no request acts twice"
+    assert held.identity == Identity("/support", "HOLD-7"), "unchanged: no request acts twice"
     assert first.identity != held.identity
     assert source_of(first.identity) == "/support"
 
 
 def test_a_login_has_one_identity_however_it_is_written() -> None:
-    """The same login twice is one, also where one of the two is read by the faster reader."""
+    """Both readers, the fast one too, derive the same identity from it."""
     login = EXAMPLES["identity.user.logged_in"]
     plain, other = result(Feed.LOGINS, structured(login)), result(Feed.LOGINS, binary(login))
     assert isinstance(plain, LoggedIn)
     assert plain == other
 
 
-def test_a_source_of_support_that_looks_like_another_topics_has_a_name_space_too() -> None:
-    """A login whose source is the rest of it has another identity."""
+def test_a_support_source_that_resembles_another_topics_is_kept_apart() -> None:
+    """A login with the rest of that source has another identity."""
     login = an_event("organization.tier_changed", source="x.example", id="H7", type="com.example.z")
     hold = {**EXAMPLES["support.place_hold"], "source": "identity.x.example", "id": "H7"}
     first, second = (
@@ -278,8 +280,8 @@ def test_a_source_of_support_that_looks_like_another_topics_has_a_name_space_too
     assert source_of(second.identity) == "identity.x.example"
 
 
-def test_a_header_of_tracing_beside_a_whole_event_hides_it_not() -> None:
-    """Only what no CloudEvent is without makes headers its attributes."""
+def test_a_tracing_header_does_not_hide_a_structured_event() -> None:
+    """Headers are attributes only if a required attribute is among them."""
     whole = EXAMPLES["support.place_hold"]
     given = structs.replace(structured(whole), headers=(("ce_traceparent", b"00-1"),))
     assert isinstance(result(Feed.SUPPORT_REQUESTS, given), SupportRequested)

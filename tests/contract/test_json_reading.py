@@ -1,4 +1,4 @@
-"""What is read as JSON is the same on every Python and every machine."""
+"""JSON is parsed alike on every version of Python and on every machine."""
 
 import pytest
 
@@ -19,8 +19,8 @@ DEEPER = DEPTH_MAX + 1
         r'["\"' + "{" * 1_000 + r'\\"]',
     ],
 )
-def test_what_lies_in_one_another_a_hundred_times_is_read(text: str) -> None:
-    """Brackets beside one another, or within a text, are none of it."""
+def test_a_hundred_levels_of_nesting_are_read(text: str) -> None:
+    """Sibling brackets and brackets within text do not count."""
     parse_json(text, field="value")
     parse_json(text.encode(), field="value")
 
@@ -35,21 +35,21 @@ def test_what_lies_in_one_another_a_hundred_times_is_read(text: str) -> None:
         '{"a":' * 20_000 + "1" + "}" * 20_000,
     ],
 )
-def test_what_lies_deeper_is_refused_before_it_is_read(text: str) -> None:
-    """How deep Python reads hangs on its version; with a small stack 3.13 ends the process."""
+def test_deeper_nesting_is_refused_before_parsing(text: str) -> None:
+    """The depth that Python parses depends on its version; 3.13 crashes with a small stack."""
     with pytest.raises(Malformed, match="is nested too deeply"):
         parse_json(text.encode(), field="value")
 
 
 def test_a_number_without_a_fraction_is_an_integer() -> None:
-    """To JSON Schema it is, however it is written."""
+    """As in JSON Schema, however the number is written."""
     assert ApiRequestsData.model_validate({"requests": 3.0}).requests == 3
     support = {"requested_by": "jo", "reason": "because", "ticket": "T-1"}
     assert ExtendGraceData.model_validate({**support, "days": 2.0}).days == 2
 
 
 @pytest.mark.parametrize("requests", [3.5, float("inf"), True, "3", 1e300, 0.0, -1.0])
-def test_any_other_number_is_none(requests: object) -> None:
-    """No text becomes a number, and no truth."""
+def test_other_values_are_not_integers(requests: object) -> None:
+    """Neither text nor a boolean becomes a number."""
     with pytest.raises(ValueError, match="requests"):
         ApiRequestsData.model_validate({"requests": requests})

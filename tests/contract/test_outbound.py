@@ -1,4 +1,4 @@
-"""Writing events and snapshots (events.md section 3)."""
+"""Encoding events and snapshots (events.md section 3)."""
 
 import json
 import re
@@ -106,13 +106,13 @@ KEYS_OF_THE_WORKER = {
     EventKind.ACTIVITY_FEED_SILENT: ["feed", "day", "last_heard_at"],
     EventKind.ACTIVITY_FEED_UNREADABLE: ["feed", "day", "organization_id"],
 }
-"""What concerns no one organization tells where none stands."""
+"""Kinds that belong to no single organization, and so include no state."""
 OWN_KEYS_ALONE = {EventKind.ERASED: ["organization_id"], **KEYS_OF_THE_WORKER}
-"""Nor does what tells that one is no more."""
+"""Kinds that announce that an organization no longer exists, and so include no state."""
 
 
 def written(event: Event) -> dict[str, Any]:
-    """An event as its consumer reads it."""
+    """An event as its consumer parses it."""
     document: dict[str, Any] = json.loads(encode(event))
     return document
 
@@ -142,14 +142,14 @@ def test_the_envelope_follows_the_contract(kind: EventKind) -> None:
     assert list(data) == OWN_KEYS_ALONE.get(kind, of_an_organization)
 
 
-def test_the_attribute_names_are_ones_that_cloudevents_allows() -> None:
-    """Lower-case letters and digits only; the Kafka headers of others depend on it."""
+def test_attribute_names_are_valid_in_cloudevents() -> None:
+    """Lower-case letters and digits only; Kafka headers of other bindings depend on it."""
     for kind in EventKind:
         assert all(re.fullmatch("[a-z0-9]{1,20}", name) for name in written(EVENTS[kind]))
 
 
 def test_the_data_contains_the_organizations_state() -> None:
-    """So that a consumer needs no other event to act on this one."""
+    """So that a consumer can act on one event alone."""
     data = written(EVENTS[EventKind.SUSPENDED])["data"]
     assert data == {
         "organization_id": "org-42",
@@ -166,8 +166,8 @@ def test_the_data_contains_the_organizations_state() -> None:
     }
 
 
-def test_what_is_nothing_is_null_and_not_absent() -> None:
-    """A consumer may rely on every key."""
+def test_absent_values_are_null_and_not_left_out() -> None:
+    """Consumers rely on every key being present."""
     event = EVENTS[EventKind.REINSTATED]
     assert event.standing is not None
     bare = replace(
@@ -284,15 +284,15 @@ def test_what_is_nothing_is_null_and_not_absent() -> None:
         ),
     ],
 )
-def test_what_a_kind_needs_stands_flat_in_the_data(kind: EventKind, own: dict[str, Any]) -> None:
+def test_the_details_of_a_kind_are_flat_in_the_data(kind: EventKind, own: dict[str, Any]) -> None:
     """events.md section 3, *And what its kind needs*."""
     data = written(EVENTS[kind])["data"]
     standing = [] if kind in KEYS_OF_THE_WORKER else STANDING_KEYS
     assert {key: data[key] for key in data if key not in standing} == own
 
 
-def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organization() -> None:
-    """Somebody waits for the answer, but there is no organization to tell of."""
+def test_an_unlock_of_an_unknown_email_is_answered_without_an_organization() -> None:
+    """The requester waits for an answer, but there is no organization to describe."""
     document = written(example_answer_of_the_worker())
     assert (document["subject"], document["partitionkey"]) == ("worker", "worker")
     assert document["data"] == {
@@ -304,9 +304,9 @@ def test_an_unlock_of_an_email_that_nobody_has_is_answered_without_an_organizati
     }
 
 
-def test_what_the_worker_does_not_know_is_null_and_not_absent() -> None:
-    """A guard tripped by hand has no limit, one released altogether no number, and a feed may never
-    have been heard, or may hide anybody's use.
+def test_unknown_details_are_null_and_not_left_out() -> None:
+    """A guard that was tripped by hand has no limit, one that was released entirely no number, and
+    a feed may never have been active, or may hide the use of every organization.
     """
     both = GuardSide.BOTH
     by_hand = GuardTrippedDetails(both, None, None, by="grace", reason="Not today.")
@@ -328,7 +328,7 @@ def test_what_the_worker_does_not_know_is_null_and_not_absent() -> None:
         assert [key for key, value in data.items() if value is None] == missing
 
 
-def test_only_a_schedule_under_a_hold_is_marked_as_such() -> None:
+def test_held_is_true_only_for_a_schedule_under_a_hold() -> None:
     """`held` stands beside `schedule` (lifecycle.md section 11)."""
     for kind in (EventKind.CANCELED, EventKind.NOTICE_GIVEN):
         details = EVENTS[kind].details
@@ -340,7 +340,7 @@ def test_only_a_schedule_under_a_hold_is_marked_as_such() -> None:
 
 
 def test_a_refusal_contains_nothing_of_an_organization_that_does_not_exist() -> None:
-    """Neither a state, nor what it would allow (lifecycle.md section 11)."""
+    """Neither its state nor the allowed states (lifecycle.md section 11)."""
     event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
     assert event.standing is not None
     nobody = replace(event.standing, state=None, previous_state=None, reason=None, initiator=None)
@@ -350,7 +350,7 @@ def test_a_refusal_contains_nothing_of_an_organization_that_does_not_exist() -> 
 
 
 def test_an_answer_to_a_request_without_a_requester_can_be_written() -> None:
-    """Just that may be what it is refused for."""
+    """The missing requester may be the reason for the refusal."""
     event = EVENTS[EventKind.SUPPORT_REQUEST_REJECTED]
     assert isinstance(event.details, SupportDetails)
     nobody = replace(event.details, code=Refusal.INVALID_REQUEST, requested_by="")
@@ -358,7 +358,7 @@ def test_an_answer_to_a_request_without_a_requester_can_be_written() -> None:
 
 
 def test_times_have_microseconds_only_where_there_are_any() -> None:
-    """One spelling for each moment, so that equal events are equal bytes."""
+    """Each moment has one spelling, so that equal events are equal bytes."""
     event = EVENTS[EventKind.CANCELED]
     whole = datetime(2026, 11, 22, 18, 15, 15, tzinfo=UTC)
     assert written(replace(event, decided_at=whole))["time"] == "2026-11-22T18:15:15Z"
@@ -368,7 +368,7 @@ def test_times_have_microseconds_only_where_there_are_any() -> None:
 
 
 def test_the_same_event_has_the_same_bytes_and_another_sequence_another_id() -> None:
-    """Invariant 6; the id itself is pinned, for it must survive every release."""
+    """Invariant 6. The expected id is fixed, because it must never change between releases."""
     event = EVENTS[EventKind.CANCELED]
     assert encode(event) == encode(replace(event))
     later = written(replace(event, sequence=2))
@@ -416,8 +416,8 @@ def test_the_same_event_has_the_same_bytes_and_another_sequence_another_id() -> 
         ),
     ],
 )
-def test_an_event_that_violates_its_schema_is_never_written(broken: Event) -> None:
-    """A writer is strict: our own bug stops at the edge, not at the consumers."""
+def test_an_event_that_violates_its_schema_is_not_encoded(broken: Event) -> None:
+    """A bug of ours must not reach consumers."""
     with pytest.raises(ValidationError):
         encode(broken)
 
@@ -430,14 +430,14 @@ def test_an_event_that_violates_its_schema_is_never_written(broken: Event) -> No
         replace(EVENTS[EventKind.GUARD_TRIPPED], subject=OrganizationId("org-42")),
     ],
 )
-def test_an_event_about_another_than_its_subject_is_never_written(broken: Event) -> None:
-    """It would reach one organization's consumers with another's state."""
+def test_an_event_with_the_state_of_another_subject_is_not_encoded(broken: Event) -> None:
+    """Consumers of one organization would receive the state of another."""
     with pytest.raises(AssertionError):
         encode(broken)
 
 
 def test_a_snapshot_contains_the_whole_organization() -> None:
-    """Late joiners have nothing else."""
+    """Consumers that join late have no other source."""
     document = json.loads(encode_snapshot(example_snapshot()))
     data = document.pop("data")
     assert document == {
@@ -476,12 +476,12 @@ def test_a_snapshot_contains_the_whole_organization() -> None:
 
 
 def test_the_content_type_is_that_of_structured_mode() -> None:
-    """Consumers tell the mode by it."""
+    """Consumers recognize the mode by the content type."""
     assert CLOUDEVENTS_CONTENT_TYPE == "application/cloudevents+json"
 
 
-def test_a_snapshot_of_more_plans_than_fit_in_a_message_omits_some_and_counts_them() -> None:
-    """The active ones are kept, in their order; Kafka would refuse the whole for ever."""
+def test_a_snapshot_with_too_many_plans_omits_some_and_counts_them() -> None:
+    """Active plans are kept, in order. Kafka would refuse the full message every time."""
     (plan, *_) = example_snapshot().plans
     plans = [
         replace(plan, name=f"aws:{n:05}" + "é" * 400, active=n % 50 == 0) for n in range(3_000)
@@ -496,8 +496,8 @@ def test_a_snapshot_of_more_plans_than_fit_in_a_message_omits_some_and_counts_th
     assert sum(each["active"] for each in data["plans"]) == 60
 
 
-def test_an_event_of_more_removed_plans_than_fit_in_a_message_omits_some() -> None:
-    """Of each list the first."""
+def test_an_event_with_too_many_removed_plans_omits_some() -> None:
+    """The first of each list are kept."""
     key = SubscriptionKey(Marketplace.AWS, "agmt-" + "\x01" * 1_000)
     event = EVENTS[EventKind.SUBSCRIPTIONS_REMOVED]
     details = SubscriptionsDetails((key,) * 500, ("c-1",), ())

@@ -1,4 +1,4 @@
-"""What is read as plain activity, and what is left to the reader of everything."""
+"""The fast reader of plain activity agrees with the full reader, or leaves the event to it."""
 
 import json
 
@@ -25,22 +25,22 @@ CONTENT_TYPE = ("content-type", CLOUDEVENTS_CONTENT_TYPE.encode())
 
 
 def read_in_full(given: Record, feed: Feed) -> Fact | Malformed:
-    """What the reader of everything makes of it."""
+    """The result of the full reader."""
     (said,) = translate_in_full(given, feed, HASH)
     return said.what
 
 
 @pytest.mark.parametrize("name", ACTIVITY)
-def test_plain_activity_is_read_as_by_the_reader_of_everything(name: str) -> None:
-    """Were it left to that one, nothing would be gained."""
+def test_plain_activity_is_read_as_by_the_full_reader(name: str) -> None:
+    """And is not left to the full reader, which is slower."""
     activity = read_plain_activity(structured(an_event(name)), feed_of(name))
     assert activity is not None
     assert activity.content == read_in_full(structured(an_event(name)), feed_of(name))
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - set(ACTIVITY)))
-def test_every_other_event_is_left(name: str) -> None:
-    """They are rare, and their data is manifold."""
+def test_other_events_are_left_to_the_full_reader(name: str) -> None:
+    """They are rare, and their data varies."""
     assert not any(read_plain_activity(structured(an_event(name)), feed) for feed in Feed)
 
 
@@ -57,8 +57,8 @@ def test_every_other_event_is_left(name: str) -> None:
         pytest.param('"1.0"', '"0.3"', id="another version"),
     ],
 )
-def test_what_is_unusual_is_left(plain: str, odd: str) -> None:
-    """The other reader judges it: some of these are refused."""
+def test_unusual_activity_is_left_to_the_full_reader(plain: str, odd: str) -> None:
+    """The full reader judges it: some of these are refused."""
     assert plain in USAGE
     assert read_plain_activity(record(USAGE.encode(), CONTENT_TYPE), USAGE_FEED) is not None
     unusual = record(USAGE.replace(plain, odd).encode(), CONTENT_TYPE)
@@ -68,8 +68,10 @@ def test_what_is_unusual_is_left(plain: str, odd: str) -> None:
 @pytest.mark.parametrize("name", ACTIVITY)
 @pytest.mark.parametrize("levels", [DEPTH_MAX, 20_000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_what_is_nested_deeply_is_left(name: str, levels: int, opening: str, closing: str) -> None:
-    """Whatever stands at its place; msgspec goes down into some of it, and its stack has an end."""
+def test_deep_nesting_is_left_to_the_full_reader(
+    name: str, levels: int, opening: str, closing: str
+) -> None:
+    """In any field. msgspec recurses into some of them, and its stack is limited."""
     event = an_event(name)
     for attribute in [*event, "unknown"]:
         text = json.dumps({**event, attribute: "here"})
@@ -77,8 +79,8 @@ def test_what_is_nested_deeply_is_left(name: str, levels: int, opening: str, clo
         assert read_plain_activity(record(value, CONTENT_TYPE), feed_of(name)) is None
 
 
-def test_what_has_no_headers_is_read_all_the_same() -> None:
-    """As by the reader of everything: many producers send none."""
+def test_activity_without_headers_is_read() -> None:
+    """Many producers send no headers."""
     activity = read_plain_activity(record(USAGE.encode()), USAGE_FEED)
     assert activity is not None
     assert activity.content == read_in_full(record(USAGE.encode()), USAGE_FEED)
@@ -116,17 +118,19 @@ TIMES = [
 
 
 @pytest.mark.parametrize("time", TIMES)
-def test_each_form_of_a_time_is_read_as_by_the_reader_of_everything(time: str) -> None:
+def test_each_form_of_a_time_is_read_as_by_the_full_reader(time: str) -> None:
     """Or left to it: msgspec rounds digits beyond the microsecond, and keeps other zones."""
     text = json.dumps(an_event("usage.api_requests", time=time)).encode()
-    # Received so late that no time is cut.
+    # Received so late that no time is capped.
     given = invariant.record(text, recorded_at=FAR_FUTURE, received_at=FAR_FUTURE)
     invariant.check(given, USAGE_FEED)
 
 
 @pytest.mark.parametrize("header", [("content-type", b"application/json"), ("ce_id", b"1")])
-def test_activity_of_another_declared_type_is_ignored(header: tuple[str, bytes]) -> None:
-    """Guessing is the other reader's."""
+def test_activity_of_another_content_type_is_left_to_the_full_reader(
+    header: tuple[str, bytes],
+) -> None:
+    """Only the full reader guesses formats."""
     assert read_plain_activity(record(USAGE.encode(), header), USAGE_FEED) is None
 
 
@@ -136,8 +140,8 @@ KEYS = st.sampled_from([*EXAMPLES["usage.api_requests"], "user_id", "requests", 
 
 
 @given(st.data())
-def test_whatever_is_written_the_two_readers_agree(data: st.DataObject) -> None:
-    """Also where a key stands twice, or is unknown: `fuzz.invariant` compares them."""
+def test_both_readers_agree_on_any_activity(data: st.DataObject) -> None:
+    """Also on repeated and unknown keys: `fuzz.invariant` compares the readers."""
     name = data.draw(st.sampled_from(ACTIVITY))
     event = EXAMPLES[name]
     pairs = [(key, json.dumps(value)) for key, value in event.items() if key != "data"]

@@ -1,4 +1,4 @@
-"""The policy file: what is read from it, and what is refused, by line and field."""
+"""Loading and writing the policy file: accepted values, and refusals by line and field."""
 
 import re
 from dataclasses import replace
@@ -55,23 +55,23 @@ control_plane_fraction = 0.05  # the same, for entries into control_plane_loss
 requested_per_hour = 20        # deactivations asked for, over the fleet
 requested_per_person = 10      # the same, by one requester
 """
-"""lifecycle.md section 3, word for word."""
+"""The example of lifecycle.md section 3, word for word."""
 
 
 def refusal(text: str) -> str:
-    """What the operator is told; a failure where the file is accepted."""
+    """The error message of a refused file; fails if the file is accepted."""
     with pytest.raises(Misconfigured) as caught:
         load_policy(text)
     return str(caught.value)
 
 
 def test_the_file_of_the_documentation_is_the_built_in_policy() -> None:
-    """The page and the code must not drift apart."""
+    """The page and the code must agree."""
     assert load_policy(DEFAULT) == replace(Policy(), version="2026-11-22")
 
 
-def test_a_file_may_leave_out_what_it_does_not_change() -> None:
-    """An operator's file should show the operator's decisions only."""
+def test_omitted_fields_keep_their_defaults() -> None:
+    """An operator's file should contain only the operator's decisions."""
     policy = load_policy('version = "v"\n[minimum_dwell]\ncanceled = "PT2H"\n')
     assert policy == replace(
         Policy(), version="v", minimum_dwell=MinimumDwell(canceled=timedelta(hours=2))
@@ -79,7 +79,7 @@ def test_a_file_may_leave_out_what_it_does_not_change() -> None:
 
 
 def test_every_field_of_the_file_reaches_the_policy() -> None:
-    """Each value of the documented file, changed alone, changes the policy."""
+    """Changing any value of the documented file changes the policy."""
     changes = {
         '"2026-11-22"': '"v"',
         '"P1D"': '"P2D"',
@@ -115,7 +115,7 @@ def test_every_field_of_the_file_reaches_the_policy() -> None:
 
 
 def test_the_azure_switch_is_read() -> None:
-    """Its text becomes the value that the rules compare with."""
+    """Its text is converted to the enum that the rules compare with."""
     policy = load_policy('version = "v"\n[reinstatement]\nazure = "automatic"')
     assert policy.reinstatement.azure is AzureReinstatement.AUTOMATIC
 
@@ -134,7 +134,7 @@ def test_the_azure_switch_is_read() -> None:
     ],
 )
 def test_durations_are_read(text: str, duration: timedelta) -> None:
-    """ISO 8601, up to the bound."""
+    """ISO 8601, up to the maximum."""
     assert parse_duration(text) == duration
 
 
@@ -145,8 +145,8 @@ def test_durations_are_read(text: str, duration: timedelta) -> None:
         "PT1,5S", "P 1D", "P1D ", "", "P36500DT1S", "P9999999W", "P٣D", 7, None, True,
     ],
 )  # fmt: skip
-def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
-    """A month is 28 to 31 days; nobody's data should depend on which."""
+def test_durations_of_variable_length_are_refused(value: object) -> None:
+    """A month has 28 to 31 days, and deletion must not depend on which."""
     with pytest.raises(PydanticCustomError):
         parse_duration(value)
 
@@ -195,7 +195,7 @@ def test_what_has_no_length_of_its_own_is_no_duration(value: object) -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_line_and_the_field(old: str, new: str, message: str) -> None:
-    """The operator is about to start a fleet; the message must be enough."""
+    """An operator who starts a fleet gets a message that is sufficient to correct the file."""
     assert old in DEFAULT
     refused = refusal(DEFAULT.replace(old, new, 1))
     assert refused.startswith(f"policy file, {message}"), refused
@@ -214,14 +214,14 @@ def test_a_refusal_names_the_line_and_the_field(old: str, new: str, message: str
         ("a = " + "[" * 100_000, 1),
     ],
 )
-def test_what_is_no_toml_is_refused_with_its_line(text: str, line: int) -> None:
-    """Also where the parser says only that the document ended."""
+def test_invalid_toml_is_refused_with_its_line(text: str, line: int) -> None:
+    """Also where the parser reports only that the document ended."""
     refused = refusal(text)
     assert refused.startswith(f"policy file, line {line}: is not TOML")
 
 
-def test_several_problems_are_named_at_once_in_the_order_of_their_lines() -> None:
-    """One start, one list: not a new surprise after each repair."""
+def test_all_problems_are_listed_in_the_order_of_their_lines() -> None:
+    """So that an operator can correct all of them at once."""
     text = DEFAULT.replace('"P1D"', '"P1M"').replace("minimum = 50", "minimal = 50")
     upside_down = 'version = "v"\n[guard]\nminimum = "x"\n[notice]\nsuspended = "x"\n'
     assert [line.split(":")[0] for line in refusal(upside_down).splitlines()] == [
@@ -235,8 +235,10 @@ def test_several_problems_are_named_at_once_in_the_order_of_their_lines() -> Non
     ]
 
 
-def test_a_field_at_fault_that_stands_nowhere_is_shown_at_its_section() -> None:
-    """The default it clashes with is not in the file; what clashes is just below the header."""
+def test_a_conflicting_default_is_reported_at_its_section() -> None:
+    """The default is not in the file; the value that conflicts with it is below the section's
+    header.
+    """
     text = 'version = "v"\n\n[timeline.payg]\ncontrol_plane_loss = "P8D"\n'
     assert refusal(text) == (
         "policy file, line 3: timeline.payg.suspended must come after control_plane_loss"
@@ -254,17 +256,15 @@ def test_a_field_at_fault_that_stands_nowhere_is_shown_at_its_section() -> None:
         ('version = "v"\n[timeline.commit]\n[timeline.payg]\nsuspended = "P37D"', 3),
     ],
 )  # fmt: skip
-def test_a_step_that_the_file_leaves_out_and_another_overtakes_is_shown_beside_that(
-    text: str, line: int
-) -> None:
-    """However the timeline is written; there is no line of its own to point at."""
+def test_an_omitted_step_in_conflict_is_reported_at_the_other_step(text: str, line: int) -> None:
+    """However the timeline is written; the omitted step has no line."""
     assert refusal(text) == (
         f"policy file, line {line}: timeline.payg.deactivated must come after suspended"
     )
 
 
-def test_a_file_that_stays_above_the_floors_is_read() -> None:
-    """Both floors are inclusive."""
+def test_the_minimum_values_are_accepted() -> None:
+    """Both minimums are inclusive."""
     shortest = DEFAULT.replace('"P37D"', '"P30D"').replace('"P74D"', '"P30D"')
     policy = load_policy(shortest.replace('feed_max_gap = "P3D"', 'feed_max_gap = "P1D"'))
     assert policy.payg.deactivated == policy.commit.deactivated == timedelta(days=30)
@@ -283,12 +283,12 @@ def test_a_file_that_stays_above_the_floors_is_read() -> None:
     ],
 )
 def test_the_line_is_found_however_the_key_is_written(text: str, line: int) -> None:
-    """TOML has several spellings for one field."""
+    """TOML has several spellings of one key."""
     assert refusal(text) == f"policy file, line {line}: guard.minimum must not be negative"
 
 
-def test_a_section_that_is_none_is_refused() -> None:
-    """And named by its own word, not by one of pydantic's."""
+def test_a_section_that_is_not_a_table_is_refused() -> None:
+    """The message contains the file's term, not pydantic's."""
     assert refusal('version = "v"\nguard = 5') == "policy file, line 2: guard must be a section"
 
 
@@ -298,20 +298,20 @@ def test_a_section_that_is_none_is_refused() -> None:
 @given(POLICIES)
 @example(replace(Policy(), version='a "quoted\\" # version = 1'))
 @example(replace(Policy(), version="v", guard=Guard(0, 5e-324)))
-def test_a_policy_that_is_written_is_read_as_the_same(policy: Policy) -> None:
-    """An operator may take what `policy show` prints as the beginning of a file."""
+def test_a_written_policy_is_read_back_equal(policy: Policy) -> None:
+    """An operator may begin a file with the output of `policy show`."""
     assert load_policy(policy_to_toml(policy)) == policy
 
 
-def test_a_written_policy_is_the_file_of_the_documentation() -> None:
-    """Its fields, their order and their spelling; only the comments are gone."""
+def test_the_default_policy_is_written_as_documented() -> None:
+    """The same fields, order and spelling, without the comments."""
     bare = re.sub(" *#.*", "", DEFAULT)
     assert policy_to_toml(load_policy(DEFAULT)) == bare
     assert policy_to_toml(Policy()) == bare.replace("2026-11-22", "default")
 
 
 @given(st.timedeltas(timedelta(0), DURATION_MAX))
-def test_a_duration_that_is_written_is_read_as_the_same(duration: timedelta) -> None:
+def test_a_written_duration_is_read_back_equal(duration: timedelta) -> None:
     """To the microsecond."""
     assert parse_duration(format_duration(duration)) == duration
 

@@ -1,4 +1,4 @@
-"""What we have published says, when it is read back, how far its numbers have gone."""
+"""Reading back published messages yields how far their sequences have advanced."""
 
 import json
 from dataclasses import replace
@@ -22,13 +22,15 @@ ACME = OrganizationId("acme")
 
 
 def record(value: object, key: bytes | None = b"acme") -> Record:
-    """One that holds this."""
+    """A record with this value."""
     given = value if isinstance(value, bytes | None) else json.dumps(value).encode()
     return Record("organizations.lifecycle", 0, 0, at(0), key, given)
 
 
 def event_with(name: str, sequence: object, **data: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON's
-    """An event of acme, or (`organization.state`) a snapshot, as far as it is read."""
+    """An event of acme, or (`organization.state`) a snapshot, with only the fields that are read
+    back.
+    """
     snapshot = "/state" if name == "organization.state" else ""
     return {
         "id": f"{name} {sequence}",
@@ -52,7 +54,7 @@ DEACTIVATED_TYPE = event_with(
 
 
 def read(*values: object) -> PublishedSummary:
-    """What these say together, in their order."""
+    """The summary of these values, read in order."""
     whole = PublishedSummary(ACME)
     for each in map(read_published, map(record, values)):
         assert each is not None
@@ -60,14 +62,14 @@ def read(*values: object) -> PublishedSummary:
     return whole
 
 
-def test_every_topic_that_bears_numbers_is_read_back() -> None:
-    """Dead letters bear none.  A topic that is added to what we write is added there, or here."""
+def test_every_topic_with_sequences_is_read_back() -> None:
+    """All but dead letters. A new outbound topic must be added to one of the two lists."""
     topics = Topics()
     assert {*numbered_topics(topics), topics.dead_letters} == set(topics.outbound)
 
 
-def test_an_event_and_a_snapshot_count_apart() -> None:
-    """A snapshot says with which event it stood so."""
+def test_events_and_snapshots_have_separate_numbers() -> None:
+    """A snapshot has a revision, and the sequence of the last event that it includes."""
     snapshot = event_with("organization.state", "9", state="suspended", last_event_sequence=12)
 
     assert read(
@@ -77,8 +79,8 @@ def test_an_event_and_a_snapshot_count_apart() -> None:
     assert read(snapshot, event_with("organization.canceled", "11", state="canceled")).revision == 9
 
 
-def test_a_deactivation_stands_until_a_reactivation_that_came_after_it() -> None:
-    """Whatever else is said, also under numbers that were used again."""
+def test_a_deactivation_counts_until_a_later_reactivation() -> None:
+    """Whatever other events say, also with sequences that were used again."""
     effect = event_with(
         "email.locked", "18", state="deactivated", recoverable=False, reason="customer"
     )
@@ -98,8 +100,8 @@ def test_a_deactivation_stands_until_a_reactivation_that_came_after_it() -> None
 
 
 @pytest.mark.parametrize("cause", DeactivationCause)
-def test_a_snapshot_shows_for_what_it_was_deactivated(cause: DeactivationCause) -> None:
-    """It does not name the cause."""
+def test_a_snapshot_shows_the_cause_of_a_deactivation(cause: DeactivationCause) -> None:
+    """It has no field for the cause, which follows from its other fields."""
     recoverable = cause is not DeactivationCause.MARKETPLACE_CANCELLATION
     reason = cause.value if recoverable else "non_payment"
     data = {"state": "deactivated", "recoverable": recoverable, "reason": reason}
@@ -111,7 +113,7 @@ def test_a_snapshot_shows_for_what_it_was_deactivated(cause: DeactivationCause) 
 
 
 def test_an_erasure_is_recognized_by_a_tombstone_or_by_its_event() -> None:
-    """The one is compacted away some day, the other let go."""
+    """Compaction removes the tombstone some day, and retention the event."""
     event = event_with("organization.erased", "30") | {"data": {"organization_id": "acme"}}
 
     assert read_published(record(None)) == PublishedSummary(ACME, erased=True)
@@ -136,11 +138,11 @@ def test_an_erasure_is_recognized_by_a_tombstone_or_by_its_event() -> None:
     ids=repr,
 )
 def test_foreign_messages_are_ignored(value: object) -> None:
-    """Nobody else should write there; a number that was made up would be raised to."""
+    """A made-up number would raise the sequence."""
     assert read_published(record(value)) is None
 
 
-def test_what_was_read_is_kept_as_it_was() -> None:
-    """A recovery goes on from there."""
+def test_a_summary_can_be_stored_and_loaded_again() -> None:
+    """A recovery resumes from it."""
     whole = replace(read(DEACTIVATED_TYPE), revision=4)
     assert published_from_json(published_to_json(whole)) == whole

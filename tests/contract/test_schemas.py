@@ -1,4 +1,6 @@
-"""The schemas, the examples and the AsyncAPI document are true (events.md sections 1 to 3)."""
+"""The schemas, the examples and the AsyncAPI document match the code (events.md sections 1
+to 3).
+"""
 
 import json
 import re
@@ -35,12 +37,12 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 INBOUND = inbound_schemas()
 PUBLISHED = outbound_schemas()
 OUTBOUND = outbound_schemas(closed=True)
-"""What we write is compared with the closed form."""
+"""Outbound messages are compared with the closed form of their schemas."""
 DATA = data_schemas({**INBOUND, **PUBLISHED})
 EXAMPLES = {**inbound_examples(), **MARKETPLACE_EXAMPLES, **outbound_messages()}
 
 OTHERS: tuple[object, ...] = (None, "", 0, -1, True, [], "x\0", "2026-11-22T18:15:15Z")
-"""Put in the place of a field's value."""
+"""Replacements for a field's value."""
 
 FORMATS = FormatChecker()
 
@@ -52,20 +54,20 @@ def is_date_time(value: object) -> bool:
 
 
 def errors(schema: dict[str, Any], instance: object) -> list[str]:
-    """What a schema finds wrong."""
+    """The errors that a schema reports."""
     validator = Draft202012Validator(schema, format_checker=FORMATS)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(instance)]
 
 
 def test_the_schemas_in_the_repository_are_those_of_the_code() -> None:
-    """Otherwise: `make schemas`."""
+    """Run `make schemas` if this fails."""
     assert differing_files(SCHEMAS) == []
 
 
-def test_check_names_what_differs_and_export_puts_it_right(
+def test_check_reports_differences_and_export_removes_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also a file of a kind that is gone."""
+    """Also for a file whose kind no longer exists."""
     export(tmp_path)
     assert main([str(tmp_path), "--check"]) == 0
     (tmp_path / "asyncapi.json").write_text("{}")
@@ -81,8 +83,8 @@ def test_check_names_what_differs_and_export_puts_it_right(
     assert main([str(tmp_path), "--check"]) == 0
 
 
-def test_everything_on_the_wire_has_a_schema_and_an_example() -> None:
-    """Counted against the contract's own lists, not against the code's."""
+def test_every_message_has_a_schema_and_an_example() -> None:
+    """Counted in the rules' own lists, not in those of the code."""
     inbound = {
         "identity.user.logged_in",
         "usage.api_requests",
@@ -110,7 +112,7 @@ def test_everything_on_the_wire_has_a_schema_and_an_example() -> None:
 
 @pytest.mark.parametrize("name", [*INBOUND, *OUTBOUND])
 def test_a_schema_is_valid_and_named_and_so_is_its_example(name: str) -> None:
-    """An example that its schema refuses would teach the wrong thing."""
+    """Users copy examples."""
     for schema in ({**INBOUND, **OUTBOUND}[name], {**INBOUND, **PUBLISHED}[name]):
         Draft202012Validator.check_schema(schema)
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -123,7 +125,7 @@ def test_a_schema_is_valid_and_named_and_so_is_its_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATA)
 def test_the_data_of_an_event_has_a_schema_of_its_own(name: str) -> None:
-    """It is what `dataschema` names (CloudEvents 1.0), and the same as within the whole event's."""
+    """CloudEvents' `dataschema` names it; it equals the part of the whole event's schema."""
     schema, event = DATA[name], {**INBOUND, **PUBLISHED}[name]
     Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:marketplace-worker:schema:{name}:v1"
@@ -140,8 +142,8 @@ def test_the_data_of_an_event_has_a_schema_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_is_published_is_open_to_additions(name: str) -> None:
-    """A subscriber that validates, or has generated code, goes on when we add a field."""
+def test_published_schemas_allow_additional_fields(name: str) -> None:
+    """A subscriber that validates or uses generated code keeps working when we add a field."""
     event = {**EXAMPLES[name], "another": 1}
     event["data"] = {**event["data"], "another": {"of": ["any", "shape"]}}
     assert errors(PUBLISHED[name], event) == []
@@ -153,7 +155,7 @@ def test_what_is_published_is_open_to_additions(name: str) -> None:
 
 
 def enums(part: object, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every enum within, with what it stands under."""
+    """Every enum within a part, with its name."""
     if isinstance(part, dict):
         if "enum" in part:
             yield name, part
@@ -166,15 +168,15 @@ def enums(part: object, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", [*INBOUND, *PUBLISHED])
 def test_every_enum_declares_whether_it_may_grow(name: str) -> None:
-    """So that a subscriber knows which it must be ready to find more in."""
+    """Subscribers must know where to expect new values."""
     for title, enum in enums({**INBOUND, **PUBLISHED}[name]):
         may, may_not = MAY_GROW in enum["description"], MAY_NOT_GROW in enum["description"]
         assert may is not may_not, title
         assert may is GROWS[title]
 
 
-def test_what_is_to_be_acted_on_does_not_grow() -> None:
-    """What explains does: a reason, a refusal, who caused it."""
+def test_enums_to_act_on_do_not_grow() -> None:
+    """Enums that only explain may grow: reasons, refusals, causes."""
     assert {name for name, grows in GROWS.items() if not grows} == {
         "DeactivationCause",
         "State",
@@ -184,7 +186,7 @@ def test_what_is_to_be_acted_on_does_not_grow() -> None:
 
 @pytest.mark.parametrize("name", [*INBOUND, *PUBLISHED])
 def test_every_object_and_enum_has_a_name_that_code_can_have(name: str) -> None:
-    """Else a generator makes one up."""
+    """Otherwise a code generator invents one."""
     schema = {**INBOUND, **PUBLISHED}[name]
     assert re.fullmatch("([A-Z][a-z]*)+", schema["title"])
     for title, each in schema.get("$defs", {}).items():
@@ -195,7 +197,7 @@ def test_every_object_and_enum_has_a_name_that_code_can_have(name: str) -> None:
 
 @pytest.mark.parametrize("kind", EventKind)
 def test_every_kind_of_event_has_a_schema_an_example_and_a_message(kind: EventKind) -> None:
-    """In the repository: lifecycle.md section 9 has no event that a consumer cannot look up."""
+    """Consumers must be able to look up each event of lifecycle.md section 9."""
     schema = json.loads((SCHEMAS / "outbound" / f"{kind}.v1.json").read_text())
     example = json.loads((SCHEMAS / "examples" / "outbound" / f"{kind}.v1.json").read_text())
     messages = json.loads((SCHEMAS / "asyncapi.json").read_text())["components"]["messages"]
@@ -207,8 +209,8 @@ def test_every_kind_of_event_has_a_schema_an_example_and_a_message(kind: EventKi
     assert message["summary"] == schema["description"] == DESCRIPTIONS[kind]
 
 
-def test_an_answer_without_an_organization_has_a_shape_of_its_own() -> None:
-    """A refused unlock of an email that nobody has: the other of the two shapes, and no third."""
+def test_an_answer_without_an_organization_has_its_own_shape() -> None:
+    """For a refused unlock of an unknown email: the second of exactly two shapes."""
     kind = EventKind.SUPPORT_REQUEST_REJECTED
     of_organization, of_worker = OUTBOUND[kind]["examples"]
     answer = ["request_id", "request", "code", "message", "requested_by"]
@@ -223,8 +225,8 @@ def test_an_answer_without_an_organization_has_a_shape_of_its_own() -> None:
     assert errors(OUTBOUND[EventKind.SUPPORT_REQUEST_COMPLETED], of_worker) != []
 
 
-def test_a_schema_declares_whether_its_event_is_of_an_organization_or_of_the_worker() -> None:
-    """So that a consumer that routes by subject can tell without a list of its own."""
+def test_a_schema_declares_the_kind_of_its_subject() -> None:
+    """Consumers that route by subject need no list of their own."""
     of_the_worker = {
         kind for kind in EventKind if OUTBOUND[kind]["properties"]["subject"].get("const")
     }
@@ -241,7 +243,7 @@ def test_a_schema_declares_whether_its_event_is_of_an_organization_or_of_the_wor
 
 
 def enum(kind: EventKind, name: str) -> list[str]:
-    """The values that a schema allows."""
+    """The values that a schema allows for a field."""
     values: list[str] = OUTBOUND[kind]["$defs"][name]["enum"]
     return values
 
@@ -292,8 +294,8 @@ def test_the_closed_sets_are_those_of_the_rules() -> None:
 
 
 @pytest.mark.parametrize("kind", EventKind)
-def test_every_written_event_is_valid_by_its_schema(kind: EventKind) -> None:
-    """And any other kind's schema refuses it, so the schema says something."""
+def test_every_encoded_event_matches_only_its_own_schema(kind: EventKind) -> None:
+    """The schema of any other kind refuses it."""
     document = json.loads(encode(outbound_examples()[kind]))
     assert errors(OUTBOUND[kind], document) == []
     other = EventKind.CANCELED if kind is not EventKind.CANCELED else EventKind.SUSPENDED
@@ -301,9 +303,9 @@ def test_every_written_event_is_valid_by_its_schema(kind: EventKind) -> None:
 
 
 @pytest.mark.parametrize("name", OUTBOUND)
-def test_an_outbound_schema_requires_every_key_and_allows_no_other(name: str) -> None:
-    """A writer is strict; what is published requires as much, but of the second shape of a refusal
-    any more is allowed.
+def test_an_outbound_schema_requires_every_key(name: str) -> None:
+    """The form that we check before publishing allows no other key. The published form requires as
+    much, but allows additions, except in the second shape of a refusal.
     """
     example = EXAMPLES[name]
     for key in example:
@@ -316,8 +318,8 @@ def test_an_outbound_schema_requires_every_key_and_allows_no_other(name: str) ->
 
 
 @pytest.mark.parametrize("name", inbound_examples())
-def test_an_inbound_schema_and_the_reader_agree_on_what_is_needed(name: str) -> None:
-    """Take any one field away: both accept, or both refuse."""
+def test_an_inbound_schema_and_the_reader_require_the_same_fields(name: str) -> None:
+    """Without any one field, both accept the event or both refuse it."""
     example = EXAMPLES[name]
     for key in example:
         assert_agreement(name, {k: v for k, v in example.items() if k != key})
@@ -339,7 +341,7 @@ def assert_agreement(name: str, event: dict[str, Any]) -> None:
 
 
 def test_a_schema_in_the_repository_describes_an_example_in_the_repository() -> None:
-    """The files themselves, as somebody without our code would use them."""
+    """Used as somebody without our code would use the files."""
     paths = [*(SCHEMAS / "inbound").glob("*.json"), *(SCHEMAS / "outbound").glob("*.json")]
     assert len(paths) == len(INBOUND) + len(OUTBOUND)
     for path in paths:
@@ -352,7 +354,7 @@ def test_a_schema_in_the_repository_describes_an_example_in_the_repository() -> 
 
 @pytest.mark.parametrize("name", inbound_examples())
 def test_every_inbound_example_is_read_in_both_modes(name: str) -> None:
-    """People copy examples."""
+    """Users copy examples."""
     event = json.loads((SCHEMAS / "examples" / "inbound" / f"{name}.v1.json").read_text())
     fact = read_record(structured(event))
     assert not isinstance(fact, Unrecognized)

@@ -1,4 +1,4 @@
-"""The trace of a message is found wherever it was put; what is none is dropped (events.md 3)."""
+"""A message's trace is found wherever it may be; a malformed one is ignored (events.md 3)."""
 
 import json
 from base64 import b64encode
@@ -21,22 +21,22 @@ TRACED = {**CREATED, "traceparent": PARENT, "tracestate": STATE}
 
 
 def traces(given: Record, feed: Feed = Feed.ORGANIZATION_CHANGES) -> list[Trace | None]:
-    """Of each thing that a record says; what it says is the same with and without."""
+    """The trace of each result of a record; the rest of the result does not depend on the trace."""
     found = translate_traced(given, feed, HASH)
     assert list(map(repr, translate(given, feed, HASH))) == [repr(each.what) for each in found]
     return [each.trace for each in found]
 
 
 @pytest.mark.parametrize("read", [structured, binary])
-def test_a_cloudevent_has_it_among_its_attributes(read: Any) -> None:  # noqa: ANN401
-    """In either mode; without one there is none."""
+def test_a_cloudevent_has_its_trace_in_its_attributes(read: Any) -> None:  # noqa: ANN401
+    """In both modes; without the attribute there is none."""
     assert traces(read(TRACED)) == [Trace(PARENT, STATE)]
     assert traces(read(CREATED)) == [None]
 
 
 @pytest.mark.parametrize("name", ["identity.user.logged_in", "usage.api_requests"])
-def test_activity_has_it_as_well(name: str) -> None:
-    """Also that which is written plainly, with the header of a producer that is instrumented."""
+def test_activity_has_a_trace_as_well(name: str) -> None:
+    """Also plain activity with the header of an instrumented producer."""
     feed = Feed.LOGINS if name.startswith("identity") else Feed.API_REQUESTS
     value = json.dumps(EXAMPLES[name]).encode()
     content_type = ("content-type", b"application/cloudevents+json")
@@ -45,8 +45,8 @@ def test_activity_has_it_as_well(name: str) -> None:
     assert traces(record(value, content_type, header), feed) == [Trace(PARENT)]
 
 
-def test_a_header_of_kafka_counts_where_no_attribute_is_well_formed() -> None:
-    """The event's own is where it was created; the header is that of whoever sent it on."""
+def test_the_kafka_header_is_used_without_a_valid_attribute() -> None:
+    """The attribute names the event's origin, the header only the last forwarder."""
     header = ("traceparent", OTHER.encode())
     value = json.dumps(CREATED).encode()
     assert traces(record(value, header)) == [Trace(OTHER)]
@@ -59,8 +59,8 @@ def test_a_header_of_kafka_counts_where_no_attribute_is_well_formed() -> None:
     ]
 
 
-def test_each_of_several_has_its_own() -> None:
-    """A list of CloudEvents is read each by itself."""
+def test_each_event_of_a_batch_has_its_own_trace() -> None:
+    """Each CloudEvent of a list is read by itself."""
     events = [TRACED, {**CREATED, "id": "2"}, "?", {**CREATED, "id": "3", "traceparent": OTHER}]
     assert traces(record(json.dumps(events).encode())) == [
         Trace(PARENT, STATE),
@@ -70,8 +70,8 @@ def test_each_of_several_has_its_own() -> None:
     ]
 
 
-def test_it_is_found_in_an_envelope() -> None:
-    """Text in text, base64, a connector's wrapper: it is an attribute of what lies in it."""
+def test_a_trace_is_found_within_an_envelope() -> None:
+    """In nested text, base64 or a connector's wrapper: it is an attribute of the content."""
     text = json.dumps(TRACED)
     for value in (
         json.dumps(text).encode(),
@@ -81,8 +81,8 @@ def test_it_is_found_in_an_envelope() -> None:
         assert traces(record(value)) == [Trace(PARENT, STATE)]
 
 
-def test_a_notification_has_that_of_the_cloudevent_around_it_or_of_its_record() -> None:
-    """Eventarc and Event Grid wrap what is no CloudEvent in one."""
+def test_a_notification_has_the_trace_of_its_cloudevent_or_record() -> None:
+    """Eventarc and Event Grid wrap notifications in CloudEvents."""
     body = MARKETPLACE_EXAMPLES["marketplace.azure.notifications"]
     around = {
         "specversion": "1.0", "id": "1", "source": "/grid", "type": "any", "data": body,
@@ -117,15 +117,15 @@ def test_a_notification_has_that_of_the_cloudevent_around_it_or_of_its_record() 
         "\ud800",
     ],
 )
-def test_a_malformed_trace_is_dropped_and_the_message_accepted(parent: object) -> None:
-    """Never refused: somebody's instrumentation is no reason to lose a message."""
+def test_a_malformed_trace_is_ignored_and_the_message_accepted(parent: object) -> None:
+    """A fault in instrumentation is no reason to lose a message."""
     attributes: dict[str, object] = {"traceparent": parent, "tracestate": STATE}
     assert trace_of(record(None), attributes) is None
     event = {**CREATED, **attributes}
     given = structured(event)
     assert traces(given)[0] is None
     (fact,) = translate(structured(CREATED), Feed.ORGANIZATION_CHANGES, HASH)
-    if parent != "\ud800":  # no string that anybody can keep, wherever it stands
+    if parent != "\ud800":  # no string that can be stored, in any field
         assert translate(given, Feed.ORGANIZATION_CHANGES, HASH) == [fact]
 
 
@@ -137,19 +137,19 @@ def test_a_malformed_trace_is_dropped_and_the_message_accepted(parent: object) -
         (f"cc{PARENT[2:]}-what-later-versions-add", f"cc{PARENT[2:]}-what-later-versions-add"),
     ],
 )
-def test_its_form_is_read_leniently(parent: str, read: str) -> None:
-    """Other letters' case, quotes around it, a version that is not known yet."""
+def test_the_form_of_a_trace_is_read_leniently(parent: str, read: str) -> None:
+    """In any letter case, in quotes, and of a future version."""
     given = Record("t", 0, 0, RECORDED_AT, None, None, (("traceparent", parent.encode()),))
     assert trace_of(given) == Trace(read)
 
 
 @pytest.mark.parametrize("state", [None, "", "no list", "a=" + "x" * 511, "a=\x00", "ü=1", 5])
-def test_a_malformed_state_is_dropped_alone(state: object) -> None:
-    """Without it the trace still tells where it came from."""
+def test_a_malformed_tracestate_is_ignored_alone(state: object) -> None:
+    """The trace id is valid without it."""
     assert trace_of(record(None), {"traceparent": PARENT, "tracestate": state}) == Trace(PARENT)
 
 
-def test_a_header_that_is_null_or_binary_is_none() -> None:
+def test_a_null_or_binary_header_is_ignored() -> None:
     """Kafka allows any bytes."""
     assert trace_of(record(None, ("traceparent", None), ("tracestate", b"\xff"))) is None
     assert trace_of(record(None, ("traceparent", b"\xff\xfe"))) is None
