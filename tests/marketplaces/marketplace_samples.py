@@ -1,6 +1,6 @@
 """Records and notifications for the tests of the marketplaces' translators.
 
-The envelopes here are those of marketplaces.md sections 3c and 4d.
+The envelopes are those of marketplaces.md sections 3c and 4d.
 """
 
 import base64
@@ -31,13 +31,13 @@ Json = Mapping[str, object]
 
 
 def record(value: object, *, recorded_at: datetime = RECORDED_AT) -> Record:
-    """A record of a value: bytes and None as they are, anything else as JSON."""
+    """A record with this value: bytes and None unchanged, anything else as JSON."""
     body = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
     return Record("topic", 3, 7, recorded_at, key=None, value=body)
 
 
 def items(marketplace: str, value: object) -> Sequence[Notified | Unrecognized | Malformed]:
-    """All that a value says."""
+    """All facts and refusals of a value."""
     given = value if isinstance(value, Record) else record(value)
     found = []
     for each in translate(given, Feed(marketplace), HASH):
@@ -47,21 +47,21 @@ def items(marketplace: str, value: object) -> Sequence[Notified | Unrecognized |
 
 
 def notified(marketplace: str, value: object) -> Notified:
-    """The one notification that a value holds."""
+    """The only notification of a value."""
     (item,) = items(marketplace, value)
     assert isinstance(item, Notified), item
     return item
 
 
 def unrecognized(marketplace: str, value: object) -> Unrecognized:
-    """The one event of an unknown kind that a value holds."""
+    """The only event of an unknown kind in a value."""
     (item,) = items(marketplace, value)
     assert isinstance(item, Unrecognized), item
     return item
 
 
 def refusal(marketplace: str, value: object) -> Malformed:
-    """Why a value is refused, as a whole."""
+    """The refusal of a whole value."""
     (item,) = items(marketplace, value)
     assert isinstance(item, Malformed), item
     return item
@@ -76,7 +76,7 @@ Row = tuple[int, Change, Attention | None]
 
 
 def row(marketplace: str, value: object) -> Row:
-    """The row of the tables that a notification falls under: rank, change, attention."""
+    """The table row of a notification: rank, change, attention."""
     fact = notified(marketplace, value)
     return fact.note.rank, fact.note.change, fact.attention
 
@@ -126,7 +126,7 @@ def sns(message: object, **more: object) -> Json:
 
 
 def sqs(*bodies: object) -> Json:
-    """What SQS hands to a Lambda function."""
+    """The event with which SQS calls a Lambda function."""
     return {
         "Records": [
             {"messageId": f"sqs-{index}", "body": json.dumps(body), "eventSource": "aws:sqs"}
@@ -136,7 +136,7 @@ def sqs(*bodies: object) -> Json:
 
 
 def sns_to_lambda(*envelopes: object) -> Json:
-    """What SNS hands to a Lambda function."""
+    """The event with which SNS calls a Lambda function."""
     return {"Records": [{"EventSource": "aws:sns", "Sns": envelope} for envelope in envelopes]}
 
 
@@ -151,12 +151,12 @@ def gcp_message(event_type: str = "ENTITLEMENT_ACTIVE", **entitlement: object) -
 
 
 def pubsub(message: object, **more: object) -> Json:
-    """A raw Pub/Sub message."""
+    """A Pub/Sub message."""
     return {"data": base64.b64encode(json.dumps(message).encode()).decode(), **more}
 
 
 def push(message: object, **more: object) -> Json:
-    """A Pub/Sub push."""
+    """A Pub/Sub push request."""
     return {"message": pubsub(message, **more), "subscription": "projects/p/subscriptions/s"}
 
 
@@ -174,7 +174,7 @@ def azure_body(action: str = "Subscribe", **more: object) -> Json:
 
 
 def wrapped(notification: object, resource: object = None) -> Json:
-    """A notification with what a router read beside it."""
+    """A notification beside the resource that a router fetched."""
     return {"notification": notification, "resource": resource}
 
 

@@ -1,6 +1,6 @@
-"""What holds for every marketplace's translator, whatever it reads.
+"""What every marketplace's translator guarantees for any input.
 
-Facts or `Malformed`, and nothing else: a translator that raises anything else stops a partition.
+It returns facts or `Malformed`: any exception would stop the partition.
 """
 
 import json
@@ -31,7 +31,7 @@ from marketplace_worker.record import Record
 
 every_marketplace = pytest.mark.parametrize("marketplace", MARKETPLACES)
 
-# Of each marketplace, how to say something at another time, of another kind, of another subject.
+# For each marketplace: how to set the time, the kind and the subject of a notification.
 AT: Mapping[str, Callable[[object], Json]] = {
     "aws": lambda time: aws_event(time=time),
     "gcp": lambda time: gcp_message(updateTime=time),
@@ -54,7 +54,7 @@ ID_FIELD = {"aws": "id", "gcp": "eventId", "azure": "id"}
 TIME_FIELD = {"aws": "time", "gcp": "entitlement.updateTime", "azure": "timeStamp"}
 
 
-# --- what cannot be read --------------------------------------------------------------------------
+# --- refused values -------------------------------------------------------------------------------
 
 GARBAGE: Mapping[str, bytes | None] = {
     "a tombstone": None,
@@ -81,15 +81,15 @@ GARBAGE: Mapping[str, bytes | None] = {
 
 @every_marketplace
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-def test_what_is_no_notification_is_refused(marketplace: str, garbage: bytes | None) -> None:
-    """It goes to the dead letters, with a reason that an operator can read."""
+def test_a_value_without_a_notification_is_refused(marketplace: str, garbage: bytes | None) -> None:
+    """It goes to the dead letters, with a reason for operators."""
     assert refusal(marketplace, garbage).reason
 
 
 @every_marketplace
 @pytest.mark.parametrize("subject", [None, "", "  "])
-def test_a_notification_without_subject_is_refused(marketplace: str, subject: str | None) -> None:
-    """Nobody could say whom it is about (lifecycle.md section 11)."""
+def test_a_notification_without_a_subject_is_refused(marketplace: str, subject: str | None) -> None:
+    """It cannot be assigned to a subscription (lifecycle.md section 11)."""
     refused = refusal(marketplace, ABOUT[marketplace](subject))
     assert (refused.reason, refused.field) == ("is missing", SUBJECT_FIELD[marketplace])
 
@@ -97,7 +97,7 @@ def test_a_notification_without_subject_is_refused(marketplace: str, subject: st
 @every_marketplace
 @pytest.mark.parametrize("subject", [17, 2**70, 1.5, True, [], ["x"], {}, {"id": "x"}])
 def test_a_subject_of_the_wrong_type_is_refused(marketplace: str, subject: object) -> None:
-    """A number is not made a text: its spelling would be a guess."""
+    """Numbers are not converted to text: their spelling would be a guess."""
     refused = refusal(marketplace, ABOUT[marketplace](subject))
     assert (refused.reason, refused.field) == ("must be text", SUBJECT_FIELD[marketplace])
 
@@ -106,8 +106,8 @@ def test_a_subject_of_the_wrong_type_is_refused(marketplace: str, subject: objec
 @pytest.mark.parametrize(
     "bad", ["a\0b", "a\ud800b", "\udfff", "x" * 1_025, "\N{GRINNING FACE}" * 257]
 )
-def test_what_cannot_be_stored_is_refused(marketplace: str, bad: str) -> None:
-    """Postgres has no NUL and no lone surrogate in a text, and no index entry of any length."""
+def test_an_id_that_postgres_cannot_store_is_refused(marketplace: str, bad: str) -> None:
+    """Postgres stores no NUL and no lone surrogate, and the size of an index entry is limited."""
     assert notified(marketplace, ABOUT[marketplace]("x" * 400)).note.id
     assert refusal(marketplace, ABOUT[marketplace](bad)).field == SUBJECT_FIELD[marketplace]
     identified = {**PLAIN[marketplace], ID_FIELD[marketplace]: bad}
@@ -124,14 +124,14 @@ def test_what_cannot_be_stored_is_refused(marketplace: str, bad: str) -> None:
         ("azure", azure_body("X" * 600, id="i" * 600)),
     ],
 )
-def test_an_id_put_together_is_bounded_as_a_whole(marketplace: str, value: Json) -> None:
-    """Each part alone would pass."""
+def test_a_composed_id_is_bounded_as_a_whole(marketplace: str, value: Json) -> None:
+    """Each part alone would be short enough."""
     assert refusal(marketplace, value).reason == "is longer than 1024 bytes"
 
 
 @every_marketplace
 def test_a_refusal_never_quotes_the_input(marketplace: str) -> None:
-    """It may be personal, and reasons are logged."""
+    """It may be personal data, and reasons are logged."""
     secret = "jane@example.com"
     values: list[object] = [
         ABOUT[marketplace]([secret]),
@@ -152,8 +152,8 @@ def test_a_refusal_never_quotes_the_input(marketplace: str) -> None:
 
 
 @every_marketplace
-def test_the_event_time_is_the_marketplaces(marketplace: str) -> None:
-    """Not that of its arrival."""
+def test_the_event_time_is_that_of_the_marketplace(marketplace: str) -> None:
+    """Not the time of arrival."""
     assert notified(marketplace, PLAIN[marketplace]).occurred_at == HAPPENED_AT
 
 
@@ -162,8 +162,10 @@ def test_the_event_time_is_the_marketplaces(marketplace: str) -> None:
     "time",
     [None, "", "...", "yesterday", "20261101", f"2026-11-01{' ' * 60}T10", "2026-13-01T00:00:00Z"],
 )
-def test_without_a_readable_time_it_is_the_records(marketplace: str, time: str | None) -> None:
-    """lifecycle.md section 11.  The year 1 is what .NET says where there is none."""
+def test_without_a_readable_time_the_records_time_is_used(
+    marketplace: str, time: str | None
+) -> None:
+    """lifecycle.md section 11. .NET writes the year 1 for an absent time."""
     assert notified(marketplace, AT[marketplace](time)).occurred_at == RECORDED_AT
     assert notified(marketplace, AT[marketplace]("0001-01-01T00:00:00")).occurred_at == RECORDED_AT
 
@@ -172,8 +174,10 @@ def test_without_a_readable_time_it_is_the_records(marketplace: str, time: str |
 @pytest.mark.parametrize(
     "time", ["2026-11-22T12:00:01Z", "2031-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"]
 )
-def test_a_clock_that_is_ahead_counts_as_the_records(marketplace: str, time: str) -> None:
-    """It must not silence all that follows (lifecycle.md section 11)."""
+def test_a_time_ahead_of_the_record_is_replaced_by_the_records_time(
+    marketplace: str, time: str
+) -> None:
+    """Otherwise it would make all later notifications stale (lifecycle.md section 11)."""
     assert notified(marketplace, AT[marketplace](time)).occurred_at == RECORDED_AT
 
 
@@ -193,7 +197,7 @@ def test_a_clock_that_is_ahead_counts_as_the_records(marketplace: str, time: str
     ],
 )
 def test_a_time_is_read_as_utc(marketplace: str, time: str, moment: datetime) -> None:
-    """Without zone: UTC.  More than six fraction digits: cut.  Blanks: dropped."""
+    """A missing zone means UTC. Digits beyond the sixth of a fraction, and blanks, are dropped."""
     read_time = notified(marketplace, AT[marketplace](time)).occurred_at
     assert (read_time, read_time.tzinfo) == (moment, UTC)
 
@@ -201,21 +205,21 @@ def test_a_time_is_read_as_utc(marketplace: str, time: str, moment: datetime) ->
 @every_marketplace
 @pytest.mark.parametrize("time", [17, 1.5, True, [], {}, 2**80])
 def test_a_time_of_the_wrong_type_is_refused(marketplace: str, time: object) -> None:
-    """Seconds or milliseconds would be a guess."""
+    """Whether a number means seconds or milliseconds would be a guess."""
     refused = refusal(marketplace, AT[marketplace](time))
     assert (refused.reason, refused.field) == ("must be text", TIME_FIELD[marketplace])
 
 
 @every_marketplace
 @pytest.mark.parametrize("at", CALENDAR_ENDS)
-def test_a_record_from_the_end_of_the_calendar_is_read(marketplace: str, at: datetime) -> None:
-    """Whoever wrote such a timestamp: it must not stop what comes after."""
+def test_a_record_of_the_last_representable_time_is_read(marketplace: str, at: datetime) -> None:
+    """Such a timestamp must not stop the partition."""
     value = record(AT[marketplace](None), recorded_at=at)
     assert notified(marketplace, value).occurred_at == at
 
 
-def test_an_hour_after_the_end_of_the_calendar_is_left_open() -> None:
-    """There is no such time; the end comes when it is told."""
+def test_an_end_beyond_the_calendar_is_left_open() -> None:
+    """No datetime can represent it; the end counts once it is reported."""
     at = datetime.max.replace(tzinfo=UTC)
     value = record(aws_event("License Deprovisioned", time=None), recorded_at=at)
     assert notified("aws", value).note.change == Ending(None, closes_usage=True)
@@ -223,7 +227,7 @@ def test_an_hour_after_the_end_of_the_calendar_is_left_open() -> None:
 
 @every_marketplace
 def test_the_same_notification_twice_is_the_same_fact(marketplace: str) -> None:
-    """From another place and at another time: its identity is the marketplace's."""
+    """It was recorded elsewhere and later, but has the marketplace's identity."""
     first = notified(marketplace, PLAIN[marketplace])
     body = json.dumps(PLAIN[marketplace], indent=3).encode()
     later = Record("other", 9, 99, RECORDED_AT + timedelta(days=3), key=b"k", value=body)
@@ -232,7 +236,7 @@ def test_the_same_notification_twice_is_the_same_fact(marketplace: str) -> None:
 
 @every_marketplace
 @pytest.mark.parametrize("id_", [None, "", " "])
-def test_without_an_identity_it_is_the_records_own(marketplace: str, id_: object) -> None:
+def test_without_an_id_the_identity_is_the_records(marketplace: str, id_: object) -> None:
     """lifecycle.md section 11."""
     fact = notified(marketplace, {**PLAIN[marketplace], ID_FIELD[marketplace]: id_})
     assert (fact.identity.source, fact.identity.id) == (marketplace, OWN_ID)
@@ -240,8 +244,8 @@ def test_without_an_identity_it_is_the_records_own(marketplace: str, id_: object
 
 
 def test_each_marketplace_has_its_own_identity() -> None:
-    """marketplaces.md section 1.  Google publishes several messages with one eventId, and Azure
-    several reports of an operation with one id.
+    """marketplaces.md section 1. Google publishes several messages with one eventId, and Azure
+    reports one operation several times with one id.
     """
     assert notified("aws", aws_event()).identity.id == "event-1"
     assert notified("aws", sns(aws_message())).identity.id == "message-1"
@@ -256,8 +260,8 @@ ZERO = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.mark.parametrize("id_", ["", None, ZERO, f"{{{ZERO}}}"])
-def test_an_id_that_is_none_is_no_identity(id_: str | None) -> None:
-    """Missing, empty or the zero UUID: two such messages are not one that came twice."""
+def test_an_empty_id_is_no_identity(id_: str | None) -> None:
+    """Missing, empty or the zero UUID: two such messages are not duplicates."""
     assert notified("aws", {**aws_event(), "id": id_}).identity.id == OWN_ID
     assert notified("aws", {**sns(aws_message()), "MessageId": id_}).identity.id == OWN_ID
     assert notified("gcp", {**gcp_message(), "eventId": id_}).identity.id == OWN_ID
@@ -269,21 +273,21 @@ def test_an_id_that_is_none_is_no_identity(id_: str | None) -> None:
 
 @every_marketplace
 def test_an_unknown_kind_is_kept_and_changes_nothing(marketplace: str) -> None:
-    """A vendor's new kind must not stop us, and a person should hear of it."""
+    """A vendor's new kind must not stop the worker, and an operator should notice it."""
     fact = notified(marketplace, OF_KIND[marketplace]("Something New"))
     assert (fact.note.change, fact.attention) == (Unchanged(), Attention.UNKNOWN_KIND)
     assert fact.notification == "Something New"
 
 
 @every_marketplace
-def test_a_long_kind_is_cut(marketplace: str) -> None:
-    """It is for the journal and the log."""
+def test_a_long_kind_is_truncated(marketplace: str) -> None:
+    """The kind is only for the journal and the log."""
     assert notified(marketplace, OF_KIND[marketplace]("N" * 300)).notification == "N" * 200
 
 
 @every_marketplace
 def test_unknown_fields_are_ignored(marketplace: str) -> None:
-    """Whatever is in them, and also where their name is that of an envelope's."""
+    """Whatever they contain, also if they have the name of an envelope's field."""
     plain = PLAIN[marketplace]
     strange: list[object] = [2**70, "\0", [[]], {"x": {"y": 1}}]
     for name in ("new", "notification", "resource", "Message", "Records", "data", "body"):
@@ -292,8 +296,8 @@ def test_unknown_fields_are_ignored(marketplace: str) -> None:
 
 
 @every_marketplace
-def test_a_wrapper_without_resource_has_the_notifications_meaning(marketplace: str) -> None:
-    """As an object or as its JSON text, and wrapped once more."""
+def test_a_wrapper_without_a_resource_is_ignored(marketplace: str) -> None:
+    """As an object or as JSON text, also wrapped twice."""
     plain = PLAIN[marketplace]
     wrappers: list[Json] = [
         wrapped(plain),
@@ -308,12 +312,12 @@ def test_a_wrapper_without_resource_has_the_notifications_meaning(marketplace: s
 @every_marketplace
 @pytest.mark.parametrize("resource", ["text", 17, [], [{}]])
 def test_a_resource_that_is_no_object_is_refused(marketplace: str, resource: object) -> None:
-    """What was meant to decide must not be passed over."""
+    """The resource decides the meaning, so it must not be ignored."""
     assert refusal(marketplace, wrapped(PLAIN[marketplace], resource)).field == "resource"
 
 
 @every_marketplace
-def test_wrappers_without_end_are_refused(marketplace: str) -> None:
+def test_too_deeply_nested_wrappers_are_refused(marketplace: str) -> None:
     """The nesting of envelopes is bounded."""
     value: Json = PLAIN[marketplace]
     for _ in range(50):
@@ -322,7 +326,7 @@ def test_wrappers_without_end_are_refused(marketplace: str) -> None:
 
 
 @every_marketplace
-def test_a_byte_order_mark_is_passed_over(marketplace: str) -> None:
-    """.NET writes one before its JSON."""
+def test_a_byte_order_mark_is_skipped(marketplace: str) -> None:
+    """.NET writes a byte order mark before its JSON."""
     plain = json.dumps(PLAIN[marketplace]).encode()
     assert notified(marketplace, b"\xef\xbb\xbf" + plain) == notified(marketplace, plain)

@@ -1,4 +1,4 @@
-"""What lies around a notification changes nothing; each record of several stands for itself."""
+"""Envelopes around a notification change nothing; each record of a value is handled by itself."""
 
 import json
 from collections.abc import Callable
@@ -67,12 +67,12 @@ ENVELOPES: list[tuple[str, str, Json, Json]] = [
     ids=[name for _, name, _, _ in ENVELOPES],
 )
 def test_an_envelope_changes_nothing(marketplace: str, plain: Json, enveloped: Json) -> None:
-    """The same notification is the same fact, by whichever way it came."""
+    """The same notification is the same fact on every path."""
     assert notified(marketplace, enveloped) == notified(marketplace, plain)
 
 
-def test_azure_is_read_in_any_case() -> None:
-    """Routers change it, of all nested keys."""
+def test_azure_fields_are_read_in_any_letter_case() -> None:
+    """Routers change the case of all nested keys."""
 
     def spelled(value: object, spell: Callable[[str], str]) -> object:
         if isinstance(value, dict):
@@ -87,19 +87,19 @@ def test_azure_is_read_in_any_case() -> None:
 
 
 def test_the_exact_spelling_wins_over_another() -> None:
-    """A router that adds its own beside Azure's must not replace it."""
+    """A router's own field beside Azure's must not replace it."""
     body = {"SUBSCRIPTIONID": "other", **azure_body(), "SubscriptionId": "other"}
     assert notified("azure", body) == notified("azure", azure_body())
 
 
-def test_a_spelling_without_a_value_does_not_hide_another() -> None:
-    """Some routers write all the fields that they know, and null where they read none."""
+def test_a_null_spelling_does_not_hide_another() -> None:
+    """Some routers write every field that they know, and null for an absent one."""
     body = {**azure_body(), "subscriptionId": None, "SubscriptionId": "", "SUBSCRIPTIONID": "s"}
     assert notified("azure", body).subscription.subscription_id == "s"
 
 
-def test_the_push_has_the_time_where_the_message_has_none() -> None:
-    """`updateTime`, else `publishTime`, else the record's (marketplaces.md section 1)."""
+def test_the_time_of_the_push_is_used_without_one_in_the_message() -> None:
+    """`updateTime`, else `publishTime`, else the record's time (marketplaces.md section 1)."""
     message = gcp_message(updateTime="...")
     for name in ("publishTime", "publish_time"):
         fact = notified("gcp", push(message, **{name: "2026-11-02T00:00:00Z"}))
@@ -118,13 +118,13 @@ NO_SHAPE = "no known shape of what this topic carries"
         *[("e30", NO_SHAPE), ({}, NO_SHAPE)],
     ],
 )
-def test_a_push_that_does_not_decode_is_refused(data: object, reason: str) -> None:
-    """Not base64, or no JSON within."""
+def test_a_push_with_undecodable_data_is_refused(data: object, reason: str) -> None:
+    """Its data is not base64, or not JSON."""
     assert str(refusal("gcp", {"message": {"data": data}})) == f"message.data: {reason}"
 
 
 def test_several_notifications_in_one_azure_value_are_refused() -> None:
-    """No known sender does so; taking the first would lose the other without a word."""
+    """No known sender does so; taking the first would silently lose the other."""
     two = {"a": azure_body(), "b": azure_body("Suspend")}
     assert refusal("azure", two).reason == "several notifications in one value"
 
@@ -133,7 +133,7 @@ def test_several_notifications_in_one_azure_value_are_refused() -> None:
 
 
 def test_each_record_of_a_value_is_accepted_or_refused_by_itself() -> None:
-    """A record that cannot be read must not take its neighbours along (lifecycle.md section 11)."""
+    """An unreadable record must not affect the others (lifecycle.md section 11)."""
     value = sqs(MESSAGE, {"hello": "world"}, sns(MESSAGE), EVENT, {**MESSAGE, "product-code": 1})
     first, second, third, fourth, fifth = items("aws", value)
     assert isinstance(first, Notified)
@@ -146,17 +146,17 @@ def test_each_record_of_a_value_is_accepted_or_refused_by_itself() -> None:
     assert str(fifth) == "Records.4.body.product-code: must be text"
 
 
-def test_a_record_that_is_none_is_refused_by_itself() -> None:
-    """Its place is named."""
+def test_a_record_that_is_not_an_object_is_refused_by_itself() -> None:
+    """The refusal names its index."""
     refused, accepted = items("aws", {"Records": [17, {"body": json.dumps(EVENT)}]})
     assert isinstance(refused, Malformed)
     assert refused.field == "Records.0"
     assert accepted == notified("aws", EVENT)
 
 
-def test_only_as_many_refused_records_are_reported_as_may_copy_the_value() -> None:
-    """Ten thousand copies of a megabyte would end the worker; what can be read is taken all the
-    same, and the value is kept ten times.
+def test_the_number_of_refused_records_of_a_value_is_bounded() -> None:
+    """Each refusal stores a copy of the value: ten thousand copies of a megabyte would exhaust
+    memory. Readable records are accepted all the same.
     """
     found = items("aws", {"Records": [17] * 5_000 + [{"body": json.dumps(EVENT)}] + [17] * 4_000})
     *refused, accepted = found
@@ -167,8 +167,8 @@ def test_only_as_many_refused_records_are_reported_as_may_copy_the_value() -> No
     ]
 
 
-def test_records_within_records_are_not_more_than_one_value_may_hold() -> None:
-    """A megabyte has half a million of them."""
+def test_nested_records_count_towards_the_limit_of_a_value() -> None:
+    """A megabyte can hold half a million of them."""
     within = {"Records": [17] * 6_000}
     assert str(refusal("aws", {"Records": [within, within]})) == TOO_MANY
     assert str(refusal("aws", {"Records": [{"Records": [within, within]}, 17]})) == TOO_MANY
@@ -177,8 +177,8 @@ def test_records_within_records_are_not_more_than_one_value_may_hold() -> None:
 TOO_MANY = "value: holds more than 10000 records"
 
 
-def test_one_record_beside_a_resource_is_read_with_it() -> None:
-    """As the router of a Lambda function sends it on."""
+def test_a_single_record_is_read_with_the_resource_beside_it() -> None:
+    """The form in which a Lambda function as a router forwards it."""
     value = wrapped(sqs(aws_message("entitlement-updated")), {"Entitlements": [{}]})
     assert notified("aws", value).note.change == Activated()
 
@@ -192,13 +192,13 @@ def test_one_record_beside_a_resource_is_read_with_it() -> None:
         (wrapped(sqs(MESSAGE, MESSAGE), {"Entitlements": []}), "notification.Records"),
     ],
 )
-def test_indistinguishable_records_are_refused_together(value: Json, field: str) -> None:
-    """None, too many, or several beside one resource: whose is it?"""
+def test_records_that_cannot_be_told_apart_are_refused_together(value: Json, field: str) -> None:
+    """None, too many, or several beside one resource, which may belong to any of them."""
     assert refusal("aws", value).field == field
 
 
-def test_an_event_about_no_subscription_is_kept_for_the_count() -> None:
-    """Accounts, other products on the bus, and SNS's own questions (events.md section 2)."""
+def test_an_event_about_no_subscription_is_kept_as_unrecognized() -> None:
+    """About accounts, other products on the bus, and SNS's own messages (events.md section 2)."""
     other = aws_event("Offer Released", source="aws.marketplacecatalog", detail={"agreement": None})
     assert unrecognized("aws", other).event_type == "Offer Released"
     account = {"eventType": "ACCOUNT_DELETED", "eventId": "E", "account": {"id": "a"}}

@@ -1,4 +1,4 @@
-"""Anything at all, to every translator: facts or `Malformed`, and never another exception."""
+"""Any input to any translator yields facts or `Malformed`, never another exception."""
 
 import json
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ SAMPLES = [json.loads(path.read_bytes()) for path in FILES]
 
 
 def _is_storable(value: object) -> bool:
-    """Whether all texts in a fact are what Postgres takes, and all its times are aware."""
+    """Whether Postgres can store all texts of a fact, and all its times have a zone."""
     if isinstance(value, str):
         return "\0" not in value and value.encode("utf-8", "replace").decode() == value
     if isinstance(value, datetime):
@@ -76,7 +76,7 @@ def _is_storable(value: object) -> bool:
 
 
 def _check_total(value: object) -> None:
-    """Facts or `Malformed`, from every translator."""
+    """Check that every translator returns facts or `Malformed`."""
     for marketplace in MARKETPLACES:
         found = items(marketplace, value)
         assert found
@@ -94,19 +94,19 @@ def _check_total(value: object) -> None:
 @settings(max_examples=examples(150), deadline=None)
 @given(ANYTHING)
 def test_any_json_is_accepted_or_refused(value: object) -> None:
-    """A translator is total: what it cannot read is `Malformed`, and never another exception."""
+    """Translators are total: unreadable input is `Malformed`, never another exception."""
     _check_total(value)
 
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_accepted_or_refused(value: bytes) -> None:
-    """As above, where it is not even JSON."""
+    """The same for input that is not JSON."""
     _check_total(value)
 
 
 def _places(value: object) -> Iterator[tuple[object, str | int]]:
-    """All places within a value: its holder, and the key or index in it."""
+    """All places within a value, as a container and the key or index in it."""
     if isinstance(value, dict | list):
         for at in list(value) if isinstance(value, dict) else range(len(value)):
             yield value, at
@@ -116,7 +116,9 @@ def _places(value: object) -> Iterator[tuple[object, str | int]]:
 @settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_any_change_to_a_sample_is_accepted_or_refused(data: st.DataObject) -> None:
-    """One to three places of a real payload replaced by anything, in an envelope or without."""
+    """One to three places of a real payload are replaced by any value, with or without an
+    envelope.
+    """
     value = json.loads(json.dumps(data.draw(st.sampled_from(SAMPLES))))
     for _ in range(data.draw(st.integers(1, 3))):
         places = list(_places(value))

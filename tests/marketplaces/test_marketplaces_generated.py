@@ -1,7 +1,8 @@
-"""Every field of every real notification, with everything that should not stand there.
+"""Every field of every real notification, with every kind of invalid value.
 
-What the translators read is said here once more, by marketplaces.md section 1: a wrong value in
-such a field is refused by the field's name, or tolerated; in any other it changes nothing.
+The fields that the translators read are listed here again, from marketplaces.md section 1. A wrong
+value in one of them is refused with the field's name, or tolerated; in any other field it changes
+nothing.
 """
 
 import json
@@ -47,7 +48,7 @@ DECIDES = {
     "gcp": ("eventType", "entitlement", "account", "message", "data", "notification"),
     "azure": ("action", "subscriptionId", "notification"),
 }
-"""Fields that decide what a value is: with another one it is read or refused as something else."""
+"""Fields that decide the kind of a value: with another one the value is read as another kind."""
 
 TEXT = {
     "aws": "id time detail.agreement.id detail.agreement.endTime customer-identifier product-code"
@@ -57,14 +58,14 @@ TEXT = {
     "azure": "id action subscriptionId timeStamp status subscription.term.termUnit"
     " subscription.term.endDate",
 }
-"""Fields that are always read, and must be text."""
+"""Fields that are always read and must be text."""
 
 NO_TEXT = ("true", "zero", "fraction", "2**64", "1e400", "list of null", "object of null")
 
 IN_UNREAD = ("null", "2**64", "NUL", "high surrogate", "list of null", "1e400", "time: 9999")
 
 EACH_FIELD_IN = 2
-"""In so many notifications each field is tried: those that have it differ in other fields."""
+"""How many notifications with a field are tried: they differ in their other fields."""
 
 every_marketplace = pytest.mark.parametrize("marketplace", READ)
 
@@ -91,22 +92,22 @@ WITH_RESOURCES: Mapping[str, Sequence[object]] = {
         wrapped(azure_body(), {"autoRenew": True, "term": {"termUnit": "P1M", "endDate": SENT_AT}})
     ],
 }
-"""What a router read beside a notification; no real one is among the payloads."""
+"""The resource that a router fetches; none is among the recorded payloads."""
 
 
 def _samples(marketplace: str) -> Iterator[dict[str, Any]]:
-    """Real notifications that are read as they are."""
+    """Real notifications that are accepted unchanged."""
     found = [json.loads(path.read_bytes()) for path in FILES if path.parent.name == marketplace]
     for value in [*found, *WITH_RESOURCES[marketplace]]:
         sample = {**value, "unread": 0}
         result = _read(marketplace, json.dumps(sample))
-        # What a router forwards under a name of its own is read at another path.
+        # Forwarders with a field name of their own would give the fields other paths.
         if not isinstance(result[0], Malformed) and "PayloadFromWebhook" not in sample:
             yield sample
 
 
 def _places(marketplace: str, *, read: bool) -> Iterator[tuple[dict[str, Any], hostile.Path]]:
-    """Every field that is read, or is not, in a few notifications."""
+    """Every field that is read, or every other one, in a few notifications."""
     tried: Counter[str] = Counter()
     for sample in _samples(marketplace):
         for place in hostile.paths(sample):
@@ -116,12 +117,12 @@ def _places(marketplace: str, *, read: bool) -> Iterator[tuple[dict[str, Any], h
 
 
 def _name(path: hostile.Path) -> str:
-    """The path as Azure's too are known: whatever their case."""
+    """The path, joined by dots."""
     return ".".join(map(str, path))
 
 
 def _is_read(marketplace: str, path: hostile.Path) -> bool:
-    """Whether this field is, or one within it, or in a list or a text that is opened."""
+    """Whether this field is read, or one within it, or a list or text that contains one."""
     name, known = _name(path), READ[marketplace].split()
     if marketplace == "azure":
         name, known = name.lower(), [each.lower() for each in known]
@@ -139,10 +140,10 @@ def _reasonless(found: Sequence[object]) -> list[object]:
 
 
 @every_marketplace
-def test_a_wrong_value_in_a_field_that_is_read_is_tolerated_or_refused_by_its_name(
+def test_a_wrong_value_is_tolerated_or_refused_by_its_field(
     marketplace: str,
 ) -> None:
-    """The owner of what wrote it must see which field it is."""
+    """The owner of the sender must see which field it is."""
     tried = 0
     for sample, place in _places(marketplace, read=True):
         wrong = {name: hostile.filled(sample, place, text) for name, text in hostile.VALUES.items()}
@@ -157,7 +158,9 @@ def test_a_wrong_value_in_a_field_that_is_read_is_tolerated_or_refused_by_its_na
 
 
 def _names(marketplace: str, field: str, place: hostile.Path) -> bool:
-    """Whether the field is this one, or within it (or its list, where one of a list is gone)."""
+    """Whether the refusal names this field, or one within it (or its list, if an item is
+    missing).
+    """
     name = _name(place)
     if marketplace == "azure":
         field, name = field.lower(), name.lower()
@@ -168,8 +171,8 @@ def _names(marketplace: str, field: str, place: hostile.Path) -> bool:
 
 
 @every_marketplace
-def test_what_is_no_text_is_refused_where_a_text_must_stand(marketplace: str) -> None:
-    """Nothing is turned into a text: `1` and `"1"` might be two customers."""
+def test_other_values_are_refused_where_text_is_required(marketplace: str) -> None:
+    """Nothing is converted to text: `1` and `"1"` might be two customers."""
     tried = 0
     for sample, place in _places(marketplace, read=True):
         known = _read(marketplace, json.dumps(sample))
@@ -184,8 +187,8 @@ def test_what_is_no_text_is_refused_where_a_text_must_stand(marketplace: str) ->
 
 
 @every_marketplace
-def test_whatever_stands_in_a_field_that_nobody_reads_changes_nothing(marketplace: str) -> None:
-    """It is the marketplace's to define, and may become anything."""
+def test_the_value_of_an_unread_field_changes_nothing(marketplace: str) -> None:
+    """The marketplace defines it and may change it."""
     tried = 0
     for sample, place in _places(marketplace, read=False):
         as_it_is = _reasonless(_read(marketplace, json.dumps(sample)))
@@ -198,8 +201,8 @@ def test_whatever_stands_in_a_field_that_nobody_reads_changes_nothing(marketplac
 
 @pytest.mark.parametrize("value", hostile.NO_JSON)
 @every_marketplace
-def test_what_is_no_json_is_refused_wherever_it_stands(marketplace: str, value: str) -> None:
-    """Of a value that cannot be read, no field can be named."""
+def test_invalid_json_is_refused_in_any_field(marketplace: str, value: str) -> None:
+    """The refusal names the whole value, because no field can be parsed."""
     sample = {"unread": 0, "resource": {"term": 0}}
     for place in hostile.paths(sample):
         (result,) = _read(marketplace, hostile.filled(sample, place, hostile.NO_JSON[value]))

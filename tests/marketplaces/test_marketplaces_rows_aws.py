@@ -1,4 +1,4 @@
-"""Every row of the AWS tables of marketplaces.md section 1, one case a meaning."""
+"""Every row of the AWS tables of marketplaces.md section 1, one case per meaning."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -94,7 +94,7 @@ EVENTS: list[tuple[str, Json, Row]] = [
 def test_an_aws_event_is_translated_as_its_row_defines(
     kind: str, agreement: Json, expected: Row
 ) -> None:
-    """In both roles: a seller gets one or the other, and seldom both."""
+    """In both roles: sellers get the event of one role, seldom of both."""
     event = aws_event(kind, agreement)
     assert row("aws", event) == expected
     assert row("aws", {**event, "detail-type": f"{kind} - Proposer"}) == expected
@@ -115,20 +115,20 @@ def test_an_aws_event_is_translated_as_its_row_defines(
 def test_an_agreement_without_a_real_end_is_pay_as_you_go(
     end_time: str | None, plan_type: PlanType | None, term_ends_at: datetime | None
 ) -> None:
-    """An unreadable end tells neither: the shorter timeline must not come of a slip."""
+    """An unreadable end decides nothing: a typing error must not select the shorter timeline."""
     note = notified("aws", aws_event("Purchase Agreement Created", {"endTime": end_time})).note
     assert (note.plan_type, note.term_ends_at) == (plan_type, term_ends_at)
 
 
-def test_an_amendment_contains_the_term_and_whether_it_renews() -> None:
-    """They are what a later end is judged by."""
+def test_an_amendment_contains_the_term_and_the_renewal() -> None:
+    """A later end is judged by them."""
     amended = {"autoRenewalEnabled": False, "endTime": NEXT_YEAR}
     note = notified("aws", aws_event("Purchase Agreement Amended", amended)).note
     assert (note.term_ends_at, note.auto_renews, note.plan_type) == (ENDS_AT, False, None)
 
 
 def test_a_cancellation_request_names_its_buyer_by_flat_ids() -> None:
-    """These events have `agreement.acceptorId` in place of `acceptor`."""
+    """These events have `agreement.acceptorId` instead of `acceptor`."""
     event = aws_event(
         "Agreement Cancellation Request Approved", {"acceptorId": "1"}, detail={"acceptor": None}
     )
@@ -160,7 +160,7 @@ def test_a_cancellation_request_names_its_buyer_by_flat_ids() -> None:
 def test_an_aws_message_is_translated_as_its_row_defines(
     action: str, expected: Row, plan_type: PlanType | None
 ) -> None:
-    """Neither end is terminal: who subscribes again keeps the subject."""
+    """Neither end is terminal: a customer who subscribes again has the same subject."""
     fact = notified("aws", sns(aws_message(action)))
     assert (fact.note.rank, fact.note.change, fact.attention) == expected
     assert fact.note.plan_type == plan_type
@@ -170,7 +170,7 @@ def test_an_aws_message_is_translated_as_its_row_defines(
 
 
 def test_the_spelling_of_2021_names_the_same_subject() -> None:
-    """The docs of that year had `CustomerIdentifier` and `ProductCode`."""
+    """The documentation of that year has `CustomerIdentifier` and `ProductCode`."""
     message = {"action": "subscribe-success", "CustomerIdentifier": " c ", "ProductCode": "p"}
     assert notified("aws", message).subscription == key("p/c")
 
@@ -212,11 +212,11 @@ NO_LONGER_ENTITLED = Ended(PlanEndReason.COMMIT_EXPIRED, Initiator.SYSTEM, termi
         (None, (14, Unchanged(), Attention.ENTITLEMENTS_NOT_READ)),
     ],
 )
-def test_what_a_customer_is_entitled_to_decides_an_entitlement_updated(
+def test_the_entitlements_decide_an_entitlement_updated(
     resource: Json | None, expected: Row
 ) -> None:
-    """Judged against the notification's time.  What was not read, or not whole, proves nothing, in
-    either direction.
+    """Compared with the notification's time. An entitlement that was not read, or only in part,
+    proves nothing.
     """
     value = wrapped(sns(aws_message("entitlement-updated")), resource)
     assert row("aws", value) == expected
@@ -233,14 +233,14 @@ def test_what_a_customer_is_entitled_to_decides_an_entitlement_updated(
     ],
 )
 def test_an_expiry_that_cannot_be_read_is_not_guessed(expiration_date: object, reason: str) -> None:
-    """Either guess could harm: an end that is none, or a plan that is not paid for."""
+    """Either guess could do harm: an end that is wrong, or a plan that is not paid for."""
     resource = {"Entitlements": [{"ExpirationDate": expiration_date}]}
     refused = refusal("aws", wrapped(sns(aws_message("entitlement-updated")), resource))
     assert (refused.field, refused.reason) == ("resource.Entitlements.0.ExpirationDate", reason)
 
 
-def test_entitlements_contain_the_account_and_mean_a_commitment() -> None:
-    """Beside a subscribe-success too, which alone would say pay as you go."""
+def test_entitlements_contain_the_account_and_make_a_commitment() -> None:
+    """Also beside a subscribe-success, which alone would mean pay as you go."""
     entitled = {"Entitlements": [{"CustomerAWSAccountId": "123456789012"}]}
     note = notified("aws", wrapped(sns(aws_message()), entitled)).note
     assert (note.plan_type, note.plan_type_settled) == (COMMIT, True)
@@ -248,7 +248,7 @@ def test_entitlements_contain_the_account_and_mean_a_commitment() -> None:
 
 
 def test_entitlements_of_two_accounts_name_neither() -> None:
-    """A billing account finds the organization: a wrong one would revive another's."""
+    """Organizations are matched by billing account: a wrong one would revive another customer's."""
     accounts = [{"CustomerAWSAccountId": "1"}, {"CustomerAWSAccountId": "2"}]
     value = wrapped(sns(aws_message()), {"Entitlements": accounts})
     assert notified("aws", value).note.billing_account is None
@@ -275,7 +275,7 @@ def test_entitlements_of_two_accounts_name_neither() -> None:
 def test_a_licence_is_identified_by_its_last_token(
     kind: str, licence_data: Json | None, licence: str | None
 ) -> None:
-    """The Manufacturer's copy has its arn, the Proposer's its id."""
+    """The Manufacturer's event has its ARN, the Proposer's its id."""
     assert (
         notified("aws", aws_event(kind, detail={"license": licence_data})).note.licence == licence
     )

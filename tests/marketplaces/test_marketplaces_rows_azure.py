@@ -1,4 +1,4 @@
-"""Every row of the Azure table of marketplaces.md section 1, one case a meaning."""
+"""Every row of the Azure table of marketplaces.md section 1, one case per meaning."""
 
 from datetime import UTC, datetime
 
@@ -51,7 +51,7 @@ ROWS = [
 def test_an_azure_action_is_translated_as_its_row_defines(
     action: str, expected: Row, status: str | None, progress: Progress
 ) -> None:
-    """The status says how far its operation is, in the words of all generations of the docs."""
+    """The status is the progress of its operation, in the terms of each generation of the docs."""
     body = azure_body(action, status=status)
     fact = notified("azure", body)
     assert (fact.note.rank, fact.note.change) == expected[:2]
@@ -77,12 +77,12 @@ def test_a_loss_of_access_that_is_not_final_needs_attention(
 
 @pytest.mark.parametrize("id_", [None, "", "00000000-0000-0000-0000-000000000000"])
 def test_a_webhook_without_an_id_reports_an_operation_of_its_own(id_: str | None) -> None:
-    """Some senders put the zero UUID there."""
+    """Some senders write the zero UUID."""
     assert notified("azure", azure_body("Unsubscribe", id=id_)).note.operation is None
 
 
-def test_a_time_in_the_year_1_is_none() -> None:
-    """.NET's word for "no time": the record's own time counts."""
+def test_a_time_in_the_year_1_counts_as_absent() -> None:
+    """.NET writes it for an absent time; the record's time is used."""
     fact = notified("azure", azure_body("Suspend", timeStamp="0001-01-01T00:00:00"))
     assert (
         fact.note.occurred_at
@@ -90,8 +90,8 @@ def test_a_time_in_the_year_1_is_none() -> None:
     )
 
 
-def test_reports_of_one_operation_are_messages_of_their_own() -> None:
-    """Azure reports an operation under one id, and some senders reuse an id."""
+def test_reports_of_one_operation_have_distinct_identities() -> None:
+    """Azure reports an operation several times under one id, and some senders reuse ids."""
     bodies = [
         azure_body("Unsubscribe"),
         azure_body("Unsubscribe", status="InProgress"),
@@ -106,7 +106,7 @@ def test_reports_of_one_operation_are_messages_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", ["operationRequestSource", "operationRequestedSource"])
 def test_the_vendors_own_unsubscribe_is_distinguished_from_the_customers(name: str) -> None:
-    """Microsoft's emulator has the second spelling."""
+    """Microsoft's emulator writes the second spelling."""
     body = {**azure_body("Unsubscribe", operationRequestSource=None), name: "Partner"}
     assert notified("azure", body).note.change == Unsubscribed(by_partner=True)
 
@@ -130,13 +130,13 @@ def test_the_vendors_own_unsubscribe_is_distinguished_from_the_customers(name: s
 def test_the_term_determines_the_plan_type(
     term_unit: str | None, plan_type: PlanType | None
 ) -> None:
-    """A month is pay as you go, a year or more a commitment, and what lies between is neither."""
+    """A month is pay as you go, a year or more a commitment, anything between neither."""
     body = azure_body(subscription={"term": {"termUnit": term_unit}})
     assert notified("azure", body).note.plan_type == plan_type
 
 
 def test_an_unsubscribe_contains_the_term_that_decides_its_reason() -> None:
-    """Whether the end was reached is for the fold: only it knows the autoRenew of before."""
+    """The fold decides whether the end was reached, because it knows the previous autoRenew."""
     term = {"endDate": NEXT_YEAR, "termUnit": "P1Y"}
     body = azure_body("Unsubscribe", subscription={"term": term, "autoRenew": False})
     note = notified("azure", body).note
@@ -147,21 +147,21 @@ def test_an_unsubscribe_contains_the_term_that_decides_its_reason() -> None:
     ("value", "auto_renews"),
     [(True, True), (False, False), ("True", True), ("false", False), ("", None), (None, None)],
 )
-def test_auto_renewal_may_be_a_text(value: object, auto_renews: bool | None) -> None:
-    """The text `false` must not be taken for a truth."""
+def test_auto_renewal_may_be_text(value: object, auto_renews: bool | None) -> None:
+    """The text `false` must not count as true."""
     body = azure_body(subscription={"autoRenew": value})
     assert notified("azure", body).note.auto_renews is auto_renews
 
 
 @pytest.mark.parametrize("value", ["no", 0, 1, [], {}])
 def test_auto_renewal_of_the_wrong_type_is_refused(value: object) -> None:
-    """It decides a reason, so it is not guessed."""
+    """It decides the reason of an end, so it is not guessed."""
     refused = refusal("azure", azure_body(subscription={"autoRenew": value}))
     assert refused.field == "subscription.autoRenew"
 
 
 def test_the_subscription_that_a_router_read_outranks_the_snapshot() -> None:
-    """The snapshot in the body is from before the change; what the resource lacks, it tells."""
+    """The snapshot in the body predates the change; it provides only what the resource lacks."""
     body = azure_body("Renew", subscription={"autoRenew": True, "term": {"termUnit": "P1M"}})
     resource = {"AutoRenew": False, "term": {"endDate": NEXT_YEAR}}
     note = notified("azure", wrapped(body, resource)).note
@@ -181,13 +181,13 @@ def test_the_subscription_that_a_router_read_outranks_the_snapshot() -> None:
     ],
 )
 def test_a_term_without_dates_has_not_started(term: object, started: bool | None) -> None:
-    """Microsoft dates it when the subscription is activated."""
+    """Microsoft sets the dates when the subscription is activated."""
     body = azure_body("Unsubscribe", subscription={"term": term})
     assert notified("azure", body).note.term_started is started
 
 
-def test_only_an_unsubscribe_calls_for_the_last_usage() -> None:
-    """While suspended, usage is refused."""
+def test_only_an_unsubscribe_requests_the_final_usage() -> None:
+    """Azure refuses usage while a subscription is suspended."""
     closes = {
         action: notified("azure", azure_body(action)).note.closes_usage
         for action in ("Subscribe", "Suspend", "Reinstate", "Unsubscribe")

@@ -1,4 +1,4 @@
-"""Every row of the Google table of marketplaces.md section 1, one case a meaning."""
+"""Every row of the Google table of marketplaces.md section 1, one case per meaning."""
 
 from datetime import UTC, datetime
 
@@ -58,7 +58,7 @@ HOUR_BEFORE = "2026-11-01T09:30:00Z"
     ],
 )
 def test_a_google_message_is_translated_as_its_row_defines(event_type: str, expected: Row) -> None:
-    """Without the resource, the message alone decides; it never tells a reason."""
+    """Without the resource the message alone decides, and never contains a reason."""
     assert row("gcp", gcp_message(event_type)) == expected
     assert notified("gcp", gcp_message(event_type)).notification == event_type
 
@@ -101,8 +101,8 @@ def test_the_resource_contains_why_an_entitlement_was_cancelled(
 def test_an_entitlement_that_will_end_does_so_at_the_later_of_its_ends(
     resource: Json, ends_at: datetime | None
 ) -> None:
-    """`offerEndTime` may be long past on an entitlement that went on at list price: that is not
-    the end that is announced now.
+    """`offerEndTime` may be long past for an entitlement that continues at list price; then it is
+    not the announced end.
     """
     value = wrapped(gcp_message("ENTITLEMENT_PENDING_CANCELLATION"), resource)
     assert notified("gcp", value).note.change == Ending(ends_at)
@@ -131,8 +131,8 @@ def test_an_entitlement_that_will_end_does_so_at_the_later_of_its_ends(
 def test_a_duration_makes_an_entitlement_a_commitment(
     entitlement: Json, resource: Json | None, plan_type: PlanType | None
 ) -> None:
-    """Only a resource without any says that it is none; the message alone leaves it open, and so
-    does a call that failed.
+    """Only a resource without a duration means pay as you go; the message alone, or with a failed
+    call for the resource, leaves the plan type open.
     """
     message = {**gcp_message(), "entitlement": {"id": "entitlement-1", **entitlement}}
     value = wrapped(message, resource)
@@ -140,7 +140,7 @@ def test_a_duration_makes_an_entitlement_a_commitment(
 
 
 def test_the_resource_of_a_real_entitlement_names_the_account() -> None:
-    """The procurement account's id is the last part of its name."""
+    """The procurement account's id is the last part of its resource name."""
     name = "gcp/test_doit_get_entitlement_pending_plan_change_approval.json"
     note = notified(
         "gcp",
@@ -155,14 +155,14 @@ def test_the_resource_of_a_real_entitlement_names_the_account() -> None:
 
 
 @pytest.mark.parametrize("reason_text", [7, True, [], {"code": "expired"}])
-def test_a_reason_that_is_no_text_is_unknown(reason_text: object) -> None:
-    """It is "subject to change" by Google; the cancellation itself must not be lost for it."""
+def test_a_reason_that_is_not_text_is_unknown(reason_text: object) -> None:
+    """Google calls it "subject to change"; the cancellation itself must be accepted."""
     value = wrapped(gcp_message("ENTITLEMENT_CANCELLED"), {"cancellationReason": reason_text})
     assert row("gcp", value) == row("gcp", gcp_message("ENTITLEMENT_CANCELLED"))
 
 
-def test_the_last_usage_is_called_for_by_a_cancellation_and_by_nothing_else() -> None:
-    """marketplaces.md section 1, *Final usage*; `migrated` is an end like any."""
+def test_only_a_cancellation_requests_the_final_usage() -> None:
+    """marketplaces.md section 1, *Final usage*. An end by `migrated` is no exception."""
     kinds = ("ENTITLEMENT_CANCELLED", "ENTITLEMENT_DELETED", "ENTITLEMENT_PENDING_CANCELLATION")
     closes = [notified("gcp", gcp_message(kind)).note.closes_usage for kind in kinds]
     assert closes == [True, False, False]

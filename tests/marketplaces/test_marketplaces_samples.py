@@ -1,6 +1,6 @@
-"""Every sample of tests/payloads, and what it says.
+"""Every sample of tests/payloads, and the fact or refusal that it becomes.
 
-The tables are written out by hand: a sample whose meaning changes must be changed here too.
+The tables are written by hand: a sample whose meaning changes must be changed here too.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def _last_usage_until(time: str) -> Ending:
     return Ending(datetime.fromisoformat(time), closes_usage=True)
 
 
-# file: (subject, change, plan type, billing account, what a person should look at)
+# file: (subject, change, plan type, billing account, what an operator should look at)
 NOTIFIED: dict[str, tuple[str, Change, PlanType | None, str | None, Attention | None]] = {
     "aws/doc_eb_advisory_issued_manufacturer": (
         *(AGREEMENT, Unchanged(), None, BUYER, Attention.ADVISORY),
@@ -58,7 +58,7 @@ NOTIFIED: dict[str, tuple[str, Change, PlanType | None, str | None, Attention | 
     "aws/doc_eb_cancel_request_approved_proposer": (
         *(EXAMPLE, VendorCancellationApproved(), None, "123465789012", None),
     ),
-    # The request was withdrawn, the agreement lives on.
+    # The request was withdrawn, and the agreement continues.
     "aws/doc_eb_cancel_request_cancelled_proposer": (
         *(EXAMPLE, Unchanged(), None, "123465789012", None),
     ),
@@ -81,11 +81,11 @@ NOTIFIED: dict[str, tuple[str, Change, PlanType | None, str | None, Attention | 
     "aws/doc_eb_license_updated_manufacturer": (AGREEMENT, Activated(), None, BUYER, None),
     "aws/doc_eb_renewal_terms_finalized_proposer": (AGREEMENT, Unchanged(), None, BUYER, None),
     "aws/doc_eb_renewal_upcoming_proposer": (AGREEMENT, Unchanged(), None, BUYER, None),
-    # Their action is a placeholder.
+    # The action of these samples is a placeholder.
     "aws/doc_sns_body_entitlement": (SNS_DOC, Unchanged(), None, None, Attention.UNKNOWN_KIND),
     "aws/doc_sns_body_subscription": (SNS_DOC, Unchanged(), None, None, Attention.UNKNOWN_KIND),
     "aws/test_devportal_lambda_subscribe_success": (DEVPORTAL, Activated(), PAYG, None, None),
-    # This action does not exist at AWS.
+    # AWS sends no such action.
     "aws/test_devportal_lambda_unsubscribe_complete_wrong_action": (
         *(DEVPORTAL, Unchanged(), None, None, Attention.UNKNOWN_KIND),
     ),
@@ -181,17 +181,17 @@ UNRECOGNIZED = {
 
 NO_SHAPE = "value: no known shape of what this topic carries"
 
-# file: how the refusal reads
+# file: the text of the refusal
 REFUSED = {
-    # Another topic's message: its text is no JSON.
+    # A message of another topic: its text is not JSON.
     "aws/doc_sns_envelope_notification_with_subject": "Message: is not JSON",
-    # `operationType` in place of `action`, and no id: no webhook was ever seen to send it, and the
+    # `operationType` instead of `action`, and no id: no webhook is known to send it, and the
     # reference says to reject it.
     "azure/doc_2022_reinstate_second_form": "action: is missing",
-    # The Cloud Channel API (resellers) has another vocabulary: a name for an entitlement.
+    # The Cloud Channel API (resellers) names entitlements differently.
     "gcp/derived_channel_api_not_marketplace": NO_SHAPE,
     "gcp/doc_oidc_push_claims": NO_SHAPE,
-    # A resource alone tells of no event.
+    # A resource without an event.
     "gcp/test_doit_get_entitlement_pending_plan_change_approval": NO_SHAPE,
 }
 
@@ -201,8 +201,8 @@ def _sample(name: str) -> tuple[str, bytes]:
     return marketplace, (PAYLOADS / f"{name}.json").read_bytes()
 
 
-def test_every_sample_is_in_a_table_and_names_its_source() -> None:
-    """A sample that nobody expects anything of proves nothing."""
+def test_every_sample_is_in_a_table_and_has_a_source() -> None:
+    """A sample without an expectation proves nothing."""
     names = {f"{path.parent.name}/{path.stem}" for path in FILES}
     assert names == NOTIFIED.keys() | UNRECOGNIZED.keys() | REFUSED.keys()
     assert [path for path in FILES if not path.with_suffix(".source.txt").exists()] == []
@@ -210,7 +210,7 @@ def test_every_sample_is_in_a_table_and_names_its_source() -> None:
 
 @pytest.mark.parametrize("name", NOTIFIED)
 def test_a_sample_is_translated_as_the_table_defines(name: str) -> None:
-    """Subject, change, plan type, billing account, and what a person should look at."""
+    """Subject, change, plan type, billing account, and what an operator should look at."""
     fact = notified(*_sample(name))
     assert fact.subscription.marketplace == name.partition("/")[0]
     assert (
@@ -223,19 +223,19 @@ def test_a_sample_is_translated_as_the_table_defines(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNRECOGNIZED)
-def test_a_sample_about_no_subscription_is_kept_for_the_count(name: str) -> None:
-    """An account, a topic, another product of AWS: nothing that a subscription could follow."""
+def test_a_sample_about_no_subscription_is_kept_as_unrecognized(name: str) -> None:
+    """About an account, a topic, or another product of AWS."""
     fact = unrecognized(*_sample(name))
     assert (fact.event_type, fact.identity.id) == UNRECOGNIZED[name]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_sample_that_is_no_notification_is_refused(name: str) -> None:
-    """For the reason that an operator needs, which the table has in full."""
+def test_a_sample_without_a_notification_is_refused(name: str) -> None:
+    """The table has the reason in full, as operators see it."""
     assert str(refusal(*_sample(name))) == REFUSED[name]
 
 
-def test_the_captured_agreement_is_in_the_order_of_its_times() -> None:
+def test_the_captured_agreement_is_in_order_of_event_time() -> None:
     """Created, License Updated, Ended, License Deprovisioned: 2026-08-20, 126 seconds in all."""
     names = (
         "real_2026_eb_created_proposer",
@@ -263,6 +263,6 @@ def test_the_captured_agreement_is_in_the_order_of_its_times() -> None:
         ("aws/real_2026_eb_created_proposer", datetime(2026, 8, 20, 14, 23, 22, tzinfo=UTC)),
     ],
 )
-def test_the_times_of_real_life_are_read(name: str, expected_time: datetime) -> None:
-    """Blanks within, no zone, seven fraction digits, `+00:00`: all were seen."""
+def test_times_of_real_notifications_are_read(name: str, expected_time: datetime) -> None:
+    """All were observed: blanks within, no zone, seven fraction digits, `+00:00`."""
     assert notified(*_sample(name)).occurred_at == expected_time
