@@ -1,4 +1,4 @@
-"""Somebody sends a few kilobytes that are 90 MB each when they are decompressed.
+"""Sends records of a few kilobytes that are 90 MB each when decompressed.
 
 python tests/attacks/bombs.py
 """
@@ -15,7 +15,7 @@ MEMORY_KIB_MAX = 512 * 1024
 
 
 async def attack(outsider: Outsider) -> None:
-    """Bombs by each codec, and something good behind them in the same partition."""
+    """Bombs with each codec, followed by a valid message in the same partition."""
     for codec in ("gzip", "lz4", "snappy", "zstd"):
         async with AIOKafkaProducer(
             bootstrap_servers=outsider.kafka, compression_type=codec, max_request_size=2**30
@@ -32,18 +32,18 @@ async def attack(outsider: Outsider) -> None:
             within_s=120,
         )
         memory = _memory_kib(worker.process.pid)
-        print(f"{memory} kB of memory at most")
-        outsider.require(memory < MEMORY_KIB_MAX, "memory stays bounded")
+        print(f"peak memory {memory} kB")
+        outsider.require(memory < MEMORY_KIB_MAX, "memory is bounded")
         letters = await outsider.rows("SELECT value FROM dead_letters")
         print(f"{len(letters)} dead letters")
         outsider.require(len(letters) >= BOMBS, "each bomb is a dead letter")
-        outsider.require({each["value"] for each in letters} == {None}, "without its value")
+        outsider.require({each["value"] for each in letters} == {None}, "stored without its value")
         shown = await outsider.succeed("org", "show", "org-1")
-        outsider.require("active" in shown, "what is behind them was applied")
+        outsider.require("active" in shown, "the message behind them is applied")
 
 
 def _memory_kib(pid: int) -> int:
-    """The most that a process ever had."""
+    """The peak memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1])

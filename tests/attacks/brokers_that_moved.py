@@ -1,4 +1,4 @@
-"""All brokers get new addresses; only the bootstrap server's stays.
+"""Moves all brokers to new addresses; only the bootstrap server keeps its own.
 
 python tests/attacks/brokers_that_moved.py
 """
@@ -17,14 +17,14 @@ WITHIN_S = 60.0
 
 
 class Bootstrap:
-    """A load balancer in front of the brokers: whoever comes is led to where they are now."""
+    """A load balancer in front of the brokers, which forwards to their current address."""
 
     def __init__(self) -> None:
         self.port = 0
         self.target = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Forward one connection."""
         with contextlib.suppress(OSError):
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             await asyncio.gather(_carry(reader, back), _carry(there, writer))
@@ -39,7 +39,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def attack(outsider: Outsider) -> None:
-    """The worker must find them, to read and to write, without being started anew."""
+    """The worker must find the brokers again, to read and to write, without a restart."""
     bootstrap = Bootstrap()
     server = await asyncio.start_server(bootstrap.serve, "127.0.0.1", 0)
     bootstrap.port = server.sockets[0].getsockname()[1]
@@ -71,15 +71,15 @@ async def attack(outsider: Outsider) -> None:
         await send(after, "after")
         began = time.monotonic()
         found = await until(lambda: len(worker.lines("batch_ingested")) > 1, WITHIN_S)
-        outsider.require(found, f"it reads there, after {time.monotonic() - began:.0f} s")
+        outsider.require(found, f"the worker reads there, after {time.monotonic() - began:.0f} s")
 
-        async def promised() -> int:
+        async def unsent() -> int:
             return int((await outsider.rows("SELECT count(*) FROM outbox"))[0][0])
 
-        while await promised() and time.monotonic() - began < WITHIN_S:  # noqa: ASYNC110 - asked
+        while await unsent() and time.monotonic() - began < WITHIN_S:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.2)
-        outsider.require(not await promised(), "and writes there")
-        outsider.require(worker.process.returncode is None, "it was not started anew")
+        outsider.require(not await unsent(), "and writes there")
+        outsider.require(worker.process.returncode is None, "it was not restarted")
 
 
 if __name__ == "__main__":

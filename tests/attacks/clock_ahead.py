@@ -1,6 +1,6 @@
-"""The database's clock runs a year ahead and is set right again: nobody is harmed meanwhile.
+"""Sets the database's clock a year ahead, and back again.
 
-What is seconds old stays, and nobody waits until next year.
+Meanwhile no step is taken, retention deletes nothing, and afterwards no deadline is a year late.
 
 python tests/attacks/clock_ahead.py
 """
@@ -18,7 +18,7 @@ KEPT = "SELECT (SELECT count(*) FROM journal), (SELECT count(*) FROM dead_letter
 
 
 async def attack(outsider: Outsider) -> None:
-    """One organization has lost its only plan, one has a plan for half a year more."""
+    """One organization has lost its only plan, another has a plan for half a year more."""
     began = system_clock()
     await _set_clock(outsider, began)
     async with outsider.worker() as worker:
@@ -34,10 +34,10 @@ async def attack(outsider: Outsider) -> None:
         moved = await worker.logged("clock_moved")
         async with outsider.worker() as other:
             stopped = await other.logged("retention_stopped")
-            outsider.require(stopped, "retention stops, and says why")
+            outsider.require(stopped, "retention stops, and reports the reason")
         print(await outsider.succeed("guard", "status"))
         (journal, letters) = (await outsider.rows(KEPT))[0].values()
-        outsider.require(journal >= 4 and letters == 1, "the journal and the dead letter stay")
+        outsider.require(journal >= 4 and letters == 1, "the journal and the dead letter are kept")
         states = await outsider.rows("SELECT DISTINCT state FROM organizations")
         outsider.require([row["state"] for row in states] == ["canceled"], "no step is taken")
         await _set_clock(outsider, system_clock())
@@ -48,10 +48,12 @@ async def attack(outsider: Outsider) -> None:
     who = ("--by", "Olga", "--reason", "the server's time was wrong")
     print(await outsider.succeed(*recover, "--execute", *who))
     shown = await outsider.succeed("org", "show", "lives")
-    outsider.require("active" in shown, "who lost a plan by the clock alone has it back")
+    outsider.require(
+        "active" in shown, "an organization that lost its plan by the clock has it back"
+    )
     late = "SELECT count(*) FROM organizations WHERE next_due_at > $1"
     (waiting,) = (await outsider.rows(late, system_clock() + YEAR * 0.9))[0].values()
-    outsider.require(waiting == 0, "nobody waits until next year")
+    outsider.require(waiting == 0, "no deadline is a year late")
     await outsider.succeed("replay", "--verify")
     await outsider.succeed("guard", "release", *who)
 
@@ -66,7 +68,7 @@ def _text(moment: datetime) -> str:
 
 
 async def _set_clock(outsider: Outsider, moment: datetime) -> None:
-    """Let `clock_timestamp()` be what stands in a file, for whoever connects from now on."""
+    """Make `clock_timestamp()` return the time in a file, for every new connection."""
     file = outsider.folder / "clock"
     is_new = not file.exists()
     await asyncio.to_thread(file.write_text, _text(moment))

@@ -1,4 +1,4 @@
-"""Messages come about an organization that was erased: nothing of what they say is kept.
+"""Sends messages about an erased organization: none of their content is kept.
 
 python tests/attacks/late_messages.py
 """
@@ -10,7 +10,7 @@ ERASE = ("org", "erase", "gone", "--by", "Olga", "--reason", "asked to", "--yes"
 
 
 async def attack(outsider: Outsider) -> None:
-    """It is closed and erased; then its owner, an account and Support's words are told again."""
+    """Deactivate and erase it; then send its owner, an account and a Support request again."""
     async with outsider.worker() as worker:
         await _send(outsider, CHANGES, "organization.created", owner_email="first@gone.example")
         await _send(outsider, SUPPORT, "support.deactivate_organization")
@@ -35,11 +35,13 @@ async def attack(outsider: Outsider) -> None:
             len(facts_left) == 5 and not any(facts_left), "only identity and outcome are kept"
         )
         events = await outsider.rows("SELECT events::text FROM decisions")
-        outsider.require(not [e for (e,) in events if "Late Doe" in e], "nor is who asked")
+        outsider.require(
+            not [e for (e,) in events if "Late Doe" in e], "nor is the requester's name"
+        )
         await outsider.succeed(*ERASE)
-        outsider.require(True, "the erasure may be repeated")
+        outsider.require(True, "the erasure can be repeated")
         (letters,) = (await outsider.rows("SELECT count(*) FROM dead_letters"))[0].values()
-        outsider.require(letters == 0, "and removes what has come since and was not readable")
+        outsider.require(letters == 0, "and removes the unreadable messages received since")
         await outsider.succeed("replay", "--verify")
 
 

@@ -1,7 +1,7 @@
 """What an outsider has: servers, the command line, the worker's log, clients of both servers.
 
-Nothing here knows the worker from within.  An attack is a coroutine that breaks something, watches
-what the worker does, and returns what did not hold; a file of this folder ends with
+Nothing here uses the worker's code. An attack is a coroutine that breaks something, checks how the
+worker reacts, and calls `require` for each expectation. Each script ends with
 
     if __name__ == "__main__":
         repeat(attack)
@@ -34,13 +34,13 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Worker:
-    """A worker that runs as a child process, and the file of its log."""
+    """A worker in a child process, and its log file."""
 
     process: asyncio.subprocess.Process
     log: Path
 
     def lines(self, *events: str) -> list[dict[str, Any]]:
-        """What it logged, or only these events of it."""
+        """Its log lines, all or only those of these events."""
         parsed = []
         for line in self.log.read_text(errors="replace").splitlines():
             try:
@@ -52,14 +52,14 @@ class Worker:
         return parsed
 
     async def logged(self, event: str, *, within_s: float = PATIENCE_S) -> dict[str, Any] | None:
-        """The first line of an event, once it is there; None if it does not come."""
+        """The first log line of an event, once it is there; None if it does not appear in time."""
         await until(lambda: self.lines(event) or self.process.returncode is not None, within_s)
         return next(iter(self.lines(event)), None)
 
 
 @dataclass
 class Outsider:
-    """Two servers that are the attack's own, and an environment that leads to them."""
+    """Two servers of its own, and an environment that points to them."""
 
     folder: Path
     kafka: str
@@ -68,13 +68,13 @@ class Outsider:
     broken: list[str] = field(default_factory=list)
 
     def require(self, holds: object, sentence: str) -> None:
-        """Print whether a promise holds, and remember that it does not."""
+        """Print whether an expectation holds, and record it if it does not."""
         print(f"{'holds' if holds else 'BROKEN'}: {sentence}", flush=True)
         if not holds:
             self.broken.append(sentence)
 
     async def command(self, *arguments: str, **variables: str) -> tuple[int, str]:
-        """Run a command of `marketplace-worker`; its exit status and all that it printed."""
+        """Run a command of `marketplace-worker`; return its exit status and output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "marketplace_worker", *arguments,
             env=self.environment | variables,
@@ -86,7 +86,7 @@ class Outsider:
         return status, output.decode(errors="replace")
 
     async def succeed(self, *arguments: str, **variables: str) -> str:
-        """The same; it must exit with 0.  Returns what it printed."""
+        """Run a command that must exit with 0; return its output."""
         status, output = await self.command(*arguments, **variables)
         if status:
             raise SystemExit(output)
@@ -94,7 +94,7 @@ class Outsider:
 
     @asynccontextmanager
     async def worker(self, *arguments: str, **variables: str) -> AsyncIterator[Worker]:
-        """A worker that has started, or has failed to; ended on leaving."""
+        """A worker that has started or failed to start; stopped on leaving."""
         log = self.folder / f"worker-{time.monotonic_ns()}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
@@ -115,14 +115,14 @@ class Outsider:
             await process.wait()
 
     async def send(self, topic: str, value: bytes | None, key: bytes | None = None) -> None:
-        """Write one record, and wait until Kafka has it."""
+        """Write one record, and wait for the acknowledgement."""
         async with AIOKafkaProducer(
             bootstrap_servers=self.kafka, max_request_size=100_000_000
         ) as producer:
             await producer.send_and_wait(topic, value, key=key)
 
     async def records(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
-        """Keys and values of all that a topic holds."""
+        """Keys and values of all records of a topic."""
         async with AIOKafkaConsumer(
             topic, bootstrap_servers=self.kafka, auto_offset_reset="earliest"
         ) as consumer:
@@ -135,7 +135,7 @@ class Outsider:
         return found
 
     async def rows(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """What Postgres answers."""
+        """The rows that a query returns."""
         connection = await asyncpg.connect(self.dsn)
         try:
             return list(await connection.fetch(query, *arguments))
@@ -144,14 +144,14 @@ class Outsider:
 
 
 def example(name: str, organization: str, **data: object) -> bytes:
-    """The published example of an inbound event, of another organization and with other data."""
+    """The published example of an inbound event, with another organization and other data."""
     event = json.loads((ROOT / f"schemas/examples/inbound/{name}.v1.json").read_text())
     event |= {"id": str(uuid4()), "subject": organization, "data": event["data"] | data}
     return json.dumps(event).encode()
 
 
 async def until(holds: Callable[[], object], within_s: float = PATIENCE_S) -> bool:
-    """Wait until something holds; False if it does not within that time."""
+    """Wait until a condition holds; False if it does not within that time."""
     end = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > end:
@@ -162,7 +162,8 @@ async def until(holds: Callable[[], object], within_s: float = PATIENCE_S) -> bo
 
 @asynccontextmanager
 async def outsider(**variables: str) -> AsyncIterator[Outsider]:
-    """Apache Kafka, Postgres, the schema and the topics, as the README has an operator make them.
+    """Start Apache Kafka and Postgres, and create the schema and the topics as the README
+    describes.
 
     `variables` are added to the environment of all commands.
     """
@@ -192,9 +193,9 @@ async def outsider(**variables: str) -> AsyncIterator[Outsider]:
 def repeat(
     attack: Callable[[Outsider], Awaitable[None]], variables: Mapping[str, str] | None = None
 ) -> None:
-    """Make the attack, print what holds and what does not, and exit: 0, or 1 if anything did not.
+    """Run the attack, print which expectations hold, and exit with 0, or 1 if any does not.
 
-    `variables` are the worker's settings in it.
+    `variables` are settings of the worker.
     """
 
     async def made() -> list[str]:

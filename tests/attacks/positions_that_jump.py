@@ -1,4 +1,4 @@
-"""Somebody deletes what is in Kafka before a worker has read it, as a short retention does.
+"""Deletes records in Kafka before a worker has read them, as a short retention does.
 
 python tests/attacks/positions_that_jump.py
 """
@@ -13,7 +13,7 @@ UNREAD = 505
 
 
 async def attack(outsider: Outsider) -> None:
-    """A worker takes one message, is away while 505 come and go, and comes back."""
+    """A worker processes one message, stops while 505 are written and deleted, and starts again."""
     async with outsider.worker() as worker:
         await outsider.send(TOPIC, example("organization.created", "first"), b"one key")
         await worker.logged("batch_ingested")
@@ -26,15 +26,15 @@ async def attack(outsider: Outsider) -> None:
     async with outsider.worker() as worker:
         line = await worker.logged("position_jumped")
         print(line)
-        outsider.require(line is not None, "what was deleted unread is logged")
+        outsider.require(line is not None, "records deleted unread are logged")
         if line is not None:
             missed = line["to_offset"] - line["from_offset"]
             outsider.require(line["level"] == "error", "as an error")
-            outsider.require(missed == UNREAD, f"with from where to where: {missed} records")
+            outsider.require(missed == UNREAD, f"with both positions: {missed} records")
         await outsider.send(TOPIC, example("organization.created", "last"), b"one key")
         await worker.logged("batch_ingested")
         rows = await outsider.rows("SELECT FROM journal")
-        outsider.require(len(rows) == 2, "what comes after it is taken in")
+        outsider.require(len(rows) == 2, "later records are processed")
 
 
 async def _delete_all(outsider: Outsider) -> None:

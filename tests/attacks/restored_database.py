@@ -1,5 +1,6 @@
-"""A backup is restored: numbers that were published are gone from the database, and so is who was
-closed.  The worker notices and does no harm; the runbook brings it back.
+"""Restores a backup: published sequences, and a deactivation, are missing from the database.
+
+The worker detects it and takes no steps; the runbook recovers it.
 
 python tests/attacks/restored_database.py
 """
@@ -17,7 +18,7 @@ BY = ("--by", "an outsider", "--reason", "a backup was restored", "--execute")
 
 
 async def attack(outsider: Outsider) -> None:
-    """As `DROP DATABASE` and a copy of what it was."""
+    """By `DROP DATABASE` and an older copy."""
     async with outsider.worker():
         for each in ("acme", "globex"):
             created = example("organization.created", each, owner_email=f"owner@{each}.example")
@@ -35,27 +36,27 @@ async def attack(outsider: Outsider) -> None:
     await restored(outsider, "DROP DATABASE %s", "ALTER DATABASE backup RENAME TO %s")
     async with outsider.worker() as worker:
         line = await worker.logged("database_set_back")
-        outsider.require(line, "a worker notices by itself that the database was set back")
+        outsider.require(line, "a worker detects that the database was set back")
         status, output = await outsider.command("guard", "release", *BY[:4])
         refused = status == 2 and "recover --from-restore" in output
         outsider.require(refused, "the guard is not released before the recovery")
     output = await outsider.succeed("recover", "--from-restore", "--json", *BY)
     found = json.loads(output[output.index("{\n") :])
     otherwise = {each["organization_id"]: each for each in found["otherwise"]}
-    outsider.require("globex" in otherwise, "who was published as deactivated is listed")
+    outsider.require("globex" in otherwise, "an organization published as deactivated is listed")
     async with outsider.worker():
         again = example("support.reinstate_organization", "globex")
         await outsider.send(REQUESTS, again, b"globex")
         await published(outsider, "globex", "support_request.rejected")
         await outsider.succeed("recover", "--closed", "globex", *BY)
         await until_state(outsider, globex="deactivated")
-        await asyncio.sleep(2)  # the relay sends what was decided
+        await asyncio.sleep(2)  # the relay sends the events of the decisions
     after = await numbers(outsider)
     twice = [number for number, ids in after.items() if len(ids) > 1]
-    outsider.require(not twice, f"no number is used for two events ({twice[:3]})")
-    outsider.require(len(after) > len(before), "what came later was published, too")
+    outsider.require(not twice, f"no sequence is used for two events ({twice[:3]})")
+    outsider.require(len(after) > len(before), "later events are published, too")
     status, output = await outsider.command("replay", "--verify")
-    outsider.require(status == 0, f"the journal folds to what is stored ({output.strip()})")
+    outsider.require(status == 0, f"the journal folds to the stored state ({output.strip()})")
 
 
 async def until_state(outsider: Outsider, **states: str) -> None:
@@ -69,7 +70,7 @@ async def until_state(outsider: Outsider, **states: str) -> None:
 
 
 async def published(outsider: Outsider, organization: str, kind: str) -> None:
-    """Wait until an event stands on the topic."""
+    """Wait until an event is on the topic."""
     for _ in range(60):
         events = [json.loads(value or b"{}") for _, value in await outsider.records(LIFECYCLE)]
         if any(e["subject"] == organization and kind in e["type"] for e in events):
@@ -79,7 +80,7 @@ async def published(outsider: Outsider, organization: str, kind: str) -> None:
 
 
 async def numbers(outsider: Outsider) -> dict[tuple[str, str], set[str]]:
-    """The ids that each number of each organization stands for."""
+    """The ids of the events by organization and sequence."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for _, value in await outsider.records(LIFECYCLE):
         event: dict[str, Any] = json.loads(value or b"{}")
@@ -88,7 +89,7 @@ async def numbers(outsider: Outsider) -> dict[tuple[str, str], set[str]]:
 
 
 async def restored(outsider: Outsider, *statements: str) -> None:
-    """Statements about the database, from beside it."""
+    """Execute statements about the database from another one."""
     at, _, name = outsider.dsn.rpartition("/")
     connection = await asyncpg.connect(f"{at}/template1")
     for each in statements:

@@ -1,4 +1,4 @@
-"""A thousand slow connections to the probes' port: probes and messages go on as before.
+"""Opens a thousand slow connections to the probes' port: probes and messages must not suffer.
 
 python tests/attacks/slow_probes.py
 """
@@ -15,14 +15,14 @@ TOPIC = "organizations.changes"
 
 
 def free_port() -> int:
-    """A port that nobody has."""
+    """A free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
 async def drip(port: int) -> None:
-    """Send a request a byte at a time; whoever is cut off comes again."""
+    """Send a request one byte at a time; reconnect when cut off."""
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -41,7 +41,7 @@ async def drip(port: int) -> None:
 
 
 async def attack(outsider: Outsider) -> None:
-    """Probe and send while the strangers are there."""
+    """Probe and send messages meanwhile."""
     port = free_port()
     async with outsider.worker(MARKETPLACE_WORKER_HTTP_PORT=str(port)) as worker:
         strangers = [asyncio.create_task(drip(port)) for _ in range(STRANGERS)]
@@ -61,13 +61,13 @@ async def attack(outsider: Outsider) -> None:
         await asyncio.wait(strangers)
     print(f"the slowest of 20 probes took {slowest_s * 1000:.0f} ms")
     outsider.require(set(answers) == {200}, "every probe was answered with 200")
-    outsider.require(accepted, "every message was taken")
+    outsider.require(accepted, "every message was accepted")
     outsider.require(not await outsider.rows("SELECT FROM dead_letters"), "no message was parked")
     outsider.require("Traceback" not in worker.log.read_text(), "the log has no traceback")
 
 
 def ask(port: int) -> int:
-    """The status of a probe; 0 where there is no answer in a second, as a kubelet waits."""
+    """The status of a probe; 0 if there is no answer within a second, a kubelet's timeout."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/livez", timeout=1) as answer:
             return int(answer.status)

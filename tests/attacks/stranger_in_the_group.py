@@ -1,4 +1,4 @@
-"""Somebody's program is in our consumer group, with another assignor: a start fails.
+"""Joins our consumer group with another program and another assignor: the worker cannot start.
 
 python tests/attacks/stranger_in_the_group.py
 """
@@ -9,7 +9,7 @@ from outsider import Outsider, repeat
 
 
 async def attack(outsider: Outsider) -> None:
-    """It must end with a sentence and a status that is not 0."""
+    """It must end with an explanation and a status other than 0."""
     async with AIOKafkaConsumer(
         "identity.logins",
         bootstrap_servers=outsider.kafka,
@@ -18,7 +18,7 @@ async def attack(outsider: Outsider) -> None:
     ):
         status, printed = await outsider.command("run")
     print(printed.splitlines()[-1])
-    outsider.require(status == 2, "the exit status says that a person must act")
+    outsider.require(status == 2, "the exit status is 2: an operator must act")
     outsider.require(
         "marketplace-worker.activity" in printed.splitlines()[-1], "it names the group"
     )

@@ -1,4 +1,4 @@
-"""Ids and headers that would clear the screen, or reverse what stands behind them.
+"""Sends ids and headers that would clear the screen or reverse the text after them.
 
 python tests/attacks/terminal_escapes.py
 """
@@ -29,12 +29,12 @@ async def attack(outsider: Outsider) -> None:
                 status, output = await outsider.command(*arguments, *more)
                 outsider.require(
                     status in {0, 2} and all(line.isprintable() for line in output.split("\n")),
-                    f"{arguments[:2]} prints what a terminal only shows",
+                    f"{arguments[:2]} prints only printable characters",
                 )
         document = json.loads(await outsider.succeed("org", "show", ODD, "--json"))
-        outsider.require(ODD in document.values(), "JSON is parsed to the id as it is")
+        outsider.require(ODD in document.values(), "JSON output parses to the unchanged id")
     log = worker.log.read_text().split("\n")
-    outsider.require(all(line.isprintable() for line in log), "the log has nothing of it")
+    outsider.require(all(line.isprintable() for line in log), "the log is printable")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Somebody adds partitions, deletes a topic, and makes it anew, under a running worker.
+"""Adds partitions, deletes a topic, and creates it again while a worker runs.
 
 python tests/attacks/topics_come_and_go.py
 """
@@ -17,7 +17,7 @@ WITHIN_S = 45.0
 
 
 def ready() -> tuple[int, str]:
-    """What `/readyz` answers."""
+    """The answer of `/readyz`."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=5) as answer:
             return answer.status, answer.read().decode()
@@ -26,12 +26,12 @@ def ready() -> tuple[int, str]:
 
 
 def ingested(worker: Worker) -> int:
-    """How many records it has taken in."""
+    """How many records it has ingested."""
     return sum(each["records"] for each in worker.lines("batch_ingested"))
 
 
 async def read_from(outsider: Outsider, worker: Worker, organization: str, partition: int) -> None:
-    """Write to a partition, and see that it is read."""
+    """Write to a partition, and check that the record is read."""
     before, began = ingested(worker), time.monotonic()
     async with AIOKafkaProducer(bootstrap_servers=outsider.kafka) as producer:
         event = example("organization.created", organization)
@@ -42,7 +42,7 @@ async def read_from(outsider: Outsider, worker: Worker, organization: str, parti
 
 
 async def attack(outsider: Outsider) -> None:
-    """Each change must be noticed within half a minute or so."""
+    """Each change must be noticed within about half a minute."""
     admin = AIOKafkaAdminClient(bootstrap_servers=outsider.kafka)
     await admin.start()
     async with outsider.worker(MARKETPLACE_WORKER_HTTP_PORT=str(PORT)) as worker:
@@ -52,15 +52,17 @@ async def attack(outsider: Outsider) -> None:
         await admin.delete_topics([TOPIC])
         await until(lambda: TOPIC in ready()[1], WITHIN_S)
         print(*ready())
-        outsider.require(ready()[0] == 503, "a topic that is gone is named in /readyz")
+        outsider.require(ready()[0] == 503, "/readyz names the missing topic")
         await outsider.send(OTHER, b"rubbish")
         letters = "SELECT count(*) FROM dead_letters"
         outsider.require(
             await until(lambda: worker.lines("batch_ingested")) and await outsider.rows(letters),
-            "other topics are read on",
+            "other topics are still read",
         )
         topics = await admin.list_topics()
-        outsider.require(TOPIC not in topics, "the worker has not made the topic anew by asking")
+        outsider.require(
+            TOPIC not in topics, "the worker has not created the topic by asking for it"
+        )
 
         await admin.create_topics([NewTopic(TOPIC, num_partitions=3, replication_factor=1)])
         await read_from(outsider, worker, "made-anew", 1)

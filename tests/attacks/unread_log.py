@@ -1,4 +1,4 @@
-"""Nobody reads the pipe that the worker logs to: it works on, and SIGTERM ends it.
+"""Leaves the pipe that the worker logs to unread: it must keep working, and stop on SIGTERM.
 
 python tests/attacks/unread_log.py
 """
@@ -15,7 +15,7 @@ CHANGES = "organizations.changes"
 
 
 async def attack(outsider: Outsider) -> None:
-    """A pipe of one page, full from the beginning."""
+    """A pipe of one page, full from the start."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
     os.write(writing, b"." * 4_096)
@@ -31,7 +31,7 @@ async def attack(outsider: Outsider) -> None:
         if ingested:
             break
         await asyncio.sleep(0.1)
-    outsider.require(ingested, "it takes in what comes")
+    outsider.require(ingested, "it ingests messages")
     began = time.monotonic()
     worker.terminate()
     try:

@@ -1,4 +1,4 @@
-"""Somebody writes rubbish to a topic: a dead letter, and the next message counts.
+"""Writes garbage to a topic: it becomes a dead letter, and the next message is applied.
 
 python tests/attacks/unreadable_record.py
 """
@@ -9,7 +9,7 @@ TOPIC = "organizations.changes"
 
 
 async def attack(outsider: Outsider) -> None:
-    """Rubbish, and something good after it in the same partition."""
+    """Garbage, followed by a valid message in the same partition."""
     async with outsider.worker() as worker:
         await outsider.send(TOPIC, b"\xff" * 1_000, key=b"org-1")
         await outsider.send(TOPIC, example("organization.created", "org-1"), key=b"org-1")
@@ -18,7 +18,7 @@ async def attack(outsider: Outsider) -> None:
         print(shown := await outsider.succeed("org", "show", "org-1"))
         outsider.require("active" in shown, "the next message was applied")
         letters = await outsider.records("marketplace-worker.dead-letters")
-        outsider.require(len(letters) == 1, "the dead-letter topic has what could not be read")
+        outsider.require(len(letters) == 1, "the dead-letter topic has the unreadable record")
 
 
 if __name__ == "__main__":

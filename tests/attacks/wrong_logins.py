@@ -1,4 +1,4 @@
-"""Set one thing wrong after another, as who deploys a worker does: each has its own sentence."""
+"""Sets one wrong setting after another, as in a deployment: each is reported by its own message."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ DSN = "MARKETPLACE_WORKER_POSTGRES__DSN"
 
 
 async def attack(one: Outsider) -> None:
-    """Start workers that cannot; each must end by itself, with status 2 and what is wrong."""
+    """Start workers that cannot run; each must exit with status 2 and name the problem."""
     login = {
         f"{KAFKA}SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         f"{KAFKA}SASL_MECHANISM": "PLAIN",
@@ -41,7 +41,7 @@ async def attack(one: Outsider) -> None:
         await _refused(one, "pooler in transaction mode", {DSN: pooled})
     async with pgbouncer(one.folder / "sessions", one.dsn, "session") as pooled:
         status, _ = await one.command("guard", "status", **{DSN: pooled})
-        one.require(status == 0, "through a pooler with sessions the commands work")
+        one.require(status == 0, "commands work through a pooler in session mode")
 
 
 async def _refused(one: Outsider, message: str, variables: dict[str, str]) -> None:
