@@ -1,11 +1,11 @@
-"""Compares what `simulate` prints with what another commit's `simulate` prints, byte by byte.
+"""Compares the output of `simulate` with that of another commit, byte by byte.
 
     python tests/exhaustive/differential.py --against REF [--scenarios 1000] [--first-seed 0]
 
-Runs the scenarios of `scenarios.py` and all files of tests/cases on both, and compares standard
-output, standard error (the refused messages) and the exit status; of the policies drawn, what
-`policy show` prints as well.  Prints the first difference and the number of scenarios that differ;
-exit status 1 where there is one.
+Runs the scenarios of `scenarios.py` and all files of tests/cases with both, and compares standard
+output, standard error (the refused messages) and the exit status, and for each generated policy the
+output of `policy show`.  Prints the first difference and the number of scenarios that differ; exits
+with 1 if any does.
 """
 
 import argparse
@@ -27,7 +27,9 @@ from scenarios import scenario
 
 ROOT = Path(__file__).parents[2]
 RUN_HERE = "--run-here"
-"""How this script calls itself: run all scenarios of a folder with the source on the path."""
+"""Argument with which this script calls itself: run all scenarios of a folder with the source on
+the path.
+"""
 LINES_OF_A_DIFFERENCE_MAX = 20
 
 
@@ -54,10 +56,10 @@ def write_scenarios(folder: Path, seeds: Sequence[int]) -> None:
 
 
 def run_here(scenarios: Path, results: Path) -> None:
-    """Run each `.run` of a folder and write what it printed; each runs in a fork of this process.
+    """Run each `.run` of a folder in a fork of this process, and write its output.
 
-    The command is run as `python -m marketplace_worker`, so no name of the source is used; one
-    command runs first, unforked, so that every fork finds the modules loaded.
+    The command is run as `python -m marketplace_worker`, so this uses no name of the source. One
+    command runs first without a fork, so that every fork finds the modules loaded.
     """
     os.chdir(scenarios)
     with (results / "warm-up").open("w") as nowhere:
@@ -120,7 +122,7 @@ def run_source(source: Path, scenarios: Path, results: Path) -> None:
 
 
 def differing(scenarios: Path, theirs: Path, ours: Path) -> list[str]:
-    """The names of results whose bytes differ, or that only one of the two has."""
+    """The names of results that differ or that only one of the two has."""
     names = {file.name for folder in (theirs, ours) for file in folder.iterdir()} - {"warm-up"}
     runs = len(list(scenarios.glob("*.run")))
     assert len(names) == 3 * runs, f"{runs} runs, {len(names)} results"
@@ -145,11 +147,11 @@ def report(results: Path) -> None:
 
 
 def compare(reference: str, seeds: Sequence[int]) -> int:
-    """Compare this checkout with another commit; the exit status."""
+    """Compare this checkout with another commit; return the exit status."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         other, here, scenarios = (folder / part for part in ("other", "here", "scenarios"))
-        # Both are copies: this checkout may change while they run.
+        # Both are copies, because this checkout may change while they run.
         shutil.copytree(ROOT / "src", here / "src", ignore=shutil.ignore_patterns("__pycache__"))
         extract(reference, other)
         scenarios.mkdir()

@@ -1,9 +1,9 @@
-"""Tries the laws of order for as long as asked, round after round, each with a fresh seed.
+"""Tests the laws of order for the given time, in rounds with a fresh seed each.
 
     python tests/exhaustive/laws_of_order.py MINUTES [arguments of pytest]
 
-Prints the seed of each round.  Ends with 1 after the first round that fails; what failed is printed
-as a story, and `--hypothesis-profile=long --hypothesis-seed=SEED` finds it again.
+Prints the seed of each round.  Exits with 1 after the first round that fails; the failure is
+printed as a story, and `--hypothesis-profile=long --hypothesis-seed=SEED` reproduces it.
 """
 
 import secrets
@@ -30,7 +30,7 @@ def holds(seed: int, arguments: Sequence[str]) -> bool:
 
 
 def main() -> int:
-    """Go on until the time is over, or a law does not hold."""
+    """Run rounds until the time is over or one fails."""
     minutes, *arguments = sys.argv[1:] or ["10"]
     until, number = time.monotonic() + float(minutes) * 60, 0
     while not number or time.monotonic() < until:

@@ -14,7 +14,7 @@ from reference_stories import report
 
 
 def main(seconds: int = 60, first: int | None = None) -> int:
-    """Tell stories for so long; 1 where any comes out otherwise than the model says."""
+    """Compare random stories for this long; return 1 if any differs from the model."""
     first = SystemRandom().randrange(10**9) if first is None else first
     print(f"stories from seed {first} on", flush=True)
     ends_at, seed, differ = time.monotonic() + seconds, first, 0
@@ -23,7 +23,7 @@ def main(seconds: int = 60, first: int | None = None) -> int:
             differ += 1
             print(found, "", sep="\n", flush=True)
         seed += 1
-    print(f"{seed - first} stories, {differ} come out otherwise than the model says")
+    print(f"{seed - first} stories, {differ} differ from the model")
     return 1 if differ else 0
 
 

@@ -1,7 +1,7 @@
 """Random scenario files for `simulate`, made from a seed without any name of the source.
 
-A scenario is made of plain JSON lines of the public contract (docs/events.md section 4), so that
-two versions of the source, whatever their names, read the same bytes.
+A scenario consists of JSON lines of the public contract (docs/events.md section 4), so that two
+versions of the source read the same bytes whatever their names are.
 """
 
 import base64
@@ -47,7 +47,9 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """The files and the arguments of one run of `simulate`; `policy` is None for the built-in."""
+    """The files and the arguments of one run of `simulate`; `policy` is None for the
+    built-in one.
+    """
 
     lines: bytes
     policy: str | None
@@ -60,13 +62,13 @@ def scenario(seed: int) -> Scenario:
 
 
 def text_of(moment: datetime) -> str:
-    """A moment as RFC 3339 has it."""
+    """A moment in RFC 3339 format."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes one scenario; `now` is when the next message is received."""
+    """Writes one scenario; `now` is the time at which the next message is received."""
 
     draw: random.Random
     now: datetime = BEGAN
@@ -103,7 +105,7 @@ class _Writer:
         )
 
     def _verbs(self) -> tuple[list[Callable[[], None]], list[int]]:
-        """What may happen, and how often relative to the others; some scenarios are one-sided."""
+        """The possible lines and their relative frequencies; some scenarios are one-sided."""
         verbs: dict[Callable[[], None], int] = {
             self._notification: 40,
             self._link: 8,
@@ -147,7 +149,7 @@ class _Writer:
         self.lines.append({"at": text_of(self.now), "topic": topic, "value": value, **more})
 
     def _happened(self) -> str:
-        """When it happened, by its sender: mostly now, sometimes earlier, seldom later."""
+        """The event time by the sender's clock: mostly now, sometimes earlier, rarely later."""
         return text_of(self.now + timedelta(hours=self.draw.choice(LATE_H)))
 
     def _soon(self) -> str:
@@ -175,7 +177,7 @@ class _Writer:
         self._add(topic, self._wrapped(value), **more)
 
     def _wrapped(self, value: Any) -> Any:  # noqa: ANN401
-        """Mostly as it is, sometimes as connectors and push subscriptions send it."""
+        """Mostly unchanged, sometimes as connectors and push subscriptions send it."""
         draw = self.draw
         text = json.dumps(value)
         envelopes: list[Any] = [
@@ -192,7 +194,7 @@ class _Writer:
         ]
         return draw.choice(envelopes) if draw.random() < 0.1 else value
 
-    # --- what the product's services say ---
+    # --- messages of the product's services ---
 
     def _created(self, organization: str, *, owner: str | None = None) -> None:
         data = {
@@ -203,7 +205,7 @@ class _Writer:
         self._event(CHANGES, "organization.created", organization, data)
 
     def _recreation(self) -> None:
-        """Again, with somebody's email: perhaps a locked one."""
+        """A second creation with somebody's email, which may be locked."""
         owner = f"Owner@{self.draw.choice(self.organizations)}.example"
         self._created(f"new-{self.draw.randint(0, 2)}", owner=owner)
 
@@ -254,7 +256,9 @@ class _Writer:
         self._event(API_REQUESTS, "usage.api_requests", organization, data)
 
     def _daily_use(self) -> None:
-        """Somebody else's use, so that the feeds are known to run; one of them may be silent."""
+        """Use of other organizations, so that the feeds count as running; one feed may be
+        silent.
+        """
         feeds = self.draw.choice([(LOGINS,), (API_REQUESTS,), (LOGINS, API_REQUESTS)])
         for _ in range(self.draw.randint(5, 45)):
             self.now += timedelta(days=1)
@@ -286,7 +290,7 @@ class _Writer:
             del asked["reason"]
         self._event(SUPPORT, f"support.{name}", organization, asked)
 
-    # --- what marketplaces say ---
+    # --- messages of marketplaces ---
 
     def _notification(self) -> None:
         marketplace, subject = self.draw.choice(self.subscriptions)
@@ -379,10 +383,10 @@ class _Writer:
             "subscription": draw.choice([None, {"term": term, "autoRenew": draw.random() < 0.5}]),
         }
 
-    # --- what is odd ---
+    # --- odd messages ---
 
     def _unreadable(self) -> None:
-        """Bad input of every topic; on a feed of activity it counts as possible use."""
+        """Invalid input of every topic; on a feed of activity it counts as possible use."""
         marketplaces = [f"marketplace.{name}.notifications" for name in ("aws", "gcp", "azure")]
         topic = self.draw.choice([LOGINS, API_REQUESTS, CHANGES, SUPPORT, *marketplaces])
         value: Any = self.draw.choice([None, "no object", {"a": 1}, [], {"specversion": "1.0"}])
@@ -395,5 +399,5 @@ class _Writer:
         self._add(f"marketplace.{file.parent.name}.notifications", value)
 
     def _repetition(self) -> None:
-        """An earlier message once more."""
+        """An earlier message again."""
         self.lines.append({**self.draw.choice(self.lines), "at": text_of(self.now)})

@@ -2,9 +2,10 @@
 
     python tests/exhaustive/sequences.py [LENGTH]
 
-Each sequence is told to the core fact by fact, and each decision is checked as `invariants.py` has
-it: the invariants, and that nothing is raised.  Sequences that begin alike, or that have come to
-the same, are told on once: depth first, over a fleet that is copied before it changes.
+Each sequence is applied to the core fact by fact. After each decision the invariants of
+`invariants.py` are checked; no decision may raise.  Sequences with a common beginning, or that have
+reached the same state, are continued once: depth first, on a fleet that is copied before it
+changes.
 """
 
 import sys
@@ -77,7 +78,7 @@ from marketplace_worker.lifecycle.vocabulary import (
 LENGTH = 4
 SAAS_AGAIN = SubscriptionKey(Marketplace.AZURE, "s-2")
 BETWEEN = 6 * HOUR
-"""From one fact to the next, where no deadline is waited for."""
+"""Time between two facts, unless the second is a deadline."""
 
 ENDED = Ended(PlanEndReason.CUSTOMER, Initiator.CUSTOMER, terminal=False)
 Kind = Callable[[Identity, datetime], Fact]
@@ -87,7 +88,7 @@ Kind = Callable[[Identity, datetime], Fact]
 
 
 def notified(key: SubscriptionKey, change: Change, account: str | None = None) -> Kind:
-    """A marketplace says something of a subscription."""
+    """A marketplace notifies about a subscription."""
 
     def fact(identity: Identity, now: datetime) -> Fact:
         note = Note(now, 1, identity.id, change, billing_account=account)
@@ -99,7 +100,7 @@ def notified(key: SubscriptionKey, change: Change, account: str | None = None) -
 def linked(
     key: SubscriptionKey, organization: OrganizationId = ACME, account: str | None = None
 ) -> Kind:
-    """The sign-up accepts a subscription."""
+    """The product links a subscription at sign-up."""
     return lambda identity, now: SubscriptionLinked(
         identity, now, organization, key, account, PlanType.PAYG
     )
@@ -108,7 +109,7 @@ def linked(
 def asked(
     request: SupportRequestKind, days: int | None = None, grants: timedelta | None = None
 ) -> Kind:
-    """Support asks for something."""
+    """A Support request."""
     return lambda identity, now: SupportRequested(
         identity,
         now,
@@ -143,7 +144,7 @@ ALWAYS: dict[str, Kind] = {
     "guard released": lambda identity, now: GuardReleased(identity, now, "ops", "all is well"),
 }
 TIME = "a deadline comes"
-"""The next moment at which anybody is due: time jumps to it."""
+"""The earliest deadline of any organization: time jumps to it."""
 
 GOOGLE: dict[str, Kind] = {
     "linked": linked(ENTITLEMENT, account=ACCOUNT),
@@ -171,16 +172,16 @@ CREATED: dict[str, Kind] = {
 KINDS = {**ALWAYS, **GOOGLE, **AZURE, **CREATED}
 
 
-# --- where they begin -----------------------------------------------------------------------------
+# --- starting points ------------------------------------------------------------------------------
 
 
 def nothing() -> World:
-    """Nobody was ever heard of."""
+    """An empty fleet."""
     return active_feeds(World())
 
 
 def walked(*kinds: str, days: float = 0) -> World:
-    """Acme was created, has plans of two marketplaces, and then this was heard."""
+    """Acme was created and linked to a subscription; then these facts were applied."""
     world = nothing()
     beginning = ["acme created", "linked", *kinds]
     for number, kind in enumerate(beginning):
@@ -191,7 +192,7 @@ def walked(*kinds: str, days: float = 0) -> World:
 
 
 def azure() -> World:
-    """Acme's one plan is Azure's, and was suspended three days ago."""
+    """The only plan of acme is Azure's, suspended three days ago."""
     world = nothing()
     at = TODAY - 3 * DAY
     facts = (KINDS["acme created"], linked(SAAS), notified(SAAS, Suspended()))
@@ -217,7 +218,7 @@ class Start:
 
 
 STARTS = {
-    "nobody was heard of": Start(nothing, {**ALWAYS, **GOOGLE, **CREATED}),
+    "empty fleet": Start(nothing, {**ALWAYS, **GOOGLE, **CREATED}),
     "subscribed": Start(walked, {**ALWAYS, **GOOGLE}),
     "inactive": Start(lambda: due(State.ACTIVE), {**ALWAYS, **GOOGLE}),
     "without control plane": Start(lambda: due(State.CONTROL_PLANE_LOSS), {**ALWAYS, **GOOGLE}),
@@ -229,26 +230,28 @@ STARTS = {
 }
 
 
-# --- telling them all -----------------------------------------------------------------------------
+# --- all sequences --------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Count:
-    """How many sequences were told, and how many decisions that took."""
+    """The number of sequences, of the decisions made for them, and of those that changed a
+    state.
+    """
 
     sequences: int = 0
     decisions: int = 0
     transitions: int = 0
 
     def add(self, other: "Count") -> None:
-        """And as many more."""
+        """Add another count."""
         self.sequences += other.sequences
         self.decisions += other.decisions
         self.transitions += other.transitions
 
 
 def copied(world: World) -> World:
-    """Free to change; each decision in it is checked, from here on."""
+    """A copy that may change; each of its decisions is checked."""
     before = world.fleet
     days = {feed: dict(counts) for feed, counts in before.feeds.days.items()}
     fleet = Fleet(seen=dict(before.seen), feeds=Feeds(days), safeguards=before.safeguards)
@@ -258,8 +261,8 @@ def copied(world: World) -> World:
     )
 
 
-def come_to(world: World, now: datetime) -> object:
-    """All that a decision could depend on; what its events are numbered is none of that."""
+def state_of(world: World, now: datetime) -> object:
+    """Everything that a decision could depend on, so not the sequences of events."""
     fleet = world.fleet
     return (
         now,
@@ -272,10 +275,10 @@ def come_to(world: World, now: datetime) -> object:
     )
 
 
-def following(
+def possible_next(
     kinds: dict[str, Kind], world: World, now: datetime, number: int
 ) -> Iterator[tuple[str, Fact, datetime]]:
-    """All that can come next, and when."""
+    """Every possible next fact, with its name and its time."""
     at = now + BETWEEN
     for name, kind in kinds.items():
         yield name, kind(Identity("t", f"t-{number}"), at), at
@@ -286,27 +289,29 @@ def following(
 
 
 @dataclass(slots=True)
-class SequenceRun:
-    """All sequences of one length; `known`: from where they were told on already, and how many."""
+class SequenceSearch:
+    """All sequences of one length; `known`: the states continued already, and their sequences."""
 
     kinds: dict[str, Kind]
     length: int
     known: dict[object, int] = field(default_factory=dict)
 
-    def on(self, world: World, now: datetime, history: tuple[str, ...], first: str = "") -> Count:
-        """Tell all that can follow, or what follows `first`."""
+    def continue_from(
+        self, world: World, now: datetime, history: tuple[str, ...], first: str = ""
+    ) -> Count:
+        """Continue with every possible fact, or only with `first`."""
         count, left = Count(), self.length - len(history)
         if left == 0:
             return Count(sequences=1)
-        for name, fact, at in following(self.kinds, world, now, len(history)):
+        for name, fact, at in possible_next(self.kinds, world, now, len(history)):
             if first in {"", name}:
                 then = copied(world)
                 count.add(self.decide(then, fact, at, (*history, name)))
-                count.add(self._on_once(then, at, (*history, name)))
+                count.add(self._continue_once(then, at, (*history, name)))
         return count
 
     def decide(self, world: World, fact: Fact, now: datetime, history: tuple[str, ...]) -> Count:
-        """One decision; what it breaks is told with all that led to it."""
+        """Make one decision; if it breaks an invariant, the error has the history."""
         if isinstance(fact, LoggedIn | ApiRequested):
             world.fleet.record_activity(fact)
         try:
@@ -317,26 +322,26 @@ class SequenceRun:
         moved = any(each.before.state is not each.organization.state for each in decision.results)
         return Count(decisions=1, transitions=moved)
 
-    def _on_once(self, world: World, now: datetime, history: tuple[str, ...]) -> Count:
-        """Sequences that have come to the same are told on once, and counted as often."""
+    def _continue_once(self, world: World, now: datetime, history: tuple[str, ...]) -> Count:
+        """Continue from each state once; count its sequences as often as it is reached."""
         if len(history) == self.length:
             return Count(sequences=1)
-        here = (len(history), come_to(world, now))
+        here = (len(history), state_of(world, now))
         if here in self.known:
             return Count(sequences=self.known[here])
-        count = self.on(world, now, history)
+        count = self.continue_from(world, now, history)
         self.known[here] = count.sequences
         return count
 
 
 def run_sequences(start: str, first: str, length: int) -> Count:
-    """Every sequence from one beginning, whose first fact is this one."""
+    """Every sequence from one starting point with this first fact."""
     begins = STARTS[start]
-    return SequenceRun(begins.kinds, length).on(begins.world(), TODAY, (), first)
+    return SequenceSearch(begins.kinds, length).continue_from(begins.world(), TODAY, (), first)
 
 
 def main() -> int:
-    """Tell them all, on all processors, and say how many there were."""
+    """Run all sequences on all processors, and print their number."""
     length = int(sys.argv[1]) if len(sys.argv) > 1 else LENGTH
     began, total = time.monotonic(), Count()
     with ProcessPoolExecutor() as pool:

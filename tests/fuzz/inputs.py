@@ -1,6 +1,6 @@
-"""How the fuzzer's bytes stand for a record, the inputs to begin with, and how one becomes another.
+"""How the fuzzer's bytes encode a record, the seeds, and the mutation of inputs.
 
-The first byte says which topic; where it has headers, lines of them come before the value.
+The first byte selects the topic and whether headers, one per line, precede the value.
 """
 
 import base64
@@ -21,13 +21,13 @@ SCHEMAS = TESTS.parent / "schemas"
 
 FEEDS = tuple(Feed)
 WITH_HEADERS = len(FEEDS)
-"""The first byte of the first feed, where it has headers."""
+"""The first byte of the first feed, with headers."""
 
 _END_OF_HEADERS = b"\n\n"
 
 
 def read(data: bytes) -> tuple[Record, Feed]:
-    """The record that the bytes stand for, and who reads it."""
+    """The record that the bytes encode, and its feed."""
     chosen, value = (data[0] if data else 0) % (2 * WITH_HEADERS), data[1:]
     if chosen < WITH_HEADERS:
         return record(value), FEEDS[chosen]
@@ -42,11 +42,11 @@ def _header(line: bytes) -> tuple[str, bytes | None]:
     return name.decode(errors="replace"), value if colon else None
 
 
-# --- to begin with --------------------------------------------------------------------------------
+# --- seeds ----------------------------------------------------------------------------------------
 
 
 def seeds() -> Iterator[bytes]:
-    """Every real notification and every example, in the envelopes that they come in."""
+    """Every real notification and every example, in their usual envelopes."""
     for number, feed in enumerate(FEEDS[:3]):
         for path in sorted((TESTS / "payloads" / feed.value).glob("*.json")):
             value = json.loads(path.read_bytes())
@@ -85,7 +85,7 @@ def _enveloped(feed: Feed, value: object) -> Iterator[object]:
 
 
 def _hopped(value: object) -> Iterator[object]:
-    """In what hops into Kafka put around any value."""
+    """In envelopes that forwarders put around any value."""
     text = json.dumps(value)
     yield {"schema": {"type": "string", "optional": False}, "payload": text}
     yield text
@@ -101,23 +101,21 @@ def _in_binary_mode(number: int, event: dict[str, Any]) -> bytes:
     return bytes([WITH_HEADERS + number]) + head + _END_OF_HEADERS + value
 
 
-# --- one becomes another --------------------------------------------------------------------------
+# --- mutation -------------------------------------------------------------------------------------
 
 Mutate = Callable[[bytes, int], bytes]
 
 
 class Mutator:
-    """Changes JSON as JSON, and leaves the rest of the work to the fuzzer's own mutations of bytes.
+    """Changes JSON as JSON, and leaves other changes to the fuzzer's own mutations of bytes.
 
-    What is put in is hostile, a piece of another input, or what stood elsewhere in the same.
+    Inserts hostile values, pieces of other inputs, or other parts of the same input.
     """
 
-    def __init__(self, known: Sequence[bytes], of_bytes: Mutate) -> None:
-        self._of_bytes = of_bytes
+    def __init__(self, known: Sequence[bytes], mutate_bytes: Mutate) -> None:
+        self._mutate_bytes = mutate_bytes
         values = [found for data in known if (found := _json(data)[1]) is not None]
-        self._pieces = [
-            hostile.at(value, path) for value in values for path in hostile.paths(value)
-        ]
+        self._parts = [hostile.at(value, path) for value in values for path in hostile.paths(value)]
         self._hostile = [*hostile.VALUES.values(), *hostile.NO_JSON.values()]
 
     def __call__(self, data: bytes, max_size: int, seed: int) -> bytes:
@@ -126,7 +124,7 @@ class Mutator:
         head, value = _json(data)
         places = list(hostile.paths(value))
         if not places or chance.random() < 0.4:
-            return self._of_bytes(data, max_size)
+            return self._mutate_bytes(data, max_size)
         changed = self._changed(value, chance.choice(places), chance)
         return (head + changed.encode(errors="replace"))[:max_size]
 
@@ -137,7 +135,7 @@ class Mutator:
             case 1 | 2 | 3:
                 return hostile.filled(value, path, chance.choice(self._hostile))
             case 4:
-                return hostile.filled(value, path, json.dumps(chance.choice(self._pieces)))
+                return hostile.filled(value, path, json.dumps(chance.choice(self._parts)))
             case 5:
                 text = json.dumps(hostile.at(value, path))
                 return hostile.filled(value, path, json.dumps(text))
@@ -146,7 +144,7 @@ class Mutator:
 
 
 def _json(data: bytes) -> tuple[bytes, Any]:
-    """What comes before the JSON, and the JSON; None where there is none, or too much of it."""
+    """The bytes before the JSON, and the JSON; None if it is not JSON or too long."""
     end = 1
     if data[:1] and data[0] % (2 * WITH_HEADERS) >= WITH_HEADERS:
         end = data.find(_END_OF_HEADERS) + len(_END_OF_HEADERS)

@@ -1,6 +1,6 @@
-"""What must hold of whatever anybody writes to a topic (docs/delivery.md).
+"""The invariant for any record of any topic (docs/delivery.md).
 
-Every input is taken or refused; what is taken can be kept, and lived with.
+Every record is accepted or refused; an accepted one can be stored and decided on.
 """
 
 import json
@@ -41,10 +41,10 @@ STRUCTURED = (("content-type", CLOUDEVENTS_CONTENT_TYPE.encode()),)
 
 TEXT_BYTES_MAX = 8_192
 INDEXED_BYTES_MAX = 2_600
-"""Postgres refuses an index entry of more than 2,704 bytes, both columns of a key together."""
+"""Postgres refuses an index entry of more than 2,704 bytes, for both columns of a key together."""
 NUMBER_MAX = 2**63 - 1
 ATTEMPTS_MAX = 15
-"""So many deadlines of an organization are looked at; a timeline has fewer."""
+"""How many deadlines of an organization are simulated; a timeline has fewer."""
 
 _HASH = email_hasher(b"a key for the fuzzer")
 _POLICIES = Policies(Policy())
@@ -63,9 +63,9 @@ def record(
 
 
 def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
-    """Fail where the law is broken; returns what was read."""
+    """Fail if the invariant is broken; return the results of reading the record."""
     translated = translate(given, feed, _HASH)
-    assert translated, "neither taken nor refused"
+    assert translated, "neither accepted nor refused"
     if feed in NAME_PREFIXES:
         _check_plain(given, feed)
         _check_plain(structs.replace(given, headers=()), feed)
@@ -79,7 +79,7 @@ def check(given: Record, feed: Feed) -> Sequence[Fact | Malformed]:
 
 
 def _check_plain(given: Record, feed: Feed) -> None:
-    """What is read as plain activity is what it would be read as anyway."""
+    """The fast reader must agree with the full one."""
     activity = read_plain_activity(given, feed)
     if activity is not None:
         assert [activity.content] == [each.what for each in translate_in_full(given, feed, _HASH)]
@@ -94,7 +94,7 @@ def _check_refusal(refusal: Malformed) -> None:
 
 
 def _check_fact(fact: Fact, given: Record, feed: Feed) -> None:
-    assert not isinstance(fact, GuardTripped | GuardReleased | Erased), "only an operator says so"
+    assert not isinstance(fact, GuardTripped | GuardReleased | Erased), "reserved for operators"
     assert fact.occurred_at <= given.latest_event_time
     assert fact.identity.id
     source = feed.value if feed not in NAME_PREFIXES else None
@@ -107,7 +107,7 @@ def _check_fact(fact: Fact, given: Record, feed: Feed) -> None:
         _check_value(value)
     written = documents.fact_to_json(fact)
     _check_text(written)
-    # Postgres reads its JSON strictly.
+    # Postgres parses its JSON strictly.
     assert "\\u0000" not in written.replace("\\\\", "")
     json.loads(written, parse_constant=_no_constant)
     assert documents.fact_from_json(written) == fact
@@ -139,7 +139,7 @@ def _check_value(value: object) -> None:
         case timedelta():
             pass
         case _:
-            raise AssertionError(f"nothing else is in a fact: {type(value)}")
+            raise AssertionError(f"not a type of a fact's fields: {type(value)}")
 
 
 def _check_text(text: str) -> None:
@@ -152,24 +152,24 @@ def _check_indexed(*columns: str) -> None:
 
 
 def _no_constant(name: str) -> None:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
-# --- what comes of it -----------------------------------------------------------------------------
+# --- deciding -------------------------------------------------------------------------------------
 
 
-def live_through(fact: Fact) -> None:
-    """Tell it to a fleet in which its subject is known, and look on until nothing is due.
+def simulate_fact(fact: Fact) -> None:
+    """Apply the fact to a fleet that knows its subject, and every deadline that follows.
 
-    What is stored and published on the way must be storable and publishable.
+    All states must be storable, and all events publishable.
     """
     fleet, organization = Fleet(), getattr(fact, "organization", None) or ACME
     for before in _beginning(fact, organization):
-        _kept(apply(before, fleet, _POLICIES, now=BEFORE), fleet)
+        _check_decision(apply(before, fleet, _POLICIES, now=BEFORE), fleet)
     decision = apply(fact, fleet, _POLICIES, now=RECORDED_AT)
     now = RECORDED_AT
     for _ in range(ATTEMPTS_MAX):
-        _kept(decision, fleet)
+        _check_decision(decision, fleet)
         due = [result.due_at for result in decision.results if result.due_at is not None]
         if not due or max(due) > RECORDED_AT + timedelta(days=3_653):
             return
@@ -184,7 +184,7 @@ def _beginning(fact: Fact, organization: OrganizationId) -> Iterable[Fact]:
         yield SubscriptionLinked(Identity("law", "2"), BEFORE, organization, fact.subscription)
 
 
-def _kept(decision: Decision, fleet: Fleet) -> None:
+def _check_decision(decision: Decision, fleet: Fleet) -> None:
     for event in decision.events:
         _check_text(encode(event).decode())
     for result in decision.results:

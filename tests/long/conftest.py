@@ -1,4 +1,4 @@
-"""The worker, its clock and its database are those of the tests of steps."""
+"""Uses the worker, clock and database of the tests of steps."""
 
 from steps.conftest import clock, owner, postgres_template, worker
 

@@ -1,6 +1,7 @@
-"""A journal of any length: one life that the worker decided, copied for many organizations.
+"""A journal of any length: the history of one organization, decided by the worker, copied many
+times.
 
-Each copy has ids of its own everywhere, and a chain of its own: it folds to what is stored.
+Each copy has its own ids everywhere and its own chain, so it folds to what is stored.
 """
 
 import json
@@ -27,7 +28,7 @@ else:
     Connection = Any
 
 MOLD = "0000000"
-"""What stands in every id of the one life, and is another number in each copy."""
+"""Part of every id of the original; each copy has another number in its place."""
 
 ORGANIZATION = f"org-{MOLD}"
 OWNER = f"owner@{ORGANIZATION}.example"
@@ -37,8 +38,8 @@ COPIES_AT_ONCE = 200
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-async def one_life(worker: Worker, clock: MovableClock, *, rows: int) -> None:
-    """Canceled, suspended, back, and told of its tier over and over: about so many rows."""
+async def one_history(worker: Worker, clock: MovableClock, *, rows: int) -> None:
+    """Canceled, suspended, reinstated, then changes of the tier: about so many rows."""
     tiers = [
         event(20 + n / 100, "organization.tier_changed", ORGANIZATION, {"tier": tier})
         for n, tier in zip(range(rows - 14), ["plus", "enterprise"] * rows, strict=False)
@@ -56,7 +57,7 @@ async def one_life(worker: Worker, clock: MovableClock, *, rows: int) -> None:
 
 
 async def copy(worker: Worker, conn: Connection, first: int, last: int) -> int:
-    """Copies of that life with these numbers; returns how many rows of the journal they have."""
+    """Copy the history with these numbers; return the number of journal rows written."""
     mold = {table: await _rows(conn, table) for table in TABLES}
     journal = await _rows(conn, "journal", "ORDER BY id")
     events = [e for row in mold["decisions"] for e in json.loads(row["events"])]
@@ -88,7 +89,7 @@ def _own(table: str) -> str:
 
 
 def _names(worker: Worker, events: Sequence[Mapping[str, Any]], number: str) -> dict[str, str]:
-    """What else is another in a copy: the ids of its events, and the owner's hash."""
+    """Replacements in a copy: the ids of its events, and the hash of its owner's email."""
     subject = OrganizationId(ORGANIZATION.replace(MOLD, number))
     names = {
         each["id"]: str(event_id(subject, each["sequence"], EventKind(each["kind"])))
@@ -111,7 +112,7 @@ def _of(row: Mapping[str, Any], number: str, names: Mapping[str, str]) -> dict[s
 
 
 def _sealed(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """With the chains of the copy."""
+    """The rows with the hash chains of the copy."""
     heads: dict[Chain | None, bytes] = {}
     for row in rows:
         journal_row = JournalRow(

@@ -1,4 +1,4 @@
-"""`replay --verify` over a million rows: as much memory as over fewer, and a bar that moves."""
+"""`replay --verify` over a million rows: constant memory, and a moving progress bar."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from acceptance.stage import MovableClock, environment
-from long.many_rows import copy, one_life
+from long.many_rows import copy, one_history
 from marketplace_worker.settings import UNKEYED_EMAIL_KEY, Kafka, Postgres, Settings
 from steps.conftest import working_on
 
@@ -19,17 +19,17 @@ pytestmark = pytest.mark.long
 
 ROWS_EACH = 100
 SMALL, LARGE = 500, 10_700
-"""Organizations, of 94 rows each: 47,000 rows, and a million."""
+"""Numbers of organizations with 94 rows each: 47,000 rows, and a million."""
 
 MORE_KIB_MAX = 24 * 1024
-"""How much more memory twenty times as many rows may take: what the allocator keeps."""
+"""How much more memory twenty times as many rows may use: what the allocator keeps."""
 
 
-async def test_a_million_rows_are_verified_in_as_much_memory_as_fewer(postgres_dsn: str) -> None:
-    """What is in memory is a page with its kin, however long the journal."""
+async def test_a_million_rows_are_verified_in_constant_memory(postgres_dsn: str) -> None:
+    """Memory holds one page and its replay groups, whatever the length of the journal."""
     clock = MovableClock()
     async with working_on(postgres_dsn, clock) as worker:
-        await one_life(worker, clock, rows=ROWS_EACH)
+        await one_history(worker, clock, rows=ROWS_EACH)
         connection = await asyncpg.connect(postgres_dsn)
         rows = await copy(worker, connection, 1, SMALL)
         few = await _verified(postgres_dsn, rows)
@@ -38,13 +38,15 @@ async def test_a_million_rows_are_verified_in_as_much_memory_as_fewer(postgres_d
         await connection.close()
         many = await _verified(postgres_dsn, rows)
 
-    print(f"{few} KiB at the small one, {many} KiB at {rows} rows")
+    print(f"{few} KiB for the smaller journal, {many} KiB for {rows} rows")
     assert rows >= 1_000_000
     assert many < few + MORE_KIB_MAX
 
 
 async def _verified(dsn: str, rows: int) -> int:
-    """The most memory that the command took, in KiB; it found no difference, and its bar moved."""
+    """The peak memory of the command in KiB; checks that it found no difference and that the bar
+    moved.
+    """
     settings = Settings(
         kafka=Kafka(bootstrap_servers="localhost:1"),
         postgres=Postgres(dsn=SecretStr(dsn)),
@@ -81,7 +83,7 @@ def _drained(descriptor: int) -> str:
     while True:
         try:
             part = os.read(descriptor, 65536)
-        except OSError:  # Linux says so at the end of a terminal
+        except OSError:  # raised by Linux at the end of a terminal
             break
         if not part:
             break

@@ -1,4 +1,4 @@
-"""A hundred thousand dead letters are listed and redriven, in the memory that a thousand take."""
+"""A hundred thousand dead letters are listed and redriven with the memory of a thousand."""
 
 import json
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 LETTERS = 100_000
 
 GROWTH_KIB_MAX = 60_000
-"""Ids and identities stay in memory; what was done does not."""
+"""Only ids and identities stay in memory."""
 
 WRITTEN = """
 INSERT INTO dead_letters
@@ -40,11 +40,11 @@ SELECT
     '[]'
 FROM generate_series($1::bigint, $2::bigint) AS n
 """
-"""Every second one can be read by now."""
+"""Every second one has become readable."""
 
 
-def typed(settings: Settings, output: Path, *arguments: str) -> int:
-    """Type a command, with what it prints in a file; returns the most memory it had, in KiB."""
+def run_command(settings: Settings, output: Path, *arguments: str) -> int:
+    """Run a command with its output in a file; return its peak memory in KiB."""
     began = time.monotonic()
     with output.open("wb") as out:
         command = subprocess.Popen(
@@ -62,25 +62,25 @@ def typed(settings: Settings, output: Path, *arguments: str) -> int:
 async def test_a_hundred_thousand_dead_letters_are_listed_and_redriven_in_bounded_memory(
     pytestconfig: pytest.Config, postgres_dsn: str, worker: Worker, owner: Pool, tmp_path: Path
 ) -> None:
-    """Half of them can be read now; the others are refused again."""
-    assert worker is not None, "it has made the schema"
+    """Half of them have become readable; the others are refused again."""
+    assert worker is not None, "the fixture creates the schema"
     settings = servers.settings(pytestconfig.stash[servers.CHOICE], "127.0.0.1:1", postgres_dsn, "")
     out = tmp_path / "out"
     redrive = ("dead-letters", "redrive", "--all", "--json")
     done = (*redrive, "--by", "Olga", "--reason", "mended", "--rate", "10000")
     few = 1_000
     await owner.execute(WRITTEN, 1, few)
-    dry_few = typed(settings, out, *redrive, "--dry-run")
-    done_few = typed(settings, out, *done)
+    dry_few = run_command(settings, out, *redrive, "--dry-run")
+    done_few = run_command(settings, out, *done)
     await owner.execute(WRITTEN, few + 1, LETTERS)
     waiting = LETTERS - few // 2
 
-    typed(settings, out, "dead-letters", "groups", "--json")
+    run_command(settings, out, "dead-letters", "groups", "--json")
     groups = json.loads(out.read_text())["groups"]
     assert sum(each["letters"] for each in groups) == waiting
     before, listed = LETTERS + 1, 0
     for _ in range(3):
-        typed(
+        run_command(
             settings,
             out,
             "dead-letters",
@@ -95,9 +95,9 @@ async def test_a_hundred_thousand_dead_letters_are_listed_and_redriven_in_bounde
         before, listed = heads[-1]["id"], listed + len(heads)
     assert listed == 3_000
 
-    assert typed(settings, out, *redrive, "--dry-run") - dry_few < GROWTH_KIB_MAX
+    assert run_command(settings, out, *redrive, "--dry-run") - dry_few < GROWTH_KIB_MAX
     assert len(json.loads(out.read_text())["would"]) == waiting
-    assert typed(settings, out, *done) - done_few < GROWTH_KIB_MAX
+    assert run_command(settings, out, *done) - done_few < GROWTH_KIB_MAX
     printed = json.loads(out.read_text())
     assert (printed["redriven"], printed["refused"]) == ((LETTERS - few) // 2, LETTERS // 2)
     assert len(printed["results"]) == waiting
