@@ -13,7 +13,7 @@ from marketplace_worker.store.intake import Flood
 from steps.story_beginnings import Line, day_of, ended, linked, login, support, use
 
 TODAY = 36
-"""The day of the fleet on which its operator looks at it."""
+"""The day of the fleet on which the operator uses the commands."""
 LATER = 42
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -81,13 +81,13 @@ UNREADABLE: list[Line] = [
     _without(_ENDED, "detail", "agreement", "id"),
     _without(azure(TODAY, "Unsubscribe", "sub-17"), "action"),
 ]
-"""What the fleet's worker refuses on that day."""
+"""Messages that the worker refuses on that day."""
 
 FAILED_ON: list[Line] = [_from_the_sign_up(created(TODAY, each)) for each in ("stark", "wayne")]
-"""What it fails on itself, until it is mended."""
+"""Messages that it fails on because of a bug, until the bug is fixed."""
 
 FLOOD = Flood("marketplace.gcp.notifications", 1214, 1003, Malformed("is missing", field="eventId"))
-"""Why one topic is stopped on that day."""
+"""Why a topic is stopped on that day."""
 
 SLOWER = """
 version = "2026-03"

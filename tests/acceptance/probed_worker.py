@@ -25,7 +25,7 @@ from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.topics import create_topics
 
 STOP_S_MAX = 10.0
-"""What is promised of a stop."""
+"""The documented limit for a stop."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class ProbedStage:
 
     async def status(self, path: str) -> int:
         """The status of the worker's answer; 0 without an answer."""
-        return (await self.asked(path))[0]
+        return (await self.get(path))[0]
 
-    async def asked(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str) -> tuple[int, str]:
         """The status and text of the worker's answer; status 0 without an answer."""
         return await asyncio.to_thread(ask, self.settings.http_port or 0, path)
 
@@ -71,12 +71,12 @@ class ProbedStage:
         """The status of the worker's first answer, without a time limit."""
         status = 0
 
-        async def answers() -> bool:
+        async def has_answered() -> bool:
             nonlocal status
             status = await self.status(path)
             return status != 0
 
-        await until(answers)
+        await until(has_answered)
         return status
 
     async def ready(self) -> bool:
@@ -85,7 +85,7 @@ class ProbedStage:
 
     async def replies(self, path: str, *words: str) -> bool:
         """Whether the worker answers 503 there, with these words."""
-        status, text = await self.asked(path)
+        status, text = await self.get(path)
         return status == 503 and all(word in text for word in words)
 
 

@@ -1,5 +1,5 @@
-"""A scenario with all of what the worker knows: three marketplaces, every envelope, bad input,
-every request of Support, silence, and use.
+"""A scenario with everything that the worker handles: three marketplaces, every envelope, invalid
+input, every Support request, silence, and use.
 """
 
 import json
@@ -57,7 +57,7 @@ def created(
     tier: str = "free",
     owner: str | None = None,
 ) -> dict[str, Any]:
-    """An organization begins."""
+    """An organization is created."""
     data = {"tier": tier, "owner_email": owner or f"owner@{organization}.example"}
     return event(day, "organization.created", organization, data, happened=happened)
 
@@ -78,7 +78,7 @@ def requested(day: float, organization: str) -> dict[str, Any]:
 
 
 def support(day: float, request: str, organization: str, **data: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A request of Support."""
+    """A Support request."""
     asked = {"requested_by": "jo@vendor.example", "reason": "the customer asked", **data}
     return event(day, f"support.{request}", organization, asked)
 
@@ -140,7 +140,7 @@ def sns(day: float, action: str, customer: str, *, bare: bool = False) -> dict[s
 def google(
     day: float, event_type: str, entitlement: str, resource: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A decoded Pub/Sub message, with what a router read at the source or without."""
+    """A decoded Pub/Sub message, with or without the resource that a router fetched."""
     value: dict[str, Any] = {
         "eventId": f"{event_type} {day}",
         "eventType": event_type,
@@ -165,12 +165,12 @@ def azure(
     return line(day, "marketplace.azure.notifications", value)
 
 
-def everything() -> list[dict[str, Any]]:
-    """What may arrive in any order (invariant 7), in order of `at`."""
+def lines_in_any_order() -> list[dict[str, Any]]:
+    """Messages that may arrive in any order (invariant 7), in order of `at`."""
     return _in_order(
         [
-            *_down_to_the_end(),
-            *_there_and_back(),
+            *_until_deactivated(),
+            *_canceled_and_reinstated(),
             *_known_by_its_account(),
             *_plans_that_follow_one_another(),
             *_odd_input(),
@@ -178,23 +178,23 @@ def everything() -> list[dict[str, Any]]:
     )
 
 
-def in_its_time() -> list[dict[str, Any]]:
-    """All of that, and what depends on the moment: what Support asks for, silence and use."""
-    return _in_order([*everything(), *_asked_by_support(), *_emails(), *_silence_and_use()])
+def lines_in_order() -> list[dict[str, Any]]:
+    """All of those, and messages that depend on the moment: Support requests, silence and use."""
+    return _in_order([*lines_in_any_order(), *_support_requests(), *_emails(), *_silence_and_use()])
 
 
 def _in_order(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda each: str(each["at"]))
 
 
-def _down_to_the_end() -> list[dict[str, Any]]:
+def _until_deactivated() -> list[dict[str, Any]]:
     return [
         created(0, "gone"),
         linked(0.1, "gone", "aws", "agmt-gone", "payg"),
         eventbridge(0.2, "License Updated", {"id": "agmt-gone"}),
         eventbridge(10, "Purchase Agreement Ended", {"id": "agmt-gone", "status": "CANCELLED"}),
         eventbridge(10.01, "License Deprovisioned", {"id": "agmt-gone"}),
-        # The same, told forty days late.
+        # The same, reported forty days late.
         created(0, "late"),
         linked(0.1, "late", "aws", "prod-1/late", "payg"),
         sns(0.2, "subscribe-success", "late"),
@@ -202,7 +202,7 @@ def _down_to_the_end() -> list[dict[str, Any]]:
     ]
 
 
-def _there_and_back() -> list[dict[str, Any]]:
+def _canceled_and_reinstated() -> list[dict[str, Any]]:
     return [
         created(0, "azure"),
         linked(0.1, "azure", "azure", "sub-1"),
@@ -275,7 +275,7 @@ def _odd_input() -> list[dict[str, Any]]:
         ended,
         linked(2.1, "kept", "aws", "agmt-k", "payg"),
         created(3, "kept", happened=0),
-        # Said twice, unreadable, unknown, and of no consequence.
+        # Repeated, unreadable, unknown, and without effect.
         {**ended, "at": _time(at(2.5))},
         line(1, "marketplace.aws.notifications", "not an object"),
         line(1.1, "marketplace.gcp.notifications", None, key="tombstone"),
@@ -286,8 +286,8 @@ def _odd_input() -> list[dict[str, Any]]:
     ]
 
 
-def _asked_by_support() -> list[dict[str, Any]]:
-    """Every request, granted; and one refused of each code that a story of days can come to."""
+def _support_requests() -> list[dict[str, Any]]:
+    """Every request, granted; and one refusal with each code that a story over days can reach."""
     return [
         # Azure waits for Support, which asks once too early and once too late.
         support(15.5, "reinstate_organization", "azure"),
@@ -307,14 +307,14 @@ def _asked_by_support() -> list[dict[str, Any]]:
         support(9.1, "extend_grace", "extended", days=81),
         support(26, "reinstate_organization", "extended"),
         support(26.1, "reinstate_organization", "extended", grant_until=_time(at(40))),
-        # Deactivated and brought back.
+        # Deactivated and reactivated.
         created(0, "stopped", tier="plus"),
         support(10, "deactivate_organization", "stopped", ticket="T-1"),
         support(10.1, "deactivate_organization", "stopped"),
         support(12, "reactivate_organization", "stopped"),
         support(12.1, "reactivate_organization", "stopped"),
         leaves_the_free_tier(13, "stopped"),
-        # What is gone for good, what never was, and what cannot be meant.
+        # Deactivated for good, unknown, and ambiguous.
         support(59, "reactivate_organization", "gone"),
         support(2, "deactivate_organization", "nobody"),
         support(2.1, "extend_grace", "extended", days=-1),
@@ -336,7 +336,9 @@ def _emails() -> list[dict[str, Any]]:
 
 
 def _silence_and_use() -> list[dict[str, Any]]:
-    """Notices of inactivity that use withdraws, one that comes true, and feeds that fall silent."""
+    """Notices of inactivity that use withdraws, one that is carried out, and feeds that fall
+    silent.
+    """
     others = [
         each for day in range(0, 33, 2) for each in (login(day, "others"), requested(day, "others"))
     ]
@@ -349,7 +351,7 @@ def _silence_and_use() -> list[dict[str, Any]]:
         created(0, "is-used"),
         requested(26, "is-used"),
         leaves_the_free_tier(51, "is-used"),
-        # Nobody is heard when its time comes: it is looked at from day to day.
+        # No feed reports anything when it is due: it is checked again every day.
         created(20, "unheard"),
         leaves_the_free_tier(53.5, "unheard"),
     ]

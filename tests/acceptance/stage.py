@@ -21,7 +21,7 @@ from marketplace_worker.store import safeguards
 from marketplace_worker.store.database import Connection, Pool, transaction
 
 PATIENCE_S = 60.0
-"""How long a test waits for what must happen; it never takes so long."""
+"""How long a test waits for an expected result; far longer than it takes."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class MovableClock:
         return self.now
 
     def of_machine(self) -> datetime:
-        """The same, as the worker's own clock."""
+        """The same time, as the worker's own clock."""
         return self.now
 
 
@@ -52,7 +52,7 @@ async def forget_everything(pool: Pool) -> None:
     emptied = sorted({row["tablename"] for row in rows} - one_row_each)
     async with transaction(pool) as conn:
         await conn.execute("SET LOCAL ROLE NONE")
-        # TRUNCATE makes a file anew for each table and each index: far slower for a few rows.
+        # TRUNCATE creates a new file for each table and index, which is far slower for a few rows.
         await conn.execute("".join(f"DELETE FROM {table};" for table in emptied))
         await safeguards.save(conn, Safeguards())
 
@@ -71,7 +71,7 @@ class Stage:
     @classmethod
     @asynccontextmanager
     async def of(cls, settings: Settings, pool: Pool) -> AsyncIterator[Self]:
-        """Connect to the broker; nothing works yet."""
+        """Connect to the broker; no loop of the worker runs yet."""
         kafka = settings.kafka
         producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
         groups = {
@@ -112,7 +112,7 @@ class Stage:
             self.ends[place] = max(self.ends.get(place, 0), each.offset + 1)
 
     async def journalled(self, count: int) -> bool:
-        """Whether the journal has so many facts."""
+        """Whether the journal has this many facts."""
         query = "SELECT count(*) FROM journal WHERE source <> 'deadline'"
         return bool(await self.pool.fetchval(query) >= count)
 
@@ -179,9 +179,9 @@ class Stage:
 
 
 async def _read_to_the_end(consumer: AIOKafkaConsumer) -> list[bytes]:
-    """Read until, after something came, nothing has come for a second.
+    """Read until no record has come for a second after the first one.
 
-    Tansu's end offsets are too low to go by.
+    Tansu's end offsets are too low to be used.
     """
     values: list[bytes] = []
     quiet = 0

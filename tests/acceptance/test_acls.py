@@ -1,5 +1,5 @@
-"""The ACLs of docs/security.md on a real Kafka that goes by them: enough for everybody, and for
-nobody more than it takes.
+"""The ACLs of docs/security.md on a real Kafka that enforces them: sufficient for every user, and
+no more than necessary.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.apache
 PASSWORD = "secret"
 WORKERS_ACLS = acls.acls_of(acls.WORKER)
 REVOCABLE = ("revocable-1", "revocable-2")
-"""Workers that have all rights, until a test takes some away."""
+"""Workers that have all rights, until a test revokes some."""
 
 
 def without(acl: Acl) -> str:
@@ -211,14 +211,14 @@ async def test_kafka_has_the_acls_that_the_page_shows(guarded: Guarded) -> None:
     assert found == set(acls.acls())
 
 
-# --- enough ---------------------------------------------------------------------------------------
+# --- sufficient -----------------------------------------------------------------------------------
 
 
 async def test_the_worker_works_with_exactly_the_acls_of_the_page(
     guarded: Guarded, tmp_path: Path
 ) -> None:
-    """It takes in what all others report with their own rights, decides, publishes; subscribers
-    read it with theirs.
+    """It ingests what all others send with their own rights, decides and publishes; subscribers
+    read the events with theirs.
     """
     settings, log = guarded.worker(), tmp_path / "log"
     ready = partial(_reports, settings, 200)
@@ -257,14 +257,14 @@ async def test_the_worker_works_with_exactly_the_acls_of_the_page(
     assert not [line for line in lines if line["level"] == "error"]
 
 
-# --- no more than it takes ------------------------------------------------------------------------
+# --- no more than necessary -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("acl", WORKERS_ACLS, ids=str)
 async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_names_it(
     guarded: Guarded, acl: Acl
 ) -> None:
-    """Not only the worker's own check needs it: Kafka refuses the worker's request, too."""
+    """Not only for the worker's own check: Kafka refuses the worker's request, too."""
     settings = guarded.worker(without(acl))
     option = f"--operation {acl.operation} --{acl.resource} {acl.name}`"
     command = f"--add --allow-principal User:{without(acl)} {option}"
@@ -288,10 +288,10 @@ async def test_without_any_one_of_its_acls_the_worker_does_not_start_and_names_i
     assert command in refusals[0]
 
 
-async def test_a_group_that_may_be_seen_and_not_joined_ends_the_start_with_its_status(
+async def test_a_worker_that_may_describe_but_not_join_its_group_exits_with_a_status(
     guarded: Guarded, tmp_path: Path
 ) -> None:
-    """The check at the start sees the group; that the join is refused, Kafka says later."""
+    """The check at the start describes the group; Kafka refuses the join only later."""
     (acl,) = (acl for acl in WORKERS_ACLS if acl.name.endswith(".activity"))
     user, log = without(acl), tmp_path / "log"
     await guarded.grant(Acl(user, "Describe", "group", acl.name))
@@ -382,10 +382,10 @@ async def test_a_subscriber_cannot_write(guarded: Guarded, user: str) -> None:
         await producer.stop()
 
 
-async def test_a_missing_right_to_create_topics_is_reported_with_what_grants_it(
+async def test_a_missing_right_to_create_topics_is_reported_with_the_command(
     guarded: Guarded,
 ) -> None:
-    """All ten in one command."""
+    """One command for all ten topics."""
     topics = guarded.settings.topics
     with pytest.raises(Misconfigured) as error:
         await create_topics(guarded.kafka("billing"), topics, partitions=1, replication_factor=1)
@@ -395,7 +395,7 @@ async def test_a_missing_right_to_create_topics_is_reported_with_what_grants_it(
     assert command in str(error.value)
 
 
-# --- what is taken away, and who is not known -----------------------------------------------------
+# --- revoked rights and failed logins -------------------------------------------------------------
 
 
 async def test_a_revoked_right_to_write_is_named_and_nothing_is_lost(
@@ -466,8 +466,8 @@ async def test_a_revoked_right_to_read_the_group_ends_the_worker(
         work.cancel()
 
 
-async def test_a_wrong_password_is_reported_as_such(guarded: Guarded) -> None:
-    """Kafka's clients only report that they could not connect."""
+async def test_a_wrong_password_is_reported(guarded: Guarded) -> None:
+    """Kafka's clients report only that they could not connect."""
     kafka = guarded.kafka(acls.WORKER).model_copy(update={"sasl_password": SecretStr("wrong")})
     rights = [*to_read(kafka, guarded.settings.topics), *to_write(guarded.settings.topics)]
     with pytest.raises(

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 from short_stories import accounts, azure_again, instants
 
-from acceptance.scenario import at, everything
+from acceptance.scenario import at, lines_in_any_order
 from acceptance.stage import MovableClock, forget_everything
 from examples import examples
 from marketplace_worker.app import feeds
@@ -40,7 +40,7 @@ from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook, register
 
 ARRIVAL = at(70)
-"""Everything of the scenario has happened by then; it all arrives at that moment."""
+"""By then everything of the scenario has happened; all messages arrive at that moment."""
 
 CAME_BACK_AT_AZURE = "azure"
 """The organization of the scenario whose suspended plan Azure reinstates."""
@@ -52,14 +52,14 @@ Final = dict[str, tuple[object, ...]]
 
 
 def records() -> list[Record]:
-    """The scenario, each message arriving at the same moment, with an identity of its own."""
-    text = (json.dumps(line).encode() for line in everything())
+    """The scenario: each message arrives at the same moment, with its own identity."""
+    text = (json.dumps(line).encode() for line in lines_in_any_order())
     return [replace(record, recorded_at=ARRIVAL) for record in read_scenario(text, feeds(TOPICS))]
 
 
 @pytest.fixture(scope="module")
 async def pool(shared_postgres_dsn: str) -> AsyncIterator[Pool]:
-    """A database with the schema, for all examples one after another."""
+    """A database with the schema, used by all examples in turn."""
     async with connecting(Postgres(dsn=SecretStr(shared_postgres_dsn))) as pool:
         await migrate(pool)
         yield pool
@@ -104,13 +104,13 @@ async def final_state(
     await pass_time(worker, clock, FOREVER)
     registers = await pool.fetch("SELECT subscription_id, document FROM subscriptions")
     return {row["subscription_id"]: (row["document"],) for row in registers} | {
-        organization.id: come_to(organization, azure)
+        organization.id: order_independent(organization, azure)
         for row in await pool.fetch("SELECT document FROM organizations")
         for organization in [organization_from_json(row["document"])]
     }
 
 
-def come_to(organization: Organization, azure: AzureReinstatement) -> tuple[object, ...]:
+def order_independent(organization: Organization, azure: AzureReinstatement) -> tuple[object, ...]:
     """The results that must not depend on the order.
 
     An end may be reported by an earlier or a later time of it, whichever was known first; how many
@@ -140,10 +140,12 @@ def come_to(organization: Organization, azure: AzureReinstatement) -> tuple[obje
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
+async def test_order_duplicates_and_batches_do_not_change_the_result(
     pool: Pool, azure: AzureReinstatement, data: st.DataObject
 ) -> None:
-    """Kafka has no order among topics, redelivers, and cuts batches anywhere (invariant 7)."""
+    """Kafka orders no records across topics, redelivers, and cuts batches anywhere
+    (invariant 7).
+    """
     in_order = records()
     again = data.draw(st.lists(st.sampled_from(in_order), max_size=10), label="delivered again")
     arrivals = data.draw(st.permutations([*in_order, *again]), label="arrivals")
@@ -156,7 +158,7 @@ async def test_any_order_with_duplicates_in_any_batches_ends_the_same(
     assert got == want
 
 
-# --- stories that hang together -------------------------------------------------------------------
+# --- connected stories ----------------------------------------------------------------------------
 
 
 @settings(

@@ -14,7 +14,7 @@ from marketplace_worker.settings import Settings
 from marketplace_worker.store.migrations import migrations
 
 
-async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
+async def run(*arguments: str, settings: Settings) -> tuple[int | None, str]:
     """Run a command to its end; returns exit status and output."""
     async with command(*arguments, settings=settings) as process:
         output, _ = await process.communicate()
@@ -23,22 +23,22 @@ async def typed(*arguments: str, settings: Settings) -> tuple[int | None, str]:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("postgres_template", [servers.EMPTY])
-async def test_an_operator_is_led_from_nothing_to_a_running_worker(settings: Settings) -> None:
+async def test_error_messages_lead_an_operator_to_a_running_worker(settings: Settings) -> None:
     """Each refusal names the next command; repeated commands are harmless."""
-    status, output = await typed("run", settings=settings)
+    status, output = await run("run", settings=settings)
     assert (status, "marketplace-worker migrate" in output) == (2, True)
 
     applied = "".join(f"applied {each.name}\n" for each in migrations())
-    assert await typed("migrate", settings=settings) == (0, applied)
-    assert await typed("migrate", settings=settings) == (0, "the schema is current\n")
+    assert await run("migrate", settings=settings) == (0, applied)
+    assert await run("migrate", settings=settings) == (0, "the schema is current\n")
 
-    status, output = await typed("run", settings=settings)
+    status, output = await run("run", settings=settings)
     assert (status, "marketplace-worker topics create" in output) == (2, True)
 
     create = ("topics", "create", "--partitions", "2", "--replication-factor", "1")
-    status, output = await typed(*create, settings=settings)
+    status, output = await run(*create, settings=settings)
     assert (status, output.count("created ")) == (0, 10)
-    status, output = await typed(*create, settings=settings)
+    status, output = await run(*create, settings=settings)
     assert (status, output.count("existed ")) == (0, 10)
 
 
@@ -64,25 +64,23 @@ async def test_sigterm_ends_the_worker_in_order_and_its_log_is_json(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_demo_that_is_stopped_leaves_nothing_behind(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    """No process, and no file but an empty cache.  (`make demo` is what runs it to its end.)"""
+async def test_a_stopped_demo_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """No process, and no file but an empty cache. (`make demo` runs it to the end.)"""
     async with command("demo", folder=tmp_path) as process:
         assert process.stdout is not None
         async for line in process.stdout:
             if b"organization.canceled" in line:
                 break
-        assert len(at_work_in(tmp_path)) > 1
+        assert len(processes_in(tmp_path)) > 1
         process.send_signal(number)
         await process.communicate()
 
     assert process.returncode not in {0, -signal.SIGKILL}
     assert [path.name for path in (tmp_path / ".cache").iterdir()] == []
-    assert at_work_in(tmp_path) == []
+    assert processes_in(tmp_path) == []
 
 
-def at_work_in(folder: Path) -> list[str]:
+def processes_in(folder: Path) -> list[str]:
     """The processes whose working directory is there, by their command lines (Linux only)."""
     found = []
     for each in Path("/proc").glob("[0-9]*"):

@@ -25,14 +25,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worker(settings: Settings, refused_rows_max: int = LIMIT) -> AbstractAsyncContextManager[None]:
-    """A worker that ingests, and stops a topic after so many refused records."""
+    """A worker that ingests, and stops a topic after this many refused records."""
     ingest = Ingest(batch_rows_max=50, refused_rows_max=refused_rows_max)
     limited = settings.model_copy(update={"ingest": ingest})
     return working(limited, [Loop.INGEST], MovableClock(at(2)))
 
 
 def signed_up(first: int, count: int) -> list[tuple[str, bytes, bytes]]:
-    """So many created organizations, in another topic."""
+    """This many created organizations, on another topic."""
     lines = [created(1, f"org-{first + number}") for number in range(count)]
     return [
         (line["topic"], line["value"]["subject"].encode(), json.dumps(line["value"]).encode())
@@ -41,15 +41,15 @@ def signed_up(first: int, count: int) -> list[tuple[str, bytes, bytes]]:
 
 
 def bought(count: int) -> list[tuple[str, bytes, bytes]]:
-    """So many valid records of the flooded topic."""
+    """This many valid records of the flooded topic."""
     lines = [eventbridge(1, "License Updated", {"id": f"agmt-{n}"}) for n in range(count)]
     return [(FLOODED, b"key", json.dumps(line["value"]).encode()) for line in lines]
 
 
-async def test_a_flood_waits_for_a_person_while_all_else_goes_on(
+async def test_a_flooded_topic_waits_for_an_operator_and_others_continue(
     stage: Stage, settings: Settings
 ) -> None:
-    """Also over a restart; after the resume the rest is ingested, all of it once."""
+    """Also after a restart; after the resume the rest is ingested once."""
 
     async def count(query: str) -> int:
         return int(await stage.pool.fetchval(f"SELECT count(*) FROM {query}"))

@@ -19,10 +19,8 @@ from marketplace_worker.streams.consuming import Consumers, consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
 
 
-async def test_a_worker_is_ready_also_where_it_has_no_partition(
-    probed: ProbedStage, tmp_path: Path
-) -> None:
-    """With two partitions of activity and three members, one has none."""
+async def test_a_worker_without_a_partition_is_ready(probed: ProbedStage, tmp_path: Path) -> None:
+    """Of three members that share two partitions of activity, one has none."""
     ports = [process.free_port() for _ in range(3)]
     logs = [tmp_path / f"log-{port}" for port in ports]
     async with AsyncExitStack() as stack:
@@ -40,7 +38,7 @@ async def test_a_worker_is_ready_also_where_it_has_no_partition(
 
         await until(one_without)
         await until(all_ready)
-        # Each again until it is so: the next moment may have a rebalance, or no time to answer.
+        # Checked repeatedly: there may be a rebalance, or no time to answer.
         relay = f"relay {probed.settings.topics.lifecycle}: "
         alive = ("alive", "ingest facts: ", "deadlines: ", relay, "event loop: ")
         await until(lambda: _answers(ports[0], "/livez", *alive))
@@ -68,7 +66,7 @@ def _last_assignment(log: Path) -> list[str] | None:
     return given[-1] if given else None
 
 
-async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
+async def test_a_worker_with_an_outdated_schema_is_not_ready(
     probed: ProbedStage, postgres_dsn: str, tmp_path: Path
 ) -> None:
     """A newer version has migrated the schema: this worker must be replaced."""
@@ -85,7 +83,7 @@ async def test_a_worker_whose_schema_was_changed_under_it_is_not_ready(
 
 @pytest.mark.broker
 @pytest.mark.usefixtures("stage")
-async def test_a_worker_whose_consumer_has_died_ends(
+async def test_a_worker_whose_consumer_failed_exits(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would look alive, but read nothing."""
@@ -111,7 +109,7 @@ async def test_a_worker_whose_consumer_has_died_ends(
 
 @pytest.mark.broker
 @pytest.mark.usefixtures("stage")
-async def test_a_worker_one_of_whose_tasks_has_ended_ends(
+async def test_a_worker_exits_when_one_of_its_tasks_ends(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No task may end before the stop, not even without an error."""
@@ -125,7 +123,7 @@ async def test_a_worker_one_of_whose_tasks_has_ended_ends(
 
 
 @pytest.mark.parametrize("away", ["Kafka", "Postgres"])
-async def test_a_worker_that_finds_no_server_at_the_start_ends_and_names_it(
+async def test_a_worker_that_cannot_reach_a_server_at_start_exits_and_names_it(
     probed: ProbedStage, away: str, tmp_path: Path
 ) -> None:
     """A supervisor restarts it; meanwhile it reports that it is not ready."""

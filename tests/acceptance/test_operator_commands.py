@@ -1,4 +1,4 @@
-"""The operator's commands on a database with all kinds of states.
+"""The operator's commands on a database with organizations in every state.
 
 They run in this process, with the clock of the scenario.
 """
@@ -56,15 +56,15 @@ from steps.story_beginnings import (
     wait,
 )
 
-Type = Callable[..., Awaitable[tuple[int, str, str]]]
+Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 NOBODY = "127.0.0.1:1"
-"""No broker is there: no command of an operator needs one."""
+"""No broker runs there: no operator's command needs one."""
 
 
 @pytest.fixture
 def postgres_template(request: pytest.FixtureRequest, schema_template: str) -> str:
-    """The fleet, for a test that asks for it; else the schema alone."""
+    """The fleet, for tests that request it; otherwise the schema alone."""
     if "fleet" not in request.fixturenames:
         return schema_template
     name: str = request.getfixturevalue("fleet_template")
@@ -73,7 +73,7 @@ def postgres_template(request: pytest.FixtureRequest, schema_template: str) -> s
 
 @pytest.fixture
 def settings(pytestconfig: pytest.Config, postgres_dsn: str) -> Settings:
-    """A database of this test's own."""
+    """A database for each test."""
     return servers.settings(pytestconfig.stash[servers.CHOICE], NOBODY, postgres_dsn, "")
 
 
@@ -99,18 +99,18 @@ async def _working(settings: Settings, clock: MovableClock) -> AsyncIterator[Wor
 
 
 @pytest.fixture
-def typed(
+def run(
     settings: Settings,
     clock: MovableClock,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Type:
+) -> Run:
     """Run a command; returns exit status, standard output and standard error."""
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(options, "database_clock", clock)
 
-    async def type_(*arguments: str | Path) -> tuple[int, str, str]:
+    async def run_(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
         capsys.readouterr()
         status = 0
@@ -121,21 +121,21 @@ def typed(
         out, err = capsys.readouterr()
         return status, out, err
 
-    return type_
+    return run_
 
 
-async def printed(typed: Type, *arguments: str | Path) -> str:
+async def printed(run: Run, *arguments: str | Path) -> str:
     """The output of a command that succeeds."""
-    status, out, err = await typed(*arguments)
+    status, out, err = await run(*arguments)
     assert (status, err) == (0, "")
-    assert "\x1b" not in out, "no colour where nobody watches"
+    assert "\x1b" not in out, "no colour without a terminal"
     assert max(map(len, out.splitlines())) <= 100
     return out
 
 
-async def document(typed: Type, *arguments: str | Path) -> Any:  # noqa: ANN401
+async def document(run: Run, *arguments: str | Path) -> Any:  # noqa: ANN401
     """The JSON document that a command prints."""
-    status, out, err = await typed(*arguments, "--json")
+    status, out, err = await run(*arguments, "--json")
     assert (status, err) == (0, "")
     return json.loads(out)
 
@@ -170,7 +170,7 @@ async def live(worker: Worker, clock: MovableClock, since: float, until: float) 
 async def fleet_template(
     pytestconfig: pytest.Config, postgres_server: str, schema_template: str
 ) -> AsyncIterator[str]:
-    """The name of a database with the fleet today, all that was due taken."""
+    """The name of a database with the fleet of today, all due steps taken."""
     name, clock = f"fleet_{uuid4().hex}", MovableClock()
     async with servers.fresh_database(postgres_server, name, schema_template) as dsn:
         settings = servers.settings(pytestconfig.stash[servers.CHOICE], NOBODY, dsn, "")
@@ -226,37 +226,35 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return write
 
 
-async def test_the_page_shows_what_is_printed(
-    typed: Type, fleet: Worker, clock: MovableClock, policy: Write
+async def test_the_page_shows_the_real_output(
+    run: Run, fleet: Worker, clock: MovableClock, policy: Write
 ) -> None:
-    """docs/operating.md, command by command; after the kill switch some days pass."""
+    """docs/operating.md, command by command; after the kill switch, some days pass."""
     policy(SLOWER)
-    for typed_, shown in shown_on_the_page():
-        _, out, _ = await typed(*shlex.split(typed_))
-        assert same(shown, out.splitlines()), f"{typed_} prints:\n{out}"
-        if typed_.startswith("guard trip"):
+    for arguments, shown in shown_on_the_page():
+        _, out, _ = await run(*shlex.split(arguments))
+        assert same(shown, out.splitlines()), f"{arguments} prints:\n{out}"
+        if arguments.startswith("guard trip"):
             await live(fleet, clock, TODAY, LATER)
     assert clock.now == at(LATER)
 
 
-# --- looking --------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
-async def test_commands_that_only_read_write_nothing(
-    typed: Type, fleet: Worker, policy: Write
-) -> None:
+async def test_read_only_commands_write_nothing(run: Run, fleet: Worker, policy: Write) -> None:
     """In no table, with either output format."""
     before = await everything(fleet)
     for command_ in (*READING, ("policy", "diff", policy(SLOWER))):
-        assert await printed(typed, *command_)
-        assert await document(typed, *command_)
+        assert await printed(run, *command_)
+        assert await document(run, *command_)
     assert await everything(fleet) == before
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_show_prints_an_organizations_state(typed: Type) -> None:
+async def test_show_prints_an_organizations_state(run: Run) -> None:
     """State, capabilities, since when, why, plans, holds, notice, next step, tier and sequence."""
-    shown = await printed(typed, "org", "show", "acme")
+    shown = await printed(run, "org", "show", "acme")
     for line in (
         "state         suspended",
         "since         2026-01-12 00:00 UTC",
@@ -272,21 +270,21 @@ async def test_show_prints_an_organizations_state(typed: Type) -> None:
     ):
         assert line in shown
 
-    found = await document(typed, "org", "show", "umbrella")
+    found = await document(run, "org", "show", "umbrella")
     assert found["state"] == "control_plane_loss"
     assert found["capabilities"] == {"manage": False, "data": True, "api_keys": True, "login": True}
     assert found["holds"] == [
         {"kind": "legal", "placed_at": "2026-01-07T00:00:00Z", "expires_at": None}
     ]
     assert found["next_step"] is None
-    found = await document(typed, "org", "show", "globex")
+    found = await document(run, "org", "show", "globex")
     assert found["pending"]["completed_by"] == "support"
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_history_lists_facts_transitions_and_events_with_who_caused_them(typed: Type) -> None:
-    """In order; the table shows what the JSON has."""
-    history = (await document(typed, "org", "history", "acme"))["history"]
+async def test_history_lists_facts_transitions_and_events_with_their_actors(run: Run) -> None:
+    """In order; the table shows the same as the JSON."""
+    history = (await document(run, "org", "history", "acme"))["history"]
     assert [(each["line"], each["what"], each["actor"]) for each in history[:6]] == [
         ("fact", "organization.created", "service /signup"),
         ("fact", "organization.subscription_linked", "service /signup"),
@@ -303,16 +301,16 @@ async def test_history_lists_facts_transitions_and_events_with_who_caused_them(t
     assert sequences == list(range(1, 13))
     assert all(each["cause"]["id"] for each in history)
 
-    table = await printed(typed, "org", "history", "acme")
+    table = await printed(run, "org", "history", "acme")
     places = [table.index(each["what"]) for each in history]
     assert places[0] == min(places)
     assert "control_plane_loss -> suspended" in table
 
 
 async def test_a_moved_subscription_is_named_in_history_and_explanation_of_both(
-    typed: Type, worker: Worker, clock: MovableClock
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
-    """The former lost it and the other got it; a wrong id is found from either side."""
+    """One organization lost it and the other received it; a wrong id is found from either."""
     await ingest_lines(
         worker,
         clock,
@@ -322,22 +320,22 @@ async def test_a_moved_subscription_is_named_in_history_and_explanation_of_both(
     )
 
     for name in ("acme", "other"):
-        history = (await document(typed, "org", "history", name))["history"]
+        history = (await document(run, "org", "history", name))["history"]
         (link,) = (each["about"] for each in history if each["about"].get("taken_from"))
         assert (link["organization"], link["taken_from"]) == ("other", "acme")
         assert link["attention"] == "billing_account_contradicts"
-        assert "taken_from=acme" in await printed(typed, "org", "history", name)
-        found = await document(typed, "org", "explain", name)
+        assert "taken_from=acme" in await printed(run, "org", "history", name)
+        found = await document(run, "org", "explain", name)
         (link,) = found["links"]
         assert (link["organization"], link["taken_from"]) == ("other", "acme")
-        words = (await printed(typed, "org", "explain", name)).split()
+        words = (await printed(run, "org", "explain", name)).split()
         assert "is not the expected one: check whose" in " ".join(words)
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed: Type) -> None:
-    """For an operator and for the customer; and also of what does not exist."""
-    printed_text = await printed(typed, "org", "explain", "acme")
+async def test_explain_names_the_deciding_rule_and_the_remedies(run: Run) -> None:
+    """For the operator and for the customer; also for an organization that does not exist."""
+    printed_text = await printed(run, "org", "explain", "acme")
     for line in (
         "acme is suspended, as of 2026-02-06 00:00 UTC",
         "-> 2026-02-11 00:00 UTC  offset: canceled_at 2026-01-02 00:00 UTC + 37 days + 3 days ex",
@@ -348,20 +346,20 @@ async def test_explain_names_the_rule_that_decides_and_what_would_stop_it(typed:
     ):
         assert line in printed_text
 
-    found = await document(typed, "org", "explain", "acme")
+    found = await document(run, "org", "explain", "acme")
     decides = [term["rule"] for term in found["next"]["deadline"]["terms"] if term["decides"]]
     assert (found["next"]["kind"], decides) == ("step", ["offset"])
     assert found["words"]["customer"]["stops"]
 
-    assert "It was never created" in await printed(typed, "org", "explain", "nobody")
-    status, _, err = await typed("org", "show", "nobody")
+    assert "It was never created" in await printed(run, "org", "explain", "nobody")
+    status, _, err = await run("org", "show", "nobody")
     assert (status, "no message about this organization was ever received" in err) == (2, True)
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_due_lists_coming_steps_in_order(typed: Type) -> None:
-    """Steps, notices and ends of plans, up to the moment asked for."""
-    coming = await document(typed, "due", "--within", "P10D")
+async def test_due_lists_coming_steps_in_order(run: Run) -> None:
+    """Steps, notices and ends of plans, up to the given moment."""
+    coming = await document(run, "due", "--within", "P10D")
     assert [(each["organization_id"], each["what"], each["at"]) for each in coming["due"]] == [
         ("hooli", "suspended", "2026-02-07T00:00:00Z"),
         ("initech", "deactivated", "2026-02-09T09:36:00Z"),
@@ -370,28 +368,28 @@ async def test_due_lists_coming_steps_in_order(typed: Type) -> None:
         ("pied-piper", "canceled", "2026-02-12T00:00:00Z"),
         ("pied-piper", "control_plane_loss", "2026-02-15T00:00:00Z"),
     ]
-    coming = await document(typed, "due", "--within", "P1DT1S")
+    coming = await document(run, "due", "--within", "P1DT1S")
     assert [each["organization_id"] for each in coming["due"]] == ["hooli"]
 
 
 async def test_due_lists_overdue_steps_and_when_the_guard_would_trip(
-    typed: Type, worker: Worker, clock: MovableClock
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
     """After a night without workers, everything is due at once."""
     for number in range(55):
         await ingest_lines(worker, clock, *canceled(f"org-{number}"))
     await wait(worker, clock, 3)
-    coming = await document(typed, "due")
+    coming = await document(run, "due")
     assert coming["guard"]["trip"] is not None
     release = ("guard", "release", "--by", "Olga", "--reason", "looked at", "--steps", "all")
-    assert (await typed(*release))[0] == 0
+    assert (await run(*release))[0] == 0
     await wait(worker, clock, 5)
     clock.now = at(12)
-    coming = await document(typed, "due")
+    coming = await document(run, "due")
     first = coming["due"][0]
     assert (first["at"], first["due_at"]) == ("2026-01-13T00:00:00Z", "2026-01-09T00:00:00Z")
     assert coming["guard"]["trips_at"] == "2026-01-13T00:00:00Z"
-    printed_text = await printed(typed, "due")
+    printed_text = await printed(run, "due")
     assert "due since 2026-01-09 00:00 UTC" in printed_text
     assert "the guard would trip at 2026-01-13 00:00 UTC" in printed_text
 
@@ -399,18 +397,20 @@ async def test_due_lists_overdue_steps_and_when_the_guard_would_trip(
 # --- the guard ------------------------------------------------------------------------------------
 
 
-async def test_the_kill_switch_withholds_until_it_is_released(
-    typed: Type, fleet: Worker, clock: MovableClock
+async def test_the_kill_switch_withholds_steps_until_it_is_released(
+    run: Run, fleet: Worker, clock: MovableClock
 ) -> None:
-    """Tripped by hand, listed, let through by steps, released; each an event and a log line."""
-    status, out, err = await typed("guard", "trip", "--by", "Olga", "--reason", "odd news")
+    """Tripped by hand, listed, released for some steps, released; each with an event and a log
+    line.
+    """
+    status, out, err = await run("guard", "trip", "--by", "Olga", "--reason", "odd news")
     assert (status, out.startswith("tripped: ")) == (0, True)
     line = json.loads(err)
     assert (line["event"], line["by_operator"]) == ("guard_tripped", True)
 
     await live(fleet, clock, TODAY, LATER)
     assert (await states(fleet))["acme"] == "suspended"
-    found = await document(typed, "guard", "status")
+    found = await document(run, "guard", "status")
     for side in ("steps", "requests"):
         trip = found[side]["trip"]
         printed_text = (trip["at"], trip["by"], trip["reason"], trip["allowance"])
@@ -420,68 +420,70 @@ async def test_the_kill_switch_withholds_until_it_is_released(
         ("initech", "deactivated"),
         ("acme", "deactivated"),
     ]
-    assert "The guard has withheld it since" in await printed(typed, "org", "explain", "acme")
-    due = (await document(typed, "due"))["due"]
+    assert "The guard has withheld it since" in await printed(run, "org", "explain", "acme")
+    due = (await document(run, "due"))["due"]
     assert [each["stopped_by"] for each in due[:4]] == ["guard"] * 4
 
     release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
-    status, out, _ = await typed(*release, "--steps", "1")
+    status, out, _ = await run(*release, "--steps", "1")
     assert (status, out) == (0, "still tripped; steps let through: 1\n")
     await wait(fleet, clock, LATER)
-    assert len((await document(typed, "guard", "status"))["withheld"]) == 2
-    status, out, err = await typed(*release)
+    assert len((await document(run, "guard", "status"))["withheld"]) == 2
+    status, out, err = await run(*release)
     assert (status, json.loads(err)["event"]) == (0, "guard_released")
     await wait(fleet, clock, LATER)
     assert (await states(fleet))["initech"] == "deactivated"
-    found = await document(typed, "guard", "status")
+    found = await document(run, "guard", "status")
     assert (found["steps"]["tripped"], found["requests"]["tripped"]) == (False, False)
     assert found["withheld"] == []
     history = [each for each in await kinds(fleet, "worker") if each.startswith("guard.")]
     assert history == ["guard.tripped", "guard.released", "guard.released"]
 
 
-async def test_the_guard_for_requests_is_shown_and_released_by_itself(
-    typed: Type, worker: Worker, clock: MovableClock
+async def test_the_guard_for_requests_is_released_separately(
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
-    """Eleven are asked for by one person; who asked is shown nowhere."""
+    """One person makes eleven requests; no output shows the name."""
     names = [f"org-{number}" for number in range(12)]
     await ingest_lines(worker, clock, *(created(0, name) for name in names))
     await ingest_lines(
         worker, clock, *(support(1, "deactivate_organization", each) for each in names[:11])
     )
 
-    found = (await document(typed, "guard", "status"))["requests"]
+    found = (await document(run, "guard", "status"))["requests"]
     assert found["per_hour"] == {"counted": 10, "limit": 20}
     assert found["per_person"] == {"counted": 10, "limit": 10}
     assert found["trip"]["which"] == "per_person"
     assert found["trip"]["request_id"] == "deactivate_organization org-10 1"
-    shown = await printed(typed, "guard", "status")
+    shown = await printed(run, "guard", "status")
     assert "its limit (per_person)" in shown
     assert "tripped: requested deactivations are refused" in shown
     assert "Jo Doe" not in shown
 
     release = ("guard", "release", "--by", "Olga", "--reason", "looked at")
-    status, _, err = await typed(*release, "--steps", "all")
+    status, _, err = await run(*release, "--steps", "all")
     assert (status, "the guard for steps is not tripped" in err) == (2, True)
-    status, out, _ = await typed(*release, "--requests", "1")
+    status, out, _ = await run(*release, "--requests", "1")
     assert (status, out) == (0, "still tripped; requests let through: 1\n")
     again = (support(day, "deactivate_organization", names[10 + day - 2]) for day in (2, 3))
     await ingest_lines(worker, clock, *again)
     assert list((await states(worker)).values()).count("deactivated") == 11
-    status, out, _ = await typed(*release)
+    status, out, _ = await run(*release)
     assert (status, out) == (0, "released: requested deactivations are accepted again\n")
 
 
-async def test_guard_status_counts_the_steps_of_the_last_hour_by_their_kind(
-    typed: Type, worker: Worker, clock: MovableClock
+async def test_guard_status_counts_the_steps_of_the_last_hour_by_kind(
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
-    """Entries into `control_plane_loss` apart from what harms; an hour later neither counts."""
+    """Entries into `control_plane_loss` are counted apart from destructive steps; after an hour,
+    neither.
+    """
     for name in ("a", "b", "c"):
         await ingest_lines(worker, clock, *canceled(name))
     await ingest_lines(worker, clock, created(1, "d", tier="plus"))
 
     async def counted() -> tuple[int, int, int]:
-        found = await document(typed, "guard", "status")
+        found = await document(run, "guard", "status")
         steps = found["steps"]
         assert (steps["harmful"]["limit"], steps["control_plane_loss"]["limit"]) == (50, 50)
         assert found["organizations"] == 4
@@ -502,9 +504,9 @@ async def test_guard_status_counts_the_steps_of_the_last_hour_by_their_kind(
     assert await counted() == (0, 0, 0)
 
 
-async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) -> None:
+async def test_a_guard_that_is_not_tripped_cannot_be_released(run: Run, worker: Worker) -> None:
     """Exit status 2 and a message; the journal has the command."""
-    status, out, err = await typed("guard", "release", "--by", "Olga", "--reason", "?")
+    status, out, err = await run("guard", "release", "--by", "Olga", "--reason", "?")
     assert (status, out) == (2, "")
     assert "the guard is not tripped: there is nothing to release" in err
     rows = await worker.pool.fetch("SELECT source, kind, outcome FROM journal")
@@ -512,8 +514,8 @@ async def test_what_is_not_tripped_is_not_released(typed: Type, worker: Worker) 
 
 
 @pytest.mark.usefixtures("worker")
-async def test_a_kill_switch_in_a_process_of_its_own(settings: Settings) -> None:
-    """With the settings from the environment, and real time."""
+async def test_the_kill_switch_works_in_its_own_process(settings: Settings) -> None:
+    """With settings from the environment, in real time."""
     trip = ("guard", "trip", "--by", "Olga", "--reason", "to be safe")
     for arguments, printed_text in ((trip, b"tripped"), (("guard", "status"), b"to be safe")):
         async with command(*arguments, settings=settings) as process:
@@ -527,36 +529,36 @@ BECAUSE = ("--by", "Olga", "--reason", "mended")
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_dead_letters_are_listed_by_group_and_page_by_page(typed: Type) -> None:
-    """The newest first; a group by the name that `groups` gives it."""
-    groups = (await document(typed, "dead-letters", "groups"))["groups"]
+async def test_dead_letters_are_listed_by_group_and_page_by_page(run: Run) -> None:
+    """Newest first; each group has the name that `groups` prints."""
+    groups = (await document(run, "dead-letters", "groups"))["groups"]
     assert [(each["topic"], each["field"], each["reason"], each["letters"]) for each in groups] == [
         ("organizations.changes", "", "marketplace-worker failed on it: KeyError", 2),
         ("marketplace.aws.notifications", "detail.agreement.id", "is missing", 2),
         ("marketplace.azure.notifications", "action", "is missing", 1),
     ]
     listing = ("dead-letters", "list", "--limit", "2")
-    newest = (await document(typed, *listing))["dead_letters"]
-    older = (await document(typed, *listing, "--before", str(newest[-1]["id"])))["dead_letters"]
+    newest = (await document(run, *listing))["dead_letters"]
+    older = (await document(run, *listing, "--before", str(newest[-1]["id"])))["dead_letters"]
     assert [each["id"] for each in (*newest, *older)] == [5, 4, 3, 2]
-    assert f"--before {newest[-1]['id']}" in await printed(typed, *listing)
-    of_group = await document(typed, *listing, "--group", groups[1]["id"])
+    assert f"--before {newest[-1]['id']}" in await printed(run, *listing)
+    of_group = await document(run, *listing, "--group", groups[1]["id"])
     assert [each["offset"] for each in of_group["dead_letters"]] == [1, 0]
-    assert await printed(typed, *listing, "--status", "discarded") == "no dead letters\n"
+    assert await printed(run, *listing, "--status", "discarded") == "no dead letters\n"
 
 
-async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
-    typed: Type, worker: Worker, clock: MovableClock
+async def test_a_dead_letter_is_shown_without_control_characters(
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
-    """Its bytes may be escapes, binary or null; the JSON output contains them unchanged."""
+    """Its bytes may be escapes, binary or null; the JSON output has them unchanged."""
     clock.now = at(1)
     value = '\x1b[2J{"a":\n"\x9b31m\u202e"}'.encode() + b"\xff\x00"
     topic = worker.topics.lifecycle.replace("organizations.lifecycle", "support.requests")
     headers = (("tr\x1bace", None), ("blob", b"\x00\xff"))
     await ingest([Record(topic, 0, 7, at(1), b"k\x1b", value, headers)], worker)
 
-    shown = await printed(typed, "dead-letters", "show", "1")
-    found = await document(typed, "dead-letters", "show", "1")
+    shown = await printed(run, "dead-letters", "show", "1")
+    found = await document(run, "dead-letters", "show", "1")
 
     for line in ("  k\\x1b", "  tr\\x1bace: null", "  blob: \\x00\\xff", '  \\x1b[2J{"a":'):
         assert line in shown.splitlines()
@@ -565,15 +567,15 @@ async def test_a_dead_letter_is_shown_without_what_a_terminal_would_act_on(
     assert found["value_bytes"] == len(value)
     assert found["value"]["text"] == value.decode("utf-8", "backslashreplace")
     assert [each["name"] for each in found["headers"]] == ["tr\x1bace", "blob"]
-    _, raw, _ = await typed("dead-letters", "show", "1", "--json")
+    _, raw, _ = await run("dead-letters", "show", "1", "--json")
     assert not {"\x1b", "\x9b", "\u202e"} & set(shown + raw)
 
 
-async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
-    typed: Type, fleet: Worker
+async def test_a_redrive_predicts_its_result_and_repeating_it_does_nothing(
+    run: Run, fleet: Worker
 ) -> None:
-    """The dry run predicts the result; operator and reason are in the row, not in the log."""
-    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    """The dry run predicts the result; operator and reason are stored in the row, not logged."""
+    would = (await document(run, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
     assert [(each["id"], each["would"], each["field"]) for each in would] == [
         (1, "refuse", "detail.agreement.id"),
         (2, "refuse", "detail.agreement.id"),
@@ -583,7 +585,7 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
     ]
     assert would[3]["facts"] == [{"fact": "organization.created stark", "taken_before": False}]
 
-    status, out, err = await typed("dead-letters", "redrive", "--all", *BECAUSE, "--json")
+    status, out, err = await run("dead-letters", "redrive", "--all", *BECAUSE, "--json")
     done = json.loads(out)
     assert (status, done["redriven"], done["refused"], done["outcomes"]) == (
         0,
@@ -595,62 +597,64 @@ async def test_a_redrive_is_tried_dry_then_done_and_done_again_does_nothing(
     assert "Olga" not in err
     assert [json.loads(line)["event"] for line in err.splitlines()] == ["dead_letters_redriven"]
     assert {"stark", "wayne"} <= (await states(fleet)).keys()
-    listed = await document(typed, "dead-letters", "list", "--status", "redriven")
+    listed = await document(run, "dead-letters", "list", "--status", "redriven")
     assert {(each["acted_by"], each["acted_because"]) for each in listed["dead_letters"]} == {
         ("Olga", "mended")
     }
 
-    status, out, err = await typed("dead-letters", "redrive", "4", *BECAUSE)
+    status, out, err = await run("dead-letters", "redrive", "4", *BECAUSE)
     assert (status, out, err) == (0, "nothing to do: none of these is waiting\n", "")
-    status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
+    status, out, _ = await run("dead-letters", "discard", "1", *BECAUSE)
     assert (status, out) == (0, "discarded: 1\n")
-    status, out, _ = await typed("dead-letters", "discard", "1", *BECAUSE)
+    status, out, _ = await run("dead-letters", "discard", "1", *BECAUSE)
     assert (status, out) == (0, "nothing to do: none of these is waiting\n")
-    assert "no use" not in await printed(typed, "dead-letters", "show", "1")
-    status, out, _ = await typed("dead-letters", "discard", "1", "--no-use", *BECAUSE)
+    assert "no use" not in await printed(run, "dead-letters", "show", "1")
+    status, out, _ = await run("dead-letters", "discard", "1", "--no-use", *BECAUSE)
     assert (status, out) == (0, "discarded: 1\n")
-    assert "no use" in await printed(typed, "dead-letters", "show", "1")
+    assert "no use" in await printed(run, "dead-letters", "show", "1")
 
 
-async def test_what_was_discarded_is_redriven_by_its_id_alone(typed: Type, fleet: Worker) -> None:
+async def test_a_discarded_dead_letter_is_redriven_only_by_its_id(run: Run, fleet: Worker) -> None:
     """`--all` and `--group` include only waiting dead letters."""
-    await typed("dead-letters", "redrive", "1", *BECAUSE)
-    assert "2        1 (50%)  " in await printed(typed, "dead-letters", "groups")
-    assert (await typed("dead-letters", "discard", "4", *BECAUSE))[1] == "discarded: 1\n"
-    done = json.loads((await typed("dead-letters", "redrive", "--all", *BECAUSE, "--json"))[1])
+    await run("dead-letters", "redrive", "1", *BECAUSE)
+    assert "2        1 (50%)  " in await printed(run, "dead-letters", "groups")
+    assert (await run("dead-letters", "discard", "4", *BECAUSE))[1] == "discarded: 1\n"
+    done = json.loads((await run("dead-letters", "redrive", "--all", *BECAUSE, "--json"))[1])
     assert [each["id"] for each in done["results"]] == [1, 2, 3, 5]
     assert "stark" not in await states(fleet)
 
-    would = (await document(typed, "dead-letters", "redrive", "4", "--dry-run"))["would"]
+    would = (await document(run, "dead-letters", "redrive", "4", "--dry-run"))["would"]
     assert [(each["id"], each["would"]) for each in would] == [(4, "take")]
-    status, out, _ = await typed("dead-letters", "redrive", "4", *BECAUSE, "--json")
+    status, out, _ = await run("dead-letters", "redrive", "4", *BECAUSE, "--json")
     done = json.loads(out)
     assert (status, done["redriven"], done["refused"], done["failed"]) == (0, 1, 0, 0)
     assert [(each["id"], each["became"]) for each in done["results"]] == [(4, "redriven")]
     assert "stark" in await states(fleet)
-    again = json.loads((await typed("dead-letters", "redrive", "4", *BECAUSE, "--json"))[1])
+    again = json.loads((await run("dead-letters", "redrive", "4", *BECAUSE, "--json"))[1])
     assert (again["redriven"], again["results"]) == (0, [])
 
 
-async def test_a_dry_run_lists_what_was_ingested_before_and_what_would_fail(
-    typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+async def test_a_dry_run_lists_dead_letters_ingested_since_and_ones_that_would_fail(
+    run: Run, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A record that was redelivered after the fix is ingested; its dead letter still waits."""
+    """A record that was redelivered after the fix is ingested, while its dead letter still
+    waits.
+    """
     with capture_logs():
         await ingest_lines(replace(worker, hash_email=_bug), clock, *FAILED_ON)
     await ingest_lines(worker, clock, FAILED_ON[0])
-    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    would = (await document(run, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
     assert [each["facts"][0]["taken_before"] for each in would] == [True, False]
 
     monkeypatch.setattr(redriving, "email_hasher", lambda _: _bug)
-    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    would = (await document(run, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
     assert [(each["would"], each["reason"]) for each in would] == [("fail", "KeyError")] * 2
     monkeypatch.setenv("MARKETPLACE_WORKER_TOPICS__ORGANIZATION_CHANGES", "another")
-    would = (await document(typed, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
+    would = (await document(run, "dead-letters", "redrive", "--all", "--dry-run"))["would"]
     assert [each["would"] for each in would] == ["leave"] * 2
 
 
-async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settings) -> None:
+async def test_a_redrive_works_in_its_own_process(fleet: Worker, settings: Settings) -> None:
     """With the rights of the worker's role."""
     redrive = ("dead-letters", "redrive", "4", "5", "--rate", "1000", *BECAUSE)
     async with command(*redrive, settings=settings) as process:
@@ -663,11 +667,9 @@ async def test_a_redrive_in_a_process_of_its_own(fleet: Worker, settings: Settin
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_diff_lists_who_would_move_under_a_policy_and_by_how_much(
-    typed: Type, policy: Write
-) -> None:
-    """Pinned organizations only move later; inactivity follows the new policy."""
-    found = await document(typed, "policy", "diff", policy(SLOWER))
+async def test_diff_lists_the_deadlines_that_a_policy_would_move(run: Run, policy: Write) -> None:
+    """Pinned organizations only move later; inactivity follows the new policy at once."""
+    found = await document(run, "policy", "diff", policy(SLOWER))
     assert [
         (each["organization_id"], each["step"], each["then"], each["later_by"])
         for each in found["moved"]
@@ -681,30 +683,30 @@ async def test_diff_lists_who_would_move_under_a_policy_and_by_how_much(
     }  # fmt: skip
 
 
-async def test_diff_marks_who_would_move_earlier(
-    typed: Type, worker: Worker, clock: MovableClock, policy: Write
+async def test_diff_marks_deadlines_that_would_be_earlier(
+    run: Run, worker: Worker, clock: MovableClock, policy: Write
 ) -> None:
     """Inactivity is not pinned to a policy."""
     await ingest_lines(worker, clock, created(0, "tired"))
     clock.now = at(2)
     found = await document(
-        typed, "policy", "diff", policy('version = "f"\n[inactivity]\nno_login_for = "P20D"\n')
+        run, "policy", "diff", policy('version = "f"\n[inactivity]\nno_login_for = "P20D"\n')
     )
     assert [(each["now"], each["then"], each["later_by"]) for each in found["moved"]] == [
         ("2026-01-31T00:00:00Z", "2026-01-21T00:00:00Z", "-P10D")
     ]
-    same = await document(typed, "policy", "diff", policy('version = "the same"\n'))
+    same = await document(run, "policy", "diff", policy('version = "the same"\n'))
     assert (same["moved"], same["totals"]["unmoved"]) == ([], 1)
 
 
-async def test_a_version_that_another_policy_has_is_refused(
-    typed: Type, worker: Worker, policy: Write
+async def test_a_version_of_another_policy_is_refused(
+    run: Run, worker: Worker, policy: Write
 ) -> None:
-    """Organizations may be pinned to it."""
+    """Organizations may be pinned to that policy."""
     async with transaction(worker.pool) as conn:
         await policies.register(conn, load_policy('version = "v1"'), now=at(0))
     changed = policy('version = "v1"\n[notice]\nsuspended = "P4D"\n')
-    status, _, err = await typed("policy", "diff", changed)
+    status, _, err = await run("policy", "diff", changed)
     assert (status, "set another `version`" in err) == (2, True)
 
 
@@ -736,47 +738,47 @@ async def test_a_version_that_another_policy_has_is_refused(
         (("org", "history", "no\x1b[2Jbody"), "no\\x1b[2Jbody: no message about this"),
     ],
 )
-async def test_a_slip_is_answered_with_what_to_type(
-    typed: Type, arguments: tuple[str, ...], printed_text: str
+async def test_a_mistake_is_answered_with_its_correction(
+    run: Run, arguments: tuple[str, ...], printed_text: str
 ) -> None:
-    """Exit status 2, one sentence, and no control characters."""
-    status, out, err = await typed(*arguments)
+    """Exit status 2, one sentence, no control characters."""
+    status, out, err = await run(*arguments)
     assert (status, out) == (2, "")
     assert printed_text in err
     assert "\x1b" not in err
 
 
 @pytest.mark.parametrize("postgres_template", [servers.EMPTY])
-async def test_a_database_without_the_schema_is_led_to_migrate(typed: Type) -> None:
+async def test_without_the_schema_the_message_names_migrate(run: Run) -> None:
     """With the same message as `run`."""
     for arguments in (("org", "show", "acme"), ("guard", "status"), ("due",)):
-        status, _, err = await typed(*arguments)
+        status, _, err = await run(*arguments)
         assert (status, "marketplace-worker migrate" in err) == (2, True)
 
 
-async def test_what_others_wrote_does_not_reach_the_terminal_as_it_is(
-    typed: Type, worker: Worker, clock: MovableClock
+async def test_control_characters_of_others_are_escaped(
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
     """An id may contain any character of JSON."""
     odd = "acme\x1b[31m[bold]"
     await ingest_lines(worker, clock, created(0, odd))
-    printed_text = await printed(typed, "org", "show", odd)
+    printed_text = await printed(run, "org", "show", odd)
     assert "organization  acme\\x1b[31m[bold]" in printed_text
 
 
 # --- the journal ----------------------------------------------------------------------------------
 
 
-async def test_verify_reports_where_the_journal_and_what_is_stored_differ(
-    typed: Type, fleet: Worker
+async def test_verify_reports_differences_between_the_journal_and_the_stored_state(
+    run: Run, fleet: Worker
 ) -> None:
     """With its own exit status, for scheduled runs."""
-    assert "0 differences: " in await printed(typed, "replay", "--verify")
+    assert "0 differences: " in await printed(run, "replay", "--verify")
     await fleet.pool.execute(
         "UPDATE organizations SET sequence = 99 WHERE organization_id = 'acme'"
     )
 
-    status, out, _ = await typed("replay", "acme", "--verify", "--json")
+    status, out, _ = await run("replay", "acme", "--verify", "--json")
 
     assert status == 3
     (found,) = json.loads(out)["differences"]
@@ -786,71 +788,71 @@ async def test_verify_reports_where_the_journal_and_what_is_stored_differ(
 
 
 @pytest.mark.usefixtures("fleet")
-async def test_as_of_shows_what_was_known_then(typed: Type) -> None:
-    """With the output of `org show`, and a note on what is missing."""
-    found = await document(typed, "replay", "acme", "--as-of", "2026-01-04T00:00:00Z")
+async def test_as_of_shows_the_state_known_at_that_time(run: Run) -> None:
+    """In the format of `org show`, with a note on what is missing."""
+    found = await document(run, "replay", "acme", "--as-of", "2026-01-04T00:00:00Z")
     assert (found["state"], found["sequence"]) == ("control_plane_loss", 4)
 
     for wrong in (("--as-of", "2026-01-04T00:00:00Z"), ("acme", "--as-of", "yesterday"), ("acme",)):
-        status, _, err = await typed("replay", *wrong)
+        status, _, err = await run("replay", *wrong)
         assert status == 2
         assert err
 
 
-async def test_erase_asks_and_refuses_what_is_not_closed(
-    typed: Type, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+async def test_erase_asks_and_refuses_an_open_organization(
+    run: Run, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An erasure cannot be undone."""
     words = ("--by", "Olga", "--reason", "she asked for it")
     await ingest_lines(worker, clock, *canceled("acme"))
-    status, _, err = await typed("org", "erase", "acme", *words, "--yes")
+    status, _, err = await run("org", "erase", "acme", *words, "--yes")
     assert (status, "is not deactivated" in err) == (2, True)
 
     await wait(worker, clock, 100)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    status, _, _ = await typed("org", "erase", "acme", *words)
+    status, _, _ = await run("org", "erase", "acme", *words)
     assert status == 1
     for _ in range(2):
-        status, out, _ = await typed("org", "erase", "acme", *words, "--yes")
+        status, out, _ = await run("org", "erase", "acme", *words, "--yes")
         assert (status, out) == (0, "erased: acme\n")
 
-    assert (await document(typed, "org", "show", "acme"))["erased_at"] is not None
-    assert "Olga" in await printed(typed, "org", "history", "acme")
-    assert "acme" in await printed(typed, "org", "explain", "acme")
-    assert "0 differences" in await printed(typed, "replay", "--verify")
+    assert (await document(run, "org", "show", "acme"))["erased_at"] is not None
+    assert "Olga" in await printed(run, "org", "history", "acme")
+    assert "acme" in await printed(run, "org", "explain", "acme")
+    assert "0 differences" in await printed(run, "replay", "--verify")
 
 
-async def test_recover_lists_what_a_wrong_clock_decided_and_corrects_it_only_on_request(
-    typed: Type, worker: Worker, clock: MovableClock
+async def test_recover_lists_decisions_of_a_wrong_clock_and_corrects_them_on_request(
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
-    """It needs times, a correct clock, operator and reason; repeated, it finds nothing."""
+    """It requires times, a correct clock, operator and reason; repeated, it finds nothing."""
     recover = ("recover", "--clock-ran-ahead")
     for span in (("x", "y"), ("2026-01-02", "2027-01-02"), (TO, FROM)):
-        status, _, err = await typed(*recover, *span)
+        status, _, err = await run(*recover, *span)
         assert (status, "--clock-ran-ahead" in err) == (2, True)
     await ingest_lines(worker, clock, *canceled("acme"))
     clock.now = at(1.5) + timedelta(days=365)
     await fire_due(worker, limit=10)
-    status, _, err = await typed(*recover, FROM, TO)
+    status, _, err = await run(*recover, FROM, TO)
     assert (status, "correct the clock first" in err) == (2, True)
 
     clock.now = at(1.6)
-    status, _, err = await typed(*recover, FROM, TO, "--execute")
+    status, _, err = await run(*recover, FROM, TO, "--execute")
     assert (status, "--by and --reason" in err) == (2, True)
-    status, out, _ = await typed(*recover, FROM, TO)
+    status, out, _ = await run(*recover, FROM, TO)
     assert (status, "acme" in out, "nothing was changed" in out) == (0, True, True)
-    status, out, _ = await typed(*recover, FROM, TO, "--json")
+    status, out, _ = await run(*recover, FROM, TO, "--json")
     (listed,) = json.loads(out)["corrections"]
     assert (listed["organization"], listed["stepped"]) == ("acme", True)
 
     words = ("--execute", "--by", "Olga", "--reason", "the clock was wrong")
-    status, out, _ = await typed(*recover, FROM, TO, *words)
+    status, out, _ = await run(*recover, FROM, TO, *words)
     assert (status, "corrected" in out) == (0, True)
-    status, out, _ = await typed(*recover, FROM, TO, "--json")
+    status, out, _ = await run(*recover, FROM, TO, "--json")
     assert json.loads(out) == {"executed": False, "corrections": [], "ended_holds": []}
-    status, out, _ = await typed("org", "history", "acme")
+    status, out, _ = await run("org", "history", "acme")
     assert "clock_corrected" in out
-    assert (await typed("replay", "--verify"))[0] == 0
+    assert (await run("replay", "--verify"))[0] == 0
 
 
 FROM, TO = at(1.5).isoformat(), (at(1.5) + timedelta(days=365)).isoformat()

@@ -1,5 +1,5 @@
-"""Whatever is refused or failed on at first, delivered again and redriven, in any mix: in the end
-it is what `simulate` says of the same records, read at once.
+"""Messages that are refused or fail at first, then are delivered again and redriven in any mix,
+lead to the same result as in `simulate`, which reads all of them once.
 """
 
 import json
@@ -14,9 +14,9 @@ from msgspec import structs
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from acceptance.scenario import at, everything
+from acceptance.scenario import at, lines_in_any_order
 from acceptance.stage import MovableClock, forget_everything
-from acceptance.test_any_order import come_to
+from acceptance.test_any_order import order_independent
 from examples import examples
 from marketplace_worker.app import feeds, worker_of
 from marketplace_worker.contract.feeds import Feed
@@ -43,21 +43,23 @@ from marketplace_worker.store.migrations import migrate
 from steps.story_beginnings import Line, login, use
 
 ARRIVAL = at(70)
-"""Everything of the scenario has happened by then; it all arrives at that moment."""
+"""By then everything of the scenario has happened; all messages arrive at that moment."""
 
 TOPICS = Topics()
 POLICY = Policy()
 MISREAD = {feed: Feed.AWS if feed is Feed.GCP else Feed.GCP for feed in Feed}
-"""By which translator each feed is unreadable."""
+"""The translator whose failure makes a feed unreadable."""
 
 Ending = tuple[Mapping[str, object], Mapping[str, tuple[int, int]], int]
-"""What became of each organization, its logins and API requests, and how many wait."""
+"""The state of each organization, its logins and API requests, and the number of waiting dead
+letters.
+"""
 
 
 def lines() -> list[Line]:
-    """The scenario, and so much activity that some is refused between other records."""
+    """The scenario, and enough activity that some of it is refused between other records."""
     active = [each(day, "others") for day in range(9) for each in (login, use)]
-    return sorted([*everything(), *active], key=lambda each: str(each["at"]))
+    return sorted([*lines_in_any_order(), *active], key=lambda each: str(each["at"]))
 
 
 def logs() -> dict[str, list[Record]]:
@@ -73,7 +75,7 @@ LOGS = logs()
 
 @pytest.fixture(scope="module")
 async def worker(shared_postgres_dsn: str) -> AsyncIterator[Worker]:
-    """A worker on a database that all examples use one after another."""
+    """A worker on a database that all examples use in turn."""
     chosen = Settings(
         kafka=Kafka(bootstrap_servers="nobody:1"),
         postgres=Postgres(dsn=SecretStr(shared_postgres_dsn)),
@@ -98,7 +100,7 @@ def spoiled(worker: Worker, topics: Iterable[str], *, fails: bool) -> Worker:
 
 @dataclass(frozen=True)
 class Delivery:
-    """Deliver so many records of a topic, after the group was set back by some."""
+    """Deliver this many records of a topic, after the group was set back by some."""
 
     topic: str
     back: int
@@ -112,8 +114,8 @@ class Redriving:
     step: int
 
 
-Deed = Delivery | Redriving
-DEEDS = st.lists(
+Action = Delivery | Redriving
+ACTIONS = st.lists(
     st.tuples(
         st.one_of(
             st.builds(
@@ -126,19 +128,19 @@ DEEDS = st.lists(
     ),
     max_size=16,
 )
-"""What happens, which topics cannot be read then, and whether we fail on emails."""
+"""A action, the topics that are unreadable meanwhile, and whether the worker fails on emails."""
 
 
 @dataclass
 class Life:
-    """One example: topics, read positions, and what was done."""
+    """One example: topics, read positions, and history."""
 
     worker: Worker
     places: Counter[str] = field(default_factory=Counter)
 
-    async def perform(self, deed: Deed, worker: Worker) -> None:
+    async def perform(self, action: Action, worker: Worker) -> None:
         """Perform a delivery by a worker or a redrive by an operator."""
-        match deed:
+        match action:
             case Delivery(topic, back, count):
                 begin = max(self.places[topic] - back, 0)
                 batch = LOGS[topic][begin : begin + count]
@@ -177,7 +179,7 @@ async def ending(worker: Worker, clock: MovableClock) -> Ending:
 def stood(organizations: Iterable[Organization]) -> dict[str, object]:
     """The values that must not depend on the order."""
     azure = POLICY.reinstatement.azure
-    return {each.id: come_to(each, azure) for each in organizations}
+    return {each.id: order_independent(each, azure) for each in organizations}
 
 
 def simulated(worker: Worker) -> Ending:
@@ -206,11 +208,13 @@ def simulated(worker: Worker) -> Ending:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(deeds=DEEDS)
-async def test_any_mix_of_redrives_and_redeliveries_ends_as_in_simulate(
-    worker: Worker, deeds: Sequence[tuple[Deed, set[str], bool]]
+@given(actions=ACTIONS)
+async def test_any_mix_of_redrives_and_redeliveries_leads_to_the_result_of_simulate(
+    worker: Worker, actions: Sequence[tuple[Action, set[str], bool]]
 ) -> None:
-    """A group is set back, translators and bugs come and go, an operator redrives now and then."""
+    """A group is set back, translators and bugs come and go, and an operator redrives in
+    between.
+    """
     clock = MovableClock(ARRIVAL)
     worker = replace(worker, clock=clock, local_clock=LocalClock(clock.of_machine))
     await forget_everything(worker.pool)
@@ -219,15 +223,15 @@ async def test_any_mix_of_redrives_and_redeliveries_ends_as_in_simulate(
     life = Life(worker)
 
     with capture_logs():
-        for deed, unreadable, fails in deeds:
-            await life.perform(deed, spoiled(worker, unreadable, fails=fails))
+        for action, unreadable, fails in actions:
+            await life.perform(action, spoiled(worker, unreadable, fails=fails))
         await life.end()
         got = await ending(worker, clock)
 
     assert got == simulated(worker)
 
 
-def test_what_is_misread_is_refused(worker: Worker) -> None:
+def test_a_spoiled_topic_is_refused(worker: Worker) -> None:
     """Otherwise the test above would ingest facts that no message contains."""
     misreading = spoiled(worker, LOGS, fails=False)
     for log in LOGS.values():

@@ -35,7 +35,7 @@ async def test_killing_the_worker_loses_nothing_and_publishes_no_event_under_a_s
         await group.joined(await group.add())
         async for _ in send_in_pieces(stage, messages, of=80):
             if group.killed < KILLS:
-                await asyncio.sleep(chance.random() * 0.3)  # a moment of chance
+                await asyncio.sleep(chance.random() * 0.3)  # a random moment
                 await group.kill(group.at_work[0])
                 await group.joined(await group.add())
         assert group.killed == KILLS

@@ -65,8 +65,10 @@ def story(text: str, *policies: Policy, until: str | None = None) -> Story:
 
 
 @pytest.mark.broker
-async def test_the_guard_counts_also_those_of_whom_nothing_is_due(runner: StoryRunner) -> None:
-    """A worker loads a batch; the limit is a fraction of the whole fleet, and lasts over loads."""
+async def test_the_guard_counts_organizations_that_are_not_due(runner: StoryRunner) -> None:
+    """A worker loads only a batch; the limit is a fraction of the whole fleet, and covers all
+    batches.
+    """
     a_story = story(
         """
         0    | org-1..10 created                |
@@ -87,8 +89,8 @@ async def test_the_guard_counts_also_those_of_whom_nothing_is_due(runner: StoryR
 
 
 @pytest.mark.broker
-async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(runner: StoryRunner) -> None:
-    """Several batches a day: no gap is longer than three days, as long as no moment is lost."""
+async def test_the_first_and_the_last_moment_of_a_feeds_day_count(runner: StoryRunner) -> None:
+    """With several batches a day, no gap exceeds three days, provided that no moment is lost."""
     a_story = story("""
         0      | acme created            |
         0      | feeds: daily 0..5       |
@@ -108,10 +110,8 @@ async def test_of_a_day_the_first_and_the_last_moment_of_a_feed_count(runner: St
 
 
 @pytest.mark.broker
-async def test_what_the_worker_forgets_is_noticed(
-    runner: StoryRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Holds are not stored, by a planted fault.  Without it the story has the right result."""
+async def test_lost_state_is_detected(runner: StoryRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a planted fault holds are not stored. Without the fault the story has the right result."""
     a_story = story(HELD)
     assert not Ending.in_simulation(a_story).differences(await runner.run(a_story))
 
@@ -125,8 +125,8 @@ async def test_what_the_worker_forgets_is_noticed(
     assert '+8   message: "No legal hold stands."' in lines
 
 
-def test_a_difference_is_shown_by_the_field() -> None:
-    """All events of the subject by their names; of their fields only those that differ."""
+def test_differences_are_shown_by_field() -> None:
+    """All events of the subject by name; of their fields, those that differ."""
     first = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {"x": 1}}
     second = first | {"sequence": "002", "type": "b", "data": {"x": 1, "y": 1}}
     other = second | {"data": {"x": 2, "y": 1}}
@@ -136,7 +136,7 @@ def test_a_difference_is_shown_by_the_field() -> None:
 
 
 def test_a_missing_or_extra_event_of_one_subject_is_a_difference() -> None:
-    """Also where the other run has no event of the subject."""
+    """Also if the other run has no event of the subject."""
     event = {"sequence": "001", "type": "a", "time": "t", "subject": "acme", "data": {}}
 
     assert "-1 a at t" in differing_events({"acme": [event]}, {})

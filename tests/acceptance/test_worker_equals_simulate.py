@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from acceptance.comparison import by_subject, differing_events
-from acceptance.scenario import in_its_time
+from acceptance.scenario import lines_in_order
 from acceptance.stage import MovableClock, Stage, until, working
 from marketplace_worker.app import Loop, feeds
 from marketplace_worker.contract.emails import email_hasher
@@ -21,7 +21,7 @@ from marketplace_worker.simulate import HORIZON, Simulation
 
 def scenario() -> list[Record]:
     """Every line, as a record."""
-    text = (json.dumps(line).encode() for line in in_its_time())
+    text = (json.dumps(line).encode() for line in lines_in_order())
     return list(read_scenario(text, feeds(Topics())))
 
 

@@ -44,11 +44,11 @@ def _runs_stories(item: pytest.Item) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the number of stories, so that a run without any is noticed."""
     number = terminalreporter.config.stash.get(RUN_BY_WORKER, 0)
-    terminalreporter.write_line(f"{number} stories were told to the worker as well")
+    terminalreporter.write_line(f"{number} stories ran through the worker as well")
 
 
 @pytest.fixture(scope="session", autouse=True)
-async def _run_by_worker_too(
+async def _run_through_worker(
     pytestconfig: pytest.Config, kafka_bootstrap: str, postgres_server: str
 ) -> AsyncIterator[None]:
     """Run every story of the session through the worker, too."""
@@ -72,7 +72,7 @@ def _compare(want: Ending, came: Ending) -> None:
     differences = want.differences(came)
     if differences:
         lines = [
-            "through the worker the story ends otherwise:",
+            "the worker has another result:",
             "- simulate, + worker",
             *differences,
         ]

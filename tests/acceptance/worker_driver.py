@@ -54,7 +54,7 @@ from marketplace_worker.streams.topics import create_topics
 from streams.recording_handler import NO_OVERSIGHT
 
 THE_END: Final = b"the end of a story"
-"""What we write behind the events of a story, to know that we have read all of them."""
+"""Marks the end of a story's events, so that all of them have been read."""
 
 
 ACTIVITY: Final = {LOGINS, API_REQUESTS}
@@ -93,7 +93,7 @@ class Ending:
 
 @dataclass
 class StoryRunner:
-    """Runs one story after another; made by `StoryRunner.ready`.
+    """Runs stories one after another; made by `StoryRunner.ready`.
 
     Offsets by topic: `sent` and `ingested` of the last record, `begun` of the story's first.
     """
@@ -139,7 +139,7 @@ class StoryRunner:
 
         If it fails, some of its records may still be in flight: no other story can run.
         """
-        assert not self.lost, "an earlier story did not come to its end: it may still be under way"
+        assert not self.lost, "an earlier story failed: some of its records may still be in flight"
         self.lost = True
         async with asyncio.timeout(PATIENCE_S):
             self.clock.now = min((first.at for first in story.inputs), default=story.ended_at)
@@ -152,16 +152,16 @@ class StoryRunner:
         self.lost = False
         return ending
 
-    # --- from the beginning to the end ---
+    # --- from beginning to end ---
 
     async def _begin(self, policy: Policy) -> None:
         """Empty the database."""
         self.begun = dict(self.sent)
         await forget_everything(self.pool)
-        await self._work_by(policy)
+        await self._restart_with(policy)
 
-    async def _work_by(self, policy: Policy) -> None:
-        """Continue as a worker that was restarted with this policy."""
+    async def _restart_with(self, policy: Policy) -> None:
+        """Continue like a worker that was restarted with this policy."""
         worker = worker_of(self.settings, policy, self.pool, self.clock, self.clock.of_machine)
         self.worker = replace(worker, hash_email=HASH)
         async with transaction(self.pool) as conn:
@@ -177,7 +177,7 @@ class StoryRunner:
             case Record():
                 await self._receive(together)
             case PolicyLoaded(version=version):
-                await self._work_by(next(p for p in story.policies if p.version == version))
+                await self._restart_with(next(p for p in story.policies if p.version == version))
             case fact:
                 await operate(fact, self.worker)
 
@@ -220,9 +220,9 @@ class StoryRunner:
         for each in await asyncio.gather(*sent):
             self.sent[each.topic] = max(self.sent.get(each.topic, 0), each.offset + 1)
         async with self.progress:
-            await self.progress.wait_for(self._all_taken)
+            await self.progress.wait_for(self._all_ingested)
 
-    def _all_taken(self) -> bool:
+    def _all_ingested(self) -> bool:
         return all(self.ingested.get(topic, 0) >= end for topic, end in self.sent.items())
 
     async def _ingest(self, records: Sequence[Record]) -> AbstractSet[str]:

@@ -1,4 +1,6 @@
-"""Run both embedded servers in a folder, say their process ids, and wait to be ended."""
+"""Runs both embedded servers in a folder, prints their process ids, and waits until it is
+stopped.
+"""
 
 import asyncio
 import sys
@@ -9,7 +11,7 @@ from marketplace_worker.embedded.postgres import Durability, postgres
 
 
 async def main(folder: Path) -> None:
-    """Run until somebody ends us."""
+    """Run until stopped."""
     async with postgres(folder / "postgres", Durability.NONE), broker(folder / "kafka"):
         pids = [(folder / name / "pid").read_text().strip() for name in ("postgres", "kafka")]
         print(*pids, flush=True)

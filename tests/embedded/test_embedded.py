@@ -1,4 +1,4 @@
-"""The embedded servers start, keep what they promise, and never outlive us."""
+"""The embedded servers start, keep their data, and never outlive the process that runs them."""
 
 import asyncio
 import os
@@ -22,12 +22,12 @@ from marketplace_worker.errors import Misconfigured, Unavailable
 
 
 def process_id(folder: Path) -> int:
-    """Of the server that runs in that folder."""
+    """The process id of the server that runs in a folder."""
     return int((folder / "pid").read_text())
 
 
 def runs(pid: int) -> bool:
-    """Whether the process runs; an ended one that nobody waited for does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
@@ -38,14 +38,14 @@ def runs(pid: int) -> bool:
 
 
 async def wait_until_ended(pid: int) -> None:
-    """Fail when it does not end in time."""
+    """Fail if the process does not end in time."""
     async with asyncio.timeout(15):
-        while runs(pid):  # noqa: ASYNC110 - a process that is not our child tells nobody
+        while runs(pid):  # noqa: ASYNC110 - no event: the process is not our child
             await asyncio.sleep(0.02)
 
 
 def sleeper_like_owner_of(path: Path) -> subprocess.Popen[bytes]:
-    """Some process of the user whom that file belongs to."""
+    """A process of the user to whom the file belongs."""
     status = path.stat()
     if status.st_uid == os.geteuid():
         return subprocess.Popen(["sleep", "60"])
@@ -64,7 +64,7 @@ def runner_of_both(folder: Path) -> subprocess.Popen[bytes]:
 
 
 async def count_of_rows(dsn: str) -> int:
-    """Add a row to a table, made if missing, and count them."""
+    """Insert a row into a table, created if missing, and count the rows."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
@@ -76,7 +76,7 @@ async def count_of_rows(dsn: str) -> int:
 
 @pytest.fixture(params=["open to all", "closed to others"])
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A folder as in /srv, and one as in root's home, where Postgres's user may not go."""
+    """A folder as in /srv, and one as in root's home, which Postgres's user cannot enter."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
         path = Path(made)
         path.chmod(0o755 if request.param == "open to all" else 0o700)
@@ -84,7 +84,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 async def test_postgres_keeps_its_data_over_a_restart(folder: Path) -> None:
-    """`run --embedded` goes on where it ended; and a stopped server leaves no process."""
+    """`run --embedded` continues with its data, and a stopped server leaves no process."""
     for rows in (1, 2):
         async with postgres(folder, Durability.NONE) as dsn:
             pid = process_id(folder)
@@ -92,7 +92,7 @@ async def test_postgres_keeps_its_data_over_a_restart(folder: Path) -> None:
         assert not runs(pid)
 
 
-async def test_postgres_without_its_password_lets_nobody_in(tmp_path: Path) -> None:
+async def test_postgres_requires_its_password(tmp_path: Path) -> None:
     """Its port is open to every account of the machine."""
     async with postgres(tmp_path, Durability.NONE) as dsn:
         password = (tmp_path / "password").read_text().strip()
@@ -102,7 +102,9 @@ async def test_postgres_without_its_password_lets_nobody_in(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("durability", Durability)
 async def test_postgres_survives_a_kill(tmp_path: Path, durability: Durability) -> None:
-    """What was committed is there after SIGKILL, whichever durability: only a power cut differs."""
+    """Committed rows survive SIGKILL with either durability; only a power cut makes a
+    difference.
+    """
     async with postgres(tmp_path, durability) as dsn:
         assert await count_of_rows(dsn) == 1
         os.kill(process_id(tmp_path), signal.SIGKILL)
@@ -110,10 +112,10 @@ async def test_postgres_survives_a_kill(tmp_path: Path, durability: Durability) 
         assert await count_of_rows(dsn) == 2
 
 
-async def test_a_stale_pid_file_with_another_process_s_number_is_no_hindrance(
+async def test_a_stale_pid_file_does_not_prevent_the_start(
     tmp_path: Path,
 ) -> None:
-    """Numbers are given anew, above all in a container, where every start counts from 1."""
+    """Process ids are reused, above all in containers, where every start counts from 1."""
     async with postgres(tmp_path, Durability.NONE) as dsn:
         assert await count_of_rows(dsn) == 1
         pid_file = tmp_path / "data" / "postmaster.pid"
@@ -129,8 +131,8 @@ async def test_a_stale_pid_file_with_another_process_s_number_is_no_hindrance(
             other.kill()
 
 
-async def test_a_folder_serves_one_at_a_time(tmp_path: Path) -> None:
-    """Two servers on the same files would destroy them."""
+async def test_a_folder_is_used_by_one_server_at_a_time(tmp_path: Path) -> None:
+    """Two servers would destroy the same files."""
     async with kafka.broker(tmp_path):
         with pytest.raises(Misconfigured, match="another process"):
             async with kafka.broker(tmp_path):
@@ -138,7 +140,7 @@ async def test_a_folder_serves_one_at_a_time(tmp_path: Path) -> None:
 
 
 async def round_trip(bootstrap: str, *, idempotent: bool) -> list[bytes]:
-    """Send two records and read the first two of that topic, which is made if it is not there."""
+    """Send two records, and read the first two of that topic, which is created if missing."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic("round-trip", 1, 1)])
@@ -154,8 +156,8 @@ async def round_trip(bootstrap: str, *, idempotent: bool) -> list[bytes]:
         return [(await asyncio.wait_for(consumer.getone(), 10)).value for _ in range(2)]
 
 
-async def test_tansu_returns_what_was_written(tmp_path: Path) -> None:
-    """What the demo and most tests stand on."""
+async def test_tansu_returns_the_written_records(tmp_path: Path) -> None:
+    """The demo and most tests depend on it."""
     async with kafka.broker(tmp_path) as bootstrap:
         pid = process_id(tmp_path)
         assert await round_trip(bootstrap, idempotent=False) == [b"one", b"two"]
@@ -163,7 +165,7 @@ async def test_tansu_returns_what_was_written(tmp_path: Path) -> None:
 
 
 async def test_a_port_in_use_is_reported_with_the_log(tmp_path: Path) -> None:
-    """A person must see what to do from the message alone."""
+    """The message alone must show the operator what to do."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -173,8 +175,8 @@ async def test_a_port_in_use_is_reported_with_the_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.apache
-async def test_apache_kafka_killed_and_started_again_has_all_it_had(tmp_path: Path) -> None:
-    """On the same port, so that clients find it again."""
+async def test_apache_kafka_keeps_its_records_over_a_kill(tmp_path: Path) -> None:
+    """It gets the same port, so that clients find it again."""
     if not servers.JARS.exists():
         pytest.skip("no Apache Kafka: `make test-kafka` fetches it")
     async with apache_kafka.broker(servers.JARS, tmp_path) as bootstrap:
@@ -192,7 +194,7 @@ async def test_apache_kafka_killed_and_started_again_has_all_it_had(tmp_path: Pa
 async def test_servers_end_with_the_process_that_runs_them(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Whichever way: by leaving the blocks, or by the kernel."""
+    """Whether by leaving the blocks, or by the kernel."""
     with runner_of_both(tmp_path) as parent:
         assert parent.stdout is not None
         line = await asyncio.to_thread(parent.stdout.readline)

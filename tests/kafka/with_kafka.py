@@ -1,4 +1,4 @@
-"""Run a command against an Apache Kafka of its own: `KAFKA=host:port` in its environment.
+"""Runs a command against its own Apache Kafka, with `KAFKA=host:port` in the environment.
 
     python tests/kafka/with_kafka.py COMMAND ARGUMENT...
 
@@ -26,7 +26,7 @@ async def main(command: list[str]) -> int:
             try:
                 return await child.wait()
             except asyncio.CancelledError:
-                # Ctrl-C went to the command too; let it clean up.
+                # Ctrl-C reached the command, too; let it clean up.
                 await child.wait()
                 raise
 

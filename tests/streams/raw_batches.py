@@ -18,14 +18,14 @@ PLAIN, GZIP = 0, 1
 
 LEADS_WITHIN_S = 30.0
 NOT_YET = {NotLeaderForPartitionError.errno, UnknownTopicOrPartitionError.errno}
-"""Error codes of a broker that does not lead a partition, yet."""
+"""Error codes of a broker that does not lead the partition yet."""
 
 _CHECKSUM_AT = 17
 _CODEC_AT = 22
 
 
 class _Name(str):
-    """A header's name that is encoded to the bytes that it was decoded from, whatever they are."""
+    """A header's name that is encoded to the bytes from which it was decoded."""
 
     __slots__ = ()
 
@@ -34,7 +34,7 @@ class _Name(str):
 
 
 def batch(values: Sequence[tuple[bytes, bytes | None]], codec: int = PLAIN) -> bytes:
-    """Values, each with the name of its only header, which may be no UTF-8."""
+    """Values, each with the name of its only header, which need not be UTF-8."""
     builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, 1 << 20)
     for offset, (value, name) in enumerate(values):
         headers = [] if name is None else [(_Name(name.decode(errors="surrogateescape")), b"x")]
@@ -43,16 +43,16 @@ def batch(values: Sequence[tuple[bytes, bytes | None]], codec: int = PLAIN) -> b
 
 
 def damaged(raw: bytes) -> bytes:
-    """The batch with a checksum that is not its own."""
+    """The batch with a wrong checksum."""
     spoiled = bytearray(raw)
     spoiled[_CHECKSUM_AT] ^= 0xFF
     return bytes(spoiled)
 
 
 async def send(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes) -> None:
-    """Send a batch as it is; raises what the broker answers.
+    """Send a batch unchanged; raise the broker's error.
 
-    A broker may not lead the partitions of a topic yet that was created a moment ago.
+    A broker may not lead the partitions of a new topic yet, so this is tried again.
     """
     async with asyncio.timeout(LEADS_WITHIN_S):
         while (code := await _send_once(writer, topic, partition, raw)) in NOT_YET:  # noqa: ASYNC110 - a broker sets no event
@@ -62,7 +62,7 @@ async def send(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes)
 
 
 async def _send_once(writer: AIOKafkaProducer, topic: str, partition: int, raw: bytes) -> int:
-    """The broker's error code; 0: none."""
+    """The broker's error code, 0 for none."""
     await writer.partitions_for(topic)
     leader = writer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
     request = ProduceRequest(None, -1, 5_000, [(topic, [(partition, raw)])])
@@ -72,7 +72,7 @@ async def _send_once(writer: AIOKafkaProducer, topic: str, partition: int, raw: 
 
 
 async def codec_of_first(writer: AIOKafkaProducer, topic: str, partition: int) -> int:
-    """How the first batch of a partition is compressed, as the broker keeps it."""
+    """The codec of a partition's first batch, as the broker stores it."""
     await writer.partitions_for(topic)
     leader = writer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
     request = FetchRequest(1_000, 1, 1 << 20, 0, [(topic, [(partition, 0, 1 << 20)])])

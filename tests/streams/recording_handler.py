@@ -62,7 +62,7 @@ async def ignore_beginnings(_begun: Sequence[StartOffset]) -> None:
 NO_OVERSIGHT = ConsumerHooks(
     on_turn=lambda _: None, work_left_s=lambda: 3.0, on_beginning=ignore_beginnings
 )
-"""Nobody looks on; at the stop, a batch in flight may take three seconds more."""
+"""No probe runs; at the stop, a batch in flight may take three seconds more."""
 
 
 def consuming_facts(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:

@@ -1,4 +1,4 @@
-"""A busy consumer reads on to the newest record, and loses none of its fetched records."""
+"""A busy consumer reads up to the newest record, and loses none of its fetched records."""
 
 import asyncio
 from collections.abc import Sequence
@@ -52,10 +52,10 @@ async def _fetched_ahead(
     return consumer
 
 
-async def test_a_busy_consumer_reads_on_to_what_is_newest(
+async def test_a_busy_consumer_reads_up_to_the_newest_record(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Otherwise records after the prefetched ones would wait for one more batch."""
+    """Otherwise records after the prefetched ones would wait for the next batch."""
     topic, held = topics.aws_notifications, Held()
     async with consuming_facts(settings, held) as consumers:
         await _fetched_ahead(consumers, held, writer, topic)
@@ -68,7 +68,7 @@ async def test_a_busy_consumer_reads_on_to_what_is_newest(
 
 
 @pytest.mark.parametrize("error", [KafkaConnectionError("gone"), ValueError("a bug")])
-async def test_what_is_at_hand_is_not_lost_where_what_is_newer_cannot_be_read(
+async def test_fetched_records_are_not_lost_if_newer_ones_cannot_be_read(
     settings: Settings,
     topics: Topics,
     writer: AIOKafkaProducer,
@@ -101,9 +101,9 @@ async def test_partitions_are_released_without_waiting_for_newer_records(
     writer: AIOKafkaProducer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """
-    Amid a rebalance aiokafka's read waits for the new assignment, whatever its timeout; and that
-    waits for what is at hand to be handled.  Here it is looked for so long that one falls into it.
+    """During a rebalance aiokafka's read waits for the new assignment, whatever its timeout; and
+    the assignment waits until fetched records are handled.  The long search for newer records here
+    makes one coincide with a rebalance.
     """
     monkeypatch.setattr(catching_up, "FETCH_WAIT_S", 2 * PATIENCE_S)
     topic, held, second = topics.aws_notifications, Held(), RecordingHandler()
@@ -116,4 +116,4 @@ async def test_partitions_are_released_without_waiting_for_newer_records(
                 await held.until(lambda: len(held.batches) == 2)
                 assert [each.value for each in held.batches[1]] == [b"fetched ahead"]
     assert "hand_over_timed_out" not in {line["event"] for line in logs}
-    assert second.records == [], "it was handled and committed before it was given up"
+    assert second.records == [], "handled and committed before the partition was revoked"

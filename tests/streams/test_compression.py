@@ -1,4 +1,6 @@
-"""What a producer compresses, every client reads, and it does not cost most of a relay's time."""
+"""Compressed batches are readable by every client, and compression does not dominate a relay's
+time.
+"""
 
 import gzip
 from types import ModuleType
@@ -12,15 +14,15 @@ from marketplace_worker.streams.mends import compression
 VALUES = [f'{{"id": {number}, "state": "suspended"}}'.encode() for number in range(100)]
 
 HEADER_BYTES = 61
-"""Of a record batch, before its records."""
+"""The length of a record batch's header."""
 
 SLOWEST = 2
-"""What a gzip header says of level 9 in its ninth byte (RFC 1952, XFL)."""
+"""The ninth byte of a gzip header for level 9 (RFC 1952, XFL)."""
 
 
 @pytest.mark.parametrize("module", [default_records, fast_default_records], ids=["plain", "fast"])
-def test_batches_are_gzip_but_not_of_the_slowest_level(module: ModuleType) -> None:
-    """Level 9 is what aiokafka itself uses; it takes four times as long."""
+def test_batches_are_gzip_but_not_at_the_slowest_level(module: ModuleType) -> None:
+    """Aiokafka itself uses level 9, which takes four times as long."""
     compression.install()
     builder = module.DefaultRecordBatchBuilder(
         2, default_records.DefaultRecordBatch.CODEC_GZIP, 0, -1, -1, 0, 1_000_000

@@ -14,7 +14,7 @@ from marketplace_worker.streams.mends import connections
 pytestmark = pytest.mark.broker
 
 
-def test_a_connection_that_breaks_just_before_a_request_is_an_error_of_kafkas(
+def test_a_connection_that_breaks_just_before_a_request_is_a_kafka_error(
     kafka_bootstrap: str,
 ) -> None:
     """Otherwise, under uvloop, the fetch task ends and the consumer never reads again."""
@@ -27,7 +27,7 @@ def test_a_connection_that_breaks_just_before_a_request_is_an_error_of_kafkas(
         try:
             assert await client.ready(node)
             await _send_as_it_breaks(client._conns[node, ConnectionGroup.DEFAULT])
-            assert await client.send(node, MetadataRequest([])), "it connects anew"
+            assert await client.send(node, MetadataRequest([])), "it reconnects"
         finally:
             await client.close()
 
@@ -40,10 +40,10 @@ async def _send_as_it_breaks(connection: AIOKafkaConnection) -> None:
     on_connection_lost = connection._protocol.connection_lost
 
     def send() -> None:
-        assert connection.connected(), "as far as its client knows"
+        assert connection.connected(), "from the client's point of view"
         try:
             connection.send(MetadataRequest([]))
-        except Exception as error:  # noqa: BLE001 - judged below
+        except Exception as error:  # noqa: BLE001 - asserted below
             sent.set_exception(error)
 
     def lost(reason: Exception) -> None:

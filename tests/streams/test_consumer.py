@@ -41,7 +41,7 @@ ODD = [
 ]
 
 
-async def test_every_subscriber_commits_only_what_was_handled(
+async def test_every_subscriber_commits_only_handled_records(
     settings: Settings, topics: Topics
 ) -> None:
     """The defaults lose records: they commit by a timer, and start at the newest record."""
@@ -64,7 +64,7 @@ async def test_every_subscriber_commits_only_what_was_handled(
         }
 
 
-async def test_odd_records_reach_the_handler_as_they_are(
+async def test_odd_records_reach_the_handler_unchanged(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """FastStream's own parser silently drops the whole batch if one header is null."""
@@ -92,13 +92,13 @@ async def test_odd_records_reach_the_handler_as_they_are(
         (2**63 - 1, datetime(9999, 12, 31, tzinfo=UTC)),
     ],
 )
-def test_a_record_without_a_usable_time_is_the_same_whenever_it_comes(
+def test_a_record_without_a_usable_time_has_the_same_time_at_each_delivery(
     timestamp: int, recorded_at: datetime
 ) -> None:
     """Old producers write -1, and a producer may write a time beyond the calendar.
 
     The time is part of the record's identity; the time of receipt would give it a new identity at
-    each redelivery.
+    each delivery.
     """
     raw = ConsumerRecord("topic", 0, 7, timestamp, 0, None, b"", None, -1, 0, ())
     assert to_record(raw).recorded_at == recorded_at
@@ -127,7 +127,7 @@ async def test_offsets_are_committed_after_the_handler_and_not_before(
 async def test_stopping_finishes_the_batch_in_flight(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """It is handled once although the stop came meanwhile; the next member continues after it."""
+    """It is handled once although the stop came during it; the next member continues after it."""
     entered, seen = asyncio.Event(), RecordingHandler()
 
     async def slow(records: Sequence[Record]) -> AbstractSet[str]:
@@ -145,7 +145,7 @@ async def test_stopping_finishes_the_batch_in_flight(
     assert [each.value for each in seen.records] == [b"1", b"2"]
 
 
-async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
+async def test_without_the_database_attempts_are_few_and_nothing_is_lost(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """Retry delays grow, also across deliveries; a bare nack would retry 1,000 times per second."""
@@ -174,13 +174,13 @@ async def test_while_the_database_is_away_attempts_are_few_and_nothing_is_lost(
             await seen.until(lambda: {each.value for each in seen.records} == {b"1", b"2", b"3"})
     waits = [line for line in logs if line["event"] == "ingest_waiting"]
     failures = [line["failures"] for line in waits]
-    assert failures == sorted(set(failures)), "the growth did not outlive a nack"
+    assert failures == sorted(set(failures)), "the delay was reset by a nack"
     assert waits[0]["pause_ms"] <= 50
     assert min(line["pause_ms"] for line in waits[3:]) >= 200
     assert [line for line in logs if line["log_level"] in ("error", "critical")] == []
 
 
-async def test_a_batch_that_meets_a_bug_is_logged_once_and_retried(
+async def test_a_batch_that_fails_by_a_bug_is_logged_once_and_retried(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """The offset is not committed, the traceback is logged, and retries pause."""
@@ -203,7 +203,7 @@ async def test_a_batch_that_meets_a_bug_is_logged_once_and_retried(
     assert errors[0]["first"] == f"{topics.aws_notifications}/0/0"
 
 
-async def test_partitions_change_hands_only_when_the_batch_in_flight_is_committed(
+async def test_partitions_are_reassigned_only_after_the_batch_in_flight_is_committed(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """The group waits for the slow handler; otherwise a new member would repeat its work."""
@@ -286,7 +286,7 @@ async def test_members_share_each_topic(settings: Settings) -> None:
             assert len(topics) == len(set(topics)), "both partitions of a topic"
 
 
-async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
+async def test_a_member_that_stops_during_a_rebalance_leaves_its_group(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """
@@ -325,11 +325,11 @@ async def test_a_member_that_stops_amid_a_rebalance_leaves_its_group(
 
 async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not true():  # noqa: ASYNC110 - what the group does has no event of ours
+        while not true():  # noqa: ASYNC110 - the group sets no event
             await asyncio.sleep(0.01)
 
 
-async def test_a_member_logs_that_it_waits_for_a_kafka_that_stopped_amid_a_rebalance(
+async def test_a_member_logs_that_it_waits_for_a_kafka_that_stopped_during_a_rebalance(
     settings: Settings, tmp_path: Path
 ) -> None:
     """Its loop is blocked until the rebalance ends; that is no reason to restart the worker."""
@@ -342,14 +342,14 @@ async def test_a_member_logs_that_it_waits_for_a_kafka_that_stopped_amid_a_rebal
             first = await stack.enter_async_context(consuming_facts(settings, RecordingHandler()))
             assert not first.facts.waits_for_kafka
             await first.facts.release_partitions(first.facts.assigned)
-            assert not first.facts.waits_for_kafka, "the others are waited for, not Kafka"
+            assert not first.facts.waits_for_kafka, "it waits for members, not for Kafka"
         await _until(lambda: first.facts.waits_for_kafka)
-        assert not first.activity.waits_for_kafka, "it turns"
+        assert not first.activity.waits_for_kafka, "its loop runs"
 
 
 @pytest.mark.usefixtures("topics")
 async def test_a_dead_consumer_is_reported(settings: Settings) -> None:
-    """A worker ends when its consumer has ended: nothing restarts a process that looks alive."""
+    """A worker exits when its consumer has ended: nothing restarts a process that looks alive."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
         await asyncio.wait({waiting}, timeout=0.1)
@@ -358,12 +358,12 @@ async def test_a_dead_consumer_is_reported(settings: Settings) -> None:
         with pytest.raises(ConsumerFailed):
             await asyncio.wait_for(waiting, PATIENCE_S)
         with pytest.raises(ConsumerFailed):
-            await asyncio.wait_for(consumers.wait_failed(), PATIENCE_S)  # it was gone before
+            await asyncio.wait_for(consumers.wait_failed(), PATIENCE_S)  # it has ended already
 
 
 @pytest.mark.usefixtures("topics")
 @pytest.mark.parametrize("part", ["_fetcher._fetch_task", "_client._sync_task"])
-async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, part: str) -> None:
+async def test_a_consumer_that_stops_turning_has_failed(settings: Settings, part: str) -> None:
     """Otherwise it would stay in its group, with partitions that nobody reads."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
@@ -372,10 +372,10 @@ async def test_a_consumer_that_is_silent_for_ever_is_dead(settings: Settings, pa
             await asyncio.wait_for(waiting, PATIENCE_S)
 
 
-async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
+async def test_a_consumer_whose_batch_fails_repeatedly_is_not_ready(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Not after one or two failures; and it is ready again when the batch is handled."""
+    """Not after one or two failures; it is ready again once the batch is handled."""
     well, reasons = asyncio.Event(), list[str]()
 
     async def failing(_: Sequence[Record]) -> frozenset[str]:
@@ -396,10 +396,10 @@ async def test_a_consumer_whose_batch_fails_again_and_again_lacks_something(
     assert reasons[:4] == ["", "", "", "failed 3 times in a row"]
 
 
-async def test_the_lag_counts_what_was_not_ingested_yet(
+async def test_the_lag_counts_records_not_ingested_yet(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """Over all partitions; records handled or being handled do not count."""
+    """Over all partitions; records handled or in progress do not count."""
     began, goes_on, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
 
     async def waiting(records: Sequence[Record]) -> AbstractSet[str]:

@@ -1,4 +1,4 @@
-"""A key's partition is that of every other client: a changed one would break the order of its
+"""A key has the same partition as with every other client: another one would break the order of its
 messages.
 """
 
@@ -11,7 +11,7 @@ from marketplace_worker.streams.producer import KEPT_KEY_BYTES_MAX, partition_of
 
 @given(st.binary(max_size=2 * KEPT_KEY_BYTES_MAX), st.integers(1, 200))
 def test_a_key_has_the_partition_that_aiokafka_gives_it(key: bytes, partitions: int) -> None:
-    """Asked once, and once more from what is kept."""
+    """Computed, and again from the cache."""
     every = list(range(partitions))
     expected = DefaultPartitioner()(key, every, every)
     assert [partition_of(key, every, every) for _ in range(2)] == [expected, expected]

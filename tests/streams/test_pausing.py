@@ -71,10 +71,10 @@ async def test_a_paused_topic_waits_and_the_others_continue(
     assert await committed(settings, stopped) == {0: 3, 1: 1}
 
 
-async def test_what_is_held_back_is_left_alone_for_a_while(
+async def test_a_paused_partition_is_not_read_for_a_while(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is read once, however often other records are read."""
+    """Its records are fetched once, however often other records are."""
     monkeypatch.setattr(pausing, "PAUSE_S", PATIENCE_S)
     stopped, other = topics.aws_notifications, topics.azure_notifications
     handler = Stopping(stopped)
@@ -87,7 +87,7 @@ async def test_what_is_held_back_is_left_alone_for_a_while(
     assert [each.value for each in handler.held_back] == [b"0", b"1"]
 
 
-async def test_the_next_owner_of_what_is_held_back_gets_it_from_its_beginning(
+async def test_the_next_owner_of_a_paused_partition_reads_all_its_records(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
     """Neither a rebalance nor a restart, which both forget paused partitions, loses records."""
@@ -107,7 +107,7 @@ async def test_the_next_owner_of_what_is_held_back_gets_it_from_its_beginning(
 
 
 @pytest.mark.parametrize("codec", [raw_batches.PLAIN, raw_batches.GZIP])
-async def test_a_header_whose_name_is_not_utf_8_reaches_the_handler_with_its_neighbours(
+async def test_a_header_whose_name_is_not_utf_8_reaches_the_handler(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer, codec: int
 ) -> None:
     """Aiokafka alone would raise forever, and lose fetched records of other partitions."""
@@ -130,15 +130,16 @@ async def test_a_header_whose_name_is_not_utf_8_reaches_the_handler_with_its_nei
     assert [line for line in logs if line["log_level"] in ("error", "critical")] == []
 
 
-async def test_records_that_cannot_be_read_hold_back_their_partition_alone(
+async def test_unreadable_records_pause_only_their_partition(
     settings: Settings,
     topics: Topics,
     writer: AIOKafkaProducer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Earlier records are processed; the position is reported, and the bad records are not skipped.
+    """Earlier records are processed; the position is reported, and the unreadable records are not
+    skipped.
 
-    Apache Kafka refuses such a batch, so there they come only by damage on the way or on disk.
+    Apache Kafka refuses such a batch, so there it only arises by damage in transit or on disk.
     """
     monkeypatch.setattr(pausing, "PAUSE_S", PATIENCE_S)
     topic = topics.aws_notifications

@@ -21,7 +21,7 @@ from streams.recording_handler import read_all
 pytestmark = pytest.mark.broker
 
 
-async def gives_producer_ids(bootstrap: str) -> bool:
+async def supports_idempotence(bootstrap: str) -> bool:
     """Whether the broker supports idempotent producers, by asking it."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
@@ -33,7 +33,7 @@ async def gives_producer_ids(bootstrap: str) -> bool:
     return bool(answer.error_code == 0)
 
 
-async def test_the_producer_is_idempotent_where_the_broker_has_that(
+async def test_the_producer_is_idempotent_if_the_broker_supports_it(
     settings: Settings, topics: Topics
 ) -> None:
     """The broker's answer decides, and is logged."""
@@ -41,7 +41,7 @@ async def test_the_producer_is_idempotent_where_the_broker_has_that(
         async with producing(settings.kafka, settings.relay) as publisher:
             assert await publisher.publish([Outgoing(topics.lifecycle, b"k", b"v")]) == [None]
     (line,) = [line for line in logs if line["event"] == "producer_started"]
-    assert line["idempotent"] is await gives_producer_ids(settings.kafka.bootstrap_servers)
+    assert line["idempotent"] is await supports_idempotence(settings.kafka.bootstrap_servers)
     assert line["reason"]
 
 
@@ -51,7 +51,7 @@ async def test_a_broker_that_does_not_answer_is_not_mistaken_for_one_without_ide
     """A broker that accepts connections without answering, and one that is down."""
 
     async def answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()  # until the other side gives up
+        await reader.read()  # until the client gives up
         writer.close()
 
     silent = await asyncio.start_server(answer_nothing, "127.0.0.1")
@@ -93,7 +93,7 @@ async def test_a_lost_connection_does_not_disable_idempotence(settings: Settings
         with capture_logs() as logs, pytest.raises(Unavailable):
             async with producing(kafka, settings.relay):
                 pass
-    assert connections == 2  # the producer's, and the one that asks why
+    assert connections == 2  # the producer's, and the one that looks for the cause
     assert logs == []
 
 
@@ -124,10 +124,10 @@ async def test_messages_arrive_in_order_and_unchanged(
     ]
 
 
-async def test_records_are_compressed_with_gzip_where_nothing_else_is_set(
+async def test_records_are_compressed_with_gzip_by_default(
     settings: Settings, topics: Topics, writer: AIOKafkaProducer
 ) -> None:
-    """As stored by the broker; subscribers whose client has no other codec can read them too."""
+    """As stored by the broker; subscribers whose clients have no other codec can read them."""
     async with producing(settings.kafka, settings.relay) as publisher:
         messages = [Outgoing(topics.lifecycle, bytes([n]), b"x" * 2_000) for n in range(20)]
         assert await publisher.publish(messages) == [None] * len(messages)
@@ -149,14 +149,12 @@ async def test_each_message_has_its_own_result_and_a_key_stays_in_order(
     async with producing(settings.kafka, settings.relay) as publisher:
         first, large, behind, last = await publisher.publish(messages)
         assert (first, last) == (None, None)
-        assert isinstance(large, MessageRefused), "no retry can mend that"
+        assert isinstance(large, MessageRefused), "no retry can help"
         assert behind is large
         assert await publisher.publish([messages[2]]) == [None]
 
 
-async def test_a_topic_that_is_missing_keeps_no_other_waiting(
-    settings: Settings, topics: Topics
-) -> None:
+async def test_a_missing_topic_does_not_delay_others(settings: Settings, topics: Topics) -> None:
     """If a topic was deleted, messages to other topics are sent by the same producer."""
     missing = f"{topics.lifecycle}.not\x00there"
     async with producing(settings.kafka, settings.relay) as publisher:
@@ -169,7 +167,9 @@ async def test_a_topic_that_is_missing_keeps_no_other_waiting(
     assert "producer_given_up" not in [line["event"] for line in logs]
 
 
-async def test_a_publisher_outlives_its_broker(settings: Settings, tmp_path: Path) -> None:
+async def test_a_publisher_survives_a_restart_of_its_broker(
+    settings: Settings, tmp_path: Path
+) -> None:
     """While the broker is down nothing counts as sent; when it is back, sending continues."""
     relay = settings.relay.model_copy(update={"acknowledge_timeout_ms": 1_000})
     message = Outgoing(settings.topics.lifecycle, b"k", b"v")
@@ -204,13 +204,13 @@ JAVAS_HASHES = {
     b"a-little-bit-longer-string": -1486304829,
     b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
 }
-"""murmur2 of some keys, as Kafka's own test has it (UtilsTest.testMurmur2)."""
+"""murmur2 of some keys, from Kafka's own test (UtilsTest.testMurmur2)."""
 
 
-async def test_a_key_goes_to_the_partition_that_javas_client_would_choose(
+async def test_a_key_has_the_partition_of_the_java_client(
     settings: Settings, topics: Topics
 ) -> None:
-    """A subscriber may then join what we write with what it writes itself."""
+    """So that subscribers can join our topics with their own."""
     messages = [Outgoing(topics.lifecycle, key, b"v") for key in JAVAS_HASHES]
     async with producing(settings.kafka, settings.relay) as publisher:
         assert await publisher.publish(messages) == [None] * len(messages)

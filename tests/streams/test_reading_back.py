@@ -11,7 +11,7 @@ pytestmark = pytest.mark.broker
 
 
 async def values(settings: Settings, newest: int | None = None) -> list[bytes]:
-    """The values that are read back of the two topics."""
+    """The values read back from the two topics."""
     read = read_back(settings, newest)
     return [record.value or b"" async for records in read for record in records]
 
@@ -52,7 +52,7 @@ async def test_the_newest_of_each_partition_are_read_back(
 
 
 @pytest.mark.usefixtures("topics")
-async def test_topics_that_hold_nothing_are_read_at_once(settings: Settings) -> None:
+async def test_empty_topics_are_read_at_once(settings: Settings) -> None:
     """As for a newly installed worker."""
     assert await values(settings) == []
 

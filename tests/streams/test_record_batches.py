@@ -35,7 +35,7 @@ def bound() -> Iterator[None]:
 
 
 def batch(values: list[bytes], codec: int, *, first: int = 0) -> bytes:
-    """A record batch as aiokafka's own producer makes it."""
+    """A record batch as aiokafka's own producer builds it."""
     builder = default_records.DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 30)
     for offset, value in enumerate(values):
         builder.append(offset, 1_764_000_000_000 + offset, b"key %d" % offset, value, [])
@@ -58,15 +58,15 @@ def read(*batches: bytes, from_offset: int = 0) -> list[ConsumerRecord]:
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
-def test_a_batch_up_to_the_bound_is_read_whole(codec: int) -> None:
+def test_a_batch_within_the_limit_is_read_whole(codec: int) -> None:
     """With every codec."""
     values = [b"x" * MIB] * 3 + [b"y" * (MIB - 1_000)]
     assert [each.value for each in read(batch(values, codec))] == values
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
-def test_of_a_batch_that_is_too_large_the_beginning_is_read(codec: int) -> None:
-    """One record stands for the rest, which is not decompressed; the next batch is read."""
+def test_of_too_large_a_batch_the_beginning_is_read(codec: int) -> None:
+    """One record represents the rest, which is not decompressed; the next batch is read."""
     huge = batch([b"whole 0", b"whole 1", b"x" * 8 * MIB, b"behind"], codec)
     with capture_logs() as logs:
         records = read(huge, batch([b"next"], codec, first=4))
@@ -81,16 +81,16 @@ def test_of_a_batch_that_is_too_large_the_beginning_is_read(codec: int) -> None:
     assert (line["from_offset"], line["to_offset"], line["bytes"]) == (2, 4, 8 * MIB)
 
 
-def test_a_record_that_is_alone_too_large_has_its_key() -> None:
-    """The key names the organization whose activity it may be."""
+def test_a_single_record_that_is_too_large_keeps_its_key() -> None:
+    """The key names the organization that may have been active."""
     (alone,) = read(batch([b"x" * 8 * MIB], ZSTD))
     record = to_record(alone)
     assert (record.key, record.value, record.left_out_bytes) == (b"key 0", None, 8 * MIB)
     assert record.omitted_after == 0
 
 
-def test_where_not_even_the_beginning_can_be_had_the_first_stands_for_all() -> None:
-    """Snappy without framing is decompressed at once or not at all."""
+def test_a_batch_that_cannot_be_read_in_part_is_represented_by_one_record() -> None:
+    """Snappy without framing is decompressed as a whole or not at all."""
     raw = bytearray(batch([b"whole", b"x" * 8 * MIB], 0))
     raw[HEADER_BYTES:] = bytes(cramjam.snappy.compress_raw(bytes(raw[HEADER_BYTES:])))
     raw[8:12] = (len(raw) - 12).to_bytes(4, "big")
@@ -101,13 +101,13 @@ def test_where_not_even_the_beginning_can_be_had_the_first_stands_for_all() -> N
     assert left_out.left_out_bytes == BOUND
 
 
-def test_a_batch_that_was_read_in_part_is_read_on() -> None:
-    """After a restart in its middle, committed records are not delivered again."""
+def test_a_partly_read_batch_is_continued() -> None:
+    """After a restart within it, committed records are not delivered again."""
     huge = batch([b"0", b"1", b"x" * 8 * MIB], GZIP)
     assert [each.offset for each in read(huge, from_offset=1)] == [1, 2]
 
 
-def test_an_old_message_set_that_is_too_large_is_left_out_whole() -> None:
+def test_an_old_message_set_that_is_too_large_is_skipped_whole() -> None:
     """Producers before Kafka 0.11 wrote message sets."""
     builder = legacy_records.LegacyRecordBatchBuilder(1, GZIP, 1 << 30)
     for offset in range(2):
@@ -117,7 +117,7 @@ def test_an_old_message_set_that_is_too_large_is_left_out_whole() -> None:
     assert left_out.offset == 0
 
 
-def test_only_so_much_is_handed_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_of_one_read_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand records of a megabyte are a gigabyte; the rest is fetched again."""
     monkeypatch.setattr(record_batches, "READ_BYTES_MAX", 1_000)
     whole = batch([b"x" * 400] * 9, ZSTD)

@@ -46,12 +46,12 @@ def test_names_are_quoted_for_the_shell() -> None:
     assert "--group 'a group.facts'" in not_allowed(kafka, to_read(kafka, TOPICS))
 
 
-def test_without_a_login_of_ours_the_name_is_left_to_the_operator() -> None:
-    """The broker's rules derive it from the client certificate."""
+def test_without_a_login_the_operator_fills_in_the_user_name() -> None:
+    """The broker derives it from the client certificate by its own rules."""
     assert "--allow-principal User:NAME " in not_allowed(PLAINTEXT, RIGHTS)
 
 
-def test_a_refusal_of_kafka_is_explained_and_any_other_error_named() -> None:
+def test_a_refusal_by_kafka_is_explained_and_other_errors_are_named() -> None:
     """For topics and groups, by the attempted operation."""
     topic = explained(KAFKA, TopicAuthorizationFailedError("t"), Operation.WRITE)
     assert "--operation Write --topic t`" in topic

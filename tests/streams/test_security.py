@@ -1,6 +1,6 @@
-"""Each setting of TLS and logins has its effect on connections.
+"""Each setting of TLS and logins takes effect on connections.
 
-The handshakes happen in memory, with the contexts that connections are made with.
+The handshakes happen in memory, with the contexts that connections use.
 """
 
 import ssl
@@ -38,7 +38,7 @@ def logging_in(mechanism: str, **settings: Any) -> Kafka:  # noqa: ANN401 - like
 
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-def test_all_clients_log_in_by_the_mechanism_and_with_the_name_that_are_set(
+def test_all_clients_log_in_with_the_configured_mechanism_and_name(
     mechanism: str, protocol: str
 ) -> None:
     """The clients of aiokafka and those of FastStream."""
@@ -114,7 +114,7 @@ def contexts(settings: Kafka) -> list[ssl.SSLContext]:
 
 
 @pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
-def test_a_broker_is_trusted_by_the_authorities_file_alone(
+def test_only_the_configured_authority_is_trusted(
     authority: Authority, server: ssl.SSLContext, tmp_path: Path, protocol: str
 ) -> None:
     """Neither another CA nor, if a file is set, the system's CAs are trusted."""
@@ -130,7 +130,7 @@ def test_a_broker_is_trusted_by_the_authorities_file_alone(
         assert handshake(context, server, "kafka-1") is not None
 
 
-def test_a_broker_must_have_the_name_by_which_it_is_asked(
+def test_a_brokers_certificate_must_have_its_host_name(
     authority: Authority, server: ssl.SSLContext
 ) -> None:
     """Otherwise any certificate of the CA would be accepted for any broker."""
@@ -139,7 +139,7 @@ def test_a_broker_must_have_the_name_by_which_it_is_asked(
         assert "Hostname mismatch" in str(handshake(context, server, "kafka-2"))
 
 
-def test_our_certificate_is_shown_where_one_is_set(
+def test_the_configured_client_certificate_is_presented(
     authority: Authority, server: ssl.SSLContext
 ) -> None:
     """The broker identifies the worker by it."""

@@ -1,4 +1,4 @@
-"""Tokens of AWS for Amazon MSK: signed by its own library, for the region that is set."""
+"""AWS tokens for Amazon MSK: signed by Amazon's library, for the configured region."""
 
 import base64
 import sys
@@ -46,7 +46,7 @@ async def test_a_token_is_a_signed_request_to_connect() -> None:
     assert "secret" not in url.query
 
 
-def test_to_kafka_it_is_oauthbearer() -> None:
+def test_clients_use_the_mechanism_oauthbearer() -> None:
     """All clients use mechanism OAUTHBEARER."""
     for arguments in (client_arguments(KAFKA), broker_arguments(KAFKA)):
         assert arguments["sasl_oauth_token_provider"] is not None

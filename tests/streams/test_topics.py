@@ -72,7 +72,7 @@ async def test_creating_the_topics_twice_is_harmless(settings: Settings) -> None
     assert {each.presence for each in again} == {Presence.EXISTED}
 
 
-async def test_topics_that_may_lose_something_are_named(settings: Settings) -> None:
+async def test_topics_that_may_lose_records_are_named(settings: Settings) -> None:
     """Inbound topics that are compacted or keep records for hours; a snapshot topic that is not
     compacted.  Another program may have created them.
     """
@@ -97,7 +97,7 @@ async def test_topics_that_may_lose_something_are_named(settings: Settings) -> N
     assert sentence_of[topics.state].startswith("is not compacted: ")
 
 
-async def test_topics_as_we_make_them_leave_no_doubt(settings: Settings) -> None:
+async def test_topics_that_we_create_cause_no_warning(settings: Settings) -> None:
     """No warning for topics of `topics create`, nor for an unreachable Kafka."""
     kafka, topics = settings.kafka, settings.topics
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
@@ -116,7 +116,7 @@ async def test_only_the_snapshots_are_compacted(settings: Settings, topics: Topi
     await admin.start()
     try:
         async with asyncio.timeout(PATIENCE_S):
-            # A broker of Kafka learns of a topic a moment after the controller created it.
+            # A broker learns of a new topic a moment after the controller has created it.
             while await compacted(admin, every(topics)) != {topics.state}:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:
