@@ -22,7 +22,9 @@ version = "no-limit"
 [guard]
 minimum = 1000000
 """
-"""The guard counts per hour of a clock that jumps by days here: it would withhold every step."""
+"""The guard counts per hour of the test's clock, which jumps by days: it would withhold
+every step.
+"""
 
 
 Figures = list[str]
@@ -43,14 +45,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 async def fork_server() -> AsyncIterator[ForkServer]:
-    """A fork server, in which workers, and steps to be killed, start without delay."""
+    """A fork server, which starts workers and steps to be killed without delay."""
     async with ForkServer.opened() as fork_server:
         yield fork_server
 
 
 @pytest.fixture(scope="module")
 async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaServer]:
-    """A Kafka of the module's own."""
+    """A Kafka broker of the module."""
     async with kafka_server(tmp_path_factory.mktemp("own") / "kafka") as broker:
         yield broker
 

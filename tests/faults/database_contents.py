@@ -60,7 +60,7 @@ class Database:
             await connection.close()
 
     async def content(self) -> Content:
-        """All rows and indexes; rows in the order in which they were numbered."""
+        """All rows and indexes; rows in the order of their ids."""
         content = {"indexes": await self._column(INDEXES)}
         for table in await self._conn.fetch(TABLES):
             numbers = table["own_numbers"]
@@ -99,7 +99,7 @@ class Database:
             while await self._conn.fetchval(OTHERS):  # noqa: ASYNC110 - Postgres tells nobody
                 await asyncio.sleep(0.002)
 
-    async def promised(self) -> list[Outgoing]:
+    async def outgoing(self) -> list[Outgoing]:
         """The messages in the outbox, in order."""
         if not await self._conn.fetchval("SELECT to_regclass('public.outbox')"):
             return []

@@ -1,4 +1,4 @@
-"""Debian's Postgres with TLS: the one in the wheel was built without."""
+"""Debian's Postgres with TLS: the one of the wheel is built without."""
 
 import secrets
 import signal
@@ -17,7 +17,7 @@ from marketplace_worker.embedded.process import Command
 
 PROGRAMS = Path("/usr/lib/postgresql")
 CERTIFIED = "certified"
-"""The user who logs in by a certificate of that name."""
+"""The user who logs in with a certificate of that name."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TlsServer:
     authority: Authority
 
     def dsn(self, user: str = "postgres", *, host: str = process.LOOPBACK) -> str:
-        """Of a user; with the password of the superuser."""
+        """The DSN of a user, for the superuser with its password."""
         password = f":{self.password}" if user == "postgres" else ""
         return f"postgresql://{user}{password}@{host}:{self.port}/postgres"
 
@@ -59,7 +59,7 @@ def _place(folder: Path, certificate: Certificate) -> None:
 
 @asynccontextmanager
 async def tls_server(folder: Path, authority: Authority) -> AsyncIterator[TlsServer]:
-    """Run one until the block is left."""
+    """Run a server until the block is left."""
     binaries = sorted(PROGRAMS.glob("*/bin"))  # noqa: ASYNC240 - a moment, in a test
     if not binaries:
         pytest.fail("Debian's Postgres is not installed: apt-get install postgresql")

@@ -18,7 +18,7 @@ from marketplace_worker.simulate import Simulation
 from marketplace_worker.store.policies import PolicyBook
 
 DIFFERENCES_MAX = 20
-"""How many differences are shown."""
+"""The maximum of differences shown."""
 
 EventKey = tuple[int, str, str]
 """An event: its sequence, type and id."""
@@ -40,7 +40,7 @@ class Outcome:
     dead_letters: int
     misfolded: Sequence[str] = ()
     duplicates: int = field(default=0, compare=False)
-    """How many events were published more than once: allowed, and worth knowing."""
+    """How many events were published more than once, which is allowed but worth knowing."""
 
     def differences(self, came: "Outcome") -> list[str]:
         """The differences, one line each: `-` expected, `+` actual."""

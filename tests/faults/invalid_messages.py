@@ -18,7 +18,7 @@ SAMPLES_OF_EACH = 4
 """How many real notifications of each marketplace are drawn."""
 
 MEGABYTE = 1_048_400
-"""The largest value a broker accepts by default; too large together with our headers."""
+"""The largest value that a broker accepts by default; with our headers it is too large."""
 
 TOPICS = {
     "identity": Topics().logins,
@@ -48,7 +48,7 @@ NO_OBJECTS = (
     b'"' + b"x" * (MEGABYTE - 2) + b'"',
     b"\xff" + random.Random(0).randbytes(MEGABYTE - 1),  # incompressible
 )
-"""Values of which nothing can be read, so that no field can be named."""
+"""Values that are not readable at all, so that a refusal can name no field."""
 
 WHOLE_VALUES = (
     *NO_OBJECTS,
@@ -110,13 +110,13 @@ def _events() -> Iterator[_Wrong]:
     for name, example in inbound_examples().items():
         family = name.split(".", maxsplit=1)[0]
         for place, text in product(hostile.paths(example), _texts()):
-            # A subject that can be read might be another message's, on another topic.
+            # A subject that can be read might belong to another message, on another topic.
             if place != ("subject",) or family != "support":
-                event = _of_its_own(name, example, next(numbers))
+                event = _unique(name, example, next(numbers))
                 yield _Wrong(TOPICS[family], event, place, text)
 
 
-def _of_its_own(name: str, example: Any, number: int) -> Any:  # noqa: ANN401
+def _unique(name: str, example: Any, number: int) -> Any:  # noqa: ANN401
     """The example with a unique identity and organization."""
     own_source = {"id": f"hostile-{number}", "source": f"/hostile/{number}"}
     event = {**example, **own_source, "data": dict(example["data"])}
@@ -125,7 +125,7 @@ def _of_its_own(name: str, example: Any, number: int) -> Any:  # noqa: ANN401
     own = {"owner_email": f"hostile-{number}@a.example", "subscription_id": f"hostile-{number}"}
     event["data"] |= {field: value for field, value in own.items() if field in event["data"]}
     if name == "organization.created":
-        event["data"]["tier"] = "plus"  # which is never inactive
+        event["data"]["tier"] = "plus"  # never inactive
     return event
 
 

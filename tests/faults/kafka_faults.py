@@ -49,7 +49,7 @@ class KafkaServer:
         return f"{process.LOOPBACK}:{self.proxy.port}"
 
     async def start(self) -> None:
-        """Start it on the data and the ports that it had; returns when it answers."""
+        """Start it with its previous data and ports; returns when it answers."""
         await self._running.enter_async_context(
             apache_kafka.broker(
                 servers.JARS,
@@ -71,7 +71,7 @@ class KafkaServer:
         await self.start()
 
     async def stop(self) -> None:
-        """End it in order, where it runs."""
+        """Stop it cleanly, if it runs."""
         await self._running.aclose()
 
     def lose_offsets(self) -> int:
@@ -150,7 +150,7 @@ class SecondBroker:
         self._running = AsyncExitStack()
 
     async def start(self) -> None:
-        """Start it on the data and the port that it had; returns when it answers."""
+        """Start it with its previous data and port; returns when it answers."""
         self._write_properties()
         program = apache_kafka.java(servers.JARS)
         properties = str(self._folder / "server.properties")
@@ -175,7 +175,7 @@ class SecondBroker:
         await self.stop()
 
     async def stop(self) -> None:
-        """End it in order, where it runs."""
+        """Stop it cleanly, if it runs."""
         await self._running.aclose()
 
     def _command(self, program: list[str]) -> Command:
@@ -236,7 +236,7 @@ async def open_transaction(address: str, topic: str, value: bytes) -> AsyncItera
 
 
 def _alter_quota(port: int, client_id: bytes, bytes_per_s: float | None) -> None:
-    """AlterClientQuotas, version 0: no Python client knows it."""
+    """AlterClientQuotas, version 0, which no Python client supports."""
     operation = _text(FETCH_RATE) + struct.pack(">d?", bytes_per_s or 0.0, bytes_per_s is None)
     entity = _text(b"client-id") + _text(client_id)
     entry = _one(entity) + _one(operation)

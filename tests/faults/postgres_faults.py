@@ -39,7 +39,7 @@ class PostgresServer:
 
     @property
     def dsn(self) -> str:
-        """Of the superuser."""
+        """The superuser's DSN."""
         return urlsplit(self._superuser)._replace(path=f"/{DATABASE}").geturl()
 
     @property
@@ -48,7 +48,7 @@ class PostgresServer:
         return self.dsn.replace(f":{self.port}/", f":{self.proxy.port}/")
 
     async def start(self) -> None:
-        """Start it on the data and the port that it had; returns when it answers."""
+        """Start it with its previous data and port; returns when it answers."""
         self._superuser = await self._running.enter_async_context(
             postgres.postgres(self.folder, Durability.NONE, port=self.port)
         )
@@ -65,11 +65,11 @@ class PostgresServer:
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        """End it in order, where it runs."""
+        """Stop it cleanly, if it runs."""
         await self._running.aclose()
 
     async def execute(self, statement: str, *arguments: Any) -> str:  # noqa: ANN401 - SQL's
-        """One statement of the superuser, on a connection of its own."""
+        """Run one statement as the superuser, on its own connection."""
         async with self.session() as session:
             return str(await session.execute(statement, *arguments))
 
@@ -227,7 +227,7 @@ class SmallDisk:
                 while ballast.write(bytes(4096)):
                     pass
             except OSError:
-                pass  # that was the last of it
+                pass  # the disk is full
 
     def clear(self) -> None:
         """Undo `fill`."""
@@ -242,7 +242,8 @@ def small_disk(*, owner: Path, megabytes: int = 16) -> Iterator[SmallDisk]:
     Raises:
         PermissionError: only root may mount.
     """
-    # Not in a folder of pytest's, which it removes some day: a run that is killed leaves the mount.
+    # Not in pytest's temporary folder, which pytest removes some day: a killed run leaves the
+    # mount.
     folder = Path(tempfile.mkdtemp(prefix="small-disk-"))
     folder.chmod(0o755)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]

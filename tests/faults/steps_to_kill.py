@@ -126,15 +126,15 @@ class Step:
     """A step to kill: `prepare` fills its database, `now` is the time at which it runs.
 
     `simulated`: the lines with which `simulate` must produce the same result; empty if it cannot.
-    `typed`: an operator runs it, and checks the result before running it again.  `killed_at`: kill
-    it only at these statements, because another step covers the others.
+    `by_operator`: an operator runs it, and checks the result before running it again.  `killed_at`:
+    kill it only at these statements, because another step covers the others.
     """
 
     run: RunStep
     now: datetime
     prepare: Callable[[Worker, MovableClock], Awaitable[None]] | None = None
     simulated: Sequence[Line] = ()
-    typed: bool = False
+    by_operator: bool = False
     killed_at: frozenset[str] | None = None
 
     def kills_at(self, statement: str) -> bool:
@@ -170,7 +170,7 @@ def _in_order(*lines: Line) -> list[Line]:
 RETAINED_AT = at(4 + 731)
 """When the batch has reached the age at which retention deletes it."""
 
-# --- a batch of everything ------------------------------------------------------------------------
+# --- a batch of all kinds -------------------------------------------------------------------------
 
 BEFORE = _in_order(
     *canceled("goes"),
@@ -258,15 +258,15 @@ RESOLD = [
 ]
 
 
-async def _until_one_too_many(worker: Worker, _: MovableClock) -> None:
+async def _until_crowded(worker: Worker, _: MovableClock) -> None:
     await ingest(records(*RESOLD[:-2]), worker)
 
 
-async def _one_too_many(worker: Worker, _: Scene) -> None:
+async def _crowding(worker: Worker, _: Scene) -> None:
     await ingest(records(*RESOLD)[-2:], worker)
 
 
-# --- what is due ----------------------------------------------------------------------------------
+# --- due deadlines --------------------------------------------------------------------------------
 
 DUE_DAY = 30
 
@@ -305,7 +305,7 @@ async def _until_due_and_one_is_broken(worker: Worker, clock: MovableClock) -> N
 # --- the others -----------------------------------------------------------------------------------
 
 
-async def _promised(worker: Worker, clock: MovableClock) -> None:
+async def _with_outbox(worker: Worker, clock: MovableClock) -> None:
     await _before(worker, clock)
     await ingest(_numbered(BATCH), worker)
 
@@ -359,9 +359,9 @@ async def _until_withheld(worker: Worker, clock: MovableClock) -> None:
     await wait(worker, clock, DUE_DAY + 0.1)
 
 
-async def _promised_and_mended(worker: Worker, clock: MovableClock) -> None:
+async def _with_dead_letter_fixed(worker: Worker, clock: MovableClock) -> None:
     """As if a translator had been fixed: one of the dead letters can be read now."""
-    await _promised(worker, clock)
+    await _with_outbox(worker, clock)
     mended = json.dumps(created(3, "mended", tier="plus")["value"]).encode()
     letters = "UPDATE dead_letters SET value = $1 WHERE topic = 'organizations.changes'"
     await worker.pool.execute(letters, mended)
@@ -382,9 +382,9 @@ async def _waiting(worker: Worker) -> Sequence[int]:
         return await dead_letters.waiting(conn)
 
 
-async def _promised_long_ago(worker: Worker, clock: MovableClock) -> None:
+async def _with_old_rows(worker: Worker, clock: MovableClock) -> None:
     """Everything is old enough for retention, also by the newest record in Kafka."""
-    await _promised(worker, clock)
+    await _with_outbox(worker, clock)
     clock.now = RETAINED_AT
     value = json.dumps(login(4 + 731, "somebody")["value"]).encode()
     await ingest([Record("identity.logins", 9, 1, clock.now, b"somebody", value)], worker)
@@ -393,9 +393,9 @@ async def _promised_long_ago(worker: Worker, clock: MovableClock) -> None:
 YEAR = timedelta(days=365)
 
 
-async def _promised_and_gone_wrong(worker: Worker, clock: MovableClock) -> None:
+async def _with_wrong_clock(worker: Worker, clock: MovableClock) -> None:
     """Deadlines fire by a clock that is a year ahead; then the clock is right again."""
-    await _promised(worker, clock)
+    await _with_outbox(worker, clock)
     clock.now = at(4) + YEAR
     await fire_due(worker, limit=100)
     clock.now = at(5)
@@ -477,7 +477,7 @@ FLOOD = (
 
 
 async def _flooded(worker: Worker, _: Scene) -> None:
-    """What was refused in the minutes before counts too, so the batch stops its topic whole."""
+    """Refusals of the minutes before count too, so the batch stops its topic as a whole."""
     rows = len(FLOOD)
     limits = Ingest(batch_rows_max=rows, refused_rows_max=rows, refused_share_max=0.01)
     breaker, batch = IntakeBreaker(limits), _numbered(FLOOD)
@@ -515,9 +515,9 @@ async def _migrated(worker: Worker, _: Scene) -> None:
 STEPS = {
     "ingest": Step(_batch, at(4), _before, simulated=[*BEFORE, *BATCH]),
     "ingest, an account is crowded": Step(
-        _one_too_many,
+        _crowding,
         at(1),
-        _until_one_too_many,
+        _until_crowded,
         killed_at=frozenset({"BEGIN", "subscriptions.record_crowded", "COMMIT"}),
     ),
     "deadlines": Step(_due, at(DUE_DAY), _until_due, simulated=WAITING),
@@ -527,21 +527,21 @@ STEPS = {
         _until_due_and_one_is_broken,
         killed_at=frozenset({"BEGIN", "organizations.postpone", "COMMIT", "ROLLBACK"}),
     ),
-    "relay": Step(_sent, at(4), _promised),
-    "refused messages": Step(_refused, at(4), _promised),
+    "relay": Step(_sent, at(4), _with_outbox),
+    "refused messages": Step(_refused, at(4), _with_outbox),
     "start": Step(_registered, at(4), _nothing),
-    "guard trip": Step(_trip, at(DUE_DAY), _until_due, typed=True),
-    "guard release": Step(_release, at(DUE_DAY + 0.1), _until_withheld, typed=True),
-    "redrive": Step(_redriven, at(4), _promised_and_mended, typed=True),
-    "discard": Step(_discarded, at(4), _promised_and_mended, typed=True),
-    "a clock corrected": Step(_corrected, at(5), _promised_and_gone_wrong),
-    "retention": Step(_retained, RETAINED_AT, _promised_long_ago),
+    "guard trip": Step(_trip, at(DUE_DAY), _until_due, by_operator=True),
+    "guard release": Step(_release, at(DUE_DAY + 0.1), _until_withheld, by_operator=True),
+    "redrive": Step(_redriven, at(4), _with_dead_letter_fixed, by_operator=True),
+    "discard": Step(_discarded, at(4), _with_dead_letter_fixed, by_operator=True),
+    "a clock corrected": Step(_corrected, at(5), _with_wrong_clock),
+    "retention": Step(_retained, RETAINED_AT, _with_old_rows),
     "compare": Step(_compared, at(4), _before),
-    "recover": Step(_recovered, at(4), _before, typed=True),
-    "judge a closure": Step(_judged, at(4), _until_recovered, typed=True),
-    "erase": Step(_erased, at(4), _before, typed=True),
+    "recover": Step(_recovered, at(4), _before, by_operator=True),
+    "judge a closure": Step(_judged, at(4), _until_recovered, by_operator=True),
+    "erase": Step(_erased, at(4), _before, by_operator=True),
     "a flood of unreadable input": Step(_flooded, at(4), _before),
-    "intake resume": Step(_resumed, at(4), _until_stopped, typed=True),
+    "intake resume": Step(_resumed, at(4), _until_stopped, by_operator=True),
     "a jump of positions": Step(_jumped, at(4), _before),
     "migrate": Step(_migrated, at(0)),
 }

@@ -23,20 +23,19 @@ pytestmark = pytest.mark.faults
 
 WAITING = 1_000_000
 TAKEN_IN = 100_000
-"""So many are taken in before memory is read: every buffer was filled and emptied often by then."""
+"""This many are ingested before memory is measured, so that every buffer was filled and emptied."""
 
 MEMORY_BYTES_MAX = 300 * 2**20
 BATCH_BYTES = 2**19
 USED = 2_000
-"""So many organizations sign in and use the API, all the time."""
+"""This many organizations sign in and use the API all the time."""
 
 
 async def test_a_million_messages_wait_and_memory_stays_flat(
     stage: FaultStage, tmp_path: Path, figures: Figures
 ) -> None:
-    """
-    The records fetched and not yet ingested are bounded, however many wait.  Half-way the worker is
-    stopped; then the counted records must be the committed ones.
+    """The number of records fetched but not yet ingested is bounded, however many wait.  Half-way
+    the worker is stopped; then exactly the committed records must be counted.
     """
     news = workload(chance_of_this_run(), 500).waves[0]
     stage.clock_file.move(news.at)

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.faults
 
 SOON_MS = 300
 NEVER_MS = 300_000
-"""How old what a client knows of topics may be: aiokafka's own default is the latter."""
+"""The maximum age of a client's metadata: aiokafka's default is the latter."""
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ async def admin(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def write(settings: Settings, topic: str, value: bytes, *, partition: int) -> None:
-    """Write to a partition, as soon as Kafka has it.
+    """Write to a partition, once Kafka has it.
 
-    With a new producer: the metadata requests of an old one would recreate a deleted topic.
+    Uses a new producer: metadata requests of an old one would recreate a deleted topic.
     """
     async with AIOKafkaProducer(
         bootstrap_servers=settings.kafka.bootstrap_servers, metadata_max_age_ms=SOON_MS
@@ -66,7 +66,7 @@ async def write(settings: Settings, topic: str, value: bytes, *, partition: int)
 
 @asynccontextmanager
 async def renewed(consumer: Consumer, settings: Settings) -> AsyncIterator[None]:
-    """Check it continuously; a worker does so every two seconds."""
+    """Check the consumer's topics continuously, as a worker does every two seconds."""
     renewal = Renewal(consumer, settings.kafka)
 
     async def check_repeatedly() -> None:
@@ -93,8 +93,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewing, "SURVEY_AGAIN_S", 0.3)
 
 
-async def test_clients_ask_every_half_minute_what_topics_there_are(settings: Settings) -> None:
-    """With aiokafka's default of five minutes, new partitions would be unread for so long."""
+async def test_clients_refresh_their_metadata_every_half_minute(settings: Settings) -> None:
+    """With aiokafka's default, new partitions would be unread for five minutes."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     async with (
         consuming_facts(settings, RecordingHandler()) as consumers,
@@ -109,10 +109,10 @@ async def test_clients_ask_every_half_minute_what_topics_there_are(settings: Set
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_new_partitions_and_topics_made_anew_are_read(
+async def test_new_partitions_and_recreated_topics_are_read(
     settings: Settings, admin: AIOKafkaAdminClient
 ) -> None:
-    """A missing topic is named meanwhile; the others are still read."""
+    """Meanwhile the missing topic is named, and the others are read."""
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     topic, other = settings.topics.aws_notifications, settings.topics.gcp_notifications
     seen = RecordingHandler()
@@ -144,7 +144,7 @@ async def test_new_partitions_and_topics_made_anew_are_read(
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_partitions_that_nobody_reads_are_named_and_counted(
+async def test_unassigned_partitions_are_named_and_counted(
     settings: Settings,
     admin: AIOKafkaAdminClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -167,13 +167,13 @@ async def test_partitions_that_nobody_reads_are_named_and_counted(
         assert "reads 2 partitions" in consumers.activity.not_ready_reason
 
 
-async def test_consumers_and_relays_follow_brokers_that_all_moved(
+async def test_consumers_and_relays_follow_brokers_to_new_addresses(
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
     postgres_dsn: str,
     tmp_path: Path,
 ) -> None:
-    """Only the bootstrap address stays; all addresses in a client's metadata are invalid."""
+    """Only the bootstrap address stays; all other addresses known to the clients are invalid."""
     choice, workload_ = pytestconfig.stash[servers.CHOICE], first_days(chance_of_this_run(), 20)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

@@ -1,4 +1,6 @@
-"""The database's clock decides, also where it jumps or the workers' own clocks are wrong."""
+"""The database's clock is used for decisions, also if it jumps or the workers' own clocks are
+wrong.
+"""
 
 import asyncio
 import json
@@ -41,7 +43,7 @@ Event = dict[str, Any]
 
 
 class RememberedClock(ClockFile):
-    """A clock that records every moment at which it stood."""
+    """A clock that records every time that it showed."""
 
     def __init__(self, path: Path) -> None:
         self.moments: set[datetime] = set()
@@ -54,7 +56,7 @@ class RememberedClock(ClockFile):
 
 @pytest.fixture
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    """A Postgres of this test's own."""
+    """A Postgres for each test."""
     async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
         yield server
 
@@ -63,14 +65,14 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 async def stage(
     pytestconfig: pytest.Config, kafka_bootstrap: str, server: PostgresServer, tmp_path: Path
 ) -> AsyncIterator[FaultStage]:
-    """A stage on it."""
+    """A stage on this server."""
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=server.dsn)
     async with staging(settings, tmp_path) as stage:
         yield stage
 
 
-async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_that_jumps(
+async def test_workers_with_wrong_clocks_decide_by_the_databases_clock(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """
@@ -78,7 +80,7 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     clock jumps back by ten minutes, and forward again, after each deadline and before every second
     piece.
     """
-    workload_ = _with_some_who_return_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
+    workload_ = _with_returns_during_a_jump(workload(chance_of_this_run(), ORGANIZATIONS))
     clock = stage.clock_file = RememberedClock(server.folder / "clock")
     await server.read_clock_from(clock.path)
     story = send_in_pieces(stage, workload_, of=PIECE)
@@ -104,14 +106,14 @@ async def test_workers_whose_clocks_are_wrong_decide_by_the_databases_even_when_
     others = {event["time"] for event in published_events} - {
         _written(each) for each in clock.moments
     }
-    assert not others, "every decision was made at a moment of the database's clock"
+    assert not others, "every decision was made at a time of the database's clock"
     in_order = _in_order(published_events)
     assert [pair for pair in in_order if pair[1]["time"] < pair[0]["time"]] == []
     assert [pair for pair in in_order if _is_too_early(*pair)] == []
 
 
-def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
-    """The workload with a new first wave: first some leave, then they return."""
+def _with_returns_during_a_jump(workload_: Workload) -> Workload:
+    """The workload with a new first wave: some customers leave, and return later."""
     names = [f"jump-{number:02}" for number in range(PIECE // 4)]
     off = {"cancellationReason": "billing-disabled"}
     left = [
@@ -133,9 +135,8 @@ def _with_some_who_return_during_a_jump(workload_: Workload) -> Workload:
 async def test_a_database_clock_a_year_ahead_deactivates_nobody_and_deletes_nothing(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """
-    Without a limit on steps: neither a worker that sees the jump nor one that is started after it
-    takes a step, and retention deletes nothing that is seconds old.
+    """There is no limit on steps here. Neither a worker that sees the jump nor one that is started
+    after it takes a step, and retention deletes no recent rows.
     """
     began = system_clock()
     clock = stage.clock_file = ClockFile(server.folder / "clock")
@@ -186,11 +187,11 @@ async def _logged(log: Path, event: str) -> bool:
 
 
 PRODUCT = ("-m", "marketplace_worker", "run")
-"""The worker as it is."""
+"""The unmodified worker."""
 
 
 def _beside(clock_file: Path, wrong_by: timedelta) -> tuple[str, ...]:
-    """The same stage, whose workers' own clocks follow a file and are wrong."""
+    """The same stage with workers whose own clocks follow a file, with an offset."""
     script = f"""
 import sys
 from datetime import datetime, timedelta
@@ -214,7 +215,7 @@ uvloop.run(run(load_settings(), local_clock=local_clock))
 async def _worker(
     settings: Settings, log: Path, wrong_by: timedelta, command: Sequence[str]
 ) -> AsyncIterator[None]:
-    """A worker in a process whose clock is wrong."""
+    """A worker in a process with a wrong clock."""
     if LIBFAKETIME is None:
         pytest.fail("needs libfaketime: apt-get install faketime", pytrace=False)
     local_clock = {

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.faults
 BOMB_BYTES = 600 * 2**20
 
 MEMORY_KIB_MAX = 512 * 1024
-"""Of a whole worker; without a bound it was 8.7 GB."""
+"""For a whole worker; without a limit it used 8.7 GB."""
 
 HEADER_BYTES = 61
 ZSTD = 4
 
 
 def bomb(size: int) -> bytes:
-    """A record batch of one record of zeros, compressed without ever holding all of it."""
+    """A record batch of one record of zeros, compressed piece by piece."""
     number = bytearray()
     encode_varint(size, number.append)
     record = b"\0\0\0\x06key" + bytes(number)
@@ -45,10 +45,10 @@ def bomb(size: int) -> bytes:
     return bytes(raw)
 
 
-async def test_a_bomb_is_a_dead_letter_and_costs_little_memory(
+async def test_a_bomb_becomes_a_dead_letter_and_uses_little_memory(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """Other records, also of its partition, are ingested, and its position is passed."""
+    """Other records, also of its partition, are ingested, and the group moves past it."""
     stage.clock_file.move(at(9))
     topic = stage.settings.topics.aws_notifications
     await _send_sign_up(stage, 1)

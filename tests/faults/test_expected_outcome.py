@@ -1,4 +1,6 @@
-"""Checks the expected outcome itself: without a fault it holds, whatever the order of topics."""
+"""Checks the expected outcome itself: without faults it is reached, whatever the order of
+topics.
+"""
 
 import random
 from dataclasses import replace
@@ -25,8 +27,8 @@ def topics_overtake(sent: Workload, chance: random.Random) -> Workload:
     return replace(sent, waves=waves)
 
 
-def test_what_is_expected_does_not_depend_on_the_order_of_topics(settings: Settings) -> None:
-    """Kafka guarantees none: an expectation that depended on it would fail at random."""
+def test_the_expected_outcome_does_not_depend_on_the_order_of_topics(settings: Settings) -> None:
+    """Kafka guarantees no order between topics: a test that depended on it would fail at random."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)

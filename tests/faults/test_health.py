@@ -1,4 +1,4 @@
-"""A waiting worker reports that it is not ready and keeps running; a hanging one is ended."""
+"""A waiting worker reports that it is not ready and keeps running; a hanging one exits."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ HURRIED = {
     "MARKETPLACE_WORKER_RELAY__ACKNOWLEDGE_TIMEOUT_MS": "1000",
     "MARKETPLACE_WORKER_POSTGRES__STATEMENT_TIMEOUT_MS": "500",
 }
-"""6 s of silence are too much for /livez, and 12 s for the worker itself."""
+"""/livez fails after 6 s of silence, and the worker exits after 12 s."""
 
 
 async def test_while_postgres_is_silent_a_worker_is_alive_but_not_ready(
@@ -97,12 +97,12 @@ with never_waiting(sys.stdout) as lines:
 
 
 async def send_something(probed: ProbedStage) -> None:
-    """Give the worker a reason to ask its clock."""
+    """Make the worker use its clock."""
     topic = probed.settings.topics.organization_changes
     await probed.stage.producer.send_and_wait(topic, b"unreadable")
 
 
-async def test_a_blocked_event_loop_is_logged_and_then_the_process_ends(
+async def test_a_worker_with_a_blocked_event_loop_logs_it_and_exits(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
     """The port and the watchdog have their own threads, as a blocked event loop cannot react."""
@@ -117,7 +117,7 @@ async def test_a_blocked_event_loop_is_logged_and_then_the_process_ends(
     assert "in clock" in log.read_text()
 
 
-async def test_a_loop_that_hangs_is_logged_and_then_the_process_ends(
+async def test_a_worker_with_a_hanging_loop_logs_it_and_exits(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
     """The event loop and all other loops run, but no records would ever be ingested again."""

@@ -49,13 +49,13 @@ ORGANIZATIONS = 48
 WRONG = 1_500
 
 NO_TOPIC_IS_STOPPED = {"MARKETPLACE_WORKER_INGEST__REFUSED_SHARE_MAX": "1"}
-"""Here almost everything is unreadable; what then stops a topic has tests of its own."""
+"""Almost everything is unreadable here; stopping a topic is tested elsewhere."""
 
 
 # --- wrong values in every field ------------------------------------------------------------------
 
 
-async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
+async def test_wrong_values_in_any_field_change_nothing_else(
     stage: FaultStage, tmp_path: Path
 ) -> None:
     """The worker has the same result as `simulate`; each message is in the journal,
@@ -73,7 +73,7 @@ async def test_wrong_values_in_every_field_of_every_message_harm_nobody(
         requests=sum(each.requests for each in read if isinstance(each, ApiRequested)),
     )
     came = await actual_outcome(stage)
-    # A row is made, to be locked, of whatever organization anything is said.
+    # A row is created, to be locked, for every organization that a message names.
     states = {id_: state for id_, state in came.states.items() if id_ in want.states}
     require_equal(want, replace(came, states=states))
     await _require_each_accounted_for(stage, all_messages)
@@ -84,7 +84,7 @@ def _mixed(good: Workload, chance: random.Random) -> Workload:
     first, *others = good.waves
     keys = [key for _, key, _ in first.messages]
     mixed = [*draw_invalid_messages(chance, WRONG, keys), *_good_megabytes(first.messages, chance)]
-    # The good ones keep their order.
+    # The valid ones keep their order.
     turns = [True] * len(mixed) + [False] * len(first.messages)
     chance.shuffle(turns)
     wrong, right = iter(mixed), iter(first.messages)
@@ -93,7 +93,7 @@ def _mixed(good: Workload, chance: random.Random) -> Workload:
 
 
 def _good_megabytes(messages: Sequence[Message], chance: random.Random) -> list[Message]:
-    """Additional activity of the organizations, with a megabyte in a field that nobody reads."""
+    """More activity of the organizations, with a megabyte in an unknown field."""
     keys = sorted({key for _, key, _ in messages})
     lines = [
         make_line(0.9, key.decode())
@@ -129,7 +129,7 @@ async def _require_each_accounted_for(stage: FaultStage, all_messages: Workload)
         "usage.api_requests",
     )
     assert journalled == len(accepted)
-    assert len(refused) > WRONG / 3  # of those that are drawn, not many were good after all
+    assert len(refused) > WRONG / 3  # most of the drawn messages are really invalid
     published = await stage.published(stage.settings.topics.dead_letters)
     assert len(published) >= sum(refused.values())
 
@@ -178,10 +178,10 @@ TIMES: Mapping[int, datetime] = {
     253_402_300_799_999: at(1),
     2**62: at(1),
 }
-"""When a notification without a time happened that is received on day 1, by its record's time."""
+"""The event time of a notification without a time that is received on day 1: the record's time."""
 
 
-async def test_odd_records_are_parked_with_their_reasons_and_their_neighbours_are_ingested(
+async def test_odd_records_are_parked_with_their_reasons_and_others_are_ingested(
     stage: FaultStage, tmp_path: Path
 ) -> None:
     """Null and binary headers, null values, megabytes, bytes that are no text, times from 1970 to
@@ -251,7 +251,7 @@ async def _send(stage: FaultStage, topic: str, odd: Odd, number: int) -> None:
 
 
 async def _let_any_time_be_written(stage: FaultStage) -> None:
-    """Kafka 4 refuses by default times that are more than an hour ahead."""
+    """By default Kafka 4 refuses times that are more than an hour ahead."""
     admin = AIOKafkaAdminClient(bootstrap_servers=stage.settings.kafka.bootstrap_servers)
     await admin.start()
     try:

@@ -30,14 +30,14 @@ PIECE = 16
 async def stage(
     pytestconfig: pytest.Config, broker: KafkaServer, postgres_dsn: str, tmp_path: Path
 ) -> AsyncIterator[FaultStage]:
-    """A stage on it."""
+    """A stage on this broker."""
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, tmp_path, kafka=broker.address, dsn=postgres_dsn)
     async with staging(settings, tmp_path) as stage:
         yield stage
 
 
-async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_and_loses_nothing(
+async def test_a_kafka_that_refuses_delays_or_stalls_loses_nothing(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
     """
@@ -55,7 +55,7 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
         await until_settled(stage)
 
         await broker.refuse(lifecycle)
-        while not await _is_promised(stage, lifecycle):
+        while not await _is_in_outbox(stage, lifecycle):
             await advance(story, 1)
             await eventually(stage.all_committed)
         await eventually(lambda: _is_refused(workers, twice=lifecycle))
@@ -91,7 +91,7 @@ async def test_a_kafka_that_refuses_is_slow_or_stands_still_delays_everything_an
     await require_as_simulated(stage, workload_)
 
 
-async def _is_promised(stage: FaultStage, topic: str) -> bool:
+async def _is_in_outbox(stage: FaultStage, topic: str) -> bool:
     """Whether the outbox has messages for a topic."""
     query = "SELECT EXISTS (SELECT FROM outbox WHERE topic = $1)"
     return bool(await stage.pool.fetchval(query, topic))
@@ -109,12 +109,11 @@ async def _is_refused(workers: WorkerCluster, *, twice: str) -> bool:
     return any(line["refusals"] == 2 and line["topic"] == twice for line in lines)
 
 
-async def test_one_partition_that_stands_still_does_not_hold_up_the_others(
+async def test_a_stalled_partition_does_not_delay_the_others(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
-    """
-    It stands still because another producer's transaction on it is open: only committed records are
-    read.  Aborted ones are never ingested.
+    """An open transaction of another producer stalls it: only committed records are read, and
+    aborted ones are never ingested.
     """
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
@@ -143,10 +142,10 @@ async def test_one_partition_that_stands_still_does_not_hold_up_the_others(
     await require_as_simulated(stage, workload_)
 
 
-async def test_when_all_offsets_are_lost_everything_comes_again_and_changes_nothing(
+async def test_redelivery_after_a_loss_of_all_offsets_changes_nothing(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
-    """The broker dies and loses its offsets topic; the groups begin at the first record again."""
+    """The broker dies and loses its offsets topic; the groups start at the first record again."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(stage, tmp_path) as workers:
@@ -159,7 +158,7 @@ async def test_when_all_offsets_are_lost_everything_comes_again_and_changes_noth
         await broker.start()
         await until_settled(stage)
         now_known = sum(line["duplicates"] for line in workers.lines("batch_ingested"))
-        assert now_known - known >= journalled, "everything came again"
+        assert now_known - known >= journalled, "everything was redelivered"
         assert await stage.pool.fetchval("SELECT count(*) FROM journal") == journalled
         await advance(story)
         workers.require_alive()

@@ -59,7 +59,7 @@ ONLY_LOOKED_AT = {
     "subscriptions.links_of",
     "subscriptions.page",
 }
-"""Statements that no step writes with: a kill there leaves nothing half done."""
+"""Statements with which no step writes: a kill there leaves nothing half done."""
 
 LIFECYCLE = Topics().lifecycle
 
@@ -67,7 +67,7 @@ REACHED = pytest.StashKey[set[str]]()
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
+async def test_a_step_killed_at_any_statement_is_done_fully_or_not_at_all(
     pytestconfig: pytest.Config,
     postgres_server: str,
     fork_server: ForkServer,
@@ -85,7 +85,7 @@ async def test_a_step_killed_at_any_statement_is_all_done_or_not_at_all(
         async with start(tmp_path / "undisturbed") as trial:
             want = await trial.undisturbed()
         if step.simulated:
-            assert _simulated(step) == want.promised
+            assert _simulated(step) == want.outgoing
         pytestconfig.stash.setdefault(REACHED, set()).update(want.reached)
         points = _points([each for each in want.reached if step.kills_at(each)])
         print(f"{name}: {len(points)} points, {len(set(want.reached))} statements")
@@ -127,7 +127,7 @@ class _Want:
     reached: Sequence[str]
     before: Content
     content: Content
-    promised: Mapping[str, Sequence[EventKey]]
+    outgoing: Mapping[str, Sequence[EventKey]]
     sent: Sequence[str]
 
 
@@ -155,16 +155,16 @@ class _Trial:
 
     async def undisturbed(self) -> _Want:
         """Run the step without a kill."""
-        before, waiting = await self.database.content(), await self.database.promised()
+        before, waiting = await self.database.content(), await self.database.outgoing()
         reached = await self._kill_at(None)
         content = await self.database.content()
-        assert before != content, "a step that does nothing shows nothing"
-        left = await self.database.promised()
+        assert before != content, "a step that changes nothing tests nothing"
+        left = await self.database.outgoing()
         if self._sent():
             assert left == []
             assert _by_key(self._sent()) == _by_key(map(line_of, waiting))
-        promised = _by_subject(each.value or b"" for each in left if each.topic == LIFECYCLE)
-        return _Want(reached, before, content, promised, self._sent())
+        outgoing = _by_subject(each.value or b"" for each in left if each.topic == LIFECYCLE)
+        return _Want(reached, before, content, outgoing, self._sent())
 
     async def killed(self, point: Point, want: _Want) -> None:
         """Run the step and kill it at `point`.
@@ -175,7 +175,7 @@ class _Trial:
         await self._kill_at(point)
         left = await self.database.content()
         if left != want.before or self._sent():
-            done = self.step.typed and left == want.content
+            done = self.step.by_operator and left == want.content
             await self.again(f"killed {point}", want, done=done)
 
     async def again(self, when: str, want: _Want, *, done: bool = False) -> None:

@@ -29,12 +29,14 @@ MINUTE_S = 60
 ORGANIZATIONS = 40
 PIECE = 100
 LINES_MAX = 600
-"""So often a fleet may say in a minute that it waits: without pauses it would be many thousands."""
+"""The most log lines a fleet may write per minute of waiting: without pauses it would be
+thousands.
+"""
 
 
 @pytest.fixture
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    """A Postgres of this test's own."""
+    """A Postgres for each test."""
     async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
         yield server
 
@@ -43,7 +45,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 async def first(
     pytestconfig: pytest.Config, broker: KafkaServer, postgres_dsn: str, tmp_path: Path
 ) -> AsyncIterator[FaultStage]:
-    """A stage on that Kafka."""
+    """A stage on this Kafka."""
     folder = _made(tmp_path / "first")
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, folder, kafka=broker.address, dsn=postgres_dsn)
@@ -55,7 +57,7 @@ async def first(
 async def second(
     pytestconfig: pytest.Config, kafka_bootstrap: str, server: PostgresServer, tmp_path: Path
 ) -> AsyncIterator[FaultStage]:
-    """A stage on that Postgres."""
+    """A stage on this Postgres."""
     folder = _made(tmp_path / "second")
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, folder, kafka=kafka_bootstrap, dsn=server.dsn)
@@ -68,7 +70,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-async def test_after_a_minute_without_a_server_everything_goes_on_by_itself(
+async def test_after_a_minute_without_a_server_work_resumes_by_itself(
     first: FaultStage,
     broker: KafkaServer,
     second: FaultStage,
@@ -88,7 +90,7 @@ async def test_after_a_minute_without_a_server_everything_goes_on_by_itself(
 async def _without_kafka(
     stage: FaultStage, broker: KafkaServer, workload_: Workload, folder: Path
 ) -> None:
-    """Deadlines come meanwhile: their messages wait in the outbox."""
+    """Deadlines become due meanwhile: their messages wait in the outbox."""
     story = send_in_pieces(stage, workload_, of=len(workload_.messages))
     async with worker_cluster(stage, folder) as workers:
         await advance(story, 1)
@@ -110,7 +112,7 @@ async def _without_kafka(
 async def _without_postgres(
     stage: FaultStage, server: PostgresServer, workload_: Workload, folder: Path
 ) -> None:
-    """Messages come meanwhile: they are not ingested."""
+    """Messages arrive meanwhile: they are not ingested."""
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(stage, folder) as workers:
         await advance(story, 1)

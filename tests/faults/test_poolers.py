@@ -25,7 +25,7 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 async def dsn(postgres_server: str) -> AsyncIterator[str]:
-    """A database of this test's own, with the schema."""
+    """A database with the schema for each test."""
     async with servers.fresh_database(postgres_server, f"pooled_{uuid4().hex}") as dsn:
         async with connecting(Postgres(dsn=SecretStr(dsn))) as pool:
             await migrate(pool)
@@ -57,7 +57,7 @@ async def others(dsn: str, count: int) -> AsyncIterator[None]:
 async def test_a_pooler_without_sessions_is_refused_by_name(
     dsn: str, tmp_path: Path, mode: str, busy: int
 ) -> None:
-    """Before the worker sets anything on a connection that another client would get next."""
+    """Before the worker changes a setting of a connection that another client would get next."""
     async with pgbouncer(tmp_path / "pgbouncer", dsn, mode) as pooled, others(pooled, busy):
         with pytest.raises(Misconfigured, match=r"pooler in transaction mode \(PgBouncer: pool_"):
             async with connecting(Postgres(dsn=SecretStr(pooled))):
@@ -69,7 +69,7 @@ async def test_a_pooler_without_sessions_is_refused_by_name(
 
 
 async def test_the_command_reports_it_with_status_2(dsn: str, tmp_path: Path) -> None:
-    """Only a person can fix it."""
+    """Only an operator can fix it."""
     settings = tmp_path / "settings.toml"
     async with pgbouncer(tmp_path / "pgbouncer", dsn, "transaction") as pooled:
         settings.write_text(
@@ -82,7 +82,7 @@ async def test_the_command_reports_it_with_status_2(dsn: str, tmp_path: Path) ->
     assert b"set pool_mode=session" in output
 
 
-async def test_with_sessions_of_its_own_a_worker_has_its_role_and_its_time_outs(
+async def test_with_session_pooling_a_worker_has_its_role_and_its_time_outs(
     dsn: str, tmp_path: Path
 ) -> None:
     """PgBouncer would refuse or ignore them as startup parameters."""
@@ -101,8 +101,10 @@ async def test_with_sessions_of_its_own_a_worker_has_its_role_and_its_time_outs(
                         await conn.execute("SELECT pg_sleep(20)")
 
 
-async def test_a_pooler_that_has_one_session_is_one_with_sessions(dsn: str, tmp_path: Path) -> None:
-    """The check needs two connections; a second one that waits in vain means session pooling."""
+async def test_a_pooler_with_a_single_session_counts_as_session_pooling(
+    dsn: str, tmp_path: Path
+) -> None:
+    """The check needs two connections; if the second one times out, sessions are not shared."""
     async with pgbouncer(tmp_path / "pgbouncer", dsn, "session", default_pool_size="1") as pooled:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(sessions, "POOLER_TIMEOUT_S", 0.5)
@@ -110,8 +112,8 @@ async def test_a_pooler_that_has_one_session_is_one_with_sessions(dsn: str, tmp_
                 assert await pool.fetchval("SELECT 1") == 1
 
 
-async def test_settings_that_we_rely_on_are_read_back(dsn: str) -> None:
-    """A crash of a Postgres without them would lose batches whose offsets are committed."""
+async def test_required_server_settings_are_checked(dsn: str) -> None:
+    """Without them, a crash of Postgres would lose batches whose offsets are committed."""
     connection = await asyncpg.connect(dsn)
     database = urlsplit(dsn).path[1:]
     await connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")

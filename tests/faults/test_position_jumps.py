@@ -31,7 +31,7 @@ KEY = "one partition"
 async def stage(
     pytestconfig: pytest.Config, broker: KafkaServer, postgres_dsn: str, tmp_path: Path
 ) -> AsyncIterator[FaultStage]:
-    """A stage on it, whose clock stands still."""
+    """A stage on this broker, whose clock stands still."""
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, tmp_path, kafka=broker.address, dsn=postgres_dsn)
     settings = settings.model_copy(update={"http_port": process.free_port()})
@@ -40,12 +40,11 @@ async def stage(
         yield stage
 
 
-async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_start(
+async def test_records_deleted_unread_are_reported_while_running_and_at_the_start(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
-    """
-    `DeleteRecords` does at once what retention does later.  The jump is reported although no record
-    follows; the worker stays ready, and ingests what comes next.
+    """`DeleteRecords` does at once what retention does later.  The jump is reported although no
+    record follows; the worker stays ready, and ingests later records.
     """
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
         (worker,) = workers.processes
@@ -56,7 +55,7 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
         await _send_many(stage, UNREAD)
         await _delete_all(broker, stage, partition)
         worker.send_signal(signal.SIGCONT)
-        (at_once,) = await _reported(workers)  # of what was fetched ahead some was still taken
+        (at_once,) = await _reported(workers)  # some prefetched records were still ingested
         assert at_once == (partition, await _journalled(stage), 5 + UNREAD, "deleted")
         await eventually(lambda: _is_stored(stage, partition, 5 + UNREAD))
         port = stage.settings.http_port or 0
@@ -80,9 +79,8 @@ async def test_what_kafka_deleted_unread_is_reported_while_running_and_at_the_st
 async def test_a_group_that_was_set_to_the_latest_offset_is_reported(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
-    """
-    `kafka-consumer-groups.sh --reset-offsets --to-latest`.  The marks of transactions, behind which
-    a group stands as well, are no jump.
+    """`kafka-consumer-groups.sh --reset-offsets --to-latest`.  Control records of transactions,
+    which a group skips as well, are no jump.
     """
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
         partition = await _send_many(stage, 5)
@@ -104,10 +102,10 @@ async def test_a_group_that_was_set_to_the_latest_offset_is_reported(
     assert await _journalled(stage) == 7
 
 
-async def test_a_log_that_was_cut_off_is_reported_and_read_again(
+async def test_a_truncated_log_is_reported_and_read_again(
     stage: FaultStage, broker: KafkaServer, tmp_path: Path
 ) -> None:
-    """A replica that had not all became the leader: the log ends before the group's offset."""
+    """An out-of-sync replica became the leader: the log ends before the group's offset."""
     async with worker_cluster(stage, tmp_path, workers=1) as workers:
         partition = await _send_many(stage, 5, apart=True)
         await until_settled(stage)
@@ -126,7 +124,7 @@ _sent_count = 0
 
 
 async def _send_many(stage: FaultStage, count: int, *, apart: bool = False) -> int:
-    """Send so many agreements; returns the partition, which is always the same."""
+    """Send this many agreements to one partition; returns the partition."""
     global _sent_count  # noqa: PLW0603 - no message is ever the same
     _sent_count += count
     messages = [
@@ -181,7 +179,7 @@ async def _reported(workers: WorkerCluster) -> list[tuple[int, int, int, str]]:
 
 
 async def _stopped(workers: WorkerCluster) -> None:
-    """Stop the worker: a group without members can be moved."""
+    """Stop the worker: only the offsets of a group without members can be changed."""
     for process_ in workers.processes:
         process_.send_signal(signal.SIGTERM)
         assert await process_.wait() == 0
@@ -192,7 +190,7 @@ async def _journalled(stage: FaultStage) -> int:
 
 
 async def _is_stored(stage: FaultStage, partition: int, offset: int) -> bool:
-    """Whether a start of another worker compares with this offset."""
+    """Whether the next start of a worker compares with this offset."""
     query = "SELECT next_offset FROM activity_offsets WHERE topic = $1 AND partition = $2"
     return bool(await stage.pool.fetchval(query, _topic(stage), partition) == offset)
 

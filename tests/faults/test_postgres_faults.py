@@ -1,4 +1,4 @@
-"""Postgres is killed, refuses, is locked, full or moved: work waits; none is lost or done twice."""
+"""Postgres is killed, refuses, is locked, full or moved: work waits, and is done exactly once."""
 
 import random
 from collections import Counter
@@ -39,7 +39,7 @@ CUT = (Loop.INGEST, Loop.DEADLINES, Loop.RELAY)
 
 @pytest.fixture
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    """A Postgres of this test's own."""
+    """A Postgres for each test."""
     async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
         yield server
 
@@ -48,17 +48,17 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 async def stage(
     pytestconfig: pytest.Config, kafka_bootstrap: str, server: PostgresServer, tmp_path: Path
 ) -> AsyncIterator[FaultStage]:
-    """A stage on it."""
+    """A stage on this server."""
     choice = pytestconfig.stash[servers.CHOICE]
     settings = settings_of(choice, tmp_path, kafka=kafka_bootstrap, dsn=server.dsn)
     async with staging(settings, tmp_path) as stage:
         yield stage
 
 
-async def test_while_postgres_is_read_only_locked_or_stands_still_everything_waits_and_then_goes_on(
+async def test_work_waits_while_postgres_is_read_only_locked_or_stalled(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """The ingest loop keeps its batch and retries after growing pauses; no worker is restarted."""
+    """The ingest loop keeps its batch and retries with growing pauses; no worker is restarted."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(
@@ -102,10 +102,10 @@ async def _more_than(workers: WorkerCluster, seen: int) -> bool:
     return len(workers.lines("ingest_waiting")) > seen
 
 
-async def test_a_worker_that_postgres_picks_to_end_a_deadlock_retries_its_batch(
+async def test_a_worker_that_loses_a_deadlock_retries_its_batch(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """Another session locks in another order than the worker."""
+    """Another session locks in the opposite order."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
     async with worker_cluster(stage, tmp_path) as workers:
@@ -113,7 +113,9 @@ async def test_a_worker_that_postgres_picks_to_end_a_deadlock_retries_its_batch(
         await until_settled(stage)
         for deadlocks in range(1, 3):
             async with server.session() as session:
-                await session.execute("SET deadlock_timeout = '1min'")  # the other one is picked
+                await session.execute(
+                    "SET deadlock_timeout = '1min'"
+                )  # so the worker is the victim
                 async with session.transaction():
                     await session.execute("LOCK TABLE activity IN EXCLUSIVE MODE")
                     await advance(story, 1)
@@ -128,7 +130,7 @@ async def test_a_worker_that_postgres_picks_to_end_a_deadlock_retries_its_batch(
     await require_as_simulated(stage, workload_)
 
 
-async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_commit_do_no_harm(
+async def test_cut_connections_and_lost_answers_to_commit_change_nothing(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
     """A batch that was committed although the answer was lost is recognized by the journal."""
@@ -167,18 +169,18 @@ async def test_connections_that_are_cut_at_any_statement_and_lost_answers_to_com
             for line in lines(logs[Loop.INGEST], "batch_ingested")
             if line["duplicates"] and not line["outcomes"]
         ]
-        assert again, "batches that had been committed came again, and were known"
+        assert again, "committed batches were delivered again, and recognized"
     await require_as_simulated(stage, workload_)
 
 
 def _both_were_cut(log: Path) -> bool:
-    """Whether both consumers of a worker had to take batches again, and more than once."""
+    """Whether both consumers of a worker had to retry batches, and more than once."""
     waited = Counter(line["consumer"] for line in lines(log, "ingest_waiting"))
     return all(waited[consumer] >= WAITS_EACH for consumer in ("facts", "activity"))
 
 
 def _judge(chance: random.Random, loop: Loop, lost: Counter[Loop], sent: bytes) -> Fate:
-    """A transaction on a new connection is some fifty requests, of which some are cut as well."""
+    """A transaction on a new connection is about fifty requests, some of which are cut as well."""
     often = 0.33 if loop is Loop.INGEST else 0.1
     if b"COMMIT;" in sent and chance.random() < often:
         lost[loop] += 1
@@ -188,10 +190,10 @@ def _judge(chance: random.Random, loop: Loop, lost: Counter[Loop], sent: bytes) 
     return Fate.PASS
 
 
-async def test_a_full_disk_is_waited_for(
+async def test_work_waits_while_the_disk_is_full(
     stage: FaultStage, server: PostgresServer, tmp_path: Path
 ) -> None:
-    """The journal lies on a small file system, which is full for a while."""
+    """The journal is on a small file system, which is full for a while."""
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     story = send_in_pieces(stage, workload_, of=PIECE)
     with ExitStack() as stack:
@@ -218,16 +220,15 @@ async def test_a_full_disk_is_waited_for(
         await server.execute("DROP TABLESPACE small")
 
 
-async def test_workers_follow_to_another_address_where_postgres_was_moved_or_died(
+async def test_workers_follow_postgres_to_another_address(
     pytestconfig: pytest.Config,
     kafka_bootstrap: str,
     server: PostgresServer,
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """
-    First a planned switchover, where the old server stays, read-only; then a SIGKILL, and back to
-    the first address.  The standby has all commits, because they wait for it.
+    """First a planned switchover, where the old server stays up, read-only; then a SIGKILL, and
+    back to the first address.  The standby has all commits, because commits wait for it.
     """
     workload_ = first_days(chance_of_this_run(), ORGANIZATIONS)
     homes = tmp_path_factory.mktemp("standbys")
@@ -248,7 +249,7 @@ async def test_workers_follow_to_another_address_where_postgres_was_moved_or_die
             await server.configure("default_transaction_read_only", "on")
             await workers.ingest_waits("Postgres", times=2)
             await second.execute("SELECT pg_promote()")
-            await stage.pool.expire_connections()  # what only reads would stay
+            await stage.pool.expire_connections()  # otherwise read-only connections would stay
             await until_settled(stage)
             await server.stop()
             await second.configure("synchronous_standby_names", None)

@@ -74,7 +74,9 @@ async def test_a_server_with_a_valid_certificate_is_connected_to(server: TlsServ
     assert await encrypted(Postgres(dsn=SecretStr(written)))
 
 
-async def test_a_server_of_a_stranger_is_refused_by_name(server: TlsServer, tmp_path: Path) -> None:
+async def test_a_certificate_of_another_authority_is_reported(
+    server: TlsServer, tmp_path: Path
+) -> None:
     """The message names the certificate, not the URL."""
     stranger = Authority(tmp_path / "stranger")
     message = await refusal(settings(server, ssl_root_cert_file=stranger.certificate))
@@ -85,16 +87,16 @@ async def test_a_server_of_a_stranger_is_refused_by_name(server: TlsServer, tmp_
     assert f"Postgres at {process.LOOPBACK}:{server.port}: " in message
 
 
-async def test_a_server_for_another_name_is_refused_by_name(server: TlsServer) -> None:
-    """Its certificate is for 127.0.0.1 alone; with verify-ca that is not asked."""
+async def test_a_certificate_for_another_host_is_reported(server: TlsServer) -> None:
+    """Its certificate is for 127.0.0.1 only; with verify-ca the name is not checked."""
     elsewhere = server.dsn(host="localhost")
     message = await refusal(settings(server, elsewhere))
     assert "its certificate is for another host name: set postgres.dsn to a name" in message
     assert await encrypted(settings(server, elsewhere, sslmode="verify-ca"))
 
 
-async def test_an_expired_certificate_is_refused_by_name(server: TlsServer) -> None:
-    """Of the server."""
+async def test_an_expired_certificate_is_reported(server: TlsServer) -> None:
+    """The server's certificate."""
     expired = server.authority.issue("expired", process.LOOPBACK, expired=True)
     await server.show(expired)
     try:
@@ -111,7 +113,9 @@ async def test_an_expired_certificate_is_refused_by_name(server: TlsServer) -> N
         await server.show(server.authority.issue("postgres", process.LOOPBACK))
 
 
-async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: TlsServer) -> None:
+async def test_a_wrong_password_and_a_connection_without_tls_are_reported(
+    server: TlsServer,
+) -> None:
     """With Postgres's own message, and without the password."""
     wrong = server.dsn().replace(server.password, "no-such")
     message = await refusal(settings(server, wrong))
@@ -121,17 +125,17 @@ async def test_a_wrong_password_and_a_connection_without_tls_are_named(server: T
     assert "no encryption" in message
 
 
-async def test_a_server_without_tls_is_named(server: TlsServer, postgres_dsn: str) -> None:
+async def test_a_server_without_tls_is_reported(server: TlsServer, postgres_dsn: str) -> None:
     """The embedded Postgres is built without TLS."""
     assert "does not support TLS: enable it there, or change postgres.sslmode" in await refusal(
         settings(server, postgres_dsn)
     )
 
 
-async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
+async def test_a_client_certificate_logs_in_and_a_refused_one_is_reported(
     server: TlsServer, tmp_path: Path
 ) -> None:
-    """By the settings; a DSN has the same in libpq's words."""
+    """Configured by settings, or in a DSN in libpq's terms."""
     ours = server.authority.issue(CERTIFIED)
     own = {"ssl_cert_file": ours.certificate, "ssl_key_file": ours.key}
     assert await encrypted(settings(server, server.dsn(CERTIFIED), **own))
@@ -139,7 +143,7 @@ async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
     assert "set postgres.ssl_cert_file and ssl_key_file" in message
     strange = Authority(tmp_path / "stranger").issue(CERTIFIED)
     shown = {"ssl_cert_file": strange.certificate, "ssl_key_file": strange.key}
-    # The server closes the connection as it says so; which of the two comes first is chance.
+    # The server sends the message and closes the connection; either may be noticed first.
     message = await refusal(settings(server, server.dsn(CERTIFIED), **shown), Unavailable)
     assert "does not accept our certificate, postgres.ssl_cert_file" in message
     other = server.authority.issue("somebody")
@@ -148,10 +152,10 @@ async def test_a_client_certificate_logs_in_and_is_named_where_it_does_not(
     assert "certificate authentication failed" in message
 
 
-async def test_a_certificate_that_is_renewed_is_read_from_its_file(
+async def test_a_renewed_certificate_is_read_from_its_file(
     server: TlsServer, tmp_path: Path
 ) -> None:
-    """The next connection uses it, as for Kafka."""
+    """The next connection uses it, as with Kafka."""
     ours, files = server.authority.issue(CERTIFIED), {}
     for name, issued in (("ssl_cert_file", ours.certificate), ("ssl_key_file", ours.key)):
         files[name] = tmp_path / name
@@ -170,10 +174,8 @@ async def test_a_certificate_that_is_renewed_is_read_from_its_file(
             assert await conn.fetchval("SELECT current_user") == CERTIFIED
 
 
-async def test_a_dsn_that_is_renewed_is_read_from_its_file(
-    server: TlsServer, tmp_path: Path
-) -> None:
-    """The next connection uses it; until then the worker waits, and reports why."""
+async def test_a_renewed_dsn_is_read_from_its_file(server: TlsServer, tmp_path: Path) -> None:
+    """The next connection uses it; until then the worker waits, and reports the reason."""
     file = tmp_path / "dsn"
     renewed = server.dsn("renewed").replace("renewed@", "renewed:{}@")
     file.write_text(renewed.format("first"))

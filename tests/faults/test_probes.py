@@ -17,15 +17,15 @@ from steps.story_beginnings import records
 pytestmark = pytest.mark.faults
 
 SPARE_FILES = 24
-"""What the worker may open beside what it had and `CONNECTIONS_MAX` connections."""
+"""How many files the worker may open beside its previous ones and `CONNECTIONS_MAX` connections."""
 
 STRANGERS = 400
 
 
 @asynccontextmanager
 async def strangers(port: int) -> AsyncIterator[None]:
-    """Connections that each send a byte now and then, and reconnect when closed.  All have been
-    connected once when this yields.
+    """Connections that each send a byte now and then, and reconnect when closed.  Yields when all
+    have been connected once.
     """
     came = asyncio.Semaphore(0)
 
@@ -58,7 +58,7 @@ async def strangers(port: int) -> AsyncIterator[None]:
         for each in dripping:
             each.cancel()
         await asyncio.wait(dripping)
-        await asyncio.sleep(0)  # the connections are gone before the event loop is
+        await asyncio.sleep(0)  # so that the connections close before the event loop does
 
 
 def open_files(pid: int) -> int:
@@ -66,11 +66,11 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-async def test_slow_strangers_keep_neither_probes_nor_messages_waiting(
+async def test_slow_connections_delay_neither_probes_nor_messages(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """Without a limit they use all file descriptors of the process: it cannot connect to servers,
-    and would park valid records.
+    """Without a limit they use all file descriptors of the process: it could not connect to
+    servers, and would park valid records.
     """
     port, log = probed.settings.http_port, tmp_path / "log"
     assert port is not None
@@ -82,7 +82,7 @@ async def test_slow_strangers_keep_neither_probes_nor_messages_waiting(
             for day in range(5):
                 assert await probed.answered("/livez") == 200
                 await until(probed.ready)
-                # Connections are made anew, for which files are needed.
+                # Connections are opened again, for which files are needed.
                 probed.postgres.cut()
                 (record,) = records(created(day, f"org-{day}"))
                 await probed.stage.send(record)

@@ -31,10 +31,10 @@ async def topic_of(settings: Settings, configuration: Mapping[str, str]) -> Asyn
         await admin.close()
 
 
-async def test_only_the_message_that_is_too_large_is_rejected_from_its_batch(
+async def test_only_the_too_large_message_of_a_batch_is_rejected(
     settings: Settings,
 ) -> None:
-    """Kafka refuses a batch as a whole, also one that is too large only because many are in it."""
+    """Kafka refuses a batch as a whole, even if only the batch itself is too large."""
     async with (
         topic_of(settings, {"max.message.bytes": "20000"}) as topic,
         producing(settings.kafka, settings.relay) as publisher,
@@ -57,7 +57,7 @@ async def test_only_the_message_that_is_too_large_is_rejected_from_its_batch(
         assert keys >= {each.key for each in small}
 
 
-async def test_only_the_message_that_is_invalid_in_its_topic_is_rejected_from_its_batch(
+async def test_only_the_invalid_message_of_a_batch_is_rejected(
     settings: Settings,
 ) -> None:
     """A compacted topic accepts no message without a key."""

@@ -1,4 +1,4 @@
-"""A lagging standby is promoted: its missing decisions are restored, and nobody is harmed."""
+"""A lagging standby is promoted: its missing decisions are restored, and no wrong step is taken."""
 
 import json
 from collections import defaultdict
@@ -25,21 +25,20 @@ BY = ("--by", "olga", "--reason", "the standby lagged", "--execute")
 
 @pytest.fixture
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    """A Postgres of this test's own."""
+    """A Postgres for each test."""
     async with postgres_server(tmp_path_factory.mktemp("own") / "postgres") as server:
         yield server
 
 
-async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it_lacks(
+async def test_a_lagging_standby_is_promoted_and_no_wrong_step_is_taken(
     pytestconfig: pytest.Config,
     kafka_bootstrap: str,
     server: PostgresServer,
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """
-    Acme was reinstated and globex closed in the lost moment.  The worker notices by itself and
-    suspends nobody; the runbook restores both, with sequence numbers that were never used.
+    """Acme was reinstated and globex deactivated in the lost interval.  The worker detects the loss
+    and suspends nobody; the runbook restores both, with unused sequence numbers.
     """
     homes = tmp_path_factory.mktemp("standbys")
     async with AsyncExitStack() as stack:
@@ -60,25 +59,27 @@ async def test_a_standby_that_lagged_is_promoted_and_nobody_is_harmed_by_what_it
             stage.clock_file.move(at(40))
             await until_settled(stage)
             assert await stage.states() == dict.fromkeys(("acme", "globex"), "control_plane_loss")
-            process.terminate()  # a member that is killed stays in its group for a while
+            process.terminate()  # a killed member would stay in its group for a while
             await process.wait()
 
-        status, printed = await _typed(stage, "guard", "release", "--by", "olga", "--reason", "why")
+        status, printed = await _run_command(
+            stage, "guard", "release", "--by", "olga", "--reason", "why"
+        )
         assert status == 2
         assert "recover --from-restore" in printed
         await _set_groups_back(stage)
-        status, printed = await _typed(stage, "recover", "--from-restore", *BY)
+        status, printed = await _run_command(stage, "recover", "--from-restore", *BY)
         assert status == 0, printed
         assert "globex" in printed
 
         async with worker(stage, tmp_path / "after.log"):
             await until_settled(stage)
             await eventually(lambda: _stands(stage, acme="active", globex="control_plane_loss"))
-            status, printed = await _typed(stage, "recover", "--closed", "globex", *BY)
+            status, printed = await _run_command(stage, "recover", "--closed", "globex", *BY)
             assert status == 0, printed
             await until_settled(stage)
         assert await stage.states() == {"acme": "active", "globex": "deactivated"}
-        status, printed = await _typed(stage, "replay", "--verify")
+        status, printed = await _run_command(stage, "replay", "--verify")
         assert status == 0, printed
         _require_numbers_used_once(await _published(stage), published)
 
@@ -96,7 +97,7 @@ async def _send_until_the_standby_lags(
     assert await stage.states() == dict.fromkeys(("acme", "globex"), "control_plane_loss")
     await primary.configure("synchronous_standby_names", None)
     await standby.configure("primary_conninfo", "")
-    await eventually(lambda: _streams_to_nobody(primary))
+    await eventually(lambda: _has_no_standby(primary))
     await _send_at(
         stage,
         6,
@@ -107,7 +108,7 @@ async def _send_until_the_standby_lags(
 
 
 async def _send_at(stage: FaultStage, day: float, *sent: dict[str, Any]) -> None:
-    """Some lines of a scenario at once; returns when they were decided on and published."""
+    """Send some lines of a scenario; returns when they are decided and published."""
     stage.clock_file.move(max(at(day), stage.clock_file.now))
     messages = [
         (each["topic"], _key(each["value"]), json.dumps(each["value"]).encode()) for each in sent
@@ -120,7 +121,7 @@ def _key(value: dict[str, Any]) -> bytes:
     return str(value.get("subject", "")).encode()
 
 
-async def _streams_to_nobody(primary: PostgresServer) -> bool:
+async def _has_no_standby(primary: PostgresServer) -> bool:
     async with primary.session() as session:
         return not await session.fetchval("SELECT count(*) FROM pg_stat_replication")
 
@@ -151,7 +152,7 @@ def _require_numbers_used_once(
     assert any("organization.reinstated" in kind for kind in kinds)
 
 
-async def _typed(stage: FaultStage, *arguments: str) -> tuple[int | None, str]:
+async def _run_command(stage: FaultStage, *arguments: str) -> tuple[int | None, str]:
     async with command(*arguments, settings=stage.settings) as process:
         output, _ = await process.communicate()
     return process.returncode, output.decode()

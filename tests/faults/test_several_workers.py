@@ -23,19 +23,21 @@ KILLS = 30
 APART_S = 0.05
 
 TO_BE_KILLED = session_of(6) | SMALL_STEPS
-"""The group must notice its end soon."""
+"""The group must notice the end of a worker soon."""
 
 TO_BE_STOPPED = session_of(200) | SMALL_STEPS
-"""If it did not leave the group, its partitions would be nobody's for longer than a test waits."""
+"""If a worker did not leave the group, its partitions would be unowned for longer than the test
+waits.
+"""
 
 BUSY = session_of(2) | SMALL_STEPS
-"""Of one that is killed at random."""
+"""The session timeout of a worker that is killed at random."""
 
 
-async def test_workers_come_and_go_and_no_partition_stays_unowned(
+async def test_no_partition_stays_unowned_when_workers_come_and_go(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    """After a clean stop, no record is ingested twice.  Deadlines and relay continue."""
+    """After a clean stop, no record is ingested twice.  Deadlines and the relay continue."""
     workload_ = workload(chance_of_this_run(), 96)
     story = send_in_pieces(stage, workload_, of=100)
     async with WorkerGroup.of(stage, tmp_path, fork_server) as group:
@@ -80,7 +82,7 @@ async def test_two_workers_ingest_one_account_of_many_organizations(
         await group.joined(*both)
         await advance(send_in_pieces(stage, workload_, of=400))
         await require_as_simulated(stage, workload_)
-        assert group.records() == stage.sent, "no partition moved: what is taken in comes once"
+        assert group.records() == stage.sent, "no partition moved, so each record is ingested once"
         (line,) = group.lines("billing_account_crowded")
     assert line["billing_account"] == "one account"
 
@@ -88,9 +90,8 @@ async def test_two_workers_ingest_one_account_of_many_organizations(
 async def test_thirty_kills_at_random_under_load_lose_nothing(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path, figures: Figures
 ) -> None:
-    """
-    Each running worker in turn, while it writes: offsets are committed after the work, the journal
-    recognizes repeated records, and the outbox keeps messages until Kafka has them.
+    """Each running worker is killed in turn while it writes: offsets are committed after the work,
+    the journal recognizes repeated records, and the outbox keeps messages until Kafka has them.
     """
     chance = chance_of_this_run()
     workload_ = workload(chance, 160)
@@ -104,7 +105,7 @@ async def test_thirty_kills_at_random_under_load_lose_nothing(
             await advance(story, 1)
             await group.writes(since=before)
             for victim in group.at_work[:]:
-                await asyncio.sleep(chance.random() * APART_S)  # a moment of chance
+                await asyncio.sleep(chance.random() * APART_S)  # a random moment
                 await group.kill(victim)
         await group.add()
         await advance(story)

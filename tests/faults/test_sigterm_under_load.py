@@ -21,15 +21,17 @@ pytestmark = pytest.mark.faults
 
 STOPS = 6
 START_S = 0.7
-"""A start takes about so long."""
+"""About the duration of a start."""
 
 STOPPING = "the worker is stopping"
 
 UNFORGETTING = session_of(200) | SMALL_STEPS
-"""A member that did not leave its group would keep its partitions for longer than a test waits."""
+"""A member that did not leave its group would keep its partitions for longer than the test
+waits.
+"""
 
 
-async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
+async def test_after_sigterm_at_any_moment_a_worker_exits_and_others_continue(
     stage: FaultStage, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     """
@@ -63,12 +65,14 @@ async def test_sigterm_at_any_moment_ends_in_order_and_others_go_on_at_once(
             await group.stop(probed)
             answers = await asked
             since_stopping = dropwhile(lambda answer: STOPPING not in answer[1], answers)
-            assert not any(map(_is_ready, since_stopping)), "not ready is for good"
-            assert not any(map(_is_ready, answers[-1:])), "it ended while it said that it was ready"
+            assert not any(map(_is_ready, since_stopping)), "it does not become ready again"
+            assert not any(map(_is_ready, answers[-1:])), (
+                "it ended while reporting that it was ready"
+            )
             await advance(story, 1)
             await until_settled(stage)
         assert group.lines("batch_given_up", "step_given_up", "consumer_cut_off") == []
-        assert group.records() == stage.sent, "what was finished was committed"
+        assert group.records() == stage.sent, "finished work was committed"
         await advance(story)
         await require_as_simulated(stage, workload_)
 
@@ -82,7 +86,7 @@ def _moments(chance: random.Random) -> list[str]:
 async def _answers(probed: Child, port: int) -> list[tuple[int, str]]:
     """All answers of its readiness probe until its end.
 
-    It may become ready while the signal is on its way.
+    It may become ready before the signal arrives.
     """
     answers = []
     while probed.returncode is None:

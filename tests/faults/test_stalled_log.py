@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 
 
 class Pipe:
-    """A pipe for standard output and standard error that is full from the beginning."""
+    """A pipe for standard output and standard error that is full from the start."""
 
     def __init__(self) -> None:
         self._reading, writing = os.pipe()
@@ -28,7 +28,7 @@ class Pipe:
         os.set_blocking(writing, True)
 
     def close(self) -> None:
-        """Nobody will read it."""
+        """Close the pipe without reading it."""
         self.output.close()
         os.close(self._reading)
 
@@ -41,10 +41,8 @@ def pipe() -> Iterator[Pipe]:
     pipe.close()
 
 
-async def test_a_worker_whose_log_nobody_reads_works_and_stops(
-    probed: ProbedStage, pipe: Pipe
-) -> None:
-    """A worker that blocks in writing a line could not be ended even by SIGTERM."""
+async def test_a_worker_with_an_unread_log_works_and_stops(probed: ProbedStage, pipe: Pipe) -> None:
+    """A worker that blocks on writing a line could not be stopped even by SIGTERM."""
     async with command("run", settings=probed.settings, output=pipe.output) as worker:
         await until(probed.ready)
         topic = probed.settings.topics.organization_changes
@@ -58,13 +56,13 @@ async def kept(probed: ProbedStage) -> bool:
     return bool(await probed.stage.pool.fetchval("SELECT EXISTS (SELECT FROM dead_letters)"))
 
 
-async def test_a_worker_that_cannot_start_ends_though_nobody_reads_why(pipe: Pipe) -> None:
-    """It does not wait until its last line is written."""
+async def test_a_failed_start_exits_although_its_log_is_unread(pipe: Pipe) -> None:
+    """It does not wait until its last line can be written."""
     async with command("run", output=pipe.output) as worker:
         assert await asyncio.wait_for(worker.wait(), timeout=60) == 2
 
 
-async def test_a_blocked_event_loop_is_ended_though_nobody_reads_the_stacks(
+async def test_a_blocked_event_loop_ends_although_the_log_is_unread(
     probed: ProbedStage, pipe: Pipe
 ) -> None:
     """The watchdog does not wait for a reader of the log."""

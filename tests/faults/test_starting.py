@@ -1,4 +1,4 @@
-"""A failed start prints one sentence and exits with a status other than 0, whatever the cause."""
+"""A failed start prints one sentence and exits with a status other than 0, for every cause."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.faults
 
 
 async def failed_start(settings: Settings, log: Path, *, status: int) -> str:
-    """Run a worker that cannot start; returns the sentence with which it ended."""
+    """Run a worker that cannot start; returns its last log line."""
     with log.open("ab") as output:
         async with command("run", settings=settings, output=output) as process:
             assert await asyncio.wait_for(process.wait(), timeout=60) == status
@@ -36,9 +36,7 @@ def sentence(log: Path) -> str:
     return last
 
 
-async def test_a_group_whose_members_share_by_another_assignor_is_named(
-    stage: FaultStage, tmp_path: Path
-) -> None:
+async def test_a_group_with_another_assignor_is_reported(stage: FaultStage, tmp_path: Path) -> None:
     """Another program is in the worker's group."""
     kafka = stage.settings.kafka
     stranger = AIOKafkaConsumer(
@@ -56,14 +54,14 @@ async def test_a_group_whose_members_share_by_another_assignor_is_named(
     assert "assignor" in printed
 
 
-async def test_a_session_that_the_broker_does_not_allow_is_named(stage: FaultStage) -> None:
-    """Its bounds are the broker's own settings."""
+async def test_a_session_timeout_that_the_broker_refuses_is_reported(stage: FaultStage) -> None:
+    """Its bounds are settings of the broker."""
     kafka = stage.settings.kafka.model_copy(update={"session_timeout_ms": 500})
     with pytest.raises(Misconfigured, match=r"sessions of 500 ms: set kafka\.session_timeout_ms"):
         await app.run(stage.settings.model_copy(update={"kafka": kafka}))
 
 
-async def test_a_group_that_never_ends_its_rebalance_is_named(
+async def test_a_group_whose_rebalance_never_ends_is_reported(
     stage: FaultStage, tmp_path: Path
 ) -> None:
     """A member that keeps its partitions blocks the group; the start has a time limit."""
@@ -103,10 +101,10 @@ async def test_a_group_that_never_ends_its_rebalance_is_named(
     assert f"no assignment in the group {kafka.facts_group} within 4 s" in printed
 
 
-async def test_a_policy_of_the_same_version_and_other_content_is_named(
+async def test_a_policy_with_a_used_version_and_other_content_is_reported(
     stage: FaultStage, tmp_path: Path
 ) -> None:
-    """Organizations are pinned to what was registered first."""
+    """Organizations are pinned to the policy that was registered first."""
     registered = read_policy(stage.settings.policy_file)
     async with transaction(stage.pool) as conn:
         await policies.register(conn, registered, now=stage.clock_file.now)
@@ -116,17 +114,15 @@ async def test_a_policy_of_the_same_version_and_other_content_is_named(
     assert registered.version in await failed_start(settings, tmp_path / "log", status=2)
 
 
-async def test_a_port_in_use_is_named(stage: FaultStage, tmp_path: Path) -> None:
-    """Two workers on one machine have a port each."""
+async def test_a_port_in_use_is_reported(stage: FaultStage, tmp_path: Path) -> None:
+    """Two workers on one machine need different ports."""
     with socket.create_server(("", 0)) as occupied:
         port = occupied.getsockname()[1]
         settings = stage.settings.model_copy(update={"http_port": port})
         assert f"http_port: {port}" in await failed_start(settings, tmp_path / "log", status=2)
 
 
-async def test_a_database_that_may_not_be_written_is_named(
-    stage: FaultStage, tmp_path: Path
-) -> None:
+async def test_a_missing_right_to_write_is_reported(stage: FaultStage, tmp_path: Path) -> None:
     """A revoked grant may be restored, so the exit status is 1, as for an unavailable server."""
     await stage.pool.execute("RESET ROLE; REVOKE INSERT ON policies FROM marketplace_worker_app")
     printed = await failed_start(stage.settings, tmp_path / "log", status=1)

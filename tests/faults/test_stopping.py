@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 
 @asynccontextmanager
 async def silent_to(probed: ProbedStage, *servers: str) -> AsyncIterator[None]:
-    """While inside, these servers do not answer, and a worker waits for an answer of each."""
+    """While inside, these servers do not answer, and a worker waits for each."""
     with ExitStack() as stack:
         if "Kafka" in servers:
             stack.enter_context(probed.silent_broker())
@@ -34,7 +34,9 @@ async def silent_to(probed: ProbedStage, *servers: str) -> AsyncIterator[None]:
 
 
 async def postgres_falls_silent(probed: ProbedStage, *, at: bytes = b"") -> None:
-    """Stall Postgres when a worker has sent this; returns when the worker waits for the answer."""
+    """Stall Postgres when a worker has sent these bytes; returns when the worker waits for the
+    answer.
+    """
     fell_silent = asyncio.Event()
 
     def silent_from_here(chunk: bytes) -> Fate:
@@ -48,7 +50,7 @@ async def postgres_falls_silent(probed: ProbedStage, *, at: bytes = b"") -> None
 
 
 async def relay_sends(probed: ProbedStage) -> bool:
-    """Whether a relay leads a shard, which it does while it sends."""
+    """Whether a relay leads a shard, as it does while it sends."""
     query = (
         "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database"
         " WHERE classid = 73019 AND d.datname = current_database())"
@@ -63,10 +65,10 @@ async def unreadable(probed: ProbedStage, count: int) -> None:
         await probed.stage.producer.send_and_wait(topic, b"unreadable")
 
 
-async def test_a_batch_that_cannot_end_in_time_is_abandoned_and_delivered_again(
+async def test_a_batch_that_cannot_finish_in_time_is_abandoned_and_redelivered(
     probed: ProbedStage, postgres_dsn: str, tmp_path: Path
 ) -> None:
-    """It waits for a lock for as long as the stop may take; then its transaction rolls back."""
+    """It waits for a lock until the stop's time limit; then its transaction rolls back."""
     log, pool = tmp_path / "log", probed.stage.pool
 
     async def batch_waits_for_the_lock() -> bool:
@@ -100,10 +102,10 @@ async def test_a_batch_that_cannot_end_in_time_is_abandoned_and_delivered_again(
 
 
 @pytest.mark.parametrize("silent", [("Kafka",), ("Postgres",), ("Kafka", "Postgres")])
-async def test_a_stop_does_not_wait_for_a_server_that_is_silent(
+async def test_a_stop_does_not_wait_for_a_silent_server(
     probed: ProbedStage, silent: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Connections are open, and no answer ever comes: every wait needs a time limit."""
+    """Connections stay open without an answer: every wait needs a time limit."""
     async with worker_process(probed.settings, tmp_path / "log") as worker:
         await until(probed.ready)
         async with silent_to(probed, *silent):
@@ -111,7 +113,7 @@ async def test_a_stop_does_not_wait_for_a_server_that_is_silent(
 
 
 @pytest.mark.parametrize("silent", ["Kafka", "Postgres"])
-async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
+async def test_a_start_that_waits_for_a_server_can_be_stopped(
     probed: ProbedStage, silent: str, tmp_path: Path
 ) -> None:
     """The start waits for a silent server; the probes report that it is alive and starting."""
@@ -123,19 +125,19 @@ async def test_a_start_is_stopped_as_fast_whatever_it_waits_for(
     assert "while_starting" in (tmp_path / "log").read_text()
 
 
-async def test_a_start_is_stopped_though_postgres_falls_silent_in_its_middle(
+async def test_a_start_can_be_stopped_if_postgres_falls_silent_during_it(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """A transaction is open that no answer ends: its connection must be cut."""
+    """A transaction is open without an answer: its connection must be cut."""
     async with worker_process(probed.settings, tmp_path / "log") as worker:
         await postgres_falls_silent(probed, at=b"INSERT INTO policies")
         assert await stopped(worker) == 0
 
 
-async def test_a_start_is_stopped_while_it_joins_its_groups(
+async def test_a_start_can_be_stopped_while_it_joins_its_groups(
     probed: ProbedStage, tmp_path: Path
 ) -> None:
-    """At whatever line of the log it is."""
+    """At each line of the log."""
     log = tmp_path / "log"
     for event in ("policy_registered", "producer_started", "partitions_assigned"):
         log.write_text("")

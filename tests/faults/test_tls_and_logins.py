@@ -36,13 +36,13 @@ pytestmark = pytest.mark.faults
 
 USER = "worker"
 PASSWORDS = {each: f"right-{each}" for each in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")}
-"""Each way has its own, so that one is not taken for another."""
+"""Each mechanism has its own password, so that they cannot be confused."""
 
 ROTATED = "rotated"
 """A user whose password is changed."""
 
 LOGIN_AGAIN_MS = 4_000
-"""A connection that logged in so long ago is dropped by the broker: each client connects anew."""
+"""The broker drops a connection this long after its login, and each client reconnects."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Guarded:
         return self.settings.model_copy(update={"kafka": kafka, "http_port": process.free_port()})
 
     async def refused(self, kafka: Kafka) -> str:
-        """The message of a start that only a person can fix."""
+        """The message of a start that only an operator can fix."""
         with pytest.raises(Misconfigured) as error:
             await require_access(kafka, to_read(kafka, self.settings.topics))
         with pytest.raises(Misconfigured) as second_error:
@@ -143,7 +143,7 @@ async def guarded(
 
 
 @pytest.mark.parametrize("way", ["TLS", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"])
-async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str) -> None:
+async def test_a_worker_works_with_each_login_mechanism(guarded: Guarded, way: str) -> None:
     """All its clients: admin, consumers, producers."""
     kafka = guarded.tls() if way == "TLS" else guarded.login(way)
     settings, stop = guarded.worker(kafka), asyncio.Event()
@@ -167,33 +167,31 @@ async def test_a_worker_works_with_each_way_to_log_in(guarded: Guarded, way: str
 # --- refused --------------------------------------------------------------------------------------
 
 
-async def test_a_certificate_of_a_stranger_is_refused_by_name(guarded: Guarded) -> None:
-    """It is signed by another CA than the configured one."""
+async def test_a_certificate_of_another_authority_is_reported(guarded: Guarded) -> None:
+    """Another CA than the configured one has signed it."""
     sentence = await guarded.refused(guarded.tls(ssl_ca_file=guarded.stranger.certificate))
     assert sentence.endswith(
         "its certificate was issued by an authority that is not in kafka.ssl_ca_file"
     )
 
 
-async def test_a_certificate_for_another_host_is_refused_by_name(guarded: Guarded) -> None:
-    """The broker's is for 127.0.0.1 alone."""
+async def test_a_certificate_for_another_host_is_reported(guarded: Guarded) -> None:
+    """The broker's is for 127.0.0.1 only."""
     sentence = await guarded.refused(
         guarded.tls(bootstrap_servers=f"localhost:{guarded.ports.tls_port}")
     )
     assert "its certificate is for another host name: set kafka.bootstrap_servers" in sentence
 
 
-async def test_an_expired_certificate_is_refused_by_name(guarded: Guarded) -> None:
+async def test_an_expired_certificate_is_reported(guarded: Guarded) -> None:
     """Only Kafka's administrator can fix it."""
     sentence = await guarded.refused(guarded.kafka(guarded.ports.expired_port, "SSL"))
     assert sentence.endswith("its certificate has expired")
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "a stranger's", "an expired one"])
-async def test_a_certificate_of_ours_that_is_not_accepted_is_named(
-    guarded: Guarded, whose: str
-) -> None:
-    """The broker says so only after our side of the handshake has ended well."""
+async def test_a_refused_client_certificate_is_reported(guarded: Guarded, whose: str) -> None:
+    """The broker refuses it only after our side of the handshake has succeeded."""
     own: dict[str, Any] = {"ssl_cert_file": None, "ssl_key_file": None}
     if whose != "nobody's":
         authority = guarded.stranger if whose == "a stranger's" else guarded.authority
@@ -204,7 +202,7 @@ async def test_a_certificate_of_ours_that_is_not_accepted_is_named(
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-async def test_a_wrong_password_is_named(guarded: Guarded, mechanism: str) -> None:
+async def test_a_wrong_password_is_reported(guarded: Guarded, mechanism: str) -> None:
     """The message does not contain it."""
     sentence = await guarded.refused(guarded.login(mechanism, sasl_password=SecretStr("no-such")))
     assert f"does not accept the login of {USER}" in sentence
@@ -212,7 +210,7 @@ async def test_a_wrong_password_is_named(guarded: Guarded, mechanism: str) -> No
     assert "no-such" not in sentence
 
 
-async def test_a_token_that_is_not_given_or_not_accepted_is_named(guarded: Guarded) -> None:
+async def test_a_token_that_is_not_issued_or_refused_is_reported(guarded: Guarded) -> None:
     """One is refused by the token server, the other by Kafka."""
     wrong = guarded.login("OAUTHBEARER", oauth_client_secret=SecretStr("no-such"))
     sentence = await guarded.refused(wrong)
@@ -229,7 +227,7 @@ async def test_a_token_that_is_not_given_or_not_accepted_is_named(guarded: Guard
         await require_access(nowhere, to_read(nowhere, guarded.settings.topics))
 
 
-async def test_a_wrong_protocol_is_named_with_the_right_one(guarded: Guarded) -> None:
+async def test_a_wrong_protocol_is_reported_with_the_right_one(guarded: Guarded) -> None:
     """In all combinations; clients only see closed connections or time-outs."""
     plain = int(guarded.plain.rpartition(":")[2])
     login = {"sasl_mechanism": "PLAIN", "sasl_username": USER, "sasl_password": SecretStr("any")}
@@ -246,7 +244,7 @@ async def test_a_wrong_protocol_is_named_with_the_right_one(guarded: Guarded) ->
         assert f"expects {wanted}, but kafka.security_protocol is {protocol}" in sentence
 
 
-async def test_the_command_ends_with_the_sentence_and_status_2(guarded: Guarded) -> None:
+async def test_the_command_prints_the_message_and_exits_with_2(guarded: Guarded) -> None:
     """A supervisor can see that a restart does not help."""
     kafka = guarded.login("SCRAM-SHA-512", sasl_password=SecretStr("no-such"))
     async with command("run", settings=guarded.worker(kafka)) as child:
@@ -257,7 +255,7 @@ async def test_the_command_ends_with_the_sentence_and_status_2(guarded: Guarded)
     assert "check kafka.sasl_username and kafka.sasl_password" in last
 
 
-async def test_an_unknown_host_and_a_closed_port_are_named(
+async def test_an_unknown_host_and_a_closed_port_are_reported(
     guarded: Guarded,
 ) -> None:
     """Both may be temporary."""
@@ -273,10 +271,8 @@ async def test_an_unknown_host_and_a_closed_port_are_named(
 # --- renewed while a worker runs ------------------------------------------------------------------
 
 
-async def test_a_password_that_is_rotated_is_read_from_its_file(
-    guarded: Guarded, tmp_path: Path
-) -> None:
-    """With the old one in the file, the worker reports why it waits."""
+async def test_a_rotated_password_is_read_from_its_file(guarded: Guarded, tmp_path: Path) -> None:
+    """With the old password in the file, the worker reports why it waits."""
     file = tmp_path / "password"
     file.write_text(PASSWORDS["SCRAM-SHA-512"] + "\n")
     kafka = guarded.login("SCRAM-SHA-512", sasl_username=ROTATED, sasl_password=SecretFile(file))
@@ -299,10 +295,10 @@ async def test_a_password_that_is_rotated_is_read_from_its_file(
             await until(both_are_known)
 
 
-async def test_a_certificate_that_is_renewed_is_read_from_its_file(
+async def test_a_renewed_client_certificate_is_read_from_its_file(
     guarded: Guarded, tmp_path: Path
 ) -> None:
-    """A client lives for months, its certificate for weeks."""
+    """A client runs for months, and its certificate is valid for weeks."""
     ours = guarded.authority.issue("renewed")
     strange = guarded.stranger.issue("strange")
     files = {"ssl_cert_file": tmp_path / "certificate", "ssl_key_file": tmp_path / "key"}
@@ -318,7 +314,7 @@ async def test_a_certificate_that_is_renewed_is_read_from_its_file(
         await stack.enter_async_context(producing(kafka, guarded.settings.relay))
 
 
-async def test_connections_are_made_anew_where_a_certificate_is_renewed(
+async def test_clients_reconnect_with_a_renewed_certificate(
     guarded: Guarded, tmp_path: Path
 ) -> None:
     """Until Kafka accepts the new one, the old connections stay, and /readyz reports it."""

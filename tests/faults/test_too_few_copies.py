@@ -28,22 +28,21 @@ ORGANIZATIONS = 40
 PIECE = 16
 
 
-async def test_a_topic_with_too_few_copies_waits_alone_and_loses_nothing(
+async def test_only_a_topic_with_too_few_replicas_waits_and_loses_nothing(
     pytestconfig: pytest.Config, postgres_dsn: str, tmp_path: Path
 ) -> None:
-    """
-    `min.insync.replicas` is two, and one of the two brokers dies: NOT_ENOUGH_REPLICAS.  The other
-    topics have one copy each, on the broker that stays, and are published meanwhile.
+    """`min.insync.replicas` is two, and one of the two brokers dies: NOT_ENOUGH_REPLICAS.  The
+    other topics have one replica each, on the remaining broker, and are published meanwhile.
     """
     choice = pytestconfig.stash[servers.CHOICE]
     workload = first_days(chance_of_this_run(), ORGANIZATIONS)
     async with kafka_server(tmp_path / "kafka") as broker:
         alone = settings_of(choice, tmp_path, kafka=broker.address, dsn=postgres_dsn)
         await create_topics(alone.kafka, alone.topics, partitions=PARTITIONS, replication_factor=1)
-        # Asking for a group makes the topic of all groups: on this broker.
+        # Asking for a group creates the topic of all groups: on this broker.
         await eventually(lambda: broker.members("any", 0))
         async with second_broker(broker) as second:
-            settings = await _with_two_copies(alone)
+            settings = await _with_two_replicas(alone)
             snapshots = settings.topics.state
             async with staging(settings, tmp_path) as stage:
                 async with worker_cluster(stage, tmp_path) as workers:
@@ -52,7 +51,7 @@ async def test_a_topic_with_too_few_copies_waits_alone_and_loses_nothing(
                     await until_settled(stage)
 
                     await second.kill()
-                    while not await _is_promised(stage, snapshots):
+                    while not await _is_in_outbox(stage, snapshots):
                         await advance(story, 1)
                         await eventually(stage.all_committed)
                     await workers.waits("loop_waiting", "Kafka did not acknowledge", loop="relay")
@@ -67,10 +66,11 @@ async def test_a_topic_with_too_few_copies_waits_alone_and_loses_nothing(
                 await require_as_simulated(stage, workload)
 
 
-async def _with_two_copies(settings: Settings) -> Settings:
-    """The same with another topic of snapshots: of two copies, and writable only with both.
+async def _with_two_replicas(settings: Settings) -> Settings:
+    """The same with another topic for snapshots, with two replicas, which is writable only with
+    both.
 
-    Its partitions are led by the broker that stays.
+    Its partitions are led by the remaining broker.
     """
     topics = settings.topics.model_copy(update={"state": f"{settings.topics.state}-copied"})
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
@@ -90,11 +90,11 @@ async def _with_two_copies(settings: Settings) -> Settings:
 
 
 async def _is_reported(workers: WorkerCluster) -> bool:
-    """Whether the log names what Kafka refuses for."""
+    """Whether the log names the reason of Kafka's refusal."""
     return any("NotEnoughReplicas" in line["message"] for line in workers.lines("library_logged"))
 
 
-async def _is_promised(stage: FaultStage, topic: str) -> bool:
+async def _is_in_outbox(stage: FaultStage, topic: str) -> bool:
     """Whether the outbox has messages for that topic."""
     query = "SELECT EXISTS (SELECT FROM outbox WHERE topic = $1)"
     return bool(await stage.pool.fetchval(query, topic))

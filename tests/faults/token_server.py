@@ -17,7 +17,7 @@ CLIENT, SECRET = "worker", "a secret: of/the client"
 
 @dataclass
 class TokenServer:
-    """Records the requests, and holds the answers."""
+    """Records the requests, and holds the answers to them."""
 
     url: str
     subject: str = CLIENT
@@ -41,7 +41,7 @@ class TokenServer:
 
 @contextmanager
 def token_server() -> Iterator[TokenServer]:
-    """Run one until the block is left."""
+    """Run a token server until the block is left."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 TESTS = Path(__file__).parents[1]
 
 PATIENCE_S = 150.0
-"""How long a fault test waits for an expected result: longer than a server is down."""
+"""How long a fault test waits for an expected result: longer than an outage."""
 
 AWAY = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable, OSError)
 """Exceptions raised by requests to a server that is down."""
@@ -137,8 +137,8 @@ async def send(stage: FaultStage, messages: Sequence[Message], *, at: datetime) 
         stage.ends[place] = max(stage.ends.get(place, 0), each.offset + 1)
 
 
-async def asked(question: Callable[[], Awaitable[T]]) -> T:
-    """The answer of a server, retried while the server is down."""
+async def retry_while_down(question: Callable[[], Awaitable[T]]) -> T:
+    """Ask a server, and retry while it is down."""
     answers: list[T] = []
 
     async def answered() -> bool:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import partial
 
-from faults.workers import FaultStage, asked, eventually, send
+from faults.workers import FaultStage, eventually, retry_while_down, send
 from faults.workload import Workload
 
 
@@ -30,7 +30,7 @@ async def send_in_pieces(stage: FaultStage, workload: Workload, *, of: int) -> A
 
 async def _moments(stage: FaultStage, until: datetime) -> AsyncIterator[None]:
     """Move the clock to every deadline before a moment, one after another."""
-    while (due_at := await asked(stage.next_due_at)) is not None and due_at < until:
+    while (due_at := await retry_while_down(stage.next_due_at)) is not None and due_at < until:
         stage.clock_file.move(max(due_at, stage.clock_file.now))
         yield
         await eventually(partial(_is_decided, stage), pause_s=0.05)
@@ -47,7 +47,7 @@ async def _is_decided(stage: FaultStage) -> bool:
 
 
 async def advance(story: AsyncIterator[None], count: int | None = None) -> None:
-    """Send so many more pieces, or all that are left."""
+    """Send this many more pieces, or all that are left."""
     async for _ in story:
         if count is not None:
             count -= 1
