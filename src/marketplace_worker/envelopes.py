@@ -38,7 +38,7 @@ TEXT_MAX = 16 * 2**20
 envelope."""
 
 _ENVELOPES = (
-    *("notification",),  # what a router read at the source stands beside it, as `resource`
+    *("notification",),  # beside `resource`, which a router fetched from the marketplace
     *("message", "sns", "receivedmessages"),  # SNS; Pub/Sub's push, pull, and connector
     *("kinesis", "messages", "records"),  # Lambda, SQS, Firehose, Confluent REST
     *("body", "data", "data_base64", "value"),  # SQS, CloudEvents, Event Grid; one record of these
@@ -68,16 +68,16 @@ Recognizer = Callable[[Fields], Match]
 
 
 class Part(NamedTuple):
-    """An object of the value, and the path at which it stands."""
+    """An object of the value, and its path."""
 
     fields: Fields
     path: str
 
 
 class Payload(Struct, frozen=True):
-    """An object that a topic carries, and what the envelopes around it say of it.
+    """An object that a topic carries, and what the envelopes around it contribute.
 
-    `resource`: what a router read from the marketplace's API; the outermost of several.  `sns`,
+    `resource`: what a router fetched from the marketplace's API; the outermost of several.  `sns`,
     `pubsub` and `event` (a CloudEvent): the nearest envelope of that kind.  `place`: the index
     among several objects of the value, as part of an id.
     """
@@ -146,7 +146,7 @@ class _Unwrapping:
         self._spent = False
 
     def open(self, held: object, around: Payload, path: str, depth: int = 0) -> Found:
-        """What lies in the content of an envelope.  `around`: what the outer ones say."""
+        """Open the content of an envelope.  `around`: the attributes of the outer envelopes."""
         while isinstance(held, str):
             if depth == ENVELOPES_MAX:
                 raise Malformed("too many envelopes in one another", field=path)

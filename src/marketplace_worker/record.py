@@ -12,8 +12,9 @@ from msgspec.structs import replace
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLOCKS_APART_MAX = timedelta(hours=1)
-"""How far a producer's clock may be ahead of ours for its timestamps to be trusted.  Kafka 4
-refuses more by default (`message.timestamp.after.max.ms`)."""
+"""How far a producer's clock may be ahead of ours for its timestamps to be trusted.  By default
+Kafka 4 refuses more (`message.timestamp.after.max.ms`).
+"""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """Names and values, in order.  A value may be null or binary.  Bytes of a name that are not UTF-8
@@ -25,7 +26,7 @@ MESSAGE_BYTES_MAX = 900_000
 MiB by default.  Messages that could be larger are shortened."""
 
 HEADER_LENGTHS_BYTES_MAX = 10
-"""The most bytes that the lengths of a header's name and value take."""
+"""The maximum size of the lengths of a header's name and value."""
 
 
 class Record(Struct, frozen=True):

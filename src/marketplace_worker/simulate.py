@@ -22,7 +22,7 @@ from marketplace_worker.record import Record
 from marketplace_worker.translate import translate_traced
 
 HORIZON = timedelta(days=3_653)
-"""How far the clock runs on after the last message by default: ten years."""
+"""How long the clock runs after the last message by default: ten years."""
 
 _DueEntry = tuple[datetime, OrganizationId]
 
@@ -52,8 +52,8 @@ class Simulation:
     def run(self, records: Iterable[Record], until: datetime | None = None) -> Iterator[Event]:
         """Yield the outgoing events in the order in which they would be written.
 
-        `records` stand in the order of `recorded_at`, which is when the worker receives them.  At
-        one instant messages come before deadlines.
+        `records` are in the order of `recorded_at`, which is when the worker receives them.  At one
+        instant messages come before deadlines.
         """
         now: datetime | None = None
         for record in records:

@@ -1,13 +1,13 @@
-"""Text that a terminal shows and does not act on, for all that is printed or logged.
+"""Makes text safe for a terminal, for everything that is printed or logged.
 
-What others wrote (ids, reasons, headers) may hold escape sequences, controls, or characters that
-reverse what stands around them.  All that `str.isprintable` refuses is escaped.
+Text of others (ids, reasons, headers) may contain escape sequences, control characters, or
+characters that reverse the text around them.  Everything that `str.isprintable` refuses is escaped.
 """
 
 import re
 
 _SUSPECT = re.compile(r"[^ -~]")
-"""What may not be printable: all but the printable ASCII."""
+"""Characters that may not be printable: all but printable ASCII."""
 
 
 def visible(text: str) -> str:

@@ -22,8 +22,8 @@ Part = TypeVar("Part")
 
 
 REFUSED_MAX = 10
-"""How many refused parts of one value are told one by one: the dead payload of each has a copy of
-the whole value, which may be a megabyte.
+"""How many refused parts of one value are reported one by one: the dead letter of each has a copy
+of the whole value, which may be a megabyte.
 """
 
 

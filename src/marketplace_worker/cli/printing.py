@@ -91,7 +91,7 @@ def print_section(title: str, lines: Iterable[str]) -> None:
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error, if it is a terminal; yields a function to advance it.
 
-    `total` may be an estimate; None: nobody knows.
+    `total` may be an estimate; None: unknown.
     """
     console = Console(stderr=True)
     bar = Progress(
@@ -103,7 +103,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
         def move(by: int) -> None:
             done = bar.tasks[0].completed + by
-            # An estimate that was too low: there is always more to come until the end.
+            # The estimate was too low: show that there is more until the end.
             bar.update(task, completed=done, total=total and max(total, done))
 
         yield move

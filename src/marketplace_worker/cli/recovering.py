@@ -109,8 +109,8 @@ def _operator(by: str | None, reason: str | None) -> Operator:
 
 @dataclass(slots=True)
 class _Found:
-    """What was found on the topics: how many `organizations`, how many `behind` what was published,
-    and those that were published in another state.
+    """What was found on the topics: the number of `organizations`, how many are `behind` the
+    published messages, and those that were published in another state.
     """
 
     executed: bool

@@ -71,7 +71,7 @@ def no_such(ids: Collection[int]) -> Misconfigured:
     return Misconfigured(f"{missing}: no such dead letter (it may have passed its retention)")
 
 
-# --- taking in once more --------------------------------------------------------------------------
+# --- redriving ------------------------------------------------------------------------------------
 
 
 def redrive_command(

@@ -200,7 +200,7 @@ def _attributes(record: Record) -> dict[str, object]:
         if not header.startswith(_HEADER_PREFIXES):
             continue
         name = header[len("ce_") :]
-        # Only a name that we know is repeated in a message; any other may hold anything.
+        # Only a known name is quoted in a message; any other may contain anything.
         field = header if name in Envelope.model_fields else "headers"
         if value is None:
             raise Malformed("a ce_ header must not be null", field=field)
@@ -214,7 +214,7 @@ def _attributes(record: Record) -> dict[str, object]:
 
 
 def unquoted(text: str) -> str:
-    """What the JSON text of a string says (Spring writes some headers so), else the text."""
+    """The content of a JSON string (Spring writes some headers so), else the text itself."""
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
             held = json.loads(text)

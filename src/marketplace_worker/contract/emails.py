@@ -1,6 +1,6 @@
-"""The keyed hash that stands for an email address everywhere (lifecycle.md section 7).
+"""The keyed hash that replaces an email address everywhere (lifecycle.md section 7).
 
-Only this module turns an address into what may be kept.
+Only this module converts an address into what may be stored.
 """
 
 import hmac
@@ -10,18 +10,18 @@ from collections.abc import Callable
 from marketplace_worker.lifecycle.vocabulary import EmailHash
 
 _ZERO_WIDTH = dict.fromkeys(map(ord, "\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
-"""Characters that nobody sees, to be deleted: they come along when an address is copied."""
+"""Invisible characters to delete: they are often copied along with an address."""
 
 
 EmailHasher = Callable[[str], EmailHash]
-"""Turns an address into its keyed hash."""
+"""Converts an address to its keyed hash."""
 
 
 def email_hasher(key: bytes) -> EmailHasher:
     """HMAC-SHA-256 under `key`, in hex, of the address as `normalized` writes it.
 
-    The same address gives the same hash for as long as the key stays; without the key nobody can
-    try addresses.
+    The same address gives the same hash as long as the key stays the same; without the key nobody
+    can find addresses by trial.
     """
 
     def hash_email(address: str) -> EmailHash:

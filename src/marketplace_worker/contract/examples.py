@@ -1,6 +1,6 @@
 """One example of every outgoing message, for the schemas and the tests.
 
-The examples are made up; their ids and addresses are nobody's.
+The examples, with their ids and addresses, are made up.
 """
 
 from dataclasses import replace
@@ -154,7 +154,7 @@ _AT_ONCE = {
     EventKind.SUPPORT_REQUEST_REJECTED: _ASKED_ON,
     EventKind.ERASED: _ASKED_ON.replace(day=21),
 }
-"""What takes effect when it is decided, and when that is."""
+"""Kinds that take effect when they are decided, and when that is."""
 
 _OF_THE_WORKER = {
     EventKind.GUARD_TRIPPED: "deadline",
@@ -162,11 +162,11 @@ _OF_THE_WORKER = {
     EventKind.ACTIVITY_FEED_SILENT: "deadline",
     EventKind.ACTIVITY_FEED_UNREADABLE: "deadline",
 }
-"""What is said of no organization, and what caused it."""
+"""Details of kinds that concern no organization, and their cause."""
 
 
 def example_standing(state: State) -> Standing:
-    """An organization that AWS's customer canceled, or that has come back."""
+    """An organization that the customer canceled on AWS, or one that was reinstated."""
     upcoming = next((step for step in _SCHEDULE if step.state is state.next_step), None)
     came_back = state is State.ACTIVE
     return Standing(
@@ -257,8 +257,8 @@ def example_answer_of_the_worker() -> Event:
 
 
 def example_held_and_traced() -> tuple[Event, Trace]:
-    """A cancellation under a hold, caused by a message that came in a trace: with all that is there
-    only sometimes.
+    """A cancellation under a hold, caused by a message with a trace: all optional parts are
+    present.
     """
     event = example_event(EventKind.CANCELED, sequence=1)
     assert event.standing is not None

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stale(folder: Path, expected: Collection[str]) -> set[str]:
-    """Files in our own sub-folders that no kind has any more."""
+    """Files in our sub-folders that belong to no existing kind."""
     there = {path.relative_to(folder).as_posix() for of in _OURS for path in folder.glob(of)}
     return there - set(expected)
 
@@ -87,7 +87,7 @@ def _text(content: JsonObject) -> str:
 
 
 def _schema_file(name: str) -> str:
-    """Where a message's schema stands, and its example within `examples/`."""
+    """The path of a message's schema, and of its example within `examples/`."""
     return f"{_direction(name)}/{name}.v1.json"
 
 

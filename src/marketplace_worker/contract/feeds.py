@@ -7,7 +7,7 @@ from marketplace_worker.lifecycle.vocabulary import ActivityFeed, Identity
 
 
 class Feed(StrEnum):
-    """What one topic carries."""
+    """The content of one topic."""
 
     AWS = "aws"
     GCP = "gcp"

@@ -25,7 +25,7 @@ FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
 it would overflow."""
 
 YEAR_MIN = 1970
-"""Times before it are refused: the zero of somebody's clock."""
+"""Earlier times are refused: they come from an unset clock."""
 
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
@@ -66,7 +66,7 @@ def _whole(value: object) -> object:
 def read_time(value: object) -> datetime:
     """An RFC 3339 time with its zone, in UTC; digits beyond the microsecond are cut.
 
-    Refused: a leap second, and years before 1970 (the zero of somebody's clock, not a time).
+    Refused: a leap second, and years before 1970 (an unset clock, not a time).
     """
     if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
         raise PydanticCustomError(
@@ -115,5 +115,5 @@ def first_problem(error: ValidationError, *, within: str = "") -> tuple[str, str
 
 
 def wording(error_type: str, message: str) -> str:
-    """Pydantic's message as the rest of a sentence that begins with the field."""
+    """Pydantic's message, as the rest of a sentence that begins with the field."""
     return _WORDING.get(error_type) or _MUST.sub("must", message, count=1)

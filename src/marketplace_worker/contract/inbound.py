@@ -146,7 +146,7 @@ class _Translator(Generic[D]):
     data: TypeAdapter[D]
     fact: Callable[[_EventHeader, D], Fact]
     empty: object = None
-    """What absent data counts as."""
+    """The value of absent data."""
 
     def __call__(self, event: CloudEvent, header: _EventHeader) -> Fact:
         raw = event.read_data()

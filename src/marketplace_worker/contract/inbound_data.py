@@ -1,9 +1,9 @@
 """The `data` of every inbound CloudEvent, by its name, each with an example (events.md section 2).
 
-A reader is tolerant: unknown fields are ignored, and null is as good as absent where a field is
-optional.  It is strict in what it keeps: no text becomes a number, no number a text.
+Readers are tolerant: unknown fields are ignored, and null counts as absent where a field is
+optional.  They are strict about types: text never becomes a number, nor a number text.
 
-The examples are made up; their ids and addresses are nobody's.
+The examples, with their ids and addresses, are made up.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def _at_most_days_max(days: int) -> int:
 
 
 class Data(BaseModel):
-    """What all inbound data has in common.  `EXAMPLE` is published in `schemas/`."""
+    """The base of all inbound data.  `EXAMPLE` is published in `schemas/`."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -130,7 +130,7 @@ class CommitmentLinkedData(Data):
 
 
 class SupportData(Data):
-    """What every request of Support says."""
+    """The fields that every Support request has."""
 
     requested_by: Text
     reason: Prose
@@ -139,7 +139,7 @@ class SupportData(Data):
     EXAMPLE = {"requested_by": "ada", "reason": "Asked for by phone.", "ticket": "T-7"}
 
     def complete(self, request: SupportRequested, hash_email: EmailHasher) -> SupportRequested:
-        """The request with all that its data says; a subclass adds its own fields."""
+        """The request with all fields of its data; a subclass adds its own."""
         request = replace(
             request, requested_by=self.requested_by, reason=self.reason, ticket=self.ticket
         )
@@ -170,24 +170,24 @@ class ReinstateData(SupportData):
     EXAMPLE = {**SupportData.EXAMPLE, "grant_until": "2026-12-24T00:00:00Z"}
 
     def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
-        """With the end of the grant."""
+        """Add the end of the grant."""
         return replace(request, grant_until=self.grant_until)
 
 
 class UnlockEmailData(SupportData):
-    """Let a locked email be used for another organization."""
+    """Allow a locked email to be used for another organization."""
 
     email: Email
 
     EXAMPLE = {**SupportData.EXAMPLE, "email": "owner@customer.example"}
 
     def add_details(self, request: SupportRequested, hash_email: EmailHasher) -> SupportRequested:
-        """With the hash of the email."""
+        """Add the hash of the email."""
         return replace(request, email=hash_email(self.email))
 
 
 class PlaceHoldData(SupportData):
-    """Take nothing from the organization while the hold stands."""
+    """Take no step for the organization while the hold is in force."""
 
     kind: Annotated[HoldKind, Field(strict=False)]
     expires_at: Time | None = None
@@ -195,19 +195,19 @@ class PlaceHoldData(SupportData):
     EXAMPLE = {**SupportData.EXAMPLE, "kind": "legal", "expires_at": "2027-01-31T00:00:00Z"}
 
     def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
-        """With the hold and its expiry."""
+        """Add the hold and its expiry."""
         return replace(request, hold=self.kind, expires_at=self.expires_at)
 
 
 class ReleaseHoldData(SupportData):
-    """End a hold; nothing fires at once."""
+    """Release a hold; no step follows at once."""
 
     kind: Annotated[HoldKind, Field(strict=False)]
 
     EXAMPLE = {**SupportData.EXAMPLE, "kind": "legal"}
 
     def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
-        """With the hold."""
+        """Add the hold."""
         return replace(request, hold=self.kind)
 
 
@@ -219,7 +219,7 @@ class ExtendGraceData(SupportData):
     EXAMPLE = {**SupportData.EXAMPLE, "days": 14}
 
     def add_details(self, request: SupportRequested, _hash_email: EmailHasher) -> SupportRequested:
-        """With the days."""
+        """Add the days."""
         return replace(request, days=self.days)
 
 
@@ -244,4 +244,4 @@ INBOUND_DATA: dict[str, type[Data]] = {
     "organization.commitment_linked": CommitmentLinkedData,
     **{f"support.{kind}": model for kind, model in SUPPORT_DATA.items()},
 }
-"""The data of every inbound CloudEvent that we know, by its name."""
+"""The data of every known inbound CloudEvent, by name."""

@@ -1,6 +1,6 @@
-"""One whole message of everything that comes in, for the schemas and the tests.
+"""One whole message of every inbound kind, for the schemas and the tests.
 
-The examples are made up; their ids and addresses are nobody's.
+The examples, with their ids and addresses, are made up.
 """
 
 from typing import Any

@@ -138,7 +138,7 @@ def _bounded(
     adapter: TypeAdapter[PublishedEvent], event: dict[str, Any], lists: Sequence[str]
 ) -> bytes:
     """The JSON of an event.  If it would be too large for Kafka, entries of these lists of its data
-    are left out, and `omitted` says how many.
+    are omitted, and `omitted` counts them.
 
     Active entries are kept first, then the first ones.
     """
@@ -198,7 +198,7 @@ def _standing(standing: Standing, effective_at: datetime) -> dict[str, Any]:
 
 
 def details_data(details: Details) -> dict[str, Any]:
-    """The fields of an event's `data` beside the standing."""
+    """The fields of an event's `data` besides the standing."""
     match details:
         case None:
             return {}

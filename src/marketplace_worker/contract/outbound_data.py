@@ -1,9 +1,9 @@
 """The models of everything that we publish, by kind (events.md section 3).
 
-What concerns an organization tells where it stands, and then what its kind needs; what concerns the
-worker itself tells only the latter.  A writer is strict: every key is always there, none other is,
-nothing is coerced, and every time is UTC.  Building a model validates it, so that nothing leaves
-that its schema does not describe.
+Data about an organization has its standing, followed by the details of the kind; data about the
+worker itself has only details.  Writing is strict: every key is always present, no other key is
+allowed, no value is coerced, and every time is UTC.  Building a model validates it, so that nothing
+is published that its schema does not describe.
 """
 
 from datetime import date, datetime
@@ -46,7 +46,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ClosedModel(BaseModel):
-    """What all that we write has in common."""
+    """The base of everything that we write."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -61,14 +61,14 @@ class CapabilitiesData(ClosedModel):
 
 
 class StepData(ClosedModel):
-    """A step of a cancellation and when it comes, as things stand."""
+    """A step of a cancellation and its time, as currently scheduled."""
 
     state: State
     at: Utc
 
 
 class AnyStandingData(ClosedModel):
-    """Where an organization stands once the event has happened, or that there is none."""
+    """The state of an organization after the event, or that there is no organization."""
 
     organization_id: Name
     state: Annotated[
@@ -117,27 +117,27 @@ Omitted = Annotated[
 
 
 class StandingData(AnyStandingData):
-    """Where an organization stands once the event has happened."""
+    """The state of an organization after the event."""
 
     state: State
     capabilities: CapabilitiesData
 
 
 class CanceledData(StandingData):
-    """With every step that is to come."""
+    """With every step that is scheduled."""
 
     schedule: list[StepData]
     held: Held = False
 
 
 class DeactivatedData(StandingData):
-    """With what decides how much a deactivation takes."""
+    """With the cause, which decides how much a deactivation removes."""
 
     cause: DeactivationCause
 
 
 class NoticeGivenData(StandingData):
-    """With the step that is announced, and the schedule as it now stands."""
+    """With the announced step, and the current schedule."""
 
     upcoming_state: State
     at: Utc
@@ -171,13 +171,13 @@ class SubscriptionsRemovedData(StandingData):
 
 
 class EmailData(StandingData):
-    """With the keyed hash of the address; the address itself is nowhere."""
+    """With the keyed hash of the address; the address itself is never published."""
 
     email_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class LockViolatedData(EmailData):
-    """With the organization that the locked email is now the owner's of."""
+    """With the organization whose owner has the locked email."""
 
     used_by: Annotated[Name, Field(description="An organization's id; never the subject.")]
 
@@ -193,7 +193,7 @@ class ReinstatementData(StandingData):
 
 
 class MeteringData(StandingData):
-    """With the subscription, and the last moment at which its usage may be metered."""
+    """With the subscription, and the last moment at which its usage can be metered."""
 
     marketplace: Marketplace
     subscription_id: Name
@@ -201,13 +201,13 @@ class MeteringData(StandingData):
 
 
 class ErasedData(ClosedModel):
-    """Which organization it was, and nothing else."""
+    """The id of the erased organization, and nothing else."""
 
     organization_id: Name
 
 
 class AnswerData(ClosedModel):
-    """What Support is answered."""
+    """The answer to Support."""
 
     request_id: Annotated[Name, Field(description="The `id` of the request's own CloudEvent.")]
     request: SupportRequestKind
@@ -219,13 +219,13 @@ class AnswerData(ClosedModel):
 
 
 class CompletedData(AnswerData, StandingData):
-    """Where the organization stands after the request, and the answer."""
+    """The state of the organization after the request, and the answer."""
 
     code: Annotated[None, Field(description="Nothing was refused.")]
 
 
 class RejectedData(AnswerData, AnyStandingData):
-    """Where the organization stands, and the answer.  The subject is the organization."""
+    """The state of the organization, and the answer.  The subject is the organization."""
 
     code: Refusal
 
@@ -283,7 +283,7 @@ class GuardTrippedData(ClosedModel):
 
 
 class GuardReleasedData(ClosedModel):
-    """Who released the guard, and how far; and what had tripped it, where it was one trip."""
+    """Who released the guard, and how far; and what had tripped it, if it was one trip."""
 
     guard: Annotated[GuardSide, Field(description="What is released.")]
     steps: Annotated[
@@ -372,4 +372,4 @@ OWN_DATA: dict[EventKind, Any] = {
     EventKind.ACTIVITY_FEED_SILENT: SilentFeedData,
     EventKind.ACTIVITY_FEED_UNREADABLE: UnreadableFeedData,
 }
-"""What each kind tells; those that are missing: `StandingData`."""
+"""The data model of each kind; kinds that are not listed have `StandingData`."""

@@ -19,7 +19,7 @@ from marketplace_worker.lifecycle.events import EventKind
 
 SOURCE = "/marketplace-worker"
 STATE_SOURCE = "/marketplace-worker/state"
-"""Of snapshots: their `sequence` counts them, and an event's counts events."""
+"""The source of snapshots: their `sequence` counts snapshots, and an event's counts events."""
 
 STATE_NAME = "organization.state"
 

@@ -1,7 +1,8 @@
 """A fast path for plainly written logins and API usage, by far the most frequent messages.
 
-Returns None for anything unusual, which `inbound` then reads or refuses with a reason.  Both give
-the same result (a test over generated events); this path costs a sixth.
+Returns None for anything unusual, which `inbound` then reads or refuses with a reason.  Both
+produce the same result (a test compares them on generated events); this path takes a sixth of the
+time.
 """
 
 from datetime import UTC, datetime
@@ -121,7 +122,7 @@ def _read(
         at = msgspec.convert(event.time, datetime)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    # A key that stands twice has more quotes.
+    # A repeated key adds quotes.
     if value.count(b'"') != _quotes(event) or not _is_plain_time(event.time, at):
         return None
     if event.subject == WORKER or is_reserved(event.source):
@@ -137,7 +138,7 @@ def _read(
 
 
 def _is_plain(headers: Headers) -> bool:
-    """Whether the event is in the value as it stands, and every name can be read."""
+    """Whether the event is in the value itself, and every name can be read."""
     if not headers:
         return True
     return headers[0] == _STRUCTURED and all(name.isascii() for name, _ in headers)
@@ -150,7 +151,7 @@ def _is_plain_time(text: str, at: datetime) -> bool:
 
 
 def _quotes(event: _ApiRequests | _LoggedIn) -> int:
-    """How many quotes it has around strings and keys."""
+    """The number of quotes around strings and keys."""
     about_data = (event.datacontenttype is not UNSET) + (event.dataschema is not UNSET)
     quotes = _QUOTES + about_data * _QUOTES_OF_PAIR
     if isinstance(event, _LoggedIn):

@@ -1,7 +1,8 @@
-"""Reads and writes the policy file: TOML, in which an operator names only what is to be different.
+"""Reads and writes the policy file: TOML in which an operator lists only deviations from the
+default.
 
-Only this module knows the file's form (lifecycle.md section 3).  What a policy means and which
-values are refused is `lifecycle.policy`.
+Only this module knows the file's format (lifecycle.md section 3).  The meaning of a policy, and
+which values are refused, is in `lifecycle.policy`.
 """
 
 import json
@@ -50,7 +51,7 @@ def load_policy(text: str) -> Policy:
     """
     try:
         given = tomllib.loads(text)
-    except ValueError as error:  # beside a syntax error: a number of too many digits
+    except ValueError as error:  # a syntax error, or a number with too many digits
         raise _refused([(_syntax_line(text, str(error)), "", f"is not TOML: {error}")]) from None
     except RecursionError:
         raise _refused([(1, "", "is not TOML: nested too deeply")]) from None
@@ -154,7 +155,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     def over(self, default: Any) -> Any:  # noqa: ANN401 - any of the policy's dataclasses
-        """The default, with what the file gives in its place."""
+        """The default with the values of the file."""
         return replace(default, **{name: getattr(self, name) for name in self.model_fields_set})
 
 
@@ -268,16 +269,16 @@ def _refused(problems: Iterable[tuple[int, str, str]]) -> Misconfigured:
 
 
 def _syntax_line(text: str, message: str) -> int:
-    """The line that a syntax error names; the last one where it says "at end of document"."""
+    """The line that a syntax error names; the last one if it says "at end of document"."""
     found = _SYNTAX_LINE.search(message)
     return int(found[1]) if found else text.rstrip("\n").count("\n") + 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """On which line each key and each section of a TOML text stands first.
+    """The line of each key and each section of a TOML text.
 
-    A search, not a parse: good enough to point at a line of a text that tomllib has read.
+    A search, not a parse: it only has to point at a line of a text that tomllib has read.
     """
 
     numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
@@ -296,7 +297,9 @@ class _Lines:
         return lines
 
     def _stands(self, path: tuple[str, ...], number: int) -> None:
-        """A field stands there, and so does, if not before, all that it is in."""
+        """Record a field's line, and that of each section that contains it unless recorded
+        already.
+        """
         for parts in range(1, len(path) + 1):
             self.numbers.setdefault(path[:parts], number)
 

@@ -1,7 +1,7 @@
-"""Turns the schemas of our models into the published ones: open, with names for generated code.
+"""Converts the schemas of our models into the published ones: open, with names for generated code.
 
-Our models forbid unknown properties, and the tests check what we write against them.  The published
-schemas allow them, so that an addition breaks no reader (events.md section 3).
+Our models forbid unknown properties, and the tests check our messages against them.  The published
+schemas allow unknown properties, so that an addition breaks no reader (events.md section 3).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ GROWS: Mapping[str, bool] = {
     "SupportRequestKind": True,
     "Tier": False,
 }
-"""By enum, whether `v1` may add values: yes if it only explains, no if readers act on it."""
+"""For each enum, whether `v1` may add values: yes if it only explains, no if readers act on it."""
 
 MAY_GROW = "May grow: take a value that is not listed for one that you do not know."
 MAY_NOT_GROW = "Does not grow within v1."
@@ -54,9 +54,9 @@ def _with_additions_allowed(part: object) -> object:
 
 
 def with_growth_described(schema: JsonObject) -> JsonObject:
-    """The schema with each enum's description saying whether it may grow.
+    """The schema with a description of each enum that says whether it may grow.
 
-    An enum that `GROWS` does not know is a decision that was not made: KeyError.
+    Raises KeyError for an enum that is missing from `GROWS`: a decision is needed.
     """
     definitions = {
         name: _described(name, each) if "enum" in each else each

@@ -107,7 +107,7 @@ DESCRIPTIONS: dict[EventKind, str] = {
         "enough. The subject is `worker`."
     ),
 }
-"""What each event tells its reader."""
+"""The description of each event, for its readers."""
 
 STATE_DESCRIPTION = (
     "The whole of an organization, newest last; the topic is compacted. `sequence` counts the "

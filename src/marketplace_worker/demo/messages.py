@@ -83,7 +83,7 @@ class MessageWriter:
         )
 
     def reinstate(self, organization: str) -> Message:
-        """Support asks to reinstate an organization."""
+        """A Support request to reinstate an organization."""
         return self._cloudevent(
             "support.reinstate_organization",
             organization,

@@ -1,4 +1,4 @@
-"""Whether a message says something else than one of the same identity that was stored before."""
+"""Compares a message with an earlier one of the same identity."""
 
 import json
 
@@ -11,10 +11,10 @@ _MOMENTS = frozenset({"occurred_at", "ends_at"})
 
 
 def is_contradicted(text: str, fact: Fact, *, with_moments: bool) -> bool:
-    """Whether a fact says something else than the stored document of an earlier one.
+    """Whether a fact differs from the stored document of an earlier one.
 
-    A field that the document lacks was not told then.  Ids are compared without regard to case:
-    older releases kept them as they came.  Without `with_moments` times are not compared.
+    A field that the document lacks did not exist then.  Ids are compared without regard to case:
+    older releases stored them unchanged.  Without `with_moments`, times are not compared.
     """
     ignored = _VERSION if with_moments else _VERSION | _MOMENTS
     return not _agrees(json.loads(text), json.loads(fact_to_json(fact)), ignored)

@@ -1,6 +1,6 @@
-"""The documents of facts, as the journal keeps them; `kind` says which fact one is.
+"""The documents of facts, as the journal keeps them; `kind` is the kind of fact.
 
-The journal's hashes cover the text as it was written: a fact is never written again.
+The journal's hashes cover the stored text: a fact is never encoded again.
 """
 
 from datetime import datetime, timedelta
@@ -147,7 +147,7 @@ class StoredSupportRequested(StoredFact, tag="support_requested"):
 
 @stores(facts.DeadlineCame)
 class StoredDeadlineCame(StoredFact, tag="deadline_came"):
-    """One of its deadlines came."""
+    """A deadline of the organization came."""
 
     identity: StoredIdentity
     occurred_at: datetime
@@ -234,7 +234,7 @@ class StoredPublishedBefore(StoredFact, tag="published_before"):
 
 @stores(facts.ClosureJudged)
 class StoredClosureJudged(StoredFact, tag="closure_judged"):
-    """An operator decided whether its deactivation stands."""
+    """An operator decided whether its deactivation is confirmed."""
 
     identity: StoredIdentity
     occurred_at: datetime

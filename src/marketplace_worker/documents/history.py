@@ -1,4 +1,6 @@
-"""The events of a decision, as the history keeps them: written only, and compared as they stand."""
+"""The events of a decision, as the history keeps them: written, and compared as text, but not
+parsed.
+"""
 
 from collections.abc import Iterable
 from typing import Any

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @stores(organization.LatestWins)
 class StoredLatestWins(Shape, Generic[T]):
-    """The newest value and when it was told."""
+    """The newest value and when it was reported."""
 
     occurred_at: datetime
     id: str
@@ -64,7 +64,7 @@ class StoredCommitment(Shape, rename={"updated_at": "told_at"}):
 
 @stores(organization.Grant)
 class StoredGrant(Shape):
-    """A plan that Support gave."""
+    """A plan that Support granted."""
 
     id: str
     starts_at: datetime
@@ -91,7 +91,7 @@ class StoredHold(Shape):
 
 @stores(cancellation.PendingInterval)
 class StoredPendingInterval(Shape):
-    """A plan for which the clock stood still."""
+    """A plan for which the clock was paused."""
 
     subscription: StoredSubscriptionKey
     starts_at: datetime

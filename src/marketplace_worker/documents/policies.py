@@ -34,7 +34,7 @@ class StoredTimeline(Shape):
 
 @stores(policy.MinimumDwell)
 class StoredMinimumDwell(Shape):
-    """How long each state lasts at least."""
+    """The minimum time in each state."""
 
     canceled: timedelta = timedelta(hours=1)
     control_plane_loss: timedelta = timedelta(days=1)
@@ -43,7 +43,7 @@ class StoredMinimumDwell(Shape):
 
 @stores(policy.NoticeLead)
 class StoredNoticeLead(Shape):
-    """How long before a step its notice is written."""
+    """The lead time of the notice of each step."""
 
     suspended: timedelta = timedelta(days=3)
     deactivated: timedelta = timedelta(days=7)
@@ -61,7 +61,7 @@ class StoredInactivity(Shape):
 
 @stores(policy.Reinstatement)
 class StoredReinstatement(Shape):
-    """What completes a reinstatement."""
+    """Requirements for a reinstatement."""
 
     sign_in_required: bool = True
     azure: AzureReinstatement = AzureReinstatement.SUPPORT
@@ -69,7 +69,7 @@ class StoredReinstatement(Shape):
 
 @stores(policy.Grace)
 class StoredGrace(Shape):
-    """Time that is given."""
+    """Limits of extra time."""
 
     max_extension: timedelta = timedelta(days=90)
     successor_within: timedelta = timedelta(days=7)

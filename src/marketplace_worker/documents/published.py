@@ -1,4 +1,4 @@
-"""The document of what the topics say of one organization, while a recovery goes on."""
+"""The document of an organization's published messages, stored during a recovery."""
 
 from datetime import datetime
 

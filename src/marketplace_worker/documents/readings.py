@@ -1,4 +1,5 @@
-"""The document of what a decision read beside the registers.  It leaves out what has its default.
+"""The document of what a decision read besides the registers.  Fields with their default are left
+out.
 
 Most facts read nothing, and there is one of these documents for each fact.
 """
@@ -83,7 +84,7 @@ def readings_to_json(readings: Readings) -> str:
 
 
 def readings_from_json(text: str) -> Readings:
-    """What a decision read.  Raises `ValueError`, which names the field."""
+    """Parse readings.  Raises `ValueError`, which names the field."""
     if text == _NO_READINGS_TEXT:
         return Readings()
     stored = decode(text, _DECODER)

@@ -22,7 +22,7 @@ from marketplace_worker.lifecycle.vocabulary import ActivityFeed, RequestLimit
 
 @stores(safeguards.StepCount)
 class StoredStepCount(Shape):
-    """Steps that were taken at one moment."""
+    """The steps taken at one moment."""
 
     at: datetime
     steps: int

@@ -17,8 +17,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 VERSION: Literal[1] = 1
 """The version of every document.  A document without one was written by 0.2 or earlier, and has
-this version's shape, but for what its reader mends.  A shape that cannot read the documents of
-this one gets a new version, and keeps a reader of the old one.
+this version's shape, except for what its reader corrects.  A shape that cannot read existing
+documents gets a new version, and keeps a reader of the old one.
 """
 
 C = TypeVar("C")
@@ -29,7 +29,7 @@ Mend = Callable[[dict[str, Any]], None]
 
 
 class Shape(Struct, gc=False, forbid_unknown_fields=True):
-    """Part of a document.  A field that the document lacks has its default; no other is allowed."""
+    """Part of a document.  A missing field has its default; an unknown field is refused."""
 
 
 class Document(Shape, kw_only=True):
@@ -94,10 +94,10 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def decode(text: str, decoder: "msgspec.json.Decoder[C]", mend: Mend | None = None) -> C:
-    """The document that a text holds.
+    """Decode a document.
 
     Raises:
-        ValueError: it has a field or a version that is not known, or lacks one; names it.
+        ValueError: a field or the version is unknown, or a field is missing; names it.
     """
     try:
         return decoder.decode(text)

@@ -32,7 +32,7 @@ class StoredSubscriptionKey(Shape):
 
 
 class StoredChange(Shape, tag_field="kind"):
-    """What a notification says of the status."""
+    """The change of status that a notification reports."""
 
 
 @stores(notes.Pended)
@@ -175,7 +175,7 @@ def subscription_from_json(text: str) -> subscription.Subscription:
 
 
 def note_to_stored(note: notes.Note) -> StoredNote:
-    """A note as it is stored.  By hand: msgspec cannot tell apart the changes of the core."""
+    """A note as it is stored.  Converted by hand: msgspec cannot tell the core's changes apart."""
     values = list(_READ_NOTE(note))
     values[_CHANGE] = to_stored(note.change, SHAPES[type(note.change)])
     return StoredNote(*values)

@@ -145,8 +145,8 @@ async def _is_ready(pid_file: Path, port: int) -> bool:
 async def _end_forgotten_server(data: Path) -> None:
     """End a server that an earlier process left running on this data, or delete its stale pid file.
 
-    Another process may have the pid of a stale file by now; Postgres would take it for a running
-    server and refuse to start.
+    Another process may have the pid of a stale file; Postgres would mistake it for a running server
+    and refuse to start.
     """
     if sys.platform != "linux":
         return  # elsewhere Postgres's own check has to suffice

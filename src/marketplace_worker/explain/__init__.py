@@ -1,7 +1,7 @@
-"""Why an organization is as it is, what comes next by which rule, and what would stop it.
+"""Why an organization is in its state, what comes next by which rule, and what would stop it.
 
-Pure, and total: every organization has an explanation, whatever its state.  `values` is the
-explanation, `for_operators` and `for_customers` put it into words.
+Pure and total: every organization has an explanation, whatever its state.  `values` is the
+explanation; `for_operators` and `for_customers` put it into words.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def explain(
 
 
 def _notable_links(case: Case) -> Iterator[NotableLink]:
-    """Those of its subscriptions that gave it one, or took one from it."""
+    """Those of its subscriptions that it gained or lost by a notable link."""
     id_ = case.organization.id
     for each in case.covered.attachments:
         for link in notable_links(each.subscription, each.links):
@@ -54,5 +54,5 @@ def _notable_links(case: Case) -> Iterator[NotableLink]:
 
 
 def _closed(trip: Trip | None) -> Trip | None:
-    """The guard, where it lets nothing through."""
+    """The guard's trip, if the guard allows no steps."""
     return trip if trip is not None and trip.allowance == 0 else None

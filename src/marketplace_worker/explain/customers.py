@@ -1,6 +1,6 @@
-"""An explanation in the words of the customer: what it means for them, and what they can do.
+"""An explanation for the customer: what it means for them, and what they can do.
 
-No internal words, no names of ours, no personal data; a hold is nobody's business but ours.
+It contains no internal terms, no names of ours and no personal data; holds are not mentioned.
 """
 
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ _CONTACT = "Our Support team can tell you more."
 
 
 def for_customers(explanation: Explanation) -> Sentences:
-    """What it means for the customer and what they can do, in sentences."""
+    """The explanation for the customer, in sentences."""
     return Sentences(
         tuple(_why(explanation)), tuple(_next(explanation)), tuple(_stops(explanation))
     )

@@ -1,4 +1,4 @@
-"""What would stop what comes next: who could do what, and what would happen by itself."""
+"""Finds what would stop the next change: who could do what, and what would happen by itself."""
 
 from collections.abc import Iterator
 
@@ -48,7 +48,7 @@ _RANK_MAX = 1_000
 
 
 def remedies(case: Case, comes: NextChange) -> tuple[Remedy, ...]:
-    """What would stop what comes, or undo it; nothing where nothing comes."""
+    """What would stop the next change or undo it; empty if nothing is due."""
     match comes:
         case NothingComes(because=NoChangeReason.DEACTIVATED) if case.organization.recoverable:
             return (RequestToSupport(SupportRequestKind.REACTIVATE_ORGANIZATION),)
@@ -114,7 +114,7 @@ def _beginning(case: Case) -> Iterator[PlanBegins]:
 
 
 def _may_come_back(case: Case) -> tuple[SubscriptionKey, ...]:
-    """Its subscriptions that count as active no more, and could again."""
+    """Its subscriptions that no longer count as active, but could again."""
     return tuple(
         each.subscription.key
         for each in case.covered.attachments
@@ -139,7 +139,7 @@ def _ended_for_now(attachment: Attachment) -> bool:
 
 
 def _matching(case: Case) -> Iterator[Remedy]:
-    """Its billing accounts, where they are nobody else's (lifecycle.md section 4)."""
+    """Its billing accounts that belong to no other organization (lifecycle.md section 4)."""
     accounts, azure = set(), False
     for each in case.covered.attachments:
         if not each.current:

@@ -1,6 +1,6 @@
-"""What happens to an organization up to a moment, if no more news comes.
+"""Forecasts what happens to an organization up to a moment if no more messages arrive.
 
-The rules are run ahead, not repeated; what they decide is thrown away.
+The rules of the core are run ahead of time, and their decisions discarded.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 
 class ForecastKind(StrEnum):
-    """What happens to an organization by itself."""
+    """What happens to an organization without further messages."""
 
     PLAN_ENDS = "plan_ends"
     CANCELED = "canceled"
@@ -97,9 +97,9 @@ def forecast(
     now: datetime,
     until: datetime,
 ) -> list[ForecastEntry]:
-    """What happens from `now` up to `until`, in order; what is overdue happens at once.
+    """What happens from `now` up to `until`, in order; overdue changes happen at once.
 
-    Give a fleet whose feeds go on (`going_on`), or their silence after `now` counts.
+    Pass a fleet whose feeds continue (`going_on`); otherwise their silence after `now` counts.
     """
     coming = [
         *_plan_ends(organization, fleet, policies, now, until),
@@ -199,7 +199,7 @@ def continue_feeds(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
 def first_trip(
     safeguards: Safeguards, coming: list[ForecastEntry], guard: Guard, population: int
 ) -> ForecastEntry | None:
-    """The step with which the guard for steps would trip, if nobody interferes.
+    """The step with which the guard for steps would trip, unless somebody intervenes.
 
     `coming` in order of time; `population`: organizations not deactivated.
     """

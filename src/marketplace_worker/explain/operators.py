@@ -89,7 +89,7 @@ def moment(at: datetime) -> str:
 
 
 def rule(term: DeadlineTerm) -> str:
-    """What a term counts: `offset: canceled_at 2026-11-05 12:00 UTC + 7 days + 3 days extended`."""
+    """A deadline's term: `offset: canceled_at 2026-11-05 12:00 UTC + 7 days + 3 days extended`."""
     if term.since is None or term.length is None:
         return _RULES[term.rule]
     text = f"{_RULES[term.rule]} {moment(term.since)}"

@@ -1,4 +1,4 @@
-"""What would stop what comes next, complete it or undo it: a closed set of values."""
+"""What would stop the next change, complete it or undo it: a closed set of values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ class AnyPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanBegins:
-    """A plan of its own begins by itself."""
+    """A plan of the organization begins by itself."""
 
     plan: str
     at: datetime
@@ -32,7 +32,7 @@ class PlanBegins:
 class NewSubscription:
     """A new subscription on the organization's own billing account.
 
-    `completed_by`: what completes the reinstatement; None: it comes at once.
+    `completed_by`: what completes the reinstatement; None: it is immediate.
     """
 
     account: BillingAccount
@@ -42,7 +42,7 @@ class NewSubscription:
 
 @dataclass(frozen=True, slots=True)
 class AzureNeedsSupport:
-    """What Azure says alone only waits: Support's reinstate request completes it."""
+    """A reinstatement by Azure only waits: Support's reinstate request completes it."""
 
     kind: Literal["azure_needs_support"] = "azure_needs_support"
 
@@ -69,7 +69,7 @@ class RequestToSupport:
 
 @dataclass(frozen=True, slots=True)
 class AnyActivity:
-    """Any login or API request puts inactivity off."""
+    """Any login or API request postpones inactivity."""
 
     kind: Literal["activity"] = "activity"
 
@@ -83,7 +83,7 @@ class OtherTier:
 
 @dataclass(frozen=True, slots=True)
 class KillSwitch:
-    """An operator trips the guard: no step is taken of any organization."""
+    """An operator trips the guard: no step is taken for any organization."""
 
     kind: Literal["kill_switch"] = "kill_switch"
 

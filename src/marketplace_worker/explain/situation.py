@@ -121,7 +121,7 @@ def _on_file(covered: Coverage, now: Moment) -> tuple[PlanOnFile, ...]:
 
 
 def next_change(case: Case) -> NextChange:
-    """What comes next if no news comes; what is overdue comes with the next decision."""
+    """What comes next if no more messages arrive; overdue changes come with the next decision."""
     organization = case.organization
     if organization.creation is None:
         return NothingComes(NoChangeReason.NOT_CREATED)
@@ -137,7 +137,7 @@ def next_change(case: Case) -> NextChange:
 
 
 def steps_to_come(case: Case) -> tuple[ScheduledStep, ...]:
-    """The steps that come if no news comes, and when; what is overdue comes now."""
+    """The steps that come if no more messages arrive, with their times; overdue ones come now."""
     match next_change(case):
         case (
             NoticeComes(deadline=deadline)
@@ -159,8 +159,8 @@ def _again(
 
 
 def _overdue(case: Case, looked: Organization) -> NextChange:
-    """News that no worker has decided on: the plans lead to another state than the stored one, or
-    the last plan has ended and another reinstates it at once.
+    """Reports that no worker has decided on yet: the plans lead to another state than the stored
+    one, or the last plan has ended and another reinstates it at once.
     """
     if looked.state is State.ACTIVE:
         proof = _again(case, looked).covered.reviving(case.moment)
@@ -198,12 +198,12 @@ def _next_of_active(case: Case) -> NextChange:
 
 
 def _sooner(at: datetime, other: datetime | None) -> bool:
-    """At one moment a plan counts first; None is never."""
+    """Whether `at` comes before `other` (None: never); at equal moments a plan comes first."""
     return other is None or at <= other
 
 
 def _last_of_cover(covered: Coverage, now: Moment) -> ActiveInterval | None:
-    """The plan with whose end no plan is active any more; None: no end is known."""
+    """The plan whose end leaves no active plan; None: no end is known."""
     last: ActiveInterval | None = None
     at = now
     while covering := [interval for interval in covered.intervals if interval.covers(at)]:
@@ -239,7 +239,7 @@ def _next_of_cancellation(case: Case) -> NextChange:
 
 
 def next_beginning(covered: Coverage, now: datetime) -> ActiveInterval | None:
-    """The plan that begins first of those that are to begin by themselves."""
+    """The first plan to begin among those that begin by themselves."""
     coming = (
         interval for interval in covered.intervals if now < interval.starts_at < interval.ends_at
     )
@@ -260,7 +260,7 @@ def _awaits(case: Case, step: State) -> AwaitsCompletion:
 
 
 def _on_hold(case: Case, step: State, terms: tuple[DeadlineTerm, ...]) -> OnHold:
-    """Once the last hold has expired, the dwell counts anew from there."""
+    """Once the last hold has expired, the dwell counts from there again."""
     holds, state = case.organization.holds, case.organization.state
     ends = [hold.expires_at for hold in holds if hold.expires_at is not None]
     if len(ends) < len(holds):
@@ -270,7 +270,7 @@ def _on_hold(case: Case, step: State, terms: tuple[DeadlineTerm, ...]) -> OnHold
 
 
 def _comes(case: Case, due: NextDue) -> NextChange:
-    """The notice or the step, and what keeps a step that is due from being taken."""
+    """The notice or the step, and what prevents a due step."""
     deadline = due.deadline
     if isinstance(due, NoticeDue):
         return NoticeComes(due.at, deadline)

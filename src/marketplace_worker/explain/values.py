@@ -49,7 +49,7 @@ class NotCreated:
 
 @dataclass(frozen=True, slots=True)
 class OnPlan:
-    """Active, because of these plans.  `reason`: how it came back, if it did."""
+    """Active because of these plans.  `reason`: how it was reinstated, if it was."""
 
     plans: tuple[PlanOnFile, ...]
     reason: StateReason | None
@@ -59,9 +59,9 @@ class OnPlan:
 
 @dataclass(frozen=True, slots=True)
 class WithoutPlan:
-    """Active, and no plan counts as active: it never had one, or not since it was reactivated.
+    """Active although no plan counts as active: it never had one, or not since it was reactivated.
 
-    `ended`: the plan that has ended, where a worker has not looked since.
+    `ended`: a plan that has ended and was not decided on yet.
     """
 
     tier: Tier
@@ -84,8 +84,8 @@ class PlanEnded:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Deactivated.  `email_in_use`: another organization has its owner's email, so that it could
-    not come back now.
+    """Deactivated.  `email_in_use`: another organization has its owner's email, so it could not be
+    reactivated at present.
     """
 
     cause: DeactivationCause
@@ -101,7 +101,7 @@ Why = NotCreated | OnPlan | WithoutPlan | PlanEnded | Closed
 
 
 class NoChangeReason(StrEnum):
-    """Why nothing comes by itself."""
+    """Why nothing happens by itself."""
 
     NOT_CREATED = "not_created"
     PLAN_GOES_ON = "plan_goes_on"
@@ -111,7 +111,7 @@ class NoChangeReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NothingComes:
-    """It stays as it is until news comes."""
+    """It stays as it is until a message arrives."""
 
     because: NoChangeReason
     kind: Literal["nothing"] = "nothing"
@@ -132,7 +132,7 @@ class PlanEnds:
 
 @dataclass(frozen=True, slots=True)
 class PlanStarts:
-    """It is active without a plan, and one begins at `at`, before anything else comes."""
+    """It is active without a plan, and one begins at `at`, before any other change."""
 
     plan: str
     at: datetime
@@ -159,7 +159,9 @@ class NoticeComes:
 
 @dataclass(frozen=True, slots=True)
 class StepComes:
-    """The step is to be taken.  `given_at`: when its notice was written; None: it needs none."""
+    """The step is due at its deadline.  `given_at`: when its notice was written; None: it needs
+    none.
+    """
 
     deadline: Deadline
     given_at: datetime | None
@@ -188,8 +190,8 @@ class SilentFeed:
 class UnreadRecords:
     """Records of a feed that could not be read, and may be use until `until`.
 
-    `named`: their key is the organization's id; else so many name nobody that anybody may have been
-    in use.
+    `named`: their key is the organization's id; otherwise there are so many records without a known
+    organization that any organization may have been in use.
     """
 
     feed: ActivityFeed
@@ -212,9 +214,9 @@ class StepPostponed:
 
 @dataclass(frozen=True, slots=True)
 class OnHold:
-    """Nothing is taken while a hold stands.  `step` is what would come without it.
+    """No step is taken while a hold is in force.  `step` is what would come without it.
 
-    `not_before`: the first moment at which it may, where all holds expire by themselves.
+    `not_before`: the earliest moment of that, if all holds expire by themselves.
     """
 
     step: State
@@ -225,7 +227,7 @@ class OnHold:
 
 @dataclass(frozen=True, slots=True)
 class AwaitsCompletion:
-    """A plan is active again since `since`, and its reinstatement waits for what completes it.
+    """A plan is active again since `since`, and its reinstatement waits for its completion.
 
     `until`: when that plan ends; None while no end is known.
     """
@@ -257,13 +259,13 @@ NextChange = (
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why an organization is as it is, what comes next and what would stop that, as of `now`.
+    """Why an organization is in its state, what comes next and what would stop it, as of `now`.
 
-    `since`: when its state was entered, or it was created; None: never.  `schedule`: all the steps
-    that are to come, as things stand.  `marketplaces`: where its plans were bought.  `links`: those
-    that gave it a subscription or took one from it and that a person should look at.  `tripped`:
-    the guard for steps, where it would withhold one now.  `policy_in_force`: that of the worker;
-    `standing.policy_version` is the one that the organization is pinned to.
+    `since`: when its state was entered, or it was created; None: never.  `schedule`: all steps that
+    are scheduled.  `marketplaces`: where its plans were bought.  `links`: those that gave it a
+    subscription or took one from it and that an operator should check.  `tripped`: the trip of the
+    guard for steps, if it would withhold one now.  `policy_in_force`: that of the worker;
+    `standing.policy_version` is the one to which the organization is pinned.
     """
 
     standing: Standing

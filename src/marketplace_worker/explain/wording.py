@@ -14,7 +14,7 @@ _UNITS = (
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """An explanation in sentences: why it is so, what comes next, what would stop that."""
+    """An explanation in sentences: why, what comes next, and what would stop it."""
 
     why: tuple[str, ...]
     next: tuple[str, ...]
@@ -32,7 +32,7 @@ def length(duration: timedelta) -> str:
 
 
 def distance(at: datetime, now: datetime) -> str:
-    """How far a moment is: `in 6 days`, `3 hours ago`, `now`."""
+    """The distance of a moment: `in 6 days`, `3 hours ago`, `now`."""
     if abs(at - now) < timedelta(seconds=1):
         return "now"
     return f"in {length(at - now)}" if at > now else f"{length(now - at)} ago"

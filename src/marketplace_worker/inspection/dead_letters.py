@@ -33,11 +33,11 @@ from marketplace_worker.store.dead_letters import (
 from marketplace_worker.translate import translate
 
 PAGE = 20
-"""How many dead letters are held in memory with their bytes; each may have a megabyte."""
+"""The number of dead letters held in memory with their bytes; each may have a megabyte."""
 
 
 class RedriveOutcome(StrEnum):
-    """What a redrive would do with a dead letter.
+    """The result that a redrive would have for a dead letter.
 
     Accept it; refuse it again, because it still cannot be read; fail on it again; or skip it,
     because its topic is not in the settings.
@@ -165,7 +165,9 @@ def _preview(letter: DeadLetter, read: ReadResult, known: set[Identity]) -> Redr
 
 
 def _counted_or_known(fact: Fact, summary: LetterSummary, known: set[Identity]) -> bool:
-    """Whether a fact was processed before.  Activity has no identity; its record says so."""
+    """Whether a fact was processed before.  Activity has no identity; its record is marked
+    instead.
+    """
     if isinstance(fact, LoggedIn | ApiRequested):
         return summary.counted
     before = fact.identity in known

@@ -126,13 +126,14 @@ def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
 
 
 def _effective_at(chapter: HistoryEntry) -> datetime:
-    """When the transition is effective: its first event says so (lifecycle.md section 9)."""
+    """When the transition takes effect: the time of its first event (lifecycle.md section 9)."""
     moments = (datetime.fromisoformat(event["effective_at"]) for event in chapter.events)
     return next(moments, chapter.decided_at)
 
 
 def actor_of(fact: Fact) -> str:
-    """Who caused a fact: a marketplace, a person of Support, an operator, a user, another service,
+    """Who caused a fact: a marketplace, a member of Support, an operator, a user, another
+    service,
     or the worker itself.
     """
     match fact:

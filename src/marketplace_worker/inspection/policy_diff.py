@@ -27,7 +27,7 @@ class Moved:
 
     @property
     def later_by(self) -> timedelta | None:
-        """How much later it would come; negative: earlier."""
+        """How much later it would be; negative: earlier."""
         return None if self.now is None or self.then is None else self.then - self.now
 
 

@@ -1,4 +1,4 @@
-"""The journal as values: its rows, the hash chain over them, and what they come to when replayed.
+"""The journal as values: its rows, their hash chain, and the state that a replay of them yields.
 
 Pure; the table is in `store.journal`.
 """

@@ -1,8 +1,9 @@
-"""The journal's chain: each row carries a hash over its content and the row before it.
+"""The journal's chain: each row has a hash over its content and over the previous row's hash.
 
-One chain an organization, one a subscription for the rows that name no organization; a row that
-names neither stands alone.  The chain goes over a salted hash of the fact, so that the fact can be
-erased (with its salt, or it might be guessed) while the chain stays whole (docs/personal-data.md).
+There is one chain for each organization, and one for each subscription for rows that name no
+organization; a row that names neither is not chained.  The chain covers a salted hash of the fact,
+so that the fact can be erased (with its salt, or it could be guessed) while the chain stays valid
+(docs/personal-data.md).
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BEGINNING = b""
-"""What stands before the first row."""
+"""The previous hash of the first row."""
 
 SALT_BYTES = 16
 
@@ -36,7 +37,7 @@ def seal(fact: str, lasting: Sequence[str | None], previous_hash: bytes, salt: b
 
 
 def content_hash(salt: bytes, fact: str) -> bytes:
-    """The hash that stands for a fact."""
+    """The salted hash that represents the fact."""
     return hashlib.sha256(salt + fact.encode()).digest()
 
 

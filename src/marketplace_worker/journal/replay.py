@@ -1,6 +1,6 @@
-"""Replays rows of the journal from checkpoints on, and checks that they are as they were written.
+"""Replays rows of the journal from checkpoints on, and checks that they are unchanged.
 
-All inputs of a decision stand in its row: nothing else is read.
+All inputs of a decision are in its row: nothing else is read.
 """
 
 import json
@@ -38,7 +38,7 @@ class StoredEntry:
 
     @property
     def identity(self) -> Identity:
-        """Of the message."""
+        """The identity of the message."""
         return Identity(self.row.source, self.row.message_id)
 
 
@@ -55,7 +55,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A row that is not as it was written, or does not come to what it came to."""
+    """A row that was changed, or whose replay has another result."""
 
     entry: StoredEntry
     what: str
@@ -67,7 +67,9 @@ RecordedDecision = tuple[str | None, str | None, Any]
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What the journal comes to.  `decided`: what each fact made of whom."""
+    """The result of replaying the journal.  `decided`: each fact's decision for each
+    organization.
+    """
 
     fleet: Fleet = field(default_factory=Fleet)
     heads: dict[Chain, bytes] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class _Replay:
     known: Mapping[str, Policy]
 
     def check(self, entry: StoredEntry) -> None:
-        """Whether the row is as it was written, and stands behind the row that it stood behind."""
+        """Whether the row is unchanged and follows the row that it followed when written."""
         if entry.hash is None:
             return  # of an earlier version
         for what in unsealed(entry):
@@ -117,7 +119,7 @@ class _Replay:
         self.replayed.heads[chain] = entry.hash
 
     def _before(self, chain: Chain, entry: StoredEntry) -> bytes | None:
-        """What must stand before it; None: that was retired, and is not known."""
+        """The hash of the preceding row; None if that row was retired and is not known."""
         if chain in self.replayed.heads:
             return self.replayed.heads[chain]
         subject = entry.row.subject
@@ -155,8 +157,8 @@ class _Replay:
             self.replayed.decided[entry.identity, result.organization.id] = (*states, events)
 
     def _fold_without_fact(self, entry: StoredEntry) -> None:
-        """What is said of an organization that is erased is not kept; it changes nothing, but for
-        what answers it.
+        """A fact about an erased organization is not kept; it changes nothing, except that a
+        request is answered with a refusal.
         """
         id_ = OrganizationId(entry.row.organization or "")
         organization = self.replayed.fleet.organization(id_)
@@ -170,14 +172,18 @@ class _Replay:
             self.replayed.decided[entry.identity, id_] = (state, state, [])
 
     def _covered(self, entry: StoredEntry) -> bool:
-        """A row of no chain is of those of whom it made something, which were cut at once."""
+        """Whether a checkpoint covers the row.
+
+        A row without a chain is covered by any checkpoint: the checkpoints of all organizations
+        that it changed are stored together.
+        """
         subject = entry.row.subject
         cuts = [cut for cut in self.began.values() if subject in {None, cut.chain}]
         return any(entry.id <= cut.journal_id for cut in cuts)
 
 
 def unsealed(entry: StoredEntry) -> Iterable[str]:
-    """What of a row is not as it was written."""
+    """The parts of a row that were changed."""
     if entry.hash is None or entry.content_hash is None or entry.previous_hash is None:
         return
     salt, fact = entry.salt, entry.row.fact

@@ -48,7 +48,7 @@ class JournalRow:
 
     @property
     def lasting(self) -> tuple[str | None, ...]:
-        """What stays when the fact is erased."""
+        """The part that stays when the fact is erased."""
         return (
             self.source,
             self.message_id,
@@ -66,5 +66,5 @@ class JournalRow:
 
 
 def as_text(moment: datetime) -> str:
-    """A moment as the hash covers it, in whichever zone it is given."""
+    """A moment as the hash covers it, independent of its time zone."""
     return moment.astimezone(UTC).isoformat()

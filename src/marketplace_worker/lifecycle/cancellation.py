@@ -1,4 +1,4 @@
-"""What belongs to one cancellation: its beginning, its pauses, and the notice of its next step."""
+"""One cancellation: its beginning, its pauses, and the notice of its next step."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,12 +7,12 @@ from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import CompletedBy, SubscriptionKey
 
 Pause = tuple[datetime, datetime]
-"""A half-open interval that is taken out of the clock (lifecycle.md section 4)."""
+"""A half-open interval that does not count towards the deadlines (lifecycle.md section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A plan is active again since `since`, and the reinstatement waits for what completes it."""
+    """A plan is active again since `since`, and the reinstatement waits for its completion."""
 
     subscription: SubscriptionKey
     completed_by: CompletedBy

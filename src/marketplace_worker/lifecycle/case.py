@@ -81,7 +81,7 @@ class Case(OrganizationView):
     # --- transitions ---
 
     def cancel(self, last_end: ActiveInterval) -> None:
-        """Begin a cancellation: the last plan has ended."""
+        """Start a cancellation: the last plan has ended."""
         correlation_id = str(
             event_id(self.organization.id, self.organization.sequence + 1, EventKind.CANCELED)
         )
@@ -129,9 +129,9 @@ class Case(OrganizationView):
         )
 
     def record_pending_intervals(self) -> None:
-        """Record for which plans the clock has stood still.
+        """Record the plans for which the clock was paused.
 
-        The pauses stay also where such a plan turns out to be another organization's.
+        The pauses remain even if such a plan turns out to be another organization's.
         """
         cancellation = self.organization.cancellation
         assert cancellation is not None
@@ -165,7 +165,7 @@ class Case(OrganizationView):
         self.emit([(kind, details)], effective_at=self.now)
 
     def reinstate(self, proof: ActiveInterval, initiator: Initiator) -> None:
-        """End the cancellation: it has an active plan again.  Undoes what was revoked, no more."""
+        """End the cancellation: a plan is active again.  Undoes exactly what was revoked."""
         before = self.organization
         assert before.cancellation is not None
         correlation_id = before.cancellation.correlation_id
@@ -187,7 +187,7 @@ class Case(OrganizationView):
         self._emit_withdrawn(before.notice, correlation_id)
 
     def enter(self, state: State, at: datetime) -> None:
-        """Enter the next state of a cancellation; its deadline came at `at`."""
+        """Enter the next state of a cancellation, whose deadline was at `at`."""
         if state is State.DEACTIVATED:
             self.deactivate(DeactivationCause.MARKETPLACE_CANCELLATION, at)
             return
@@ -224,7 +224,7 @@ class Case(OrganizationView):
             self._emit_withdrawn(notice, correlation_id)
 
     def _lost(self) -> Cancellation:
-        """A stand-in for a cancellation that a restore has lost: it ended now, by the events."""
+        """A replacement for a cancellation that a restore has lost: it ended now, by the events."""
         sequence = self.organization.sequence + 1
         correlation_id = str(event_id(self.organization.id, sequence, EventKind.DEACTIVATED))
         return Cancellation(self.now, correlation_id, self.policies.current.version)
@@ -270,7 +270,9 @@ class Case(OrganizationView):
         self.emit([(EventKind.ERASED, None)], effective_at=self.now)
 
     def write_notice(self, step: State, announced_for_at: datetime) -> None:
-        """Announce the next step for a date; a step that needs a notice is never taken without."""
+        """Announce the next step and its date; a step that needs a notice is never taken without
+        one.
+        """
         notice = Notice(step, announced_for_at, given_at=self.now)
         if self.organization.cancellation is None:
             sequence = self.organization.sequence + 1
@@ -300,10 +302,10 @@ class Case(OrganizationView):
             )
 
     def _entering(self, state: State, dwells_from: datetime | None = None) -> _Entering:
-        """What every transition changes, for `replace`.
+        """The changes that every transition makes, for `replace`.
 
-        What concerned the next step of the state before is over: its notice, what the guard
-        withheld, and a reinstatement that was pending.
+        The previous state's next step is obsolete, and with it its notice, its withholding by the
+        guard, and a pending reinstatement.
         """
         return {
             "state": state,
@@ -326,8 +328,8 @@ class Case(OrganizationView):
     ) -> None:
         """Add events that belong together: the state event first, then its effects.
 
-        They get the correlation id of the cancellation where one runs, else the one given, else
-        that of the case; without any, each event begins one of its own.
+        Their correlation id is that of the current cancellation, else the given one, else that of
+        the case; without any, each event starts its own story.
         """
         organization = self.organization
         standing = self.standing() if organization.exists else self.absence()

@@ -1,7 +1,7 @@
 """When the next step or notice of an organization comes, and by which rules (lifecycle.md sections
 3 and 5).
 
-A deadline has one term for each rule that makes its step wait; the latest term decides.  Deadlines
+A deadline has one term for each rule that delays its step; the latest term decides.  Deadlines
 are derived from what is stored, and never stored themselves.
 """
 
@@ -19,7 +19,7 @@ from marketplace_worker.lifecycle.vocabulary import ActivityFeed, PlanType
 
 
 class DeadlineRule(StrEnum):
-    """What makes a step wait."""
+    """A rule that delays a step."""
 
     OFFSET = "offset"
     DWELL = "dwell"
@@ -35,8 +35,8 @@ class DeadlineRule(StrEnum):
 class DeadlineTerm:
     """One rule allows the step from `at` on: `since` + `length` + `extension` + `paused`.
 
-    `since` is None where a date is given and not counted from anything.  `extension`: what Support
-    added.  `paused`: how long the clock stood still for a pending reinstatement.
+    `since` is None if a date is given directly.  `extension`: what Support added.  `paused`: how
+    long the clock was paused for a pending reinstatement.
     """
 
     rule: DeadlineRule
@@ -47,7 +47,7 @@ class DeadlineTerm:
 
     @property
     def paused(self) -> timedelta:
-        """What is neither the rule's length nor an extension."""
+        """The part that is neither the rule's length nor an extension."""
         if self.since is None or self.length is None or self.rule is DeadlineRule.NO_API_REQUEST:
             return timedelta(0)
         return self.at - self.since - self.length - self.extension
@@ -55,7 +55,7 @@ class DeadlineTerm:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When a step comes, with the rules that it waits for; there is at least one."""
+    """When a step is due, with the rules that delay it; there is at least one."""
 
     step: State
     terms: tuple[DeadlineTerm, ...]
@@ -67,18 +67,18 @@ class Deadline:
 
     @property
     def deciding(self) -> DeadlineTerm:
-        """The rule that the step waits for; of several at one moment, the first."""
+        """The rule that decides; of several at one moment, the first."""
         return next(term for term in self.terms if term.at == self.at)
 
 
 def latest(terms: tuple[DeadlineTerm, ...]) -> datetime:
-    """From when on all these rules allow the step."""
+    """The deadline from which all these rules allow the step."""
     return max([term.at for term in terms])
 
 
 @dataclass(frozen=True, slots=True)
 class StepDue:
-    """The next thing to come is the step of `deadline`."""
+    """The step of `deadline` is next."""
 
     deadline: Deadline
 
@@ -95,9 +95,9 @@ class StepDue:
 
 @dataclass(frozen=True, slots=True)
 class NoticeDue:
-    """The next thing to come is the notice of a step, to be written at `at`.
+    """The notice of a step is next, to be written at `at`.
 
-    `deadline` is that of the step if the notice is written then, or now where that is later; the
+    `deadline` is that of the step if the notice is written then, or now if that is later; the
     notice announces it.
     """
 
@@ -123,11 +123,11 @@ NextDue = StepDue | NoticeDue
 
 @dataclass(frozen=True, slots=True)
 class CancellationClock:
-    """What the deadlines of one cancellation are derived from.
+    """The values from which the deadlines of one cancellation are derived.
 
-    `extension`: what Support added to every offset.  `floor`: until when the marketplaces want the
-    data kept.  `commitment_at`: when a commitment that was bought starts.  `pauses`: when the clock
-    stood still, in order and all over (section 4).
+    `extension`: what Support added to every offset.  `floor`: until when the marketplaces require
+    the data to be kept.  `commitment_at`: when a purchased commitment starts.  `pauses`: when the
+    clock was paused, in order, all ended (section 4).
     """
 
     canceled_at: datetime
@@ -139,9 +139,9 @@ class CancellationClock:
     pauses: tuple[Pause, ...] = ()
 
     def after(self, moment: datetime, duration: timedelta) -> datetime:
-        """When so much time has passed since a moment, without the pauses.
+        """The moment at which this much time has passed since a moment, without the pauses.
 
-        Each pause that begins before the time is over moves its end, so that a later pause may
+        Each pause that begins before the end of the time moves that end, so that a later pause may
         begin before the moved end; the pauses are in order, so one pass finds them all.
         """
         due_at = moment + duration
@@ -181,7 +181,7 @@ class CancellationClock:
 def due_in_cancellation(
     organization: Organization, clock: CancellationClock, now: datetime
 ) -> NextDue:
-    """What a cancellation comes to next, and when: the notice of the next step, or the step."""
+    """What is next in a cancellation, and when: the notice of the next step, or the step."""
     step, since = organization.state.next_step, organization.dwelling_since
     assert step is not None
     assert since is not None
@@ -191,10 +191,10 @@ def due_in_cancellation(
 def schedule(
     organization: Organization, clock: CancellationClock, now: datetime
 ) -> tuple[ScheduledStep, ...]:
-    """The steps of a cancellation that are still to come and when, as things stand.
+    """The remaining steps of a cancellation and their times, as currently scheduled.
 
-    Each step is taken to come on time, or now where it is late; the dwell of the next state counts
-    from there, and its notice is not written yet.
+    Each step is assumed to be taken on time, or now if it is late; the dwell of the next state
+    counts from there, and its notice is not written yet.
     """
     step, since = organization.state.next_step, organization.dwelling_since
     notice = organization.notice
@@ -224,10 +224,10 @@ def _due(
 def inactivity_terms(
     seen: LastSeen, began_at: datetime, anchor: datetime, rules: Inactivity
 ) -> tuple[DeadlineTerm, ...]:
-    """The two rules of section 5, if the organization stays as it was last seen.
+    """The two rules of section 5, if the organization is not used again.
 
-    `began_at`: its creation or reactivation, which counts as a login.  `anchor`: where its billing
-    cycles begin.
+    `began_at`: its creation or reactivation, which counts as a login.  `anchor`: the start of its
+    billing cycles.
     """
     login_at, length = max(seen.login_at or began_at, began_at), rules.no_login_for
     no_login_at = counts_until(ActivityFeed.LOGINS, login_at, anchor, rules)
@@ -264,9 +264,9 @@ def _notice_due(
 def _announced(
     step: State, terms: tuple[DeadlineTerm, ...], notice: Notice, at: datetime, lead: timedelta
 ) -> StepDue:
-    """A step whose notice stands: numbers 3 and 5 of section 3.
+    """A step whose notice is written: numbers 3 and 5 of section 3.
 
-    It comes never sooner than the lead after the notice was written (`at`), nor than the date that
+    It is due no sooner than the lead after the notice was written (`at`), nor before the date that
     the notice announced.
     """
     return StepDue(

@@ -62,7 +62,7 @@ from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportR
 
 
 class Outcome(StrEnum):
-    """What became of a fact, as the journal records it."""
+    """The result of a fact, as the journal records it."""
 
     APPLIED = "applied"
     REFUSED = "refused"
@@ -70,7 +70,7 @@ class Outcome(StrEnum):
     an organization that is not deactivated or is under a legal hold; to judge a closure that is not
     in doubt."""
     STALE = "stale"
-    """It changed nothing of what the subscription comes to: old news, or known before."""
+    """It did not change the subscription's projection: outdated, or known before."""
     NO_CHANGE = "no_change"
     """A kind that never changes a status, activity that changed nothing, a clock that went back, or
     any fact about an organization that was erased, a second erasure included."""
@@ -81,10 +81,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a fact came to.  `results`: of every organization that was settled, in order.
+    """The result of a fact.  `results`: for each organization that was settled, in order.
 
-    `safeguards` are as they are after it, and `worker_events` are the worker's own.
-    `answers`: what was read of the whole fleet.
+    `safeguards` are the new safeguards, and `worker_events` the worker's own events.  `answers`:
+    what was read of the whole fleet.
     """
 
     outcome: Outcome
@@ -96,7 +96,7 @@ class Decision:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What is to be published, in order: the answer to a request comes after all that the
+        """The events to publish, in order: the answer to a request comes after everything that the
         request caused, also after the worker's own events (lifecycle.md section 11).
         """
         return (*self.worker_events, *(event for result in self.results for event in result.events))
@@ -110,9 +110,9 @@ def decide(
     now: datetime,
     replayed: GuardAnswers | None = None,
 ) -> Decision:
-    """Decide on one fact at `now`.  The fleet is read and stays as it is.
+    """Decide on one fact at `now`.  The fleet is not changed.
 
-    `replayed`: the fact is replayed, with these answers instead of what the guard says now.
+    `replayed`: the fact is replayed, with these answers instead of the guard's current ones.
     """
     guard = GuardSession(fleet.safeguards, replayed)
     decider = _Decider(fleet, policies, guard, now, fact.identity)
@@ -140,7 +140,7 @@ def apply(
 
 
 def deadline_of(organization: Organization, now: datetime) -> DeadlineCame:
-    """The fact that a deadline of the organization has come; harmless where none has."""
+    """The fact that a deadline of the organization has come; without effect if none has."""
     # Its revision rises with each change, so the same moment twice is the same deadline.
     name = f"{organization.id}/{organization.revision}/{now.isoformat()}"
     return DeadlineCame(Identity(BY_DEADLINE, name), now, organization.id)
@@ -236,10 +236,10 @@ class _Decider:
         return _applied_or_kept(view.organization(fact.organization)), after, results
 
     def _settle_holders(self, after: Subscription, view: Fleet) -> tuple[CaseResult, ...]:
-        """Settle whoever holds the subscription, before or after the change.
+        """Settle every holder of the subscription, before or after the change.
 
-        They are settled in order, each on top of what was decided on those before it: a plan that
-        one organization has proved to be its own is no other's.
+        They are settled in order, each based on the decisions on the previous ones: a plan that one
+        organization has proved to be its own is no other's.
         """
         holders = concerned(view, after.key, self.now)
         if bears_on_holders(self.fleet, self.fleet.subscription(after.key), after):
@@ -376,7 +376,7 @@ class _Decider:
 
 
 def _correlation_id(organization: Organization, request: SupportRequested) -> str:
-    """The correlation id of a request: that of the cancellation where one runs, else its own."""
+    """The correlation id of a request: that of a current cancellation, else its own."""
     cancellation = organization.cancellation
     return cancellation.correlation_id if cancellation else request_correlation_id(request.identity)
 

@@ -18,11 +18,11 @@ _V = TypeVar("_V")
 
 @dataclass(slots=True)
 class LayeredCache(Generic[_K, _V]):
-    """Derived values by key; None under a key: it changed in this layer, and is derived anew.
+    """Derived values by key; None: the key changed in this layer, and its value is derived again.
 
-    A view of a fleet differs from its base in few keys.  A value that is the same for both is kept
-    in the lowest layer for which it holds, so that other views find it; a key that was forgotten
-    in a layer hides what lies below.
+    A view of a fleet differs from its base in few keys.  A value that is the same for both is
+    stored in the lowest layer for which it holds, so that other views find it; a key that was
+    forgotten in a layer hides the values below.
     """
 
     base: "LayeredCache[_K, _V] | None" = None
@@ -42,8 +42,8 @@ class LayeredCache(Generic[_K, _V]):
         return value
 
     def forget(self, key: _K, *, but: _V | None = None) -> None:
-        """Have the value derived anew, in this layer and those above it; `but`: what still holds
-        of it.
+        """Drop a derived value, in this layer and those above it; `but`: the parts that remain
+        valid.
         """
         self.kept[key] = but
 
@@ -56,10 +56,11 @@ class LayeredCache(Generic[_K, _V]):
 
 @dataclass(slots=True)
 class Derived:
-    """What is derived of one subscription; None: not derived yet.
+    """Values derived from one subscription; None: not derived yet.
 
     `sign_up_links` leave out the links that proofs made; `unlinked_projection` is the projection as
-    if the subscription had no link.  `in_a_circle`: by way of others it continues itself.
+    if the subscription had no link.  `in_a_circle`: through other subscriptions it continues
+    itself.
     """
 
     accounts: AbstractSet[BillingAccount] | None = None
@@ -72,7 +73,7 @@ class Derived:
     in_a_circle: bool = False
 
     def without_projections(self) -> "Derived":
-        """What still holds when only the status was reported anew."""
+        """What remains valid when only the status was reported again."""
         return replace(self, projection=None, unlinked_projection=None)
 
 

@@ -1,7 +1,7 @@
 """Takes the steps and writes the notices of one organization whose deadline has come.
 
-What is to be done with a step that is due is a verdict: `_judge` finds it and changes nothing,
-`_act_on` is the only place that acts on it.
+The treatment of a due step is a verdict: `_judge` returns it and changes nothing, and only
+`_act_on` acts on it.
 """
 
 from dataclasses import dataclass
@@ -23,17 +23,19 @@ from marketplace_worker.lifecycle.verdicts import Allowed, FeedDoubts, Withheld
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Tier
 
 RECHECK_AFTER = timedelta(days=1)
-"""How often something that waits is checked: a silent feed (section 5), or a reinstatement that is
-to be completed."""
+"""How often a waiting organization is checked: for a silent feed (section 5), or a pending
+reinstatement.
+"""
 
 LONG_WAIT = timedelta(days=14)
-"""A notice is written anew where a wait lasted longer than this past the date that it announced
-(lifecycle.md section 12)."""
+"""A notice is written again if the step waited for longer than this past the announced date
+(lifecycle.md section 12).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeOutdated:
-    """The step was withheld for so long that it must be announced anew before it is taken."""
+    """The step was withheld for so long that it must be announced again before it is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,18 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class PostponedBefore:
-    """It was postponed before, and the time to check again has not come."""
+    """It was postponed before, and the time of the next check has not come."""
 
 
 Verdict = Allowed | Withheld | Postponed | PostponedBefore | NoticeOutdated
-"""What becomes of a step whose deadline has come."""
+"""The treatment of a step whose deadline has come."""
 
 
 def apply_due_steps(case: Case) -> None:
     """Take the step, or write the notice, whose deadline has come.
 
-    More than one may have come while nobody looked.  Each state's dwell is positive, so the loop
-    ends after one step and one notice at the latest.
+    Several deadlines may have passed without a check.  Each state's dwell is positive, so the loop
+    ends after at most one step and one notice.
     """
     while True:
         match next_due(case):
@@ -73,7 +75,7 @@ def apply_due_steps(case: Case) -> None:
 
 
 def _judge(case: Case, due: StepDue) -> Verdict:
-    """What is to be done with a step that is due; changes nothing."""
+    """Decide what to do with a due step; changes nothing."""
     if _was_announced_long_ago(case) and case.guard.is_open:
         return NoticeOutdated()
     if case.organization.state is State.ACTIVE:
@@ -156,7 +158,7 @@ def postponed_until(case: Case) -> datetime | None:
 
 
 def next_due(case: Case) -> NextDue | None:
-    """What comes next if nothing is received: a step or a notice; None where no deadline runs."""
+    """What is next without further messages: a step or a notice; None if no deadline runs."""
     if case.stands_still:
         return None
     clock = case.clock()

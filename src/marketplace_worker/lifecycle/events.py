@@ -108,7 +108,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledStep:
-    """A step of a cancellation and when it comes, as things stand."""
+    """A step of a cancellation and its time, as currently scheduled."""
 
     state: State
     at: datetime
@@ -116,9 +116,10 @@ class ScheduledStep:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an organization stands: part of every event's `data` and of the snapshot.
+    """The state of an organization and what belongs to it: part of every event's `data` and of the
+    snapshot.
 
-    `state` is None of one that does not exist: it was never created, or was erased.
+    `state` is None if the organization does not exist: it was never created, or was erased.
     """
 
     organization: OrganizationId
@@ -133,11 +134,11 @@ class Standing:
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What the state allows."""
+        """The capabilities of the state."""
         return None if self.state is None else self.state.capabilities
 
 
-# What an event's kind needs beyond the standing (events.md section 3).
+# Details of an event's kind, beyond the standing (events.md section 3).
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""What can happen, in one vocabulary, whichever marketplace or service reported it.
+"""What can happen, in one vocabulary for all marketplaces and services.
 
-A fact is what a translator makes of one inbound message.  It carries no decision.
+A translator makes a fact from one inbound message.  A fact contains no decision.
 """
 
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ class SupportRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineCame:
-    """One of an organization's moments came: a step, a notice, a plan that begins or ends."""
+    """A moment of an organization came: a step, a notice, the beginning or end of a plan."""
 
     identity: Identity
     occurred_at: datetime
@@ -153,7 +153,7 @@ class DeadlineCame:
 
 @dataclass(frozen=True, slots=True)
 class GuardTripped:
-    """An operator withholds every step of a deadline and every deactivation that is asked for: the
+    """An operator withholds every step of a deadline and every requested deactivation: the
     kill switch (lifecycle.md section 8).
     """
 
@@ -194,8 +194,8 @@ class ClockMoved:
 
 @dataclass(frozen=True, slots=True)
 class ClockCorrected:
-    """The clock of decisions was `ahead`, and said `since` and later: an operator has what was
-    decided of an organization then (None: what the guard counted) moved to when it really was.
+    """The clock of decisions was `ahead`, and showed `since` and later: an operator has the
+    decisions made on an organization then (None: the guard's counts) moved to their real time.
     """
 
     identity: Identity
@@ -210,8 +210,8 @@ class ClockCorrected:
 
 @dataclass(frozen=True, slots=True)
 class EpochBegan:
-    """An operator recovers from a restore: the topics hold more than the database knows.  Nothing
-    destructive is done from here on; `sequence` is that of the worker's newest event on the topics.
+    """An operator recovers from a restore: the topics hold more than the database.  From then on no
+    destructive step is taken; `sequence` is that of the worker's newest event on the topics.
     """
 
     identity: Identity
@@ -250,8 +250,8 @@ class PublishedBefore:
 
 @dataclass(frozen=True, slots=True)
 class ClosureJudged:
-    """A person decided on an organization that was published as deactivated though the database
-    does not know it: `stands`, or it goes on as it is stored.
+    """An operator decided on an organization that was published as deactivated without the database
+    knowing it: the deactivation `stands`, or the organization continues as it is stored.
     """
 
     identity: Identity
@@ -313,8 +313,8 @@ class ApiRequested:
 
 
 ActivityFact = LoggedIn | ApiRequested
-"""Coalesced to one maximum per organization and feed (docs/architecture.md); a fact like any other
-only where an organization waits for it (`Organization.watches_activity`).
+"""Only the latest one per organization and feed is kept (docs/architecture.md); it is decided on
+like other facts only if the organization waits for it (`Organization.watches_activity`).
 """
 
 Fact = (
@@ -338,4 +338,4 @@ Fact = (
     | DeadlineCame
     | ActivityFact
 )
-"""What the journal keeps and the lifecycle decides on."""
+"""The facts that the journal keeps and the lifecycle decides on."""

@@ -1,12 +1,12 @@
-"""What belongs together: the one definition that the queries of the store are tested against.
+"""What belongs together: the one definition, against which the queries of the store are tested.
 
 Three closures, from small to large:
 
 - a *family*: the subscriptions that are decided on together (`family`);
-- what a batch may change, and all that its decisions may look up (`working_set`);
+- what a batch may change, and everything that its decisions may look up (`working_set`);
 - a *replay group*: all that decisions on its members may ever have looked up (`replay_group`).
 
-The store finds each by a recursive query, without the rest of the fleet in memory.
+The store finds each by a recursive query, without loading the rest of the fleet.
 `tests/store/test_families.py` draws fleets, and compares both.
 """
 
@@ -32,11 +32,12 @@ from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId, S
 
 def family(registers: Registers, seeds: FamilySeeds) -> set[SubscriptionKey]:
     """These subscriptions and accounts, with all that they continue, that continues them, and that
-    shares a billing account with any of them, directly or by way of others.
+    shares a billing account with any of them, directly or through others.
 
-    An account joins its subscriptions only where somebody may hold it: one of them was linked or
-    proved, continues another, or will be by the batch that asks.  An account that nobody holds
-    matches nobody, and a crowded one proves nothing, however much was bought in them.
+    An account connects its subscriptions only if an organization may hold it: one of them was
+    linked or proved, continues another, or will be by the current batch.  An account without a
+    holder matches no organization, and a crowded one proves nothing, however many subscriptions it
+    has.
     """
     found, accounts = set(seeds.keys), set(seeds.accounts)
     keys_to_visit, accounts_to_visit = list(found), list(accounts)
@@ -56,7 +57,7 @@ def family(registers: Registers, seeds: FamilySeeds) -> set[SubscriptionKey]:
 
 
 def _succession(registers: Registers, key: SubscriptionKey) -> set[SubscriptionKey]:
-    """What a subscription continues, and what continues it, directly."""
+    """The subscription that it continues, and those that continue it, directly."""
     predecessor = registers.subscription(key).predecessor
     found = {each.key for each in registers.successors(key)}
     return found if predecessor is None else found | {predecessor}
@@ -94,9 +95,9 @@ def holders(registers: Registers, keys: Iterable[SubscriptionKey]) -> set[Organi
 def working_set(registers: Registers, scope: BatchScope) -> tuple[set[OrganizationId], LoadedKeys]:
     """The organizations that a batch may change, and the keys that its decisions may look up.
 
-    Changed may be the organizations that it names, those that hold any of the families that it
-    names, and those that have a part in an email that it names.  Decisions on these look up all
-    their plans with the families of these, and whoever holds them.
+    It may change the organizations that it names, those that hold any of the families that it
+    names, and those with a part in an email that it names.  Decisions on these look up all their
+    plans with the families of these, and the holders of those.
     """
     first = family(registers, scope.seeds) if scope.subscriptions else set()
     locked = scope.organizations | holders(registers, first) | _having_emails(registers, scope)
@@ -119,8 +120,8 @@ def working_set(registers: Registers, scope: BatchScope) -> tuple[set[Organizati
 
 
 def _having_emails(registers: Registers, scope: BatchScope) -> set[OrganizationId]:
-    """Whose deactivation locked an email of the batch; and who has the owner of an organization
-    that it may reactivate, as stored or as the batch reports it.
+    """The organizations whose deactivation locked an email of the batch, and those with the same
+    owner as an organization that it may reactivate, as stored or as reported by the batch.
     """
     found = {each.id for email in scope.locked_emails for each in registers.locking(email)}
     if scope.reactivated:
@@ -155,12 +156,13 @@ def replay_group(
     organizations: Iterable[OrganizationId],
     subscriptions: Iterable[SubscriptionKey] = (),
 ) -> ReplayGroup:
-    """These with all that a decision on any of them may ever have looked up: by links (also those
-    that were reported in vain), successions, billing accounts, emails (also of former owners), and
-    facts that changed several.
+    """These with everything that a decision on any of them may ever have looked up: by links (also
+    those that were reported in vain), successions, billing accounts, emails (also of former
+    owners), and facts that changed several.
 
-    The worker itself belongs to no group: its safeguards concern everybody.  An account joins all
-    its subscriptions here, for it may have been neither crowded nor without holders.
+    The worker itself belongs to no group: its safeguards concern every organization.  Here an
+    account connects all its subscriptions, because at some time it may have been neither crowded
+    nor without holders.
     """
     group = _Grouping(registers)
     for recorded in history:
@@ -189,13 +191,15 @@ _Node = OrganizationId | SubscriptionKey | BillingAccount | _Email
 
 @dataclass(slots=True)
 class _Grouping:
-    """What joins what: `by_fact` has what the journal adds to the registers."""
+    """The edges between nodes: `by_fact` are those that the journal adds to the registers."""
 
     registers: Registers
     by_fact: dict[_Node, set[_Node]] = field(default_factory=dict)
 
     def record(self, recorded: Recorded) -> None:
-        """Add what a fact joins: whom it names, and of whom something was decided by it."""
+        """Add the edges of a fact: between the names in it and the organizations that it
+        changed.
+        """
         fact, key = recorded.fact, named_subscription(recorded.fact)
         named = named_organization(fact)
         decided = recorded.decided - {WORKER}
@@ -212,7 +216,7 @@ class _Grouping:
             self.by_fact.setdefault(email, set()).add(fact.organization)
 
     def neighbours(self, node: _Node) -> set[_Node]:
-        """What is joined to a node directly."""
+        """The nodes directly connected to a node."""
         found = set(self.by_fact.get(node, ()))
         registers = self.registers
         match node:

@@ -1,6 +1,6 @@
-"""The fleet: all that a decision may look up, and how it looks after a change.
+"""The fleet: everything that a decision may look up, and its state after a change.
 
-Holds everything in `simulate`, and in the worker what one batch was loaded with.
+In `simulate` it holds everything, and in the worker what was loaded for one batch.
 """
 
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 @dataclass(slots=True)
 class Fleet(Registers):
-    """The registers, and beside them when each organization was last seen and each feed received.
+    """The registers, with the last use of each organization and the last record of each feed.
 
-    Whoever owns a fleet fills it by `put` and `record_activity`.  A decision only reads it, and
-    looks at a change before it is made by `with_subscription` and `with_organization`.
+    The owner of a fleet fills it by `put` and `record_activity`.  A decision only reads it, and
+    evaluates a change by `with_subscription` and `with_organization` before it is made.
     """
 
     seen: dict[OrganizationId, LastSeen] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Fleet(Registers):
         self.feeds.record(activity.feed, at)
 
     def put(self, *changed: Organization | Subscription) -> None:
-        """Replace what stood under their keys."""
+        """Replace the values under their keys."""
         changes = [self._put(each) for each in changed]
         if self.caches:
             forget(self, changes)
@@ -62,8 +62,8 @@ class Fleet(Registers):
         return self._with(changed)
 
     def with_organization(self, changed: Organization) -> "Fleet":
-        """The same fleet with one organization changed, as far as that bears on who holds which
-        plan; the fleet itself stays as it is.
+        """The same fleet with one organization changed, as far as that affects who holds which
+        plan; the fleet itself is not changed.
         """
         before = self.organization(changed.id)
         if (changed.proofs, changed.plans_taken_at) == (before.proofs, before.plans_taken_at):

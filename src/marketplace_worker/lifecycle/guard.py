@@ -1,8 +1,8 @@
-"""The guard within one decision: what it answers, counts, trips and publishes (section 8).
+"""The guard within one decision: its answers, counts, trips and events (section 8).
 
-`Safeguards` is one value for the fleet, shared by all workers, with its own sequence of events.
-The `judge_...` methods and `doubts` answer and change nothing; whoever acts on an answer passes it
-to `act_on_...` or `report_doubts`.
+`Safeguards` is one value for the fleet, shared by all workers, with its own sequence of events. The
+`judge_...` methods and `doubts` answer and change nothing; the caller passes an answer that it acts
+on to `act_on_...` or `report_doubts`.
 """
 
 from dataclasses import dataclass, field
@@ -51,13 +51,13 @@ BY_CLOCK = "clock"
 
 @dataclass(frozen=True, slots=True)
 class GuardAnswers:
-    """What one decision read of the whole fleet; None: it did not read that.
+    """What one decision read of the whole fleet; None: not read.
 
-    Journalled with the fact, so that the decision can be replayed without the fleet of then.
+    Journalled with the fact, so that the decision can be replayed without the former fleet.
     """
 
     permitted: bool | None = None
-    """Whether a step might be taken."""
+    """Whether a step was permitted."""
     silent: tuple[ActivityFeed, ...] | None = None
     """Which feeds were silent."""
     requested: RequestVerdict | None = None
@@ -71,7 +71,7 @@ class GuardSession:
     """The safeguards during one decision.
 
     `events` are the worker's own.  `replayed`: the journalled answers of a decision that is
-    replayed; the same answers are given again, and nothing is counted or published.
+    replayed; they are returned again, and nothing is counted or published.
     """
 
     safeguards: Safeguards = field(default_factory=Safeguards)
@@ -83,7 +83,7 @@ class GuardSession:
 
     @property
     def is_open(self) -> bool:
-        """Whether the guard for steps lets steps through; none is taken, and none is counted."""
+        """Whether the guard for steps allows steps; none is taken, and none is counted."""
         if self.replayed is not None:
             return self.replayed.permitted is not False
         trip = self.safeguards.trip
@@ -98,8 +98,8 @@ class GuardSession:
     ) -> Allowed | Withheld:
         """Whether one step may be taken now; changes nothing (`act_on_step` does).
 
-        A replayed decision that did not ask took its step: entries into `control_plane_loss` were
-        once not counted.
+        A replayed decision without an answer took its step: earlier versions did not count entries
+        into `control_plane_loss`.
         """
         if self.replayed is None:
             return step_verdict(self.safeguards, step, guard, population, now)
@@ -119,10 +119,10 @@ class GuardSession:
     def judge_request(
         self, requested_by: str, guard: Guard, *, now: datetime, request_id: str
     ) -> Allowed | Refused:
-        """Whether one deactivation may be done that a person requests; changes nothing
+        """Whether one requested deactivation may be done; changes nothing
         (`act_on_request` does).
 
-        A replayed decision that did not ask granted its request: there was no limit once.
+        A replayed decision without an answer granted its request: earlier versions had no limit.
         """
         if self.replayed is None:
             return request_verdict(self.safeguards, requested_by, guard, now, request_id)
@@ -190,8 +190,9 @@ class GuardSession:
     # --- operators ---
 
     def trip(self, fact: GuardTripped | EpochBegan, *, now: datetime) -> None:
-        """An operator trips both sides.  A side that is tripped already keeps its trip, and lets
-        nothing more through.
+        """An operator trips both sides.  A side that is tripped already keeps its trip, and
+        allows
+        nothing more.
         """
         stood = [self.safeguards.trip, self.safeguards.requests_trip]
         oldest = min((each for each in stood if each is not None), key=_at, default=None)
@@ -205,8 +206,8 @@ class GuardSession:
         self.safeguards = replace(self.safeguards, trip=steps, requests_trip=requests)
 
     def move_clock(self, fact: ClockMoved, *, now: datetime) -> bool:
-        """The clock of decisions moved: where it ran ahead of the workers' own, trip the guard for
-        steps; False where it went back.  A trip that stands stays, and lets nothing more through.
+        """The clock of decisions moved: if it ran ahead of the workers' own, trip the guard for
+        steps; False if it went back.  An existing trip stays, and allows nothing more.
         """
         before = self.safeguards
         if not clock_moved(before.clock_ahead, fact.ahead):
@@ -224,8 +225,8 @@ class GuardSession:
         return True
 
     def release(self, fact: GuardReleased, *, now: datetime) -> bool:
-        """An operator releases the sides that are named and tripped; False where none is, or the
-        database is set back.  What was counted is forgotten, or the next one would trip it again.
+        """An operator releases the given sides that are tripped; False if none is, or the database
+        is set back.  The counts are reset, or the next step or request would trip it again.
         """
         if self.safeguards.set_back_at is not None:
             return False

@@ -12,8 +12,8 @@ from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscriptio
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 HOLDERS_MAX = 100
-"""How many organizations may ever have had subscriptions of one billing account, for it to prove
-anything: one of more is a reseller's, or a constant (lifecycle.md section 11).
+"""How many organizations may ever have had subscriptions of one billing account for it to prove
+anything: an account of more is a reseller's, or a constant (lifecycle.md section 11).
 """
 
 Interval = tuple[datetime, datetime]
@@ -22,9 +22,9 @@ Interval = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """For how long one subscription made a billing account an organization's; half-open.
+    """The interval in which one subscription made a billing account an organization's; half-open.
 
-    `known`: whether it was told by then which account the subscription has.
+    `known`: whether the subscription's account was reported by then.
     """
 
     account: str
@@ -39,8 +39,8 @@ def stakes_of(
     links: Sequence[Link],
     taken_at: Callable[[OrganizationId], Collection[datetime]],
 ) -> Iterator[Stake]:
-    """What a subscription with these links makes of its accounts; a deactivation of an organization
-    takes (`taken_at`) all plans that were linked by then.
+    """The stakes of a subscription with these links in its accounts; a deactivation of an
+    organization removes (`taken_at`) all plans that were linked by then.
     """
     history = subscription.account_history
     accounts = [
@@ -66,8 +66,8 @@ def stakes_of(
 
 
 class Holders:
-    """Who held one billing account, and when; `linked` and `proved` are all that ever had a
-    subscription of it, by what linked it.
+    """Who held one billing account, and when; `linked` and `proved` are all organizations that ever
+    had a subscription of it, by the kind of link.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class Holders:
 
 
 def _changes(stakes: Iterable[Stake]) -> Iterator[tuple[datetime, OrganizationId | None]]:
-    """From when on it was one organization's alone (None: nobody's, or that of several).
+    """From when on it was one organization's alone (None: no one's, or several organizations').
 
-    Where it was told by then whose it is, what was told later makes it nobody else's too.
+    If its holder was known by then, later reports give it no other holder.
     """
     by_then, later = Counter[OrganizationId](), Counter[OrganizationId]()
     before: OrganizationId | None = None

@@ -35,7 +35,7 @@ class LastSeen:
         return tuple(sorted(newest.union(self.logins)))
 
     def with_login(self, at: datetime) -> "LastSeen":
-        """With one more login, which need not be the newest."""
+        """A copy with one more login, which need not be the newest."""
         newest = max(self.login_at or at, at)
         kept = {each for each in self.logins if first_kept(newest) <= each.date()}
         of_the_day = {each for each in kept if each.date() == at.date()} | {at}
@@ -44,7 +44,7 @@ class LastSeen:
         return replace(self, login_at=newest, logins=tuple(sorted(kept)))
 
     def with_request(self, at: datetime) -> "LastSeen":
-        """With one more API request, which need not be the newest."""
+        """A copy with one more API request, which need not be the newest."""
         return replace(self, request_at=max(self.request_at or at, at))
 
     def used_after(self, moment: datetime) -> bool:
@@ -64,7 +64,7 @@ def first_kept(newest: datetime) -> date:
 def counts_until(
     feed: ActivityFeed, used_at: datetime, anchor: datetime, rules: Inactivity
 ) -> datetime:
-    """From when on a use does not count any more.
+    """The moment from which a use no longer counts.
 
     That is `no_login_for` after a login, and for an API request the end of the billing cycle after
     the one it was in.
@@ -85,7 +85,7 @@ class DayRange:
     last_at: datetime
 
     def including(self, moment: datetime) -> "DayRange":
-        """With one more moment of the same day."""
+        """A copy with one more moment of the same day."""
         return DayRange(min(self.first_at, moment), max(self.last_at, moment))
 
 
@@ -112,7 +112,7 @@ class Feeds:
     def silent_feeds(
         self, anchor: datetime, rules: Inactivity, *, now: datetime
     ) -> tuple[ActivityFeed, ...]:
-        """The feeds with too long a gap over the window that a decision looks at now.
+        """The feeds with too long a gap in the window that a decision uses now.
 
         That is the last 30 days for logins, and for API usage the previous and the current billing
         cycle of the organization.
@@ -131,8 +131,8 @@ class Feeds:
     def unreadable_feeds(
         self, organization: OrganizationId, anchor: datetime, rules: Inactivity, *, now: datetime
     ) -> dict[UnreadableFeed, datetime]:
-        """The feeds that may hide use of the organization within the window that a decision looks
-        at now, each with when that has left the window.
+        """The feeds that may hide use of the organization within the window that a decision uses
+        now, each with the time at which that has left the window.
         """
         found: dict[UnreadableFeed, datetime] = {}
         for feed in ActivityFeed:

@@ -25,11 +25,11 @@ BillingAccount = tuple[Marketplace, str]
 
 @dataclass(slots=True)
 class Index:
-    """Entries are added and never removed: one that was found may be out of date, so whoever finds
-    it checks it against the value itself.
+    """Entries are added and never removed: an entry may be out of date, so the caller checks it
+    against the value itself.
 
-    `holding`: of the subscriptions of an account, those that may belong to an organization: linked,
-    proved to be somebody's, or the successor of another.  `base`: the index below that of a view.
+    `holding`: the subscriptions of an account that may belong to an organization: linked, proved,
+    or the successor of another.  `base`: the index below that of a view.
     """
 
     linked: dict[OrganizationId, set[SubscriptionKey]] = field(default_factory=dict)

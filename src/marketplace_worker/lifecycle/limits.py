@@ -22,12 +22,12 @@ BY_REQUESTS = {
 
 
 def destructive_step_limit(guard: Guard, population: int) -> int:
-    """How many destructive steps an hour may hold; `population`: organizations not deactivated."""
+    """The limit of destructive steps per hour; `population`: organizations not deactivated."""
     return _limit(guard.minimum, guard.fraction, population)
 
 
 def control_plane_limit(guard: Guard, population: int) -> int:
-    """How many entries into `control_plane_loss` an hour may hold."""
+    """The limit of entries into `control_plane_loss` per hour."""
     return _limit(guard.minimum, guard.control_plane_fraction, population)
 
 

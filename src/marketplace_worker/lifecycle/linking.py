@@ -14,8 +14,8 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId, Subscription
 
 @dataclass(frozen=True, slots=True)
 class NotableLink:
-    """A link that takes a subscription from another organization (None: from nobody), or names
-    another billing account than the subscription was known to have.
+    """A link that takes a subscription from another organization (None: from none), or names
+    another billing account than the known one.
     """
 
     subscription: SubscriptionKey
@@ -27,7 +27,7 @@ class NotableLink:
 
 
 def notable_links(subscription: Subscription, links: Sequence[Link]) -> Iterator[NotableLink]:
-    """The notable ones among the links in force, which are given in order."""
+    """The notable links in force, in the given order."""
     by_notes = replace(subscription, links=()).accounts
     by_links = deque(subscription.links if subscription.accounts else ())
     known: str | None = None

@@ -12,19 +12,20 @@ from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId, S
 class NotLoaded(LookupError):
     """A decision looked up a key that was not loaded: a bug in what its step loads.
 
-    An answer would be wrong without anybody noticing, for what is under the key is not known.
+    The answer would be silently wrong, because the value of the key is not known.
     """
 
 
 @dataclass(slots=True)
 class LoadedKeys:
-    """The keys of each kind of lookup for which a fleet has all that the database has.
+    """The keys of each kind of lookup for which a fleet has everything that the database has.
 
-    A key stands here also where nothing is stored under it.
+    A key is included even if nothing is stored under it.
 
     - `organizations`: their own values.  Nothing is ever stored under the worker's own name.
-    - `subscriptions`: their registers, with all that continues them, and all links to them.
-    - `accounts`: what may be somebody's of these billing accounts, unless they are crowded.
+    - `subscriptions`: their registers, their successors, and all links to them.
+    - `accounts`: the subscriptions of these billing accounts that may have a holder, unless
+      crowded.
     - `plans`: the organizations of which all subscriptions are loaded.
     - `activity`: the organizations of which the last use is loaded.
     - `owner_emails`, `locked_emails`: the emails of which all organizations are loaded.

@@ -69,8 +69,8 @@ def matching(
     accounts: Iterable[BillingAccount],
     at: datetime,
 ) -> list[Subscription]:
-    """The subscriptions that nobody had linked by then, and whose billing account was this
-    organization's and no other's, by account and key (lifecycle.md section 4).
+    """The subscriptions that were not linked by then and whose billing account was this
+    organization's alone, by account and key (lifecycle.md section 4).
 
     `accounts`: those of its plans (`plans_accounts`).
     """
@@ -86,8 +86,8 @@ def matching(
 def ever_matching(
     registers: Registers, organization: OrganizationId, accounts: Iterable[BillingAccount]
 ) -> Iterator[tuple[Subscription, Interval]]:
-    """What `matching` may find at any time, each with when: no longer than nobody had linked it,
-    it had the account, and that was this organization's alone.
+    """Every result of `matching` at any time, each with its interval: while it was not linked, had
+    the account, and the account was this organization's alone.
     """
     for account in accounts:
         if is_crowded(registers, account):
@@ -113,5 +113,5 @@ def _while_having(
 
 
 def _is_free(registers: Registers, subscription: Subscription, at: datetime) -> bool:
-    """Whether nobody had linked it by then."""
+    """Whether it was not linked by then."""
     return not any(link.occurred_at <= at for link in links_of(registers, subscription)[:1])

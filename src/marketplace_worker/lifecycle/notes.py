@@ -1,6 +1,6 @@
-"""What a marketplace's notification says about its subscription, in terms common to all of them.
+"""What a marketplace's notification reports about its subscription, in terms common to all of them.
 
-The tables of marketplaces.md section 1 in our own words; `projection.fold` reads them.
+The tables of marketplaces.md section 1 in our own terms; `projection.fold` reads them.
 """
 
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class VendorCancellationApproved:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Says nothing about the status (it may still have a plan type, an account, a term)."""
+    """No change of the status (it may still have a plan type, an account, a term)."""
 
     kind: Literal["unchanged"] = "unchanged"
 
@@ -131,7 +131,7 @@ class Progress(StrEnum):
 
 
 class Attention(StrEnum):
-    """Why a person should look at a notification: logged at `warning`."""
+    """Why an operator should look at a notification: logged at `warning`."""
 
     UNKNOWN_KIND = "unknown_kind"
     ADVISORY = "advisory"
@@ -182,8 +182,8 @@ class Note:
 
     @property
     def counts(self) -> bool:
-        """Whether the fold reads it: what failed never happened, and what takes something away
-        happens only when it has succeeded.
+        """Whether the fold reads it: a failed operation has no effect, and one that takes something
+        away only has one when it has succeeded.
         """
         match self.progress:
             case Progress.SUCCEEDED:

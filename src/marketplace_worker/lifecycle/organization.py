@@ -58,7 +58,7 @@ class Creation:
 class Commitment:
     """A plan that begins and ends by itself: in force in `[starts_at, ends_at)`.
 
-    `linked_at` is when it was linked first, `updated_at` when it was reported as it stands.
+    `linked_at` is when it was first linked, `updated_at` when its current form was reported.
     """
 
     commitment_id: str
@@ -71,8 +71,8 @@ class Commitment:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An expiring plan that Support gave, by the id of its request: in force in
-    `[starts_at, ends_at)`.
+    """An expiring plan that Support granted, by the id of its request: in force in `[starts_at,
+    ends_at)`.
     """
 
     id: str
@@ -82,10 +82,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A plan whose reinstatement was pending is the organization's: a user signed in, or Support
-    said so, at `at`.  What was not linked is linked by it (lifecycle.md section 4).
+    """A plan with a pending reinstatement is the organization's: a user signed in, or Support
+    confirmed it, at `at`.  If it was not linked, this links it (lifecycle.md section 4).
 
-    A sign-in proves it only where the billing account was the organization's alone at that time.
+    A sign-in proves it only if the billing account was the organization's alone at that time.
     """
 
     subscription: SubscriptionKey
@@ -95,7 +95,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing is taken from the organization, up to `expires_at` (None: until it is released)."""
+    """No step is taken for the organization, up to `expires_at` (None: until it is released)."""
 
     kind: HoldKind
     placed_at: datetime
@@ -115,15 +115,15 @@ class Reported:
     closed_at: tuple[datetime, ...] = ()
 
     def missing(self, ends: Sequence[datetime]) -> list[datetime]:
-        """Those, of all ends in order, that were not called for.
+        """The ends that were not reported yet, of all ends in order.
 
-        An end that old news moves to an earlier time is the same end: no other lies between.
+        An end that a late report moves to an earlier time is the same end if no other lies between.
         """
         called = {bisect_right(ends, at) - 1 for at in self.closed_at}
         return [at for n, at in enumerate(ends) if n >= self.ends and n not in called]
 
     def with_all(self, ends: Sequence[datetime]) -> "Reported":
-        """With each of them called for."""
+        """A copy with each of them reported."""
         new = ends if self.ends else self.missing(ends)
         if not new:
             return self
@@ -133,8 +133,8 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A reactivation, and the deactivation that it undid: plans linked up to that are gone, later
-    ones count from the reactivation on (lifecycle.md section 11).
+    """A reactivation, and the deactivation that it undid: plans linked up to the latter are
+    removed, later ones count from the reactivation on (lifecycle.md section 11).
     """
 
     deactivated_at: datetime
@@ -188,7 +188,7 @@ class Organization:
     published_closed: DeactivationCause | None = None
 
     def __post_init__(self) -> None:
-        """What can never be, whatever arrives (the database repeats it as CHECK constraints)."""
+        """Check what must always hold (the database repeats it as CHECK constraints)."""
         ended = self.deactivation_cause is DeactivationCause.MARKETPLACE_CANCELLATION
         assert (self.cancellation is not None) == (self.state.in_cancellation or ended), (
             "a cancellation runs exactly while the organization is on its way down, or was"
@@ -213,12 +213,12 @@ class Organization:
 
     @property
     def upcoming(self) -> State | None:
-        """The step that may be taken from it next: of its cancellation, or for inactivity."""
+        """The step that may be taken next: of its cancellation, or for inactivity."""
         return State.DEACTIVATED if self.state is State.ACTIVE else self.state.next_step
 
     @property
     def recoverable(self) -> bool:
-        """Whether it can come back, or needs not to."""
+        """Whether it can be reactivated, or does not need to be."""
         if self.deactivation_cause is None:
             return True
         return self.deactivation_cause.recoverable and self.erased_at is None
@@ -250,7 +250,7 @@ class Organization:
         return self.dwells_from or self.entered_at
 
     def keeps(self, linked_at: datetime) -> bool:
-        """Whether a plan linked at that moment is its own still: a deactivation takes all plans."""
+        """Whether a plan linked at that moment is still its own: a deactivation removes all."""
         taken_at = self.plans_taken_at
         return not taken_at or linked_at > max(taken_at)
 
@@ -271,13 +271,13 @@ class Organization:
         return self.recoveries[-1] if self.recoveries else None
 
     def holds_standing(self, now: datetime) -> frozenset[HoldKind]:
-        """The kinds of hold that stand; an expired one is as a released one."""
+        """The kinds of hold in force; an expired one counts as released."""
         return frozenset(
             hold.kind for hold in self.holds if hold.expires_at is None or now < hold.expires_at
         )
 
     def held(self, now: datetime) -> bool:
-        """Whether any hold stands."""
+        """Whether any hold is in force."""
         return bool(self.holds_standing(now))
 
     def with_fact(self, fact: OrganizationFact) -> "Organization":
@@ -337,7 +337,7 @@ class Organization:
     def with_reported_ends(
         self, ends: Mapping[SubscriptionKey, Sequence[datetime]]
     ) -> "Organization":
-        """With all these ends of subscriptions reported."""
+        """A copy with all these ends of subscriptions reported."""
         before = {each.subscription: each for each in self.reported}
         after = before | {
             key: before.get(key, Reported(key)).with_all(closed) for key, closed in ends.items()
@@ -347,8 +347,8 @@ class Organization:
         return replace(self, reported=tuple(after[key] for key in sorted(after, key=by_key)))
 
     def without_personal_data(self, at: datetime) -> "Organization":
-        """Without all personal data; what is left says that it existed, that it was erased, and
-        which final reports were called for, so that none is again.
+        """A copy without personal data; it states that it existed, that it was erased, and which
+        final reports were requested, so that none is requested again.
         """
         return replace(
             self,
@@ -362,13 +362,13 @@ class Organization:
         )
 
     def with_unreadable_feeds(self, feeds: AbstractSet[ActivityFeed], day: date) -> "Organization":
-        """With the day as the newest on which these feeds were reported as unreadable for it."""
+        """A copy with the newest day on which these feeds were reported as unreadable for it."""
         reported = dict(self.unreadable) | dict.fromkeys(feeds, day)
         return replace(self, unreadable=tuple(sorted(reported.items())))
 
     def with_proofs(self, *new: Proof) -> "Organization":
-        """With more proofs that plans are its own; of the sign-ins of one UTC day, as of all
-        logins, the first and the last stay.
+        """A copy with more proofs that plans are its own; of the sign-ins of one UTC day, as of all
+        logins, the first and the last are kept.
         """
         if not new:
             return self
@@ -387,7 +387,7 @@ class Organization:
 
 
 def _day(proof: Proof) -> object:
-    """What the sign-ins of one UTC day that prove the same plan have in common."""
+    """The key under which sign-ins of one UTC day that prove the same plan are grouped."""
     if proof.by is CompletedBy.SUPPORT:
         return proof
     return proof.subscription, proof.at.date()

@@ -1,7 +1,7 @@
 """One organization at one moment: its plans, its deadlines, and its schedule.
 
-All of it is derived from what is stored, when first asked for.  `update` drops what was derived
-from a field that changed, and only that: deriving the plans is the larger part of a decision.
+All of it is derived from what is stored, when first used.  `update` drops only what was derived
+from a changed field: deriving the plans is the larger part of a decision.
 """
 
 from dataclasses import dataclass, field
@@ -63,9 +63,9 @@ class OrganizationView:
     def stands_still(self) -> bool:
         """Whether no step may be taken and no notice written.
 
-        So it is under a hold, while a reinstatement is pending, where the organization was
-        published as deactivated and a restore has lost that, and where no plan has ended after all,
-        because a commitment turned out to begin later.
+        That is the case under a hold, while a reinstatement is pending, if the organization was
+        published as deactivated and a restore has lost that, and if no plan has ended, because a
+        commitment turned out to begin later.
         """
         return self._stands_still(self.organization)
 
@@ -77,7 +77,7 @@ class OrganizationView:
         return organization.state.in_cancellation and self.covered.only_to_come(self.now)
 
     def clock(self) -> CancellationClock | None:
-        """What the deadlines of its cancellation are derived from; None where none runs."""
+        """The values from which the deadlines of its cancellation are derived; None without one."""
         cancellation = self.organization.cancellation
         if cancellation is None or not self.organization.state.in_cancellation:
             return None
@@ -105,9 +105,9 @@ class OrganizationView:
         )
 
     def schedule(self) -> tuple[ScheduledStep, ...]:
-        """The steps that are to come; none where no deadline runs.
+        """The scheduled steps; none if no deadline runs.
 
-        Under a hold, what they would be if it were released now (lifecycle.md section 11).
+        Under a hold, the steps if it were released now (lifecycle.md section 11).
         """
         if self._schedule is None:
             self._schedule = self._derived_schedule()
@@ -176,7 +176,7 @@ def _what_attachments_read(organization: Organization) -> object:
 
 
 def _what_coverage_reads(organization: Organization) -> object:
-    """Beside what the attachments read."""
+    """In addition to what the attachments read."""
     cancellation = organization.cancellation
     return (
         organization.state.in_cancellation,

@@ -3,9 +3,9 @@
 All of it is derived from the registers of a fleet and cached there; only `forget` knows which of
 the cached values a change touches.
 
-These rules refer to one another, so they stand in one order, without a circle: the links of
-sign-ups, which successors inherit; from them the holders of billing accounts; from these which
-proofs count; and the links in force, which are sign-ups and proofs together.
+The rules depend on one another in this order, without a cycle: the links of sign-ups, which
+successors inherit; the holders of billing accounts; which proofs count; and the links in force,
+which are sign-ups and proofs together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,14 +37,15 @@ BY_PROOF = "proof"
 
 
 def links_of(registers: Registers, subscription: Subscription) -> tuple[Link, ...]:
-    """The links in force, in order: its own and, until the first of these, those of what it
-    continues, from its purchase on.  A proof links what nobody had linked by then.
+    """The links in force, in order: its own and, until the first of these, those of the
+    subscription that it continues, from its purchase on.  A proof links a subscription that was not
+    linked by then.
     """
     return _links_of(registers, subscription.key, by_proof=True)
 
 
 def projection_of(registers: Registers, subscription: Subscription) -> Projection:
-    """What its register comes to, with the links in force."""
+    """The projection of its register, with the links in force."""
     derived = _derived(registers, subscription.key)
     if derived.projection is None:
         derived.projection = fold(subscription, links_of(registers, subscription))
@@ -52,7 +53,7 @@ def projection_of(registers: Registers, subscription: Subscription) -> Projectio
 
 
 def unlinked_projection_of(registers: Registers, subscription: Subscription) -> Projection:
-    """What its register comes to as if nobody had linked it."""
+    """The projection of its register without any link."""
     derived = _derived(registers, subscription.key)
     if derived.unlinked_projection is None:
         derived.unlinked_projection = fold(subscription, ())
@@ -62,7 +63,7 @@ def unlinked_projection_of(registers: Registers, subscription: Subscription) -> 
 def tenures_of(
     registers: Registers, subscription: Subscription
 ) -> Mapping[OrganizationId, Sequence[Tenure]]:
-    """To whom it was ever linked, and for how long each time; of each organization in order."""
+    """To whom it was ever linked, and for how long each time; in order for each organization."""
     derived = _derived(registers, subscription.key)
     if derived.tenures is None:
         derived.tenures = tenures(links_of(registers, subscription))
@@ -72,9 +73,9 @@ def tenures_of(
 def known_accounts_of(
     registers: Registers, subscription: Subscription
 ) -> AbstractSet[BillingAccount]:
-    """All billing accounts that were ever reported of it.
+    """All billing accounts that were ever reported for it.
 
-    Cached, for it is asked for each organization that ever had the subscription.
+    Cached, because it is needed for each organization that ever had the subscription.
     """
     derived = _derived(registers, subscription.key)
     if derived.accounts is None:
@@ -111,13 +112,13 @@ def _links_of(registers: Registers, key: SubscriptionKey, *, by_proof: bool) -> 
     """The links in force, or without `by_proof` those that no proof made: these decide whose an
     account is, and so which proofs count.
 
-    The chain of predecessors is followed down to one whose links are known, and then gone through
+    The chain of predecessors is followed down to one whose links are known, and then processed
     upwards, so that a chain of any length needs no recursion and each of its links is derived once.
 
-    Bad input may close the chain to a circle.  Then it ends where it comes round to a subscription
-    that was passed already.  What a member of a circle inherits depends on where the walk enters
-    it: so of the circle only the place of entry is cached, marked with `in_a_circle`, for a walk
-    that begins there; a walk that comes by from elsewhere does not end at that value.
+    Invalid input may close the chain to a cycle.  Then it ends at the first subscription that was
+    passed already.  What a member of a cycle inherits depends on where the walk enters it: so of
+    the cycle only the entry is cached, marked with `in_a_circle`, for a walk that begins there; a
+    walk that arrives from elsewhere does not end at that value.
     """
     links = _cached_links(registers, key, by_proof=by_proof)
     if links is not None:
@@ -168,7 +169,8 @@ def _with_inherited(
 def _proved_links(registers: Registers, key: SubscriptionKey) -> list[Link]:
     """The links that proofs made, in order; one for each organization, its first.
 
-    A sign-in proves only what nobody had linked by then; another's earlier proof is such a link.
+    A sign-in proves only a subscription that was not linked by then; another's earlier proof is
+    such a link.
     """
     proofs = [
         (holder, proof)
@@ -186,10 +188,10 @@ def _proved_links(registers: Registers, key: SubscriptionKey) -> list[Link]:
 def _proofs_of(
     registers: Registers, organization: OrganizationId
 ) -> Mapping[SubscriptionKey, Sequence[Proof]]:
-    """An organization's proofs, by what they prove.
+    """An organization's proofs, by subscription.
 
-    Cached, for it is asked once for each subscription: an organization with many proofs would be
-    gone through as many times.
+    Cached, because it is needed once for each subscription: otherwise the proofs of an organization
+    with many would be scanned as many times.
     """
     cache = registers.caches.proofs
     cached = cache.get(organization)
@@ -202,8 +204,9 @@ def _proofs_of(
 
 
 def _counts(registers: Registers, organization: OrganizationId, proof: Proof) -> bool:
-    """Support's word counts; a sign-in where the plan was active and the account was the
-    organization's alone.  One that was made stays where the account became crowded since.
+    """Whether a proof counts: Support's confirmation does; a sign-in does if the plan was active
+    and the account was the organization's alone.  An existing one stays valid when the account
+    becomes crowded.
     """
     if proof.by is CompletedBy.SUPPORT:
         return True
@@ -221,7 +224,7 @@ def _counts(registers: Registers, organization: OrganizationId, proof: Proof) ->
 
 def is_crowded(registers: Registers, account: BillingAccount) -> bool:
     """Whether more than `HOLDERS_MAX` organizations ever had a subscription of the account: then it
-    proves nothing, and no match is looked for in it.  That never changes back.
+    proves nothing, and no match is searched in it.  That never changes back.
     """
     return account in registers.crowded or holders_of(registers, account).is_crowded
 
@@ -229,9 +232,9 @@ def is_crowded(registers: Registers, account: BillingAccount) -> bool:
 def sole_holder(
     registers: Registers, account: BillingAccount, at: datetime
 ) -> OrganizationId | None:
-    """Whose account it was at that time; None: nobody's, that of several, or of too many.
+    """The only holder of the account at that time; None: there was none, several, or too many.
 
-    Where it was known by then whose it is, a later report makes it nobody else's.
+    If the holder was known by then, a later report adds no other.
     """
     if is_crowded(registers, account):
         return None
@@ -269,14 +272,14 @@ def _find_holders(registers: Registers, account: BillingAccount) -> Holders:
 
 
 def forget(registers: Registers, changes: Iterable[Change]) -> None:
-    """Have derived anew what depends on these changes, and nothing else.
+    """Forget what depends on these changes, and nothing else.
 
-    - What a subscription's own register comes to depends on that register, and on nothing else
-      where the change does not bear on holders (`bears_on_holders`).
-    - Its links depend on what it continues, on the proofs of it and, where there are any, on its
-      projection and on who held its accounts.
-    - Who held an account depends on the sign-ups' links of the subscriptions that had it, and on
-      when their organizations lost all plans.
+    - The projection of a subscription's own register depends on that register, and on nothing else
+      if the change does not affect holders (`bears_on_holders`).
+    - Its links depend on its predecessor, on its proofs and, if there are any, on its projection
+      and on who held its accounts.
+    - Who held an account depends on the sign-up links of the subscriptions that had it, and on when
+      their organizations lost all plans.
     """
     caches = registers.caches
     linked, proved, accounts = _changed(registers, changes)
@@ -296,7 +299,7 @@ def forget(registers: Registers, changes: Iterable[Change]) -> None:
 def _forget_accounts(
     registers: Registers, accounts: Iterable[BillingAccount]
 ) -> set[SubscriptionKey]:
-    """Have their holders derived anew; returns the proved subscriptions that depend on them."""
+    """Forget their holders; returns the proved subscriptions that depend on them."""
     proved = set[SubscriptionKey]()
     for account in accounts:
         # A crowded account stays so: that one more joins it costs nothing, however large it is.
@@ -309,9 +312,9 @@ def _forget_accounts(
 def _changed(
     registers: Registers, changes: Iterable[Change]
 ) -> tuple[set[SubscriptionKey], set[SubscriptionKey], set[BillingAccount]]:
-    """Forget what is derived of the changed values alone.
+    """Forget what is derived from the changed values alone.
 
-    Returns the subscriptions whose sign-ups' links change, those whose proofs may count otherwise,
+    Returns the subscriptions whose sign-up links change, those whose proofs may count differently,
     and the accounts whose members change.
     """
     linked, proved = set[SubscriptionKey](), set[SubscriptionKey]()

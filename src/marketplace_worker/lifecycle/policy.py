@@ -13,7 +13,7 @@ from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
 STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)
-"""The steps of a cancellation that a deadline takes, in order."""
+"""The steps of a cancellation that deadlines take, in order."""
 
 DESTRUCTIVE_STEPS = frozenset({State.SUSPENDED, State.DEACTIVATED})
 """Steps that revoke or delete what is hard to restore (lifecycle.md section 11)."""
@@ -26,7 +26,7 @@ FLOOR = max(AZURE_KEEPS_AFTER_SUSPEND, AZURE_KEEPS_AFTER_UNSUBSCRIBE)
 """No timeline deletes data sooner than the longest of the marketplaces' floors."""
 
 FEED_GAP_MIN = timedelta(days=1)
-"""Feeds are recorded by the day: a shorter gap would look like none."""
+"""Feeds are recorded by day: a shorter gap could not be detected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class MinimumDwell:
-    """How long an organization stays in each state at least, counted from really entering it."""
+    """The minimum time in each state, counted from really entering it."""
 
     canceled: timedelta = timedelta(hours=1)
     control_plane_loss: timedelta = timedelta(days=1)
@@ -100,7 +100,7 @@ class Inactivity:
 
     @property
     def longest_window(self) -> timedelta:
-        """How far back a decision on inactivity may look."""
+        """The longest window that a decision on inactivity may use."""
         return max(self.no_login_for, 2 * self.billing_cycle)
 
 
@@ -119,7 +119,7 @@ class Reinstatement:
     azure: AzureReinstatement = AzureReinstatement.SUPPORT
 
     def more_lenient(self, newer: "Reinstatement") -> "Reinstatement":
-        """What both ask for: asking for less is more lenient."""
+        """The requirements that both policies have: requiring less is more lenient."""
         automatic = AzureReinstatement.AUTOMATIC in {self.azure, newer.azure}
         return Reinstatement(
             self.sign_in_required and newer.sign_in_required,
@@ -143,8 +143,8 @@ class Guard:
 
     Destructive steps: the larger of `minimum` and `fraction` of the organizations that are not
     deactivated.  Entries into `control_plane_loss`: the same with `control_plane_fraction`.
-    Deactivations that are asked for: `requested_per_hour` in all, and `requested_per_person` by one
-    `requested_by`.  A limit of 0 lets none through.
+    Requested deactivations: `requested_per_hour` in all, and `requested_per_person` by one
+    `requested_by`.  A limit of 0 allows none.
     """
 
     minimum: int = 50
@@ -201,7 +201,7 @@ class Policy:
         )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What is wrong with it, as (field, sentence); nothing for a usable policy."""
+        """What is wrong with it, as (field, sentence); empty for a usable policy."""
         durations = {
             **_fields("timeline.payg", self.payg),
             **_fields("timeline.commit", self.commit),
@@ -241,9 +241,9 @@ class Policies:
     pinned: Mapping[str, Policy] = field(default_factory=dict)
 
     def pinned_to(self, version: str | None) -> Policy:
-        """What holds for an organization that is pinned to a version, or (None) to none.
+        """The policy for an organization that is pinned to a version, or (None) to none.
 
-        A version that is not known is as the one in force.
+        An unknown version counts as the one in force.
         """
         pinned = self.pinned.get(version) if version else None
         if pinned is None or pinned == self.current:

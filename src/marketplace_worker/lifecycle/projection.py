@@ -58,9 +58,9 @@ class SubscriptionStatus(StrEnum):
 class Span:
     """A half-open interval in which the subscription counted as an active plan.
 
-    `ends_at` is None while no end is known.  An end of something that was never seen active is a
-    span of no length.  `inferred`: nobody told the reason; an announced end ran out.  `superseded`:
-    another subscription is to continue it.
+    `ends_at` is None while no end is known.  An end of a subscription that was never active is an
+    empty span.  `inferred`: no reason was reported; an announced end passed.  `superseded`: another
+    subscription is to continue it.
     """
 
     starts_at: datetime
@@ -110,8 +110,8 @@ class Projection:
 def fold(subscription: Subscription, links: tuple[Link, ...]) -> Projection:
     """Read a register from its beginning.
 
-    `links` are the links in force, in order: the register's own, or those that it inherits from its
-    predecessor.  A link counts a subscription that was never heard of, or is pending, as active.
+    `links` are the links in force, in order: the register's own, or those inherited from its
+    predecessor.  After a link, an unknown or pending subscription counts as active.
     """
     linked_at = links[0].occurred_at if links else None
     approved_at = [
@@ -221,7 +221,7 @@ class _Folding:
                 pass
 
     def _apply_after_the_end(self, note: Note) -> None:
-        """Nothing revives it; but a later notification may give the reason, or say that it was
+        """Nothing revives it; but a later notification may report the reason, or that it was
         superseded.
         """
         match note.change:
@@ -303,7 +303,7 @@ class _Folding:
             self.usage_open = False
 
     def _run_out(self, until: datetime | None) -> None:
-        """An announced end comes true without a notification of it (lifecycle.md section 11)."""
+        """An announced end takes effect without a notification of it (lifecycle.md section 11)."""
         announced = self.runs_out_at
         if (
             self.status is not SubscriptionStatus.ENDING
@@ -335,8 +335,8 @@ class _Folding:
         return PlanEndReason.CUSTOMER, Initiator.CUSTOMER
 
     def _was_ever_active(self, note: Note) -> bool:
-        """Whether an Azure subscription was; its link alone does not say so where its term never
-        began.
+        """Whether an Azure subscription was ever active; its link alone does not prove it if its
+        term never began.
         """
         started = self.term_started if note.term_started is None else note.term_started
         return self.was_activated or (self.has_counted if started is None else started)

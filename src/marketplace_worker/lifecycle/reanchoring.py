@@ -27,10 +27,10 @@ class WrongClockPeriod:
 
     @classmethod
     def between(cls, began: datetime, went_to: datetime) -> "WrongClockPeriod":
-        """The clock was right up to `began`, and said `went_to` when it was seen to be wrong.
+        """The clock was right up to `began`, and showed `went_to` when the jump was detected.
 
-        It may have been wrong for a while before somebody saw it: an hour, or a tenth of a jump
-        that is shorter than ten.
+        It may have been wrong for a while before that: an hour, or a tenth of a jump that is
+        shorter than ten.
         """
         ahead = went_to - began
         return cls(went_to - min(CLOCK_TOLERANCE, ahead / 10), ahead)
@@ -96,12 +96,12 @@ def announced_wrongly(organization: Organization, wrong: WrongClockPeriod) -> bo
 
 
 def stepped_wrongly(organization: Organization, wrong: WrongClockPeriod) -> bool:
-    """Whether it entered its state then, and something was taken from it by that."""
+    """Whether it entered its state then, and lost something by that."""
     return wrong.holds(organization.entered_at) and organization.state is not State.ACTIVE
 
 
 def reanchored_safeguards(safeguards: Safeguards, wrong: WrongClockPeriod) -> Safeguards:
-    """What was counted and tripped then, when it really was."""
+    """The counts and trips of that time, moved to their real time."""
     trip, requests_trip = safeguards.trip, safeguards.requests_trip
     return replace(
         safeguards,

@@ -37,11 +37,10 @@ Change = tuple[Subscription, Subscription] | tuple[Organization, Organization]
 class Registers:
     """Organizations and subscriptions, by key.
 
-    `population`: how many organizations the guard's limit counts.
-    `crowded`: billing accounts that are recorded as crowded (`ownership.is_crowded`); not all of
-    their subscriptions need be loaded.
-    `loaded`: the keys that were loaded; None: all that there is, so that every key can be asked.
-    `base`: a view holds only what differs from its base, and finds all else there.
+    `population`: the number of organizations for the guard's limit.  `crowded`: billing accounts
+    that are recorded as crowded (`ownership.is_crowded`); not all of their subscriptions need be
+    loaded.  `loaded`: the keys that were loaded; None: everything, so that any key can be looked
+    up.  `base`: a view holds only its differences from its base, and finds all else there.
 
     Raises:
         NotLoaded: by every lookup of a key that was not loaded.
@@ -59,7 +58,7 @@ class Registers:
     # --- by their own key ---
 
     def organization(self, organization: OrganizationId) -> Organization:
-        """The organization as it stands, or an empty one where nothing was reported of it yet."""
+        """The organization, or an empty one if nothing was reported about it yet."""
         known = self._stored_organization(organization)
         if known is not None:
             return known
@@ -97,8 +96,8 @@ class Registers:
     # --- by links, proofs and succession ---
 
     def linked_to(self, organization: OrganizationId) -> AbstractSet[SubscriptionKey]:
-        """The subscriptions that a link or a proof ever gave to an organization; what these gave to
-        their successors is not among them.
+        """The subscriptions that a link or a proof ever gave to an organization, without those that
+        their successors inherit.
         """
         if self.loaded is not None:
             require(self.loaded.plans, organization, "the plans")
@@ -111,7 +110,7 @@ class Registers:
         return self._index.find(PROOFS, key)
 
     def successors(self, key: SubscriptionKey) -> list[Subscription]:
-        """The subscriptions whose newest word is that they continue this one, by key."""
+        """The subscriptions whose latest notification says that they continue this one, by key."""
         if self.loaded is not None:
             require(self.loaded.subscriptions, key, "the successors")
         found = map(self.subscription, sorted(self._index.find(SUCCESSORS, key), key=by_key))
@@ -129,7 +128,7 @@ class Registers:
         ]
 
     def holding(self, account: BillingAccount) -> AbstractSet[SubscriptionKey]:
-        """Of these, the ones that may make it an organization's: linked, proved or a successor."""
+        """Those that may make the account an organization's: linked, proved or a successor."""
         if self.loaded is not None:
             require(self.loaded.accounts, account, "the holders")
         return self._index.find(HOLDING, account)
@@ -180,7 +179,8 @@ class Registers:
                 return subscription, changed
 
     def _index_proved(self, organization: Organization) -> None:
-        """A proof may make an account somebody's, as a link does.  (Of a subscription that is not
+        """A proof may make an account an organization's, as a link does.  (For a subscription that
+        is not
         loaded yet this is found out when it is.)
         """
         for key in {proof.subscription for proof in organization.proofs}:
@@ -190,7 +190,7 @@ class Registers:
 
 
 def _indexed_by(value: Organization | Subscription) -> object:
-    """What the index finds a value by.  A value without any of it is in no index."""
+    """The keys under which the index finds a value.  A value without any is in no index."""
     match value:
         case Organization():
             return value.proofs, value.owner, value.locked_email

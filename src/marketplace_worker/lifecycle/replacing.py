@@ -1,9 +1,9 @@
 """`replace` for the core's dataclasses: what `dataclasses.replace` returns, in half the time.
 
-Every decision copies an organization a few times.  The standard `replace` looks at each of its 30
+Every decision copies an organization a few times.  The standard `replace` reads each of its 30
 fields by name and sets each through `object.__setattr__`: 7 us, of which this one needs 3.4; most
-of these are the organization's own checks.  mypy checks the names and types of what is replaced as
-it does for the standard function.
+of these are the organization's own checks.  mypy checks the names and types of the arguments as it
+does for the standard function.
 """
 
 from dataclasses import fields
@@ -26,14 +26,14 @@ else:
 __all__ = ["replace"]
 
 _COPIES: "dict[type, Callable[[Any, dict[str, Any]], Any]]" = {}
-"""By class, the function that copies its values."""
+"""The function that copies the values of a class, by class."""
 
 
 def _copy_function(cls: type[Any]) -> "Callable[[Any, dict[str, Any]], Any]":
     """Generate the function that copies values of a frozen class with slots.
 
-    The copy is an instance of an open subclass while its fields are set, one plain assignment each,
-    and of the class itself from then on.  Fields that `__init__` does not set are derived anew by
+    The copy is an instance of an open subclass while its fields are set by plain assignments, and
+    of the class itself from then on.  Fields that `__init__` does not set are derived again by
     `__post_init__`, as in the standard function.
     """
     lines = [

@@ -19,13 +19,13 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Inputs of a decision that no stored row holds; journalled with its fact.
+    """Inputs of a decision that no stored row has; journalled with its fact.
 
     `seen`: when the organizations that it settled were last in use, and which of their earlier
-    logins proved a plan; one that never was in use is left out.  `answers`: what it read of the
-    whole fleet.  `crowded`: which billing accounts of the plans that it read were known to be
-    crowded (`Fleet.is_crowded`).  `answered`: the fact came late, of an organization that was
-    erased, which refused it by an event; the fact itself is not kept.
+    logins proved a plan; organizations without any use are left out.  `answers`: what it read of
+    the whole fleet.  `crowded`: which billing accounts of the plans that it read were known to be
+    crowded (`Fleet.is_crowded`).  `answered`: the fact arrived after the organization was erased,
+    and was refused by an event; the fact itself is not kept.
     """
 
     seen: Mapping[OrganizationId, LastSeen] = field(default_factory=dict)
@@ -35,9 +35,9 @@ class Readings:
 
 
 def readings_of(decision: Decision, fleet: Fleet) -> Readings:
-    """What is to be journalled with a decision that `fleet` holds, so that it can be folded again.
+    """What to journal with a decision on a fact of `fleet`, so that it can be folded again.
 
-    Of up to two logins a day only those that proved a plan: the others were asked too, and made no
+    Of up to two logins a day only those that proved a plan: the others were checked and made no
     difference.
     """
     seen: dict[OrganizationId, LastSeen] = {}
@@ -71,9 +71,9 @@ def replay_refusal(organization: Organization, *, now: datetime) -> Organization
 def replay_decision(
     fact: Fact, fleet: Fleet, policies: Policies, readings: Readings, *, now: datetime
 ) -> Decision:
-    """Decide on a fact as it was decided on at `now`, and let the fleet hold it.
+    """Repeat the decision made on a fact at `now`, and store it in the fleet.
 
-    The worker's own events are not published again, and its safeguards stay as they are.
+    The worker's own events are not published again, and its safeguards are not changed.
     """
     fleet.seen.clear()
     fleet.seen.update(readings.seen)

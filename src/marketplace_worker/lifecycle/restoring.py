@@ -1,7 +1,7 @@
 """Decisions after a restore, when the topics hold more than the database.
 
-Numbers that were published are not used again, and who was closed is not opened by a database that
-has forgotten it (docs/delivery.md).
+Published sequence numbers are not used again, and an organization that was deactivated is not
+reopened by a database that has lost the deactivation (docs/delivery.md).
 """
 
 from datetime import datetime
@@ -33,8 +33,8 @@ def complete_epoch(guard: GuardSession) -> None:
 
 
 def with_published_numbers(organization: Organization, fact: PublishedBefore) -> Organization:
-    """With numbers that go on from what was published; and, where it was published as deactivated
-    and is not so here, waiting for a person.
+    """A copy that continues the published numbers; if it was published as deactivated and is not so
+    here, it waits for an operator.
     """
     known = organization.state is State.DEACTIVATED
     return replace(
@@ -46,10 +46,10 @@ def with_published_numbers(organization: Organization, fact: PublishedBefore) ->
 
 
 def judge_closure(case: Case, fact: ClosureJudged) -> bool:
-    """Do as the person decided; False where there is nothing to judge, or too little known to
-    close.
+    """Apply the operator's judgement; False if there is nothing to judge, or too little known to
+    deactivate.
 
-    What goes on dwells in its state anew and is given its notices anew, as after a hold.
+    An organization that continues starts its dwell and its notices again, as after a hold.
     """
     cause = case.organization.published_closed
     if cause is None or not case.organization.exists:

@@ -11,7 +11,7 @@ WINDOW = timedelta(hours=1)
 """Over how long steps and requests are counted."""
 
 CLOCK_TOLERANCE = timedelta(hours=1)
-"""By how much the clock of decisions and a worker's own may part before that is a jump."""
+"""How far the clock of decisions and a worker's own may differ before that counts as a jump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,10 @@ class RequestCount:
 class Trip:
     """One side of the guard allows nothing since `at`.
 
-    `by` is the operator, or None: the clock jumped, or a limit was reached.  By a limit, `counted`
-    is what the hour held of at most `limit`; for requests also `which` limit, and the request that
-    would have gone past.
-    `allowance`: how many an operator allows all the same.  `event`: the `guard.tripped` that was
-    published; None: not known.
+    `by` is the operator, or None: the clock jumped, or a limit was reached.  For a limit, `counted`
+    is the number within the hour, of at most `limit`; for requests also `which` limit, and the
+    request that would have exceeded it.  `allowance`: how many an operator allows nevertheless.
+    `event`: the published `guard.tripped`; None: not known.
     """
 
     at: datetime
@@ -63,14 +62,15 @@ class Safeguards:
 
     `recent` and `control_plane`: the destructive steps of the last hour, and the entries into
     `control_plane_loss`; `trip`: that of the guard for steps.  `requested` and `requests_trip`: the
-    same of requested deactivations.  `sequence` is that of the worker's newest event; 0: none yet.
+    same for requested deactivations.  `sequence` is that of the worker's newest event; 0: none yet.
     `silences`: the newest day on which each feed was reported silent; `unreadable`: that on which
-    its unreadable records that name nobody were reported to postpone decisions.  `clock_ahead`: by
-    how much the clock of decisions was ahead of a worker's own when they last parted;
-    `clock_jumped_at`: when it ran ahead, until an operator releases the guard for steps.
+    its unreadable records without an organization were reported to postpone decisions.
+    `clock_ahead`: by how much the clock of decisions was ahead of a worker's own at their last
+    difference; `clock_jumped_at`: when it ran ahead, until an operator releases the guard for
+    steps.
 
     `set_back_at`: when the database was found to hold less than the topics; until it is recovered
-    nothing destructive is done, and the guard is not released.  `epoch`: how often it was
+    no destructive step is taken, and the guard is not released.  `epoch`: how often it was
     recovered; `epoch_open`: that recovery is under way.
     """
 
@@ -97,7 +97,7 @@ class Safeguards:
         return steps_of(each for each in self.control_plane if each.at > since)
 
     def requested_since(self, since: datetime) -> dict[str, int]:
-        """How many requested deactivations were done after a moment, by the digest of who asked."""
+        """How many requested deactivations were done after a moment, by the requester's digest."""
         counted: dict[str, int] = {}
         for each in self.requested:
             if each.at > since:

@@ -1,4 +1,4 @@
-"""What a batch of facts names: what is to be locked and loaded before it is decided on."""
+"""What a batch of facts names, and so what has to be locked and loaded before deciding."""
 
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
@@ -46,10 +46,10 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class FamilySeeds:
-    """Subscriptions and billing accounts that a batch names: what its families grow from.
+    """Subscriptions and billing accounts that a batch names: the seeds of its families.
 
-    `attached`: the subscriptions that it may give to an organization, by a link or as the successor
-    of one that is linked; `accounts_of_attached`: the billing accounts that it names of these.
+    `attached`: the subscriptions that it may attach to an organization, by a link or as the
+    successor of a linked one; `accounts_of_attached`: the billing accounts that it names for these.
     """
 
     keys: AbstractSet[SubscriptionKey]
@@ -62,13 +62,13 @@ class FamilySeeds:
 class BatchScope:
     """What a batch of facts names.
 
-    - `named_accounts`: billing accounts, each with the subscription that is said to have it.
-    - `attached`: the subscriptions that it may give to an organization.
-    - `owners`: the emails of owners.  `locked_emails`: those whose locks it may meet.
-    - `reactivated`: the organizations that it may reactivate, if nobody else has their email.
+    - `named_accounts`: billing accounts, each with its reported subscription.
+    - `attached`: the subscriptions that it may attach to an organization.
+    - `owners`: the emails of owners.  `locked_emails`: those whose locks it may concern.
+    - `reactivated`: the organizations that it may reactivate, if no other has their email.
     - `linked`: the organizations to which it links a subscription.
-    - `safeguards`: whether it may ask the guard, or publish an event of the worker itself.
-    - `deactivates`: whether it asks for a deactivation.
+    - `safeguards`: whether it may use the guard, or publish an event of the worker itself.
+    - `deactivates`: whether it requests a deactivation.
     """
 
     subscriptions: set[SubscriptionKey] = field(default_factory=set)
@@ -89,7 +89,7 @@ class BatchScope:
 
     @property
     def seeds(self) -> FamilySeeds:
-        """What the families that it concerns grow from."""
+        """The seeds of the families that it concerns."""
         of_attached = {account for key, account in self.named_accounts if key in self.attached}
         return FamilySeeds(self.subscriptions, self.accounts, self.attached, of_attached)
 
@@ -165,11 +165,11 @@ class BatchScope:
 
 @dataclass(frozen=True, slots=True)
 class DueScope:
-    """What decisions on due organizations may need beside their plans.
+    """What decisions on due organizations may need besides their plans.
 
-    `destructive` and `control_plane`: how many destructive steps, and how many entries into
-    `control_plane_loss`, they may take.  `inactivity`: whether one may be decided on for its
-    inactivity, which looks at the feeds.
+    `destructive` and `control_plane`: the maximum of destructive steps, and of entries into
+    `control_plane_loss`.  `inactivity`: whether one may be decided on for its inactivity, which
+    reads the feeds.
     """
 
     destructive: int
@@ -178,14 +178,14 @@ class DueScope:
 
     @property
     def asks_guard(self) -> bool:
-        """Whether any of them may ask the guard for a step."""
+        """Whether any of them may need the guard for a step."""
         return bool(self.destructive or self.control_plane)
 
     def needs_population(self, safeguards: Safeguards, guard: Guard, *, now: datetime) -> bool:
-        """Whether a limit of the guard may depend on how many organizations there are.
+        """Whether a limit of the guard may depend on the number of organizations.
 
-        Each limit is `guard.minimum` at least, however few there are: up to that many steps within
-        the hour nobody need count them, which takes a scan.
+        Each limit is at least `guard.minimum`, however few there are: up to that many steps within
+        the hour need no count, which takes a scan.
         """
         since = now - WINDOW
         return guard.minimum < max(
@@ -195,7 +195,7 @@ class DueScope:
 
 
 def due_scope_of(organizations: Collection[Organization]) -> DueScope:
-    """What decisions on these may need, each of which takes one step at most."""
+    """What decisions on these may need; each takes at most one step."""
     noticed = [each for each in organizations if each.state is State.ACTIVE and each.notice]
     steps = [each.state.next_step for each in organizations]
     steps += [State.DEACTIVATED for _ in noticed]
@@ -207,7 +207,7 @@ def due_scope_of(organizations: Collection[Organization]) -> DueScope:
 
 
 def scope_of(facts: Iterable[Fact]) -> BatchScope:
-    """What these facts name."""
+    """The names in these facts."""
     scope = BatchScope()
     for fact in facts:
         scope.add(fact)

@@ -1,6 +1,7 @@
 """Brings an organization's state in line with its plans, its deadlines and the time.
 
-News of plans cancels and reinstates; every later step, and every notice, waits for its deadline.
+Reports about plans cancel and reinstate; every later step, and every notice, waits for its
+deadline.
 """
 
 from dataclasses import dataclass, field
@@ -40,10 +41,11 @@ REINSTATE = SupportRequestKind.REINSTATE_ORGANIZATION
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a decision made of one organization.
+    """The decision on one organization.
 
-    `due_at`: when it must be decided on again; None: only on news.  `idle`: nothing is ahead but,
-    perhaps, checks of something that waits.  `view`: the organization after the decision.
+    `due_at`: when it must be decided on again; None: only on a message.  `idle`: nothing is
+    scheduled except, perhaps, checks of something that waits.  `view`: the organization after the
+    decision.
     """
 
     before: Organization
@@ -55,15 +57,15 @@ class CaseResult:
 
 
 def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
-    """Decide everything there is to decide on the organization of a case, now.
+    """Make every decision on the organization of a case that is possible now.
 
-    Total: every state meets every set of plans.  Of an organization that was never created, facts
-    are kept and nothing is decided; of one that was erased, nothing is ever decided again.  In both
-    cases a request of Support is refused.
+    Total: handles every state with every set of plans.  Facts about an organization that was never
+    created are kept without a decision; an erased one is never decided on again.  In both cases a
+    Support request is refused.
 
-    The order matters: holds expire first, for they decide whether a notice stands; plans come
-    before deadlines, so that a plan that is active again stops a step that is due at the same
-    moment; and a request is answered last, after all that it caused.
+    The order matters: holds expire first, because they decide whether a notice is in force; plans
+    come before deadlines, so that a plan that is active again stops a step that is due at the same
+    moment; and a request is answered last, after everything that it caused.
     """
     if not case.organization.exists:
         if request is not None:
@@ -86,7 +88,7 @@ def settle(case: Case, request: SupportRequested | None = None) -> CaseResult:
 
 
 def case_result(case: Case) -> CaseResult:
-    """The result of a case as it stands now, with when to decide on it again."""
+    """The result of a case in its current state, with the time of its next decision."""
     moments, looks = _moments(case), _rechecks(case)
     due_at = min([*moments, *looks], default=None)
     return CaseResult(case.before, case.organization, tuple(case.events), due_at, not moments, case)
@@ -96,7 +98,7 @@ def case_result(case: Case) -> CaseResult:
 
 
 def _let_holds_expire(case: Case) -> None:
-    """Remove expired holds; with the last one the dwell begins anew, as after a release (section
+    """Remove expired holds; with the last one the dwell starts again, as after a release (section
     7).
     """
     holds = case.organization.holds
@@ -109,10 +111,10 @@ def _let_holds_expire(case: Case) -> None:
 
 
 def _act(case: Case, request: SupportRequested) -> support.Answer:
-    """Handle a request of Support, on the organization as its plans have it by now.
+    """Handle a Support request, after the plans were processed.
 
-    Before a requested reinstatement the plans may only cancel: the reinstatement that is possible
-    is then done because it was requested.
+    Before a requested reinstatement the plans may only cancel: a possible reinstatement is then
+    attributed to the request.
     """
     if request.request is REINSTATE:
         _cancel_without_a_plan(case)
@@ -131,7 +133,7 @@ def _cancel_without_a_plan(case: Case) -> None:
 
 
 def _follow_the_plans(case: Case, *, asked: bool) -> None:
-    """Cancel, reinstate, wait for what completes it, or let the cancellation follow old news."""
+    """Cancel, reinstate, wait for the completion, or adjust the cancellation to late reports."""
     _cancel_without_a_plan(case)
     if (
         not case.organization.state.in_cancellation
@@ -177,7 +179,7 @@ def _withdraw_what_no_longer_stands(case: Case) -> None:
 
 
 def _renew_a_notice_after_a_long_wait(case: Case) -> None:
-    """Withdraw a notice whose step waited for long, so that it is announced anew (section 12)."""
+    """Withdraw a notice whose step waited for long, so that it is announced again (section 12)."""
     notice = case.organization.notice
     if notice is None or _waits(case, case.organization) or not _waits(case, case.before):
         return
@@ -195,7 +197,7 @@ def _waits(case: Case, organization: Organization) -> bool:
 
 
 def _forget_what_is_no_longer_withheld(case: Case) -> None:
-    """A step that is not due any more is not withheld by the guard either."""
+    """A step that is no longer due is not withheld by the guard either."""
     if case.organization.withheld_at is not None:
         due = next_due(case)
         if due is None or due.at > case.now:
@@ -203,7 +205,7 @@ def _forget_what_is_no_longer_withheld(case: Case) -> None:
 
 
 def _moments(case: Case) -> list[datetime]:
-    """When the organization must be decided on though no news comes, checks aside.
+    """When the organization must be decided on without a message, checks aside.
 
     A step that the guard withholds waits for its release, not for the clock.
     """
@@ -223,7 +225,8 @@ def _moments(case: Case) -> list[datetime]:
 def _rechecks(case: Case) -> list[datetime]:
     """When something that waits is checked again: a silent feed, and a pending reinstatement.
 
-    The latter has no deadline, and news of other organizations may change whose plan it waits for.
+    The latter has no deadline, and reports about other organizations may change whose plan it waits
+    for.
     """
     organization, postponed_to = case.organization, postponed_until(case)
     looks = []

@@ -53,7 +53,7 @@ def _proved_at(
     fleet: Fleet,
     policy: Policy,
 ) -> Organization:
-    """With a proof of every plan that matched at that time."""
+    """A copy with a proof of every plan that matched at that time."""
     required = policy.reinstatement.sign_in_required
     proofs = []
     for interval in matched_intervals(organization.id, accounts, fleet, policy, at):

@@ -15,7 +15,7 @@ class State(StrEnum):
 
     @property
     def next_step(self) -> "State | None":
-        """The state that a cancellation takes next; None where no deadline leads on."""
+        """The next state of a cancellation; None if no deadline leads further."""
         return _NEXT[self]
 
     @property
@@ -25,7 +25,7 @@ class State(StrEnum):
 
     @property
     def capabilities(self) -> "Capabilities":
-        """What the organization may do in this state."""
+        """The capabilities of the organization in this state."""
         return _CAPABILITIES[self]
 
 

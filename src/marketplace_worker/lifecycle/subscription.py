@@ -1,7 +1,7 @@
 """The register of one subscription: its notifications, and its links to organizations.
 
-A register keeps what the fold needs of every notification and every link, in their own order, so
-that `projection.fold` comes to the same for every order of arrival (marketplaces.md section 1,
+A register keeps what the fold needs of every notification and every link, in order of event time,
+so that `projection.fold` yields the same for every order of arrival (marketplaces.md section 1,
 *Fold*).
 """
 
@@ -29,7 +29,7 @@ sender that repeats itself would make every decision slower."""
 
 
 AccountHistory = tuple[tuple[datetime, str, bool], ...]
-"""From when on a subscription had which billing account, in order, and whether one was reported by
+"""Which billing account a subscription had from when on, in order, and whether one was reported by
 then: before the first report it counts as having had that account.
 """
 
@@ -52,11 +52,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Everything that was reported of one subscription; `notes` and `links` each in their order.
+    """Everything that was reported about one subscription; `notes` and `links` in order of event
+    time.
 
-    What follows from these is derived once, when the value is made, for a decision asks often:
+    Values that follow from these are derived once, when the value is made, because they are needed
+    often:
 
-    - `accounts`: each report of the customer's billing account, links last; none at Azure
+    - `accounts`: each report of the customer's billing account, links last; none for Azure
       (section 1);
     - `predecessor`: the subscription that it continues, by the newest notification that names one;
     - `bought_at`: when it was first reported as the successor of another.
@@ -81,7 +83,7 @@ class Subscription:
         object.__setattr__(self, "bought_at", purchases[0][0] if purchases else None)
 
     def with_note(self, note: Note) -> "Subscription":
-        """With one more notification; unchanged if it has nothing that the fold needs."""
+        """A copy with one more notification; unchanged if it has nothing that the fold needs."""
         if _is_redundant(note) or any(each.id == note.id and each == note for each in self.notes):
             return self
         notes, reports = list(self.notes), [note]
@@ -94,7 +96,7 @@ class Subscription:
         return replace(self, notes=_kept(notes))
 
     def with_link(self, link: Link) -> "Subscription":
-        """With one more explicit link."""
+        """A copy with one more explicit link."""
         links = sorted(dict.fromkeys((*self.links, link)), key=lambda each: each.order)
         return replace(self, links=tuple(links[-KEPT_MAX:]))
 
@@ -164,11 +166,11 @@ def before_first_of(earlier: Iterable[Link], links: tuple[Link, ...]) -> tuple[L
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """For how long a subscription was an organization's, by its links.
+    """The interval in which a subscription was an organization's, by its links.
 
-    `since` is None where it was linked to nobody before; `until`: when it was linked to another.
-    `linked_at`: when it was last linked to the organization before that; `plan_type`: the newest
-    plan type by then, of a link to any organization.
+    `since` is None if it was not linked before; `until`: when it was linked to another
+    organization.  `linked_at`: when it was last linked to the organization before that;
+    `plan_type`: the newest plan type by then, of a link to any organization.
     """
 
     since: datetime | None
@@ -178,8 +180,8 @@ class Tenure:
 
 
 def tenures(links: Sequence[Link]) -> dict[OrganizationId, list[Tenure]]:
-    """Whose a subscription with these links was.  A repeated link to the same organization does not
-    begin a new tenure.
+    """To which organizations a subscription with these links belonged.  A repeated link to the same
+    organization does not begin a new tenure.
     """
     found: dict[OrganizationId, list[Tenure]] = {}
     plan_type: PlanType | None = None
@@ -195,10 +197,10 @@ def tenures(links: Sequence[Link]) -> dict[OrganizationId, list[Tenure]]:
 
 
 def decisive_reports(reports: Sequence[Note]) -> Sequence[Note]:
-    """Of all reports of one operation, those that decide its result.
+    """The reports of one operation that decide its result.
 
-    That is one final report, where there is any: the newest, and of several at one time the more
-    lenient (a failure of what takes something away, else a success).  Else all of them.
+    That is one final report, if there is any: the newest, and of several at one time the more
+    lenient (a failure of what takes something away, else a success).  Otherwise all of them.
     """
     final = [each for each in reports if each.progress is not Progress.RUNNING]
     return [max(final, key=_finality)] if final else reports

@@ -51,7 +51,7 @@ def handle(case: Case, request: SupportRequested) -> Answer:
 
 
 def emit_answer(case: Case, request: SupportRequested, answer: Answer) -> None:
-    """Publish the answer; it comes after all that the request caused."""
+    """Publish the answer, after everything that the request caused."""
     kind, details = answer_draft(request, answer)
     case.emit([(kind, details)], effective_at=case.now)
 
@@ -87,7 +87,7 @@ _ASK_AGAIN = (
 
 
 def refusal_of(case: Case, request: SupportRequested) -> Answer | None:
-    """Why the request is refused; None: it is not.
+    """Why the request is refused; None: it is accepted.
 
     An invalid request is refused for that before anything else (lifecycle.md section 11).
     """
@@ -114,7 +114,7 @@ def refusal_of(case: Case, request: SupportRequested) -> Answer | None:
 
 
 def _problem(case: Case, request: SupportRequested) -> str | None:
-    """What is invalid about the request itself; None: nothing."""
+    """What is invalid in the request itself; None: nothing."""
     if request.problem is not None:
         return request.problem
     if request.grant_until is not None and request.grant_until <= case.now:

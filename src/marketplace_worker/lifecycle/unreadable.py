@@ -9,14 +9,16 @@ from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 IN_A_THOUSAND = 1_000
-"""Up to one in so many records of a day may be unreadable and name nobody without any effect."""
+"""Up to one in this many records of a day may be unreadable and without an organization, without
+any effect.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class DayCounts:
-    """How many records a feed's topic had on one UTC day, by their timestamps.
+    """The number of records of a feed's topic on one UTC day, by their timestamps.
 
-    `nameless`: of these, the ones that could not be read and whose key names no organization.
+    `nameless`: those of them that could not be read and whose key names no organization.
     """
 
     records: int = 0
@@ -30,9 +32,9 @@ class DayCounts:
 
 @dataclass(slots=True)
 class PossibleUse:
-    """Possible use: the newest of each organization; and counts by day of records that name nobody.
+    """Possible use: the newest of each organization; and daily counts of records that name none.
 
-    An organization whose id is a key is kept by it also where it was not created yet.
+    A key that is an organization's id is kept even before the organization is created.
     """
 
     named: dict[tuple[OrganizationId, ActivityFeed], datetime] = field(default_factory=dict)
@@ -62,9 +64,9 @@ class PossibleUse:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFeed:
-    """A feed had records that could not be read, within the window that a decision looks at.
+    """A feed had unreadable records within the window that a decision uses.
 
-    `organization`: whose use they may be, by their key; None: anybody's.
+    `organization`: the organization whose use they may be, by their key; None: any.
     """
 
     feed: ActivityFeed

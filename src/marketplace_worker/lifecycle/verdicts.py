@@ -47,7 +47,7 @@ class Allowed:
 class Withheld:
     """A step is due and is not taken.
 
-    `trip`: with this step the guard for steps trips; None: it lets nothing through already, or the
+    `trip`: with this step the guard for steps trips; None: it allows nothing already, or the
     database is set back.
     """
 

@@ -17,10 +17,10 @@ _UUID = re.compile(
 
 
 def marketplace_id(text: str) -> str:
-    """A marketplace's id in the one form in which it is compared.
+    """A marketplace's id in the form in which ids are compared.
 
-    A UUID is in lower case and without braces (marketplaces.md section 1): senders spell it in
-    either case.  Any other id is as it came.
+    A UUID is in lower case and without braces (marketplaces.md section 1), because senders spell it
+    in either case.  Any other id is unchanged.
     """
     found = _UUID.fullmatch(text)
     return text if found is None else found["uuid"].lower()
@@ -101,7 +101,7 @@ class DeactivationCause(StrEnum):
 
     @property
     def recoverable(self) -> bool:
-        """Whether Support can undo it; what a cancellation ended is gone for ever."""
+        """Whether Support can undo it; a deactivation by a cancellation is final."""
         return self is not DeactivationCause.MARKETPLACE_CANCELLATION
 
 
@@ -113,7 +113,7 @@ class ActivityFeed(StrEnum):
 
 
 class SupportRequestKind(StrEnum):
-    """What Support may ask for (lifecycle.md section 7)."""
+    """The requests that Support may make (lifecycle.md section 7)."""
 
     DEACTIVATE_ORGANIZATION = "deactivate_organization"
     REACTIVATE_ORGANIZATION = "reactivate_organization"
@@ -125,7 +125,7 @@ class SupportRequestKind(StrEnum):
 
 
 class GuardSide(StrEnum):
-    """What the guard withholds: steps that a deadline takes, or deactivations that are asked for
+    """What the guard withholds: steps that a deadline takes, or requested deactivations
     (lifecycle.md section 8).
     """
 
@@ -135,14 +135,14 @@ class GuardSide(StrEnum):
 
 
 class RequestLimit(StrEnum):
-    """The limits of deactivations that are asked for: over the fleet, and for one person."""
+    """The limits of requested deactivations: over the fleet, and for one person."""
 
     PER_HOUR = "per_hour"
     PER_PERSON = "per_person"
 
 
 class HoldKind(StrEnum):
-    """Why no step may be taken on an organization for now."""
+    """The reason for a hold, under which no step is taken for an organization."""
 
     LEGAL = "legal"
     COMMERCIAL = "commercial"

@@ -14,11 +14,11 @@ from marketplace_worker.lifecycle.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class GuardTrippedDetails:
-    """`guard.tripped`: one side of the guard, or both, allow nothing from here on.
+    """`guard.tripped`: one side of the guard, or both, allow nothing from now on.
 
     By a limit: `counted` within the hour, of at most `limit`; `which` limit and by which request,
-    where it is that of requests.  By hand: `by` the operator, with neither.  `added_to`: the event
-    of the trip that stood already, and whose words still hold.
+    if it is a limit of requests.  By hand: `by` the operator, without the others.  `added_to`: the
+    event of an existing trip, whose details still apply.
     """
 
     guard: GuardSide
@@ -63,10 +63,10 @@ class SilentFeedDetails:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFeedDetails:
-    """`activity_feed.unreadable`: on this UTC day records that could not be read put off a decision
-    on inactivity.
+    """`activity_feed.unreadable`: on this UTC day unreadable records postponed a decision on
+    inactivity.
 
-    `organization` is whose use they may be, by their key; None: anybody's.
+    `organization` is the one whose use they may be, by their key; None: any.
     """
 
     feed: ActivityFeed

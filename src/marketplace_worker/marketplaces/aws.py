@@ -72,7 +72,7 @@ def translate(payload: Payload) -> Notified | Unrecognized:
 
 
 def _from_confirmation(question: Node, payload: Payload) -> Unrecognized:
-    """SNS asks to confirm the subscription of a topic, which is not a customer's."""
+    """SNS asks to confirm the subscription of a topic; it concerns no customer."""
     return Unrecognized(
         identity=Identity(
             Marketplace.AWS, wire.usable_id(question.text("MessageId")) or payload.positional_id
@@ -148,7 +148,7 @@ def _event_change(kind: str, agreement: Node, occurred_at: datetime) -> RankedCh
 
 
 def _ended_change(status: str) -> RankedChange:
-    """The end of an agreement by its status; a person should look at an unknown status."""
+    """The end of an agreement by its status; an unknown status needs attention."""
     match status.upper():
         case "CANCELLED":
             return RankedChange(5, wire.ended_for_good(PlanEndReason.CUSTOMER))

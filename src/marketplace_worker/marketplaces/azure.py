@@ -34,7 +34,7 @@ _ACTIONS = {
     "reinstate": "Reinstate",
     "unsubscribe": "Unsubscribe",
 }
-"""By lower case: routers change the case of values too, not only of keys."""
+"""By lower-case name: routers change the case of values too, not only of keys."""
 _LANDING_PAGE = "LandingPage"
 _FINAL = {
     "succeeded": Progress.SUCCEEDED,
@@ -72,7 +72,7 @@ def translate(payload: Payload) -> Notified | Unrecognized:
 def _is_of_a_landing_page(node: CaselessNode) -> bool:
     """Whether it is the accelerator's event for a customer on the landing page.
 
-    It comes to the same URL as the webhook calls and holds no notification; its shape is
+    It arrives at the same URL as the webhook's calls and contains no notification; its shape is
     `WebNotificationPayload` in the accelerator's source.
     """
     event_type = node.value("eventType")

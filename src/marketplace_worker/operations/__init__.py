@@ -1,1 +1,1 @@
-"""What operators see of a worker."""
+"""The worker as operators see it: logs, health, metrics, shutdown."""

@@ -15,7 +15,9 @@ FAILURES_MAX = 2
 
 
 class Heartbeat:
-    """The heartbeat of a loop: it beats at each turn, and says how long it will rest then."""
+    """The heartbeat of a loop: the loop beats at each iteration, and reports how long it will rest
+    then.
+    """
 
     def __init__(self) -> None:
         self.failures = 0
@@ -28,7 +30,7 @@ class Heartbeat:
         self.reason = reason
 
     def beat(self, *, rest_s: float = 0.0) -> None:
-        """The loop turns, and will rest for `rest_s` seconds."""
+        """Record an iteration of the loop, which will rest for `rest_s` seconds."""
         self._due_at = time.monotonic() + rest_s
 
     @property
@@ -38,11 +40,11 @@ class Heartbeat:
 
 
 class Health:
-    """What is known of one worker.
+    """The health of one worker.
 
     Args:
-        silence_max_s: how long one turn of a loop may rightly take.
-        stopping: whether the worker was told to stop; asked from other threads.
+        silence_max_s: the maximum duration of one iteration of a loop.
+        stopping: whether the worker was asked to stop; called from other threads.
     """
 
     def __init__(self, *, silence_max_s: float, stopping: Callable[[], bool]) -> None:
@@ -63,14 +65,15 @@ class Health:
         self._reports[part] = (time.monotonic(), not_ready_reason)
 
     def silences(self) -> Mapping[str, float]:
-        """For how long each loop has been silent, in seconds."""
+        """How long each loop has been silent, in seconds."""
         return {loop: sign.silent_s for loop, sign in list(self._heartbeats.items())}
 
     def hanging(self) -> Sequence[str]:
-        """A sentence for each loop that is silent for too long; none: the worker is alive.
+        """A sentence for each loop that has been silent for too long; empty: the worker is
+        alive.
 
-        A loop that waits for Kafka or Postgres turns: to start it anew would help nobody.  In a
-        stop, which has a bound of its own, loops fall silent as they should.
+        A loop that waits for Kafka or Postgres still beats, because a restart would not help.
+        During a stop, which has its own time limit, loops fall silent as intended.
         """
         if self._stopping():
             return []

@@ -1,7 +1,7 @@
-"""Writes lines without waiting for whoever reads them.
+"""Writes lines without waiting for their reader.
 
-A pipe that nobody reads takes a few kilobytes and then nothing: who writes to it itself stands
-still until somebody reads, and hears no signal meanwhile.  Here a thread of its own writes.
+An unread pipe accepts a few kilobytes and then blocks: a process that writes to it directly would
+stop, and not even handle signals.  Here a separate thread writes.
 """
 
 import os
@@ -16,10 +16,10 @@ from typing import TextIO
 from marketplace_worker.operations import metrics
 
 WAITING_BYTES_MAX = 4 * 1024 * 1024
-"""How much may wait to be written; what comes then is dropped, and counted."""
+"""The maximum of bytes waiting to be written; later lines are dropped, and counted."""
 
 LAST_WORDS_S = 1.0
-"""How long the end of a process waits until what it said last is written."""
+"""How long the end of a process waits until its last lines are written."""
 
 
 class LineWriter:
@@ -60,7 +60,7 @@ class LineWriter:
         """Nothing: lines are written as soon as they can be."""
 
     def dropped_before(self) -> int:
-        """How many lines were dropped that were not asked for yet; 0 while there is no room."""
+        """The number of dropped lines not reported yet; 0 while there is no room to report them."""
         with self._changed:
             if self._waiting_bytes > self._waiting_bytes_max // 2:
                 return 0
@@ -91,15 +91,15 @@ class LineWriter:
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # somebody who shares it does not want to wait
+            except BlockingIOError:  # another process made the shared descriptor non-blocking
                 select.select([], [self._descriptor], [])
-            except OSError:  # nobody will ever read it
+            except OSError:  # the reader is gone
                 return
 
 
 @contextmanager
 def never_waiting(stream: TextIO) -> Iterator[LineWriter]:
-    """While inside, lines for a stream, without waiting for whoever reads it."""
+    """While inside, lines for a stream, written without waiting for its reader."""
     stream.flush()
     lines = LineWriter(stream.fileno(), at_terminal=stream.isatty())
     try:
@@ -111,7 +111,7 @@ def never_waiting(stream: TextIO) -> Iterator[LineWriter]:
 def write_last(sentence: str, *, status: int) -> int:
     """Write a sentence to standard error; returns the exit status.
 
-    Where nobody reads it, the process ends here.
+    If it is not read in time, the process ends here.
     """
     saying = threading.Thread(target=sys.stderr.write, args=(sentence,), daemon=True)
     saying.start()

@@ -1,4 +1,4 @@
-"""The log: one line a fact, as JSON where nobody watches, readable at a terminal.
+"""The log: one line per fact, as JSON or, on a terminal, as readable text.
 
 Lines of libraries, which use the standard logging, look the same; only this module sets it up.
 """
@@ -17,7 +17,7 @@ from marketplace_worker.terminal import escaped_json, visible
 
 LIBRARY_LINES_MAX = 5
 LIBRARY_LINES_WITHIN_S = 60.0
-"""A library says the same thing for as long as a server is away: so often is enough."""
+"""Libraries repeat a message for as long as a server is away; one line in this time is enough."""
 
 LIBRARY_LEVEL = logging.WARNING
 """Below this, aiokafka would write the payloads of what it sends."""
@@ -78,7 +78,7 @@ class _Lines:
     debug = warning = error = critical = info
 
     def write(self, text: str) -> None:
-        """Write a line; where nobody reads any more it is lost."""
+        """Write a line; it is lost if the reader is gone."""
         with suppress(OSError, ValueError):  # ValueError: the stream is closed
             self._stream.write(text)
             self._stream.flush()
@@ -115,7 +115,9 @@ def _json(line: EventDict, **_of_structlog: object) -> str:
 
 
 def _visible(_logger: object, _method: str, line: EventDict) -> EventDict:
-    """For a terminal, which must not act on what is logged; a traceback keeps its lines."""
+    """Escape text for a terminal, which must not interpret log content; a traceback keeps its
+    lines.
+    """
     return {
         name: "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
         for name, value in line.items()
@@ -123,7 +125,7 @@ def _visible(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
-    """What happened, how grave, when; then the rest as it was given."""
+    """Order the fields: event, level and time first, then the others as given."""
     first = {name: line.pop(name) for name in ("event", "level", "ts") if name in line}
     return {**first, **line}
 
@@ -135,7 +137,7 @@ def _library_line(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 class _RateLimit(logging.Filter):
-    """Drops what a library repeats; told apart by where in its code it is said."""
+    """Drops messages that a library repeats, identified by their place in its code."""
 
     def __init__(self) -> None:
         super().__init__()

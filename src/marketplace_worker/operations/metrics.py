@@ -1,6 +1,6 @@
-"""The figures: what Prometheus reads of a worker.  Only this module knows its client library.
+"""The metrics that Prometheus reads from a worker.  Only this module knows its client library.
 
-Each worker counts what it did itself; `guard_tripped` is the same for all of them.
+Each worker counts its own work; `guard_tripped` is the same for all of them.
 """
 
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ GUARD_TRIPPED = Gauge(
     ["guard"],
 )
 for _side in (GuardSide.STEPS, GuardSide.REQUESTS):
-    GUARD_TRIPPED.labels(_side)  # 0 until it is known otherwise
+    GUARD_TRIPPED.labels(_side)  # 0 until it is known
 SET_BACK = Gauge(
     "marketplace_worker_database_set_back",
     "1 while the database is known to hold less than was published",
@@ -94,7 +94,7 @@ OUTBOX_REFUSED = Gauge(
 
 
 def count(outcomes: Iterable[str], events: Iterable[Event]) -> None:
-    """Add what one transaction came to, after its commit."""
+    """Add the results of one transaction, after its commit."""
     for outcome in outcomes:
         FACTS.labels(outcome).inc()
     for event in events:
@@ -130,6 +130,6 @@ def _sides(guard: GuardSide) -> tuple[GuardSide, ...]:
 
 
 def observe(health: Health) -> None:
-    """Let the figures of health be those of this worker, read when they are asked for."""
+    """Read the metrics of health from this worker whenever they are requested."""
     READY.set_function(lambda: not health.not_ready_reasons())
     SILENCE.set_function(lambda: max(health.silences().values(), default=0.0))

@@ -1,7 +1,7 @@
-"""One port for who watches the worker: `/livez`, `/readyz` and `/metrics`.
+"""One port for probes and monitoring: `/livez`, `/readyz` and `/metrics`.
 
-Answered by threads of its own, so that a blocked event loop is reported instead of being waited
-for.  Strangers may connect to it: connections and the time for each are bounded.
+Served by separate threads, so that a blocked event loop is reported and does not block the answer.
+Unknown clients may connect: the number of connections and the time for each are limited.
 """
 
 import socket
@@ -23,18 +23,20 @@ from marketplace_worker.operations.health import Health
 from marketplace_worker.terminal import visible
 
 CONNECTIONS_MAX = 32
-"""How many are answered at once; for one more the oldest is cut off.  A probe sends its request
-with its connection, so the oldest is never one of a probe."""
+"""How many requests are served at once; for one more, the oldest is cut off.  A probe sends its
+request with its connection, so the oldest is never one of a probe.
+"""
 
 REQUEST_TIMEOUT_S = 5.0
-"""How long one request may take in all, however often its client sends or reads a little."""
+"""The time limit of one request, however often its client sends or reads a little."""
 
 BACKLOG = 4_096
-"""How many connections wait in the kernel: who finds no place there tries again after a second,
-which is as long as a probe waits."""
+"""How many connections wait in the kernel: a client without a place there retries after a second,
+which is a probe's timeout.
+"""
 
 POLL_S = 0.05
-"""How often the server looks for a stop, and for connections whose time is up."""
+"""How often the server checks for a stop and for connections that exceed their time."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,7 @@ class _Connection:
     since: float
 
     def cut_off(self) -> None:
-        """End whatever the thread waits for; it closes the socket."""
+        """Shut down the connection that the thread waits for; the thread closes the socket."""
         with suppress(OSError):  # the client, or the thread, was first
             self.client.shutdown(socket.SHUT_RDWR)
 
@@ -68,7 +70,7 @@ class _Server(TCPServer):
         super().__init__(("", port), _Request)
 
     def server_bind(self) -> None:
-        """Bind to all interfaces, whatever the machine's default for IPv6 is."""
+        """Bind to all interfaces, independent of the machine's default for IPv6."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
@@ -141,7 +143,7 @@ class _Request(metrics.Exposition):
             self._text(HTTPStatus.OK, [well, *more])
 
     def _text(self, status: HTTPStatus, lines: Sequence[str]) -> None:
-        """Plain text, a line for each thing: for a person; a probe goes by the status."""
+        """Plain text for people, one item per line; probes use only the status."""
         body = "".join(f"{visible(line)}\n" for line in lines).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
@@ -154,7 +156,7 @@ class _Request(metrics.Exposition):
 
 @contextmanager
 def serving(port: int | None, health: Health) -> Iterator[None]:
-    """While inside, answer on a port of all interfaces; None: nobody asks.
+    """While inside, serve on a port of all interfaces; None: do not serve.
 
     Raises:
         Misconfigured: the port is taken.

@@ -13,22 +13,22 @@ GOODBYE_S = 2.0
 """The part of the shutdown's time that is kept for leaving groups and closing connections."""
 
 GRACE_S = 1.0
-"""How much longer than its time a shutdown may take before the process is killed."""
+"""How much longer than its time limit a shutdown may take before the process is killed."""
 
 STANDARD_ERROR = 2
 
 UNWRITTEN_S = 2.0
-"""How long the end of the process may take to write the stacks, where that waits for a reader."""
+"""How long the end of the process may take to write the stacks if standard error is not read."""
 
 
 class Shutdown:
-    """An order to stop, which may be given by setting `requested`, and the time that is left then.
+    """A request to stop, made by setting `requested`, and the time that remains.
 
-    Use as a context around all that is to end: once it is left, nothing ends the process any more.
+    Use as a context around everything that must end: after leaving it, nothing kills the process.
 
     Args:
-        requested: set where the worker is to stop.
-        within_s: how long all of it may take.
+        requested: set when the worker is to stop.
+        within_s: the time limit for all of it.
     """
 
     def __init__(self, requested: asyncio.Event, *, within_s: float) -> None:
@@ -61,7 +61,7 @@ class Shutdown:
             self.end_process_unless_postponed(within_s=self._within_s + GRACE_S)
 
     def work_left_s(self) -> float:
-        """How long work under way may still take, in seconds; then it is cancelled."""
+        """How long current work may continue, in seconds, before it is cancelled."""
         self.request()
         assert self._began_at is not None
         return max(0.0, self._began_at + self._within_s - GOODBYE_S - time.monotonic())
@@ -71,11 +71,12 @@ class Shutdown:
 
         All stacks are written to standard error, and the exit status is 1.
 
-        By a timer of the interpreter, which needs neither the event loop nor the interpreter's
-        lock.  The stacks name files, lines and functions, and no values.  It is as safe as SIGKILL.
+        This uses a timer of the interpreter, which needs neither the event loop nor the
+        interpreter's lock.  The stacks name files, lines and functions, and no values.  It is as
+        safe as SIGKILL.
 
-        Where nobody reads standard error, what does not fit is not written.  If it cannot be asked
-        not to wait, the system ends the process two seconds later, by SIGALRM.
+        If standard error is not read, what does not fit is not written.  If it cannot be made
+        non-blocking, the system ends the process two seconds later, by SIGALRM.
         """
         if not self._over:
             faulthandler.dump_traceback_later(within_s, exit=True, file=_unwaiting())
@@ -84,9 +85,10 @@ class Shutdown:
 
 @cache
 def _unwaiting() -> int:
-    """Standard error, opened once more: a write to it returns at once, and to no one else's.
+    """Standard error, opened again as non-blocking, without affecting other users of the
+    descriptor.
 
-    Not everything can be opened by its descriptor; then it is standard error itself.
+    Some descriptors cannot be opened again; then this is standard error itself.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
     try:

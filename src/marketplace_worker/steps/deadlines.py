@@ -23,14 +23,14 @@ log = structlog.get_logger(__name__)
 async def fire_due(worker: Worker, *, limit: int) -> int:
     """Decide on up to `limit` due organizations; returns how many there were.
 
-    Safe in many workers at once: each takes others.  The deadline is derived anew from what is
-    stored now, so that one which outlived its reason does nothing (docs/architecture.md).
+    Safe in many workers at once: each claims different ones.  The deadline is derived again from
+    the stored state, so that an obsolete one has no effect (docs/architecture.md).
 
-    Nothing is fired by a clock that has moved since it was compared with this machine's: that is
-    done first, and trips the guard where it ran ahead (lifecycle.md section 8).
+    Before anything fires, a clock that has moved is compared with this machine's, which trips the
+    guard if it ran ahead (lifecycle.md section 8).
 
-    An organization that we fail on ourselves is found by halving the batch, logged at `error` and
-    postponed: it does not hold up the fleet.
+    An organization whose decision fails because of a bug is found by halving the batch, logged at
+    `error` and postponed: it does not delay the others.
 
     Raises:
         Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; nothing
@@ -56,8 +56,8 @@ async def fire_due(worker: Worker, *, limit: int) -> int:
 
 
 async def _fire_due(worker: Worker, limit: int, claimed: list[OrganizationId]) -> bool:
-    """The same, or nothing; `claimed` tells which organizations it was about.  False: the clocks
-    have to be compared first.
+    """The same, or nothing; `claimed` receives the claimed organizations.  False: the clocks have
+    to be compared first.
     """
     began = perf_counter()
     async with transaction(worker.pool) as conn:

@@ -17,20 +17,21 @@ from marketplace_worker.store.database import Connection, transaction
 from marketplace_worker.store.working_set import WorkingSet
 
 ATTEMPTS_MAX = 5
-"""How often to lock again because what belongs to the organization grew meanwhile."""
+"""How often to lock again because the data of the organization grew meanwhile."""
 
 
 async def erase(fact: Erased, worker: Worker) -> Outcome:
-    """Decide on it, and erase, in one transaction; refused where the organization is not closed.
+    """Decide on the erasure and erase, in one transaction; refused if the organization is not
+    deactivated.
 
-    It may be repeated, for what came late: of that only dead letters, and what earlier versions
-    kept, are left to be erased.
+    It may be repeated, for later messages: of those only dead letters, and data of earlier
+    versions, remain to be erased.
 
-    What was folded together with it can be folded from now on: its rows are empty.
+    The organization's replay group can be folded afterwards: its rows are empty.
 
     Raises:
-        Unavailable: Postgres is away, or somebody locked the same in another order; nothing was
-            erased, and the same fact may be given again.
+        Unavailable: Postgres is away, or another transaction locked in another order; nothing was
+            erased, and the same fact may be passed again.
     """
     for _ in range(ATTEMPTS_MAX):
         async with transaction(worker.pool) as conn:
@@ -74,7 +75,7 @@ async def _erase(
 async def _forget_accounts(
     conn: Connection, loaded: WorkingSet, own: Collection[SubscriptionKey]
 ) -> None:
-    """Its subscriptions stay, as nobody else's; which account of the customer paid does not."""
+    """Its subscriptions stay without an owner; the customer's billing accounts are removed."""
     emptied = [_without_accounts(loaded.fleet.subscription(each)) for each in own]
     loaded.fleet.put(*emptied)
     if emptied:

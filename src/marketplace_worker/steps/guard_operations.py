@@ -11,14 +11,14 @@ from marketplace_worker.store.database import transaction
 
 
 async def operate(fact: GuardTripped | GuardReleased, worker: Worker) -> Decision:
-    """Decide on it in one transaction; it applies to all workers from then on.
+    """Decide on it in one transaction; the result applies to all workers.
 
     A release of steps makes the withheld organizations due now.  Their rows are locked before the
-    safeguards are, as in every other step: the safeguards are the last of all locks.
+    safeguards, as in every other step: the safeguards are locked last.
 
     Raises:
-        Unavailable: Postgres is away, or somebody locked the same in another order; nothing was
-            decided, and the same fact may be given again.
+        Unavailable: Postgres is away, or another transaction locked in another order; nothing was
+            decided, and the same fact may be passed again.
     """
     releases_steps = isinstance(fact, GuardReleased) and fact.guard is not GuardSide.REQUESTS
     async with transaction(worker.pool) as conn:

@@ -33,15 +33,15 @@ async def ingest(
     """Ingest a batch; then its offsets may be committed, except those of the returned topics.
 
     Returns the topics that are stopped (`runtime/intake.py`): all their records must be delivered
-    again, also where some were applied.
+    again, even if some were applied.
 
-    A record on which we fail ourselves is found by halving the batch, kept in the dead letters with
-    what went wrong, and logged at `error`: it stops nothing and is not lost.  So is one over which
-    Postgres takes too long again and again; `sizer` remembers that from one call to the next.
+    A record that fails because of a bug is found by halving the batch, stored in the dead letters
+    with the error, and logged at `error`: it stops nothing and is not lost.  The same happens to
+    one that repeatedly takes too long in Postgres; `sizer` keeps the state between calls.
 
     Raises:
-        Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; what was
-            not taken may be given again.
+        Unavailable: Postgres is away, or this machine refuses memory, a file or a thread; records
+            that were not ingested may be passed again.
     """
     async with transaction(worker.pool) as conn:
         stopped = await worker.intake.stopped(conn)
@@ -88,7 +88,7 @@ async def _ingest_all(records: Sequence[Record], worker: Worker) -> AbstractSet[
     except Exception as bug:  # here our own bugs meet the input that shows them
         if len(records) == 1:
             log.exception("record_failed", position=records[0].position)
-            # Parked: a person must look, and may give it again.
+            # Parked: an operator must look at it, and may redrive it.
             return await _ingest_or_stop(records, failed_record(records[0], bug), worker)
         return await _ingest_split(records, len(records) // 2, worker)
 

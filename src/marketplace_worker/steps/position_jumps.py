@@ -25,24 +25,26 @@ class JumpCause(StrEnum):
     """Why a position jumped."""
 
     DELETED = "deleted"
-    """Kafka deleted the records before they were read: retention, or somebody."""
+    """Kafka deleted the records before they were read: by retention, or by an operator."""
 
     SKIPPED = "skipped"
-    """The group stands further than the database: somebody moved it, or the database went back."""
+    """The group's offset is ahead of the database: it was moved, or the database was set back."""
 
     CUT_OFF = "cut_off"
-    """The partition ends before what was read of it: an unclean election, or it was made anew."""
+    """The partition ends before the last read position: an unclean election, or it was
+    recreated.
+    """
 
 
 async def report_jumps(
     begun: Sequence[StartOffset], worker: Worker, holds_record: HoldsRecord
 ) -> None:
-    """Report each jump, then store from where on its partition is read.
+    """Report each jump, then store the position from which its partition is read.
 
     A worker that ends in between reports it again at its next start, from the offset stored before.
 
     Raises:
-        Unavailable: Postgres or Kafka does not answer; to be asked again with the same.
+        Unavailable: Postgres or Kafka does not answer; call again with the same arguments.
     """
     async with transaction(worker.pool) as conn:
         read = await activity.progress(conn, {_place(each) for each in begun})

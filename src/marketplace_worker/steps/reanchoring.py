@@ -1,7 +1,7 @@
-"""Moves what was decided by a clock that was ahead to when it really was, page by page.
+"""Moves decisions made by a clock that was ahead to their real time, page by page.
 
-Each correction is a fact of its own, so the journal folds to what is stored.  What is corrected
-already is not found again: an operator who is interrupted types the same once more.
+Each correction is a separate fact, so the journal folds to the stored state.  Corrected
+organizations are not found again: after an interruption the operator runs the same command again.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -32,10 +32,10 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What is to be corrected of one organization.
+    """The correction of one organization.
 
-    `announced`: its standing notice is withdrawn.  `stepped`: it entered its `state` by the wrong
-    clock, and stays in it.  `decided_at`: when anything was said of it last, by the wrong clock.
+    `announced`: its current notice is withdrawn.  `stepped`: it entered its `state` by the wrong
+    clock, and stays in it.  `decided_at`: when its last event was decided, by the wrong clock.
     """
 
     organization: OrganizationId
@@ -47,7 +47,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionOrder:
-    """Who has it corrected, and why; `id` names it."""
+    """Who corrects it, and why; `id` identifies the command."""
 
     id: str
     by: str
@@ -55,7 +55,7 @@ class CorrectionOrder:
 
 
 async def corrections(pool: Pool, wrong: WrongClockPeriod) -> AsyncIterator[Sequence[Correction]]:
-    """What there is to be corrected, by organization, page by page; nothing is changed."""
+    """The corrections to make, by organization, page by page; nothing is changed."""
     after: OrganizationId | None = None
     while True:
         async with transaction(pool) as conn:
@@ -90,13 +90,13 @@ def _correction(organization: Organization, wrong: WrongClockPeriod) -> Correcti
 
 
 async def correct(worker: Worker, wrong: WrongClockPeriod, order: CorrectionOrder) -> int:
-    """Correct all of them, and what the guard counted; returns how many organizations.
+    """Correct all of them, and the guard's counts; returns the number of organizations.
 
-    Each is looked at as it stands then; whoever was only to be looked at too late is looked at now.
+    Each is decided on in its current state; one whose next check would be too late is checked now.
 
     Raises:
-        Unavailable: Postgres is away, or somebody locked the same in another order; what was
-            corrected is, and the same may be typed again.
+        Unavailable: Postgres is away, or another transaction locked in another order; earlier
+            corrections are kept, and the command may be run again.
     """
     await _correct_page(worker, wrong, order, [None])
     corrected = 0

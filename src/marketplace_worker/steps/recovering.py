@@ -1,7 +1,9 @@
-"""Recovers from a restore, or from a failover to a standby that lagged: the numbers that were
-published are not used again, and who was closed stays closed until a person has looked.
+"""Recovers from a restore, or from a failover to a standby that lagged: published sequence numbers
+are not used again, and a deactivated organization stays deactivated until an operator has judged
+it.
 
-Broken off anywhere, it goes on when it is taken again: who was raised is not behind any more.
+After an interruption it continues when it is started again: organizations that were raised are no
+longer behind.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -33,7 +35,7 @@ RECOVERY = "recovery"
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who recovers, and why; `id` names what was typed."""
+    """Who recovers, and why; `id` identifies the command."""
 
     id: str
     by: str
@@ -41,11 +43,11 @@ class Operator:
 
 
 async def gather(worker: Worker, read_back: ReadBack) -> int:
-    """Read all that was published into the database, beside what it holds; returns of how many
-    organizations that was, the worker itself among them.
+    """Read all published messages into the database, beside its own data; returns the number of
+    organizations, including the worker itself.
 
     Raises:
-        Unavailable: Postgres or Kafka is away; type it again.
+        Unavailable: Postgres or Kafka is away; run it again.
     """
     async for records in read_back(None):
         async with transaction(worker.pool) as conn:
@@ -55,7 +57,7 @@ async def gather(worker: Worker, read_back: ReadBack) -> int:
 
 
 async def pages(worker: Worker) -> AsyncIterator[Sequence[Gap]]:
-    """Where what was gathered and what is stored do not say the same, by `ROWS_MAX`."""
+    """The organizations for which gathered and stored data differ, by `ROWS_MAX`."""
     after: OrganizationId | None = None
     while True:
         async with transaction(worker.pool) as conn:
@@ -68,7 +70,7 @@ async def pages(worker: Worker) -> AsyncIterator[Sequence[Gap]]:
 
 
 async def withhold(worker: Worker) -> None:
-    """Let nothing harmful be done from here on, before what was published is read."""
+    """Withhold all destructive steps from now on, before the published messages are read."""
     async with transaction(worker.pool) as conn:
         stands = await safeguards.lock(conn)
         if stands.set_back_at is None:
@@ -76,9 +78,9 @@ async def withhold(worker: Worker) -> None:
 
 
 async def begin(worker: Worker, operator: Operator) -> None:
-    """Trip the guard, before anything else; nothing harmful is decided until a release.
+    """Trip the guard before anything else; no destructive step is decided until a release.
 
-    An epoch that was begun and not completed goes on.
+    An epoch that was begun and not completed continues.
     """
     async with transaction(worker.pool) as conn:
         newest = await published.of_the_worker(conn)
@@ -95,9 +97,9 @@ async def begin(worker: Worker, operator: Operator) -> None:
 
 
 async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> None:
-    """Let these go on from what was published, in one transaction; each says so by a snapshot.
+    """Continue the published numbers of these in one transaction; each publishes a snapshot.
 
-    `cause`: the id of what was typed, or found, which does this once for each.
+    `cause`: the id of the command or the detection, which does this once for each.
     """
     async with transaction(worker.pool) as conn:
         ids = {each.told.organization for each in behind}
@@ -120,7 +122,7 @@ async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> No
 
 
 async def complete(worker: Worker, operator: Operator) -> None:
-    """From here on the guard may be released; what was gathered is forgotten."""
+    """Allow releases of the guard from now on, and delete the gathered data."""
     async with transaction(worker.pool) as conn:
         unit = await _lock_safeguards(conn, worker)
         completed = EpochCompleted(
@@ -137,14 +139,14 @@ async def complete(worker: Worker, operator: Operator) -> None:
 
 
 async def forget(worker: Worker) -> None:
-    """Forget what was gathered to be looked at; not what a recovery that was broken off needs."""
+    """Delete data gathered for inspection; not that of an interrupted recovery."""
     async with transaction(worker.pool) as conn:
         if not (await safeguards.read(conn)).epoch_open:
             await published.forget(conn)
 
 
 async def judge(worker: Worker, fact: ClosureJudged) -> Outcome:
-    """Decide on an organization that was published as deactivated, as a person says."""
+    """Apply an operator's judgement of an organization that was published as deactivated."""
     async with transaction(worker.pool) as conn:
         loaded = await working_set.lock_for(conn, scope_of([fact]))
         unit = await UnitOfWork.begin(conn, loaded, worker)

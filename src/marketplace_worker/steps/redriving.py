@@ -1,8 +1,8 @@
-"""Redrives dead letters, and discards those that nobody needs.
+"""Redrives dead letters, and discards those that are not needed.
 
 A redrive applies the stored record as ingest does, in one transaction with the new status of its
-dead letter.  The record is not published again: its identity and position stay, and what was
-applied of it before is a duplicate.
+dead letter.  The record is not published again: it keeps its identity and position, and parts of it
+that were applied before are duplicates.
 """
 
 import asyncio
@@ -44,21 +44,22 @@ from marketplace_worker.store.dead_letters import (
 )
 
 LETTERS_MAX = 20
-"""How many are redriven in one transaction; each may be a megabyte."""
+"""How many are redriven in one transaction; each may have a megabyte."""
 
 DISCARDED_MAX = 1_000
 """How many are discarded in one transaction; they are not read."""
 
 TIMES_MAX = 5
-"""How often a transaction is tried: a worker that locked the same in another order, or a Postgres
-that starts again, should not end what takes an hour."""
+"""How often a transaction is tried: a conflict of locks, or a restart of Postgres, should not end a
+command that runs for an hour.
+"""
 
 log = structlog.get_logger(__name__)
 
 
 class RedriveResult(StrEnum):
-    """What a redrive made of a dead letter: taken in; refused again, for it still cannot be read;
-    failed on by us again; or left as it is, for its topic is none of the settings'.
+    """The result of redriving a dead letter: ingested; refused again, because it is still
+    unreadable; failed again because of a bug; or skipped, because its topic is not in the settings.
     """
 
     REDRIVEN = "redriven"
@@ -69,7 +70,7 @@ class RedriveResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one dead letter became; `refusal` is why it was refused again, or failed on."""
+    """The result for one dead letter; `refusal` is why it was refused again, or failed."""
 
     id: int
     position: str
@@ -83,11 +84,11 @@ def _unreported(_: Result) -> None:
 
 @dataclass(slots=True)
 class Redrive:
-    """A redrive, and what came of it so far.
+    """A redrive, and its results so far.
 
-    `statuses`: what a dead letter may be, to be taken.  `report` is given each result, in the order
-    in which they were taken: that of refusal.  They are not kept: there may be a hundred thousand.
-    `became` counts them.  `applied`, `duplicates` and `activity` are as for a batch of ingest.
+    `statuses`: the statuses of dead letters to process.  `report` is called with each result, in
+    order of refusal.  The results are not kept: there may be a hundred thousand. `became` counts
+    them.  `applied`, `duplicates` and `activity` are as for a batch of ingest.
     """
 
     worker: Worker
@@ -100,13 +101,13 @@ class Redrive:
     activity: int = 0
 
     async def redrive(self, ids: Collection[int], *, rate: int) -> None:
-        """Take these in, in the order of refusal, at most `rate` a second.
+        """Process these, in the order of refusal, at most `rate` a second.
 
-        Broken off anywhere, it may be begun again: what was redriven is not taken twice, and two
-        that run at once share the work.  One log line says what came of it, also if broken off.
+        After an interruption it may be started again: nothing is redriven twice, and two concurrent
+        redrives share the work.  One log line reports the results, also after an interruption.
 
         Raises:
-            Unavailable: Postgres is away; what was reported before is done.
+            Unavailable: Postgres is away; results reported before are committed.
         """
         clock = asyncio.get_running_loop().time
         began, todo = clock(), iter(sorted(ids))
@@ -212,14 +213,13 @@ async def discard(
     worker: Worker,
     meaning: DiscardMeaning = DiscardMeaning.POSSIBLE_USE,
 ) -> int:
-    """Discard dead letters, so that they wait no more.  Returns how many of `ids` were changed.
+    """Discard dead letters, so that they no longer wait.  Returns how many of `ids` were changed.
 
-    Those that wait are changed; with `DiscardMeaning.NO_USE` also those that were discarded
-    before.  A letter that is discarded otherwise still counts as possible use
-    (lifecycle.md section 11).
+    Only waiting ones are changed; with `DiscardMeaning.NO_USE` also those that were discarded
+    before.  Otherwise a discarded letter still counts as possible use (lifecycle.md section 11).
 
     Raises:
-        Unavailable: Postgres is away; what was discarded before is.
+        Unavailable: Postgres is away; letters discarded before stay discarded.
     """
     no_use = meaning is DiscardMeaning.NO_USE
     statuses = (LetterStatus.WAITING, LetterStatus.DISCARDED) if no_use else (LetterStatus.WAITING,)

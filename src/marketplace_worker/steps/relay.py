@@ -21,8 +21,9 @@ from marketplace_worker.store.outbox import OutboxBatch, Unsent
 log = structlog.get_logger(__name__)
 
 SHARDS_OF_MANY = 4
-"""How many shards one transaction leads where more waits than one can send: other relays take the
-others.  A few messages go in one transaction, for each costs a wait for the disk and for Kafka."""
+"""How many shards one transaction leads if more messages wait than one can send: other relays take
+the others.  A few messages are sent in one transaction, because each waits for the disk and Kafka.
+"""
 
 Publish = Callable[[Sequence[Outgoing]], Awaitable[Sequence[Exception | None]]]
 """Sends messages in order; None for each that was acknowledged."""
@@ -33,17 +34,18 @@ FROZEN_AFTER_S = 10.0
 
 REFUSED_PAUSE_MIN_S = 1.0
 REFUSED_PAUSE_MAX_S = 300.0
-"""How long a message that Kafka refused is held: the pause doubles from the one to the other.  A
-person must mend the topic, and need do nothing more then."""
+"""How long a refused message is held: the pause doubles from the minimum to the maximum.  An
+operator must correct the topic; sending then continues by itself.
+"""
 
 DUE_ROWS_MAX = 100
-"""How many of a shard's that were refused are sent again at once."""
+"""How many of a shard's refused messages are sent again at once."""
 
 DEAD_LETTER_POSITION = ("dead-letter-topic", "dead-letter-partition", "dead-letter-offset")
-"""The headers that say which record a dead letter is of; its key is somebody else's."""
+"""The headers that name a dead letter's record; its key belongs to the original producer."""
 
 KEY_CHARACTERS_MAX = 100
-"""How much of a key the log shows."""
+"""How much of a key is logged."""
 
 
 async def relay(
@@ -55,12 +57,12 @@ async def relay(
     limit: int,
     publish_max_s: float,
 ) -> int:
-    """Send some messages of a topic, of each shard that no other relay leads, up to `limit` at a
-    time; returns how many.  `publish` takes at most `publish_max_s`; `floors` is kept over calls.
+    """Send messages of a topic, of each shard that no other relay leads, up to `limit` at a time;
+    returns their number.  `publish` takes at most `publish_max_s`; `floors` is kept between calls.
 
-    Only what was acknowledged is deleted, in the transaction that leads the shards: a crash in
-    between sends a message again, under the same id, and never loses one.  What Kafka refuses for
-    good is held, with what its key has behind it, and sent again after growing pauses.
+    Only acknowledged messages are deleted, in the transaction that leads the shards: a crash in
+    between sends a message again, under the same id, and never loses one.  A message that Kafka
+    refuses permanently is held with those behind it of its key, and retried after growing pauses.
 
     Raises:
         Unavailable: Postgres or Kafka is away, or Kafka did not acknowledge everything.
@@ -99,12 +101,12 @@ async def _relay_shards(
     of_each: int,
     silent_max_s: float,
 ) -> tuple[int, list[Exception]]:
-    """How many messages of some shards were acknowledged, and why others will be sent again at
+    """The number of acknowledged messages of some shards, and why others are to be sent again at
     once.
 
-    What one shard cannot get rid of leaves room for the others: at most `of_each` are taken.  What
-    was refused before is sent by itself, after the others: a refusal costs its neighbours in Kafka
-    another attempt.
+    Messages that cannot be sent leave room for other shards: at most `of_each` are taken.  Messages
+    refused before are sent separately, after the others, because a refusal costs the others of
+    their batch another attempt.
     """
     async with transaction(pool) as conn:
         led = await outbox.lead(conn, topic, shards, silent_max_s=silent_max_s)
@@ -123,9 +125,9 @@ async def _send(
     *,
     of_held: bool,
 ) -> tuple[int, list[Exception]]:
-    """Send these, forget what was acknowledged, and hold what was refused.
+    """Send these, delete acknowledged ones, and hold refused ones.
 
-    `of_held`: these were held, and others may stand behind them.
+    `of_held`: these were held, and others may wait behind them.
     """
     if batch.behind:
         await outbox.hold_behind(conn, batch.behind)
@@ -157,7 +159,7 @@ async def _send(
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of a batch; `behind` are the ids behind a refused message of their key."""
+    """The result of sending a batch; `behind` are the ids behind a refused message of their key."""
 
     sent: list[Unsent] = field(default_factory=list)
     refused: list[tuple[Unsent, MessageRefused]] = field(default_factory=list)

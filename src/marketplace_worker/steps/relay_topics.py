@@ -14,12 +14,12 @@ from marketplace_worker.store.floors import Floors
 from marketplace_worker.streams.producer import Publisher, producing
 
 FORMER_TOPICS_EVERY_S = 60.0
-"""How often to look for messages to topics that the settings do not name any more."""
+"""How often to check for messages to topics that are no longer in the settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relays:
-    """What the relays of one process share."""
+    """State that the relays of one process share."""
 
     pool: Pool
     settings: Settings
@@ -48,12 +48,12 @@ class Relays:
             topic,
             self.floors,
             limit=own.batch_rows_max,
-            # It may have to find Kafka anew while it leads, and sends twice what is refused.
+            # It may have to reconnect to Kafka while it leads, and sends refused messages twice.
             publish_max_s=2 * (kafka.request_timeout_ms + own.acknowledge_timeout_ms) / 1000,
         )
 
     async def send_former(self, heartbeat: Heartbeat) -> int:
-        """Relay the messages to topics that the settings do not name any more.
+        """Relay the messages to topics that are no longer in the settings.
 
         Raises:
             Unavailable: as `relay` does.

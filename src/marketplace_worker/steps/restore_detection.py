@@ -1,7 +1,7 @@
 """Detects a restored or lagging database: the topics hold more than it does.
 
-Each life of a server is compared once before anything harmful is done on it: one that was restored,
-or promoted though it lagged, is another than the one that went.
+Each incarnation of a server is compared once before any destructive step: a server that was
+restored, or promoted although it lagged, is another incarnation.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ from marketplace_worker.store.database import transaction
 from marketplace_worker.streams.reading_back import ReadBack
 
 NEWEST = 1_000
-"""How many records of each partition are read: what was lost was published last."""
+"""How many records of each partition are read: the newest were published last."""
 
 RECOVER = "marketplace-worker recover --from-restore"
 
@@ -33,18 +33,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Comparison:
-    """What one worker has compared by now: the life of the server, since when it runs."""
+    """What one worker has compared so far: the server's incarnation, and since when it runs."""
 
     worker: Worker
     read_back: ReadBack
     _server_started_at: datetime | None = None
 
     async def compare(self) -> int:
-        """Compare, where this worker has not yet since the server runs.  No event is published.
+        """Compare, unless this worker has done so since the server runs.  No event is published.
 
-        Found set back, it stays so for all workers until it is recovered: no harmful step, no
-        requested deactivation, and no release of the guard.  All else goes on, so the numbers of
-        those that were found are raised at once.
+        If the database is set back, that holds for all workers until it is recovered: no
+        destructive step, no requested deactivation, and no release of the guard.  Everything else
+        continues, so the numbers of the affected organizations are raised at once.
 
         Raises:
             Unavailable: Postgres or Kafka is away.
@@ -71,7 +71,9 @@ class Comparison:
     async def _beyond(
         self, told: Mapping[OrganizationId, PublishedSummary]
     ) -> list[OrganizationId]:
-        """Those of which more was published than is stored; it is written down that there are."""
+        """The organizations of which more was published than is stored; their existence is
+        recorded.
+        """
         async with transaction(self.worker.pool) as conn:
             beyond = await published.beyond(conn, told.values())
             stands = await safeguards.lock(conn)
@@ -95,8 +97,9 @@ class Comparison:
 
 
 async def restore_check(worker: Worker, read_back: ReadBack) -> Callable[[], Awaitable[int]]:
-    """Look once, before anything is done, whether the database holds what was published; returns
-    what looks again.  Where that cannot be seen now, no harm is done until it can.
+    """Check once, before anything is done, whether the database holds what was published; returns
+    the function that checks again.  If that is impossible now, no destructive step is taken until
+    it is possible.
     """
     compare = Comparison(worker, read_back).compare
     with suppress(Unavailable):

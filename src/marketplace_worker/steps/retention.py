@@ -25,15 +25,17 @@ from marketplace_worker.store import (
 from marketplace_worker.store.database import Connection, transaction
 
 SEEDS = 100
-"""How many old rows one transaction starts from; what belongs with them is added."""
+"""How many old rows one transaction starts from; related rows are added."""
 
 ROWS_MAX = 1_000
-"""How many rows, or dead letters, one transaction deletes at most: folding them blocks the event
-loop."""
+"""The maximum of rows, or dead letters, deleted in one transaction: folding them blocks the event
+loop.
+"""
 
 MARGIN = timedelta(days=31)
 """How much longer than the longest inactivity window unreadable activity is kept: a later policy
-may have a longer window."""
+may have a longer window.
+"""
 
 RETAIN_EVERY_S = 60.0
 """How often to check while nothing is old enough."""
@@ -42,11 +44,13 @@ log = structlog.get_logger(__name__)
 
 
 class Tampered(Exception):
-    """Rows were changed after they were written: nothing is deleted before a person has looked."""
+    """Rows were changed after they were written: nothing is deleted until an operator has
+    checked.
+    """
 
 
 class ClockJumped(Exception):
-    """The decision clock ran ahead: nothing is deleted by it before a person has looked."""
+    """The decision clock ran ahead: nothing is deleted until an operator has checked."""
 
 
 async def retain(worker: Worker, retention: Retention) -> int:
@@ -118,10 +122,10 @@ async def _retain(worker: Worker, retention: Retention) -> int | None:
 
 async def _earliest_clock(conn: Connection, now: datetime, worker: Worker) -> datetime:
     """The moment from which retention counts back: the earliest of the decision clock, this
-    machine's, and the newest record that was read from Kafka.  One wrong clock makes nothing old.
+    machine's, and the newest record read from Kafka.  A single wrong clock makes nothing old.
 
     Raises:
-        ClockJumped: it ran ahead, and nobody has looked at it since.
+        ClockJumped: it ran ahead, and no operator has released the guard since.
     """
     jumped_at = (await safeguards.read(conn)).clock_jumped_at
     if jumped_at is not None:
@@ -132,7 +136,7 @@ async def _earliest_clock(conn: Connection, now: datetime, worker: Worker) -> da
 
 
 async def _let_go(conn: Connection, group: ReplayGroup, replayed: ReplayResult) -> None:
-    """Store checkpoints: from now on folding begins after these rows."""
+    """Store checkpoints, so that folding starts after these rows."""
     if not replayed.entries:
         return
     fleet, last = replayed.fleet, replayed.entries[-1]

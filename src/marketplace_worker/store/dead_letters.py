@@ -35,7 +35,7 @@ class LetterStatus(StrEnum):
 
 class DiscardMeaning(StrEnum):
     """Whether a discarded dead letter of an activity feed still counts as possible use: yes, or no
-    because an operator said that it is no use (lifecycle.md section 11).
+    because an operator declared that it is no use (lifecycle.md section 11).
     """
 
     POSSIBLE_USE = "possible_use"

@@ -193,7 +193,9 @@ class EndedHold:
 
 
 async def holds_ended(conn: Connection, *, after: datetime) -> Sequence[EndedHold]:
-    """The holds that expire after a moment and are not in force, though nobody released them."""
+    """The holds that expire after a moment and are not in force, although they were not
+    released.
+    """
     return [
         EndedHold(OrganizationId(row["organization_id"]), HoldKind(row["hold"]), row["expires_at"])
         for row in await conn.fetch(SQL["holds_ended"], after)

@@ -21,7 +21,7 @@ COLUMNS = (
 """The columns besides the document, in the order of `save`."""
 
 _BLANK = organization_to_json(Organization(OrganizationId("")))
-"""The document of an organization that was never heard of, but for its id."""
+"""The document of an unknown organization, without its id."""
 
 
 async def lock(conn: Connection, ids: Collection[OrganizationId]) -> Sequence[Organization]:

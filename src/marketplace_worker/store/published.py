@@ -27,7 +27,7 @@ class Gap:
 
     `told`: from the topics.  `state`, `sequence`, `revision` and `erased`: from the database; no
     state: the organization is unknown.  `lost`: it was deactivated or erased, and the database has
-    no record of that.  `in_doubt`: this is recorded already, and waits for a person's judgement.
+    no record of that.  `in_doubt`: this is recorded already, and waits for an operator's judgement.
     """
 
     told: PublishedSummary

@@ -7,5 +7,5 @@ SQL = queries("snapshots")
 
 
 async def oldest_xmin_age(conn: Connection) -> int:
-    """How many transactions have begun since the oldest snapshot that is still held was taken."""
+    """How many transactions have begun since the oldest snapshot still held was taken."""
     return int(await conn.fetchval(SQL["oldest_xmin_age"]) or 0)

@@ -26,7 +26,7 @@ from marketplace_worker.store.queries import queries
 SQL = queries("subscriptions")
 
 _BLANK = subscription_to_json(Subscription(SubscriptionKey(Marketplace.AWS, "")))
-"""The document of a subscription that was never heard of, but for its key."""
+"""The document of an unknown subscription, without its key."""
 
 
 @dataclass(frozen=True, slots=True)

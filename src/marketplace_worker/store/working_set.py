@@ -158,7 +158,7 @@ class WorkingSet:
         Stored logins are added only for organizations for which a sign-in may prove a plan: those
         that have or had plans, and those that the same batch links to one (`linked`).
 
-        A decision of this transaction may begin to wait for a login.  A worker that counts activity
+        A decision of this transaction may start waiting for a login.  A worker that counts activity
         reads afterwards which organizations wait: so either it has counted the login already, and
         this transaction reads it here, or it decides on the login itself.
         """

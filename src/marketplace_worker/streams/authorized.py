@@ -1,4 +1,4 @@
-"""Asks Kafka which topics exist and what we may do with them."""
+"""Requests from Kafka which topics exist and what we may do with them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ _DESCRIBE = 1 << 8
 
 @dataclass(frozen=True, slots=True)
 class RightsAnswer:
-    """What Kafka said.
+    """Kafka's answer.
 
     Args:
-        missing: the topics that are not there, sorted.
+        missing: the topics that do not exist, sorted.
         refused: the rights that we lack, sorted.
-        partitions: of the topics that are there.
+        partitions: of the existing topics.
     """
 
     missing: tuple[str, ...]
@@ -36,9 +36,10 @@ class RightsAnswer:
 
 
 async def ask(admin: AIOKafkaAdminClient, rights: Collection[Right]) -> RightsAnswer:
-    """Ask for what we need.  A broker that does not tell rights is believed to grant them.
+    """Request the topics and rights that we need.  A broker that does not report rights is assumed
+    to grant them.
 
-    Raises `KafkaError` where Kafka does not answer.
+    Raises `KafkaError` if Kafka does not answer.
     """
     missing, refused, partitions = await _ask_for_topics(
         admin, [right for right in rights if right.resource is Resource.TOPIC]
@@ -70,21 +71,25 @@ async def _ask_for_topics(
 
 
 def _allows(topic: dict[str, int], operation: Operation) -> bool:
-    """By the bits of the answer, where there are any: what may not be described is not told of."""
+    """Whether the answer's bits allow it, if there are any; a resource that may not be described is
+    omitted.
+    """
     bits = topic.get("authorized_operations", 0)
-    # The least number says that the broker does not know.
+    # The minimum value means that the broker does not know.
     told = bits > 0 and bits & _DESCRIBE
     return not told or bool(bits & _BITS[operation])
 
 
 async def _is_closed(admin: AIOKafkaAdminClient, group: str) -> bool:
-    """Whether we may not even see the group.  That it is to be joined as well, the join tells."""
+    """Whether we may not even describe the group.  The join itself shows whether it may be
+    joined.
+    """
     try:
         await admin.find_coordinator(group)
     except GroupAuthorizationFailedError:
         return True
     except KafkaError as error:
-        # A new cluster makes the topic of the offsets when it is first asked.
+        # A new cluster creates its offsets topic on the first request.
         if not error.retriable:
             raise
     return False

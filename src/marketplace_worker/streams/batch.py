@@ -14,9 +14,9 @@ _END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def to_record(raw: ConsumerRecord) -> Record:
-    """A record as it came; a time that the calendar does not have is moved to its end.
+    """Convert a record unchanged; a time outside the calendar is moved to its end.
 
-    So that it is the same record when it comes again: nothing here depends on when it came.
+    Nothing here depends on when it was received, so that it is the same record at each delivery.
     """
     try:
         recorded_at = EPOCH + max(raw.timestamp, 0) * _MILLISECOND

@@ -1,8 +1,8 @@
 """Reads up to the newest record, so that under load no record waits for two batches.
 
-aiokafka fetches ahead once: when records are taken it fetches what has come by then, and nothing
-more of these partitions until that is taken too.  So what a busy consumer has at hand came before
-the batch that it has just handled; what came during that is one fetch away.
+aiokafka fetches ahead once: when records are taken it fetches those available then, and no more of
+these partitions until those are taken too.  So the records that a busy consumer has fetched are
+older than the batch that it has just handled; newer ones need one more fetch.
 """
 
 import asyncio
@@ -27,14 +27,15 @@ async def with_newer(
     records_max: int,
     wanted_back: Callable[[], bool],
 ) -> tuple[ConsumerRecord, ...]:
-    """What is at hand and, as far as there is room, what has come since, in order by partition.
+    """The fetched records and, if there is room, newer ones, in order by partition.
 
-    What is at hand is never lost: the consumer stands behind it already, and FastStream begins its
-    task anew where that fails.
+    Fetched records are never lost: the consumer's position is after them, and FastStream restarts
+    its task if this fails.
 
-    `wanted_back`: whether partitions are to be given up, or the worker stops.  Then nothing more is
-    read, and above all not waited for: amid a rebalance aiokafka's read waits for the new
-    assignment, whatever its timeout, and that waits for what is at hand to be handled.
+    `wanted_back`: whether partitions are to be revoked, or the worker stops.  Then nothing more is
+    read, and above all not waited for: during a rebalance aiokafka's read waits for the new
+    assignment, whatever its timeout, and the assignment waits until the fetched records are
+    handled.
     """
     room = records_max - len(at_hand)
     until = time.monotonic() + FETCH_WAIT_S

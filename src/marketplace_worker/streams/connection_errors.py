@@ -1,7 +1,7 @@
-"""Finds out why Kafka cannot be reached: aiokafka's clients only say that no broker answered.
+"""Finds out why Kafka cannot be reached: aiokafka's clients report only that no broker answered.
 
-Connects to each configured broker as a client does; if that does not say enough, connects without
-credentials, to see which protocol it speaks and how clients may log in.
+Connects to each configured broker as a client does; if that is not conclusive, connects without
+credentials, to find its protocol and its login mechanisms.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ from marketplace_worker.streams.security import NAMES, client_arguments, servers
 
 REQUEST_TIMEOUT_MS = 3_000
 ALL_TIMEOUT_S = 10.0
-"""How long brokers that do not answer are asked why."""
+"""The time limit for finding out why brokers do not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """What a broker speaks.
+    """A broker's protocol.
 
     Args:
-        encrypted: whether it wants TLS.
-        mechanisms: how one may log in; none where nobody does, None where it did not say.
+        encrypted: whether it requires TLS.
+        mechanisms: its login mechanisms; empty without logins, None if it did not answer.
     """
 
     encrypted: bool
     mechanisms: tuple[str, ...] | None
 
     def protocols(self) -> tuple[str, ...]:
-        """What `kafka.security_protocol` may be for it."""
+        """The values of `kafka.security_protocol` that fit it."""
         bare = "SSL" if self.encrypted else "PLAINTEXT"
         match self.mechanisms:
             case None:
@@ -56,15 +56,15 @@ class _Spoken:
 
 
 async def connection_error(kafka: Kafka, error: BaseException) -> Misconfigured | Unavailable:
-    """What to raise where a client could not start: the reason, or else its error in words."""
+    """The exception for a client that could not start: the cause, or else its error in words."""
     found = await find_connection_error(kafka)
     return found or Unavailable(f"Kafka at {kafka.bootstrap_servers}: {_words(error)}")
 
 
 async def find_connection_error(kafka: Kafka) -> Misconfigured | Unavailable | None:
-    """Why none of the brokers can be used; None where one can, or where none answers in time.
+    """Why none of the brokers can be used; None if one can, or if none answers in time.
 
-    `Misconfigured` where waiting does not help: only a person can mend it.
+    `Misconfigured` if waiting does not help, because only an operator can fix it.
     """
     try:
         async with asyncio.timeout(ALL_TIMEOUT_S):
@@ -152,7 +152,7 @@ def _ways(spoken: _Spoken) -> str:
 
 
 async def _spoken(host: str, port: int) -> _Spoken | None:
-    """What the broker speaks; None where no broker of Kafka's answers."""
+    """The protocol of the broker; None if the server is not a Kafka broker."""
     encrypted = await _encrypts(host, port)
     connection = conn.AIOKafkaConnection(
         host,
@@ -172,7 +172,7 @@ async def _spoken(host: str, port: int) -> _Spoken | None:
 
 
 async def _encrypts(host: str, port: int) -> bool:
-    """Whether who listens there answers a TLS handshake."""
+    """Whether the server answers a TLS handshake."""
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
             _, writer = await asyncio.open_connection(host, port, ssl=_anybody())
@@ -188,7 +188,7 @@ async def _encrypts(host: str, port: int) -> bool:
 
 
 def _anybody() -> ssl.SSLContext:
-    """Trusts whoever answers: nothing that is secret is sent on such a connection."""
+    """Trusts any server: no secret is sent on such a connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -196,7 +196,7 @@ def _anybody() -> ssl.SSLContext:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came of."""
+    """The error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

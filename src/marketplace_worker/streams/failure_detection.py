@@ -1,6 +1,6 @@
-"""Detects that a consumer cannot go on; FastStream retries for ever, whatever happened.
+"""Detects that a consumer cannot continue; FastStream retries forever, whatever happened.
 
-Errors are recorded where they pass: reading in `Consumer`, processing in a middleware, committing
+Errors are recorded where they occur: reading in `Consumer`, processing in a middleware, committing
 in `BatchMessage`; and the end of the reading task.  FastStream catches each of them afterwards.
 """
 
@@ -79,14 +79,14 @@ class _ProcessingErrors(BaseMiddleware[Any, Any]):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
     ) -> bool:
-        """Record the error, and let it pass."""
+        """Record the error without handling it."""
         if isinstance(exc_val, Exception) and not isinstance(exc_val, IgnoredException):
             self._failures.record(exc_val)
         return False
 
 
 class FrameworkLog:
-    """What FastStream logs to: writes its errors to our log, and drops the rest."""
+    """FastStream's logger: writes its errors to our log, and drops the rest."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -100,6 +100,6 @@ class FrameworkLog:
         exc_info: Any = None,  # noqa: ANN401 - likewise
         extra: Mapping[str, Any] | None = None,  # noqa: ARG002 - likewise
     ) -> None:
-        """Log an error.  What was cancelled was given up by us, and is logged there."""
+        """Log an error.  Work that we cancelled ourselves is logged where it was cancelled."""
         if level >= logging.ERROR and not isinstance(exc_info, asyncio.CancelledError):
             log.error("consumer_error", consumer=self._name, message=str(msg), exc_info=exc_info)

@@ -1,4 +1,4 @@
-"""With which options a consumer connects and joins its group."""
+"""The options with which a consumer connects and joins its group."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,10 +16,10 @@ from marketplace_worker.streams.failure_detection import FrameworkLog
 from marketplace_worker.streams.security import METADATA_AGE_MS, broker_arguments, servers
 
 IDLE_WAIT_MS = 50
-"""How long to wait for a record before looking whether to stop, and the pause after that."""
+"""How long to wait for a record before checking for a stop, and the pause after that."""
 
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
-"""How much of one partition is fetched at once; a larger record comes alone."""
+"""The maximum fetched from one partition at once; a larger record is fetched alone."""
 
 
 def member(
@@ -46,7 +46,8 @@ def member(
         fetch_max_wait_ms=ingest.fetch_wait_ms,
         fetch_max_bytes=ingest.fetch_bytes_max,
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
-        # Sticky ones may give one member all of the busy topic: they only look at the sum.
+        # Sticky ones may assign all of the busy topic to one member, because they balance only the
+        # total.
         partition_assignment_strategy=(RoundRobinPartitionAssignor,),
         session_timeout_ms=kafka.session_timeout_ms,
         heartbeat_interval_ms=min(3_000, kafka.session_timeout_ms // 3),

@@ -2,7 +2,8 @@
 
 Read from aiokafka's own state, without a request, because `getmany` hides every outage.
 
-Only this module looks inside aiokafka's consumer, as there is no public way (it is pinned to 0.14).
+Only this module reads aiokafka's consumer's private state, as there is no public API (it is pinned
+to 0.14).
 """
 # ruff: noqa: SLF001 - as said above
 
@@ -12,13 +13,13 @@ from aiokafka import AIOKafkaConsumer
 
 
 def reaches_coordinator(consumer: AIOKafkaConsumer) -> bool:
-    """Whether it knows which broker leads its group, and has not lost it."""
+    """Whether it knows its group's coordinator, and has not lost it."""
     coordinator = consumer._coordinator  # None until it has started
     return coordinator is not None and coordinator.coordinator_id is not None
 
 
 def lag(consumer: AIOKafkaConsumer) -> int:
-    """How many records of its partitions it was not given yet, as Kafka last told."""
+    """The number of records of its partitions not yet received, by Kafka's latest answer."""
     assignment = consumer._subscription.subscription.assignment
     states = [assignment.state_value(each) for each in consumer.assignment()]
     return sum(
@@ -29,9 +30,10 @@ def lag(consumer: AIOKafkaConsumer) -> int:
 
 
 def ended(consumer: AIOKafkaConsumer) -> str:
-    """What ended of that which fetches and keeps the brokers known, in words; empty if all goes on.
+    """The background tasks of fetching and of metadata that have ended, in words; empty if both
+    run.
 
-    Neither is started again, and getmany only ever finds nothing then.
+    Neither is restarted, and `getmany` returns nothing then.
     """
     tasks = {
         "the task that fetches": consumer._fetcher._fetch_task,
@@ -41,7 +43,7 @@ def ended(consumer: AIOKafkaConsumer) -> str:
 
 
 class FetchSilence:
-    """For how long Kafka has answered no fetch; it answers also where there is nothing new."""
+    """How long Kafka has answered no fetch; it answers even if there are no new records."""
 
     def __init__(self) -> None:
         self._newest = 0

@@ -12,9 +12,9 @@ PAUSE_S = 5.0
 
 
 def pause_at(consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, int]) -> None:
-    """Read these partitions again from these offsets on, but not before `PAUSE_S` have passed.
+    """Read these partitions again from these offsets, but not before `PAUSE_S` have passed.
 
-    Call before the commit: it commits where each partition stands.  A rebalance forgets the pause;
+    Call before the commit: it commits each partition's position.  A rebalance forgets the pause;
     then the records come at once, and may be held back again.
     """
     held = []

@@ -1,7 +1,7 @@
-"""Sending: many messages at once, and which of them Kafka acknowledged.
+"""Sends messages in bulk, and reports which of them Kafka acknowledged.
 
-Nothing is sent after `publish` has returned: what was not acknowledged by then is given up
-together with the producer that held it, or an old snapshot could follow a newer one.
+Nothing is sent after `publish` has returned: messages not acknowledged by then are discarded
+together with the producer that held them, or an old snapshot could follow a newer one.
 """
 
 import asyncio
@@ -38,16 +38,16 @@ from marketplace_worker.streams.security import METADATA_AGE_MS, client_argument
 
 BATCH_BYTES_MAX = 256 * 1024
 ALONE_BYTES = 1
-"""A batch takes its first message whatever its size, and no more than these bytes beside it."""
+"""A batch accepts its first message whatever its size, and no more than these bytes after it."""
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
-"""Far above what we write; a dead letter may be larger than what came.  The broker decides."""
+"""Far above our messages; a dead letter may be larger than its record.  The broker decides."""
 
 TOPIC_KNOWN_WITHIN_S = 1.0
-"""How long the messages of other topics wait for one of which Kafka tells nothing."""
+"""How long the messages of other topics wait for the metadata of an unknown topic."""
 
 KEPT_KEY_BYTES_MAX = 128
-"""How long the keys are whose hashes are kept; an id of an organization is shorter."""
+"""The maximum length of keys whose hashes are kept; an organization's id is shorter."""
 
 REFUSALS = (
     CorruptRecordException,
@@ -57,22 +57,22 @@ REFUSALS = (
     RecordListTooLargeError,
     UnknownError,
 )
-"""What Kafka has against a message, for as long as the topic is set up as it is.  The last is what
-aiokafka makes of answers that it does not know, such as that a record is invalid (87): a message
-without a key in a compacted topic, or one that does not match its topic's schema.
+"""Kafka's permanent refusals of a message, as long as the topic's configuration stays.  The last is
+aiokafka's error for unknown codes, such as that a record is invalid (87): a message without a key
+in a compacted topic, or one that does not match its topic's schema.
 """
 
 log = structlog.get_logger(__name__)
 
 
 class NotSent(Exception):
-    """Not handed to Kafka: an earlier message of its key failed, the time was up, or Kafka tells
-    nothing of its topic.
+    """Not passed to Kafka: an earlier message of its key failed, the time was up, or Kafka does not
+    report its topic.
     """
 
 
 class TopicUnknown(NotSent):
-    """There is no such topic, or the brokers that the producer knows are gone."""
+    """The topic does not exist, or the brokers that the producer knows are gone."""
 
 
 class Publisher:
@@ -90,14 +90,14 @@ class Publisher:
         self._credentials = Credentials(kafka)
 
     async def start(self) -> None:
-        """Connect, if not connected; anew where we log in with something else by now.
+        """Connect, if not connected; reconnect if the credentials have changed.
 
         Call when no `publish` is under way.
 
         Raises:
-            Unavailable: Kafka does not answer, or refuses who was connected before: what it wants
-                may be renewed under a running worker.
-            Misconfigured: it refuses from the beginning.
+            Unavailable: Kafka does not answer, or refuses a login that worked before: its
+                credentials may be renewed under a running worker.
+            Misconfigured: it refuses the first login.
         """
         if self._producer is not None and self._credentials.changed:
             await self.stop()
@@ -111,14 +111,14 @@ class Publisher:
             await abandon(producer)
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Exception | None]:
-        """Send in order; for each message None if Kafka acknowledged it, `MessageRefused` if it
-        refuses this message for good, else why it is not sure.
+        """Send in order; the result for each message is None if Kafka acknowledged it,
+        `MessageRefused` if it refuses the message permanently, else why it is uncertain.
 
         A message behind a failed one of the same topic and key counts as failed too: sending all
-        failed ones again, in order, ends with the newest.  Kafka refuses batches as a whole, so
-        what it refuses is sent once more, each message in a batch of its own.  Each of the two
-        takes `acknowledge_timeout_ms` at most, and `request_timeout_ms` more where Kafka has to be
-        found anew.
+        failed ones again, in order, ends with the newest.  Kafka refuses batches as a whole, so a
+        refused batch is sent once more, each message in its own batch.  Each of the two takes
+        `acknowledge_timeout_ms` at most, and `request_timeout_ms` more if Kafka has to be found
+        again.
 
         Raises:
             Unavailable: Kafka does not answer at all; nothing was sent.
@@ -183,14 +183,14 @@ class Publisher:
 
 @asynccontextmanager
 async def producing(kafka: Kafka, relay: Relay) -> AsyncIterator[Publisher]:
-    """A publisher that is connected.
+    """A connected publisher.
 
-    Idempotent where the broker has that, which it is asked at each start; `producer_started`
-    says what it answered.
+    It is idempotent if the broker supports that, which is requested at each start; the log line
+    `producer_started` has the answer.
 
     Raises:
         Unavailable: Kafka does not answer.
-        Misconfigured: a certificate or key file cannot be used, or Kafka refuses who we are.
+        Misconfigured: a certificate or key file cannot be used, or Kafka refuses our login.
     """
     publisher = Publisher(kafka, relay)
     await publisher.start()
@@ -248,10 +248,10 @@ def _producer(
 
 
 def partition_of(key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]) -> int:
-    """The partition of a key: that of aiokafka and of Kafka's own clients.
+    """The partition of a key, as aiokafka and Kafka's own clients compute it.
 
     An organization has several messages in a row, and hashing its key in Python takes a tenth of
-    the time for sending a message: the newest hashes are kept.
+    the time for sending a message, so the newest hashes are kept.
     """
     if key is None or len(key) > KEPT_KEY_BYTES_MAX:
         chosen: int = DefaultPartitioner()(key, all_partitions, available)
@@ -265,7 +265,7 @@ def _hash(key: bytes) -> int:
 
 
 async def _connect(producer: AIOKafkaProducer) -> None:
-    """Start a producer.  A lost connection is no answer: aiokafka asks again for ever."""
+    """Start a producer.  A lost connection is no answer: aiokafka would retry forever."""
     connected = False
     try:
         await producer.start()
@@ -281,7 +281,7 @@ async def _send(
     messages: Sequence[Outgoing],
     sent: list[asyncio.Future[Any] | Exception],
 ) -> None:
-    """Hand all to the producer, without waiting for delivery; fills `sent` as it goes."""
+    """Pass all to the producer, without waiting for delivery; fills `sent` on the way."""
     unknown = await _unknown(producer, kafka, {message.topic for message in messages})
     blocked: set[tuple[str, bytes | None]] = set()
     for message in messages:
@@ -314,7 +314,7 @@ async def _send(
 async def _unknown(
     producer: AIOKafkaProducer, kafka: Kafka, topics: Iterable[str]
 ) -> Mapping[str, NotSent]:
-    """The topics of which Kafka tells nothing, with why; a message for one would hold up all."""
+    """The topics that Kafka does not report, with the reason; a message for one would delay all."""
 
     async def why_unknown(topic: str) -> NotSent | None:
         try:
@@ -338,12 +338,14 @@ async def _settled(sent: Sequence[asyncio.Future[Any] | Exception]) -> None:
 
 
 def _knows_no_topic(sent: Sequence[asyncio.Future[Any] | Exception]) -> bool:
-    """Whether the producer may know only brokers that are gone: all were for unknown topics."""
+    """Whether the producer may know only brokers that are gone: all messages were for unknown
+    topics.
+    """
     return bool(sent) and all(isinstance(each, TopicUnknown) for each in sent)
 
 
 def _spoils(each: asyncio.Future[Any] | Exception) -> bool:
-    """Whether the producer cannot be used again; what it refused at the door does no harm."""
+    """Whether the producer cannot be used again; a message refused before sending does no harm."""
     if isinstance(each, asyncio.Future):
         return each.cancelled() or each.exception() is not None
     return not isinstance(each, NotSent | MessageRefused)

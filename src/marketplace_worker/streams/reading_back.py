@@ -1,4 +1,4 @@
-"""Reads what we have written, outside of any group: nothing is committed, nobody else is moved."""
+"""Reads our published messages without a consumer group, so without commits or rebalances."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -30,11 +30,11 @@ ReadBack = Callable[[int | None], AsyncIterator[Sequence[Record]]]
 async def read_back(
     settings: Settings, newest: int | None = None
 ) -> AsyncIterator[Sequence[Record]]:
-    """As `ReadBack`.
+    """See `ReadBack`.
 
     Raises:
-        Unavailable: Kafka does not answer, does not let us read them, or cannot read a batch
-            itself: then nothing can be said of what is behind it.
+        Unavailable: Kafka does not answer, does not let us read them, or a batch cannot be read:
+            then nothing is known about the records behind it.
     """
     kafka = settings.kafka
     try:
@@ -50,13 +50,13 @@ async def read_back(
 async def _until(
     consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], silent_max_s: float
 ) -> AsyncIterator[Sequence[Record]]:
-    """What each partition holds before its end.  Raises `Unavailable` if Kafka gives nothing more
+    """The records of each partition before its end.  Raises `Unavailable` if Kafka returns nothing
     for `silent_max_s`.
     """
     silent_s, asked = 0.0, set(ends)
     while ends:
         found = await consumer.getmany(*ends, timeout_ms=WAIT_MS, max_records=BATCH_RECORDS_MAX)
-        # Tansu reports an end amid the last batch of a partition, until that batch was read.
+        # Tansu reports an end within the last batch of a partition, until that batch was read.
         read = {tp: end for tp in asked if (end := consumer.highwater(tp)) is not None}
         ends |= {tp: max(end, ends[tp]) for tp, end in read.items() if tp in ends}
         asked -= read.keys()
@@ -98,7 +98,7 @@ async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     try:
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             await consumer.start()
-        # aiokafka passes over a topic of which Kafka tells nothing.
+        # aiokafka skips a topic that Kafka does not report.
         untold = set(numbered_topics(settings.topics)) - {tp.topic for tp in consumer.assignment()}
         for topic in untold & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
             raise TopicAuthorizationFailedError(topic)
@@ -110,7 +110,7 @@ async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def _ends(consumer: AIOKafkaConsumer, newest: int | None) -> dict[TopicPartition, int]:
-    """Where each partition that holds anything ends; the consumer stands where to begin."""
+    """The end of each partition that has records; sets the consumer's position to the beginning."""
     partitions = list(consumer.assignment())
     ends = await consumer.end_offsets(partitions)
     begins = await consumer.beginning_offsets(partitions)

@@ -17,7 +17,7 @@ from marketplace_worker.streams.surveying import Survey, survey
 
 SURVEY_EVERY_S = 30.0
 SURVEY_AGAIN_S = 5.0
-"""How often Kafka is asked while all is well, and while something is not."""
+"""How often Kafka is checked while all is well, and while something is wrong."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +32,13 @@ class RenewableConsumer(Protocol):
 
     @property
     def reaches_coordinator(self) -> bool:
-        """Whether it knows the broker that leads its group, and has not lost it."""
+        """Whether it knows its group's coordinator, and has not lost it."""
 
     def subscribe(self, topics: frozenset[str]) -> None:
         """Read these topics from now on."""
 
     async def renew(self, topics: frozenset[str]) -> None:
-        """Leave the group, and join it as a client that knows nothing of before."""
+        """Leave the group, and join it again with a new client."""
 
 
 class Renewal:
@@ -53,8 +53,8 @@ class Renewal:
     async def check(self) -> int:
         """Find out what has changed, and act on it; call every few seconds.
 
-        A new client is made only where Kafka answers a new connection: one that waits for a Kafka
-        that is away goes on by itself when it is there again.
+        A new client is created only if Kafka accepts a new connection: a client that waits for an
+        unavailable Kafka continues by itself when Kafka is back.
 
         Raises:
             Unavailable: Kafka does not answer a new connection, or refuses it.
@@ -62,7 +62,7 @@ class Renewal:
         consumer, now = self._consumer, time.monotonic()
         if consumer.reaches_coordinator:
             self._reached_at = now
-        # By then the group has dropped it: nobody loses a partition by its leaving.
+        # The group has dropped it already: leaving causes no further rebalance.
         lost = now - self._reached_at > self._kafka.session_timeout_ms / 1000
         renewed = self._credentials.changed
         pause_s = SURVEY_AGAIN_S if consumer.survey.not_ready_reason else SURVEY_EVERY_S

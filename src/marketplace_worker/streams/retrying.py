@@ -17,8 +17,9 @@ from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 
 Handler = Callable[[Sequence[Record]], Awaitable[AbstractSet[str]]]
-"""What is done with a batch; its offsets are committed once it has returned, but for those of the
-topics that it returns: their records come again."""
+"""Processes a batch; its offsets are committed once it has returned, except those of the topics
+that it returns: their records are delivered again.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class RetryingHandler:
         return self._interrupted.is_set()
 
     def interrupt(self, why: Interruption) -> None:
-        """End the pause under way, and every later one at once, until `end_interruption`."""
+        """End the current pause, and every later one at once, until `end_interruption`."""
         self._interruptions.add(why)
         self._interrupted.set()
 
@@ -75,13 +76,14 @@ class RetryingHandler:
             self._interrupted.clear()
 
     async def handle(self, records: Sequence[Record]) -> AbstractSet[str]:
-        """Call the handler until it returns, while it says `Unavailable` and time is left.
+        """Call the handler until it returns, as long as it raises `Unavailable` and time is
+        left.
 
         Returns the topics that the handler returned.
 
         Raises:
             Unavailable: the delivery's time is up, or it was interrupted in a pause.
-            Exception: what else the handler raised, logged and after one pause.
+            Exception: any other error of the handler, logged and after one pause.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
@@ -94,7 +96,7 @@ class RetryingHandler:
         try:
             stopped: AbstractSet[str] = await retrying(self._handler, records)
         except Unavailable as error:
-            # One attempt may take as long as a whole delivery: then no pause was ever announced.
+            # One attempt may take as long as a whole delivery: then no pause was ever reported.
             log.warning(
                 "batch_given_back", consumer=self.name, reason=str(error), failures=self.failures
             )

@@ -21,7 +21,7 @@ from marketplace_worker.settings import Kafka, Topics
 
 
 class Operation(StrEnum):
-    """What may be done, in the words of `kafka-acls.sh`."""
+    """Operations, as `kafka-acls.sh` names them."""
 
     READ = "Read"
     WRITE = "Write"
@@ -29,7 +29,7 @@ class Operation(StrEnum):
 
 
 class Resource(StrEnum):
-    """With what it may be done."""
+    """Resources of operations."""
 
     TOPIC = "topic"
     GROUP = "group"
@@ -45,7 +45,7 @@ class Right:
 
 
 def to_read(kafka: Kafka, topics: Topics) -> Sequence[Right]:
-    """What the loop `ingest` needs."""
+    """The rights of the loop `ingest`."""
     named = (*topics.facts, *topics.activity)
     groups = (kafka.facts_group, kafka.activity_group)
     return (
@@ -55,17 +55,17 @@ def to_read(kafka: Kafka, topics: Topics) -> Sequence[Right]:
 
 
 def to_write(topics: Topics) -> Sequence[Right]:
-    """What the loop `relay` needs; that the producer is idempotent needs nothing more."""
+    """The rights of the loop `relay`; an idempotent producer needs no others."""
     return tuple(Right(Operation.WRITE, Resource.TOPIC, name) for name in topics.outbound)
 
 
 def to_read_back(topics: Topics) -> Sequence[Right]:
-    """What it needs beside, to see that the database holds what was published."""
+    """Additional rights, to check that the database holds what was published."""
     return tuple(Right(Operation.READ, Resource.TOPIC, name) for name in numbered_topics(topics))
 
 
 def not_allowed(kafka: Kafka, lacking: Iterable[Right]) -> str:
-    """Say which rights are missing, and what to type."""
+    """List the missing rights, with the commands that grant them."""
     lines = _lines(lacking)
     missing = "; ".join(f"{operation} on {_named(names)}" for operation, names in lines.items())
     typed = " and ".join(
@@ -80,9 +80,9 @@ def not_allowed(kafka: Kafka, lacking: Iterable[Right]) -> str:
 
 
 def explained(kafka: Kafka, error: BaseException, operation: Operation) -> str:
-    """What went wrong in words: the missing right, where that is it, else the error itself.
+    """The error in words: a missing right if that is the cause, else the error itself.
 
-    `operation`: what was tried when Kafka refused it.
+    `operation`: the operation that Kafka refused.
     """
     match error:
         case TopicAuthorizationFailedError(args=(str(name), *_)):
@@ -117,7 +117,7 @@ def not_joined(kafka: Kafka, group: str, error: BaseException) -> str:
 
 
 def _lines(rights: Iterable[Right]) -> dict[Operation, list[Right]]:
-    """By operation: one command grants all of one."""
+    """For each operation, one command that grants all its rights."""
     lines: dict[Operation, list[Right]] = {}
     for right in sorted(rights):
         lines.setdefault(right.operation, []).append(right)
@@ -133,5 +133,5 @@ def _options(rights: Iterable[Right]) -> str:
 
 
 def _principal(kafka: Kafka) -> str:
-    """Whom ACLs name; only with SASL we know what Kafka calls us."""
+    """The principal that ACLs name; we know it only with SASL."""
     return f"User:{kafka.sasl_username or 'NAME'}"

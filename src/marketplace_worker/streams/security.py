@@ -1,6 +1,6 @@
-"""How a connection is encrypted and logs in, in the words of aiokafka and of FastStream.
+"""How connections are encrypted and log in, in terms of aiokafka and of FastStream.
 
-What stands in files is read anew for each connection (`mends/connections.py`).
+Files are read again for each connection (`mends/connections.py`).
 """
 
 import ssl
@@ -26,11 +26,11 @@ NAMES = tls.Names(
 
 
 METADATA_AGE_MS = 30_000
-"""After how long a client asks again which topics, partitions and brokers exist."""
+"""How often a client refreshes its metadata: topics, partitions and brokers."""
 
 
 def client_arguments(kafka: Kafka) -> dict[str, Any]:
-    """The arguments that every aiokafka client takes.
+    """The arguments of every aiokafka client.
 
     Raises:
         Misconfigured: a certificate or key file cannot be used.
@@ -83,14 +83,14 @@ def broker_arguments(kafka: Kafka) -> dict[str, Any]:
 
 
 def servers(kafka: Kafka) -> list[str]:
-    """The brokers to ask first, each `host:port`."""
-    # Split here: FastStream takes a string for one server, commas and all.
+    """The bootstrap servers, each `host:port`."""
+    # Split here: FastStream takes a string for a single server, including commas.
     return kafka.bootstrap_servers.split(",")
 
 
 def ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
-    """Whom to trust and who we are, by the files as they are now; None where connections are not
-    encrypted.  Raises `Misconfigured` where a file cannot be used.
+    """The trusted CAs and our certificate, from the current files; None if connections are not
+    encrypted.  Raises `Misconfigured` if a file cannot be used.
     """
     if not _encrypts(kafka):
         return None

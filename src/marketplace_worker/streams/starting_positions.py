@@ -25,7 +25,7 @@ LOOK_TIMEOUT_S = 5.0
 FETCH_WAIT_MS = 500
 
 OnBeginning = Callable[[Sequence[StartOffset]], Awaitable[None]]
-"""Asked once for each beginning; called again with it where it raised `Unavailable`."""
+"""Called once for each start; called again with the same one if it raised `Unavailable`."""
 
 
 class BeginningsReporter:
@@ -39,12 +39,12 @@ class BeginningsReporter:
         self._began = began
 
     async def __call__(self, records: Sequence[Record]) -> AbstractSet[str]:
-        """Raises `Unavailable` where that cannot be looked into now; then nothing is handled."""
+        """Raises `Unavailable` if that cannot be checked now; then nothing is handled."""
         await self._report_beginnings()
         return await self._handler(records)
 
     async def idle(self) -> None:
-        """Look where nothing is read as well: there may be nothing any more."""
+        """Check also if nothing is read: there may be no more records."""
         with contextlib.suppress(Unavailable):
             await self._report_beginnings()
 
@@ -58,12 +58,11 @@ class BeginningsReporter:
 
 
 async def holds_record(kafka: Kafka, beginning: StartOffset, since: int) -> bool:
-    """Whether Kafka has, or had, anything for us from an offset on up to where a partition began.
+    """Whether Kafka has, or had, any record for us between an offset and the start of a partition.
 
-    What it has deleted was something.  A transaction's mark, and what compaction took out of the
-    middle, is nothing.
+    Deleted records count.  Control records of transactions, and gaps of compaction, do not.
 
-    Raises `Unavailable` where Kafka does not answer.
+    Raises `Unavailable` if Kafka does not answer.
     """
     partition = TopicPartition(beginning.topic, beginning.partition)
     consumer = AIOKafkaConsumer(

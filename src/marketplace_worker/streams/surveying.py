@@ -1,4 +1,4 @@
-"""Asks Kafka over a new connection what a long-lived consumer learned once: which of its topics
+"""Requests over a new connection what a long-lived consumer learned only once: which of its topics
 exist, which it may read, and whether its group reads all of their partitions.
 
 The connection starts at the bootstrap servers, with the current credentials.
@@ -25,12 +25,12 @@ ANSWER_TIMEOUT_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What Kafka answered.
+    """Kafka's answer.
 
     Args:
-        readable: the topics that are there and may be read.
-        lacks: what is wrong, in words; empty where all is well.
-        unread_records: how many records wait in partitions that nobody of the group reads.
+        readable: the topics that exist and may be read.
+        lacks: what is wrong, in words; empty if nothing is.
+        unread_records: how many records wait in partitions that no member of the group reads.
     """
 
     readable: frozenset[str]
@@ -39,11 +39,11 @@ class Survey:
 
 
 async def survey(kafka: Kafka, group: str, topics: Collection[str]) -> Survey:
-    """Ask once.
+    """Request once.
 
     Raises:
         Unavailable: Kafka does not answer.
-        Misconfigured: it does not let us log in, or a certificate cannot be used.
+        Misconfigured: it refuses our login, or a certificate cannot be used.
     """
     within_ms = min(kafka.request_timeout_ms, ANSWER_TIMEOUT_MS)
     quick = kafka.model_copy(update={"request_timeout_ms": within_ms})
@@ -69,7 +69,7 @@ async def survey(kafka: Kafka, group: str, topics: Collection[str]) -> Survey:
 async def _unread(
     admin: AIOKafkaAdminClient, group: str, partitions: set[TopicPartition]
 ) -> set[TopicPartition]:
-    """Those of the partitions that no member of a group has; none while it shares them out."""
+    """The partitions that no member of a group is assigned; none during a rebalance."""
     try:
         (answer,) = await admin.describe_consumer_groups([group])
         (described,) = answer.to_object()["groups"]
@@ -84,7 +84,7 @@ async def _unread(
 
 
 async def _waiting(kafka: Kafka, group: str, partitions: set[TopicPartition]) -> int:
-    """How many records are in partitions behind what a group has committed."""
+    """The number of records after a group's committed offsets."""
     # It is not subscribed, so it does not join the group.
     consumer = AIOKafkaConsumer(
         **client_arguments(kafka),

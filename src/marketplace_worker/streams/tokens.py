@@ -1,7 +1,7 @@
-"""Tokens with which clients log in to Kafka (OAUTHBEARER), asked for when a connection is made.
+"""Tokens with which clients log in to Kafka (OAUTHBEARER), obtained when a connection is opened.
 
-From an OAuth server by client credentials (RFC 6749, 4.4), or made of the AWS credentials of this
-machine, as Amazon MSK wants them.
+Either from an OAuth server by client credentials (RFC 6749, 4.4), or built from the AWS credentials
+of this machine, for Amazon MSK.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ TOKEN_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 1024 * 1024
 
 USED_FOR = 0.8
-"""Of the time that a token is valid."""
+"""The fraction of a token's lifetime during which it is used."""
 
 DEFAULT_LIFE_S = 60.0
-"""Of a token that does not say how long it is valid."""
+"""The lifetime of a token that does not state one."""
 
 
 def token_provider(kafka: Kafka) -> AbstractTokenProvider | None:
-    """Who is asked for tokens; None where clients log in otherwise."""
+    """The provider of tokens; None if clients log in by other means."""
     match kafka.sasl_mechanism:
         case "OAUTHBEARER":
             return _FromServer(kafka)
@@ -42,16 +42,16 @@ def token_provider(kafka: Kafka) -> AbstractTokenProvider | None:
 
 
 class _Provider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
-    """Asks elsewhere than on the event loop, which would wait."""
+    """Obtains tokens in a thread, because the event loop would block."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
 
     async def token(self) -> str:
-        """A token for a connection that is made now.
+        """A token for a new connection.
 
         Raises:
-            KafkaConnectionError: there is none; its cause says why.
+            KafkaConnectionError: there is none; its cause is the reason.
         """
         try:
             return await asyncio.to_thread(self._token)
@@ -63,14 +63,14 @@ class _Provider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no
 
 
 class _Granted(BaseModel):
-    """What a server answers that gives a token (RFC 6749, 5.1), as far as we use it."""
+    """A server's answer with a token (RFC 6749, 5.1), the fields that we use."""
 
     access_token: str = Field(min_length=1)
     expires_in: float = Field(DEFAULT_LIFE_S, gt=0)
 
 
 class _Refused(BaseModel):
-    """The same of one that gives none (5.2)."""
+    """A server's answer without a token (5.2)."""
 
     error: str = Field(pattern=r"^[\x20-\x7e]{1,200}$")
 
@@ -82,7 +82,7 @@ class _FromServer(_Provider):
         self._use_until = 0.0
 
     def extensions(self) -> Mapping[str, str]:
-        """What goes to Kafka beside the token."""
+        """Extensions that are sent to Kafka with the token."""
         pairs = (self._kafka.oauth_extensions or "").split(",")
         return dict(pair.split("=", 1) for pair in pairs if pair)
 
@@ -152,6 +152,6 @@ class _FromAws(_Provider):
             ) from None
         try:
             token, _ = MSKAuthTokenProvider.generate_auth_token(self._kafka.aws_region)
-        except Exception as error:  # whatever botocore raises: it is not always a class of its own
+        except Exception as error:  # botocore's errors have no common base class
             raise Unavailable(f"AWS provides no credentials for Kafka: {error}") from error
         return str(token)

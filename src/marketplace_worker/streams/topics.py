@@ -1,4 +1,4 @@
-"""The topics: created once by an operator, looked for at every start."""
+"""The topics: created once by an operator, and checked at every start."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TopicCreation:
-    """What became of one topic."""
+    """The result for one topic."""
 
     topic: str
     presence: Presence
@@ -66,13 +66,13 @@ class TopicWarning:
 async def create_topics(
     kafka: Kafka, topics: Topics, *, partitions: int, replication_factor: int
 ) -> Sequence[TopicCreation]:
-    """Create every topic that is not there yet; those that are stay as they are.
+    """Create every missing topic; existing ones are not changed.
 
     `topics.state` is log-compacted.
 
     Raises:
-        Misconfigured: the broker refuses one, for instance more replicas than brokers, or lets us
-            make none; the message says what to type.
+        Misconfigured: the broker refuses one, for instance more replicas than brokers, or does not
+            let us create any; the message names the remedy.
         Unavailable: Kafka does not answer.
     """
     wanted = [
@@ -99,11 +99,11 @@ async def create_topics(
 
 async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
     """Refuse to start without the topics and the rights: consumers and producers would wait in
-    vain, and a dead letter that may not be written is noticed only when there is one.
+    vain, and a missing right to write dead letters would be noticed only with the first one.
 
     Raises:
-        Misconfigured: something is missing, or Kafka does not let us log in; the message names all
-            of it and says what to type.
+        Misconfigured: something is missing, or Kafka refuses our login; the message names all of
+            it and the remedy.
         Unavailable: Kafka does not answer.
     """
     if not rights:
@@ -125,8 +125,8 @@ async def require_access(kafka: Kafka, rights: Collection[Right]) -> None:
 async def find_topic_warnings(
     kafka: Kafka, state: str, rights: Collection[Right]
 ) -> Sequence[TopicWarning]:
-    """What Kafka's settings of the topics that we read, and of `state` where we write it, may cost;
-    nothing where it does not let us read them, or does not answer: it is no reason not to start.
+    """Possible losses by Kafka's configuration of the topics that we read, and of `state` if we
+    write it; empty if we may not read it, or Kafka does not answer: that is no reason not to start.
     """
     used = [right for right in rights if right.resource is Resource.TOPIC]
     doubts: list[TopicWarning] = []
@@ -151,7 +151,7 @@ async def log_topic_warnings(kafka: Kafka, state: str, rights: Collection[Right]
 
 
 async def _settings_of(admin: AIOKafkaAdminClient, topic: str) -> Mapping[str, str]:
-    """All of them, but for what Kafka does not let us read."""
+    """The configuration of all of them, except those that Kafka does not let us read."""
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     (code, _, _, _, entries), *_ = response.resources
     if for_code(code) is not NoError:
@@ -200,8 +200,8 @@ def _creation(name: str, error: type[BrokerResponseError]) -> TopicCreation:
 
 
 async def _known(admin: AIOKafkaAdminClient, names: Sequence[str], *, within_s: float) -> None:
-    """Wait until Kafka tells of topics that it has just made: who asks at once may be told that
-    there is none.  It is no failure where that lasts.
+    """Wait until Kafka reports topics that it has just created: at first it may report them as
+    unknown.  It is no failure if that persists.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(within_s):

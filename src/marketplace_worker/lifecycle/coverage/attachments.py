@@ -27,10 +27,10 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """For how long a subscription was an organization's, half-open.
+    """The interval in which a subscription was an organization's, half-open.
 
-    `since` is None where it was linked to nobody before: then its own beginning counts.  `until`:
-    when it was linked to another.  `kept`: no deactivation has taken it since.
+    `since` is None if it was not linked before: then its own beginning counts.  `until`: when it
+    was linked to another organization.  `kept`: no deactivation has removed it since.
     """
 
     since: datetime | None
@@ -40,9 +40,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One subscription as a plan of an organization; `holdings` stand in their order.
+    """One subscription as a plan of an organization; `holdings` are in order of time.
 
-    `floor`: until when the marketplace wants the data kept, by what was told while it was its own.
+    `floor`: until when the marketplace requires the data to be kept, by the reports of the time in
+    which the subscription was the organization's.
     """
 
     subscription: Subscription
@@ -66,9 +67,9 @@ def attached(organization: Organization, fleet: Fleet) -> tuple[Attachment, ...]
 
 
 def attach(subscription: Subscription, organization: Organization, fleet: Fleet) -> Attachment:
-    """Read a register as a plan of one of the organizations that it was linked to.
+    """Read a register as a plan of one of the organizations to which it was linked.
 
-    Its plan type and its floor are what was told while it was this organization's.
+    Its plan type and its floor are those reported while it was this organization's.
     """
     tenures = tenures_of(fleet, subscription)[organization.id]
     holdings = tuple(
@@ -100,9 +101,10 @@ def attached_intervals(
 
 
 def usage_closed_at(attachment: Attachment, organization: OrganizationId) -> list[datetime]:
-    """The ends whose final report is this organization's to make, in order.
+    """The ends whose final report this organization has to make, in order.
 
-    An end belongs to who held the subscription then; before any link, to who was linked first.
+    An end belongs to the organization that held the subscription then; before any link, to the one
+    that was linked first.
     """
     own = {
         closed_at

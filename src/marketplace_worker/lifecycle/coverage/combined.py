@@ -75,7 +75,8 @@ class Coverage:
     def next_change(self, after: Moment) -> datetime | None:
         """When a plan next begins or ends by itself.
 
-        Among the messages of an instant, what ends by itself at that instant is still to end.
+        While messages of an instant are processed, plans that end by themselves at that instant are
+        still active.
         """
         coming = []
         for interval in (*self.intervals, *self.waiting):
@@ -92,9 +93,10 @@ class Coverage:
     def waited(self, cancellation: Cancellation, now: datetime) -> tuple[PendingInterval, ...]:
         """The intervals in which a reinstatement was or is pending.
 
-        Of a subscription that was ever linked here it is read from the register, so an interval
-        that turns out never to have been (Azure: a Reinstate that failed) is gone.  Of one that
-        matched by its account and is another's by now, it is what was known before, up to now.
+        For a subscription that was ever linked here they are read from the register, so an interval
+        that turns out to be void (Azure: a failed Reinstate) disappears.  For one that matched by
+        its account and belongs to another organization now, they are what was known before, up to
+        now.
         """
         waiting = [
             PendingInterval(interval.subscription, interval.starts_at, interval.revives_until)
@@ -184,8 +186,8 @@ def matched_intervals(
     policy: Policy,
     at: datetime,
 ) -> list[ActiveInterval]:
-    """The intervals of subscriptions that nobody had linked by then, and whose billing account was
-    the organization's alone (section 4).  `accounts`: those of its plans.
+    """The intervals of subscriptions that were not linked at that time and whose billing account
+    was the organization's alone (section 4).  `accounts`: those of its plans.
     """
     return [
         replace(interval, waits_for=CompletedBy.SIGN_IN)
@@ -211,10 +213,11 @@ def _judged(
     policy: Policy,
     proved_by_support: Mapping[SubscriptionKey, datetime],
 ) -> ActiveInterval:
-    """Azure's plan that began after the cancellation waits for Support, where policy says so.
+    """An Azure plan that began after the cancellation waits for Support, if the policy says so.
 
-    After the `canceled_at` that was decided, whichever way old news moves it since: positive proof
-    only (lifecycle.md section 11).  An interval of no length brings nobody back, and waits not.
+    "After" refers to the `canceled_at` that was decided, even if later reports moved it: a
+    reinstatement needs positive proof (lifecycle.md section 11).  An empty interval reinstates
+    nothing and waits for nothing.
     """
     key, cancellation = interval.subscription, organization.cancellation
     assert cancellation is not None

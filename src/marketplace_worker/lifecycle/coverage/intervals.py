@@ -1,6 +1,6 @@
 """The intervals in which one plan makes an organization active (lifecycle.md section 2).
 
-How the plans of an organization lie over one another is told by `coverage`.
+`coverage` combines the intervals of all plans of an organization.
 """
 
 from collections import deque
@@ -33,15 +33,15 @@ class Trigger(Enum):
     DEADLINE = "deadline"
     """A deadline came: due steps and notices are carried out."""
     INSPECTION = "inspection"
-    """Somebody inspects it: ends up to now count, and no step is carried out."""
+    """An inspection: ends up to now count, and no step is carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant (UTC), and what is done at it.
+    """An instant (UTC), and what is processed at it.
 
-    At one instant all messages come before all deadlines: while messages of it are read, an end
-    that comes by itself then is still ahead (lifecycle.md section 11).
+    At one instant all messages come before all deadlines: while messages are processed, a plan that
+    ends by itself at that instant is still active (lifecycle.md section 11).
     """
 
     at: datetime
@@ -58,9 +58,9 @@ class Moment:
 class ActiveInterval:
     """An interval, half-open, in which one plan makes the organization active.
 
-    Up to `revives_until` it also brings a canceled organization back; beyond, where a superseded
+    Up to `revives_until` it also reinstates a canceled organization; after that, while a superseded
     plan waits for its successor, it only keeps an active one (lifecycle.md section 11).
-    `ends_by_itself`: nobody has to say so for it to end at `ends_at`.  `brought_by`: who caused a
+    `ends_by_itself`: it ends at `ends_at` without a report.  `brought_by`: who causes a
     reinstatement by it.  `waits_for`: what completes that; None: nothing is missing.
     """
 
@@ -114,8 +114,8 @@ def intervals_of(
 def starting_at_link(intervals: Sequence[ActiveInterval], since: datetime) -> list[ActiveInterval]:
     """For the new organization the plan began when it was linked to it (section 11).
 
-    Where it had ended by then, of its ends only the last is the new organization's: an interval of
-    no length at the link.  `intervals` are of one subscription, in order.
+    If it had ended by then, only its last end belongs to the new organization: an empty interval at
+    the link.  `intervals` are of one subscription, in order.
     """
     later = [interval for interval in intervals if interval.ends_at > since]
     here = [
@@ -176,10 +176,10 @@ def _later(ends_at: datetime, policy: Policy) -> datetime:
 def commitment_intervals(
     organization: Organization, others: Iterable[ActiveInterval]
 ) -> list[ActiveInterval]:
-    """A commitment counts from its beginning, and from its link where a plan was active then.
+    """A commitment counts from its beginning, or from its link if a plan was active then.
 
-    One that counts from its link may make another count from its own, which is later: so they are
-    gone through in the order of their links, with all that has begun by then.
+    One that counts from its link may make another one count from its own, later link.  So they are
+    processed in the order of their links, with all that have begun by then.
     """
     if not organization.commitments:
         return []
@@ -196,7 +196,7 @@ def commitment_intervals(
 
 
 class _Begun:
-    """Intervals in the order in which they begin; asked at one moment after the other."""
+    """Intervals in the order of their beginnings, queried at increasing moments."""
 
     def __init__(self, intervals: Sequence[ActiveInterval]) -> None:
         self._to_come = deque(intervals)

@@ -1,4 +1,5 @@
-"""What corrects aiokafka and FastStream: everything that replaces, or reaches into, their parts.
+"""Corrections of aiokafka and FastStream: everything that replaces, or reaches into, their
+parts.
 
 Each module says which version it corrects, the upstream issue where one exists, and when it can be
 removed.  `membership.py` beside this package reads aiokafka's internal state, and changes nothing.
@@ -15,6 +16,6 @@ removed.  `membership.py` beside this package reads aiokafka's internal state, a
 """
 
 CHECKED_WITH = {"aiokafka": "0.14.0", "faststream": "0.7.8"}
-"""The versions that all mends were last checked with; a test compares them with the lock file.
-Before you change one, read each module of this package against the new version.
+"""The versions with which all corrections were last checked; a test compares them with the lock
+file. Before changing one, compare each module of this package with the new version.
 """

@@ -1,7 +1,7 @@
 """Requests that `AIOKafkaAdminClient` of aiokafka 0.14 does not send, or sends too early.
 
-- Its metadata request (version 5 at most) does not ask for our rights.  The wire format of
-  version 8 stands here (https://kafka.apache.org/protocol, read 2026-11-30).
+- Its metadata request (version 5 at most) does not request our rights.  This module has the wire
+  format of version 8 (https://kafka.apache.org/protocol, read 2026-11-30).
 - It sends to the controller although a broker that has just started knows none, and fails.
 
 Upstream: no issue found (searched 2026-11-30).  Remove when aiokafka's admin client returns
@@ -104,8 +104,8 @@ class _MetadataRequest_v8(RequestStruct):  # type: ignore[misc]  # noqa: N801 - 
 
 
 class _MetadataRequest(Request[MetadataRequest_v4 | _MetadataRequest_v8]):  # type: ignore[misc]
-    """About topics by name, which are not made by being asked for; of an older broker (before
-    Kafka 2.3) without the rights.
+    """Topics by name, which are not created by the request; the answers of older brokers (before
+    Kafka 2.3) have no rights.
     """
 
     API_KEY = 3

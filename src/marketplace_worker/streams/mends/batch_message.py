@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class BatchMessage(KafkaAckableMessage):
-    """A batch whose commit cannot block for ever, and which tells when it is settled."""
+    """A batch whose commit cannot block forever, and which reports when it is settled."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class BatchMessage(KafkaAckableMessage):
             TimeoutError,
             TopicAuthorizationFailedError,  # of one topic: those of the others are committed
         ) as error:
-            # The work is done and the journal knows it: whoever gets the batch again skips it.
+            # The work is committed in the journal: if the batch is delivered again, it is skipped.
             log.warning("commit_failed", reason=type(error).__name__)
         except Exception as error:
             self._on_error(error)
@@ -58,9 +58,9 @@ class BatchMessage(KafkaAckableMessage):
             self._on_settled()
 
     async def nack(self) -> None:
-        """Have it given again, as far as its partitions are still ours."""
+        """Request redelivery of the partitions that are still ours."""
         ours = self._assignment()
-        # To rewind any other fails, and would leave those behind it as they are.
+        # Rewinding any other partition fails, and would leave the remaining ones unchanged.
         self.raw_message = tuple(
             raw for raw in self.raw_message if TopicPartition(raw.topic, raw.partition) in ours
         )

@@ -19,7 +19,7 @@ _GZIP = 31
 
 
 def install() -> None:
-    """Let every producer of this process compress with gzip at `LEVEL`."""
+    """Make every producer of this process compress with gzip at `LEVEL`."""
     for module in (default_records, fast_default_records):
         module.gzip_encode = _gzip
 

@@ -30,14 +30,14 @@ from marketplace_worker.errors import Misconfigured, Unavailable
 
 
 def install() -> None:
-    """Make all clients of this process connect so.  Twice is harmless."""
+    """Use these connections in all clients of this process.  Idempotent."""
     conn.AIOKafkaConnection = _Connection
     client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
-    """One connection.  `ssl_context` and `sasl_plain_password` may be functions: they are asked
-    when it is made.
+    """One connection.  `ssl_context` and `sasl_plain_password` may be functions: they are called
+    when it is opened.
     """
 
     def __init__(

@@ -18,7 +18,9 @@ from aiokafka.record._crecords import legacy_records as fast_legacy_records
 
 FIRST_BYTES_MIN = 64 * 1024
 GROWTH = 8
-"""How much larger than what is compressed the first buffer is, and each further one than before."""
+"""How many times larger than the compressed data the first buffer is, and each further one than
+before.
+"""
 
 _XERIAL_HEADER_BYTES = 16
 
@@ -26,11 +28,11 @@ _GZIP = 31
 """A gzip header and trailer, in zlib's numbers."""
 
 _FULL = "failed to write whole buffer"
-"""What cramjam says where the buffer is too small."""
+"""cramjam's error message for a buffer that is too small."""
 
 
 class TooLarge(Exception):
-    """A batch becomes larger than is decompressed; `beginning` is what it begins with."""
+    """A batch exceeds the limit of decompressed bytes; `beginning` is its first part."""
 
     def __init__(self, beginning: bytes) -> None:
         super().__init__(f"larger than {_Bound.bytes_max} bytes when decompressed")
@@ -44,7 +46,9 @@ class _Bound:
 
 
 def install(bytes_max: int) -> None:
-    """Bound what each consumer of this process decompresses at once; the last call counts."""
+    """Limit the bytes that each consumer of this process decompresses at once; the last call
+    counts.
+    """
     _Bound.bytes_max = bytes_max
     for module in (default_records, fast_default_records, legacy_records, fast_legacy_records):
         module.gzip_decode = _gzip
@@ -54,7 +58,7 @@ def install(bytes_max: int) -> None:
 
 
 def bytes_max() -> int:
-    """How much is decompressed at once."""
+    """The maximum of bytes decompressed at once."""
     return _Bound.bytes_max
 
 
@@ -73,7 +77,7 @@ def _gzip(payload: bytes) -> bytes:
 
 
 def _snappy(payload: bytes) -> bytes:
-    """Snappy says before it how much comes; in xerial's framing each block does."""
+    """Snappy data starts with its decompressed size; in xerial's framing each block does."""
     if not codec._detect_xerial_stream(payload):  # noqa: SLF001 - as aiokafka tells them apart
         if cramjam.snappy.decompress_raw_len(payload) > _Bound.bytes_max:
             raise TooLarge(b"")

@@ -1,8 +1,9 @@
-"""Keeps where each partition begins to be read, and which position Kafka refused before that.
+"""Records the position at which each partition starts to be read, and a position that Kafka
+refused.
 
-aiokafka 0.14 continues at the earliest record when Kafka has deleted or truncated what was to be
-read next.  It tells nobody: there is no callback, and `auto_offset_reset="none"` would raise
-without saying where to continue.
+aiokafka 0.14 continues at the earliest record when Kafka has deleted or truncated the next one,
+without any notice: there is no callback, and `auto_offset_reset="none"` would raise without the
+position to continue from.
 
 Upstream: no issue found (searched 2026-11-30).  Remove when aiokafka reports a reset position.
 """
@@ -14,7 +15,7 @@ from marketplace_worker.record import StartOffset
 
 
 def install() -> None:
-    """Make all consumers of this process remember where they began.  Twice is harmless."""
+    """Make all consumers of this process record where they start.  Idempotent."""
     subscription_state.TopicPartitionState = BeginningState
 
 
@@ -37,19 +38,19 @@ class BeginningState(subscription_state.TopicPartitionState):  # type: ignore[mi
         self.timestamp = None  # set by the first answer to a fetch from there
 
     def beginning(self, partition: TopicPartition) -> StartOffset | None:
-        """Where it began, once Kafka answered a fetch from there; None before, or if settled."""
+        """Where it started, once Kafka answered a fetch from there; None before, or if settled."""
         if self._begun is None or self.timestamp is None:
             return None
         return StartOffset(partition.topic, partition.partition, *self._begun)
 
     def settle(self, beginning: StartOffset) -> None:
-        """Forget a beginning, unless the partition began anew since."""
+        """Forget a start, unless the partition was started again since."""
         if self._begun == (beginning.offset, beginning.refused):
             self._begun = None
 
 
 def unsettled_beginnings(consumer: AIOKafkaConsumer) -> list[tuple[BeginningState, StartOffset]]:
-    """The partitions of which nobody has settled where they began, each with its beginning."""
+    """The partitions whose start is not settled yet, each with its start."""
     assignment = consumer._subscription.subscription.assignment  # noqa: SLF001 - there is no public way
     if assignment is None:
         return []

@@ -1,12 +1,12 @@
 """Reads record batches that aiokafka 0.14 cannot read.
 
-If aiokafka cannot read a batch, `getmany` raises, and loses what it had taken from other
-partitions in the same call: their positions have moved, so the next commit passes over records
-that nobody saw.  These classes replace two names in aiokafka's fetcher and never raise:
+If aiokafka cannot read a batch, `getmany` raises, and loses the records that it had taken from
+other partitions in the same call: their positions have moved, so the next commit skips records that
+nobody received.  These classes replace two names in aiokafka's fetcher and never raise:
 
 - Header names that are not UTF-8 are kept, as other clients do.
 - A batch that cannot be read at all becomes an `UnreadableBatch` in its place.
-- Of a batch that is too large when decompressed, the beginning is read, and a `LeftOut` stands for
+- Of a batch that is too large when decompressed, the beginning is read, and a `LeftOut` represents
   the rest.
 
 Upstream: no issue found for aiokafka (searched 2026-11-30); FastStream's issues 2214 and 2458 are
@@ -29,7 +29,7 @@ from marketplace_worker.streams.mends import decompression
 from marketplace_worker.streams.mends.decompression import TooLarge
 
 READ_BYTES_MAX = 16 * 2**20
-"""How much of one partition is handed on at once, decompressed; the rest is fetched again."""
+"""How much of one partition is returned at once, decompressed; the rest is fetched again."""
 
 _MAGIC_AT = 16
 _MAGIC_OF_RECORD_BATCHES = 2
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class UnreadableBatch(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
-    """Stands at the offset from which on a partition cannot be read; its position stays there."""
+    """Represents the offset from which a partition cannot be read; its position stays there."""
 
     reason: str = ""
 
@@ -63,7 +63,7 @@ class LeftOut(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
 
 
 def install(batch_bytes_max: int) -> None:
-    """Make all consumers of this process read so.  Twice is harmless.
+    """Make all consumers of this process read with these classes.  Idempotent.
 
     `batch_bytes_max`: how much of one record batch is read, decompressed.
     """
@@ -73,7 +73,7 @@ def install(batch_bytes_max: int) -> None:
 
 
 class _Batches(_MemoryRecordsPy):  # type: ignore[misc]  # aiokafka has no types
-    """What was fetched of one partition; keeps the bytes of the batch that it gave last."""
+    """The fetched data of one partition; keeps the bytes of the batch that it returned last."""
 
     current: memoryview | None = None
 
@@ -112,8 +112,8 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
                 return
 
     def _rest_of_the_batch(self, error: Exception) -> Iterator[ConsumerRecord]:
-        """From the record on that has a header name which is not UTF-8; raises all other errors."""
-        # Without its C extension aiokafka says the same with one error around the other.
+        """Start at the record with a header name that is not UTF-8; raises all other errors."""
+        # Without its C extension aiokafka raises the same error with another one around it.
         if not isinstance(error.__cause__ or error, UnicodeDecodeError):
             raise error
         batch = _TolerantBatch(self._records.current)
@@ -121,7 +121,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
         self.next_fetch_offset = batch.next_offset
 
     def _beginning_of_the_batch(self, beginning: bytes) -> Iterator[ConsumerRecord]:
-        """What was decompressed of it, and what stands for the rest."""
+        """The decompressed part, and a representative of the rest."""
         raw = self._records.current
         if raw[_MAGIC_AT] < _MAGIC_OF_RECORD_BATCHES:
             old = _LegacyRecordBatchPy(raw, raw[_MAGIC_AT])
@@ -203,7 +203,7 @@ class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka h
 
 
 class _Head(NamedTuple):
-    """What a record begins with."""
+    """The first fields of a record."""
 
     offset: int
     timestamp: int
@@ -231,7 +231,7 @@ class _BeginningOfBatch(_TolerantBatch):
         return self._read_msg()
 
     def head_of_next(self) -> _Head | None:
-        """Of the first record that is not; None where not even that is there."""
+        """The head of the first record that was not read; None if not even that is available."""
         try:
             at = self._pos
             _length, at = _varint(self._buffer, at)
@@ -265,7 +265,7 @@ def _varint(buffer: bytearray, at: int) -> tuple[int, int]:
 
 
 class _AnyNames(bytearray):
-    """Bytes whose slices decode to text from which they can be told (`surrogateescape`)."""
+    """Bytes whose slices decode to text that can be encoded again (`surrogateescape`)."""
 
     def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - an index or a slice
         found = super().__getitem__(place)
