@@ -1,8 +1,8 @@
-"""Stories whose plans, billing accounts and logins hang together: drawn to find faults of order.
+"""Stories whose plans, billing accounts and logins are related: drawn to find faults of order.
 
 Two organizations share subscriptions and accounts.  Everything happens at a few moments, or a
 second or an hour beside one of them; part of it arrives late, in bundles.  The lines are in the
-language of `story_language.py`, so a failing test prints a story that can be read and told again.
+language of `story_language.py`, so a failing test prints a story that can be run again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,20 +16,20 @@ from marketplace_worker.record import Record
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 BESIDE = [0 * DAY, 0 * DAY, 0 * DAY, -SECOND, SECOND, -HOUR, HOUR, DAY / 2]
-"""How far from a moment something happens."""
+"""How far from a moment an event may be."""
 
 AFTER_THE_FIRST = [0, 1, 3, 4, 5, 7, 8, 10, 14, 17, 30]
 """Days from the first end; some are deadlines of its cancellation."""
 
 ORGANIZATIONS = ["acme", "beta"]
 LOGINS_A_DAY_MAX = 2
-"""Of a day only the first and the last login are kept (lifecycle.md section 5)."""
+"""Only the first and the last login of a day are kept (lifecycle.md section 5)."""
 
 LOGINS_WITHIN = timedelta(days=44)
-"""Logins are kept for this long."""
+"""How long logins are kept."""
 
 ACTIVATING = "_ACTIVE", "_CHANGED", "_REVERTED", "License Up", "renews=yes", "subscribe-s", "links"
-"""What makes a plan count, perhaps again."""
+"""Notifications that make a plan count, perhaps again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Line:
 
     @property
     def is_request(self) -> bool:
-        """Whether it is a request of Support: their order matters."""
+        """Whether it is a Support request: their order matters."""
         return self.text.startswith("support:")
 
     def same_content_as(self, other: "Line") -> bool:
-        """Whether both say the same of the same time, whenever they arrive."""
+        """Whether both report the same at the same time, whenever they arrive."""
         return replace(self, arrives_at=other.arrives_at) == other
 
     def __str__(self) -> str:
@@ -65,13 +65,13 @@ def records(story: Story) -> list[Record]:
 
 
 def printed(story: Story) -> str:
-    """A story, to be read and told again with `check_story`."""
+    """A story as text, to be run again with `check_story`."""
     return "\n".join(map(str, story))
 
 
 @dataclass(slots=True)
 class StoryDraft:
-    """What happened so far in a story that is being drawn."""
+    """The events so far of a story that is being drawn."""
 
     random: Random
     moments: list[datetime]
@@ -84,23 +84,23 @@ class StoryDraft:
         return at if until is None else min(at, until)
 
     def add(self, at: datetime, text: str, id_: str = "") -> None:
-        """Something happened; `id_`: where several messages have one."""
+        """Add an event; `id_`: for several messages with the same id."""
         self.facts.append((at, text, id_ or f"f{len(self.facts)}"))
 
     def one(self, *options: str) -> str:
-        """One of several."""
+        """One of several options."""
         return self.random.choice(options)
 
     def perhaps(self, chance: float = 0.5) -> bool:
-        """Whether something happened at all."""
+        """Whether an event happens at all."""
         return self.random.random() < chance
 
 
-# --- what happens ---------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
 def _google(so_far: StoryDraft, name: str, since: datetime, account: str) -> None:
-    """A subscription of Google begins and, mostly, ends; or its end was announced."""
+    """A subscription at Google begins and usually ends; or its end is announced."""
     began = so_far.when(since)
     prefix = f"gcp:{name} ENTITLEMENT"
     so_far.add(began, f"{prefix}_ACTIVE account={account}")
@@ -119,7 +119,7 @@ def _google(so_far: StoryDraft, name: str, since: datetime, account: str) -> Non
 
 
 def _agreement(so_far: StoryDraft, name: str, since: datetime, account: str) -> None:
-    """An agreement of AWS: it may be amended, renewed by a successor, or its licence goes."""
+    """An agreement at AWS: it may be amended, renewed by a successor, or lose its licence."""
     began = so_far.when(since)
     prefix = f"aws:{name}"
     until = so_far.when(began)
@@ -144,7 +144,7 @@ def _agreement(so_far: StoryDraft, name: str, since: datetime, account: str) -> 
 
 
 def _product(so_far: StoryDraft, name: str, since: datetime, _account: str) -> None:
-    """A product subscription of AWS may come back again and again."""
+    """A product subscription at AWS may end and begin again several times."""
     began = so_far.when(since)
     so_far.add(began, f"aws:{name} subscribe-success")
     for _ in range(so_far.random.randrange(4)):
@@ -155,7 +155,7 @@ def _product(so_far: StoryDraft, name: str, since: datetime, _account: str) -> N
 
 
 def _saas(so_far: StoryDraft, name: str, since: datetime, _account: str) -> None:
-    """A subscription of Azure, whose operations are told word by word."""
+    """A subscription at Azure, with each report of its operations."""
     began = so_far.when(since)
     so_far.add(began, f"azure:{name} Subscribe")
     for number in range(so_far.random.randrange(4)):
@@ -186,7 +186,7 @@ MARKETS: dict[str, Market] = {
 
 
 def buy(so_far: StoryDraft, organization: str, key: str, account: str) -> None:
-    """The sign-up accepted a subscription; its messages are a marketplace's."""
+    """The product links a subscription; its messages are a marketplace's."""
     at = so_far.when()
     plan_type = so_far.one("", " payg", " commit")
     account_line = so_far.one("", f" account={account}")
@@ -195,13 +195,13 @@ def buy(so_far: StoryDraft, organization: str, key: str, account: str) -> None:
 
 
 def live(so_far: StoryDraft, key: str, since: datetime, account: str) -> None:
-    """What its marketplace says of a subscription."""
+    """The notifications of a subscription."""
     market = next(each for each in MARKETS if key.startswith(each))
     MARKETS[market](so_far, key.partition(":")[2], since, account)
 
 
 def _moved(so_far: StoryDraft, key: str) -> None:
-    """A subscription goes from hand to hand."""
+    """A subscription is linked to one organization after another."""
     at = so_far.when()
     for organization in so_far.random.choice([["beta"], ["beta", "acme"], ["acme", "beta"]]):
         so_far.add(at, f"{organization} links {key}")
@@ -209,7 +209,7 @@ def _moved(so_far: StoryDraft, key: str) -> None:
 
 
 def commit(so_far: StoryDraft, organization: str) -> None:
-    """A commitment, which may begin later; it may be told again, otherwise."""
+    """A commitment, which may begin later; it may be reported again with changes."""
     name = so_far.one("c-1", "c-1", "c-2")
     linked = so_far.when()
     for _ in range(so_far.random.choice([1, 1, 2])):
@@ -221,7 +221,7 @@ def commit(so_far: StoryDraft, organization: str) -> None:
 
 
 def _signed_in(so_far: StoryDraft, organization: str) -> None:
-    """Users sign in around the moments at which something began or ended."""
+    """Users sign in around the moments at which a plan began or ended."""
     began = [at for at, *_ in so_far.facts] or so_far.moments
     for _ in range(so_far.random.choice([1, 2, 2, 3])):
         at = so_far.random.choice(began) + so_far.random.choice([*BESIDE, DAY, 3 * DAY, 31 * DAY])
@@ -235,9 +235,9 @@ ACCOUNTS = ["b-1", "b-1", "b-1", "b-2"]
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """What a story is about: which plans there are, and how often something happens.
+    """The subject of a story: its plans, and how often events happen.
 
-    `others` are linked, `matching` are not; of both there are up to `plans`.
+    `others` are linked, `matching` are not; of each there are up to `plans`.
     """
 
     first: Sequence[str] = ("gcp:e-1", "gcp:e-1", "aws:a-1", "aws:p/1", "azure:s-1")
@@ -276,10 +276,10 @@ THEMES = [
 def draw_story(
     random: Random, *, without: Iterable[str] = (), late: float | None = None
 ) -> list[Line]:
-    """A story of two organizations, in the order in which it arrives.
+    """A story of two organizations, in the order of arrival.
 
-    It keeps to what no rule leaves open: two logins a day, 45 days of them.
-    `without`: marketplaces that are left out.  `late`: which part of it arrives late.
+    It avoids cases that no rule decides: more than two logins a day, or more than 45 days of them.
+    `without`: marketplaces to leave out.  `late`: the part of it that arrives late.
     """
     theme, so_far = random.choice(THEMES), StoryDraft(random, draw_moments(random), [])
     first = _choose(random, theme.first, without)
@@ -314,7 +314,7 @@ def _some(random: Random, theme: Theme, keys: Sequence[str], without: Iterable[s
 
 
 def end_in_time(so_far: StoryDraft, key: str) -> None:
-    """A plan of acme that ended at the first of the moments, and this was heard in time."""
+    """A plan of acme that ended at the first of the moments, reported in time."""
     end = so_far.moments[0]
     so_far.add(DAY_0, f"acme links {key}{so_far.one('', '', ' payg', ' commit')}")
     began, ended = {
@@ -333,14 +333,14 @@ def _choose(random: Random, keys: Sequence[str], without: Iterable[str]) -> str:
 
 
 def draw_moments(random: Random) -> list[datetime]:
-    """A few: the first end, and what comes after it, where deadlines of a cancellation may lie."""
+    """A few moments: the first end, and later ones, where deadlines of a cancellation may be."""
     first = random.randint(2, 8)
     after = [random.choice(AFTER_THE_FIRST) for _ in range(random.choice([2, 3, 4]))]
     return [DAY_0 + (first + days) * DAY for days in (0, *after)]
 
 
 def arriving(so_far: StoryDraft, on_time: int, late: float) -> list[Line]:
-    """Some of it arrives when it happens, as the first `on_time` do; the rest late, in bundles."""
+    """Some arrives when it happens, as the first `on_time` do; the rest late, in bundles."""
     random = so_far.random
     first = {id_ for _, _, id_ in so_far.facts[:on_time]}
     facts = allowed(so_far.facts)
@@ -359,8 +359,8 @@ def arriving(so_far: StoryDraft, on_time: int, late: float) -> list[Line]:
 
 
 def allowed(facts: Sequence[tuple[datetime, str, str]]) -> list[tuple[datetime, str, str]]:
-    """Without what a rule leaves open: a third login of a day, one older than are kept, and one in
-    the very second of an activation, of which it is not known whether it was later.
+    """Without cases that no rule decides: a third login of a day, one older than those kept, and
+    one in the same second as an activation, which may have been before or after it.
     """
     activations = {at for at, text, _ in facts if any(word in text for word in ACTIVATING)}
     kept: list[tuple[datetime, str, str]] = []
@@ -378,9 +378,9 @@ def allowed(facts: Sequence[tuple[datetime, str, str]]) -> list[tuple[datetime, 
 
 
 def swapped(story: Story, line: Line, following: Line) -> list[Line] | None:
-    """The story with two neighbours in the other order, each arriving when the other did.
+    """The story with two adjacent lines in the other order, each arriving when the other did.
 
-    None where they are no neighbours, or a rule wants their order.
+    None if they are not adjacent, or a rule requires their order.
     """
     place = next((place for place, each in enumerate(story) if each is line), len(story))
     if place + 1 >= len(story) or story[place + 1] is not following:

@@ -1,7 +1,7 @@
 """Random short stories, run by `simulate` and by the naive model (`reference_model.py`).
 
-Days lie on a coarse grid, with what happens at one instant, at a deadline or an end, and with news
-that is late or out of order.
+Days are on a coarse grid, so that events coincide with one another, with deadlines and with ends,
+and some reports are late or out of order.
 """
 
 import random
@@ -90,7 +90,7 @@ class StoryWriter:
         self.now, self.times = 0, [0]
 
     def story(self) -> list[str]:
-        """Its lines."""
+        """The lines of the story."""
         lines = [f"0 | {name} created plus |" for name in self.organizations]
         for number, verb in enumerate(["links", *self.verbs]):
             if number:
@@ -101,7 +101,7 @@ class StoryWriter:
         return lines
 
     def line(self, number: int, verb: str) -> str:
-        """A line at this moment, perhaps arriving late."""
+        """A line at the current moment, which may arrive late."""
         draw, happened, late = self.draw, self.now, ""
         name, key = draw.choice(self.organizations), draw.choice(self.pool)
         moves = len(self.organizations) > 1 and verb == "links" and self.accounts[key]
@@ -145,14 +145,14 @@ class StoryWriter:
         return self.one_of(SNS if "/" in key else EVENTBRIDGE)
 
     def one_of(self, options: str) -> str:
-        """One of those that are parted by bars and line ends."""
+        """One of the options, which are separated by bars and line ends."""
         return self.draw.choice(
             [each for each in options.replace("\n", "|").split("|") if each.strip()]
         )
 
 
 def clock(at: int) -> str:
-    """A moment as a story calls it."""
+    """A moment in the notation of stories."""
     days, rest = divmod(at, DAY)
     parts = ((rest // HOUR, "h"), (rest % HOUR // 60, "m"), (rest % 60, "s"))
     return f"{days}+{''.join(f'{n}{unit}' for n, unit in parts if n)}" if rest else f"{days}"
@@ -174,7 +174,7 @@ def simulated(text: str) -> list[Outcome]:
 
 
 def since_day_0(at: datetime) -> int:
-    """Seconds of the story."""
+    """Seconds since the story's beginning."""
     return (at - DAY_0) // timedelta(seconds=1)
 
 
@@ -198,7 +198,7 @@ def difference(lines: list[str]) -> str:
 
 
 def shown(each: Outcome) -> str:
-    """An outcome to be read."""
+    """An outcome as readable text."""
     decided, effective = (
         day(DAY_0 + timedelta(seconds=at)) for at in (each.decided, each.effective)
     )
@@ -207,7 +207,7 @@ def shown(each: Outcome) -> str:
 
 
 def differs(lines: list[str]) -> bool:
-    """Whether a story that was cut down still shows a difference."""
+    """Whether a shortened story still shows a difference."""
     try:
         return bool(difference(lines))
     except (KeyError, IndexError):
@@ -215,7 +215,7 @@ def differs(lines: list[str]) -> bool:
 
 
 def shrunk(lines: list[str]) -> list[str]:
-    """The story without every line that it does not need."""
+    """The story without its unnecessary lines."""
     smaller = True
     while smaller:
         smaller = False
@@ -227,7 +227,7 @@ def shrunk(lines: list[str]) -> list[str]:
 
 
 def report(seed: int) -> str:
-    """The smallest story of a seed in which the two differ, and how; empty where they agree."""
+    """The shortest story of a seed in which the two differ, and how; empty if they agree."""
     lines = StoryWriter(seed).story()
     if not difference(lines):
         return ""

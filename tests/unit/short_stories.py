@@ -1,6 +1,6 @@
-"""Short stories, each about one rule: drawn to find where it is not kept.
+"""Short stories, each about one rule, drawn to find violations of it.
 
-Whole ones are in `linked_stories.py`, and so is how a story is written.
+Longer ones are in `linked_stories.py`, as is the notation.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ ANNOUNCED = {
     ),
     "aws:p/1": ("subscribe-success", "unsubscribe-pending", ["unsubscribe-success"]),
 }
-"""How a plan begins, how its end is announced, and how that is told."""
+"""How a plan begins, how its end is announced, and how the end is reported."""
 
 
 def announced_ends(random: Random) -> tuple[list[Line], Line, Line]:
@@ -77,11 +77,11 @@ BOUGHT = {
     "aws:p/1": ["subscribe-success"],
     "azure:s-1": ["Subscribe", "Subscribe term=P1M", "Subscribe term=P1Y"],
 }
-"""How a plan begins that goes to another organization afterwards."""
+"""How a plan begins that moves to another organization later."""
 
 
 def moves(random: Random) -> tuple[list[Line], str]:
-    """A story, told in time, in which a plan of acme goes to beta; and which plan."""
+    """A story, reported in time, in which a plan of acme moves to beta; and the plan's key."""
     key = random.choice(sorted(BOUGHT))
     so_far = StoryDraft(random, draw_moments(random), [])
     so_far.add(DAY_0, f"acme links {key}")
@@ -100,7 +100,9 @@ def moves(random: Random) -> tuple[list[Line], str]:
 
 
 def bought_anew(story: Story, key: str) -> list[Line] | None:
-    """The same story, but beta buys a plan of its own when that of acme would have moved to it."""
+    """The same story, but beta buys its own plan at the moment when acme's would have moved
+    to it.
+    """
     place = next((n for n, line in enumerate(story) if line.text == f"beta links {key}"), None)
     if place is None or not any(line.text == f"acme links {key}" for line in story):
         return None
@@ -119,7 +121,7 @@ def bought_anew(story: Story, key: str) -> list[Line] | None:
 
 
 def _anew(line: Line, key: str, own: str, at: datetime) -> Line:
-    """What is said of one plan, said of another that began at a moment."""
+    """A report about one plan, changed to be about another that began at a moment."""
     happened_at, arrives_at = max(line.happened_at, at), max(line.arrives_at, at)
     return Line(arrives_at, happened_at, line.text.replace(key, own), f"{line.id}-own")
 
@@ -139,11 +141,11 @@ FOLLOWS = [
     ["gcp:e-1 ENTITLEMENT_CANCELLED", "aws:a-1 Agreement Ended CANCELLED"],
     ["acme commits c-1 from=1 to=80"],
 ]
-"""What may be heard at the very moment of the end."""
+"""Possible reports at the exact moment of the end."""
 
 
 def instants(random: Random) -> list[Line]:
-    """A story in which much is heard at the moment at which a plan ends by itself."""
+    """A story with many reports at the moment at which a plan ends by itself."""
     end = DAY_0 + random.randint(4, 20) * DAY
     story = [Line(DAY_0, DAY_0, "acme created plus", "f0")]
     for text in random.choice(RUNS_OUT):
@@ -157,7 +159,7 @@ def instants(random: Random) -> list[Line]:
 
 
 def pendings(random: Random) -> tuple[list[Line], Line]:
-    """A story, told in time, of several plans whose account is acme's; and a sign-in to it."""
+    """A story, reported in time, of several plans with acme's account; and a sign-in to it."""
     so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["gcp:e-1", "aws:a-1"]))
     for key in random.sample(["gcp:e-2", "gcp:e-3", "aws:a-2"], random.randint(1, 3)):
@@ -169,12 +171,12 @@ def pendings(random: Random) -> tuple[list[Line], Line]:
     return arriving(so_far, len(so_far.facts), 0), Line(at, at, "acme logs in", "login")
 
 
-# --- what arrives together ------------------------------------------------------------------------
+# --- messages that arrive together ----------------------------------------------------------------
 
 
 def accounts(random: Random) -> list[Line]:
-    """A story of one billing account: a plan of it that nobody linked, perhaps beta's plan, and
-    logins to acme around whatever happens to them; most of it arrives together.
+    """A story of one billing account: a plan of it without a link, perhaps beta's plan, and logins
+    to acme around the changes of these; most of it arrives together.
     """
     so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["gcp:e-1", "aws:a-1"]))
@@ -205,8 +207,8 @@ def accounts(random: Random) -> list[Line]:
 
 
 def azure_again(random: Random) -> list[Line]:
-    """A story of a plan of Azure that begins after a cancellation was decided, and of another plan
-    whose end becomes known with it.
+    """A story of an Azure plan that begins after a cancellation was decided, and of another plan
+    whose end becomes known at the same time.
     """
     so_far = StoryDraft(random, draw_moments(random), [])
     end_in_time(so_far, random.choice(["aws:p/1", "gcp:e-1", "azure:s-1"]))
@@ -228,7 +230,7 @@ def azure_again(random: Random) -> list[Line]:
 
 
 def _together(so_far: StoryDraft, on_time: int, afterwards: str) -> list[Line]:
-    """Beyond the first `on_time`, most arrives in one bundle; perhaps one thing happens later."""
+    """After the first `on_time`, most arrives in one bundle; one event may follow."""
     random = so_far.random
     at = max(at for at, *_ in so_far.facts) + random.choice([0 * DAY, HOUR, DAY, 7 * DAY])
     lines = []

@@ -1,11 +1,11 @@
 """Stories as tables: inputs by day, and the events that they must cause.
 
-A line of a story is `day | input | events`; a day is `40` or `40+1h`, counted from
-the story's beginning.  Each line becomes real records (`story_language.py` has the language), and
-the whole goes through `Simulation`.  Effects are not written in the table: `event_rules.py` checks
-in every story that each transition has its own, in order, and much else that must always hold.
+A line of a story is `day | input | events`; a day is `40` or `40+1h`, counted from the story's
+beginning.  Each line becomes real records (`story_language.py` has the language), and all of them
+go through `Simulation`.  Effects are not written in the table: `event_rules.py` checks in every
+story that each transition has its own, in order, and other invariants.
 
-What many organizations of one name (`org-1`, `org-2`) say at one moment is one line of the table,
+Events of many organizations of one name (`org-1`, `org-2`) at one moment are one line of the table,
 `50 x org: suspended`; a feed that is silent day after day is one line, `silent logins ..67`.
 """
 
@@ -110,7 +110,7 @@ def run_story(
     refused = list[str]()
 
     def refuse(record: Record, refusal: Malformed) -> None:
-        _is_the_tests_own_fault(record, refusal)
+        _fail_unless_meant(record, refusal)
         refused.append(f"{record.topic}: {refusal.field}: {refusal.reason}")
 
     current, events, waiting = simulation(policy, refuse), list[Event](), list[Record]()
@@ -137,23 +137,21 @@ def run_story(
     return events
 
 
-def _is_the_tests_own_fault(record: Record, refusal: Malformed) -> None:
+def _fail_unless_meant(record: Record, refusal: Malformed) -> None:
     """Fail for a refused record, unless it is meant to be unreadable."""
     assert record.value == UNREADABLE, str(refusal)
 
 
-def simulation(
-    policy: Policy | None = None, refuse: OnRefused = _is_the_tests_own_fault
-) -> "Workers":
+def simulation(policy: Policy | None = None, refuse: OnRefused = _fail_unless_meant) -> "Workers":
     """An empty fleet; `refuse` gets each message that cannot be read."""
     return Workers(policy or Policy(), FEEDS, HASH, refuse)
 
 
 @dataclass(slots=True)
 class Workers(Simulation):
-    """A simulation whose policy may change: it knows the older ones by their versions.
+    """A simulation whose policy may change: it knows the earlier ones by their versions.
 
-    `now` is when it last decided on anything.
+    `now` is the time of its last decision.
     """
 
     pinned: dict[str, Policy] = field(default_factory=dict)
@@ -174,8 +172,8 @@ class Workers(Simulation):
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A story as it was told: what was heard, the policies (at first the first), how far the clock
-    ran, what was said, the simulation as it stands in the end, and what went to the dead letters.
+    """A completed story: its inputs, the policies (the initial one first), how far the clock ran,
+    the events, the simulation's final state, and the dead letters.
     """
 
     inputs: Sequence[StoryInput]
@@ -187,8 +185,9 @@ class Story:
 
 
 OTHER_RUNNERS: list[Callable[[Story], None]] = []
-"""Each tells every story once more, in another way, and fails where that comes to something else
-(`--through-the-worker`)."""
+"""Functions that each run every story again in another way, and fail if the result differs
+(`--through-the-worker`).
+"""
 
 
 def run_elsewhere(story: Story) -> None:
@@ -245,7 +244,7 @@ def _table(rows: Iterable[Row]) -> list[str]:
     return [f"{row.day:>6} | {row.input:<48} | {row.event}".rstrip() for row in rows]
 
 
-# --- how a story went -----------------------------------------------------------------------------
+# --- the actual story -----------------------------------------------------------------------------
 
 
 def _went(input_rows: Sequence[Row], events: Sequence[Event], start: datetime) -> Iterator[Row]:

@@ -11,10 +11,10 @@
     operator: trips | releases [[10] steps|requests] | loads VERSION
     feeds: daily 0..40 [logins]
 
-A word `@5` means that it happened on day 5; `id=r-1` gives the message an id of its own (Azure:
-that of its operation; `status=Failed` says how far it is), and `line=3` that of line 3;
-`as=pat` names who asks, `without=reason` leaves a field of a request out.  `org-1..200` stands for
-each of 200 names.
+A word `@5` means that it happened on day 5; `id=r-1` gives the message this id (Azure: that of its
+operation; `status=Failed` is the operation's progress), and `line=3` that of line 3; `as=pat` names
+the requester, `without=reason` leaves out a field of a request.  `org-1..200` stands for each of
+200 names.
 """
 
 import json
@@ -50,7 +50,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def moment(day: str, start: datetime = DAY_0) -> datetime:
-    """The moment that a story calls `40`, `40+1h`, `40+1h30m` or `40-1s`."""
+    """The moment that a story writes as `40`, `40+1h`, `40+1h30m` or `40-1s`."""
     found = _MOMENT.fullmatch(day)
     assert found is not None, f"no moment of a story: {day}"
     days, hours, minutes, seconds = (int(found[part] or 0) for part in (1, 3, 4, 5))

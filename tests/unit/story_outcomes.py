@@ -1,7 +1,7 @@
 """The outcome of drawn stories, differences between two of them, and shrinking.
 
-Stories come from `linked_stories.py`.  They are told to `Simulation`, from outside: what is
-compared is what was said, and where the organizations stand in the end.
+Stories come from `linked_stories.py` and run through `Simulation`, from outside: their events and
+the final states of the organizations are compared.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -52,7 +52,7 @@ class StoryOutcome:
     end: dict[str, Organization]
 
     def decided(self, name: str, kind: EventKind, not_by: Collection[str] = ()) -> list[datetime]:
-        """From when an organization entered a state, each time, but for what some lines caused."""
+        """When an organization entered a state, each time, except by some lines."""
         return [
             event.effective_at
             for event in self.events
@@ -62,7 +62,7 @@ class StoryOutcome:
         ]
 
     def rivals(self) -> bool:
-        """Whether one plan was waited for by two organizations: which of them is left alone with it
+        """Whether two organizations waited for one plan: which of them remains its only candidate
         depends on when the other is deactivated.
         """
         waited = [
@@ -73,8 +73,8 @@ class StoryOutcome:
         return len(set(waited)) > len({plan for _, plan in waited})
 
     def event_lines(self, since: datetime = DAY_0 - DAY) -> list[str]:
-        """What was said later than a moment, without the effects of transitions; final reports
-        aside, which an end may call for by any time of it that was known.
+        """The events later than a moment, without effects of transitions and without final reports,
+        which may name any known time of an end.
         """
         return [
             f"{day(event.decided_at):>12} | {sentence(event)}{_why(event)}"
@@ -129,9 +129,10 @@ def standing(here: Organization) -> object:
 
 
 def final_state(here: Organization, *, since_when: bool = True) -> list[str]:
-    """The values that must be equal in the end; `since_when`: with time and reason of cancellation.
+    """The values that must be equal in the end; `since_when`: with time and reason of the
+    cancellation.
 
-    Who waits for a reinstatement stays in whichever state of the cancellation it had come to.
+    An organization with a pending reinstatement stays in its current state of the cancellation.
     """
     if here.pending is not None:
         parts = [f"pending: {here.pending.subscription}"]
@@ -143,7 +144,7 @@ def final_state(here: Organization, *, since_when: bool = True) -> list[str]:
     return parts
 
 
-# --- what differs ---------------------------------------------------------------------------------
+# --- differences ----------------------------------------------------------------------------------
 
 
 def same_standing(here: StoryOutcome, there: StoryOutcome) -> bool:
@@ -178,30 +179,31 @@ def different_ends(story: Story, other: Story) -> list[str]:
 def _excepted(
     name: str, one: tuple[Story, StoryOutcome], other: tuple[Story, StoryOutcome]
 ) -> bool:
-    """Whether a plan of Azure is active again or waits for Support may depend on the cancellations
-    that had been decided; where these were the same, and other plans ended them alike, it may not.
+    """Whether the outcomes may differ: whether an Azure plan is active again or waits for Support
+    may depend on the decided cancellations.  It may not if these were the same, and other plans
+    ended them alike.
     """
     azure = {line.id for line in one[0] if "azure:" in line.text}
     if not azure:
         return False
     links = {line.text for line in one[0] if "links azure:" in line.text}
     if len(links) > len({text.split()[2] for text in links}):
-        return True  # it moved: from when it counts may have been told after it brought one back
+        return True  # it moved: its link may have been reported after it reinstated an organization
     canceled, again = EventKind.CANCELED, EventKind.REINSTATED
     if _began_before_it_was_canceled(name, *one) or _began_before_it_was_canceled(name, *other):
         return True
     if one[1].decided(name, canceled) != other[1].decided(name, canceled):
         return True
     if one[1].decided(name, again, azure) != other[1].decided(name, again, azure):
-        return True  # old news of another plan let one of Azure's in, in one of the orders
-    # One of Azure's own that began in time may have done so, before it ended.
+        return True  # in one order, a late report of another plan made an Azure plan count
+    # An Azure plan that began in time may have done so, before it ended.
     several = {text for line in one[0] for text in line.text.split() if "azure:" in text}
     return len(several) > 1 and one[1].decided(name, again) != other[1].decided(name, again)
 
 
 def _began_before_it_was_canceled(name: str, story: Story, here: StoryOutcome) -> bool:
-    """Whether what waits for Support counted already when the organization was canceled: then it
-    may have brought it back at once, before an interruption of it was heard of.
+    """Whether a plan that waits for Support counted already when the organization was canceled:
+    then it may have reinstated it at once, before an interruption of it was reported.
     """
     pending, canceled_at = here.end[name].pending, here.decided(name, EventKind.CANCELED)
     key = str(pending.subscription) if pending else "nothing"
@@ -231,9 +233,9 @@ def shortened(story: Story, fails: Callable[[Story], bool]) -> list[Line]:
 
 
 Rewrite = Callable[[Story], Story | None]
-"""The same story in another way that must come to the same; None where that is not possible."""
+"""The same story in another form that must have the same result; None if that is impossible."""
 Comparison = Callable[[Story, Story], Sequence[str]]
-"""Where two ways to tell a story come to different ends."""
+"""The differences between the results of two forms of a story."""
 
 
 def check_same_end(story: Story, retold: Rewrite, compared: Comparison) -> None:

@@ -37,7 +37,7 @@ def arrivals(draw: st.DrawFn) -> Arrivals:
     return Arrivals((now, fact) for now, _, fact in in_order)
 
 
-def lived(history: Arrivals, policies: Policies, *, checked: bool = True) -> World:
+def world_after(history: Arrivals, policies: Policies, *, checked: bool = True) -> World:
     """A world after these facts, with the deadlines between and after them."""
     world = World(policies)
     if checked:
@@ -51,9 +51,9 @@ def lived(history: Arrivals, policies: Policies, *, checked: bool = True) -> Wor
 
 @settings(max_examples=examples(250), deadline=None)
 @given(arrivals(), COIN)
-def test_whole_lives_keep_the_invariants(history: Arrivals, automatic: bool) -> None:
+def test_whole_histories_keep_the_invariants(history: Arrivals, automatic: bool) -> None:
     """In the end each organization has the state that its plans imply."""
-    world = lived(history, AUTOMATIC if automatic else Policies())
+    world = world_after(history, AUTOMATIC if automatic else Policies())
     for id_, each in world.fleet.organizations.items():
         if each.creation is None:
             kinds = {event.kind for event in world.events if event.subject == id_}
@@ -70,7 +70,7 @@ def test_whole_lives_keep_the_invariants(history: Arrivals, automatic: bool) -> 
 @given(arrivals())
 def test_the_same_input_twice_gives_the_same_bytes(history: Arrivals) -> None:
     """Invariant 8: a replay of the journal, at the times of arrival, gives the same."""
-    once = lived(history, AUTOMATIC, checked=False)
-    twice = lived(history, AUTOMATIC, checked=False)
+    once = world_after(history, AUTOMATIC, checked=False)
+    twice = world_after(history, AUTOMATIC, checked=False)
     assert [encode(e) for e in once.events] == [encode(e) for e in twice.events]
     assert once.fleet == twice.fleet

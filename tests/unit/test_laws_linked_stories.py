@@ -38,20 +38,20 @@ law = settings(
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-"""A quarter of the examples that the profile has; `check_same_end` shortens what fails."""
+"""A quarter of the examples of the profile; `check_same_end` shortens failures."""
 
 drawn = given(st.randoms(use_true_random=True))
 
 
-# --- the order ------------------------------------------------------------------------------------
+# --- order ----------------------------------------------------------------------------------------
 
 
 @law
 @drawn
-def test_what_arrives_together_may_arrive_in_any_order(random: Random) -> None:
+def test_messages_that_arrive_together_may_have_any_order(random: Random) -> None:
     """Invariant 7: between two deadlines, no order of arrival matters.
 
-    Where all stand alike when it has arrived, all that follows is the same, and not only the end.
+    If the states after the arrivals are equal, all later events are, not only the final states.
     """
     story = random.choice([draw_story, accounts, azure_again])(random)
     if times := bundles(story):
@@ -67,7 +67,7 @@ def _ranked(story: Story, rank: Mapping[Line, float]) -> Story:
 
 @law
 @drawn
-def test_two_neighbours_may_change_places(random: Random) -> None:
+def test_adjacent_lines_may_be_swapped(random: Random) -> None:
     """Invariant 7, also where they arrive at different times, with no deadline between them."""
     story = draw_story(random)
     if pairs := [(a, b) for a, b in pairwise(story) if swapped(story, a, b)]:
@@ -91,11 +91,11 @@ def in_either_order(story: Story, other: Story) -> Sequence[str]:
 
 
 def _until(at: datetime, story: Story) -> Story:
-    """What had arrived by then: what follows may meet an organization in another state."""
+    """The part that had arrived by then: later messages may find organizations in other states."""
     return [line for line in story if line.arrives_at <= at]
 
 
-# --- what changes nothing -------------------------------------------------------------------------
+# --- messages without effect ----------------------------------------------------------------------
 
 
 @law
@@ -103,7 +103,7 @@ def _until(at: datetime, story: Story) -> Story:
 def test_a_message_that_changes_nothing_changes_no_transition(random: Random) -> None:
     """Section 11: at one instant all messages come before all deadlines, also within one batch.
 
-    And what is delivered again does nothing, at whatever moment it makes us look.
+    A redelivered message has no effect, whenever it triggers a check.
     """
     story = random.choice([draw_story, instants])(random)
     place = random.randrange(2, len(story))
@@ -131,12 +131,12 @@ def same_events(story: Story, other: Story) -> Sequence[str]:
     return differing_lines(outcome_of(story).event_lines(), outcome_of(other).event_lines())
 
 
-# --- other ways to come to the same ---------------------------------------------------------------
+# --- equivalent stories ---------------------------------------------------------------------------
 
 
 @law
 @drawn
-def test_a_sign_in_proves_what_a_request_of_support_would(random: Random) -> None:
+def test_a_sign_in_proves_the_same_as_a_support_request(random: Random) -> None:
     """Section 11: a sign-in proves every plan that matches at its time, Support's request every
     plan that is pending then.
     """
@@ -155,8 +155,8 @@ def same_events_later(story: Story, other: Story) -> Sequence[str]:
 
 
 def _requested(story: Story, login: Line, request: Line) -> Story | None:
-    """Support asks instead of the login, where a reinstatement has been pending for a while, and
-    no end is announced for that very moment, or afterwards, when it may lie before it.
+    """Support requests it instead of the login, if a reinstatement has been pending for a while,
+    and no end is announced for that moment or later, because it might be reported as earlier.
     """
     if login not in story or any(f"={day(login.happened_at)}" in each.text for each in story):
         return None
@@ -193,7 +193,7 @@ def same_events_of_beta(story: Story, other: Story) -> Sequence[str]:
 @law
 @drawn
 def test_an_announced_end_adds_no_reason_where_the_end_itself_arrives(random: Random) -> None:
-    """Section 11: a reason that was inferred gives way to one that is told, whenever."""
+    """Section 11: a reported reason replaces an inferred one, whenever it arrives."""
     story, announced, ended = announced_ends(random)
 
     def unannounced(story_: Story) -> Story | None:

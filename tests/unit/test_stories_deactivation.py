@@ -9,10 +9,10 @@ from marketplace_worker.lifecycle.events import (
     SubscriptionsDetails,
 )
 
-# --- the causes -----------------------------------------------------------------------------------
+# --- causes ---------------------------------------------------------------------------------------
 
 
-def test_the_end_of_a_cancellation_is_beyond_recovery() -> None:
+def test_the_end_of_a_cancellation_is_final() -> None:
     """Section 6, row 1: from `suspended`, and all data are deleted."""
     events = check_story("""
         day | input                         | events
@@ -33,8 +33,8 @@ def test_the_end_of_a_cancellation_is_beyond_recovery() -> None:
     assert EventKind.RESOURCES_DELETION_REQUESTED in {event.kind for event in events}
 
 
-def test_an_inactive_organization_can_come_back() -> None:
-    """Section 6, row 2: from `active`, by Support; its inactivity clock starts anew."""
+def test_an_inactive_organization_can_be_reactivated() -> None:
+    """Section 6, row 2: from `active`, by Support; its inactivity clock restarts."""
     events = check_story("""
         day | input                    | events
         0   | feeds: daily 0..80       |
@@ -80,7 +80,7 @@ STATES = {
 
 @pytest.mark.parametrize("state", STATES)
 def test_support_deactivates_from_any_state_and_can_undo_it(state: str) -> None:
-    """Section 6, row 3: keys and data are closed where they were not yet; nothing is deleted."""
+    """Section 6, row 3: keys and data are closed unless they were already; nothing is deleted."""
     events = check_story(
         STATES[state]
         + """
@@ -99,8 +99,8 @@ def test_support_deactivates_from_any_state_and_can_undo_it(state: str) -> None:
     assert EventKind.RESOURCES_DELETION_REQUESTED not in kinds
 
 
-def test_support_deactivates_an_organization_that_had_its_notice() -> None:
-    """Sections 3 and 6: a person called the announced step off, so its notice is withdrawn."""
+def test_support_deactivates_an_organization_with_a_notice() -> None:
+    """Sections 3 and 6: the announced step is obsolete, so its notice is withdrawn."""
     check_story(
         """
         day | input                         | events
@@ -118,8 +118,8 @@ def test_support_deactivates_an_organization_that_had_its_notice() -> None:
     )
 
 
-def test_support_deactivates_an_organization_that_was_about_to_come_back() -> None:
-    """Section 6: a sign-in afterwards proves nothing any more (invariant 4)."""
+def test_support_deactivates_an_organization_with_a_pending_reinstatement() -> None:
+    """Section 6: a later sign-in proves nothing (invariant 4)."""
     check_story(
         """
         day | input                                | events
@@ -137,11 +137,11 @@ def test_support_deactivates_an_organization_that_was_about_to_come_back() -> No
     )
 
 
-# --- what is taken --------------------------------------------------------------------------------
+# --- removed plans and emails ---------------------------------------------------------------------
 
 
 def test_all_subscriptions_are_removed_and_the_owners_email_is_locked() -> None:
-    """Section 6: the list names every plan; the email is told as its keyed hash only."""
+    """Section 6: the list names every plan; the email is published as its keyed hash only."""
     causes = {
         event.kind: event.details
         for event in run_story(
@@ -162,7 +162,7 @@ def test_all_subscriptions_are_removed_and_the_owners_email_is_locked() -> None:
 
 
 def test_nothing_leaves_deactivated_by_itself() -> None:
-    """Section 6, invariant 4: neither news nor a login, nor time."""
+    """Section 6, invariant 4: neither reports nor logins nor time."""
     check_story(
         """
         day | input                         | events
@@ -183,8 +183,8 @@ def test_nothing_leaves_deactivated_by_itself() -> None:
 # --- reactivation ---------------------------------------------------------------------------------
 
 
-def test_subscriptions_do_not_come_back_with_a_reactivation() -> None:
-    """Section 6: the entitlement's end is no news any more, and the organization is free."""
+def test_a_reactivation_does_not_restore_subscriptions() -> None:
+    """Section 6: the entitlement's end has no effect, and the organization is free."""
     check_story(
         """
         day | input                         | events
@@ -222,7 +222,9 @@ def test_a_plan_linked_while_it_was_deactivated_counts_from_the_reactivation_on(
 
 
 def test_a_plan_that_ended_before_the_reactivation_cancels_nothing() -> None:
-    """Sections 6 and 11: it never counted, so its end is none of the reactivated organization's."""
+    """Sections 6 and 11: it never counted for the reactivated organization, so its end has no
+    effect.
+    """
     check_story(
         """
         day | input                         | events
@@ -240,7 +242,7 @@ def test_a_plan_that_ended_before_the_reactivation_cancels_nothing() -> None:
 
 
 def test_a_plan_linked_again_after_the_reactivation_counts_again() -> None:
-    """Section 11: plans linked up to a deactivation are gone with it; later links count."""
+    """Section 11: plans linked before a deactivation are removed by it; later links count."""
     check_story(
         """
         day | input                         | events
@@ -260,7 +262,7 @@ def test_a_plan_linked_again_after_the_reactivation_counts_again() -> None:
 
 
 def test_a_reactivated_organization_is_of_the_free_tier() -> None:
-    """Section 6: whatever it paid for before; so its inactivity clock runs from then on."""
+    """Section 6: whatever its tier was; its inactivity clock starts then."""
     check_story("""
         day  | input                    | events
         0    | feeds: daily 0..60       |
@@ -276,7 +278,7 @@ def test_a_reactivated_organization_is_of_the_free_tier() -> None:
 
 
 def test_a_reactivation_releases_the_email_to_it() -> None:
-    """Section 6: another sign-up with it is then no violation of a lock."""
+    """Section 6: another sign-up with the email is then no violation of a lock."""
     check_story(
         """
         day | input                              | events
@@ -293,7 +295,7 @@ def test_a_reactivation_releases_the_email_to_it() -> None:
 
 
 def test_a_new_owner_with_a_locked_email_is_accepted_and_answered() -> None:
-    """Section 7: as a sign-up with it is; the organization's own locked email is no violation."""
+    """Section 7: like a sign-up with it; the organization's own locked email is no violation."""
     check_story(
         """
         day | input                    | events
@@ -309,7 +311,7 @@ def test_a_new_owner_with_a_locked_email_is_accepted_and_answered() -> None:
 
 
 def test_a_reactivation_unlocks_no_email_that_support_had_unlocked() -> None:
-    """Section 9: `email.unlocked` where it was still locked."""
+    """Section 9: `email.unlocked` is published only if it was still locked."""
     events = check_story(
         """
         day | input                      | events

@@ -158,13 +158,13 @@ def test_the_events_of_a_transition_in_their_order(row: str) -> None:
 
 
 def test_each_state_allows_what_the_table_lists() -> None:
-    """Section 1: every event carries its row, `event_rules.py` compares all of them with it."""
+    """Section 1: every event contains its row, which `event_rules.py` checks."""
     story = CANCELED + "38 | acme tier plus |"
     states = [event.standing.state for event in run_story(story) if event.standing]
     assert list(dict.fromkeys(states)) == list(ALLOWED)[1:]
 
 
-def test_the_worker_speaks_for_itself_with_a_sequence_of_its_own() -> None:
+def test_the_workers_own_events_have_their_own_sequence() -> None:
     """Section 9: guard and feeds have the subject `worker`."""
     events = run_story("""
         0 | acme created                 |

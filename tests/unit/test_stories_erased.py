@@ -54,8 +54,8 @@ def erased(day: float = 20, organization: OrganizationId = ACME) -> Erased:
 
 
 def closed() -> World:
-    """Acme had a plan and was deactivated by Support; beta has one, and gamma has locked an email;
-    all told on day 0.
+    """Acme had a plan and was deactivated by Support; beta has a plan, and gamma has locked an
+    email; all reported on day 0.
     """
     world_ = World()
     gamma = OrganizationId("gamma")
@@ -87,7 +87,7 @@ def emitted_since(world_: World, before: int) -> list[Event]:
 
 
 def test_an_erasure_emits_the_unlocked_emails_and_last_itself() -> None:
-    """Of where it stood, the last says nothing; the email is unlocked where it still was locked."""
+    """The last event contains no state; the email is unlocked if it was still locked."""
     world_ = closed()
     before = len(world_.events)
     assert outcome(world_, erased(), 20) is Outcome.APPLIED
@@ -105,8 +105,8 @@ def test_an_erasure_emits_the_unlocked_emails_and_last_itself() -> None:
     assert [each.kind for each in emitted_since(world_, before)] == [EventKind.ERASED]
 
 
-def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -> None:
-    """An expired hold is as a released one; a commercial one keeps nothing from being erased."""
+def test_only_a_deactivated_organization_without_legal_hold_is_erased_and_once() -> None:
+    """An expired hold counts as released; a commercial hold does not prevent an erasure."""
     world_ = closed()
     assert outcome(world_, erased(1, BETA), 1) is Outcome.REFUSED
     assert outcome(world_, erased(1, OrganizationId("nobody")), 1) is Outcome.REFUSED
@@ -134,7 +134,9 @@ def test_only_what_is_closed_and_under_no_legal_hold_is_erased_and_only_once() -
     ids=lambda fact: fact.kind,
 )
 def test_facts_about_an_erased_organization_change_nothing(fact: Fact) -> None:
-    """It brings nothing back, takes no plan from anybody and violates no lock; it is journalled."""
+    """It restores nothing, takes no plan from another organization and violates no lock; it is
+    journalled.
+    """
     world_ = closed()
     world_.apply(erased(), moment(20))
     before = (
@@ -148,8 +150,8 @@ def test_facts_about_an_erased_organization_change_nothing(fact: Fact) -> None:
     assert after == before
 
 
-def test_its_plans_and_its_use_have_no_effect_any_more() -> None:
-    """Not even that a last report is due: there is nobody to bill."""
+def test_its_plans_and_its_use_have_no_more_effect() -> None:
+    """Not even a final report is requested: there is no customer to bill."""
     world_ = closed()
     world_.apply(erased(), moment(20))
     before = len(world_.events)
@@ -165,8 +167,8 @@ def test_its_plans_and_its_use_have_no_effect_any_more() -> None:
 
 
 @pytest.mark.parametrize("request_", [each for each in SupportRequestKind if each != UNLOCK_EMAIL])
-def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequestKind) -> None:
-    """Nothing of where it stood is said, and nothing of it is changed."""
+def test_every_request_about_it_is_refused_as_unknown(request_: SupportRequestKind) -> None:
+    """The refusal contains no state, and nothing changes."""
     details: dict[SupportRequestKind, dict[str, Any]] = {
         SupportRequestKind.REINSTATE_ORGANIZATION: {"grant_until": moment(60)},
         PLACE_HOLD: {"hold": HoldKind.LEGAL},
@@ -189,8 +191,8 @@ def test_every_request_about_it_is_refused_as_about_nobody(request_: SupportRequ
     assert world_.acme() == counted
 
 
-def test_who_asks_to_unlock_an_email_in_its_name_is_answered_by_another_or_by_the_worker() -> None:
-    """As of one that never was."""
+def test_an_unlock_in_its_name_is_answered_for_another_or_for_the_worker() -> None:
+    """As for an organization that never existed."""
     world_ = closed()
     world_.apply(erased(), moment(20))
     world_.apply(asked(UNLOCK_EMAIL, 30, email=OTHERS), moment(30))

@@ -3,9 +3,12 @@
 from stories import check_story, policy
 
 
-def test_a_feed_that_is_silent_for_three_weeks_postpones_until_its_gap_is_out_of_sight() -> None:
-    """Section 5: nothing was heard from day 21 to day 41.  On day 69 the 30 days of logins begin
-    three days before day 42, which is gap enough; API usage is looked at by whole billing cycles.
+def test_a_feed_that_is_silent_for_three_weeks_postpones_until_its_gap_has_left_the_window() -> (
+    None
+):
+    """Section 5: nothing was received from day 21 to day 41.  On day 69 the window of 30 days for
+    logins begins three days before day 42, which is no longer too long a gap; API usage is checked
+    by whole billing cycles.
     """
     check_story("""
         day | input               | events
@@ -20,7 +23,7 @@ def test_a_feed_that_is_silent_for_three_weeks_postpones_until_its_gap_is_out_of
 
 
 def test_one_silent_feed_is_enough_to_postpone() -> None:
-    """Section 5: both feeds must have been heard from; only the silent one is named."""
+    """Section 5: both feeds must have been received; only the silent one is named."""
     check_story("""
         day | input                           | events
         0   | acme created                    |
@@ -33,8 +36,10 @@ def test_one_silent_feed_is_enough_to_postpone() -> None:
     """)
 
 
-def test_feeds_without_any_record_postpone_for_ever() -> None:
-    """Section 5: the time before a feed was ever heard counts as a gap; looked at again daily."""
+def test_feeds_without_any_record_postpone_without_end() -> None:
+    """Section 5: the time before a feed's first record counts as a gap; it is checked again
+    daily.
+    """
     check_story(
         """
         day | input        | events
@@ -48,7 +53,7 @@ def test_feeds_without_any_record_postpone_for_ever() -> None:
 
 
 def test_the_daily_recheck_of_a_silent_feed_does_not_keep_the_clock_running() -> None:
-    """events.md section 4: such a scenario ends after the first look."""
+    """events.md section 4: such a scenario ends after the first check."""
     check_story("""
         day | input        | events
         0   | acme created |
@@ -58,7 +63,7 @@ def test_the_daily_recheck_of_a_silent_feed_does_not_keep_the_clock_running() ->
     """)
 
 
-def test_a_gap_of_exactly_three_days_is_none() -> None:
+def test_a_gap_of_exactly_three_days_is_allowed() -> None:
     """Section 5: `feed_max_gap` may be reached, and both ends of the window count."""
     check_story("""
         day | input               | events
@@ -70,7 +75,7 @@ def test_a_gap_of_exactly_three_days_is_none() -> None:
     """)
 
 
-def test_a_gap_of_a_second_more_is_one() -> None:
+def test_a_gap_of_a_second_more_postpones() -> None:
     """Section 5: here in the middle."""
     check_story(
         """
@@ -112,7 +117,7 @@ def test_the_beginning_of_the_window_counts_as_a_gap() -> None:
 
 
 def test_a_feed_is_recent_by_the_times_of_its_records() -> None:
-    """Section 5: what was lost is told later, so the next look can decide."""
+    """Section 5: lost records are reported later, so the next check can decide."""
     check_story(
         """
         day | input                 | events
@@ -134,7 +139,7 @@ def test_a_feed_is_recent_by_the_times_of_its_records() -> None:
 
 
 def test_a_login_that_was_lost_in_the_silence_saves_the_organization() -> None:
-    """Section 5: that is what postponing is for."""
+    """Section 5: this is the purpose of postponing."""
     check_story(
         """
         day   | input              | events
@@ -151,7 +156,7 @@ def test_a_login_that_was_lost_in_the_silence_saves_the_organization() -> None:
 
 
 def test_silence_is_reported_once_a_day_however_many_organizations_wait() -> None:
-    """Section 5: once per feed and UTC day; each organization is looked at from its deadline on."""
+    """Section 5: once per feed and UTC day; each organization is checked from its deadline on."""
     check_story(
         """
         day   | input         | events
@@ -169,7 +174,7 @@ def test_silence_is_reported_once_a_day_however_many_organizations_wait() -> Non
 
 
 def test_a_postponed_step_is_dated_at_the_recheck() -> None:
-    """events.md section 3: `effective_at` is the deadline, or the decision where it was put off."""
+    """events.md section 3: `effective_at` is the deadline, or the decision if it was postponed."""
     events = check_story(
         """
         day   | input                           | events
@@ -188,7 +193,7 @@ def test_a_postponed_step_is_dated_at_the_recheck() -> None:
 
 
 def test_a_fact_between_two_rechecks_is_no_recheck() -> None:
-    """Section 5: looked at again daily from the deadline on, and said once a day."""
+    """Section 5: checked again daily from the deadline on, and reported once a day."""
     check_story(
         """
         day    | input                  | events

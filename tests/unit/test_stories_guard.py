@@ -21,8 +21,8 @@ LOSSES_UNLIMITED = policy("""
 
 
 def test_of_200_organizations_due_in_one_hour_50_are_suspended() -> None:
-    """Section 8: the step that would have gone past is the first that is withheld; notices go
-    on.
+    """Section 8: the step that would exceed the limit is the first to be withheld; notices
+    continue.
     """
     check_story(
         """
@@ -41,8 +41,8 @@ def test_of_200_organizations_due_in_one_hour_50_are_suspended() -> None:
     )
 
 
-def test_what_was_withheld_stays_due_and_goes_on_when_the_guard_is_released() -> None:
-    """Section 8: for N steps or altogether; effective from the deadline as it was."""
+def test_withheld_steps_stay_due_and_are_taken_when_the_guard_is_released() -> None:
+    """Section 8: for N steps or entirely; effective from the original deadline."""
     check_story(
         """
         day | input                             | events
@@ -64,8 +64,8 @@ def test_what_was_withheld_stays_due_and_goes_on_when_the_guard_is_released() ->
     )
 
 
-def test_a_release_altogether_begins_to_count_anew() -> None:
-    """Section 8: or the next step of the same hour would trip it again."""
+def test_a_full_release_restarts_the_count() -> None:
+    """Section 8: otherwise the next step of the same hour would trip it again."""
     check_story(
         """
         day   | input                            | events
@@ -85,8 +85,8 @@ def test_a_release_altogether_begins_to_count_anew() -> None:
     )
 
 
-def test_it_stays_tripped_until_it_is_released() -> None:
-    """Section 8: also when the hour has long passed; it withholds lesser steps as well."""
+def test_the_guard_stays_tripped_until_it_is_released() -> None:
+    """Section 8: even long after the hour; it withholds lesser steps as well."""
     check_story(
         """
         day | input                            | events
@@ -107,8 +107,8 @@ def test_it_stays_tripped_until_it_is_released() -> None:
     )
 
 
-def test_the_hour_slides() -> None:
-    """Section 8: two within an hour, and two in the next, are no mass harm."""
+def test_the_hour_is_a_sliding_window() -> None:
+    """Section 8: two within an hour, and two in the next, do not exceed the limit."""
     check_story(
         """
         day    | input                            | events
@@ -131,7 +131,7 @@ def test_the_hour_slides() -> None:
 
 
 def test_the_third_within_the_hour_is_withheld() -> None:
-    """Section 8: an hour is not a clock's hour, it begins with any step."""
+    """Section 8: the hour is not a calendar hour; it can begin with any step."""
     check_story(
         """
         day     | input                            | events
@@ -180,8 +180,8 @@ def test_the_limit_grows_with_the_fleet() -> None:
 
 
 def test_the_kill_switch_withholds_every_step() -> None:
-    """Section 8: an operator trips the guard by hand; what was withheld is effective from its
-    deadline, and what follows has its dwell and its notice.
+    """Section 8: an operator trips the guard by hand; withheld steps are effective from their
+    deadline, and later ones have their dwell and notice.
     """
     check_story("""
         day  | input                         | events
@@ -199,8 +199,8 @@ def test_the_kill_switch_withholds_every_step() -> None:
     """)
 
 
-def test_what_goes_towards_service_goes_on_while_the_guard_is_tripped() -> None:
-    """Section 8: cancellations, notices, reinstatement, holds, and what else Support asks for."""
+def test_everything_but_destructive_steps_continues_while_the_guard_is_tripped() -> None:
+    """Section 8: cancellations, notices, reinstatements, holds, and other Support requests."""
     check_story(
         """
         day | input                       | events
@@ -223,7 +223,9 @@ def test_what_goes_towards_service_goes_on_while_the_guard_is_tripped() -> None:
 
 
 def test_the_kill_switch_refuses_requested_deactivations() -> None:
-    """Section 8: it stops both sides; released for requests, they are done, steps are not."""
+    """Section 8: it trips both sides; after a release for requests they are accepted, steps are
+    not.
+    """
     check_story(
         """
         day | input                         | events
@@ -245,8 +247,8 @@ def test_the_kill_switch_refuses_requested_deactivations() -> None:
     )
 
 
-def test_a_second_trip_keeps_the_first_and_is_reported_once_more() -> None:
-    """Section 8: what the limit said still holds, but nothing more is let through."""
+def test_a_second_trip_keeps_the_first_and_is_reported_again() -> None:
+    """Section 8: the details of the first limit still apply, but nothing more is allowed."""
     events = check_story(
         """
         day | input                            | events
@@ -277,7 +279,9 @@ def test_a_second_trip_keeps_the_first_and_is_reported_once_more() -> None:
 
 
 def test_of_1000_organizations_due_in_one_hour_50_lose_their_control_plane() -> None:
-    """Section 8: counted apart, but by the same guard: when it is tripped, nothing is taken."""
+    """Section 8: counted separately, but by the same guard: when it is tripped, no step is
+    taken.
+    """
     check_story(
         """
         day  | input                              | events
@@ -296,7 +300,7 @@ def test_of_1000_organizations_due_in_one_hour_50_lose_their_control_plane() -> 
     )
 
 
-def test_losses_of_the_control_plane_and_harmful_steps_do_not_count_for_one_another() -> None:
+def test_losses_of_the_control_plane_and_destructive_steps_are_counted_separately() -> None:
     """Section 8: each has its own fraction of the fleet."""
     check_story(
         """
@@ -321,8 +325,8 @@ def test_losses_of_the_control_plane_and_harmful_steps_do_not_count_for_one_anot
     )
 
 
-def test_a_release_begins_to_count_losses_of_the_control_plane_anew() -> None:
-    """Section 8: or the next loss of the same hour would trip it again."""
+def test_a_release_restarts_the_count_of_losses_of_the_control_plane() -> None:
+    """Section 8: otherwise the next loss of the same hour would trip it again."""
     check_story(
         """
         day   | input                            | events
@@ -348,8 +352,8 @@ def test_a_release_begins_to_count_losses_of_the_control_plane_anew() -> None:
 
 
 def test_of_a_list_of_30_organizations_20_are_deactivated() -> None:
-    """Section 8: two people, ten each; the request that would go past trips the guard, and all
-    that follow are refused until it is released, also after the hour.
+    """Section 8: two people, ten each; the request that would exceed the limit trips the guard, and
+    all later ones are refused until it is released, even after the hour.
     """
     check_story(
         """
@@ -372,7 +376,9 @@ def test_of_a_list_of_30_organizations_20_are_deactivated() -> None:
 
 
 def test_one_person_is_stopped_after_10_however_the_name_is_written() -> None:
-    """Section 8: trimmed and in one case; it trips for everybody, and the message says so."""
+    """Section 8: the name is compared trimmed and without case; it trips for everybody, and the
+    message says so.
+    """
     events = check_story(
         """
         day   | input                              | events
@@ -401,7 +407,7 @@ def test_one_person_is_stopped_after_10_however_the_name_is_written() -> None:
     }
 
 
-def test_a_request_of_an_hour_ago_counts_no_more() -> None:
+def test_a_request_of_an_hour_ago_no_longer_counts() -> None:
     """Section 8: the hour is (now - 1 h, now], by the decision's clock."""
     check_story(
         """
@@ -420,8 +426,8 @@ def test_a_request_of_an_hour_ago_counts_no_more() -> None:
     )
 
 
-def test_only_what_was_done_is_counted() -> None:
-    """Section 8: what is refused for another reason asks no guard, in the order of the codes."""
+def test_only_granted_requests_are_counted() -> None:
+    """Section 8: a request refused for another reason is not counted, in the order of the codes."""
     check_story(
         """
         day | input                         | events
@@ -447,8 +453,8 @@ def test_only_what_was_done_is_counted() -> None:
     )
 
 
-def test_what_is_invalid_or_about_nobody_asks_no_guard() -> None:
-    """Section 8: these come first; a limit of 0 would else trip it."""
+def test_invalid_requests_and_unknown_organizations_do_not_reach_the_guard() -> None:
+    """Section 8: these checks come first; otherwise a limit of 0 would trip it."""
     check_story(
         """
         day | input                                   | events
@@ -477,7 +483,9 @@ def test_what_is_invalid_or_about_nobody_asks_no_guard() -> None:
 
 
 def test_a_legal_hold_that_has_expired_refuses_nothing() -> None:
-    """Sections 7 and 11: it is reached at its instant, also for messages of that instant."""
+    """Sections 7 and 11: the expiry takes effect at its instant, also for messages of that
+    instant.
+    """
     check_story(
         """
         day | input                            | events
@@ -492,7 +500,7 @@ def test_a_legal_hold_that_has_expired_refuses_nothing() -> None:
 
 
 def test_a_limit_of_0_lets_no_request_through() -> None:
-    """Section 8: whoever asks."""
+    """Section 8: for any requester."""
     check_story(
         """
         day | input                    | events
@@ -508,8 +516,8 @@ def test_a_limit_of_0_lets_no_request_through() -> None:
     )
 
 
-def test_a_release_for_some_requests_lets_so_many_through_and_stands_again() -> None:
-    """Section 8: uncounted; then the guard refuses as before, and says nothing anew."""
+def test_a_release_for_some_requests_allows_these_and_then_refuses_again() -> None:
+    """Section 8: without counting them; then the guard refuses as before, without a new event."""
     check_story(
         """
         day | input                         | events
@@ -533,8 +541,8 @@ def test_a_release_for_some_requests_lets_so_many_through_and_stands_again() -> 
     )
 
 
-def test_a_release_of_requests_forgets_what_the_hour_held() -> None:
-    """Section 8: or the next request would trip it again."""
+def test_a_release_of_requests_restarts_their_count() -> None:
+    """Section 8: otherwise the next request would trip it again."""
     check_story(
         """
         day   | input                       | events
@@ -558,7 +566,7 @@ def test_a_release_of_requests_forgets_what_the_hour_held() -> None:
 
 
 def test_the_guard_for_requests_withholds_no_step_and_a_request_counts_for_none() -> None:
-    """Section 8: the two sides do not count for one another."""
+    """Section 8: the two sides are counted separately."""
     check_story(
         """
         day      | input                            | events
@@ -583,7 +591,7 @@ def test_the_guard_for_requests_withholds_no_step_and_a_request_counts_for_none(
     )
 
 
-# --- what is counted as harmful -------------------------------------------------------------------
+# --- which steps count as destructive -------------------------------------------------------------
 
 
 def test_inactivity_is_counted_as_well() -> None:
@@ -602,7 +610,7 @@ def test_inactivity_is_counted_as_well() -> None:
 
 
 def test_the_end_of_a_cancellation_is_counted_as_well() -> None:
-    """Section 8: the deletion of data is the worst of all."""
+    """Section 8: the deletion of data is the most destructive step."""
     check_story(
         """
         day | input                            | events
@@ -624,8 +632,8 @@ def test_the_end_of_a_cancellation_is_counted_as_well() -> None:
     )
 
 
-def test_a_withheld_step_is_dropped_when_the_customer_pays_in_the_meantime() -> None:
-    """Section 8: it stayed due, and is no longer due when the guard is released."""
+def test_a_withheld_step_is_dropped_when_the_customer_pays_meanwhile() -> None:
+    """Section 8: it stayed due, but is no longer due when the guard is released."""
     check_story(
         """
         day | input                       | events
@@ -644,8 +652,8 @@ def test_a_withheld_step_is_dropped_when_the_customer_pays_in_the_meantime() -> 
     )
 
 
-def test_what_was_withheld_and_is_put_off_in_the_meantime_has_its_notice_anew() -> None:
-    """Sections 7 and 8: Support gave more time while nothing could happen."""
+def test_a_withheld_step_that_is_postponed_meanwhile_gets_a_new_notice() -> None:
+    """Sections 7 and 8: Support extended the grace while the step was withheld."""
     check_story(
         """
         day | input                         | events
@@ -666,8 +674,8 @@ def test_what_was_withheld_and_is_put_off_in_the_meantime_has_its_notice_anew() 
     )
 
 
-def test_what_was_withheld_and_is_held_beyond_the_release_goes_on_after_the_hold() -> None:
-    """Sections 7 and 8: a release wakes what is withheld; what is held waits on."""
+def test_a_withheld_step_under_a_hold_is_taken_after_the_hold() -> None:
+    """Sections 7 and 8: a release rechecks withheld steps; a held one keeps waiting."""
     check_story(
         """
         day   | input                         | events
@@ -687,7 +695,7 @@ def test_what_was_withheld_and_is_held_beyond_the_release_goes_on_after_the_hold
 
 
 def test_a_guard_that_is_not_tripped_cannot_be_released() -> None:
-    """Section 8: nothing was withheld, so there is nothing to tell."""
+    """Section 8: nothing was withheld, so there is nothing to report."""
     check_story("""
         day | input              | events
         0   | acme created plus  |

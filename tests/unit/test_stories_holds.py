@@ -11,7 +11,7 @@ from marketplace_worker.lifecycle.states import State
 
 @pytest.mark.parametrize("kind", ["legal", "commercial"])
 def test_a_hold_stops_every_step_until_it_is_released(kind: str) -> None:
-    """Section 7: then the dwell counts anew and notices are written anew."""
+    """Section 7: then the dwell starts again and notices are written again."""
     check_story(
         f"""
         day | input                         | events
@@ -31,7 +31,7 @@ def test_a_hold_stops_every_step_until_it_is_released(kind: str) -> None:
 
 
 def test_a_hold_released_after_its_deadline() -> None:
-    """Section 7: the notice that stood is withdrawn, and nothing fires at once."""
+    """Section 7: the earlier notice is withdrawn, and nothing fires at once."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -51,7 +51,7 @@ def test_a_hold_released_after_its_deadline() -> None:
 
 
 def test_a_hold_released_before_its_deadline_repeats_the_notice() -> None:
-    """Section 7: the old one was withdrawn, so its three days count from the new one."""
+    """Section 7: the old notice was withdrawn, so its three days count from the new one."""
     check_story(
         """
         day | input                         | events
@@ -110,8 +110,8 @@ def test_the_dwell_of_a_suspension_counts_from_the_release() -> None:
     """)
 
 
-def test_an_expired_hold_is_as_a_released_one() -> None:
-    """Section 7: nobody needs to ask."""
+def test_an_expired_hold_counts_as_released() -> None:
+    """Section 7: no request is needed."""
     check_story(
         """
         day | input                             | events
@@ -148,7 +148,7 @@ def test_the_dwell_counts_from_the_expiry_of_a_hold() -> None:
 
 
 def test_no_step_is_taken_while_any_hold_stands() -> None:
-    """Section 7: two holds must both be gone."""
+    """Section 7: both holds must have ended."""
     check_story(
         """
         day | input                                  | events
@@ -190,7 +190,7 @@ def test_a_second_hold_of_a_kind_replaces_the_expiry_of_the_first() -> None:
 
 
 def test_a_hold_does_not_stop_the_cancellation_itself() -> None:
-    """Sections 7 and 11: to have no plan is a fact; only steps are stopped."""
+    """Sections 7 and 11: having no plan is a fact; only steps are stopped."""
     events = check_story(
         """
         day | input                         | events
@@ -216,7 +216,7 @@ def test_a_hold_does_not_stop_the_cancellation_itself() -> None:
 
 
 def test_reinstating_still_works_under_a_hold() -> None:
-    """Section 7: a hold only keeps harm away."""
+    """Section 7: a hold stops only steps."""
     check_story(
         """
         day | input                         | events
@@ -233,7 +233,7 @@ def test_reinstating_still_works_under_a_hold() -> None:
 
 
 def test_a_hold_keeps_a_free_organization_from_being_inactive() -> None:
-    """Sections 5 and 7: its notice is withdrawn, and written anew after the release."""
+    """Sections 5 and 7: its notice is withdrawn, and written again after the release."""
     check_story("""
         day | input                            | events
         0   | feeds: daily 0..70               |
@@ -247,8 +247,8 @@ def test_a_hold_keeps_a_free_organization_from_being_inactive() -> None:
     """)
 
 
-def test_support_may_deactivate_what_is_held_for_commercial_reasons_only() -> None:
-    """Section 7: a legal hold stops a person's request as well."""
+def test_support_may_deactivate_under_a_commercial_hold_only() -> None:
+    """Section 7: a legal hold stops requested deactivations as well."""
     check_story(
         """
         day | input                         | events
@@ -265,7 +265,7 @@ def test_support_may_deactivate_what_is_held_for_commercial_reasons_only() -> No
 
 
 def test_a_hold_may_be_placed_in_any_state() -> None:
-    """Section 7: a deactivated organization is held for what may come after it."""
+    """Section 7: a hold on a deactivated organization counts after its reactivation."""
     check_story(
         """
         day | input                       | events
@@ -282,7 +282,7 @@ def test_a_hold_may_be_placed_in_any_state() -> None:
 # --- extensions -----------------------------------------------------------------------------------
 
 
-def test_an_extension_puts_every_later_step_off() -> None:
+def test_an_extension_postpones_every_later_step() -> None:
     """Section 7: it adds to `canceled_at` + offset."""
     check_story("""
         day   | input                         | events
@@ -300,7 +300,7 @@ def test_an_extension_puts_every_later_step_off() -> None:
 
 
 def test_an_extension_withdraws_the_notice_that_stood() -> None:
-    """Sections 3 and 7: a new one is written in its time."""
+    """Sections 3 and 7: a new notice is written at its time."""
     check_story(
         """
         day | input                         | events
@@ -321,7 +321,7 @@ def test_an_extension_withdraws_the_notice_that_stood() -> None:
 
 
 def test_extensions_add_up_to_90_days_and_no_more() -> None:
-    """Section 7: `max_extension`, in all."""
+    """Section 7: `max_extension`, in total."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -341,7 +341,7 @@ def test_extensions_add_up_to_90_days_and_no_more() -> None:
 
 
 def test_the_cap_of_extensions_counts_per_cancellation() -> None:
-    """Section 11: and an extension ends with the cancellation that it was given for."""
+    """Section 11: an extension ends with its cancellation."""
     check_story(
         """
         day | input                       | events
