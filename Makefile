@@ -1,5 +1,5 @@
-# Everything a developer types.  Only Python 3.11+ and make are needed; all that is made lies in
-# .venv and .cache.
+# The commands for developers.  Only Python 3.11+ and make are needed; everything that is created is
+# in .venv and .cache.
 
 UV_VERSION := 0.13.9
 VENV := .venv/bin
@@ -13,9 +13,9 @@ FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
 CORE_TESTS = $(wildcard $(addprefix tests/unit/test_,stories_*.py laws_*.py plans_*.py cases.py \
 	coverage.py deadlines.py decide.py event_rules.py linking.py policy.py snapshot.py)) tests/marketplaces
-# Where tests may be marked: what `make test` and the targets of a folder run.
+# Folders with markers: the tests that `make test` and the targets of a folder run.
 SUITES := $(addprefix tests/,acceptance contract embedded marketplaces steps store streams unit)
-# Tests wait for servers now and then: half as many processes again as there are processors.
+# Tests often wait for servers: 1.5 processes per processor.
 WORKERS = $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))
 LOCKED := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate
 
@@ -27,17 +27,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo bench bench-against bench-peers bench-large test test-streams test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
-help: ## What can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
 
-bench: $(READY) ## Measure against yardsticks, on Apache Kafka where there is mvn (10 min); ARGS="usage" for one row
+bench: $(READY) ## Measure against baselines, on Apache Kafka if mvn is installed (10 min); ARGS="usage" for one row
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks $(ARGS)
 
-bench-against: $(READY) ## Compare the processor time with REF=commit, or the last release (6 min); fails where it is 1.3 times
+bench-against: $(READY) ## Compare the processor time with REF=commit, or the last release (6 min); fails at 1.3 times
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks.against $(REF) $(ARGS)
 
@@ -49,7 +49,7 @@ bench-large: $(READY) ## Measure growth up to 1,000,000 organizations, and sever
 	@! command -v mvn >/dev/null || ! command -v java >/dev/null || $(MAKE) --silent $(KAFKA_JARS)
 	@$(VENV)/python -m benchmarks --large $(ARGS)
 
-test: $(READY) ## Run the everyday tests (90 s); POSTGRES=dsn and ARGS="..." as you like
+test: $(READY) ## Run the everyday tests (90 s); optional POSTGRES=dsn, ARGS="..."
 	@$(VENV)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-streams: $(READY) ## Run the tests of consumers and producers (1 min); KAFKA=host:port
@@ -68,7 +68,7 @@ test-laws: $(READY) ## Run the property tests with all their examples; `make tes
 	@$(VENV)/pytest -n $(WORKERS) --hypothesis-profile=all -m 'hypothesis and not faults and not long' \
 		$(SUITES) $(ARGS)
 
-test-stories: $(READY) ## Tell each story to the worker as well, on Kafka and Postgres (3 min)
+test-stories: $(READY) ## Run each story through the worker as well, on Kafka and Postgres (3 min)
 	@$(VENV)/pytest --through-the-worker tests/unit $(ARGS)
 
 test-kafka: $(READY) $(KAFKA_JARS) ## Run the broker-facing tests and the demo on Apache Kafka (needs mvn, Java 17)
@@ -91,20 +91,20 @@ require-programs:
 		exit 1; \
 	}
 
-test-long: $(READY) ## Try a million of what else is tried by the dozen (long)
+test-long: $(READY) ## Run the tests with a million rows and 100,000 dead letters (long)
 	@$(VENV)/pytest -m long tests/long $(ARGS)
 
-attacks: $(READY) $(KAFKA_JARS) ## Attack the worker as an outsider would, a script an attack (long; needs mvn)
+attacks: $(READY) $(KAFKA_JARS) ## Attack the worker from outside, one script per attack (long; needs mvn)
 	@for each in $(filter-out tests/attacks/outsider.py,$(wildcard tests/attacks/*.py)); do \
 		echo "=== $$each"; $(VENV)/python $$each || exit 1; done
 
-test-pythons: $(READY) ## Run the pure tests on every other Python of 3.11 to 3.14 that is here
+test-pythons: $(READY) ## Run the pure tests on every other installed Python of 3.11 to 3.14
 	@tests/pythons.sh $(ARGS)
 
-test-exhaustive: $(READY) ## Try all sequences of four facts against the invariants
+test-exhaustive: $(READY) ## Check the invariants for all sequences of four facts
 	@$(VENV)/python tests/exhaustive/sequences.py $(ARGS)
 
-laws: $(READY) ## Try the laws of order with fresh seeds, for LAWS_MINUTES=10
+laws: $(READY) ## Test the laws of order with fresh seeds, for LAWS_MINUTES=10
 	@$(VENV)/python tests/exhaustive/laws_of_order.py $(LAWS_MINUTES) $(ARGS)
 
 test-model: $(READY) ## Compare random stories with a naive model of the rules (ARGS: seconds, first seed)
@@ -113,7 +113,7 @@ test-model: $(READY) ## Compare random stories with a naive model of the rules (
 test-differential: $(READY) ## Compare 1,000 scenarios with another commit; ARGS="--against REF"
 	@$(VENV)/python tests/exhaustive/differential.py $(ARGS)
 
-test-mutation: $(READY) ## Plant faults in the source, and see that the tests notice each (long)
+test-mutation: $(READY) ## Plant faults in the source, and check that the tests detect each (long)
 	@$(VENV)/python tests/mutation/plant.py $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz the readers of all topics for FUZZ_SECONDS=60 (Linux on x86-64)
@@ -130,13 +130,13 @@ check: $(READY) ## Lint, format, types, layers, dependencies and sizes
 	@$(VENV)/deptry .
 	@$(VENV)/pytest -q tests/tidy
 
-schemas: $(READY) ## Write schemas/ anew from the contract
+schemas: $(READY) ## Regenerate schemas/ from the contract
 	@$(VENV)/python -m marketplace_worker.contract.export schemas
 
-docs: $(READY) ## Write docs/states.md anew from the core
+docs: $(READY) ## Regenerate docs/states.md from the core
 	@$(VENV)/python tests/tidy/states_page.py docs/states.md
 
-lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what still fits
+lock: $(READY) ## Regenerate the lock files from pyproject.toml, keeping versions that still fit
 	@$(UV) pip compile pyproject.toml $(LOCKED) --all-extras --group dev \
 		-o requirements.lock $(ARGS)
 	@$(UV) pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
@@ -145,16 +145,16 @@ lock: $(READY) ## Write the lock files anew from pyproject.toml, keeping what st
 		-o benchmarks/peers/$$peer.lock || exit 1; done
 	@echo hatchling | $(UV) pip compile - $(LOCKED) -c requirements.lock -o deploy/build.lock
 
-clean: ## Remove all that was made
+clean: ## Remove everything that was created
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment names its own place in each of its scripts: one that was moved is made anew.
+# The scripts of an environment contain its path: one that was moved is created again.
 ifneq ($(shell grep -sc ' -m venv $(CURDIR)/.venv$$' .venv/pyvenv.cfg),1)
 .PHONY: $(READY)
 endif
 
-# The first Python that is new enough and can make environments; then exactly what is locked.
+# Uses the first Python that is new enough and can create environments; installs the locked packages.
 $(READY): requirements.lock pyproject.toml
 	@if ! grep -qs ' -m venv $(CURDIR)/.venv$$' .venv/pyvenv.cfg \
 		|| ! $(VENV)/python -c 'import pip' 2>/dev/null; then \

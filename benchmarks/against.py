@@ -44,7 +44,9 @@ CPU_S_MIN = 2.0
 """A measurement of less processor time is marked."""
 
 NOTHING_S = 0.1
-"""With less, the work was done before it could be measured, or there was none: a failure."""
+"""A shorter time means that the work was done before it could be measured, or that there was none:
+a failure.
+"""
 
 USERS = 600
 """Active organizations, which the usage events concern: others watch their activity, which costs
@@ -63,7 +65,9 @@ DUE_AT_ONCE = f"""{POLICY}
 [minimum_dwell]
 canceled = "PT{DWELL_S}S"
 """
-"""With it, a cancellation that is a day old loses its control plane as soon as it is known."""
+"""Under this policy a cancellation that is a day old loses its control plane as soon as it is
+known.
+"""
 
 MULTIPLY = """
 INSERT INTO outbox (shard, topic, key, value, headers, written_at)
@@ -85,7 +89,7 @@ class Work:
     spent_s: dict[str, list[float]] = field(default_factory=dict)
 
     async def measure(self, versions: Sequence[Version], runs: int) -> None:
-        """Run the versions in turn."""
+        """Run the versions alternately."""
         for _ in range(runs):
             for version in versions:
                 spent = await self.once(version)
@@ -102,7 +106,7 @@ class Work:
         return min(min(each) for each in self.spent_s.values())
 
     def ratio(self, before: Version) -> float:
-        """How many times as much it costs in this checkout."""
+        """The cost in this checkout relative to the other version."""
         return self.us(HERE) / self.us(before)
 
     def faults(self, before: Version) -> list[str]:

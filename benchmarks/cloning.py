@@ -35,7 +35,9 @@ TABLES = (
 )
 
 WITHOUT_HISTORY = tuple(table for table in TABLES if table != "decisions")
-"""Without what notifications and deadlines do not read; copying it takes longer than the rest."""
+"""All tables but the history, which notifications and deadlines do not read, and which is slow to
+copy.
+"""
 
 FORGOTTEN = (
     "activity_offsets",

@@ -1,11 +1,11 @@
 """What a million notifications, usage events and idle organizations cost.
 
-Processor time of the worker (with all loops), of Postgres and of Kafka, until all messages that
-result are sent; and the rows and bytes that stay in Postgres, packed (`VACUUM FULL`).  Sending the
-incoming messages to Kafka is not included.
+Measures processor time of the worker (with all loops), of Postgres and of Kafka until all resulting
+messages are sent, and the rows and bytes that remain in Postgres, packed (`VACUUM FULL`).  Sending
+the incoming messages to Kafka is not included.
 
 An idle organization is on the free tier and still used: once a month its deadline for inactivity
-comes and finds that, and the next one is set.
+comes, finds use, and the next one is set.
 """
 
 import random
@@ -34,7 +34,7 @@ IDLE_ORGANIZATIONS = 12_000
 OUTGOING = 3
 MILLION = 1_000_000
 RUNS_MAX = 1
-"""Processor time is steady enough for one run; `make bench` is to take ten minutes."""
+"""Processor time varies so little that one run suffices; `make bench` should take ten minutes."""
 
 FREE = Kind(
     "free",
@@ -49,9 +49,9 @@ Finish = Callable[[Worker, Place], Awaitable[object]]
 
 @dataclass(slots=True)
 class Work:
-    """A piece of work: `count` of what `name` says.
+    """A piece of work: `count` units of `name`.
 
-    `finish`: waits until everything is done.  `empty`: the template whose rows do not belong to it.
+    `finish`: waits until everything is done.  `empty`: the template whose rows are not counted.
     """
 
     name: str

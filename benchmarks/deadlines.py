@@ -15,7 +15,7 @@ from marketplace_worker.settings import Settings
 
 ORGANIZATIONS = 100_000
 MEASURED_MAX = 48_000
-"""As many as a floor processes in five seconds."""
+"""The number that a floor processes in five seconds."""
 OURS_FIRST = 14_000
 """How many `ours` processes in its first run."""
 NAIVE_ORGANIZATIONS = 300

@@ -109,7 +109,7 @@ async def _load(stage: Stage, prefix: str, worker: Worker, options: Options) -> 
 
 
 async def _import_s() -> float:
-    """How long a new process takes to import the command, without the interpreter's own start."""
+    """How long a new process takes to import the command, without the interpreter's start."""
     program = (
         "from time import perf_counter as now; began = now(); "
         f"import {MODULE}; print(now() - began)"

@@ -27,13 +27,13 @@ from benchmarks.worker import Pace, pace, working
 from marketplace_worker.settings import Topics
 
 RUNS = 3
-"""Of `ours` and a floor."""
+"""Runs of `ours` and of a floor."""
 
 EXTRA_RUNS_MAX = 2
-"""How many more runs where the spread is over `SPREAD_MAX`."""
+"""How many more runs if the spread is over `SPREAD_MAX`."""
 
 NAIVE_RUNS = 2
-"""A naive contender is measured only to say how many times faster `ours` is, so short runs do."""
+"""A naive contender only shows how many times faster `ours` is, so short runs suffice."""
 
 RUN_S_MIN = 5.0
 RUN_S_AIM = 6.5

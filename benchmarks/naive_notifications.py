@@ -22,14 +22,14 @@ REINSTATED = ("organization.reinstated", "control_plane.access_restored", "organ
 
 
 class Agreement(BaseModel):
-    """Of AWS."""
+    """An agreement of AWS."""
 
     id: str
     status: str | None = None
 
 
 class Detail(BaseModel):
-    """Of EventBridge."""
+    """The detail of an EventBridge event."""
 
     agreement: Agreement
 
@@ -55,7 +55,7 @@ class SnsBody(BaseModel):
 
 
 class PubSubMessage(BaseModel):
-    """Of Google."""
+    """A Pub/Sub message of Google."""
 
     data: str
 
@@ -67,7 +67,7 @@ class GooglePush(BaseModel):
 
 
 class Entitlement(BaseModel):
-    """Of Google."""
+    """An entitlement of Google."""
 
     id: str
     updated_at: datetime = Field(alias="updateTime")

@@ -16,7 +16,7 @@ from benchmarks.stage import Connection, Stage
 from marketplace_worker.settings import Settings, Topics
 
 NOTIFICATIONS = 48_000
-"""As many as a floor processes in five seconds."""
+"""The number that a floor processes in five seconds."""
 OURS_FIRST = 12_000
 """How many `ours` processes in its first run."""
 NAIVE_NOTIFICATIONS = 300

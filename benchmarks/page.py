@@ -1,7 +1,7 @@
 """`python -m benchmarks.page FILE`: writes the tables of docs/performance.md from the last results.
 
-A table stands between `<!-- benchmarks: NAME -->` and `<!-- end -->`.  One whose groups were not
-measured stays as it is.
+A table is between `<!-- benchmarks: NAME -->` and `<!-- end -->`.  Tables whose groups were not
+measured are not changed.
 """
 
 import json

@@ -37,7 +37,7 @@ else:
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
 JARS = CACHE / "kafka"
-"""Where the Makefile puts Apache Kafka."""
+"""Where the Makefile downloads Apache Kafka."""
 
 PREFIX = "MARKETPLACE_WORKER_"
 EMAIL_KEY = "the key of the benchmarks"
@@ -46,7 +46,7 @@ PARTITIONS = 12
 """Partitions of each topic; the default of `topics create`."""
 
 DEBIAN = "/usr/share/python-wheels"
-"""In the configure arguments of Debian's Python, whose rules ask make for PGO (`profile-opt`)."""
+"""Found in the configure arguments of Debian's Python, whose build uses PGO (`profile-opt`)."""
 
 POLICY = """version = "benchmarks"
 [guard]

@@ -88,7 +88,7 @@ def version_of(reference: str, folder: Path) -> Version:
 
 
 def _environment(folder: Path) -> str:
-    """Make an environment of what the commit's lock file says; returns its Python."""
+    """Create an environment from the commit's lock file; returns its Python."""
     sys.stderr.write(f"installing what {LOCK} of the other commit says\n")
     python = str(folder / "environment/bin/python")
     subprocess.run(

@@ -65,7 +65,7 @@ def _cloudevent(
 
 
 def created(number: str, at: datetime, *, tier: str = "plus") -> Message:
-    """An organization is created, a paying one if nothing else is said."""
+    """An organization is created, on a paid tier by default."""
     id_, data = organization(number), {"tier": tier, "owner_email": owner(number)}
     value = _cloudevent("organization.created", _id(1, number), id_, at, data)
     return TOPICS.organization_changes, id_.encode(), value

@@ -35,7 +35,7 @@ from benchmarks.worker import working
 from marketplace_worker.operations.logs import set_up_logs
 
 ENVIRONMENTS = ROOT / ".cache/peers"
-"""Where the Makefile puts the peers' environments."""
+"""Where the Makefile creates the peers' environments."""
 
 ORGANIZATIONS = 20_000
 EVENTS = 200_000
@@ -48,8 +48,9 @@ KILLED_AT = 0.4
 POLL_S = 0.1
 POLL_BEFORE_KILL_S = 0.002
 STEADY_S = 90.0
-"""When the counts have not changed for so long, a contender is done: a group that was killed is
-taken over after its session timeout and a rebalance, which is slow on the embedded broker."""
+"""A contender is done when its counts have not changed for this long: a killed group is taken over
+after its session timeout and a rebalance, which is slow on the embedded broker.
+"""
 
 STEADY_ENOUGH_S = 5.0
 """The same where enough is counted."""
@@ -65,10 +66,10 @@ class Stuck(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A stream processor, and what it promises.
+    """A stream processor, and its guarantees.
 
     `environment`: the folder of its environment; empty: this one.  `module`: empty for ours.
-    `validates`: whether it checks events and sets aside those that it cannot read.
+    `validates`: whether it validates events and sets unreadable ones aside.
     """
 
     name: str
@@ -102,11 +103,11 @@ class Expected:
 
     @property
     def total(self) -> int:
-        """Of all organizations."""
+        """The sum over all organizations."""
         return sum(self.requests.values())
 
     async def compare(self, connection: Connection) -> str:
-        """What was counted, in words."""
+        """The comparison of the counts, in words."""
         rows = await connection.fetch("SELECT organization_id, requests FROM activity")
         counted = {row["organization_id"]: int(row["requests"]) for row in rows}
         wrong = sum(counted.get(each, 0) != wanted for each, wanted in self.requests.items())
@@ -191,7 +192,7 @@ async def _fill(stage: Stage, options: Options) -> Expected:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of one run, from the first rows that were seen until all were there."""
+    """The speed of one run, from the first visible rows until all were visible."""
 
     rate: float
     seconds: float
@@ -216,7 +217,7 @@ async def _speed(stage: Stage, contender: Contender, expected: Expected) -> Spee
 
 
 async def _after_a_kill(stage: Stage, contender: Contender, expected: Expected) -> str:
-    """What was counted after a kill and a new start, in words."""
+    """The counts after a kill and a restart, in words."""
     async with stage.database("peers") as dsn, _connected(dsn) as connection:
         place, folder = stage.place(dsn, TOPICS), _folder(stage)
         async with _running(place, contender, folder, stage) as running:
@@ -332,7 +333,7 @@ async def _until(
 
 
 async def _until_steady(connection: Connection, running: Running, enough: int) -> None:
-    """Wait until the counts do not change any more."""
+    """Wait until the counts no longer change."""
     counted, since = await _counted(connection), perf_counter()
     while perf_counter() - since < (STEADY_S if counted < enough else STEADY_ENOUGH_S):
         running.check()

@@ -1,4 +1,4 @@
-"""What the peers share: a batch's totals by organization, and the statement that adds them.
+"""Shared by the peers: a batch's totals by organization, and the statement that adds them.
 
 The modules of the peers run in environments without the worker, so this imports nothing of it.
 """
@@ -24,14 +24,14 @@ SET last_request_at = greatest(known.last_request_at, excluded.last_request_at),
 
 
 SESSION_TIMEOUT_MS = 10_000
-"""As the worker's.  After so long, a group that was killed is taken over."""
+"""The same as the worker's.  After this time, a killed group is taken over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a peer has to do: count the events of `topic` until it is killed.
+    """A peer's job: count the events of `topic` until it is killed.
 
-    `folder` is its own, for what it keeps on disk.
+    `folder` is its own, for its data on disk.
     """
 
     kafka: str

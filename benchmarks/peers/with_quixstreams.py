@@ -1,4 +1,4 @@
-"""quixstreams: an application with a sink of its own, a `BatchingSink`, as its documentation says.
+"""quixstreams: an application with its own sink, a `BatchingSink`, as in its documentation.
 
 At each checkpoint it writes what the sink collected and then commits the offsets; here once a
 second instead of every five.
