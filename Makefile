@@ -13,7 +13,7 @@ FUZZ_SECONDS := 60
 LAWS_MINUTES := 10
 CORE_TESTS = $(wildcard $(addprefix tests/unit/test_,stories_*.py laws_*.py plans_*.py cases.py \
 	coverage.py deadlines.py decide.py event_rules.py linking.py policy.py snapshot.py)) tests/marketplaces
-# Folders with markers: the tests that `make test` and the targets of a folder run.
+# The test folders from which `make test` and the folders' targets select by marker.
 SUITES := $(addprefix tests/,acceptance contract embedded marketplaces steps store streams unit)
 # Tests often wait for servers: 1.5 processes per processor.
 WORKERS = $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))

@@ -4,7 +4,7 @@ import pytest
 from stories import check_story, policy
 
 
-def test_a_free_organization_that_nobody_uses_is_deactivated_after_30_days() -> None:
+def test_an_unused_free_organization_is_deactivated_after_30_days() -> None:
     """Section 5: seven days after its notice; its creation counts as a login."""
     check_story("""
         day | input              | events
@@ -29,7 +29,7 @@ def test_plus_and_enterprise_are_exempt_always(tier: str) -> None:
 
 
 def test_an_organization_with_a_plan_is_never_inactive() -> None:
-    """Section 5: a free organization may pay by its use."""
+    """Section 5: a free organization may have a plan that is billed by usage."""
     check_story(
         """
         day | input                   | events
@@ -41,7 +41,7 @@ def test_an_organization_with_a_plan_is_never_inactive() -> None:
     )
 
 
-def test_an_organization_on_its_way_down_is_not_inactive_as_well() -> None:
+def test_a_canceled_organization_is_not_inactive_as_well() -> None:
     """Section 5: only in `active`."""
     check_story(
         """
@@ -62,7 +62,7 @@ def test_an_organization_on_its_way_down_is_not_inactive_as_well() -> None:
 # --- what counts as use ---------------------------------------------------------------------------
 
 
-def test_a_login_puts_the_deadline_off_by_30_days_from_itself() -> None:
+def test_a_login_postpones_the_deadline_to_30_days_after_it() -> None:
     """Section 5: the last login counts."""
     check_story("""
         day | input              | events
@@ -131,8 +131,8 @@ def test_a_request_after_the_notice_withdraws_it() -> None:
 
 @pytest.mark.parametrize("used", ["logs in", "requests 5"])
 def test_any_use_after_a_notice_withdraws_it_however_long_its_lead(used: str) -> None:
-    """Section 5: also where by this use alone it would be inactive before the date that was named;
-    the new notice has all of its lead.
+    """Section 5: even if by this use alone it would be inactive before the announced date; the new
+    notice has its full lead.
     """
     check_story(
         f"""
@@ -153,8 +153,8 @@ def test_any_use_after_a_notice_withdraws_it_however_long_its_lead(used: str) ->
     )
 
 
-def test_use_before_a_notice_that_arrives_after_it_withdraws_nothing_by_itself() -> None:
-    """Section 5: activity after it does; by this it is inactive at the same moment."""
+def test_late_reported_use_from_before_the_notice_does_not_withdraw_it_by_itself() -> None:
+    """Section 5: only activity after it does; with this one it is inactive at the same moment."""
     check_story(
         """
         day | input              | events
@@ -168,7 +168,7 @@ def test_use_before_a_notice_that_arrives_after_it_withdraws_nothing_by_itself()
 
 
 def test_the_billing_cycles_begin_at_the_anchor() -> None:
-    """Section 5: cycle 0 is that of days -10 to 20, so a request on day 3 counts up to day 50."""
+    """Section 5: cycle 0 is from day -10 to 20, so a request on day 3 counts up to day 50."""
     check_story("""
         day | input                   | events
         0   | feeds: daily 0..60      |
@@ -179,7 +179,7 @@ def test_the_billing_cycles_begin_at_the_anchor() -> None:
     """)
 
 
-def test_both_halves_must_be_met() -> None:
+def test_both_logins_and_usage_must_be_absent() -> None:
     """Section 5: the later of the two moments counts."""
     check_story("""
         day | input              | events
@@ -193,7 +193,7 @@ def test_both_halves_must_be_met() -> None:
 
 
 def test_another_organizations_logins_do_not_count() -> None:
-    """Section 5: each organization is looked at by itself."""
+    """Section 5: each organization is checked by itself."""
     check_story(
         """
         day | input              | events
@@ -263,7 +263,7 @@ def test_a_login_one_second_after_the_boundary_comes_too_late() -> None:
 
 
 def test_a_login_that_arrives_late_counts_from_its_own_time() -> None:
-    """Section 5: it still puts the deadline off by a day, and the notice has its lead anew."""
+    """Section 5: it still postpones the deadline by a day, and the notice starts its lead again."""
     check_story("""
         day | input              | events
         0   | feeds: daily 0..40 |
@@ -276,7 +276,7 @@ def test_a_login_that_arrives_late_counts_from_its_own_time() -> None:
 
 
 def test_a_login_with_a_future_time_counts_from_its_arrival() -> None:
-    """Section 11: a clock that is ahead must not keep the organization for ever."""
+    """Section 11: a clock that is ahead must not keep the organization active."""
     check_story("""
         day | input              | events
         0   | feeds: daily 0..40 |
@@ -287,11 +287,11 @@ def test_a_login_with_a_future_time_counts_from_its_arrival() -> None:
     """)
 
 
-# --- what else calls it off -----------------------------------------------------------------------
+# --- other reasons against it ---------------------------------------------------------------------
 
 
 def test_an_organization_that_upgrades_after_the_notice_is_exempt() -> None:
-    """Section 5: the notice of a step that will not come is withdrawn (section 3)."""
+    """Section 5: the notice of a step that is not taken is withdrawn (section 3)."""
     check_story(
         """
         day | input              | events
@@ -319,7 +319,7 @@ def test_an_organization_that_buys_a_plan_after_the_notice_is_not_inactive() -> 
 
 
 def test_an_organization_that_becomes_free_long_after_its_last_login_has_its_notice_first() -> None:
-    """Sections 3 and 5: the deadline has passed, but no notice, no step."""
+    """Sections 3 and 5: the deadline has passed, but there is no step without a notice."""
     check_story("""
         day | input                   | events
         0   | feeds: daily 0..100     |

@@ -33,12 +33,12 @@ NOTIFIED_AND_LINKED = [
 
 @pytest.mark.parametrize("story", NOTIFIED_AND_LINKED, ids=["heard first", "linked first", "ended"])
 def test_a_subscriptions_notifications_and_link_arrive_in_any_order(story: str) -> None:
-    """Also one that has ended already when it is linked cancels."""
+    """A subscription that had ended when it is linked cancels, too."""
     check_story(story, until="9")
 
 
 def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None:
-    """At the time of the new link, and nobody knows why."""
+    """At the time of the new link, for an unknown reason."""
     check_story(
         """
         day | input                         | events
@@ -55,8 +55,8 @@ def test_a_subscription_that_is_moved_ends_for_the_former_organization() -> None
     )
 
 
-def test_the_newest_link_wins_and_not_the_one_that_arrives_last() -> None:
-    """By its own time: the link of day 3 is old news on day 20."""
+def test_the_newest_link_wins_whatever_the_order_of_arrival() -> None:
+    """By its own time: on day 20, the link of day 3 is outdated."""
     check_story("""
         day   | input                      | events
         0     | acme created               |
@@ -71,7 +71,7 @@ def test_the_newest_link_wins_and_not_the_one_that_arrives_last() -> None:
     """)
 
 
-def test_what_becomes_of_a_moved_subscription_is_no_news_for_the_former_organization() -> None:
+def test_later_reports_of_a_moved_subscription_do_not_affect_the_former_organization() -> None:
     """It had ended for acme on day 5, before it was moved and revived: day 5 is what counts.  For
     beta it counts from the move on, as if it had begun and ended then (section 11).
     """
@@ -97,7 +97,7 @@ def test_what_becomes_of_a_moved_subscription_is_no_news_for_the_former_organiza
 
 
 def test_a_successor_moved_to_another_organization_ends_at_its_link() -> None:
-    """It was acme's by inheritance until then: twenty days are not taken away in hindsight."""
+    """It was acme's by inheritance until then: the twenty days are not removed retroactively."""
     check_story(
         """
         day | input                                  | events
@@ -114,7 +114,7 @@ def test_a_successor_moved_to_another_organization_ends_at_its_link() -> None:
 
 
 def test_a_successor_of_a_moved_subscription_was_never_the_former_organizations() -> None:
-    """Acme lost the agreement on day 5; that it was renewed for beta is no end of acme's."""
+    """Acme lost the agreement on day 5; its renewal for beta is no end for acme."""
     check_story(
         """
         day | input                                  | events
@@ -131,8 +131,10 @@ def test_a_successor_of_a_moved_subscription_was_never_the_former_organizations(
     )
 
 
-def test_a_successor_has_the_plan_type_that_it_was_sold_with() -> None:
-    """What the sign-up said of the old agreement is not said of the new one: no short timeline."""
+def test_a_successor_has_its_own_plan_type() -> None:
+    """The plan type of the old agreement's link does not apply to the new one: no short
+    timeline.
+    """
     check_story(
         """
         day | input                                          | events
@@ -147,8 +149,8 @@ def test_a_successor_has_the_plan_type_that_it_was_sold_with() -> None:
     )
 
 
-def test_a_second_copy_of_the_purchase_does_not_forget_the_predecessor() -> None:
-    """AWS tells the proposer and the manufacturer; one copy may know less than the other."""
+def test_a_second_copy_of_the_purchase_keeps_the_predecessor() -> None:
+    """AWS notifies the proposer and the manufacturer; one copy may have less information."""
     check_story(
         """
         day | input                                          | events
@@ -176,7 +178,7 @@ def test_the_successor_may_arrive_some_days_late() -> None:
 
 
 def test_a_superseded_plan_without_a_successor_ends_after_7_days() -> None:
-    """Then it ended, for a reason that nobody told."""
+    """Then it has ended, for an unknown reason."""
     check_story("""
         day | input                                  | events
         0   | acme created                           |
@@ -189,7 +191,7 @@ def test_a_superseded_plan_without_a_successor_ends_after_7_days() -> None:
 
 
 def test_a_superseded_plan_counts_no_longer_than_until_its_successor_begins() -> None:
-    """Section 11: what becomes of the successor is then the organization's plan."""
+    """Section 11: later reports about the successor then decide."""
     check_story(
         """
         day | input                                  | events
@@ -204,8 +206,8 @@ def test_a_superseded_plan_counts_no_longer_than_until_its_successor_begins() ->
     )
 
 
-def test_superseded_revives_nobody() -> None:
-    """An organization that is canceled needs a plan, not the news that one was to follow."""
+def test_superseded_reinstates_nobody() -> None:
+    """A canceled organization needs a plan, not the announcement of one."""
     check_story(
         """
         day | input                             | events
@@ -222,8 +224,8 @@ def test_superseded_revives_nobody() -> None:
 
 
 def test_a_moved_plan_counts_for_its_new_organization_from_the_move_on() -> None:
-    """Section 11: beta had no plan when its commitment was linked, so that one began by itself and
-    the end of the moved plan cancels.
+    """Section 11: beta had no plan when its commitment was linked, so that one counts from its own
+    beginning, and the end of the moved plan cancels.
     """
     check_story(
         """
@@ -286,7 +288,7 @@ def test_a_plan_that_comes_back_counts_again_from_the_second_link_on() -> None:
 
 
 def test_a_move_and_its_reversal_that_arrive_late_cancel_nobody_who_has_a_plan() -> None:
-    """Section 11: beta had it for a while, and lost it before that was known."""
+    """Section 11: beta had it for a while, and had lost it before that was reported."""
     check_story(
         """
         day   | input                      | events
@@ -331,7 +333,7 @@ def test_a_plan_that_had_ended_before_it_moved_reactivates_nobody(ended: str) ->
 
 
 def test_of_a_moved_plan_the_last_end_before_the_move_is_the_new_organizations() -> None:
-    """What else became of it in its former organization's time is not."""
+    """Other reports from its time in the former organization do not count."""
     check_story(
         """
         day | input                            | events
@@ -353,7 +355,7 @@ def test_of_a_moved_plan_the_last_end_before_the_move_is_the_new_organizations()
 
 
 def test_facts_about_a_moved_plan_shorten_no_timeline_of_its_former_owner() -> None:
-    """Section 3: the timeline is that of the plan as it was when it ended for acme."""
+    """Section 3: the timeline is that of the plan at the time when it ended for acme."""
     check_story(
         """
         day | input                          | events

@@ -7,7 +7,7 @@ from marketplace_worker.lifecycle.events import STATE_EVENTS, EventKind
 
 
 def test_while_pending_no_step_is_taken_and_no_notice_is_written() -> None:
-    """Section 4: no deadline runs, however long it takes."""
+    """Section 4: no deadline runs, however long it lasts."""
     events = check_story("""
         day | input                                | events
         0   | acme created                         |
@@ -23,8 +23,8 @@ def test_while_pending_no_step_is_taken_and_no_notice_is_written() -> None:
     assert pending.next_step is None, "section 11: null while pending"
 
 
-def test_a_plan_that_ends_while_pending_leaves_the_time_that_was_left() -> None:
-    """Section 4: ten days pending, so all that was to come comes ten days later."""
+def test_after_a_pending_plan_ends_the_remaining_time_continues() -> None:
+    """Section 4: ten days pending, so every later step comes ten days later."""
     check_story("""
         day | input                                | events
         0   | acme created                         |
@@ -42,7 +42,7 @@ def test_a_plan_that_ends_while_pending_leaves_the_time_that_was_left() -> None:
 
 
 def test_the_time_of_two_pending_plans_is_not_counted_twice() -> None:
-    """Section 4: the clock stands still from day 2 to day 9, for seven days."""
+    """Section 4: the clock is paused from day 2 to day 9, for seven days."""
     check_story(
         """
         day | input                                | events
@@ -62,8 +62,8 @@ def test_the_time_of_two_pending_plans_is_not_counted_twice() -> None:
     )
 
 
-def test_the_lead_of_a_standing_notice_stands_still_as_well() -> None:
-    """Section 4: two of its three days were left on day 5, and are left on day 15."""
+def test_the_lead_of_a_current_notice_is_paused_as_well() -> None:
+    """Section 4: two of its three days remained on day 5, and remain on day 15."""
     check_story(
         """
         day | input                                | events
@@ -81,8 +81,8 @@ def test_the_lead_of_a_standing_notice_stands_still_as_well() -> None:
     )
 
 
-def test_the_dwell_stands_still_as_well() -> None:
-    """Section 4: half of the hour that a canceled organization dwells at least had passed."""
+def test_the_dwell_is_paused_as_well() -> None:
+    """Section 4: half of the minimum hour in `canceled` had passed."""
     check_story(
         """
         day    | input                                | events
@@ -100,7 +100,7 @@ def test_the_dwell_stands_still_as_well() -> None:
 
 
 def test_the_lead_time_of_a_late_notice_is_paused_as_well() -> None:
-    """Section 4: all offsets have passed; two of the three days of notice are left on day 51."""
+    """Section 4: all offsets have passed; two of the three days of notice remain on day 51."""
     check_story(
         """
         day   | input                                | events
@@ -119,7 +119,7 @@ def test_the_lead_time_of_a_late_notice_is_paused_as_well() -> None:
     )
 
 
-def test_the_floors_of_a_marketplace_do_not_stand_still() -> None:
+def test_the_floors_of_a_marketplace_are_not_paused() -> None:
     """Section 4: Azure counts its 7 days from the Unsubscribe, whatever else is pending."""
     check_story("""
         day | input                             | events
@@ -140,7 +140,7 @@ def test_the_floors_of_a_marketplace_do_not_stand_still() -> None:
 
 
 def test_a_plan_that_is_active_again_at_the_last_instant_stops_the_step() -> None:
-    """Section 4: no time was left, so the step comes when the plan ends, and as of then."""
+    """Section 4: no time remained, so the step comes when the plan ends, effective from then."""
     check_story(
         """
         day | input                                | events
@@ -158,8 +158,8 @@ def test_a_plan_that_is_active_again_at_the_last_instant_stops_the_step() -> Non
     )
 
 
-def test_the_time_of_what_was_pending_is_not_lost_when_its_account_becomes_anothers_too() -> None:
-    """Section 4: twenty days were pending, whatever beta links with that account afterwards."""
+def test_pending_time_still_counts_when_its_account_becomes_anothers_too() -> None:
+    """Section 4: twenty days were pending, whatever beta links with that account later."""
     check_story("""
         day | input                                | events
         0   | acme created                         |
@@ -180,7 +180,7 @@ def test_the_time_of_what_was_pending_is_not_lost_when_its_account_becomes_anoth
 
 
 def test_the_pending_time_counts_whatever_arrives_first() -> None:
-    """Section 11: e-2 is over by the time that it is heard of, so nothing was ever said of it."""
+    """Section 11: e-2 has ended before it is reported, so it caused no event."""
     check_story(
         """
         day | input                                   | events
@@ -201,9 +201,9 @@ def test_the_pending_time_counts_whatever_arrives_first() -> None:
     )
 
 
-def test_what_is_pending_since_longest_counts_when_another_becomes_the_longest() -> None:
-    """Section 4: the clock stands still from day 10 to day 35, by two plans that beta takes away:
-    the one by its link, the other by the account.
+def test_the_longest_pending_plan_counts_when_it_changes() -> None:
+    """Section 4: the clock is paused from day 10 to day 35 by two plans that beta takes over: one
+    by its link, the other by the account.
     """
     check_story("""
         day | input                                | events
@@ -244,8 +244,8 @@ def test_a_step_after_another_plan_was_pending_is_later_by_that_time() -> None:
     """)
 
 
-def test_what_was_pending_follows_old_news_also_after_it_has_lapsed() -> None:
-    """Section 11: it stood still from day 2 to day 12, and by the register only to day 5."""
+def test_pending_time_follows_late_reports_even_after_it_has_lapsed() -> None:
+    """Section 11: the clock was paused from day 2 to day 12, but by the register only to day 5."""
     check_story(
         """
         day | input                                | events
@@ -265,8 +265,8 @@ def test_what_was_pending_follows_old_news_also_after_it_has_lapsed() -> None:
     )
 
 
-def test_supports_word_proves_every_plan_that_is_pending() -> None:
-    """Section 11: when the one that lasts longest ends first, the other is still its own."""
+def test_supports_confirmation_proves_every_pending_plan() -> None:
+    """Section 11: when the plan pending longest ends first, the other is still its own."""
     check_story(
         """
         day | input                                | events
@@ -287,7 +287,7 @@ def test_supports_word_proves_every_plan_that_is_pending() -> None:
 
 @pytest.mark.parametrize("end_first", [True, False])
 def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bool) -> None:
-    """Section 4, whatever was heard when: an end that is heard of late undoes the proof."""
+    """Section 4, in any order of arrival: an end reported late undoes the proof."""
     login, end = (
         "26  | acme logs in                          | {by_login}",
         "26  | gcp:e-2 ENTITLEMENT_CANCELLED @6      | {by_end}",
@@ -316,7 +316,7 @@ def test_a_sign_in_proves_nothing_of_a_plan_that_had_ended_by_then(end_first: bo
 
 
 def test_a_proof_stays_when_a_later_fact_assigns_the_account_to_another() -> None:
-    """Section 11: at the sign-in it was told to be acme's, and nobody's else."""
+    """Section 11: when the user signed in, it was reported as acme's alone."""
     check_story("""
         day   | input                                  | events
         0     | acme created plus                      |
@@ -336,7 +336,9 @@ def test_a_proof_stays_when_a_later_fact_assigns_the_account_to_another() -> Non
 
 @pytest.mark.parametrize("word", ["acme logs in", "support: acme reinstate"])
 def test_a_sign_in_proves_at_the_instant_of_an_end_what_support_would(word: str) -> None:
-    """Section 11: an end that comes by itself is ahead while messages of its instant are read."""
+    """Section 11: while messages of an instant are read, plans that end by themselves at it are
+    active.
+    """
     events = run_story(
         f"""
         0  | acme created plus                                          |
@@ -352,8 +354,8 @@ def test_a_sign_in_proves_at_the_instant_of_an_end_what_support_would(word: str)
     assert states[-2:] == [EventKind.REINSTATED, EventKind.CANCELED]
 
 
-def test_of_two_who_prove_a_plan_the_first_sign_in_has_it() -> None:
-    """Section 4: nobody had linked it by then, whichever of the two is heard of first."""
+def test_of_two_sign_ins_that_prove_a_plan_the_first_has_it() -> None:
+    """Section 4: it was not linked by then, whichever sign-in is reported first."""
     check_story(
         """
         day | input | events

@@ -8,8 +8,8 @@ from stories import check_story, moment, run_story
 from marketplace_worker.lifecycle.events import EventKind
 
 
-def test_a_renewal_is_not_churn() -> None:
-    """AWS ends the old agreement as RENEWED and goes on under a new one, of the same owner."""
+def test_a_renewal_does_not_cancel() -> None:
+    """AWS ends the old agreement as RENEWED, and a new one of the same owner continues it."""
     check_story("""
         day | input                                    | events
         0   | acme created                             |
@@ -89,9 +89,9 @@ def test_a_commitment_replaced_on_its_last_day_is_never_missed() -> None:
     """)
 
 
-def test_a_commitment_linked_at_the_very_end_comes_in_time_to_begin_early() -> None:
-    """Section 11: an end that comes by itself is not reached while messages of its instant are
-    read.
+def test_a_commitment_linked_at_the_instant_of_the_end_still_counts_from_its_link() -> None:
+    """Section 11: while messages of an instant are read, a plan that ends by itself at it is
+    active.
     """
     check_story("""
         day    | input                              | events
@@ -102,7 +102,7 @@ def test_a_commitment_linked_at_the_very_end_comes_in_time_to_begin_early() -> N
 
 
 def test_a_commitment_linked_after_the_end_begins_at_its_own_beginning() -> None:
-    """Section 2: already from its link only where the organization still had an active plan."""
+    """Section 2: only if the organization still had an active plan does it count from its link."""
     check_story("""
         day    | input                              | events
         0      | acme created                       |
@@ -114,7 +114,7 @@ def test_a_commitment_linked_after_the_end_begins_at_its_own_beginning() -> None
 
 
 def test_a_repeated_commitment_keeps_the_beginning_of_its_first_link() -> None:
-    """A corrected end must not take away in hindsight what bridged the gap."""
+    """A corrected end must not retroactively remove the interval that bridged the gap."""
     check_story("""
         day | input                              | events
         0   | acme created                       |
@@ -124,7 +124,7 @@ def test_a_repeated_commitment_keeps_the_beginning_of_its_first_link() -> None:
     """)
 
 
-def test_a_commitment_that_has_not_begun_after_all_ends_nothing() -> None:
+def test_a_commitment_that_turns_out_not_to_have_begun_cancels_nobody() -> None:
     """Sections 2 and 10, 7: no plan has ended, so no step is taken until this one begins."""
     check_story(
         """
@@ -149,8 +149,8 @@ def test_a_commitment_that_has_not_begun_cancels_nobody_by_earlier_facts() -> No
     )
 
 
-def test_a_step_that_was_announced_is_called_off_when_no_plan_has_ended_after_all() -> None:
-    """And announced anew, with all of its lead, when one has ended again."""
+def test_an_announced_step_is_withdrawn_when_no_plan_has_ended() -> None:
+    """It is announced again, with its full lead, once a plan has ended."""
     events = check_story(
         """
         day | input                                 | events
@@ -172,7 +172,7 @@ def test_a_step_that_was_announced_is_called_off_when_no_plan_has_ended_after_al
 
 
 def test_an_organization_created_after_its_cancellation() -> None:
-    """The topics have no order among each other: what was told of it is applied as it stands."""
+    """The topics are not ordered among each other: earlier reports are applied unchanged."""
     check_story("""
         day  | input                         | events
         0    | gcp:e-1 ENTITLEMENT_ACTIVE    |
@@ -189,7 +189,7 @@ def test_an_organization_created_after_its_cancellation() -> None:
 
 
 def test_an_organization_that_never_had_a_plan_is_not_canceled() -> None:
-    """Free organizations live without one; a plan that has not begun has not ended either."""
+    """Free organizations need no plan; a plan that has not begun has not ended either."""
     check_story("""
         day | input                             | events
         0   | acme created                      |
@@ -198,7 +198,7 @@ def test_an_organization_that_never_had_a_plan_is_not_canceled() -> None:
 
 
 def test_of_two_plans_that_end_at_once_the_longer_timeline_counts() -> None:
-    """Section 2: no default leads to harm."""
+    """Section 2: a missing value never shortens a timeline."""
     check_story(
         """
         day | input                         | events
@@ -214,7 +214,7 @@ def test_of_two_plans_that_end_at_once_the_longer_timeline_counts() -> None:
 
 
 def test_a_second_subscription_bought_in_time_keeps_the_organization() -> None:
-    """Section 2: also one of Azure, which nobody has to reinstate, for nothing was canceled."""
+    """Section 2: also an Azure plan, which needs no reinstatement because nothing was canceled."""
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -225,8 +225,8 @@ def test_a_second_subscription_bought_in_time_keeps_the_organization() -> None:
     """)
 
 
-def test_an_announced_end_is_no_end_yet() -> None:
-    """Section 2: `ending` counts up to its end, and may be taken back."""
+def test_an_announced_end_does_not_cancel_yet() -> None:
+    """Section 2: `ending` counts up to its end, and may be reverted."""
     check_story(
         """
         day | input                                            | events
@@ -242,7 +242,7 @@ def test_an_announced_end_is_no_end_yet() -> None:
 
 
 def test_an_unknown_kind_of_notification_changes_nothing() -> None:
-    """Section 2: no default leads to harm."""
+    """Section 2: an unknown value never leads to a destructive step."""
     check_story("""
         day | input                          | events
         0   | acme created                   |
@@ -264,8 +264,10 @@ NEWS = [
 
 
 @pytest.mark.parametrize("order", [*permutations(range(len(NEWS)))], ids=str)
-def test_news_comes_to_the_same_in_any_order_and_however_often(order: tuple[int, ...]) -> None:
-    """Section 2: a register is a fold in the marketplace's own time order."""
+def test_reports_have_the_same_result_in_any_order_and_with_repetitions(
+    order: tuple[int, ...],
+) -> None:
+    """Section 2: a register is folded in the marketplace's order of time."""
     twice = (*order, *reversed(order))
     story = "\n".join(f"40 | {NEWS[number]} id=news-{number} |" for number in twice)
     canceled, report = run_story(story, until="40")
@@ -275,7 +277,7 @@ def test_news_comes_to_the_same_in_any_order_and_however_often(order: tuple[int,
     assert (canceled.standing.reason, canceled.standing.plan_type) == ("customer", "payg")
 
 
-# --- why, and by whom -----------------------------------------------------------------------------
+# --- reason and initiator -------------------------------------------------------------------------
 
 ENDS = """
     aws:a-1   | Agreement Ended CANCELLED                     | customer by customer

@@ -1,6 +1,6 @@
-"""How a cancellation goes down its timeline, told day by day (lifecycle.md section 3).
+"""How a cancellation proceeds along its timeline, day by day (lifecycle.md section 3).
 
-What an operator may change of it has a page of its own.
+The settings of a policy are in `test_stories_policy.py`.
 """
 
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from stories import check_story
 
 
 def test_the_worked_example_on_time() -> None:
-    """Section 3 spells this one out; it is what everybody reads first."""
+    """Section 3 gives this example in full; it is the first that readers see."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -25,7 +25,7 @@ def test_the_worked_example_on_time() -> None:
 
 
 def test_the_worked_example_40_days_late() -> None:
-    """A worker that was away must not fire three steps at once: dwell and leads count anew."""
+    """A worker that was down must not take three steps at once: dwells and leads start again."""
     check_story("""
         day   | input                            | events
         0     | acme created                     |
@@ -57,7 +57,7 @@ def test_a_commit_plan_has_more_time() -> None:
 
 
 def test_an_unknown_plan_type_has_the_longest_timeline() -> None:
-    """No default leads to harm."""
+    """A missing value never shortens a timeline."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -73,7 +73,7 @@ def test_an_unknown_plan_type_has_the_longest_timeline() -> None:
 
 
 def test_a_plan_type_learned_later_lengthens_the_timeline() -> None:
-    """The timeline is read anew; a notice that stands keeps its date at the least."""
+    """The timeline is derived again; a current notice keeps its date as a minimum."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -90,7 +90,7 @@ def test_a_plan_type_learned_later_lengthens_the_timeline() -> None:
 
 
 def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
-    """A step that has become overdue comes at once, the next ones not before their notice."""
+    """An overdue step is taken at once, the later ones not before their notice."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -107,7 +107,7 @@ def test_a_plan_type_learned_later_shortens_the_timeline() -> None:
 
 
 def test_a_late_fact_of_an_earlier_end_moves_the_steps_forward() -> None:
-    """`canceled_at` follows the register; nobody is suspended before the notice said so."""
+    """`canceled_at` follows the register; nobody is suspended before the announced date."""
     check_story("""
         day | input                          | events
         0   | acme created                   |
@@ -123,8 +123,8 @@ def test_a_late_fact_of_an_earlier_end_moves_the_steps_forward() -> None:
     """)
 
 
-def test_old_news_before_the_notice_still_leaves_its_lead() -> None:
-    """The suspension would have been due on day 9; its notice could only be written on day 12."""
+def test_a_late_report_before_the_notice_still_leaves_its_lead() -> None:
+    """The suspension would have been due on day 9; its notice could be written only on day 12."""
     check_story("""
         day | input                          | events
         0   | acme created                   |
@@ -140,8 +140,8 @@ def test_old_news_before_the_notice_still_leaves_its_lead() -> None:
     """)
 
 
-def test_old_news_of_a_later_end_puts_the_steps_off() -> None:
-    """It was active again in between: the last plan ended on day 8, not on day 2."""
+def test_a_late_report_of_a_later_end_postpones_the_steps() -> None:
+    """A plan was active again in between: the last plan ended on day 8, not on day 2."""
     check_story("""
         day  | input                          | events
         0    | acme created                   |
@@ -159,8 +159,8 @@ def test_old_news_of_a_later_end_puts_the_steps_off() -> None:
     """)
 
 
-def test_old_news_of_why_changes_the_reason() -> None:
-    """The reason follows the register until the organization's next transition tells it."""
+def test_a_late_report_of_the_reason_changes_it() -> None:
+    """The reason follows the register; the organization's next transition publishes it."""
     events = check_story("""
         day | input                                          | events
         0   | acme created                                   |
@@ -179,7 +179,7 @@ def test_old_news_of_why_changes_the_reason() -> None:
 
 
 def test_a_leap_day_is_a_day() -> None:
-    """Durations are days of 24 hours, whatever the calendar shows: in 2028 d37 is the 4 April."""
+    """Durations are days of 24 hours, whatever the calendar: in 2028, day 37 is 4 April."""
     events = check_story(
         """
         day | input                         | events
@@ -198,8 +198,10 @@ def test_a_leap_day_is_a_day() -> None:
     assert events[-1].effective_at == datetime(2028, 4, 4, tzinfo=UTC)
 
 
-def test_each_organization_goes_its_own_way() -> None:
-    """One organization's end is no news for another; at one moment, in the order of their ids."""
+def test_organizations_are_independent() -> None:
+    """One organization's end does not affect another; at one moment, they are processed in order of
+    id.
+    """
     check_story("""
         day | input                         | events
         0   | acme created                  |

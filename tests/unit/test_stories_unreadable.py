@@ -1,10 +1,10 @@
-"""What could not be read is no silence (lifecycle.md section 5)."""
+"""Unreadable activity does not count as silence (lifecycle.md section 5)."""
 
 from stories import check_story
 
 
-def test_a_login_of_its_own_that_could_not_be_read_postpones_for_as_long_as_one_counts() -> None:
-    """Section 5: said daily, and with the organization; a login on day 5 counts up to day 35."""
+def test_an_unreadable_login_of_its_own_postpones_for_as_long_as_a_login_counts() -> None:
+    """Section 5: reported daily, with the organization; a login on day 5 counts up to day 35."""
     check_story("""
         day | input                      | events
         0   | acme created               |
@@ -16,8 +16,8 @@ def test_a_login_of_its_own_that_could_not_be_read_postpones_for_as_long_as_one_
     """)
 
 
-def test_usage_that_could_not_be_read_postpones_up_to_the_end_of_the_next_billing_cycle() -> None:
-    """Section 5: as an API request would count."""
+def test_unreadable_usage_postpones_up_to_the_end_of_the_next_billing_cycle() -> None:
+    """Section 5: as long as an API request would count."""
     check_story("""
         day | input                            | events
         0   | acme created                     |
@@ -30,7 +30,7 @@ def test_usage_that_could_not_be_read_postpones_up_to_the_end_of_the_next_billin
 
 
 def test_a_record_with_another_organizations_key_is_not_counted_for_this_one() -> None:
-    """Section 5: by the organization that its key names, alone."""
+    """Section 5: only the organization that its key names."""
     check_story(
         """
         day | input                      | events
@@ -45,8 +45,8 @@ def test_a_record_with_another_organizations_key_is_not_counted_for_this_one() -
     )
 
 
-def test_a_key_that_is_a_json_string_names_who_is_in_it() -> None:
-    """As some serializers write keys."""
+def test_a_key_that_is_a_json_string_is_decoded() -> None:
+    """Some serializers write keys as JSON."""
     check_story("""
         day | input                        | events
         0   | acme created                 |
@@ -58,8 +58,8 @@ def test_a_key_that_is_a_json_string_names_who_is_in_it() -> None:
     """)
 
 
-def test_what_names_nobody_may_be_the_use_of_anybody_on_that_day() -> None:
-    """Section 5: of two records of day 5 one; it counts up to the end of that day and 30 more."""
+def test_an_unreadable_record_without_a_known_key_may_be_the_use_of_any_organization() -> None:
+    """Section 5: one of two records of day 5; it counts up to the end of that day and 30 more."""
     check_story("""
         day | input              | events
         0   | acme created       |
@@ -71,8 +71,8 @@ def test_what_names_nobody_may_be_the_use_of_anybody_on_that_day() -> None:
     """)
 
 
-def test_a_key_that_is_no_organization_names_nobody() -> None:
-    """Who writes the ids of users as keys names no organization with them."""
+def test_a_key_that_is_no_organization_counts_as_unknown() -> None:
+    """Some producers use the ids of users as keys."""
     check_story("""
         day | input                       | events
         0   | acme created                |
@@ -84,8 +84,8 @@ def test_a_key_that_is_no_organization_names_nobody() -> None:
     """)
 
 
-def test_fewer_than_one_in_a_thousand_that_name_nobody_count_for_nobody() -> None:
-    """Section 5: of 1,000 records of the topic on day 5 one is not more than one in a thousand."""
+def test_up_to_one_in_a_thousand_without_a_known_key_has_no_effect() -> None:
+    """Section 5: one of 1,000 records of the topic on day 5 is not more than one in a thousand."""
     check_story("""
         day | input                  | events
         0   | acme created           |
@@ -111,8 +111,8 @@ def test_a_little_more_than_one_in_a_thousand_counts_for_everybody() -> None:
     """)
 
 
-def test_what_names_an_organization_counts_for_it_even_if_it_is_one_of_thousands() -> None:
-    """Section 5: the share matters only where nobody is named."""
+def test_a_record_with_an_organizations_key_counts_even_if_it_is_one_of_thousands() -> None:
+    """Section 5: the share matters only for records without a known key."""
     check_story("""
         day | input                      | events
         0   | acme created               |
@@ -125,8 +125,8 @@ def test_what_names_an_organization_counts_for_it_even_if_it_is_one_of_thousands
     """)
 
 
-def test_an_organization_that_is_created_late_finds_what_had_its_key() -> None:
-    """The topics have no order among each other: then it named nobody that was known."""
+def test_a_record_counts_for_an_organization_that_is_created_later() -> None:
+    """The topics are not ordered among each other: the key may arrive before the organization."""
     check_story("""
         day | input                      | events
         0   | feeds: daily 0..60         |
@@ -140,7 +140,7 @@ def test_an_organization_that_is_created_late_finds_what_had_its_key() -> None:
 
 
 def test_possible_use_and_a_silent_feed_are_both_reported() -> None:
-    """Section 5: each by itself; the decision waits for both."""
+    """Section 5: each separately; the decision waits for both."""
     check_story("""
         day | input                           | events
         0   | acme created                    |
@@ -154,8 +154,8 @@ def test_possible_use_and_a_silent_feed_are_both_reported() -> None:
     """)
 
 
-def test_possible_use_withdraws_no_notice_and_a_real_one_does() -> None:
-    """Section 5: it postpones in the same way as a silent feed; only activity withdraws."""
+def test_possible_use_withdraws_no_notice_and_real_use_does() -> None:
+    """Section 5: it postpones like a silent feed; only real activity withdraws the notice."""
     check_story(
         """
         day | input                      | events
@@ -170,8 +170,8 @@ def test_possible_use_withdraws_no_notice_and_a_real_one_does() -> None:
     )
 
 
-def test_nobody_else_is_asked_what_could_not_be_read() -> None:
-    """Section 5 is about inactivity alone: a cancellation runs its course."""
+def test_unreadable_activity_affects_only_inactivity() -> None:
+    """Section 5 is only about inactivity: a cancellation continues."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -187,7 +187,7 @@ def test_nobody_else_is_asked_what_could_not_be_read() -> None:
     """)
 
 
-def test_of_several_that_could_not_be_read_the_newest_counts() -> None:
+def test_the_newest_of_several_unreadable_records_counts() -> None:
     """Section 5: until it has left the window."""
     check_story("""
         day | input                      | events

@@ -1,4 +1,4 @@
-"""What puts harm off: a commitment that was bought, and waits that outlast their notice
+"""What postpones destructive steps: a purchased commitment, and waits that outlast their notice
 (lifecycle.md sections 3, 5 and 12).
 """
 
@@ -21,7 +21,7 @@ SHORT_WAIT_ENDS = """
     ("end", "until"), [(LONG_WAIT_ENDS, "45"), (SHORT_WAIT_ENDS, "44")], ids=["long", "short"]
 )
 def test_a_notice_that_outlasted_a_long_wait_is_repeated(end: str, until: str) -> None:
-    """Section 12, *any wait*: more than 14 days past the date that it named."""
+    """Section 12, *any wait*: more than 14 days past the announced date."""
     check_story(
         f"""
         day   | input                                | events
@@ -38,8 +38,8 @@ def test_a_notice_that_outlasted_a_long_wait_is_repeated(end: str, until: str) -
     )
 
 
-def test_no_harm_is_done_before_a_commitment_that_was_bought_starts() -> None:
-    """Section 3, 6: it is to find its data; the loss of the control plane does not wait."""
+def test_no_destructive_step_is_taken_before_a_purchased_commitment_starts() -> None:
+    """Section 3, 6: its data must still exist; the loss of the control plane does not wait."""
     check_story(
         """
         day | input                            | events
@@ -58,7 +58,7 @@ def test_no_harm_is_done_before_a_commitment_that_was_bought_starts() -> None:
 
 
 def test_a_commitment_bought_by_a_suspended_organization_keeps_its_data() -> None:
-    """Section 3, 6: the notice that stands is not withdrawn, and the deletion waits."""
+    """Section 3, 6: the current notice is not withdrawn, and the deletion waits."""
     check_story(
         """
         day | input                            | events
@@ -78,7 +78,7 @@ def test_a_commitment_bought_by_a_suspended_organization_keeps_its_data() -> Non
 
 
 def test_a_commitment_that_is_revoked_after_a_long_wait_leaves_a_new_notice() -> None:
-    """Section 12: the customer reads in time that the wait is over."""
+    """Section 12: the customer is informed in time that the wait is over."""
     check_story(
         """
         day | input                              | events
@@ -129,7 +129,7 @@ def test_a_free_organization_with_a_commitment_yet_to_start_is_not_inactive() ->
     ids=["long", "short"],
 )
 def test_a_notice_that_the_guard_delayed_too_long_is_repeated(released: str, goes_on: str) -> None:
-    """Section 12, *any wait*: more than 14 days past the date that it named."""
+    """Section 12, *any wait*: more than 14 days past the announced date."""
     check_story(
         f"""
         day | input                         | events
