@@ -48,7 +48,7 @@ def step(state: State, day: str) -> ScheduledStep:
 
 
 def test_the_cancellation_contains_the_whole_schedule() -> None:
-    """Whoever shows a banner needs no other event."""
+    """A consumer that shows a banner needs no other event."""
     details = run_story(TO_THE_END)[0].details
     assert details == CancellationDetails(
         (
@@ -60,7 +60,7 @@ def test_the_cancellation_contains_the_whole_schedule() -> None:
 
 
 def test_a_notice_contains_the_current_schedule() -> None:
-    """events.md section 3: after an extension, and without what has come already."""
+    """events.md section 3: after an extension, and without the steps already taken."""
     events = run_story(TO_THE_END + "11 | support: acme extend 10 |")
     notice = next(event.details for event in events if event.kind is EventKind.NOTICE_GIVEN)
     assert isinstance(notice, NoticeDetails)
@@ -69,34 +69,34 @@ def test_a_notice_contains_the_current_schedule() -> None:
 
 
 def test_each_event_names_the_next_step() -> None:
-    """As it stands when the event is decided; none after the last."""
+    """As scheduled when the event is decided; none after the last."""
     by_kind = {event.kind: standing(event).next_step for event in run_story(TO_THE_END)}
     assert by_kind[EventKind.CANCELED] == step(State.CONTROL_PLANE_LOSS, "10")
     assert by_kind[EventKind.DATA_PLANE_ACCESS_REVOKED] == step(State.DEACTIVATED, "46")
     assert by_kind[EventKind.DEACTIVATED] is None
 
 
-# --- why, and by whom -----------------------------------------------------------------------------
+# --- reason and initiator -------------------------------------------------------------------------
 
 
 def why(event: Event) -> tuple[str | None, str | None]:
-    """The reason for the state of an organization, and who caused it."""
+    """The reason for the state of an organization, and its initiator."""
     return standing(event).reason, standing(event).initiator
 
 
-def test_the_reason_of_a_cancellation_stays_up_to_its_end() -> None:
-    """Section 11: why the organization is in its state."""
+def test_the_reason_of_a_cancellation_stays_until_its_end() -> None:
+    """Section 11: the reason for the organization's state."""
     assert {why(event) for event in run_story(TO_THE_END)} == {("customer", "customer")}
 
 
-def test_a_reinstatement_by_the_same_subscription_is_the_customers_doing() -> None:
+def test_a_reinstatement_by_the_same_subscription_is_attributed_to_the_customer() -> None:
     """events.md section 3: the reason is then `reinstated`."""
     back = next(event for event in run_story(AND_BACK) if event.kind is EventKind.REINSTATED)
     assert why(back) == ("reinstated", "customer")
 
 
 def test_a_commitment_that_reactivates_an_organization_is_attributed_to_the_vendor() -> None:
-    """A subscription is bought by the customer, a commitment is entered by the vendor."""
+    """The customer buys a subscription; the vendor enters a commitment."""
     back = run_story("""
         0 | acme created                     |
         0 | acme commits c-1 from=0 to=5     |
@@ -109,7 +109,7 @@ def test_a_commitment_that_reactivates_an_organization_is_attributed_to_the_vend
     )
 
 
-def test_what_support_does_is_supports_doing() -> None:
+def test_support_requests_are_attributed_to_support() -> None:
     """events.md section 3: `support_request`, then `reactivated`."""
     events = run_story(
         """
@@ -137,7 +137,7 @@ def test_inactivity_is_decided_by_the_system() -> None:
 # --- details --------------------------------------------------------------------------------------
 
 
-def test_the_deactivation_lists_what_it_takes() -> None:
+def test_the_deactivation_lists_what_it_removes() -> None:
     """All plans that were attached, and the newest owner's email as its keyed hash."""
     details = {event.kind: event.details for event in run_story(TO_THE_END)}
     removed = details[EventKind.SUBSCRIPTIONS_REMOVED]
@@ -148,7 +148,7 @@ def test_the_deactivation_lists_what_it_takes() -> None:
 
 
 def test_the_deactivation_lists_grants_as_well() -> None:
-    """Section 2: a grant is a plan, named by the request that gave it."""
+    """Section 2: a grant is a plan, identified by its request."""
     events = run_story(
         f"""{TO_THE_END}
         12 | support: acme reinstate grant=14 id=r-1 |
@@ -162,8 +162,8 @@ def test_the_deactivation_lists_grants_as_well() -> None:
     assert removed.details.grants == ("r-1", "r-2")
 
 
-def test_the_final_report_is_called_for_once_per_end() -> None:
-    """Each end of one subscription, and no end twice, whatever is heard after it."""
+def test_the_final_report_is_requested_once_per_end() -> None:
+    """Each end of a subscription, and no end twice, whatever is reported later."""
     check_story(
         """
         day | input                       | events
@@ -185,7 +185,7 @@ def test_the_final_report_is_called_for_once_per_end() -> None:
 
 
 def test_an_end_in_a_late_fact_is_reported_and_no_other_again() -> None:
-    """Day 10 was called for; that there had been an end on day 2 is heard on day 11."""
+    """The report for day 10 was requested; that there was an end on day 2 is reported on day 11."""
     check_story(
         """
         day | input                          | events
@@ -203,7 +203,7 @@ def test_an_end_in_a_late_fact_is_reported_and_no_other_again() -> None:
 
 
 def test_an_end_that_a_late_fact_dates_earlier_is_the_same_end() -> None:
-    """It is called for once, by the time that was known; and two are called for once they are."""
+    """It is requested once, for the time known then; two ends are requested once they are known."""
     check_story(
         """
         day | input                          | events
@@ -221,8 +221,8 @@ def test_an_end_that_a_late_fact_dates_earlier_is_the_same_end() -> None:
 # --- causes and stories ---------------------------------------------------------------------------
 
 
-def test_one_cancellation_is_one_story() -> None:
-    """All its events share the id of the first, up to the withdrawn notice."""
+def test_all_events_of_a_cancellation_share_a_correlation_id() -> None:
+    """That of the first, up to the withdrawn notice."""
     events = run_story(AND_BACK)
     second = next(e for e in events if e.decided_at == moment("30"))
     first = {event.correlation_id for event in events if event.decided_at < moment("30")}
@@ -230,8 +230,8 @@ def test_one_cancellation_is_one_story() -> None:
     assert second.correlation_id == str(second.id)
 
 
-def test_one_request_is_one_story() -> None:
-    """events.md section 3: all events of a request share a correlation id."""
+def test_all_events_of_a_request_share_a_correlation_id() -> None:
+    """events.md section 3."""
     events = run_story(
         """
         0 | acme created plus        |
@@ -245,8 +245,8 @@ def test_one_request_is_one_story() -> None:
     assert stories[0] != stories[1]
 
 
-def test_an_inactivity_is_one_story_with_its_notice() -> None:
-    """So that a consumer can tell which notice came true, and which was withdrawn."""
+def test_a_deactivation_for_inactivity_shares_the_correlation_id_of_its_notice() -> None:
+    """So that a consumer can tell which notice was carried out, and which was withdrawn."""
     events = run_story("""
         0  | feeds: daily 0..80 |
         0  | acme created       |
@@ -267,8 +267,8 @@ def test_each_event_names_what_caused_it() -> None:
 
 
 @pytest.mark.parametrize("until", ["0", "9", "12", "16", "50"])
-def test_sequences_rise_by_one_from_one(until: str) -> None:
-    """Invariant 6: a consumer can tell that it missed something."""
+def test_sequences_increase_by_one_from_one(until: str) -> None:
+    """Invariant 6: a consumer can detect a missing event."""
     events = run_story(TO_THE_END, until=until)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
 
@@ -281,13 +281,15 @@ def test_the_same_story_has_the_same_ids() -> None:
 
 
 def test_an_empty_scenario_emits_nothing() -> None:
-    """There is no clock to run on."""
+    """Without a message there is no clock."""
     assert list(simulation().run([])) == []
     assert list(simulation().run([], DAY_0)) == []
 
 
-def test_a_subscription_is_named_as_the_marketplace_names_it() -> None:
-    """events.md section 2: `PRODUCT_CODE/CUSTOMER_IDENTIFIER` where AWS knows no agreement."""
+def test_a_subscription_has_the_marketplaces_id() -> None:
+    """events.md section 2: `PRODUCT_CODE/CUSTOMER_IDENTIFIER` for AWS products without an
+    agreement.
+    """
     events = run_story(f"{AND_BACK}\n31 | support: acme deactivate |", until="31")
     removed = next(event for event in events if event.kind is EventKind.SUBSCRIPTIONS_REMOVED)
     assert isinstance(removed.details, SubscriptionsDetails)

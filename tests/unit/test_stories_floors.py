@@ -4,7 +4,9 @@ from stories import check_story
 
 
 def test_azure_keeps_data_for_30_days_after_a_suspension() -> None:
-    """Section 3: five days stood still, so the timeline ends on day 42; Azure's 30 days on 55."""
+    """Section 3: the clock was paused for five days, so the timeline ends on day 42; Azure's 30
+    days on 55.
+    """
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -21,7 +23,7 @@ def test_azure_keeps_data_for_30_days_after_a_suspension() -> None:
 
 
 def test_azure_keeps_data_for_7_days_after_an_unsubscription() -> None:
-    """Section 3: from the Unsubscribe itself, also where a notice has named an earlier date."""
+    """Section 3: counted from the Unsubscribe, also if a notice has announced an earlier date."""
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -37,7 +39,7 @@ def test_azure_keeps_data_for_7_days_after_an_unsubscription() -> None:
 
 
 def test_an_unsubscription_after_the_usual_30_days_changes_nothing() -> None:
-    """Section 3: Azure gives up on day 30, and its 7 days end with the timeline."""
+    """Section 3: Azure unsubscribes on day 30, and its 7 days end with the timeline."""
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -53,7 +55,7 @@ def test_an_unsubscription_after_the_usual_30_days_changes_nothing() -> None:
 
 
 def test_the_floor_of_any_plan_of_the_organization_counts() -> None:
-    """Section 3: the data are one; the Google plan that ended last does not lower it."""
+    """Section 3: the data is shared; the Google plan that ended last does not lower the floor."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -72,7 +74,7 @@ def test_the_floor_of_any_plan_of_the_organization_counts() -> None:
 
 
 def test_a_reinstatement_lifts_the_floor_of_the_suspension() -> None:
-    """Section 3: the 30 days run until a `Reinstate`; only the 7 after the Unsubscribe are left."""
+    """Section 3: the 30 days end with a `Reinstate`; only the 7 after the Unsubscribe remain."""
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -92,7 +94,7 @@ def test_a_reinstatement_lifts_the_floor_of_the_suspension() -> None:
 
 
 def test_a_renewal_does_not_lift_the_floor_of_the_suspension() -> None:
-    """Section 3: the 30 days run until a `Reinstate`, and until nothing else."""
+    """Section 3: only a `Reinstate` ends the 30 days."""
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -111,8 +113,8 @@ def test_a_renewal_does_not_lift_the_floor_of_the_suspension() -> None:
     """)
 
 
-def test_what_becomes_of_a_moved_plan_moves_no_floor_of_its_former_organization() -> None:
-    """Section 3, 4: over the plans of the organization; what is told afterwards is another's."""
+def test_later_reports_of_a_moved_plan_do_not_change_the_floor_of_its_former_organization() -> None:
+    """Section 3, 4: over the organization's plans; later reports concern another organization."""
     check_story(
         """
         day | input                      | events

@@ -1,4 +1,6 @@
-"""What an operator may change of a timeline, and what nobody may (lifecycle.md section 3)."""
+"""The settings of a timeline that an operator can change, and fixed rules (lifecycle.md
+section 3).
+"""
 
 import pytest
 from stories import check_story, policy
@@ -213,7 +215,7 @@ INACTIVE = {
 
 @pytest.mark.parametrize("line", INACTIVE)
 def test_a_line_of_the_policy_changes_when_an_organization_is_inactive(line: str) -> None:
-    """Sections 3 and 5; `feed_max_gap` stands with the feeds."""
+    """Sections 3 and 5; `feed_max_gap` is tested with the feeds."""
     file, story = INACTIVE[line]
     began = """
         0 | feeds: daily 0..70 |
@@ -222,7 +224,7 @@ def test_a_line_of_the_policy_changes_when_an_organization_is_inactive(line: str
     check_story(began + story, policy(file))
 
 
-def test_a_policy_may_wait_less_long_for_a_successor() -> None:
+def test_a_policy_may_shorten_the_wait_for_a_successor() -> None:
     """Section 3: `grace.successor_within`."""
     check_story(
         """
@@ -241,7 +243,9 @@ def test_a_policy_may_wait_less_long_for_a_successor() -> None:
 
 
 def test_no_policy_moves_an_announced_date_forward() -> None:
-    """Section 3, 5: the notice said day 30; by the newer policy it would have been day 25."""
+    """Section 3, 5: the notice announced day 30; under the newer policy it would have been
+    day 25.
+    """
     check_story(
         """
         day | input                     | events
@@ -291,8 +295,8 @@ KINDER = policy("""
 """)
 
 
-def test_a_harsher_policy_does_not_apply_to_a_cancellation_that_runs() -> None:
-    """Section 3: it was canceled under the first, and that is what it was told."""
+def test_a_stricter_policy_does_not_apply_to_a_current_cancellation() -> None:
+    """Section 3: it was canceled, and informed, under the first policy."""
     events = check_story(
         """
         day | input                         | events
@@ -313,7 +317,7 @@ def test_a_harsher_policy_does_not_apply_to_a_cancellation_that_runs() -> None:
     assert {event.standing.policy_version for event in events if event.standing} == {"first"}
 
 
-def test_dwell_and_grace_are_those_of_the_policy_that_it_was_canceled_under() -> None:
+def test_dwell_and_grace_are_those_of_the_pinned_policy() -> None:
     """Section 3: an hour in `canceled`, and up to 90 days of extension."""
     check_story(
         """
@@ -335,7 +339,7 @@ def test_dwell_and_grace_are_those_of_the_policy_that_it_was_canceled_under() ->
     )
 
 
-def test_a_harsher_policy_applies_to_what_is_canceled_from_then_on() -> None:
+def test_a_stricter_policy_applies_to_later_cancellations() -> None:
     """Section 3."""
     events = check_story(
         """
@@ -357,8 +361,10 @@ def test_a_harsher_policy_applies_to_what_is_canceled_from_then_on() -> None:
     assert {event.standing.policy_version for event in events if event.standing} == {"harsher"}
 
 
-def test_a_kinder_policy_applies_at_once() -> None:
-    """Section 3: where it is kinder; here it gives more time, and asks for no sign-in."""
+def test_a_more_lenient_policy_applies_at_once() -> None:
+    """Section 3: as far as it is more lenient; here it allows more time, and requires no
+    sign-in.
+    """
     check_story(
         """
         day | input                                | events

@@ -1,4 +1,4 @@
-"""What brings an organization back, and what does not (lifecycle.md section 4)."""
+"""What reinstates an organization, and what does not (lifecycle.md section 4)."""
 
 from stories import check_story, policy
 
@@ -40,8 +40,8 @@ def test_a_new_google_entitlement_of_the_same_account_waits_for_a_sign_in() -> N
     """)
 
 
-def test_what_is_pending_completes_when_the_subscription_is_linked() -> None:
-    """Section 4, row 1: the vendor's sign-up is as good as a sign-in."""
+def test_a_link_completes_a_pending_reinstatement() -> None:
+    """Section 4, row 1: a link by the vendor's sign-up counts like a sign-in."""
     check_story("""
         day | input                                | events
         0   | acme created                         |
@@ -54,7 +54,7 @@ def test_what_is_pending_completes_when_the_subscription_is_linked() -> None:
     """)
 
 
-def test_a_policy_may_do_without_the_sign_in() -> None:
+def test_a_policy_may_require_no_sign_in() -> None:
     """Section 4, row 1: `sign_in_required = false`."""
     check_story(
         """
@@ -102,7 +102,7 @@ def test_a_sign_in_that_arrived_before_the_plan_counts_too() -> None:
     """)
 
 
-# --- whose account it is --------------------------------------------------------------------------
+# --- holders of the account -----------------------------------------------------------------------
 
 
 def test_an_account_of_several_organizations_links_nothing() -> None:
@@ -129,8 +129,8 @@ def test_an_account_of_several_organizations_links_nothing() -> None:
 
 
 def test_an_account_of_several_is_checked_again_when_only_one_of_them_is_left() -> None:
-    """Section 4: beta's deactivation changes whose account it is; acme's user need not wait, for
-    every sign-in of a canceled organization is looked at.
+    """Section 4: beta's deactivation changes the holder of the account; acme's user need not wait,
+    because every sign-in of a canceled organization is checked.
     """
     check_story(
         """
@@ -158,8 +158,8 @@ def test_an_account_of_several_is_checked_again_when_only_one_of_them_is_left() 
     )
 
 
-def test_an_account_that_nobody_has_links_nothing_until_somebody_has_it() -> None:
-    """Section 4: the match is looked at again when one of the two sides changes."""
+def test_an_account_without_a_holder_links_nothing_until_it_has_one() -> None:
+    """Section 4: the match is checked again when either side changes."""
     check_story(
         """
         day | input                                | events
@@ -189,8 +189,8 @@ def test_an_account_of_an_active_organization_links_nothing_until_it_is_canceled
     """)
 
 
-def test_a_subscription_that_is_linked_elsewhere_is_nobody_elses_hope() -> None:
-    """Section 4: only what nobody linked is matched by its account."""
+def test_a_subscription_that_is_linked_elsewhere_matches_no_other_organization() -> None:
+    """Section 4: only a subscription without a link is matched by its account."""
     check_story(
         """
         day | input                                | events
@@ -208,11 +208,11 @@ def test_a_subscription_that_is_linked_elsewhere_is_nobody_elses_hope() -> None:
     )
 
 
-# --- at once, rows 2 and 4 ------------------------------------------------------------------------
+# --- immediate, rows 2 and 4 ----------------------------------------------------------------------
 
 
 def test_a_subscription_that_is_linked_explicitly_reinstates_at_once() -> None:
-    """Section 4, row 2: nobody needs to sign in."""
+    """Section 4, row 2: no sign-in is needed."""
     check_story("""
         day | input                         | events
         0   | acme created                  |
@@ -226,7 +226,7 @@ def test_a_subscription_that_is_linked_explicitly_reinstates_at_once() -> None:
 
 
 def test_a_successor_reinstates_at_once() -> None:
-    """Section 4, row 2: the agreement goes on under another id."""
+    """Section 4, row 2: the agreement continues under another id."""
     check_story("""
         day | input                                  | events
         0   | acme created                           |
@@ -252,7 +252,7 @@ def test_the_same_subscription_active_again_reinstates_at_once() -> None:
 
 
 def test_a_new_commitment_reinstates_when_it_has_started() -> None:
-    """Section 4, row 4: a signature alone is no plan."""
+    """Section 4, row 4: a signed commitment is no plan before it starts."""
     check_story("""
         day | input                            | events
         0   | acme created                     |

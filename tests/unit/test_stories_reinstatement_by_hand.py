@@ -1,4 +1,4 @@
-"""Azure's reinstatements, Support's, and what each gives back (lifecycle.md section 4)."""
+"""Reinstatements by Azure and Support, and what each restores (lifecycle.md section 4)."""
 
 import pytest
 from stories import check_story, policy
@@ -46,7 +46,9 @@ def test_a_new_azure_subscription_waits_for_support_as_well() -> None:
 
 
 def test_no_sign_in_completes_what_azure_reinstates() -> None:
-    """Section 4: Azure has no billing accounts, whatever the sign-up tells; only Support's word."""
+    """Section 4: Azure has no billing accounts, whatever the sign-up reports; only Support confirms
+    it.
+    """
     check_story(
         """
         day | input                               | events
@@ -85,7 +87,7 @@ def test_a_sign_in_that_arrives_after_the_link_completes_it_no_more_than_one_bef
 
 
 def test_an_azure_plan_of_another_was_never_pending_by_its_account() -> None:
-    """Section 4: acme signed in before, and its clock goes on as if nobody had bought anything."""
+    """Section 4: acme signed in before; its clock continues as if nothing had been bought."""
     check_story(
         """
         day | input                               | events
@@ -121,8 +123,8 @@ def test_azure_may_reinstate_automatically() -> None:
     )
 
 
-def test_a_second_azure_subscription_that_began_in_time_needs_nobody() -> None:
-    """Section 11: it is heard of late, but began before the cancellation."""
+def test_a_second_azure_subscription_that_began_in_time_needs_no_support() -> None:
+    """Section 11: it is reported late, but began before the cancellation."""
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -136,8 +138,8 @@ def test_a_second_azure_subscription_that_began_in_time_needs_nobody() -> None:
 
 
 def test_an_azure_subscription_that_began_while_another_was_active_needs_support() -> None:
-    """Section 11: it began after the `canceled_at` that was decided; that old news moves this later
-    is no proof.
+    """Section 11: it began after the decided `canceled_at`; that late reports move this later is no
+    proof.
     """
     check_story("""
         day | input                                 | events
@@ -157,7 +159,7 @@ def test_an_azure_subscription_that_began_while_another_was_active_needs_support
 
 @pytest.mark.parametrize("azure_first", [True, False])
 def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
-    """Section 11: what was decided is what "after" means, so the order of arrival does not matter
+    """Section 11: "after" refers to what was decided, so the order of arrival does not matter
     (invariant 7).
     """
     azure = """
@@ -185,7 +187,7 @@ def test_azure_waits_in_either_order_of_old_news(azure_first: bool) -> None:
 
 
 def test_suspended_on_day_29_and_paid_on_day_30() -> None:
-    """Section 4, row 2: all that was taken comes back, and nothing is left of the timeline."""
+    """Section 4, row 2: everything revoked is restored, and nothing of the timeline remains."""
     events = check_story("""
         day | input                       | events
         0   | acme created                |
@@ -206,7 +208,9 @@ def test_suspended_on_day_29_and_paid_on_day_30() -> None:
 
 
 def test_suspended_by_azure_on_day_29_and_paid_on_day_30() -> None:
-    """Section 4, row 3: the payment is heard before the step of the same moment, and stops it."""
+    """Section 4, row 3: the payment is processed before the step of the same moment, and
+    stops it.
+    """
     check_story("""
         day | input                     | events
         0   | acme created              |
@@ -219,7 +223,7 @@ def test_suspended_by_azure_on_day_29_and_paid_on_day_30() -> None:
 
 
 def test_paid_on_the_last_day_and_the_notice_is_withdrawn_last_of_all() -> None:
-    """Sections 3 and 4: the step that was announced is called off."""
+    """Sections 3 and 4: the announced step is obsolete."""
     check_story(
         """
         day    | input                        | events
@@ -258,8 +262,8 @@ def test_paid_at_the_last_instant() -> None:
 # --- Support, row 5 -------------------------------------------------------------------------------
 
 
-def test_support_reinstates_what_waits_for_a_sign_in() -> None:
-    """Section 4, row 5: there is an active plan, so it is done at once."""
+def test_support_completes_a_reinstatement_that_waits_for_a_sign_in() -> None:
+    """Section 4, row 5: there is an active plan, so it is immediate."""
     check_story("""
         day | input                                | events
         0   | acme created                         |
@@ -324,7 +328,7 @@ def test_a_plan_bought_during_the_grant_keeps_the_organization() -> None:
     """)
 
 
-# --- what is given back ---------------------------------------------------------------------------
+# --- what is restored -----------------------------------------------------------------------------
 
 BACK = {
     "canceled": (
@@ -354,7 +358,7 @@ BACK = {
 
 @pytest.mark.parametrize("state", BACK)
 def test_a_reinstatement_undoes_exactly_what_was_in_force(state: str) -> None:
-    """Sections 1, 4 and 9: nothing from canceled, all from suspended."""
+    """Sections 1, 4 and 9: nothing from canceled, everything from suspended."""
     story, restored = BACK[state]
     began = """
         0 | acme created                |
@@ -370,7 +374,7 @@ def test_a_reinstatement_undoes_exactly_what_was_in_force(state: str) -> None:
 
 
 def test_a_deactivated_organization_is_never_reinstated() -> None:
-    """Sections 4 and 6: its data are gone; nothing that is bought or told afterwards changes it."""
+    """Sections 4 and 6: its data is deleted; later purchases and reports have no effect."""
     events = check_story("""
         day | input                          | events
         0   | acme created                   |

@@ -1,6 +1,6 @@
-"""Readings that were open, seen from outside (lifecycle.md section 11).
+"""Decisions on open questions, tested from outside (lifecycle.md section 11).
 
-Those on Support, holds, feeds and plans stand with their subjects.
+Those about Support, holds, feeds and plans are with their subjects.
 """
 
 from stories import check_story, moment
@@ -9,7 +9,7 @@ from stories import check_story, moment
 
 
 def test_an_event_with_a_future_time_counts_from_its_arrival() -> None:
-    """A clock that is ahead must not silence all that follows."""
+    """A clock that is ahead must not make all later messages stale."""
     check_story(
         """
         day | input                         | events
@@ -24,7 +24,7 @@ def test_an_event_with_a_future_time_counts_from_its_arrival() -> None:
 
 
 def test_facts_before_the_creation_are_applied_unchanged() -> None:
-    """It was canceled and came back in between: nothing is replayed."""
+    """It was canceled and reinstated in between: nothing is replayed."""
     check_story("""
         day | input                       | events
         0   | acme links aws:p/c payg     |
@@ -34,8 +34,8 @@ def test_facts_before_the_creation_are_applied_unchanged() -> None:
     """)
 
 
-def test_the_oldest_creation_has_when_the_organization_began() -> None:
-    """The second comes under another id, later or as old news."""
+def test_the_oldest_creation_determines_the_beginning() -> None:
+    """The second has another id, and is later or arrives late."""
     check_story("""
         day | input              | events
         0   | feeds: daily 0..40 |
@@ -47,8 +47,8 @@ def test_the_oldest_creation_has_when_the_organization_began() -> None:
     """)
 
 
-def test_the_newest_creation_has_tier_and_owner() -> None:
-    """By its time, and not by its arrival."""
+def test_the_newest_creation_determines_tier_and_owner() -> None:
+    """By its own time, not by its arrival."""
     check_story(
         """
         day | input                             | events
@@ -68,8 +68,8 @@ def test_the_newest_creation_has_tier_and_owner() -> None:
 # --- ends -----------------------------------------------------------------------------------------
 
 
-def test_a_contract_whose_renewal_was_switched_off_expires_untold() -> None:
-    """AWS said so: `commit_expired`."""
+def test_a_contract_without_renewal_expires_without_a_report() -> None:
+    """AWS had reported that it would not renew: `commit_expired`."""
     check_story(
         """
         day | input                                      | events
@@ -83,8 +83,8 @@ def test_a_contract_whose_renewal_was_switched_off_expires_untold() -> None:
     )
 
 
-def test_what_ends_untold_otherwise_ended_for_an_unknown_reason() -> None:
-    """AWS took the product away and told nothing more."""
+def test_other_ends_without_a_report_have_an_unknown_reason() -> None:
+    """AWS removed the product and reported nothing else."""
     check_story(
         """
         day  | input                       | events
@@ -98,7 +98,7 @@ def test_what_ends_untold_otherwise_ended_for_an_unknown_reason() -> None:
 
 
 def test_a_subscription_that_ended_before_it_was_linked_reports_then() -> None:
-    """The deadline of its last usage is told as it was."""
+    """The original deadline of its final report is published."""
     check_story(
         """
         day | input                             | events
@@ -112,11 +112,11 @@ def test_a_subscription_that_ended_before_it_was_linked_reports_then() -> None:
     )
 
 
-# --- whose it is ----------------------------------------------------------------------------------
+# --- owners ---------------------------------------------------------------------------------------
 
 
 def test_of_two_links_of_one_time_the_greater_id_wins() -> None:
-    """Whichever was heard first; the other organization's plan lasted no time."""
+    """Whichever arrived first; the other organization's plan is an empty interval."""
     check_story(
         """
         day  | input                           | events
@@ -133,7 +133,7 @@ def test_of_two_links_of_one_time_the_greater_id_wins() -> None:
 
 
 def test_a_sign_in_links_the_subscription_for_good() -> None:
-    """To the organization that held the account then; another that has it later gets nothing."""
+    """To the organization that held the account then; a later holder does not get it."""
     check_story(
         """
         day | input                                | events
@@ -154,9 +154,9 @@ def test_a_sign_in_links_the_subscription_for_good() -> None:
     )
 
 
-def test_a_sign_in_proves_it_whatever_becomes_of_others_that_had_the_account() -> None:
+def test_a_sign_in_stays_valid_whatever_happens_to_other_holders_of_the_account() -> None:
     """Beta had the account as well, and lost it on day 10: on day 20 it was acme's alone, however
-    often beta has it again, and loses it again, after that.
+    often beta regains and loses it later.
     """
     check_story(
         """
@@ -187,7 +187,7 @@ def test_a_sign_in_proves_it_whatever_becomes_of_others_that_had_the_account() -
 
 
 def test_azure_needs_support_again_after_the_next_cancellation() -> None:
-    """A request confirms what it found, not what comes after it."""
+    """A request confirms what is pending at its time, and nothing later."""
     check_story(
         """
         day   | input                     | events
@@ -204,11 +204,11 @@ def test_azure_needs_support_again_after_the_next_cancellation() -> None:
     )
 
 
-# --- what events carry ----------------------------------------------------------------------------
+# --- the content of events ------------------------------------------------------------------------
 
 
 def test_effects_are_effective_with_their_state_event_and_sequences_begin_at_one() -> None:
-    """A consumer reads one story in order; `event_rules.py` checks it in every story."""
+    """A consumer reads a story in order; `event_rules.py` checks this in every story."""
     events = check_story(
         """
         day   | input                            | events

@@ -1,6 +1,6 @@
-"""What Support may ask for, and what it is refused (lifecycle.md section 7).
+"""Support requests and their refusals (lifecycle.md section 7).
 
-Holds and extensions have pages of their own.
+Holds and extensions have their own modules.
 """
 
 import pytest
@@ -76,7 +76,7 @@ def test_an_email_is_the_same_in_any_spelling() -> None:
 
 
 def test_a_sign_up_with_a_locked_email_is_reported_each_time() -> None:
-    """Section 7: it is accepted, the sign-up service decides."""
+    """Section 7: it is accepted, because the sign-up service decides."""
     check_story(
         """
         day | input                              | events
@@ -124,8 +124,8 @@ def test_one_locked_email_may_belong_to_several() -> None:
     )
 
 
-def test_who_is_named_by_an_unlock_of_anothers_email_keeps_its_own_lock() -> None:
-    """Section 7: the request is about the email, whoever it names."""
+def test_an_unlock_of_anothers_email_keeps_the_lock_of_the_named_organization() -> None:
+    """Section 7: the request concerns the email, whichever organization it names."""
     check_story(
         """
         day | input                           | events
@@ -144,8 +144,8 @@ def test_who_is_named_by_an_unlock_of_anothers_email_keeps_its_own_lock() -> Non
     )
 
 
-def test_the_same_request_twice_does_nothing_the_second_time() -> None:
-    """Section 7: by its id, and not even an answer is given again."""
+def test_a_repeated_request_has_no_effect() -> None:
+    """Section 7: recognized by its id; not even the answer is repeated."""
     check_story(
         """
         day | input                          | events
@@ -253,7 +253,7 @@ REFUSED = """
 
 @pytest.mark.parametrize("line", REFUSED.strip().splitlines()[1:])
 def test_a_refusal_has_its_code(line: str) -> None:
-    """Section 7; section 11: what is invalid is so before it is anything else."""
+    """Section 7; section 11: invalidity is checked before anything else."""
     before, request, code = (cell.strip() for cell in line.split("|"))
     events = run_story(f"{BEFORE[before]}\n40 | support: {request} id=asked |", until="40")
     (answer,) = [event for event in events if event.causation_id == "asked"]
@@ -262,7 +262,7 @@ def test_a_refusal_has_its_code(line: str) -> None:
 
 
 def test_the_subject_of_an_unlock_that_cannot_be_found_is_the_worker() -> None:
-    """Section 11: a request without a subject, for an email that nobody has."""
+    """Section 11: a request without a subject, for an unknown email."""
     check_story(
         """
         day | input                           | events
@@ -275,7 +275,7 @@ def test_the_subject_of_an_unlock_that_cannot_be_found_is_the_worker() -> None:
 
 
 def test_a_request_before_the_creation_is_refused_at_once_and_not_kept() -> None:
-    """Section 7: the topics have no order, but a person can ask again."""
+    """Section 7: the topics are not ordered among each other, but Support can ask again."""
     check_story(
         """
         day | input                    | events
@@ -289,7 +289,7 @@ def test_a_request_before_the_creation_is_refused_at_once_and_not_kept() -> None
 
 
 def test_an_answer_names_the_requester_and_the_request() -> None:
-    """events.md section 3: and `code` is null where the request was completed."""
+    """events.md section 3: and `code` is null if the request was completed."""
     completed, rejected = [
         event.details
         for event in run_story(
@@ -308,11 +308,13 @@ def test_an_answer_names_the_requester_and_the_request() -> None:
     assert {completed.requested_by, rejected.requested_by} == {"sam"}
 
 
-# --- at the very moment at which a plan begins or ends --------------------------------------------
+# --- at the exact moment at which a plan begins or ends -------------------------------------------
 
 
 def test_a_reinstatement_asked_for_as_a_plan_begins_is_completed() -> None:
-    """Section 4, row 5: there is a plan, so nothing is refused; and it was Support's request."""
+    """Section 4, row 5: there is a plan, so it is not refused; the reinstatement is attributed to
+    Support.
+    """
     events = check_story(
         """
         day | input                             | events
@@ -335,7 +337,9 @@ def test_a_reinstatement_asked_for_as_a_plan_begins_is_completed() -> None:
 
 
 def test_a_grace_is_not_extended_before_the_plan_has_ended() -> None:
-    """Section 7, row 7: at one instant, messages come before what ends by itself (section 11)."""
+    """Section 7, row 7: messages of an instant come before plans that end by themselves (section
+    11).
+    """
     check_story(
         """
         day | input                         | events
@@ -350,7 +354,9 @@ def test_a_grace_is_not_extended_before_the_plan_has_ended() -> None:
 
 
 def test_no_grant_is_made_before_the_plan_has_ended() -> None:
-    """Section 7, row 3: at one instant, messages come before what ends by itself (section 11)."""
+    """Section 7, row 3: messages of an instant come before plans that end by themselves (section
+    11).
+    """
     check_story(
         """
         day | input                            | events
@@ -366,8 +372,8 @@ def test_no_grant_is_made_before_the_plan_has_ended() -> None:
     )
 
 
-def test_what_ends_as_support_deactivates_was_not_canceled_before() -> None:
-    """Section 11: at one instant, messages come before what ends by itself."""
+def test_a_plan_that_ends_at_the_instant_of_a_deactivation_cancels_nothing() -> None:
+    """Section 11: messages of an instant come before plans that end by themselves."""
     check_story(
         """
         day | input                         | events
@@ -379,8 +385,8 @@ def test_what_ends_as_support_deactivates_was_not_canceled_before() -> None:
     )
 
 
-def test_a_grace_that_has_come_to_its_end_is_not_extended() -> None:
-    """Section 7, row 7: a plan has begun, so nothing is on its way down any more."""
+def test_a_grace_is_not_extended_after_a_plan_has_begun() -> None:
+    """Section 7, row 7: a plan has begun, so no cancellation runs."""
     check_story(
         """
         day | input                             | events
