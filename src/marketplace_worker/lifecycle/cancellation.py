@@ -1,9 +1,9 @@
 """One cancellation: its beginning, its pauses, and the notice of its next step."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import CompletedBy, SubscriptionKey
 
 Pause = tuple[datetime, datetime]

@@ -4,7 +4,7 @@ Only a `Case` changes a state; each change emits the events of lifecycle.md sect
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TypedDict
 
@@ -24,8 +24,8 @@ from marketplace_worker.lifecycle.events import (
 from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.organization import LatestWins, Organization, Recovery
 from marketplace_worker.lifecycle.organization_view import OrganizationView
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import (
     DeactivationCause,
     Initiator,

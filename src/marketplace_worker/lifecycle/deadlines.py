@@ -5,7 +5,6 @@ A deadline has one term for each rule that delays its step; the latest term deci
 are derived from what is stored, and never stored themselves.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,6 +14,7 @@ from marketplace_worker.lifecycle.inactivity import LastSeen, counts_until
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, STEPS, Inactivity, Policy
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, PlanType
 
 

@@ -3,7 +3,6 @@
 Total: every fact meets every state; an outcome is a value, never an exception.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,6 +57,7 @@ from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult, case_result, settle
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Link, Subscription
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from marketplace_worker.lifecycle.holders import Holders
@@ -10,6 +10,7 @@ from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.organization import Proof
 from marketplace_worker.lifecycle.projection import Projection
 from marketplace_worker.lifecycle.subscription import AccountHistory, Link, Tenure
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
 
 _K = TypeVar("_K")

@@ -4,7 +4,6 @@ The treatment of a due step is a verdict: `_judge` returns it and changes nothin
 `_act_on` acts on it.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from marketplace_worker.lifecycle.case import Case
@@ -17,8 +16,8 @@ from marketplace_worker.lifecycle.deadlines import (
     due_for_inactivity,
     due_in_cancellation,
 )
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.verdicts import Allowed, FeedDoubts, Withheld
 from marketplace_worker.lifecycle.vocabulary import DeactivationCause, Tier
 

@@ -3,12 +3,13 @@
 Their bytes, CloudEvents of events.md section 3, are made in `contract.outbound`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from marketplace_worker.lifecycle.states import Capabilities, State
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,
     DeactivationCause,

@@ -3,11 +3,11 @@
 A translator makes a fact from one inbound message.  A fact contains no decision.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from marketplace_worker.lifecycle.notes import Attention, Note
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     DeactivationCause,

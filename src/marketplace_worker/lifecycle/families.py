@@ -12,7 +12,7 @@ The store finds each by a recursive query, without loading the rest of the fleet
 
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.facts import Created, Fact, OwnerChanged
@@ -25,6 +25,7 @@ from marketplace_worker.lifecycle.scope import (
     named_organization,
     named_subscription,
 )
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId, SubscriptionKey
 
 # --- families -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 In `simulate` it holds everything, and in the worker what was loaded for one batch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from marketplace_worker.lifecycle.facts import ActivityFact, ApiRequested, LoggedIn
 from marketplace_worker.lifecycle.inactivity import NEVER_SEEN, Feeds, LastSeen
@@ -14,6 +14,7 @@ from marketplace_worker.lifecycle.ownership import forget
 from marketplace_worker.lifecycle.registers import Registers
 from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.subscription import Subscription
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 

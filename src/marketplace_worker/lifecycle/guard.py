@@ -5,7 +5,7 @@
 on to `act_on_...` or `report_doubts`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from uuid import UUID
 
@@ -20,7 +20,6 @@ from marketplace_worker.lifecycle.facts import ClockMoved, EpochBegan, GuardRele
 from marketplace_worker.lifecycle.inactivity import Feeds
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Guard, Inactivity
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.safeguards import (
     Safeguards,
     Trip,
@@ -28,6 +27,7 @@ from marketplace_worker.lifecycle.safeguards import (
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.verdicts import (
     Allowed,
     FeedDoubts,

@@ -3,12 +3,12 @@ say so (lifecycle.md section 5), and which logins are kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
 
 from marketplace_worker.lifecycle.policy import Inactivity
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.unreadable import PossibleUse, UnreadableFeed
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 LOGINS_KEPT = timedelta(days=45)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from operator import attrgetter
 from typing import TypeVar
 
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.subscription import Subscription
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     Marketplace,

@@ -3,12 +3,11 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import Link, Subscription
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey, marketplace_id
 
 

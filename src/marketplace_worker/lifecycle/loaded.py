@@ -2,10 +2,11 @@
 
 from collections.abc import Hashable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from marketplace_worker.lifecycle.events import WORKER
 from marketplace_worker.lifecycle.index import BillingAccount
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId, SubscriptionKey
 
 

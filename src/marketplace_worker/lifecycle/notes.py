@@ -3,11 +3,11 @@
 The tables of marketplaces.md section 1 in our own terms; `projection.fold` reads them.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     PlanEndReason,

@@ -6,15 +6,14 @@ Facts change only the registers; only `settle` moves the state.
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
 from marketplace_worker.lifecycle.facts import CommitmentLinked, Created, OwnerChanged, TierChanged
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import KEPT_MAX
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     CompletedBy,

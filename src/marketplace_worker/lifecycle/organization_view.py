@@ -4,7 +4,7 @@ All of it is derived from what is stored, when first used.  `update` drops only 
 from a changed field: deriving the plans is the larger part of a decision.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from marketplace_worker.lifecycle.coverage.attachments import Attachment, attached
@@ -20,8 +20,8 @@ from marketplace_worker.lifecycle.events import ScheduledStep, Standing
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies, Policy
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass, replace
 
 
 @dataclass(slots=True)

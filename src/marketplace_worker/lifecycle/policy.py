@@ -4,12 +4,13 @@ A `Policy` that exists has been checked: `problems()` is what its loader refuses
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import PlanType
 
 STEPS = (State.CONTROL_PLANE_LOSS, State.SUSPENDED, State.DEACTIVATED)

@@ -4,7 +4,7 @@ The tables of marketplaces.md section 1, read in the order of event time (*Fold*
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -27,8 +27,8 @@ from marketplace_worker.lifecycle.policy import (
     AZURE_KEEPS_AFTER_SUSPEND,
     AZURE_KEEPS_AFTER_UNSUBSCRIBE,
 )
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import Link, Subscription
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import Initiator, Marketplace, PlanEndReason, PlanType
 
 _T = TypeVar("_T")

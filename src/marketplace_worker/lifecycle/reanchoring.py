@@ -5,14 +5,13 @@ expires) is by other clocks, and stays.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar, overload
 
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.safeguards import CLOCK_TOLERANCE, Safeguards
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import CompletedBy
 
 _F = TypeVar("_F")

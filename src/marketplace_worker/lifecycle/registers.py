@@ -4,7 +4,7 @@ Holds values only.  What follows from them (links, holders, matches) is derived 
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from marketplace_worker.lifecycle.derived import Caches
 from marketplace_worker.lifecycle.index import (
@@ -22,6 +22,7 @@ from marketplace_worker.lifecycle.index import (
 from marketplace_worker.lifecycle.loaded import LoadedKeys, require
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.subscription import Subscription
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     OrganizationId,

@@ -1,7 +1,7 @@
 """Replays journalled facts: each decision gets the inputs that it had the first time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from marketplace_worker.lifecycle.decide import Decision, apply
@@ -13,7 +13,7 @@ from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.replacing import replace
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 

@@ -10,8 +10,8 @@ from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.facts import ClosureJudged, EpochBegan, PublishedBefore
 from marketplace_worker.lifecycle.guard import GuardSession
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import replace
 
 
 def begin_epoch(guard: GuardSession, fact: EpochBegan, *, now: datetime) -> None:

@@ -1,10 +1,10 @@
 """The guard's state as one value for the fleet: what was counted, and which side is tripped."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, RequestLimit
 
 WINDOW = timedelta(hours=1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from marketplace_worker.lifecycle.events import WORKER
@@ -35,6 +35,7 @@ from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard
 from marketplace_worker.lifecycle.safeguards import WINDOW, Safeguards
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     EmailHash,
     OrganizationId,

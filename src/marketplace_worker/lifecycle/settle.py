@@ -4,7 +4,7 @@ Reports about plans cancel and reinstate; every later step, and every notice, wa
 deadline.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from marketplace_worker.lifecycle import support
@@ -25,9 +25,9 @@ from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.organization import Organization, Reported
 from marketplace_worker.lifecycle.organization_view import OrganizationView
 from marketplace_worker.lifecycle.projection import final_report_window
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.sign_ins import prove_by_sign_ins
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import (
     Initiator,
     SupportRequestKind,

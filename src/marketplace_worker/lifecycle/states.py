@@ -1,7 +1,8 @@
 """The states of an organization and what each allows (lifecycle.md section 1)."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from marketplace_worker.lifecycle.values import dataclass
 
 
 class State(StrEnum):

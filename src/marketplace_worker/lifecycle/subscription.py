@@ -7,11 +7,11 @@ so that `projection.fold` yields the same for every order of arrival (marketplac
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
 from marketplace_worker.lifecycle.notes import Note, Pended, Progress, Unchanged
-from marketplace_worker.lifecycle.replacing import replace
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import (
     Marketplace,
     OrganizationId,

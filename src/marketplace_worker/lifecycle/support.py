@@ -1,14 +1,13 @@
 """Requests of Support: refused or done, and answered (lifecycle.md sections 6 and 7)."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.events import EmailDetails, EventKind, Refusal, SupportDetails
 from marketplace_worker.lifecycle.facts import SupportRequested
 from marketplace_worker.lifecycle.organization import Grant, Hold, Proof
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.verdicts import Allowed, Refused, RequestVerdict
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,

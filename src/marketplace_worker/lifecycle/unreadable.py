@@ -2,10 +2,10 @@
 (lifecycle.md section 5).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 
-from marketplace_worker.lifecycle.replacing import replace
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed, OrganizationId
 
 IN_A_THOUSAND = 1_000

@@ -4,7 +4,6 @@ A verdict is a value, and asking for one changes nothing: it carries the safegua
 the verdict is acted on, which is done by `GuardSession` alone.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -19,10 +18,10 @@ from marketplace_worker.lifecycle.limits import (
     with_one_step,
 )
 from marketplace_worker.lifecycle.policy import DESTRUCTIVE_STEPS, Guard
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.safeguards import WINDOW, Safeguards, Trip, steps_of
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 
 

@@ -1,10 +1,11 @@
 """Ids, and the closed sets of values that the whole domain uses."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
 from typing import NewType
+
+from marketplace_worker.lifecycle.values import dataclass
 
 OrganizationId = NewType("OrganizationId", str)
 EmailHash = NewType("EmailHash", str)

@@ -1,9 +1,9 @@
 """Details of the worker's own events, on the guard and on feeds (lifecycle.md section 9)."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
+from marketplace_worker.lifecycle.values import dataclass
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     GuardSide,

@@ -30,11 +30,11 @@ from marketplace_worker.lifecycle.linking import NotableLink, notable_links
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.ownership import is_crowded, links_of
 from marketplace_worker.lifecycle.policy import Policies
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.replay import Readings, readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.lifecycle.subscription import Subscription
+from marketplace_worker.lifecycle.values import replace
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
 from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing

@@ -4,7 +4,6 @@ active.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
@@ -20,8 +19,8 @@ from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.ownership import links_of, projection_of, tenures_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import Projection, fold
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import Link, Subscription
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 
 

@@ -5,7 +5,6 @@ section 4, which plans count only once their reinstatement is completed.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, PendingInterval
@@ -25,8 +24,8 @@ from marketplace_worker.lifecycle.ownership import (
     unlinked_projection_of,
 )
 from marketplace_worker.lifecycle.policy import AzureReinstatement, Policy
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import FOREVER
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,
     Marketplace,

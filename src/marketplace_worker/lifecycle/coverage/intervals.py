@@ -5,7 +5,6 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
@@ -14,8 +13,8 @@ from marketplace_worker.lifecycle.organization import Commitment, Grant, Organiz
 from marketplace_worker.lifecycle.ownership import projection_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.projection import Projection, Span
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import FOREVER, Subscription
+from marketplace_worker.lifecycle.values import dataclass, replace
 from marketplace_worker.lifecycle.vocabulary import (
     CompletedBy,
     Initiator,

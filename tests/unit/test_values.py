@@ -1,7 +1,8 @@
-"""`replace` of the core is `dataclasses.replace`, for every frozen dataclass of the core."""
+"""Every frozen dataclass of the core is made and copied as the standard library does it."""
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 from typing import Any
 
@@ -13,8 +14,8 @@ from world import moment
 
 from marketplace_worker import lifecycle
 from marketplace_worker.lifecycle.events import Event, EventKind
-from marketplace_worker.lifecycle.replacing import replace
 from marketplace_worker.lifecycle.subscription import Subscription
+from marketplace_worker.lifecycle.values import replace
 from marketplace_worker.lifecycle.vocabulary import Marketplace, OrganizationId, SubscriptionKey
 
 
@@ -62,6 +63,24 @@ def _pairs() -> list[tuple[Any, Any]]:
 
 def _fields(value: Any) -> dict[str, object]:  # noqa: ANN401 - a value of any class
     return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+
+
+@pytest.mark.parametrize("cls", _frozen_classes(), ids=lambda cls: cls.__name__)
+def test_a_value_is_made_from_its_fields_in_order(cls: type[Any]) -> None:
+    """By position or by name, with the same defaults as the standard `__init__` has."""
+    given = [each for each in dataclasses.fields(cls) if each.init]
+    parameters = inspect.signature(cls).parameters
+    assert [*parameters] == [each.name for each in given]
+    for each in given:
+        if each.default_factory is dataclasses.MISSING:
+            has_none = each.default is dataclasses.MISSING
+            wanted = inspect.Parameter.empty if has_none else each.default
+            assert parameters[each.name].default is wanted
+    if not hasattr(cls, "__post_init__"):
+        values = [object() for _ in given]
+        assert [*_fields(cls(*values)).values()] == values
+    with pytest.raises(TypeError, match="argument"):
+        cls(**dict.fromkeys(parameters), unknown=None)
 
 
 @pytest.mark.parametrize(("value", "other"), _pairs(), ids=lambda value: type(value).__name__)
