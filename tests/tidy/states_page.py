@@ -11,7 +11,7 @@ from pathlib import Path
 from states_facts import FLEET_WIDE, GROUPS, FactForm, Group
 from states_world import ACME, SITUATIONS, World
 
-from marketplace_worker.lifecycle.decide import Decision, Outcome, decide
+from marketplace_worker.lifecycle.decide import Decision, Outcome, apply
 from marketplace_worker.lifecycle.events import WORKER, Event, EventKind, SupportDetails
 from marketplace_worker.lifecycle.facts import DeadlineCame, Fact, LoggedIn, SupportRequested
 from marketplace_worker.lifecycle.organization import Organization
@@ -146,7 +146,7 @@ def answer_to(world: World, form: FactForm) -> Answer | None:
     fact = form.build(world)
     if fact is None:
         return None
-    return Answer(fact, world.acme, decide(fact, world.fleet, Policies(), now=world.now))
+    return Answer(fact, world.acme, apply(fact, world.fleet, Policies(), now=world.now))
 
 
 @dataclass(slots=True)

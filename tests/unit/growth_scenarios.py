@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from world import ACME, DAY, DAY_0, OWNER, created, moment, note, notified, signed_in
 
 from marketplace_worker.lifecycle.cancellation import Cancellation, PendingInterval
-from marketplace_worker.lifecycle.decide import Decision, deadline_of, decide
+from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.facts import Created, Fact
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.inactivity import LastSeen
@@ -53,7 +53,7 @@ class Grown:
 
     def decide(self) -> Decision:
         """Decide on the fact; the fleet stays as it is."""
-        return decide(self.fact, self.fleet, self.policies, now=NOW)
+        return apply(self.fact, self.fleet.view(), self.policies, now=NOW)
 
 
 def _key(number: int, marketplace: Marketplace = Marketplace.AWS) -> SubscriptionKey:

@@ -28,7 +28,7 @@ from world import (
     tripped,
 )
 
-from marketplace_worker.lifecycle.decide import Outcome, decide
+from marketplace_worker.lifecycle.decide import Outcome, apply
 from marketplace_worker.lifecycle.events import EventKind, LockViolationDetails, MeteringDetails
 from marketplace_worker.lifecycle.facts import (
     Erased,
@@ -131,11 +131,14 @@ def test_what_becomes_of_a_fact(before: list[Fact], fact: Fact, outcome: Outcome
     assert world(*before).decide(fact, DAY_0 + 10 * DAY).outcome is outcome
 
 
-def test_a_decision_leaves_the_fleet_as_it_is() -> None:
-    """Only `apply` writes, so a decision can be discarded with its transaction."""
+def test_a_decision_on_a_view_leaves_the_fleet_as_it_is() -> None:
+    """What it changes is stored in the view."""
     start = world(created(), link(AGREEMENT))
     acme, register = start.fleet.organization(ACME), start.fleet.subscription(AGREEMENT)
-    decide(notified(AGREEMENT, note(5, ENDED)), start.fleet, start.policies, now=DAY_0 + 5 * DAY)
+    view, ended = start.fleet.view(), notified(AGREEMENT, note(5, ENDED))
+    apply(ended, view, start.policies, now=DAY_0 + 5 * DAY)
+    assert view.organization(ACME).state is State.CANCELED
+    assert view.subscription(AGREEMENT) != register
     assert start.fleet.organization(ACME) == acme
     assert start.fleet.subscription(AGREEMENT) == register
 

@@ -31,7 +31,7 @@ from world import (
 )
 
 from examples import examples
-from marketplace_worker.lifecycle.decide import decide
+from marketplace_worker.lifecycle.decide import apply
 from marketplace_worker.lifecycle.events import MeteringDetails
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -280,6 +280,6 @@ def test_a_decision_is_the_same_however_the_fleet_was_loaded(
     loaded = Fleet(seen=before.seen, feeds=before.feeds, safeguards=before.safeguards)
     loaded.put(*data.draw(st.permutations(parts)))
     assert loaded.population == before.population
-    first = decide(fact, before, world.policies, now=TODAY)
-    assert decide(fact, loaded, world.policies, now=TODAY) == first
-    assert decide(fact, before, world.policies, now=TODAY) == first, "deciding changes nothing"
+    first = apply(fact, before.view(), world.policies, now=TODAY)
+    assert apply(fact, loaded, world.policies, now=TODAY) == first
+    assert apply(fact, before, world.policies, now=TODAY) == first, "a view changes nothing"

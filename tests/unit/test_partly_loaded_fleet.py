@@ -49,7 +49,7 @@ def test_what_was_not_loaded_cannot_be_looked_up(lookup: Callable[[Fleet], objec
 def test_a_view_refuses_the_same(lookup: Callable[[Fleet], object]) -> None:
     """Decisions look things up in views."""
     with pytest.raises(NotLoaded):
-        lookup(loaded().with_subscription(Subscription(AGREEMENT)))
+        lookup(loaded().view())
 
 
 @pytest.mark.parametrize("lookup", LOOKUPS.values(), ids=LOOKUPS)

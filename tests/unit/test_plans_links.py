@@ -217,11 +217,12 @@ def test_an_account_of_several_matches_nobody() -> None:
 
 
 def test_a_preview_of_a_change_leaves_the_fleet_as_it_is() -> None:
-    """`decide` must be free to be called twice."""
+    """Only the view shows it."""
     world = world_of(link(ENTITLEMENT))
     before = world.fleet.subscription(ENTITLEMENT)
     changed = before.with_link(Link(DAY_0 + 9 * DAY, "l", BETA))
-    view = world.fleet.with_subscription(changed)
+    view = world.fleet.view()
+    view.put(changed)
     assert view.subscription(ENTITLEMENT) == changed
     assert [each.key for each in attached_to(view, BETA)] == [ENTITLEMENT]
     assert world.fleet.subscription(ENTITLEMENT) == before

@@ -58,7 +58,12 @@ from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult, case_re
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.values import dataclass
-from marketplace_worker.lifecycle.vocabulary import HoldKind, Identity, SupportRequestKind
+from marketplace_worker.lifecycle.vocabulary import (
+    HoldKind,
+    Identity,
+    OrganizationId,
+    SupportRequestKind,
+)
 
 
 class Outcome(StrEnum):
@@ -102,26 +107,6 @@ class Decision:
         return (*self.worker_events, *(event for result in self.results for event in result.events))
 
 
-def decide(
-    fact: Fact,
-    fleet: Fleet,
-    policies: Policies,
-    *,
-    now: datetime,
-    replayed: GuardAnswers | None = None,
-) -> Decision:
-    """Decide on one fact at `now`.  The fleet is not changed.
-
-    `replayed`: the fact is replayed, with these answers instead of the guard's current ones.
-    """
-    guard = GuardSession(fleet.safeguards, replayed)
-    decider = _Decider(fleet, policies, guard, now, fact.identity)
-    outcome, subscription, results = decider.on(fact)
-    return Decision(
-        outcome, guard.safeguards, guard.answers, subscription, results, tuple(guard.events)
-    )
-
-
 def apply(
     fact: Fact,
     fleet: Fleet,
@@ -130,13 +115,18 @@ def apply(
     now: datetime,
     replayed: GuardAnswers | None = None,
 ) -> Decision:
-    """Decide on one fact, and store what was decided in the fleet."""
-    decision = decide(fact, fleet, policies, now=now, replayed=replayed)
-    if decision.subscription is not None:
-        fleet.put(decision.subscription)
-    fleet.put(*(result.organization for result in decision.results))
-    fleet.safeguards = decision.safeguards
-    return decision
+    """Decide on one fact at `now`, and store what was decided in the fleet.
+
+    `replayed`: the fact is replayed, with these answers instead of the guard's current ones.
+    """
+    guard = GuardSession(fleet.safeguards, replayed)
+    decider = _Decider(fleet, policies, guard, now, fact.identity)
+    outcome, subscription, results = decider.on(fact)
+    fleet.put(*(result.organization for result in results))
+    fleet.safeguards = guard.safeguards
+    return Decision(
+        outcome, guard.safeguards, guard.answers, subscription, results, tuple(guard.events)
+    )
 
 
 def deadline_of(organization: Organization, now: datetime) -> DeadlineCame:
@@ -151,7 +141,10 @@ _Result = tuple[Outcome, Subscription | None, tuple[CaseResult, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Decider:
-    """One decision: all that it may read, and the guard's session."""
+    """One decision: all that it may read, and the guard's session.
+
+    It stores a changed subscription in the fleet itself, before whoever holds it is settled.
+    """
 
     fleet: Fleet
     policies: Policies
@@ -216,9 +209,13 @@ class _Decider:
     def _on_notification(self, fact: Notified) -> _Result:
         before = self.fleet.subscription(fact.subscription)
         after = before.with_note(fact.note)
-        view = self.fleet.with_subscription(after)
-        outcome = _outcome(fact, before, after, self.fleet, view)
-        return outcome, after, self._settle_holders(after, view)
+        outcome = _outcome_by_kind(fact)
+        read_before = _read(before, self.fleet) if outcome is None else None
+        results = self._replace(before, after)
+        if outcome is None:
+            stale = _read(after, self.fleet) == read_before
+            outcome = Outcome.STALE if stale else Outcome.APPLIED
+        return outcome, after, results
 
     def _on_link(self, fact: SubscriptionLinked) -> _Result:
         if self.fleet.organization(fact.organization).erased_at is not None:
@@ -230,21 +227,23 @@ class _Decider:
             fact.plan_type,
             fact.billing_account,
         )
-        after = self.fleet.subscription(fact.subscription).with_link(link)
-        view = self.fleet.with_subscription(after)
-        results = self._settle_holders(after, view)
-        return _applied_or_kept(view.organization(fact.organization)), after, results
+        before = self.fleet.subscription(fact.subscription)
+        after = before.with_link(link)
+        results = self._replace(before, after)
+        return _applied_or_kept(self.fleet.organization(fact.organization)), after, results
 
-    def _settle_holders(self, after: Subscription, view: Fleet) -> tuple[CaseResult, ...]:
-        """Settle every holder of the subscription, before or after the change.
+    def _replace(self, before: Subscription, after: Subscription) -> tuple[CaseResult, ...]:
+        """Store the changed register, and settle every holder of it, before or after the change.
 
         They are settled in order, each based on the decisions on the previous ones: a plan that one
         organization has proved to be its own is no other's.
         """
-        holders = concerned(view, after.key, self.now)
-        if bears_on_holders(self.fleet, self.fleet.subscription(after.key), after):
+        holders = set[OrganizationId]()
+        if bears_on_holders(self.fleet, before, after):
             holders |= concerned(self.fleet, after.key, self.now)
-        results = []
+        self.fleet.put(after)
+        holders |= concerned(self.fleet, after.key, self.now)
+        view, results = self.fleet, []
         for holder in sorted(holders):
             results.append(settle(self._case(view.organization(holder), view)))
             view = view.with_organization(results[-1].organization)
@@ -381,14 +380,11 @@ def _correlation_id(organization: Organization, request: SupportRequested) -> st
     return cancellation.correlation_id if cancellation else request_correlation_id(request.identity)
 
 
-def _outcome(
-    fact: Notified, before: Subscription, after: Subscription, fleet: Fleet, view: Fleet
-) -> Outcome:
+def _outcome_by_kind(fact: Notified) -> Outcome | None:
+    """What becomes of a kind of notification that never changes a status; None: of any other."""
     if fact.attention is Attention.UNKNOWN_KIND:
         return Outcome.UNKNOWN_KIND
-    if isinstance(fact.note.change, Unchanged):
-        return Outcome.NO_CHANGE
-    return Outcome.STALE if _read(before, fleet) == _read(after, view) else Outcome.APPLIED
+    return Outcome.NO_CHANGE if isinstance(fact.note.change, Unchanged) else None
 
 
 def _read(subscription: Subscription, fleet: Fleet) -> object:

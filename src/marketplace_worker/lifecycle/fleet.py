@@ -22,8 +22,8 @@ from marketplace_worker.lifecycle.vocabulary import OrganizationId
 class Fleet(Registers):
     """The registers, with the last use of each organization and the last record of each feed.
 
-    The owner of a fleet fills it by `put` and `record_activity`.  A decision only reads it, and
-    evaluates a change by `with_subscription` and `with_organization` before it is made.
+    The owner of a fleet fills it by `put` and `record_activity`, and `decide.apply` stores each
+    decision in it.  A view shows what a change would come to, and leaves the fleet as it is.
     """
 
     seen: dict[OrganizationId, LastSeen] = field(default_factory=dict)
@@ -58,10 +58,6 @@ class Fleet(Registers):
         if self.caches:
             forget(self, changes)
 
-    def with_subscription(self, changed: Subscription) -> "Fleet":
-        """The same fleet with one register changed; the fleet itself stays as it is."""
-        return self._with(changed)
-
     def with_organization(self, changed: Organization) -> "Fleet":
         """The same fleet with one organization changed, as far as that affects who holds which
         plan; the fleet itself is not changed.
@@ -69,13 +65,15 @@ class Fleet(Registers):
         before = self.organization(changed.id)
         if (changed.proofs, changed.plans_taken_at) == (before.proofs, before.plans_taken_at):
             return self
-        return self._with(changed)
+        view = self.view()
+        view.put(changed)
+        return view
 
-    def _with(self, changed: Organization | Subscription) -> "Fleet":
-        """A view: a layer over the registers, their index and their caches, which holds only what
-        the change makes different.  A copy would cost in proportion to the fleet.
+    def view(self) -> "Fleet":
+        """A layer over the registers, their index and their caches, which holds only what is made
+        different in it.  A copy would cost in proportion to the fleet.
         """
-        view = Fleet(
+        return Fleet(
             seen=self.seen,
             feeds=self.feeds,
             safeguards=self.safeguards,
@@ -86,5 +84,3 @@ class Fleet(Registers):
             _index=Index(base=self._index),
             base=self,
         )
-        view.put(changed)
-        return view
