@@ -247,7 +247,8 @@ def scheduled(
     organization: Organization, clock: CancellationClock, now: float
 ) -> list[tuple[State, datetime]]:
     """The steps that are still to come, and when."""
-    return [(each.state, each.at) for each in schedule(organization, clock, moment(now))]
+    due = due_in_cancellation(organization, clock, moment(now))
+    return [(each.state, each.at) for each in schedule(due, clock, moment(now))]
 
 
 def test_the_schedule_matches_the_worked_example() -> None:

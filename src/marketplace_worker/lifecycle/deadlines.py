@@ -188,22 +188,17 @@ def due_in_cancellation(
     return _due(step, since, organization.notice, clock, now)
 
 
-def schedule(
-    organization: Organization, clock: CancellationClock, now: datetime
-) -> tuple[ScheduledStep, ...]:
-    """The remaining steps of a cancellation and their times, as currently scheduled.
+def schedule(due: NextDue, clock: CancellationClock, now: datetime) -> tuple[ScheduledStep, ...]:
+    """The remaining steps of a cancellation and their times, as currently scheduled; `due` is or
+    announces the first.
 
     Each step is assumed to be taken on time, or now if it is late; the dwell of the next state
     counts from there, and its notice is not written yet.
     """
-    step, since = organization.state.next_step, organization.dwelling_since
-    notice = organization.notice
-    steps: list[ScheduledStep] = []
-    while step is not None:
-        assert since is not None
-        at = _due(step, since, notice, clock, now).deadline.at
+    steps = [ScheduledStep(due.step, due.deadline.at)]
+    while (step := steps[-1].state.next_step) is not None:
+        at = _due(step, max(steps[-1].at, now), None, clock, now).deadline.at
         steps.append(ScheduledStep(step, at))
-        step, since, notice = step.next_step, max(at, now), None
     return tuple(steps)
 
 

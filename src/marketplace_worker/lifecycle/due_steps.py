@@ -14,7 +14,6 @@ from marketplace_worker.lifecycle.deadlines import (
     NoticeDue,
     StepDue,
     due_for_inactivity,
-    due_in_cancellation,
 )
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.values import dataclass, replace
@@ -160,9 +159,9 @@ def next_due(case: Case) -> NextDue | None:
     """What is next without further messages: a step or a notice; None if no deadline runs."""
     if case.stands_still:
         return None
-    clock = case.clock()
-    if clock is not None:
-        return due_in_cancellation(case.organization, clock, case.now)
+    due = case.due_in_cancellation()
+    if due is not None:
+        return due
     terms = inactivity_terms_of(case)
     if terms is not None:
         lead = case.policy.notice.inactivity

@@ -13,6 +13,8 @@ from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, nex
 from marketplace_worker.lifecycle.deadlines import (
     CancellationClock,
     DeadlineTerm,
+    NextDue,
+    due_in_cancellation,
     inactivity_terms,
     schedule,
 )
@@ -36,6 +38,7 @@ class OrganizationView:
     _attached: tuple[Attachment, ...] | None = field(init=False, default=None)
     _covered: Coverage | None = field(init=False, default=None)
     _clock: CancellationClock | None = field(init=False, default=None)
+    _due: NextDue | None = field(init=False, default=None)
     _schedule: tuple[ScheduledStep, ...] | None = field(init=False, default=None)
 
     @property
@@ -93,6 +96,13 @@ class OrganizationView:
             )
         return self._clock
 
+    def due_in_cancellation(self) -> NextDue | None:
+        """What its cancellation comes to next, if nothing stops it; None where none runs."""
+        clock = self.clock()
+        if clock is not None and self._due is None:
+            self._due = due_in_cancellation(self.organization, clock, self.now)
+        return self._due
+
     def inactivity_terms(self) -> tuple[DeadlineTerm, ...]:
         """The rules by which it would be inactive, if it is of the kind that can be."""
         creation, recovery = self.organization.creation, self.organization.recovery
@@ -121,7 +131,9 @@ class OrganizationView:
             return ()
         clock, notice = self.clock(), organization.notice
         if clock is not None:
-            return schedule(organization, clock, self.now)
+            due = self.due_in_cancellation() if organization is self.organization else None
+            due = due or due_in_cancellation(organization, clock, self.now)
+            return schedule(due, clock, self.now)
         if notice is not None and organization.state is State.ACTIVE:
             return (ScheduledStep(notice.step, notice.announced_for_at),)
         return ()
@@ -164,7 +176,7 @@ class OrganizationView:
         before, self.organization = self.organization, organization
         if organization is before:
             return
-        self._clock = self._schedule = None
+        self._clock = self._due = self._schedule = None
         if _what_attachments_read(organization) != _what_attachments_read(before):
             self._attached = self._covered = None
         elif _what_coverage_reads(organization) != _what_coverage_reads(before):
