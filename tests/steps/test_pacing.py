@@ -62,7 +62,7 @@ async def test_a_record_on_which_postgres_is_too_slow_is_parked_and_its_neighbou
     assert [each["reason"] for each in letters] == ["marketplace-worker failed on it: TookTooLong"]
     assert letters[0]["value"] is not None
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["record_failed"]
-    assert pace.rows > 1, "what comes next is taken in larger parts"
+    assert pace.rows > 1, "later rows are processed in larger parts"
 
 
 async def test_where_only_the_whole_batch_takes_too_long_its_parts_are_ingested(

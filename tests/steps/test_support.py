@@ -69,7 +69,7 @@ async def test_unlocking_what_nobody_locked_is_answered_by_the_worker(
 
 
 async def test_an_email_is_locked_until_it_is_unlocked(worker: Worker, clock: MovableClock) -> None:
-    """The lock is told to who had it, in its sequence, whoever's request or sign-up it is."""
+    """The event goes to the organization that had the lock, in its sequence, whoever caused it."""
     data = {"tier": "free", "owner_email": "owner@acme.example"}
     await ingest_lines(
         worker,

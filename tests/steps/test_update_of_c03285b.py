@@ -115,7 +115,9 @@ async def test_facts_under_the_other_spelling_count_from_the_first_recheck_on(
 async def test_nobody_is_harmed_sooner_for_it_than_dwell_and_notices_allow(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """Though the end was told weeks ago, every step has its dwell and its notice from now on."""
+    """Although the end was reported weeks ago, every step has its dwell and its notice from
+    now on.
+    """
     await release(worker, clock)
     for day in range(53, 120, 2):
         await wait(worker, clock, until=day)

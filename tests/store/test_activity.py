@@ -54,7 +54,7 @@ async def test_a_day_of_a_feed_is_from_its_first_to_its_last_moment_over_all_par
 async def test_the_last_day_of_a_feed_that_is_silent_is_found_however_long_ago_it_was(
     pool: Pool,
 ) -> None:
-    """Whoever is told that a feed is silent is told since when; older days are not read."""
+    """The report of a silent feed says since when it is silent; older days are not read."""
     await save_days(pool, *((LOGINS, 0, hour(NOW - days * DAY)) for days in (90, 80, 70)))
 
     async with transaction(pool) as conn:

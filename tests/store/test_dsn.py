@@ -27,7 +27,7 @@ def target(query: str, **settings: str) -> Target:
 
 
 def left(query: str) -> dict[str, str]:
-    """What asyncpg is told of them."""
+    """The arguments that asyncpg gets for them."""
     return dict(parse_qsl(urlsplit(target(query).dsn).query))
 
 

@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[2] / "docs/exceptions.md").read_text(encoding="ut
 
 
 async def test_what_is_too_large_for_an_index_does_not_pass_by_itself(pool: Pool) -> None:
-    """It would be retried for ever, so the record is found in its batch and parked."""
+    """It would be retried forever, so the record is found in its batch and parked."""
     large = SubscriptionKey(Marketplace.AWS, secrets.token_hex(4_000))
 
     with pytest.raises(asyncpg.ProgramLimitExceededError):

@@ -207,7 +207,7 @@ def entered_too_lately(world: World, margin: timedelta) -> None:
 
 @obstacle(*DOWN)
 def held_until_lately(world: World, margin: timedelta) -> None:
-    """The dwell counts anew from the end of a hold."""
+    """The dwell starts again at the end of a hold."""
     dwell = POLICY.minimum_dwell.of(world.acme().state)
     become(world, dwells_from=TODAY - dwell + margin)
 

@@ -64,7 +64,9 @@ class View:
             raise Undecided("held only after it began")
 
     def floors(self, world: World) -> int:
-        """Until when Azure wants the data kept, by what was told while a plan was its own."""
+        """Until when Azure requires the data to be kept, by the reports of the time in which a plan
+        was its own.
+        """
         floors = [-EVER]
         for key in world.keys:
             owners = [owner for _, owner in world.owners(key)]

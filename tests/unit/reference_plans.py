@@ -126,7 +126,7 @@ class World:
                     span.end = min(span.start + SUCCESSOR_WITHIN, begin)
 
     def plan_type(self, key: str, until: int = EVER) -> str | None:
-        """As it was told before it moved away."""
+        """As it was reported before it moved away."""
         links = [each for each in self.links_of(key) if each.time < until]
         plan_types = [each.words[3] for each in links if len(each.words) > 3]
         messages = [each for each in self.messages if each.time <= until]

@@ -241,7 +241,7 @@ def _commitment(draw: st.DrawFn, name: str) -> Commitment:
 
 
 def _registers(draw: st.DrawFn, id_: OrganizationId) -> Organization:
-    """What was told of an organization, whatever its state."""
+    """The reported values of an organization, whatever its state."""
     creation = draw(BEFORE_ALL)
     here = Organization(
         id_,

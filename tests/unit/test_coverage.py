@@ -158,7 +158,7 @@ def test_commitments_do_not_lift_each_other_out_of_nothing() -> None:
 
 
 def test_the_newest_report_of_a_commitment_counts() -> None:
-    """By its own time; one that is told again is still the same plan."""
+    """By its own time; one that is reported again is still the same plan."""
     plans = covered(commitment(0, 30, linked=5, id_="new"), commitment(0, 90, linked=1, id_="old"))
     assert last_end(plans, 40) == (30, COMMIT, PlanEndReason.COMMIT_EXPIRED)
 

@@ -525,7 +525,7 @@ def test_every_situation_has_its_words(case: Case) -> None:
 
 
 def test_a_policy_that_is_not_pinned_counts_only_where_it_is_kinder() -> None:
-    """And an operator is told of both."""
+    """And both are shown to the operator."""
     fleet = after(CANCELED, "6")
     newer = Policies(Policy(version="newer"), {"default": Policy()})
     words = for_operators(explain(fleet.organization(ACME), fleet, newer, now=moment("6")))

@@ -60,7 +60,7 @@ def test_any_fact_in_any_state(world: World, fact: Fact) -> None:
 @settings(max_examples=examples(400), deadline=None)
 @given(WORLDS, ORGANIZATIONS)
 def test_any_deadline_in_any_state(world: World, organization: OrganizationId) -> None:
-    """A deadline may come at any time: it is derived anew, and harmless where it has passed."""
+    """A deadline may come at any time: it is derived again, and has no effect if it has passed."""
     watched(world).run_deadline(organization, TODAY)
 
 

@@ -195,7 +195,7 @@ def test_no_hour_holds_more_steps_than_their_limit(asked: list[Asked]) -> None:
 @settings(max_examples=examples(100), deadline=None)
 @given(questions(operators=True))
 def test_a_partial_release_permits_exactly_the_given_number(asked: list[Asked]) -> None:
-    """After a trip nothing goes but what a release allows; counting begins anew with it."""
+    """After a trip only steps allowed by a release are taken; the release restarts the count."""
     watch, counted, allowance = GuardSession(), Counted(), None
     for each in asked:
         match each.operator:
@@ -301,7 +301,7 @@ def test_a_replayed_decision_gets_its_recorded_answers() -> None:
 
 
 def test_the_safeguards_forget_what_is_older_than_an_hour() -> None:
-    """One value for the fleet: it must not grow for ever."""
+    """One value for the fleet: its size must be bounded."""
     watch = GuardSession()
     for minutes in range(0, 600, 30):
         assert request_step(watch, State.SUSPENDED, 0, DAY_0 + minutes * MINUTE)
@@ -407,7 +407,7 @@ def test_a_fleet_that_is_due_at_once_is_stopped_at_the_limit(number: int) -> Non
 
 
 def test_an_organization_whose_time_is_ahead_forgets_no_step_of_the_others() -> None:
-    """Invariant 11: the guard counts by the clock of decisions, whatever one of them was told."""
+    """Invariant 11: the guard counts by the clock of decisions, whatever times are reported."""
     world = due_at_once(6)
     ahead, *others = sorted(world.fleet.organizations)
     now = DAY_0 + 15 * DAY

@@ -133,7 +133,7 @@ def test_the_holder_of_an_account_at_a_sign_in_is_found_by_event_time(
 
 @st.composite
 def retold(draw: st.DrawFn) -> Shown[Fact]:
-    """Commitments that are told again and again, each time otherwise; acme has nothing else."""
+    """Commitments that are reported repeatedly with different dates; acme has no other plans."""
     history = Shown[Fact]([created()])
     for number in range(draw(st.integers(2, 4))):
         starts, lasts = draw(st.sampled_from([-365, -100, 20, 60, 130, 200])), draw(LASTING)
@@ -150,7 +150,7 @@ LASTING = st.sampled_from([1, 20, 9_999, 9_999])
 def test_a_commitment_is_the_same_in_whatever_order_its_repetitions_arrive(
     history: Shown[Fact], data: st.DataObject
 ) -> None:
-    """Invariant 7: what was told of it before decides nothing, though it was heard first."""
+    """Invariant 7: earlier reports about it decide nothing, although they arrived first."""
     in_order = applied_within_a_minute(history, Policies())
     assert final(applied_within_a_minute(shuffled(data, history), Policies())) == final(in_order)
 

@@ -52,7 +52,7 @@ def links(world: World, key: SubscriptionKey = RENEWED) -> list[tuple[str, int]]
 
 
 def world_of(*facts: object) -> World:
-    """A world of which this was told, all at once."""
+    """A world to which these facts were applied at once."""
     world = World()
     for fact in (created(), created("created-beta", BETA), *facts):
         world.apply(fact, DAY_0 + 100 * DAY)  # type: ignore[arg-type]

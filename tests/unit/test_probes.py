@@ -66,7 +66,7 @@ HANGS = "ingest facts: no heartbeat for 40.0 s (limit 30.0 s)"
 async def test_a_consumer_that_waits_for_kafka_turns_and_any_other_must_itself(
     worker: Health, consumer: Consumer, sentences: list[str]
 ) -> None:
-    """One that waits for a Kafka that is away is not started anew for it."""
+    """A client that waits for an unavailable Kafka does not cause a restart."""
     assert await probe_consumer(consumer, worker) == 0
     assert worker.not_ready_reasons() == sentences
 

@@ -37,7 +37,7 @@ def test_clocks_may_differ_a_little(ahead: timedelta) -> None:
     ],
 )
 def test_a_record_from_the_future_happened_when_it_was_received(at: datetime) -> None:
-    """Else it would be the newest for ever, and silence all that follows."""
+    """Otherwise it would stay the newest, and make all later messages stale."""
     assert recorded(at).latest_event_time == RECEIVED_AT
 
 

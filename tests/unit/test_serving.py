@@ -62,7 +62,7 @@ def test_a_worker_that_turns_and_sees_its_servers_is_alive_and_ready() -> None:
 
 
 def test_each_thing_that_is_missing_has_its_sentence() -> None:
-    """All of them at once; for none of them the worker must be started anew."""
+    """All of them at once; none of them requires a restart of the worker."""
     health_ = healthy()
     health_.report("Postgres", not_ready_reason="does not answer")
     health_.report("schema", not_ready_reason="the database lacks 0003_recovery.sql")

@@ -180,7 +180,7 @@ def test_simulate_needs_no_setting() -> None:
 def test_every_secret_can_stand_in_a_file_that_is_read_when_it_is_asked_for(
     tmp_path: Path, path: tuple[str, ...]
 ) -> None:
-    """As the postgres image has it; and whoever renews the file need not start the worker anew."""
+    """Like the postgres image; renewing the file needs no restart of the worker."""
     file, variable = tmp_path / "secret", PREFIX + "__".join(path).upper()
     logins = BY_TOKEN if variable in BY_TOKEN else BY_PASSWORD
     environment = {**NEEDED, **logins, variable + "_FILE": str(file)}

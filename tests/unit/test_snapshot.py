@@ -38,7 +38,7 @@ def test_a_snapshot_contains_the_whole_organization() -> None:
 
 
 def test_a_snapshot_before_any_event_has_no_sequence() -> None:
-    """An organization that nothing ever happened to is told of, too."""
+    """A snapshot of an organization without any events is published, too."""
     world = World()
     world.apply(created(), moment(0))
     shown = snapshot_on(world, 0)

@@ -126,7 +126,7 @@ class World:
     watch: Watcher = lambda _world, _told: None
 
     def __repr__(self) -> str:
-        """What a failing test is told: without the feeds, which are long."""
+        """The output of a failing test: without the feeds, which are long."""
         fleet = self.fleet
         parts = [*fleet.organizations.values(), *fleet.subscriptions.values(), fleet.seen]
         current = self.policies.current

@@ -21,7 +21,7 @@ PROSE_BYTES_MAX = 8_192
 """The longest free text (the reason of a Support request), in bytes of UTF-8.  Never indexed."""
 
 FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
-"""Later times are read as this one.  The year 9999 often means "for ever", and adding a timeline to
+"""Later times are read as this one.  The year 9999 often means "forever", and adding a timeline to
 it would overflow."""
 
 YEAR_MIN = 1970

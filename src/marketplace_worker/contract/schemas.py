@@ -56,7 +56,7 @@ DESCRIPTIONS: dict[EventKind, str] = {
     EventKind.NOTICE_WITHDRAWN: "The announced step is called off or put off.",
     EventKind.CONTROL_PLANE_ACCESS_REVOKED: "Close the control plane to the organization.",
     EventKind.CONTROL_PLANE_ACCESS_RESTORED: "Open the control plane to it again.",
-    EventKind.CONTROL_PLANE_PROVISION_REQUESTED: "Provision a control plane for it anew.",
+    EventKind.CONTROL_PLANE_PROVISION_REQUESTED: "Provision a new control plane for it.",
     EventKind.CONTROL_PLANE_DECOMMISSIONED: "Decommission the organization's control plane.",
     EventKind.API_KEYS_REVOKED: "Its API keys are no longer valid.",
     EventKind.API_KEYS_RESTORED: "Its API keys are valid again.",
@@ -250,7 +250,7 @@ def _named(
 
 def _inbound_model(name: str, data: type[Data]) -> type[BaseModel]:
     """The model of the CloudEvent of an inbound type, as producers should write it."""
-    identity = Field(description="Names this event for ever, together with its source.")
+    identity = Field(description="Identifies this event permanently, together with its source.")
     subject = Field(description="The organization's id.")
     time = Field(description="When it happened.")
     fields: dict[str, Any] = {
