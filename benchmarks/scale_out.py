@@ -150,12 +150,15 @@ async def _shared_out(crew: Sequence[Worker], place: Place) -> None:
     await _wait(lambda: all(_shared(crew, name, count) for name, count in wanted.items()))
 
 
-def _shared(crew: Sequence[Worker], consumer: str, partitions: int) -> bool:
-    held: list[list[str]] = [
-        next((line["partitions"] for line in reversed(lines) if line["consumer"] == consumer), [])
-        for lines in (each.lines_of("partitions_assigned") for each in crew)
-    ]
-    return all(held) and sum(map(len, held)) == partitions
+def _shared(crew: Sequence[Worker], group: str, partitions: int) -> bool:
+    held = [_partitions_of(each, group) for each in crew]
+    return all(held) and sum(held) == partitions
+
+
+def _partitions_of(worker: Worker, group: str) -> int:
+    """How many partitions the worker's members of a group have."""
+    last = {line["consumer"]: line["partitions"] for line in worker.lines_of("partitions_assigned")}
+    return sum(len(held) for member, held in last.items() if member.startswith(f"{group}-"))
 
 
 async def _until(crew: Sequence[Worker], event: str, counted: str, count: int) -> list[Line]:

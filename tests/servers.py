@@ -267,7 +267,7 @@ def settings(choice: Choice, bootstrap: str, dsn: str, prefix: str) -> Settings:
             rebalance_timeout_ms=20_000,
             request_timeout_ms=30_000,
         ),
-        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=6),
+        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=8),
         topics=Topics(**names),
         deadlines=Deadlines(poll_interval_ms=10),
         relay=Relay(poll_interval_ms=10),

@@ -35,6 +35,7 @@ from marketplace_worker.runtime.probes import (
     ingest_heartbeat,
     keep_connections_current,
     probe_consumer,
+    probe_lag,
     probe_postgres,
 )
 from marketplace_worker.runtime.watchdog import silence_max_s, watch
@@ -59,7 +60,7 @@ from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
 from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.streams.consumer import ConsumerHooks
-from marketplace_worker.streams.consuming import Consumers, consuming
+from marketplace_worker.streams.consuming import MEMBERS, Consumers, consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
 from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.renewing import Renewal
@@ -335,12 +336,14 @@ class _Tasks:
             ),
         )
         facts, activity = (
-            partial(ingest, worker=self.worker, sizer=BatchSizer()) for _ in range(2)
+            [partial(ingest, worker=self.worker, sizer=BatchSizer()) for _ in range(MEMBERS)]
+            for _ in range(2)
         )
         consumers = await self.stack.enter_async_context(
             consuming(settings, facts=facts, activity=activity, hooks=hooks)
         )
-        for each in consumers.both:
+        await self.repeat("lag", partial(probe_lag, consumers.lag), PROBE_EVERY_S)
+        for each in consumers.members:
             probe = partial(probe_consumer, each, self.health)
             await probe()
             await self.repeat(f"check of {each.name}", probe, PROBE_EVERY_S)

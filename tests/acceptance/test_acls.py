@@ -308,7 +308,9 @@ async def _reading(settings: Settings) -> AsyncIterator[None]:
     async def grants_lookup(_: object) -> frozenset[str]:
         return frozenset()
 
-    async with consuming(settings, facts=grants_lookup, activity=grants_lookup, hooks=NO_OVERSIGHT):
+    async with consuming(
+        settings, facts=[grants_lookup], activity=[grants_lookup], hooks=NO_OVERSIGHT
+    ):
         yield
 
 

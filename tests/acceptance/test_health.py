@@ -15,12 +15,12 @@ from marketplace_worker import app
 from marketplace_worker.embedded import process
 from marketplace_worker.errors import CannotGoOn
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.consuming import Consumers, consuming
+from marketplace_worker.streams.consuming import MEMBERS, Consumers, consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
 
 
 async def test_a_worker_without_a_partition_is_ready(probed: ProbedStage, tmp_path: Path) -> None:
-    """Of three members that share two partitions of activity, one has none."""
+    """Of three workers that share two partitions of activity, one has none."""
     ports = [process.free_port() for _ in range(3)]
     logs = [tmp_path / f"log-{port}" for port in ports]
     async with AsyncExitStack() as stack:
@@ -40,7 +40,14 @@ async def test_a_worker_without_a_partition_is_ready(probed: ProbedStage, tmp_pa
         await until(all_ready)
         # Checked repeatedly: there may be a rebalance, or no time to answer.
         relay = f"relay {probed.settings.topics.lifecycle}: "
-        alive = ("alive", "ingest facts: ", "deadlines: ", relay, "event loop: ")
+        alive = (
+            "alive",
+            "ingest facts-1: ",
+            "ingest facts-2: ",
+            "deadlines: ",
+            relay,
+            "event loop: ",
+        )
         await until(lambda: _answers(ports[0], "/livez", *alive))
         figures = (
             "marketplace_worker_ready 1.0",
@@ -57,13 +64,16 @@ async def _answers(port: int, path: str, *words: str) -> bool:
 
 
 def _last_assignment(log: Path) -> list[str] | None:
+    """Of the members of the group for activity; None while one has no assignment."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    given = [
-        line["partitions"]
+    assigned = {
+        line["consumer"]: line["partitions"]
         for line in lines
-        if line["event"] == "partitions_assigned" and line["consumer"] == "activity"
-    ]
-    return given[-1] if given else None
+        if line["event"] == "partitions_assigned" and line["consumer"].startswith("activity-")
+    }
+    if len(assigned) < MEMBERS:
+        return None
+    return [each for partitions in assigned.values() for each in partitions]
 
 
 async def test_a_worker_with_an_outdated_schema_is_not_ready(
@@ -102,7 +112,7 @@ async def test_a_worker_whose_consumer_failed_exits(
         return bool(made)
 
     await until(joined)
-    await made[0].activity.subscriber.stop()
+    await made[0].activity[1].subscriber.stop()
     with pytest.raises(ConsumerFailed):
         await asyncio.wait_for(work, timeout=30)
 

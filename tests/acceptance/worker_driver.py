@@ -131,7 +131,9 @@ class StoryRunner:
             ingest = runner._ingest
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(joining, "IDLE_WAIT_MS", 5)
-                async with consuming(settings, facts=ingest, activity=ingest, hooks=NO_OVERSIGHT):
+                async with consuming(
+                    settings, facts=[ingest], activity=[ingest], hooks=NO_OVERSIGHT
+                ):
                     yield runner
 
     async def run(self, story: Story) -> Ending:

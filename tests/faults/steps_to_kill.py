@@ -145,7 +145,7 @@ class Step:
 def _settings(dsn: str) -> Settings:
     return Settings(
         kafka=Kafka(bootstrap_servers="localhost:1"),
-        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=6),
+        postgres=Postgres(dsn=SecretStr(dsn), pool_connections_max=8),
         email_key=SecretStr(UNKEYED_EMAIL_KEY),
     )
 

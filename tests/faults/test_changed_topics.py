@@ -21,7 +21,7 @@ from faults.worker_cluster import (
     through,
     worker_cluster,
 )
-from faults.workers import eventually
+from faults.workers import CONSUMERS, eventually
 from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.settings import Settings
@@ -100,7 +100,7 @@ async def test_clients_refresh_their_metadata_every_half_minute(settings: Settin
         consuming_facts(settings, RecordingHandler()) as consumers,
         producing(settings.kafka, settings.relay) as publisher,
     ):
-        facts, activity = (each.subscriber.consumer for each in consumers.both)
+        facts, activity = (each.subscriber.consumer for each in consumers.members)
         assert facts is not None
         assert activity is not None
         assert publisher._producer is not None
@@ -121,12 +121,12 @@ async def test_new_partitions_and_recreated_topics_are_read(
         await seen.until(lambda: {record.value for record in seen.records} >= set(values))
 
     async def lacks(words: str) -> bool:
-        return words in consumers.facts.not_ready_reason
+        return words in consumers.facts[0].not_ready_reason
 
     async def lacks_nothing() -> bool:
-        return consumers.facts.not_ready_reason == ""
+        return consumers.facts[0].not_ready_reason == ""
 
-    async with consuming_facts(settings, seen) as consumers, renewed(consumers.facts, settings):
+    async with consuming_facts(settings, seen) as consumers, renewed(consumers.facts[0], settings):
         await admin.create_partitions({topic: NewPartitions(total_count=3)})
         await write(settings, topic, b"in a new partition", partition=2)
         await all_ingested(b"in a new partition")
@@ -154,17 +154,20 @@ async def test_unassigned_partitions_are_named_and_counted(
         monkeypatch.setattr(module, "METADATA_AGE_MS", NEVER_MS)
     await create_topics(settings.kafka, settings.topics, partitions=1, replication_factor=1)
     topic, seen = settings.topics.logins, RecordingHandler()
-    async with consuming_facts(settings, seen) as consumers, renewed(consumers.activity, settings):
+    async with (
+        consuming_facts(settings, seen) as consumers,
+        renewed(consumers.activity[0], settings),
+    ):
         await admin.create_partitions({topic: NewPartitions(total_count=3)})
         await write(settings, topic, b"unread", partition=2)
         await write(settings, topic, b"unread", partition=2)
 
         async def is_logged() -> bool:
-            activity = consumers.activity
-            return f"{topic}/2" in activity.not_ready_reason and activity.lag == 2
+            reason = consumers.activity[0].not_ready_reason
+            return f"{topic}/2" in reason and consumers.lag()["activity"] == 2
 
         await eventually(is_logged)
-        assert "reads 2 partitions" in consumers.activity.not_ready_reason
+        assert "reads 2 partitions" in consumers.activity[0].not_ready_reason
 
 
 async def test_consumers_and_relays_follow_brokers_to_new_addresses(
@@ -192,7 +195,4 @@ async def test_consumers_and_relays_follow_brokers_to_new_addresses(
         await advance(story)
         await require_as_simulated(stage, workload_)
         workers.require_alive()
-        assert {line["consumer"] for line in workers.lines("consumer_renewed")} == {
-            "facts",
-            "activity",
-        }
+        assert {line["consumer"] for line in workers.lines("consumer_renewed")} == CONSUMERS

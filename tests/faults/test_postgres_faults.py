@@ -23,7 +23,7 @@ from faults.worker_cluster import (
     through,
     worker_cluster,
 )
-from faults.workers import FaultStage, eventually, lines, worker
+from faults.workers import CONSUMERS, FaultStage, eventually, lines, worker
 from faults.workload_sender import advance, send_in_pieces, until_settled
 from marketplace_worker.app import Loop
 
@@ -154,7 +154,7 @@ async def test_cut_connections_and_lost_answers_to_commit_change_nothing(
         lost = Counter[Loop]()
         for loop, proxy in proxies.items():
             proxy.judge = partial(_judge, chance, loop, lost)
-        while lost[Loop.INGEST] < COMMITS_LOST or not _both_were_cut(logs[Loop.INGEST]):
+        while lost[Loop.INGEST] < COMMITS_LOST or not _all_were_cut(logs[Loop.INGEST]):
             await advance(story, 1)
             proxies[chance.choice(CUT)].cut_one(chance)
             await until_settled(stage)
@@ -173,10 +173,10 @@ async def test_cut_connections_and_lost_answers_to_commit_change_nothing(
     await require_as_simulated(stage, workload_)
 
 
-def _both_were_cut(log: Path) -> bool:
-    """Whether both consumers of a worker had to retry batches, and more than once."""
+def _all_were_cut(log: Path) -> bool:
+    """Whether each consumer of a worker had to retry batches, and more than once."""
     waited = Counter(line["consumer"] for line in lines(log, "ingest_waiting"))
-    return all(waited[consumer] >= WAITS_EACH for consumer in ("facts", "activity"))
+    return all(waited[consumer] >= WAITS_EACH for consumer in CONSUMERS)
 
 
 def _judge(chance: random.Random, loop: Loop, lost: Counter[Loop], sent: bytes) -> Fate:

@@ -20,7 +20,7 @@ from acceptance.scenario import created
 from acceptance.stage import command, until, worker_process
 from certificates import Authority, Certificate
 from faults.token_server import CLIENT, SECRET, TokenServer, token_server
-from faults.workers import lines
+from faults.workers import CONSUMERS, lines
 from marketplace_worker.app import run
 from marketplace_worker.embedded import apache_kafka, process
 from marketplace_worker.errors import Misconfigured, Unavailable
@@ -330,12 +330,14 @@ async def test_clients_reconnect_with_a_renewed_certificate(
     async with worker_process(settings, log):
         await until(partial(reports, 200))
         write(guarded.stranger.issue("strange"))
-        await until(partial(reports, 503, "check of Kafka for facts: ", "does not accept our cert"))
+        await until(
+            partial(reports, 503, "check of Kafka for facts-1: ", "does not accept our cert")
+        )
         assert not lines(log, "partitions_revoked", "consumer_renewed")
         write(guarded.authority.issue("second"))
         await until(partial(reports, 200))
     renewed = lines(log, "consumer_renewed")
-    assert {line["consumer"] for line in renewed} == {"facts", "activity"}
+    assert {line["consumer"] for line in renewed} == CONSUMERS
     assert {line["reason"] for line in renewed} == {"the credentials have changed"}
 
 

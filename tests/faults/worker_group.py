@@ -13,7 +13,7 @@ from typing import Any
 from faults.conftest import PARTITIONS
 from faults.fork_server import Child, ForkServer
 from faults.worker_under_test import work
-from faults.workers import FaultStage, environment_of, eventually, lines
+from faults.workers import CONSUMERS, FaultStage, environment_of, eventually, lines
 from marketplace_worker.app import Loop
 
 STOP_S = 10.0
@@ -101,12 +101,12 @@ class WorkerGroup:
         self.stopped += 1
 
     async def joined(self, *processes: Child) -> None:
-        """Wait until each has its assignment, which may be empty, from both groups."""
+        """Wait until each member of theirs has its assignment, which may be empty."""
 
         async def have() -> bool:
             return all(
                 {line["consumer"] for line in lines(self.logs[each.pid], "partitions_assigned")}
-                == {"facts", "activity"}
+                == CONSUMERS
                 for each in processes
             )
 
@@ -147,7 +147,7 @@ class WorkerGroup:
         await eventually(own, pause_s=0.1)
 
     def _partitions(self, process: Child) -> Counter[str]:
-        """A worker's last assignment in both groups."""
+        """The last assignments of a worker's members."""
         last = {
             line["consumer"]: line["partitions"]
             for line in lines(self.logs[process.pid], "partitions_assigned")

@@ -26,6 +26,9 @@ TESTS = Path(__file__).parents[1]
 PATIENCE_S = 150.0
 """How long a fault test waits for an expected result: longer than an outage."""
 
+CONSUMERS = frozenset({"facts-1", "facts-2", "activity-1", "activity-2"})
+"""The consumers of one worker, as log lines name them."""
+
 AWAY = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable, OSError)
 """Exceptions raised by requests to a server that is down."""
 

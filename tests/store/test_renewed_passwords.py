@@ -50,7 +50,7 @@ async def test_connections_are_made_anew_when_the_dsns_file_changes(
         )
         file = tmp_path / "dsn"
         file.write_text(dsn_of(before, postgres_dsn))
-        postgres = Postgres(dsn=SecretFile(file), pool_connections_max=6)
+        postgres = Postgres(dsn=SecretFile(file), pool_connections_max=8)
         credentials = Credentials(postgres)
         async with connecting(postgres) as pool:
             assert await users(pool) == {before}

@@ -66,8 +66,8 @@ NO_OVERSIGHT = ConsumerHooks(
 
 
 def consuming_facts(settings: Settings, facts: Handler) -> AbstractAsyncContextManager[Consumers]:
-    """Both consumers, with a handler for facts."""
-    return consuming(settings, facts=facts, activity=ignore, hooks=NO_OVERSIGHT)
+    """One member of each group, with a handler for facts."""
+    return consuming(settings, facts=[facts], activity=[ignore], hooks=NO_OVERSIGHT)
 
 
 async def write(writer: AIOKafkaProducer, topic: str, *values: bytes, partition: int = 0) -> None:

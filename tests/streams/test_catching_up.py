@@ -41,7 +41,7 @@ async def _fetched_ahead(
     consumers: Consumers, held: Held, writer: AIOKafkaProducer, topic: str
 ) -> AIOKafkaConsumer:
     """While a first batch is held, wait until one more record is fetched."""
-    consumer = consumers.facts.subscriber.consumer
+    consumer = consumers.facts[0].subscriber.consumer
     assert consumer is not None
     await write(writer, topic, b"first")
     await held.until(lambda: len(held.batches) == 1)

@@ -19,13 +19,16 @@ from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.streams.batch import to_record
+from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
 from marketplace_worker.streams.topics import create_topics
 from streams.recording_handler import (
+    NO_OVERSIGHT,
     PATIENCE_S,
     RecordingHandler,
     committed,
     consuming_facts,
+    ignore,
     write,
 )
 
@@ -47,7 +50,7 @@ async def test_every_subscriber_commits_only_handled_records(
     """The defaults lose records: they commit by a timer, and start at the newest record."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         groups = []
-        for each in (consumers.facts, consumers.activity):
+        for each in consumers.members:
             (subscriber,) = each.broker.subscribers
             consumer = each.subscriber.consumer
             assert subscriber is each.subscriber
@@ -59,8 +62,8 @@ async def test_every_subscriber_commits_only_handled_records(
             groups.append(each.subscriber.group_id)
         assert groups == [settings.kafka.facts_group, settings.kafka.activity_group]
         assert consumers.assigned() == {
-            "facts": {f"{topic}/{part}" for topic in topics.facts for part in (0, 1)},
-            "activity": {f"{topic}/{part}" for topic in topics.activity for part in (0, 1)},
+            "facts-1": {f"{topic}/{part}" for topic in topics.facts for part in (0, 1)},
+            "activity-1": {f"{topic}/{part}" for topic in topics.activity for part in (0, 1)},
         }
 
 
@@ -225,7 +228,7 @@ async def test_partitions_are_reassigned_only_after_the_batch_in_flight_is_commi
         assert seen.records == []
         proceed.set()
         await asyncio.wait_for(joining, PATIENCE_S)
-        assert first.facts.assigned
+        assert first.facts[0].assigned
     assert sorted(seen.positions) == sorted(set(seen.positions))
 
 
@@ -267,7 +270,9 @@ async def test_a_second_member_takes_over_without_repeated_work(
             await writing
             await shared.until(lambda: len(shared.records) >= 60 * len(topics.facts))
             each = len(topics.facts)
-            await _until(lambda: len(first.facts.assigned) == len(second.facts.assigned) == each)
+            await _until(
+                lambda: len(first.facts[0].assigned) == len(second.facts[0].assigned) == each
+            )
     assert len(shared.records) == len(set(shared.positions)) == 60 * len(topics.facts)
     assert len(seen.records) < len(shared.records)
 
@@ -279,11 +284,45 @@ async def test_members_share_each_topic(settings: Settings) -> None:
         consuming_facts(settings, RecordingHandler()) as first,
         consuming_facts(settings, RecordingHandler()) as second,
     ):
-        members = (*first.both, *second.both)
+        members = (*first.members, *second.members)
         await _until(lambda: all(each.assigned for each in members))
         for member in members:
             topics = [place.rpartition("/")[0] for place in member.assigned]
             assert len(topics) == len(set(topics)), "both partitions of a topic"
+
+
+async def test_one_member_of_a_worker_reads_while_the_other_waits_for_its_batch(
+    settings: Settings, topics: Topics, writer: AIOKafkaProducer
+) -> None:
+    """Each commits what it handled itself, and nothing of the batch that is still in flight."""
+    topic = topics.aws_notifications
+    entered, proceed, seen = asyncio.Event(), asyncio.Event(), RecordingHandler()
+
+    async def handler(records: Sequence[Record]) -> AbstractSet[str]:
+        if any(record.value == b"slow" for record in records):
+            entered.set()
+            await proceed.wait()
+        return await seen(records)
+
+    async with consuming(
+        settings, facts=[handler, handler], activity=[ignore], hooks=NO_OVERSIGHT
+    ) as consumers:
+        one, other = consumers.facts
+        await _until(lambda: {len(one.assigned), len(other.assigned)} == {len(topics.facts)})
+        assert not one.assigned & other.assigned
+        await write(writer, topic, b"slow", partition=0)
+        await asyncio.wait_for(entered.wait(), PATIENCE_S)
+        await write(writer, topic, b"1", b"2", partition=1)
+        await seen.until(lambda: len(seen.records) == 2)
+        await _until_committed(settings, topic, {0: None, 1: 2})
+        proceed.set()
+        await _until_committed(settings, topic, {0: 1, 1: 2})
+
+
+async def _until_committed(settings: Settings, topic: str, offsets: dict[int, int | None]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await committed(settings, topic) != offsets:  # noqa: ASYNC110 - Kafka sets no event
+            await asyncio.sleep(0.05)
 
 
 async def test_a_member_that_stops_during_a_rebalance_leaves_its_group(
@@ -309,18 +348,18 @@ async def test_a_member_that_stops_during_a_rebalance_leaves_its_group(
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(consuming_facts(settings, slow))
         async with consuming_facts(settings, seen) as second:
-            await _until(lambda: first.facts.assigned | second.facts.assigned == everything)
-            for place in first.facts.assigned:
+            await _until(lambda: first.facts[0].assigned | second.facts[0].assigned == everything)
+            for place in first.facts[0].assigned:
                 topic, _, part = place.rpartition("/")
                 await write(writer, topic, b"1", partition=int(part))
             await asyncio.wait_for(entered.wait(), PATIENCE_S)
             third = consuming_facts(settings, seen)
             joining = asyncio.create_task(stack.enter_async_context(third))
-            await _until(lambda: not second.facts.assigned)
+            await _until(lambda: not second.facts[0].assigned)
         assert not joining.done()
         proceed.set()
         joined = await asyncio.wait_for(joining, PATIENCE_S)
-        await _until(lambda: first.facts.assigned | joined.facts.assigned == everything)
+        await _until(lambda: first.facts[0].assigned | joined.facts[0].assigned == everything)
 
 
 async def _until(true: Callable[[], bool]) -> None:
@@ -340,11 +379,11 @@ async def test_a_member_logs_that_it_waits_for_a_kafka_that_stopped_during_a_reb
             settings = settings.model_copy(update={"kafka": kafka})
             await create_topics(kafka, settings.topics, partitions=1, replication_factor=1)
             first = await stack.enter_async_context(consuming_facts(settings, RecordingHandler()))
-            assert not first.facts.waits_for_kafka
-            await first.facts.release_partitions(first.facts.assigned)
-            assert not first.facts.waits_for_kafka, "it waits for members, not for Kafka"
-        await _until(lambda: first.facts.waits_for_kafka)
-        assert not first.activity.waits_for_kafka, "its loop runs"
+            assert not first.facts[0].waits_for_kafka
+            await first.facts[0].release_partitions(first.facts[0].assigned)
+            assert not first.facts[0].waits_for_kafka, "the others are waited for, not Kafka"
+        await _until(lambda: first.facts[0].waits_for_kafka)
+        assert not first.activity[0].waits_for_kafka, "it turns"
 
 
 @pytest.mark.usefixtures("topics")
@@ -354,7 +393,7 @@ async def test_a_dead_consumer_is_reported(settings: Settings) -> None:
         waiting = asyncio.create_task(consumers.wait_failed())
         await asyncio.wait({waiting}, timeout=0.1)
         assert not waiting.done()
-        await consumers.activity.subscriber.stop()
+        await consumers.activity[0].subscriber.stop()
         with pytest.raises(ConsumerFailed):
             await asyncio.wait_for(waiting, PATIENCE_S)
         with pytest.raises(ConsumerFailed):
@@ -367,8 +406,8 @@ async def test_a_consumer_that_stops_turning_has_failed(settings: Settings, part
     """Otherwise it would stay in its group, with partitions that nobody reads."""
     async with consuming_facts(settings, RecordingHandler()) as consumers:
         waiting = asyncio.create_task(consumers.wait_failed())
-        attrgetter(part)(consumers.facts.subscriber.consumer).cancel()
-        with pytest.raises(ConsumerFailed, match="facts: the task that"):
+        attrgetter(part)(consumers.facts[0].subscriber.consumer).cancel()
+        with pytest.raises(ConsumerFailed, match="facts-1: the task that"):
             await asyncio.wait_for(waiting, PATIENCE_S)
 
 
@@ -379,7 +418,7 @@ async def test_a_consumer_whose_batch_fails_repeatedly_is_not_ready(
     well, reasons = asyncio.Event(), list[str]()
 
     async def failing(_: Sequence[Record]) -> frozenset[str]:
-        reasons.append(consumers.facts.not_ready_reason)
+        reasons.append(consumers.facts[0].not_ready_reason)
         if not well.is_set():
             raise Unavailable("the database is away")
         return frozenset()
@@ -387,11 +426,11 @@ async def test_a_consumer_whose_batch_fails_repeatedly_is_not_ready(
     async with consuming_facts(settings, failing) as consumers:
         await write(writer, topics.aws_notifications, b"1")
         async with asyncio.timeout(PATIENCE_S):
-            while "times in a row" not in consumers.facts.not_ready_reason:  # noqa: ASYNC110 - as a probe does
+            while "times in a row" not in consumers.facts[0].not_ready_reason:  # noqa: ASYNC110 - as a probe does
                 await asyncio.sleep(0.01)
-            assert consumers.activity.not_ready_reason == ""
+            assert consumers.activity[0].not_ready_reason == ""
             well.set()
-            while consumers.facts.not_ready_reason:  # noqa: ASYNC110 - likewise
+            while consumers.facts[0].not_ready_reason:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.01)
     assert reasons[:4] == ["", "", "", "failed 3 times in a row"]
 
@@ -412,21 +451,21 @@ async def test_the_lag_counts_records_not_ingested_yet(
 
         async def lags(records: int) -> None:
             async with asyncio.timeout(PATIENCE_S):
-                while consumers.facts.lag != records:  # noqa: ASYNC110 - as a probe does
+                while consumers.lag()["facts"] != records:  # noqa: ASYNC110 - as a probe does
                     await asyncio.sleep(0.01)
 
-        assert consumers.facts.lag == 0
+        assert consumers.lag()["facts"] == 0
         await write(writer, topics.aws_notifications, b"1", b"2", b"3")
         await write(writer, topics.gcp_notifications, b"1", b"2", partition=1)
         await seen.until(lambda: len(seen.records) == 5)
         await lags(0)
         await write(writer, topics.aws_notifications, b"wait")
         await asyncio.wait_for(began.wait(), PATIENCE_S)
-        assert consumers.facts.lag == 0
+        assert consumers.lag()["facts"] == 0
         await write(writer, topics.aws_notifications, b"5", b"6")
         await write(writer, topics.gcp_notifications, b"3", partition=1)
         await lags(3)
-        assert consumers.activity.lag == 0
+        assert consumers.lag()["activity"] == 0
         goes_on.set()
         await seen.until(lambda: len(seen.records) == 9)
         await lags(0)

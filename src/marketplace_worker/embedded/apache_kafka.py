@@ -240,8 +240,8 @@ _FOR_TESTS = {
     "broker.session.timeout.ms": "2000",
     # So that a group detects a killed member soon.
     "group.min.session.timeout.ms": "1000",
-    # The first member of a group does not wait for others.
-    "group.initial.rebalance.delay.ms": "0",
+    # Long enough for all members of one worker to join at once; they need a second round otherwise.
+    "group.initial.rebalance.delay.ms": "200",
 }
 """Settings that do not depend on the listeners."""
 

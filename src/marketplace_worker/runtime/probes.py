@@ -1,5 +1,6 @@
 """Probes: report to health what Postgres, the schema and each consumer are like now."""
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -66,10 +67,6 @@ class ConsumerProbe(Protocol):
     def waits_for_kafka(self) -> bool:
         """Whether it can do nothing, not even turn, until Kafka is there again."""
 
-    @property
-    def lag(self) -> int:
-        """How many records are waiting for it."""
-
     async def ask_why(self) -> str:
         """Why it does not reach Kafka, as Kafka answers now; empty where it is not known."""
 
@@ -80,12 +77,18 @@ def ingest_heartbeat(health: Health, reader: str) -> Heartbeat:
 
 
 async def probe_consumer(reader: ConsumerProbe, health: Health) -> int:
-    """Report whether a consumer is a member of its group and receives from Kafka, and its lag."""
+    """Report whether a consumer is a member of its group and receives from Kafka."""
     if reader.waits_for_kafka:
         ingest_heartbeat(health, reader.name).beat()
     not_ready_reason = reader.not_ready_reason
     if not_ready_reason and (why := await reader.ask_why()):
         not_ready_reason += f" ({why})"
     health.report(f"consumer {reader.name}", not_ready_reason=not_ready_reason)
-    metrics.LAG.labels(reader.name).set(reader.lag)
+    return 0
+
+
+async def probe_lag(lag: Callable[[], Mapping[str, int]]) -> int:
+    """Show the lag of each group."""
+    for group, records in lag().items():
+        metrics.LAG.labels(group).set(records)
     return 0

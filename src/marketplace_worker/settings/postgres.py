@@ -46,7 +46,7 @@ class Postgres(SettingsGroup):
         return self
 
     pool_connections_max: int = Field(
-        10, ge=6, le=200, description="Maximum number of connections of this worker."
+        12, ge=8, le=200, description="Maximum number of connections of this worker."
     )
     statement_timeout_ms: int = Field(
         10_000,

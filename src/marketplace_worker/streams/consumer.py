@@ -70,8 +70,8 @@ class Consumer:
         group: str,
         topics: Sequence[str],
         handler: Handler,
-        *,
         records_max: int,
+        *,
         settings: Settings,
         hooks: ConsumerHooks,
         failed: asyncio.Future[None],
@@ -170,12 +170,9 @@ class Consumer:
 
     @property
     def lag(self) -> int:
-        """How many records are not taken in yet, as Kafka last told: of our partitions, and of
-        those that nobody of the group reads.
-        """
+        """How many records of our partitions were not handled yet, by Kafka's last answer."""
         consumer = self.subscriber.consumer
-        ours = 0 if consumer is None else membership.lag(consumer)
-        return ours + self.survey.unread_records
+        return 0 if consumer is None else membership.lag(consumer)
 
     async def start(self) -> None:
         """Join the group; returns once partitions are assigned (maybe none).

@@ -1,8 +1,9 @@
-"""Both consumer groups of a worker: started, watched and stopped together."""
+"""A worker's members of both consumer groups: started, watched and stopped together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
@@ -15,42 +16,62 @@ ACTIVITY_BATCH_FACTOR = 5
 """How much larger the batches of logins and API usage may be: they are only counted, so most of the
 time of a small batch goes into its round trips and its commit."""
 
+MEMBERS = 2
+"""How many members of each group a worker has.  While Postgres applies the batch of one, the other
+reads and decides.  Kafka gives each its own partitions, so nothing within one is reordered."""
 
+
+@dataclass(frozen=True, slots=True)
 class Consumers:
-    """Both consumers, joined to their groups."""
+    """The members, joined to their groups."""
 
-    def __init__(self, facts: Consumer, activity: Consumer, failed: asyncio.Future[None]) -> None:
-        self.facts = facts
-        self.activity = activity
-        self._failed = failed
+    facts: Sequence[Consumer]
+    activity: Sequence[Consumer]
+    failed: asyncio.Future[None]
 
     def assigned(self) -> Mapping[str, frozenset[str]]:
-        """By consumer, its partitions, each `topic/partition`."""
-        return {each.name: each.assigned for each in self.both}
+        """By member, its partitions, each `topic/partition`."""
+        return {each.name: each.assigned for each in self.members}
+
+    def lag(self) -> Mapping[str, int]:
+        """By group, how many records of our partitions, and of those that no member of the group
+        reads, were not handled yet.
+        """
+        return {"facts": _lag(self.facts), "activity": _lag(self.activity)}
 
     @property
-    def both(self) -> tuple[Consumer, Consumer]:
-        """Both consumers."""
-        return (self.facts, self.activity)
+    def members(self) -> Sequence[Consumer]:
+        """The members of both groups."""
+        return (*self.facts, *self.activity)
 
     async def wait_failed(self) -> NoReturn:
         """Wait until one of them cannot go on.  Raises `ConsumerFailed`."""
-        await asyncio.wait({self._failed})
-        self._failed.result()
+        await asyncio.wait({self.failed})
+        self.failed.result()
         raise AssertionError("it has no result but an error")
+
+
+def _lag(members: Sequence[Consumer]) -> int:
+    # Each member asks for what nobody reads, so it is the same number.
+    unread = max(each.survey.unread_records for each in members)
+    return unread + sum(each.lag for each in members)
 
 
 @asynccontextmanager
 async def consuming(
-    settings: Settings, *, facts: Handler, activity: Handler, hooks: ConsumerHooks
+    settings: Settings,
+    *,
+    facts: Sequence[Handler],
+    activity: Sequence[Handler],
+    hooks: ConsumerHooks,
 ) -> AsyncIterator[Consumers]:
-    """Both consumers, reading; on leaving, they finish their batches and leave their groups.
+    """Members of both groups, reading; on leaving, they finish their batches and leave.
 
     Args:
         settings: the settings.
-        facts: what is done with batches of the topics that become facts.
+        facts: for each member, what is done with batches of the topics that become facts.
         activity: the same for logins and API usage.
-        hooks: to whom they tell that they turn, and who knows how long a stop may take.
+        hooks: what the members call.
 
     Raises:
         Unavailable: Kafka does not answer, or has not all topics.
@@ -60,22 +81,43 @@ async def consuming(
     partition_state.install()
     record_batches.install(settings.ingest.batch_bytes_max)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    member = partial(Consumer, settings=settings, hooks=hooks, failed=failed)
-    both = Consumers(
-        member("facts", kafka.facts_group, topics.facts, facts, records_max=records_max),
-        member(
-            "activity",
-            kafka.activity_group,
-            topics.activity,
-            activity,
-            records_max=records_max * ACTIVITY_BATCH_FACTOR,
-        ),
+    members = partial(_members, settings=settings, hooks=hooks, failed=failed)
+    activity_max = records_max * ACTIVITY_BATCH_FACTOR
+    consumers = Consumers(
+        members("facts", kafka.facts_group, topics.facts, facts, records_max),
+        members("activity", kafka.activity_group, topics.activity, activity, activity_max),
         failed,
     )
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(_all_of, both.facts.stop, both.activity.stop)
-        await _all_of(both.facts.start, both.activity.start)
-        yield both
+        stack.push_async_callback(_all_of, *(each.stop for each in consumers.members))
+        await _all_of(*(each.start for each in consumers.members))
+        yield consumers
+
+
+def _members(
+    name: str,
+    group: str,
+    topics: Sequence[str],
+    handlers: Sequence[Handler],
+    records_max: int,
+    *,
+    settings: Settings,
+    hooks: ConsumerHooks,
+    failed: asyncio.Future[None],
+) -> Sequence[Consumer]:
+    return [
+        Consumer(
+            f"{name}-{number}",
+            group,
+            topics,
+            handler,
+            records_max,
+            settings=settings,
+            hooks=hooks,
+            failed=failed,
+        )
+        for number, handler in enumerate(handlers, start=1)
+    ]
 
 
 async def _all_of(*steps: Callable[[], Any]) -> None:
