@@ -395,6 +395,11 @@ def _reinstate_in_doubt(world: World) -> Fact:
     return world.request(ASK.REINSTATE_ORGANIZATION, grant_until=world.now + 30 * DAY)
 
 
+def _extend_in_doubt(world: World) -> Fact:
+    world.apply(_published_closed(world))
+    return world.request(ASK.EXTEND_GRACE, days=10)
+
+
 def _due_in_doubt(world: World) -> Fact | None:
     world.apply(_published_closed(world))
     return _what_is_due(world)
@@ -410,6 +415,7 @@ RESTORED = Group(
         FactForm("then an operator confirms it", _judge(stands=True)),
         FactForm("then an operator overrules it", _judge(stands=False)),
         FactForm("then `reinstate_organization`", _reinstate_in_doubt),
+        FactForm("then `extend_grace`", _extend_in_doubt),
         FactForm("then the next deadline", _due_in_doubt),
     ),
 )
