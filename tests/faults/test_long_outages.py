@@ -28,7 +28,7 @@ pytestmark = pytest.mark.faults
 MINUTE_S = 60
 ORGANIZATIONS = 40
 PIECE = 100
-LINES_MAX = 600
+LINES_MAX = 1_000
 """The most log lines a fleet may write per minute of waiting: without pauses it would be
 thousands.
 """
