@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from marketplace_worker.contract.examples import (
     example_answer_of_the_worker,
@@ -22,6 +24,8 @@ from marketplace_worker.contract.outbound import (
     encode,
     encode_snapshot,
 )
+from marketplace_worker.contract.outbound_events import EVENT_MODELS, STATE_MODEL
+from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.lifecycle.events import (
     WORKER,
     CancellationDetails,
@@ -51,6 +55,7 @@ from marketplace_worker.lifecycle.worker_details import (
 )
 
 EVENTS = outbound_examples()
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 AGREEMENT = {"marketplace": "aws", "subscription_id": "agmt-3bsxkpvrrr0fd0f8a9bqx1234"}
 STANDING_KEYS = [
     "organization_id",
@@ -422,6 +427,46 @@ def test_an_event_that_violates_its_schema_is_not_encoded(broken: Event) -> None
         encode(broken)
 
 
+def as_its_model_writes(value: bytes, model: type[BaseModel]) -> bytes:
+    """The same message, read and written by its model."""
+    return model.model_validate_json(value).model_dump_json().encode()
+
+
+TRACES = [None, Trace(PARENT), Trace(PARENT, "a=1")]
+
+
+@pytest.mark.parametrize("trace", TRACES)
+@pytest.mark.parametrize("kind", EventKind)
+def test_an_event_has_the_bytes_that_its_model_writes(kind: EventKind, trace: Trace | None) -> None:
+    """Its model only validates it; keys, their order and what is left out are the model's."""
+    variants = [EVENTS[kind]]
+    if isinstance(details := EVENTS[kind].details, CancellationDetails | NoticeDetails):
+        variants.append(replace(EVENTS[kind], details=replace(details, held=True)))
+    for event in variants:
+        value = encode(event, trace)
+        assert value == as_its_model_writes(value, EVENT_MODELS[kind])
+
+
+@given(st.text(min_size=1), st.datetimes(timezones=st.just(UTC)), st.uuids())
+def test_texts_times_and_uuids_have_the_bytes_that_the_model_writes(
+    text: str, moment: datetime, id_: UUID
+) -> None:
+    """Escapes, fractions of a second, and letters of hexadecimal numbers."""
+    event = replace(EVENTS[EventKind.GUARD_TRIPPED], causation_id=text, decided_at=moment)
+    assert isinstance(event.details, GuardTrippedDetails)
+    value = encode(replace(event, details=replace(event.details, by=text, added_to=id_)))
+    assert value == as_its_model_writes(value, EVENT_MODELS[event.kind])
+
+
+@pytest.mark.parametrize("trace", TRACES)
+@pytest.mark.parametrize("plans", [0, 1, 20_000])
+def test_a_snapshot_has_the_bytes_that_its_model_writes(plans: int, trace: Trace | None) -> None:
+    """Also one that omits plans."""
+    snapshot = example_snapshot()
+    value = encode_snapshot(replace(snapshot, plans=snapshot.plans * plans), trace)
+    assert value == as_its_model_writes(value, STATE_MODEL)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -506,3 +551,4 @@ def test_an_event_with_too_many_removed_plans_omits_some() -> None:
     assert len(value) <= VALUE_BYTES_MAX + 100
     assert data["omitted"] == 501 - len(data["subscriptions"])
     assert data["commitments"] == []
+    assert value == as_its_model_writes(value, EVENT_MODELS[event.kind])

@@ -2,8 +2,8 @@
 
 Data about an organization has its standing, followed by the details of the kind; data about the
 worker itself has only details.  Writing is strict: every key is always present, no other key is
-allowed, no value is coerced, and every time is UTC.  Building a model validates it, so that nothing
-is published that its schema does not describe.
+allowed, no value is coerced, and every time is UTC.  Each message is validated by its model
+(`outbound`), so that nothing is published that its schema does not describe.
 """
 
 from datetime import date, datetime
