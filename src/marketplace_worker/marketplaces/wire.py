@@ -6,8 +6,9 @@ personal.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from functools import cache
 from typing import Self
 
 from marketplace_worker.envelopes import Part
@@ -104,7 +105,7 @@ class Node:
             found = {}
         if not isinstance(found, dict):
             raise Malformed("must be an object", field=self.at(name))
-        return replace(self, fields=found, path=self.at(name))
+        return type(self)(found, self.at(name))
 
     def json_child(self, name: str) -> Self:
         """An object, or one as JSON text; an absent one has no fields."""
@@ -114,7 +115,7 @@ class Node:
         read = parse_json(found, field=self.at(name))
         if not isinstance(read, dict):
             raise Malformed("must be an object or its JSON text", field=self.at(name))
-        return replace(self, fields=read, path=self.at(name))
+        return type(self)(read, self.at(name))
 
     def children(self, name: str) -> "Sequence[Self | Malformed]":
         """The objects of a list; an invalid entry is a `Malformed` in its place."""
@@ -124,7 +125,7 @@ class Node:
         if len(found) > ENTRIES_MAX:
             raise Malformed(f"holds more than {ENTRIES_MAX} entries", field=self.at(name))
         return [
-            replace(self, fields=entry, path=f"{self.at(name)}.{index}")
+            type(self)(entry, f"{self.at(name)}.{index}")
             if isinstance(entry, dict)
             else Malformed("must be an object", field=f"{self.at(name)}.{index}")
             for index, entry in enumerate(found)
@@ -166,15 +167,13 @@ class ProtoNode(Node):
         """A field, unconverted; None if it is absent, null or empty text."""
         found = self.fields.get(name)
         if found is None or found == "":
-            found = self.fields.get(_CAPITAL.sub(_after_underscore, name))
+            found = self.fields.get(_proto_name(name))
         return None if found == "" else found
 
 
-_CAPITAL = re.compile("[A-Z]")
-
-
-def _after_underscore(capital: re.Match[str]) -> str:
-    return f"_{capital[0].lower()}"
+@cache
+def _proto_name(name: str) -> str:
+    return re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
 
 
 def storable_text(text: str, *, field: str) -> str:
