@@ -5,6 +5,7 @@ produce the same result (a test compares them on generated events); this path ta
 time.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -12,8 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
-from marketplace_worker import json_reading
-from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE, event_type
+from marketplace_worker.contract.cloudevents import CLOUDEVENTS_CONTENT_TYPE
 from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed, identity_of
 from marketplace_worker.contract.fields import FAR_FUTURE, TEXT_BYTES_MAX, YEAR_MIN
 from marketplace_worker.contract.inbound import is_reserved
@@ -46,8 +46,13 @@ class _Login(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     user_id: _Text
 
 
-class _Event(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="type"):
-    """A CloudEvent with no other attributes than these, and its type."""
+class _Event(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A CloudEvent with no other attributes than these, its type and its data.
+
+    The type is a field, not msgspec's tag: msgspec descends into whatever is nested in place of a
+    tag, and fails where that is too deep.  A value of a field that has another type is refused
+    before it is read.
+    """
 
     specversion: Literal["1.0"]
     id: _Text
@@ -58,16 +63,20 @@ class _Event(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_fiel
     dataschema: str | UnsetType = UNSET
 
 
-class _ApiRequests(_Event, frozen=True, kw_only=True, tag=event_type("usage.api_requests")):
+class _ApiRequests(_Event, frozen=True, kw_only=True):
+    type: Literal["io.marketplace-worker.usage.api_requests.v1"]
     data: _Usage
 
 
-class _LoggedIn(_Event, frozen=True, kw_only=True, tag=event_type("identity.user.logged_in")):
+class _LoggedIn(_Event, frozen=True, kw_only=True):
+    type: Literal["io.marketplace-worker.identity.user.logged_in.v1"]
     data: _Login
 
 
-_API_REQUESTS = Decoder(_ApiRequests)
-_LOGINS = Decoder(_LoggedIn)
+_DECODERS: Mapping[Feed, Decoder[_ApiRequests] | Decoder[_LoggedIn]] = {
+    Feed.API_REQUESTS: Decoder(_ApiRequests),
+    Feed.LOGINS: Decoder(_LoggedIn),
+}
 
 _QUOTES = 2 * (2 * len(("specversion", "id", "source", "type", "subject", "time")) + len(("data",)))
 """The quotes of the required strings and keys; `data` has no string as its value."""
@@ -101,37 +110,29 @@ class PlainActivity(Struct, frozen=True):
 
 def read_plain_activity(record: Record, feed: Feed) -> PlainActivity | None:
     """The login or API usage of a plainly written record of a feed; None for anything else."""
-    if feed is Feed.API_REQUESTS:
-        return _read(record, _API_REQUESTS)
-    if feed is Feed.LOGINS:
-        return _read(record, _LOGINS)
-    return None
-
-
-def _read(
-    record: Record, decoder: Decoder[_ApiRequests] | Decoder[_LoggedIn]
-) -> PlainActivity | None:
-    value, latest = record.value, record.latest_event_time
-    # Without a backslash nothing is escaped: no NUL, no surrogate, and no quote within a string.
-    if not value or b"\\" in value or not _is_plain(record.headers):
+    decoder, value = _DECODERS.get(feed), record.value
+    if decoder is None or not value:
         return None
-    if json_reading.may_be_deep(value):  # msgspec fails on it if it is the type
+    # Without a backslash nothing is escaped: no NUL, no surrogate, and no quote within a string.
+    if b"\\" in value or (record.headers and not _is_plain(record.headers)):
         return None
     try:
         event = decoder.decode(value)
         at = msgspec.convert(event.time, datetime)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    requests, quotes = _requests_and_quotes(event)
     # A repeated key adds quotes.
-    if value.count(b'"') != _quotes(event) or not _is_plain_time(event.time, at):
+    if value.count(b'"') != quotes or not _is_plain_time(event.time, at):
         return None
     if event.subject == WORKER or is_reserved(event.source):
         return None
+    latest = record.latest_event_time
     return PlainActivity(
         record,
         OrganizationId(event.subject),
         min(latest, at),
-        _requests(event),
+        requests,
         event.source,
         event.id,
     )
@@ -139,8 +140,6 @@ def _read(
 
 def _is_plain(headers: Headers) -> bool:
     """Whether the event is in the value itself, and every name can be read."""
-    if not headers:
-        return True
     return headers[0] == _STRUCTURED and all(name.isascii() for name, _ in headers)
 
 
@@ -150,16 +149,11 @@ def _is_plain_time(text: str, at: datetime) -> bool:
     return YEAR_MIN <= at.year < FAR_FUTURE.year
 
 
-def _quotes(event: _ApiRequests | _LoggedIn) -> int:
-    """The number of quotes around strings and keys."""
+def _requests_and_quotes(event: _ApiRequests | _LoggedIn) -> tuple[int | None, int]:
+    """The number of requests, None for a login, and of the quotes around strings and keys."""
     about_data = (event.datacontenttype is not UNSET) + (event.dataschema is not UNSET)
     quotes = _QUOTES + about_data * _QUOTES_OF_PAIR
     if isinstance(event, _LoggedIn):
-        return quotes + _QUOTES_OF_PAIR
-    return quotes + (event.data.requests is not UNSET) * _QUOTES_OF_KEY
-
-
-def _requests(event: _ApiRequests | _LoggedIn) -> int | None:
-    if isinstance(event, _LoggedIn):
-        return None
-    return 1 if event.data.requests is UNSET else event.data.requests
+        return None, quotes + _QUOTES_OF_PAIR
+    requests = event.data.requests
+    return (1, quotes) if requests is UNSET else (requests, quotes + _QUOTES_OF_KEY)
