@@ -1,11 +1,11 @@
 """Redelivery of a batch after some of its partitions were reassigned."""
 
-from dataclasses import replace
-
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from msgspec.structs import replace
 
 from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.streams.mends import record_batches
 from marketplace_worker.streams.mends.batch_message import BatchMessage
 from streams.recording_handler import write
 
@@ -19,6 +19,7 @@ async def test_records_of_kept_partitions_are_delivered_again_when_others_are_lo
     topic, settled = topics.aws_notifications, []
     ours = TopicPartition(topic, 0)
     await write(writer, topic, b"1", b"2")
+    record_batches.install(settings.ingest.batch_bytes_max)
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers)
     await consumer.start()
     try:

@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from faststream import AckPolicy
 from structlog.testing import capture_logs
 
@@ -18,9 +18,9 @@ from marketplace_worker.embedded import kafka as embedded_kafka
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.batch import to_record
 from marketplace_worker.streams.consuming import consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
+from marketplace_worker.streams.mends.record_batches import to_record
 from marketplace_worker.streams.topics import create_topics
 from streams.recording_handler import (
     NO_OVERSIGHT,
@@ -104,7 +104,7 @@ def test_a_record_without_a_usable_time_has_the_same_time_at_each_delivery(
     each delivery.
     """
     raw = ConsumerRecord("topic", 0, 7, timestamp, 0, None, b"", None, -1, 0, ())
-    assert to_record(raw).recorded_at == recorded_at
+    assert to_record(TopicPartition("topic", 0), raw).recorded_at == recorded_at
 
 
 async def test_offsets_are_committed_after_the_handler_and_not_before(

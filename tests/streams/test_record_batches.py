@@ -1,19 +1,19 @@
 """Reading record batches that become too large when decompressed."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import cramjam
 import pytest
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record import default_records, legacy_records
 from aiokafka.record.util import calc_crc32c
 from structlog.testing import capture_logs
 
-from marketplace_worker.streams.batch import to_record
+from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.streams.mends import record_batches
-from marketplace_worker.streams.mends.record_batches import LeftOut
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 
@@ -52,7 +52,7 @@ def fetched(raw: bytes, from_offset: int = 0) -> Any:  # noqa: ANN401 - aiokafka
     )  # fmt: skip
 
 
-def read(*batches: bytes, from_offset: int = 0) -> list[ConsumerRecord]:
+def read(*batches: bytes, from_offset: int = 0) -> list[Record]:
     """The records of a response."""
     return list(fetched(b"".join(batches), from_offset))
 
@@ -73,9 +73,8 @@ def test_of_too_large_a_batch_the_beginning_is_read(codec: int) -> None:
     assert [each.offset for each in records] == [0, 1, 2, 4]
     assert [each.value for each in records] == [b"whole 0", b"whole 1", None, b"next"]
     left_out = records[2]
-    assert isinstance(left_out, LeftOut)
-    assert (left_out.left_out_bytes, left_out.behind, left_out.key) == (8 * MIB, 1, None)
-    assert left_out.timestamp == 1_764_000_000_002
+    assert (left_out.left_out_bytes, left_out.omitted_after, left_out.key) == (8 * MIB, 1, None)
+    assert left_out.recorded_at == EPOCH + timedelta(milliseconds=1_764_000_000_002)
     (line,) = logs
     assert (line["event"], line["log_level"]) == ("records_left_out", "error")
     assert (line["from_offset"], line["to_offset"], line["bytes"]) == (2, 4, 8 * MIB)
@@ -83,8 +82,7 @@ def test_of_too_large_a_batch_the_beginning_is_read(codec: int) -> None:
 
 def test_a_single_record_that_is_too_large_keeps_its_key() -> None:
     """The key names the organization that may have been active."""
-    (alone,) = read(batch([b"x" * 8 * MIB], ZSTD))
-    record = to_record(alone)
+    (record,) = read(batch([b"x" * 8 * MIB], ZSTD))
     assert (record.key, record.value, record.left_out_bytes) == (b"key 0", None, 8 * MIB)
     assert record.omitted_after == 0
 
@@ -97,7 +95,7 @@ def test_a_batch_that_cannot_be_read_in_part_is_represented_by_one_record() -> N
     raw[22] |= SNAPPY
     raw[17:21] = calc_crc32c(bytes(raw[21:])).to_bytes(4, "big")
     (left_out,) = read(bytes(raw))
-    assert (left_out.offset, left_out.behind, left_out.key) == (0, 1, None)
+    assert (left_out.offset, left_out.omitted_after, left_out.key) == (0, 1, None)
     assert left_out.left_out_bytes == BOUND
 
 
@@ -113,8 +111,7 @@ def test_an_old_message_set_that_is_too_large_is_skipped_whole() -> None:
     for offset in range(2):
         builder.append(offset, timestamp=1, key=b"k", value=b"x" * 8 * MIB)
     (left_out,) = read(bytes(builder.build()))
-    assert isinstance(left_out, LeftOut)
-    assert left_out.offset == 0
+    assert (left_out.offset, left_out.left_out_bytes, left_out.value) == (0, BOUND, None)
 
 
 def test_the_bytes_of_one_read_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer
+
+from marketplace_worker.record import Record
 
 FETCH_WAIT_S = 0.02
 """How long to wait for a fetch; one that finds records takes a few milliseconds."""
@@ -22,11 +24,11 @@ log = structlog.get_logger(__name__)
 
 async def with_newer(
     consumer: AIOKafkaConsumer,
-    at_hand: tuple[ConsumerRecord, ...],
+    at_hand: tuple[Record, ...],
     *,
     records_max: int,
     wanted_back: Callable[[], bool],
-) -> tuple[ConsumerRecord, ...]:
+) -> tuple[Record, ...]:
     """The fetched records and, if there is room, newer ones, in order by partition.
 
     Fetched records are never lost: the consumer's position is after them, and FastStream restarts
@@ -39,7 +41,7 @@ async def with_newer(
     """
     room = records_max - len(at_hand)
     until = time.monotonic() + FETCH_WAIT_S
-    newer: list[ConsumerRecord] = []
+    newer: list[Record] = []
     try:
         while room > 0 and not newer and time.monotonic() < until:
             await asyncio.sleep(POLL_EVERY_S)

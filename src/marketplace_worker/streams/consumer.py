@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import BrokerResponseError, KafkaError, TopicAuthorizationFailedError
 from faststream.exceptions import NackMessage
 from faststream.kafka.message import KafkaAckableMessage
 
 from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
 from marketplace_worker.streams import membership, starting_positions
-from marketplace_worker.streams.batch import to_record
 from marketplace_worker.streams.catching_up import with_newer
 from marketplace_worker.streams.connection_errors import connection_error, find_connection_error
 from marketplace_worker.streams.failure_detection import FailureDetector, FrameworkLog
@@ -284,7 +284,7 @@ class Consumer:
         self._handler.end_interruption(Interruption.REVOCATION)
         log.info("partitions_assigned", consumer=self.name, partitions=sorted(assigned))
 
-    async def _next_batch(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+    async def _next_batch(self, consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
         """Read the next batch; FastStream calls this at each turn."""
         self._hooks.on_turn(self.name)
         if ended := membership.ended(consumer):
@@ -295,7 +295,7 @@ class Consumer:
             self._failures.record(error)
             raise
 
-    async def _read_batch(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+    async def _read_batch(self, consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
         """Read; if the last turn had records too, read on to the newest."""
         try:
             records = await self._read(consumer)
@@ -310,8 +310,8 @@ class Consumer:
         return records
 
     async def _with_newer(
-        self, consumer: AIOKafkaConsumer, records: tuple[ConsumerRecord, ...]
-    ) -> tuple[ConsumerRecord, ...]:
+        self, consumer: AIOKafkaConsumer, records: tuple[Record, ...]
+    ) -> tuple[Record, ...]:
         self._idle.clear()  # these records are handled before their partitions are given up
         try:
             newest = await with_newer(
@@ -337,7 +337,7 @@ class Consumer:
         self.survey = Survey(readable, lacks, self.survey.unread_records)
         self.subscribe(readable)
 
-    async def _parse(self, batch: tuple[ConsumerRecord, ...]) -> KafkaAckableMessage:
+    async def _parse(self, batch: tuple[Record, ...]) -> KafkaAckableMessage:
         """A message that keeps the records as they are; the stock parser fails on a null header."""
         self._idle.clear()
         consumer = self.subscriber.consumer
@@ -353,27 +353,27 @@ class Consumer:
             on_error=self._failures.record,
         )
 
-    async def _handle(self, batch: tuple[ConsumerRecord, ...]) -> None:
-        readable = [to_record(raw) for raw in batch if not isinstance(raw, UnreadableBatch)]
+    async def _handle(self, batch: tuple[Record, ...]) -> None:
+        readable = [each for each in batch if not isinstance(each, UnreadableBatch)]
         try:
             stopped = await self._handler.handle(readable) if readable else frozenset()
-            self._hold_back(batch, stopped)
+            if stopped or len(readable) < len(batch):
+                self._hold_back(batch, stopped)
         except asyncio.CancelledError:
             self._idle.set()
             raise
         except Exception as error:
             raise NackMessage from error
 
-    def _hold_back(self, batch: Iterable[ConsumerRecord], stopped: AbstractSet[str]) -> None:
+    def _hold_back(self, batch: Iterable[Record], stopped: AbstractSet[str]) -> None:
         """Pause partitions of which something was not applied; nothing is committed past it."""
         places: dict[TopicPartition, int] = {}
-        for raw in batch:
-            partition = TopicPartition(raw.topic, raw.partition)
-            if isinstance(raw, UnreadableBatch):
-                log.error("records_unreadable", position=to_record(raw).position, reason=raw.reason)
-            elif raw.topic not in stopped:
+        for each in batch:
+            if isinstance(each, UnreadableBatch):
+                log.error("records_unreadable", position=each.position, reason=each.reason)
+            elif each.topic not in stopped:
                 continue
-            places.setdefault(partition, raw.offset)
+            places.setdefault(TopicPartition(each.topic, each.partition), each.offset)
         if places and (consumer := self.subscriber.consumer) is not None:
             pause_at(consumer, places)
 

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from marketplace_worker.contract.published import numbered_topics
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.batch import to_record
 from marketplace_worker.streams.mends import connections, record_batches
 from marketplace_worker.streams.mends.record_batches import UnreadableBatch
 from marketplace_worker.streams.rights import Operation, explained
@@ -60,7 +59,7 @@ async def _until(
         read = {tp: end for tp in asked if (end := consumer.highwater(tp)) is not None}
         ends |= {tp: max(end, ends[tp]) for tp, end in read.items() if tp in ends}
         asked -= read.keys()
-        if records := [raw for raws in found.values() for raw in raws]:
+        if records := [each for of_one in found.values() for each in of_one]:
             yield _before(ends, records)
         left = [tp for tp, end in ends.items() if await consumer.position(tp) < end]
         silent_s = 0.0 if records or len(left) < len(ends) else silent_s + WAIT_MS / 1000
@@ -69,17 +68,12 @@ async def _until(
         ends = {tp: ends[tp] for tp in left}
 
 
-def _before(
-    ends: Mapping[TopicPartition, int], records: Sequence[ConsumerRecord]
-) -> Sequence[Record]:
-    for raw in records:
-        if isinstance(raw, UnreadableBatch):
-            where = f"{raw.topic}/{raw.partition}/{raw.offset}"
-            raise Unavailable(f"the published records cannot be read at {where}")
+def _before(ends: Mapping[TopicPartition, int], records: Sequence[Record]) -> Sequence[Record]:
+    for each in records:
+        if isinstance(each, UnreadableBatch):
+            raise Unavailable(f"the published records cannot be read at {each.position}")
     return [
-        to_record(raw)
-        for raw in records
-        if raw.offset < ends[TopicPartition(raw.topic, raw.partition)]
+        each for each in records if each.offset < ends[TopicPartition(each.topic, each.partition)]
     ]
 
 

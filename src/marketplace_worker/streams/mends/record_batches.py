@@ -6,8 +6,10 @@ nobody received.  These classes replace two names in aiokafka's fetcher and neve
 
 - Header names that are not UTF-8 are kept, as other clients do.
 - A batch that cannot be read at all becomes an `UnreadableBatch` in its place.
-- Of a batch that is too large when decompressed, the beginning is read, and a `LeftOut` represents
-  the rest.
+- Of a batch that is too large when decompressed, the beginning is read, and a record without a
+  value represents the rest.
+
+Records are built as `Record` at once: an instance of aiokafka's own type would cost as much again.
 
 Upstream: no issue found for aiokafka (searched 2026-11-30); FastStream's issues 2214 and 2458 are
 about header values in its own parser, which we do not use.  Remove when `getmany` returns what it
@@ -15,16 +17,17 @@ has, and names the partition and offset that it cannot read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import ConsumerRecord
+from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.legacy_records import _LegacyRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
+from marketplace_worker.record import EPOCH, Record
 from marketplace_worker.streams.mends import decompression
 from marketplace_worker.streams.mends.decompression import TooLarge
 
@@ -40,26 +43,18 @@ _VARINT_BYTES_MAX = 10
 _MORE_BYTES = 0x80
 """The bit of a byte of a number that others follow."""
 
+_MILLISECOND = timedelta(milliseconds=1)
+"""Multiplying it costs a third of `timedelta(milliseconds=...)`."""
+
+_END_OF_CALENDAR = datetime(9999, 12, 31, tzinfo=UTC)
+
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class UnreadableBatch(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
+class UnreadableBatch(Record, frozen=True):
     """Represents the offset from which a partition cannot be read; its position stays there."""
 
     reason: str = ""
-
-
-@dataclass
-class LeftOut(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no types
-    """A record without its value, and `behind` it others of its batch, for that is too large.
-
-    `left_out_bytes` is how long its value is, or how much of the batch was decompressed in vain.
-    Its key is there where it is the only one that is left out.
-    """
-
-    left_out_bytes: int = 0
-    behind: int = 0
 
 
 def install(batch_bytes_max: int) -> None:
@@ -70,6 +65,30 @@ def install(batch_bytes_max: int) -> None:
     decompression.install(batch_bytes_max)
     fetcher.MemoryRecords = _Batches
     fetcher.PartitionRecords = _Records
+
+
+def to_record(partition: TopicPartition, raw: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
+    """Convert a record unchanged; a time outside the calendar is moved to its end.
+
+    Nothing here depends on when it was received, so that it is the same record at each delivery.
+    """
+    return Record(
+        partition.topic,
+        partition.partition,
+        raw.offset,
+        moment(raw.timestamp),
+        raw.key,
+        raw.value,
+        tuple(raw.headers),
+    )
+
+
+def moment(timestamp_ms: int) -> datetime:
+    """A record's time (UTC): `EPOCH` if it has none, the calendar's end if it is beyond that."""
+    try:
+        return EPOCH + timestamp_ms * _MILLISECOND if timestamp_ms > 0 else EPOCH
+    except OverflowError:
+        return _END_OF_CALENDAR
 
 
 class _Batches(_MemoryRecordsPy):  # type: ignore[misc]  # aiokafka has no types
@@ -87,15 +106,19 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
 
     next_fetch_offset: int
 
-    def _unpack_records(self) -> Iterator[ConsumerRecord]:
+    _consumer_record = staticmethod(to_record)
+
+    def _unpack_records(self) -> Iterator[Record]:
         read_bytes = 0
         for record in self._tolerantly():
             yield record
-            read_bytes += _bytes(record)
+            read_bytes += len(record.key or b"") + len(record.value or b"")
+            if record.headers:
+                read_bytes += sum(len(name) + len(value or b"") for name, value in record.headers)
             if read_bytes >= READ_BYTES_MAX:
                 return
 
-    def _tolerantly(self) -> Iterator[ConsumerRecord]:
+    def _tolerantly(self) -> Iterator[Record]:
         while True:
             try:
                 yield from super()._unpack_records()
@@ -111,7 +134,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
             else:
                 return
 
-    def _rest_of_the_batch(self, error: Exception) -> Iterator[ConsumerRecord]:
+    def _rest_of_the_batch(self, error: Exception) -> Iterator[Record]:
         """Start at the record with a header name that is not UTF-8; raises all other errors."""
         # Without its C extension aiokafka raises the same error with another one around it.
         if not isinstance(error.__cause__ or error, UnicodeDecodeError):
@@ -120,7 +143,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
         yield from self._unread(batch)
         self.next_fetch_offset = batch.next_offset
 
-    def _beginning_of_the_batch(self, beginning: bytes) -> Iterator[ConsumerRecord]:
+    def _beginning_of_the_batch(self, beginning: bytes) -> Iterator[Record]:
         """The decompressed part, and a representative of the rest."""
         raw = self._records.current
         if raw[_MAGIC_AT] < _MAGIC_OF_RECORD_BATCHES:
@@ -142,30 +165,29 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
         )
         yield left_out
 
-    def _unread(self, batch: _DefaultRecordBatchPy) -> Iterator[ConsumerRecord]:
+    def _unread(self, batch: _DefaultRecordBatchPy) -> Iterator[Record]:
         for record in batch:
             if record.offset >= self.next_fetch_offset:
                 self.next_fetch_offset = record.offset + 1
                 yield self._consumer_record(self._tp, record)
 
-    def _left_out(self, end: int, timestamp: int = -1, head: "_Head | None" = None) -> LeftOut:
+    def _left_out(self, end: int, timestamp: int = -1, head: "_Head | None" = None) -> Record:
+        """Represents the records left out before the offset `end`.
+
+        It has a key if it is the only record that is left out.  Without a `head`,
+        `left_out_bytes` is how much of the batch was decompressed in vain.
+        """
         offset = self.next_fetch_offset if head is None else head.offset
         alone = offset + 1 == end
-        key = head.key if head is not None and alone else None
-        return LeftOut(
+        return Record(
             topic=self._tp.topic,
             partition=self._tp.partition,
             offset=offset,
-            timestamp=timestamp if head is None else head.timestamp,
-            timestamp_type=0,
-            key=key,
+            recorded_at=moment(timestamp if head is None else head.timestamp),
+            key=head.key if head is not None and alone else None,
             value=None,
-            checksum=None,
-            serialized_key_size=-1 if key is None else len(key),
-            serialized_value_size=-1,
-            headers=(),
             left_out_bytes=decompression.bytes_max() if head is None else head.value_bytes,
-            behind=end - offset - 1,
+            omitted_after=end - offset - 1,
         )
 
     def _unreadable(self, error: Exception) -> UnreadableBatch:
@@ -173,23 +195,11 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
             topic=self._tp.topic,
             partition=self._tp.partition,
             offset=self.next_fetch_offset,
-            timestamp=-1,
-            timestamp_type=0,
+            recorded_at=EPOCH,
             key=None,
             value=None,
-            checksum=None,
-            serialized_key_size=-1,
-            serialized_value_size=-1,
-            headers=(),
             reason=f"{type(error).__name__}: {error}",
         )
-
-
-def _bytes(record: ConsumerRecord) -> int:
-    size: int = max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0)
-    if not record.headers:
-        return size
-    return size + sum(len(name) + len(value or b"") for name, value in record.headers)
 
 
 class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka has no types
