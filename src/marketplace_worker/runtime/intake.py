@@ -8,6 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from time import monotonic
 
 import structlog
@@ -67,9 +68,10 @@ class IntakeBreaker:
         """So many refused records in a row do not stop a topic that was just resumed."""
         return self._limits.batch_rows_max
 
-    def bounded(self, record: Record) -> Record:
-        """The record, without a value that is too large to be read and kept."""
-        return record.bounded(self._limits.record_bytes_max)
+    @property
+    def record_bytes_max(self) -> int:
+        """The largest value that is read and kept."""
+        return self._limits.record_bytes_max
 
     async def stopped(self, conn: Connection) -> frozenset[str]:
         """The topics that are stopped now, by whichever worker.
@@ -131,7 +133,7 @@ class IntakeBreaker:
 
 
 def _by_topic(records: Iterable[Record]) -> Counter[str]:
-    return Counter(record.topic for record in records)
+    return Counter(map(attrgetter("topic"), records))
 
 
 def _spoiled(refused: Iterable[RefusedPart]) -> Counter[str]:

@@ -6,12 +6,13 @@ letter.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from operator import attrgetter
 from time import perf_counter
 
 import structlog
 
 from marketplace_worker.errors import TookTooLong, Unavailable, machine_refusals_named
-from marketplace_worker.record import Record
+from marketplace_worker.record import Record, received
 from marketplace_worker.runtime.activity_counting import ActivityCounting
 from marketplace_worker.runtime.applying import (
     ParsedBatch,
@@ -46,10 +47,11 @@ async def ingest(
     async with transaction(worker.pool) as conn:
         stopped = await worker.intake.stopped(conn)
         now = await worker.clock(conn)
-    bounded = worker.intake.bounded
-    received = [bounded(record.received(now)) for record in records if record.topic not in stopped]
-    came_too = {record.topic for record in records} & stopped
-    return came_too | await _ingest_parts(received, worker, sizer or BatchSizer())
+    came_too = {record.topic for record in records} & stopped if stopped else stopped
+    if came_too:
+        records = [record for record in records if record.topic not in stopped]
+    taken = received(records, now, worker.intake.record_bytes_max)
+    return came_too | await _ingest_parts(taken, worker, sizer or BatchSizer())
 
 
 async def _ingest_parts(
@@ -125,7 +127,7 @@ async def _ingest_batch(records: Sequence[Record], batch: ParsedBatch, worker: W
         taken = await apply_batch(conn, batch, counting, worker)
     worker.intake.record_applied(records, taken.refused)
     taken.report()
-    oldest = min(record.recorded_at for record in records)
+    oldest = min(map(attrgetter("recorded_at"), records))
     log.info(
         "batch_ingested",
         records=len(records),
