@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Self
 
 from msgspec import Struct
@@ -41,6 +43,8 @@ Part = ParsedPart | PlainActivity
 
 MomentsByPartition = defaultdict[int, list[datetime]]
 
+_PARTITION = attrgetter("record.topic", "record.partition")
+
 
 class StartedWatching(Exception):
     """Organizations began to watch their activity while it was counted: apply the batch again."""
@@ -50,14 +54,12 @@ class StartedWatching(Exception):
 class ActivityCounting:
     """The activity of one batch; lives as long as its transaction.
 
-    `watching`: the organizations that watched their activity when the batch began.  `count`,
-    `duplicates`: how many parts are counted now, and how many were before.  Parts are identified by
-    their index in the batch.
+    `watching`: the organizations that watched their activity when the batch began.  `duplicates`:
+    how many parts were counted before.  Parts are identified by their index in the batch.
     """
 
     progress: dict[TopicPartition, ReadProgress] = field(default_factory=dict)
     watching: set[OrganizationId] = field(default_factory=set)
-    count: int = 0
     duplicates: int = 0
     _passed: set[int] = field(default_factory=set)
     _counted: dict[OrganizationId, ActivityCounts] = field(default_factory=dict)
@@ -77,23 +79,15 @@ class ActivityCounting:
         whether it was counted, so a redelivery cannot count what a redrive counts.  The parts of
         one record are adjacent, and are counted together or not at all.
         """
-        partitions = {(each.record.topic, each.record.partition) for each in parts}
+        runs = _by_partition(parts)
+        partitions = {partition for partition, _ in runs}
         counting = cls(await activity.lock_progress(conn, partitions))
         came_at = counting._came_lists(partitions, feeds)
-        current: Record | None = None
-        fresh = False
-        for index, each in enumerate(parts):
-            record = each.record
-            if record is not current:
-                current = record
-                partition = record.topic, record.partition
-                fresh = counting.progress[partition].advance(record)
-                if fresh and partition in came_at:
-                    came_at[partition].append(record.latest_event_time)
-            if fresh:
-                counting._add(each)
-            else:
-                counting._pass(index, each)
+        first = 0
+        for partition, run in runs:
+            new = counting._pass_known(partition, run, first, came_at.get(partition, []))
+            counting._add(partition[1], new)
+            first += len(run)
         return await counting._watched(conn)
 
     @classmethod
@@ -106,10 +100,16 @@ class ActivityCounting:
         counting = cls()
         for index, each in enumerate(parts):
             if each.record not in counted:
-                counting._add(each)
+                counting._add(each.record.partition, [each])
             elif _is_activity(each):
                 counting._pass(index, each)
         return await counting._watched(conn)
+
+    @property
+    def count(self) -> int:
+        """How many logins and API usages are counted now."""
+        moments = (*self._logins_at.values(), *self._requests_at.values())
+        return sum(map(len, moments))
 
     @property
     def organizations(self) -> AbstractSet[OrganizationId]:
@@ -133,7 +133,8 @@ class ActivityCounting:
             await activity.count(conn, self._counted.values())
         if days := self._feed_days():
             await activity.save_feed_days(conn, days)
-        if self._counted and await organizations.watching(conn, self.organizations - locked):
+        others = [id_ for id_ in self._counted if id_ not in locked]
+        if others and await organizations.watching(conn, others):
             raise StartedWatching
         if came := self._topic_days():
             await possible_use.count(conn, came)
@@ -142,7 +143,11 @@ class ActivityCounting:
 
     async def _watched(self, conn: Connection) -> Self:
         """Drop the activity of erased organizations, and find who watches."""
-        for each in await organizations.erased(conn, self.organizations) if self._counted else ():
+        if not self._counted:
+            return self
+        # Sorted once: each query sorts again, which takes a tenth of the time where it is sorted.
+        self._counted = {id_: self._counted[id_] for id_ in sorted(self._counted)}
+        for each in await organizations.erased(conn, self.organizations):
             del self._counted[each]
         if self._counted:
             self.watching = await organizations.watching(conn, self.organizations)
@@ -162,25 +167,50 @@ class ActivityCounting:
         self._passed.add(index)
         self.duplicates += _is_activity(part)
 
-    def _add(self, part: Part) -> None:
-        if isinstance(part, PlainActivity):
-            organization, at, requests = part.organization, part.occurred_at, part.requests
-        else:
-            heard = part.content
-            if not isinstance(heard, LoggedIn | ApiRequested):
-                return
-            organization, at = heard.organization, heard.occurred_at
-            requests = heard.requests if isinstance(heard, ApiRequested) else None
-        self.count += 1
-        counted = self._counted.get(organization)
-        if counted is None:
-            counted = self._counted[organization] = ActivityCounts(organization)
-        if requests is None:
-            counted.add_login(at)
-            self._logins_at[part.record.partition].append(at)
-        else:
-            counted.add_requests(at, requests)
-            self._requests_at[part.record.partition].append(at)
+    def _pass_known(
+        self, partition: TopicPartition, run: Sequence[Part], first: int, came_at: list[datetime]
+    ) -> Sequence[Part]:
+        """Move past the records of a run; returns the parts of those that were not read before.
+
+        `first`: the index of its first part.  `came_at`: gets the times of the new records.
+        """
+        progress = self.progress[partition]
+        new: list[Part] = []
+        current: Record | None = None
+        is_new = False
+        for index, part in enumerate(run, first):
+            record = part.record
+            if record is not current:
+                current, is_new = record, progress.advance(record)
+                if is_new:
+                    came_at.append(record.latest_event_time)
+            if is_new:
+                new.append(part)
+            else:
+                self._pass(index, part)
+        return new
+
+    def _add(self, partition: int, parts: Iterable[Part]) -> None:
+        """Count those parts of one partition that are activity."""
+        logins_at, requests_at = self._logins_at[partition], self._requests_at[partition]
+        for part in parts:
+            if isinstance(part, PlainActivity):
+                organization, at, requests = part.organization, part.occurred_at, part.requests
+            else:
+                heard = part.content
+                if not isinstance(heard, LoggedIn | ApiRequested):
+                    continue
+                organization, at = heard.organization, heard.occurred_at
+                requests = heard.requests if isinstance(heard, ApiRequested) else None
+            counted = self._counted.get(organization)
+            if counted is None:
+                counted = self._counted[organization] = ActivityCounts(organization)
+            if requests is None:
+                counted.add_login(at)
+                logins_at.append(at)
+            else:
+                counted.add_requests(at, requests)
+                requests_at.append(at)
 
     def _feed_days(self) -> dict[FeedDay, DayRange]:
         """The first and the last event of each feed, UTC day and partition."""
@@ -202,6 +232,11 @@ class ActivityCounting:
             for (feed, partition), moments in self._came_at.items()
             for day, of_day in _by_day(moments)
         }
+
+
+def _by_partition(parts: Iterable[Part]) -> Sequence[tuple[TopicPartition, Sequence[Part]]]:
+    """The parts in order, as runs of one partition."""
+    return [(partition, list(run)) for partition, run in groupby(parts, _PARTITION)]
 
 
 def _is_activity(part: Part) -> bool:

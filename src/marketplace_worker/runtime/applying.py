@@ -69,9 +69,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ParsedBatch:
-    """The parts of some records, in order."""
+    """The parts of some records, in order.
+
+    `in_full`: those that are not plain activity, each with its index in `parts`.
+    """
 
     parts: Sequence[Part]
+    in_full: Sequence[tuple[int, ParsedPart]]
 
     @property
     def refused(self) -> list[RefusedPart]:
@@ -83,8 +87,8 @@ class ParsedBatch:
         """The same parts, each with its index."""
         return [
             (index, each, each.content)
-            for index, each in enumerate(self.parts)
-            if isinstance(each, ParsedPart) and isinstance(each.content, Malformed)
+            for index, each in self.in_full
+            if isinstance(each.content, Malformed)
         ]
 
 
@@ -100,22 +104,23 @@ async def parse_batch(records: Sequence[Record], worker: Worker) -> ParsedBatch:
 def read(records: Iterable[Record], worker: Worker) -> ParsedBatch:
     """Parse every record into its parts; a value may hold several."""
     parts: list[Part] = []
+    in_full: list[tuple[int, ParsedPart]] = []
     for record in records:
         feed = worker.feeds[record.topic]
         if activity := read_plain_activity(record, feed):
             parts.append(activity)
-        else:
-            translated = translate_in_full(record, feed, worker.hash_email)
-            parts += (
-                ParsedPart(record, part, each.what, each.trace)
-                for part, each in enumerate(translated)
-            )
-    return ParsedBatch(parts)
+            continue
+        for part, each in enumerate(translate_in_full(record, feed, worker.hash_email)):
+            parsed = ParsedPart(record, part, each.what, each.trace)
+            in_full.append((len(parts), parsed))
+            parts.append(parsed)
+    return ParsedBatch(parts, in_full)
 
 
 def failed_record(record: Record, bug: Exception) -> ParsedBatch:
     """A batch that refuses a record because of a bug of ours; the reason names the exception."""
-    return ParsedBatch([ParsedPart(record, 0, Malformed(f"{FAILED}: {type(bug).__name__}"))])
+    refused = ParsedPart(record, 0, Malformed(f"{FAILED}: {type(bug).__name__}"))
+    return ParsedBatch([refused], [(0, refused)])
 
 
 @dataclass(slots=True)
@@ -204,7 +209,7 @@ def _decided_on(
 ) -> Sequence[tuple[ParsedPart, Fact]]:
     """The facts, and of the activity that is counted now that of these organizations."""
     decided_on: list[tuple[ParsedPart, Fact]] = []
-    for index, each in enumerate(batch.parts):
+    for index, each in enumerate(batch.parts) if watching else batch.in_full:
         if isinstance(each, PlainActivity):
             if each.organization not in watching:
                 continue

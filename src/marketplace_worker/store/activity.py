@@ -6,6 +6,7 @@ The SQL is in activity.sql.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from operator import attrgetter
 
 import asyncpg
 from msgspec import Struct
@@ -56,7 +57,8 @@ class ActivityCounts(Struct):
     def add_requests(self, at: datetime, requests: int) -> None:
         """Count `requests` API requests, all made at the same moment."""
         self.requests += requests
-        self.last_request_at = max(self.last_request_at or at, at)
+        if self.last_request_at is None or at > self.last_request_at:
+            self.last_request_at = at
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ async def newest_record_at(conn: Connection, *, until: datetime) -> datetime | N
 
 async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
     """Add the activity of a batch.  The newest moments win, so batches may come in any order."""
-    rows = sorted(counted, key=lambda each: each.organization)
+    rows = sorted(counted, key=attrgetter("organization"))
     await conn.execute(
         SQL["count"],
         [each.organization for each in rows],
@@ -124,7 +126,12 @@ async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
         [each.logins for each in rows],
         [each.requests for each in rows],
     )
-    days = [(each.organization, *day) for each in rows for day in sorted(each.login_days.items())]
+    days = [
+        (each.organization, *day)
+        for each in rows
+        if each.logins
+        for day in sorted(each.login_days.items())
+    ]
     if days:
         await conn.execute(
             SQL["count_logins"],
