@@ -1,8 +1,9 @@
 """The floor of `relay`: read a batch, `send` all of it and gather, delete it, commit.
 
 It reads, sends and deletes the same rows as `ours`, with the same producer: idempotent if the
-broker supports that, `acks=all`, the same compression.  It leaves out shards and their leaders, the
-handling of unacknowledged messages, parsing each row's headers (it knows them) and the log.
+broker supports that, `acks=all`, the same compression at the same level.  It leaves out shards and
+their leaders, the handling of unacknowledged messages, parsing each row's headers (it knows them)
+and the log.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from benchmarks.floor import Job, Stopwatch, connected, main
+from marketplace_worker.streams.mends import compression
 
 HEADERS = [("content-type", b"application/cloudevents+json")]
 
@@ -20,6 +22,7 @@ FORGET = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
 async def measure(job: Job) -> dict[str, Any]:
     """Send all messages of the outbox."""
+    compression.install()
     producer = AIOKafkaProducer(
         bootstrap_servers=job["kafka"],
         acks="all",
