@@ -1,17 +1,20 @@
 """Runs the worker with embedded servers, for trials: `run --embedded` and the demo."""
 
+import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, nullcontext
+import sys
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
+from shlex import quote
 
 import structlog
 
 from marketplace_worker.app import Loop, run
 from marketplace_worker.embedded.kafka import broker
 from marketplace_worker.embedded.postgres import Durability, postgres
-from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.settings import DELIMITER, PREFIX, Settings, load_settings
 from marketplace_worker.store.database import connecting
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.streams.topics import create_topics
@@ -20,6 +23,9 @@ PARTITIONS = 3
 
 SESSION_TIMEOUT_MS = "2000"
 """Short, because Tansu delays a group's first join by half of it.  Kafka refuses one so short."""
+
+CONNECTION_FILE = "connection.toml"
+"""The name of the settings file that `run --embedded` writes into its folder."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,20 +65,71 @@ async def run_embedded(folder: Path, config: Path | None, loops: Collection[Loop
     """Run the worker on embedded servers until it receives SIGTERM or SIGINT.
 
     Postgres's data and the key of the email hashes are kept in `folder` for the next run.  The
-    broker's topics are lost when it stops.
+    broker's topics are lost when it stops.  While it runs, `CONNECTION_FILE` in the folder has the
+    settings with which other commands reach the servers; standard error says so.
     """
     async with servers(folder, Durability.FULL) as environment:
-        defaults = {"MARKETPLACE_WORKER_EMAIL_KEY": _email_key(folder)}
+        key = _email_key(folder)
+        defaults = {"MARKETPLACE_WORKER_EMAIL_KEY": key.read_text()}
         settings = load_settings(config, {**defaults, **os.environ, **environment})
         await prepare(settings)
         log.info("embedded_servers_started", kafka=settings.kafka.bootstrap_servers)
-        await run(settings, loops)
+        variables = {**environment, "MARKETPLACE_WORKER_EMAIL_KEY_FILE": str(key.resolve())}
+        with _connection_file(folder, variables) as file:
+            sys.stderr.write(_instructions(file, variables))
+            sys.stderr.flush()
+            await run(settings, loops)
 
 
-def _email_key(folder: Path) -> str:
+@contextmanager
+def _connection_file(folder: Path, variables: Mapping[str, str]) -> Iterator[Path]:
+    """While inside, the settings file for `--config`; only its owner can read it."""
+    file, new = folder / CONNECTION_FILE, folder / f"{CONNECTION_FILE}.new"
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(_as_toml(variables), encoding="utf-8")
+    new.rename(file)
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _as_toml(variables: Mapping[str, str]) -> str:
+    """The settings of environment variables as a settings file; a TOML string is one of JSON's."""
+    tables: dict[str, list[str]] = {}
+    for variable, value in variables.items():
+        group, _, name = variable.removeprefix(PREFIX).lower().rpartition(DELIMITER)
+        written = value if value.isdecimal() else json.dumps(value)
+        tables.setdefault(group, []).append(f"{name} = {written}\n")
+    lines = "# Written by `marketplace-worker run --embedded`; removed when it stops.\n"
+    for group in sorted(tables):  # "" first: what follows a heading belongs to it
+        lines += (f"\n[{group}]\n" if group else "") + "".join(tables[group])
+    return lines
+
+
+def _instructions(file: Path, variables: Mapping[str, str]) -> str:
+    """How to use the servers from another terminal."""
+    exports = "".join(f"  export {name}={quote(value)}\n" for name, value in variables.items())
+    return f"""
+Postgres keeps its data in {file.parent}; the broker's topics are in memory, and lost when it stops.
+To work with both in another terminal, paste:
+
+{exports}
+  marketplace-worker topics create --replication-factor 1
+  marketplace-worker due --within P30D
+  marketplace-worker org history ORGANIZATION
+
+The same settings are in {file}, for --config.
+
+"""
+
+
+def _email_key(folder: Path) -> Path:
+    """The file of the key, created if missing."""
     file, new = folder / "email.key", folder / "email.key.new"
     if not file.exists():
         new.touch(mode=0o600)
         new.write_text(secrets.token_hex(32))
         new.rename(file)
-    return file.read_text()
+    return file

@@ -1,6 +1,8 @@
 """Settings: one immutable value, read once from the environment and an optional TOML file."""
 
 from marketplace_worker.settings.fields import (
+    DELIMITER,
+    PREFIX,
     Deadlines,
     Ingest,
     Relay,
@@ -19,6 +21,8 @@ from marketplace_worker.settings.postgres import Postgres, SslMode
 from marketplace_worker.settings.secret_file import SecretFile
 
 __all__ = [
+    "DELIMITER",
+    "PREFIX",
     "UNKEYED_EMAIL_KEY",
     "Deadlines",
     "Ingest",

@@ -1,0 +1,66 @@
+"""What a new user types: `run --embedded`, and the commands that it prints."""
+
+import asyncio
+import re
+import stat
+import tomllib
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from acceptance.stage import PATIENCE_S, command
+
+_EXPORT = re.compile(r"^  export (\w+)='?([^'\n]*)'?$", re.MULTILINE)
+
+
+@asynccontextmanager
+async def trial(folder: Path) -> AsyncIterator[tuple[Process, str]]:
+    """`run --embedded` in a folder; yields the process and what it printed until it ran."""
+    async with command("run", "--embedded", "--folder", "data", folder=folder) as process:
+        assert process.stdout is not None
+        printed = ""
+        async with asyncio.timeout(PATIENCE_S):
+            async for line in process.stdout:
+                printed += line.decode()
+                if b'"worker_started"' in line:
+                    break
+        yield process, printed
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
+
+
+async def output(folder: Path, shell: str, variables: Mapping[str, str]) -> str:
+    """What a line prints that is typed into a shell in which the block was pasted."""
+    process = await asyncio.create_subprocess_shell(
+        shell, cwd=folder, env=dict(variables), stdout=PIPE, stderr=STDOUT
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed.decode()
+    return printed.decode()
+
+
+async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> None:
+    """By variables to paste, and by a settings file that only its owner can read."""
+    async with trial(tmp_path) as (process, printed):
+        file = tmp_path / "data" / "connection.toml"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert "topics are in memory, and lost when it stops" in printed
+        exported = dict(_EXPORT.findall(printed))
+        by_file = tomllib.loads(file.read_text())
+        assert exported == {
+            "MARKETPLACE_WORKER_POSTGRES__DSN": by_file["postgres"]["dsn"],
+            "MARKETPLACE_WORKER_KAFKA__BOOTSTRAP_SERVERS": by_file["kafka"]["bootstrap_servers"],
+            "MARKETPLACE_WORKER_KAFKA__SESSION_TIMEOUT_MS": str(
+                by_file["kafka"]["session_timeout_ms"]
+            ),
+            "MARKETPLACE_WORKER_EMAIL_KEY_FILE": by_file["email_key_file"],
+        }
+        async with command("due", "--config", "data/connection.toml", folder=tmp_path) as due:
+            out, _ = await due.communicate()
+        assert (due.returncode, b"0 due" in out) == (0, True), out
+        process.terminate()
+        await process.communicate()
+        assert process.returncode == 0
+    assert not file.exists(), "its servers have stopped"
