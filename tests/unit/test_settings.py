@@ -8,7 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.settings import Settings, load_email_key, load_settings
+from marketplace_worker.settings import (
+    Settings,
+    load_console_settings,
+    load_email_key,
+    load_settings,
+)
 from marketplace_worker.settings.loading import secrets
 
 SECRET = "a secret of nobody else"
@@ -31,6 +36,13 @@ BY_TOKEN = {
     PREFIX + "KAFKA__OAUTH_CLIENT_ID": "worker",
     PREFIX + "KAFKA__OAUTH_CLIENT_SECRET": SECRET,
 }
+BY_OPENID = {
+    PREFIX + "CONSOLE__OPENID_ISSUER": "https://issuer.example",
+    PREFIX + "CONSOLE__OPENID_CLIENT_ID": "console",
+    PREFIX + "CONSOLE__OPENID_CLIENT_SECRET": SECRET,
+    PREFIX + "CONSOLE__OPENID_ALLOWED": "@example.com,role:operators",
+}
+LOGINS = (BY_PASSWORD, BY_TOKEN, BY_OPENID, {PREFIX + "CONSOLE__TOKEN": SECRET})
 
 
 def refusal(file: Path | None = None, **changes: str) -> str:
@@ -167,6 +179,52 @@ def test_secrets_do_not_show_themselves() -> None:
     assert settings.email_key.get_secret_value() == SECRET
 
 
+def test_the_console_needs_the_database_alone() -> None:
+    """It has neither Kafka's login nor the key of the emails; a name must still be known."""
+    dsn = {PREFIX + "POSTGRES__DSN": NEEDED[PREFIX + "POSTGRES__DSN"]}
+    settings = load_console_settings(None, dsn)
+    assert settings.console.address_in_browser == "http://127.0.0.1:8600"
+    assert load_console_settings(None, NEEDED).postgres == settings.postgres
+    with pytest.raises(Misconfigured, match=r"postgres\.dsn is not set"):
+        load_console_settings(None, {})
+    with pytest.raises(Misconfigured, match="unknown settings"):
+        load_console_settings(None, dsn | {PREFIX + "CONSOLE__PORTS": "1"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"ADDRESS": "0.0.0.0"}, "others can connect: set token_file, or the settings openid_"),
+        ({"ADDRESS": "0.0.0.0", "TOKEN": SECRET}, "set url to its https:// address"),
+        (
+            {"ADDRESS": "::", "TOKEN": SECRET, "URL": "http://console.example"},
+            "set url to its https:// address",
+        ),
+        ({"TOKEN": "short"}, "at least 16 items"),
+        ({"OPENID_ISSUER": "https://issuer.example"}, "also needs openid_client_id, "),
+    ],
+)
+def test_the_console_listens_elsewhere_only_with_a_sign_in_and_tls(
+    changes: dict[str, str], problem: str
+) -> None:
+    """A start that would show customers to a network is refused."""
+    assert problem in refusal(None, **{f"CONSOLE__{name}": v for name, v in changes.items()})
+
+
+def test_the_console_listens_on_all_addresses_with_both() -> None:
+    """Also for the workers' settings, which may stand in the same file."""
+    environment = {
+        **NEEDED,
+        **BY_OPENID,
+        PREFIX + "CONSOLE__ADDRESS": "0.0.0.0",
+        PREFIX + "CONSOLE__URL": "https://console.example/",
+    }
+    console = load_settings(None, environment).console
+    assert (console.on_loopback, console.address_in_browser) == (False, "https://console.example")
+    with pytest.raises(Misconfigured, match="either token or the settings openid_"):
+        load_settings(None, environment | {PREFIX + "CONSOLE__TOKEN": SECRET})
+
+
 def test_simulate_needs_no_setting() -> None:
     """It hashes with a fixed key where none is set, and refuses a short one."""
     fixed = load_email_key(None, {}).get_secret_value()
@@ -182,7 +240,7 @@ def test_every_secret_can_stand_in_a_file_that_is_read_when_it_is_asked_for(
 ) -> None:
     """Like the postgres image; renewing the file needs no restart of the worker."""
     file, variable = tmp_path / "secret", PREFIX + "__".join(path).upper()
-    logins = BY_TOKEN if variable in BY_TOKEN else BY_PASSWORD
+    logins = next((each for each in LOGINS if variable in each), {})
     environment = {**NEEDED, **logins, variable + "_FILE": str(file)}
     first = environment.pop(variable)
     file.write_text(first + "\n")

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from marketplace_worker.cli.console import console_command
 from marketplace_worker.cli.dead_letters import dead_letters_cli
 from marketplace_worker.cli.due import due_command
 from marketplace_worker.cli.erasing import erase_command
@@ -68,6 +69,7 @@ cli.add_typer(guard_cli, name="guard")
 cli.add_typer(dead_letters_cli, name="dead-letters")
 cli.add_typer(intake_cli, name="intake")
 cli.add_typer(policy_cli, name="policy")
+cli.command("console")(console_command)
 cli.command("replay")(replay_command)
 cli.command("recover")(recover_command)
 cli.command("simulate")(simulate_command)

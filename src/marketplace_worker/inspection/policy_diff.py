@@ -1,5 +1,6 @@
 """Compares two policies: whose steps would come earlier or later, and by how much."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,23 +36,32 @@ class Moved:
 class PolicyDiff:
     """For each affected organization, in order of id, its first step whose time would change.
 
-    `looked_at`: how many organizations were compared: all that are not deactivated.
+    `looked_at`: how many organizations were compared: all that are not deactivated, unless the time
+    was over before (`complete` is False).
     """
 
     current: str
     proposed: str
     looked_at: int
     moved: Sequence[Moved]
+    complete: bool = True
 
 
-async def policy_diff(inspector: Inspector, proposed: Policy) -> PolicyDiff:
+async def policy_diff(
+    inspector: Inspector, proposed: Policy, *, within: timedelta | None = None
+) -> PolicyDiff:
     """Compare every organization's steps under the policy in force and under a proposed one.
+
+    Stops after `within`; the organizations are compared in order of id.
 
     Raises:
         Misconfigured: a different policy has the proposed one's version.
     """
     moved: list[Moved] = []
     looked_at = 0
+    loop = asyncio.get_running_loop()
+    ends_at = None if within is None else loop.time() + within.total_seconds()
+    complete = True
     async with one_moment(inspector.pool) as conn:
         await _check_version(conn, inspector.policies.current, proposed)
 
@@ -61,7 +71,11 @@ async def policy_diff(inspector: Inspector, proposed: Policy) -> PolicyDiff:
         async for view in load_views(conn, inspector, page):
             looked_at += sum(each.counts_in_the_fleet for each in view.organizations)
             moved += _moved(view, proposed)
-    return PolicyDiff(inspector.policies.current.version, proposed.version, looked_at, moved)
+            if ends_at is not None and loop.time() > ends_at:
+                complete = False
+                break
+    current = inspector.policies.current.version
+    return PolicyDiff(current, proposed.version, looked_at, moved, complete)
 
 
 async def _check_version(conn: Connection, current: Policy, proposed: Policy) -> None:

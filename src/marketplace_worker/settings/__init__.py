@@ -1,5 +1,6 @@
 """Settings: one immutable value, read once from the environment and an optional TOML file."""
 
+from marketplace_worker.settings.console import Console, ConsoleSettings
 from marketplace_worker.settings.fields import (
     DELIMITER,
     PREFIX,
@@ -13,6 +14,7 @@ from marketplace_worker.settings.fields import (
 from marketplace_worker.settings.kafka import Kafka
 from marketplace_worker.settings.loading import (
     UNKEYED_EMAIL_KEY,
+    load_console_settings,
     load_email_key,
     load_policy_file,
     load_settings,
@@ -24,6 +26,8 @@ __all__ = [
     "DELIMITER",
     "PREFIX",
     "UNKEYED_EMAIL_KEY",
+    "Console",
+    "ConsoleSettings",
     "Deadlines",
     "Ingest",
     "Kafka",
@@ -34,6 +38,7 @@ __all__ = [
     "Settings",
     "SslMode",
     "Topics",
+    "load_console_settings",
     "load_email_key",
     "load_policy_file",
     "load_settings",

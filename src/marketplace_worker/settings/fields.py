@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from marketplace_worker.settings.console import Console
 from marketplace_worker.settings.group import SettingsGroup
 from marketplace_worker.settings.kafka import Kafka
 from marketplace_worker.settings.postgres import Postgres
@@ -227,6 +228,7 @@ class Settings(BaseSettings):
     deadlines: Deadlines = Field(Deadlines(), description="How due organizations are found.")
     relay: Relay = Field(Relay(), description="How messages get from the outbox to Kafka.")
     retention: Retention = Field(Retention(), description="How long data is kept.")
+    console: Console = Field(Console(), description="The console.")
     email_key: SecretStr = Field(
         min_length=EMAIL_KEY_LENGTH_MIN,
         description="Key of the email hashes; with another, locked addresses are not recognized.",

@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,8 +16,11 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from marketplace_worker.errors import Misconfigured, Unavailable
+from marketplace_worker.settings.console import ConsoleSettings
 from marketplace_worker.settings.fields import DELIMITER, EMAIL_KEY_LENGTH_MIN, PREFIX, Settings
 from marketplace_worker.settings.secret_file import SecretFile
+
+T = TypeVar("T", bound=BaseModel)
 
 FILE = "_file"
 """The suffix of a secret's name when the value is the path of a file that holds it."""
@@ -40,11 +43,32 @@ def load_settings(
         Misconfigured: a name is unknown, or a value missing or invalid.  Every fault is named
             with where it came from; no value is shown, as it may be a secret.
     """
+    # A group that is wholly missing is reported by its fields.
+    return _load(Settings, {"kafka": {}, "postgres": {}}, file, environment)
+
+
+def load_console_settings(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> ConsoleSettings:
+    """Read the settings of the console; of the others, only the names are checked.
+
+    Raises `Misconfigured` as `load_settings` does.
+    """
+    return _load(ConsoleSettings, {"postgres": {}}, file, environment)
+
+
+def _load(
+    model: type[T],
+    groups: Mapping[str, Any],
+    file: Path | None,
+    environment: Mapping[str, str] | None,
+) -> T:
     from_file, from_environment = _read(file, environment)
+    values = _merged(_merged(groups, from_file), from_environment)
+    if unknown := sorted(values.keys() - Settings.model_fields):
+        raise Misconfigured(f"{', '.join(unknown)} is not a setting (from {file})")
     try:
-        # A group that is wholly missing is reported by its fields.
-        groups: dict[str, Any] = {"kafka": {}, "postgres": {}}
-        return Settings(**_merged(_merged(groups, from_file), from_environment))
+        return model(**{name: values[name] for name in model.model_fields if name in values})
     except ValidationError as error:
         faults = [
             _describe_error(each, file, from_file, from_environment)

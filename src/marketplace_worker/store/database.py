@@ -12,7 +12,7 @@ import asyncpg
 from marketplace_worker.errors import TookTooLong, Unavailable
 from marketplace_worker.settings import Postgres
 from marketplace_worker.store.dsn import ConnectionRefused
-from marketplace_worker.store.sessions import open_session, require_own_sessions
+from marketplace_worker.store.sessions import Access, open_session, require_own_sessions
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -57,8 +57,8 @@ asyncpg ends up in a state that it does not expect.
 
 
 @asynccontextmanager
-async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
-    """Open a pool of connections, each of which uses the role `APPLICATION_ROLE`.
+async def connecting(postgres: Postgres, access: Access = Access.WORK) -> AsyncIterator[Pool]:
+    """Open a pool of connections for one use of the database.
 
     Raises:
         Unavailable: Postgres does not answer.
@@ -69,7 +69,7 @@ async def connecting(postgres: Postgres) -> AsyncIterator[Pool]:
         min_size=1,
         max_size=postgres.pool_connections_max,
         command_timeout=postgres.statement_timeout_ms / 1000 + 5,
-        connect=partial(_open, postgres),
+        connect=partial(_open, postgres, access),
         reset=_keep,
     )
     try:
@@ -96,9 +96,14 @@ async def renew_connections(pool: Pool, postgres: Postgres) -> None:
     await pool.expire_connections()
 
 
-async def _open(postgres: Postgres, *_: object, **arguments: Any) -> Any:  # noqa: ANN401 - asyncpg's
+async def _open(
+    postgres: Postgres,
+    access: Access,
+    *_: object,
+    **arguments: Any,  # noqa: ANN401 - asyncpg's
+) -> Any:  # noqa: ANN401 - asyncpg's
     """Open a connection for the pool; the pool's own address arguments are ignored."""
-    return await open_session(postgres, **arguments)
+    return await open_session(postgres, access, **arguments)
 
 
 async def _close(pool: Pool) -> None:

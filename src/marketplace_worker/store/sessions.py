@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -28,7 +29,19 @@ else:
 SQL = queries("sessions")
 
 APPLICATION_ROLE = "marketplace_worker_app"
-"""The role of every connection.  The migrations create it and grant its rights."""
+"""The role of every connection that may write.  The migrations create it and grant its rights."""
+
+
+class Access(Enum):
+    """What a session is for.
+
+    `WORK`: with the role `APPLICATION_ROLE`.  `READ`: with the rights of the login, and only in
+    transactions that cannot write.
+    """
+
+    WORK = "work"
+    READ = "read"
+
 
 IDLE_IN_TRANSACTION_MS = 300_000
 """Longer than the relay can wait for Kafka: it leads its shards by an open transaction."""
@@ -60,8 +73,12 @@ _POOLERS_REFUSAL = re.compile(r"unsupported startup parameter|no such (database|
 """PgBouncer's messages for such errors; it uses the same code for servers that are down."""
 
 
-async def open_session(postgres: Postgres, **arguments: Any) -> Session:  # noqa: ANN401 - asyncpg's
-    """Open a connection with the role `APPLICATION_ROLE` and the worker's timeouts.
+async def open_session(
+    postgres: Postgres,
+    access: Access = Access.WORK,
+    **arguments: Any,  # noqa: ANN401 - asyncpg's
+) -> Session:
+    """Open a connection with the worker's timeouts.
 
     Raises:
         Unavailable: Postgres does not answer, or a file of the settings cannot be read now.
@@ -69,7 +86,7 @@ async def open_session(postgres: Postgres, **arguments: Any) -> Session:  # noqa
     """
     connection = await _connect(postgres, **arguments)
     try:
-        await _make_ready(postgres, connection)
+        await _make_ready(postgres, access, connection)
     except BaseException:
         connection.terminate()
         raise
@@ -157,10 +174,14 @@ def _lock_timeout_ms(postgres: Postgres) -> int:
     return postgres.statement_timeout_ms * 9 // 10
 
 
-async def _make_ready(postgres: Postgres, connection: Session) -> None:
+async def _make_ready(postgres: Postgres, access: Access, connection: Session) -> None:
     wanted_ms = (postgres.statement_timeout_ms, _lock_timeout_ms(postgres), IDLE_IN_TRANSACTION_MS)
     try:
-        await connection.execute(SQL["begin"], *map(str, wanted_ms), APPLICATION_ROLE)
+        match access:
+            case Access.WORK:
+                await connection.execute(SQL["begin"], *map(str, wanted_ms), APPLICATION_ROLE)
+            case Access.READ:
+                await connection.execute(SQL["begin_reading"], *map(str, wanted_ms))
         found = await connection.fetchrow(SQL["read_back"], APPLICATION_ROLE)
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConnectionRefused(
@@ -170,18 +191,28 @@ async def _make_ready(postgres: Postgres, connection: Session) -> None:
     except _AWAY as error:
         raise Unavailable(f"Postgres: {type(error).__name__}: {error}") from error
     assert found is not None
+    _require_kept(wanted_ms, access, found)
+    if access is Access.WORK:
+        _require_worker(found)
+
+
+def _require_kept(wanted_ms: tuple[int, ...], access: Access, found: asyncpg.Record) -> None:
     kept = (
         found["statement_timeout_ms"],
         found["lock_timeout_ms"],
         found["idle_in_transaction_ms"],
     )
-    if kept != wanted_ms or found["timezone"] != "UTC":
+    reads_only = found["reads_only"] or access is not Access.READ
+    if kept != wanted_ms or found["timezone"] != "UTC" or not reads_only:
         raise ConnectionRefused(
             "postgres.dsn: a pooler or proxy does not preserve the session's settings "
             f"(statement_timeout is {kept[0]} ms, lock_timeout {kept[1]} ms, "
             f"idle_in_transaction_session_timeout {kept[2]} ms, timezone {found['timezone']}): "
             "connect to Postgres directly"
         )
+
+
+def _require_worker(found: asyncpg.Record) -> None:
     if found["works_as"] not in {None, APPLICATION_ROLE}:
         raise ConnectionRefused(
             f"postgres.dsn: the session's role is {found['works_as']} instead of "

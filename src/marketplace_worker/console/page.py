@@ -1,0 +1,160 @@
+"""What all pages share: the database, who looks, and the templates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from importlib import resources
+from typing import Any
+
+import structlog
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from marketplace_worker.explain.operators import moment
+from marketplace_worker.explain.wording import distance, length
+from marketplace_worker.inspection.fleet_view import Inspector
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.store.database import Pool, database_clock, one_moment
+from marketplace_worker.store.floors import Floors
+from marketplace_worker.store.policies import PolicyBook
+from marketplace_worker.terminal import visible
+
+STATIC = resources.files(__package__).joinpath("static")
+
+LABELS = {
+    State.ACTIVE: "active",
+    State.CANCELED: "canceled",
+    State.CONTROL_PLANE_LOSS: "control plane loss",
+    State.SUSPENDED: "suspended",
+    State.DEACTIVATED: "deactivated",
+}
+"""What a page calls a state."""
+
+NAVIGATION = (
+    ("/", "Fleet"),
+    ("/dead-letters", "Dead letters"),
+    ("/policy", "Policy"),
+)
+"""The paths of the pages in the head of each page, with their names."""
+
+log = structlog.get_logger(__name__)
+
+
+class SignInRefused(Exception):
+    """Somebody may not sign in, or send a form; the message is for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who looks.
+
+    `id`: for the log; of OpenID Connect, the subject, which is no email.  `name`: for the page.
+    """
+
+    id: str
+    name: str
+
+
+def _environment() -> Environment:
+    """The templates.  All text is escaped, for HTML and for a terminal.  A missing value fails."""
+    templates = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "moment": moment,
+        "day": _day,
+        "length": length,
+        "number": _number,
+    }
+    templates.tests["past"] = _is_past
+    templates.globals |= {
+        "distance": distance,
+        "label": LABELS.__getitem__,
+        "navigation": NAVIGATION,
+        "states": tuple(State),
+        "versions": {name: _version(name) for name in ("console.css", "htmx.min.js")},
+    }
+    return templates
+
+
+@dataclass(frozen=True, slots=True)
+class PageContext:
+    """The dependencies of the pages.  `policies` has the policy in force."""
+
+    pool: Pool
+    policies: PolicyBook
+    templates: Environment = field(default_factory=_environment)
+    floors: Floors = field(default_factory=Floors)
+
+    async def inspector(self) -> Inspector:
+        """What the functions of inspection/ need, at the database's current time."""
+        async with one_moment(self.pool) as conn:
+            return Inspector(self.pool, self.policies, await database_clock(conn))
+
+
+def context_of(request: Request) -> PageContext:
+    """The dependencies, from the application's state."""
+    context: PageContext = request.app.state.context
+    return context
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Who looks; the middleware has checked it."""
+    viewer: Viewer = request.scope["viewer"]
+    return viewer
+
+
+def render(
+    request: Request,
+    template: str,
+    values: Mapping[str, Any],
+    *,
+    status: int = 200,
+) -> HTMLResponse:
+    """Fill a template: a whole page, or a part of one that htmx asked for."""
+    text = context_of(request).templates.get_template(template)
+    return HTMLResponse(
+        text.render(
+            **values,
+            path=request.url.path,
+            viewer=request.scope.get("viewer"),
+            signs_out=request.app.state.signs_in,
+            csrf=request.session.get("csrf", ""),
+        ),
+        status_code=status,
+    )
+
+
+def record_view(request: Request, organization: str) -> None:
+    """Write a log line: who looked at which organization."""
+    log.info("organization_viewed", organization_id=organization, viewer=viewer_of(request).id)
+
+
+def _printable(value: object) -> object:
+    """Text of others may contain characters that reverse or hide the text around them."""
+    return visible(value) if type(value) is str else value
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%Y-%m-%d}"
+
+
+def _number(value: int) -> str:
+    """`1 234 567`, with a narrow space."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _is_past(at: datetime, now: datetime) -> bool:
+    return at - now < timedelta(0)
+
+
+def _version(name: str) -> str:
+    """A part of the file's hash: browsers keep a version for ever."""
+    return sha256(STATIC.joinpath(name).read_bytes()).hexdigest()[:12]

@@ -1,0 +1,185 @@
+"""What the pages show, and that none of them writes."""
+
+import re
+from collections.abc import AsyncIterator
+from html import unescape
+
+import asyncpg
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from marketplace_worker.console.headers import BODY_BYTES_MAX, HEADERS
+from marketplace_worker.console.page import NAVIGATION
+from marketplace_worker.console.signing_in import LOOPBACK
+from marketplace_worker.contract.policy_file import policy_to_toml
+from marketplace_worker.lifecycle.policy import Policy
+from marketplace_worker.store.database import Pool
+
+PATHS = {"/dead-letters/{id:int}": "/dead-letters/1"}
+"""A path for each route with a parameter."""
+
+
+def text_of(response: httpx2.Response) -> str:
+    """The words of a page, each separated by one space."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", response.text)).split())
+
+
+async def csrf_of(browser: httpx2.AsyncClient, path: str) -> str:
+    """The token of the page's form."""
+    (token,) = re.findall(r'name="csrf" value="([^"]*)"', (await browser.get(path)).text)
+    return str(token)
+
+
+def routes(app: Starlette) -> list[Route]:
+    """All routes but the files."""
+    return [each for each in app.routes if isinstance(each, Route)]
+
+
+async def test_every_page_answers_and_none_writes(
+    app: Starlette, browser: httpx2.AsyncClient, pool: Pool
+) -> None:
+    """Postgres itself refuses writes on the console's connections."""
+    for route in routes(app):
+        for method in sorted(route.methods or ()):
+            response = await browser.request(method, PATHS.get(route.path, route.path))
+            assert response.status_code in {200, 303, 403, 422}, (route.path, method)
+    assert await pool.fetchval("SELECT current_setting('transaction_read_only')") == "on"
+
+
+def test_only_the_comparison_and_the_sign_in_are_sent(app: Starlette) -> None:
+    """Everything else is read."""
+    sent = {each.path for each in routes(app) if each.methods and "POST" in each.methods}
+    assert sent == {"/policy", "/sign-in", "/sign-out"}
+    assert all((each.methods or set()) <= {"GET", "HEAD", "POST"} for each in routes(app))
+
+
+async def test_every_answer_has_the_headers(browser: httpx2.AsyncClient) -> None:
+    """Also a refusal and a file."""
+    for path in ("/", "/nothing", "/static/console.css"):
+        headers = (await browser.get(path)).headers
+        assert {name: headers.get(name) for name in HEADERS} == dict(HEADERS)
+    assert "unsafe" not in HEADERS["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "", "localhost:1"])
+async def test_another_host_is_refused(browser: httpx2.AsyncClient, host: str) -> None:
+    """A page of an attacker, whose name resolves to this machine, must not read the console."""
+    assert (await browser.get("/", headers={"host": host})).status_code == 421
+    assert (await browser.get("/", headers={"host": "localhost:8600"})).status_code == 200
+
+
+async def test_a_foreign_form_is_refused(browser: httpx2.AsyncClient) -> None:
+    """By its origin, and by the token that only a page of the console has."""
+    foreign = {"origin": "https://evil.example"}
+    assert (await browser.post("/policy", headers=foreign)).status_code == 403
+    answer = await browser.post("/policy", data={"csrf": "guessed"})
+    assert answer.status_code == 422
+    assert "This form is too old" in answer.text
+
+
+async def test_a_large_body_is_not_read(browser: httpx2.AsyncClient) -> None:
+    """Whether or not it says how large it is."""
+    large = b"x" * (BODY_BYTES_MAX + 1)
+    assert (await browser.post("/policy", content=large)).status_code == 413
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield large[: BODY_BYTES_MAX // 4]
+
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await browser.post("/policy", content=chunks(), headers=kind)
+    assert answer.status_code == 413
+
+
+async def test_the_fleet_shows_the_guard_and_the_feeds(browser: httpx2.AsyncClient) -> None:
+    """The page says who looks."""
+    shown = text_of(await browser.get("/"))
+    assert "Not tripped." in shown
+    assert "logins 2026-02-06 00:00 UTC" in shown
+    assert LOOPBACK.name in shown
+
+
+async def test_every_page_of_the_head_is_there(browser: httpx2.AsyncClient) -> None:
+    """And is marked as the current one."""
+    for path, name in NAVIGATION:
+        answer = await browser.get(path)
+        assert answer.status_code == 200
+        assert re.findall(r'aria-current="page">([^<]*)<', answer.text) == [name]
+
+
+async def test_dead_letters_are_found_from_their_group(browser: httpx2.AsyncClient) -> None:
+    """From the groups to one letter, by links."""
+    groups = await browser.get("/dead-letters")
+    assert "3 records wait" in text_of(groups)
+    (first, *_) = re.findall(r'href="(/dead-letters/list\?group=[^"]+)"', groups.text)
+    listed = await browser.get(first)
+    (letter, *_) = re.findall(r'href="(/dead-letters/\d+)"', listed.text)
+    shown = text_of(await browser.get(letter))
+    assert "detail.agreement.id is missing" in shown
+    assert "Purchase Agreement Ended" in shown
+    assert "dead-letters redrive" in shown
+
+
+async def test_pages_of_dead_letters_that_do_not_exist_say_so(browser: httpx2.AsyncClient) -> None:
+    """No wrong address is a bug."""
+    for path in (
+        "/dead-letters/99",
+        f"/dead-letters/{2**63}",
+        "/dead-letters/list?status=lost",
+        "/dead-letters/list?before=x",
+        f"/dead-letters/list?before={2**70}",
+    ):
+        answer = await browser.get(path)
+        assert answer.status_code == 404, path
+        assert "There is no such" in answer.text
+
+
+async def test_bytes_of_others_are_escaped(browser: httpx2.AsyncClient, postgres_dsn: str) -> None:
+    """As HTML, and where they would reverse or hide text; what is no text is dumped."""
+    owner = await asyncpg.connect(postgres_dsn)
+    await owner.execute(
+        "UPDATE dead_letters SET value = $1, key = $2 WHERE id = 1",
+        "<script>alert(1)</script>\u202e".encode(),
+        b"\xff\x00<b>",
+    )
+    await owner.close()
+    shown = (await browser.get("/dead-letters/1")).text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in shown
+    assert "ff 00 3c 62 3e" in shown
+    assert "..&lt;b&gt;" in shown
+
+
+async def test_a_policy_file_is_compared(browser: httpx2.AsyncClient) -> None:
+    """As `policy diff` compares it; nothing is stored."""
+    csrf = await csrf_of(browser, "/policy")
+    slower = 'version = "2026-03"\n[timeline.payg]\ndeactivated = "P50D"\n'
+    answer = await browser.post("/policy", data={"csrf": csrf}, files={"file": slower.encode()})
+    shown = text_of(answer)
+    assert answer.status_code == 200
+    assert "2026-03 instead of default" in shown
+    assert "timeline.payg.deactivated P37D P50D" in shown
+    assert "acme" in shown
+    assert "later" in shown
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (b"", "choose a policy file"),
+        (b"\xff", "is not UTF-8"),
+        (b'version = "x"\nnonsense = 1\n', "line 2"),
+        (b"[[[", "is not TOML"),
+        (policy_to_toml(Policy()).replace("P37D", "P38D").encode(), "version"),
+    ],
+    ids=["none", "no text", "unknown field", "no TOML", "version in use"],
+)
+async def test_a_wrong_policy_file_is_explained(
+    browser: httpx2.AsyncClient, file: bytes, problem: str
+) -> None:
+    """By line and field, like `policy check`."""
+    csrf = await csrf_of(browser, "/policy")
+    answer = await browser.post("/policy", data={"csrf": csrf}, files={"file": file})
+    assert answer.status_code == 422
+    assert problem in text_of(answer)
