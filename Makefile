@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-against bench-peers bench-large test test-streams test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-against bench-peers bench-large test test-streams test-console screenshots test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -60,6 +60,12 @@ test-embedded: $(READY) ## Run the tests of the embedded servers: starts, kills,
 
 test-acceptance: $(READY) ## Run the tests of the whole worker, in its own processes (1 min)
 	@$(VENV)/pytest -n $(WORKERS) --dist loadfile tests/acceptance $(ARGS)
+
+test-console: $(READY) ## Run the tests of the console in a browser (1 min; needs chromium)
+	@$(VENV)/pytest tests/browser $(ARGS)
+
+screenshots: $(READY) ## Write docs/screenshots/, one for each page of the console (needs chromium)
+	@$(VENV)/pytest -q tests/browser/take_screenshots.py $(ARGS)
 
 test-fast: $(READY) ## Run the examples and stories of the core, without servers (15 s)
 	@$(VENV)/pytest -n auto --dist loadfile --hypothesis-profile=fast $(CORE_TESTS) $(ARGS)

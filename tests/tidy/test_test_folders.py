@@ -6,6 +6,7 @@ from pages import ROOT
 
 OTHER_TARGETS = {
     "tests/acceptance": "test-acceptance",
+    "tests/browser": "test-console",
     "tests/embedded": "test-embedded",
     "tests/faults": "test-faults",
     "tests/long": "test-long",

@@ -79,7 +79,7 @@ def _page(
     values = {
         "policy": current,
         "built_in": current == Policy(),
-        "toml": policy_to_toml(current).splitlines(),
+        "tables": _tables(current),
         "problem": problem,
         "diff": diff,
         "changes": [] if proposed is None else _changes(current, proposed),
@@ -103,6 +103,16 @@ def _changes(current: Policy, proposed: Policy) -> Sequence[tuple[str, str, str]
 
 def _fields(policy: Policy) -> dict[str, str]:
     return dict(_flat(tomllib.loads(policy_to_toml(policy))))
+
+
+def _tables(policy: Policy) -> Mapping[str, Mapping[str, str]]:
+    """The fields of each table of the file; the version stands for itself."""
+    tables: dict[str, dict[str, str]] = {}
+    for path, value in _fields(policy).items():
+        table, _, name = path.rpartition(".")
+        if table:
+            tables.setdefault(table, {})[name] = value
+    return tables
 
 
 def _flat(values: Mapping[str, Any], *above: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,35 @@
+"""Writes docs/screenshots/: each page light, the fleet also dark and on a phone.
+
+`make screenshots` runs it; by its name it is no part of a test run.
+"""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser
+
+from .conftest import Scheme, visiting
+from .test_in_chromium import PAGES, PHONE
+
+FOLDER = Path(__file__).parents[2] / "docs/screenshots"
+
+BYTES_MAX = 150_000
+
+SHOTS: list[tuple[str, Scheme, int]] = [
+    *((name, "light", 1280) for name in PAGES),
+    ("fleet", "dark", 1280),
+    ("fleet", "light", PHONE),
+]
+
+
+@pytest.mark.parametrize(("name", "scheme", "width"), SHOTS)
+async def test_a_page_is_drawn(
+    chromium: Browser, address: str, name: str, scheme: Scheme, width: int
+) -> None:
+    """A file small enough for a page of documentation."""
+    variants = [*(["dark"] if scheme == "dark" else []), *(["phone"] if width == PHONE else [])]
+    file = FOLDER / f"{'-'.join([name, *variants])}.png"
+    async with visiting(chromium, address, scheme=scheme, width=width) as page:
+        await page.goto(PAGES[name])
+        await page.screenshot(path=file, full_page=True)
+    assert file.stat().st_size < BYTES_MAX
