@@ -28,7 +28,7 @@ from benchmarks.results import Row, row
 from benchmarks.stage import EMAIL_KEY, POLICY, Message, Stage
 from benchmarks.workloads import Kind, number_of
 from marketplace_worker import documents
-from marketplace_worker.app import feeds, rare_garbage_collection
+from marketplace_worker.app import rare_garbage_collection
 from marketplace_worker.contract import inbound
 from marketplace_worker.contract.cloudevents import read_cloudevents
 from marketplace_worker.contract.emails import email_hasher
@@ -36,6 +36,7 @@ from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.contract.outbound import encode, encode_snapshot
 from marketplace_worker.contract.plain_activity import read_plain_activity
 from marketplace_worker.contract.policy_file import load_policy
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed
 from marketplace_worker.journal.chain import BEGINNING, SALT_BYTES, seal
 from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of

@@ -26,11 +26,11 @@ from benchmarks.measuring import (
 from benchmarks.results import Row, row
 from benchmarks.stage import EMAIL_KEY, POLICY, Stage
 from benchmarks.workloads import number_of
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
 

@@ -18,8 +18,8 @@ from typing import NoReturn
 import structlog
 
 from marketplace_worker.contract.emails import email_hasher
-from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.policy_file import load_policy
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations import metrics
@@ -40,7 +40,7 @@ from marketplace_worker.runtime.probes import (
 )
 from marketplace_worker.runtime.watchdog import silence_max_s, watch
 from marketplace_worker.runtime.worker import OutboundTopics, Worker
-from marketplace_worker.settings import Settings, Topics
+from marketplace_worker.settings import Settings
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest
@@ -88,19 +88,6 @@ class Loop(StrEnum):
 def system_clock() -> datetime:
     """The machine's current time (UTC)."""
     return datetime.now(UTC)  # noqa: TID251 - the one place
-
-
-def feeds(topics: Topics) -> dict[str, Feed]:
-    """The feed of each inbound topic."""
-    return {
-        topics.aws_notifications: Feed.AWS,
-        topics.gcp_notifications: Feed.GCP,
-        topics.azure_notifications: Feed.AZURE,
-        topics.logins: Feed.LOGINS,
-        topics.api_requests: Feed.API_REQUESTS,
-        topics.organization_changes: Feed.ORGANIZATION_CHANGES,
-        topics.support_requests: Feed.SUPPORT_REQUESTS,
-    }
 
 
 def read_policy(file: Path | None) -> Policy:

@@ -19,9 +19,9 @@ from short_stories import accounts, azure_again, instants
 from acceptance.scenario import at, lines_in_any_order
 from acceptance.stage import MovableClock, forget_everything
 from examples import examples
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.documents import organization_from_json
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.organization import Organization

@@ -18,9 +18,10 @@ from acceptance.scenario import at, lines_in_any_order
 from acceptance.stage import MovableClock, forget_everything
 from acceptance.test_any_order import order_independent
 from examples import examples
-from marketplace_worker.app import feeds, worker_of
+from marketplace_worker.app import worker_of
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.documents import organization_from_json
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, LoggedIn

@@ -8,10 +8,11 @@ import pytest
 from acceptance.comparison import by_subject, differing_events
 from acceptance.scenario import lines_in_order
 from acceptance.stage import MovableClock, Stage, until, working
-from marketplace_worker.app import Loop, feeds
+from marketplace_worker.app import Loop
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record

@@ -3,20 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from cloudevent_records import EXAMPLES, HASH, feed_of
-from envelopes_around import (
-    ENVELOPES,
-    Wrap,
-    as_text,
-    cloudevent,
-    connect,
-    in_base64,
-    in_url_base64,
-    pubsub,
-    sns,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +19,14 @@ from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, Notified, Unrecognized
 from marketplace_worker.lifecycle.vocabulary import Identity
 from marketplace_worker.record import Record
+from marketplace_worker.testing import envelopes as around
+from marketplace_worker.testing.envelopes import (
+    Wrap,
+    as_text,
+    connect,
+    in_base64,
+    in_url_base64,
+)
 from marketplace_worker.translate import translate
 
 RECORDED_AT = datetime(2026, 11, 22, 19, 0, tzinfo=UTC)
@@ -62,7 +60,29 @@ CARRIED: dict[Feed, dict[str, object]] = {
 }
 """A message of each topic that can be recognized by its content."""
 
-OF_ANY_NAME = ("an accelerator", "a program of one's own")
+OF_ANY_NAME = ("accelerator", "own-program")
+
+sns = partial(around.sns, id_="of-the-envelope", at="2026-11-20T00:00:00.000Z")
+pubsub = partial(around.pubsub, id_="of-the-envelope", at="2026-11-20T00:00:00Z")
+cloudevent = partial(around.cloudevent, id_="of-the-envelope", at="2026-11-20T00:00:00Z")
+
+ENVELOPES: Mapping[str, Wrap] = {
+    **around.envelopes("of-the-envelope", "2026-11-20T00:00:00Z"),
+    "sns with attributes": lambda value: {
+        **sns(value),
+        "MessageAttributes": {"action": {"Type": "String", "Value": "entitlement-updated"}},
+    },
+    "pubsub with attributes": lambda value: {
+        **pubsub(in_base64(value)),
+        "attributes": {"eventType": "ENTITLEMENT_CANCELLED"},
+    },
+    "pubsub-connect with attributes": lambda value: {
+        "message": in_base64(value),
+        "googclient_schemaencoding": "JSON",
+        "eventType": "ENTITLEMENT_CANCELLED",
+    },
+}
+"""Envelopes with an id, a time and attributes that must not replace those of their content."""
 
 every_topic = pytest.mark.parametrize("feed", Feed)
 every_envelope = pytest.mark.parametrize("name", ENVELOPES)
@@ -336,7 +356,7 @@ def test_too_deep_envelopes_are_refused(name: str, feed: Feed) -> None:
     for _ in range(envelopes.ENVELOPES_MAX + 2):
         if len(as_text(value)) > 2**20:
             return  # text in text in text exceeds the size of a record first
-        value = ENVELOPES[name](value) if name != "nothing" else connect(value)
+        value = ENVELOPES[name](value) if name != "none" else connect(value)
     assert isinstance(only(feed, value), Malformed | Unrecognized)
 
 

@@ -35,8 +35,8 @@ from faults.worker_cluster import WorkerCluster, chance_of_this_run, worker_clus
 from faults.workers import FaultStage, eventually
 from faults.workload import Line, Message, Wave, Workload, workload
 from faults.workload_sender import advance, send_in_pieces, until_settled
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import ApiRequested, Fact, LoggedIn
 from marketplace_worker.record import EPOCH, Headers, Record

@@ -19,9 +19,9 @@ from faults.expected_outcome import EventKey, event_key
 from faults.fault_points import COPIED, Point, act, all_statements
 from faults.fork_server import ForkServer
 from faults.steps_to_kill import POLICY, STEPS, Scene, Step, line_of, prepare
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.settings import UNKEYED_EMAIL_KEY, Topics
 from marketplace_worker.simulate import Simulation
 from steps.story_beginnings import records

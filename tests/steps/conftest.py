@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from acceptance.scenario import at
 from acceptance.stage import MovableClock
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.runtime.intake import IntakeBreaker

@@ -6,9 +6,9 @@ from typing import Any
 
 from acceptance.scenario import at, created, event, eventbridge
 from acceptance.stage import MovableClock
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.contract.scenario import read_scenario
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.facts import Fact
 from marketplace_worker.record import Record

@@ -5,9 +5,9 @@ from typing import Any
 
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.runtime.worker import Worker

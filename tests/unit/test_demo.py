@@ -7,24 +7,31 @@ from typing import Any
 
 import pytest
 
-from marketplace_worker.app import feeds
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.demo.clock import FastClock
-from marketplace_worker.demo.messages import Message, MessageWriter, unreadable
-from marketplace_worker.demo.runner import Published, faults
-from marketplace_worker.demo.story import Customer, Script, customers
+from marketplace_worker.demo.runner import Published, faults, unreadable
 from marketplace_worker.errors import Malformed
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
+from marketplace_worker.testing import Message, simulated
+from marketplace_worker.testing.stories import RENEWS, STORIES, Reply, Story, everyday
 
 DAY_0 = datetime(2026, 11, 22, tzinfo=UTC)
+DAY = timedelta(days=1)
 DAYS = 40
 
 STORY = (
-    Customer("acme", "leaves", lambda _: (), ("organization.canceled", "organization.suspended")),
-    Customer("elm", "stays", lambda _: (), ()),
+    Story(
+        "leaves",
+        "acme",
+        "",
+        lambda _who, _at: (),
+        ("organization.canceled", "organization.suspended"),
+    ),
+    Story("stays", "elm", "", lambda _who, _at: (), ()),
 )
 
 
@@ -38,26 +45,25 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
     """Without servers, customers who answer a day later, and the default policy: what the demo
     expects is what the rules say, to the last event.
     """
-    topics, story = Topics(), customers()
+    topics, story = Topics(), STORIES
     now = DAY_0
-    writer = MessageWriter(topics, lambda: now)
     came = Published()
-    to_answer: list[Script] = []
+    to_answer: list[tuple[str, Reply]] = []
 
     def story_records() -> Iterator[Record]:
         nonlocal now
-        beginning = [message for customer in story for message in customer.begins(writer)]
-        yield from records(unreadable(topics), *beginning)
+        yield from records(unreadable(now))
+        for customer in story:
+            yield from records(*customer.begins(customer.organization, now))
         for day in range(1, DAYS):
             now = DAY_0 + timedelta(days=day)
             answers, to_answer[:] = to_answer[:], []
-            for answer in answers:
-                yield from records(*answer(writer))
-            yield from records(*writer.everyday("elm"))
+            for organization, reply in answers:
+                yield from records(*reply.messages(organization, now))
+            yield from records(*everyday(RENEWS.organization, now))
 
     def records(*messages: Message) -> Iterator[Record]:
-        for message in messages:
-            yield Record(message.topic, 0, 0, now, message.key.encode(), message.value)
+        yield from (message.record() for message in messages)
 
     def refuse(_record: Record, _why: Malformed) -> None:
         came.dead_letters += 1
@@ -66,11 +72,27 @@ def test_the_story_comes_to_its_end_by_the_rules_alone() -> None:
     for event in simulation.run(story_records(), until=DAY_0 + timedelta(days=DAYS)):
         published = {"type": f"io.marketplace-worker.{event.kind}.v1"}
         came.events.setdefault(event.subject, []).append(published)
-        customer = next(each for each in story if each.name == event.subject)
-        if answer := customer.then.get(event.kind):
-            to_answer.append(answer)
+        customer = next(each for each in story if each.organization == event.subject)
+        if reply := customer.replies.get(event.kind):
+            to_answer.append((event.subject, reply))
 
     assert list(faults(came, story)) == []
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_story_comes_to_the_same_end_by_its_days(story: Story) -> None:
+    """As `send story` dates it, of any organization; others are active every day."""
+    began = DAY_0.replace(microsecond=17)
+    messages = [
+        *story.messages("new", began),
+        *(each for day in range(1, DAYS) for each in everyday("others", began + day * DAY)),
+    ]
+    messages.sort(key=lambda message: message.at)
+    until = began + DAYS * DAY
+    events = [each for each in simulated(messages, until=until) if each["subject"] == "new"]
+    names = [each["type"].removeprefix("io.marketplace-worker.")[:-3] for each in events]
+    assert names == list(story.expected)
+    assert story.messages("new", began)[-1].at - began == story.length
 
 
 async def test_the_clock_stands_still_until_it_is_started() -> None:

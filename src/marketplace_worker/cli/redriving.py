@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from marketplace_worker.app import feeds
 from marketplace_worker.cli.options import (
     AsJson,
     Config,
@@ -26,6 +25,7 @@ from marketplace_worker.cli.printing import (
     printed,
 )
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import RecordReader, RedriveOutcome, RedrivePreview

@@ -22,11 +22,11 @@ from rich.console import Console
 from marketplace_worker import standalone
 from marketplace_worker.app import run, system_clock
 from marketplace_worker.demo.clock import FastClock
-from marketplace_worker.demo.messages import Message, MessageWriter, unreadable
-from marketplace_worker.demo.story import Customer, customers
 from marketplace_worker.embedded.postgres import Durability
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.settings import Settings, Topics, load_settings
+from marketplace_worker.testing.messages import Message
+from marketplace_worker.testing.stories import RENEWS, STORIES, Story, everyday
 
 LAST_DAY = 45
 TIME_LIMIT_S = 60.0
@@ -61,7 +61,7 @@ def show() -> int:
     set_up_logs(log)
     began = system_clock()
     clock = FastClock(datetime.combine(began - BEGINS_BEFORE_TODAY, time(), began.tzinfo))
-    story = customers()
+    story = STORIES
     cache = Path(".cache")
     cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="demo-", dir=cache) as name:
@@ -83,12 +83,18 @@ def show() -> int:
     return 1 if missing else 0
 
 
+def unreadable(at: datetime) -> Message:
+    """A message that cannot be read."""
+    topic = Topics().aws_notifications
+    return Message(topic, "-", b"{ not JSON", at, "a message that is not JSON")
+
+
 def _interrupt_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 async def _perform(
-    folder: Path, story: Sequence[Customer], clock: FastClock, console: Console
+    folder: Path, story: Sequence[Story], clock: FastClock, console: Console
 ) -> Published | None:
     """Run the story; returns the received events, None if the worker was stopped before the end."""
     console.print("Starting Postgres, a Kafka broker and the worker …")
@@ -138,22 +144,22 @@ class _Outside:
     """The services around the worker: sends messages, dated by the demo's clock."""
 
     producer: AIOKafkaProducer
-    writer: MessageWriter
+    topics: Topics
     clock: FastClock
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Send messages with the clock's time as timestamp; returns when the broker has them."""
+        """Send messages, each with its time as timestamp; returns when the broker has them."""
         for message in messages:
             await self.producer.send_and_wait(
-                message.topic,
+                self.topics.configured(message.topic),
                 message.value,
                 key=message.key.encode(),
-                timestamp_ms=round(self.clock().timestamp() * 1000),
+                timestamp_ms=round(message.at.timestamp() * 1000),
             )
 
 
 async def _play(
-    settings: Settings, story: Sequence[Customer], clock: FastClock, console: Console
+    settings: Settings, story: Sequence[Story], clock: FastClock, console: Console
 ) -> Published:
     """Send the story's messages, and read events until all have arrived or the time is up.
 
@@ -165,8 +171,12 @@ async def _play(
         _reading(settings, topics.lifecycle, topics.dead_letters) as incoming,
         _outside(settings, clock) as outside,
     ):
-        beginning = [message for customer in story for message in customer.begins(outside.writer)]
-        await outside.send([unreadable(topics), *beginning])
+        beginning = [
+            message
+            for customer in story
+            for message in customer.begins(customer.organization, clock())
+        ]
+        await outside.send([unreadable(clock()), *beginning])
         _print_header(console, story, clock)
         life = None
         try:
@@ -199,7 +209,7 @@ async def _life(outside: _Outside) -> None:
         group.create_task(outside.clock.run())
         while True:
             await outside.clock.later(timedelta(days=1))
-            await outside.send(outside.writer.everyday("elm"))
+            await outside.send(everyday(RENEWS.organization, outside.clock()))
 
 
 def _note_dead_letter(
@@ -215,7 +225,7 @@ def _note_dead_letter(
 async def _process_event(
     event: Mapping[str, Any],
     seen: Published,
-    story: Sequence[Customer],
+    story: Sequence[Story],
     outside: _Outside,
     console: Console,
 ) -> None:
@@ -223,11 +233,11 @@ async def _process_event(
     name, who, clock = _name(event), event["subject"], outside.clock
     seen.events.setdefault(who, []).append(dict(event))
     _print(console, clock.day(_moment(event["time"])), who, name, _remark(event, clock))
-    customer = next((each for each in story if each.name == who), None)
-    answer = customer.then.get(name) if customer else None
-    if answer is not None:
+    customer = next((each for each in story if each.organization == who), None)
+    reply = customer.replies.get(name) if customer else None
+    if reply is not None:
         await clock.later()
-        messages = answer(outside.writer)
+        messages = reply.messages(who, clock())
         said = ", ".join(message.what for message in messages)
         _print(console, clock.day(clock()), who, "", f"<- {said}")
         await outside.send(messages)
@@ -254,7 +264,7 @@ async def _outside(settings: Settings, clock: FastClock) -> AsyncIterator[_Outsi
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
     await producer.start()
     try:
-        yield _Outside(producer, MessageWriter(settings.topics, clock), clock)
+        yield _Outside(producer, settings.topics, clock)
     finally:
         await producer.stop()
 
@@ -295,9 +305,9 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _print_header(console: Console, story: Sequence[Customer], clock: FastClock) -> None:
+def _print_header(console: Console, story: Sequence[Story], clock: FastClock) -> None:
     for customer in story:
-        console.print(f"  {customer.name:<6} {customer.what}", soft_wrap=True)
+        console.print(f"  {customer.organization:<6} {customer.what}", soft_wrap=True)
     console.print(
         f"\nThe policy is the default; the clock starts at {clock():%Y-%m-%d} and runs at about "
         "four days per second.",
@@ -312,11 +322,11 @@ def _print(console: Console, day: float, customer: str, name: str, remark: str) 
     console.print(line, style=style, soft_wrap=True, markup=False)
 
 
-def faults(seen: Published, story: Sequence[Customer]) -> Iterator[str]:
+def faults(seen: Published, story: Sequence[Story]) -> Iterator[str]:
     """Describe the events that are missing, differ from the expected ones, or were not expected."""
     if seen.dead_letters != 1:
         yield f"one dead letter, of the unreadable message (received {seen.dead_letters})"
-    expected_of = {customer.name: customer.expected for customer in story}
+    expected_of = {customer.organization: customer.expected for customer in story}
     for who in dict.fromkeys((*expected_of, *seen.events)):
         wanted, names = expected_of.get(who, ()), seen.names(who)
         for place, expected in enumerate(wanted):
@@ -330,14 +340,14 @@ def faults(seen: Published, story: Sequence[Customer]) -> Iterator[str]:
 
 
 def _summarize(
-    console: Console, seen: Published, story: Sequence[Customer], missing: Sequence[str]
+    console: Console, seen: Published, story: Sequence[Story], missing: Sequence[str]
 ) -> None:
     console.print("\nFinal states:")
     for customer in story:
-        events = seen.events.get(customer.name, [])
+        events = seen.events.get(customer.organization, [])
         data = events[-1]["data"] if events else {"state": "active", "reason": None}
         console.print(
-            f"  {customer.name:<6} {data['state']:<12} {customer.what} "
+            f"  {customer.organization:<6} {data['state']:<12} {customer.what} "
             f"(reason: {data['reason'] or 'none'}; events: {len(events)})",
             soft_wrap=True,
             markup=False,

@@ -71,6 +71,13 @@ class Topics(SettingsGroup):
         """The topics that the worker writes."""
         return (self.lifecycle, self.state, self.dead_letters)
 
+    def configured(self, name: str) -> str:
+        """The configured name of the topic with this default name; any other name unchanged."""
+        for field_name, field in type(self).model_fields.items():
+            if field.default == name:
+                return str(getattr(self, field_name))
+        return name
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = (*self.facts, *self.activity, *self.outbound)
