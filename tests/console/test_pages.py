@@ -101,6 +101,16 @@ async def test_the_fleet_shows_the_guard_and_the_feeds(browser: httpx2.AsyncClie
     assert LOOPBACK.name in shown
 
 
+async def test_the_calendar_counts_who_is_due_by_marketplace(browser: httpx2.AsyncClient) -> None:
+    """The choice is in the address; a wrong one is no bug."""
+    everywhere = text_of(await browser.get("/"))
+    assert "4 organizations are on their way down" in everywhere
+    assert "2026-02-11 1 0 0 0" in everywhere
+    assert "1 organizations are on" in text_of(await browser.get("/?marketplace=azure"))
+    assert "0 organizations are on" in text_of(await browser.get("/?marketplace=gcp"))
+    assert (await browser.get("/?marketplace=ebay")).status_code == 404
+
+
 async def test_every_page_of_the_head_is_there(browser: httpx2.AsyncClient) -> None:
     """And is marked as the current one."""
     for path, name in NAVIGATION:

@@ -49,7 +49,7 @@ async def left(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterat
 
 
 async def test_a_database_that_any_commit_left_verifies_after_the_migration(
-    left: Pool, postgres_dsn: str, request: pytest.FixtureRequest
+    left: Pool, postgres_dsn: str
 ) -> None:
     """Also one between two releases, whose migrations were written anew since; and once more after
     a second `migrate`, which has nothing to do.
@@ -57,8 +57,7 @@ async def test_a_database_that_any_commit_left_verifies_after_the_migration(
     stored = await left.fetchval("SELECT count(*) FROM organizations")
     assert stored > 20
 
-    is_current = request.node.callspec.params["left"] == RELEASE_0_2
-    assert (await migrate(left) == []) is is_current
+    assert await migrate(left) != []
     assert await migrate(left) == []
 
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:

@@ -1,19 +1,71 @@
 """The page of the fleet: organizations by state, what is due, the guard, and what waits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from marketplace_worker.console.charts import STACKED, stacked_bars
 from marketplace_worker.console.page import context_of, render
+from marketplace_worker.inspection.calendar import DAYS, Calendar
 from marketplace_worker.inspection.overview import overview
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import Marketplace
+from marketplace_worker.store.organizations import DueOnDay
+
+OTHERS = "others"
+"""In the address: organizations without a subscription, or with several marketplaces."""
 
 
 async def _fleet(request: Request) -> Response:
     context = context_of(request)
+    chosen = request.query_params.get("marketplace", "")
+    due = _filtered(calendar := await context.calendar.value(), chosen)
+    counts = _by_day(due)
+    first = calendar.now.date()
     found = await overview(await context.inspector(), context.floors)
-    return render(request, "fleet.html", {"overview": found, "now": found.now})
+    values = {
+        "overview": found,
+        "now": found.now,
+        "calendar": calendar,
+        "days": DAYS,
+        "bars": stacked_bars(first, DAYS, counts),
+        "rows": sorted(counts.items()),
+        "stacked": STACKED,
+        "chosen": chosen,
+        "choices": ("", *Marketplace, OTHERS),
+        "due": sum(each.organizations for each in due),
+        "overdue": sum(each.organizations for each in due if each.day < first),
+        "within_a_week": sum(
+            each.organizations for each in due if each.day < first + timedelta(days=7)
+        ),
+    }
+    return render(request, "fleet.html", values)
+
+
+def _filtered(calendar: Calendar, chosen: str) -> Sequence[DueOnDay]:
+    """Raises a 404 for an unknown marketplace."""
+    wanted: Callable[[DueOnDay], bool]
+    if not chosen:
+        return calendar.due
+    if chosen == OTHERS:
+        wanted = lambda each: each.marketplace is None  # noqa: E731 - a value
+    elif chosen in list(Marketplace):
+        wanted = lambda each: each.marketplace == chosen  # noqa: E731 - a value
+    else:
+        raise HTTPException(404, "There is no such marketplace")
+    return [each for each in calendar.due if wanted(each)]
+
+
+def _by_day(due: Sequence[DueOnDay]) -> Mapping[date, Mapping[State, int]]:
+    by_day: dict[date, dict[State, int]] = {}
+    for each in due:
+        of_day = by_day.setdefault(each.day, {})
+        of_day[each.state] = of_day.get(each.state, 0) + each.organizations
+    return by_day
 
 
 async def _now(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """What all pages share: the database, who looks, and the templates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from importlib import resources
@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from marketplace_worker.console.sampled import Sampled
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.explain.wording import distance, length
+from marketplace_worker.inspection.calendar import Calendar, calendar
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.store.database import Pool, database_clock, one_moment
@@ -84,19 +86,28 @@ def _environment() -> Environment:
     return templates
 
 
-@dataclass(frozen=True, slots=True)
 class PageContext:
-    """The dependencies of the pages.  `policies` has the policy in force."""
+    """The dependencies of the pages.
 
-    pool: Pool
-    policies: PolicyBook
-    templates: Environment = field(default_factory=_environment)
-    floors: Floors = field(default_factory=Floors)
+    Args:
+        pool: the database, for reading.
+        policies: has the policy in force.
+    """
+
+    def __init__(self, pool: Pool, policies: PolicyBook) -> None:
+        self.policies = policies
+        self.templates = _environment()
+        self.floors = Floors()
+        self.calendar = Sampled(self._calendar)
+        self._pool = pool
 
     async def inspector(self) -> Inspector:
         """What the functions of inspection/ need, at the database's current time."""
-        async with one_moment(self.pool) as conn:
-            return Inspector(self.pool, self.policies, await database_clock(conn))
+        async with one_moment(self._pool) as conn:
+            return Inspector(self._pool, self.policies, await database_clock(conn))
+
+    async def _calendar(self) -> Calendar:
+        return await calendar(await self.inspector())
 
 
 def context_of(request: Request) -> PageContext:

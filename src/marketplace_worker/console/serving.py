@@ -36,8 +36,10 @@ async def serve(
     console = settings.console
     async with connecting(settings.postgres, Access.READ) as pool:
         await require_current_schema(pool)
+        context = PageContext(pool, PolicyBook(policy))
+        await context.calendar.value()
         server = Server(
-            application(PageContext(pool, PolicyBook(policy)), console),
+            application(context, console),
             address=str(console.address),
             port=console.port,
             interface=Interfaces.ASGINL,
@@ -47,11 +49,13 @@ async def serve(
         )
         serving = asyncio.create_task(_serve(server, console.address, console.port))
         waiting = asyncio.create_task(requested.wait())
+        sampling = asyncio.create_task(context.calendar.keep_fresh())
         log.info("console_started", address=console.address_in_browser)
         try:
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
+            sampling.cancel()
             if not serving.done():
                 server.stop()  # type: ignore[no-untyped-call]  # granian's
             await serving

@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
 
 from marketplace_worker.documents import organization_from_json, organization_to_json
 from marketplace_worker.lifecycle.organization import Organization
-from marketplace_worker.lifecycle.vocabulary import EmailHash, OrganizationId
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import EmailHash, Marketplace, OrganizationId
 from marketplace_worker.store.database import Connection
 from marketplace_worker.store.queries import queries
 
@@ -131,6 +132,35 @@ async def due_until(
     """
     rows = await conn.fetch(SQL["due_until"], until, after or "", limit)
     return [OrganizationId(row["organization_id"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class DueOnDay:
+    """How many organizations in a state are due on a UTC day.
+
+    `marketplace`: of their subscriptions; None if they have none, or of several marketplaces.
+    """
+
+    day: date
+    state: State
+    marketplace: Marketplace | None
+    organizations: int
+
+
+async def due_by_day(conn: Connection, until: datetime, *, limit: int) -> Sequence[DueOnDay]:
+    """When something happens next to those on their way down, or with a notice of inactivity.
+
+    Overdue ones are included.  Only the first `limit` organizations are counted.
+    """
+    return [
+        DueOnDay(
+            row["day"],
+            State(row["state"]),
+            Marketplace(row["marketplace"]) if row["marketplace"] in list(Marketplace) else None,
+            row["organizations"],
+        )
+        for row in await conn.fetch(SQL["due_by_day"], until, limit)
+    ]
 
 
 async def decided_from(

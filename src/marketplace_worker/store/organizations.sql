@@ -141,6 +141,28 @@ WHERE (next_due_at <= $1 OR withheld) AND organization_id > $2
 ORDER BY organization_id
 LIMIT $3;
 
+-- name: due_by_day
+-- How many organizations on their way down, or with a notice of inactivity, are due on each UTC day
+-- up to $1, by state and marketplace; null: none, `several`: more than one.  By the index
+-- organizations_calendar, at most the first $2 of them.
+-- $1 until timestamptz.  $2 limit bigint
+SELECT (next_due_at AT TIME ZONE 'UTC')::date AS day, state, marketplace, count(*) AS organizations
+FROM (
+    SELECT organization_id, next_due_at, state
+    FROM organizations
+    WHERE watches_activity AND next_due_at <= $1
+    ORDER BY next_due_at
+    LIMIT $2
+) AS due
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN count(DISTINCT marketplace) > 1 THEN 'several' ELSE min(marketplace) END
+               AS marketplace
+    FROM links
+    WHERE links.organization_id = due.organization_id
+) AS bought
+GROUP BY day, state, marketplace
+ORDER BY day;
+
 -- name: decided_from
 -- The organizations with a decision or a due time at $1 or later.  Reads all rows, page by page;
 -- only for a rare command of operators.
