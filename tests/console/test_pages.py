@@ -27,8 +27,8 @@ def text_of(response: httpx2.Response) -> str:
 
 
 async def csrf_of(browser: httpx2.AsyncClient, path: str) -> str:
-    """The token of the page's form."""
-    (token,) = re.findall(r'name="csrf" value="([^"]*)"', (await browser.get(path)).text)
+    """The token of the page's forms."""
+    (token,) = set(re.findall(r'name="csrf" value="([^"]*)"', (await browser.get(path)).text))
     return str(token)
 
 
