@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from html import unescape
 
 import asyncpg
@@ -9,7 +10,9 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
+from marketplace_worker.console import policy
 from marketplace_worker.console.headers import BODY_BYTES_MAX, HEADERS
 from marketplace_worker.console.page import NAVIGATION
 from marketplace_worker.console.signing_in import LOOPBACK
@@ -193,3 +196,51 @@ async def test_a_wrong_policy_file_is_explained(
     answer = await browser.post("/policy", data={"csrf": csrf}, files={"file": file})
     assert answer.status_code == 422
     assert problem in text_of(answer)
+
+
+async def test_a_comparison_that_takes_too_long_shows_a_part(
+    browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says which command compares all."""
+    monkeypatch.setattr(policy, "TIME_MAX", timedelta(0))
+    csrf = await csrf_of(browser, "/policy")
+    file = b'version = "2026-03"\n'
+    answer = await browser.post("/policy", data={"csrf": csrf}, files={"file": file})
+    assert "The time was over: only the first" in text_of(answer)
+
+
+async def test_one_comparison_runs_at_a_time(browser: httpx2.AsyncClient) -> None:
+    """It takes a processor; another is told to come back."""
+    csrf = await csrf_of(browser, "/policy")
+    file = b'version = "2026-03"\n'
+    async with policy.ONE_AT_A_TIME:
+        answer = await browser.post("/policy", data={"csrf": csrf}, files={"file": file})
+    assert answer.status_code == 429
+    assert "Another comparison is running" in text_of(answer)
+
+
+async def test_a_database_that_is_away_is_named(browser: httpx2.AsyncClient, pool: Pool) -> None:
+    """On a page, and in the part of one that htmx loads again."""
+    assert (await browser.get("/")).status_code == 200
+    await pool.close()
+    for path, headers in (("/dead-letters", {}), ("/now", {"hx-request": "true"})):
+        answer = await browser.get(path, headers=headers)
+        assert answer.status_code == 503
+        assert "The database does not answer" in answer.text
+        assert ("<html" in answer.text) is (path != "/now")
+
+
+async def test_a_bug_of_a_page_is_logged_and_keeps_the_headers(
+    browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says nothing about it."""
+
+    def fail(*_: object) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(policy, "_fields", fail)
+    with capture_logs() as logged:
+        answer = await browser.get("/policy")
+    assert (answer.status_code, "secret" in answer.text) == (500, False)
+    assert answer.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
+    assert [line["event"] for line in logged] == ["console_page_failed"]

@@ -73,16 +73,20 @@ def application(context: PageContext, settings: Console) -> Starlette:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    values = {"title": error.detail, "explanation": ""}
-    return render(request, "error.html", values, status=error.status_code)
+    return _error(request, error.status_code, error.detail)
 
 
 async def _too_large(request: Request, _: Exception) -> Response:
     """A body that `Guarded` has cut off; who has gone does not see the answer."""
-    values = {"title": "The request is too large", "explanation": ""}
-    return render(request, "error.html", values, status=413)
+    return _error(request, 413, "The request is too large")
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    values = {"title": "The database does not answer", "explanation": str(error)}
-    return render(request, "error.html", values, status=503)
+    return _error(request, 503, "The database does not answer", str(error))
+
+
+def _error(request: Request, status: int, title: str, explanation: str = "") -> Response:
+    """A page, or the part that htmx puts in the place of another."""
+    template = "error_part.html" if "hx-request" in request.headers else "error.html"
+    values = {"title": title, "explanation": explanation}
+    return render(request, template, values, status=status)

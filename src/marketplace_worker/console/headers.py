@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,11 @@ HEADERS: Mapping[str, str] = {
 
 BODY_BYTES_MAX = 256 * 1024
 """The largest request; a policy file has a few kilobytes."""
+
+
+_FAILED = PlainTextResponse("This page has failed: the log says why.\n", status_code=500)
+
+log = structlog.get_logger(__name__)
 
 
 class Guarded:
@@ -52,7 +58,11 @@ class Guarded:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -64,8 +74,13 @@ class Guarded:
 
         if refusal := self._refusal(scope):
             await refusal(scope, receive, send_guarded)
-        else:
+            return
+        try:
             await self._app(scope, _Bounded(receive), send_guarded)
+        except Exception:  # a bug of one page must not end as a server's line, or without headers
+            log.exception("console_page_failed", path=scope["path"])
+            if not started:
+                await _FAILED(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)

@@ -25,7 +25,7 @@ MOVED_SHOWN_MAX = 200
 
 NO_TIME = timedelta(0)
 
-_one_at_a_time = asyncio.Semaphore(1)
+ONE_AT_A_TIME = asyncio.Semaphore(1)
 """A comparison takes a processor for its time."""
 
 
@@ -39,10 +39,10 @@ async def _compare(request: Request) -> Response:
             proposed = load_policy(await _uploaded(form))
     except (Misconfigured, SignInRefused) as error:
         return _page(request, problem=str(error), status=422)
-    if _one_at_a_time.locked():
+    if ONE_AT_A_TIME.locked():
         problem = "Another comparison is running: try again in a few seconds."
         return _page(request, problem=problem, status=429)
-    async with _one_at_a_time:
+    async with ONE_AT_A_TIME:
         try:
             inspector = await context_of(request).inspector()
             diff = await policy_diff(inspector, proposed, within=TIME_MAX)
