@@ -116,9 +116,9 @@ Postgres keeps its data in {file.parent}; the broker's topics are in memory, and
 To work with both in another terminal, paste:
 
 {exports}
-  marketplace-worker topics create --replication-factor 1
-  marketplace-worker due --within P30D
-  marketplace-worker org history ORGANIZATION
+  marketplace-worker send story leaves --organization acme
+  marketplace-worker tail --since PT1H
+  marketplace-worker org explain acme
 
 The same settings are in {file}, for --config.
 

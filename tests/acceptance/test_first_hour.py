@@ -1,8 +1,10 @@
 """What a new user types: `run --embedded`, and the commands that it prints."""
 
 import asyncio
+import os
 import re
 import stat
+import sys
 import tomllib
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping
@@ -41,6 +43,20 @@ async def output(folder: Path, shell: str, variables: Mapping[str, str]) -> str:
     return printed.decode()
 
 
+async def beginning(folder: Path, shell: str, variables: Mapping[str, str]) -> str:
+    """The first two lines that a line prints which does not end."""
+    process = await asyncio.create_subprocess_shell(
+        f"exec {shell}", cwd=folder, env=dict(variables), stdout=PIPE, stderr=STDOUT
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return "".join([(await process.stdout.readline()).decode() for _ in range(2)])
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
 async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> None:
     """By variables to paste, and by a settings file that only its owner can read."""
     async with trial(tmp_path) as (process, printed):
@@ -64,3 +80,36 @@ async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> Non
         await process.communicate()
         assert process.returncode == 0
     assert not file.exists(), "its servers have stopped"
+
+
+_README = re.compile(r"```\n(\$ marketplace-worker send story .*?)```", re.DOTALL)
+_CHANGING = (
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?"), "TIME"),
+    (re.compile(r"/\d+/\d+  "), "/PLACE  "),
+)
+
+
+def comparable(text: str) -> list[str]:
+    """The lines of an output without what differs each time."""
+    for pattern, name in _CHANGING:
+        text = pattern.sub(name, text)
+    return text.splitlines()
+
+
+async def test_the_readme_leads_to_a_customer_of_ones_own(tmp_path: Path) -> None:
+    """`run --embedded`, then what the README shows, in a shell with the printed variables."""
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = _README.findall(page)
+    shown = [each.partition("\n") for each in block.split("$ ")[1:]]
+    assert [command_.split()[1] for command_, _, _ in shown] == ["send", "tail", "org"]
+    async with trial(tmp_path) as (_, printed):
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        variables = {**os.environ, "PATH": path, **dict(_EXPORT.findall(printed))}
+        for line, _, _ in shown:
+            assert f"\n  {line}\n" in printed, "both say the same"
+        (send, _, sent), (tail, _, tailed), (explain, _, _) = shown
+        out = await output(tmp_path, send, variables)
+        first, _, last = comparable(sent)
+        assert (comparable(out)[0], comparable(out)[-1]) == (first, last)
+        assert comparable(await beginning(tmp_path, tail, variables)) == comparable(tailed)
+        assert "acme is canceled, as of" in await output(tmp_path, explain, variables)

@@ -23,7 +23,9 @@ from marketplace_worker.cli.organizations import organizations_cli
 from marketplace_worker.cli.policies import policy_cli
 from marketplace_worker.cli.recovering import recover_command
 from marketplace_worker.cli.replay import replay_command
+from marketplace_worker.cli.sending import send_cli
 from marketplace_worker.cli.simulating import simulate_command
+from marketplace_worker.cli.tailing import tail_command
 from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
 from marketplace_worker.operations.line_writer import write_last
@@ -73,6 +75,8 @@ cli.command("console")(console_command)
 cli.command("replay")(replay_command)
 cli.command("recover")(recover_command)
 cli.command("simulate")(simulate_command)
+cli.add_typer(send_cli, name="send")
+cli.command("tail")(tail_command)
 cli.command("demo")(demo_command)
 
 

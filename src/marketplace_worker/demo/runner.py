@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from marketplace_worker import standalone
 from marketplace_worker.app import run, system_clock
+from marketplace_worker.contract.event_lines import event_name, event_remark
 from marketplace_worker.demo.clock import FastClock
 from marketplace_worker.embedded.postgres import Durability
 from marketplace_worker.operations.logs import set_up_logs
@@ -45,7 +47,7 @@ class Published:
 
     def names(self, customer: str) -> list[str]:
         """The names of a customer's events."""
-        return [_name(event) for event in self.events.get(customer, [])]
+        return [event_name(event) for event in self.events.get(customer, [])]
 
 
 def show() -> int:
@@ -230,9 +232,10 @@ async def _process_event(
     console: Console,
 ) -> None:
     """Record and print an event, and send the messages that the story has in reply to it."""
-    name, who, clock = _name(event), event["subject"], outside.clock
+    name, who, clock = event_name(event), event["subject"], outside.clock
+    remark = event_remark(event, partial(_day_and_time, clock=clock))
     seen.events.setdefault(who, []).append(dict(event))
-    _print(console, clock.day(_moment(event["time"])), who, name, _remark(event, clock))
+    _print(console, clock.day(_moment(event["time"])), who, name, remark)
     customer = next((each for each in story if each.organization == who), None)
     reply = customer.replies.get(name) if customer else None
     if reply is not None:
@@ -269,36 +272,8 @@ async def _outside(settings: Settings, clock: FastClock) -> AsyncIterator[_Outsi
         await producer.stop()
 
 
-def _name(event: Mapping[str, Any]) -> str:
-    name: str = event["type"].removeprefix("io.marketplace-worker.").removesuffix(".v1")
-    return name
-
-
-def _remark(event: Mapping[str, Any], clock: FastClock) -> str:
-    """The most useful detail of an event for a reader: its reason, or what happens next."""
-    data = event["data"]
-
-    def day(text: str) -> str:
-        moment = _moment(text)
-        return f"day {int(clock.day(moment))}, {moment:%H:%M}"
-
-    match _name(event):
-        case "organization.canceled" | "organization.reinstated":
-            return f"{data['previous_state']} -> {data['state']}, reason {data['reason']}"
-        case "organization.control_plane_lost" | "organization.suspended":
-            return f"{data['previous_state']} -> {data['state']}"
-        case "organization.deactivated":
-            return f"{data['previous_state']} -> {data['state']}, cause {data['cause']}"
-        case "organization.notice_given" | "organization.notice_withdrawn":
-            return f"{data['upcoming_state']} on {day(data['at'])}"
-        case "organization.reinstatement_pending":
-            return f"{data['subscription_id']}, waits for {data['completed_by']}"
-        case "support_request.completed":
-            return f"{data['request']}: {data['message']}"
-        case "metering.final_report_due":
-            return f"{data['subscription_id']} until {day(data['deadline'])}"
-        case _:
-            return ""
+def _day_and_time(moment: datetime, clock: FastClock) -> str:
+    return f"day {int(clock.day(moment))}, {moment:%H:%M}"
 
 
 def _moment(text: str) -> datetime:

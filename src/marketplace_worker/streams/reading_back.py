@@ -1,20 +1,17 @@
 """Reads our published messages without a consumer group, so without commits or rebalances."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError
 
 from marketplace_worker.contract.published import numbered_topics
 from marketplace_worker.errors import Unavailable
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings
-from marketplace_worker.streams.mends import connections, record_batches
+from marketplace_worker.streams.groupless import consuming_alone
 from marketplace_worker.streams.mends.record_batches import UnreadableBatch
 from marketplace_worker.streams.rights import Operation, explained
-from marketplace_worker.streams.security import client_arguments
 
 BATCH_RECORDS_MAX = 1_000
 
@@ -37,7 +34,8 @@ async def read_back(
     """
     kafka = settings.kafka
     try:
-        async with _consuming(settings) as consumer:
+        topics = numbered_topics(settings.topics)
+        async with consuming_alone(kafka, topics, settings.ingest.batch_bytes_max) as consumer:
             ends = await _ends(consumer, newest)
             async for records in _until(consumer, ends, kafka.request_timeout_ms / 1000):
                 yield records
@@ -75,32 +73,6 @@ def _before(ends: Mapping[TopicPartition, int], records: Sequence[Record]) -> Se
     return [
         each for each in records if each.offset < ends[TopicPartition(each.topic, each.partition)]
     ]
-
-
-@asynccontextmanager
-async def _consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    connections.install()
-    record_batches.install(settings.ingest.batch_bytes_max)
-    kafka = settings.kafka
-    consumer = AIOKafkaConsumer(
-        *numbered_topics(settings.topics),
-        **client_arguments(kafka),
-        group_id=None,
-        enable_auto_commit=False,
-        request_timeout_ms=kafka.request_timeout_ms,
-    )
-    try:
-        async with asyncio.timeout(kafka.request_timeout_ms / 1000):
-            await consumer.start()
-        # aiokafka skips a topic that Kafka does not report.
-        untold = set(numbered_topics(settings.topics)) - {tp.topic for tp in consumer.assignment()}
-        for topic in untold & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
-            raise TopicAuthorizationFailedError(topic)
-        if untold:
-            raise Unavailable(f"Kafka returns no metadata of the topic {min(untold)}")
-        yield consumer
-    finally:
-        await consumer.stop()
 
 
 async def _ends(consumer: AIOKafkaConsumer, newest: int | None) -> dict[TopicPartition, int]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,8 +37,22 @@ class Message:
 
     def line(self) -> dict[str, Any]:
         """The message as a line of a scenario, for `simulate` and `send FILE`, before `json`."""
-        value = json.loads(self.value)
-        return {"at": time_text(self.at), "topic": self.topic, "key": self.key, "value": value}
+        return scenario_line(self.record())
+
+
+def scenario_line(record: Record) -> dict[str, Any]:
+    """A record as a line of a scenario; a value that is not JSON as text."""
+    value: Any = None if record.value is None else record.value.decode(errors="backslashreplace")
+    with suppress(ValueError):
+        value = json.loads(record.value or b"null")
+    line = {
+        "at": time_text(record.recorded_at),
+        "topic": record.topic,
+        "key": None if record.key is None else record.key.decode(errors="backslashreplace"),
+        "value": value,
+    }
+    headers = {name: (held or b"").decode(errors="replace") for name, held in record.headers}
+    return {**line, "headers": headers} if headers else line
 
 
 def message(topic: str, key: str, value: object, at: datetime, what: str) -> Message:

@@ -1,0 +1,125 @@
+"""The command that prints lifecycle events as they are published: `tail`."""
+
+import json
+import os
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from marketplace_worker.cli.delivering import moment_of
+from marketplace_worker.cli.options import Config, run_async
+from marketplace_worker.contract.event_lines import event_name, event_remark
+from marketplace_worker.errors import Misconfigured
+from marketplace_worker.lifecycle.events import EventKind
+from marketplace_worker.record import Record
+from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.streams.following import follow
+from marketplace_worker.terminal import escaped_json, visible
+
+NAME_WIDTH = max(map(len, EventKind))
+INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C ends."""
+
+
+class Output(StrEnum):
+    """How an event is printed."""
+
+    LINES = "lines"
+    JSONL = "jsonl"
+
+
+def tail_command(
+    org: Annotated[
+        list[str] | None, typer.Option(metavar="ORG", help="Only this organization; repeatable.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this event, such as organization.suspended, or those whose names begin so, "
+            "such as organization; repeatable.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Begin there: a time (RFC 3339), or PT1H for an hour ago."
+        ),
+    ] = None,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="jsonl: the events themselves, one a line.")
+    ] = Output.LINES,
+    config: Config = None,
+) -> None:
+    """Print lifecycle events as they are published, until Ctrl-C.
+
+    Reads Kafka without a consumer group, so that nobody else is disturbed.
+    """
+    names = _names(kind or ())
+    begin = None if since is None else moment_of("--since", since)
+    try:
+        run_async(_tail(load_settings(config), org or (), names, begin, output))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # Nobody reads any more.  Python would complain once more about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _names(wanted: Iterable[str]) -> frozenset[str]:
+    """The names of the events that are wanted; all, if nothing is said."""
+    found: set[str] = set()
+    for each in wanted:
+        named = {name for name in EventKind if name == each or name.startswith(f"{each}.")}
+        if not named:
+            raise Misconfigured(f"--kind {each}: must be one of {', '.join(EventKind)}")
+        found |= named
+    return frozenset(found or EventKind)
+
+
+async def _tail(
+    settings: Settings,
+    organizations: Collection[str],
+    names: Collection[str],
+    since: datetime | None,
+    output: Output,
+) -> None:
+    topic, batch_bytes_max = settings.topics.lifecycle, settings.ingest.batch_bytes_max
+    async with aclosing(follow(settings.kafka, topic, batch_bytes_max, since=since)) as batches:
+        async for records in batches:
+            for event in _events(records):
+                is_wanted = not organizations or event["subject"] in organizations
+                if is_wanted and event_name(event) in names:
+                    sys.stdout.write(f"{_line(event, output)}\n")
+            sys.stdout.flush()
+
+
+def _events(records: Sequence[Record]) -> Iterable[dict[str, Any]]:
+    """The events among the records; whatever else was written to the topic is left out."""
+    for record in records:
+        try:
+            event = json.loads(record.value or b"")
+        except ValueError:
+            continue
+        if isinstance(event, dict) and {"type", "subject", "time", "data"} <= event.keys():
+            yield event
+
+
+def _line(event: dict[str, Any], output: Output) -> str:
+    if output is Output.JSONL:
+        return escaped_json(json.dumps(event, ensure_ascii=False))
+    at = _written(datetime.fromisoformat(event["time"]), "seconds")
+    remark = event_remark(event, _written)
+    line = f"{at}  {event['subject']:<16}  {event_name(event):<{NAME_WIDTH}}  {remark}"
+    return visible(line.rstrip())
+
+
+def _written(moment: datetime, timespec: str = "minutes") -> str:
+    return moment.astimezone(UTC).strftime(
+        "%Y-%m-%d %H:%M:%S" if timespec == "seconds" else "%Y-%m-%d %H:%M"
+    )
