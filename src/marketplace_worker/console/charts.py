@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from math import ceil, log10
+from math import ceil
 
 from marketplace_worker.lifecycle.states import State
 
@@ -61,8 +61,8 @@ def stacked_bars(
     bottom = height - below
     step = (width - left - 8) / days
     by_day = _from(first, counts)
-    highest = _ceiling(max((sum(each.values()) for each in by_day.values()), default=0))
-    scale = (bottom - top) / highest
+    lines = _lines(max((sum(each.values()) for each in by_day.values()), default=0))
+    scale = (bottom - top) / lines[-1]
     dates = [first + timedelta(days=n) for n in range(days)]
     return Bars(
         width=width,
@@ -80,7 +80,7 @@ def stacked_bars(
             for n, day in enumerate(dates)
             if day in by_day
         ],
-        grid=[(bottom - value * scale, value) for value in _lines(highest)],
+        grid=[(bottom - value * scale, value) for value in lines],
         ticks=[
             (left + (n + 0.5) * step, day)
             for n, day in enumerate(dates)
@@ -107,17 +107,14 @@ def _segments(of_day: Mapping[State, int], bottom: float, scale: float) -> Itera
             yield Segment(state, number, y, height)
 
 
-def _ceiling(highest: int) -> int:
-    """The next number that is 2, 4, 5, 8 or 10 times a power of ten."""
-    if highest <= 4:
-        return 4
-    power = int(10 ** int(log10(highest)))
-    return next(n * power for n in (1, 2, 4, 5, 8, 10) if n * power >= highest)
-
-
 def _lines(highest: int) -> Sequence[int]:
-    quarter = ceil(highest / 4)
-    return [n for n in (quarter, 2 * quarter, 3 * quarter, 4 * quarter) if n <= highest]
+    """The numbers of at most four lines across, at 1, 2 or 5 times a power of ten from one another;
+    the last one is not below the highest number.
+    """
+    step = next(
+        n * 10**power for power in range(20) for n in (1, 2, 5) if 4 * n * 10**power >= highest
+    )
+    return [step * n for n in range(1, max(1, ceil(highest / step)) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

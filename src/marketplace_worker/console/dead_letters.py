@@ -13,7 +13,6 @@ from marketplace_worker.console.page import context_of, render, viewer_of
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.record import Record
 from marketplace_worker.store.dead_letters import BIGINT_MAX, LetterStatus
-from marketplace_worker.terminal import visible
 
 PAGE = 50
 
@@ -106,7 +105,7 @@ def _shown(value: bytes | None) -> Shown | None:
         text = part.decode("utf-8") if not more else part.decode("utf-8", "ignore")
     except UnicodeDecodeError:
         return Shown((), [_row(part, at) for at in range(0, len(part), BYTES_IN_ROW)], more)
-    return Shown([visible(line) for line in text.split("\n")], (), more)
+    return Shown(text.split("\n"), (), more)
 
 
 def _row(part: bytes, at: int) -> tuple[str, str, str]:
