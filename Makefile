@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s)
+demo: $(READY) ## Run the main job on servers of its own and show what happens (15 s); ARGS=--keep leaves it running
 	@$(VENV)/python -m marketplace_worker demo $(ARGS)
 
 bench: $(READY) ## Measure against baselines, on Apache Kafka if mvn is installed (10 min); ARGS="usage" for one row

@@ -75,22 +75,34 @@ async def run_embedded(folder: Path, config: Path | None, loops: Collection[Loop
         await prepare(settings)
         log.info("embedded_servers_started", kafka=settings.kafka.bootstrap_servers)
         variables = {**environment, "MARKETPLACE_WORKER_EMAIL_KEY_FILE": str(key.resolve())}
-        with _connection_file(folder, variables) as file:
-            sys.stderr.write(_instructions(file, variables))
-            sys.stderr.flush()
+        kept = f"Postgres keeps its data in {folder}; the broker's topics are lost when it stops."
+        with reachable(folder, variables, kept=kept, customer="acme"):
             await run(settings, loops)
 
 
 @contextmanager
-def _connection_file(folder: Path, variables: Mapping[str, str]) -> Iterator[Path]:
-    """While inside, the settings file for `--config`; only its owner can read it."""
+def reachable(
+    folder: Path, variables: Mapping[str, str], *, kept: str, customer: str
+) -> Iterator[None]:
+    """While inside, `CONNECTION_FILE` in the folder has the settings of the environment variables.
+
+    Only its owner can read it.  Standard error says how to use both.
+
+    Args:
+        folder: for the file.
+        variables: settings by which the servers can be reached.
+        kept: a sentence on what is left when they stop.
+        customer: the organization in the commands to try.
+    """
     file, new = folder / CONNECTION_FILE, folder / f"{CONNECTION_FILE}.new"
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
     new.write_text(_as_toml(variables), encoding="utf-8")
     new.rename(file)
     try:
-        yield file
+        sys.stderr.write(_instructions(file, variables, kept=kept, customer=customer))
+        sys.stderr.flush()
+        yield
     finally:
         file.unlink(missing_ok=True)
 
@@ -108,17 +120,18 @@ def _as_toml(variables: Mapping[str, str]) -> str:
     return lines
 
 
-def _instructions(file: Path, variables: Mapping[str, str]) -> str:
+def _instructions(file: Path, variables: Mapping[str, str], *, kept: str, customer: str) -> str:
     """How to use the servers from another terminal."""
     exports = "".join(f"  export {name}={quote(value)}\n" for name, value in variables.items())
     return f"""
-Postgres keeps its data in {file.parent}; the broker's topics are in memory, and lost when it stops.
+{kept}
 To work with both in another terminal, paste:
 
 {exports}
-  marketplace-worker send story leaves --organization acme
+  marketplace-worker send story leaves --organization {customer}
   marketplace-worker tail --since PT1H
-  marketplace-worker org explain acme
+  marketplace-worker org explain {customer}
+  marketplace-worker console   # then open http://127.0.0.1:8600
 
 The same settings are in {file}, for --config.
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import stat
 import sys
 import tomllib
@@ -57,12 +58,17 @@ async def beginning(folder: Path, shell: str, variables: Mapping[str, str]) -> s
         await process.communicate()
 
 
+def files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern."""
+    return list(folder.glob(pattern))
+
+
 async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> None:
     """By variables to paste, and by a settings file that only its owner can read."""
     async with trial(tmp_path) as (process, printed):
         file = tmp_path / "data" / "connection.toml"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert "topics are in memory, and lost when it stops" in printed
+        assert "the broker's topics are lost when it stops" in printed
         exported = dict(_EXPORT.findall(printed))
         by_file = tomllib.loads(file.read_text())
         assert exported == {
@@ -113,3 +119,24 @@ async def test_the_readme_leads_to_a_customer_of_ones_own(tmp_path: Path) -> Non
         assert (comparable(out)[0], comparable(out)[-1]) == (first, last)
         assert comparable(await beginning(tmp_path, tail, variables)) == comparable(tailed)
         assert "acme is canceled, as of" in await output(tmp_path, explain, variables)
+
+
+async def test_a_demo_that_is_kept_can_be_looked_at(tmp_path: Path) -> None:
+    """With the settings that it prints, until Ctrl-C; then nothing is left of it."""
+    async with command("demo", "--keep", folder=tmp_path) as process:
+        assert process.stdout is not None
+        printed = ""
+        async with asyncio.timeout(2 * PATIENCE_S):
+            async for line in process.stdout:
+                printed += line.decode()
+                if b"The same settings are in" in line:
+                    break
+        assert "Everything arrived as expected" in printed
+        (file,) = files(tmp_path, ".cache/demo-*/connection.toml")
+        async with command("org", "show", "grove", "--config", str(file)) as show:
+            out, _ = await show.communicate()
+        assert b"state         deactivated" in out
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert process.returncode == 0
+    assert files(tmp_path, ".cache/*") == []

@@ -104,6 +104,10 @@ def create_topics_command(
         printed(f"warning: {doubt.topic} {doubt.sentence}")
 
 
-def demo_command() -> None:
+def demo_command(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave all running, with the demo's data, until Ctrl-C.")
+    ] = False,
+) -> None:
     """Demonstrate the worker on its own servers; ends in under half a minute."""
-    raise typer.Exit(demonstration.show())
+    raise typer.Exit(demonstration.show(keep=keep))

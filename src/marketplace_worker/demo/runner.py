@@ -38,6 +38,13 @@ BEGINS_BEFORE_TODAY = timedelta(days=60)
 """The story must end before today: Apache Kafka refuses records with timestamps in the future."""
 
 
+_INTERVALS = {
+    "MARKETPLACE_WORKER_DEADLINES__POLL_INTERVAL_MS": "20",
+    "MARKETPLACE_WORKER_RELAY__POLL_INTERVAL_MS": "20",
+}
+"""While the clock is fast."""
+
+
 @dataclass(slots=True)
 class Published:
     """The events received for each customer, in order of arrival, and how many dead letters."""
@@ -50,39 +57,28 @@ class Published:
         return [event_name(event) for event in self.events.get(customer, [])]
 
 
-def show() -> int:
+def show(*, keep: bool = False) -> int:
     """Run the demo; returns the exit status: 0, or 1 if the events are not the expected ones.
 
+    With `keep` the servers and a worker by the real clock run on until Ctrl-C or SIGTERM.
     Everything that it starts and writes is removed when it returns, also after Ctrl-C and SIGTERM.
 
     Raises:
-        KeyboardInterrupt: it was interrupted (Ctrl-C, SIGTERM).
+        KeyboardInterrupt: it was interrupted before the end of the story.
     """
-    console = Console(highlight=False)
-    log = io.StringIO()
-    set_up_logs(log)
-    began = system_clock()
-    clock = FastClock(datetime.combine(began - BEGINS_BEFORE_TODAY, time(), began.tzinfo))
-    story = STORIES
+    demo = _Demo(Console(highlight=False), keep=keep)
     cache = Path(".cache")
     cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="demo-", dir=cache) as name:
         _interrupt_on_sigterm()
         try:
-            seen = uvloop.run(_perform(Path(name).resolve(), story, clock, console))
+            seen = uvloop.run(demo.perform(Path(name).resolve()))
         except Exception:
-            sys.stderr.write(log.getvalue())
+            sys.stderr.write(demo.log.getvalue())
             raise
     if seen is None:
         raise KeyboardInterrupt
-    missing = list(faults(seen, story))
-    if missing:
-        sys.stderr.write(log.getvalue())
-    _summarize(console, seen, story, missing)
-    days, took_s = clock.day(clock()), (system_clock() - began).total_seconds()
-    verdict = "Not everything arrived as expected" if missing else "Everything arrived as expected"
-    console.print(f"{verdict}; {days:.0f} days in {took_s:.0f} s")
-    return 1 if missing else 0
+    return 1 if any(faults(seen, STORIES)) else 0
 
 
 def unreadable(at: datetime) -> Message:
@@ -95,19 +91,35 @@ def _interrupt_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-async def _perform(
-    folder: Path, story: Sequence[Story], clock: FastClock, console: Console
-) -> Published | None:
-    """Run the story; returns the received events, None if the worker was stopped before the end."""
-    console.print("Starting Postgres, a Kafka broker and the worker …")
-    async with _servers(folder) as environment:
-        settings = load_settings(None, environment)
-        await standalone.prepare(settings)
-        stop = asyncio.Event()
+class _Demo:
+    """One run of the demo.  `log`: the worker's log, until the story ends."""
+
+    def __init__(self, console: Console, *, keep: bool) -> None:
+        self._console = console
+        self._keep = keep
+        self._began = system_clock()
+        start = datetime.combine(self._began - BEGINS_BEFORE_TODAY, time(), self._began.tzinfo)
+        self._clock = FastClock(start)
+        self.log = io.StringIO()
+        set_up_logs(self.log)
+
+    async def perform(self, folder: Path) -> Published | None:
+        """Run the story; returns the received events, None if it was stopped before the end."""
+        self._console.print("Starting Postgres, a Kafka broker and the worker …")
+        async with _servers(folder) as environment:
+            settings = load_settings(None, {**environment, **_INTERVALS})
+            await standalone.prepare(settings)
+            seen = await self._play_story(settings)
+            if seen is not None and self._keep:
+                await _run_on(folder, environment)
+            return seen
+
+    async def _play_story(self, settings: Settings) -> Published | None:
+        stop, clock = asyncio.Event(), self._clock
         worker = asyncio.create_task(
             run(settings, clock=clock.of_worker, local_clock=clock, stop=stop)
         )
-        play = asyncio.create_task(_play(settings, story, clock, console))
+        play = asyncio.create_task(_play(settings, STORIES, clock, self._console))
         try:
             await asyncio.wait({worker, play}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -116,7 +128,30 @@ async def _perform(
             await asyncio.wait({worker, play})
             _interrupt_on_sigterm()  # again: the worker resets SIGTERM to the default when it ends
         worker.result()
-        return None if play.cancelled() else play.result()
+        if play.cancelled():
+            return None
+        self._report(play.result())
+        return play.result()
+
+    def _report(self, seen: Published) -> None:
+        missing = list(faults(seen, STORIES))
+        if missing:
+            sys.stderr.write(self.log.getvalue())
+        _summarize(self._console, seen, STORIES, missing)
+        days = self._clock.day(self._clock())
+        took_s = (system_clock() - self._began).total_seconds()
+        verdict = "Not everything" if missing else "Everything"
+        self._console.print(f"{verdict} arrived as expected; {days:.0f} days in {took_s:.0f} s")
+
+
+async def _run_on(folder: Path, environment: Mapping[str, str]) -> None:
+    """Run a worker by the real clock on the same servers, and say how to reach them."""
+    log = folder / "worker.log"
+    with log.open("w", encoding="utf-8", buffering=1) as lines:
+        set_up_logs(lines)
+        kept = f"All runs on until Ctrl-C, by the real clock, and is then removed.  Its log: {log}"
+        with standalone.reachable(folder, environment, kept=kept, customer="juno"):
+            await run(load_settings(None, environment))
 
 
 @asynccontextmanager
@@ -127,8 +162,6 @@ async def _servers(folder: Path) -> AsyncIterator[dict[str, str]]:
         yield {
             **environment,
             "MARKETPLACE_WORKER_EMAIL_KEY": "only for the demo",
-            "MARKETPLACE_WORKER_DEADLINES__POLL_INTERVAL_MS": "20",
-            "MARKETPLACE_WORKER_RELAY__POLL_INTERVAL_MS": "20",
             **(_topics_of_its_own() if given else {}),
         }
 
