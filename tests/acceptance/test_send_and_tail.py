@@ -1,6 +1,7 @@
 """`send` and `tail`, as an operator runs them, against a broker and a worker."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from typer.testing import CliRunner
 
 from acceptance.stage import PATIENCE_S, Stage, command, environment, until, worker_process
 from marketplace_worker.cli import cli
-from marketplace_worker.settings import Settings
+from marketplace_worker.settings import KafkaSettings, Settings
+from marketplace_worker.streams.groupless import consuming_alone
 from marketplace_worker.testing import STORIES
 
 pytestmark = pytest.mark.broker
@@ -97,6 +99,57 @@ async def test_a_file_for_simulate_is_sent_with_its_times(stage: Stage, tmp_path
         status, out = await run("send", "file", file, "--topic", name, settings=settings)
         assert (status, f"{topic}/0/" in out) == (0, True), out
     assert await stage.published(topic) == [b'{"broken'] * 2
+
+
+async def test_messages_of_a_file_get_the_keys_that_services_give_them(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """So that an organization's messages stay in order; an own key remains."""
+    _, printed = await run("send", "created", "--organization", "acme", "--dry-run", settings=None)
+    line = json.loads(printed)
+    body, file = tmp_path / "body.json", tmp_path / "lines.jsonl"
+    body.write_text(json.dumps(line["value"]))
+    file.write_text("".join(json.dumps({**line, "key": key}) + "\n" for key in (None, "mine")))
+    topic = stage.settings.topics.organization_changes
+    for arguments in ((file,), ("file", body, "--topic", topic)):
+        status, out = await run("send", *arguments, settings=stage.settings)
+        assert status == 0, out
+    kafka = stage.settings.kafka
+    async with consuming_alone(kafka, [topic], 2**20) as consumer:
+        keys = [(await consumer.getone()).key for _ in range(3)]
+    assert keys == [b"acme", b"mine", b"acme"]
+
+
+async def test_kafka_alone_is_needed(stage: Stage) -> None:
+    """Neither the database nor the key of the email hashes."""
+    kafka_alone = KafkaSettings(kafka=stage.settings.kafka, topics=stage.settings.topics)
+    variables = {**os.environ, **environment(kafka_alone)}
+    for arguments in (["send", "login", "--organization", "acme"], ["tail"]):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "marketplace_worker", *arguments,
+            env=variables, stdout=PIPE, stderr=PIPE,
+        )  # fmt: skip
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 5)
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+        assert (process.returncode in {0, 130}, errors) == (True, b"")
+
+
+async def test_what_others_write_to_the_topic_does_not_end_a_tail(stage: Stage) -> None:
+    """Another program's messages are left out, or marked; control characters are written out."""
+    topic, producer = stage.settings.topics.lifecycle, stage.producer
+    named = {"type": "io.marketplace-worker.organization.canceled.v1", "subject": "a\x1b[2J"}
+    dated = {**named, "time": "2026-01-01T00:00:00Z"}
+    for value in (b"{", b"[]", b'"x"', b"\xff", json.dumps(named).encode()):
+        await producer.send_and_wait(topic, value)
+    await producer.send_and_wait(topic, None, key=b"k")
+    await producer.send_and_wait(topic, json.dumps({**dated, "data": {}}).encode())
+    async with command("tail", "--since", "PT1H", settings=stage.settings) as tail:
+        (line,) = await lines(tail, 1)
+    assert line.startswith("2026-01-01 00:00:00  a\\x1b[2J ")
+    assert line.endswith("not written by the worker: its data is not valid")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.record import EPOCH, Record
-from marketplace_worker.settings import Settings, Topics, load_settings
+from marketplace_worker.settings import KafkaSettings, Topics, load_kafka_settings
 from marketplace_worker.streams.security import servers
 from marketplace_worker.streams.sending import sending
 from marketplace_worker.terminal import escaped_json
@@ -92,12 +93,12 @@ class Delivery:
                 printed_line = json.dumps(scenario_line(each.record), ensure_ascii=False)
                 typer.echo(escaped_json(printed_line))
             return
-        settings = load_settings(self.config)
+        settings = load_kafka_settings(self.config)
         _require_consent(_hosts(settings), self.yes_to)
         run_async(self._send(settings, parcels, keep_times=keep_times))
 
     async def _send(
-        self, settings: Settings, parcels: Sequence[Parcel], *, keep_times: bool
+        self, settings: KafkaSettings, parcels: Sequence[Parcel], *, keep_times: bool
     ) -> None:
         configured = settings.topics.configured
         topics = dict.fromkeys(configured(each.record.topic) for each in parcels)
@@ -110,6 +111,7 @@ class Delivery:
                 record = replace(each.record, topic=configured(each.record.topic), recorded_at=at)
                 place = await sender.send(record)
                 printed(f"{place}  {each.what}")
+                sys.stdout.flush()
 
 
 def moment_of(option: str, text: str | None) -> datetime:
@@ -174,7 +176,7 @@ def inbound_topics(topics: Topics) -> dict[str, str]:
     return {name: each for each in defaults for name in (each, topics.configured(each))}
 
 
-def _hosts(settings: Settings) -> Iterable[str]:
+def _hosts(settings: KafkaSettings) -> Iterable[str]:
     return [server.rpartition(":")[0].strip("[]") for server in servers(settings.kafka)]
 
 

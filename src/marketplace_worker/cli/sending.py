@@ -32,12 +32,13 @@ from marketplace_worker.cli.sending_own import (
     send_usage,
 )
 from marketplace_worker.contract.cloudevents import subject_of
+from marketplace_worker.contract.feeds import NAME_PREFIXES, Feed
 from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.record import Record
-from marketplace_worker.settings import Topics, load_settings
+from marketplace_worker.settings import Topics, load_kafka_settings
 from marketplace_worker.testing import (
     ENVELOPES,
     STORIES,
@@ -87,7 +88,8 @@ def send_story(
     name: Annotated[str, typer.Argument(help="Which one; see below.")],
     *,
     organization: Annotated[
-        str | None, typer.Option(metavar="ORG", help="The customer; each story has its own name.")
+        str | None,
+        typer.Option(metavar="ORG", help="The customer; use a new one each time."),
     ] = None,
     at: At = None,
     every: Annotated[
@@ -133,24 +135,35 @@ def send_file(
 ) -> None:
     """Send the lines of a scenario as simulate reads it, or with --topic one message.
 
-    The lines keep their times: `at` becomes the timestamp in Kafka.
+    The lines keep their times: `at` becomes the timestamp in Kafka.  Without a key, messages of
+    your services get their organization as key.
     """
     delivery = Delivery(config, dry_run, yes_to or ())
-    names = inbound_topics(Topics() if dry_run else load_settings(config).topics)
+    names = inbound_topics(Topics() if dry_run else load_kafka_settings(config).topics)
     data = _read(file)
+    by_default_name = feeds(Topics())
+    by_name = {name: by_default_name[default] for name, default in names.items()}
     if topic is None:
-        by_default_name = feeds(Topics())
-        by_name = {name: by_default_name[default] for name, default in names.items()}
         lines = enumerate(read_scenario(data.splitlines(), by_name), start=1)
-        parcels = [Parcel(f"record {number} of {file}", record) for number, record in lines]
+        parcels = [
+            Parcel(f"record {number} of {file}", _keyed(record, by_name[record.topic]))
+            for number, record in lines
+        ]
         delivery.deliver_parcels(parcels, keep_times=True)
         return
     if topic not in names:
         raise Misconfigured(f"--topic: must be one of {', '.join(names)}")
-    record = Record(topic, 0, 0, moment_of("--at", None), None, data)
-    subject = subject_of(record) if key is None else key
-    keyed = replace(record, key=None if subject is None else subject.encode())
-    delivery.deliver_parcels([Parcel(file, keyed)], keep_times=False)
+    given = None if key is None else key.encode()
+    record = Record(topic, 0, 0, moment_of("--at", None), given, data)
+    delivery.deliver_parcels([Parcel(file, _keyed(record, by_name[topic]))], keep_times=False)
+
+
+def _keyed(record: Record, feed: Feed) -> Record:
+    """The record with a key, which keeps an organization's messages in order."""
+    if record.key is not None or feed not in NAME_PREFIXES:
+        return record
+    subject = subject_of(record)
+    return record if subject is None else replace(record, key=subject.encode())
 
 
 def _read(file: str) -> bytes:

@@ -17,7 +17,7 @@ from marketplace_worker.contract.event_lines import event_name, event_remark
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.events import EventKind
 from marketplace_worker.record import Record
-from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.settings import KafkaSettings, load_kafka_settings
 from marketplace_worker.streams.following import follow
 from marketplace_worker.terminal import escaped_json, visible
 
@@ -63,7 +63,7 @@ def tail_command(
     names = _names(kind or ())
     begin = None if since is None else moment_of("--since", since)
     try:
-        run_async(_tail(load_settings(config), org or (), names, begin, output))
+        run_async(_tail(load_kafka_settings(config), org or (), names, begin, output))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
@@ -83,7 +83,7 @@ def _names(wanted: Iterable[str]) -> frozenset[str]:
 
 
 async def _tail(
-    settings: Settings,
+    settings: KafkaSettings,
     organizations: Collection[str],
     names: Collection[str],
     since: datetime | None,
@@ -100,13 +100,14 @@ async def _tail(
 
 
 def _events(records: Sequence[Record]) -> Iterable[dict[str, Any]]:
-    """The events among the records; whatever else was written to the topic is left out."""
+    """The events among the records; whatever others wrote to the topic is left out."""
     for record in records:
         try:
             event = json.loads(record.value or b"")
-        except ValueError:
+            datetime.fromisoformat(event["time"])
+        except (ValueError, KeyError, TypeError):
             continue
-        if isinstance(event, dict) and {"type", "subject", "time", "data"} <= event.keys():
+        if isinstance(event.get("type"), str) and isinstance(event.get("subject"), str):
             yield event
 
 
@@ -114,7 +115,10 @@ def _line(event: dict[str, Any], output: Output) -> str:
     if output is Output.JSONL:
         return escaped_json(json.dumps(event, ensure_ascii=False))
     at = _written(datetime.fromisoformat(event["time"]), "seconds")
-    remark = event_remark(event, _written)
+    try:
+        remark = event_remark(event, _written)
+    except (KeyError, TypeError, ValueError):
+        remark = "not written by the worker: its data is not valid"
     line = f"{at}  {event['subject']:<16}  {event_name(event):<{NAME_WIDTH}}  {remark}"
     return visible(line.rstrip())
 

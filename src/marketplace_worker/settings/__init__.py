@@ -6,6 +6,7 @@ from marketplace_worker.settings.fields import (
     PREFIX,
     Deadlines,
     Ingest,
+    KafkaSettings,
     Relay,
     Retention,
     Settings,
@@ -16,6 +17,7 @@ from marketplace_worker.settings.loading import (
     UNKEYED_EMAIL_KEY,
     load_console_settings,
     load_email_key,
+    load_kafka_settings,
     load_policy_file,
     load_settings,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "Deadlines",
     "Ingest",
     "Kafka",
+    "KafkaSettings",
     "Postgres",
     "Relay",
     "Retention",
@@ -40,6 +43,7 @@ __all__ = [
     "Topics",
     "load_console_settings",
     "load_email_key",
+    "load_kafka_settings",
     "load_policy_file",
     "load_settings",
 ]

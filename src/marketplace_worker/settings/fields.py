@@ -216,6 +216,14 @@ class Retention(SettingsGroup):
         return self
 
 
+class KafkaSettings(SettingsGroup):
+    """The settings of commands that use Kafka alone."""
+
+    kafka: Kafka
+    topics: Topics = Topics()
+    ingest: Ingest = Ingest()
+
+
 class Settings(BaseSettings):
     """All settings.  Only `load_settings` reads the environment; the class itself reads nothing."""
 

@@ -17,7 +17,13 @@ from pydantic_settings.exceptions import SettingsError
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings.console import ConsoleSettings
-from marketplace_worker.settings.fields import DELIMITER, EMAIL_KEY_LENGTH_MIN, PREFIX, Settings
+from marketplace_worker.settings.fields import (
+    DELIMITER,
+    EMAIL_KEY_LENGTH_MIN,
+    PREFIX,
+    KafkaSettings,
+    Settings,
+)
 from marketplace_worker.settings.secret_file import SecretFile
 
 T = TypeVar("T", bound=BaseModel)
@@ -55,6 +61,17 @@ def load_console_settings(
     Raises `Misconfigured` as `load_settings` does.
     """
     return _load(ConsoleSettings, {"postgres": {}}, file, environment)
+
+
+def load_kafka_settings(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> KafkaSettings:
+    """Read the settings of commands that use Kafka alone; of the others, only the names are
+    checked.
+
+    Raises `Misconfigured` as `load_settings` does.
+    """
+    return _load(KafkaSettings, {"kafka": {}}, file, environment)
 
 
 def _load(
