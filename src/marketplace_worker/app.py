@@ -48,6 +48,7 @@ from marketplace_worker.steps.position_jumps import report_jumps
 from marketplace_worker.steps.relay_topics import FORMER_TOPICS_EVERY_S, Relays
 from marketplace_worker.steps.restore_detection import restore_check
 from marketplace_worker.steps.retention import RETAIN_EVERY_S, retain
+from marketplace_worker.steps.state_counting import COUNT_EVERY_S, keep_state_counts
 from marketplace_worker.store import policies, safeguards
 from marketplace_worker.store.database import (
     DecisionClock,
@@ -267,6 +268,7 @@ async def _tasks(
         if Loop.RETENTION in loops:
             delete_old = partial(retain, worker, settings.retention)
             await tasks.repeat(Loop.RETENTION, delete_old, RETAIN_EVERY_S)
+            await tasks.repeat("state counts", partial(keep_state_counts, worker), COUNT_EVERY_S)
         if Loop.INGEST in loops:
             await tasks.ingest()
         yield tasks.started

@@ -59,12 +59,14 @@ from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.restore_detection import Comparison
 from marketplace_worker.steps.retention import retain
+from marketplace_worker.steps.state_counting import keep_state_counts
 from marketplace_worker.store import dead_letters, intake
 from marketplace_worker.store.database import connecting, transaction
 from marketplace_worker.store.dead_letters import OperatorAction, RefusedPart
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
+from marketplace_worker.store.state_counts import UNMERGED_MAX
 from steps.story_beginnings import Line, bought, canceled, ended, linked, records, wait
 
 POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0, control_plane_fraction=1.0))
@@ -508,6 +510,21 @@ async def _jumped(worker: Worker, _: Scene) -> None:
     await report_jumps([JUMPED], worker, holds_record)
 
 
+async def _with_many_state_changes(worker: Worker, clock: MovableClock) -> None:
+    """A worker of an earlier version has changed states, and left no changes."""
+    await _with_outbox(worker, clock)
+    clock.now = at(4)
+    await worker.pool.execute(
+        "INSERT INTO state_changes (day, state, change)"
+        " SELECT '2026-01-04', 'active', 1 FROM generate_series(1, $1)",
+        2 * UNMERGED_MAX,
+    )
+
+
+async def _counted(worker: Worker, _: Scene) -> None:
+    await keep_state_counts(worker)
+
+
 async def _migrated(worker: Worker, _: Scene) -> None:
     await migrate(worker.pool)
 
@@ -536,6 +553,7 @@ STEPS = {
     "discard": Step(_discarded, at(4), _with_dead_letter_fixed, by_operator=True),
     "a clock corrected": Step(_corrected, at(5), _with_wrong_clock),
     "retention": Step(_retained, RETAINED_AT, _with_old_rows),
+    "state counts": Step(_counted, at(4), _with_many_state_changes),
     "compare": Step(_compared, at(4), _before),
     "recover": Step(_recovered, at(4), _before, by_operator=True),
     "judge a closure": Step(_judged, at(4), _until_recovered, by_operator=True),

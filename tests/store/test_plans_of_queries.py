@@ -151,6 +151,7 @@ OPERATORS = {
     "dead_letters.page_of_group": Asked(("redriven", "15000", "20", "group-8"), 20),
     "dead_letters.waiting": Asked(rows=ROWS // 200, index_only=True),
     "dead_letters.waiting_of_group": Asked(("group-7",), ROWS // 200, index_only=True),
+    "state_counts.unmerged": Asked(("100",), 100),
     "journal.history": Asked(("org-77", "{aws}", "{agmt-77}", "0", "100"), 10),
     "organizations.due_by_day": Asked(("2027-01-01", "50000"), 30, index_only=True),
     "organizations.due_until": Asked(("2025-12-03", "org-77", "100"), 100),
@@ -282,6 +283,8 @@ INSERT INTO dead_letters (topic, partition, "offset", part, recorded_at, refused
 SELECT 't', 0, n, 0, now(), now(), 'r', 'f', '[]', 'group-' || n % 1000,
        CASE WHEN n % 200 = 7 THEN 'waiting' ELSE 'redriven' END, 'b', 'b', now()
 FROM generate_series(1, $rows) AS n;
+INSERT INTO state_changes (day, state, change)
+SELECT date '2026-01-01' - n, 'active', 1 FROM generate_series(1, $rows / 20) AS n;
 INSERT INTO outbox (shard, topic, headers, written_at)
 SELECT n % 16, 't', '[]', now() FROM generate_series(1, $rows) AS n;
 INSERT INTO outbox (shard, topic, key, headers, written_at, refusals, held_until)

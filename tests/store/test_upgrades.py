@@ -27,6 +27,14 @@ ROLE = """DO $$ BEGIN
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
 """The database's roles are the server's, and not in the file."""
 
+SUMS = """
+SELECT state, sum(change)::bigint AS n FROM state_changes
+GROUP BY state HAVING sum(change) <> 0 ORDER BY state
+"""
+COUNTS = (
+    "SELECT state, count(*) AS n FROM organizations WHERE created GROUP BY state ORDER BY state"
+)
+
 
 @pytest.fixture
 def postgres_template() -> str:
@@ -59,6 +67,7 @@ async def test_a_database_that_any_commit_left_verifies_after_the_migration(
 
     assert await migrate(left) != []
     assert await migrate(left) == []
+    assert await left.fetch(SUMS) == await left.fetch(COUNTS)
 
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as pool:
         await require_current_schema(pool)

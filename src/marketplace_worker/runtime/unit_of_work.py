@@ -4,6 +4,7 @@ All steps that decide share it: from facts and a working set to journal, history
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,7 @@ from marketplace_worker.lifecycle.policy import Policies
 from marketplace_worker.lifecycle.replay import Readings, readings_of
 from marketplace_worker.lifecycle.settle import BY_DEADLINE, CaseResult
 from marketplace_worker.lifecycle.snapshot import snapshot
+from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.subscription import Subscription
 from marketplace_worker.lifecycle.values import replace
 from marketplace_worker.lifecycle.vocabulary import OrganizationId, SubscriptionKey
@@ -47,6 +49,7 @@ from marketplace_worker.store import (
     outbox,
     replay,
     safeguards,
+    state_counts,
     subscriptions,
     working_set,
 )
@@ -82,6 +85,7 @@ class UnitOfWork:
     _late: set[SubscriptionKey] = field(default_factory=set)
     _subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     _due_at: dict[OrganizationId, datetime | None] = field(default_factory=dict)
+    _moved: Counter[State] = field(default_factory=Counter)
     _mass_cancellation: MassCancellation | None = None
 
     @classmethod
@@ -174,6 +178,10 @@ class UnitOfWork:
         assert seen is not None or not organization.watches_activity, (
             "who begins to watch activity has seen all of it"
         )
+        if organization.creation is not None:
+            self._moved[organization.state] += 1
+        if result.before.creation is not None:
+            self._moved[result.before.state] -= 1
         # What old news made due in the past is due now, as in `simulate`.
         self._due_at[id_] = result.due_at and max(result.due_at, self.now)
         deadline = isinstance(fact, DeadlineCame)
@@ -208,6 +216,7 @@ class UnitOfWork:
         messages = [*self._lifecycle_messages(topics), *self._snapshot_messages(topics)]
         changed = [self._changed(each) for each in self._due_at]
         await working_set.save(conn, list(self._subscriptions.values()), changed, self._due_at)
+        await state_counts.append(conn, self._moved, day=self.now.date())
         await self._record_crowded(conn)
         if self._safeguards_changed:
             await safeguards.save(conn, self.fleet.safeguards)
