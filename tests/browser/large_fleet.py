@@ -52,7 +52,7 @@ def _story(random: Random, organization: str, n: int) -> list[Line]:
     story = [
         created(begins, organization),
         leaves_the_free_tier(begins, organization),
-        linked(begins, organization, marketplace, subscription, "payg"),
+        linked(begins, organization, marketplace, subscription, "commit" if n % 4 == 0 else "payg"),
     ]
     if random.random() < 0.35:
         ends = begins + random.randrange(1, 50)

@@ -104,6 +104,16 @@ async def test_the_fleet_shows_the_guard_and_the_feeds(browser: httpx2.AsyncClie
     assert LOOPBACK.name in shown
 
 
+async def test_the_fleet_shows_how_many_organizations_are_in_each_state(
+    browser: httpx2.AsyncClient,
+) -> None:
+    """And were on each day."""
+    shown = text_of(await browser.get("/"))
+    assert "active 2 \N{MINUS SIGN}2 in 30 days" in shown
+    assert "suspended 1 +1 in 30 days" in shown
+    assert "2026-01-02 " in shown
+
+
 async def test_the_calendar_counts_who_is_due_by_marketplace(browser: httpx2.AsyncClient) -> None:
     """The choice is in the address; a wrong one is no bug."""
     everywhere = text_of(await browser.get("/"))

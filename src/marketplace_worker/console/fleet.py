@@ -8,13 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from marketplace_worker.console.charts import STACKED, stacked_bars
+from marketplace_worker.console.charts import STACKED, curve, stacked_bars
 from marketplace_worker.console.page import context_of, render
 from marketplace_worker.inspection.calendar import DAYS, Calendar
 from marketplace_worker.inspection.overview import overview
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Marketplace
 from marketplace_worker.store.organizations import DueOnDay
+
+MONTH = 30
+"""In days: over which a change is shown beside each number."""
 
 OTHERS = "others"
 """In the address: organizations without a subscription, or with several marketplaces."""
@@ -30,6 +33,10 @@ async def _fleet(request: Request) -> Response:
     values = {
         "overview": found,
         "now": found.now,
+        "curves": {state: curve(numbers) for state, numbers in found.states.numbers.items()},
+        "month_ago": {
+            state: numbers[-1 - MONTH] for state, numbers in found.states.numbers.items()
+        },
         "calendar": calendar,
         "days": DAYS,
         "bars": stacked_bars(first, DAYS, counts),

@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.guarding import Counted
+from marketplace_worker.inspection.state_history import StateHistory, state_history
 from marketplace_worker.lifecycle.limits import control_plane_limit, destructive_step_limit
 from marketplace_worker.lifecycle.safeguards import WINDOW, Trip
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
-from marketplace_worker.store import activity, intake, organizations, outbox, safeguards
+from marketplace_worker.store import activity, intake, outbox, safeguards, state_counts
 from marketplace_worker.store.database import one_moment
 from marketplace_worker.store.floors import Floors
+
+DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,14 @@ class GuardFigures:
 class Overview:
     """The fleet at `now`.
 
+    `states`: how many organizations are in each state, and were on the last `DAYS` days.
     `feeds`: when each feed's newest record happened; None: none was ever received.  `outbox_age`:
     how long the oldest message has waited for Kafka; `held`: how many messages Kafka has refused.
     `stopped`: the topics whose intake is stopped.
     """
 
     now: datetime
+    states: StateHistory
     guard: GuardFigures
     feeds: Sequence[tuple[ActivityFeed, datetime | None]]
     outbox_age: timedelta
@@ -48,11 +53,14 @@ async def overview(inspector: Inspector, floors: Floors) -> Overview:
     now = inspector.now
     async with one_moment(inspector.pool) as conn:
         guard = await safeguards.read(conn)
-        fleet = await organizations.population(conn)
+        changes = await state_counts.history(conn)
+        states = state_history(changes, now.date(), days=DAYS)
+        fleet = states.population
         feeds = await activity.feeds(conn, since=now.date())
         rules, since = inspector.policies.current.guard, now - WINDOW
         return Overview(
             now=now,
+            states=states,
             guard=GuardFigures(
                 trip=guard.trip,
                 requests_trip=guard.requests_trip,
