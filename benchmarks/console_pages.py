@@ -1,7 +1,8 @@
 """Measures each page of the console on a large fleet: `python -m benchmarks.console_pages`.
 
-A fleet of 1,000,000 organizations, a twentieth of them on their way down, and 100,000 dead letters
-that wait.  For each page: the median and the longest time until the answer is complete.
+A fleet of 1,000,000 organizations, a twentieth of them on their way down, two years of history, and
+100,000 dead letters that wait.  For each page: the median and the longest time until the answer is
+complete.
 """
 
 import sys
@@ -58,6 +59,10 @@ INSERT INTO dead_letters (topic, partition, "offset", part, recorded_at, refused
 SELECT 't', 0, n, 0, now(), now(), 'is missing', 'field', '[]', 'group-' || n % 40, 'waiting',
        convert_to(repeat('x', 500), 'UTF8')
 FROM generate_series(1, $letters) AS n;
+INSERT INTO state_changes (day, state, change)
+SELECT current_date - n % 730, state, 1
+FROM unnest(ARRAY['active', 'canceled', 'control_plane_loss', 'suspended', 'deactivated']) AS state,
+     generate_series(1, 930) AS n;
 INSERT INTO feed_days
 SELECT feed, current_date - n, partition, now(), now()
 FROM unnest(ARRAY['logins', 'api_requests']) AS feed, generate_series(0, 90) AS n,

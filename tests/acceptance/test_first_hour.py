@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
+
 from acceptance.stage import PATIENCE_S, command
 
 _EXPORT = re.compile(r"^  export (\w+)='?([^'\n]*)'?$", re.MULTILINE)
@@ -121,6 +123,16 @@ async def test_the_readme_leads_to_a_customer_of_ones_own(tmp_path: Path) -> Non
         assert "acme is canceled, as of" in await output(tmp_path, explain, variables)
 
 
+async def answer(browser: httpx2.AsyncClient, address: str) -> str:
+    """A page, as soon as its server runs."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return (await browser.get(address)).text
+            except httpx2.ConnectError:
+                await asyncio.sleep(0.05)
+
+
 async def test_a_demo_that_is_kept_can_be_looked_at(tmp_path: Path) -> None:
     """With the settings that it prints, until Ctrl-C; then nothing is left of it."""
     async with command("demo", "--keep", folder=tmp_path) as process:
@@ -136,6 +148,10 @@ async def test_a_demo_that_is_kept_can_be_looked_at(tmp_path: Path) -> None:
         async with command("org", "show", "grove", "--config", str(file)) as show:
             out, _ = await show.communicate()
         assert b"state         deactivated" in out
+        (address,) = re.findall(r"Its console: (http://127\.0\.0\.1:\d+)", printed)
+        async with httpx2.AsyncClient() as browser:
+            shown = await answer(browser, address)
+        assert "What is due in the next 60 days" in shown
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 0

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,12 +22,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from rich.console import Console
 
 from marketplace_worker import standalone
-from marketplace_worker.app import run, system_clock
+from marketplace_worker.app import read_policy, run, system_clock
 from marketplace_worker.contract.event_lines import event_name, event_remark
 from marketplace_worker.demo.clock import FastClock
 from marketplace_worker.embedded.postgres import Durability
 from marketplace_worker.operations.logs import set_up_logs
-from marketplace_worker.settings import Settings, Topics, load_settings
+from marketplace_worker.settings import Settings, Topics, load_console_settings, load_settings
 from marketplace_worker.testing.messages import Message
 from marketplace_worker.testing.stories import RENEWS, STORIES, Story, everyday
 
@@ -145,13 +146,34 @@ class _Demo:
 
 
 async def _run_on(folder: Path, environment: Mapping[str, str]) -> None:
-    """Run a worker by the real clock on the same servers, and say how to reach them."""
-    log = folder / "worker.log"
+    """Run a worker by the real clock and a console on the same servers; say how to reach them."""
+    log, stop, port = folder / "worker.log", asyncio.Event(), _free_port()
     with log.open("w", encoding="utf-8", buffering=1) as lines:
         set_up_logs(lines)
-        kept = f"All runs on until Ctrl-C, by the real clock, and is then removed.  Its log: {log}"
+        kept = (
+            f"All runs on until Ctrl-C, by the real clock, and is then removed.  Its log: {log}\n"
+            f"Its console: http://127.0.0.1:{port}"
+        )
         with standalone.reachable(folder, environment, kept=kept, customer="juno"):
-            await run(load_settings(None, environment))
+            console = asyncio.create_task(_serve_console(environment, port, stop))
+            try:
+                await run(load_settings(None, environment), stop=stop)
+            finally:
+                stop.set()
+                await console
+
+
+async def _serve_console(environment: Mapping[str, str], port: int, stop: asyncio.Event) -> None:
+    from marketplace_worker.console import serve  # noqa: PLC0415 - only where the demo is kept
+
+    variables = {**environment, "MARKETPLACE_WORKER_CONSOLE__PORT": str(port)}
+    await serve(load_console_settings(None, variables), read_policy(None), stop=stop)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @asynccontextmanager
