@@ -11,10 +11,10 @@ import asyncpg
 
 from benchmarks.stage import EMAIL_KEY, Connection, Message
 from benchmarks.workloads import Kind, number_of, owner
-from marketplace_worker.app import read_policy, worker_of
 from marketplace_worker.contract.emails import email_hasher
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.record import Record
-from marketplace_worker.runtime.worker import Worker
+from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import Settings
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest

@@ -1,7 +1,4 @@
-"""The worker: creates every part, connects them, and owns the tasks.
-
-Only this module reads the clock of the machine; no decision depends on that clock.
-"""
+"""The worker: creates every part, connects them, and owns the tasks."""
 
 import asyncio
 import gc
@@ -9,26 +6,22 @@ import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
 import structlog
 
-from marketplace_worker.contract.emails import email_hasher
-from marketplace_worker.contract.policy_file import load_policy
-from marketplace_worker.contract.topics import feeds
-from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
+from marketplace_worker.clock import system_clock
+from marketplace_worker.errors import CannotGoOn, Unavailable
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health
 from marketplace_worker.operations.serving import serving
 from marketplace_worker.operations.shutdown import Shutdown
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.runtime.batch_sizing import BatchSizer
-from marketplace_worker.runtime.intake import IntakeBreaker
-from marketplace_worker.runtime.local_clock import LocalClock
 from marketplace_worker.runtime.loops import CANCEL_TIMEOUT_S, Step, looping, unless_stopped
 from marketplace_worker.runtime.probes import (
     PROBE_EVERY_S,
@@ -39,7 +32,7 @@ from marketplace_worker.runtime.probes import (
     probe_postgres,
 )
 from marketplace_worker.runtime.watchdog import silence_max_s, watch
-from marketplace_worker.runtime.worker import OutboundTopics, Worker
+from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import Settings
 from marketplace_worker.settings.credentials import Credentials
 from marketplace_worker.steps.deadlines import fire_due
@@ -59,7 +52,6 @@ from marketplace_worker.store.database import (
 )
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
-from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.streams.consumer import ConsumerHooks
 from marketplace_worker.streams.consuming import MEMBERS, Consumers, consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
@@ -84,25 +76,6 @@ class Loop(StrEnum):
     DEADLINES = "deadlines"
     RELAY = "relay"
     RETENTION = "retention"
-
-
-def system_clock() -> datetime:
-    """The machine's current time (UTC)."""
-    return datetime.now(UTC)  # noqa: TID251 - the one place
-
-
-def read_policy(file: Path | None) -> Policy:
-    """Read a policy file; None for the default policy.
-
-    Raises:
-        Misconfigured: it is invalid; the message names field and line.
-    """
-    if file is None:
-        return Policy()
-    try:
-        return load_policy(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, Misconfigured) as error:
-        raise Misconfigured(f"{file}: {error}") from error
 
 
 async def run(
@@ -225,27 +198,6 @@ async def _register(policy: Policy, worker: Worker) -> None:
         guard = await safeguards.read(conn)
     metrics.show_guard(guard)
     log.info("policy_registered", policy_version=policy.version)
-
-
-def worker_of(
-    settings: Settings,
-    policy: Policy,
-    pool: Pool,
-    clock: DecisionClock,
-    local_clock: Callable[[], datetime],
-) -> Worker:
-    """Build the dependencies of the steps; also for commands that run a single step."""
-    topics = settings.topics
-    return Worker(
-        pool=pool,
-        policies=PolicyBook(policy),
-        clock=clock,
-        hash_email=email_hasher(settings.email_key.get_secret_value().encode()),
-        feeds=feeds(topics),
-        topics=OutboundTopics(topics.lifecycle, topics.state, topics.dead_letters),
-        intake=IntakeBreaker(settings.ingest),
-        local_clock=LocalClock(local_clock),
-    )
 
 
 @asynccontextmanager

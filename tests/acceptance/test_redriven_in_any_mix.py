@@ -18,7 +18,6 @@ from acceptance.scenario import at, lines_in_any_order
 from acceptance.stage import MovableClock, forget_everything
 from acceptance.test_any_order import order_independent
 from examples import examples
-from marketplace_worker.app import worker_of
 from marketplace_worker.contract.feeds import Feed
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.contract.topics import feeds
@@ -31,7 +30,7 @@ from marketplace_worker.lifecycle.vocabulary import EmailHash
 from marketplace_worker.record import Record
 from marketplace_worker.runtime.applying import read
 from marketplace_worker.runtime.local_clock import LocalClock
-from marketplace_worker.runtime.worker import Worker
+from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import Kafka, Postgres, Settings, Topics
 from marketplace_worker.simulate import Simulation
 from marketplace_worker.steps.deadlines import fire_due

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from acceptance.stage import PATIENCE_S, Stage, command, environment, until, worker_process
-from marketplace_worker.cli import cli
+from command_line import run as run_here
 from marketplace_worker.settings import KafkaSettings, Settings
 from marketplace_worker.streams.groupless import consuming_alone
 from marketplace_worker.testing import STORIES
@@ -224,7 +223,9 @@ async def test_a_tail_whose_reader_ends_ends_quietly(stage: Stage, tmp_path: Pat
     assert (process.returncode, (tmp_path / "errors").read_text()) == (0, "")
 
 
-def test_the_help_lists_all_stories() -> None:
+def test_the_help_lists_all_stories(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """By name, with what happens."""
-    shown = CliRunner().invoke(cli, ["send", "story", "--help"]).stdout
+    _, shown, _ = run_here(["send", "story", "--help"], monkeypatch, capfd)
     assert all(story.name in shown for story in STORIES)

@@ -29,7 +29,6 @@ from acceptance.comparison import (
     standing,
 )
 from acceptance.stage import PATIENCE_S, MovableClock, forget_everything
-from marketplace_worker.app import worker_of
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.documents import organization_from_json, subscription_from_json
 from marketplace_worker.inspection.fleet_view import Inspector
@@ -37,7 +36,7 @@ from marketplace_worker.inspection.replaying import verify
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.record import Record
-from marketplace_worker.runtime.worker import Worker
+from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import Ingest, Relay, Settings
 from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.guard_operations import operate

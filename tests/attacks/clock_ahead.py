@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from outsider import Outsider, example, repeat, until
 
-from marketplace_worker.app import system_clock
+from marketplace_worker.clock import system_clock
 
 YEAR = timedelta(days=365)
 CHANGES = "organizations.changes"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from acceptance.stage import Stage
 from faults.workload import Workload
-from marketplace_worker.app import read_policy
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.topics import feeds
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.replaying import verify
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Settings, Topics
 from marketplace_worker.simulate import Simulation

@@ -28,7 +28,7 @@ from acceptance.scenario import (
 )
 from acceptance.stage import MovableClock
 from faults.fault_points import passing
-from marketplace_worker.app import _register, worker_of
+from marketplace_worker.app import _register
 from marketplace_worker.errors import Malformed, MessageRefused
 from marketplace_worker.lifecycle.facts import ClosureJudged, Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
@@ -37,7 +37,7 @@ from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
 from marketplace_worker.record import Outgoing, Record, StartOffset
 from marketplace_worker.runtime.intake import IntakeBreaker
-from marketplace_worker.runtime.worker import Worker
+from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import (
     UNKEYED_EMAIL_KEY,
     Ingest,

@@ -26,7 +26,7 @@ from faults.worker_cluster import chance_of_this_run, require_as_simulated, sett
 from faults.workers import ClockFile, FaultStage, eventually, lines, send
 from faults.workload import Wave, Workload, workload
 from faults.workload_sender import advance, send_in_pieces, until_settled
-from marketplace_worker.app import system_clock
+from marketplace_worker.clock import system_clock
 from marketplace_worker.settings import Settings
 
 pytestmark = pytest.mark.faults

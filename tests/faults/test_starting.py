@@ -11,8 +11,8 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from acceptance.stage import command
 from faults.workers import FaultStage, lines
 from marketplace_worker import app
-from marketplace_worker.app import read_policy
 from marketplace_worker.errors import Misconfigured
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.settings import Settings
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import transaction

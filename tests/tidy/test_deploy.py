@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT
-from typer.testing import CliRunner
 
-from marketplace_worker.cli import cli
+from command_line import parse
 
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "deploy/compose.yaml").read_text(encoding="utf-8")
@@ -72,9 +71,8 @@ def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_compose_uses_commands_that_exist(command: list[str]) -> None:
-    """With their options; `--help` has every command say only what it would do."""
-    result = CliRunner().invoke(cli, [*command, "--help"])
-    assert result.exit_code == 0, result.output
+    """With their options."""
+    parse(command)
 
 
 def test_compose_prepares_before_it_runs() -> None:

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 from pages import ROOT, every_page
-from typer.core import TyperGroup
-from typer.testing import CliRunner
 
-from marketplace_worker.cli import cli
+from command_line import every_command, run
 from marketplace_worker.lifecycle.events import EventKind
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,13 +19,10 @@ _SHELL = re.compile(r"```\n(\$ .*?)```", re.DOTALL)
 
 
 def commands() -> Iterator[str]:
-    """Every command, `org show` and the like."""
-    root = typer.main.get_command(cli)
-    assert isinstance(root, TyperGroup)
-    for name, command in root.commands.items():
-        if isinstance(command, TyperGroup):
-            yield from (f"{name} {inner}" for inner in command.commands)
+    """Every command, `org show` and the like, and every group."""
+    for name in every_command():
         yield name
+        yield name.split()[0]
 
 
 def test_the_page_can_be_read_in_a_few_minutes() -> None:
@@ -57,14 +51,16 @@ def test_the_commands_of_the_table_exist() -> None:
             assert name in known or words[0] in known, name
 
 
-def test_the_scenario_publishes_what_is_shown(tmp_path: Path) -> None:
+def test_the_scenario_publishes_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The first events of it, as `jq` prints them."""
     (shown,) = (block for block in _SHELL.findall(README) if block.startswith("$ cat plan.jsonl"))
     _, scenario, printed = re.split(r"^\$ .*\n", shown, flags=re.MULTILINE)
     file = tmp_path / "plan.jsonl"
     file.write_text(scenario, encoding="utf-8")
-    result = CliRunner().invoke(cli, ["simulate", str(file)], catch_exceptions=False)
-    events = [json.loads(line) for line in result.stdout.splitlines()]
+    _, out, _ = run(["simulate", str(file)], monkeypatch, capfd)
+    events = [json.loads(line) for line in out.splitlines()]
     lines = [f"{event['time']}\t{event['type']}" for event in events]
     expected = printed.splitlines()
     assert len(expected) > 3

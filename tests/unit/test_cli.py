@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.scenario import created, eventbridge, linked
-from marketplace_worker.cli import main
+from command_line import run
 from marketplace_worker.cli.printing import as_data
 from marketplace_worker.contract.policy_file import load_policy, policy_to_toml
 from marketplace_worker.lifecycle.policy import Policy
@@ -34,11 +34,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     """Run a command; returns exit status, standard output and standard error."""
 
     def type_(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
+        return run([*map(str, arguments)], monkeypatch, capfd)
 
     return type_
 
@@ -150,9 +146,8 @@ WITHOUT_KEY = {
     "arguments",
     [
         ("run",),
-        ("org", "show", "acme"),
         ("guard", "trip", "--by", "Olga", "--reason", "x"),
-        ("due",),
+        ("dead-letters", "redrive", "--all", "--dry-run"),
     ],
     ids=" ".join,
 )

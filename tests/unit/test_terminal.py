@@ -10,9 +10,10 @@ import pytest
 import structlog
 
 from marketplace_worker.cli import main
+from marketplace_worker.cli.grammar import Output
 from marketplace_worker.cli.printing import (
+    print_data,
     print_facts,
-    print_json,
     print_section,
     print_table,
     printed,
@@ -76,7 +77,7 @@ def test_no_command_prints_what_a_terminal_acts_on(capsys: pytest.CaptureFixture
     print_table(("a", "b"), [(SAMPLE, 1)])
     print_facts({"name": SAMPLE})
     print_section("title", [SAMPLE])
-    print_json({"value": SAMPLE})
+    print_data({"value": SAMPLE}, Output.JSON)
 
     output = capsys.readouterr().out
     assert harmless(output)

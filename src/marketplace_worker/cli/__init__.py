@@ -2,55 +2,183 @@
 
 Exit status: 0 done; 1 a server does not answer, the worker cannot go on, or the demo missed
 something; 2 the settings, the policy or the input are unusable, with what to change on standard
-error.
+error; 3 the command found that something is wrong; 130 ended by Ctrl-C; 141 nobody reads the output
+any more.
 """
 
+import errno
+import os
 import sys
-from importlib.metadata import version
+import threading
 from traceback import format_exception
 from types import TracebackType
 from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.console import console_command
-from marketplace_worker.cli.dead_letters import dead_letters_cli
-from marketplace_worker.cli.due import due_command
-from marketplace_worker.cli.erasing import erase_command
-from marketplace_worker.cli.guard import guard_cli
-from marketplace_worker.cli.intake import intake_cli
-from marketplace_worker.cli.organizations import organizations_cli
-from marketplace_worker.cli.policies import policy_cli
-from marketplace_worker.cli.recovering import recover_command
-from marketplace_worker.cli.replay import replay_command
-from marketplace_worker.cli.sending import send_cli
-from marketplace_worker.cli.simulating import simulate_command
-from marketplace_worker.cli.tailing import tail_command
-from marketplace_worker.cli.working import demo_command, migrate_command, run_command, topics_cli
+from marketplace_worker.cli.grammar import Branch, Group, Leaf, Tree
 from marketplace_worker.errors import CannotGoOn, Misconfigured, Unavailable
-from marketplace_worker.operations.line_writer import write_last
 from marketplace_worker.terminal import visible
 
-__all__ = ["cli", "main"]
+__all__ = ["COMMANDS", "main"]
 
-cli = typer.Typer(
-    name="marketplace-worker",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+UNREAD = 141
+"""The exit status of a program that wrote to a pipe without a reader, as a shell reports it."""
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+READ_WITHIN_S = 1.0
+"""How long the last sentence waits for its reader."""
+
+COMMANDS: Tree = {
+    "run": Leaf("working:run_command", "Run the worker until SIGTERM or Ctrl-C."),
+    "migrate": Leaf(
+        "working:migrate_command",
+        "Migrate the database schema to this version; does nothing if it is current.",
+    ),
+    "topics": Branch(
+        "The Kafka topics.",
+        {"create": Leaf("working:create_topics_command", "Create the missing topics.")},
+    ),
+    "org": Branch(
+        "Inspect or erase one organization.",
+        {
+            "show": Leaf(
+                "organizations:show_command",
+                "Show an organization: state, capabilities, plans, holds, notice, next step.",
+            ),
+            "history": Leaf(
+                "organizations:history_command",
+                "List the facts, transitions and events of an organization, in order.",
+            ),
+            "explain": Leaf(
+                "organizations:explain_command",
+                "Explain an organization's state, what comes next by which rule, and what would "
+                "stop it.",
+            ),
+            "erase": Leaf(
+                "erasing:erase_command",
+                "Erase the personal data of a deactivated organization permanently; can be "
+                "repeated.",
+            ),
+        },
+    ),
+    "due": Leaf(
+        "due:due_command", "List upcoming steps, notices and ends of plans, overdue ones first."
+    ),
+    "guard": Branch(
+        "The guard, which limits destructive steps.",
+        {
+            "status": Leaf(
+                "guard:status_command",
+                "Show whether the guard is tripped, its counts and limits, and the withheld steps.",
+            ),
+            "trip": Leaf(
+                "guard_operating:trip_command",
+                "Withhold all steps of cancellations, and all deactivations including requested "
+                "ones.",
+            ),
+            "release": Leaf(
+                "guard_operating:release_command",
+                "Resume withheld steps and requested deactivations; with --steps or --requests "
+                "only these.",
+            ),
+        },
+    ),
+    "dead-letters": Branch(
+        "Records that could not be read or processed.",
+        {
+            "groups": Leaf(
+                "dead_letters:groups_command",
+                "List waiting dead letters by topic, field and reason.",
+            ),
+            "list": Leaf("dead_letters:list_command", "List dead letters, the newest first."),
+            "show": Leaf(
+                "dead_letters:show_command",
+                "Show a dead letter with its key, headers and value, which may contain personal "
+                "data.",
+            ),
+            "redrive": Leaf(
+                "redriving:redrive_command",
+                "Process dead letters again; what can be read now takes effect, once.",
+            ),
+            "discard": Leaf(
+                "redriving:discard_command",
+                "Mark dead letters as not needed: they stop waiting, and retention deletes them "
+                "later.",
+            ),
+        },
+    ),
+    "intake": Branch(
+        "Topics that were stopped because too many records were refused.",
+        {
+            "status": Leaf(
+                "intake:status_command",
+                "Show the stopped topics with the reason, and earlier stops with who resumed them.",
+            ),
+            "resume": Leaf(
+                "resuming:resume_command",
+                "Resume reading a stopped topic; its refused records are counted from 0 again.",
+            ),
+        },
+    ),
+    "policy": Branch(
+        "The policy: timelines, dwell times, notices.",
+        {
+            "show": Leaf(
+                "policies:show_command",
+                "Print the policy in force as a complete file, with every default.",
+            ),
+            "check": Leaf(
+                "policies:check_command",
+                "Check a policy file: print its errors by line and field, or what it changes.",
+            ),
+            "diff": Leaf(
+                "policies:diff_command",
+                "Show whose next step a policy file would move, compared with the policy in force.",
+            ),
+        },
+    ),
+    "replay": Leaf(
+        "replay:replay_command",
+        "Replay the journal, to verify the stored state or show an earlier one.",
+    ),
+    "recover": Leaf(
+        "recovering:recover_command",
+        "Repair what a restore or a wrong database clock did; without --execute, list it.",
+    ),
+    "console": Leaf(
+        "console:console_command", "Serve pages that show the fleet, until SIGTERM or Ctrl-C."
+    ),
+    "simulate": Leaf(
+        "simulating:simulate_command",
+        "Print the events that the worker would publish for a scenario; needs no servers.",
+    ),
+    "send": Leaf(
+        "sending:send_cli",
+        "Send messages to the worker's topics, as marketplaces and your own services would: for "
+        "trials. Each is printed with where it is: topic/partition/offset. `send FILE` sends a "
+        "file.",
+    ),
+    "tail": Leaf(
+        "tailing:tail_command", "Print lifecycle events as they are published, until Ctrl-C."
+    ),
+    "demo": Leaf(
+        "working:demo_command",
+        "Demonstrate the worker on its own servers; ends in under half a minute.",
+    ),
+}
 
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely needed
+
         typer.echo(version("marketplace-worker"))
         raise typer.Exit
 
 
-@cli.callback(
-    help="Manages the lifecycle of organizations by their cloud-marketplace subscriptions."
-)
-def _common_options(
+def _options(
     _version: Annotated[
         bool,
         typer.Option(
@@ -58,45 +186,77 @@ def _common_options(
         ),
     ] = False,
 ) -> None:
-    pass
+    """The options before a command's name."""
 
 
-cli.command("run")(run_command)
-cli.command("migrate")(migrate_command)
-cli.add_typer(topics_cli, name="topics")
-organizations_cli.command("erase")(erase_command)
-cli.add_typer(organizations_cli, name="org")
-cli.command("due")(due_command)
-cli.add_typer(guard_cli, name="guard")
-cli.add_typer(dead_letters_cli, name="dead-letters")
-cli.add_typer(intake_cli, name="intake")
-cli.add_typer(policy_cli, name="policy")
-cli.command("console")(console_command)
-cli.command("replay")(replay_command)
-cli.command("recover")(recover_command)
-cli.command("simulate")(simulate_command)
-cli.add_typer(send_cli, name="send")
-cli.command("tail")(tail_command)
-cli.command("demo")(demo_command)
+def _root() -> Group:
+    options = typer.Typer(rich_markup_mode=None)
+    options.command()(_options)
+    return Group(
+        name="marketplace-worker",
+        help="Manages the lifecycle of organizations by their cloud-marketplace subscriptions.",
+        tree=COMMANDS,
+        params=typer.main.get_command(options).params,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def main() -> None:
     """Run a command.  Wrong input and unavailable servers end in a message, not a traceback."""
     sys.excepthook = _report_bug
     try:
-        cli()
+        status = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = UNREAD
+        _drop_output()
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        _drop_output()
+        status = _print_error(f"standard output: {error.strerror}", status=1)
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        _root()(prog_name="marketplace-worker")
+    except SystemExit as ended:
+        # typer ends the program so, with a status of its own.
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        return int(ended.code or 0)
     except Misconfigured as error:
-        sys.exit(_print_error(error, status=2))
+        return _print_error(str(error), status=2)
     except (Unavailable, CannotGoOn) as error:
-        sys.exit(_print_error(error, status=1))
+        return _print_error(str(error), status=1)
+    return 0
 
 
-def _print_error(error: Exception, *, status: int) -> int:
-    lines = f"marketplace-worker: {error}".splitlines()
-    return write_last("".join(f"{visible(line)}\n" for line in lines), status=status)
+def _drop_output() -> None:
+    """Forget what is still to be written: the interpreter would try it again and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
+def _print_error(sentences: str, *, status: int) -> int:
+    lines = f"marketplace-worker: {sentences}".splitlines()
+    return _write_last("".join(f"{visible(line)}\n" for line in lines), status=status)
 
 
 def _report_bug(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    write_last("".join(format_exception(kind, error, traceback)), status=1)
+    _write_last("".join(format_exception(kind, error, traceback)), status=1)
+
+
+def _write_last(sentence: str, *, status: int) -> int:
+    """Write a sentence to standard error; returns the exit status.
+
+    If it is not read in time, the process ends here.
+    """
+    writing = threading.Thread(target=sys.stderr.write, args=(sentence,), daemon=True)
+    writing.start()
+    writing.join(READ_WITHIN_S)
+    if writing.is_alive():
+        os._exit(status)  # its own end would wait for the same
+    return status

@@ -2,11 +2,12 @@
 
 import sys
 
-from marketplace_worker.app import read_policy
-from marketplace_worker.cli.options import Config, run_async
+from marketplace_worker.cli.grammar import Config
+from marketplace_worker.cli.options import run_async
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.operations.line_writer import never_waiting
 from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.settings import load_console_settings
 
 

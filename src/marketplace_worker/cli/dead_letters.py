@@ -1,31 +1,26 @@
 """The commands that list and show dead letters, one by one and by group."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.options import run_async
 from marketplace_worker.cli.printing import (
     Cell,
+    print_data,
     print_facts,
-    print_json,
     print_section,
     print_table,
     printed,
 )
-from marketplace_worker.cli.redriving import (
-    discard_command,
-    no_such,
-    position_of,
-    redrive_command,
-)
-from marketplace_worker.errors import Malformed
+from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.record import Record
-from marketplace_worker.settings import load_settings
 from marketplace_worker.store.dead_letters import (
     BIGINT_MAX,
     DeadLetter,
@@ -40,27 +35,33 @@ PAGE_MAX = 1_000
 SHOWN_CHARACTERS_MAX = 10_000
 """The length up to which a value is shown; `--json` has all of it."""
 
-dead_letters_cli = typer.Typer(
-    help="Records that could not be read or processed.", no_args_is_help=True
-)
-dead_letters_cli.command("redrive")(redrive_command)
-dead_letters_cli.command("discard")(discard_command)
-
 Id = Annotated[int, typer.Argument(help="The dead letter's id.", min=1, max=BIGINT_MAX)]
-# --- looking --------------------------------------------------------------------------------------
 
 
-@dead_letters_cli.command("groups")
-def groups_command(config: Config = None, as_json: AsJson = False) -> None:
+def position_of(summary: LetterSummary) -> str:
+    """The position of its record, and the part of it, if not the first."""
+    return f"{summary.position} part {summary.part}" if summary.part else summary.position
+
+
+def no_such(ids: Collection[int]) -> Misconfigured:
+    """The error for ids that do not exist."""
+    missing = ", ".join(map(str, sorted(ids)))
+    return Misconfigured(f"{missing}: no such dead letter (it may have passed its retention)")
+
+
+# --- many -----------------------------------------------------------------------------------------
+
+
+def groups_command(config: Config = None, output: As = Output.TABLE) -> None:
     """List waiting dead letters by topic, field and reason."""
 
     async def ask() -> Sequence[LetterGroup]:
-        async with inspecting(load_settings(config)) as inspector:
+        async with inspecting(config) as inspector:
             return await inspection.groups(inspector)
 
     found = run_async(ask())
-    if as_json:
-        print_json({"groups": found})
+    if output is not Output.TABLE:
+        print_data({"groups": found}, output, rows="groups")
         return
     if not found:
         printed("no dead letters are waiting")
@@ -78,6 +79,7 @@ def groups_command(config: Config = None, as_json: AsJson = False) -> None:
             )
             for g in found
         ),
+        prose=("topic and reason",),
     )
 
 
@@ -89,7 +91,6 @@ def _why(field: str, reason: str) -> str:
     return str(Malformed(reason, field=field))
 
 
-@dead_letters_cli.command("list")
 def list_command(
     *,
     config: Config = None,
@@ -101,17 +102,18 @@ def list_command(
     before: Annotated[
         int | None, typer.Option(min=1, max=BIGINT_MAX, help="Only dead letters with a lower id.")
     ] = None,
-    as_json: AsJson = False,
+    output: As = Output.TABLE,
 ) -> None:
     """List dead letters, the newest first."""
 
     async def ask() -> Sequence[LetterSummary]:
-        async with inspecting(load_settings(config)) as inspector:
+        async with inspecting(config) as inspector:
             return await inspection.page(inspector, status, group=group, before=before, limit=limit)
 
     found = run_async(ask())
-    if as_json:
-        print_json({"dead_letters": [_data(each) for each in found]})
+    if output is not Output.TABLE:
+        document = {"dead_letters": [_data(each) for each in found]}
+        print_data(document, output, rows="dead_letters")
         return
     if not found:
         printed("no dead letters")
@@ -140,6 +142,7 @@ def _print_list(found: Sequence[LetterSummary], status: LetterStatus) -> None:
             )
             for summary in found
         ),
+        prose=("reason",),
     )
 
 
@@ -169,27 +172,27 @@ def _data(summary: LetterSummary) -> dict[str, Any]:
 # --- one ------------------------------------------------------------------------------------------
 
 
-@dead_letters_cli.command("show")
-def show_command(id_: Id, config: Config = None, as_json: AsJson = False) -> None:
+def show_command(id_: Id, config: Config = None, output: As = Output.TABLE) -> None:
     """Show a dead letter with its key, headers and value, which may contain personal data."""
 
     async def ask() -> DeadLetter | None:
-        async with inspecting(load_settings(config)) as inspector:
+        async with inspecting(config) as inspector:
             return await inspection.one(inspector, id_)
 
     found = run_async(ask())
     if found is None:
         raise no_such([id_])
     summary, record = found.summary, found.record
-    if as_json:
+    if output is not Output.TABLE:
         headers = [{"name": name, **_bytes(value)} for name, value in record.headers]
-        print_json(
+        print_data(
             {
                 **_data(summary),
                 "key": _bytes(record.key),
                 "headers": headers,
                 "value": _bytes(record.value),
-            }
+            },
+            output,
         )
         return
     print_facts(_facts(summary))

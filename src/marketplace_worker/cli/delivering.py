@@ -18,9 +18,9 @@ from typing import Annotated, TypeVar
 import typer
 from msgspec.structs import replace
 
-from marketplace_worker.app import system_clock
 from marketplace_worker.cli.options import run_async
 from marketplace_worker.cli.printing import printed
+from marketplace_worker.clock import system_clock
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.contract.topics import feeds

@@ -1,19 +1,21 @@
 """The command that lists upcoming steps."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
-from marketplace_worker.cli.printing import print_json, print_table, printed
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.options import run_async
+from marketplace_worker.cli.printing import print_data, print_table, printed
 from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.explain.forecast import BlockedBy, ForecastEntry, ForecastKind
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.explain.wording import distance
 from marketplace_worker.inspection.due import DueReport, due_report
-from marketplace_worker.settings import Settings, load_settings
 
 _STOPPED = {
     BlockedBy.GUARD: "withheld by the guard",
@@ -26,16 +28,15 @@ _STOPPED = {
 def due_command(
     within: Annotated[str, typer.Option(help="How far to look ahead (ISO 8601 duration).")] = "P7D",
     config: Config = None,
-    as_json: AsJson = False,
+    output: As = Output.TABLE,
 ) -> None:
     """List upcoming steps, notices and ends of plans, overdue ones first.
 
     Assumes that no more messages arrive, except the usual logins and API usage.
     """
-    settings, length = load_settings(config), _length(within)
-    found = run_async(_outlook(settings, length))
-    if as_json:
-        print_json(_data(found))
+    found = run_async(_forecast(config, _length(within)))
+    if output is not Output.TABLE:
+        print_data(_data(found), output, rows="due")
         return
     if found.coming:
         print_table(
@@ -45,6 +46,7 @@ def due_command(
                 for each in found.coming
                 for remark in [_remark(each, found.now)]
             ),
+            prose=("what", "remark"),
         )
         printed("")
     organizations = len({each.organization for each in found.coming})
@@ -59,8 +61,8 @@ def _length(within: str) -> timedelta:
         raise Misconfigured(f"--within: {error}") from error
 
 
-async def _outlook(settings: Settings, length: timedelta) -> DueReport:
-    async with inspecting(settings) as inspector:
+async def _forecast(config: Path | None, length: timedelta) -> DueReport:
+    async with inspecting(config) as inspector:
         return await due_report(inspector, inspector.now + length)
 
 

@@ -4,14 +4,9 @@ from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.options import (
-    Config,
-    by_operator,
-    name_of,
-    operating,
-    reason_of,
-    run_async,
-)
+from marketplace_worker.cli.grammar import Config
+from marketplace_worker.cli.operating import by_operator, operating
+from marketplace_worker.cli.options import name_of, reason_of, run_async
 from marketplace_worker.cli.organizations import Id
 from marketplace_worker.cli.printing import printed
 from marketplace_worker.errors import Misconfigured

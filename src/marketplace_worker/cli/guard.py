@@ -1,65 +1,31 @@
-"""The commands of the guard: its status, tripping and releasing it."""
+"""The command that shows the guard."""
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated
+from pathlib import Path
 
-import typer
-
-from marketplace_worker.cli.options import (
-    AsJson,
-    Config,
-    by_operator,
-    inspecting,
-    name_of,
-    operating,
-    reason_of,
-    run_async,
-)
-from marketplace_worker.cli.printing import (
-    Cell,
-    print_facts,
-    print_json,
-    print_table,
-    printed,
-)
-from marketplace_worker.errors import Misconfigured
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.options import run_async
+from marketplace_worker.cli.printing import Cell, print_data, print_facts, print_table, printed
 from marketplace_worker.inspection.guarding import Counted, GuardStatus, guard_status
-from marketplace_worker.lifecycle.decide import Decision, Outcome
-from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.safeguards import Trip
-from marketplace_worker.lifecycle.vocabulary import GuardSide
-from marketplace_worker.lifecycle.worker_details import (
-    GuardReleasedDetails,
-)
-from marketplace_worker.settings import Settings, load_settings
-from marketplace_worker.steps.guard_operations import operate
-from marketplace_worker.store.database import transaction
 
 SET_BACK = (
     "the database holds less than was published, after a restore or failover: run "
     "`marketplace-worker recover --from-restore` first (docs/runbook.md)"
 )
-NUMBER_MAX = 1_000_000
-
-guard_cli = typer.Typer(help="The guard, which limits destructive steps.", no_args_is_help=True)
-
-By = Annotated[str, typer.Option(help="Your name; it is published with the event.")]
-Reason = Annotated[str, typer.Option(help="The reason; it is published with the event.")]
 
 
-@guard_cli.command("status")
-def status_command(config: Config = None, as_json: AsJson = False) -> None:
+def status_command(config: Config = None, output: As = Output.TABLE) -> None:
     """Show whether the guard is tripped, its counts and limits, and the withheld steps."""
-    status = run_async(_status(load_settings(config)))
-    if as_json:
-        print_json(_as_data(status))
+    status = run_async(_status(config))
+    if output is not Output.TABLE:
+        print_data(_as_data(status), output, rows="withheld")
         return
     _print_status(status)
 
 
-async def _status(settings: Settings) -> GuardStatus:
-    async with inspecting(settings) as inspector:
+async def _status(config: Path | None) -> GuardStatus:
+    async with inspecting(config) as inspector:
         return await guard_status(inspector)
 
 
@@ -150,96 +116,3 @@ def _by_itself(trip: Trip) -> str:
 
 def _counted(each: Counted) -> str:
     return f"{each.counted} of at most {each.limit}"
-
-
-@guard_cli.command("trip")
-def trip_command(by: By, reason: Reason, config: Config = None) -> None:
-    """Withhold all steps of cancellations, and all deactivations including requested ones."""
-    name, why = name_of(by), reason_of(reason)
-    run_async(
-        _operate(load_settings(config), lambda now: GuardTripped(by_operator(), now, name, why))
-    )
-    printed(
-        "tripped: no steps and no requested deactivations until `marketplace-worker guard release`"
-    )
-
-
-@guard_cli.command("release")
-def release_command(
-    by: By,
-    reason: Reason,
-    config: Config = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(metavar="N|all", help="Release withheld steps: N of them, or all."),
-    ] = None,
-    requests: Annotated[
-        str | None,
-        typer.Option(metavar="N|all", help="Allow requested deactivations: the next N, or all."),
-    ] = None,
-) -> None:
-    """Resume withheld steps and requested deactivations; with --steps or --requests only these.
-
-    With a number, that many are let through and the guard stays tripped.
-    """
-    name, why = name_of(by), reason_of(reason)
-    number, asked = _number("--steps", steps), _number("--requests", requests)
-    guard = GuardSide.BOTH
-    if (steps is None) is not (requests is None):
-        guard = GuardSide.STEPS if requests is None else GuardSide.REQUESTS
-    operation = _operate(
-        load_settings(config),
-        lambda now: GuardReleased(by_operator(), now, name, why, number, asked, guard),
-    )
-    decision = run_async(operation)
-    if decision.safeguards.set_back_at is not None:
-        raise Misconfigured(SET_BACK)
-    if decision.outcome is Outcome.REFUSED:
-        raise Misconfigured(
-            f"the guard{_SIDES[guard]} is not tripped: there is nothing to release (see "
-            "`marketplace-worker guard status`)"
-        )
-    for event in decision.worker_events:
-        assert isinstance(event.details, GuardReleasedDetails)
-        _print_released(event.details)
-
-
-def _print_released(released: GuardReleasedDetails) -> None:
-    if released.guard is not GuardSide.REQUESTS:
-        printed(
-            "released: withheld steps are due now"
-            if released.steps is None
-            else f"still tripped; steps let through: {released.steps}"
-        )
-    if released.guard is not GuardSide.STEPS:
-        printed(
-            "released: requested deactivations are accepted again"
-            if released.requests is None
-            else f"still tripped; requests let through: {released.requests}"
-        )
-
-
-_SIDES = {
-    GuardSide.STEPS: " for steps",
-    GuardSide.REQUESTS: " for requests",
-    GuardSide.BOTH: "",
-}
-
-
-def _number(option: str, given: str | None) -> int | None:
-    """The number that an option lets through; None: all."""
-    if given is None or given == "all":
-        return None
-    if given.isascii() and given.isdigit() and 1 <= int(given[:8]) <= NUMBER_MAX:
-        return int(given)
-    raise Misconfigured(f"{option} must be a number from 1 to {NUMBER_MAX}, or all")
-
-
-async def _operate(
-    settings: Settings, fact_at: Callable[[datetime], GuardTripped | GuardReleased]
-) -> Decision:
-    """Decide a fact as the workers do; its log line goes to standard error."""
-    async with operating(settings) as worker:
-        async with transaction(worker.pool) as conn:
-            fact = fact_at(await worker.clock(conn))
-        return await operate(fact, worker)

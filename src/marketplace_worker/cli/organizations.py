@@ -1,16 +1,19 @@
 """The commands that show one organization: its state, its history, and the reasons."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.options import run_async
 from marketplace_worker.cli.printing import (
     Cell,
     as_data,
+    print_data,
     print_facts,
-    print_json,
     print_section,
     print_table,
     printed,
@@ -22,25 +25,22 @@ from marketplace_worker.explain.values import AwaitsCompletion, NotCreated, Noth
 from marketplace_worker.inspection.history import HistoryLine, LineKind, history
 from marketplace_worker.inspection.organizations import Report, report
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.terminal import visible
-
-organizations_cli = typer.Typer(help="Inspect or erase one organization.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The organization's id.", metavar="ORG")]
 
 
-async def _report(settings: Settings, organization: str) -> Report:
-    async with inspecting(settings) as inspector:
+async def _report(config: Path | None, organization: str) -> Report:
+    async with inspecting(config) as inspector:
         return await report(inspector, OrganizationId(organization))
 
 
-async def _history(settings: Settings, organization: str) -> list[HistoryLine]:
-    async with inspecting(settings) as inspector:
+async def _history(config: Path | None, organization: str) -> list[HistoryLine]:
+    async with inspecting(config) as inspector:
         return await history(inspector, OrganizationId(organization))
 
 
-def _unheard(organization: str) -> Misconfigured:
+def _never_received(organization: str) -> Misconfigured:
     return Misconfigured(
         f"{visible(organization)}: no message about this organization was ever received (its id is "
         "the subject of its events)"
@@ -50,18 +50,17 @@ def _unheard(organization: str) -> Misconfigured:
 # --- show -----------------------------------------------------------------------------------------
 
 
-@organizations_cli.command("show")
-def show_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
+def show_command(organization: Id, config: Config = None, output: As = Output.TABLE) -> None:
     """Show an organization: state, capabilities, plans, holds, notice, next step."""
-    show(run_async(_report(load_settings(config), organization)), as_json=as_json)
+    show(run_async(_report(config, organization)), output)
 
 
-def show(found: Report, *, as_json: bool) -> None:
+def show(found: Report, output: Output) -> None:
     """Print the state of an organization, current or past."""
     if found.explanation.why == NotCreated(kept=False):
-        raise _unheard(found.organization.id)
-    if as_json:
-        print_json(_as_shown(found))
+        raise _never_received(found.organization.id)
+    if output is not Output.TABLE:
+        print_data(_as_shown(found), output)
         return
     print_facts(_facts(found))
     print_section("Why", for_operators(found.explanation).why)
@@ -160,19 +159,19 @@ def _capabilities(explanation: Explanation, *, having: bool) -> str | None:
 # --- history --------------------------------------------------------------------------------------
 
 
-@organizations_cli.command("history")
-def history_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
+def history_command(organization: Id, config: Config = None, output: As = Output.TABLE) -> None:
     """List the facts, transitions and events of an organization, in order."""
-    told = run_async(_history(load_settings(config), organization))
+    told = run_async(_history(config, organization))
     if not told:
-        raise _unheard(organization)
-    if as_json:
-        print_json({"organization_id": organization, "history": told})
+        raise _never_received(organization)
+    if output is not Output.TABLE:
+        document = {"organization_id": organization, "history": told}
+        print_data(document, output, rows="history")
         return
     print_table(
         ("decided (UTC)", "", "what", "by", "outcome", "policy"),
         (_line(each) for each in told),
-        widest="what",
+        prose=("what",),
     )
 
 
@@ -203,16 +202,15 @@ def _about(about: Mapping[str, Any]) -> str:
 # --- explain --------------------------------------------------------------------------------------
 
 
-@organizations_cli.command("explain")
-def explain_command(organization: Id, config: Config = None, as_json: AsJson = False) -> None:
+def explain_command(organization: Id, config: Config = None, output: As = Output.TABLE) -> None:
     """Explain an organization's state, what comes next by which rule, and what would stop it.
 
     The last section is written for the customer and can be passed on.
     """
-    explanation = run_async(_report(load_settings(config), organization)).explanation
+    explanation = run_async(_report(config, organization)).explanation
     operators, customers = for_operators(explanation), for_customers(explanation)
-    if as_json:
-        print_json(
+    if output is not Output.TABLE:
+        print_data(
             {
                 "organization_id": explanation.standing.organization,
                 "now": explanation.now,
@@ -226,7 +224,8 @@ def explain_command(organization: Id, config: Config = None, as_json: AsJson = F
                 "policy_version": explanation.standing.policy_version,
                 "policy_in_force": explanation.policy_in_force,
                 "words": {"operator": operators, "customer": customers},
-            }
+            },
+            output,
         )
         return
     created = not isinstance(explanation.why, NotCreated)

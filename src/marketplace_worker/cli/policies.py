@@ -8,23 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from marketplace_worker.app import read_policy
-from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
-from marketplace_worker.cli.printing import print_json, print_table, printed
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.options import run_async
+from marketplace_worker.cli.printing import print_data, print_table, printed
 from marketplace_worker.contract.policy_file import policy_to_toml
 from marketplace_worker.explain.wording import length
 from marketplace_worker.inspection.policy_diff import Moved, PolicyDiff, policy_diff
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.settings import Settings, load_policy_file, load_settings
-
-policy_cli = typer.Typer(help="The policy: timelines, dwell times, notices.", no_args_is_help=True)
+from marketplace_worker.policy_reading import read_policy
+from marketplace_worker.settings import load_policy_file
 
 PolicyFile = Annotated[Path, typer.Argument(help="TOML policy file.", metavar="FILE")]
 
 NO_TIME = timedelta(0)
 
 
-@policy_cli.command("show")
 def show_command(
     config: Config = None,
     policy: Annotated[
@@ -39,7 +38,6 @@ def show_command(
         printed(line)
 
 
-@policy_cli.command("check")
 def check_command(file: PolicyFile) -> None:
     """Check a policy file: print its errors by line and field, or what it changes."""
     policy = read_policy(file)
@@ -68,24 +66,25 @@ def _flat(values: Mapping[str, Any], *above: str) -> Iterator[tuple[str, str]]:
             yield ".".join((*above, name)), str(value)
 
 
-@policy_cli.command("diff")
-def diff_command(file: PolicyFile, config: Config = None, as_json: AsJson = False) -> None:
+def diff_command(file: PolicyFile, config: Config = None, output: As = Output.TABLE) -> None:
     """Show whose next step a policy file would move, compared with the policy in force.
 
     Nothing is written.  A canceled organization is pinned to the policy of its cancellation; a
     newer policy applies only where it is more lenient, so that steps can only move later.
     """
     proposed = read_policy(file)
-    diff = run_async(_diff(load_settings(config), proposed))
-    if as_json:
-        print_json(
+    diff = run_async(_diff(config, proposed))
+    if output is not Output.TABLE:
+        print_data(
             {
                 "current": diff.current,
                 "proposed": diff.proposed,
                 "looked_at": diff.looked_at,
                 "moved": [_row(each) for each in diff.moved],
                 "totals": _totals(diff),
-            }
+            },
+            output,
+            rows="moved",
         )
         return
     printed(f"current policy {diff.current}, proposed policy {diff.proposed}")
@@ -106,8 +105,8 @@ def diff_command(file: PolicyFile, config: Config = None, as_json: AsJson = Fals
     )
 
 
-async def _diff(settings: Settings, proposed: Policy) -> PolicyDiff:
-    async with inspecting(settings) as inspector:
+async def _diff(config: Path | None, proposed: Policy) -> PolicyDiff:
+    async with inspecting(config) as inspector:
         return await policy_diff(inspector, proposed)
 
 

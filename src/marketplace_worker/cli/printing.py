@@ -6,16 +6,18 @@ characters that a terminal would act on.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from shutil import copyfileobj
 from tempfile import TemporaryFile
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,19 +29,22 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from marketplace_worker.cli.grammar import Output
 from marketplace_worker.contract.policy_file import format_duration
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.lifecycle.deadlines import Deadline
 from marketplace_worker.lifecycle.vocabulary import SubscriptionKey
 from marketplace_worker.terminal import escaped_json, visible
 
-WIDTH = 100
-"""The width without a terminal."""
+WORD_MAX = 40
+"""The longest word that stays whole in a column of prose: every name of an event does."""
 
-NAME_WIDTH = 34
-"""The longest name of an event: `organization.reinstatement_pending`."""
+PIPE_WIDTH = 100_000
+"""Without a terminal nothing folds: one row is one line, for grep and awk."""
 
 Cell = str | int | datetime | None
+
+_INDENTED: Final[dict[str, Any]] = {"indent": 2, "ensure_ascii": False}
 
 
 def printed(text: str) -> None:
@@ -48,19 +53,28 @@ def printed(text: str) -> None:
 
 
 def print_table(
-    head: Sequence[str], rows: Iterable[Sequence[Cell]], *, widest: str | None = None
+    head: Sequence[str], rows: Iterable[Sequence[Cell]], *, prose: Collection[str] = ()
 ) -> None:
-    """Print a table; long cells are folded, nothing is left out.
+    """Print a table, one row a line; nothing is left out.  Times are in UTC.
 
-    Times are in UTC.  `widest`: the column that keeps the names in it whole.
+    `prose`: the columns that fold where a terminal is too narrow.  The others, such as
+    identifiers, stay whole, so that they can be copied.
     """
-    table = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-        column.min_width = NAME_WIDTH if column.header == widest else None
-    for row in rows:
-        table.add_row(*(Text(_in_table(cell)) for cell in row))
-    _print(table)
+    shown = [[_in_table(cell) for cell in row] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    needed = 0
+    for number, name in enumerate(head):
+        folds = name in prose
+        cells = [row[number] for row in shown]
+        words = [word for cell in cells for word in cell.split()] if folds else cells
+        least = max(map(cell_len, (name, *words)))
+        if folds:
+            least = min(least, WORD_MAX)
+        table.add_column(name, overflow="fold", no_wrap=not folds, min_width=least)
+        needed += least + 1
+    for row in shown:
+        table.add_row(*map(Text, row))
+    _print(table, at_least=needed)
 
 
 def print_facts(facts: Mapping[str, Cell]) -> None:
@@ -109,20 +123,30 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield move
 
 
-def print_json(value: object) -> None:
-    """Print one JSON document."""
-    document = json.dumps(as_data(value), indent=2, ensure_ascii=False)
-    sys.stdout.write(f"{escaped_json(document)}\n")
+def print_data(document: Mapping[str, object], output: Output, *, rows: str | None = None) -> None:
+    """Print one JSON document, or with `jsonl` the member `rows` of it, one element a line."""
+    if output is Output.JSON:
+        sys.stdout.write(f"{escaped_json(json.dumps(as_data(document), **_INDENTED))}\n")
+        return
+    elements = [document] if rows is None else document[rows]
+    assert isinstance(elements, Iterable)
+    for each in elements:
+        sys.stdout.write(_json_line(each))
 
 
-class JsonList:
+def _json_line(value: object) -> str:
+    return f"{escaped_json(json.dumps(as_data(value), ensure_ascii=False))}\n"
+
+
+class DataList:
     """The last member of a JSON document, a list that is collected in a temporary file.
 
     It may exceed the memory, and a command that fails prints nothing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, output: Output) -> None:
         self._name = name
+        self._output = output
         self._file = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed on leaving
 
     def __enter__(self) -> Self:
@@ -133,14 +157,18 @@ class JsonList:
 
     def append(self, value: object) -> None:
         """Add an element."""
-        line = json.dumps(as_data(value), ensure_ascii=False)
-        self._file.write(f"{escaped_json(line)}\n")
+        self._file.write(_json_line(value))
 
     def print(self, before: Mapping[str, object]) -> None:
-        """Print the document: other members first, then this list, one element per line."""
-        members = json.dumps(as_data(before), indent=2, ensure_ascii=False).removesuffix("\n}")
-        sys.stdout.write(f'{escaped_json(members)},\n  "{self._name}": [')
+        """Print the document: other members first, then this list, one element per line; with
+        `jsonl` only the list.
+        """
         self._file.seek(0)
+        if self._output is Output.JSONL:
+            copyfileobj(self._file, sys.stdout)
+            return
+        members = json.dumps(as_data(before), **_INDENTED).removesuffix("\n}")
+        sys.stdout.write(f'{escaped_json(members)},\n  "{self._name}": [')
         for number, line in enumerate(self._file):
             sys.stdout.write(f"{',' if number else ''}\n    {line.rstrip()}")
         sys.stdout.write("\n  ]\n}\n")
@@ -207,10 +235,10 @@ def _in_table(cell: Cell) -> str:
     return _shown(cell).removesuffix(" UTC") if isinstance(cell, datetime) else _shown(cell)
 
 
-def _print(shown: Table | Text) -> None:
+def _print(shown: Table | Text, *, at_least: int = 0) -> None:
     """Print with the terminal's colours and width, if there is one, without trailing spaces."""
-    width = None if sys.stdout.isatty() else WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    console.width = max(console.width, at_least) if console.is_terminal else PIPE_WIDTH
     with console.capture() as captured:
         console.print(shown)
     for line in captured.get().splitlines():

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from marketplace_worker.cli.options import operating, run_async
-from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
+from marketplace_worker.cli.grammar import Output
+from marketplace_worker.cli.operating import operating
+from marketplace_worker.cli.options import run_async
+from marketplace_worker.cli.printing import print_data, print_facts, print_table, printed
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
@@ -21,7 +23,7 @@ SHOWN_MAX = 100
 
 
 def recover_from_wrong_clock(
-    settings: Settings, span: tuple[str, str], order: CorrectionOrder | None, *, as_json: bool
+    settings: Settings, span: tuple[str, str], order: CorrectionOrder | None, output: Output
 ) -> None:
     """List decisions made by the wrong clock; with an order, also correct them.
 
@@ -32,13 +34,15 @@ def recover_from_wrong_clock(
     if went_to <= began:
         raise Misconfigured("--clock-ran-ahead: TO must be later than FROM")
     found, holds = run_async(_recover(settings, WrongClockPeriod.between(began, went_to), order))
-    if as_json:
-        print_json(
+    if output is not Output.TABLE:
+        print_data(
             {
                 "executed": order is not None,
                 "corrections": [asdict(each) for each in found],
                 "ended_holds": [asdict(each) for each in holds],
-            }
+            },
+            output,
+            rows="corrections",
         )
     else:
         _print(found, holds, executed=order is not None)

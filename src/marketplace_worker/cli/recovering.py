@@ -9,16 +9,10 @@ from uuid import uuid4
 
 import typer
 
-from marketplace_worker.cli.options import (
-    AsJson,
-    Config,
-    by_operator,
-    name_of,
-    operating,
-    reason_of,
-    run_async,
-)
-from marketplace_worker.cli.printing import print_facts, print_json, print_table, printed
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.operating import by_operator, operating
+from marketplace_worker.cli.options import name_of, reason_of, run_async
+from marketplace_worker.cli.printing import print_data, print_facts, print_table, printed
 from marketplace_worker.cli.reanchoring import recover_from_wrong_clock
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.decide import Outcome
@@ -69,7 +63,7 @@ def recover_command(
     reason: Reason = None,
     execute: Execute = False,
     config: Config = None,
-    as_json: AsJson = False,
+    output: As = Output.TABLE,
 ) -> None:
     """Repair what a restore or a wrong database clock did; without --execute, list it.
 
@@ -87,11 +81,14 @@ def recover_command(
     settings = load_settings(config)
     if clock_ran_ahead is not None:
         order = CorrectionOrder(operator.id, operator.by, operator.reason) if operator else None
-        recover_from_wrong_clock(settings, clock_ran_ahead, order, as_json=as_json)
+        recover_from_wrong_clock(settings, clock_ran_ahead, order, output)
         return
     if from_restore:
         found = run_async(_from_restore(settings, operator))
-        _print_as_json(found) if as_json else _print(found)
+        if output is Output.TABLE:
+            _print(found)
+        else:
+            print_data(_data(found), output, rows="otherwise")
         return
     _judge(
         settings, OrganizationId(closed or not_closed or ""), operator, stands=closed is not None
@@ -146,23 +143,21 @@ async def _from_restore(settings: Settings, operator: Operator | None) -> _Found
     return found
 
 
-def _print_as_json(found: _Found) -> None:
-    print_json(
-        {
-            "executed": found.executed,
-            "published": found.organizations,
-            "behind": found.behind,
-            "otherwise": [
-                {
-                    "organization_id": each.told.organization,
-                    "published": _published(each),
-                    "stored": _stored(each),
-                    "waits_for_judgement": each.lost or each.in_doubt,
-                }
-                for each in found.otherwise
-            ],
-        }
-    )
+def _data(found: _Found) -> dict[str, object]:
+    return {
+        "executed": found.executed,
+        "published": found.organizations,
+        "behind": found.behind,
+        "otherwise": [
+            {
+                "organization_id": each.told.organization,
+                "published": _published(each),
+                "stored": _stored(each),
+                "waits_for_judgement": each.lost or each.in_doubt,
+            }
+            for each in found.otherwise
+        ],
+    }
 
 
 def _print(found: _Found) -> None:

@@ -1,26 +1,23 @@
 """The commands that process dead letters again or discard them."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.options import (
-    AsJson,
-    Config,
-    inspecting,
-    name_of,
-    operating,
-    reason_of,
-    run_async,
-)
+from marketplace_worker.cli.dead_letters import no_such, position_of
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.operating import operating
+from marketplace_worker.cli.options import name_of, reason_of, run_async
 from marketplace_worker.cli.printing import (
     Cell,
-    JsonList,
+    DataList,
+    print_data,
     print_facts,
-    print_json,
     print_table,
     printed,
 )
@@ -29,13 +26,12 @@ from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import RecordReader, RedriveOutcome, RedrivePreview
-from marketplace_worker.settings import Settings, load_settings
+from marketplace_worker.settings import load_settings
 from marketplace_worker.steps.redriving import Redrive, RedriveResult, Result, discard
 from marketplace_worker.store.dead_letters import (
     BIGINT_MAX,
     DiscardMeaning,
     LetterStatus,
-    LetterSummary,
     OperatorAction,
 )
 from marketplace_worker.terminal import visible
@@ -60,17 +56,6 @@ NoUse = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 
 
-def position_of(summary: LetterSummary) -> str:
-    """The position of its record, and the part of it, if not the first."""
-    return f"{summary.position} part {summary.part}" if summary.part else summary.position
-
-
-def no_such(ids: Collection[int]) -> Misconfigured:
-    """The error for ids that do not exist."""
-    missing = ", ".join(map(str, sorted(ids)))
-    return Misconfigured(f"{missing}: no such dead letter (it may have passed its retention)")
-
-
 # --- redriving ------------------------------------------------------------------------------------
 
 
@@ -86,7 +71,7 @@ def redrive_command(
     ] = 100,
     dry_run: DryRun = False,
     config: Config = None,
-    as_json: AsJson = False,
+    output: As = Output.TABLE,
 ) -> None:
     """Process dead letters again; what can be read now takes effect, once.
 
@@ -95,20 +80,19 @@ def redrive_command(
     if sum((bool(ids), group is not None, everything)) != 1:
         raise Misconfigured("choose dead letters by exactly one of: ids, --group, --all")
     chosen = _Chosen(frozenset(ids or ()), group, (LetterStatus.WAITING, LetterStatus.DISCARDED))
-    settings = load_settings(config)
-    with JsonList("would" if dry_run else "results") as document:
-        shown = _Shown(document if as_json else None)
+    with DataList("would" if dry_run else "results", output) as document:
+        shown = _Shown(None if output is Output.TABLE else document)
         if dry_run:
-            _print_prospects(run_async(_prospects(settings, chosen, shown)), shown)
+            _print_prospects(run_async(_prospects(config, chosen, shown)), shown)
         else:
-            done = run_async(_redrive(settings, chosen, _action(by, reason), rate, shown))
+            done = run_async(_redrive(config, chosen, _action(by, reason), rate, shown))
             _print_redriven(done, shown)
 
 
 class _Shown:
     """The output for each dead letter: all of them as JSON, or a table of the first."""
 
-    def __init__(self, document: JsonList | None) -> None:
+    def __init__(self, document: DataList | None) -> None:
         self.document = document
         self.rows: list[tuple[Cell, ...]] = []
         self.count = 0
@@ -121,11 +105,11 @@ class _Shown:
         elif len(self.rows) < SHOWN_MAX:
             self.rows.append(row)
 
-    def print_table(self, summary: Sequence[str]) -> None:
+    def print_table(self, head: Sequence[str]) -> None:
         """Print the first ones, and the number of the others."""
         if self.rows:
             printed("")
-            print_table(summary, self.rows)
+            print_table(head, self.rows, prose=head[-1:])
         if self.count > len(self.rows):
             printed(f"… and {self.count - len(self.rows)} more: use --json")
 
@@ -147,9 +131,9 @@ def _action(by: str | None, reason: str | None) -> OperatorAction:
     return OperatorAction(name_of(by), reason_of(reason))
 
 
-async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
+async def _choose(config: Path | None, chosen: _Chosen) -> Sequence[int]:
     """The ids of the chosen dead letters, in the order in which they were refused."""
-    async with inspecting(settings) as inspector:
+    async with inspecting(config) as inspector:
         if chosen.ids:
             found = await inspection.summaries(inspector, chosen.ids)
             if missing := chosen.ids - found.keys():
@@ -165,9 +149,10 @@ async def _choose(settings: Settings, chosen: _Chosen) -> Sequence[int]:
 
 
 async def _redrive(
-    settings: Settings, chosen: _Chosen, action: OperatorAction, rate: int, shown: _Shown
+    config: Path | None, chosen: _Chosen, action: OperatorAction, rate: int, shown: _Shown
 ) -> Redrive:
-    ids = await _choose(settings, chosen)
+    settings = load_settings(config)
+    ids = await _choose(config, chosen)
 
     def report(result: Result) -> None:
         if shown.document is None and result.became is RedriveResult.REDRIVEN:
@@ -191,13 +176,16 @@ async def _redrive(
         return redrive
 
 
-async def _prospects(settings: Settings, chosen: _Chosen, shown: _Shown) -> Counter[RedriveOutcome]:
+async def _prospects(
+    config: Path | None, chosen: _Chosen, shown: _Shown
+) -> Counter[RedriveOutcome]:
+    settings = load_settings(config)
     reader = RecordReader(
         feeds(settings.topics), email_hasher(settings.email_key.get_secret_value().encode())
     )
-    ids = await _choose(settings, chosen)
+    ids = await _choose(config, chosen)
     would: Counter[RedriveOutcome] = Counter()
-    async with inspecting(settings) as inspector:
+    async with inspecting(config) as inspector:
         async for each in inspection.preview_redrive(inspector, ids, reader):
             would[each.would] += 1
             shown.add(
@@ -305,7 +293,7 @@ def discard_command(
     reason: Reason = None,
     dry_run: DryRun = False,
     config: Config = None,
-    as_json: AsJson = False,
+    output: As = Output.TABLE,
 ) -> None:
     """Mark dead letters as not needed: they stop waiting, and retention deletes them later.
 
@@ -319,20 +307,21 @@ def discard_command(
     chosen = _Chosen(frozenset(ids or ()), group, statuses)
     meaning = DiscardMeaning.NO_USE if no_use else DiscardMeaning.POSSIBLE_USE
     if dry_run:
-        count = len(run_async(_choose(load_settings(config), chosen)))
+        count = len(run_async(_choose(config, chosen)))
         said = f"would be discarded: {count}; nothing was written"
     else:
-        count = run_async(_discard(load_settings(config), chosen, _action(by, reason), meaning))
+        count = run_async(_discard(config, chosen, _action(by, reason), meaning))
         said = f"discarded: {count}"
-    if as_json:
-        print_json({"dry_run": dry_run, "discarded": count})
+    if output is not Output.TABLE:
+        print_data({"dry_run": dry_run, "discarded": count}, output)
     else:
         printed(said if count else _NOTHING)
 
 
 async def _discard(
-    settings: Settings, chosen: _Chosen, action: OperatorAction, meaning: DiscardMeaning
+    config: Path | None, chosen: _Chosen, action: OperatorAction, meaning: DiscardMeaning
 ) -> int:
-    ids = await _choose(settings, chosen)
+    settings = load_settings(config)
+    ids = await _choose(config, chosen)
     async with operating(settings) as worker:
         return await discard(ids, action, worker, meaning) if ids else 0

@@ -1,19 +1,21 @@
 """The command that replays the journal, to verify the stored state or show an earlier one."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from marketplace_worker.cli.options import AsJson, Config, inspecting, run_async
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.options import run_async
 from marketplace_worker.cli.organizations import show
-from marketplace_worker.cli.printing import print_json, print_table, printed, progress
+from marketplace_worker.cli.printing import print_data, print_table, printed, progress
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection.organizations import Report, report_of
 from marketplace_worker.inspection.replaying import Verification, as_of, rows_about, verify
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
-from marketplace_worker.settings import Settings, load_settings
 
 SHOWN_MAX = 100
 """The number of differences that are printed; `--json` has the first `KEPT_MAX`."""
@@ -34,7 +36,7 @@ def replay_command(
         typer.Option(help="Show ORG as it was known at a time (RFC 3339).", metavar="TIME"),
     ] = None,
     config: Config = None,
-    as_json: AsJson = False,
+    output: As = Output.TABLE,
 ) -> None:
     """Replay the journal, to verify the stored state or show an earlier one.
 
@@ -42,27 +44,26 @@ def replay_command(
     """
     if verify is (as_of is not None):
         raise Misconfigured("replay needs either --verify or --as-of TIME")
-    settings = load_settings(config)
     if as_of is not None:
         if organization is None:
             raise Misconfigured("--as-of needs an organization: replay ORG --as-of TIME")
-        show(run_async(_as_of(settings, organization, as_of)), as_json=as_json)
+        show(run_async(_as_of(config, organization, as_of)), output)
         return
-    found = run_async(_verify(settings, organization))
-    if as_json:
-        print_json(_data(found))
+    found = run_async(_verify(config, organization))
+    if output is not Output.TABLE:
+        print_data(_data(found), output, rows="differences")
     else:
         _print(found)
     if found.differences:
         raise typer.Exit(3)
 
 
-async def _as_of(settings: Settings, organization: str, time: str) -> Report:
+async def _as_of(config: Path | None, organization: str, time: str) -> Report:
     try:
         at = read_time(time)
     except (Malformed, ValueError) as error:
         raise Misconfigured(f"--as-of: {error}") from error
-    async with inspecting(settings) as inspector:
+    async with inspecting(config) as inspector:
         return report_of(await as_of(inspector, OrganizationId(organization), at))
 
 
@@ -83,10 +84,10 @@ class _Found:
         self.whole.differences += page.differences[:room]
 
 
-async def _verify(settings: Settings, organization: str | None) -> _Found:
+async def _verify(config: Path | None, organization: str | None) -> _Found:
     only = None if organization is None else OrganizationId(organization)
     found = _Found()
-    async with inspecting(settings) as inspector:
+    async with inspecting(config) as inspector:
         total = await rows_about(inspector) if only is None else None
         with progress("journal rows", total) as move:
             async for page in verify(inspector, only):
@@ -120,7 +121,7 @@ def _print(found: _Found) -> None:
                 )
                 for each in whole.differences[:SHOWN_MAX]
             ),
-            widest="stored",
+            prose=("stored", "replayed"),
         )
         printed("")
     printed(

@@ -19,7 +19,7 @@ from marketplace_worker.cli.delivering import (
     kinds_epilog,
     moment_of,
 )
-from marketplace_worker.cli.options import Config
+from marketplace_worker.cli.grammar import Config
 from marketplace_worker.cli.sending_notifications import send_aws, send_azure, send_gcp
 from marketplace_worker.cli.sending_own import (
     send_committed,
@@ -63,6 +63,8 @@ class _SendGroup(TyperGroup):
 send_cli = typer.Typer(
     cls=_SendGroup,
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     help="Send messages to the worker's topics, as marketplaces and your own services would: for "
     "trials. Each is printed with where it is: topic/partition/offset. `send FILE` sends a file.",
 )

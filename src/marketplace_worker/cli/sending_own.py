@@ -15,7 +15,7 @@ from marketplace_worker.cli.delivering import (
     slug,
     time_of,
 )
-from marketplace_worker.cli.options import Config
+from marketplace_worker.cli.grammar import Config
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.testing import (
     HoldKind,

@@ -9,13 +9,13 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from marketplace_worker.app import read_policy
 from marketplace_worker.contract.emails import email_hasher
 from marketplace_worker.contract.fields import read_time
 from marketplace_worker.contract.outbound import encode
 from marketplace_worker.contract.scenario import read_scenario
 from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed, Misconfigured
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.record import Record
 from marketplace_worker.settings import Ingest, Topics, load_email_key
 from marketplace_worker.simulate import Simulation

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from marketplace_worker.cli.delivering import moment_of
-from marketplace_worker.cli.options import Config, run_async
+from marketplace_worker.cli.grammar import As, Config, Output
+from marketplace_worker.cli.options import run_async
 from marketplace_worker.contract.event_lines import event_name, event_remark
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.events import EventKind
@@ -24,13 +24,6 @@ from marketplace_worker.terminal import escaped_json, visible
 NAME_WIDTH = max(map(len, EventKind))
 INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ends."""
-
-
-class Output(StrEnum):
-    """How an event is printed."""
-
-    LINES = "lines"
-    JSONL = "jsonl"
 
 
 def tail_command(
@@ -51,9 +44,7 @@ def tail_command(
             metavar="TIME", help="Begin there: a time (RFC 3339), or PT1H for an hour ago."
         ),
     ] = None,
-    output: Annotated[
-        Output, typer.Option("--output", "-o", help="jsonl: the events themselves, one a line.")
-    ] = Output.LINES,
+    output: As = Output.TABLE,
     config: Config = None,
 ) -> None:
     """Print lifecycle events as they are published, until Ctrl-C.
@@ -112,7 +103,7 @@ def _events(records: Sequence[Record]) -> Iterable[dict[str, Any]]:
 
 
 def _line(event: dict[str, Any], output: Output) -> str:
-    if output is Output.JSONL:
+    if output is not Output.TABLE:
         return escaped_json(json.dumps(event, ensure_ascii=False))
     at = _written(datetime.fromisoformat(event["time"]), "seconds")
     try:

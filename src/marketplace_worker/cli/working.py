@@ -9,7 +9,8 @@ import typer
 from marketplace_worker import demo as demonstration
 from marketplace_worker import standalone
 from marketplace_worker.app import Loop, run
-from marketplace_worker.cli.options import Config, run_async
+from marketplace_worker.cli.grammar import Config
+from marketplace_worker.cli.options import run_async
 from marketplace_worker.cli.printing import printed
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.operations.line_writer import never_waiting
@@ -21,8 +22,6 @@ from marketplace_worker.streams.rights import to_read, to_write
 from marketplace_worker.streams.topics import create_topics, find_topic_warnings
 
 EMBEDDED_FOLDER = "marketplace-worker-data"
-
-topics_cli = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 
 
 def run_command(
@@ -79,7 +78,6 @@ async def _migrate(settings: Settings) -> list[Migration]:
         return list(await migrate(pool))
 
 
-@topics_cli.command("create")
 def create_topics_command(
     config: Config = None,
     partitions: Annotated[

@@ -22,11 +22,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from rich.console import Console
 
 from marketplace_worker import standalone
-from marketplace_worker.app import read_policy, run, system_clock
+from marketplace_worker.app import run
+from marketplace_worker.clock import system_clock
 from marketplace_worker.contract.event_lines import event_name, event_remark
 from marketplace_worker.demo.clock import FastClock
 from marketplace_worker.embedded.postgres import Durability
 from marketplace_worker.operations.logs import set_up_logs
+from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.settings import Settings, Topics, load_console_settings, load_settings
 from marketplace_worker.testing.messages import Message
 from marketplace_worker.testing.stories import RENEWS, STORIES, Story, everyday

@@ -6,7 +6,6 @@ stop, and not even handle signals.  Here a separate thread writes.
 
 import os
 import select
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -106,16 +105,3 @@ def never_waiting(stream: TextIO) -> Iterator[LineWriter]:
         yield lines
     finally:
         lines.close()
-
-
-def write_last(sentence: str, *, status: int) -> int:
-    """Write a sentence to standard error; returns the exit status.
-
-    If it is not read in time, the process ends here.
-    """
-    saying = threading.Thread(target=sys.stderr.write, args=(sentence,), daemon=True)
-    saying.start()
-    saying.join(LAST_WORDS_S)
-    if saying.is_alive():
-        os._exit(status)  # its own end would wait for the same
-    return status

@@ -1,6 +1,6 @@
 """Settings: one immutable value, read once from the environment and an optional TOML file."""
 
-from marketplace_worker.settings.console import Console, ConsoleSettings
+from marketplace_worker.settings.console import Console, ConsoleSettings, InspectionSettings
 from marketplace_worker.settings.fields import (
     DELIMITER,
     PREFIX,
@@ -17,6 +17,7 @@ from marketplace_worker.settings.loading import (
     UNKEYED_EMAIL_KEY,
     load_console_settings,
     load_email_key,
+    load_inspection_settings,
     load_kafka_settings,
     load_policy_file,
     load_settings,
@@ -32,6 +33,7 @@ __all__ = [
     "ConsoleSettings",
     "Deadlines",
     "Ingest",
+    "InspectionSettings",
     "Kafka",
     "KafkaSettings",
     "Postgres",
@@ -43,6 +45,7 @@ __all__ = [
     "Topics",
     "load_console_settings",
     "load_email_key",
+    "load_inspection_settings",
     "load_kafka_settings",
     "load_policy_file",
     "load_settings",

@@ -82,10 +82,15 @@ class Console(SettingsGroup):
         return self
 
 
-class ConsoleSettings(SettingsGroup):
-    """The settings that the console needs."""
+class InspectionSettings(SettingsGroup):
+    """The settings of commands that look: those of the database alone."""
 
     postgres: Postgres
-    console: Console = Console()
     policy_file: FilePath | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ConsoleSettings(InspectionSettings):
+    """The settings that the console needs."""
+
+    console: Console = Console()

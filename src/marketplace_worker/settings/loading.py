@@ -16,7 +16,7 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from marketplace_worker.errors import Misconfigured, Unavailable
-from marketplace_worker.settings.console import ConsoleSettings
+from marketplace_worker.settings.console import ConsoleSettings, InspectionSettings
 from marketplace_worker.settings.fields import (
     DELIMITER,
     EMAIL_KEY_LENGTH_MIN,
@@ -51,6 +51,16 @@ def load_settings(
     """
     # A group that is wholly missing is reported by its fields.
     return _load(Settings, {"kafka": {}, "postgres": {}}, file, environment)
+
+
+def load_inspection_settings(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> InspectionSettings:
+    """Read the settings of commands that look; of the others, only the names are checked.
+
+    Raises `Misconfigured` as `load_settings` does.
+    """
+    return _load(InspectionSettings, {"postgres": {}}, file, environment)
 
 
 def load_console_settings(
