@@ -41,6 +41,7 @@ class _Static(StaticFiles):
 def application(context: PageContext, settings: Console) -> Starlette:
     """Build the application.  Sessions end with it, because only it knows their key."""
     authentication = Authentication.of(settings)
+    with_tls = settings.address_in_browser.startswith("https://")
     app = Starlette(
         routes=[
             Mount("/static", _Static(directory=str(STATIC)), name="static"),
@@ -52,10 +53,10 @@ def application(context: PageContext, settings: Console) -> Starlette:
             Middleware(
                 SessionMiddleware,
                 secret_key=token_urlsafe(32),
-                session_cookie="marketplace-worker-console",
+                session_cookie=f"{'__Host-' if with_tls else ''}marketplace-worker-console",
                 max_age=SESSION_S,
                 same_site="lax",
-                https_only=settings.address_in_browser.startswith("https://"),
+                https_only=with_tls,
             ),
             Middleware(SignInRequired, authentication=authentication),
         ],

@@ -1,6 +1,6 @@
 """The page of the fleet: organizations by state, what is due, the guard, and what waits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 from starlette.exceptions import HTTPException
@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from marketplace_worker.console.charts import STACKED, curve, stacked_bars
 from marketplace_worker.console.page import context_of, render
-from marketplace_worker.inspection.calendar import DAYS, Calendar
+from marketplace_worker.inspection.calendar import DAYS
 from marketplace_worker.inspection.overview import overview
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Marketplace
@@ -26,7 +26,8 @@ OTHERS = "others"
 async def _fleet(request: Request) -> Response:
     context = context_of(request)
     chosen = request.query_params.get("marketplace", "")
-    due = _filtered(calendar := await context.calendar.value(), chosen)
+    calendar = await context.calendar.value()
+    due = _filtered(calendar.due, chosen)
     counts = _by_day(due)
     first = calendar.now.date()
     found = await overview(await context.inspector(), context.floors)
@@ -53,18 +54,15 @@ async def _fleet(request: Request) -> Response:
     return render(request, "fleet.html", values)
 
 
-def _filtered(calendar: Calendar, chosen: str) -> Sequence[DueOnDay]:
-    """Raises a 404 for an unknown marketplace."""
-    wanted: Callable[[DueOnDay], bool]
+def _filtered(due: Sequence[DueOnDay], chosen: str) -> Sequence[DueOnDay]:
+    """What is due of one marketplace, or of all; raises a 404 for an unknown one."""
     if not chosen:
-        return calendar.due
-    if chosen == OTHERS:
-        wanted = lambda each: each.marketplace is None  # noqa: E731 - a value
-    elif chosen in list(Marketplace):
-        wanted = lambda each: each.marketplace == chosen  # noqa: E731 - a value
-    else:
-        raise HTTPException(404, "There is no such marketplace")
-    return [each for each in calendar.due if wanted(each)]
+        return due
+    try:
+        wanted = None if chosen == OTHERS else Marketplace(chosen)
+    except ValueError:
+        raise HTTPException(404, "There is no such marketplace") from None
+    return [each for each in due if each.marketplace == wanted]
 
 
 def _by_day(due: Sequence[DueOnDay]) -> Mapping[date, Mapping[State, int]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from hashlib import sha256
 from importlib import resources
 from typing import Any
@@ -71,16 +70,13 @@ def _environment() -> Environment:
     )
     templates.filters |= {
         "moment": moment,
-        "day": _day,
         "length": length,
         "number": _number,
     }
-    templates.tests["past"] = _is_past
     templates.globals |= {
         "distance": distance,
         "label": LABELS.__getitem__,
         "navigation": NAVIGATION,
-        "states": tuple(State),
         "versions": {name: _version(name) for name in ("console.css", "htmx.min.js")},
     }
     return templates
@@ -153,17 +149,9 @@ def _printable(value: object) -> object:
     return visible(value) if type(value) is str else value
 
 
-def _day(at: datetime) -> str:
-    return f"{at:%Y-%m-%d}"
-
-
 def _number(value: int) -> str:
     """`1 234 567`, with a narrow space."""
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _is_past(at: datetime, now: datetime) -> bool:
-    return at - now < timedelta(0)
 
 
 def _version(name: str) -> str:
