@@ -384,6 +384,26 @@ async def test_a_subscriber_cannot_write(guarded: Guarded, user: str) -> None:
         await producer.stop()
 
 
+@pytest.mark.parametrize(
+    ("user", "arguments", "lacking"),
+    [
+        ("support-tool", ("send", "support", "deactivate-organization"), ""),
+        ("support-tool", ("send", "login"), "--operation Write --topic identity.logins"),
+        ("support-tool", ("tail",), "--operation Read --topic organizations.lifecycle"),
+        ("alerts", ("send", "login"), "--operation Write --topic identity.logins"),
+    ],
+)
+async def test_send_and_tail_need_the_rights_of_their_topics_alone(
+    guarded: Guarded, user: str, arguments: tuple[str, ...], lacking: str
+) -> None:
+    """A missing one is named, with the command that grants it."""
+    about = ("--organization", "nobody") if arguments[0] == "send" else ()
+    async with command(*arguments, *about, settings=guarded.worker(user)) as process:
+        out, _ = await process.communicate()
+    assert process.returncode == (2 if lacking else 0), out
+    assert lacking in out.decode()
+
+
 async def test_a_missing_right_to_create_topics_is_reported_with_the_command(
     guarded: Guarded,
 ) -> None:

@@ -33,6 +33,7 @@ from marketplace_worker.testing import (
     GcpKind,
     Message,
     api_requested,
+    aws_account,
     aws_notification,
     azure_notification,
     commitment_linked,
@@ -108,6 +109,33 @@ def test_equal_arguments_are_a_redelivery_and_another_moment_is_another_message(
         assert notification(kind, "none") == message
         later = fact(with_time(kind, AT + timedelta(minutes=1)))
         assert later.identity != fact(message).identity
+
+
+def test_an_id_of_ones_own_is_the_notifications_own() -> None:
+    """So that two calls about one operation, or a redelivery at another time, can be built."""
+    for message in (
+        aws_notification(AwsKind.LICENSE_UPDATED, "sub/1", at=AT, id_="mine", envelope="sns"),
+        aws_notification(AwsKind.SUBSCRIBE_SUCCESS, "sub/1", at=AT, id_="mine", envelope="sqs"),
+        gcp_notification(GcpKind.ACTIVE, "sub/1", at=AT, id_="mine"),
+        azure_notification(AzureKind.RENEW, "sub/1", at=AT, id_="mine", envelope="event-grid"),
+    ):
+        assert "mine" in fact(message).identity.id
+
+
+def test_customers_of_aws_share_no_account_unless_they_are_told_to() -> None:
+    """An account that two organizations share may reinstate one of them."""
+    kind, accounts = AwsKind.LICENSE_UPDATED, set()
+    for message in (
+        aws_notification(kind, "a", at=AT),
+        aws_notification(kind, "b", at=AT),
+        aws_notification(AwsKind.AGREEMENT_ENDED, "b", at=AT),
+        aws_notification(kind, "b", at=AT, account="1"),
+    ):
+        found = fact(message)
+        assert isinstance(found, Notified)
+        accounts.add(found.note.billing_account)
+    assert accounts == {aws_account("a"), aws_account("b"), "1"}
+    assert len(accounts) == 3
 
 
 def with_time(kind: Kind, at: datetime) -> Message:

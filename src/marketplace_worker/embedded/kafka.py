@@ -19,12 +19,15 @@ READY_SECONDS_MAX = 20.0
 
 
 @contextlib.asynccontextmanager
-async def broker(folder: Path, *, port: int | None = None) -> AsyncIterator[str]:
+async def broker(
+    folder: Path, *, port: int | None = None, advertised_host: str = process.LOOPBACK
+) -> AsyncIterator[str]:
     """Run a broker until the block is left; yields its `host:port` on the loopback address.
 
     Args:
         folder: for its log; created if missing.
         port: to listen on; None for a free one.
+        advertised_host: the host that clients are told to connect to.
 
     Raises:
         Misconfigured: the wheel is missing, or another process uses the folder.
@@ -33,7 +36,7 @@ async def broker(folder: Path, *, port: int | None = None) -> AsyncIterator[str]
     with process.alone_in(folder) as home:
         program = _executable(home)
         async with process.listening(
-            partial(_command, program, home),
+            partial(_command, program, home, advertised_host),
             partial(process.answers_kafka, process.LOOPBACK),
             port=port,
             ready_seconds=READY_SECONDS_MAX,
@@ -41,15 +44,14 @@ async def broker(folder: Path, *, port: int | None = None) -> AsyncIterator[str]
             yield f"{process.LOOPBACK}:{chosen}"
 
 
-def _command(program: Path, folder: Path, port: int) -> Command:
-    url = f"tcp://{process.LOOPBACK}:{port}"
+def _command(program: Path, folder: Path, advertised_host: str, port: int) -> Command:
     return Command(
         name="Tansu",
         program=[
             str(program),
             "broker",
-            f"--listener-url={url}",
-            f"--advertised-listener-url={url}",
+            f"--listener-url=tcp://{process.LOOPBACK}:{port}",
+            f"--advertised-listener-url=tcp://{advertised_host}:{port}",
             "--storage-engine=memory://tansu/",
         ],
         folder=folder,
