@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser
 
 from .conftest import Scheme, visiting
-from .test_in_chromium import PAGES, PHONE
+from .test_in_chromium import PAGES, PHONE, compare
 
 FOLDER = Path(__file__).parents[2] / "docs/screenshots"
 
@@ -32,4 +32,13 @@ async def test_a_page_is_drawn(
     async with visiting(chromium, address, scheme=scheme, width=width) as page:
         await page.goto(PAGES[name])
         await page.screenshot(path=file, full_page=True)
+    assert file.stat().st_size < BYTES_MAX
+
+
+async def test_a_comparison_is_drawn(chromium: Browser, address: str) -> None:
+    """What a file would move, as far as it fits on a screen."""
+    file = FOLDER / "policy-compared.png"
+    async with visiting(chromium, address) as page:
+        await compare(page)
+        await page.screenshot(path=file)
     assert file.stat().st_size < BYTES_MAX

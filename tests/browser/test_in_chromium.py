@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
 from .conftest import Scheme, visiting
 
@@ -53,15 +53,19 @@ async def test_the_figures_of_the_fleet_are_loaded_again(chromium: Browser, addr
         assert (await answer.value).ok
 
 
+async def compare(page: Page) -> None:
+    """Choose a policy file, and wait for what it would move."""
+    await page.goto("/policy")
+    slower = b'version = "slower"\n[timeline.payg]\ndeactivated = "P60D"\n'
+    file = {"name": "policy.toml", "mimeType": "text/plain", "buffer": slower}
+    await page.get_by_label("Policy file").set_input_files(file)  # type: ignore[arg-type]  # its own
+    await page.get_by_role("button", name="Compare").click()
+    await page.get_by_role("heading", name="slower instead of default").wait_for()
+
+
 async def test_a_policy_file_is_compared(chromium: Browser, address: str) -> None:
     """Chosen in the browser; the answer says who moves."""
     async with visiting(chromium, address) as page:
-        await page.goto("/policy")
-        slower = b'version = "slower"\n[timeline.payg]\ndeactivated = "P60D"\n'
-        file = {"name": "policy.toml", "mimeType": "text/plain", "buffer": slower}
-        await page.get_by_label("Policy file").set_input_files(file)  # type: ignore[arg-type]  # its own
-        await page.get_by_role("button", name="Compare").click()
-        heading = page.get_by_role("heading", name="slower instead of default")
-        await heading.wait_for()
+        await compare(page)
         found = await Axe().run(page)
         assert not found.violations_count, found.generate_report()
