@@ -133,7 +133,7 @@ To work with both in another terminal, paste:
   marketplace-worker org explain {customer}
   marketplace-worker console   # then open http://127.0.0.1:8600
 
-The same settings are in {file}, for --config.
+The same settings are in {file}: without the variables, give each command --folder {file.parent}.
 
 """
 

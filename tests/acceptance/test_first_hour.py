@@ -81,7 +81,7 @@ async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> Non
             ),
             "MARKETPLACE_WORKER_EMAIL_KEY_FILE": by_file["email_key_file"],
         }
-        async with command("due", "--config", "data/connection.toml", folder=tmp_path) as due:
+        async with command("due", "--folder", "data", folder=tmp_path) as due:
             out, _ = await due.communicate()
         assert (due.returncode, b"0 due" in out) == (0, True), out
         process.terminate()
