@@ -109,6 +109,7 @@ def run(
         monkeypatch.setenv(name, value)
     for connecting_ in (inspecting, operating):
         monkeypatch.setattr(connecting_, "database_clock", clock)
+    monkeypatch.setattr("marketplace_worker.cli.status.system_clock", lambda: clock.now)
 
     async def run_(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
@@ -259,6 +260,22 @@ async def test_read_only_commands_write_nothing(run: Run, fleet: Worker, policy:
         assert await printed(run, *command_)
         assert await document(run, *command_)
     assert await everything(fleet) == before
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_status_tells_by_its_exit_status_whether_something_is_wrong(run: Run) -> None:
+    """A stopped topic is wrong, and no relay runs here; dead letters only need attention."""
+    status, out, _ = await run("status", "--json")
+    found = json.loads(out)
+    assert status == 3
+    assert found["organizations"]["suspended"] == 1
+    assert found["dead_letters"]["number"] == len(UNREADABLE) + len(FAILED_ON)
+    assert [(each["severity"], each["subject"]) for each in found["findings"]] == [
+        ("wrong", "outbox"),
+        ("wrong", "intake"),
+        ("attention", "guard"),
+        ("attention", "dead letters"),
+    ]
 
 
 @pytest.mark.usefixtures("fleet")

@@ -153,6 +153,8 @@ OPERATORS = {
     "dead_letters.waiting_of_group": Asked(("group-7",), ROWS // 200, index_only=True),
     "state_counts.unmerged": Asked(("100",), 100),
     "journal.history": Asked(("org-77", "{aws}", "{agmt-77}", "0", "100"), 10),
+    "organizations.overdue": Asked(("2027-01-01", "30"), 30, index_only=True),
+    "dead_letters.backlog": Asked(("30",), 31),
     "organizations.due_by_day": Asked(("2027-01-01", "50000"), 30, index_only=True),
     "organizations.due_until": Asked(("2025-12-03", "org-77", "100"), 100),
     "replay.decided": Asked((ORGANIZATIONS,), BATCH),

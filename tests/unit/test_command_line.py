@@ -18,7 +18,7 @@ Type = Callable[..., tuple[int, str, str]]
 NOBODY = "postgresql://nobody@127.0.0.1:1/none"
 LOOKS = {
     "org show": ("acme",), "org history": ("acme",), "org explain": ("acme",), "due": (),
-    "guard status": (), "dead-letters groups": (), "dead-letters list": (),
+    "status": (), "guard status": (), "dead-letters groups": (), "dead-letters list": (),
     "dead-letters show": ("1",), "intake status": (), "replay": ("--verify",),
 }  # fmt: skip
 """The commands that need the database alone, with what they must be given."""

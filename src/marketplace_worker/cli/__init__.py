@@ -40,6 +40,9 @@ COMMANDS: Tree = {
         "The Kafka topics.",
         {"create": Leaf("working:create_topics_command", "Create the missing topics.")},
     ),
+    "status": Leaf(
+        "status:status_command", "Show on one screen what is wrong, and what to do about it."
+    ),
     "org": Branch(
         "Inspect or erase one organization.",
         {

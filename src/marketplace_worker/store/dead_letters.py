@@ -163,6 +163,13 @@ def _place(refused: RefusedPart) -> tuple[str, int, int, datetime, int]:
 # --- queries --------------------------------------------------------------------------------------
 
 
+async def backlog(conn: Connection, *, limit: int) -> tuple[int, datetime | None]:
+    """How many dead letters wait, counted up to `limit`, and when the first was refused."""
+    row = await conn.fetchrow(SQL["backlog"], limit)
+    assert row is not None
+    return row["letters"], row["since"]
+
+
 async def waiting(conn: Connection, group: str | None = None) -> Sequence[int]:
     """The ids of the waiting dead letters, optionally of one group, in the order of refusal."""
     if group is None:

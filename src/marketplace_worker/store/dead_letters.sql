@@ -29,6 +29,16 @@ RETURNING topic, partition, "offset", recorded_at, part;
 -- All waiting ones, in the order of refusal; an index-only scan of dead_letters_waiting.
 SELECT id FROM dead_letters WHERE status = 'waiting' ORDER BY id;
 
+-- name: backlog
+-- How many wait, counted up to $1, and when the first of them was refused; by the index
+-- dead_letters_waiting.
+-- $1 limit bigint
+SELECT
+    (SELECT count(*) FROM (
+        SELECT FROM dead_letters WHERE status = 'waiting' LIMIT $1
+    ) AS counted) AS letters,
+    (SELECT refused_at FROM dead_letters WHERE status = 'waiting' ORDER BY id LIMIT 1) AS since;
+
 -- name: waiting_of_group
 -- The same for one group; an index-only scan of dead_letters_by_group.
 -- $1 group_id text

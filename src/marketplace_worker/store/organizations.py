@@ -134,6 +134,13 @@ async def due_until(
     return [OrganizationId(row["organization_id"]) for row in rows]
 
 
+async def overdue(conn: Connection, before: datetime, *, limit: int) -> tuple[int, datetime | None]:
+    """How many organizations were due before a moment, counted up to `limit`, and the first's."""
+    row = await conn.fetchrow(SQL["overdue"], before, limit)
+    assert row is not None
+    return row["organizations"], row["since"]
+
+
 @dataclass(frozen=True, slots=True)
 class DueOnDay:
     """How many organizations in a state are due on a UTC day.

@@ -141,6 +141,15 @@ WHERE (next_due_at <= $1 OR withheld) AND organization_id > $2
 ORDER BY organization_id
 LIMIT $3;
 
+-- name: overdue
+-- How many organizations were due before $1, counted up to $2, and since when the first; by the
+-- index organizations_due.
+-- $1 before timestamptz.  $2 limit bigint
+SELECT count(*) AS organizations, min(next_due_at) AS since
+FROM (
+    SELECT next_due_at FROM organizations WHERE next_due_at < $1 ORDER BY next_due_at LIMIT $2
+) AS due;
+
 -- name: due_by_day
 -- How many organizations on their way down, or with a notice of inactivity, are due on each UTC day
 -- up to $1, by state and marketplace; null: none, `several`: more than one.  By the index
