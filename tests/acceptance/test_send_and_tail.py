@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,12 +15,20 @@ import pytest
 
 from acceptance.stage import PATIENCE_S, Stage, command, environment, until, worker_process
 from command_line import run as run_here
+from marketplace_worker.cli.delivering import slug
 from marketplace_worker.embedded import kafka
 from marketplace_worker.record import Record
 from marketplace_worker.settings import KafkaSettings, Settings
 from marketplace_worker.streams.groupless import consuming_alone
 from marketplace_worker.streams.topics import create_topics
-from marketplace_worker.testing import STORIES
+from marketplace_worker.testing import (
+    ENVELOPES,
+    STORIES,
+    AwsKind,
+    AzureKind,
+    GcpKind,
+    SupportRequestKind,
+)
 
 pytestmark = pytest.mark.broker
 
@@ -265,9 +273,22 @@ async def test_a_tail_whose_reader_ends_ends_quietly(stage: Stage, tmp_path: Pat
     assert (process.returncode, (tmp_path / "errors").read_text()) == (0, "")
 
 
-def test_the_help_lists_all_stories(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command_", "names"),
+    [
+        ("story", [f"{story.name}: " for story in STORIES]),
+        ("aws", [*map(slug, AwsKind), *ENVELOPES]),
+        ("gcp", map(slug, GcpKind)),
+        ("azure", map(slug, AzureKind)),
+        ("support", map(slug, SupportRequestKind)),
+    ],
+)
+def test_the_help_lists_what_can_be_sent(
+    command_: str,
+    names: Iterable[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """By name, with what happens."""
-    _, shown, _ = run_here(["send", "story", "--help"], monkeypatch, capfd)
-    assert all(story.name in shown for story in STORIES)
+    """Whole: no name is broken at a hyphen."""
+    _, shown, _ = run_here(["send", command_, "--help"], monkeypatch, capfd)
+    assert [name for name in names if name not in shown] == []

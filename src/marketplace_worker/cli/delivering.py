@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,8 @@ from marketplace_worker.testing import Message
 from marketplace_worker.testing.messages import scenario_line
 
 KindName = TypeVar("KindName", bound=StrEnum)
+
+HELP_WIDTH = 76
 
 At = Annotated[
     str | None,
@@ -152,9 +155,18 @@ def slug(kind: StrEnum) -> str:
 
 
 def kinds_epilog(kinds: Iterable[StrEnum], envelopes: Iterable[str] = ()) -> str:
-    """The end of a help: the kinds, and the envelopes."""
-    around = ", ".join(envelopes)
-    return f"Kinds: {', '.join(map(slug, kinds))}." + (f"  Envelopes: {around}." if around else "")
+    """The end of a help: the kinds, and the envelopes, with no name broken at a hyphen."""
+    listed = [("Kinds", ", ".join(map(slug, kinds))), ("Envelopes", ", ".join(envelopes))]
+    return as_it_is("".join(f"{title}: {words}\n" for title, words in listed if words))
+
+
+def as_it_is(text: str) -> str:
+    """Lines of a help that are broken here, between words, and not once more by click."""
+    lines = (
+        textwrap.fill(line, HELP_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        for line in text.splitlines()
+    )
+    return "\b\n" + "\n".join(lines)
 
 
 def kind_of(kinds: type[KindName], text: str) -> KindName:

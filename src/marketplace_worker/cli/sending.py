@@ -15,6 +15,7 @@ from marketplace_worker.cli.delivering import (
     DryRun,
     Parcel,
     YesTo,
+    as_it_is,
     inbound_topics,
     kinds_epilog,
     moment_of,
@@ -84,7 +85,7 @@ send_cli.command("support", epilog=kinds_epilog(SupportRequestKind))(send_suppor
 
 
 @send_cli.command(
-    "story", epilog="Stories: " + "; ".join(f"{each.name}: {each.what}" for each in STORIES)
+    "story", epilog=as_it_is("".join(f"{each.name}: {each.what}\n" for each in STORIES))
 )
 def send_story(
     name: Annotated[str, typer.Argument(help="Which one; see below.")],

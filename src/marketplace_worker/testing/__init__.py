@@ -11,10 +11,10 @@ from marketplace_worker.lifecycle.vocabulary import (
     SupportRequestKind,
     Tier,
 )
-from marketplace_worker.testing.aws import AwsKind, aws_account, aws_notification
-from marketplace_worker.testing.azure import AzureKind, azure_notification
+from marketplace_worker.testing.aws import AwsDetails, AwsKind, aws_account, aws_notification
+from marketplace_worker.testing.azure import AzureDetails, AzureKind, azure_notification
 from marketplace_worker.testing.envelopes import ENVELOPES
-from marketplace_worker.testing.gcp import GcpKind, gcp_notification
+from marketplace_worker.testing.gcp import GcpDetails, GcpKind, gcp_notification
 from marketplace_worker.testing.messages import Message
 from marketplace_worker.testing.own_events import (
     api_requested,
@@ -33,8 +33,11 @@ from marketplace_worker.testing.stories import STORIES, Story
 __all__ = [
     "ENVELOPES",
     "STORIES",
+    "AwsDetails",
     "AwsKind",
+    "AzureDetails",
     "AzureKind",
+    "GcpDetails",
     "GcpKind",
     "HoldKind",
     "Marketplace",
