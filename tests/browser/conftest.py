@@ -47,7 +47,9 @@ async def address(filled_dsn: str) -> AsyncIterator[str]:
     )
     stop = asyncio.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared, "database_clock", MovableClock(at(TODAY)))
+        clock = MovableClock(at(TODAY))
+        patch.setattr(shared, "database_clock", clock)
+        patch.setattr(shared, "system_clock", clock.of_machine)
         serving = asyncio.create_task(serve(settings, Policy(), stop=stop))
         await until(lambda: _answers(serving, settings.console.port))
         yield settings.console.address_in_browser

@@ -15,9 +15,11 @@ FOLDER = Path(__file__).parents[2] / "docs/screenshots"
 
 BYTES_MAX = 150_000
 
+DESK = 1120
+
 SHOTS: list[tuple[str, Scheme, int]] = [
-    *((name, "light", 1280) for name in PAGES),
-    ("fleet", "dark", 1280),
+    *((name, "light", DESK) for name in PAGES),
+    ("fleet", "dark", DESK),
     ("fleet", "light", PHONE),
 ]
 

@@ -60,6 +60,7 @@ def app(pool: Pool, settings: Console, monkeypatch: pytest.MonkeyPatch) -> Starl
     """The application, with the clock of the scenario."""
     clock = MovableClock(at(TODAY))
     monkeypatch.setattr(page, "database_clock", clock)
+    monkeypatch.setattr(page, "system_clock", clock.of_machine)
     return application(PageContext(pool, PolicyBook(Policy())), settings)
 
 

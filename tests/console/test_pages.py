@@ -101,7 +101,16 @@ async def test_the_fleet_shows_the_guard_and_the_feeds(browser: httpx2.AsyncClie
     shown = text_of(await browser.get("/"))
     assert "Not tripped." in shown
     assert "logins 2026-02-06 00:00 UTC" in shown
+    assert "dead letters 3" in shown
     assert LOOPBACK.name in shown
+
+
+async def test_what_is_wrong_stands_first_with_what_to_do(browser: httpx2.AsyncClient) -> None:
+    """As `status` says it; htmx loads it again."""
+    for path in ("/", "/findings"):
+        shown = text_of(await browser.get(path))
+        assert "Dead letters : 3 are waiting, the first since 2026-02-06 00:00 UTC" in shown
+        assert "To do: marketplace-worker dead-letters groups" in shown
 
 
 async def test_the_fleet_shows_how_many_organizations_are_in_each_state(

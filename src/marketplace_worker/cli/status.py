@@ -13,6 +13,7 @@ from marketplace_worker.clock import system_clock
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.explain.wording import length
 from marketplace_worker.inspection.status import Finding, Severity, Status, findings, read_status
+from marketplace_worker.store.floors import Floors
 
 SOMETHING_WRONG = 3
 """The exit status where something is wrong."""
@@ -40,7 +41,7 @@ def status_command(config: Config = None, output: As = Output.TABLE) -> None:
 
 async def _status(config: Path | None) -> Status:
     async with inspecting(config) as inspector:
-        return await read_status(inspector, system_clock())
+        return await read_status(inspector, system_clock(), Floors())
 
 
 def _print(status: Status) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from marketplace_worker.console.charts import STACKED, curve, stacked_bars
 from marketplace_worker.console.page import context_of, render
 from marketplace_worker.inspection.calendar import DAYS
-from marketplace_worker.inspection.overview import overview
+from marketplace_worker.inspection.status import Status, findings
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.lifecycle.vocabulary import Marketplace
 from marketplace_worker.store.organizations import DueOnDay
@@ -30,14 +31,12 @@ async def _fleet(request: Request) -> Response:
     due = _filtered(calendar.due, chosen)
     counts = _by_day(due)
     first = calendar.now.date()
-    found = await overview(await context.inspector(), context.floors)
+    status = await context.status()
+    numbers_of = status.fleet.states.numbers
     values = {
-        "overview": found,
-        "now": found.now,
-        "curves": {state: curve(numbers) for state, numbers in found.states.numbers.items()},
-        "month_ago": {
-            state: numbers[-1 - MONTH] for state, numbers in found.states.numbers.items()
-        },
+        **_values(status),
+        "curves": {state: curve(numbers) for state, numbers in numbers_of.items()},
+        "month_ago": {state: numbers[-1 - MONTH] for state, numbers in numbers_of.items()},
         "calendar": calendar,
         "days": DAYS,
         "bars": stacked_bars(first, DAYS, counts),
@@ -73,14 +72,23 @@ def _by_day(due: Sequence[DueOnDay]) -> Mapping[date, Mapping[State, int]]:
     return by_day
 
 
+def _values(status: Status) -> dict[str, Any]:
+    """What the parts show that are loaded again."""
+    return {"overview": status.fleet, "status": status, "findings": findings(status)}
+
+
 async def _now(request: Request) -> Response:
-    """The part that the page loads again every few seconds."""
-    context = context_of(request)
-    found = await overview(await context.inspector(), context.floors)
-    return render(request, "now.html", {"overview": found})
+    """A part that the page loads again every few seconds."""
+    return render(request, "now.html", _values(await context_of(request).status()))
+
+
+async def _findings(request: Request) -> Response:
+    """Another one."""
+    return render(request, "findings.html", _values(await context_of(request).status()))
 
 
 ROUTES: Sequence[BaseRoute] = (
     Route("/", _fleet, methods=["GET"]),
     Route("/now", _now, methods=["GET"]),
+    Route("/findings", _findings, methods=["GET"]),
 )

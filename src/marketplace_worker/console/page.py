@@ -11,11 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from marketplace_worker.clock import system_clock
 from marketplace_worker.console.sampled import Sampled
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.explain.wording import distance, length
 from marketplace_worker.inspection.calendar import Calendar, calendar
 from marketplace_worker.inspection.fleet_view import Inspector
+from marketplace_worker.inspection.status import Status, read_status
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.store.database import Pool, database_clock, one_moment
 from marketplace_worker.store.floors import Floors
@@ -93,7 +95,7 @@ class PageContext:
     def __init__(self, pool: Pool, policies: PolicyBook) -> None:
         self.policies = policies
         self.templates = _environment()
-        self.floors = Floors()
+        self._floors = Floors()
         self.calendar = Sampled(self._calendar)
         self._pool = pool
 
@@ -101,6 +103,10 @@ class PageContext:
         """What the functions of inspection/ need, at the database's current time."""
         async with one_moment(self._pool) as conn:
             return Inspector(self._pool, self.policies, await database_clock(conn))
+
+    async def status(self) -> Status:
+        """Everything that can be wrong, as `marketplace-worker status` reads it."""
+        return await read_status(await self.inspector(), system_clock(), self._floors)
 
     async def _calendar(self) -> Calendar:
         return await calendar(await self.inspector())

@@ -79,9 +79,9 @@ class Status:
         return self.fleet.now - self.own_clock
 
 
-async def read_status(inspector: Inspector, own_clock: datetime) -> Status:
+async def read_status(inspector: Inspector, own_clock: datetime, floors: Floors) -> Status:
     """Read everything; no reading grows with the fleet."""
-    fleet = await overview(inspector, Floors())
+    fleet = await overview(inspector, floors)
     async with one_moment(inspector.pool) as conn:
         late = await organizations.overdue(conn, inspector.now - LATE_AFTER, limit=COUNTED_MAX)
         waiting = await dead_letters.backlog(conn, limit=COUNTED_MAX)
