@@ -33,6 +33,7 @@ AT_ONCE = 2
 
 ONLY_LOOKED_AT = {
     "activity.read",
+    "dead_letters.backlog",
     "dead_letters.groups",
     "dead_letters.summaries",
     "dead_letters.knows_group",
@@ -48,6 +49,7 @@ ONLY_LOOKED_AT = {
     "organizations.due_by_day",
     "organizations.due_until",
     "organizations.every_known",
+    "organizations.overdue",
     "organizations.page",
     "outbox.held",
     "outbox.oldest",
