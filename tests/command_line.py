@@ -22,10 +22,18 @@ def every_command() -> dict[str, Any]:
     return found
 
 
+def takes(words: Sequence[str], option: str) -> bool:
+    """Whether the command of a command line has an option."""
+    commands = every_command()
+    command = commands.get(" ".join(words[:2])) or commands[words[0]]
+    return any(option in each.opts for each in command.params)
+
+
 def parse(words: Sequence[str]) -> None:
     """Read a command line as the command would; raises what it would say of a wrong one."""
-    length = 2 if " ".join(words[:2]) in every_command() else 1
-    command = every_command()[" ".join(words[:length])]
+    commands = every_command()
+    length = 2 if " ".join(words[:2]) in commands else 1
+    command = commands[" ".join(words[:length])]
     command.make_context(" ".join(words[:length]), list(words[length:])).close()
 
 

@@ -84,7 +84,7 @@ async def test_a_flooded_topic_waits_for_an_operator_and_others_continue(
 
 async def resume(settings: Settings) -> None:
     """Resume the topic, as an operator does."""
-    by_jo = ("--by", "Jo", "--reason", "mended")
+    by_jo = ("--by", "Jo", "--reason", "mended", "--yes")
     topic = settings.topics.aws_notifications
     async with command("intake", "resume", topic, *by_jo, settings=settings) as process:
         out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)

@@ -33,6 +33,7 @@ from acceptance.operator_scenario import (
 )
 from acceptance.scenario import at, created
 from acceptance.stage import MovableClock, command, environment
+from command_line import every_command, takes
 from marketplace_worker.cli import inspecting, main, operating, redriving
 from marketplace_worker.contract.policy_file import load_policy
 from marketplace_worker.lifecycle.policy import Policy
@@ -44,6 +45,7 @@ from marketplace_worker.steps.deadlines import fire_due
 from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.store import policies
 from marketplace_worker.store.database import connecting, transaction
+from marketplace_worker.store.dsn import name_of_database
 from steps.story_beginnings import (
     canceled,
     day_of,
@@ -104,15 +106,22 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """Run a command; returns exit status, standard output and standard error."""
+    """Run a command; returns exit status, standard output and standard error.
+
+    A question is answered by `answer`; without it, `--yes` is given where a command takes it.
+    """
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
     for connecting_ in (inspecting, operating):
         monkeypatch.setattr(connecting_, "database_clock", clock)
     monkeypatch.setattr("marketplace_worker.cli.status.system_clock", lambda: clock.now)
 
-    async def run_(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["marketplace-worker", *map(str, arguments)])
+    async def run_(*arguments: str | Path, answer: str | None = None) -> tuple[int, str, str]:
+        words = [*map(str, arguments)]
+        if answer is None and takes(words, "--yes") and "--yes" not in words:
+            words.append("--yes")
+        monkeypatch.setattr("sys.argv", ["marketplace-worker", *words])
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer or ""))
         capsys.readouterr()
         status = 0
         try:
@@ -532,12 +541,11 @@ async def test_guard_status_counts_the_steps_of_the_last_hour_by_kind(
 
 
 async def test_a_guard_that_is_not_tripped_cannot_be_released(run: Run, worker: Worker) -> None:
-    """Exit status 2 and a message; the journal has the command."""
+    """Exit status 2 and a message; nothing is written."""
     status, out, err = await run("guard", "release", "--by", "Olga", "--reason", "?")
     assert (status, out) == (2, "")
     assert "the guard is not tripped: there is nothing to release" in err
-    rows = await worker.pool.fetch("SELECT source, kind, outcome FROM journal")
-    assert [tuple(row) for row in rows] == [("operator", "guard_released", "refused")]
+    assert await worker.pool.fetch("SELECT FROM journal") == []
 
 
 @pytest.mark.usefixtures("worker")
@@ -683,7 +691,7 @@ async def test_a_dry_run_lists_dead_letters_ingested_since_and_ones_that_would_f
 
 async def test_a_redrive_works_in_its_own_process(fleet: Worker, settings: Settings) -> None:
     """With the rights of the worker's role."""
-    redrive = ("dead-letters", "redrive", "4", "5", "--rate", "1000", *BECAUSE)
+    redrive = ("dead-letters", "redrive", "4", "5", "--rate", "1000", "--yes", *BECAUSE)
     async with command(*redrive, settings=settings) as process:
         out, _ = await process.communicate()
     assert (process.returncode, b"redriven  2" in out) == (0, True), out
@@ -827,7 +835,7 @@ async def test_as_of_shows_the_state_known_at_that_time(run: Run) -> None:
 
 
 async def test_erase_asks_and_refuses_an_open_organization(
-    run: Run, worker: Worker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+    run: Run, worker: Worker, clock: MovableClock
 ) -> None:
     """An erasure cannot be undone."""
     words = ("--by", "Olga", "--reason", "she asked for it")
@@ -836,8 +844,7 @@ async def test_erase_asks_and_refuses_an_open_organization(
     assert (status, "is not deactivated" in err) == (2, True)
 
     await wait(worker, clock, 100)
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    status, _, _ = await run("org", "erase", "acme", *words)
+    status, _, _ = await run("org", "erase", "acme", *words, answer="n\n")
     assert status == 1
     for _ in range(2):
         status, out, _ = await run("org", "erase", "acme", *words, "--yes")
@@ -847,6 +854,43 @@ async def test_erase_asks_and_refuses_an_open_organization(
     assert "Olga" in await printed(run, "org", "history", "acme")
     assert "acme" in await printed(run, "org", "explain", "acme")
     assert "0 differences" in await printed(run, "replay", "--verify")
+
+
+BY_OLGA = ("--by", "Olga", "--reason", "mended")
+ASKED = {
+    "guard release": ("--steps", "all"), "org erase": ("acme",), "dead-letters redrive": ("--all",),
+    "dead-letters discard": ("1",), "intake resume": (FLOOD.topic,),
+    "recover": ("--from-restore", "--execute"),
+}  # fmt: skip
+"""The commands that cannot be taken back, with what they must be given."""
+
+
+def test_every_command_that_an_operator_answers_for_asks_first() -> None:
+    """All but the kill switch, which must not wait."""
+    operators = [name for name in every_command() if not name.startswith("send ")]
+    by_somebody = {name for name in operators if takes(name.split(), "--by")}
+    assert by_somebody == ASKED.keys() | {"guard trip"}
+    assert all(takes(name.split(), "--yes") for name in ASKED)
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_a_command_that_cannot_be_taken_back_names_the_database_and_asks(
+    run: Run, fleet: Worker, settings: Settings, name: str
+) -> None:
+    """`n`, or no answer at all, changes nothing; wrong input is refused before the question."""
+    await run("guard", "trip", *BY_OLGA)
+    before = await everything(fleet)
+    words = (*name.split(), *ASKED[name], *BY_OLGA)
+    for answer in ("n\n", ""):
+        status, out, err = await run(*words, answer=answer)
+        assert (status, out) == (1, "")
+        assert f"in database {name_of_database(settings.postgres)}? [y/N]" in err
+    assert await everything(fleet) == before
+
+    wrong = {"org erase": ("nobody",), "dead-letters discard": ("77",), "intake resume": ("x",)}
+    if name in wrong:
+        status, _, err = await run(*name.split(), *wrong[name], *BY_OLGA, answer="")
+        assert (status, "[y/N]" in err) == (2, False)
 
 
 async def test_recover_lists_decisions_of_a_wrong_clock_and_corrects_them_on_request(

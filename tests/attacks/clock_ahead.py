@@ -45,7 +45,7 @@ async def attack(outsider: Outsider) -> None:
     span = (moved or {}).get("own_clock_at", ""), (moved or {}).get("clock_at", "")
     recover = ("recover", "--clock-ran-ahead", *span)
     print(await outsider.succeed(*recover))
-    who = ("--by", "Olga", "--reason", "the server's time was wrong")
+    who = ("--by", "Olga", "--reason", "the server's time was wrong", "--yes")
     print(await outsider.succeed(*recover, "--execute", *who))
     shown = await outsider.succeed("org", "show", "lives")
     outsider.require(

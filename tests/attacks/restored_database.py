@@ -14,7 +14,7 @@ import asyncpg
 from outsider import Outsider, example, repeat
 
 LIFECYCLE, REQUESTS = "organizations.lifecycle", "support.requests"
-BY = ("--by", "an outsider", "--reason", "a backup was restored", "--execute")
+BY = ("--by", "an outsider", "--reason", "a backup was restored", "--yes", "--execute")
 
 
 async def attack(outsider: Outsider) -> None:
@@ -37,7 +37,7 @@ async def attack(outsider: Outsider) -> None:
     async with outsider.worker() as worker:
         line = await worker.logged("database_set_back")
         outsider.require(line, "a worker detects that the database was set back")
-        status, output = await outsider.command("guard", "release", *BY[:4])
+        status, output = await outsider.command("guard", "release", *BY[:5])
         refused = status == 2 and "recover --from-restore" in output
         outsider.require(refused, "the guard is not released before the recovery")
     output = await outsider.succeed("recover", "--from-restore", "--json", *BY)

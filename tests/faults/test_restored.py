@@ -20,7 +20,7 @@ from faults.workload_sender import until_settled
 
 pytestmark = pytest.mark.faults
 
-BY = ("--by", "olga", "--reason", "the standby lagged", "--execute")
+BY = ("--by", "olga", "--reason", "the standby lagged", "--execute", "--yes")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_a_lagging_standby_is_promoted_and_no_wrong_step_is_taken(
             await process.wait()
 
         status, printed = await _run_command(
-            stage, "guard", "release", "--by", "olga", "--reason", "why"
+            stage, "guard", "release", "--by", "olga", "--reason", "why", "--yes"
         )
         assert status == 2
         assert "recover --from-restore" in printed

@@ -67,7 +67,7 @@ async def test_a_hundred_thousand_dead_letters_are_listed_and_redriven_in_bounde
     settings = servers.settings(pytestconfig.stash[servers.CHOICE], "127.0.0.1:1", postgres_dsn, "")
     out = tmp_path / "out"
     redrive = ("dead-letters", "redrive", "--all", "--json")
-    done = (*redrive, "--by", "Olga", "--reason", "mended", "--rate", "10000")
+    done = (*redrive, "--by", "Olga", "--reason", "mended", "--rate", "10000", "--yes")
     few = 1_000
     await owner.execute(WRITTEN, 1, few)
     dry_few = run_command(settings, out, *redrive, "--dry-run")

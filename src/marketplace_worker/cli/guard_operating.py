@@ -2,23 +2,27 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from marketplace_worker.cli.grammar import Config
 from marketplace_worker.cli.guard import SET_BACK
-from marketplace_worker.cli.operating import by_operator, operating
+from marketplace_worker.cli.inspecting import inspecting
+from marketplace_worker.cli.operating import Yes, by_operator, confirm, operating
 from marketplace_worker.cli.options import name_of, reason_of, run_async
 from marketplace_worker.cli.printing import printed
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.decide import Decision, Outcome
 from marketplace_worker.lifecycle.facts import GuardReleased, GuardTripped
+from marketplace_worker.lifecycle.safeguards import Safeguards
 from marketplace_worker.lifecycle.vocabulary import GuardSide
 from marketplace_worker.lifecycle.worker_details import GuardReleasedDetails
 from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.guard_operations import operate
-from marketplace_worker.store.database import transaction
+from marketplace_worker.store import safeguards
+from marketplace_worker.store.database import one_moment, transaction
 
 NUMBER_MAX = 1_000_000
 
@@ -38,6 +42,7 @@ def trip_command(by: By, reason: Reason, config: Config = None) -> None:
 
 
 def release_command(
+    *,
     by: By,
     reason: Reason,
     config: Config = None,
@@ -49,6 +54,7 @@ def release_command(
         str | None,
         typer.Option(metavar="N|all", help="Allow requested deactivations: the next N, or all."),
     ] = None,
+    yes: Yes = False,
 ) -> None:
     """Resume withheld steps and requested deactivations; with --steps or --requests only these.
 
@@ -59,21 +65,37 @@ def release_command(
     guard = GuardSide.BOTH
     if (steps is None) is not (requests is None):
         guard = GuardSide.STEPS if requests is None else GuardSide.REQUESTS
+    settings = load_settings(config)
+    run_async(_require_tripped(config, guard))
+    confirm(f"Release the guard{_SIDES[guard]}", settings, yes=yes)
     operation = _operate(
-        load_settings(config),
+        settings,
         lambda now: GuardReleased(by_operator(), now, name, why, number, asked, guard),
     )
     decision = run_async(operation)
-    if decision.safeguards.set_back_at is not None:
-        raise Misconfigured(SET_BACK)
     if decision.outcome is Outcome.REFUSED:
-        raise Misconfigured(
-            f"the guard{_SIDES[guard]} is not tripped: there is nothing to release (see "
-            "`marketplace-worker guard status`)"
-        )
+        raise _refused(decision.safeguards, guard)
     for event in decision.worker_events:
         assert isinstance(event.details, GuardReleasedDetails)
         _print_released(event.details)
+
+
+async def _require_tripped(config: Path | None, guard: GuardSide) -> None:
+    async with inspecting(config) as inspector, one_moment(inspector.pool) as conn:
+        found = await safeguards.read(conn)
+    steps = found.trip is not None and guard is not GuardSide.REQUESTS
+    requests = found.requests_trip is not None and guard is not GuardSide.STEPS
+    if found.set_back_at is not None or not (steps or requests):
+        raise _refused(found, guard)
+
+
+def _refused(found: Safeguards, guard: GuardSide) -> Misconfigured:
+    if found.set_back_at is not None:
+        return Misconfigured(SET_BACK)
+    return Misconfigured(
+        f"the guard{_SIDES[guard]} is not tripped: there is nothing to release (see "
+        "`marketplace-worker guard status`)"
+    )
 
 
 def _print_released(released: GuardReleasedDetails) -> None:

@@ -3,7 +3,10 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 from uuid import uuid4
+
+import typer
 
 from marketplace_worker.clock import system_clock
 from marketplace_worker.lifecycle.vocabulary import Identity
@@ -12,10 +15,29 @@ from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import Settings
 from marketplace_worker.store.database import connecting, database_clock
+from marketplace_worker.store.dsn import name_of_database
 from marketplace_worker.store.migrations import require_current_schema
+from marketplace_worker.terminal import visible
 
 OPERATOR = "operator"
 """The source of messages that an operator's command creates."""
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+
+def confirm(what: str, settings: Settings, *, yes: bool) -> None:
+    """Ask whether that is to be done to the database of the settings, which is named.
+
+    Raises `typer.Abort` where the answer is no, or nobody answers.
+    """
+    if yes:
+        return
+    where = visible(name_of_database(settings.postgres))
+    sys.stderr.write(f"{what}, in database {where}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise typer.Abort
 
 
 @asynccontextmanager

@@ -40,7 +40,8 @@ async def _history(config: Path | None, organization: str) -> list[HistoryLine]:
         return await history(inspector, OrganizationId(organization))
 
 
-def _never_received(organization: str) -> Misconfigured:
+def never_received(organization: str) -> Misconfigured:
+    """The error for an organization of which nothing was ever received."""
     return Misconfigured(
         f"{visible(organization)}: no message about this organization was ever received (its id is "
         "the subject of its events)"
@@ -58,7 +59,7 @@ def show_command(organization: Id, config: Config = None, output: As = Output.TA
 def show(found: Report, output: Output) -> None:
     """Print the state of an organization, current or past."""
     if found.explanation.why == NotCreated(kept=False):
-        raise _never_received(found.organization.id)
+        raise never_received(found.organization.id)
     if output is not Output.TABLE:
         print_data(_as_shown(found), output)
         return
@@ -163,7 +164,7 @@ def history_command(organization: Id, config: Config = None, output: As = Output
     """List the facts, transitions and events of an organization, in order."""
     told = run_async(_history(config, organization))
     if not told:
-        raise _never_received(organization)
+        raise never_received(organization)
     if output is not Output.TABLE:
         document = {"organization_id": organization, "history": told}
         print_data(document, output, rows="history")

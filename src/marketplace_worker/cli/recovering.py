@@ -10,7 +10,7 @@ from uuid import uuid4
 import typer
 
 from marketplace_worker.cli.grammar import As, Config, Output
-from marketplace_worker.cli.operating import by_operator, operating
+from marketplace_worker.cli.operating import Yes, by_operator, confirm, operating
 from marketplace_worker.cli.options import name_of, reason_of, run_async
 from marketplace_worker.cli.printing import print_data, print_facts, print_table, printed
 from marketplace_worker.cli.reanchoring import recover_from_wrong_clock
@@ -62,6 +62,7 @@ def recover_command(
     by: By = None,
     reason: Reason = None,
     execute: Execute = False,
+    yes: Yes = False,
     config: Config = None,
     output: As = Output.TABLE,
 ) -> None:
@@ -79,16 +80,14 @@ def recover_command(
         )
     operator = _operator(by, reason) if execute else None
     settings = load_settings(config)
+    if operator is not None:
+        confirm("Repair what a restore or a wrong clock did", settings, yes=yes)
     if clock_ran_ahead is not None:
         order = CorrectionOrder(operator.id, operator.by, operator.reason) if operator else None
         recover_from_wrong_clock(settings, clock_ran_ahead, order, output)
         return
     if from_restore:
-        found = run_async(_from_restore(settings, operator))
-        if output is Output.TABLE:
-            _print(found)
-        else:
-            print_data(_data(found), output, rows="otherwise")
+        _print_found(run_async(_from_restore(settings, operator)), output)
         return
     _judge(
         settings, OrganizationId(closed or not_closed or ""), operator, stands=closed is not None
@@ -160,7 +159,10 @@ def _data(found: _Found) -> dict[str, object]:
     }
 
 
-def _print(found: _Found) -> None:
+def _print_found(found: _Found, output: Output) -> None:
+    if output is not Output.TABLE:
+        print_data(_data(found), output, rows="otherwise")
+        return
     print_facts(
         {
             "organizations on the topics": found.organizations,

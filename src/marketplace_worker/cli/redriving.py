@@ -11,7 +11,7 @@ import typer
 from marketplace_worker.cli.dead_letters import no_such, position_of
 from marketplace_worker.cli.grammar import As, Config, Output
 from marketplace_worker.cli.inspecting import inspecting
-from marketplace_worker.cli.operating import operating
+from marketplace_worker.cli.operating import Yes, confirm, operating
 from marketplace_worker.cli.options import name_of, reason_of, run_async
 from marketplace_worker.cli.printing import (
     Cell,
@@ -26,7 +26,7 @@ from marketplace_worker.contract.topics import feeds
 from marketplace_worker.errors import Malformed, Misconfigured
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.inspection.dead_letters import RecordReader, RedriveOutcome, RedrivePreview
-from marketplace_worker.settings import load_settings
+from marketplace_worker.settings import Settings, load_settings
 from marketplace_worker.steps.redriving import Redrive, RedriveResult, Result, discard
 from marketplace_worker.store.dead_letters import (
     BIGINT_MAX,
@@ -70,6 +70,7 @@ def redrive_command(
         int, typer.Option(min=1, max=RATE_MAX, help="Maximum number per second.")
     ] = 100,
     dry_run: DryRun = False,
+    yes: Yes = False,
     config: Config = None,
     output: As = Output.TABLE,
 ) -> None:
@@ -85,7 +86,9 @@ def redrive_command(
         if dry_run:
             _print_prospects(run_async(_prospects(config, chosen, shown)), shown)
         else:
-            done = run_async(_redrive(config, chosen, _action(by, reason), rate, shown))
+            action = _action(by, reason)
+            settings, found = _confirmed("Process", config, chosen, yes=yes)
+            done = run_async(_redrive(settings, found, chosen, action, rate=rate, shown=shown))
             _print_redriven(done, shown)
 
 
@@ -131,6 +134,17 @@ def _action(by: str | None, reason: str | None) -> OperatorAction:
     return OperatorAction(name_of(by), reason_of(reason))
 
 
+def _confirmed(
+    verb: str, config: Path | None, chosen: _Chosen, *, yes: bool
+) -> tuple[Settings, Sequence[int]]:
+    """The settings, and the ids of the chosen dead letters once the operator has agreed."""
+    settings = load_settings(config)
+    ids = run_async(_choose(config, chosen))
+    if ids:
+        confirm(f"{verb} {len(ids)} dead letters", settings, yes=yes)
+    return settings, ids
+
+
 async def _choose(config: Path | None, chosen: _Chosen) -> Sequence[int]:
     """The ids of the chosen dead letters, in the order in which they were refused."""
     async with inspecting(config) as inspector:
@@ -149,10 +163,14 @@ async def _choose(config: Path | None, chosen: _Chosen) -> Sequence[int]:
 
 
 async def _redrive(
-    config: Path | None, chosen: _Chosen, action: OperatorAction, rate: int, shown: _Shown
+    settings: Settings,
+    ids: Sequence[int],
+    chosen: _Chosen,
+    action: OperatorAction,
+    *,
+    rate: int,
+    shown: _Shown,
 ) -> Redrive:
-    settings = load_settings(config)
-    ids = await _choose(config, chosen)
 
     def report(result: Result) -> None:
         if shown.document is None and result.became is RedriveResult.REDRIVEN:
@@ -292,6 +310,7 @@ def discard_command(
     by: By = None,
     reason: Reason = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     config: Config = None,
     output: As = Output.TABLE,
 ) -> None:
@@ -310,7 +329,9 @@ def discard_command(
         count = len(run_async(_choose(config, chosen)))
         said = f"would be discarded: {count}; nothing was written"
     else:
-        count = run_async(_discard(config, chosen, _action(by, reason), meaning))
+        action = _action(by, reason)
+        settings, found = _confirmed("Discard", config, chosen, yes=yes)
+        count = run_async(_discard(settings, found, action, meaning))
         said = f"discarded: {count}"
     if output is not Output.TABLE:
         print_data({"dry_run": dry_run, "discarded": count}, output)
@@ -319,9 +340,7 @@ def discard_command(
 
 
 async def _discard(
-    config: Path | None, chosen: _Chosen, action: OperatorAction, meaning: DiscardMeaning
+    settings: Settings, ids: Sequence[int], action: OperatorAction, meaning: DiscardMeaning
 ) -> int:
-    settings = load_settings(config)
-    ids = await _choose(config, chosen)
     async with operating(settings) as worker:
         return await discard(ids, action, worker, meaning) if ids else 0

@@ -94,6 +94,15 @@ def read_target(postgres: Postgres) -> Target:
     return Target(parts._replace(query=urlencode(kept)).geturl(), hosts, timeout_s, options)
 
 
+def name_of_database(postgres: Postgres) -> str:
+    """The database's name and hosts, for people; without user and password.
+
+    Raises as `read_target`.
+    """
+    target = read_target(postgres)
+    return f"{urlsplit(target.dsn).path.lstrip('/') or 'postgres'} at {target.hosts}"
+
+
 def unreadable() -> ConnectionRefused:
     """The error for an invalid DSN."""
     return ConnectionRefused(
