@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-against bench-peers bench-large test test-streams test-console screenshots test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
+.PHONY: help demo bench bench-against bench-peers bench-large test test-streams test-console test-alerts screenshots test-embedded test-acceptance test-fast test-laws test-stories test-kafka test-faults test-long require-programs attacks test-pythons test-exhaustive test-model laws test-differential test-mutation fuzz check schemas docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -63,6 +63,13 @@ test-acceptance: $(READY) ## Run the tests of the whole worker, in its own proce
 
 test-console: $(READY) ## Run the tests of the console in a browser (1 min; needs chromium)
 	@$(VENV)/pytest tests/browser $(ARGS)
+
+test-alerts: ## Test deploy/alerts.yaml with Prometheus's own tool (1 s; needs promtool)
+	@command -v promtool >/dev/null || { \
+		echo 'This needs promtool, and nothing was tested (on Debian: apt-get install prometheus).' >&2; \
+		exit 1; \
+	}
+	@promtool check rules deploy/alerts.yaml && promtool test rules deploy/alerts.test.yaml
 
 screenshots: $(READY) ## Write docs/screenshots/, one for each page of the console (needs chromium)
 	@$(VENV)/pytest -q tests/browser/take_screenshots.py $(ARGS)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from acceptance.scenario import at, created, eventbridge
 from acceptance.stage import MovableClock
 from marketplace_worker.errors import MessageRefused, Unavailable
+from marketplace_worker.lifecycle.states import State
 from marketplace_worker.operations.health import Health
 from marketplace_worker.record import Outgoing, Record
 from marketplace_worker.runtime.probes import probe_postgres
@@ -22,7 +23,7 @@ from marketplace_worker.steps.ingest import ingest
 from marketplace_worker.steps.redriving import Redrive, discard
 from marketplace_worker.steps.relay import relay
 from marketplace_worker.steps.retention import retain
-from marketplace_worker.store import dead_letters, outbox
+from marketplace_worker.store import dead_letters, outbox, state_counts
 from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.dead_letters import OperatorAction
 from marketplace_worker.store.floors import Floors
@@ -246,6 +247,30 @@ async def test_the_age_of_the_oldest_promise_and_what_kafka_refused_are_shown(
         await relay(worker.pool, refuse_all_but_a, "t", floors, limit=100, publish_max_s=5)
     age_s, refused = await probed()
     assert (round(age_s, -2), refused) == (100, 1)
+
+
+async def test_organizations_by_state_and_waiting_dead_letters_are_shown(worker: Worker) -> None:
+    """Of the whole database, whichever worker changed it; a state that is empty again is 0."""
+    health = Health(silence_max_s=60.0, stopping=lambda: False)
+
+    async def probed() -> dict[str, float]:
+        await probe_postgres(worker.pool, health, Floors())
+        labels = [{"state": state.value} for state in State]
+        name = "marketplace_worker_organizations"
+        return {each["state"]: REGISTRY.get_sample_value(name, each) or 0.0 for each in labels}
+
+    async with transaction(worker.pool) as conn:
+        await state_counts.append(conn, {State.ACTIVE: 3, State.SUSPENDED: 1}, day=at(0).date())
+    assert (await probed())["active"] == 3
+    async with transaction(worker.pool) as conn:
+        await state_counts.append(conn, {State.ACTIVE: 1, State.SUSPENDED: -1}, day=at(1).date())
+    found = await probed()
+    assert (found["active"], found["suspended"], found["deactivated"]) == (4, 0, 0)
+
+    assert shown("dead_letters_waiting") == 0
+    await ingest([unreadable(0)], worker)
+    await probed()
+    assert shown("dead_letters_waiting") == 1
 
 
 async def refuse_all_but_a(messages: Sequence[Outgoing]) -> Sequence[Exception | None]:

@@ -3,7 +3,7 @@
 Each worker counts its own work; `guard_tripped` is the same for all of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, MetricsHandler
 
@@ -13,7 +13,8 @@ from marketplace_worker.lifecycle.events import (
     SupportDetails,
 )
 from marketplace_worker.lifecycle.safeguards import Safeguards
-from marketplace_worker.lifecycle.vocabulary import GuardSide
+from marketplace_worker.lifecycle.states import State
+from marketplace_worker.lifecycle.vocabulary import ActivityFeed, GuardSide
 from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
     GuardTrippedDetails,
@@ -83,6 +84,13 @@ OLDEST_XMIN_AGE = Gauge(
 LOG_LINES_DROPPED = Counter(
     "marketplace_worker_log_lines_dropped", "Log lines dropped because nobody read them in time"
 )
+ORGANIZATIONS = Gauge(
+    "marketplace_worker_organizations", "Organizations in a state, of the whole database", ["state"]
+)
+DEAD_LETTERS_WAITING = Gauge(
+    "marketplace_worker_dead_letters_waiting",
+    "Records that could not be read and wait for an operator, counted up to 10,000",
+)
 OUTBOX_AGE = Gauge(
     "marketplace_worker_outbox_age_seconds",
     "Age of the oldest unsent message, except those that Kafka refused",
@@ -91,6 +99,13 @@ OUTBOX_REFUSED = Gauge(
     "marketplace_worker_outbox_refused_messages",
     "Messages that Kafka refused; each blocks its key",
 )
+
+
+for _state in State:
+    TRANSITIONS.labels(_state)  # a counter that begins at 1 would not be seen to increase
+for _feed in ActivityFeed:
+    FEED_SILENT.labels(_feed)
+    FEED_UNREADABLE.labels(_feed)
 
 
 def count(outcomes: Iterable[str], events: Iterable[Event]) -> None:
@@ -123,6 +138,12 @@ def show_guard(safeguards: Safeguards) -> None:
     GUARD_TRIPPED.labels(GuardSide.STEPS).set(safeguards.trip is not None)
     GUARD_TRIPPED.labels(GuardSide.REQUESTS).set(safeguards.requests_trip is not None)
     SET_BACK.set(safeguards.set_back_at is not None)
+
+
+def show_states(numbers: Mapping[State, int]) -> None:
+    """Show how many organizations are in each state."""
+    for state in State:
+        ORGANIZATIONS.labels(state).set(numbers.get(state, 0))
 
 
 def _sides(guard: GuardSide) -> tuple[GuardSide, ...]:

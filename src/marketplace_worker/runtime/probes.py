@@ -10,7 +10,7 @@ from marketplace_worker.operations import metrics
 from marketplace_worker.operations.health import Health, Heartbeat
 from marketplace_worker.settings import Postgres
 from marketplace_worker.settings.credentials import Credentials
-from marketplace_worker.store import outbox
+from marketplace_worker.store import dead_letters, outbox, state_counts
 from marketplace_worker.store.database import Pool, renew_connections, transaction
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
@@ -18,17 +18,23 @@ from marketplace_worker.store.snapshots import oldest_xmin_age
 
 PROBE_EVERY_S = 2.0
 
+COUNTED_MAX = 10_000
+"""Up to how many waiting dead letters are counted."""
+
 log = structlog.get_logger(__name__)
 
 
 async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
-    """Report whether Postgres answers and has our schema, and measure the outbox."""
+    """Report whether Postgres answers and has our schema, and measure what it holds."""
     try:
         await require_current_schema(pool)
         async with transaction(pool) as conn:
             metrics.OUTBOX_AGE.set(await outbox.oldest_s(conn, floors))
             metrics.OUTBOX_REFUSED.set(await outbox.held(conn))
             metrics.OLDEST_XMIN_AGE.set(await oldest_xmin_age(conn))
+            waiting, _ = await dead_letters.backlog(conn, limit=COUNTED_MAX)
+            metrics.DEAD_LETTERS_WAITING.set(waiting)
+            metrics.show_states(await state_counts.numbers(conn))
     except Unavailable:
         health.report("Postgres", not_ready_reason="does not answer, or has no free connection")
     except Misconfigured as error:

@@ -65,3 +65,9 @@ async def history(conn: Connection) -> Sequence[StateChange]:
         StateChange(row["day"], State(row["state"]), row["change"])
         for row in await conn.fetch(SQL["history"])
     ]
+
+
+async def numbers(conn: Connection) -> Mapping[State, int]:
+    """How many organizations are in each state now."""
+    rows = await conn.fetch(SQL["numbers"])
+    return {State(row["state"]): row["organizations"] for row in rows}

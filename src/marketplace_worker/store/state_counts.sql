@@ -60,6 +60,10 @@ SELECT state, change FROM wrong WHERE change <> 0 ORDER BY state;
 WITH earlier AS (DELETE FROM state_corrections WHERE day <> $1::date)
 INSERT INTO state_corrections (day) VALUES ($1::date) ON CONFLICT (day) DO NOTHING;
 
+-- name: numbers
+-- How many organizations are in each state now.  Reads a few rows a day.
+SELECT state, sum(change)::bigint AS organizations FROM state_changes GROUP BY state;
+
 -- name: history
 -- All days, the oldest first.
 SELECT day, state, sum(change)::bigint AS change

@@ -1,0 +1,66 @@
+"""deploy/alerts.yaml uses figures and headings that exist; `make test-alerts` runs it."""
+
+import re
+
+from pages import ROOT
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
+
+from marketplace_worker.operations import metrics
+
+ALERTS = (ROOT / "deploy/alerts.yaml").read_text(encoding="utf-8")
+CASES = (ROOT / "deploy/alerts.test.yaml").read_text(encoding="utf-8")
+RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+
+_NAMES = re.findall(r"^ +- alert: (\w+)$", ALERTS, re.MULTILINE)
+
+
+def anchors() -> set[str]:
+    """The headings of the runbook, as addresses."""
+    headings = re.findall(r"^#+ (.+)$", RUNBOOK, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def exported() -> set[str]:
+    """The figures as Prometheus names them."""
+    ours = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    return {
+        described.name + ("_total" if isinstance(each, Counter) else "")
+        for each in ours
+        for described in each.describe()
+    }
+
+
+def test_every_alert_has_what_a_person_needs() -> None:
+    """A summary, a severity, and a heading of the runbook."""
+    rules = re.split(r"^ +- alert: ", ALERTS, flags=re.MULTILINE)[1:]
+    assert len(rules) > 15
+    for rule in rules:
+        assert re.search(r"severity: (none|warning|critical)\}", rule), rule
+        assert re.search(r"summary: .{20,}", rule), rule
+        (anchor,) = re.findall(r"runbook_url: docs/runbook\.md#(\S+)", rule)
+        assert anchor in anchors(), anchor
+
+
+def test_every_figure_of_an_alert_is_exported() -> None:
+    """And each that an operator should watch has one."""
+    used = set(re.findall(r"marketplace_worker_\w+", ALERTS))
+    assert used <= exported()
+    page = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    watched = [
+        re.findall(r"marketplace_worker_\w+", row[0])[0]
+        for row in rows
+        if len(row) == 3 and row[0].startswith("`marketplace_worker_")
+    ]
+    assert len(watched) > 8
+    assert set(watched) <= used
+
+
+def test_every_alert_is_tested_both_ways() -> None:
+    """Once where it fires, once where it does not."""
+    asked = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", CASES)
+    for name in _NAMES:
+        outcomes = {bool(quiet) for each, quiet in asked if each == name}
+        expected = {False} if name == "MarketplaceWorkerAlertsArrive" else {False, True}
+        assert outcomes == expected, name
