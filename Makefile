@@ -146,9 +146,10 @@ check: $(READY) ## Lint, format, types, layers, dependencies and sizes
 schemas: $(READY) ## Regenerate schemas/ from the contract
 	@$(VENV)/python -m marketplace_worker.contract.export schemas
 
-docs: $(READY) ## Regenerate docs/states.md from the core, and docs/logs.md from the log's lines
+docs: $(READY) ## Regenerate the pages of states, log lines and metrics from the code
 	@$(VENV)/python tests/tidy/states_page.py docs/states.md
 	@$(VENV)/python tests/tidy/logs_page.py docs/logs.md
+	@$(VENV)/python tests/tidy/metrics_page.py docs/metrics.md
 
 lock: $(READY) ## Regenerate the lock files from pyproject.toml, keeping versions that still fit
 	@$(UV) pip compile pyproject.toml $(LOCKED) --all-extras --group dev \

@@ -1,4 +1,4 @@
-"""Each metric has the value that docs/operating.md promises, and no other metric moves with it."""
+"""Each metric has the value that docs/metrics.md promises, and no other metric moves with it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
