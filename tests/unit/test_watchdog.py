@@ -1,6 +1,7 @@
 """When a worker that hangs is ended, and how long one turn of a loop may take."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 import pytest
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from marketplace_worker.errors import CannotGoOn
 from marketplace_worker.operations import health
 from marketplace_worker.operations.health import Health
 from marketplace_worker.operations.shutdown import Shutdown
+from marketplace_worker.runtime import watchdog
 from marketplace_worker.runtime.watchdog import silence_max_s, watch
 from marketplace_worker.settings import Kafka, Postgres, Relay, Settings
 
@@ -64,3 +66,30 @@ async def test_a_worker_ends_when_a_loop_hung_for_twice_what_is_allowed(
             assert worker.silences()["event loop"] == 0
             watching.cancel()
             await asyncio.wait({watching})
+
+
+async def test_a_line_says_when_the_worker_is_ready_and_when_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the reasons that `/readyz` gives; not while it starts, and once for each change."""
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    worker = Health(silence_max_s=60.0, stopping=lambda: False)
+    with Shutdown(asyncio.Event(), within_s=5.0) as stop, capture_logs() as logged:
+        watching = asyncio.create_task(watch(worker, stop))
+
+        async def lines_after(change: Callable[[], None]) -> list[tuple[str, Sequence[str] | None]]:
+            logged.clear()
+            change()
+            await asyncio.sleep(0.1)
+            return [(each["event"], each.get("reasons")) for each in logged]
+
+        assert await lines_after(lambda: worker.report("Postgres", not_ready_reason="away")) == []
+        worker.started = True
+        assert await lines_after(lambda: None) == []
+        assert await lines_after(lambda: worker.report("Postgres")) == [("worker_ready", None)]
+        assert await lines_after(
+            lambda: worker.report("Postgres", not_ready_reason="does not answer")
+        ) == [("worker_not_ready", ["Postgres: does not answer"])]
+        assert await lines_after(lambda: worker.report("Postgres")) == [("worker_ready", None)]
+        watching.cancel()
+        await asyncio.wait({watching})

@@ -171,6 +171,8 @@ LINES = {
     "producer_given_up": LogLine("A stop left messages unsent; they stay in the outbox.", _KAFKA),
     # The process
     "worker_started": LogLine("The worker works."),
+    "worker_ready": LogLine("`/readyz` answers 200."),
+    "worker_not_ready": LogLine("`/readyz` answers 503, for these reasons.", _PROBES),
     "worker_stopping": LogLine("The worker was asked to stop."),
     "worker_stopped": LogLine("The worker stopped."),
     "embedded_servers_started": LogLine("The servers of `run --embedded` answer."),
@@ -271,6 +273,7 @@ FIELDS = {
     "policy_version": "policy that applies",
     "position": "`topic/partition/offset`",
     "reason": "why",
+    "reasons": "why, as `/readyz` says it",
     "records": "number of records",
     "refusals": "how often Kafka has refused it",
     "refused": "number of records or messages refused",

@@ -1,4 +1,5 @@
-"""Ends a worker that hangs, so that its supervisor restarts it.
+"""Watches a worker: logs when it is ready and when not, and ends it when it hangs, so that its
+supervisor restarts it.
 
 A loop that waits for a server still beats at each turn; one that hangs does not.
 """
@@ -49,6 +50,7 @@ async def watch(health: Health, stop: Shutdown) -> None:
     """
     heartbeat = health.heartbeat(EVENT_LOOP)
     hung_after_s = 2 * health.silence_max_s
+    was_ready = False
     while not stop.requested.is_set():
         heartbeat.beat(rest_s=TICK_S)
         stop.end_process_unless_postponed(within_s=hung_after_s)
@@ -56,7 +58,19 @@ async def watch(health: Health, stop: Shutdown) -> None:
             if silent_s > hung_after_s:
                 log.error("loop_hangs", loop=loop, silent_s=round(silent_s), tasks=_tasks())
                 raise CannotGoOn(f"the loop {loop} had no heartbeat for {silent_s:.0f} s")
+        if health.started:
+            was_ready = _log_readiness(health, was_ready=was_ready)
         await asyncio.sleep(TICK_S)
+
+
+def _log_readiness(health: Health, *, was_ready: bool) -> bool:
+    """Log what `/readyz` answers, if that has changed; returns whether the worker is ready."""
+    reasons = health.not_ready_reasons()
+    if was_ready and reasons:
+        log.warning("worker_not_ready", reasons=reasons)
+    elif not (was_ready or reasons):
+        log.info("worker_ready")
+    return not reasons
 
 
 def _tasks() -> dict[str, list[str]]:
