@@ -58,6 +58,7 @@ ONLY_LOOKED_AT = {
     "sessions.begin_reading",
     "snapshots.oldest_xmin_age",
     "state_counts.history",
+    "state_counts.numbers",
     "replay.decided",
     "replay.rows_about",
     "sessions.server_process",
