@@ -147,7 +147,7 @@ def render(
 
 def record_view(request: Request, organization: str) -> None:
     """Write a log line: who looked at which organization."""
-    log.info("organization_viewed", organization_id=organization, viewer=viewer_of(request).id)
+    log.info("organization_viewed", organization=organization, viewer=viewer_of(request).id)
 
 
 def _printable(value: object) -> object:

@@ -30,6 +30,7 @@ LINES = {
     "organization_moved": LogLine(
         "An organization entered a state. At level warning its plan type is unknown, so that it "
         "has the longest timeline.",
+        _DECISIONS,
         others=("odd",),
     ),
     "reinstatement_pending": LogLine("A reinstatement waits to be completed."),
@@ -214,7 +215,7 @@ FIELDS = {
     "canceled": "number of organizations in the hour; or by how many it was wrong",
     "causation_id": "id of the message, deadline or command that caused it",
     "cause": "`deleted`, `skipped` or `cut_off`",
-    "client": "`postgres` or `kafka`",
+    "client": "`postgres` or `producer`",
     "clock_at": "what the database's clock says",
     "code": "why a request was refused",
     "completed": "true: done; false: refused",
@@ -258,7 +259,6 @@ FIELDS = {
     "notification": "kind of the notification",
     "odd": "what is unusual",
     "organization": "id",
-    "organization_id": "id",
     "organizations": "number of organizations, or the first of them",
     "organizations_max": "up to how many organizations an account proves something",
     "outcomes": "number of facts by outcome",
