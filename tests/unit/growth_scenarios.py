@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from world import ACME, DAY, DAY_0, OWNER, created, moment, note, notified, signed_in
 
-from marketplace_worker.lifecycle.cancellation import Cancellation, PendingInterval
+from marketplace_worker.lifecycle.cancellation import Cancellation
 from marketplace_worker.lifecycle.decide import Decision, apply, deadline_of
 from marketplace_worker.lifecycle.facts import Created, Fact
 from marketplace_worker.lifecycle.fleet import Fleet
@@ -177,11 +177,8 @@ def plans_that_wait_for_support(count: int) -> Grown:
     back = (BOUGHT, note(30, Suspended()), note(40, Resumed(where="suspended")))
     plans = [_plan(n, *back, marketplace=Marketplace.AZURE, account=None) for n in range(count)]
     canceled = _canceled()
-    assert canceled.cancellation is not None
-    waited = tuple(PendingInterval(each.key, moment(40), moment(50)) for each in plans)
     proofs = tuple(Proof(each.key, moment(35), CompletedBy.SUPPORT) for each in plans)
-    cancellation = replace(canceled.cancellation, waited=waited)
-    canceled = replace(canceled, cancellation=cancellation, proofs=proofs)
+    canceled = replace(canceled, proofs=proofs)
     return Grown(_fleet(canceled, *plans), deadline_of(canceled, NOW))
 
 

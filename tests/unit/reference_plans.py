@@ -70,9 +70,8 @@ class World:
         }
         self._inherit()
         self._supersede()
-        for key, it in self.registers.items():
-            named_at = it.accounts or any("account" in e.options for e in self.links_of(key))
-            if named_at and len(self.owners(key)) > 1:
+        for key in self.registers:
+            if self.accounts(key) and len(self.owners(key)) > 1:
                 raise Undecided("M6")
 
     def links_of(self, key: str) -> list[Message]:
@@ -125,9 +124,13 @@ class World:
                     begin = max(min(begins, default=EVER), span.start)
                     span.end = min(span.start + SUCCESSOR_WITHIN, begin)
 
-    def plan_type(self, key: str, until: int = EVER) -> str | None:
-        """As it was reported before it moved away."""
-        links = [each for each in self.links_of(key) if each.time < until]
+    def plan_type(self, key: str, owner: str = "", until: int = EVER) -> str | None:
+        """As it was reported before it moved away from its owner, or by the owner's own link."""
+        links = [
+            each
+            for each in self.links_of(key)
+            if each.time < until or (each.time == until and each.words[0] == owner)
+        ]
         plan_types = [each.words[3] for each in links if len(each.words) > 3]
         messages = [each for each in self.messages if each.time <= until]
         return plan_types[-1] if plan_types else fold(key, messages, self.linked_at(key)).plan_type
@@ -143,21 +146,21 @@ class World:
                 if owner != name:
                     continue
                 until = owners[number + 1][0] if number + 1 < len(owners) else EVER
-                found += self._owned(key, since, until)
+                found += self._owned(key, owner, since, until)
         return found + self._commitments(name, found) + self.lives[name].grants
 
-    def _owned(self, key: str, since: int, until: int) -> Iterator[Span]:
+    def _owned(self, key: str, owner: str, since: int, until: int) -> Iterator[Span]:
         """The intervals of a subscription for whom it belongs to from `since` to `until`."""
-        it = self.registers[key]
+        it, kind = self.registers[key], self.plan_type(key, owner, until)
         before = [span for span in it.spans if span.end <= since and since > -EVER]
         if before and not any(span.start <= since < span.end for span in it.spans):
             reason = before[-1].reason
-            yield Span(since, since, reason=reason, plan_type=self.plan_type(key, until), key=key)
+            yield Span(since, since, reason=reason, plan_type=kind, key=key)
         for span in it.spans:
             if span.start > until or span in before:
                 continue
             start, end = max(span.start, since), min(span.end, until)
-            kind, reason = self.plan_type(key, until), span.reason if end == span.end else "unknown"
+            reason = span.reason if end == span.end else "unknown"
             explicit = span.explicit or end < span.end
             yield Span(start, end, explicit, span.inferred, reason, span.superseded, kind, key)
 
@@ -192,16 +195,19 @@ class World:
 
     # --- billing accounts ---
 
+    def accounts(self, key: str) -> list[tuple[int, str]]:
+        """When each billing account of a subscription was told, by its notifications and links."""
+        links = self.links_of(key)
+        told = [(e.time, e.options["account"]) for e in links if "account" in e.options]
+        return [*self.registers[key].accounts, *told]
+
     def holders(self, market: str, account: str, at: int) -> set[str]:
         """Who held a billing account at a moment."""
         found = set()
         for key in self.keys:
             if key[:3] != market[:3]:
                 continue
-            links = self.links_of(key)
-            accounts = list(self.registers[key].accounts)
-            accounts += [(e.time, e.options["account"]) for e in links if "account" in e.options]
-            if not any(explicit <= at and account == each for explicit, each in accounts):
+            if not any(told <= at and account == each for told, each in self.accounts(key)):
                 continue
             name = self.owner(key, at)
             if name and min(self.linked_at(key), self.registers[key].bought_at) <= at:
@@ -231,13 +237,13 @@ class World:
             explicit = span.explicit or until < span.end
             yield Span(begin, until, explicit, plan_type=self.plan_type(key), key=key, since=since)
             since = until
-        accounts = {account for _, account in self.registers[key].accounts}
+        accounts = {account for _, account in self.accounts(key)}
         if since == start < end and any(self.holders(key, a, EVER) == {name} for a in accounts):
             raise Undecided("held only after it began")
 
     def _alone(self, name: str, key: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of an interval in which the account was this organization's alone."""
-        accounts = [account for _, account in self.registers[key].accounts]
+        accounts = [account for _, account in sorted(self.accounts(key))]
         cuts = {start, end, *(each.time for each in self.messages)}
         points = sorted(at for at in cuts if start <= at <= end)
         for begin, until in pairwise(points):

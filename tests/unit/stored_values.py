@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from marketplace_worker.contract.published import PublishedSummary
-from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, PendingInterval
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
@@ -61,7 +61,7 @@ from marketplace_worker.lifecycle.organization import (
 from marketplace_worker.lifecycle.replay import Readings
 from marketplace_worker.lifecycle.safeguards import RequestCount, Safeguards, StepCount, Trip
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.unreadable import UnreadableFeed
 from marketplace_worker.lifecycle.verdicts import RequestVerdict
 from marketplace_worker.lifecycle.vocabulary import (
@@ -121,7 +121,6 @@ SUSPENDED = replace(
         "a story",
         "2026-11-22",
         timedelta(days=14),
-        (PendingInterval(AGREEMENT, on(11, 2), FOREVER),),
     ),
     pending=Pending(AGREEMENT, CompletedBy.SIGN_IN, on(5, 1)),
     notice=Notice(State.DEACTIVATED, on(12, 8), on(12, 1)),

@@ -25,7 +25,7 @@ from world import (
     link,
 )
 
-from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending, PendingInterval
+from marketplace_worker.lifecycle.cancellation import Cancellation, Notice, Pending
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     CommitmentLinked,
@@ -81,7 +81,7 @@ from marketplace_worker.lifecycle.policy import (
 )
 from marketplace_worker.lifecycle.safeguards import Safeguards, StepCount, Trip
 from marketplace_worker.lifecycle.states import State
-from marketplace_worker.lifecycle.subscription import FOREVER, Link, Subscription
+from marketplace_worker.lifecycle.subscription import Link, Subscription
 from marketplace_worker.lifecycle.vocabulary import (
     ActivityFeed,
     CompletedBy,
@@ -218,17 +218,6 @@ CAUSES = st.sampled_from(DeactivationCause)
 PENDINGS = st.sampled_from(
     [Pending(key, by, TODAY - 2 * DAY) for key in SUBSCRIPTIONS for by in CompletedBy]
 )
-WAITED = st.sampled_from(
-    [
-        (),
-        (),
-        *(
-            (PendingInterval(key, TODAY - 9 * DAY, at),)
-            for key in SUBSCRIPTIONS
-            for at in (TODAY - DAY, FOREVER)
-        ),
-    ]
-)
 WAS_ACTIVE = st.sampled_from([State.ACTIVE, State.CANCELED])
 
 
@@ -280,9 +269,7 @@ def _organization(draw: st.DrawFn, id_: OrganizationId) -> Organization:
 
 
 def _on_its_way_down(draw: st.DrawFn, drawn: Organization, state: State) -> Organization:
-    cancellation = Cancellation(
-        draw(CANCELED), "story", draw(VERSIONS), draw(EXTENSIONS), draw(WAITED)
-    )
+    cancellation = Cancellation(draw(CANCELED), "story", draw(VERSIONS), draw(EXTENSIONS))
     here = replace(
         drawn,
         state=state,

@@ -123,7 +123,8 @@ def test_a_request_meets_an_organization_as_its_plans_have_it(
     """It comes to the same whether or not acme had been looked at before, at that moment."""
     if request.request in OF_THEIR_OWN or request.organization != ACME:
         return
-    rechecked = LoggedIn(Identity("t", "looked at"), TODAY, ACME)
+    before_any_plan = TODAY - timedelta(days=400)  # so that it proves none
+    rechecked = LoggedIn(Identity("t", "looked at"), before_any_plan, ACME)
     fleet = world.fleet
     other = replace(
         world, fleet=Fleet(seen=fleet.seen, feeds=fleet.feeds, safeguards=fleet.safeguards)

@@ -130,6 +130,23 @@ def test_two_logins_and_the_news_of_plans_come_to_the_same_in_any_order(
     assert state(other.acme()) == state(in_order.acme())
 
 
+def test_what_a_sign_in_did_not_prove_after_all_paused_what_it_would_have_without_it() -> None:
+    """Section 11: the clock stands still by the registers, not by what was once pending."""
+    sign_in, news = signed_in(1.5), link(BOUGHT_AGAIN, 1.4, BETA)
+    history: list[Fact] = [
+        created(tier=Tier.PLUS),
+        created("created-beta", BETA, tier=Tier.PLUS),
+        link(ENTITLEMENT, account=ACCOUNT),
+        notified(ENTITLEMENT, note(1.1, OVER)),
+        notified(BOUGHT_AGAIN, note(1.2, Activated(), billing_account=ACCOUNT)),
+        notified(BOUGHT_AGAIN, note(2.2, PAUSED, id_="0")),
+        notified(ANOTHER, note(1.2, Activated(), billing_account=ACCOUNT)),
+    ]
+    in_order = applied_within_a_minute([*history, news, sign_in], Policies())
+    other = applied_within_a_minute([*history, sign_in, news], Policies())
+    assert state(other.acme()) == state(in_order.acme())
+
+
 @settings(max_examples=examples(100), deadline=None)
 @given(changes_of_hands(moves=False), st.data())
 def test_what_needs_no_sign_in_is_proved_whenever_it_arrives(

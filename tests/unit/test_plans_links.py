@@ -23,7 +23,7 @@ from world import (
 from marketplace_worker.lifecycle.matching import (
     attached_to,
     concerned,
-    matching,
+    ever_matching,
     plans_accounts,
 )
 from marketplace_worker.lifecycle.notes import Activated, Ended, Pended, Unchanged
@@ -184,7 +184,11 @@ def matched(*facts: object, day: float = 50) -> list[SubscriptionKey]:
     """What matches acme on a day: its own plan has the account."""
     world = world_of(link(ENTITLEMENT, account=ACCOUNT), *facts)
     accounts = plans_accounts(world.fleet, attached_to(world.fleet, ACME))
-    return [each.key for each in matching(world.fleet, ACME, accounts, moment(day))]
+    return [
+        each.key
+        for each, (since, until) in ever_matching(world.fleet, ACME, accounts)
+        if since <= moment(day) < until
+    ]
 
 
 BOUGHT_THERE = notified(BOUGHT_AGAIN, note(10, Activated(), billing_account=ACCOUNT))

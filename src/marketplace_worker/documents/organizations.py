@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from marketplace_worker.documents.shapes import (
     Document,
@@ -89,16 +90,7 @@ class StoredHold(Shape):
     expires_at: datetime | None
 
 
-@stores(cancellation.PendingInterval)
-class StoredPendingInterval(Shape):
-    """A plan for which the clock was paused."""
-
-    subscription: StoredSubscriptionKey
-    starts_at: datetime
-    ends_at: datetime
-
-
-@stores(cancellation.Cancellation)
+@stores(cancellation.Cancellation, retired=["waited"])
 class StoredCancellation(Shape):
     """A cancellation."""
 
@@ -106,8 +98,8 @@ class StoredCancellation(Shape):
     correlation_id: str
     policy_version: str
     extension: timedelta = timedelta(0)
-    waited: tuple[StoredPendingInterval, ...] = ()
     moved_from: datetime | None = None
+    waited: msgspec.Raw | UnsetType = UNSET
 
 
 @stores(cancellation.Pending)

@@ -8,7 +8,7 @@ when a field of the core is renamed, the attribute here is renamed with it, and 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -38,15 +38,17 @@ class Document(Shape, kw_only=True):
     format: Literal[1] | UnsetType = UNSET
 
 
-def stores(core: type) -> Callable[[type[S]], type[S]]:
+def stores(core: type, *, retired: Collection[str] = ()) -> Callable[[type[S]], type[S]]:
     """Declare a shape to be the stored form of a dataclass of the core.
 
-    A shape whose attributes are not the core's fields, in order, is refused at import.
+    A shape whose attributes are not the core's fields, in order, is refused at import.  `retired`:
+    attributes that existing documents have and nobody reads; `UNSET` by default, so that they are
+    not written.
     """
 
     def check(shape: type[S]) -> type[S]:
         names, tag = _fields(core)
-        given = [name for name in shape.__struct_fields__ if name != "format"]
+        given = [name for name in shape.__struct_fields__ if name not in {"format", *retired}]
         assert given == names, f"{shape.__name__} has not the fields of {core.__name__}"
         assert shape.__struct_config__.tag == tag, f"{shape.__name__} has another tag"
         CORE[shape], SHAPES[core] = core, shape

@@ -20,29 +20,18 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingInterval:
-    """A plan that was active in `[starts_at, ends_at)`; its reinstatement was pending then."""
-
-    subscription: SubscriptionKey
-    starts_at: datetime
-    ends_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Cancellation:
     """A cancellation that runs, or that has run its course.
 
     `canceled_at` is the moment at which the last plan ended (event time) and follows old news;
     `moved_from` is what was decided first (None: no old news has moved it).  `correlation_id` is
     the id of its first event.  `extension`: what Support added to every offset.
-    `waited`: for which plans the clock stood still, as was known while it last waited for them.
     """
 
     canceled_at: datetime
     correlation_id: str
     policy_version: str
     extension: timedelta = timedelta(0)
-    waited: tuple[PendingInterval, ...] = ()
     moved_from: datetime | None = None
 
     @property

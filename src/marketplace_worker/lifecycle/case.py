@@ -128,18 +128,6 @@ class Case(OrganizationView):
             )
         )
 
-    def record_pending_intervals(self) -> None:
-        """Record the plans for which the clock was paused.
-
-        The pauses remain even if such a plan turns out to be another organization's.
-        """
-        cancellation = self.organization.cancellation
-        assert cancellation is not None
-        waited = self.covered.waited(cancellation, self.now)
-        if waited != cancellation.waited:
-            cancellation = replace(cancellation, waited=waited)
-            self.update(replace(self.organization, cancellation=cancellation))
-
     def await_completion(self, interval: ActiveInterval) -> None:
         """Pause the cancellation: a plan is active again; its reinstatement is not completed."""
         assert interval.subscription is not None

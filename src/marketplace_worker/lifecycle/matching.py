@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from marketplace_worker.lifecycle.holders import Interval
-from marketplace_worker.lifecycle.index import BillingAccount, account_of
+from marketplace_worker.lifecycle.index import BillingAccount
 from marketplace_worker.lifecycle.ownership import (
     account_history_of,
     holders_of,
     is_crowded,
     known_accounts_of,
     links_of,
-    sole_holder,
     tenures_of,
     with_heirs,
 )
@@ -63,31 +62,14 @@ def plans_accounts(registers: Registers, plans: Iterable[Subscription]) -> list[
     return sorted({account for each in plans for account in known_accounts_of(registers, each)})
 
 
-def matching(
-    registers: Registers,
-    organization: OrganizationId,
-    accounts: Iterable[BillingAccount],
-    at: datetime,
-) -> list[Subscription]:
-    """The subscriptions that were not linked by then and whose billing account was this
-    organization's alone, by account and key (lifecycle.md section 4).
-
-    `accounts`: those of its plans (`plans_accounts`).
-    """
-    return [
-        each
-        for account in accounts
-        if sole_holder(registers, account, at) == organization
-        for each in registers.having(account)
-        if account_of(each, at) == account and _is_free(registers, each, at)
-    ]
-
-
 def ever_matching(
     registers: Registers, organization: OrganizationId, accounts: Iterable[BillingAccount]
 ) -> Iterator[tuple[Subscription, Interval]]:
-    """Every result of `matching` at any time, each with its interval: while it was not linked, had
-    the account, and the account was this organization's alone.
+    """The subscriptions that ever matched this organization by their billing account, each with
+    when: while it was not linked, had the account, and the account was this organization's alone
+    (lifecycle.md section 4).
+
+    `accounts`: those of its plans (`plans_accounts`).
     """
     for account in accounts:
         if is_crowded(registers, account):
@@ -110,8 +92,3 @@ def _while_having(
     for (since, name, _), following in zip(history, (*history[1:], None), strict=False):
         if name == account[1]:
             yield since, following[0] if following else FOREVER
-
-
-def _is_free(registers: Registers, subscription: Subscription, at: datetime) -> bool:
-    """Whether it was not linked by then."""
-    return not any(link.occurred_at <= at for link in links_of(registers, subscription)[:1])

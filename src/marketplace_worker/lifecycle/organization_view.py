@@ -92,7 +92,7 @@ class OrganizationView:
                 cancellation.extension,
                 self.covered.floor,
                 next_commitment_at(self.organization, self.now),
-                self.covered.pauses(cancellation, self.now),
+                self.covered.pauses(cancellation.canceled_at),
             )
         return self._clock
 

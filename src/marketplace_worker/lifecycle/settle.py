@@ -152,7 +152,6 @@ def _follow_the_plans(case: Case, *, asked: bool) -> None:
 
 
 def _wait_for_completion(case: Case) -> None:
-    case.record_pending_intervals()
     waiting = case.covered.pending(case.moment)
     if waiting is not None:
         case.await_completion(waiting)

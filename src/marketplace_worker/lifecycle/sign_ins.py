@@ -8,13 +8,12 @@ from datetime import datetime
 
 from marketplace_worker.lifecycle.case import Case
 from marketplace_worker.lifecycle.coverage.combined import matched_intervals
-from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger, intervals_of
+from marketplace_worker.lifecycle.coverage.intervals import Moment, Trigger
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.holders import Interval
 from marketplace_worker.lifecycle.index import BillingAccount
-from marketplace_worker.lifecycle.matching import attached_to, ever_matching, plans_accounts
+from marketplace_worker.lifecycle.matching import attached_to, plans_accounts
 from marketplace_worker.lifecycle.organization import Organization, Proof
-from marketplace_worker.lifecycle.ownership import unlinked_projection_of
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.lifecycle.vocabulary import CompletedBy, OrganizationId
 
@@ -56,7 +55,9 @@ def _proved_at(
     """A copy with a proof of every plan that matched at that time."""
     required = policy.reinstatement.sign_in_required
     proofs = []
-    for interval in matched_intervals(organization.id, accounts, fleet, policy, at):
+    for interval, (since, until) in matched_intervals(organization.id, accounts, fleet, policy):
+        if not since <= at < until:
+            continue
         begun = interval.starts_at < at if required else interval.starts_at <= at
         if begun and interval.revives(Moment(at, Trigger.NEWS)):
             assert interval.subscription is not None
@@ -75,10 +76,7 @@ def _unlinked(
     accounts = plans_accounts(fleet, attached_to(fleet, organization))
     return accounts, [
         (since, until)
-        for subscription, (began_at, ended_at) in ever_matching(fleet, organization, accounts)
-        for interval in intervals_of(
-            subscription, unlinked_projection_of(fleet, subscription), fleet, policy
-        )
-        if (since := max(interval.starts_at, began_at))
-        <= (until := min(interval.revives_until, ended_at))
+        for interval, matched in matched_intervals(organization, accounts, fleet, policy)
+        if (since := max(interval.starts_at, matched[0]))
+        <= (until := min(interval.revives_until, matched[1]))
     ]

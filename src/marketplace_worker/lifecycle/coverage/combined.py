@@ -4,10 +4,10 @@ The last-plan rule of lifecycle.md section 2 is read off here, and so are `cance
 section 4, which plans count only once their reinstatement is completed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from marketplace_worker.lifecycle.cancellation import Cancellation, Pause, PendingInterval
+from marketplace_worker.lifecycle.cancellation import Pause
 from marketplace_worker.lifecycle.coverage.attachments import Attachment, attached_intervals
 from marketplace_worker.lifecycle.coverage.intervals import (
     ActiveInterval,
@@ -17,8 +17,9 @@ from marketplace_worker.lifecycle.coverage.intervals import (
     intervals_of,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
+from marketplace_worker.lifecycle.holders import Interval
 from marketplace_worker.lifecycle.index import BillingAccount
-from marketplace_worker.lifecycle.matching import matching, plans_accounts
+from marketplace_worker.lifecycle.matching import ever_matching, plans_accounts
 from marketplace_worker.lifecycle.organization import Organization
 from marketplace_worker.lifecycle.ownership import (
     unlinked_projection_of,
@@ -40,11 +41,13 @@ class Coverage:
     """All plans of one organization.
 
     `intervals` are of confirmed plans; `waiting` of those whose reinstatement is not completed.
+    `unconfirmed`: when a plan was active and not confirmed, up to now.
     """
 
     attachments: tuple[Attachment, ...]
     intervals: tuple[ActiveInterval, ...]
     waiting: tuple[ActiveInterval, ...] = ()
+    unconfirmed: tuple[Interval, ...] = ()
 
     def active(self, moment: Moment) -> bool:
         """Whether any plan counts as active."""
@@ -89,42 +92,21 @@ class Coverage:
         next_at = min(coming, default=FOREVER)
         return next_at if next_at < FOREVER else None
 
-    def waited(self, cancellation: Cancellation, now: datetime) -> tuple[PendingInterval, ...]:
-        """The intervals in which a reinstatement was or is pending.
+    def pauses(self, since: datetime) -> tuple[Pause, ...]:
+        """The intervals after that moment that count towards no deadline, merged, in order.
 
-        For a subscription that was ever linked here they are read from the register, so an interval
-        that turns out to be void (Azure: a failed Reinstate) disappears.  For one that matched by
-        its account and belongs to another organization now, they are what was known before, up to
-        now.
+        Derived from the registers (lifecycle.md section 11), so that they follow old news in either
+        direction: a failed Azure Reinstate paused nothing, nor did a plan of an account that
+        another organization shared.
         """
-        waiting = [
-            PendingInterval(interval.subscription, interval.starts_at, interval.revives_until)
-            for interval in self.waiting
-            if interval.subscription is not None
-        ]
-        known = {each.subscription for each in waiting}
-        known |= {each.subscription.key for each in self.attachments}
-        former = [
-            replace(each, ends_at=min(each.ends_at, now))
-            for each in cancellation.waited
-            if each.subscription not in known
-        ]
-        return (*former, *waiting)
-
-    def pauses(self, cancellation: Cancellation, now: datetime) -> tuple[Pause, ...]:
-        """The intervals since the cancellation that count towards no deadline, merged, in order."""
-        since = cancellation.canceled_at
-        derived = (
-            (max(each.starts_at, since), min(each.ends_at, now))
-            for each in self.waited(cancellation, now)
-            if each.starts_at < now and each.ends_at > since
-        )
         merged: list[Pause] = []
-        for starts_at, ends_at in sorted(derived):
+        for starts_at, ends_at in sorted(self.unconfirmed):
+            if ends_at <= since:
+                continue
             if merged and starts_at <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], ends_at))
             else:
-                merged.append((starts_at, ends_at))
+                merged.append((max(starts_at, since), ends_at))
         return tuple(merged)
 
     @property
@@ -161,18 +143,31 @@ def coverage(
         for attachment in attachments
         for interval in attached_intervals(attachment, fleet, policy)
     ]
+    unconfirmed: list[Interval] = []
     if organization.state.in_cancellation:
         proved_by_support = _proved_by_support(organization)
         told = [_judged(interval, organization, policy, proved_by_support) for interval in told]
+        unconfirmed = [
+            (each.starts_at, each.revives_until) for each in told if each.waits_for is not None
+        ]
         accounts = plans_accounts(fleet, (each.subscription for each in attachments))
-        told += matched_intervals(organization.id, accounts, fleet, policy, now)
+        for interval, (since, until) in matched_intervals(organization.id, accounts, fleet, policy):
+            unconfirmed.append((max(interval.starts_at, since), min(interval.revives_until, until)))
+            if since <= now < until:
+                told.append(interval)
     others = [
         grant_interval(each) for each in organization.grants if organization.keeps(each.starts_at)
     ]
     confirmed = [interval for interval in told if interval.waits_for is None] + others
     confirmed += commitment_intervals(organization, confirmed)
     waiting = tuple(interval for interval in told if interval.waits_for is not None)
-    return Coverage(attachments, _since_recovery(organization, confirmed), waiting)
+    up_to_now = [(since, min(until, now)) for since, until in unconfirmed]
+    return Coverage(
+        attachments,
+        _since_recovery(organization, confirmed),
+        waiting,
+        tuple((since, until) for since, until in up_to_now if since < until),
+    )
 
 
 # --- what waits to be completed -------------------------------------------------------------------
@@ -183,18 +178,14 @@ def matched_intervals(
     accounts: Iterable[BillingAccount],
     fleet: Fleet,
     policy: Policy,
-    at: datetime,
-) -> list[ActiveInterval]:
-    """The intervals of subscriptions that were not linked at that time and whose billing account
-    was the organization's alone (section 4).  `accounts`: those of its plans.
+) -> Iterator[tuple[ActiveInterval, Interval]]:
+    """The intervals of subscriptions that ever matched by their billing account, each with when it
+    matched (section 4).  `accounts`: those of the organization's plans.
     """
-    return [
-        replace(interval, waits_for=CompletedBy.SIGN_IN)
-        for subscription in matching(fleet, organization, accounts, at)
-        for interval in intervals_of(
-            subscription, unlinked_projection_of(fleet, subscription), fleet, policy
-        )
-    ]
+    for subscription, matched in ever_matching(fleet, organization, accounts):
+        projection = unlinked_projection_of(fleet, subscription)
+        for interval in intervals_of(subscription, projection, fleet, policy):
+            yield replace(interval, waits_for=CompletedBy.SIGN_IN), matched
 
 
 def _proved_by_support(organization: Organization) -> Mapping[SubscriptionKey, datetime]:
