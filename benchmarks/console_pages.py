@@ -34,7 +34,10 @@ ORGANIZATIONS = 1_000_000
 LETTERS = 100_000
 RUNS = 30
 
-PATHS = {"/dead-letters/{id:int}": "/dead-letters/77"}
+PATHS = {
+    "/dead-letters/{id:int}": "/dead-letters/77",
+    "/organizations/{id:path}": "/organizations/acme",
+}
 """A path for each route with a parameter."""
 
 FILL = """

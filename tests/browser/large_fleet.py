@@ -6,6 +6,7 @@ from random import Random
 from acceptance.operator_scenario import UNREADABLE
 from acceptance.scenario import (
     azure,
+    committed,
     created,
     eventbridge,
     google,
@@ -38,8 +39,29 @@ def lines() -> list[Line]:
     found: list[Line] = []
     for n in range(ORGANIZATIONS):
         found += _story(random, f"{NAMES[n % len(NAMES)]}-{n:03}", n)
+    found += eventful()
     found += [line for day in range(TODAY + 1) for line in _feeds(day)]
     return sorted((each for each in found if day_of(each) <= TODAY), key=day_of)
+
+
+def eventful() -> list[Line]:
+    """The story of `acme`, to which about everything happened."""
+    name = "acme"
+    return [
+        created(0, name),
+        leaves_the_free_tier(0.25, name),
+        linked(0.5, name, "aws", "agmt-7k2", "payg"),
+        _ends("aws", "agmt-7k2", 8, 845735284135),
+        support(10, "extend_grace", name, days=3, ticket="T-1041"),
+        linked(16, name, "azure", "sub-91", "payg"),
+        azure(24, "Suspend", "sub-91"),
+        support(26, "place_hold", name, kind="commercial", ticket="T-1107"),
+        support(30, "release_hold", name, kind="commercial"),
+        azure(33, "Reinstate", "sub-91"),
+        azure(36, "Suspend", "sub-91"),
+        committed(38, name, "c-2026", 39, 47),
+        support(44, "place_hold", name, kind="legal", expires_at="2026-02-19T12:00:00Z"),
+    ]
 
 
 def _feeds(day: int) -> list[Line]:

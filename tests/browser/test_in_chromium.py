@@ -8,6 +8,7 @@ from .conftest import Scheme, visiting
 
 PAGES = {
     "fleet": "/",
+    "organization": "/organizations/acme",
     "dead-letters": "/dead-letters",
     "dead-letters-of-a-group": "/dead-letters/list",
     "dead-letter": "/dead-letters/1",

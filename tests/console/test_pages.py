@@ -20,7 +20,10 @@ from marketplace_worker.contract.policy_file import policy_to_toml
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.store.database import Pool
 
-PATHS = {"/dead-letters/{id:int}": "/dead-letters/1"}
+PATHS = {
+    "/dead-letters/{id:int}": "/dead-letters/1",
+    "/organizations/{id:path}": "/organizations/acme",
+}
 """A path for each route with a parameter."""
 
 

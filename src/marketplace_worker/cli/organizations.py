@@ -20,9 +20,9 @@ from marketplace_worker.cli.printing import (
 )
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.explain import Explanation, for_customers, for_operators
-from marketplace_worker.explain.operators import moment
-from marketplace_worker.explain.values import AwaitsCompletion, NotCreated, NothingComes
-from marketplace_worker.inspection.history import HistoryLine, LineKind, history
+from marketplace_worker.explain.operators import moment, stops_heading
+from marketplace_worker.explain.values import NotCreated
+from marketplace_worker.inspection.history import HistoryLine, LineKind, for_people, history
 from marketplace_worker.inspection.organizations import Report, report
 from marketplace_worker.lifecycle.vocabulary import OrganizationId
 from marketplace_worker.terminal import visible
@@ -188,16 +188,8 @@ def _line(told: HistoryLine) -> tuple[Cell, ...]:
             return "", told.sequence, f"{told.what}{_about(told.about)}", "", "", ""
 
 
-_UNTOLD = {"email_hash", "request_id", "request", "requested_by"}
-"""Fields that people do not need, or that the fact's row has already."""
-
-
 def _about(about: Mapping[str, Any]) -> str:
-    return "".join(
-        f" {name}={as_data(value)}"
-        for name, value in about.items()
-        if not isinstance(value, list | Mapping) and name not in _UNTOLD and value is not None
-    )
+    return "".join(f" {name}={as_data(value)}" for name, value in for_people(about))
 
 
 # --- explain --------------------------------------------------------------------------------------
@@ -234,15 +226,5 @@ def explain_command(organization: Id, config: Config = None, output: As = Output
     printed(f"{explanation.standing.organization} is {state}, as of {moment(explanation.now)}")
     print_section("Why", operators.why)
     print_section("What comes next", operators.next)
-    print_section(_heading(explanation), operators.stops)
+    print_section(stops_heading(explanation), operators.stops)
     print_section("For the customer", (*customers.why, *customers.next, *customers.stops))
-
-
-def _heading(explanation: Explanation) -> str:
-    match explanation.next:
-        case AwaitsCompletion():
-            return "What would complete it"
-        case NothingComes():
-            return "What would bring it back"
-        case _:
-            return "What would stop it"

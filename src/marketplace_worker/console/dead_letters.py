@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from marketplace_worker.console.page import context_of, render, viewer_of
+from marketplace_worker.console.page import before_of, context_of, render, viewer_of
 from marketplace_worker.inspection import dead_letters as inspection
 from marketplace_worker.record import Record
 from marketplace_worker.store.dead_letters import BIGINT_MAX, LetterStatus
@@ -45,7 +45,7 @@ async def _groups(request: Request) -> Response:
 
 async def _list(request: Request) -> Response:
     group, status = request.query_params.get("group"), _status(request)
-    before = _before(request)
+    before = before_of(request)
     inspector = await context_of(request).inspector()
     found = await inspection.page(inspector, status, group=group, before=before, limit=PAGE)
     values = {
@@ -85,15 +85,6 @@ def _status(request: Request) -> LetterStatus:
         return LetterStatus(request.query_params.get("status", LetterStatus.WAITING))
     except ValueError:
         raise HTTPException(404, "There is no such status") from None
-
-
-def _before(request: Request) -> int | None:
-    given = request.query_params.get("before", "")
-    if not given:
-        return None
-    if not given.isdecimal() or not given.isascii() or int(given[:20]) > BIGINT_MAX:
-        raise HTTPException(404, "There is no such page")
-    return int(given)
 
 
 def _shown(value: bytes | None) -> Shown | None:

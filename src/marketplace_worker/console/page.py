@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -20,6 +21,7 @@ from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.status import Status, read_status
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.store.database import Pool, database_clock, one_moment
+from marketplace_worker.store.dead_letters import BIGINT_MAX
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.terminal import visible
@@ -122,6 +124,16 @@ def viewer_of(request: Request) -> Viewer:
     """Who looks; the middleware has checked it."""
     viewer: Viewer = request.scope["viewer"]
     return viewer
+
+
+def before_of(request: Request) -> int | None:
+    """Before which row the page begins, by the address; None: at the newest.  Raises a 404."""
+    given = request.query_params.get("before", "")
+    if not given:
+        return None
+    if not given.isdecimal() or not given.isascii() or int(given[:20]) > BIGINT_MAX:
+        raise HTTPException(404, "There is no such page")
+    return int(given)
 
 
 def render(

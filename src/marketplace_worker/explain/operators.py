@@ -82,6 +82,17 @@ def for_operators(explanation: Explanation) -> Sentences:
     )
 
 
+def stops_heading(explanation: Explanation) -> str:
+    """What the remedies do about the next change."""
+    match explanation.next:
+        case AwaitsCompletion():
+            return "What would complete it"
+        case NothingComes():
+            return "What would bring it back"
+        case _:
+            return "What would stop it"
+
+
 def moment(at: datetime) -> str:
     """A moment as operators read it: `2026-11-12 12:00 UTC`, with seconds where there are any."""
     text = f"{at:%Y-%m-%d %H:%M:%S}"

@@ -1,13 +1,13 @@
 """The history of one organization: its facts, the decisions on them and the published events."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from marketplace_worker.contract.feeds import source_of
-from marketplace_worker.inspection.fleet_view import Inspector, load_view
+from marketplace_worker.inspection.fleet_view import FleetView, Inspector, load_view
 from marketplace_worker.lifecycle.facts import (
     ApiRequested,
     ClockCorrected,
@@ -36,7 +36,7 @@ from marketplace_worker.lifecycle.matching import attached_to
 from marketplace_worker.lifecycle.ownership import links_of
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId, SubscriptionKey
 from marketplace_worker.store import journal
-from marketplace_worker.store.database import one_moment
+from marketplace_worker.store.database import Connection, one_moment
 from marketplace_worker.store.journal import HistoryEntry
 
 PAGE = 500
@@ -77,23 +77,51 @@ class HistoryLine:
     sequence: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """The newest facts before a place in the history, the newest first, each with its consequences.
+
+    `before`: the place before which the next page lies; None: this is the last.
+    """
+
+    facts: Sequence[Sequence[HistoryLine]]
+    before: int | None
+
+
 async def history(inspector: Inspector, organization: OrganizationId) -> list[HistoryLine]:
     """Everything that concerns an organization, in the order in which it was decided."""
     lines: list[HistoryLine] = []
     async with one_moment(inspector.pool) as conn:
         view = await load_view(conn, inspector, [organization])
-        attached = attached_to(view.fleet, organization)
-        keys = [each.key for each in attached]
-        notable = {
-            (link.subscription, link.id): link
-            for each in attached
-            for link in notable_links(each, links_of(view.fleet, each))
-        }
+        keys, notable = _plans(view, organization)
         after = 0
         while chapters := await journal.history(conn, organization, keys, after=after, limit=PAGE):
             lines += (line for chapter in chapters for line in _lines(chapter, notable))
             after = chapters[-1].id
     return lines
+
+
+async def page_of_history(
+    conn: Connection, view: FleetView, organization: OrganizationId, *, before: int, limit: int
+) -> HistoryPage:
+    """The newest of what concerns an organization of the view: at most `limit` facts."""
+    keys, notable = _plans(view, organization)
+    chapters = await journal.newest_of_history(conn, organization, keys, before=before, limit=limit)
+    return HistoryPage(
+        [tuple(_lines(chapter, notable)) for chapter in reversed(chapters)],
+        chapters[0].id if len(chapters) == limit else None,
+    )
+
+
+def _plans(view: FleetView, organization: OrganizationId) -> tuple[list[SubscriptionKey], Notable]:
+    """Its subscriptions, and their links that a person should check."""
+    attached = attached_to(view.fleet, organization)
+    notable = {
+        (link.subscription, link.id): link
+        for each in attached
+        for link in notable_links(each, links_of(view.fleet, each))
+    }
+    return [each.key for each in attached], notable
 
 
 def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
@@ -106,7 +134,7 @@ def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
         LineKind.FACT, decided_at, chapter.occurred_at, what, about, cause, actor, outcome, version
     )
     if chapter.state is not None and chapter.state is not chapter.state_before:
-        at, moved = _effective_at(chapter), f"{chapter.state_before} -> {chapter.state}"
+        at, moved = effective_at(chapter), f"{chapter.state_before} -> {chapter.state}"
         yield HistoryLine(
             LineKind.TRANSITION, decided_at, at, moved, {}, cause, actor, outcome, version
         )
@@ -125,7 +153,19 @@ def _lines(chapter: HistoryEntry, notable: Notable) -> Iterator[HistoryLine]:
         )
 
 
-def _effective_at(chapter: HistoryEntry) -> datetime:
+_NOT_FOR_PEOPLE = {"email_hash", "request_id", "request", "requested_by"}
+"""Fields that people do not need, or that the fact's line has already."""
+
+
+def for_people(about: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The details of a line that a person reads: its short ones."""
+    for name, value in about.items():
+        long = isinstance(value, list | Mapping)
+        if value is not None and not long and name not in _NOT_FOR_PEOPLE:
+            yield name, value
+
+
+def effective_at(chapter: HistoryEntry) -> datetime:
     """When the transition takes effect: the time of its first event (lifecycle.md section 9)."""
     moments = (datetime.fromisoformat(event["effective_at"]) for event in chapter.events)
     return next(moments, chapter.decided_at)

@@ -221,6 +221,37 @@ async def history(
     return [_chapter(row) for row in rows]
 
 
+async def newest_of_history(
+    conn: Connection,
+    organization: OrganizationId,
+    subscriptions: Collection[SubscriptionKey],
+    *,
+    before: int,
+    limit: int,
+) -> Sequence[HistoryEntry]:
+    """The newest facts of the same history, at most `limit`, before the entry with the id
+    `before`; in the order of processing.
+    """
+    keys = sorted(subscriptions)
+    marketplaces = [key.marketplace.value for key in keys]
+    ids = [key.subscription_id for key in keys]
+    page = await conn.fetchrow(
+        SQL["newest_of_history"], organization, marketplaces, ids, before, limit
+    )
+    assert page is not None, "an aggregate has a row"
+    if not page["facts"]:
+        return []
+    first = page["first_id"]
+    return await history(conn, organization, keys, after=first - 1, limit=page["facts"])
+
+
+async def decided(
+    conn: Connection, organization: OrganizationId, *, limit: int
+) -> Sequence[HistoryEntry]:
+    """The facts of the newest decisions on an organization, at most `limit`, in their order."""
+    return [_chapter(row) for row in await conn.fetch(SQL["decided"], organization, limit)]
+
+
 def _chapter(row: asyncpg.Record) -> HistoryEntry:
     return HistoryEntry(
         id=row["id"],

@@ -117,3 +117,49 @@ LEFT JOIN decisions
    AND decisions.message_id = journal.message_id
    AND decisions.organization_id = $1
 ORDER BY journal.id;
+
+-- name: newest_of_history
+-- The newest facts of the same history before a row: the first id, and their number.
+-- $1 organization_id text.  $2 marketplaces text[].  $3 subscription_ids text[].
+-- $4 before_id bigint.  $5 limit bigint
+WITH concerning (id) AS (
+    (
+        SELECT id FROM journal
+        WHERE organization_id = $1 AND id < $4
+        ORDER BY id DESC LIMIT $5
+    )
+    UNION
+    (
+        SELECT journal.id FROM unnest($2::text[], $3::text[]) AS plan (marketplace, subscription_id)
+        CROSS JOIN LATERAL (
+            SELECT told.id FROM journal AS told
+            WHERE told.marketplace = plan.marketplace
+              AND marketplace_id(told.subscription_id) = plan.subscription_id
+              AND told.subscription_id IS NOT NULL
+              AND told.id < $4
+            ORDER BY told.id DESC LIMIT $5
+        ) AS journal
+    )
+    UNION
+    (
+        SELECT journal.id FROM decisions JOIN journal USING (source, message_id)
+        WHERE decisions.organization_id = $1 AND journal.id < $4
+        ORDER BY journal.id DESC LIMIT $5
+    )
+)
+SELECT min(id) AS first_id, count(*) AS facts
+FROM (SELECT id FROM concerning ORDER BY id DESC LIMIT $5) AS page;
+
+-- name: decided
+-- The newest decisions on an organization, in their order; with their facts, as `history`.
+-- $1 organization_id text.  $2 limit bigint
+SELECT
+    journal.id, journal.fact, journal.outcome, journal.position, journal.decided_at,
+    journal.policy_version, journal.kind, journal.source, journal.message_id, journal.occurred_at,
+    journal.readings, newest.state_before, newest.state,
+    newest.policy_version AS decided_by, newest.events
+FROM (
+    SELECT * FROM decisions WHERE organization_id = $1 ORDER BY id DESC LIMIT $2
+) AS newest
+JOIN journal USING (source, message_id)
+ORDER BY newest.id;
