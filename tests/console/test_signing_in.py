@@ -1,5 +1,6 @@
 """Who may look, and what the log says about it."""
 
+import hmac
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -164,6 +165,16 @@ async def test_each_look_at_bytes_is_logged_with_who_looked(browser: httpx2.Asyn
     ]
 
 
+async def test_an_address_is_no_name(browser: httpx2.AsyncClient) -> None:
+    """The name is logged, and the log carries no email address."""
+    with capture_logs() as logged:
+        answer = await sign_in(browser, name="jo@vendor.example")
+    assert answer.status_code == 403
+    assert "Give a name and no email address" in answer.text
+    assert "jo@" not in str(logged)
+    assert (await browser.get("/")).status_code == 303
+
+
 # --- OpenID Connect -------------------------------------------------------------------------------
 
 
@@ -185,6 +196,20 @@ async def test_a_user_of_the_issuer_signs_in(browser: httpx2.AsyncClient, issuer
     assert issuer.asked["redirect_uri"] == f"{ADDRESS}/sign-in/back"
     assert "Ann" in (await browser.get("/")).text
     assert [line["viewer"] for line in logged] == ["user-1"]
+
+
+async def test_a_subject_that_is_an_address_is_logged_as_its_keyed_hash(
+    browser: httpx2.AsyncClient, issuer: Issuer
+) -> None:
+    """Some issuers make it of the email; the key is the client secret."""
+    issuer.claims |= {"sub": "samlp|vendor|ann@example.com"}
+    with capture_logs() as logged:
+        await come_back(browser, issuer)
+        await browser.get("/organizations/acme")
+    subject = issuer.claims["sub"].encode()
+    digest = hmac.new(CLIENT_SECRET.encode(), subject, "sha256").hexdigest()
+    assert [line["viewer"] for line in logged] == [f"hash:{digest[:16]}"] * 2
+    assert "ann@" not in str(logged)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class SignInRefused(Exception):
 class Viewer:
     """Who looks.
 
-    `id`: for the log; of OpenID Connect, the subject, which is no email.  `name`: for the page.
+    `id`: for the log, without an email address.  `name`: for the page.
     """
 
     id: str

@@ -139,6 +139,8 @@ def _person(form: FormData, authentication: Authentication) -> Viewer:
     name, token = str(form.get("name", "")).strip(), str(form.get("token", "")).strip()
     if not name or len(name) > NAME_LENGTH_MAX or not name.isprintable():
         raise SignInRefused(f"Give a name of at most {NAME_LENGTH_MAX} characters.")
+    if "@" in name:
+        raise SignInRefused("Give a name and no email address: it is written to the log.")
     if not authentication.knows(token):
         raise SignInRefused("This is not the token.")
     return Viewer(name, name)

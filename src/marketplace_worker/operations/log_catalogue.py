@@ -297,7 +297,7 @@ FIELDS = {
     "took_ms": "duration in milliseconds",
     "topic": "name",
     "type": "type of the message",
-    "viewer": "who looked",
+    "viewer": "who looked: subject at the issuer, or typed name; never an email address",
     "which": "which limit was reached",
     "while_starting": "true: it had not begun to work",
 }
