@@ -69,7 +69,7 @@ CHOICE = pytest.StashKey["Choice"]()
 
 @dataclass(frozen=True)
 class Choice:
-    """The servers of this run; `because` tells a person why."""
+    """The servers of this run; `because` says why, for a person."""
 
     broker: Broker
     database: Database

@@ -293,8 +293,8 @@ def _with_attributes_of(
 def _the_one_of(found: Sequence[Found], path: str) -> Found:
     """The sure match among several fields of one object.  Equal matches count as one."""
     sure = [held for held in found if _holds_sure(held)]
-    told = [[each.fields for each in held if isinstance(each, Payload)] for held in sure]
-    if any(each != told[0] for each in told):
+    readings = [[each.fields for each in held if isinstance(each, Payload)] for held in sure]
+    if any(each != readings[0] for each in readings):
         raise _Unfinished("several notifications in one value", field=path or WHOLE)
     return (sure or found)[0]
 

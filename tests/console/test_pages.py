@@ -232,7 +232,7 @@ async def test_a_comparison_that_takes_too_long_shows_a_part(
 
 
 async def test_one_comparison_runs_at_a_time(browser: httpx2.AsyncClient) -> None:
-    """It takes a processor; another is told to come back."""
+    """It needs a processor; another caller is asked to come back."""
     csrf = await csrf_of(browser, "/policy")
     file = b'version = "2026-03"\n'
     async with policy.ONE_AT_A_TIME:

@@ -96,7 +96,7 @@ class Database:
     async def until_alone(self) -> None:
         """Wait until Postgres has ended the sessions of killed processes."""
         async with asyncio.timeout(GONE_WITHIN_S):
-            while await self._conn.fetchval(OTHERS):  # noqa: ASYNC110 - Postgres tells nobody
+            while await self._conn.fetchval(OTHERS):  # noqa: ASYNC110 - Postgres has no notification for it
                 await asyncio.sleep(0.002)
 
     async def outgoing(self) -> list[Outgoing]:

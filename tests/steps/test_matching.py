@@ -40,7 +40,7 @@ from store.locks import waits
 MANY = [f"org-{number}" for number in range(24)]
 
 LINKED_AGAIN = linked(1.5, "acme", "first of acme", "the customer")
-"""The sign-up service tells who pays for what acme had."""
+"""The sign-up service reports who pays for what acme had."""
 BOUGHT = bought(2, "second", "the customer")
 """The same customer buys again, and nobody links it."""
 

@@ -253,7 +253,7 @@ async def test_activity_that_was_refused_is_counted_once(
 ) -> None:
     """
     Activity is counted by how far its partition was read.  What was refused stands before that, or
-    at its very end; only its dead letter tells that it was not counted.
+    at its very end; only its dead letter reports that it was not counted.
     """
     clock.now = at(3)
     first, refused, last = renumbered(records(use(1, "a"), use(2, "a"), use(2.5, "a")))

@@ -21,7 +21,7 @@ async def differences(inspector: Inspector, only: OrganizationId | None = None) 
 
 
 async def lives(worker: Worker, clock: MovableClock) -> None:
-    """Several organizations with all that a decision may be told; some to their end."""
+    """Several organizations with all that a decision may read; some to their end."""
     lines = (
         *canceled("acme"),
         created(0, "idle"),

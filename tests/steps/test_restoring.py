@@ -222,13 +222,13 @@ async def test_everyone_who_stands_otherwise_than_published_is_listed(restored: 
     """For a check by a person; also organizations that the database does not have."""
     otherwise = await restored.recover()
 
-    assert {each.told.organization: (each.told.state, each.state) for each in otherwise} == {
+    assert {each.summary.organization: (each.summary.state, each.state) for each in otherwise} == {
         "acme": (State.DEACTIVATED, State.CONTROL_PLANE_LOSS),
         "umbrella": (State.DEACTIVATED, State.CONTROL_PLANE_LOSS),
         "initech": (State.ACTIVE, State.CONTROL_PLANE_LOSS),
         "hooli": (State.ACTIVE, None),
     }
-    assert {each.told.organization for each in otherwise if each.lost} == {"acme", "umbrella"}
+    assert {each.summary.organization for each in otherwise if each.lost} == {"acme", "umbrella"}
 
 
 async def test_who_was_published_as_deactivated_waits_for_a_person(restored: Restored) -> None:
@@ -298,7 +298,7 @@ async def test_a_recovery_that_was_broken_off_goes_on(restored: Restored) -> Non
     async for page in recovering.pages(worker):
         first = next(each for each in page if each.is_behind)
         await recovering.raise_numbers(worker, [first], OPERATOR.id)
-    numbers = (await restored.organization(first.told.organization)).sequence
+    numbers = (await restored.organization(first.summary.organization)).sequence
     assert await restored.release() is Outcome.REFUSED
 
     again = Operator("typed again", "olga", "restored")
@@ -306,11 +306,11 @@ async def test_a_recovery_that_was_broken_off_goes_on(restored: Restored) -> Non
     await recovering.begin(worker, again)
     async for page in recovering.pages(worker):
         behind = [each for each in page if each.is_behind]
-        assert first.told.organization not in {each.told.organization for each in behind}
+        assert first.summary.organization not in {each.summary.organization for each in behind}
         await recovering.raise_numbers(worker, behind, again.id)
     await recovering.complete(worker, again)
 
-    assert (await restored.organization(first.told.organization)).sequence == numbers
+    assert (await restored.organization(first.summary.organization)).sequence == numbers
     async with transaction(worker.pool) as conn:
         assert (await safeguards.read(conn)).epoch == 1
     assert await worker.pool.fetchval("SELECT count(*) FROM published") == 0
@@ -331,7 +331,7 @@ async def test_a_deactivation_is_seen_behind_numbers_that_were_used_again(
 
     otherwise = await restored.recover()
 
-    assert "umbrella" in {each.told.organization for each in otherwise if each.lost}
+    assert "umbrella" in {each.summary.organization for each in otherwise if each.lost}
     assert (await restored.organization("umbrella")).published_closed is not None
 
 

@@ -144,7 +144,7 @@ async def test_one_worker_at_a_time_lets_go(worker: Worker, clock: MovableClock)
 async def test_a_message_counts_once_for_as_long_as_its_row_stays(
     worker: Worker, clock: MovableClock
 ) -> None:
-    """The horizon of the inbox; beyond it the registers still know what they were told."""
+    """The horizon of the inbox; beyond it the registers still know what was reported."""
     lines = [*canceled("acme"), support(2, "extend_grace", "acme", days=5)]
     await ingest_lines(worker, clock, *lines)
     query = "SELECT count(*) FROM outbox WHERE topic = 'organizations.lifecycle'"

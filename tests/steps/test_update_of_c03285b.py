@@ -90,7 +90,7 @@ async def differences(inspector: Inspector) -> list[Difference]:
 async def test_facts_under_the_other_spelling_count_from_the_first_recheck_on(
     worker: Worker, clock: MovableClock, inspector: Inspector
 ) -> None:
-    """An end that nobody had connected cancels; a suspension that was told to be over waits for
+    """An end that nobody had connected cancels; a suspension that was reported to be over waits for
     Support; what is gone for good stays so, and a hold goes on.
     """
     before = await states(worker)

@@ -1,4 +1,4 @@
-"""Activity: when an organization was last in use, and when each feed was heard."""
+"""Activity: when an organization was last in use, and when each feed was received."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ LOGINS, API = ActivityFeed.LOGINS, ActivityFeed.API_REQUESTS
 
 
 def hour(at: datetime) -> DayRange:
-    """A feed was heard for an hour."""
+    """A feed has messages for an hour."""
     return DayRange(at, at + HOUR)
 
 
@@ -33,7 +33,7 @@ async def save_days(pool: Pool, *counts: tuple[ActivityFeed, int, DayRange]) -> 
 async def test_a_day_of_a_feed_is_from_its_first_to_its_last_moment_over_all_partitions(
     pool: Pool,
 ) -> None:
-    """Batches come in any order, and no partition need have heard all day."""
+    """Batches come in any order, and no partition needs messages of the whole day."""
     await save_days(
         pool,
         (LOGINS, 0, hour(NOW)),
@@ -87,7 +87,7 @@ async def _count_login(pool: Pool) -> None:
 
 
 def counted(organization: OrganizationId, *logins: datetime) -> ActivityCounts:
-    """What one batch heard of an organization."""
+    """What one batch has about an organization."""
     counts = ActivityCounts(organization)
     for at in logins:
         counts.add_login(at)

@@ -148,7 +148,7 @@ async def test_who_may_concern_the_same_organization_waits(
 
 async def test_a_successor_and_the_link_of_its_unknown_predecessor_meet(pool: Pool) -> None:
     """
-    Nobody has heard of the first yet.  Whoever links it must see that the second continues it, or
+    The first is unknown yet.  Whoever links it must see that the second continues it, or
     the second would be nobody's until its next news.
     """
     async with transaction(pool) as conn:
@@ -180,7 +180,7 @@ async def test_two_concurrent_halves_of_a_match_wait_for_each_other(
     """
     They name two subscriptions of which nothing is known but, now, that one customer pays for both:
     no row is common to them but the account's own, which may be there or begin now.  The second
-    waits, and sees what the first was told.
+    waits, and sees what was reported of the first.
     """
     fact = of_account(FIRST, "customer")
     if locked_before:

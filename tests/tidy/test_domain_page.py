@@ -1,4 +1,4 @@
-"""docs/domain.md tells all of the policy, of the events and of the refusals, as the code has it."""
+"""docs/domain.md lists all of the policy, of the events and of the refusals, as the code has it."""
 
 import re
 from dataclasses import replace

@@ -208,7 +208,7 @@ def _renewals(count: int, *, linked: bool) -> Iterator[Subscription]:
 
 
 def a_chain_of_which_the_first_is_linked(count: int) -> Grown:
-    """And the first is heard of again, long after."""
+    """And the first is received again, long after."""
     fact = notified(_key(0), note(50, OVER))
     return Grown(_fleet(_organization(), *_renewals(count, linked=False)), fact)
 
@@ -220,7 +220,7 @@ def a_chain_of_linked_renewals(count: int) -> Grown:
 
 
 def a_chain_in_reverse_order(count: int) -> Grown:
-    """The first, which all others continue, is heard of last of all."""
+    """The first, which all others continue, is received last of all."""
     others = list(_renewals(count, linked=False))[1:]
     return Grown(_fleet(_organization(), *others), notified(_key(0), note(0, Activated())))
 

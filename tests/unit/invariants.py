@@ -1,7 +1,7 @@
 """The invariants of lifecycle.md section 10, checked on emitted events and states.
 
 A `Ledger` follows the events of one organization from wherever it stood; `check` looks at one
-decision.  What a decision may read of the plans is told by `coverage`, and beside it, by itself, in
+decision.  What a decision may read of the plans comes from `coverage`, and beside it, by itself, in
 `plainly_active`.
 """
 

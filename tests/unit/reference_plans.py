@@ -1,7 +1,7 @@
 """What counts for which organization once more, naively: lifecycle.md section 2, for
 `reference_model.py`.
 
-Everything is reckoned anew from all that was heard so far.  What is `Undecided` with `M5` or `M6`
+All of it is computed again from everything received so far.  What is `Undecided` with `M5` or `M6`
 are kinds in which the core is known to differ from the rules; they are left out:
 
 - M5: a deactivation leaves a billing account to one organization, which is not looked at then;
@@ -196,7 +196,7 @@ class World:
     # --- billing accounts ---
 
     def accounts(self, key: str) -> list[tuple[int, str]]:
-        """When each billing account of a subscription was told, by its notifications and links."""
+        """When each account of a subscription was reported, by its notifications and links."""
         links = self.links_of(key)
         told = [(e.time, e.options["account"]) for e in links if "account" in e.options]
         return [*self.registers[key].accounts, *told]

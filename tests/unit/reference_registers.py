@@ -127,7 +127,7 @@ class Register:
         self.status = status
 
     def end(self, at: int, reason: str, status: str = "ended") -> None:
-        """The earliest end tells the time, the first known reason the reason."""
+        """The earliest end gives the time, the first known reason the reason."""
         self.status = status
         if not self.spans:
             self.spans.append(Span(at, at, reason=reason))

@@ -125,7 +125,7 @@ class StoryWriter:
             case "support":
                 text = f"support: {name} {self.one_of(SUPPORT)}"
             case "notifies":
-                account = "" if "/" in key else self.accounts[key]  # SNS tells none
+                account = "" if "/" in key else self.accounts[key]  # SNS has none
                 text = f"{key} {self.notification(key)}{account}"
             case _:
                 text = f"{name} logs in"

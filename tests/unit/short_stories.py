@@ -48,7 +48,7 @@ ANNOUNCED = {
 
 
 def announced_ends(random: Random) -> tuple[list[Line], Line, Line]:
-    """A story of a plan; the line that announces its end, and the one that tells it."""
+    """A story of a plan; the line that announces its end, and the one that reports it."""
     key = random.choice(sorted(ANNOUNCED))
     begins, announces, ends = ANNOUNCED[key]
     ends_at = DAY_0 + random.randint(5, 20) * DAY

@@ -189,7 +189,7 @@ def _subscription(draw: st.DrawFn, key: SubscriptionKey) -> Subscription:
 
 
 def _reported(draw: st.DrawFn, key: SubscriptionKey, note: Note) -> Note:
-    """With what only one marketplace tells: Azure's notes are reports of operations, which may have
+    """With what one marketplace alone reports: Azure's notes are of operations, which may have
     failed or still run, and AWS's may name a licence.
     """
     if key.marketplace is Marketplace.AWS:
@@ -530,7 +530,7 @@ NEWS: st.SearchStrategy[Draws] = st.sampled_from([*FROM_MARKETPLACES, _any_fact,
 
 @st.composite
 def facts(draw: st.DrawFn, number: int = 0) -> Fact:
-    """Anything that can be told of the few organizations and subscriptions that there are."""
+    """Anything that can be reported of the few organizations and subscriptions that there are."""
     return draw(KINDS)(draw, BY_NOW, Identity("t", f"f-{number}"), draw(BY_NOW.when))
 
 
@@ -559,7 +559,7 @@ def tales(draw: st.DrawFn, most: int = 9) -> Shown[Fact]:
 
 @st.composite
 def lives(draw: st.DrawFn, most: int = 12) -> Shown[Fact]:
-    """All that can be told of acme, and perhaps of beta, in the course of a life."""
+    """All that can be reported of acme, and perhaps of beta, in the course of a life."""
     history = Shown[Fact]([created(), link(draw(KEYS), account=ACCOUNT)])
     if draw(COIN):
         history.append(created("created-beta", BETA))

@@ -1,6 +1,6 @@
 """Regression cases, listed in tests/cases/README.md.
 
-Each scenario is told as `simulate` hears it, and with `--through-the-worker` to the worker as well.
+Each scenario runs through `simulate`, and with `--through-the-worker` to the worker as well.
 `tests/cases/expected.txt` has what must be said, in the words of `stories.py`: the day from that of
 the first line, who, what; effects left out; then what goes to the dead letters.
 """

@@ -260,7 +260,7 @@ def test_a_snapshot_shows_the_plans_that_are_the_organizations_now() -> None:
 
 @pytest.mark.parametrize("by", CompletedBy)
 def test_only_supports_word_proves_azures_plan(by: CompletedBy) -> None:
-    """Section 4: a sign-in tells nothing of it, whatever was written down as a proof."""
+    """Section 4: a sign-in proves nothing of it, whatever was written down as a proof."""
     world = world_of(
         link(SAAS),
         notified(SAAS, note(9, Suspended())),

@@ -144,7 +144,7 @@ def test_a_decision_on_a_view_leaves_the_fleet_as_it_is() -> None:
 
 
 def test_a_decision_contains_the_organization_before_it() -> None:
-    """The shell publishes a snapshot of whatever differs, also where no event tells it."""
+    """The shell publishes a snapshot of whatever differs, also where no event reports it."""
     start = world(created())
     (result,) = start.decide(TierChanged(IDENTITY, DAY_0 + DAY, ACME, Tier.PLUS), DAY_0).results
     assert result.before.tier != result.organization.tier

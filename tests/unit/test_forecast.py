@@ -1,4 +1,4 @@
-"""What will become of an organization if nothing more is heard."""
+"""What will become of an organization if nothing more is received."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -45,7 +45,7 @@ STEPS = {
 @settings(max_examples=examples(400), deadline=None)
 @given(worlds(), ORGANIZATIONS)
 def test_a_forecast_is_what_then_happens(world: World, id_: OrganizationId) -> None:
-    """Where nothing is heard and no guard interferes: the same, at the same moments."""
+    """Where nothing is received and no guard interferes: the same, at the same moments."""
     assume(world.policies.current.guard.minimum == 50)
     assume(world.fleet.safeguards.trip is None)
     organization = world.fleet.organization(id_)

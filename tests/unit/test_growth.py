@@ -101,7 +101,7 @@ def test_twice_the_links_cost_twice_the_work() -> None:
 
 
 def moved_by(organizations: int) -> Grown:
-    """So many organizations have a plan of one account each; the first one's is heard of again."""
+    """So many organizations have a plan of one account each; the first one's is received again."""
     grown = GROWING["organizations_of_an_owner"](0)
     for n in range(organizations):
         key = SubscriptionKey(Marketplace.AWS, f"s-{n}")

@@ -122,7 +122,7 @@ ACCOUNT_OF_TWO: list[Fact] = [
 def test_the_holder_of_an_account_at_a_sign_in_is_found_by_event_time(
     changes_hands_on: float, how: str, data: st.DataObject
 ) -> None:
-    """Section 11: a sign-in links to whom the account belonged then, whatever was heard first."""
+    """Section 11: a sign-in links to who held the account then, whatever was received first."""
     key = ENTITLEMENT if how == "moved" else SubscriptionKey(Marketplace.GCP, "e-3")
     history: list[Fact] = [*ACCOUNT_OF_TWO, link(key, changes_hands_on, BETA, account=ACCOUNT)]
     in_order = applied_within_a_minute(history, AUTOMATIC)
@@ -218,7 +218,7 @@ def in_any_order(changes: dict[int, Change]) -> st.SearchStrategy[list[tuple[int
 def test_each_end_is_reported_once_in_whatever_order_it_arrives(
     history: list[tuple[int, Change]],
 ) -> None:
-    """Section 9: by the time that was known of it when it was heard of first."""
+    """Section 9: by the time that was known of it when it was received first."""
     world = World()
     world.apply_all(created(), link(AGREEMENT), day=0)
     for number, (day, change) in enumerate(history):

@@ -84,7 +84,7 @@ def test_of_each_day_the_first_and_the_last_login_are_kept_whatever_arrives_firs
 @st.composite
 def changes_of_hands(draw: st.DrawFn, *, moves: bool) -> Shown[Fact]:
     """Acme's plan ends, others may be bought on its account, beta may come to share it or, where a
-    plan moves, have it alone; the account may be told anew, and users of acme sign in around that.
+    plan moves, have it alone; another account may be reported; and users of acme sign in.
     """
     day = st.integers(1, 40)
     history = Shown[Fact](
@@ -101,7 +101,7 @@ def changes_of_hands(draw: st.DrawFn, *, moves: bool) -> Shown[Fact]:
         for number in range(draw(st.integers(0, 2))):
             change = draw(CHANGES)
             account = draw(st.sampled_from([None, ACCOUNT, "another account"]))
-            later = min(bought + draw(day), 41)  # what is told has happened by its arrival
+            later = min(bought + draw(day), 41)  # what is reported has happened by its arrival
             history.append(
                 notified(plan, note(later, change, id_=f"{number}", billing_account=account))
             )
@@ -177,7 +177,7 @@ def test_a_login_proves_every_plan_that_matches_at_its_time() -> None:
 
 
 def test_a_login_too_old_to_be_stored_is_checked_on_arrival() -> None:
-    """Section 5: fifty days before the newest, and heard while the organization waits for it."""
+    """Section 5: fifty days before the newest, and received while the organization waits for it."""
     history: list[Fact] = [
         created(tier=Tier.PLUS),
         created("created-beta", BETA, tier=Tier.PLUS),

@@ -35,7 +35,7 @@ def test_a_link_by_the_known_account_or_by_none_is_not_notable() -> None:
 
 
 def test_a_link_to_another_organization_moves_the_subscription() -> None:
-    """Back again is another taking; heard in any order, it is the same."""
+    """Back again is another taking; received in any order, it is the same."""
     links = ((1, ACME, None), (2, BETA, None), (3, ACME, None))
     expected = [(BETA, ACME, False), (ACME, BETA, False)]
     assert notable(linked(*links)) == expected
@@ -43,7 +43,7 @@ def test_a_link_to_another_organization_moves_the_subscription() -> None:
 
 
 def test_a_link_by_another_account_contradicts_what_was_known() -> None:
-    """Also the first link, and also where an earlier link was the one that told it."""
+    """Also the first link, and also where an earlier link was the one that reported it."""
     assert notable(linked((1, ACME, "account-2"))) == [(ACME, None, True)]
     assert notable(linked((1, ACME, None), (2, BETA, "account-2"))) == [(BETA, ACME, True)]
     world = World()

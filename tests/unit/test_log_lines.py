@@ -136,7 +136,7 @@ def test_a_release_names_its_side_and_how_many_are_let_through() -> None:
 
 
 def test_a_feed_that_is_silent_or_unreadable_is_a_warning_with_its_day() -> None:
-    """And with when it was last heard, or whose use may be lost."""
+    """And with when it was last received, or whose use may be lost."""
     silent, unreadable = (
         example(kind)
         for kind in (EventKind.ACTIVITY_FEED_SILENT, EventKind.ACTIVITY_FEED_UNREADABLE)

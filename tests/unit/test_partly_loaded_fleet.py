@@ -59,7 +59,7 @@ def test_the_whole_fleet_answers_every_lookup(lookup: Callable[[Fleet], object])
 
 
 def test_what_was_loaded_and_is_not_stored_is_empty() -> None:
-    """A subscription that nobody heard of yet; nothing is ever stored of the worker itself."""
+    """A subscription of which nothing was received; nothing is stored of the worker itself."""
     fleet = loaded()
     assert fleet.subscription(AGREEMENT) == Subscription(AGREEMENT)
     assert fleet.organization(WORKER) == Organization(WORKER)

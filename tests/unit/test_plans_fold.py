@@ -70,7 +70,7 @@ def _shown(span: Span) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        # heard of, but not in force
+        # received, but not in force
         ([(0, Unchanged())], "nothing"),
         ([(0, Pended())], "pending"),
         ([(0, APPROVED)], "nothing"),
@@ -80,7 +80,7 @@ def _shown(span: Span) -> str:
         # in force
         ([(0, Pended()), (3, Activated())], "active [3, ...)"),
         ([(0, Activated()), (3, Activated())], "active [0, ...)"),
-        # `ending` counts until its `ends_at`, without one until told
+        # `ending` counts until its `ends_at`, without one until reported
         ([(0, Activated()), (9, Ending(None))], "ending [0, ...)"),
         ([(0, Ending(None))], "ending [0, ...)"),
         ([(0, Activated()), (9, RENEWAL_OFF)], "ending [0, 20) commit_expired/system"),
@@ -127,7 +127,7 @@ def _shown(span: Span) -> str:
             [(0, Activated()), (9, FOR_NOW), (12, Activated())],
             "active [0, 9) unknown/marketplace [12, ...)",
         ),
-        # superseded wins over ended, whichever comes first; the earliest end tells the time
+        # superseded wins over ended, whichever comes first; the earliest end gives the time
         ([(0, Activated()), (9, CUSTOMER), (12, Superseded())], "superseded [0, 9) unknown/system"),
         ([(0, Activated()), (9, Superseded()), (12, CUSTOMER)], "superseded [0, 9) unknown/system"),
         # the vendor's own cancellation: approved at or before the end
@@ -201,7 +201,7 @@ def test_at_equal_times_the_later_row_of_the_table_comes_later() -> None:
 
 
 def test_at_equal_times_in_one_row_the_greater_id_comes_later() -> None:
-    """So that two notifications that nothing else tells apart are folded alike everywhere."""
+    """So that two notifications that nothing else distinguishes are folded alike everywhere."""
     ends = [note(9, end, id_=name) for name, end in (("b", CUSTOMER), ("a", NON_PAYMENT))]
     assert shown(read(tuple(ends), AGREEMENT)) == "ended [9, 9) non_payment/marketplace"
 
@@ -350,7 +350,7 @@ def test_an_explicit_reason_replaces_an_inferred_one(
 
 
 def test_the_sender_of_an_unknown_reason_is_the_initiator() -> None:
-    """The marketplace told the end, and so is its initiator; inferred, it is the system's."""
+    """The marketplace reported the end, and so is its initiator; inferred, it is the system's."""
     runs_out = (9, Ending(DAY_0 + 20 * DAY))
     assert shown(projection((0, Activated()), runs_out)) == "ending [0, 20) unknown/system"
     changes = projection((0, Activated()), runs_out, (21, UNKNOWN))
@@ -391,7 +391,7 @@ LAST_HOUR_OF_12 = Ending(DAY_0 + 12 * DAY + HOUR, closes_usage=True)
             ],
             "ending [0, 12) unknown/system",
         ),
-        # told again after it was deprovisioned: it lives
+        # reported again after it was deprovisioned: it lives
         (
             [
                 (0, Activated(), "l-a"),
@@ -402,17 +402,17 @@ LAST_HOUR_OF_12 = Ending(DAY_0 + 12 * DAY + HOUR, closes_usage=True)
             ],
             "active [0, ...)",
         ),
-        # any other notification tells of a licence
+        # any other notification reports a licence
         (
             [(0, Activated(), "l-a"), (1, Unchanged(), "l-b"), (10, LAST_HOUR, "l-a")],
             "active [0, ...)",
         ),
-        # told of only later: it did not live then
+        # reported only later: it did not live then
         (
             [(0, Activated(), "l-a"), (10, LAST_HOUR, "l-a"), (12, Activated(), "l-b")],
             "active [0, 10) unknown/system [12, ...)",
         ),
-        # without an id, or where none was ever told, it counts for all
+        # without an id, or where none was ever reported, it counts for all
         (
             [(0, Activated(), "l-a"), (1, Activated(), "l-b"), (10, LAST_HOUR, None)],
             "ending [0, 10) unknown/system",
@@ -483,7 +483,7 @@ def test_a_register_keeps_a_note_with_a_plan_type_though_no_status() -> None:
 
 
 def test_the_status_of_an_announced_end_stays_ending() -> None:
-    """Nobody has told the end; when it comes is in `ends_at`."""
+    """Nobody has reported the end; when it comes is in `ends_at`."""
     found = projection((0, Activated()), (9, RENEWAL_OFF))
     assert (found.status, found.ends_at) == (SubscriptionStatus.ENDING, DAY_0 + 20 * DAY)
 

@@ -75,7 +75,7 @@ def test_a_linked_subscription_without_any_notification_counts_as_active() -> No
 
 
 def test_a_linked_subscription_that_is_pending_counts_as_active() -> None:
-    """AWS tells a Created first and often nothing more."""
+    """AWS reports a Created first and often nothing more."""
     assert linked(5, note(3, Pended())) is SubscriptionStatus.ACTIVE
     assert linked(5, note(5, Pended())) is SubscriptionStatus.ACTIVE
     assert linked(5, note(8, Pended())) is SubscriptionStatus.ACTIVE
@@ -94,7 +94,7 @@ def test_a_pending_subscription_counts_since_its_link() -> None:
 
 
 def test_the_plan_type_of_the_link_wins() -> None:
-    """The vendor knows what was sold; of several links the newest that tells it."""
+    """The vendor knows what was sold; of several links the newest that reports it."""
     register = Subscription(AGREEMENT, (note(9, Activated(), plan_type=PlanType.COMMIT),))
     plan_types = [None, PlanType.COMMIT, PlanType.PAYG, None]
     found = tuple(Link(DAY_0 + n * DAY, "l", ACME, plan) for n, plan in enumerate(plan_types))
@@ -166,7 +166,7 @@ def test_a_subscription_that_continues_itself_has_no_predecessor() -> None:
 
 
 def test_news_of_a_successor_concerns_the_organization_of_the_old_one() -> None:
-    """Its beginning tells when the superseded plan has been continued."""
+    """Its beginning says when the superseded plan has been continued."""
     world = world_of(link(AGREEMENT), BOUGHT, link(RENEWED, 9, BETA))
     assert concerned(world.fleet, RENEWED, FAR) == {ACME, BETA}
 

@@ -128,7 +128,7 @@ def test_at_one_time_what_goes_towards_service_succeeded() -> None:
 
 
 def test_a_failed_operation_has_no_plan_type_and_no_term() -> None:
-    """It counts as never told, in all that it told."""
+    """It counts as never reported, in all that it reported."""
     begun, failed, done = (
         replace(
             report(day, Activated(), progress),
@@ -283,7 +283,7 @@ def test_a_reinstatement_that_failed_before_it_was_reported_as_running_changes_n
 
 
 def test_who_was_reinstated_by_what_failed_is_canceled_again() -> None:
-    """Support believed it; when the failure is heard the plan has been over since the Suspend."""
+    """Support believed it; once the failure is received, the plan ended at the Suspend."""
     check_story("""
         day  | input                          | events
         0    | acme created plus              |

@@ -121,7 +121,7 @@ SHORT, LONG = Timeline(DAY, 5 * DAY, 31 * DAY), Timeline(2 * DAY, 9 * DAY, 90 * 
     ],
 )
 def test_a_policy_that_cannot_be_used_names_the_field(policy: Policy, fields: list[str]) -> None:
-    """An operator must be told which line to change."""
+    """The message must name the line to change."""
     assert [field for field, _ in policy.problems()] == fields
 
 

@@ -1,4 +1,4 @@
-"""When what a record tells can have happened: by its own time, as far as that can be believed."""
+"""When what a record reports can have happened: by its own time, as far as that can be believed."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -97,7 +97,7 @@ def test_a_tombstone_is_a_dead_letter_and_no_crash(topic: str) -> None:
 
 
 def test_the_clock_stops_at_until() -> None:
-    """What is due at that very moment still comes; what is heard after it does not."""
+    """What is due at that very moment still comes; what is received after it does not."""
     check_story(
         """
         day | input                                  | events
@@ -132,7 +132,7 @@ def test_without_until_the_clock_runs_until_nothing_is_due() -> None:
 
 
 def test_at_one_instant_messages_come_before_deadlines() -> None:
-    """All of them: what is heard at the last moment still counts, in whichever order."""
+    """All of them: what is received at the last moment still counts, in whichever order."""
     check_story("""
         day | input                                  | events
         0   | acme created                           |
@@ -150,7 +150,7 @@ def test_at_one_instant_messages_come_before_deadlines() -> None:
     ],
 )
 def test_an_announced_end_is_ahead_while_messages_of_its_instant_are_read(ends: str) -> None:
-    """Section 11: nobody told it, so it comes by itself."""
+    """Section 11: nobody reported it, so it comes by itself."""
     subject = ends.partition(" ")[0]
     check_story(f"""
         day | input                                  | events

@@ -67,7 +67,7 @@ def test_a_register_that_was_written_under_another_spelling_is_read_under_the_on
 
 
 def test_a_billing_account_is_an_id_of_the_marketplace_too() -> None:
-    """Whoever tells it, the notification or the sign-up."""
+    """Whoever reports it, the notification or the sign-up."""
     link = Link(DAY_0, "l", OrganizationId("acme"), billing_account=LOWER.upper())
     register = Subscription(SubscriptionKey(Marketplace.GCP, "ent-1")).with_link(link)
     assert register.billing_account == LOWER

@@ -126,7 +126,7 @@ def test_an_unknown_field_within_a_part_is_refused_with_its_place() -> None:
 
 @pytest.mark.parametrize("shape", CORE, ids=lambda shape: shape.__name__)
 def test_a_shape_has_the_defaults_of_the_core(shape: type[msgspec.Struct]) -> None:
-    """Else the core and an old document would differ in what was never told."""
+    """Else the core and an old document would differ in what was never reported."""
     required = {field.name for field in msgspec.structs.fields(shape) if field.required}
     given_fields = [field for field in fields(CORE[shape]) if field.init]
     assert required == {
@@ -159,7 +159,7 @@ def test_whatever_the_rules_make_of_an_organization_comes_back_equal(world: Worl
 
 @given(facts())
 def test_any_fact_comes_back_equal(fact: Fact) -> None:
-    """Whatever it tells."""
+    """Whatever it reports."""
     read = documents.fact_from_json(documents.fact_to_json(fact))
     assert read == fact
     assert type(read) is type(fact)
@@ -230,7 +230,7 @@ def test_a_text_that_looks_like_a_duration_stays_as_it_is() -> None:
     assert documents.organization_from_json(json.dumps(document)) == organization
 
 
-# --- the same message, told twice -----------------------------------------------------------------
+# --- the same message, received twice -------------------------------------------------------------
 
 
 def test_a_fact_does_not_contradict_what_was_stored_of_it_in_any_version() -> None:

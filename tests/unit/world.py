@@ -1,4 +1,4 @@
-"""A fleet without marketplaces: facts are told to it, its deadlines come, all of it is recorded.
+"""A fleet without marketplaces: facts are applied, deadlines come, and all of it is recorded.
 
 Facts here are written by hand; `strategies.py` has those that are drawn, and `stories.py` those
 that come from real messages.

@@ -95,7 +95,7 @@ def _remark(each: ForecastEntry, now: datetime) -> str:
     overdue = f"due since {moment(each.due_at)}" if each.due_at < min(each.at, now) else ""
     stopped = _STOPPED[each.stopped_by] if each.stopped_by else ""
     until = f"until {moment(each.stopped_until)}" if each.stopped_until else ""
-    return "; ".join(told for told in (stopped, until, overdue) if told)
+    return "; ".join(part for part in (stopped, until, overdue) if part)
 
 
 def _data(found: DueReport) -> dict[str, object]:

@@ -162,30 +162,30 @@ def _capabilities(explanation: Explanation, *, having: bool) -> str | None:
 
 def history_command(organization: Id, config: Config = None, output: As = Output.TABLE) -> None:
     """List the facts, transitions and events of an organization, in order."""
-    told = run_async(_history(config, organization))
-    if not told:
+    lines = run_async(_history(config, organization))
+    if not lines:
         raise never_received(organization)
     if output is not Output.TABLE:
-        document = {"organization_id": organization, "history": told}
+        document = {"organization_id": organization, "history": lines}
         print_data(document, output, rows="history")
         return
     print_table(
         ("decided (UTC)", "", "what", "by", "outcome", "policy"),
-        (_line(each) for each in told),
+        (_line(each) for each in lines),
         prose=("what",),
     )
 
 
-def _line(told: HistoryLine) -> tuple[Cell, ...]:
+def _line(line: HistoryLine) -> tuple[Cell, ...]:
     """A row; the consequences of a fact repeat nothing from its row."""
-    match told.line:
+    match line.line:
         case LineKind.FACT:
-            what = f"{told.what}{_about(told.about)}"
-            return told.at, "", what, told.actor, told.outcome, told.policy_version
+            what = f"{line.what}{_about(line.about)}"
+            return line.at, "", what, line.actor, line.outcome, line.policy_version
         case LineKind.TRANSITION:
-            return "", "", told.what, "", "", told.policy_version
+            return "", "", line.what, "", "", line.policy_version
         case LineKind.EVENT:
-            return "", told.sequence, f"{told.what}{_about(told.about)}", "", "", ""
+            return "", line.sequence, f"{line.what}{_about(line.about)}", "", "", ""
 
 
 def _about(about: Mapping[str, Any]) -> str:

@@ -89,12 +89,12 @@ def print_facts(facts: Mapping[str, Cell]) -> None:
 
 def print_section(title: str, lines: Iterable[str]) -> None:
     """Print an empty line, a title and sentences; nothing if there are no sentences."""
-    told = list(lines)
-    if told:
+    all_lines = list(lines)
+    if all_lines:
         grid = Table.grid()
         grid.add_column(width=2)
         grid.add_column(overflow="fold")
-        for line in told:
+        for line in all_lines:
             grid.add_row("", Text(visible(line)))
         printed("")
         _print(Text(title, style="bold"))

@@ -149,7 +149,7 @@ def _data(found: _Found) -> dict[str, object]:
         "behind": found.behind,
         "otherwise": [
             {
-                "organization_id": each.told.organization,
+                "organization_id": each.summary.organization,
                 "published": _published(each),
                 "stored": _stored(each),
                 "waits_for_judgement": each.lost or each.in_doubt,
@@ -178,7 +178,7 @@ def _print_found(found: _Found, output: Output) -> None:
             ("organization", "published", "stored", ""),
             (
                 (
-                    each.told.organization,
+                    each.summary.organization,
                     _published(each),
                     _stored(each),
                     "to be decided" if each.lost or each.in_doubt else "",
@@ -194,9 +194,9 @@ def _print_found(found: _Found, output: Output) -> None:
 
 
 def _published(gap: Gap) -> str:
-    if gap.told.erased:
+    if gap.summary.erased:
         return "erased"
-    return gap.told.state or "nothing"
+    return gap.summary.state or "nothing"
 
 
 def _stored(gap: Gap) -> str:

@@ -278,12 +278,12 @@ def _print_prospects(would: Counter[RedriveOutcome], shown: _Shown) -> None:
 
 def _still(refused: int, failed: int, left: int) -> dict[str, int]:
     """The counts of those that keep waiting, if not 0."""
-    told = {
+    outcomes = {
         "refused again": refused,
         "failed again": failed,
         "left, topic not in the settings": left,
     }
-    return {name: count for name, count in told.items() if count}
+    return {name: count for name, count in outcomes.items() if count}
 
 
 def _prospect(prospect: RedrivePreview) -> str:

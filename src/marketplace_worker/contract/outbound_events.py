@@ -27,7 +27,7 @@ STATE_NAME = "organization.state"
 TraceAttribute = Annotated[
     Name | SkipJsonSchema[None],
     Field(
-        exclude_if=lambda told: told is None,
+        exclude_if=lambda reason: reason is None,
         description="As the message that caused it had it (W3C Trace Context); else not there.",
         json_schema_extra=lambda schema: schema.pop("default", None),
     ),

@@ -260,8 +260,8 @@ def _postponed(comes: StepPostponed, now: datetime) -> Iterator[str]:
     yield from _terms(comes.deadline)
     for each in comes.feeds:
         at = each.last_heard_at
-        heard = f"last message {moment(at)}" if at else "no message ever"
-        yield f"Postponed: the feed {each.feed} was silent for too long ({heard})."
+        received = f"last message {moment(at)}" if at else "no message ever"
+        yield f"Postponed: the feed {each.feed} was silent for too long ({received})."
     for unread in comes.unread:
         whose = "by it" if unread.named else "by any organization"
         yield (

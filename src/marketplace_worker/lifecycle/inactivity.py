@@ -107,7 +107,7 @@ class Feeds:
 
     def last_event_at(self, feed: ActivityFeed) -> datetime | None:
         """The newest event of a feed; None: it never carried one."""
-        return max((heard.last_at for heard in self.days[feed].values()), default=None)
+        return max((span.last_at for span in self.days[feed].values()), default=None)
 
     def silent_feeds(
         self, anchor: datetime, rules: Inactivity, *, now: datetime
@@ -152,9 +152,9 @@ class Feeds:
 
     def _longest_gap(self, feed: ActivityFeed, since: datetime, until: datetime) -> timedelta:
         """The longest time without an event within a window, also at its ends."""
-        longest, heard_at = timedelta(0), since
-        for _, heard in sorted(self.days[feed].items()):
-            if heard.last_at >= since and heard.first_at <= until:
-                longest = max(longest, heard.first_at - heard_at)
-                heard_at = max(heard_at, min(heard.last_at, until))
-        return max(longest, until - heard_at)
+        longest, received_at = timedelta(0), since
+        for _, span in sorted(self.days[feed].items()):
+            if span.last_at >= since and span.first_at <= until:
+                longest = max(longest, span.first_at - received_at)
+                received_at = max(received_at, min(span.last_at, until))
+        return max(longest, until - received_at)

@@ -355,9 +355,9 @@ class _Folding:
             self.licences.add(note.licence)
 
 
-def _newest(told: Iterable[_T | None]) -> _T | None:
+def _newest(values: Iterable[_T | None]) -> _T | None:
     """The last that is not None."""
     newest: _T | None = None
-    for each in told:
+    for each in values:
         newest = each if each is not None else newest
     return newest

@@ -137,13 +137,13 @@ def _accounts(
 ) -> tuple[tuple[datetime, str], ...]:
     if key.marketplace is Marketplace.AZURE:
         return ()
-    told = [
+    reported = [
         (each.occurred_at, marketplace_id(account))
         for reports in (notes, links)
         for each in reports
         if (account := each.billing_account) is not None
     ]
-    return tuple(told)
+    return tuple(reported)
 
 
 def inherited_links(links: Sequence[Link], bought_at: datetime) -> list[Link]:
@@ -226,7 +226,7 @@ def _is_redundant(note: Note) -> bool:
         return False  # it outweighs other reports of the operation
     if not note.counts:
         return True
-    told = (
+    values = (
         note.plan_type,
         note.billing_account,
         note.term_ends_at,
@@ -234,4 +234,4 @@ def _is_redundant(note: Note) -> bool:
         note.licence,
         note.term_started,
     )
-    return isinstance(note.change, Unchanged) and all(each is None for each in told)
+    return isinstance(note.change, Unchanged) and all(each is None for each in values)

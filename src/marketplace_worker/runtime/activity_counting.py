@@ -1,7 +1,7 @@
 """Counts the activity of one batch: newest moments by organization, and days by feed.
 
-Activity of an organization that watches it is also decided on, fact by fact.  This module tells
-what is only counted from what is also decided on.
+Activity of an organization that watches it is also decided on, fact by fact.  This module
+separates what is only counted from what is also decided on.
 """
 
 from collections import defaultdict
@@ -74,7 +74,7 @@ class ActivityCounting:
         """Find what was not counted before, and who watches.
 
         The first lock of the transaction is that on the read progress of the partitions: two
-        workers that read one partition amid a rebalance meet here, before they lock anything
+        workers that read one partition during a rebalance meet here, before they lock anything
         else.  Progress also moves past what is refused: from then on only its dead letter says
         whether it was counted, so a redelivery cannot count what a redrive counts.  The parts of
         one record are adjacent, and are counted together or not at all.
@@ -197,11 +197,11 @@ class ActivityCounting:
             if isinstance(part, PlainActivity):
                 organization, at, requests = part.organization, part.occurred_at, part.requests
             else:
-                heard = part.content
-                if not isinstance(heard, LoggedIn | ApiRequested):
+                event = part.content
+                if not isinstance(event, LoggedIn | ApiRequested):
                     continue
-                organization, at = heard.organization, heard.occurred_at
-                requests = heard.requests if isinstance(heard, ApiRequested) else None
+                organization, at = event.organization, event.occurred_at
+                requests = event.requests if isinstance(event, ApiRequested) else None
             counted = self._counted.get(organization)
             if counted is None:
                 counted = self._counted[organization] = ActivityCounts(organization)

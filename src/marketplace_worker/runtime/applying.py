@@ -219,9 +219,9 @@ def _decided_on(
         match part.content:
             case Malformed():
                 continue
-            case LoggedIn() | ApiRequested() as heard:
-                if heard.organization in watching and not counting.passed(index):
-                    decided_on.append((part, heard))
+            case LoggedIn() | ApiRequested() as event:
+                if event.organization in watching and not counting.passed(index):
+                    decided_on.append((part, event))
             case fact:
                 decided_on.append((part, fact))
     return decided_on

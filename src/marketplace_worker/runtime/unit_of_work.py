@@ -257,12 +257,14 @@ class UnitOfWork:
 
     async def _record_crowded(self, conn: Connection) -> None:
         """Store the billing accounts that became crowded, for all workers."""
-        told = {
+        accounts_read = {
             (each.key.marketplace, account)
             for each in self._subscriptions.values()
             for _, account in each.accounts
         }
-        crowded = {each for each in told - self.fleet.crowded if is_crowded(self.fleet, each)}
+        crowded = {
+            each for each in accounts_read - self.fleet.crowded if is_crowded(self.fleet, each)
+        }
         if crowded:
             self._crowded_now = await subscriptions.record_crowded(conn, crowded)
 

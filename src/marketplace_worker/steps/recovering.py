@@ -64,7 +64,7 @@ async def pages(worker: Worker) -> AsyncIterator[Sequence[Gap]]:
             page = await published.gaps(conn, after=after, limit=ROWS_MAX)
         if page:
             yield page
-            after = page[-1].told.organization
+            after = page[-1].summary.organization
         if len(page) < ROWS_MAX:
             return
 
@@ -102,18 +102,18 @@ async def raise_numbers(worker: Worker, behind: Sequence[Gap], cause: str) -> No
     `cause`: the id of the command or the detection, which does this once for each.
     """
     async with transaction(worker.pool) as conn:
-        ids = {each.told.organization for each in behind}
+        ids = {each.summary.organization for each in behind}
         loaded = await working_set.lock_for(conn, BatchScope(organizations=ids))
         unit = await UnitOfWork.begin(conn, loaded, worker)
         for each in behind:
-            told = each.told
-            lost_for = told.deactivated_for or DeactivationCause.MARKETPLACE_CANCELLATION
+            summary = each.summary
+            lost_for = summary.deactivated_for or DeactivationCause.MARKETPLACE_CANCELLATION
             fact = PublishedBefore(
-                Identity(RECOVERY, f"{cause}/{told.organization}"),
+                Identity(RECOVERY, f"{cause}/{summary.organization}"),
                 unit.now,
-                told.organization,
-                told.sequence,
-                told.revision,
+                summary.organization,
+                summary.sequence,
+                summary.revision,
                 lost_for if each.lost else None,
             )
             await unit.decide(fact, position="operator")

@@ -53,15 +53,15 @@ class Comparison:
             started_at = await published.server_started_at(conn)
         if started_at == self._server_started_at:
             return 0
-        told: dict[OrganizationId, PublishedSummary] = {}
+        latest: dict[OrganizationId, PublishedSummary] = {}
         async for records in self.read_back(NEWEST):
-            _gather(told, records)
-        beyond = await self._beyond(told)
+            _gather(latest, records)
+        beyond = await self._beyond(latest)
         if beyond:
             log.error("database_set_back", organizations=len(beyond), first=beyond[0], do=RECOVER)
-            await self._raise([told[each] for each in beyond], f"noticed at {started_at}")
+            await self._raise([latest[each] for each in beyond], f"noticed at {started_at}")
         else:
-            log.info("published_compared", organizations=len(told))
+            log.info("published_compared", organizations=len(latest))
         await recovering.forget(self.worker)
         async with transaction(self.worker.pool) as conn:
             await published.compared(conn, started_at)
@@ -69,16 +69,16 @@ class Comparison:
         return 0
 
     async def _beyond(
-        self, told: Mapping[OrganizationId, PublishedSummary]
+        self, latest: Mapping[OrganizationId, PublishedSummary]
     ) -> list[OrganizationId]:
         """The organizations of which more was published than is stored; their existence is
         recorded.
         """
         async with transaction(self.worker.pool) as conn:
-            beyond = await published.beyond(conn, told.values())
+            beyond = await published.beyond(conn, latest.values())
             stands = await safeguards.lock(conn)
             if beyond:
-                own = told.get(WORKER, PublishedSummary(WORKER)).sequence
+                own = latest.get(WORKER, PublishedSummary(WORKER)).sequence
                 stands = replace(
                     stands,
                     set_back_at=stands.set_back_at or await self.worker.clock(conn),
@@ -88,9 +88,9 @@ class Comparison:
         metrics.show_guard(stands)
         return beyond
 
-    async def _raise(self, told: Sequence[PublishedSummary], cause: str) -> None:
+    async def _raise(self, latest: Sequence[PublishedSummary], cause: str) -> None:
         async with transaction(self.worker.pool) as conn:
-            await published.gather(conn, told)
+            await published.gather(conn, latest)
         async for page in recovering.pages(self.worker):
             if behind := [each for each in page if each.is_behind]:
                 await recovering.raise_numbers(self.worker, behind, cause)
@@ -107,9 +107,9 @@ async def restore_check(worker: Worker, read_back: ReadBack) -> Callable[[], Awa
     return compare
 
 
-def _gather(told: dict[OrganizationId, PublishedSummary], records: Iterable[Record]) -> None:
+def _gather(latest: dict[OrganizationId, PublishedSummary], records: Iterable[Record]) -> None:
     for record in records:
         each = read_published(record)
         if each is not None:
-            before = told.get(each.organization, PublishedSummary(each.organization))
-            told[each.organization] = before.with_later(each)
+            before = latest.get(each.organization, PublishedSummary(each.organization))
+            latest[each.organization] = before.with_later(each)

@@ -137,8 +137,8 @@ async def count(conn: Connection, counted: Collection[ActivityCounts]) -> None:
             SQL["count_logins"],
             [organization for organization, _, _ in days],
             [day for _, day, _ in days],
-            [heard.first_at for _, _, heard in days],
-            [heard.last_at for _, _, heard in days],
+            [span.first_at for _, _, span in days],
+            [span.last_at for _, _, span in days],
             LOGINS_KEPT,
         )
 

@@ -118,7 +118,7 @@ SET first_at = least(known.first_at, excluded.first_at),
 -- Each feed's days from $1 on, over all partitions, and the last day before: for a feed that has
 -- been silent since, this is when it was last received.
 -- $1 since date.  $2 feeds text[]
-SELECT asked.feed, heard.day, min(heard.first_at) AS first_at, max(heard.last_at) AS last_at
+SELECT asked.feed, span.day, min(span.first_at) AS first_at, max(span.last_at) AS last_at
 FROM unnest($2::text[]) AS asked (feed)
 CROSS JOIN LATERAL (
     SELECT day, first_at, last_at
@@ -132,5 +132,5 @@ CROSS JOIN LATERAL (
           SELECT max(earlier.day) FROM feed_days AS earlier
           WHERE earlier.feed = asked.feed AND earlier.day < $1::date
       )
-) AS heard
-GROUP BY asked.feed, heard.day;
+) AS span
+GROUP BY asked.feed, span.day;

@@ -90,12 +90,12 @@ WITH concerning (id) AS (
     (
         SELECT journal.id FROM unnest($2::text[], $3::text[]) AS plan (marketplace, subscription_id)
         CROSS JOIN LATERAL (
-            SELECT told.id FROM journal AS told
-            WHERE told.marketplace = plan.marketplace
-              AND marketplace_id(told.subscription_id) = plan.subscription_id
-              AND told.subscription_id IS NOT NULL
-              AND told.id > $4
-            ORDER BY told.id LIMIT $5
+            SELECT entry.id FROM journal AS entry
+            WHERE entry.marketplace = plan.marketplace
+              AND marketplace_id(entry.subscription_id) = plan.subscription_id
+              AND entry.subscription_id IS NOT NULL
+              AND entry.id > $4
+            ORDER BY entry.id LIMIT $5
         ) AS journal
     )
     UNION

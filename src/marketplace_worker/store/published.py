@@ -25,12 +25,12 @@ SQL = queries("published")
 class Gap:
     """An organization for which the topics and the database differ.
 
-    `told`: from the topics.  `state`, `sequence`, `revision` and `erased`: from the database; no
+    `summary`: from the topics.  `state`, `sequence`, `revision` and `erased`: from the database; no
     state: the organization is unknown.  `lost`: it was deactivated or erased, and the database has
     no record of that.  `in_doubt`: this is recorded already, and waits for an operator's judgement.
     """
 
-    told: PublishedSummary
+    summary: PublishedSummary
     state: State | None
     sequence: int
     revision: int
@@ -41,21 +41,23 @@ class Gap:
     @property
     def is_behind(self) -> bool:
         """Whether the database must be corrected."""
-        behind = self.told.sequence > self.sequence or self.told.revision > self.revision
+        behind = self.summary.sequence > self.sequence or self.summary.revision > self.revision
         return behind or (self.lost and not self.in_doubt)
 
     @property
     def stands_otherwise(self) -> bool:
         """Whether the published state differs from the stored one."""
-        told = self.told
-        erased = told.erased and not self.erased
-        return erased or self.lost or (told.state is not None and told.state is not self.state)
+        summary = self.summary
+        erased = summary.erased and not self.erased
+        return (
+            erased or self.lost or (summary.state is not None and summary.state is not self.state)
+        )
 
 
-async def gather(conn: Connection, told: Iterable[PublishedSummary]) -> None:
+async def gather(conn: Connection, summaries: Iterable[PublishedSummary]) -> None:
     """Merge published records, in their order, into the ones gathered before."""
     by_id: dict[OrganizationId, list[PublishedSummary]] = {}
-    for each in told:
+    for each in summaries:
         by_id.setdefault(each.organization, []).append(each)
     ids = sorted(by_id)
     known = {each.organization: each for each in await _read(conn, ids)}
@@ -98,7 +100,7 @@ async def gaps(
 
 def _gap(row: asyncpg.Record) -> Gap:
     return Gap(
-        told=published_from_json(row["document"]),
+        summary=published_from_json(row["document"]),
         state=State(row["state"]) if row["created"] else None,
         sequence=row["sequence"],
         revision=row["revision"],
@@ -113,13 +115,13 @@ async def forget(conn: Connection) -> None:
     await conn.execute(SQL["forget"])
 
 
-async def beyond(conn: Connection, told: Collection[PublishedSummary]) -> list[OrganizationId]:
+async def beyond(conn: Connection, summaries: Collection[PublishedSummary]) -> list[OrganizationId]:
     """The organizations with published numbers above the stored ones, in order of id."""
     rows = await conn.fetch(
         SQL["beyond"],
-        [each.organization for each in told],
-        [each.sequence for each in told],
-        [each.revision for each in told],
+        [each.organization for each in summaries],
+        [each.sequence for each in summaries],
+        [each.revision for each in summaries],
     )
     return [OrganizationId(row["organization_id"]) for row in rows]
 

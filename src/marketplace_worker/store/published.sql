@@ -21,44 +21,44 @@ SET sequence = excluded.sequence, revision = excluded.revision, document = exclu
 -- have been reused), and nobody has judged it since.
 -- $1 after_id text.  $2 limit bigint
 SELECT
-    told.document, coalesce(stored.created, false) AS created, stored.state,
+    latest.document, coalesce(stored.created, false) AS created, stored.state,
     coalesce(stored.sequence, 0) AS sequence,
     coalesce((stored.document ->> 'revision')::bigint, 0) AS revision,
     stored.document ->> 'erased_at' IS NOT NULL AS erased,
     stored.document ->> 'published_closed' IS NOT NULL AS in_doubt,
     closure.lost
-FROM published AS told
+FROM published AS latest
 LEFT JOIN organizations AS stored USING (organization_id)
 CROSS JOIN LATERAL (
     SELECT stored.state IS DISTINCT FROM 'deactivated' AND (
-        (told.document ->> 'erased')::boolean
-        OR told.document ->> 'state' = 'deactivated'
-        AND told.sequence > coalesce(stored.sequence, 0)
-        OR told.document ->> 'closed_by' IS NOT NULL
+        (latest.document ->> 'erased')::boolean
+        OR latest.document ->> 'state' = 'deactivated'
+        AND latest.sequence > coalesce(stored.sequence, 0)
+        OR latest.document ->> 'closed_by' IS NOT NULL
         AND NOT EXISTS (
             SELECT FROM decisions
-            WHERE decisions.organization_id = told.organization_id
+            WHERE decisions.organization_id = latest.organization_id
               AND decisions.events @> jsonb_build_array(
-                  jsonb_build_object('id', told.document ->> 'closed_by')
+                  jsonb_build_object('id', latest.document ->> 'closed_by')
               )
         )
         AND NOT EXISTS (
             SELECT FROM journal
-            WHERE journal.organization_id = told.organization_id
+            WHERE journal.organization_id = latest.organization_id
               AND journal.kind = 'closure_judged'
-              AND journal.decided_at > (told.document ->> 'closed_at')::timestamptz
+              AND journal.decided_at > (latest.document ->> 'closed_at')::timestamptz
         )
     ) AS lost
 ) AS closure
-WHERE told.organization_id > $1 AND told.organization_id <> 'worker'
+WHERE latest.organization_id > $1 AND latest.organization_id <> 'worker'
   AND (
-      told.sequence > coalesce(stored.sequence, 0)
-      OR told.revision > coalesce((stored.document ->> 'revision')::bigint, 0)
-      OR told.document ->> 'state' <> coalesce(stored.state, '')
-      OR (told.document ->> 'erased')::boolean AND stored.document ->> 'erased_at' IS NULL
+      latest.sequence > coalesce(stored.sequence, 0)
+      OR latest.revision > coalesce((stored.document ->> 'revision')::bigint, 0)
+      OR latest.document ->> 'state' <> coalesce(stored.state, '')
+      OR (latest.document ->> 'erased')::boolean AND stored.document ->> 'erased_at' IS NULL
       OR closure.lost
   )
-ORDER BY told.organization_id
+ORDER BY latest.organization_id
 LIMIT $2;
 
 -- name: count
@@ -72,16 +72,16 @@ DELETE FROM published;
 -- Those among some organizations with published numbers above the stored ones.  (The numbers of the
 -- worker's own events are in the safeguards.)
 -- $1 organization_ids text[].  $2 sequences bigint[].  $3 revisions bigint[]
-SELECT told.organization_id
-FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS told (organization_id, sequence, revision)
+SELECT latest.organization_id
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS latest (organization_id, sequence, revision)
 LEFT JOIN organizations AS stored USING (organization_id)
 WHERE CASE
-    WHEN told.organization_id = 'worker'
-    THEN told.sequence > (SELECT coalesce((document ->> 'sequence')::bigint, 0) FROM safeguards)
-    ELSE told.sequence > coalesce(stored.sequence, 0)
-      OR told.revision > coalesce((stored.document ->> 'revision')::bigint, 0)
+    WHEN latest.organization_id = 'worker'
+    THEN latest.sequence > (SELECT coalesce((document ->> 'sequence')::bigint, 0) FROM safeguards)
+    ELSE latest.sequence > coalesce(stored.sequence, 0)
+      OR latest.revision > coalesce((stored.document ->> 'revision')::bigint, 0)
 END
-ORDER BY told.organization_id;
+ORDER BY latest.organization_id;
 
 -- name: server_started_at
 SELECT pg_postmaster_start_time();

@@ -30,14 +30,14 @@ ON CONFLICT (marketplace, subscription_id) DO NOTHING;
 -- notifications about them need not wait for one another.
 -- $1 numbers integer[].  $2 marketplaces text[].  $3 billing_accounts text[]
 INSERT INTO account_locks (number)
-SELECT DISTINCT told.number
-FROM unnest($1::integer[], $2::text[], $3::text[]) AS told (number, marketplace, billing_account)
+SELECT DISTINCT stated.number
+FROM unnest($1::integer[], $2::text[], $3::text[]) AS stated (number, marketplace, billing_account)
 WHERE NOT EXISTS (
     SELECT FROM crowded_accounts AS crowded
-    WHERE crowded.marketplace = told.marketplace
-      AND crowded.billing_account = told.billing_account
+    WHERE crowded.marketplace = stated.marketplace
+      AND crowded.billing_account = stated.billing_account
 )
-ORDER BY told.number
+ORDER BY stated.number
 ON CONFLICT (number) DO UPDATE SET number = excluded.number WHERE false;
 
 -- name: family
@@ -55,7 +55,7 @@ WITH RECURSIVE family (marketplace, subscription_id, billing_account) AS (
         FROM unnest($1::text[], $2::text[]) AS named (marketplace, subscription_id)
         UNION
         SELECT marketplace, NULL::text, billing_account
-        FROM unnest($3::text[], $4::text[]) AS told (marketplace, billing_account)
+        FROM unnest($3::text[], $4::text[]) AS stated (marketplace, billing_account)
     )
     UNION
     SELECT related.marketplace, related.subscription_id, related.billing_account
@@ -192,11 +192,11 @@ ON CONFLICT DO NOTHING;
 INSERT INTO billing_accounts (marketplace, billing_account, subscription_id)
 SELECT marketplace, billing_account, subscription_id
 FROM unnest($1::text[], $2::text[], $3::text[])
-    AS told (marketplace, billing_account, subscription_id)
+    AS stated (marketplace, billing_account, subscription_id)
 WHERE NOT EXISTS (
     SELECT FROM crowded_accounts AS crowded
-    WHERE crowded.marketplace = told.marketplace
-      AND crowded.billing_account = told.billing_account
+    WHERE crowded.marketplace = stated.marketplace
+      AND crowded.billing_account = stated.billing_account
 )
 ON CONFLICT DO NOTHING;
 

@@ -76,8 +76,8 @@ def _allows(topic: dict[str, int], operation: Operation) -> bool:
     """
     bits = topic.get("authorized_operations", 0)
     # The minimum value means that the broker does not know.
-    told = bits > 0 and bits & _DESCRIBE
-    return not told or bool(bits & _BITS[operation])
+    reported = bits > 0 and bits & _DESCRIBE
+    return not reported or bool(bits & _BITS[operation])
 
 
 async def _is_closed(admin: AIOKafkaAdminClient, group: str) -> bool:

@@ -159,7 +159,7 @@ class Consumer:
 
     @property
     def waits_for_kafka(self) -> bool:
-        """Whether Kafka went amid a rebalance: aiokafka's read waits for its end, however long."""
+        """Whether Kafka went away during a rebalance, for whose end aiokafka's read waits."""
         consumer = self.subscriber.consumer
         return (
             consumer is not None

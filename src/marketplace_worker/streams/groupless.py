@@ -40,11 +40,11 @@ async def consuming_alone(
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             await consumer.start()
         # aiokafka skips a topic that Kafka does not report.
-        untold = set(topics) - {tp.topic for tp in consumer.assignment()}
-        for topic in untold & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
+        unknown = set(topics) - {tp.topic for tp in consumer.assignment()}
+        for topic in unknown & consumer._client.cluster.unauthorized_topics:  # noqa: SLF001 - there is no public way
             raise TopicAuthorizationFailedError(topic)
-        if untold:
-            raise Unavailable(f"Kafka returns no metadata of the topic {min(untold)}")
+        if unknown:
+            raise Unavailable(f"Kafka returns no metadata of the topic {min(unknown)}")
         yield consumer
     finally:
         await consumer.stop()

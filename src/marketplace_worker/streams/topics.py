@@ -160,14 +160,14 @@ async def _settings_of(admin: AIOKafkaAdminClient, topic: str) -> Mapping[str, s
     return {name: value for name, value, *_ in entries if value is not None}
 
 
-def _doubts_inbound(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarning]:
-    if "compact" in told.get(_POLICY, ""):
+def _doubts_inbound(topic: str, config: Mapping[str, str]) -> Iterator[TopicWarning]:
+    if "compact" in config.get(_POLICY, ""):
         yield TopicWarning(
             topic,
             "is compacted: Kafka keeps only the last record of each key, so messages that were not "
             f"read yet are lost; set {_POLICY}=delete",
         )
-    retained_ms = int(told.get(_RETENTION, "-1"))
+    retained_ms = int(config.get(_RETENTION, "-1"))
     if 0 <= retained_ms < RETENTION_MIN_MS:
         yield TopicWarning(
             topic,
@@ -176,8 +176,8 @@ def _doubts_inbound(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarnin
         )
 
 
-def _doubts_state(topic: str, told: Mapping[str, str]) -> Iterator[TopicWarning]:
-    if "compact" not in told.get(_POLICY, "compact"):
+def _doubts_state(topic: str, config: Mapping[str, str]) -> Iterator[TopicWarning]:
+    if "compact" not in config.get(_POLICY, "compact"):
         yield TopicWarning(
             topic,
             "is not compacted: snapshots of organizations that do not change expire; "
@@ -206,8 +206,8 @@ async def _known(admin: AIOKafkaAdminClient, names: Sequence[str], *, within_s: 
     with suppress(TimeoutError):
         async with asyncio.timeout(within_s):
             while names:
-                told = await admin.describe_topics(list(names))
-                if not {for_code(each["error_code"]) for each in told} & _NOT_KNOWN_YET:
+                described = await admin.describe_topics(list(names))
+                if not {for_code(each["error_code"]) for each in described} & _NOT_KNOWN_YET:
                     return
                 await asyncio.sleep(CONTROLLER_PAUSE_S)
 

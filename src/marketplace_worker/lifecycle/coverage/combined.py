@@ -138,7 +138,7 @@ def coverage(
     now: datetime,
 ) -> Coverage:
     """Combine all plans of an organization; `attachments` is the result of `attached`."""
-    told = [
+    found = [
         interval
         for attachment in attachments
         for interval in attached_intervals(attachment, fleet, policy)
@@ -146,21 +146,21 @@ def coverage(
     unconfirmed: list[Interval] = []
     if organization.state.in_cancellation:
         proved_by_support = _proved_by_support(organization)
-        told = [_judged(interval, organization, policy, proved_by_support) for interval in told]
+        found = [_judged(interval, organization, policy, proved_by_support) for interval in found]
         unconfirmed = [
-            (each.starts_at, each.revives_until) for each in told if each.waits_for is not None
+            (each.starts_at, each.revives_until) for each in found if each.waits_for is not None
         ]
         accounts = plans_accounts(fleet, (each.subscription for each in attachments))
         for interval, (since, until) in matched_intervals(organization.id, accounts, fleet, policy):
             unconfirmed.append((max(interval.starts_at, since), min(interval.revives_until, until)))
             if since <= now < until:
-                told.append(interval)
+                found.append(interval)
     others = [
         grant_interval(each) for each in organization.grants if organization.keeps(each.starts_at)
     ]
-    confirmed = [interval for interval in told if interval.waits_for is None] + others
+    confirmed = [interval for interval in found if interval.waits_for is None] + others
     confirmed += commitment_intervals(organization, confirmed)
-    waiting = tuple(interval for interval in told if interval.waits_for is not None)
+    waiting = tuple(interval for interval in found if interval.waits_for is not None)
     up_to_now = [(since, min(until, now)) for since, until in unconfirmed]
     return Coverage(
         attachments,
