@@ -116,6 +116,15 @@ def test_an_unknown_field_is_refused_by_its_name(
         read(json.dumps(document | version))
 
 
+def test_a_retired_field_is_read_and_not_written() -> None:
+    """0.2 stored the pauses of a cancellation, which are derived."""
+    document = json.loads(documents.organization_to_json(SUSPENDED))
+    document["cancellation"]["waited"] = [{"ends_at": "9999-12-31T23:59:59.999999Z"}]
+    read = documents.organization_from_json(json.dumps(document))
+    assert read == SUSPENDED
+    assert "waited" not in documents.organization_to_json(read)
+
+
 def test_an_unknown_field_within_a_part_is_refused_with_its_place() -> None:
     """Whoever has to mend the row need not search."""
     document = json.loads(documents.organization_to_json(SUSPENDED))
