@@ -205,6 +205,7 @@ def _bug(_: str) -> EmailHash:
 
 
 READING = [
+    ("org", "list"),
     ("org", "show", "acme"),
     ("org", "history", "acme"),
     ("org", "explain", "acme"),
@@ -285,6 +286,60 @@ async def test_status_tells_by_its_exit_status_whether_something_is_wrong(run: R
         ("attention", "guard"),
         ("attention", "dead letters"),
     ]
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_organizations_are_listed_by_filters_and_page_by_page(run: Run) -> None:
+    """The table says how the list goes on, and a program finds it in the document."""
+    page = await document(run, "org", "list", "--limit", "4")
+    assert [each["organization_id"] for each in page["organizations"]] == [
+        "acme", "globex", "hooli", "initech"
+    ]  # fmt: skip
+    assert page["organizations"][1] == {
+        "organization_id": "globex",
+        "state": "control_plane_loss",
+        "since": "2026-01-24T00:00:00Z",
+        "due_at": "2026-02-07T00:00:00Z",
+        "marketplaces": ["azure"],
+        "holds": [],
+        "waits_for": "support",
+    }
+    table = await printed(run, "org", "list", "--after", page["after"])
+    assert [line.split()[0] for line in table.splitlines()[2:]] == ["pied-piper", "umbrella"]
+
+    for filters, names in {
+        ("--subscription", "agmt-7k2"): ["acme"],
+        ("--billing-account", "112233445566"): ["umbrella"],
+        ("--email", " Owner@Hooli.example "): ["hooli"],
+        ("--due-within", "P7D", "--marketplace", "aws"): ["hooli", "acme"],
+        ("--waiting", "support", "--state", "control_plane_loss"): ["globex"],
+    }.items():
+        found = (await document(run, "org", "list", *filters))["organizations"]
+        assert [each["organization_id"] for each in found] == names, filters
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_a_list_without_organizations_is_no_failure_and_a_wrong_filter_is_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script can tell them apart."""
+    assert await printed(run, "org", "list", "--state", "deactivated") == "no organizations\n"
+    assert (await document(run, "org", "list", "--marketplace", "gcp"))["organizations"] == []
+    assert await printed(run, "org", "list", "--marketplace", "gcp", "-o", "jsonl") == ""
+    for filters, problem in {
+        ("--state", "closed"): "is not one of 'active'",
+        ("--marketplace", "ebay"): "is not one of 'aws'",
+        ("--waiting", "godot"): "is not one of 'sign_in'",
+        ("--due-within", "soon"): "--due-within: must be an ISO 8601 duration",
+        ("--due-within", "P1D", "--after", "acme"): "no page of this list ended there",
+        ("--email", "acme"): "--email: must be an address",
+    }.items():
+        status, _, err = await run("org", "list", *filters)
+        assert (status, problem in err) == (2, True), (filters, err)
+    monkeypatch.delenv("MARKETPLACE_WORKER_EMAIL_KEY")
+    status, _, err = await run("org", "list", "--email", "owner@hooli.example")
+    assert (status, "email_key is not set" in err) == (2, True)
+    assert await printed(run, "org", "list", "--held")
 
 
 @pytest.mark.usefixtures("fleet")

@@ -155,6 +155,17 @@ OPERATORS = {
     "journal.decided": Asked(("org-77", "300"), 10),
     "journal.history": Asked(("org-77", "{aws}", "{agmt-77}", "0", "100"), 10),
     "journal.newest_of_history": Asked(("org-77", "{aws}", "{agmt-77}", "99999999", "50"), 10),
+    "listing.in_state": Asked(("deactivated", "org-77", "51"), 51, index_only=True),
+    "listing.of_marketplace": Asked(("gcp", "org-77", "51"), 51, index_only=True),
+    "listing.held": Asked(("org-77", "51"), 51),
+    "listing.waiting": Asked(("guard", "org-77", "51"), 51),
+    "listing.due": Asked(("2027-01-01", "2025-12-03", "org-77", "51"), 51, index_only=True),
+    "listing.of_subscription": Asked(("{aws,gcp,azure}", "agmt-9"), 10),
+    "listing.of_account": Asked(("{aws,gcp,azure}", "account-9"), 30),
+    "listing.of_email": Asked(("email-77",), 2),
+    "listing.passing": Asked((ORGANIZATIONS, "active", "aws", "t", "guard", "2027-01-01"), BATCH),
+    "listing.rows": Asked((ORGANIZATIONS,), 2 * BATCH),
+    "organizations.page": Asked(("org-77", "51"), 51),
     "organizations.overdue": Asked(("2027-01-01", "30"), 30, index_only=True),
     "dead_letters.backlog": Asked(("30",), 31),
     "organizations.due_by_day": Asked(("2027-01-01", "50000"), 30, index_only=True),
@@ -240,7 +251,10 @@ DOCUMENT = "jsonb_build_object('id', n, 'told', repeat('x', 800))"
 FILL = """
 INSERT INTO organizations (organization_id, document, state, sequence, next_due_at, created,
                            owner_email, locked_email, watches_activity, withheld)
-SELECT 'org-' || n, $document, CASE WHEN n % 3 = 0 THEN 'deactivated' ELSE 'active' END, 0,
+SELECT 'org-' || n,
+       $document
+       || CASE n % 200 WHEN 2 THEN jsonb '{"holds": [{}], "withheld_at": ""}' ELSE '{}' END,
+       CASE WHEN n % 3 = 0 THEN 'deactivated' ELSE 'active' END, 0,
        CASE WHEN n % 50 = 1 AND n % 3 <> 0
             THEN timestamptz '2025-12-01' + n * interval '1 hour' END,
        true, 'email-' || n, CASE WHEN n % 3 = 0 THEN 'email-' || n END,
@@ -253,6 +267,8 @@ INSERT INTO billing_accounts
 SELECT 'aws', 'account-' || n / 3, 'agmt-' || n FROM generate_series(1, $rows) AS n;
 INSERT INTO links
 SELECT 'org-' || n, 'aws', 'agmt-' || n FROM generate_series(1, 4 * $rows) AS n;
+INSERT INTO links
+SELECT 'org-' || n, 'gcp', 'agmt-' || n FROM generate_series(200, $rows, 200) AS n;
 INSERT INTO activity
 SELECT 'org-' || n, now(), now(), 1, 1 FROM generate_series(1, 4 * $rows) AS n;
 INSERT INTO login_days

@@ -17,9 +17,10 @@ Type = Callable[..., tuple[int, str, str]]
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/none"
 LOOKS = {
-    "org show": ("acme",), "org history": ("acme",), "org explain": ("acme",), "due": (),
-    "status": (), "guard status": (), "dead-letters groups": (), "dead-letters list": (),
-    "dead-letters show": ("1",), "intake status": (), "replay": ("--verify",),
+    "org list": ("--held",), "org show": ("acme",), "org history": ("acme",),
+    "org explain": ("acme",), "due": (), "status": (), "guard status": (),
+    "dead-letters groups": (), "dead-letters list": (), "dead-letters show": ("1",),
+    "intake status": (), "replay": ("--verify",),
 }  # fmt: skip
 """The commands that need the database alone, with what they must be given."""
 
@@ -99,6 +100,7 @@ HEAVY = {"aiokafka", "asyncpg", "faststream", "granian", "pydantic", "prometheus
         ("--version", HEAVY),
         ("org --help", HEAVY - {"pydantic"}),  # typer imports it for the options before `org`
         ("due", {"aiokafka", "faststream", "granian", "prometheus_client", "structlog"}),
+        ("org list", {"aiokafka", "faststream", "granian", "prometheus_client", "structlog"}),
         ("org show x", {"aiokafka", "faststream", "granian", "prometheus_client", "structlog"}),
         ("guard status", {"aiokafka", "faststream", "granian", "prometheus_client", "structlog"}),
     ],

@@ -13,6 +13,7 @@ from marketplace_worker.settings import (
     load_console_settings,
     load_email_key,
     load_settings,
+    require_email_key,
 )
 from marketplace_worker.settings.loading import secrets
 
@@ -232,6 +233,13 @@ def test_simulate_needs_no_setting() -> None:
     assert load_email_key(None, NEEDED).get_secret_value() == SECRET
     with pytest.raises(Misconfigured, match="email_key"):
         load_email_key(None, {PREFIX + "EMAIL_KEY": "short"})
+
+
+def test_a_search_for_an_email_needs_the_workers_key() -> None:
+    """With another it would find nobody."""
+    assert require_email_key(None, NEEDED).get_secret_value() == SECRET
+    with pytest.raises(Misconfigured, match="email_key is not set: set MARKETPLACE_WORKER_EMAIL_K"):
+        require_email_key(None, {})
 
 
 @pytest.mark.parametrize("path", list(secrets()), ids=".".join)

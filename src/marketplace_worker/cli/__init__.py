@@ -44,8 +44,12 @@ COMMANDS: Tree = {
         "status:status_command", "Show on one screen what is wrong, and what to do about it."
     ),
     "org": Branch(
-        "Inspect or erase one organization.",
+        "List organizations; inspect or erase one.",
         {
+            "list": Leaf(
+                "listing:list_command",
+                "List organizations: by state, marketplace, subscription, and what they wait for.",
+            ),
             "show": Leaf(
                 "organizations:show_command",
                 "Show an organization: state, capabilities, plans, holds, notice, next step.",

@@ -8,10 +8,8 @@ import typer
 
 from marketplace_worker.cli.grammar import As, Config, Output
 from marketplace_worker.cli.inspecting import inspecting
-from marketplace_worker.cli.options import run_async
+from marketplace_worker.cli.options import duration_of, run_async
 from marketplace_worker.cli.printing import print_data, print_table, printed
-from marketplace_worker.contract.policy_file import parse_duration
-from marketplace_worker.errors import Misconfigured
 from marketplace_worker.explain.forecast import BlockedBy, ForecastEntry, ForecastKind
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.explain.wording import distance
@@ -34,7 +32,7 @@ def due_command(
 
     Assumes that no more messages arrive, except the usual logins and API usage.
     """
-    found = run_async(_forecast(config, _length(within)))
+    found = run_async(_forecast(config, duration_of("--within", within)))
     if output is not Output.TABLE:
         print_data(_data(found), output, rows="due")
         return
@@ -52,13 +50,6 @@ def due_command(
     organizations = len({each.organization for each in found.coming})
     printed(f"{len(found.coming)} due within {within}, in {organizations} organizations")
     _print_guard(found)
-
-
-def _length(within: str) -> timedelta:
-    try:
-        return parse_duration(within)
-    except ValueError as error:
-        raise Misconfigured(f"--within: {error}") from error
 
 
 async def _forecast(config: Path | None, length: timedelta) -> DueReport:

@@ -1,12 +1,14 @@
 """Values that several commands read from their options, and how they run."""
 
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import uvloop
 from pydantic import TypeAdapter, ValidationError
 
 from marketplace_worker.contract.fields import Prose, Text, first_problem
+from marketplace_worker.contract.policy_file import parse_duration
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.terminal import visible
 
@@ -33,6 +35,14 @@ def _words(option: str, kind: TypeAdapter[str], value: str) -> str:
         return kind.validate_python(value.strip())
     except ValidationError as error:
         raise Misconfigured(f"{option}: {first_problem(error)[1]}") from error
+
+
+def duration_of(option: str, value: str) -> timedelta:
+    """The value of an option that takes an ISO 8601 duration; raises `Misconfigured`."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise Misconfigured(f"{option}: {error}") from error
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -21,6 +21,7 @@ from marketplace_worker.settings.loading import (
     load_kafka_settings,
     load_policy_file,
     load_settings,
+    require_email_key,
 )
 from marketplace_worker.settings.postgres import Postgres, SslMode
 from marketplace_worker.settings.secret_file import SecretFile
@@ -49,4 +50,5 @@ __all__ = [
     "load_kafka_settings",
     "load_policy_file",
     "load_settings",
+    "require_email_key",
 ]

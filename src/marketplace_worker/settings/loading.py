@@ -111,7 +111,26 @@ def load_email_key(
 
     Returns a fixed value if none is set.  Raises `Misconfigured` as `load_settings` does.
     """
-    value = _merged(*_read(file, environment)).get("email_key", UNKEYED_EMAIL_KEY)
+    return _email_key(file, environment) or SecretStr(UNKEYED_EMAIL_KEY)
+
+
+def require_email_key(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> SecretStr:
+    """Read only the key of the email hashes; raises `Misconfigured` if none is set."""
+    key = _email_key(file, environment)
+    if key is None:
+        missing = _variable(("email_key",))
+        raise Misconfigured(
+            f"email_key is not set: set {missing} or email_key in the settings file"
+        )
+    return key
+
+
+def _email_key(file: Path | None, environment: Mapping[str, str] | None) -> SecretStr | None:
+    value = _merged(*_read(file, environment)).get("email_key")
+    if value is None:
+        return None
     key = SecretStr(value) if isinstance(value, str) else value
     if not isinstance(key, SecretStr) or len(key) < EMAIL_KEY_LENGTH_MIN:
         raise Misconfigured(f"email_key: must have at least {EMAIL_KEY_LENGTH_MIN} characters")
