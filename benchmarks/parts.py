@@ -48,7 +48,7 @@ from marketplace_worker.lifecycle.replay import Readings
 from marketplace_worker.lifecycle.snapshot import snapshot
 from marketplace_worker.operations.logs import set_up_logs
 from marketplace_worker.record import Record
-from marketplace_worker.runtime import log_lines
+from marketplace_worker.runtime.log_lines import DecidedFact, log_decided
 from marketplace_worker.settings import Topics
 from marketplace_worker.simulate import Simulation
 from marketplace_worker.translate import translate
@@ -208,7 +208,7 @@ def _parts(kinds: Sequence[Kind], until: datetime, options: Options) -> dict[str
     spent["documents read"], _ = _each(_read_documents, kept)
     spent["journal and history"], _ = _each(_journal, made)
     spent["the log's lines"], _ = _each(
-        lambda each: log_lines.log_events(each.decision.events), made
+        lambda each: log_decided([DecidedFact.of(each.fact, each.decision, "t/0/1", None)]), made
     )
     spent[ALL] = sum(spent.values())
     return spent

@@ -18,9 +18,11 @@ def visible(text: str) -> str:
 def escaped_json(document: str) -> str:
     """A JSON document with the same in JSON's own escapes: it is parsed to the same value.
 
-    Line ends stay: within a string they are escaped already.
+    Line ends stay: within a string they are escaped already, as all of ASCII but DEL.
     """
-    return document if document.isprintable() else _SUSPECT.sub(_json_escape, document)
+    if document.isascii() and "\x7f" not in document:
+        return document
+    return _SUSPECT.sub(_json_escape, document)
 
 
 def _written_out(found: re.Match[str]) -> str:

@@ -239,21 +239,31 @@ async def test_every_change_of_an_organization_is_in_its_snapshot(
     assert [len(each["data"]["plans"]) for each in snapshots] == [1, 2]
 
 
-async def test_a_batch_logs_one_line_and_each_transition_another(
+async def test_a_batch_logs_a_line_for_each_fact_and_event_and_one_for_itself(
     worker: Worker, clock: MovableClock
 ) -> None:
     """The canonical lines; no email, token or payload is in any of them."""
     clock.now = at(3)
+    creation = created(0, "a")
+    creation["value"]["id"] = "m-1"
     batch = records(
-        created(0, "a"),
+        creation,
         linked(0.5, "a", "aws", "agmt-1"),
         eventbridge(2, "Purchase Agreement Ended", {"id": "agmt-1", "status": "CANCELLED"}),
     )
     with capture_logs() as lines:
         await ingest(batch, worker)
 
-    assert [line["event"] for line in lines] == ["organization_moved", "batch_ingested"]
-    moved, ingested = lines
+    assert [(line["event"], line.get("kind") or line.get("type")) for line in lines] == [
+        ("fact_decided", "organization.created"),
+        ("fact_decided", "organization.subscription_linked"),
+        ("fact_decided", "notified"),
+        ("organization_moved", "organization.canceled"),
+        ("event_decided", "metering.final_report_due"),
+        ("batch_ingested", None),
+    ]
+    assert {line["organization"] for line in lines[:-1]} == {"a"}
+    *_, moved, _, ingested = lines
     assert (moved["organization"], moved["state_before"], moved["state"]) == (
         "a",
         "active",

@@ -402,7 +402,9 @@ async def test_one_line_of_the_log_reports_the_result_and_names_nobody(
 ) -> None:
     """Operator and reason are in the row."""
     clock.now = at(3)
-    await park(records(created(1, "a")), worker)
+    creation = created(1, "a")
+    creation["value"]["id"] = "m-1"
+    await park(records(creation), worker)
     with capture_logs() as lines:
         await redrive(worker)
         await discard([], OLGA, worker)

@@ -7,18 +7,36 @@ import pytest
 from structlog.testing import capture_logs
 
 from marketplace_worker.contract.examples import example_event
+from marketplace_worker.contract.tracing import Trace
+from marketplace_worker.lifecycle.decide import Outcome
 from marketplace_worker.lifecycle.events import Event, EventKind
-from marketplace_worker.lifecycle.facts import Notified, SupportRequested, Unrecognized
+from marketplace_worker.lifecycle.facts import (
+    ApiRequested,
+    CommitmentLinked,
+    Created,
+    DeadlineCame,
+    Fact,
+    GuardTripped,
+    LoggedIn,
+    Notified,
+    OwnerChanged,
+    SubscriptionLinked,
+    SupportRequested,
+    TierChanged,
+    Unrecognized,
+)
 from marketplace_worker.lifecycle.guard import BY_CLOCK
 from marketplace_worker.lifecycle.linking import NotableLink
 from marketplace_worker.lifecycle.notes import Activated, Attention, Note
 from marketplace_worker.lifecycle.vocabulary import (
+    EmailHash,
     GuardSide,
     Identity,
     Marketplace,
     OrganizationId,
     SubscriptionKey,
     SupportRequestKind,
+    Tier,
 )
 from marketplace_worker.lifecycle.worker_details import (
     GuardReleasedDetails,
@@ -27,17 +45,50 @@ from marketplace_worker.lifecycle.worker_details import (
     UnreadableFeedDetails,
 )
 from marketplace_worker.runtime import log_lines
+from marketplace_worker.runtime.log_lines import DecidedFact, log_decided
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AGREEMENT = SubscriptionKey(Marketplace.AWS, "agmt-1")
 ACME, BETA = OrganizationId("acme"), OrganizationId("beta")
 
 
-def lines(*events: Event) -> list[dict[str, object]]:
-    """The log lines of events."""
+REQUEST = SupportRequested(
+    Identity("/support", "r-1"),
+    AT,
+    ACME,
+    SupportRequestKind.PLACE_HOLD,
+    requested_by="ada",
+    reason="a secret",
+    ticket="T-1",
+)
+TRACE = Trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+
+
+def lines(*events: Event, fact: Fact = REQUEST) -> list[dict[str, object]]:
+    """The log lines of events that a fact caused."""
+    return lines_of(DecidedFact(fact, "deadline", Outcome.APPLIED, (ACME,), events))
+
+
+def lines_of(*decided: DecidedFact) -> list[dict[str, object]]:
+    """The log lines of facts and their events."""
     with capture_logs() as logged:
-        log_lines.log_events(events)
+        log_decided(decided)
     return [dict(line) for line in logged]
+
+
+def base(event: Event) -> dict[str, object]:
+    """The fields that the line of every event has."""
+    return {
+        "type": event.kind,
+        "sequence": event.sequence,
+        "causation_id": event.causation_id,
+        "correlation_id": event.correlation_id,
+    }
+
+
+def of_event(event: Event) -> dict[str, object]:
+    """The same, of an event of an organization."""
+    return {"log_level": "info", "organization": event.subject, **base(event)}
 
 
 def example(kind: EventKind, **changes: object) -> Event:
@@ -45,17 +96,17 @@ def example(kind: EventKind, **changes: object) -> Event:
     return replace(example_event(kind, sequence=7), **changes)  # type: ignore[arg-type]
 
 
-def test_a_transition_has_its_states_its_events_and_how_late_it_was_decided() -> None:
+def test_a_transition_has_its_states_and_how_late_it_was_decided() -> None:
     """`late_s` is how long after its effect a transition was decided, so never below 0."""
     moved = example(EventKind.SUSPENDED)
     late = timedelta(minutes=2, milliseconds=500)
     moved = replace(moved, decided_at=moved.effective_at + late)
-    effect = replace(moved, kind=EventKind.API_KEYS_REVOKED, sequence=8)
-    assert lines(moved, effect) == [
+    assert lines(moved) == [
         {
             "event": "organization_moved",
             "log_level": "info",
             "organization": "org-42",
+            "type": "organization.suspended",
             "state_before": "control_plane_loss",
             "state": "suspended",
             "reason": "customer",
@@ -66,7 +117,6 @@ def test_a_transition_has_its_states_its_events_and_how_late_it_was_decided() ->
             "causation_id": "deadline",
             "correlation_id": moved.correlation_id,
             "policy_version": "2026-11-22",
-            "events": ["organization.suspended", "api_keys.revoked"],
         }
     ]
 
@@ -113,9 +163,9 @@ def test_a_trip_names_its_side_its_numbers_and_who_did_it(
         "by_operator": False,
         "by_clock": False,
         "added_to": None,
-        "causation_id": "deadline",
     }
-    assert lines(example(EventKind.GUARD_TRIPPED, details=details)) == [usual | fields]
+    trip = example(EventKind.GUARD_TRIPPED, details=details)
+    assert lines(trip) == [usual | base(trip) | fields]
 
 
 def test_a_release_names_its_side_and_how_many_are_let_through() -> None:
@@ -123,14 +173,15 @@ def test_a_release_names_its_side_and_how_many_are_let_through() -> None:
     details = GuardReleasedDetails(
         GuardSide.BOTH, 20, 3, counted=51, limit=50, by="olga", reason="looked at"
     )
-    assert lines(example(EventKind.GUARD_RELEASED, details=details, causation_id="c-1")) == [
+    release = example(EventKind.GUARD_RELEASED, details=details, causation_id="c-1")
+    assert lines(release) == [
         {
             "event": "guard_released",
             "log_level": "info",
             "guard": "both",
             "steps": 20,
             "requests": 3,
-            "causation_id": "c-1",
+            **base(release),
         }
     ]
 
@@ -146,9 +197,11 @@ def test_a_feed_that_is_silent_or_unreadable_is_a_warning_with_its_day() -> None
     never = replace(silent, details=replace(silent.details, last_heard_at=None))
     usual = {"log_level": "warning", "feed": "logins", "day": "2026-11-22"}
     assert lines(silent, never, unreadable) == [
-        usual | {"event": "activity_feed_silent", "last_heard_at": "2026-11-18T04:15:00+00:00"},
-        usual | {"event": "activity_feed_silent", "last_heard_at": None},
-        usual | {"event": "activity_feed_unreadable", "organization": "org-42"},
+        usual
+        | base(silent)
+        | {"event": "activity_feed_silent", "last_heard_at": "2026-11-18T04:15:00+00:00"},
+        usual | base(never) | {"event": "activity_feed_silent", "last_heard_at": None},
+        usual | base(unreadable) | {"event": "activity_feed_unreadable", "organization": "org-42"},
     ]
 
 
@@ -167,18 +220,43 @@ def test_a_waiting_and_a_lapsed_reinstatement_have_different_lines(
     assert lines(an_answer) == [
         {
             "event": event,
-            "log_level": "info",
-            "organization": "org-42",
             "subscription": "aws:agmt-3bsxkpvrrr0fd0f8a9bqx1234",
             "completed_by": "sign_in",
-            "correlation_id": an_answer.correlation_id,
+            **of_event(an_answer),
         }
     ]
 
 
-def test_other_events_have_no_line() -> None:
-    """They are on their topic."""
-    assert lines(example(EventKind.NOTICE_GIVEN), example(EventKind.EMAIL_LOCKED)) == []
+def test_every_event_has_one_line_with_what_caused_it() -> None:
+    """In their order; those without a line of their own are `event_decided`.  Nothing of details,
+    which may be about a person."""
+    events = [example(kind) for kind in EventKind]
+    logged = lines(*events, fact=DeadlineCame(Identity("deadline", "d"), AT, ACME))
+    assert [line["type"] for line in logged] == list(EventKind)
+    for line, event in zip(logged, events, strict=True):
+        assert line.items() >= base(event).items()
+        if line["event"] == "event_decided":
+            assert line == {"event": "event_decided", **of_event(event)}
+    others = {line["event"] for line in logged} - {"event_decided"}
+    assert others == {
+        "organization_moved",
+        "reinstatement_pending",
+        "reinstatement_lapsed",
+        "guard_tripped",
+        "guard_released",
+        "activity_feed_silent",
+        "activity_feed_unreadable",
+    }
+
+
+def test_the_lines_of_a_traced_message_have_the_id_of_the_trace() -> None:
+    """Which a tracing tool finds; the line of the message and those of its events."""
+    event = example(EventKind.CANCELED)
+    decided = DecidedFact(notified(None), "t/0/1", Outcome.APPLIED, (ACME,), (event,), TRACE)
+    assert [line["trace_id"] for line in lines_of(decided)] == [
+        "4bf92f3577b34da6a3ce929d0e0e4736"
+    ] * 2
+    assert all("trace_id" not in line for line in lines_of(replace(decided, trace=None)))
 
 
 @pytest.mark.parametrize(
@@ -192,23 +270,11 @@ def test_an_answer_to_support_reports_whether_it_was_done(
     kind: EventKind, completed: bool, code: str | None
 ) -> None:
     """And the code of a refusal; no name, no reason."""
-    request = SupportRequested(
-        Identity("/support", "r-1"),
-        AT,
-        ACME,
-        SupportRequestKind.PLACE_HOLD,
-        requested_by="ada",
-        reason="a secret",
-        ticket="T-1",
-    )
     answer = example(kind)
-    with capture_logs() as logged:
-        log_lines.log_answers([(request, answer)])
-    (line,) = logged
+    (line,) = lines(answer)
     assert line == {
         "event": "support_request_answered",
-        "log_level": "info",
-        "organization": "org-42",
+        **of_event(answer),
         "request": "place_hold",
         "request_id": "example-12" if completed else "example-9",
         "ticket": "T-1",
@@ -264,21 +330,92 @@ def notified(attention: Attention | None) -> Notified:
     return Notified(Identity("aws", "n-1"), AGREEMENT, note, "License Updated", attention)
 
 
-def test_a_notification_that_needs_attention_is_a_warning_with_its_position() -> None:
-    """Any other has no line."""
-    with capture_logs() as logged:
-        log_lines.log_attention(notified(None), "aws.notifications/0/7")
-        log_lines.log_attention(notified(Attention.UNKNOWN_KIND), "aws.notifications/0/7")
-    assert logged == [
+NOTIFIED = {
+    "kind": "notified",
+    "id": "n-1",
+    "subscription": "aws:agmt-1",
+    "notification": "License Updated",
+    "outcome": "applied",
+    "position": "aws.notifications/0/7",
+}
+
+
+@pytest.mark.parametrize(
+    ("organizations", "named"),
+    [
+        ((), {}),
+        ((ACME,), {"organization": "acme"}),
+        ((ACME, BETA), {"organizations": ("acme", "beta")}),
+    ],
+)
+def test_a_notification_names_whom_it_concerned_and_what_it_changed(
+    organizations: tuple[OrganizationId, ...], named: dict[str, object]
+) -> None:
+    """In the marketplace's word and in ours; several organizations may have one billing account."""
+    decided = DecidedFact(notified(None), "aws.notifications/0/7", Outcome.APPLIED, organizations)
+    assert lines_of(decided) == [
+        {"event": "fact_decided", "log_level": "info", "change": "activated", **NOTIFIED, **named}
+    ]
+
+
+def test_a_notification_that_needs_attention_is_a_warning() -> None:
+    """Instead of its other line."""
+    decided = DecidedFact(
+        notified(Attention.UNKNOWN_KIND), "aws.notifications/0/7", Outcome.UNKNOWN_KIND, (ACME,)
+    )
+    assert lines_of(decided) == [
         {
             "event": "notification_needs_attention",
             "log_level": "warning",
-            "attention": str(Attention.UNKNOWN_KIND),
-            "notification": "License Updated",
-            "subscription": "aws:agmt-1",
-            "position": "aws.notifications/0/7",
+            "attention": "unknown_kind",
+            **NOTIFIED,
+            "outcome": "unknown_kind",
+            "organization": "acme",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("fact", "more"),
+    [
+        (Created(Identity("o", "m-1"), AT, ACME, Tier.FREE, EmailHash("owner-hash")), {}),
+        (TierChanged(Identity("o", "m-1"), AT, ACME, Tier.FREE), {}),
+        (OwnerChanged(Identity("o", "m-1"), AT, ACME, EmailHash("owner-hash")), {}),
+        (CommitmentLinked(Identity("o", "m-1"), AT, ACME, "c-1", AT, AT), {}),
+        (
+            SubscriptionLinked(Identity("o", "m-1"), AT, ACME, AGREEMENT, "account-9"),
+            {"subscription": "aws:agmt-1"},
+        ),
+    ],
+)
+def test_a_change_of_an_organization_is_a_line(fact: Fact, more: dict[str, object]) -> None:
+    """With the plan of a link; nothing of the owner or the billing account."""
+    assert lines_of(DecidedFact(fact, "organizations.changes/0/7", Outcome.KEPT, (ACME,))) == [
+        {
+            "event": "fact_decided",
+            "log_level": "info",
+            "kind": fact.kind,
+            "id": "m-1",
+            "organization": "acme",
+            "outcome": "kept",
+            "position": "organizations.changes/0/7",
+            **more,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        LoggedIn(Identity("l", "m-1"), AT, ACME),
+        ApiRequested(Identity("l", "m-1"), AT, ACME),
+        DeadlineCame(Identity("deadline", "m-1"), AT, ACME),
+        GuardTripped(Identity("operator", "m-1"), AT, "olga", "odd"),
+    ],
+)
+def test_activity_deadlines_and_commands_have_the_lines_of_their_events_only(fact: Fact) -> None:
+    """`batch_ingested` counts logins and usage."""
+    assert lines_of(DecidedFact(fact, "deadline", Outcome.APPLIED, (ACME,))) == []
 
 
 @pytest.mark.parametrize(
@@ -289,11 +426,8 @@ def test_a_type_that_is_not_ours_is_a_warning_unless_a_marketplace_sent_it(
     source: str, shown: str, level: str
 ) -> None:
     """With the source as its sender wrote it."""
-    with capture_logs() as logged:
-        log_lines.log_attention(
-            Unrecognized(Identity(source, "u-1"), AT, "ACCOUNT_ACTIVE"), "a.topic/1/42"
-        )
-    assert logged == [
+    fact = Unrecognized(Identity(source, "u-1"), AT, "ACCOUNT_ACTIVE")
+    assert lines_of(DecidedFact(fact, "a.topic/1/42", Outcome.UNKNOWN_KIND)) == [
         {
             "event": "type_unrecognized",
             "log_level": level,

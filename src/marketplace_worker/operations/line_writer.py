@@ -50,13 +50,19 @@ class LineWriter:
                 self._dropped += 1
                 metrics.LOG_LINES_DROPPED.inc()
             else:
+                if not self._lines:
+                    self._changed.notify()
                 self._lines.append(written)
                 self._waiting_bytes += len(written)
-                self._changed.notify()
         return len(line)
 
     def flush(self) -> None:
         """Nothing: lines are written as soon as they can be."""
+
+    @property
+    def lacks_lines(self) -> bool:
+        """Whether some were dropped that are not reported yet."""
+        return self._dropped > 0
 
     def dropped_before(self) -> int:
         """The number of dropped lines not reported yet; 0 while there is no room to report them."""

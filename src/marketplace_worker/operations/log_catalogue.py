@@ -23,19 +23,37 @@ _POSTGRES = "Postgres"
 _KAFKA = "Kafka"
 _UNREADABLE = "Unreadable records"
 
+_FACT = (
+    *("id", "kind", "organization", "organizations", "outcome", "position"),
+    *("subscription", "notification", "trace_id"),
+)
+_WORKER_EVENT = ("type", "sequence", "causation_id", "correlation_id", "trace_id")
+_EVENT = (*_WORKER_EVENT, "organization")
 _MESSAGE = ("outbox_id", "topic", "bytes", "key", "position")
 
 LINES = {
-    # One customer
+    # One customer: every event that is published has one line, in order
+    "fact_decided": LogLine(
+        "A notification of a marketplace, or a change that a service of the vendor reported, was "
+        "decided on. The lines of its events follow.",
+        others=_FACT,
+    ),
+    "event_decided": LogLine(
+        "An event was decided that has no other line; it will be published.", others=_EVENT
+    ),
     "organization_moved": LogLine(
         "An organization entered a state. At level warning its plan type is unknown, so that it "
         "has the longest timeline.",
         _DECISIONS,
-        others=("odd",),
+        others=(*_EVENT, "odd"),
     ),
-    "reinstatement_pending": LogLine("A reinstatement waits to be completed."),
-    "reinstatement_lapsed": LogLine("A reinstatement that waited was not completed in time."),
-    "support_request_answered": LogLine("A request of Support was completed or refused."),
+    "reinstatement_pending": LogLine("A reinstatement waits to be completed.", others=_EVENT),
+    "reinstatement_lapsed": LogLine(
+        "A reinstatement that waited was not completed in time.", others=_EVENT
+    ),
+    "support_request_answered": LogLine(
+        "A request of Support was completed or refused.", others=_EVENT
+    ),
     "subscription_moved": LogLine(
         "A link took a subscription from another organization.", _DECISIONS
     ),
@@ -43,7 +61,9 @@ LINES = {
         "A link names another billing account than the marketplace.", _DECISIONS
     ),
     "notification_needs_attention": LogLine(
-        "A notification says something that a person should look at.", _DECISIONS
+        "A notification says something that a person should look at. Instead of `fact_decided`.",
+        _DECISIONS,
+        others=_FACT,
     ),
     "billing_account_crowded": LogLine(
         "A billing account belongs to so many organizations that it proves nothing any more.",
@@ -57,24 +77,30 @@ LINES = {
         "A message has a type that the worker does not know. At level info it is a marketplace's "
         "own, which concerns no subscription.",
         _UNREADABLE,
+        others=("trace_id",),
     ),
     # All customers
     "guard_tripped": LogLine(
-        "The guard withholds steps, or refuses requested deactivations.", "Releasing the guard"
+        "The guard withholds steps, or refuses requested deactivations.",
+        "Releasing the guard",
+        others=_WORKER_EVENT,
     ),
-    "guard_released": LogLine("An operator released the guard."),
+    "guard_released": LogLine("An operator released the guard.", others=_WORKER_EVENT),
     "many_organizations_canceled": LogLine(
         "More organizations were canceled within an hour than the guard lets be suspended. Nothing "
         "is withheld yet.",
         _DECISIONS,
     ),
     "activity_feed_silent": LogLine(
-        "A feed had too few messages on a day to decide on inactivity.", _DECISIONS
+        "A feed had too few messages on a day to decide on inactivity.",
+        _DECISIONS,
+        others=_WORKER_EVENT,
     ),
     "activity_feed_unreadable": LogLine(
         "Unreadable logins or API usage may be use of an organization; its deactivation for "
         "inactivity waits.",
         _DECISIONS,
+        others=_WORKER_EVENT,
     ),
     "deadline_failed": LogLine(
         "A due step of some organizations failed; each is tried again after an hour.", _DECISIONS
@@ -216,6 +242,7 @@ FIELDS = {
     "causation_id": "id of the message, deadline or command that caused it",
     "cause": "`deleted`, `skipped` or `cut_off`",
     "client": "`postgres` or `producer`",
+    "change": "what the notification changes, in our words (`lifecycle/notes.py`)",
     "clock_at": "what the database's clock says",
     "code": "why a request was refused",
     "completed": "true: done; false: refused",
@@ -230,7 +257,7 @@ FIELDS = {
     "do": "command to type",
     "duplicates": "number of messages that had been applied before",
     "effective_at": "when the transition was due",
-    "events": "number of events; of a transition, their names",
+    "events": "number of events",
     "exception": "traceback",
     "failed": "number of messages not sent, or of dead letters that failed again",
     "failures": "number of failures in a row",
@@ -240,9 +267,10 @@ FIELDS = {
     "from_offset": "first offset concerned",
     "group": "consumer group",
     "guard": "`steps`, `requests` or `both`",
-    "id": "id of the message",
+    "id": "id of the message; an event's `causation_id` names it",
     "idempotent": "true: Kafka drops what a retry repeats",
     "kafka": "address of the broker",
+    "kind": "`notified`, or the type of the message",
     "lag_ms": "how long ago the oldest record was written, in milliseconds",
     "last_heard_at": "when the feed's last record happened",
     "late_s": "time from `effective_at` to the decision, in seconds",
@@ -259,8 +287,9 @@ FIELDS = {
     "notification": "kind of the notification",
     "odd": "what is unusual",
     "organization": "id",
-    "organizations": "number of organizations, or the first of them",
+    "organizations": "number of organizations; or their ids, where there are several",
     "organizations_max": "up to how many organizations an account proves something",
+    "outcome": "as the journal records it (`org history`)",
     "outcomes": "number of facts by outcome",
     "own_clock_at": "what this machine's clock says",
     "part": "part of the record",
@@ -296,7 +325,8 @@ FIELDS = {
     "to_offset": "offset after the last concerned",
     "took_ms": "duration in milliseconds",
     "topic": "name",
-    "type": "type of the message",
+    "trace_id": "id of the message's trace, if it has one",
+    "type": "type of the message or event",
     "viewer": "who looked: subject at the issuer, or typed name; never an email address",
     "which": "which limit was reached",
     "while_starting": "true: it had not begun to work",

@@ -17,13 +17,12 @@ from marketplace_worker.contract.outbound import (
 )
 from marketplace_worker.contract.tracing import Trace
 from marketplace_worker.lifecycle.decide import Decision, Outcome, apply
-from marketplace_worker.lifecycle.events import WORKER, Event, Snapshot, SupportDetails
+from marketplace_worker.lifecycle.events import WORKER, Event, Snapshot
 from marketplace_worker.lifecycle.facts import (
     DeadlineCame,
     Fact,
     Notified,
     SubscriptionLinked,
-    SupportRequested,
 )
 from marketplace_worker.lifecycle.fleet import Fleet
 from marketplace_worker.lifecycle.index import BillingAccount
@@ -42,6 +41,7 @@ from marketplace_worker.operations import metrics
 from marketplace_worker.record import Outgoing
 from marketplace_worker.runtime import log_lines
 from marketplace_worker.runtime.cancellation_alarm import CancellationAlarm, MassCancellation
+from marketplace_worker.runtime.log_lines import DecidedFact
 from marketplace_worker.runtime.worker import OutboundTopics, Worker
 from marketplace_worker.store import (
     decisions,
@@ -76,7 +76,7 @@ class UnitOfWork:
     entries: list[journal.Entry] = field(default_factory=list)
     decided: list[DecisionRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    _answers: list[tuple[SupportRequested, Event]] = field(default_factory=list)
+    _logged: list[DecidedFact] = field(default_factory=list)
     _links: list[NotableLink] = field(default_factory=list)
     _crowded_now: set[BillingAccount] = field(default_factory=set)
     _safeguards_changed: bool = False
@@ -145,9 +145,7 @@ class UnitOfWork:
         if is_late:
             late = fact.identity
             self.decided = [replace(d, events=()) if d.cause == late else d for d in self.decided]
-        if isinstance(fact, SupportRequested):
-            answers = (e for e in decision.events if isinstance(e.details, SupportDetails))
-            self._answers += ((fact, answer) for answer in answers)
+        self._logged.append(DecidedFact.of(fact, decision, position, trace))
         return decision
 
     def _entry(
@@ -289,14 +287,11 @@ class UnitOfWork:
             for relay in self.relay_wakeups:
                 relay.set()
         metrics.count((entry.outcome for entry in self.entries), self.events)
-        log_lines.log_events(self.events)
-        log_lines.log_answers(self._answers)
+        log_lines.log_decided(self._logged)
         log_lines.log_links(self._links)
         log_lines.log_crowded(self._crowded_now)
         if self._mass_cancellation is not None:
             self.alarm.report(self._mass_cancellation)
-        for entry in self.entries:
-            log_lines.log_attention(entry.fact, entry.position)
 
 
 def _came_to_anything(decision: Decision) -> bool:
